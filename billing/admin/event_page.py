@@ -1,0 +1,240 @@
+"""What one event's page says: what was called, for whom, and why it costs what it costs."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from billing.admin import formats
+from billing.admin.formats import Fact
+from billing.models import PriceVersion, UsageEvent
+from billing.pricing.types import PriceKind, PriceLine
+from billing.reports.events import Explanation, explain
+from billing.types import CostSource, EventKind, Status
+from costtrack.ids import batch_of
+from costtrack.money import plain, usd
+from organizations.models import APICredential
+
+KIND_LABELS = {
+    PriceKind.INPUT: "Input",
+    PriceKind.OUTPUT: "Output",
+    PriceKind.CACHE_READ: "Cache read",
+    PriceKind.CACHE_CREATION: "Cache write, 5 minutes",
+    PriceKind.CACHE_CREATION_1H: "Cache write, 1 hour",
+    PriceKind.REASONING: "Reasoning",
+    PriceKind.AUDIO_INPUT: "Audio in",
+    PriceKind.AUDIO_OUTPUT: "Audio out",
+    PriceKind.REQUEST: "Request",
+}
+
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """quantity x unit price = amount, in words."""
+
+    label: str
+    quantity: str
+    unit_price: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """An adjustment of the event."""
+
+    url: str
+    received: str
+    reason: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    cost: str
+    """The cost with its corrections, or empty while it is not known."""
+    because: str
+    lines: tuple[Line, ...]
+    computed: str
+    price_name: str
+    price_url: str
+    reported: str
+    difference: str
+    badges: SafeString
+    compute_cost: str
+    corrections: tuple[Correction, ...]
+    corrected_url: str
+    sections: tuple[tuple[str, list[Fact]], ...]
+    metadata: str
+
+
+def event_page(event: UsageEvent) -> EventPage:
+    why = explain(event)
+    price, total = why.price, why.calculation.total_usd
+    return EventPage(
+        cost=usd(why.cost_now_usd) if why.cost_now_usd is not None else "",
+        because=_because(event, why),
+        lines=tuple(_line(line) for line in why.calculation.lines),
+        computed=_exact(total),
+        price_name=_price_name(price) if price is not None else "",
+        price_url=formats.page("billing_priceversion", id=price.pk) if price is not None else "",
+        reported=_exact(event.token_cost_usd) if _is_reported(event) else "",
+        difference=_difference(event, total),
+        badges=_badges(event),
+        compute_cost=_exact(event.compute_cost_usd) if event.compute_cost_usd else "",
+        corrections=tuple(_correction(adjustment) for adjustment in why.adjustments),
+        corrected_url=formats.page("billing_usageevent", id=why.corrected.pk) if why.corrected is not None else "",
+        sections=tuple(section for section in _sections(event) if section[1]),
+        metadata=json.dumps(event.metadata, indent=2, ensure_ascii=False) if event.metadata else "",
+    )
+
+
+def _price_name(price: PriceVersion) -> str:
+    """Prices that are older than the catalogue's memory begin in 1970; that says nothing."""
+    since = f" since {price.effective_from:%Y-%m-%d}" if price.effective_from > _LONG_AGO else ""
+    return f"{price}{since}"
+
+
+def _because(event: UsageEvent, why: Explanation) -> str:
+    """The one sentence under the amount."""
+    if event.kind == EventKind.ADJUSTMENT.value:
+        return f"A correction of another event: {event.adjustment_reason}."
+    if event.kind == EventKind.SESSION_SUMMARY.value:
+        return "What the summary of the session adds to what its events had told before."
+    if event.token_cost_usd is None:
+        reason = event.get_unpriced_reason_display()
+        return f"It had no cost at first: {reason}. A correction has added it." if why.adjustments else f"{reason}."
+    if _is_reported(event):
+        return "As the caller reported it."
+    if why.calculation.lines:
+        return "Computed from the price that held when the call was made."
+    return "Nothing in it is charged for."
+
+
+def _line(line: PriceLine) -> Line:
+    per = "" if line.kind is PriceKind.REQUEST else " per million"
+    return Line(
+        KIND_LABELS[line.kind], formats.count(line.quantity), _exact(line.unit_price_usd) + per, _exact(line.amount_usd)
+    )
+
+
+def _exact(amount: Decimal | None) -> str:
+    """Every digit: lines that are added up by eye must add up."""
+    if amount is None:
+        return ""
+    whole, _, decimals = plain(abs(amount)).partition(".")
+    return f"{'-' if amount < 0 else ''}${int(whole):,}.{decimals.ljust(2, '0')}"
+
+
+def _badges(event: UsageEvent) -> SafeString:
+    failed = event.status == Status.FAILURE.value
+    shown = (
+        (event.get_kind_display(), "primary"),
+        (event.get_status_display(), "danger" if failed else "success"),
+        (event.get_cost_source_display(), "info"),
+    )
+    return format_html_join(" ", "{}", ((formats.badge(text, kind),) for text, kind in shown))
+
+
+def _is_reported(event: UsageEvent) -> bool:
+    return event.cost_source == CostSource.REPORTED.value
+
+
+def _difference(event: UsageEvent, computed: Decimal | None) -> str:
+    """What the caller reported beyond what our prices say."""
+    if not _is_reported(event) or event.token_cost_usd is None or computed is None:
+        return ""
+    difference = event.token_cost_usd - computed
+    return f"{'+' if difference > 0 else ''}{_exact(difference)}" if difference else "none"
+
+
+def _correction(adjustment: UsageEvent) -> Correction:
+    return Correction(
+        formats.page("billing_usageevent", id=adjustment.pk),
+        formats.instant(adjustment.received_at),
+        adjustment.adjustment_reason,
+        _exact(adjustment.token_cost_usd),
+    )
+
+
+def _sections(event: UsageEvent) -> tuple[tuple[str, list[Fact]], ...]:
+    return (
+        ("Call", formats.present(_call(event))),
+        ("Tokens", formats.present(_tokens(event))),
+        ("Part of", formats.present(_part_of(event))),
+        ("Identity", formats.present(_identity(event))),
+    )
+
+
+def _call(event: UsageEvent) -> list[tuple[str, str]]:
+    duration = f"{event.duration_ms / 1000:,.2f} s" if event.duration_ms is not None else ""
+    return [
+        ("Service", event.service),
+        ("Model", event.model),
+        ("Tool", event.tool),
+        ("Capability", event.capability),
+        ("Endpoint", event.endpoint),
+        ("Cost group", event.cost_group),
+        ("Status", f"{event.get_status_display()} {event.status_code or ''}"),
+        ("Took", duration),
+    ]
+
+
+def _tokens(event: UsageEvent) -> list[tuple[str, str]]:
+    counts = (
+        ("Input, not from a cache", event.input_tokens),
+        ("Read from the cache", event.cache_read_tokens),
+        ("Written to the cache", event.cache_creation_tokens),
+        ("of these for one hour", event.cache_creation_1h_tokens),
+        ("Output", event.output_tokens),
+        ("of these reasoning", event.reasoning_tokens),
+        ("Audio in", event.audio_input_tokens),
+        ("Audio out", event.audio_output_tokens),
+        ("Tool call", event.tool_use_tokens),
+        ("Tool result", event.tool_result_tokens),
+    )
+    return [(label, formats.count(number)) for label, number in counts if number]
+
+
+def _part_of(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
+    run = formats.link(formats.ledger(event.organization_id, run=event.run_id), event.run_id) if event.run_id else ""
+    return [
+        ("Organization", event.organization.name),
+        ("Run", run),
+        ("Workflow", event.workflow_id),
+        ("Execution", event.execution_id),
+        ("Phase", event.phase_id),
+        ("Workspace", event.workspace_id),
+        ("Session", event.session_id),
+        ("Group", " ".join(filter(None, (event.group_name, event.group_id and f"({event.group_id})")))),
+        ("Agent", " ".join(filter(None, (event.agent_name, event.agent_id and f"({event.agent_id})")))),
+        ("User", event.user_ref),
+        ("End user", event.end_user),
+        ("Tags", ", ".join(event.tags)),
+    ]
+
+
+def _identity(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
+    batch_id = batch_of(event.pk)
+    batch_url = formats.page("billing_ingestbatch", id=batch_id)
+    return [
+        ("Id of the caller", event.event_id),
+        ("Source", event.source),
+        ("Request", event.request_id),
+        ("Sent with", formats.sender(event.credential_id, _credential_of(event))),
+        ("Occurred (UTC)", formats.instant(event.occurred_at)),
+        ("Received (UTC)", formats.instant(event.received_at)),
+        ("Id in the ledger", str(event.pk)),
+        ("Batch", formats.link(batch_url, batch_id)),
+    ]
+
+
+def _credential_of(event: UsageEvent) -> APICredential | None:
+    """None also for an operator's, which members cannot read."""
+    if event.credential_id is None:
+        return None
+    return APICredential.objects.filter(pk=event.credential_id).first()

@@ -1,0 +1,88 @@
+"""Filters of the billing lists, with short names in addresses and without surprises for any value given."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time
+from typing import Any, ClassVar
+
+from django.contrib.admin import ListFilter
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Model, QuerySet, TextChoices
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import DropdownFilter, TextFilter
+from unfold.contrib.filters.forms import RangeDateForm
+
+
+class ChoiceFilter(DropdownFilter):
+    """One value of a column with choices. The parameter is the column."""
+
+    options: ClassVar[type[TextChoices]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(value), str(label)) for value, label in self.options.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset.filter(**{str(self.parameter_name): value}) if value in self.options.values else queryset
+
+
+class WordFilter(TextFilter):
+    """A text that a column has (`lookup` exact), or has a part of."""
+
+    column: ClassVar[str]
+    lookup: ClassVar[str] = "exact"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        word = (self.value() or "").strip()
+        if not word:
+            return queryset
+        if "\0" in word:  # no text in the database has it, and PostgreSQL would not take the question
+            return queryset.none()
+        return queryset.filter(**{f"{self.column}__{self.lookup}": word})
+
+
+class PeriodFilter(ListFilter):
+    """From a day to a day, both included, in UTC. What is not a day is left out; the form says so."""
+
+    title = "period (UTC)"
+    template = "unfold/filters/filters_date_range.html"
+    form_class = RangeDateForm
+    name: ClassVar[str] = "when"
+    column: ClassVar[str]
+    parameter_names: ClassVar[tuple[str, ...]] = ("when_from", "when_to")
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: type[Model], model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        for name in self.parameter_names:
+            if name in params:
+                self.used_parameters[name] = params.pop(name)[-1]
+
+    def has_output(self) -> bool:
+        return True
+
+    def expected_parameters(self) -> list[str | None]:
+        return list(self.parameter_names)
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        given = {name: self.used_parameters.get(name) for name in self.parameter_names}
+        yield {"form": self.form_class(name=self.name, data=given)}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        first, last = (_day(self.used_parameters.get(name)) for name in self.parameter_names)
+        if first is not None:
+            queryset = queryset.filter(**self.since(datetime.combine(first, time.min, UTC)))
+        if last is not None:
+            queryset = queryset.filter(**self.until(datetime.combine(last, time.max, UTC)))
+        return queryset
+
+    def since(self, instant: datetime) -> dict[str, Any]:
+        return {f"{self.column}__gte": instant}
+
+    def until(self, instant: datetime) -> dict[str, Any]:
+        return {f"{self.column}__lte": instant}
+
+
+def _day(text: Any) -> date | None:
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError:
+        return None

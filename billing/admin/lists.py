@@ -1,0 +1,136 @@
+"""Lists of tables that grow without end: one organization at a time, in the order of an index, counted to a cap.
+
+Every index of the ledger begins with the organization, so a list that always names one is quick at any size.
+"""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, cast
+
+from django.contrib.admin import ListFilter, ShowFacets
+from django.contrib.admin.views.main import ChangeList as DjangoChangeList
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from unfold.contrib.filters.forms import AutocompleteDropdownForm
+from unfold.views import ChangeList
+
+from organizations.admin_base import OrganizationScopedAdmin, person_of
+from organizations.models import Organization
+
+PARAMETER = "organization"
+
+
+def shown_organization(request: HttpRequest) -> Organization | None:
+    """The one that the address names, or the first one by name; None: the address names none that is visible."""
+    visible = Organization.objects.visible_to(person_of(request)).order_by("name", "id")
+    chosen = request.GET.get(PARAMETER, "")
+    if not chosen:
+        return visible.first()
+    is_id = chosen.isascii() and chosen.isdecimal() and len(chosen) < 19  # noqa: PLR2004 - digits of a bigint
+    return visible.filter(pk=int(chosen)).first() if is_id else None
+
+
+class OrganizationFilter(ListFilter):
+    """The choice among the organizations that a person sees; the list itself obeys it (`OneOrganizationList`)."""
+
+    title = "organization"
+    template = "unfold/filters/filters_field.html"
+    form_class = AutocompleteDropdownForm
+    parameter_names: ClassVar[tuple[str, ...]] = (PARAMETER,)
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: type[Model], model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        params.pop(PARAMETER, None)
+        self._request, self._model_admin = request, model_admin
+
+    def has_output(self) -> bool:
+        person = person_of(self._request)
+        return person.is_superuser or len(person.roles) > 1
+
+    def expected_parameters(self) -> list[str | None]:
+        return [PARAMETER]
+
+    def choices(self, changelist: DjangoChangeList) -> Iterator[dict[str, Any]]:
+        shown = cast("OneOrganizationList", changelist).organization
+        yield {
+            "form": self.form_class(
+                request=self._request,
+                name=PARAMETER,
+                label="Organization",
+                choices=(),
+                field=self._model_admin.opts.get_field("organization"),
+                model_admin=self._model_admin,
+                data={PARAMETER: str(shown.pk) if shown is not None else ""},
+            )
+        }
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset
+
+
+class OneOrganizationList(ChangeList):
+    """Its rows are one organization's (`organization`), in the order that the page declares and no other."""
+
+    organization: Organization | None
+    notice: str = ""
+    """What the reader should know about these rows, if anything."""
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request, *args, **kwargs)
+        self.title = str(self.opts.verbose_name_plural).capitalize()
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
+        self.organization = shown_organization(request)
+        rows = self.root_queryset
+        self.root_queryset = rows.none() if self.organization is None else rows.filter(organization=self.organization)
+        queryset: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        given = self.get_filters_params()
+        self.has_active_filters = any(any(given[name]) for name in given if name != PARAMETER)
+        return queryset
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        return list(self.model_admin.get_ordering(request))
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.full_result_count = self.result_count  # it is not counted; this keeps "show all" out of the title
+
+
+class OneOrganizationAdmin(OrganizationScopedAdmin):
+    """A subclass has `OrganizationFilter` as its first filter and an `ordering` that an index serves."""
+
+    sortable_by = ()
+    list_filter_submit = True
+    list_per_page = 50
+    list_max_show_all = 0
+    show_facets = ShowFacets.NEVER  # each would be a count
+    list_before_template = "admin/billing/list_before.html"  # type: ignore[assignment]  # unfold declares None
+    empty_title: ClassVar[str] = "Nothing here yet"
+    empty_text: ClassVar[str] = ""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return OneOrganizationList
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """None for somebody who only looks at the organization that is shown."""
+        actions: dict[str, Any] = super().get_actions(request)
+        return actions if actions and self.may_manage_shown(request) else {}
+
+    def may_manage_shown(self, request: HttpRequest) -> bool:
+        person = person_of(request)
+        if person.is_superuser or all(role.may_change for role in person.roles.values()):
+            return True
+        shown = shown_organization(request)
+        return shown is not None and person.roles[shown.pk].may_change
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Only what the page's filters offer: any other column would be looked through row by row."""
+        return any(lookup in _parameters_of(list_filter) for list_filter in self.list_filter)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        context["show_history"] = False  # rows that nobody edits have none
+        response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return response
+
+
+def _parameters_of(list_filter: Any) -> tuple[str, ...]:
+    return getattr(list_filter, "parameter_names", None) or (list_filter.parameter_name,)

@@ -1,0 +1,181 @@
+"""Prices: own ones begin and end through the services, everyone's are there to look at (operators set them too)."""
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import F, QuerySet
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import DropdownFilter
+
+from billing.models import PriceVersion
+from billing.pricing.records import UNIT_PRICE_COLUMNS, tiers_as_json
+from billing.pricing.services import create_price, end_price
+from billing.pricing.types import PriceKind, UnitPrices
+from billing.pricing.validate import check_names, check_period, check_prices, parse_tiers
+from billing.querysets import PriceVersionQuerySet
+from costtrack.clock import utc_now
+from costtrack.errors import InvalidError
+from costtrack.money import plain
+from organizations.admin_base import OrganizationScopedAdmin, person_of
+
+_NOTHING = "-"
+
+
+class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
+    """Checks a new price; the service writes it. Of one that is there only the end can be changed."""
+
+    class Meta:
+        model = PriceVersion
+        fields = (
+            *("organization", "provider", "model", "aliases", "effective_from", "effective_to"),
+            *UNIT_PRICE_COLUMNS,
+            "tiers",
+        )
+
+    def clean_tiers(self) -> list[dict[str, int | str]]:
+        raw = self.cleaned_data["tiers"]
+        try:
+            return tiers_as_json(parse_tiers([] if raw is None else raw))
+        except InvalidError as error:
+            raise ValidationError(error.message) from None
+
+    def clean_effective_to(self) -> Any:
+        effective_to = self.cleaned_data["effective_to"]
+        if effective_to is None and self.initial.get("effective_to") is not None:
+            raise ValidationError("An end that is set can only move to an earlier instant.")
+        return effective_to
+
+    def clean(self) -> dict[str, Any]:
+        fields: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance.pk is None and not self.errors:
+            try:
+                check_names(fields["provider"].strip(), fields["model"].strip(), fields["aliases"])
+                check_prices(self.prices())
+                check_period(fields["effective_from"], fields["effective_to"])
+            except InvalidError as error:
+                self.add_error((error.param or "").split(".")[0], error.message)
+        return fields
+
+    def prices(self) -> UnitPrices:
+        given = {kind: self.cleaned_data.get(kind.column) for kind in PriceKind}
+        unit_prices = {kind: price for kind, price in given.items() if price is not None}
+        return UnitPrices(unit_prices, parse_tiers(self.cleaned_data["tiers"]))
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """The service makes room for the new version first, so what is there now must not refuse it."""
+        names: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # the stubs lack it
+        return {*names, "effective_from", "effective_to"}
+
+
+class ProviderFilter(DropdownFilter):
+    title = "provider"
+    parameter_name = "provider"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        providers = model_admin.get_queryset(request).order_by("provider").values_list("provider", flat=True)
+        return [(provider, provider) for provider in providers.distinct() if provider]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PriceVersion]) -> QuerySet[PriceVersion]:
+        return queryset.filter(provider=self.value()) if self.value() else queryset
+
+
+class HoldsFilter(DropdownFilter):
+    title = "time"
+    parameter_name = "holds"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("now", "Holds now"), ("later", "Begins later"), ("ended", "Ended")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PriceVersion]) -> QuerySet[PriceVersion]:
+        prices, now = cast("PriceVersionQuerySet", queryset), utc_now()
+        match self.value():
+            case "now":
+                return prices.active_at(now)
+            case "later":
+                return prices.in_force().filter(effective_from__gt=now)
+            case "ended":
+                return prices.filter(effective_to__lte=now)
+        return prices
+
+
+class OwnerFilter(DropdownFilter):
+    title = "owner"
+    parameter_name = "owner"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("own", "An organization"), ("everyone", "Everyone")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PriceVersion]) -> QuerySet[PriceVersion]:
+        if self.value() in ("own", "everyone"):
+            return queryset.filter(organization__isnull=self.value() == "everyone")
+        return queryset
+
+
+@admin.register(PriceVersion)
+class PriceVersionAdmin(OrganizationScopedAdmin):
+    shows_shared_rows = True
+    form = PriceForm
+    list_display = (
+        "model",
+        "provider",
+        "owner",
+        "input_price",
+        "output_price",
+        "effective_from",
+        "effective_to",
+        "source",
+    )
+    list_select_related = ("organization",)
+    list_filter = (OwnerFilter, ProviderFilter, HoldsFilter)
+    list_filter_submit = True
+    list_per_page = 50
+    search_fields = ("model", "provider")
+    search_help_text = "A part of the model's or the provider's name."
+    ordering = (F("organization").asc(nulls_last=True), "provider", "model", "-effective_from", "-id")
+    fieldsets = (
+        (None, {"fields": ("organization", "provider", "model", "aliases")}),
+        ("When", {"fields": (("effective_from", "effective_to"),)}),
+        ("US dollars for a million tokens", {"fields": [c for c in UNIT_PRICE_COLUMNS if c != "request_usd"]}),
+        ("US dollars for a call", {"fields": ("request_usd",)}),
+        ("Tiers", {"fields": ("tiers",)}),
+    )
+
+    @admin.display(description="Owner")
+    def owner(self, price: PriceVersion) -> str:
+        return price.organization.name if price.organization is not None else "Everyone"
+
+    @admin.display(description="Input, USD per million")
+    def input_price(self, price: PriceVersion) -> str:
+        return _NOTHING if price.input_usd_per_million is None else plain(price.input_usd_per_million)
+
+    @admin.display(description="Output, USD per million")
+    def output_price(self, price: PriceVersion) -> str:
+        return _NOTHING if price.output_usd_per_million is None else plain(price.output_usd_per_million)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: PriceVersion | None = None) -> tuple[str, ...]:
+        """Unit prices never change: a new price is a new version."""
+        if obj is None:
+            return ()
+        return tuple(name for name in PriceForm.Meta.fields if name != "effective_to")
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"effective_from": utc_now(), **super().get_changeform_initial_data(request)}
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
+        actor = person_of(request).email
+        if not change:
+            created = create_price(
+                organization=obj.organization,
+                provider=obj.provider,
+                model=obj.model,
+                aliases=obj.aliases,
+                prices=form.prices(),
+                effective_from=obj.effective_from,
+                effective_to=obj.effective_to,
+                actor=actor,
+            )
+            obj.pk = created.pk  # for the page that answers, and the admin's own log
+        elif "effective_to" in form.changed_data and obj.effective_to is not None:
+            end_price(organization=obj.organization, price=obj, effective_to=obj.effective_to, actor=actor)

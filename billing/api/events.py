@@ -1,0 +1,212 @@
+"""`GET /usage/events`: the ledger's rows one by one. (`POST` to the same path is `billing.api.intake`.)"""
+
+import base64
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api import intake
+from billing.api.windows import DateOrDateTimeField, window_of
+from billing.models import UsageEvent
+from billing.pricing.types import PriceKind
+from billing.reports.event_list import EventFilter, Position, event_by_id, list_events
+from billing.reports.events import explain
+from billing.types import Status
+from costtrack.errors import InvalidError
+from costtrack.money import plain
+from costtrack.serializers import StrictSerializer
+from costtrack.tenancy import tenant_scope
+from organizations.api.base import OrganizationScopedAPIView
+from organizations.types import Scope
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UUID_BYTES = 16
+
+
+class EventsQuery(StrictSerializer):
+    run_id = serializers.CharField(default="", max_length=255)
+    session_id = serializers.CharField(default="", max_length=255)
+    model = serializers.CharField(default="", max_length=255)
+    service = serializers.CharField(default="", max_length=255)
+    status = serializers.ChoiceField(default="", choices=Status.choices)
+    source = serializers.CharField(default="", max_length=64)  # type: ignore[assignment] # DRF takes fields out
+    event_id = serializers.CharField(
+        default="",
+        max_length=255,
+        help_text="The id the sender gave. Looked for in the sources api and litellm if no source is named.",
+    )
+    start_date = DateOrDateTimeField(required=False, help_text="What occurred from this date or time on.")
+    end_date = DateOrDateTimeField(required=False, help_text="What occurred until this date (included) or time.")
+    limit = serializers.IntegerField(default=50, min_value=1, max_value=200)
+    cursor = serializers.CharField(default="", max_length=100, help_text="`next_cursor` of the page before.")
+
+
+@extend_schema_field({"type": "string", "pattern": r"^-?\d+(\.\d+)?$"})
+class AmountField(serializers.Field[Decimal, Any, str, Any]):
+    """US dollars as a plain decimal string."""
+
+    def to_representation(self, value: Decimal) -> str:
+        return plain(value)
+
+
+class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
+    """A row of the ledger. What is empty was not told."""
+
+    duration_ms = serializers.FloatField()
+    user_id = serializers.CharField(source="user_ref")
+    cost_usd = AmountField(help_text="Tokens and compute. Null while it is not known: `unpriced_reason` says why.")
+    token_cost_usd = AmountField()
+    compute_cost_usd = AmountField()
+    computed_cost_usd = AmountField(help_text="Beside a reported token cost: what our prices say.")
+    price_version_id = serializers.IntegerField(help_text="The price it was calculated with.")
+    adjusts = serializers.UUIDField(help_text="The event that this adjustment corrects.")
+
+    class Meta:
+        model = UsageEvent
+        fields = (
+            "id",
+            "event_id",
+            "source",
+            "request_id",
+            "kind",
+            "occurred_at",
+            "received_at",
+            "duration_ms",
+            "status",
+            "status_code",
+            "endpoint",
+            "capability",
+            "service",
+            "model",
+            "cost_group",
+            "tool",
+            "run_id",
+            "workflow_id",
+            "execution_id",
+            "phase_id",
+            "workspace_id",
+            "session_id",
+            "group_id",
+            "group_name",
+            "agent_id",
+            "agent_name",
+            "user_id",
+            "end_user",
+            "tags",
+            "metadata",
+            "input_tokens",
+            "output_tokens",
+            "cache_read_tokens",
+            "cache_creation_tokens",
+            "cache_creation_1h_tokens",
+            "reasoning_tokens",
+            "audio_input_tokens",
+            "audio_output_tokens",
+            "tool_use_tokens",
+            "tool_result_tokens",
+            "cost_usd",
+            "token_cost_usd",
+            "compute_cost_usd",
+            "computed_cost_usd",
+            "cost_source",
+            "unpriced_reason",
+            "price_version_id",
+            "adjusts",
+            "adjustment_reason",
+        )
+
+
+class EventPageSerializer(serializers.Serializer[Any]):
+    results = UsageEventSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True, help_text="For the next page; null on the last one.")
+
+
+class PriceLineSerializer(serializers.Serializer[Any]):
+    """quantity x unit price = amount; the unit price is for a million tokens, or for one request."""
+
+    kind = serializers.ChoiceField(choices=[kind.value for kind in PriceKind])
+    quantity = serializers.IntegerField()
+    unit_price_usd = AmountField()
+    amount_usd = AmountField()
+
+
+class ExplainedEventSerializer(UsageEventSerializer):
+    """An event with its price's lines and the adjustments that correct it."""
+
+    cost_now_usd = AmountField(help_text="The cost with its adjustments. Null while it is not known.")
+    lines = PriceLineSerializer(many=True)
+    adjustments = UsageEventSerializer(many=True)
+
+    class Meta(UsageEventSerializer.Meta):
+        fields = (*UsageEventSerializer.Meta.fields, "cost_now_usd", "lines", "adjustments")  # type: ignore[assignment]
+
+
+class EventsView(intake.EventsView):
+    """`GET` and `POST /usage/events`"""
+
+    scopes_by_action = {"get": Scope.COSTS_READ}
+    requires_api_plan: ClassVar[bool] = True
+    actions_of_every_plan: ClassVar[frozenset[str]] = frozenset({"post"})
+
+    @extend_schema(
+        operation_id="usage_events_list", tags=["usage"], parameters=[EventsQuery], responses=EventPageSerializer
+    )
+    def get(self, request: Request) -> Response:
+        """The organization's ledger, newest first. Adjustments are rows of their own."""
+        given = {name: value for name, value in request.query_params.items() if name != "organization"}
+        query = EventsQuery(data=given)
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        window = window_of(asked.pop("start_date", None), asked.pop("end_date", None))
+        after, limit = _position(asked.pop("cursor")), asked.pop("limit")
+        with tenant_scope(self.organization.pk):
+            page = list_events(
+                organization=self.organization, wanted=EventFilter(window=window, **asked), after=after, limit=limit
+            )
+        next_cursor = _cursor(page.last) if page.last is not None else None
+        return Response({"results": UsageEventSerializer(page.events, many=True).data, "next_cursor": next_cursor})
+
+
+class EventView(OrganizationScopedAPIView):
+    """`GET /usage/events/{id}`"""
+
+    required_scope: ClassVar[Scope] = Scope.COSTS_READ
+    requires_api_plan: ClassVar[bool] = True
+
+    @extend_schema(operation_id="usage_event", tags=["usage"], responses=ExplainedEventSerializer)
+    def get(self, request: Request, event_id: UUID) -> Response:
+        """One event, and how its cost came about."""
+        event = event_by_id(organization=self.organization, event_id=event_id)
+        why = explain(event)
+        answer = {
+            **UsageEventSerializer(event).data,
+            "cost_now_usd": plain(why.cost_now_usd) if why.cost_now_usd is not None else None,
+            "lines": PriceLineSerializer([asdict(line) for line in why.calculation.lines], many=True).data,
+            "adjustments": UsageEventSerializer(why.adjustments, many=True).data,
+        }
+        return Response(answer)
+
+
+def _cursor(position: Position) -> str:
+    """A position as callers carry it: microseconds since 1970 and the id, in base64."""
+    microseconds = (position.occurred_at - _EPOCH) // timedelta(microseconds=1)
+    packed = position.id.bytes + microseconds.to_bytes(8)
+    return base64.urlsafe_b64encode(packed).decode()
+
+
+def _position(cursor: str) -> Position | None:
+    if not cursor:
+        return None
+    try:
+        packed = base64.b64decode(cursor, altchars="-_", validate=True)
+        microseconds = int.from_bytes(packed[_UUID_BYTES:])
+        return Position(_EPOCH + timedelta(microseconds=microseconds), UUID(bytes=packed[:_UUID_BYTES]))
+    except (ValueError, OverflowError) as error:
+        raise InvalidError("cursor: not one of ours; start without it.", param="cursor") from error

@@ -1,0 +1,168 @@
+"""`/organizations/{slug}/prices`: the organization's own prices, and those of everyone beside them."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import django_filters
+from django.db.models import F, Q, QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import mixins, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.models import PriceVersion
+from billing.pricing import services
+from billing.pricing.records import UNIT_PRICE_COLUMNS
+from billing.pricing.types import PriceKind, Tier, UnitPrices
+from billing.pricing.validate import parse_tiers
+from billing.querysets import PriceVersionQuerySet
+from costtrack.clock import utc_now
+from costtrack.errors import ForbiddenError
+from costtrack.money import plain
+from costtrack.serializers import StrictSerializer
+from organizations.api.base import OrganizationScopedViewSet
+from organizations.types import Scope
+
+_TIER_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["above_input_tokens"],
+    "additionalProperties": False,
+    "properties": {
+        "above_input_tokens": {"type": "integer", "minimum": 1},
+        **{column: {"type": "string", "format": "decimal"} for column in UNIT_PRICE_COLUMNS},
+    },
+}
+
+
+class UnitPriceField(serializers.DecimalField):
+    """US dollars: a string or a number in, a plain decimal string out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_digits=24, decimal_places=12, required=False, allow_null=True, **options)
+
+    def to_representation(self, value: Decimal) -> str:
+        return plain(value)
+
+
+@extend_schema_field({"type": "array", "items": _TIER_SCHEMA})
+class TiersField(serializers.Field[Any, Any, Any, Any]):
+    """Unit prices that replace the others for calls with more input tokens (caches included) than a tier names."""
+
+    def to_internal_value(self, data: Any) -> tuple[Tier, ...]:
+        return parse_tiers(data)
+
+    def to_representation(self, value: list[dict[str, int | str]]) -> list[dict[str, int | str]]:
+        return value
+
+
+class UnitPricesSerializer(serializers.Serializer[Any]):
+    """One field for each `PriceKind`."""
+
+    input_usd_per_million = UnitPriceField()
+    output_usd_per_million = UnitPriceField()
+    cache_read_usd_per_million = UnitPriceField(help_text="Null: cache reads are charged as input.")
+    cache_creation_usd_per_million = UnitPriceField(help_text="Cache writes of 5 minutes. Null: charged as input.")
+    cache_creation_1h_usd_per_million = UnitPriceField(help_text="Cache writes of 1 hour. Null: as those of 5 minutes.")
+    reasoning_usd_per_million = UnitPriceField(help_text="Null: reasoning is charged as output.")
+    audio_input_usd_per_million = UnitPriceField(help_text="Null: audio is charged as input.")
+    audio_output_usd_per_million = UnitPriceField(help_text="Null: audio is charged as output.")
+    request_usd = UnitPriceField(help_text="Charged once for each call.")
+    tiers = TiersField(default=())
+
+
+class PriceSerializer(UnitPricesSerializer):
+    """A price as it is shown."""
+
+    id = serializers.IntegerField()
+    is_own = serializers.SerializerMethodField(help_text="The organization's own price; else it holds for everyone.")
+    provider = serializers.CharField(help_text="Empty: any provider.")
+    model = serializers.CharField()
+    aliases = serializers.ListField(child=serializers.CharField())
+    effective_from = serializers.DateTimeField()
+    effective_to = serializers.DateTimeField(allow_null=True)
+    source = serializers.CharField()  # type: ignore[assignment] # DRF takes declared fields out of the class
+    created_at = serializers.DateTimeField()
+
+    def get_is_own(self, price: PriceVersion) -> bool:
+        return price.organization_id is not None
+
+
+class NewPriceSerializer(UnitPricesSerializer, StrictSerializer):
+    """A price to begin."""
+
+    provider = serializers.CharField(
+        max_length=64, allow_blank=True, default="", help_text="As events name their service. Empty: any provider."
+    )
+    model = serializers.CharField(max_length=255, help_text="A * stands for any run of characters.")
+    aliases = serializers.ListField(
+        child=serializers.CharField(max_length=255), default=list, help_text="Other names of the model."
+    )
+    effective_from = serializers.DateTimeField(required=False, help_text="Now if not given.")
+    effective_to = serializers.DateTimeField(allow_null=True, default=None, help_text="Null: for good.")
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """The unit prices and tiers become one value, `prices`."""
+        fields: dict[str, Any] = super().to_internal_value(data)
+        given = {kind: fields.pop(kind.column, None) for kind in PriceKind}
+        unit_prices = {kind: price for kind, price in given.items() if price is not None}
+        prices = UnitPrices(unit_prices, fields.pop("tiers"))
+        return {**fields, "prices": prices}
+
+
+class PriceEndSerializer(StrictSerializer):
+    effective_to = serializers.DateTimeField(help_text="From this instant on the price does not hold.")
+
+
+class PriceFilter(django_filters.FilterSet):
+    provider = django_filters.CharFilter(lookup_expr="iexact")
+    model = django_filters.CharFilter(method="filter_model", label="The model's name in any case, or an alias.")
+    active_at = django_filters.IsoDateTimeFilter(method="filter_active_at", label="Prices that hold at this instant.")
+
+    class Meta:
+        model = PriceVersion
+        fields = ("provider", "model", "active_at")
+
+    def filter_model(self, queryset: PriceVersionQuerySet, name: str, value: str) -> QuerySet[PriceVersion]:
+        return queryset.filter(Q(model__iexact=value) | Q(aliases__contains=[value]))
+
+    def filter_active_at(self, queryset: PriceVersionQuerySet, name: str, value: datetime) -> QuerySet[PriceVersion]:
+        return queryset.active_at(value)
+
+
+class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[PriceVersion]):
+    """Own prices come first in the list, and win over everyone's when an event is priced."""
+
+    queryset = PriceVersion.objects.order_by(
+        F("organization").asc(nulls_last=True), "provider", "model", "-effective_from", "-id"
+    )
+    serializer_class = PriceSerializer
+    filterset_class = PriceFilter
+    scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
+    shows_shared_rows = True
+
+    @extend_schema(request=NewPriceSerializer, responses={201: PriceSerializer})
+    def create(self, request: Request, **_: str) -> Response:
+        """Begin a price of the organization's own; the one that holds at its start ends there."""
+        body = NewPriceSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        fields = {"effective_from": utc_now(), **body.validated_data}
+        price = services.create_price(organization=self.organization, **fields, actor=self.principal.label)
+        return Response(PriceSerializer(price).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=PriceEndSerializer, responses=PriceSerializer)
+    def end(self, request: Request, **_: Any) -> Response:
+        """End one of the organization's own prices."""
+        price = self.get_object()
+        if price.organization_id is None:
+            message = "This price holds for everyone. Create one of your own, which wins over it."
+            raise ForbiddenError(message, code="price_of_everyone")
+        body = PriceEndSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        price = services.end_price(
+            organization=self.organization,
+            price=price,
+            effective_to=body.validated_data["effective_to"],
+            actor=self.principal.label,
+        )
+        return Response(PriceSerializer(price).data)

@@ -1,0 +1,107 @@
+"""Document 002 (Lumea): what workflow runs cost."""
+
+from typing import Any, ClassVar
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api.windows import DateOrDateTimeField, window_of
+from billing.reports.runs import costs_of_run, costs_of_runs
+from billing.reports.types import RunCosts
+from costtrack.clock import iso, utc_now
+from costtrack.dialects import DETAIL, Dialect
+from costtrack.money import number
+from organizations.api.base import OrganizationScopedAPIView
+from organizations.types import Scope
+
+AS_OF = OpenApiParameter(
+    "X-Costtrack-As-Of",
+    OpenApiTypes.DATETIME,
+    OpenApiParameter.HEADER,
+    description="When the totals held.",
+    response=True,
+)
+UNPRICED = OpenApiParameter(
+    "X-Costtrack-Unpriced-Events",
+    OpenApiTypes.INT,
+    OpenApiParameter.HEADER,
+    description="Events that are not in the totals because no price is known for them yet.",
+    response=True,
+)
+
+
+class CostResponse(serializers.Serializer[RunCosts]):
+    """The document's CostResponse object."""
+
+    total_cost = serializers.FloatField(help_text="Sum over all services, in USD.")
+    costs_by_service = serializers.DictField(child=serializers.FloatField())
+    costs_by_group = serializers.DictField(child=serializers.DictField(child=serializers.FloatField()))
+
+
+class RunQuery(serializers.Serializer[Any]):
+    include_children = serializers.BooleanField(
+        default=False, help_text="Include the costs of child runs, to any depth."
+    )
+
+
+class RunsQuery(RunQuery):
+    workflow_id = serializers.CharField(required=False, max_length=255, help_text="Only runs of this workflow.")
+    start_date = DateOrDateTimeField(required=False, help_text="Only costs from this date or time on.")
+    end_date = DateOrDateTimeField(required=False, help_text="Only costs until this date (included) or time.")
+
+
+class _RunCostsView(OrganizationScopedAPIView):
+    dialect: ClassVar[Dialect] = DETAIL
+    required_scope: ClassVar[Scope] = Scope.COSTS_READ
+    requires_api_plan: ClassVar[bool] = True
+
+
+def _answer(costs: RunCosts) -> Response:
+    body = {
+        "total_cost": number(costs.total),
+        "costs_by_service": {service: number(amount) for service, amount in costs.by_service.items()},
+        "costs_by_group": {
+            service: {group: number(amount) for group, amount in groups.items()}
+            for service, groups in costs.by_group.items()
+        },
+    }
+    headers = {AS_OF.name: iso(costs.as_of), UNPRICED.name: str(costs.unpriced_events)}
+    return Response(body, headers=headers)
+
+
+class RunCostsView(_RunCostsView):
+    """`GET /costs/runs/{run_id}`"""
+
+    @extend_schema(
+        operation_id="costs_run", tags=["costs"], parameters=[RunQuery, AS_OF, UNPRICED], responses=CostResponse
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        """What one workflow run cost, alone or with all its descendants."""
+        query = RunQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        costs = costs_of_run(organization=self.organization, run_id=run_id, now=utc_now(), **query.validated_data)
+        return _answer(costs)
+
+
+class AllRunCostsView(_RunCostsView):
+    """`GET /costs/runs`"""
+
+    @extend_schema(
+        operation_id="costs_runs", tags=["costs"], parameters=[RunsQuery, AS_OF, UNPRICED], responses=CostResponse
+    )
+    def get(self, request: Request) -> Response:
+        """What workflow runs cost together, all of them or those of one workflow."""
+        query = RunsQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        costs = costs_of_runs(
+            organization=self.organization,
+            workflow_id=asked.get("workflow_id"),
+            window=window_of(asked.get("start_date"), asked.get("end_date")),
+            include_children=asked["include_children"],
+            now=utc_now(),
+        )
+        return _answer(costs)

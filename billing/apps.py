@@ -1,0 +1,8 @@
+"""The billing app: what it cost."""
+
+from django.apps import AppConfig
+
+
+class BillingConfig(AppConfig):
+    name = "billing"
+    verbose_name = "Billing"

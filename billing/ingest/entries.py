@@ -1,0 +1,126 @@
+"""From the normal form to a ledger entry: identity, price, defaults."""
+
+import hashlib
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import msgspec
+
+from billing.ingest.types import TOKEN_FIELDS, UsageEventInput
+from billing.ledger.types import LedgerEntry
+from billing.pricing.book import PriceBook
+from billing.pricing.types import TokenUsage
+from billing.types import CostSource, EventKind, Status, UnpricedReason
+from costtrack.money import ZERO
+
+DEFAULT_SOURCE = "api"
+
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+# What an event says in other words, or the ledger keeps elsewhere; everything else has the same name in both.
+_OTHER_NAMES = {"id", "user_id", "usage", "cost_usd"}
+_SAME_NAMES = frozenset(UsageEventInput.__struct_fields__) - _OTHER_NAMES
+
+
+def to_entry(event: UsageEventInput, *, book: PriceBook, now: datetime) -> LedgerEntry:
+    """A normalized event as the row it becomes, priced at the instant it occurred."""
+    told = {
+        name: value
+        for name, value in msgspec.structs.asdict(event).items()
+        if value is not None and name in _SAME_NAMES
+    }
+    told.setdefault("source", DEFAULT_SOURCE)
+    told.setdefault("kind", EventKind.MODEL_CALL.value)
+    told.setdefault("occurred_at", now)
+    entry = LedgerEntry(user_ref=event.user_id or "", cost_source=CostSource.COMPUTED.value, **told)
+    if event.id:
+        entry.event_id = event.id
+        entry.key = event_key(entry.source, event.id)
+        entry.payload_hash = payload_hash(event)
+    _COST_OF[entry.kind](entry, event, book)
+    return entry
+
+
+def event_key(source: str, event_id: str) -> UUID:
+    """What makes an event the same event within its organization (design decision 6)."""
+    digest = hashlib.blake2b(f"{source}\0{event_id}".encode(), digest_size=16).digest()
+    return UUID(bytes=digest)
+
+
+def payload_hash(event: UsageEventInput) -> int:
+    """A signed 64-bit digest of everything the caller said in the event."""
+    digest = hashlib.blake2b(_canonical.encode(event), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
+
+
+def _cost_of_model_call(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
+    """A reported cost is kept as it is, with our own computation beside it; else our computation is the cost."""
+    computed, reason = _compute(entry, event, book)
+    if event.cost_usd is not None:
+        entry.cost_source = CostSource.REPORTED.value
+        entry.token_cost_usd = event.cost_usd
+        entry.computed_cost_usd = computed
+    else:
+        entry.token_cost_usd = computed
+        entry.unpriced_reason = reason
+
+
+def _compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> tuple[Decimal | None, str]:
+    """What our prices say, or why they say nothing. A call without any counts did not use nothing: how much it used
+    is unknown, and only a price per call can price it (a failed one is free)."""
+    has_usage = any(getattr(event, field) is not None for field in TOKEN_FIELDS)
+    if not has_usage and entry.status == Status.FAILURE.value:
+        return ZERO, ""
+    if not entry.model:
+        return None, UnpricedReason.NO_MODEL.value
+    price = book.find(entry.service, entry.model, entry.occurred_at)
+    if not has_usage and (price is None or not price.charges_requests):
+        return None, UnpricedReason.NO_USAGE.value
+    if price is None:
+        return None, UnpricedReason.NO_PRICE.value
+    entry.price_version_id = price.price_version_id
+    cost = price.cost(usage_of(entry))
+    return cost, "" if cost is not None else UnpricedReason.NO_UNIT_PRICE.value
+
+
+def usage_of(entry: LedgerEntry) -> TokenUsage:
+    return TokenUsage(
+        entry.input_tokens,
+        entry.output_tokens,
+        entry.cache_read_tokens,
+        entry.cache_creation_tokens,
+        entry.cache_creation_1h_tokens,
+        entry.reasoning_tokens,
+        entry.audio_input_tokens,
+        entry.audio_output_tokens,
+    )
+
+
+def _cost_of_tool_or_compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
+    """What tools and machines cost is compute cost; without a reported cost they are free."""
+    del book
+    reported = event.cost_usd if event.cost_usd is not None else event.compute_cost_usd
+    entry.token_cost_usd = ZERO
+    entry.compute_cost_usd = reported or ZERO
+    if reported is not None:
+        entry.cost_source = CostSource.REPORTED.value
+
+
+def _cost_of_summary(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
+    """Totals of a session as they are told; the ledger turns them into a difference."""
+    del book
+    entry.token_cost_usd = event.cost_usd if event.cost_usd is not None else ZERO
+    entry.cost_source = CostSource.REPORTED.value
+    named = {field for field in TOKEN_FIELDS if getattr(event, field) is not None}
+    named |= {"token_cost_usd"} if event.cost_usd is not None else set()
+    named |= {name for name in ("compute_cost_usd", "duration_ms") if getattr(event, name) is not None}
+    entry.named_counts = frozenset(named)
+
+
+_COST_OF = {
+    EventKind.MODEL_CALL.value: _cost_of_model_call,
+    EventKind.TOOL_CALL.value: _cost_of_tool_or_compute,
+    EventKind.COMPUTE.value: _cost_of_tool_or_compute,
+    EventKind.SESSION_SUMMARY.value: _cost_of_summary,
+}

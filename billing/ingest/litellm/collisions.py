@@ -1,0 +1,40 @@
+"""Different calls under one id."""
+
+import re
+from collections.abc import Sequence
+
+from billing.ingest.entries import event_key
+from billing.ingest.litellm.mapping import SOURCE
+from billing.ingest.litellm.payload import short_text
+from billing.ingest.types import ParsedEvent, UsageEventInput
+from billing.models import UsageEvent
+from organizations.models import Organization
+
+_READS = re.compile(r"a?(retrieve|get|list)_")
+
+
+def tell_apart(organization: Organization, events: Sequence[ParsedEvent]) -> None:
+    """Give each call an id of its own whose id another call holds, in the ledger or earlier in the batch.
+
+    The id comes from the provider, and some servers just number their answers (Ollama knows chatcmpl-0 to chatcmpl-998).
+    LiteLLM's call id tells such calls apart, and a repetition of one call from another call. Reading something again
+    that was billed before, such as a finished batch, is no other call.
+    """
+    calls = [(event_key(SOURCE, parsed.event.id), parsed.event) for parsed in events if parsed.event.id]
+    holders: dict[object, str | None] = dict(
+        UsageEvent.objects.of(organization)
+        .filter(key__in=[key for key, _ in calls])
+        .values_list("key", "metadata__litellm__call_id")
+    )
+    for key, event in calls:
+        call_id = _fact(event, "call_id")
+        holder = holders.setdefault(key, call_id)
+        if call_id and holder and call_id != holder and not _READS.match(_fact(event, "call_type") or ""):
+            event.id = short_text(f"{event.id}_{call_id}")
+
+
+def _fact(event: UsageEventInput, name: str) -> str | None:
+    """What LiteLLM knows of the call (`billing.ingest.litellm.mapping`)."""
+    facts = (event.metadata or {}).get("litellm", {})
+    value: str | None = facts.get(name)
+    return value

@@ -1,0 +1,97 @@
+"""A provider's own `usage` object, verbatim, as the ledger's token counts.
+
+genai-prices knows what each provider's fields mean; what is ours is telling the shapes apart (the object comes without
+its response) and turning inclusive counts into the ledger's uncached input. Pure: no Django, no database.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
+from genai_prices.types import Provider, Usage
+
+_CAMEL = re.compile(r"_([a-z])")
+
+
+class UnreadableUsageError(ValueError):
+    """The object is none of the shapes we know; the message says what is missing."""
+
+
+def token_counts(usage: Mapping[str, Any]) -> dict[str, int]:
+    """Counts by the ledger's field names, from an OpenAI chat, embeddings or responses, an Anthropic messages or a
+    Gemini usage object. Raises UnreadableUsageError."""
+    provider, flavor, response = _recognize(usage)
+    try:
+        _, extracted = _provider(provider).extract_usage(response, api_flavor=flavor)
+    except (ValueError, TypeError) as error:
+        raise UnreadableUsageError(str(error)) from error
+    return _exclusive(extracted)
+
+
+def _recognize(usage: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """The provider, the flavor of its API, and a response as genai-prices wants to see it."""
+    if "prompt_tokens" in usage:
+        return "openai", "chat" if "completion_tokens" in usage else "embeddings", {"usage": usage}
+    if "input_tokens" in usage:
+        # Responses count cached tokens inside input_tokens, Anthropic beside it: only the former has these details.
+        if "input_tokens_details" in usage:
+            return "openai", "responses", {"usage": usage}
+        return "anthropic", "default", {"usage": usage}
+    camel = {_CAMEL.sub(lambda found: found[1].upper(), key): value for key, value in usage.items()}
+    if "promptTokenCount" in camel:
+        details = {key: _camel_details(value) for key, value in camel.items()}
+        return "google", "default", {"usageMetadata": details}
+    raise UnreadableUsageError(
+        "the usage object has none of prompt_tokens (OpenAI chat), input_tokens (OpenAI responses, Anthropic) "
+        "and promptTokenCount (Gemini)"
+    )
+
+
+def _camel_details(value: Any) -> Any:
+    """Gemini's Python client writes `{"modality": ..., "token_count": ...}` where its API has `tokenCount`."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {"tokenCount" if key == "token_count" else key: part for key, part in item.items()}
+        if isinstance(item, dict)
+        else item
+        for item in value
+    ]
+
+
+@cache
+def _provider(provider_id: str) -> Provider:
+    provider = find_provider_by_id(get_snapshot().providers, provider_id)
+    if provider is None:
+        raise LookupError(f"genai-prices no longer knows {provider_id}.")
+    return provider
+
+
+def _exclusive(usage: Usage) -> dict[str, int]:
+    """genai-prices counts caches inside the input; the ledger counts them beside it."""
+
+    def count(name: str) -> int:
+        value = usage.reported_value(name)
+        if value != int(value) or value < 0:
+            raise UnreadableUsageError(f"{name} is not a whole number of tokens")
+        return int(value)
+
+    cache_read = count("cache_read_tokens")
+    cache_creation_1h = count("cache_write_1h_tokens")
+    cache_creation = max(count("cache_write_tokens"), count("cache_write_5m_tokens") + cache_creation_1h)
+    uncached = count("input_tokens") - cache_read - cache_creation
+    if uncached < 0:
+        raise UnreadableUsageError("more tokens were read from or written to the cache than went in")
+    audio_input = count("input_audio_tokens") - count("cache_audio_read_tokens")
+    return {
+        "input_tokens": uncached,
+        "output_tokens": count("output_tokens"),
+        "cache_read_tokens": cache_read,
+        "cache_creation_tokens": cache_creation,
+        "cache_creation_1h_tokens": cache_creation_1h,
+        "reasoning_tokens": count("output_reasoning_tokens"),
+        "audio_input_tokens": min(max(audio_input, 0), uncached),
+        "audio_output_tokens": count("output_audio_tokens"),
+    }

@@ -1,0 +1,108 @@
+"""The normal form that every wire format is turned into, and what is said of records that cannot be."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+Text = Annotated[str, Meta(max_length=255)]
+# A trillion: more than any call can have, and small enough that no product with a unit price leaves the column.
+LARGEST_COUNT = 1_000_000_000_000
+Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
+
+
+class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One event as `POST /usage/events` documents it. Absent and null mean the same.
+
+    Token counts are as in the ledger (`billing.models.UsageEvent`): `input_tokens` is uncached input, and parts are
+    inside their wholes. `usage` is a provider's own usage object instead of counts; it is turned into counts before
+    the event reaches the ledger (`billing.ingest.provider_usage`).
+    """
+
+    id: Text | None = None
+    source: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    kind: Literal["model_call", "tool_call", "compute", "session_summary"] | None = None
+    occurred_at: Annotated[datetime, Meta(tz=True)] | None = None
+    duration_ms: Decimal | None = None
+    request_id: Text | None = None
+    status: Literal["success", "failure"] | None = None
+    status_code: Annotated[int, Meta(ge=0, le=999)] | None = None
+    endpoint: Text | None = None
+    capability: Text | None = None
+    service: Text | None = None
+    model: Text | None = None
+    cost_group: Text | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cache_read_tokens: Count | None = None
+    cache_creation_tokens: Count | None = None
+    cache_creation_1h_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
+    audio_input_tokens: Count | None = None
+    audio_output_tokens: Count | None = None
+    usage: dict[str, Any] | None = None
+    cost_usd: Decimal | None = None
+    compute_cost_usd: Decimal | None = None
+    run_id: Text | None = None
+    parent_run_id: Text | None = None
+    workflow_id: Text | None = None
+    execution_id: Text | None = None
+    phase_id: Text | None = None
+    workspace_id: Text | None = None
+    session_id: Text | None = None
+    group_id: Text | None = None
+    group_name: Text | None = None
+    agent_id: Text | None = None
+    agent_name: Text | None = None
+    user_id: Text | None = None
+    end_user: Text | None = None
+    tool: Text | None = None
+    tool_use_tokens: Count | None = None
+    tool_result_tokens: Count | None = None
+    tags: Annotated[list[Text], Meta(max_length=50)] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+TOKEN_FIELDS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_creation_tokens",
+    "cache_creation_1h_tokens",
+    "reasoning_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+)
+
+
+class RecordError(Struct, frozen=True, kw_only=True):
+    """Why one record of a request was not stored. `index` counts the request's records from zero."""
+
+    index: int
+    id: str | None = None
+    field: str | None = None
+    code: str
+    message: str
+
+
+class ParsedEvent(Struct, frozen=True):
+    """A readable record and its place in the request."""
+
+    index: int
+    event: UsageEventInput
+
+
+class ParsedBatch(Struct):
+    """A request's records: the readable ones, and what is wrong with the others."""
+
+    events: list[ParsedEvent]
+    errors: list[RecordError]
+
+
+class Malformed(Exception):  # noqa: N818 - reads as what the body is
+    """The body as a whole cannot be read; nothing of it is stored."""
+
+
+class TooMany(Exception):  # noqa: N818 - reads as what the body has
+    """The body has more records than one request may bring."""

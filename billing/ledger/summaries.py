@@ -1,0 +1,57 @@
+"""Session summaries: authoritative totals that replace a session's running ones (document 003).
+
+The ledger only appends, so a summary is written as the difference between its totals and what the session's events
+add up to. Whatever the summary does not name keeps its running value.
+"""
+
+from decimal import Decimal
+
+import msgspec
+from django.db import connection
+from django.db.models import Sum
+from django.db.models.functions import Coalesce
+
+from billing.ledger.types import LedgerEntry
+from billing.models import UnpricedEvent, UsageEvent
+from costtrack.money import ZERO
+
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_creation_tokens",
+    "cache_creation_1h_tokens",
+    "reasoning_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+)
+_AMOUNTS = ("token_cost_usd", "compute_cost_usd", "duration_ms")
+
+
+def as_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
+    """The entry that makes the session's sums equal to the summary. Takes a lock on the session until the
+    transaction ends, so that two summaries of it come one after the other."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [summary.session_id, organization_id])
+    running = UsageEvent.objects.filter(organization_id=organization_id, session_id=summary.session_id).aggregate(
+        **{name: Coalesce(Sum(name), 0) for name in _COUNTS}, **{name: Sum(name) for name in _AMOUNTS}
+    )
+    differences: dict[str, int | Decimal] = {
+        name: getattr(summary, name) - running[name] if name in summary.named_counts else 0 for name in _COUNTS
+    }
+    for name in _AMOUNTS:
+        known = running[name] or ZERO
+        differences[name] = getattr(summary, name) - known if name in summary.named_counts else ZERO
+    return msgspec.structs.replace(summary, **differences)
+
+
+def forget_unpriced(organization_id: int, summary: LedgerEntry) -> None:
+    """A summary that names the session's cost has priced its events: they no longer wait for a price."""
+    if "token_cost_usd" not in summary.named_counts:
+        return
+    events = UsageEvent.objects.filter(
+        organization_id=organization_id, session_id=summary.session_id, token_cost_usd=None
+    )
+    UnpricedEvent.objects.filter(
+        organization_id=organization_id, event_id__in=list(events.values_list("id", flat=True))
+    ).delete()

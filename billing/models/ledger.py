@@ -1,0 +1,194 @@
+"""The ledger: batches of usage events, append-only.
+
+In the database the primary keys of these tables begin with the organization (migration 0002); ids are unique by
+themselves, so Django is told of `id` alone. Always filter by organization too.
+"""
+
+from decimal import Decimal
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from billing.querysets import UsageEventQuerySet
+from billing.types import CostSource, EventKind, Status, UnpricedReason
+from costtrack.fields import money_field, optional_money_field
+from organizations.querysets import OrganizationScopedQuerySet
+
+
+def _dimension(max_length: int = 255) -> "models.CharField[str, str]":
+    return models.CharField(max_length=max_length, blank=True)
+
+
+class IngestBatch(models.Model):
+    """One accepted request's worth of events. Folding works through batches, so exactly once is per batch."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="batches", db_index=False
+    )
+    credential = models.ForeignKey(
+        "organizations.APICredential", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    format = models.CharField(max_length=32, help_text="The wire format, for example json or litellm.")
+    received_at = models.DateTimeField()
+    accepted = models.PositiveIntegerField(default=0)
+    duplicates = models.PositiveIntegerField(default=0)
+    conflicts = models.PositiveIntegerField(default=0)
+    rejected = models.PositiveIntegerField(default=0)
+    unpriced = models.PositiveIntegerField(default=0)
+    cost_usd = money_field()
+    folded_at = models.DateTimeField(null=True)
+
+    objects = OrganizationScopedQuerySet["IngestBatch"].as_manager()
+
+    class Meta:
+        verbose_name_plural = "ingest batches"
+        indexes = (models.Index(fields=("organization",), name="batch_unfolded", condition=models.Q(folded_at=None)),)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class UsageEvent(models.Model):
+    """One priced thing: a model call, a tool call, a compute charge, or an adjustment. One row of the ledger.
+
+    Append-only: the database refuses UPDATE and DELETE, and a correction is a new row that names the old one in
+    `adjusts`. Counts of an adjustment are differences and may be negative.
+
+    Tokens (design decision 5): `input_tokens` is uncached input. Parts are inside their wholes: the one-hour cache
+    writes in `cache_creation_tokens`, reasoning in `output_tokens`, audio in `input_tokens` and `output_tokens`.
+
+    Cost: `token_cost_usd` is NULL when it is not known (`unpriced_reason` says why), `compute_cost_usd` is what
+    tools and machines cost beside it. `computed_cost_usd` stands beside a reported token cost: what our prices say.
+    `price_version` and the token counts are all that is needed to show quantity x unit price per kind again.
+
+    There are no foreign keys in the database: each would be checked for every row of a batch, and what they point
+    to (organizations, credentials, prices) is never deleted.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    organization = models.ForeignKey(
+        "organizations.Organization",
+        on_delete=models.PROTECT,
+        related_name="events",
+        db_index=False,
+        db_constraint=False,
+    )
+    credential = models.ForeignKey(
+        "organizations.APICredential",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+
+    # Identity: `key` is a digest of (source, event_id); an event without an id has none and is never a duplicate.
+    source = models.CharField(max_length=64)
+    event_id = _dimension()
+    key = models.UUIDField(null=True, editable=False)
+    payload_hash = models.BigIntegerField(null=True, editable=False)
+    request_id = _dimension()
+
+    kind = models.CharField(max_length=16, choices=EventKind)
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    duration_ms = models.DecimalField(max_digits=18, decimal_places=3, null=True)
+    status = models.CharField(max_length=8, choices=Status)
+    status_code = models.PositiveSmallIntegerField(null=True)
+
+    # What was called.
+    endpoint = _dimension()
+    capability = _dimension()
+    service = _dimension()
+    model = _dimension()
+    cost_group = _dimension()
+    tool = _dimension()
+
+    # For whom, and as part of what.
+    run_id = _dimension()
+    workflow_id = _dimension()
+    execution_id = _dimension()
+    phase_id = _dimension()
+    workspace_id = _dimension()
+    session_id = _dimension()
+    group_id = _dimension()
+    group_name = _dimension()
+    agent_id = _dimension()
+    agent_name = _dimension()
+    user_ref = _dimension()
+    end_user = _dimension()
+    tags = ArrayField(models.CharField(max_length=255), default=list)
+    metadata = models.JSONField(null=True)
+
+    # How much.
+    input_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    cache_read_tokens = models.BigIntegerField(default=0)
+    cache_creation_tokens = models.BigIntegerField(default=0)
+    cache_creation_1h_tokens = models.BigIntegerField(default=0)
+    reasoning_tokens = models.BigIntegerField(default=0)
+    audio_input_tokens = models.BigIntegerField(default=0)
+    audio_output_tokens = models.BigIntegerField(default=0)
+    tool_use_tokens = models.BigIntegerField(default=0)
+    tool_result_tokens = models.BigIntegerField(default=0)
+
+    # What it cost.
+    token_cost_usd = optional_money_field()
+    compute_cost_usd = money_field()
+    computed_cost_usd = optional_money_field()
+    cost_source = models.CharField(max_length=8, choices=CostSource)
+    unpriced_reason = models.CharField(max_length=16, choices=UnpricedReason, blank=True)
+    price_version = models.ForeignKey(
+        "billing.PriceVersion",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+
+    # Corrections: the event this row corrects, and why.
+    adjusts = models.UUIDField(null=True, editable=False)
+    adjustment_reason = _dimension()
+
+    objects = UsageEventQuerySet.as_manager()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("organization", "key"), name="event_key_once"),)
+        indexes = (
+            models.Index(fields=("organization", "occurred_at", "id"), name="event_by_time"),
+            models.Index(fields=("organization", "run_id"), name="event_of_run", condition=~models.Q(run_id="")),
+            models.Index(
+                fields=("organization", "session_id"), name="event_of_session", condition=~models.Q(session_id="")
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.event_id or str(self.id)
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """Tokens and compute together; None while the token cost is not known."""
+        return None if self.token_cost_usd is None else self.token_cost_usd + self.compute_cost_usd
+
+
+class UnpricedEvent(models.Model):
+    """The queue of events that wait for a price. Priced, an event leaves the queue and gains an adjustment."""
+
+    event_id = models.UUIDField(primary_key=True)
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="unpriced_events", db_index=False
+    )
+    service = models.CharField(max_length=255, blank=True)
+    model = models.CharField(max_length=255, blank=True)
+    occurred_at = models.DateTimeField()
+    reason = models.CharField(max_length=16, choices=UnpricedReason)
+
+    objects = OrganizationScopedQuerySet["UnpricedEvent"].as_manager()
+
+    class Meta:
+        indexes = (models.Index(fields=("organization", "service", "model"), name="unpriced_by_model"),)
+
+    def __str__(self) -> str:
+        return str(self.event_id)

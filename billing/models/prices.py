@@ -1,0 +1,89 @@
+"""What one model costs from an instant on."""
+
+from decimal import Decimal
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from billing.querysets import PriceVersionQuerySet
+from billing.types import PriceSource
+
+
+def _unit_price(**options: str) -> "models.DecimalField[Decimal | None, Decimal | None]":
+    return models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True, **options)  # type: ignore[arg-type]
+
+
+class PriceVersion(models.Model):
+    """Unit prices of one model from `effective_from` until `effective_to` (exclusive; empty: for good).
+
+    Without an organization the price holds for everyone; an organization's own price wins over it. Unit prices never
+    change once written: a new price ends the old version and begins a new one, so that a ledger row that names its
+    version can always show how its cost came about. A version that ends where it begins was taken back: it never
+    holds, and another one may begin at the same instant.
+
+    `tiers` is a list of `{"above_input_tokens": 200000, "<unit price field>": "6.00", ...}`: above that many input
+    tokens (caches included) the whole call is charged the tier's unit prices where it names them.
+    """
+
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="prices", null=True, blank=True
+    )
+    provider = models.CharField(
+        max_length=64, blank=True, help_text="The service that serves the model, for example openai. Empty: any."
+    )
+    model = models.CharField(max_length=255)
+    aliases = ArrayField(
+        models.CharField(max_length=255),
+        default=list,
+        blank=True,
+        help_text="Other names of the model in calls. A * stands for any run of characters.",
+    )
+    input_usd_per_million = _unit_price()
+    output_usd_per_million = _unit_price()
+    cache_read_usd_per_million = _unit_price(help_text="Empty: cache reads are charged as input.")
+    cache_creation_usd_per_million = _unit_price(help_text="Cache writes kept 5 minutes. Empty: charged as input.")
+    cache_creation_1h_usd_per_million = _unit_price(help_text="Cache writes kept 1 hour. Empty: as those of 5 minutes.")
+    reasoning_usd_per_million = _unit_price(help_text="Empty: reasoning is charged as output.")
+    audio_input_usd_per_million = _unit_price(help_text="Empty: audio is charged as input.")
+    audio_output_usd_per_million = _unit_price(help_text="Empty: audio is charged as output.")
+    request_usd = _unit_price(help_text="Charged once for each call.")
+    tiers = models.JSONField(default=list, blank=True)
+    effective_from = models.DateTimeField()
+    effective_to = models.DateTimeField(null=True, blank=True)
+    source = models.CharField(max_length=16, choices=PriceSource, default=PriceSource.MANUAL, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = PriceVersionQuerySet.as_manager()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("organization", "provider", "model", "effective_from"),
+                name="price_version_once",
+                condition=models.Q(effective_to=None) | ~models.Q(effective_to=models.F("effective_from")),
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(
+                condition=models.Q(effective_to=None) | models.Q(effective_to__gte=models.F("effective_from")),
+                name="price_version_ends_after_it_begins",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}" if self.provider else self.model
+
+
+class PriceBookRevision(models.Model):
+    """Changes with an organization's prices (or, without one, with everyone's), so that a cached price book knows at
+    once that it is stale. A random number each time: one that was rolled back never comes again, as a count would."""
+
+    organization = models.OneToOneField("organizations.Organization", on_delete=models.CASCADE, null=True)
+    revision = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("organization",), name="price_revision_once", nulls_distinct=False),
+        )
+
+    def __str__(self) -> str:
+        return str(self.revision)

@@ -1,0 +1,38 @@
+"""Records that could not be read, kept so that nothing is lost."""
+
+from django.db import models
+
+from organizations.querysets import OrganizationScopedQuerySet
+
+
+class QuarantinedRecord(models.Model):
+    """One bad record of a feed whose sender cannot be told (LiteLLM drops its queue on an error answer).
+
+    `raw` is the record as it came, without prompts and answers, cut off at a limit; a cut record cannot be retried.
+    """
+
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="quarantined_records", db_index=False
+    )
+    format = models.CharField(max_length=32)
+    credential = models.ForeignKey(
+        "organizations.APICredential", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    received_at = models.DateTimeField()
+    record_id = models.CharField(max_length=255, blank=True)
+    field = models.CharField(max_length=255, blank=True)
+    code = models.CharField(max_length=64)
+    message = models.CharField(max_length=1000)
+    raw = models.TextField()
+    is_cut = models.BooleanField(default=False)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+
+    objects = OrganizationScopedQuerySet["QuarantinedRecord"].as_manager()
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("organization", "-id"), name="quarantine_open", condition=models.Q(resolved_at=None)),
+        )
+
+    def __str__(self) -> str:
+        return self.record_id or f"#{self.pk}"

@@ -1,0 +1,176 @@
+"""The genai-prices catalogue as timelines of our unit prices: pure, nothing is written here.
+
+What the catalogue knows and a price of ours cannot say:
+
+* prices of kinds that events do not carry (images, seconds of audio, searches) are left out;
+* a price that holds at certain hours of the day only is left out, and the model is listed in `time_of_day`;
+* prices of request options (batch, priority, fast) are left out: the standard price is taken.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import (
+    ClauseEquals,
+    ClauseOr,
+    ConditionalPrice,
+    MatchLogic,
+    ModelInfo,
+    ModelPrice,
+    Provider,
+    StartDateConstraint,
+    TieredPrices,
+    TimeOfDateConstraint,
+)
+
+from billing.pricing.types import PriceKind, Tier, UnitPrices
+
+# A price without a start date has held since before anyone asks.
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+_KINDS = {
+    "input_mtok": PriceKind.INPUT,
+    "output_mtok": PriceKind.OUTPUT,
+    "cache_read_mtok": PriceKind.CACHE_READ,
+    "cache_write_mtok": PriceKind.CACHE_CREATION,
+    "cache_write_1h_mtok": PriceKind.CACHE_CREATION_1H,
+    "output_reasoning_mtok": PriceKind.REASONING,
+    "input_audio_mtok": PriceKind.AUDIO_INPUT,
+    "output_audio_mtok": PriceKind.AUDIO_OUTPUT,
+    "requests_kcount": PriceKind.REQUEST,
+}
+_REQUESTS_PER_UNIT = 1000
+# The finest a unit price of ours can be. Some of the catalogue's numbers are floats (0.08333333333333334).
+_DECIMALS = 12
+_LONGEST_ALIAS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What a model costs from an instant until the next segment; None: the catalogue knows no price."""
+
+    effective_from: datetime
+    prices: UnitPrices | None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """One model of one provider. The first segment begins at `BEGINNING`, the others at dates of the catalogue."""
+
+    provider: str
+    model: str
+    aliases: tuple[str, ...]
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Everything that can be imported, and the models (`provider/model`) that cannot or only in part."""
+
+    entries: tuple[CatalogueEntry, ...]
+    skipped: tuple[str, ...]
+    time_of_day: tuple[str, ...]
+
+
+def read_catalogue() -> Catalogue:
+    """The catalogue that came with the installed genai-prices package."""
+    entries: list[CatalogueEntry] = []
+    skipped: list[str] = []
+    time_of_day: list[str] = []
+    for provider in get_snapshot().providers:
+        for model in provider.models:
+            entry = _entry(provider, model)
+            label = f"{provider.id}/{model.id}"
+            if all(segment.prices is None for segment in entry.segments):
+                skipped.append(label)
+                continue
+            entries.append(entry)
+            if any(isinstance(price.constraint, TimeOfDateConstraint) for price in _conditional(model)):
+                time_of_day.append(label)
+    return Catalogue(tuple(entries), tuple(skipped), tuple(time_of_day))
+
+
+def _entry(provider: Provider, model: ModelInfo) -> CatalogueEntry:
+    aliases = {
+        name: None
+        for name in _equal_names(model.match)
+        if name.lower() != model.id.lower() and "*" not in name and len(name) <= _LONGEST_ALIAS
+    }
+    return CatalogueEntry(provider.id, model.id, tuple(aliases), tuple(_segments(_conditional(model))))
+
+
+def _conditional(model: ModelInfo) -> list[ConditionalPrice]:
+    if isinstance(model.prices, ModelPrice):
+        return [ConditionalPrice(prices=model.prices)]
+    return model.prices
+
+
+def _segments(prices: list[ConditionalPrice]) -> Iterator[Segment]:
+    """Each price as far as another day brings another one."""
+    starts = {price.constraint.start_date for price in prices if isinstance(price.constraint, StartDateConstraint)}
+    before: UnitPrices | None = None
+    for position, day in enumerate([None, *sorted(starts)]):
+        unit_prices = _unit_prices(_standard(prices, day))
+        if position == 0 or unit_prices != before:
+            yield Segment(BEGINNING if day is None else datetime.combine(day, time(), UTC), unit_prices)
+        before = unit_prices
+
+
+def _standard(prices: list[ConditionalPrice], day: date | None) -> ModelPrice:
+    """The last price whose condition holds on the day, whatever the hour (genai-prices' own rule); else the first."""
+    for price in reversed(prices):
+        match price.constraint:
+            case None:
+                return price.prices
+            case StartDateConstraint(start_date=start) if day is not None and day >= start:
+                return price.prices
+    return prices[0].prices
+
+
+def _unit_prices(price: ModelPrice) -> UnitPrices | None:
+    known = {
+        kind: value for key, kind in _KINDS.items() if isinstance(value := getattr(price, key), Decimal | TieredPrices)
+    }
+    if not known:
+        return None
+    thresholds = sorted(
+        {tier.start for value in known.values() if isinstance(value, TieredPrices) for tier in value.tiers}
+    )
+    base = {kind: _amount(kind, _at(value, 0)) for kind, value in known.items()}
+    tiers = tuple(
+        Tier(
+            threshold,
+            {
+                kind: _amount(kind, _at(value, threshold + 1))
+                for kind, value in known.items()
+                if isinstance(value, TieredPrices)
+            },
+        )
+        for threshold in thresholds
+    )
+    return UnitPrices(base, tiers)
+
+
+def _at(value: Decimal | TieredPrices, prompt_tokens: int) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    reached = [tier.price for tier in value.tiers if prompt_tokens > tier.start]
+    return reached[-1] if reached else value.base
+
+
+def _amount(kind: PriceKind, value: Decimal) -> Decimal:
+    amount = value / _REQUESTS_PER_UNIT if kind is PriceKind.REQUEST else value
+    rounded = round(amount, _DECIMALS)
+    return amount if rounded == amount else rounded
+
+
+def _equal_names(clause: MatchLogic) -> Iterator[str]:
+    """The names a model is matched by as they stand; what else its clauses say is left to `normalize`."""
+    if isinstance(clause, ClauseEquals):
+        yield clause.equals
+    elif isinstance(clause, ClauseOr):
+        for inner in clause.or_:
+            yield from _equal_names(inner)

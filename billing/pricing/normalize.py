@@ -1,0 +1,127 @@
+"""Which model of the catalogue a call means, by the names its sender uses.
+
+Senders spell providers in many ways (LiteLLM `vertex_ai`, OpenTelemetry `gcp.vertex_ai`) and models with prefixes,
+regions and dates (`bedrock/us-east-1/anthropic.claude-3-haiku-20240307-v1:0`). genai-prices knows the models' names;
+this module leads it to the right provider first. Pure, and cached.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
+from genai_prices.types import Provider
+
+# Names that genai-prices does not know, or takes for another provider's (azure.ai.openai is Azure, not OpenAI).
+_SPELLINGS = {
+    "@cf": "cloudflare",
+    "accounts": "fireworks",
+    "fireworks_ai": "fireworks",
+    "gcp.gen_ai": "google",
+    "models": "google",
+    "publishers": "google",
+    "text-completion-codestral": "mistral",
+    "codestral": "mistral",
+    "x_ai": "x-ai",
+    "z.ai": "zai",
+    "z_ai": "zai",
+}
+# Platforms serve other makers' models under their own prices, so the platform's name wins over the maker's in it.
+_PLATFORMS = (
+    ("azure", "azure"),
+    ("vertex", "google"),
+    ("bedrock", "aws"),
+    ("aws", "aws"),
+    ("openrouter", "openrouter"),
+)
+# A server of one's own speaks a vendor's protocol without charging a vendor's price.
+_SELF_HOSTED = re.compile(r"custom|compatible|like|local|self|hosted|vllm|ollama|llamafile|lm_studio|mock|fake")
+# Routers stand before the provider and say nothing about it.
+_ROUTERS = frozenset({"", "litellm", "litellm_proxy"})
+# What may stand between the provider and the model: a cloud's region, or the name of an API.
+_WAYPOINT = re.compile(
+    r"us|eu|apac|global|global-standard|converse|invoke|chat|responses|(us|eu|ap|ca|sa|me|af|il)-[a-z-]+-\d"
+)
+_MOST_SEGMENTS = 4
+
+
+class CatalogueModel(NamedTuple):
+    """The ids of a provider and of its model in the catalogue."""
+
+    provider: str
+    model: str
+
+
+@lru_cache(maxsize=8192)
+def catalogue_model(service: str, model: str) -> CatalogueModel | None:
+    """The catalogue's model that a call of `model` at `service` means, or None.
+
+    The catalogue's provider is the one whose price holds: for `gpt-4o` at Azure that is OpenAI, because Azure has no
+    price of its own for it. A service that is named and not known is None whatever the model is called: a server of
+    one's own must not be charged at a vendor's price.
+    """
+    name = model.strip().lower()
+    if service.strip().lower() in _ROUTERS:
+        return _by_model_name(name)
+    provider = _provider(service)
+    return _at_provider(provider, name) if provider is not None else None
+
+
+@lru_cache(maxsize=2048)
+def catalogue_provider(service: str) -> str | None:
+    """The catalogue's id of a provider, or None for a name that is not known."""
+    provider = _provider(service)
+    return provider.id if provider is not None else None
+
+
+def _provider(service: str) -> Provider | None:
+    name = service.strip().lower()
+    providers = get_snapshot().providers
+    if name in _ROUTERS or _SELF_HOSTED.search(name):
+        return None
+    for prefix, platform in _PLATFORMS:
+        if name.startswith(prefix):
+            return find_provider_by_id(providers, platform)
+    return find_provider_by_id(providers, _SPELLINGS.get(name, name))
+
+
+def _by_model_name(name: str) -> CatalogueModel | None:
+    """Without a service the model's prefix tells the provider, or the makers' habits of naming do."""
+    prefix, slash, _ = name.partition("/")
+    if slash:
+        provider = _provider(prefix)
+        return _at_provider(provider, name) if provider is not None else None
+    for provider in get_snapshot().providers:
+        if provider.model_match is not None and provider.model_match.is_match(name):
+            return _at_provider(provider, name)
+    return None
+
+
+def _at_provider(provider: Provider, name: str) -> CatalogueModel | None:
+    """Try the name as it is (OpenRouter's own names hold slashes), then without what leads to the model."""
+    for _ in range(_MOST_SEGMENTS):
+        found = _find(provider, name)
+        if found is not None:
+            return found
+        first, slash, name = name.partition("/")
+        if not slash or not _leads_to(provider, first):
+            return None
+    return None
+
+
+def _leads_to(provider: Provider, segment: str) -> bool:
+    if _WAYPOINT.fullmatch(segment):
+        return True
+    named = _provider(segment)
+    return named is not None and named.id == provider.id
+
+
+def _find(provider: Provider, name: str) -> CatalogueModel | None:
+    providers = get_snapshot().providers
+    model = provider.find_model(name, all_providers=providers)
+    if model is None:
+        return None
+    fallbacks = provider.fallback_model_providers or ()
+    owners = (provider, *(other for other in providers if other.id in fallbacks))
+    owner = next(other for other in owners if any(model is candidate for candidate in other.models))
+    return CatalogueModel(owner.id, model.id)

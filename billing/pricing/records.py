@@ -1,0 +1,58 @@
+"""Between rows (prices, events) and the values of `billing.pricing.types`."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TypeAlias
+
+from billing.models import PriceVersion, UsageEvent
+from billing.pricing.types import PriceKind, Tier, TokenUsage, UnitPrices
+from costtrack.money import plain
+
+TierJSON: TypeAlias = dict[str, int | str]
+
+UNIT_PRICE_COLUMNS = tuple(kind.column for kind in PriceKind)
+
+
+def unit_prices_of(version: PriceVersion) -> UnitPrices:
+    """A row's unit prices and tiers."""
+    return UnitPrices(
+        {kind: price for kind in PriceKind if (price := getattr(version, kind.column)) is not None},
+        tuple(
+            Tier(
+                tier["above_input_tokens"],
+                {kind: Decimal(tier[kind.column]) for kind in PriceKind if kind.column in tier},
+            )
+            for tier in version.tiers
+        ),
+    )
+
+
+def price_columns(prices: UnitPrices) -> dict[str, Decimal | list[TierJSON] | None]:
+    """The values of a row's price columns, `tiers` included."""
+    unit_prices = {kind.column: prices.unit_prices.get(kind) for kind in PriceKind}
+    return {**unit_prices, "tiers": tiers_as_json(prices.tiers)}
+
+
+def tiers_as_json(tiers: Sequence[Tier]) -> list[TierJSON]:
+    """As `PriceVersion.tiers` holds them, and the API shows them."""
+    return [
+        {
+            "above_input_tokens": tier.above_input_tokens,
+            **{kind.column: plain(price) for kind, price in tier.unit_prices.items()},
+        }
+        for tier in tiers
+    ]
+
+
+def usage_of(event: UsageEvent) -> TokenUsage:
+    """The event's counts, as prices are applied to them."""
+    return TokenUsage(
+        event.input_tokens,
+        event.output_tokens,
+        event.cache_read_tokens,
+        event.cache_creation_tokens,
+        event.cache_creation_1h_tokens,
+        event.reasoning_tokens,
+        event.audio_input_tokens,
+        event.audio_output_tokens,
+    )

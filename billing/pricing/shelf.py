@@ -1,0 +1,106 @@
+"""One owner's prices in memory: an organization's own, or everyone's. Found by name, alias or pattern, then by time."""
+
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from billing.models import PriceVersion
+from billing.pricing.calculate import CompiledPrice
+from billing.pricing.records import unit_prices_of
+
+
+@dataclass(frozen=True)
+class _Period:
+    """A price version and when it holds, compiled when it is first asked for."""
+
+    version: PriceVersion
+
+    @cached_property
+    def price(self) -> CompiledPrice:
+        return CompiledPrice(unit_prices_of(self.version), self.version.pk)
+
+
+class PriceTimeline:
+    """The versions of one (provider, model) that carry one name, one after the other. There may be gaps."""
+
+    def __init__(self, periods: Iterable[_Period]) -> None:
+        self._periods = sorted(periods, key=lambda period: period.version.effective_from)
+        self._starts = [period.version.effective_from for period in self._periods]
+
+    def at(self, instant: datetime) -> CompiledPrice | None:
+        """The price of `effective_from <= instant < effective_to`."""
+        position = bisect_right(self._starts, instant)
+        if position == 0:
+            return None
+        period = self._periods[position - 1]
+        effective_to = period.version.effective_to
+        if effective_to is not None and instant >= effective_to:
+            return None
+        return period.price
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    """A name in which `*` stands for any run of characters, and everything else for itself."""
+
+    name: str
+    timelines: list[PriceTimeline]
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        head, *middle, tail = (re.escape(part) for part in self.name.split("*"))
+        # Atomic groups never look back, so that no pattern, however many stars it has, takes long.
+        return re.compile(head + "".join(f"(?>.*?{part})" for part in middle) + ".*" + tail, re.DOTALL)
+
+    def matches(self, model: str) -> bool:
+        return self._regex.fullmatch(model) is not None
+
+
+class Shelf:
+    """All prices of one owner as of a revision. Names are compared without regard to case."""
+
+    def __init__(self, revision: int, versions: Iterable[PriceVersion]) -> None:
+        self.revision = revision
+        self._timelines: dict[tuple[str, str], list[PriceTimeline]] = {}
+        self._patterns: dict[str, list[_Pattern]] = defaultdict(list)
+        for (provider, name), periods_by_model in _carriers(versions).items():
+            # The model of that name comes before those that have it as an alias.
+            namesake = periods_by_model.pop(name, None)
+            groups = [*([namesake] if namesake else []), *periods_by_model.values()]
+            timelines = [PriceTimeline(periods) for periods in groups]
+            if "*" in name:
+                self._patterns[provider].append(_Pattern(name, timelines))
+            else:
+                self._timelines[provider, name] = timelines
+        for patterns in self._patterns.values():
+            # The most telling pattern first.
+            patterns.sort(key=lambda pattern: len(pattern.name), reverse=True)
+
+    @classmethod
+    def load(cls, organization_id: int | None, revision: int) -> "Shelf":
+        versions = PriceVersion.objects.filter(organization=organization_id).in_force().order_by("id")
+        return cls(revision, versions)
+
+    def find(self, provider: str, model: str) -> list[PriceTimeline]:
+        """The timelines that carry this name: as their model, as an alias, as a pattern, in this order."""
+        provider, model = provider.lower(), model.lower()
+        found = [*self._timelines.get((provider, model), ())]
+        for pattern in self._patterns.get(provider, ()):
+            if pattern.matches(model):
+                found += pattern.timelines
+        return found
+
+
+def _carriers(versions: Iterable[PriceVersion]) -> dict[tuple[str, str], dict[str, list[_Period]]]:
+    """For each provider and name the models that carry it, with the versions in which they do."""
+    carriers: dict[tuple[str, str], dict[str, list[_Period]]] = defaultdict(lambda: defaultdict(list))
+    for version in versions:
+        period = _Period(version)
+        provider, model = version.provider.lower(), version.model.lower()
+        for name in {model: None, **dict.fromkeys(alias.lower() for alias in version.aliases)}:
+            carriers[provider, name][model].append(period)
+    return carriers

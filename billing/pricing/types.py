@@ -1,0 +1,87 @@
+"""The vocabulary of prices: pure values, no Django models, no database."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+from billing.types import UnpricedReason
+
+
+class PriceKind(StrEnum):
+    """What is charged for. Each kind names its unit price column on PriceVersion (`column`)."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    CACHE_READ = "cache_read"
+    CACHE_CREATION = "cache_creation"
+    CACHE_CREATION_1H = "cache_creation_1h"
+    REASONING = "reasoning"
+    AUDIO_INPUT = "audio_input"
+    AUDIO_OUTPUT = "audio_output"
+    REQUEST = "request"
+
+    @property
+    def column(self) -> str:
+        return "request_usd" if self is PriceKind.REQUEST else f"{self.value}_usd_per_million"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Token counts of one call, as the ledger keeps them: parts are inside their wholes (see `UsageEvent`)."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_creation_tokens: int = 0
+    cache_creation_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All that went in, caches included: what tiers are chosen by."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_creation_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Unit prices that replace the base ones when a call's prompt has more than `above_input_tokens` tokens."""
+
+    above_input_tokens: int
+    unit_prices: dict[PriceKind, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPrices:
+    """US dollars per million tokens of each kind, and per request for `PriceKind.REQUEST`."""
+
+    unit_prices: dict[PriceKind, Decimal]
+    tiers: tuple[Tier, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PriceLine:
+    """quantity x unit price = amount. The unit is a million tokens, or one request."""
+
+    kind: PriceKind
+    quantity: int
+    unit_price_usd: Decimal
+    amount_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    """The cost of one call: its lines and their exact sum, or the reason why there is none."""
+
+    lines: tuple[PriceLine, ...] = ()
+    total_usd: Decimal | None = None
+    reason: UnpricedReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A calculation and the price version it was made with."""
+
+    price_version_id: int | None = None
+    calculation: Calculation = field(default_factory=Calculation)

@@ -1,0 +1,108 @@
+"""What a price must be before it is written. Every error names the field at fault as the API spells it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+
+from billing.pricing.types import PriceKind, Tier, UnitPrices
+from costtrack.errors import InvalidError
+
+_DECIMALS = 12
+_TOO_LARGE = Decimal(10) ** 12
+_MOST_ALIASES = 100
+_MOST_TIERS = 20
+_MOST_TOKENS = 2**53
+_LONGEST_NAME = {"provider": 64, "model": 255, "aliases": 255}
+_KIND_OF_COLUMN = {kind.column: kind for kind in PriceKind}
+_NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?")
+
+
+def check_names(provider: str, model: str, aliases: Sequence[str]) -> None:
+    """Raises InvalidError. An empty provider is any provider."""
+    if not model:
+        raise InvalidError("model: give the name of the model.", param="model")
+    if len(aliases) > _MOST_ALIASES:
+        raise InvalidError(f"aliases: at most {_MOST_ALIASES}.", param="aliases")
+    if not all(aliases):
+        raise InvalidError("aliases: a name must not be empty.", param="aliases")
+    for param, names in (("provider", [provider]), ("model", [model]), ("aliases", aliases)):
+        for name in names:
+            if len(name) > _LONGEST_NAME[param]:
+                raise InvalidError(f"{param}: at most {_LONGEST_NAME[param]} characters.", param=param)
+            if not name.isprintable():
+                raise InvalidError(f"{param}: no control characters.", param=param)
+
+
+def check_prices(prices: UnitPrices) -> None:
+    """Raises InvalidError for a price that says nothing, or that no row can hold."""
+    if not prices.unit_prices:
+        param = PriceKind.INPUT.column
+        raise InvalidError(f"{param}: give at least one unit price.", param=param)
+    for kind, price in prices.unit_prices.items():
+        _check_amount(price, kind.column)
+    if len(prices.tiers) > _MOST_TIERS:
+        raise InvalidError(f"tiers: at most {_MOST_TIERS}.", param="tiers")
+    before = 0
+    for place, tier in enumerate(prices.tiers):
+        path = f"tiers.{place}"
+        if not before < tier.above_input_tokens <= _MOST_TOKENS:
+            param = f"{path}.above_input_tokens"
+            raise InvalidError(f"{param}: a whole number of tokens above {before}, the tiers in order.", param=param)
+        if not tier.unit_prices:
+            raise InvalidError(f"{path}: give at least one unit price.", param=path)
+        for kind, price in tier.unit_prices.items():
+            _check_amount(price, f"{path}.{kind.column}")
+        before = tier.above_input_tokens
+
+
+def check_period(effective_from: datetime, effective_to: datetime | None) -> None:
+    if effective_to is not None and effective_to <= effective_from:
+        raise InvalidError("effective_to: must be later than effective_from.", param="effective_to")
+
+
+def parse_tiers(raw: object) -> tuple[Tier, ...]:
+    """`[{"above_input_tokens": 200000, "input_usd_per_million": "6.00"}]` as values; see `PriceVersion.tiers`.
+
+    Raises InvalidError that names the tier and the field.
+    """
+    if not isinstance(raw, list):
+        raise InvalidError("tiers: must be a list.", param="tiers")
+    return tuple(_parse_tier(entry, f"tiers.{place}") for place, entry in enumerate(raw))
+
+
+def _parse_tier(raw: object, path: str) -> Tier:
+    if not isinstance(raw, Mapping):
+        raise InvalidError(f"{path}: must be an object.", param=path)
+    unknown = sorted(str(name) for name in raw if name not in _KIND_OF_COLUMN and name != "above_input_tokens")
+    if unknown:
+        raise InvalidError(f"{path}.{unknown[0]}: unknown field.", code="unknown_field", param=f"{path}.{unknown[0]}")
+    above = raw.get("above_input_tokens")
+    if not isinstance(above, int) or isinstance(above, bool):
+        param = f"{path}.above_input_tokens"
+        raise InvalidError(f"{param}: a whole number of tokens.", param=param)
+    prices = {
+        kind: _parse_amount(raw[column], f"{path}.{column}")
+        for column, kind in _KIND_OF_COLUMN.items()
+        if raw.get(column) is not None
+    }
+    return Tier(above, prices)
+
+
+def _parse_amount(raw: object, param: str) -> Decimal:
+    """A decimal from a string or a JSON number."""
+    text = str(raw) if isinstance(raw, str | int | float | Decimal) and not isinstance(raw, bool) else ""
+    if not _NUMBER.fullmatch(text):
+        raise InvalidError(f'{param}: a decimal number, for example "2.50".', param=param)
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # pragma: no cover - the pattern above lets nothing else through
+        raise InvalidError(f"{param}: not a number.", param=param) from None
+
+
+def _check_amount(price: Decimal, param: str) -> None:
+    if not price.is_finite() or not 0 <= price < _TOO_LARGE:
+        raise InvalidError(f"{param}: from 0 to less than {_TOO_LARGE:f}.", param=param)
+    exponent = price.normalize().as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -_DECIMALS:
+        raise InvalidError(f"{param}: at most {_DECIMALS} decimals.", param=param)

@@ -1,0 +1,55 @@
+"""Filters and annotations that more than one caller needs, as querysets."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models.functions import Coalesce
+
+from costtrack.ids import last_event_id
+from costtrack.money import DECIMALS, DIGITS, ZERO
+from organizations.querysets import OrganizationScopedQuerySet
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from billing.models import PriceVersion, UsageEvent  # noqa: F401 - named in the bases below
+
+MONEY: "models.DecimalField[Decimal, Decimal]" = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
+
+
+class UsageEventQuerySet(OrganizationScopedQuerySet["UsageEvent"]):
+    def of_batch(self, batch_id: "UUID") -> "UsageEventQuerySet":
+        """The events that one batch wrote: a range of the primary key (`costtrack.ids`)."""
+        return self.filter(id__gt=batch_id, id__lte=last_event_id(batch_id))
+
+    def total_cost(self) -> Decimal:
+        """The exact sum of what is known; events without a price add their compute cost only."""
+        total: Decimal | None = self.aggregate(total=models.Sum(COST))["total"]
+        return total if total is not None else ZERO
+
+
+# What an event costs as far as it is known. (`UsageEvent.cost_usd` is the same in Python, and None when unknown.)
+COST = models.ExpressionWrapper(
+    Coalesce(models.F("token_cost_usd"), models.Value(ZERO), output_field=MONEY) + models.F("compute_cost_usd"),
+    output_field=MONEY,
+)
+
+
+class PriceVersionQuerySet(OrganizationScopedQuerySet["PriceVersion"]):
+    def catalogue(self) -> "PriceVersionQuerySet":
+        """The prices that hold for everyone."""
+        return self.filter(organization=None)
+
+    def visible_to(self, organization_ids: list[int]) -> "PriceVersionQuerySet":
+        """The organizations' own prices and those of everyone."""
+        return self.filter(models.Q(organization=None) | models.Q(organization__in=organization_ids))
+
+    def in_force(self) -> "PriceVersionQuerySet":
+        """Without those that were taken back: they end where they begin."""
+        return self.exclude(effective_to=models.F("effective_from"))
+
+    def active_at(self, instant: datetime) -> "PriceVersionQuerySet":
+        ends_later = models.Q(effective_to=None) | models.Q(effective_to__gt=instant)
+        return self.filter(ends_later, effective_from__lte=instant)

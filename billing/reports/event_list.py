@@ -1,0 +1,85 @@
+"""Single rows of the ledger: the list of them, and one by its id. Read-only. (`billing.reports.events` says why one
+costs what it costs.)"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from billing.ingest import litellm
+from billing.ingest.entries import DEFAULT_SOURCE, event_key
+from billing.models import UsageEvent
+from billing.reports.types import Window
+from costtrack.errors import NotFoundError
+from organizations.models import Organization
+
+# What the doors call themselves in events that do not name a source of their own.
+SOURCES = (DEFAULT_SOURCE, litellm.SOURCE)
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which rows to list. Empty: all. An `event_id` belongs to a source; without one it is looked for in `SOURCES`."""
+
+    run_id: str = ""
+    session_id: str = ""
+    model: str = ""
+    service: str = ""
+    status: str = ""
+    source: str = ""
+    event_id: str = ""
+    window: Window = field(default_factory=Window)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A row's place in the list."""
+
+    occurred_at: datetime
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Rows, newest first, and the place to go on from; None: there are no more."""
+
+    events: Sequence[UsageEvent]
+    last: Position | None
+
+
+def list_events(*, organization: Organization, wanted: EventFilter, after: Position | None, limit: int) -> EventPage:
+    """The organization's rows, newest first, from just after a position on."""
+    events = _matching(organization, wanted)
+    if after is not None:
+        # The first condition is the index's; the second drops the rows of the same instant that were listed already.
+        events = events.filter(occurred_at__lte=after.occurred_at)
+        events = events.filter(Q(occurred_at__lt=after.occurred_at) | Q(id__lt=after.id))
+    found = list(events.order_by("-occurred_at", "-id")[: limit + 1])
+    page = found[:limit]
+    return EventPage(page, Position(page[-1].occurred_at, page[-1].id) if len(found) > limit else None)
+
+
+def event_by_id(*, organization: Organization, event_id: UUID) -> UsageEvent:
+    """One row by its own id. Raises NotFoundError."""
+    event = UsageEvent.objects.of(organization).filter(id=event_id).first()
+    if event is None:
+        raise NotFoundError("No such event.")
+    # The organization is at hand already; what explains the event asks for it.
+    event.organization = organization
+    return event
+
+
+def _matching(organization: Organization, wanted: EventFilter) -> QuerySet[UsageEvent]:
+    events = UsageEvent.objects.of(organization)
+    names = ("run_id", "session_id", "model", "service", "status", "source")
+    events = events.filter(**{name: value for name in names if (value := getattr(wanted, name))})
+    if wanted.event_id:
+        sources = (wanted.source,) if wanted.source else SOURCES
+        events = events.filter(key__in=[event_key(source, wanted.event_id) for source in sources])
+    if wanted.window.start is not None:
+        events = events.filter(occurred_at__gte=wanted.window.start)
+    if wanted.window.end is not None:
+        events = events.filter(occurred_at__lt=wanted.window.end)
+    return events

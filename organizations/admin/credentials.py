@@ -1,0 +1,181 @@
+"""Credentials: issued, rotated and revoked here. A secret is on the page that answers, and nowhere else."""
+
+from datetime import timedelta
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.decorators import display
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminSplitDateTimeWidget,
+)
+
+from costtrack.clock import utc_now
+from organizations import services
+from organizations.admin_base import OrganizationScopedAdmin, button, person_of, telling_refusals
+from organizations.models import APICredential
+from organizations.types import IssuedCredential, Scope
+from organizations.validators import validate_in_the_future
+
+_GRACE_CHOICES = (
+    (0, "at once"),
+    (3600, "after an hour"),
+    (86_400, "after a day"),
+    (7 * 86_400, "after a week"),
+    (30 * 86_400, "after 30 days"),
+)
+
+
+class NewCredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices,
+        initial=[Scope.USAGE_WRITE, Scope.COSTS_READ],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
+    )
+    expires_at = forms.SplitDateTimeField(
+        required=False,
+        validators=[validate_in_the_future],
+        widget=UnfoldAdminSplitDateTimeWidget(),
+        help_text="In UTC. Empty: never.",
+    )
+
+    class Meta:
+        model = APICredential
+        fields = ("organization", "name", "environment", "scopes", "expires_at")
+
+
+class RotationForm(forms.Form):
+    grace_seconds = forms.TypedChoiceField(
+        label="The present secret ends",
+        choices=_GRACE_CHOICES,
+        coerce=int,
+        widget=UnfoldAdminSelectWidget(),
+    )
+
+
+class _IssuingRequest(HttpRequest):
+    """A request that has just issued a credential: carries the secret from the saving to the answer."""
+
+    issued: IssuedCredential
+
+
+@admin.register(APICredential)
+class APICredentialAdmin(OrganizationScopedAdmin):
+    changeable = False
+    form = NewCredentialForm
+    list_display = ("name", "client_id", "organization", "environment", "show_state", "last_used_at", "expires_at")
+    list_filter = ("environment", "organization")
+    search_fields = ("name", "client_id")
+    ordering = ("-id",)
+    actions_detail = ("rotate", "revoke")
+
+    def narrow(self, request: HttpRequest, queryset: QuerySet[APICredential]) -> QuerySet[APICredential]:
+        return queryset.select_related("organization")
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        if obj is None:
+            return ("organization", "name", "environment", "scopes", "expires_at")
+        return (
+            *("organization", "name", "client_id", "environment", "show_scopes", "show_state"),
+            *("created_at", "expires_at", "last_used_at", "revoked_at", "previous_valid_until"),
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        return () if obj is None else self.get_fields(request, obj)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """One button: the page that follows shows the secret."""
+        buttons = {"show_save_and_continue": False, "show_save_and_add_another": False}
+        return super().add_view(request, form_url, {**(extra_context or {}), **buttons})
+
+    @display(description="State", label={"active": "success", "revoked": "danger", "expired": "warning"})
+    def show_state(self, credential: APICredential) -> str:
+        if credential.revoked_at is not None:
+            return "revoked"
+        return "active" if credential.is_usable(utc_now()) else "expired"
+
+    @display(description="Scopes")
+    def show_scopes(self, credential: APICredential) -> str:
+        return ", ".join(credential.scopes)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
+        given = form.cleaned_data
+        issued = services.issue_credential(
+            organization=given["organization"],
+            name=given["name"],
+            scopes=given["scopes"],
+            environment=given["environment"],
+            expires_at=given["expires_at"],
+            actor=person_of(request).email,
+        )
+        obj.pk, obj.client_id = issued.credential.pk, issued.credential.client_id
+        cast("_IssuingRequest", request).issued = issued
+
+    def response_add(
+        self, request: HttpRequest, obj: APICredential, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        return self._show_secret(request, cast("_IssuingRequest", request).issued)
+
+    @button("Rotate secret", icon="autorenew")
+    @telling_refusals
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        credential = self._get(request, object_id)
+        form = RotationForm(request.POST or None)
+        if request.method != "POST" or not form.is_valid():
+            question = "The new secret is shown once, on the next page."
+            return self._ask(request, credential, "Rotate the secret", question, form)
+        issued = services.rotate_credential(
+            organization=credential.organization,
+            credential=credential,
+            grace=timedelta(seconds=form.cleaned_data["grace_seconds"]),
+            now=utc_now(),
+            actor=person_of(request).email,
+        )
+        return self._show_secret(request, issued)
+
+    @button("Revoke", icon="block")
+    @telling_refusals
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        credential = self._get(request, object_id)
+        if request.method != "POST":
+            question = "It ends for good, with its secrets and tokens. Whoever uses it will be refused from now on."
+            return self._ask(request, credential, "Revoke the credential", question, forms.Form())
+        services.revoke_credential(
+            organization=credential.organization,
+            credential=credential,
+            now=utc_now(),
+            actor=person_of(request).email,
+        )
+        messages.success(request, f"{credential} is revoked.")
+        return HttpResponseRedirect(reverse("admin:organizations_apicredential_change", args=[credential.pk]))
+
+    def _get(self, request: HttpRequest, object_id: str) -> APICredential:
+        """The permission check before has found the row, in the person's own organizations."""
+        credential: APICredential = self.get_queryset(request).get(pk=object_id)
+        return credential
+
+    def _ask(
+        self, request: HttpRequest, credential: APICredential, title: str, question: str, form: forms.Form
+    ) -> TemplateResponse:
+        return self._page(
+            request,
+            "confirm",
+            {"title": title, "verb": title, "credential": credential, "question": question, "form": form},
+        )
+
+    def _show_secret(self, request: HttpRequest, issued: IssuedCredential) -> TemplateResponse:
+        response = self._page(request, "secret", {"title": "Copy the secret now", "issued": issued})
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> TemplateResponse:
+        context = {**self.admin_site.each_context(request), "opts": self.opts, **context}
+        return TemplateResponse(request, f"admin/organizations/apicredential/{name}.html", context)

@@ -1,0 +1,91 @@
+"""Organizations, and the plans they are on."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.validators import RegexValidator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from organizations import services
+from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin, person_of
+from organizations.models import Organization, Plan
+from organizations.services.organizations import SLUG, time_zones
+
+
+@admin.register(Plan)
+class PlanAdmin(OperatorAdmin):
+    list_display = (
+        "name",
+        "api_access",
+        "exports",
+        "history_days",
+        "max_weekly_limit_usd",
+        "max_monthly_limit_usd",
+        "requests_per_minute",
+    )
+    ordering = ("position", "code")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        return () if obj is None else ("code",)
+
+
+class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
+    slug = forms.CharField(
+        max_length=63,
+        required=False,
+        validators=[RegexValidator(SLUG, "Use lower-case letters, digits and single hyphens.")],
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Part of addresses; it stays as it is. Empty: made from the name.",
+    )
+    time_zone = forms.ChoiceField(
+        choices=lambda: [(name, name) for name in sorted(time_zones())],
+        initial="UTC",
+        widget=UnfoldAdminSelectWidget(),
+        help_text="Days and weeks of calendar limits and of the dashboard follow it.",
+    )
+
+    class Meta:
+        model = Organization
+        fields = ("name", "slug", "plan", "time_zone", "week_start")
+
+
+@admin.register(Organization)
+class OrganizationAdmin(OrganizationScopedAdmin):
+    organization_field = "id"
+    added_by_operators_only = True
+    form = OrganizationForm
+    list_display = ("name", "slug", "plan", "time_zone", "week_start", "created_at")
+    list_filter = ("plan",)
+    search_fields = ("name", "slug")
+    ordering = ("name", "id")
+
+    def narrow(self, request: HttpRequest, queryset: QuerySet[Organization]) -> QuerySet[Organization]:
+        return queryset.select_related("plan")
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        plan = "plan" if person_of(request).is_superuser else "show_plan"
+        return ("name", "slug", plan, "time_zone", "week_start")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        return () if obj is None else ("slug", "show_plan")
+
+    @display(description="Plan")
+    def show_plan(self, organization: Organization) -> str:
+        """Without the link to the plan's page, which is for operators."""
+        return organization.plan.name
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
+        given = form.cleaned_data
+        values = {name: given[name] for name in ("name", "time_zone", "week_start")}
+        if "plan" in given:
+            values["plan"] = given["plan"].code
+        actor = person_of(request).email
+        if change:
+            services.update_organization(organization=obj, actor=actor, **values)
+        else:
+            saved = services.create_organization(slug=given["slug"] or None, actor=actor, **values)
+            obj.pk, obj.slug = saved.pk, saved.slug

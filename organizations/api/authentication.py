@@ -1,0 +1,183 @@
+"""Who makes a request: a credential, by key, token or HTTP Basic, or a person who has signed in.
+
+`request.user` and `request.auth` are a `Principal`. A credential that is unknown, wrong, revoked, expired or badly
+written gets one and the same answer. Credentials never come from the query string, which ends up in logs.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from django.db.models import Q
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from costtrack.clock import utc_now
+from organizations.models import APICredential, User
+from organizations.secrets import verify_secret
+from organizations.tokens import read_token
+from organizations.types import ALL_SCOPES, Principal
+
+_CHALLENGE = 'Bearer realm="costtrack"'
+_CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_KEY = re.compile(r"([A-Za-z0-9_-]{1,40})\.([A-Za-z0-9_-]{1,255})")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,1000}\.[A-Za-z0-9_-]{1,2000}\.[A-Za-z0-9_-]{1,255}")
+_KEY_HEADERS = ("x-api-key", "x-alphaneural-api-key")
+_USE_IS_NOTED_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a caller shows: a client id with its secret, or a token."""
+
+    client_id: str = ""
+    secret: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+
+
+class CredentialAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <api key or token>`, `x-api-key` or `x-alphaneural-api-key`."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, Principal] | None:
+        if basic_credentials(request) is not None:
+            return None
+        return _authenticate(request)
+
+    def authenticate_header(self, request: Request) -> str:
+        del request
+        return _CHALLENGE
+
+
+class BasicCredentialAuthentication(BaseAuthentication):
+    """HTTP Basic: the client id as the user name, the secret as the password."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, Principal] | None:
+        if basic_credentials(request) is None:
+            return None
+        return _authenticate(request)
+
+    def authenticate_header(self, request: Request) -> str:
+        del request
+        return 'Basic realm="costtrack"'
+
+
+class MemberSessionAuthentication(SessionAuthentication):
+    """The session of a person who has signed in; requests that change something need the CSRF token."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, Principal] | None:
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        user = found[0]
+        if not isinstance(user, User):
+            raise TypeError(f"{type(user)} is not this project's user model.")
+        scopes = ALL_SCOPES if user.is_superuser else frozenset()
+        principal = Principal(user=user, scopes=scopes)
+        return principal, principal
+
+
+def authenticate_credential(client_id: str, secret: str, *, now: datetime) -> APICredential | None:
+    """The usable credential with this id and secret, or None. The work is the same whether or not the id exists."""
+    credential = _find(client_id)
+    current_is_right = verify_secret(
+        secret,
+        credential.secret_hash if credential else "",
+        credential.secret_pepper if credential else None,
+    )
+    previous_is_right = verify_secret(
+        secret,
+        credential.previous_hash if credential else "",
+        credential.previous_pepper if credential else None,
+    )
+    if credential is None or not credential.is_usable(now):
+        return None
+    valid_until = credential.previous_valid_until
+    if current_is_right or (previous_is_right and valid_until is not None and now < valid_until):
+        return credential
+    return None
+
+
+def _authenticate(request: Request) -> tuple[Principal, Principal] | None:
+    presented = _presented(request)
+    if not presented:
+        return None
+    if len(presented) > 1:
+        raise AuthenticationFailed("Several different credentials were sent.")
+    principal = _principal(presented.pop(), now=utc_now())
+    return principal, principal
+
+
+def _principal(presented: Presented, *, now: datetime) -> Principal:
+    scopes: frozenset[str] = ALL_SCOPES
+    credential: APICredential | None = None
+    if presented.token:
+        claims = read_token(presented.token, now=now)
+        if claims is not None:
+            scopes = claims.scopes
+            credential = _find(claims.client_id)
+            credential = credential if credential is not None and credential.is_usable(now) else None
+    elif presented.client_id:
+        credential = authenticate_credential(presented.client_id, presented.secret, now=now)
+    if credential is None:
+        raise AuthenticationFailed("The credentials are not valid.")
+    _note_use(credential, now)
+    _bind_to_log(credential)
+    return Principal(credential=credential, scopes=scopes & frozenset(credential.scopes))
+
+
+def _find(client_id: str) -> APICredential | None:
+    """One query for the credential and all that a request needs to know of it."""
+    if not _CLIENT_ID.fullmatch(client_id):  # such as one with a NUL, which PostgreSQL refuses
+        return None
+    return APICredential.objects.select_related("organization__plan").filter(client_id=client_id).first()
+
+
+def _note_use(credential: APICredential, now: datetime) -> None:
+    """Write `last_used_at` at most once a minute; the condition in the UPDATE lets one of many requests win."""
+    before = now - _USE_IS_NOTED_EVERY
+    if credential.last_used_at is None or credential.last_used_at < before:
+        is_due = Q(last_used_at=None) | Q(last_used_at__lt=before)
+        APICredential.objects.filter(is_due, pk=credential.pk).update(last_used_at=now)
+
+
+def _bind_to_log(credential: APICredential) -> None:
+    structlog.contextvars.bind_contextvars(credential=credential.client_id)
+    if credential.organization is not None:
+        structlog.contextvars.bind_contextvars(organization=credential.organization.slug)
+
+
+def _presented(request: Request) -> set[Presented]:
+    """All that the headers show; one that is badly written stays as an empty, never valid `Presented`."""
+    found = {_parse(value) for name in _KEY_HEADERS if (value := request.headers.get(name)) is not None}
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        found.add(_parse(value))
+    basic = basic_credentials(request)
+    if basic is not None:
+        found.add(basic)
+    return found
+
+
+def basic_credentials(request: Request) -> Presented | None:
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(value.strip(), validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        return Presented()
+    client_id, _, secret = decoded.partition(":")
+    return _parse(f"{client_id}.{secret}")
+
+
+def _parse(text: str) -> Presented:
+    text = text.strip()
+    if key := _KEY.fullmatch(text):
+        return Presented(client_id=key[1], secret=key[2])
+    if _TOKEN.fullmatch(text):
+        return Presented(token=text)
+    return Presented()

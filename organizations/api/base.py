@@ -1,0 +1,172 @@
+"""The sealed bases of every endpoint that belongs to an organization.
+
+A subclass says which scope it needs and what it answers. It cannot forget, or override, who may come in and whose
+rows there are to see: defining one of the sealed names is a TypeError when the class is made.
+
+    class TagList(OrganizationScopedAPIView):
+        required_scope = Scope.COSTS_READ
+
+        def get(self, request: Request) -> Response:
+            return Response(tags_of(organization=self.organization))
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, ClassVar, TypeVar
+
+import structlog
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from rest_framework.viewsets import GenericViewSet
+
+from costtrack.dialects import OURS, Dialect
+from costtrack.errors import ForbiddenError
+from costtrack.tenancy import tenant_scope
+from organizations.api.schema import OrganizationSchema
+from organizations.models import Organization
+from organizations.selectors import access_to, access_without_url, cheapest_plan_with_api
+from organizations.types import Access, Principal, Scope
+
+M = TypeVar("M", bound=Model)
+
+
+class _OrganizationScope(APIView):
+    """What both bases share: one organization for each request, resolved once, and its transaction.
+
+    An error leaves the tenant scope as an exception, so whatever the handler wrote is rolled back before the answer
+    is made. Responses must not be lazy: they are rendered after the scope has ended.
+    """
+
+    dialect: ClassVar[Dialect] = OURS
+    required_scope: ClassVar[Scope] = Scope.MANAGE
+    """The strictest, for a class that does not say."""
+    scopes_by_action: ClassVar[Mapping[str, Scope]] = {}
+    """Other scopes for some actions of a viewset, or methods (in lower case) of a view."""
+    requires_api_plan: ClassVar[bool] = False
+    actions_of_every_plan: ClassVar[frozenset[str]] = frozenset()
+    """Actions, or methods in lower case, that are open without such a plan too: recording usage always is."""
+    own_transactions: ClassVar[bool] = False
+    """For views that open `tenant_scope` themselves, in parts shorter than the whole request."""
+
+    permission_classes = (IsAuthenticated,)
+    metadata_class = None
+    schema = OrganizationSchema()
+
+    access: Access
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__ != __name__:
+            _refuse_overrides(cls)
+
+    @property
+    def organization(self) -> Organization:
+        return self.access.organization
+
+    @property
+    def principal(self) -> Principal:
+        return self.access.principal
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        with ExitStack() as self._open:
+            return super().dispatch(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        self.access = self._resolve(request)
+        structlog.contextvars.bind_contextvars(organization=self.organization.slug)
+        if self._action() is None:
+            return  # a method that is not allowed, which the handler will say
+        self._check_scope()
+        self._check_plan()
+        if not self.own_transactions:
+            self._open.enter_context(tenant_scope(self.organization.pk))
+
+    def handle_exception(self, exc: Exception) -> Response:
+        self._open.__exit__(type(exc), exc, exc.__traceback__)
+        return super().handle_exception(exc)
+
+    def _resolve(self, request: Request) -> Access:
+        principal = request.auth
+        if not isinstance(principal, Principal):
+            raise NotAuthenticated
+        if "slug" in self.kwargs:
+            return access_to(principal=principal, slug=self.kwargs["slug"])
+        return access_without_url(principal=principal, chosen=request.query_params.get("organization"))
+
+    def _action(self) -> str | None:
+        """The viewset's action, or the view's method; None if there is none for the request."""
+        method = str(self.request.method).lower()
+        if method == "options":
+            return None
+        if isinstance(self, GenericViewSet):
+            return self.action
+        return method if hasattr(self, method) else None
+
+    def _check_scope(self) -> None:
+        action = self._action() or ""
+        required = self.scopes_by_action.get("get" if action == "head" else action, self.required_scope)
+        if required not in self.access.scopes:
+            message = f"missing scope: this needs {required.value}."
+            raise ForbiddenError(message, code="missing_scope", extra={"scope": required.value})
+
+    def _check_plan(self) -> None:
+        plan = self.organization.plan
+        is_open = not self.requires_api_plan or self._action() in self.actions_of_every_plan
+        if is_open or plan.api_access or self.principal.is_operator:
+            return
+        upgrade = cheapest_plan_with_api()
+        message = f"The {plan.name} plan has no API access."
+        if upgrade is not None:
+            message += f" Upgrade to {upgrade.name} to use the API."
+        extra = {"plan": plan.code, "upgrade_to": upgrade.code if upgrade is not None else None}
+        raise ForbiddenError(message, code="plan_without_api", extra=extra)
+
+
+class OrganizationScopedAPIView(_OrganizationScope):
+    """For endpoints without a model of their own."""
+
+
+class OrganizationScopedViewSet(_OrganizationScope, GenericViewSet[M]):
+    """For endpoints over the rows of a model with an `organization` column; `queryset` must be totally ordered."""
+
+    shows_shared_rows: ClassVar[bool] = False
+    """Also show rows without an organization, which hold for everyone (prices)."""
+
+    def narrow(self, queryset: QuerySet[M]) -> QuerySet[M]:
+        """A subclass may leave rows out here, or select related ones."""
+        return queryset
+
+    def get_queryset(self) -> QuerySet[M]:
+        visible = Q(organization=self.organization)
+        if self.shows_shared_rows:
+            visible |= Q(organization=None)
+        return self.narrow(super().get_queryset()).filter(visible)
+
+
+_SEALED = (
+    "dispatch",
+    "initial",
+    "handle_exception",
+    "permission_classes",
+    "get_permissions",
+    "check_permissions",
+    "get_queryset",
+    "organization",
+    "principal",
+    *(name for name in vars(_OrganizationScope) if name.startswith("_") and not name.startswith("__")),
+)
+
+
+def _refuse_overrides(cls: type[_OrganizationScope]) -> None:
+    """Compares what the class really uses, so that a mixin cannot slip in either."""
+    base = OrganizationScopedViewSet if issubclass(cls, OrganizationScopedViewSet) else OrganizationScopedAPIView
+    overridden = [name for name in _SEALED if getattr(cls, name, None) is not getattr(base, name, None)]
+    if overridden:
+        raise TypeError(f"{cls.__name__} overrides {', '.join(overridden)}, which {base.__name__} seals.")

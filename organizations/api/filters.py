@@ -1,0 +1,54 @@
+"""What management lists can be filtered by. Times are half-open: from `since` until just before `before`."""
+
+import django_filters
+from django.db.models import QuerySet
+
+from organizations.models import APICredential, AuditEntry, Membership, Organization, Plan
+from organizations.types import Environment, Role
+
+
+class OrganizationFilter(django_filters.FilterSet):
+    plan = django_filters.ModelChoiceFilter(queryset=Plan.objects.all(), to_field_name="code")
+    name = django_filters.CharFilter(lookup_expr="icontains", label="A part of the name.")
+
+    class Meta:
+        model = Organization
+        fields = ("plan", "name")
+
+
+class CredentialFilter(django_filters.FilterSet):
+    environment = django_filters.ChoiceFilter(choices=Environment.choices)
+    revoked = django_filters.BooleanFilter(method="filter_revoked", label="Only revoked ones, or only others.")
+
+    class Meta:
+        model = APICredential
+        fields = ("environment", "revoked")
+
+    def filter_revoked(
+        self,
+        queryset: QuerySet[APICredential],
+        name: str,
+        value: bool,  # noqa: FBT001 - django-filter's signature
+    ) -> QuerySet[APICredential]:
+        return queryset.exclude(revoked_at=None) if value else queryset.filter(revoked_at=None)
+
+
+class MemberFilter(django_filters.FilterSet):
+    role = django_filters.ChoiceFilter(choices=Role.choices)
+    email = django_filters.CharFilter(field_name="user__email", lookup_expr="iexact")
+
+    class Meta:
+        model = Membership
+        fields = ("role", "email")
+
+
+class AuditFilter(django_filters.FilterSet):
+    actor = django_filters.CharFilter()
+    action = django_filters.CharFilter()
+    subject = django_filters.CharFilter()
+    since = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
+    before = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
+
+    class Meta:
+        model = AuditEntry
+        fields = ("actor", "action", "subject", "since", "before")

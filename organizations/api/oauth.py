@@ -1,0 +1,159 @@
+"""`POST /oauth2/token`: the client credentials grant (RFC 6749, sections 2.3, 4.4 and 5)."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.http import QueryDict
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import parsers, serializers
+from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from costtrack.clock import utc_now
+from costtrack.dialects import Dialect, Failure
+from costtrack.errors import DomainError
+from costtrack.parsers import read_limited
+from organizations.api.authentication import authenticate_credential, basic_credentials
+from organizations.models import APICredential
+from organizations.tokens import issue_token
+
+EVERYTHING = "api/access"
+"""The one scope of document 001: whatever the credential may do."""
+_PARAMETERS = ("grant_type", "client_id", "client_secret", "scope")
+
+
+_ERRORS = ("invalid_request", "invalid_client", "unsupported_grant_type", "invalid_scope")
+
+
+def _rfc_6749(failure: Failure) -> dict[str, Any]:
+    """`{"error": code, "error_description": sentence}`; the codes are those of section 5.2."""
+    code = failure.code if failure.code in _ERRORS else "invalid_request"
+    if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        code = "server_error"
+    return {"error": code, "error_description": failure.message}
+
+
+class TokenError(DomainError):
+    """One of the errors of RFC 6749, section 5.2."""
+
+    code = "invalid_request"
+
+
+class InvalidClientError(TokenError):
+    """The client could not be authenticated."""
+
+    status = 401
+    code = "invalid_client"
+
+
+class FormParser(parsers.BaseParser):
+    """A form in UTF-8, at most 1 MiB."""
+
+    media_type = "application/x-www-form-urlencoded"
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> QueryDict:
+        return QueryDict(read_limited(stream), encoding="utf-8")
+
+
+class TokenRequestSerializer(serializers.Serializer[None]):
+    """For the OpenAPI document; the view reads the form itself, because its errors have names of their own."""
+
+    grant_type = serializers.ChoiceField(choices=["client_credentials"])
+    client_id = serializers.CharField(required=False, help_text="Unless HTTP Basic carries it.")
+    client_secret = serializers.CharField(required=False, help_text="Unless HTTP Basic carries it.")
+    scope = serializers.CharField(
+        required=False, help_text=f"Some of the credential's scopes, separated by blanks; `{EVERYTHING}` is all."
+    )
+
+
+class TokenSerializer(serializers.Serializer[None]):
+    access_token = serializers.CharField()
+    token_type = serializers.ChoiceField(choices=["Bearer"])
+    expires_in = serializers.IntegerField(help_text="Seconds.")
+    scope = serializers.CharField()
+
+
+class TokenErrorSerializer(serializers.Serializer[None]):
+    error = serializers.ChoiceField(choices=_ERRORS)
+    error_description = serializers.CharField()
+
+
+class TokenView(APIView):
+    """Exchange a client id and secret for a token that is valid for one hour."""
+
+    dialect: ClassVar[Dialect] = Dialect(_rfc_6749)
+    authentication_classes = ()
+    permission_classes = ()
+    parser_classes = (FormParser,)
+    metadata_class = None
+
+    @extend_schema(
+        operation_id="oauth2_token",
+        tags=["oauth2"],
+        request={"application/x-www-form-urlencoded": TokenRequestSerializer},
+        responses={200: TokenSerializer, 400: TokenErrorSerializer, 401: TokenErrorSerializer},
+        examples=[
+            OpenApiExample("all scopes", {"grant_type": "client_credentials", "scope": EVERYTHING}, request_only=True)
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        form = _read_form(request)
+        credential = _authenticate_client(request, form)
+        if form.get("grant_type") != "client_credentials":
+            raise TokenError("grant_type must be client_credentials.", code="unsupported_grant_type")
+        scopes = _granted_scopes(credential, form.get("scope", EVERYTHING))
+        token = issue_token(client_id=credential.client_id, scopes=scopes, now=utc_now())
+        body = {
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": int(settings.OAUTH_TOKEN_LIFETIME.total_seconds()),
+            "scope": " ".join(scopes),
+        }
+        return Response(body, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
+
+
+def _read_form(request: Request) -> dict[str, str]:
+    """The parameters this grant knows; others are ignored, and none may come twice (section 3.2)."""
+    try:
+        form = request.data
+    except UnsupportedMediaType:
+        form = None
+    if not isinstance(form, QueryDict):
+        raise TokenError("Send a form (application/x-www-form-urlencoded).")
+    for name in _PARAMETERS:
+        if len(form.getlist(name)) > 1:
+            raise TokenError(f"{name} is there more than once.")
+    found = {name: str(form[name]) for name in _PARAMETERS if form.get(name)}
+    if "grant_type" not in found:
+        raise TokenError("grant_type is missing.")
+    return found
+
+
+def _authenticate_client(request: Request, form: Mapping[str, str]) -> APICredential:
+    in_header = basic_credentials(request)
+    if in_header is not None and "client_secret" in form:
+        raise TokenError("Send the client's secret in the header or in the body, not in both.")
+    if in_header is not None:
+        client_id, secret = in_header.client_id, in_header.secret
+    else:
+        client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
+    credential = authenticate_credential(client_id, secret, now=utc_now())
+    if credential is None or form.get("client_id", client_id) != client_id:
+        headers = {"WWW-Authenticate": 'Basic realm="costtrack"'}
+        raise InvalidClientError("The client id or its secret is not valid.", headers=headers)
+    return credential
+
+
+def _granted_scopes(credential: APICredential, asked: str) -> list[str]:
+    if asked == EVERYTHING:
+        return credential.scopes
+    scopes = asked.split()
+    if not scopes or not set(scopes) <= set(credential.scopes):
+        raise TokenError("scope: the credential does not have all of these.", code="invalid_scope")
+    return [scope for scope in credential.scopes if scope in scopes]

@@ -1,0 +1,107 @@
+"""The JSON of the management API: what comes in, and apart from it what goes out."""
+
+from rest_framework import serializers
+
+from costtrack.serializers import StrictSerializer
+from organizations.models import APICredential, AuditEntry, Membership, Organization
+from organizations.services import LONGEST_GRACE
+from organizations.types import Environment, Role, Scope, WeekDay
+from organizations.validators import validate_in_the_future
+
+DEFAULT_SCOPES = (Scope.USAGE_WRITE, Scope.COSTS_READ)
+
+
+class OrganizationSerializer(serializers.ModelSerializer[Organization]):
+    plan = serializers.CharField(source="plan_id", help_text="The plan's code.")
+
+    class Meta:
+        model = Organization
+        fields = ("slug", "name", "plan", "time_zone", "week_start", "created_at")
+
+
+class NewOrganizationSerializer(StrictSerializer):
+    name = serializers.CharField(max_length=120)
+    slug = serializers.CharField(max_length=63, required=False, help_text="Made from the name if not given.")
+    plan = serializers.CharField(max_length=32, required=False, help_text="pay_as_you_go if not given.")
+    time_zone = serializers.CharField(max_length=64, required=False, help_text="An IANA name; UTC if not given.")
+    week_start = serializers.ChoiceField(choices=WeekDay.choices, required=False)
+
+
+class OrganizationChangeSerializer(StrictSerializer):
+    name = serializers.CharField(max_length=120, required=False)
+    plan = serializers.CharField(max_length=32, required=False, help_text="Operators only.")
+    time_zone = serializers.CharField(max_length=64, required=False)
+    week_start = serializers.ChoiceField(choices=WeekDay.choices, required=False)
+
+
+class CredentialSerializer(serializers.ModelSerializer[APICredential]):
+    scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.choices))
+
+    class Meta:
+        model = APICredential
+        fields = (
+            "client_id",
+            "name",
+            "environment",
+            "scopes",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+            "previous_valid_until",
+        )
+
+
+class NewCredentialSerializer(StrictSerializer):
+    name = serializers.CharField(max_length=120)
+    environment = serializers.ChoiceField(choices=Environment.choices, default=Environment.PRODUCTION)
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(choices=Scope.choices),
+        allow_empty=False,
+        default=lambda: list(DEFAULT_SCOPES),
+        help_text="usage:write and costs:read if not given.",
+    )
+    expires_at = serializers.DateTimeField(
+        required=False, allow_null=True, default=None, validators=[validate_in_the_future]
+    )
+
+
+class IssuedCredentialSerializer(CredentialSerializer):
+    """For the OpenAPI document: a credential with its secret (`organizations.api.views`)."""
+
+    client_secret = serializers.CharField()
+    api_key = serializers.CharField(help_text="Client id and secret in one, for `Authorization: Bearer`.")
+
+    class Meta(CredentialSerializer.Meta):
+        fields = (*CredentialSerializer.Meta.fields, "client_secret", "api_key")  # type: ignore[assignment]
+
+
+class RotationSerializer(StrictSerializer):
+    grace_seconds = serializers.IntegerField(
+        min_value=0,
+        max_value=int(LONGEST_GRACE.total_seconds()),
+        help_text="How long the secret before stays valid, at most 30 days.",
+    )
+
+
+class MemberSerializer(serializers.ModelSerializer[Membership]):
+    email = serializers.EmailField(source="user.email")
+
+    class Meta:
+        model = Membership
+        fields = ("id", "email", "role", "created_at")
+
+
+class NewMemberSerializer(StrictSerializer):
+    email = serializers.EmailField(max_length=254)
+    role = serializers.ChoiceField(choices=Role.choices, default=Role.VIEWER)
+
+
+class MemberChangeSerializer(StrictSerializer):
+    role = serializers.ChoiceField(choices=Role.choices)
+
+
+class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
+    class Meta:
+        model = AuditEntry
+        fields = ("id", "at", "actor", "action", "subject", "details")

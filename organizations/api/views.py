@@ -1,0 +1,197 @@
+"""The management API: organizations, their credentials, members and audit log."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from costtrack.clock import utc_now
+from costtrack.errors import ForbiddenError
+from organizations import services
+from organizations.api import filters
+from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedViewSet
+from organizations.api.serializers import (
+    AuditEntrySerializer,
+    CredentialSerializer,
+    IssuedCredentialSerializer,
+    MemberChangeSerializer,
+    MemberSerializer,
+    NewCredentialSerializer,
+    NewMemberSerializer,
+    NewOrganizationSerializer,
+    OrganizationChangeSerializer,
+    OrganizationSerializer,
+    RotationSerializer,
+)
+from organizations.models import APICredential, AuditEntry, Membership, Organization
+from organizations.selectors import visible_organizations
+from organizations.types import IssuedCredential, Principal, Scope
+
+_NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
+    """All organizations that the caller can see. Not of one organization, so not on the sealed base."""
+
+    queryset = Organization.objects.order_by("slug")
+    serializer_class = OrganizationSerializer
+    filterset_class = filters.OrganizationFilter
+    metadata_class = None
+
+    def get_queryset(self) -> QuerySet[Organization]:
+        principal = self._principal()
+        if principal.credential is not None and Scope.COSTS_READ not in principal.scopes:
+            raise ForbiddenError("missing scope: this needs costs:read.", code="missing_scope")
+        return visible_organizations(principal).order_by("slug")
+
+    @extend_schema(request=NewOrganizationSerializer, responses={201: OrganizationSerializer})
+    def create(self, request: Request) -> Response:
+        """Operators only."""
+        principal = self._principal()
+        if not principal.is_operator or Scope.MANAGE not in principal.scopes:
+            raise ForbiddenError("Only operators make organizations.", code="operators_only")
+        body = NewOrganizationSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        organization = services.create_organization(**body.validated_data, actor=principal.label)
+        return Response(OrganizationSerializer(organization).data, status=status.HTTP_201_CREATED)
+
+    def _principal(self) -> Principal:
+        principal = self.request.auth
+        if not isinstance(principal, Principal):
+            raise TypeError("IsAuthenticated has let somebody in without a principal.")
+        return principal
+
+
+class OrganizationView(OrganizationScopedAPIView):
+    scopes_by_action = {"get": Scope.COSTS_READ}
+
+    @extend_schema(responses=OrganizationSerializer)
+    def get(self, request: Request, **_: str) -> Response:
+        return Response(OrganizationSerializer(self.organization).data)
+
+    @extend_schema(request=OrganizationChangeSerializer, responses=OrganizationSerializer)
+    def patch(self, request: Request, **_: str) -> Response:
+        """Change what is given. The plan is the operators' to change."""
+        body = OrganizationChangeSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        if "plan" in body.validated_data and not self.principal.is_operator:
+            raise ForbiddenError("plan: only operators change it.", code="operators_only", param="plan")
+        organization = services.update_organization(
+            organization=self.organization, **body.validated_data, actor=self.principal.label
+        )
+        return Response(OrganizationSerializer(organization).data)
+
+
+class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[APICredential]):
+    queryset = APICredential.objects.order_by("-id")
+    serializer_class = CredentialSerializer
+    filterset_class = filters.CredentialFilter
+    lookup_field = "client_id"
+
+    @extend_schema(request=NewCredentialSerializer, responses={201: IssuedCredentialSerializer})
+    def create(self, request: Request, **_: str) -> Response:
+        """The answer shows the secret, once and never again."""
+        body = NewCredentialSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        issued = services.issue_credential(
+            organization=self.organization,
+            **body.validated_data,
+            actor=self.principal.label,
+            held_scopes=self.access.scopes,
+        )
+        return _shown_once(issued, status.HTTP_201_CREATED)
+
+    @extend_schema(request=RotationSerializer, responses=IssuedCredentialSerializer)
+    def rotate(self, request: Request, **_: str) -> Response:
+        """A new secret, shown once; the one before stays valid for the grace period."""
+        credential = self.get_object()
+        body = RotationSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        issued = services.rotate_credential(
+            organization=self.organization,
+            credential=credential,
+            grace=timedelta(seconds=body.validated_data["grace_seconds"]),
+            now=utc_now(),
+            actor=self.principal.label,
+        )
+        return _shown_once(issued, status.HTTP_200_OK)
+
+    @extend_schema(request=None, responses=CredentialSerializer)
+    def revoke(self, request: Request, **_: str) -> Response:
+        """End the credential for good, with its secrets and tokens."""
+        credential = services.revoke_credential(
+            organization=self.organization,
+            credential=self.get_object(),
+            now=utc_now(),
+            actor=self.principal.label,
+        )
+        return Response(CredentialSerializer(credential).data)
+
+
+class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Membership]):
+    queryset = Membership.objects.order_by("id")
+    serializer_class = MemberSerializer
+    filterset_class = filters.MemberFilter
+
+    def narrow(self, queryset: QuerySet[Membership]) -> QuerySet[Membership]:
+        return queryset.select_related("user")
+
+    @extend_schema(request=NewMemberSerializer, responses={201: MemberSerializer})
+    def create(self, request: Request, **_: str) -> Response:
+        """Add a person by e-mail address."""
+        body = NewMemberSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        membership = services.add_member(
+            organization=self.organization,
+            **body.validated_data,
+            acting_as=self.access.role,
+            actor=self.principal.label,
+        )
+        return Response(MemberSerializer(membership).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=MemberChangeSerializer, responses=MemberSerializer)
+    def partial_update(self, request: Request, **_: Any) -> Response:
+        membership = self.get_object()
+        body = MemberChangeSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        membership = services.change_role(
+            organization=self.organization,
+            membership=membership,
+            role=body.validated_data["role"],
+            acting_as=self.access.role,
+            actor=self.principal.label,
+        )
+        return Response(MemberSerializer(membership).data)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, **_: Any) -> Response:
+        """Remove a member; the last owner stays."""
+        services.remove_member(
+            organization=self.organization,
+            membership=self.get_object(),
+            acting_as=self.access.role,
+            actor=self.principal.label,
+        )
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class AuditViewSet(mixins.ListModelMixin, OrganizationScopedViewSet[AuditEntry]):
+    """Who changed what, the newest first."""
+
+    queryset = AuditEntry.objects.order_by("-id")
+    serializer_class = AuditEntrySerializer
+    filterset_class = filters.AuditFilter
+
+
+def _shown_once(issued: IssuedCredential, code: int) -> Response:
+    body = {
+        **CredentialSerializer(issued.credential).data,
+        "client_secret": issued.client_secret,
+        "api_key": issued.api_key,
+    }
+    return Response(body, status=code, headers=_NEVER_KEPT)

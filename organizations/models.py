@@ -1,0 +1,180 @@
+"""Who: people, organizations, their plans, their members and their credentials.
+
+Rules live in `organizations.services`; these classes say what a row is and what the database itself guarantees.
+"""
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.functional import cached_property
+
+from organizations.querysets import OrganizationQuerySet, OrganizationScopedQuerySet
+from organizations.types import Environment, Role, Scope, WeekDay
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **fields: bool | str) -> "User":
+        user = self.model(email=self.normalize_email(email), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: bool | str) -> "User":
+        return self.create_user(email, password, **{**fields, "is_superuser": True})
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """E-mail addresses are compared without regard to case, as people type them."""
+        return self.get(email__iexact=username)
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person. `is_superuser` makes an operator, who runs the installation; everyone else sees only the
+    organizations they are a member of.
+    """
+
+    email = models.EmailField(unique=True)
+    name = models.CharField(max_length=120, blank=True)
+    is_active = models.BooleanField(default=True)
+    date_joined = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        constraints = (models.UniqueConstraint(Lower("email"), name="user_email_without_case"),)
+
+    def __str__(self) -> str:
+        return self.name or self.email
+
+    @cached_property
+    def roles(self) -> dict[int, Role]:
+        """The person's role in each organization (by id) they are a member of; one query for each request."""
+        return {row.organization_id: Role(row.role) for row in self.memberships.all()}
+
+    @property
+    def is_staff(self) -> bool:
+        """The admin site decides by membership who may come in (`costtrack.admin_site`); Django asks for this."""
+        return self.is_superuser
+
+
+class Plan(models.Model):
+    """What an organization may do (design section 7). Rows, so that the operator can change them."""
+
+    code = models.SlugField(primary_key=True, max_length=32)
+    name = models.CharField(max_length=64)
+    position = models.PositiveSmallIntegerField(default=0, help_text="Cheapest first; refusals name the next plan.")
+    api_access = models.BooleanField(default=True, help_text="Reading costs by API, and authorizations.")
+    exports = models.BooleanField(default=False)
+    history_days = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: everything is shown.")
+    default_weekly_limit_usd = models.DecimalField(max_digits=14, decimal_places=2, null=True, blank=True)
+    max_weekly_limit_usd = models.DecimalField(max_digits=14, decimal_places=2, null=True, blank=True)
+    max_monthly_limit_usd = models.DecimalField(max_digits=14, decimal_places=2, null=True, blank=True)
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no rate limit.")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Organization(models.Model):
+    """The tenant. Days and weeks of its calendar limits and of its dashboard follow its time zone."""
+
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=120)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, default="pay_as_you_go", related_name="organizations")
+    time_zone = models.CharField(max_length=64, default="UTC")
+    week_start = models.PositiveSmallIntegerField(choices=WeekDay, default=WeekDay.MONDAY)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OrganizationQuerySet.as_manager()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=models.Q(week_start__range=(1, 7)), name="organization_week_start"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A person's role in an organization."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role, default=Role.VIEWER)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OrganizationScopedQuerySet["Membership"].as_manager()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("organization", "user"), name="membership_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.get_role_display()})"
+
+
+class APICredential(models.Model):
+    """A Client ID with a secret, of one organization; without an organization it is an operator's.
+
+    Secrets are kept as keyed hashes (`organizations.secrets`). After a rotation the previous secret stays valid
+    until `previous_valid_until`.
+    """
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.PROTECT, related_name="credentials", null=True, blank=True
+    )
+    client_id = models.CharField(max_length=40, unique=True, editable=False)
+    name = models.CharField(max_length=120)
+    environment = models.CharField(max_length=16, choices=Environment, default=Environment.PRODUCTION)
+    scopes = ArrayField(models.CharField(max_length=32, choices=Scope), default=list)
+    secret_hash = models.CharField(max_length=64, editable=False)
+    secret_pepper = models.PositiveSmallIntegerField(editable=False)
+    previous_hash = models.CharField(max_length=64, blank=True, editable=False)
+    previous_pepper = models.PositiveSmallIntegerField(null=True, editable=False)
+    previous_valid_until = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+
+    objects = OrganizationScopedQuerySet["APICredential"].as_manager()
+
+    class Meta:
+        verbose_name = "API credential"
+        indexes = (models.Index(fields=("organization", "id"), name="credential_of_organization"),)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.client_id})"
+
+    def is_usable(self, now: datetime) -> bool:
+        """Neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+class AuditEntry(models.Model):
+    """Who changed what, and when. Append-only; operators' installation-wide acts have no organization."""
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.PROTECT, related_name="audit_entries", null=True, blank=True
+    )
+    at = models.DateTimeField(auto_now_add=True)
+    actor = models.CharField(max_length=254, help_text="An e-mail address, a Client ID, or 'system'.")
+    action = models.CharField(max_length=64, help_text="For example credential.rotated.")
+    subject = models.CharField(max_length=254, help_text="What was changed.")
+    details = models.JSONField(default=dict, blank=True)
+
+    objects = OrganizationScopedQuerySet["AuditEntry"].as_manager()
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes = (models.Index(fields=("organization", "-id"), name="audit_of_organization"),)
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.subject}"

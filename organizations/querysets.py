@@ -1,0 +1,26 @@
+"""Filters that more than one caller needs, as querysets."""
+
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from django.db import models
+
+if TYPE_CHECKING:
+    from organizations.models import Organization, User
+
+M = TypeVar("M", bound=models.Model)
+
+
+class OrganizationScopedQuerySet(models.QuerySet[M]):
+    """For every model with an `organization` column."""
+
+    def of(self, organization: "Organization") -> Self:
+        """The organization's own rows."""
+        return self.filter(organization=organization)
+
+
+class OrganizationQuerySet(models.QuerySet["Organization"]):
+    def visible_to(self, user: "User") -> "OrganizationQuerySet":
+        """Every organization for an operator, else those the person is a member of."""
+        if user.is_superuser:
+            return self
+        return self.filter(pk__in=list(user.roles))

@@ -1,0 +1,77 @@
+"""Reads: which organization a request is about, and what its maker may do there."""
+
+from costtrack.errors import ForbiddenError, InvalidError, NotFoundError
+from organizations.models import Organization, Plan, User
+from organizations.querysets import OrganizationQuerySet
+from organizations.types import Access, Principal, Role, Scope
+
+
+def visible_organizations(principal: Principal) -> OrganizationQuerySet:
+    """All of them for an operator, else a credential's own one or those a person is a member of."""
+    if principal.user is not None:
+        return Organization.objects.visible_to(principal.user)
+    if principal.organization is not None:
+        return Organization.objects.filter(pk=principal.organization.pk)
+    return Organization.objects.all() if principal.is_operator else Organization.objects.none()
+
+
+def access_to(*, principal: Principal, slug: str) -> Access:
+    """Access to the organization that the URL names.
+
+    Raises NotFoundError, in the same words whether there is no such organization or it is another's.
+    """
+    if principal.organization is not None:
+        organization = principal.organization if principal.organization.slug == slug else None
+    else:
+        # A slug that no organization can have is not asked for: PostgreSQL refuses some characters.
+        candidates = visible_organizations(principal).select_related("plan")
+        organization = candidates.filter(slug=slug).first() if slug.isprintable() else None
+    if organization is None:
+        raise NotFoundError("No such organization.")
+    return _access(principal, organization)
+
+
+def access_without_url(*, principal: Principal, chosen: str | None) -> Access:
+    """Access where the URL names no organization.
+
+    That is a credential's own one, or the one a person chooses (`chosen`, a slug); with only one, they need not.
+    """
+    if chosen is not None:
+        return access_to(principal=principal, slug=chosen)
+    if principal.organization is not None:
+        return _access(principal, principal.organization)
+    if principal.is_operator:
+        raise InvalidError("organization: say which one (its slug); you reach all of them.", param="organization")
+    own = list(visible_organizations(principal).select_related("plan").order_by("slug")[:2])
+    if not own:
+        raise ForbiddenError("You are not a member of any organization.", code="no_organization")
+    if len(own) > 1:
+        raise InvalidError("organization: say which one (its slug); you are a member of several.", param="organization")
+    return _access(principal, own[0])
+
+
+def role_in(organization: Organization, principal: Principal) -> Role:
+    """What the principal acts as; see `Access`."""
+    if principal.is_operator:
+        return Role.OWNER
+    if principal.user is not None:
+        return principal.user.roles[organization.pk]
+    return Role.ADMIN if Scope.MANAGE in principal.scopes else Role.VIEWER
+
+
+def _access(principal: Principal, organization: Organization) -> Access:
+    role = role_in(organization, principal)
+    scopes = role.scopes if principal.user is not None else principal.scopes
+    return Access(principal=principal, organization=organization, role=role, scopes=scopes)
+
+
+def cheapest_plan_with_api() -> Plan | None:
+    """The plan that a refusal for want of API access names."""
+    return Plan.objects.filter(api_access=True).order_by("position", "code").first()
+
+
+def changeable_organizations(user: User) -> OrganizationQuerySet:
+    """Those in which a person may change things."""
+    if user.is_superuser:
+        return Organization.objects.all()
+    return Organization.objects.filter(pk__in=[pk for pk, role in user.roles.items() if role.may_change])

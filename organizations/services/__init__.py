@@ -1,0 +1,21 @@
+"""Writes. Each function is one change, in one transaction, with its entry in the audit log.
+
+Whoever calls has already checked that the actor may do this at all; what depends on the data itself, such as which
+scopes may be handed on or who may make an owner, is checked here. `actor` is the name for the audit log.
+"""
+
+from organizations.services.credentials import LONGEST_GRACE, issue_credential, revoke_credential, rotate_credential
+from organizations.services.members import add_member, change_role, remove_member
+from organizations.services.organizations import create_organization, update_organization
+
+__all__ = [
+    "LONGEST_GRACE",
+    "add_member",
+    "change_role",
+    "create_organization",
+    "issue_credential",
+    "remove_member",
+    "revoke_credential",
+    "rotate_credential",
+    "update_organization",
+]

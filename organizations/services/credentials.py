@@ -1,0 +1,116 @@
+"""Credentials: issued, rotated, revoked. Their secrets are in the answers of these functions and nowhere else."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from costtrack.errors import ConflictError, ForbiddenError, InvalidError
+from organizations import audit, secrets
+from organizations.models import APICredential, Organization
+from organizations.types import ALL_SCOPES, Environment, IssuedCredential, Scope
+
+LONGEST_GRACE = timedelta(days=30)
+
+
+@transaction.atomic
+def issue_credential(
+    *,
+    organization: Organization | None,
+    name: str,
+    scopes: Sequence[str],
+    environment: str = Environment.PRODUCTION,
+    expires_at: datetime | None = None,
+    actor: str,
+    held_scopes: Collection[str] = ALL_SCOPES,
+) -> IssuedCredential:
+    """A new credential; without an organization it is an operator's.
+
+    Raises ForbiddenError for a scope that the actor does not hold (`held_scopes`).
+    """
+    _check_scopes(scopes, held_scopes)
+    if environment not in Environment.values:
+        raise InvalidError(f"environment: choose one of {', '.join(Environment.values)}.", param="environment")
+    secret = secrets.new_secret()
+    digest, pepper = secrets.hash_secret(secret)
+    credential = APICredential.objects.create(
+        organization=organization,
+        client_id=secrets.new_client_id(),
+        name=name,
+        environment=environment,
+        scopes=[scope for scope in Scope.values if scope in scopes],
+        secret_hash=digest,
+        secret_pepper=pepper,
+        expires_at=expires_at,
+    )
+    _audit_credential(credential, actor, "credential.issued", name=name, scopes=credential.scopes)
+    return IssuedCredential(credential, secret)
+
+
+@transaction.atomic
+def rotate_credential(
+    *, organization: Organization | None, credential: APICredential, grace: timedelta, now: datetime, actor: str
+) -> IssuedCredential:
+    """A new secret; the one before stays valid for `grace` (0 to 30 days), any older one ends at once."""
+    if not timedelta(0) <= grace <= LONGEST_GRACE:
+        longest = int(LONGEST_GRACE.total_seconds())
+        raise InvalidError(f"grace_seconds: from 0 to {longest} (30 days).", param="grace_seconds")
+    credential = _locked(organization, credential)
+    if not credential.is_usable(now):
+        raise ConflictError("The credential is revoked or expired; issue a new one.", code="credential_ended")
+    secret = secrets.new_secret()
+    if grace:
+        credential.previous_hash = credential.secret_hash
+        credential.previous_pepper = credential.secret_pepper
+        credential.previous_valid_until = now + grace
+    else:
+        credential.previous_hash, credential.previous_pepper, credential.previous_valid_until = "", None, None
+    credential.secret_hash, credential.secret_pepper = secrets.hash_secret(secret)
+    credential.save(
+        update_fields=[
+            "secret_hash",
+            "secret_pepper",
+            "previous_hash",
+            "previous_pepper",
+            "previous_valid_until",
+        ]
+    )
+    _audit_credential(credential, actor, "credential.rotated", grace_seconds=int(grace.total_seconds()))
+    return IssuedCredential(credential, secret, credential.previous_valid_until)
+
+
+@transaction.atomic
+def revoke_credential(
+    *, organization: Organization | None, credential: APICredential, now: datetime, actor: str
+) -> APICredential:
+    """End a credential for good, its secrets and tokens at once. Revoking it again changes nothing."""
+    credential = _locked(organization, credential)
+    if credential.revoked_at is None:
+        credential.revoked_at = now
+        credential.save(update_fields=["revoked_at"])
+        _audit_credential(credential, actor, "credential.revoked")
+    return credential
+
+
+def _check_scopes(scopes: Collection[str], held: Collection[str]) -> None:
+    unknown = sorted(set(scopes) - ALL_SCOPES)
+    if unknown:
+        known = ", ".join(Scope.values)
+        raise InvalidError(f"scopes: {', '.join(unknown)} is unknown; choose from {known}.", param="scopes")
+    missing = sorted(set(scopes) - set(held))
+    if missing:
+        message = f"A credential cannot have scopes that its creator lacks: {', '.join(missing)}."
+        raise ForbiddenError(message, code="scope_not_held", param="scopes")
+
+
+def _locked(organization: Organization | None, credential: APICredential) -> APICredential:
+    """The credential's own row, which nobody else changes until the transaction ends."""
+    return APICredential.objects.select_for_update(no_key=True).get(organization=organization, pk=credential.pk)
+
+
+def _audit_credential(
+    credential: APICredential, actor: str, action: str, **details: str | int | list[str] | None
+) -> None:
+    audit.record(
+        organization=credential.organization, actor=actor, action=action, subject=credential.client_id, **details
+    )

@@ -1,0 +1,115 @@
+"""Organizations: made by operators, changed by their owners and admins too."""
+
+import re
+from functools import lru_cache
+from zoneinfo import available_timezones
+
+from django.db import IntegrityError, transaction
+from django.utils.text import slugify
+
+from costtrack.errors import ConflictError, InvalidError
+from organizations import audit
+from organizations.models import Organization, Plan
+from organizations.types import WeekDay
+
+SLUG = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*\Z")
+_LONGEST_SLUG = 63
+
+
+@transaction.atomic
+def create_organization(
+    *,
+    name: str,
+    slug: str | None = None,
+    plan: str = "pay_as_you_go",
+    time_zone: str = "UTC",
+    week_start: int = WeekDay.MONDAY,
+    actor: str,
+) -> Organization:
+    """Without a slug one is made from the name, numbered if another organization has it already."""
+    slug = slug or _free_slug(name)
+    _check_slug(slug)
+    _check_time_zone(time_zone)
+    try:
+        with transaction.atomic():
+            organization = Organization.objects.create(
+                name=name, slug=slug, plan=_plan(plan), time_zone=time_zone, week_start=week_start
+            )
+    except IntegrityError:
+        raise ConflictError("slug: another organization has it already.", param="slug") from None
+    audit.record(
+        organization=organization, actor=actor, action="organization.created", subject=slug, plan=plan, name=name
+    )
+    return organization
+
+
+@transaction.atomic
+def update_organization(
+    *,
+    organization: Organization,
+    name: str | None = None,
+    plan: str | None = None,
+    time_zone: str | None = None,
+    week_start: int | None = None,
+    actor: str,
+) -> Organization:
+    """Change what is given; None leaves things as they are."""
+    organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    wanted = {"name": name, "plan_id": plan, "time_zone": time_zone, "week_start": week_start}
+    changes = {
+        field: value for field, value in wanted.items() if value is not None and value != getattr(organization, field)
+    }
+    if not changes:
+        return organization
+    if time_zone is not None:
+        _check_time_zone(time_zone)
+    if plan is not None:
+        _plan(plan)
+    for field, value in changes.items():
+        setattr(organization, field, value)
+    organization.save(update_fields=list(changes))
+    audit.record(
+        organization=organization,
+        actor=actor,
+        action="organization.changed",
+        subject=organization.slug,
+        **changes,
+    )
+    return organization
+
+
+def _free_slug(name: str) -> str:
+    stem = slugify(name).replace("_", "-").strip("-")[: _LONGEST_SLUG - 6].rstrip("-")
+    if not stem:
+        raise InvalidError("slug: none can be made from the name, so give one.", param="slug")
+    taken = set(Organization.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
+    return next(
+        slug
+        for number in range(1, len(taken) + 2)
+        if (slug := stem if number == 1 else f"{stem}-{number}") not in taken
+    )
+
+
+def _check_slug(slug: str) -> None:
+    if len(slug) > _LONGEST_SLUG or not SLUG.fullmatch(slug):
+        message = f"slug: use lower-case letters, digits and single hyphens, at most {_LONGEST_SLUG} characters."
+        raise InvalidError(message, param="slug")
+
+
+@lru_cache(maxsize=1)
+def time_zones() -> frozenset[str]:
+    """The IANA names that this machine knows."""
+    return frozenset(available_timezones())
+
+
+def _check_time_zone(name: str) -> None:
+    if name not in time_zones():
+        raise InvalidError("time_zone: not an IANA time zone, such as Europe/Berlin.", param="time_zone")
+
+
+def _plan(code: str) -> Plan:
+    try:
+        return Plan.objects.get(code=code)
+    except Plan.DoesNotExist:
+        codes = ", ".join(Plan.objects.order_by("position").values_list("code", flat=True))
+        raise InvalidError(f"plan: choose one of {codes}.", param="plan") from None

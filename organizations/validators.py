@@ -1,0 +1,12 @@
+"""Checks of single values that the API and the admin's forms share."""
+
+from datetime import datetime
+
+from django.core.exceptions import ValidationError
+
+from costtrack.clock import utc_now
+
+
+def validate_in_the_future(instant: datetime) -> None:
+    if instant <= utc_now():
+        raise ValidationError("Choose a time in the future.", code="not_in_the_future")

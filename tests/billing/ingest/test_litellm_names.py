@@ -1,0 +1,166 @@
+"""What was called through LiteLLM, by whom, and as part of what."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from billing.ingest.validate import MAX_METADATA_BYTES
+from tests.billing.ingest.litellm_payloads import ANSWER, QUESTION, event_of, payload, with_metadata
+
+
+def test_names_times_and_status() -> None:
+    event = event_of(payload("proxy_chat"))
+    assert (event.service, event.model, event.capability) == ("openai", "gpt-4o-mini", "chat")
+    assert (event.kind, event.status, event.status_code) == ("model_call", "success", None)
+    assert event.endpoint == "/v1/chat/completions"
+    assert event.occurred_at == datetime.fromtimestamp(payload("proxy_chat")["startTime"], tz=UTC)
+    assert event.duration_ms == Decimal("1169.679")
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("failure_500", 500), ("failure_rate_limit", 429), ("failure_timeout", 408), ("router_failure", 500)],
+)
+def test_a_failure_keeps_its_status_and_class_and_not_its_message(name: str, code: int) -> None:
+    event = event_of(payload(name))
+    assert (event.status, event.status_code) == ("failure", code)
+    assert event.metadata is not None
+    assert event.metadata["litellm"]["error_class"] == payload(name)["error_information"]["error_class"]
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-sonnet-4.5", "openrouter/anthropic/claude-sonnet-4.5"])
+def test_a_model_has_one_name_with_and_without_its_provider_before_it(model: str) -> None:
+    event = event_of(payload(model=model, custom_llm_provider="openrouter"))
+    assert event.model == "anthropic/claude-sonnet-4.5"
+
+
+@pytest.mark.parametrize(
+    ("call_type", "capability"),
+    [
+        ("acompletion", "chat"),
+        ("completion", "chat"),
+        ("anthropic_messages", "chat"),
+        ("aembedding", "embeddings"),
+        ("atranscription", "audio"),
+        ("_arealtime", "realtime"),
+        ("acreate_file", "acreate_file"),
+        ("", None),
+    ],
+)
+def test_the_capability_comes_from_the_type_of_call(call_type: str, capability: str | None) -> None:
+    assert event_of(payload(call_type=call_type)).capability == capability
+
+
+def test_a_tool_call_names_its_tool_and_nothing_of_its_arguments() -> None:
+    call = {"name": "search", "arguments": {"q": QUESTION}, "result": {"text": ANSWER}}
+    record = {**with_metadata(mcp_tool_call_metadata=call), "call_type": "call_mcp_tool"}
+    event = event_of(record)
+    assert (event.kind, event.tool, event.capability) == ("tool_call", "search", "tools")
+    assert QUESTION not in repr(event)
+
+
+def test_runs_and_the_like_come_from_spend_logs_metadata() -> None:
+    event = event_of(payload("openai_chat"))
+    assert (event.run_id, event.parent_run_id, event.workflow_id) == ("run-7", "run-1", "nightly")
+    assert (event.session_id, event.agent_name) == ("s-3", "writer")
+
+
+def test_a_request_to_the_proxy_names_its_run_in_its_own_metadata() -> None:
+    event = event_of(payload("proxy_chat"))
+    assert event.run_id == "run-7"
+    assert event.metadata is not None
+    assert event.metadata["note"] == "hello"
+
+
+def test_every_dimension_is_read_and_spend_logs_metadata_wins() -> None:
+    names = ("execution_id", "phase_id", "workspace_id", "group_id", "group_name", "agent_id", "cost_group", "tool")
+    said = {name: f"{name} said" for name in names}
+    event = event_of(
+        with_metadata(
+            requester_metadata={**said, "run_id": "no"}, spend_logs_metadata={"run_id": 42, "capability": "x"}
+        )
+    )
+    assert {name: getattr(event, name) for name in names} == said
+    assert (event.run_id, event.capability) == ("42", "x")
+
+
+def test_a_parent_without_a_run_is_left_out() -> None:
+    event = event_of(with_metadata(spend_logs_metadata={"parent_run_id": "run-1"}))
+    assert event.parent_run_id is None
+
+
+def test_the_session_comes_from_wherever_litellm_tells_it_apart_from_a_trace() -> None:
+    assert event_of(payload("session_correlated")).session_id == "conversation-9"
+    assert event_of(payload("proxy_session")).session_id == "sess-1"
+    unknown = event_of(payload("session"))
+    assert unknown.session_id is None
+    assert unknown.metadata is not None
+    assert unknown.metadata["litellm"]["trace_id"] == "conversation-9"
+
+
+def test_users_come_from_the_proxy_and_else_from_the_caller() -> None:
+    by_key = event_of(payload("virtual_key"))
+    assert (by_key.user_id, by_key.end_user, by_key.run_id) == ("u-1", "customer-5", "run-9")
+    assert event_of(payload("openai_chat")).end_user == "user-7"
+    said = event_of(with_metadata(spend_logs_metadata={"user_id": "ada", "end_user": "c-1"}))
+    assert (said.user_id, said.end_user) == ("ada", "user-7")
+
+
+def test_keys_and_teams_stand_in_the_metadata() -> None:
+    event = event_of(payload("virtual_key"))
+    assert event.metadata is not None
+    facts = event.metadata["litellm"]
+    assert facts["api_key_hash"] == "a" * 64
+    assert (facts["api_key_alias"], facts["team_id"], facts["team_alias"]) == ("team-key", "team-1", "Search")
+
+
+def test_a_key_that_litellm_does_not_know_is_not_kept() -> None:
+    record = payload("proxy_unknown_key")
+    assert record["metadata"]["user_api_key_hash"] == "wrong"
+    event = event_of(record)
+    assert event.metadata is not None
+    assert "api_key_hash" not in event.metadata["litellm"]
+
+
+def test_tags_are_texts_each_once_and_at_most_fifty() -> None:
+    event = event_of(payload(request_tags=["a", 7, "a", None, {"b": 1}, "", *map(str, range(100, 200))]))
+    assert event.tags is not None
+    assert event.tags[:3] == ["a", "7", "100"]
+    assert len(event.tags) == 50
+    assert event_of(payload(request_tags="a")).tags is None
+
+
+def test_headers_and_what_the_proxy_adds_are_not_kept() -> None:
+    event = event_of(payload("proxy_chat"))
+    assert event.metadata is not None
+    assert set(event.metadata) == {"litellm", "note"}
+
+
+def test_the_callers_metadata_is_kept_as_far_as_there_is_room() -> None:
+    deep: list[Any] = []
+    for _ in range(40):
+        deep = [deep]
+    said = {"small": "x", "huge": "y" * 5000, "nested": {"answer": [1, 2.5, None]}, "litellm": "mine", "deep": deep}
+    event = event_of(with_metadata(spend_logs_metadata=said))
+    assert event.metadata is not None
+    assert event.metadata["small"] == "x"
+    assert event.metadata["nested"] == {"answer": [1, 2.5, None]}
+    assert set(event.metadata) == {"litellm", "small", "nested"}
+    assert isinstance(event.metadata["litellm"], dict)
+
+
+def test_metadata_of_any_size_fits() -> None:
+    wide = "\N{GRINNING FACE}" * 300
+    record = with_metadata(
+        spend_logs_metadata={f"{wide}{number}": wide for number in range(40)},
+        user_api_key_alias=wide,
+        user_api_key_team_id=wide,
+        user_api_key_team_alias=wide,
+        user_api_key_org_id=wide,
+        user_api_key_project_id=wide,
+    )
+    event = event_of({**record, "model_group": wide, "model_id": wide, "trace_id": wide})
+    assert 3000 < len(msgspec.json.encode(event.metadata)) <= MAX_METADATA_BYTES

@@ -1,0 +1,159 @@
+"""Bad records are kept without their prompts, each once, up to a cap, and can be tried again."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from billing.ingest import quarantine
+from billing.ingest.quarantine import ingest_or_quarantine, retry
+from billing.ingest.services import IngestResult
+from billing.models import QuarantinedRecord, UsageEvent
+from billing.types import EventKind
+from costtrack.errors import ConflictError
+from costtrack.tenancy import tenant_scope
+from organizations.models import Organization
+from tests.billing.ingest.litellm_payloads import NOW, QUESTION, payload
+from tests.conftest import Key
+
+
+def send(organization: Organization, *records: dict[str, Any] | bytes, key: Key | None = None) -> IngestResult:
+    return ingest_or_quarantine(
+        organization=organization,
+        credential=key.credential if key else None,
+        format="litellm",
+        records=[record if isinstance(record, bytes) else json.dumps(record).encode() for record in records],
+        now=NOW,
+    )
+
+
+def bad(**changes: Any) -> dict[str, Any]:
+    return payload(prompt_tokens=-1, **changes)
+
+
+def test_a_bad_record_is_kept_and_the_good_ones_are_stored(organization: Organization, key: Key) -> None:
+    result = send(organization, payload(), bad(id="bad-1"), key=key)
+    assert (result.accepted, result.rejected) == (1, 1)
+    kept = QuarantinedRecord.objects.get()
+    assert (kept.organization, kept.credential, kept.format) == (organization, key.credential, "litellm")
+    assert (kept.record_id, kept.field, kept.code, kept.received_at) == ("bad-1", "prompt_tokens", "invalid", NOW)
+    assert "prompt_tokens" in kept.message
+    assert json.loads(kept.raw)["prompt_tokens"] == -1
+    assert QUESTION not in kept.raw
+    assert not kept.is_cut
+
+
+def test_a_conflicting_record_is_kept(organization: Organization) -> None:
+    send(organization, payload())
+    result = send(organization, payload(completion_tokens=8))
+    assert (result.conflicts, result.rejected) == (1, 0)
+    assert QuarantinedRecord.objects.get().code == "conflict"
+
+
+def test_good_records_leave_nothing_in_the_quarantine(organization: Organization) -> None:
+    send(organization, payload(), b"null")
+    assert not QuarantinedRecord.objects.exists()
+
+
+def test_a_sender_that_repeats_itself_does_not_fill_the_quarantine(organization: Organization) -> None:
+    for _ in range(2):
+        send(organization, bad(id="bad-1"), bad(id="bad-1"), bad(id="bad-2"))
+    assert sorted(QuarantinedRecord.objects.values_list("record_id", flat=True)) == ["bad-1", "bad-2"]
+
+
+def test_what_has_no_id_is_kept_each_time(organization: Organization) -> None:
+    for _ in range(2):
+        send(organization, b"[1]", b"[1]")
+    assert QuarantinedRecord.objects.filter(record_id="", raw="").count() == 4
+
+
+def test_it_holds_no_more_than_its_cap(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "MAX_OPEN_RECORDS", 3)
+    result = send(organization, *(bad(id=f"bad-{number}") for number in range(5)))
+    assert result.rejected == 5
+    assert QuarantinedRecord.objects.count() == 3
+    send(organization, bad(id="bad-9"))
+    assert QuarantinedRecord.objects.count() == 3
+
+
+def test_the_cap_is_each_organizations_own(
+    organization: Organization, other_organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantine, "MAX_OPEN_RECORDS", 1)
+    send(organization, bad(id="same"))
+    send(other_organization, bad(id="same"))
+    assert QuarantinedRecord.objects.count() == 2
+
+
+def test_the_cost_of_keeping_does_not_grow_with_the_number_of_records(
+    organization: Organization, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    send(organization, payload())
+    with django_assert_num_queries(9):
+        send(organization, bad(id="one"))
+    with django_assert_num_queries(9):
+        send(organization, *(bad(id=f"bad-{number}") for number in range(50)))
+
+
+def test_a_long_record_is_cut_and_says_so(organization: Organization) -> None:
+    send(organization, bad(id="\N{GRINNING FACE}" * 30_000))
+    kept = QuarantinedRecord.objects.get()
+    assert kept.is_cut
+    assert len(kept.raw.encode()) <= quarantine.MAX_RAW_BYTES
+    with pytest.raises(ConflictError, match="cut off"):
+        retry(record=kept, now=NOW)
+
+
+def test_a_record_that_postgresql_cannot_hold_is_kept_in_a_form_it_can(organization: Organization) -> None:
+    send(organization, b'{"id": "a\\u0000b", "prompt_tokens": -1, "model": "x\\u0000"}')
+    kept = QuarantinedRecord.objects.get()
+    assert kept.record_id == "a\N{REPLACEMENT CHARACTER}b"
+    assert json.loads(kept.raw)["model"] == "x\0"
+
+
+def test_a_record_that_has_become_readable_is_stored_and_resolved(organization: Organization, key: Key) -> None:
+    """As when the sender's clock was ahead: later the same record is no longer in the future."""
+    early = payload(startTime=(NOW + timedelta(hours=2)).timestamp(), endTime=None)
+    send(organization, early, key=key)
+    kept = QuarantinedRecord.objects.get()
+    assert kept.code == "in_the_future"
+    later = NOW + timedelta(hours=3)
+    result = retry(record=kept, now=later)
+    assert result.accepted == 1
+    kept.refresh_from_db()
+    assert kept.resolved_at == later
+    event = UsageEvent.objects.get()
+    assert (event.event_id, event.credential, event.run_id) == (early["id"], key.credential, "run-7")
+
+
+def test_a_record_that_is_still_bad_stays_and_says_why_now(organization: Organization) -> None:
+    send(organization, bad())
+    kept = QuarantinedRecord.objects.get()
+    QuarantinedRecord.objects.update(code="older", message="An older reason.")
+    result = retry(record=kept, now=NOW)
+    assert (result.accepted, result.rejected) == (0, 1)
+    kept.refresh_from_db()
+    assert (kept.resolved_at, kept.code) == (None, "invalid")
+    assert "prompt_tokens" in kept.message
+
+
+def test_a_record_is_retried_once(organization: Organization) -> None:
+    send(organization, payload(), payload(startTime=(NOW + timedelta(hours=2)).timestamp(), id="x"))
+    kept = QuarantinedRecord.objects.get()
+    retry(record=kept, now=NOW + timedelta(hours=3))
+    stale = QuarantinedRecord(pk=kept.pk, organization=organization)
+    with pytest.raises(ConflictError, match="already"):
+        retry(record=stale, now=NOW)
+    assert UsageEvent.objects.filter(kind=EventKind.MODEL_CALL).count() == 2
+
+
+def test_a_record_that_an_operators_credential_brought_can_be_retried(
+    organization: Organization, operator_key: Key
+) -> None:
+    send(organization, payload(startTime=(NOW + timedelta(hours=2)).timestamp()), key=operator_key)
+    with tenant_scope(organization.pk):
+        kept = QuarantinedRecord.objects.get()
+        assert retry(record=kept, now=NOW + timedelta(hours=3)).accepted == 1
+    assert UsageEvent.objects.get().credential == operator_key.credential

@@ -1,0 +1,141 @@
+"""Fixtures that every test may use: a cloned database, and two organizations with the people and keys to try them.
+
+Three roles as everywhere: the owner, the viewer, and the stranger (owner of the other organization).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+
+import pytest
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
+from django.db.models.signals import post_migrate
+from pytest_django import DjangoDbBlocker
+from rest_framework.test import APIClient
+
+from organizations.models import APICredential, Membership, Organization, User
+from organizations.services import issue_credential
+from organizations.types import Role, Scope
+from tests import database
+from tests.usage import send
+
+__all__ = ["send"]  # a fixture from another module
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Migrate once for the whole session into a template; each worker of pytest-xdist clones it."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # tests make many people
+    with django_db_blocker.unblock():
+        name = database.clone_template()
+        settings.DATABASES["default"]["NAME"] = name
+        connection.settings_dict["NAME"] = name
+        post_migrate.connect(_restore_plans)
+        yield
+        post_migrate.disconnect(_restore_plans)
+        connection.close()
+        database.drop(name)
+
+
+def _restore_plans(sender: AppConfig, **_: object) -> None:
+    """A test with real transactions ends with a flush of all tables, and a flush ends with this signal."""
+    if sender.name == "organizations":
+        import_module("organizations.migrations.0003_plans").add_plans(apps, None)
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def organization(db: None) -> Organization:
+    return Organization.objects.create(slug="acme", name="Acme Research")
+
+
+@pytest.fixture
+def other_organization(db: None) -> Organization:
+    return Organization.objects.create(slug="globex", name="Globex Labs")
+
+
+def _member(organization: Organization, email: str, role: Role) -> User:
+    user = User.objects.create_user(email, "correct-horse-battery")
+    Membership.objects.create(organization=organization, user=user, role=role)
+    return user
+
+
+@pytest.fixture
+def owner(organization: Organization) -> User:
+    return _member(organization, "owner@acme.example", Role.OWNER)
+
+
+@pytest.fixture
+def viewer(organization: Organization) -> User:
+    return _member(organization, "viewer@acme.example", Role.VIEWER)
+
+
+@pytest.fixture
+def stranger(other_organization: Organization) -> User:
+    return _member(other_organization, "owner@globex.example", Role.OWNER)
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    return User.objects.create_superuser("operator@costtrack.example", "correct-horse-battery")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A credential with its secret, as the caller holds it."""
+
+    credential: APICredential
+    client_secret: str
+    api_key: str
+
+    def client(self) -> APIClient:
+        """An HTTP client that sends the key as `Authorization: Bearer`."""
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {self.api_key}")
+        return client
+
+
+def make_key(organization: Organization | None, *scopes: Scope, name: str = "test") -> Key:
+    issued = issue_credential(organization=organization, name=name, scopes=list(scopes), actor="tests")
+    return Key(issued.credential, issued.client_secret, issued.api_key)
+
+
+@pytest.fixture
+def key(organization: Organization) -> Key:
+    """A credential of Acme with every scope."""
+    return make_key(organization, *Scope)
+
+
+@pytest.fixture
+def other_key(other_organization: Organization) -> Key:
+    """A credential of Globex with every scope."""
+    return make_key(other_organization, *Scope)
+
+
+@pytest.fixture
+def operator_key(db: None) -> Key:
+    return make_key(None, *Scope, name="operator")
+
+
+@pytest.fixture
+def api(key: Key) -> APIClient:
+    """Acme's client."""
+    return key.client()
+
+
+@pytest.fixture
+def other_api(other_key: Key) -> APIClient:
+    """Globex's client."""
+    return other_key.client()
+
+
+@pytest.fixture
+def operator_api(operator_key: Key) -> APIClient:
+    return operator_key.client()

@@ -1,0 +1,22 @@
+"""Ids of batches and events tell their time and each other."""
+
+from datetime import UTC, datetime, timedelta
+
+from costtrack.ids import batch_of, event_ids, ids_at, last_event_id, new_batch_id
+
+NOW = datetime(2026, 11, 2, 9, 0, 0, 123_000, tzinfo=UTC)
+
+
+def test_an_event_tells_its_batch() -> None:
+    batch = new_batch_id(NOW)
+    ids = event_ids(batch, 3)
+    assert [batch_of(one) for one in ids] == [batch] * 3
+    assert batch < ids[0] < ids[1] < ids[2] <= last_event_id(batch)
+
+
+def test_a_span_of_time_is_a_range_of_ids() -> None:
+    batch = new_batch_id(NOW)
+    first, last = ids_at(NOW)
+    assert first <= batch <= last
+    assert last_event_id(batch) <= last
+    assert ids_at(NOW - timedelta(milliseconds=1))[1] < batch < ids_at(NOW + timedelta(milliseconds=1))[0]

@@ -1,0 +1,26 @@
+"""How amounts are written for people."""
+
+from decimal import Decimal
+
+import pytest
+
+from costtrack.money import usd
+
+
+@pytest.mark.parametrize(
+    ("amount", "written"),
+    [
+        ("0", "$0.00"),
+        ("0E-24", "$0.00"),
+        ("12.5", "$12.50"),
+        ("1234567.891", "$1,234,567.89"),
+        ("0.1", "$0.10"),
+        ("0.01234", "$0.0123"),
+        ("0.0000123", "$0.0000123"),
+        ("0.00000749999999999999", "$0.0000075"),
+        ("-0.5", "-$0.50"),
+        ("-1234.5", "-$1,234.50"),
+    ],
+)
+def test_an_amount_is_written_with_three_telling_digits_and_at_least_cents(amount: str, written: str) -> None:
+    assert usd(Decimal(amount)) == written

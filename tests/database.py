@@ -1,0 +1,54 @@
+"""Test databases: one template, migrated once, and a clone of it for each process that runs tests."""
+
+import os
+
+import psycopg
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from psycopg import sql
+
+TEMPLATE = "test_costtrack_template"
+# Any number: it only has to be the same in all workers.
+_LOCK = 7_301_115
+
+
+def _admin_connection() -> psycopg.Connection:
+    parameters = {**connection.get_connection_params(), "dbname": "postgres"}
+    parameters.pop("context", None)
+    parameters.pop("cursor_factory", None)
+    return psycopg.connect(**parameters, autocommit=True)
+
+
+def clone_template() -> str:
+    """The name of a fresh database with all migrations applied."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    name = f"test_costtrack_{worker}"
+    with _admin_connection() as admin:
+        # The lock makes one worker migrate while the others wait; it ends with the connection.
+        admin.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+        found = admin.execute(
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", [TEMPLATE]
+        ).fetchone()
+        if found is None or found[0] != run:
+            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(TEMPLATE)))
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+            _migrate(TEMPLATE)
+            admin.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(TEMPLATE), sql.Literal(run)))
+        drop(name)
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
+    return name
+
+
+def drop(name: str) -> None:
+    with _admin_connection() as admin:
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _migrate(name: str) -> None:
+    before = connection.settings_dict["NAME"]
+    settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = name
+    call_command("migrate", verbosity=0)
+    connection.close()
+    settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = before

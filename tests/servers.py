@@ -1,0 +1,50 @@
+"""A pytest plugin: one PostgreSQL and one Redis for the whole test session, from the same wheels as `costtrack up`.
+
+It is loaded with `-p tests.servers`, before pytest-django reads the settings. Workers of pytest-xdist inherit the
+addresses. With DATABASE_URL and REDIS_URL set, those servers are used.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from costtrack import embedded
+
+# Tests lose their data on a power cut, and may.
+_FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+}
+
+
+def _start() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="ct-test-"))
+    folder.chmod(0o755)
+    postgres, redis = embedded.Postgres(folder, _FAST), embedded.Redis(folder)
+    processes = [postgres.start(folder / "postgres.log"), redis.start(folder / "redis.log")]
+
+    def stop() -> None:
+        for process in processes:
+            embedded.stop(process)
+        embedded.remove_sockets(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(stop)
+    postgres.wait_until_ready()
+    redis.wait_until_ready()
+    os.environ["DATABASE_URL"] = postgres.url()
+    os.environ["REDIS_URL"] = redis.url()
+
+
+os.environ.setdefault("COSTTRACK_SECRET_KEY", "only-for-tests-" + "x" * 50)
+os.environ.setdefault("COSTTRACK_HTTPS", "false")
+os.environ.setdefault("COSTTRACK_DATABASE_POOL", "false")
+os.environ.setdefault("COSTTRACK_LOG_LEVEL", "WARNING")
+os.environ["DJANGO_SETTINGS_MODULE"] = "costtrack.settings"
+if "PYTEST_XDIST_WORKER" not in os.environ and not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
+    _start()

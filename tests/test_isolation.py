@@ -1,0 +1,216 @@
+"""Two organizations with the same ids never see each other's numbers: by no route of the project, for any caller.
+
+The test walks the URL configuration itself, so a new route is covered the day it is added.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib import admin
+from django.db import models
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from rest_framework.test import APIClient
+
+from billing.models import QuarantinedRecord, UsageEvent
+from organizations.models import AuditEntry, Organization, User
+from organizations.types import Scope
+from tests.conftest import Key, make_key
+from tests.usage import NOW, Send, set_price
+
+MARK = "globex-only"  # in every text of the other organization
+AMOUNT = "77777"  # in every amount of it
+
+
+@pytest.fixture
+def both(organization: Organization, other_organization: Organization, send: Send) -> None:
+    """The same ids in both organizations; the other one's texts and amounts bear its mark."""
+    shared: dict[str, Any] = {
+        "id": "same",
+        "run_id": "same-run",
+        "workflow_id": "same-flow",
+        "session_id": "same-session",
+        "execution_id": "same-execution",
+        "group_id": "same-group",
+    }
+    send({**shared, "service": "ours", "model": "our-model", "cost_usd": "1"}, {"model": "our-unpriced"})
+    theirs = {**shared, "service": MARK, "model": MARK, "group_name": MARK, "cost_usd": f"0.{AMOUNT}"}
+    child = {"run_id": f"{MARK}-child", "parent_run_id": "same-run", "cost_usd": f"{AMOUNT}"}
+    send({**theirs, "tags": [MARK], "metadata": {"note": MARK}}, child, {"model": MARK}, to=other_organization)
+    set_price(MARK, provider=MARK, input=AMOUNT, organization=other_organization)
+    make_key(other_organization, Scope.COSTS_READ, name=MARK)
+    QuarantinedRecord.objects.create(
+        organization=other_organization, format="litellm", received_at=NOW, record_id=MARK, code="invalid", raw=MARK
+    )
+    AuditEntry.objects.create(organization=other_organization, actor=MARK, action="test", subject=MARK)
+
+
+def routes(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, route)
+        else:
+            yield route, pattern
+
+
+def candidates(name: str, other: Organization) -> list[str]:
+    """What to put into a parameter of a route: the other organization's identifiers, and the shared ones."""
+    event = UsageEvent.objects.of(other).get(event_id="same")
+    credential = other.credentials.get(name=MARK)
+    member = other.memberships.first()
+    by_name: dict[str, list[object]] = {
+        "slug": [other.slug],
+        "run_id": ["same-run", f"{MARK}-child"],
+        "client_id": [credential.client_id],
+        "event_id": [event.id],
+        "id": [event.id],
+        "pk": [event.id, credential.pk, member.pk if member else 0, other.prices.get().pk],
+    }
+    return [str(value) for value in by_name.get(name, ["same"])]
+
+
+def urls(other: Organization) -> Iterator[str]:
+    """Every route outside the admin, with the other organization's identifiers in it."""
+    for route, pattern in routes(get_resolver().url_patterns):
+        if route.startswith(("admin/", "schema", "healthz", "readyz")) or "static" in route:
+            continue
+        paths = [route]
+        for name in pattern.pattern.converters:
+            paths = [
+                path.replace(f"<{converter}:{name}>", value).replace(f"<{name}>", value)
+                for path in paths
+                for converter in ("str", "slug", "path", "uuid", "int", "")
+                for value in candidates(name, other)
+                if f"<{converter}:{name}>" in path or (not converter and f"<{name}>" in path)
+            ]
+        yield from (f"/{path}" for path in paths)
+
+
+QUERIES = (
+    "",
+    "?include_children=true",
+    "?workflow_id=same-flow&organization={slug}",
+    "?run_id=same-run&model=globex-only",
+    "?session_id=same-session&limit=200&page_size=100",
+)
+
+
+def assert_clean(response: Any, url: str) -> None:
+    assert response.status_code < 500, (url, response.content)
+    text = b"".join(response.streaming_content) if response.streaming else response.content
+    # What was asked for may be repeated in an error; what was not asked for may not appear.
+    asked = url.encode()
+    for secret in (MARK.encode(), AMOUNT.encode()):
+        assert secret not in text.replace(b"Run globex-only-child not found", b"") or (
+            response.status_code >= 400 and secret in asked
+        ), (url, text[:500])
+
+
+@pytest.mark.usefixtures("both")
+def test_no_route_of_the_apis_shows_another_organization(
+    api: APIClient, owner: User, viewer: User, other_organization: Organization, stranger: User
+) -> None:
+    clients: list[Client | APIClient] = [api]
+    for person in (owner, viewer):
+        client = Client()
+        client.force_login(person)
+        clients.append(client)
+    visited = 0
+    for url in urls(other_organization):
+        for query in QUERIES:
+            for client in clients:
+                full = url + query.format(slug=other_organization.slug)
+                assert_clean(client.get(full), full)
+                visited += 1
+    assert visited > 100
+
+
+@pytest.mark.usefixtures("both")
+def test_no_writing_route_reaches_another_organization(
+    api: APIClient, owner: User, other_organization: Organization, stranger: User
+) -> None:
+    browser = Client()
+    browser.force_login(owner)
+    before = {model: list(_rows(model, other_organization)) for model in _scoped_models()}
+    for url in urls(other_organization):
+        for client in (api, browser):
+            for method in ("post", "patch", "put", "delete"):
+                response = (
+                    getattr(client, method)(url, {"name": "taken"}, content_type="application/json")
+                    if (client is browser)
+                    else getattr(client, method)(url, {"name": "taken"})
+                )
+                assert_clean(response, url)
+    after = {model: list(_rows(model, other_organization)) for model in _scoped_models()}
+    assert after == before
+
+
+def _scoped_models() -> list[type[models.Model]]:
+    from django.apps import apps
+
+    return [
+        model
+        for app in ("organizations", "billing")
+        for model in apps.get_app_config(app).get_models()
+        if any(field.name == "organization" for field in model._meta.get_fields())
+    ]
+
+
+def _rows(model: type[models.Model], organization: Organization) -> Iterator[tuple[object, ...]]:
+    yield from model._default_manager.filter(organization=organization).order_by("pk").values_list()
+
+
+@pytest.mark.usefixtures("both")
+def test_no_admin_page_shows_another_organization(
+    owner: User, viewer: User, other_organization: Organization, stranger: User
+) -> None:
+    visited = 0
+    for person in (owner, viewer):
+        client = Client()
+        client.force_login(person)
+        for model in admin.site._registry:
+            name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+            foreign = [row.pk for row in model._default_manager.all() if _belongs_to(row, other_organization)]
+            pages = [reverse(f"{name}_changelist"), f"{reverse(f'{name}_changelist')}?q=same", reverse(f"{name}_add")]
+            for pk in foreign:
+                pages += [reverse(f"{name}_{page}", args=[pk]) for page in ("change", "delete", "history")]
+            for page in pages:
+                response = client.get(page)
+                assert_clean(response, page)
+                visited += 1
+                assert response.status_code in (200, 302, 403, 404), page
+        assert_clean(client.get(reverse("admin:index")), "index")
+    assert visited > 50
+
+
+def _belongs_to(row: models.Model, organization: Organization) -> bool:
+    if isinstance(row, Organization):
+        return row == organization
+    return getattr(row, "organization_id", None) == organization.pk
+
+
+def test_a_foreign_and_an_unknown_id_answer_alike(
+    api: APIClient, other_organization: Organization, other_key: Key, send: Send
+) -> None:
+    send({"id": "x", "run_id": "theirs", "cost_usd": "1"}, to=other_organization)
+    event = UsageEvent.objects.of(other_organization).get()
+    unknown = UUID(int=event.id.int + 1)
+    pairs = [
+        ("/organizations/globex", "/organizations/nobody"),
+        ("/organizations/globex/credentials", "/organizations/nobody/credentials"),
+        ("/organizations/globex/members", "/organizations/nobody/members"),
+        ("/organizations/globex/prices", "/organizations/nobody/prices"),
+        (
+            f"/organizations/acme/credentials/{other_key.credential.client_id}",
+            f"/organizations/acme/credentials/ct_{'0' * 20}",
+        ),
+        (f"/usage/events/{event.id}", f"/usage/events/{unknown}"),
+        ("/costs/runs/theirs", "/costs/runs/nobody"),
+    ]
+    for foreign, nobody in pairs:
+        first, second = api.get(foreign), api.get(nobody)
+        assert first.status_code == second.status_code == 404, foreign
+        assert str(first.json()).replace("theirs", "nobody") == str(second.json()), foreign

@@ -1,0 +1,46 @@
+"""Shortcuts that put usage into the ledger the way callers do."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from secrets import randbits
+from typing import Any
+
+import msgspec
+import pytest
+
+from billing.ingest import json_events
+from billing.ingest.services import IngestResult, ingest
+from billing.models import PriceBookRevision, PriceVersion
+from organizations.models import Organization
+
+NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+
+Send = Callable[..., IngestResult]
+
+
+@pytest.fixture
+def send(organization: Organization) -> Send:
+    """Ingest events (keyword arguments are one event's fields) for Acme or the named organization."""
+
+    def _send(*events: dict[str, Any], to: Organization = organization, now: datetime = NOW) -> IngestResult:
+        parsed = json_events.parse(msgspec.json.encode(events), content_type="", max_events=10_000, now=now)
+        return ingest(organization=to, credential=None, format="json", parsed=parsed, now=now)
+
+    return _send
+
+
+def set_price(
+    model: str, *, provider: str = "", organization: Organization | None = None, **unit_prices: str
+) -> PriceVersion:
+    """A price for good, in US dollars per million tokens (`input="3"`) or per request (`request="0.01"`)."""
+    columns = {"request": "request_usd"}
+    price = PriceVersion.objects.create(
+        organization=organization,
+        provider=provider,
+        model=model,
+        effective_from=datetime(2020, 1, 1, tzinfo=UTC),
+        **{columns.get(kind, f"{kind}_usd_per_million"): Decimal(value) for kind, value in unit_prices.items()},
+    )
+    PriceBookRevision.objects.update_or_create(organization=organization, defaults={"revision": randbits(63)})
+    return price
