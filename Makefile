@@ -1,0 +1,59 @@
+# Everything starts from a clean clone with Python 3.11+ and make: `make run` or `make test`.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The first one that is there. For 3.11 and 3.12 all dependencies have wheels; with a later Python the Redis server
+# is compiled, which needs a C compiler.
+PYTHONS := $(PYTHON) python3.12 python3.11 python3 python3.13 python3.14 python
+UV := build/uv/bin/uv
+LOCK := pip compile pyproject.toml --extra embedded --group editable --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+
+.PHONY: install run test lint format lock
+
+install: $(VENV)/.runtime
+
+run: install  ## ARGS are those of `costtrack up`, for example ARGS="--port 9000"
+	@$(BIN)/costtrack up --demo $(ARGS)
+
+test: $(VENV)/.dev  ## PYTEST_ARGS are those of pytest
+	COSTTRACK_TEST_BROWSER="$$(.ci/browser)" $(BIN)/python -m pytest -n logical --maxprocesses 8 $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(UV)  ## ARGS=--upgrade takes the newest versions
+	$(UV) $(LOCK) $(ARGS) --output-file requirements.txt
+	$(UV) $(LOCK) $(ARGS) --extra dev --constraints requirements.txt --output-file requirements-dev.txt
+
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/pip
+	$(PIP) install --require-hashes --requirement requirements.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(PIP) install --require-hashes --requirement requirements-dev.txt
+	@touch $@
+
+$(BIN)/pip:
+	@for python in $(PYTHONS); do \
+		if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "Making $(VENV) with $$($$python --version)"; \
+			exec $$python -m venv $(VENV); \
+		fi; \
+	done; \
+	echo 'Python 3.11 or later with its venv module is needed (on Debian: apt install python3-venv).' >&2; \
+	echo 'If it is not on the PATH: make install PYTHON=/path/to/python3' >&2; \
+	exit 1
+
+$(UV): | $(BIN)/pip
+	$(BIN)/python -m venv build/uv
+	build/uv/bin/pip install --quiet uv

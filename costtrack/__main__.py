@@ -1,0 +1,8 @@
+"""`python -m costtrack` is the console script `costtrack`."""
+
+import sys
+
+from costtrack.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The console script `costtrack`.
+
+It must start at once, so what a command needs is imported when that command runs.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from costtrack import __version__
+
+_INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and answer its exit code: 0, 1 for a failure said in one line, 2 for wrong arguments."""
+    options = _parser().parse_args(arguments)
+    run = {"up": _up, "manage": _manage}[options.command]
+    try:
+        return run(options)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="costtrack", description="One exact ledger of AI spend.")
+    parser.add_argument("--version", action="version", version=f"costtrack {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    up = commands.add_parser("up", help="start everything on this machine, and keep it running")
+    up.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    up.add_argument("--port", type=_port, default=8000, help="port to listen on (default: %(default)s)")
+    up.add_argument("--demo", action=argparse.BooleanOptionalAction, default=False, help="load demo organizations")
+    _add_data_dir(up)
+
+    manage = commands.add_parser("manage", help="run a Django management command on the data of `costtrack up`")
+    _add_data_dir(manage)
+    manage.add_argument("arguments", nargs=argparse.REMAINDER, metavar="django command ...")
+    return parser
+
+
+def _add_data_dir(parser: argparse.ArgumentParser) -> None:
+    default = Path(os.environ.get("COSTTRACK_DATA_DIR", ".costtrack"))
+    parser.add_argument("--data-dir", type=Path, default=default, help="the data folder (default: %(default)s)")
+
+
+def _port(text: str) -> int:
+    port = int(text) if text.isdecimal() else 0
+    if not 0 < port < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port between 1 and 65535")
+    return port
+
+
+def _up(options: argparse.Namespace) -> int:
+    from costtrack.supervisor.up import Options, up
+
+    return up(Options(host=options.host, port=options.port, data_dir=options.data_dir, demo=options.demo))
+
+
+def _manage(options: argparse.Namespace) -> int:
+    from costtrack.supervisor.manage import manage
+
+    return manage(options.data_dir, options.arguments)

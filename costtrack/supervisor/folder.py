@@ -1,0 +1,87 @@
+"""The data folder: where everything lies that `costtrack up` keeps (docs/operations.md lists its files)."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from costtrack.private_files import read_private, write_private
+
+
+class StackError(Exception):
+    """Why the stack cannot run; the message is one line for people."""
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """Names the files of one data folder. `shown` is the path as the user wrote it."""
+
+    shown: Path
+
+    @property
+    def path(self) -> Path:
+        return self.shown.expanduser().resolve()
+
+    @property
+    def secret_key(self) -> Path:
+        return self.path / "secret.key"
+
+    @property
+    def operator_key(self) -> Path:
+        return self.path / "operator.key"
+
+    @property
+    def operator_password(self) -> Path:
+        return self.path / "operator.password"
+
+    @property
+    def beat_schedule(self) -> Path:
+        return self.path / "beat" / "schedule"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def pids(self) -> Path:
+        return self.path / "pids"
+
+    def log(self, part: str) -> Path:
+        return self.logs / f"{part}.log"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder ready for use and keep it for this process. Raises StackError."""
+        try:
+            self._make()
+            lock = (self.path / "up.lock").open("a+", encoding="ascii")
+        except OSError as error:
+            raise StackError(f"the data folder {self.shown} cannot be used: {error.strerror}") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                lock.seek(0)
+                raise StackError(
+                    f"already running on the data folder {self.shown} (process {lock.read().strip()})"
+                ) from error
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+            yield
+
+    def keep_secret_key(self) -> None:
+        """Make the installation's secret key once. Raises StackError."""
+        try:
+            if not read_private(self.secret_key):
+                write_private(self.secret_key, secrets.token_urlsafe(50))
+        except (OSError, UnicodeDecodeError) as error:
+            raise StackError(f"the secret key {self.secret_key} cannot be used: {error}") from error
+
+    def _make(self) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.logs, self.pids, self.beat_schedule.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,0 +1,31 @@
+"""The parts' log files: kept small, and asked what went wrong."""
+
+import re
+import shutil
+from pathlib import Path
+
+LARGEST = 20 * 1024 * 1024
+_TAIL = 16 * 1024
+_PROBLEM = re.compile(r"FATAL|PANIC|Error\b|\(\w+\.E\d{3}\)")
+
+
+def cap(log: Path) -> None:
+    """Move a log that has grown too large to `<name>.1`. Its writers append, so they go on in the emptied file."""
+    if log.exists() and log.stat().st_size > LARGEST:
+        shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+        with log.open("r+b") as file:
+            file.truncate(0)
+
+
+def size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+def problem(log: Path, since: int) -> str:
+    """The line written after position `since` that says best what went wrong."""
+    with log.open("rb") as file:
+        file.seek(max(since, size(log) - _TAIL))
+        lines = [line.rstrip() for line in file.read().decode(errors="replace").splitlines()]
+    telling = [line for line in lines if line and not line.startswith((" ", "\t"))]
+    problems = [line for line in telling if _PROBLEM.search(line)]
+    return (problems or telling or [""])[-1]

@@ -1,0 +1,34 @@
+"""`costtrack manage <command>`: Django's management commands, on the data of `costtrack up`."""
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from costtrack import embedded
+from costtrack.supervisor.environment import command_environment, is_given
+from costtrack.supervisor.folder import DataFolder
+
+
+def manage(data_dir: Path, arguments: Sequence[str]) -> int:
+    """Run one management command in this process."""
+    folder = DataFolder(data_dir)
+    if not (is_given("DATABASE_URL") or _answers(embedded.postgres_socket(folder.path))):
+        sys.stderr.write(f"costtrack: nothing runs on the data folder {data_dir}: start `costtrack up` first\n")
+        return 1
+    os.environ.update(command_environment(folder))
+
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(["costtrack manage", *arguments])
+    return 0
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return False
+        return True

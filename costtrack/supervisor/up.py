@@ -1,0 +1,142 @@
+"""`costtrack up`: the sequence from an empty folder to a running installation, and what it prints."""
+
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from costtrack.embedded import EmbeddedServerError, remove_sockets
+from costtrack.supervisor import logfiles
+from costtrack.supervisor.address import Address
+from costtrack.supervisor.environment import child_environment, command_environment
+from costtrack.supervisor.folder import DataFolder, StackError
+from costtrack.supervisor.interruption import Interruption
+from costtrack.supervisor.leftovers import end_leftovers
+from costtrack.supervisor.parts import programs, run_module, servers
+from costtrack.supervisor.supervise import Supervisor, stop_process
+from costtrack.supervisor.terminal import Terminal
+from costtrack.supervisor.welcome import OPERATOR_EMAIL, welcome
+
+_READY_SECONDS = 120
+_WATCH_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line of `costtrack up`."""
+
+    host: str
+    port: int
+    data_dir: Path
+    demo: bool
+
+
+def up(options: Options) -> int:
+    """Run until Ctrl-C or SIGTERM. Answers the exit code: 0 after a wanted end, 1 after an error, said in one line."""
+    terminal = Terminal()
+    folder = DataFolder(options.data_dir)
+    interruption = Interruption()
+    interruption.install()
+    try:
+        with folder.locked():
+            _Stack(options, folder, interruption, terminal).run()
+    except KeyboardInterrupt:
+        terminal.say("costtrack has stopped")
+    except (StackError, EmbeddedServerError, OSError) as error:
+        terminal.complain(" ".join(str(error).split()))
+        return 1
+    return 0
+
+
+class _Stack:
+    """One run of `costtrack up`, in a data folder that is locked for it."""
+
+    def __init__(self, options: Options, folder: DataFolder, interruption: Interruption, terminal: Terminal) -> None:
+        self._options = options
+        self._folder = folder
+        self._interruption = interruption
+        self._terminal = terminal
+        self._address = Address(options.host, options.port)
+        self._supervisor = Supervisor(folder, interruption, terminal.say)
+
+    def run(self) -> None:
+        ended = end_leftovers(self._folder)
+        if ended:
+            self._terminal.say(f"Ended what an earlier costtrack had left running: {', '.join(ended)}")
+        self._address.ensure_free()
+        self._folder.keep_secret_key()
+        try:
+            self._start_servers()
+            demo = self._prepare_database()
+            self._start_programs()
+            for line in welcome(self._options, self._folder, self._address, demo):
+                self._terminal.say(line)
+            while True:
+                self._supervisor.watch(time.monotonic())
+                time.sleep(_WATCH_SECONDS)
+        except KeyboardInterrupt:
+            self._terminal.say("Stopping")
+            raise
+        finally:
+            self._supervisor.stop()
+            remove_sockets(self._folder.path)
+
+    def _start_servers(self) -> None:
+        for part in servers(self._folder):
+            since = logfiles.size(self._folder.log(part.name))
+            try:
+                with self._terminal.step(part.title):
+                    self._supervisor.start(part, time.monotonic())
+                    if part.wait_until_ready is not None:
+                        part.wait_until_ready()
+            except EmbeddedServerError as error:
+                raise self._explained(str(error), part.name, since) from error
+
+    def _prepare_database(self) -> list[str]:
+        """Tables, prices, the operator, and the demo if it is wanted. Answers what the demo has to say."""
+        self._manage("Database tables", "migrate", "--no-input")
+        self._manage("Price catalogue", "import_prices")
+        key, password = self._folder.operator_key, self._folder.operator_password
+        files = ("--key-file", str(key), "--password-file", str(password))
+        self._manage("Operator", "bootstrap", "--email", OPERATOR_EMAIL, *files)
+        return self._manage("Demo data", "load_demo") if self._options.demo else []
+
+    def _manage(self, title: str, *arguments: str) -> list[str]:
+        """Run a management command to its end. Answers the lines it wrote to stdout."""
+        log = self._folder.log("setup")
+        logfiles.cap(log)
+        since = logfiles.size(log)
+        with self._terminal.step(title):
+            with self._interruption.shield():
+                process = run_module(["django", *arguments], command_environment(self._folder), log, subprocess.PIPE)
+            try:
+                output, _ = process.communicate()
+            finally:
+                stop_process(process, signal.SIGTERM, patience=5)
+        if process.returncode != 0:
+            raise self._explained(f"{arguments[0]} failed", "setup", since)
+        with log.open("ab") as file:
+            file.write(output)
+        return output.decode(errors="replace").splitlines()
+
+    def _start_programs(self) -> None:
+        environment = child_environment(self._folder, self._address.allowed_hosts)
+        with self._terminal.step("Web server, worker and scheduler"):
+            for part in programs(self._folder, environment, self._address.numeric, self._address.port):
+                self._supervisor.start(part, time.monotonic())
+            self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _READY_SECONDS
+        while (missing := self._address.what_is_missing()) is not None:
+            if time.monotonic() > deadline:
+                raise StackError(f"not ready after {_READY_SECONDS} s: {missing}; see the logs in {self._folder.logs}")
+            self._supervisor.watch(time.monotonic())
+            time.sleep(_WATCH_SECONDS)
+
+    def _explained(self, message: str, log_name: str, since: int) -> StackError:
+        log = self._folder.log(log_name)
+        if logfiles.size(log) <= since:
+            return StackError(message)
+        return StackError(f"{message}: {logfiles.problem(log, since)} (see {log})")

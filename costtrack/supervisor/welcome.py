@@ -1,0 +1,49 @@
+"""What `costtrack up` says when it is ready."""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from costtrack.private_files import read_private
+from costtrack.supervisor.address import Address
+from costtrack.supervisor.folder import DataFolder
+
+if TYPE_CHECKING:
+    from costtrack.supervisor.up import Options
+
+OPERATOR_EMAIL = "operator@costtrack.example"
+_DEFAULT_DATA_DIR = Path(".costtrack")
+
+
+def welcome(options: "Options", folder: DataFolder, address: Address, demo: list[str]) -> Iterator[str]:
+    """The ready line, then logins, files and commands. `demo` are the lines of the demo's own logins."""
+    yield f"costtrack is ready at {address.url}"
+    yield ""
+    yield f"  Web UI          {address.url}/admin/"
+    password = read_private(folder.operator_password)
+    if password:
+        yield f"  Operator        {OPERATOR_EMAIL}  {password}"
+    yield f"  Operator's key  {options.data_dir / folder.operator_key.name}"
+    yield f"  Logs            {options.data_dir / folder.logs.name}"
+    data_dir = "" if options.data_dir == _DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(options.data_dir))}"
+    yield f"  Commands        {_program()} manage{data_dir} <Django command>"
+    if demo:
+        yield ""
+        yield from (f"  {line}" for line in demo)
+    yield ""
+    yield "Ctrl-C stops everything."
+
+
+def _program() -> str:
+    """How the user can call this program again from where they are."""
+    program = Path(sys.argv[0])
+    if program.name != "costtrack":
+        return "python -m costtrack"
+    found = shutil.which("costtrack")
+    if found is not None and Path(found).samefile(program):
+        return "costtrack"
+    return os.path.relpath(program)

@@ -1,0 +1,40 @@
+"""The parts: which servers are brought, and how PostgreSQL is set."""
+
+from pathlib import Path
+
+import pytest
+
+from costtrack.supervisor.folder import DataFolder
+from costtrack.supervisor.parts import PART_NAMES, postgres_settings, programs, servers
+
+GIGABYTE = 1024**3
+
+
+def test_servers_that_the_caller_has_named_are_not_brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db.example/spend")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    assert [part.name for part in servers(DataFolder(tmp_path))] == ["redis"]
+    monkeypatch.setenv("REDIS_URL", "redis://cache.example")
+    assert servers(DataFolder(tmp_path)) == []
+
+
+def test_every_part_is_in_the_list_of_names_that_leftovers_are_looked_up_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.delenv("REDIS_URL")
+    folder = DataFolder(tmp_path)
+    parts = [*servers(folder), *programs(folder, {}, "127.0.0.1", 8000)]
+    assert tuple(part.name for part in parts) == PART_NAMES
+
+
+@pytest.mark.parametrize(
+    ("memory", "shared_buffers"),
+    [(GIGABYTE // 4, "64MB"), (4 * GIGABYTE, "512MB"), (64 * GIGABYTE, "1024MB")],
+)
+def test_postgresql_takes_a_share_of_the_memory_up_to_a_cap(memory: int, shared_buffers: str) -> None:
+    assert postgres_settings(memory)["shared_buffers"] == shared_buffers
+
+
+def test_commits_stay_durable() -> None:
+    assert {"fsync", "synchronous_commit", "full_page_writes"}.isdisjoint(postgres_settings(GIGABYTE))

@@ -1,0 +1,110 @@
+"""`costtrack up`, as a user meets it."""
+
+import os
+import signal
+import stat
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.stack.running import Running, is_alive, run
+
+
+def test_it_says_when_it_is_ready_and_where_everything_is(stack: Running) -> None:
+    assert stack.lines.count(f"costtrack is ready at {stack.url}") == 1
+    ready = httpx.get(f"{stack.url}/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+    said = "\n".join(stack.lines)
+    for wanted in ("operator.key", "/admin/", "logs", " manage --data-dir "):
+        assert wanted in said
+    assert (stack.data / "operator.password").read_text().strip() in said
+    assert stack.operator_key not in said
+
+
+def test_the_operators_key_is_private_and_works(stack: Running) -> None:
+    key = stack.data / "operator.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert len(key.read_text().splitlines()) == 1
+    with stack.client() as client:
+        assert client.get("/organizations").status_code == 200
+    assert httpx.get(f"{stack.url}/organizations").status_code == 401
+
+
+def test_the_operator_can_sign_in_to_the_web_ui(stack: Running) -> None:
+    with httpx.Client(base_url=stack.url, follow_redirects=True, timeout=10) as browser:
+        page = browser.get("/admin/")
+        form = {
+            "username": "operator@costtrack.example",
+            "password": (stack.data / "operator.password").read_text().strip(),
+            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+            "next": "/admin/",
+        }
+        answer = browser.post(page.url, data=form, headers={"Referer": str(page.url)})
+    assert answer.status_code == 200
+    assert answer.url.path == "/admin/"
+
+
+def test_management_commands_run_on_the_same_data_meanwhile(stack: Running) -> None:
+    finished = run("manage", "--data-dir", str(stack.data), "import_prices")
+    assert finished.returncode == 0, finished.stderr
+    assert "Nothing changed" in finished.stdout
+
+
+def test_a_second_up_on_the_same_folder_is_refused_in_one_line(stack: Running) -> None:
+    finished = run("up", "--data-dir", str(stack.data))
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr.startswith("costtrack: already running on the data folder")
+    assert finished.stderr.count("\n") == 1
+
+
+def test_a_port_in_use_is_one_line(stack: Running, tmp_path: Path) -> None:
+    finished = run("up", "--port", str(stack.port), "--data-dir", str(tmp_path / "data"))
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr.startswith(f"costtrack: cannot listen on 127.0.0.1, port {stack.port}: address already")
+    assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("part", "title"), [("web", "Web server"), ("postgresql", "PostgreSQL"), ("worker", "Worker")])
+def test_a_part_that_dies_is_restarted_and_that_is_said(stack: Running, part: str, title: str) -> None:
+    before = stack.pid_of(part)
+    os.kill(before, signal.SIGKILL)
+    assert "(killed by SIGKILL)" in stack.wait_for(title)
+    stack.wait_until_replaced(part, before)
+    with stack.client() as client:
+        assert client.get("/organizations").status_code == 200
+
+
+def test_sigterm_stops_every_process(stack: Running) -> None:
+    children = stack.children()
+    assert len(children) > 5
+    assert stack.stop(signal.SIGTERM) == 0
+    stack.wait_for("costtrack has stopped")
+    assert [child for child in children if is_alive(child)] == []
+    assert list((stack.data / "pids").iterdir()) == []
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{stack.url}/healthz")
+
+
+def test_a_start_after_a_kill_ends_what_was_left_behind_and_goes_on_with_the_data(stack: Running) -> None:
+    key = stack.operator_key
+    with stack.client() as client:
+        assert client.post("/organizations", json={"name": "Acme Research", "slug": "acme"}).status_code == 201
+    orphans = stack.children()
+    stack.stop(signal.SIGKILL)
+    assert all(is_alive(orphan) for orphan in orphans)
+    stack.up()
+    assert stack.lines[0] == "Ended what an earlier costtrack had left running: beat, worker, web, redis, postgresql"
+    assert [orphan for orphan in orphans if is_alive(orphan)] == []
+    assert stack.operator_key == key
+    with stack.client() as client:
+        assert client.get("/organizations/acme").json()["name"] == "Acme Research"
+
+
+def test_a_data_folder_that_is_broken_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir(mode=0o700)
+    (tmp_path / "postgres" / "PG_VERSION").write_text("9\n")
+    finished = run("up", "--port", "18000", "--data-dir", str(tmp_path))
+    assert finished.returncode == 1
+    assert "was made by PostgreSQL 9" in finished.stderr
+    assert finished.stderr.count("\n") == 1
