@@ -1,0 +1,115 @@
+"""Puts the demo into an installation, through the same doors as everything else."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+import msgspec
+
+from billing.demo.usage import Profile, events
+from billing.ingest import json_events
+from billing.ingest.services import ingest
+from organizations.models import Membership, Organization, User
+from organizations.services.credentials import issue_credential
+from organizations.types import Role, Scope
+
+PASSWORD = "costtrack-demo"  # noqa: S105 - printed at every start, and only for the demo
+_ACTOR = "demo"
+_CHUNK = 2_000
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """One of the demo's organizations."""
+
+    slug: str
+    name: str
+    plan: str
+    time_zone: str
+    profile: Profile
+
+
+TENANTS = (
+    Tenant(
+        "meadow-labs",
+        "Meadow Labs",
+        "pay_as_you_go",
+        "Europe/Berlin",
+        Profile(
+            seed=11,
+            workflows=("code-review", "release-notes"),
+            executions_per_day=7,
+            chats_per_day=60,
+            projects=("search", "checkout", "docs"),
+            people=("ana", "ben", "chloe"),
+            has_own_model=True,
+        ),
+    ),
+    Tenant(
+        "harbor-analytics",
+        "Harbor Analytics",
+        "enterprise",
+        "America/New_York",
+        Profile(
+            seed=23,
+            workflows=("market-report", "contract-check", "data-cleaning"),
+            executions_per_day=12,
+            chats_per_day=35,
+            projects=("insights", "risk", "onboarding"),
+            people=("dara", "emil", "farah", "gus"),
+        ),
+    ),
+)
+
+# (address, organizations and roles): the owner of both shows how one person switches.
+PEOPLE: tuple[tuple[str, tuple[tuple[str, Role], ...]], ...] = (
+    ("owner@meadow.example", (("meadow-labs", Role.OWNER),)),
+    ("viewer@meadow.example", (("meadow-labs", Role.VIEWER),)),
+    ("owner@harbor.example", (("harbor-analytics", Role.OWNER), ("meadow-labs", Role.ADMIN))),
+)
+
+Progress = Callable[[str, int], None]
+
+
+def load_demo(*, now: datetime, progress: Progress) -> int:
+    """Make the organizations, their people and a month of usage; answers how many events are new. Safe to repeat:
+    what is there stays, and an organization that has the demo's usage gets no more."""
+    stored = 0
+    for tenant in TENANTS:
+        organization, created = Organization.objects.get_or_create(
+            slug=tenant.slug,
+            defaults={"name": tenant.name, "plan_id": tenant.plan, "time_zone": tenant.time_zone},
+        )
+        if created:
+            issue_credential(organization=organization, name="Demo gateway", scopes=[Scope.USAGE_WRITE], actor=_ACTOR)
+        if not organization.batches.exists():
+            stored += _send(organization, tenant.profile, now, progress)
+    _add_people()
+    return stored
+
+
+def _add_people() -> None:
+    for email, roles in PEOPLE:
+        user = User.objects.filter(email=email).first() or User.objects.create_user(email, PASSWORD)
+        for slug, role in roles:
+            organization = Organization.objects.get(slug=slug)
+            Membership.objects.get_or_create(organization=organization, user=user, defaults={"role": role})
+
+
+def _send(organization: Organization, profile: Profile, now: datetime, progress: Progress) -> int:
+    stored = 0
+    credential = organization.credentials.order_by("id").first()
+    for chunk in _chunks(iter(events(profile, now))):
+        parsed = json_events.parse(msgspec.json.encode(chunk), content_type="", max_events=_CHUNK, now=now)
+        result = ingest(organization=organization, credential=credential, format="json", parsed=parsed, now=now)
+        if result.errors:
+            raise ValueError(f"The demo made an event that is refused: {result.errors[0]}")
+        stored += result.accepted
+        progress(organization.name, stored)
+    return stored
+
+
+def _chunks(source: Iterator[dict[str, object]]) -> Iterator[list[dict[str, object]]]:
+    while chunk := list(islice(source, _CHUNK)):
+        yield chunk

@@ -1,0 +1,52 @@
+"""The demo: believable, the same for everyone, and safe to load again."""
+
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+from billing.demo.services import PASSWORD, PEOPLE, TENANTS, load_demo
+from billing.models import Run, UnpricedEvent, UsageEvent
+from organizations.models import Organization
+from tests.usage import NOW
+
+pytestmark = pytest.mark.django_db
+
+
+def test_it_fills_two_organizations_with_a_month(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("import_prices", verbosity=0, stdout=StringIO())
+    out = StringIO()
+    call_command("load_demo", stdout=out)
+
+    for tenant in TENANTS:
+        organization = Organization.objects.get(slug=tenant.slug)
+        events = UsageEvent.objects.of(organization)
+        assert events.count() > 5_000
+        oldest, newest = events.earliest("occurred_at"), events.latest("occurred_at")
+        assert newest.occurred_at - oldest.occurred_at > timedelta(days=28)
+        assert {"model_call", "tool_call", "compute"} <= set(events.values_list("kind", flat=True))
+        assert {"success", "failure"} == set(events.values_list("status", flat=True))
+        assert events.total_cost() > 20
+        assert Run.objects.of(organization).exclude(parent_run_id="").exists()
+    waiting = set(UnpricedEvent.objects.values_list("service", "model"))
+    assert waiting == {("in-house", "meadow-13b")}
+    assert all(f"{email} / {PASSWORD}" in out.getvalue() for email, _ in PEOPLE)
+
+
+def test_loading_it_again_adds_nothing() -> None:
+    first = load_demo(now=NOW, progress=lambda *_: None)
+
+    assert first > 10_000
+    assert load_demo(now=NOW, progress=lambda *_: None) == 0
+    assert UsageEvent.objects.count() == first
+
+
+def test_its_people_can_sign_in() -> None:
+    load_demo(now=NOW, progress=lambda *_: None)
+
+    for email, _ in PEOPLE:
+        client = Client()
+        assert client.login(username=email, password=PASSWORD)
+        assert client.get("/admin/").status_code == 200
