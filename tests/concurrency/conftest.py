@@ -1,0 +1,119 @@
+"""Real threads, real connections, a real server process."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Barrier
+from typing import TypeVar
+
+import httpx
+import psycopg
+import pytest
+from django.db import connection, connections
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def at_once(work: Callable[[T], R], inputs: Sequence[T]) -> list[R]:
+    """Run `work` on every input in a thread of its own, all starting at the same moment; results in order."""
+    barrier = Barrier(len(inputs))
+
+    def run(value: T) -> R:
+        barrier.wait(timeout=30)
+        try:
+            return work(value)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(inputs)) as pool:
+        return list(pool.map(run, inputs))
+
+
+@dataclass
+class Server:
+    """costtrack's web server as it runs in production: granian with two worker processes."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes at once: nothing gets a chance to finish."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def wait_until_ready(self, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                httpx.get(f"{self.url}/healthz")
+            except httpx.TransportError:
+                assert self.process.poll() is None, "the server stopped"
+                assert time.monotonic() < deadline, "the server did not come up"
+                time.sleep(0.05)
+            else:
+                return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _database_url() -> str:
+    parameters = connection.get_connection_params()
+    user, host = parameters.get("user", ""), parameters.get("host", "")
+    return f"postgresql://{user}@/{parameters['dbname']}?host={host}&port={parameters.get('port', 5432)}"
+
+
+@pytest.fixture
+def start_server(transactional_db: None, tmp_path: Path) -> Iterator[Callable[[], Server]]:
+    """Start servers on the test's database; all are gone after the test."""
+    servers: list[Server] = []
+
+    def start() -> Server:
+        port = _free_port()
+        command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--workers", "2", "--no-ws", "costtrack.wsgi:application"]
+        with (tmp_path / "server.log").open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, "DATABASE_URL": _database_url()},
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        server = Server(f"http://127.0.0.1:{port}", process)
+        servers.append(server)
+        server.wait_until_ready()
+        return server
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.kill()
+    _wait_until_disconnected()
+
+
+def _wait_until_disconnected(seconds: float = 30) -> None:
+    """The backends of a killed server notice a little later; truncating the tables would wait for them."""
+    deadline = time.monotonic() + seconds
+    with psycopg.connect(_database_url(), autocommit=True) as admin:
+        while time.monotonic() < deadline:
+            others = admin.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
+                " AND pid <> pg_backend_pid()"
+            ).fetchone()
+            if others == (0,):
+                return
+            time.sleep(0.05)

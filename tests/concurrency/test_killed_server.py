@@ -1,0 +1,61 @@
+"""A web server that dies in the middle of intake loses nothing that it acknowledged, and doubles nothing."""
+
+import threading
+from collections.abc import Callable
+from decimal import Decimal
+
+import httpx
+import pytest
+
+from billing.models import IngestBatch, Run, UsageEvent
+from tests.concurrency.conftest import Server
+from tests.conftest import Key
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BATCHES = [
+    [{"id": f"b{batch}-e{number}", "cost_usd": "0.01", "run_id": f"run-{batch}"} for number in range(500)]
+    for batch in range(60)
+]
+
+
+def test_killed_in_the_middle_of_intake_every_event_is_there_once(start_server: Callable[[], Server], key: Key) -> None:
+    server = start_server()
+    acknowledged: set[int] = set()
+    enough = threading.Event()
+
+    def send(batches: range) -> None:
+        with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30) as client:
+            for batch in batches:
+                try:
+                    response = client.post(f"{server.url}/usage/events", json=BATCHES[batch])
+                except httpx.TransportError:
+                    continue
+                assert response.status_code == 200
+                acknowledged.add(batch)
+                if len(acknowledged) >= 10:
+                    enough.set()
+
+    senders = [threading.Thread(target=send, args=(range(first, 60, 4),)) for first in range(4)]
+    for sender in senders:
+        sender.start()
+    assert enough.wait(60)
+    server.kill()
+    for sender in senders:
+        sender.join(60)
+
+    # What was acknowledged is there, whole; what was not is there whole or not at all.
+    assert 10 <= len(acknowledged) < 60, "the server was to die in the middle"
+    for batch in range(60):
+        stored = UsageEvent.objects.filter(run_id=f"run-{batch}").count()
+        assert stored == 500 if batch in acknowledged else stored in (0, 500)
+
+    second = start_server()
+    with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30) as client:
+        answers = [client.post(f"{second.url}/usage/events", json=events).json() for events in BATCHES]
+
+    assert all(answer["accepted"] + answer["duplicates"] == 500 for answer in answers)
+    assert UsageEvent.objects.count() == 60 * 500
+    assert UsageEvent.objects.total_cost() == Decimal(300)
+    assert sum(IngestBatch.objects.values_list("cost_usd", flat=True)) == Decimal(300)
+    assert Run.objects.count() == 60
