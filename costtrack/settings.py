@@ -127,6 +127,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+FORMAT_MODULE_PATH = "costtrack.formats"
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -233,7 +234,7 @@ UNFOLD: dict[str, Any] = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("costtrack/logo.svg")},
     ],
     "SITE_URL": None,
-    "SHOW_HISTORY": True,
+    "SHOW_HISTORY": False,  # the audit log has all changes, also those by API
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
     "STYLES": [lambda _request: static("costtrack/admin.css")],

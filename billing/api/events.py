@@ -31,24 +31,29 @@ _UUID_BYTES = 16
 
 
 class EventsQuery(StrictSerializer):
-    run_id = serializers.CharField(default="", max_length=255)
-    session_id = serializers.CharField(default="", max_length=255)
-    model = serializers.CharField(default="", max_length=255)
-    service = serializers.CharField(default="", max_length=255)
-    status = serializers.ChoiceField(default="", choices=Status.choices)
-    source = serializers.CharField(default="", max_length=64)  # type: ignore[assignment] # DRF takes fields out
+    """An empty filter is none."""
+
+    run_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    session_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    model = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    service = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    status = serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices)
+    source = serializers.CharField(required=False, allow_blank=True, max_length=64)  # type: ignore[assignment] # DRF's
     event_id = serializers.CharField(
-        default="",
+        required=False,
+        allow_blank=True,
         max_length=255,
         help_text="The id the sender gave. Looked for in the sources api and litellm if no source is named.",
     )
     start_date = DateOrDateTimeField(required=False, help_text="What occurred from this date or time on.")
     end_date = DateOrDateTimeField(required=False, help_text="What occurred until this date (included) or time.")
     limit = serializers.IntegerField(default=50, min_value=1, max_value=200)
-    cursor = serializers.CharField(default="", max_length=100, help_text="`next_cursor` of the page before.")
+    cursor = serializers.CharField(
+        required=False, allow_blank=True, max_length=100, help_text="`next_cursor` of the page before."
+    )
 
 
-@extend_schema_field({"type": "string", "pattern": r"^-?\d+(\.\d+)?$"})
+@extend_schema_field({"type": "string", "format": "decimal"})
 class AmountField(serializers.Field[Decimal, Any, str, Any]):
     """US dollars as a plain decimal string."""
 
@@ -59,14 +64,16 @@ class AmountField(serializers.Field[Decimal, Any, str, Any]):
 class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
     """A row of the ledger. What is empty was not told."""
 
-    duration_ms = serializers.FloatField()
+    duration_ms = serializers.FloatField(allow_null=True)
     user_id = serializers.CharField(source="user_ref")
-    cost_usd = AmountField(help_text="Tokens and compute. Null while it is not known: `unpriced_reason` says why.")
-    token_cost_usd = AmountField()
+    cost_usd = AmountField(
+        allow_null=True, help_text="Tokens and compute. Null while it is not known: `unpriced_reason` says why."
+    )
+    token_cost_usd = AmountField(allow_null=True)
     compute_cost_usd = AmountField()
-    computed_cost_usd = AmountField(help_text="Beside a reported token cost: what our prices say.")
-    price_version_id = serializers.IntegerField(help_text="The price it was calculated with.")
-    adjusts = serializers.UUIDField(help_text="The event that this adjustment corrects.")
+    computed_cost_usd = AmountField(allow_null=True, help_text="Beside a reported token cost: what our prices say.")
+    price_version_id = serializers.IntegerField(allow_null=True, help_text="The price it was calculated with.")
+    adjusts = serializers.UUIDField(allow_null=True, help_text="The event that this adjustment corrects.")
 
     class Meta:
         model = UsageEvent
@@ -140,7 +147,7 @@ class PriceLineSerializer(serializers.Serializer[Any]):
 class ExplainedEventSerializer(UsageEventSerializer):
     """An event with its price's lines and the adjustments that correct it."""
 
-    cost_now_usd = AmountField(help_text="The cost with its adjustments. Null while it is not known.")
+    cost_now_usd = AmountField(allow_null=True, help_text="The cost with its adjustments. Null while it is not known.")
     lines = PriceLineSerializer(many=True)
     adjustments = UsageEventSerializer(many=True)
 
@@ -165,7 +172,7 @@ class EventsView(intake.EventsView):
         query.is_valid(raise_exception=True)
         asked = query.validated_data
         window = window_of(asked.pop("start_date", None), asked.pop("end_date", None))
-        after, limit = _position(asked.pop("cursor")), asked.pop("limit")
+        after, limit = _position(asked.pop("cursor", "")), asked.pop("limit")
         with tenant_scope(self.organization.pk):
             page = list_events(
                 organization=self.organization, wanted=EventFilter(window=window, **asked), after=after, limit=limit

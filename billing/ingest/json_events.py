@@ -15,7 +15,7 @@ _events = msgspec.json.Decoder(list[UsageEventInput])
 
 def parse(body: bytes, *, content_type: str, max_events: int, now: datetime) -> ParsedBatch:
     """Read a body. Raises Malformed when it is not JSON of a shape we know, TooMany beyond `max_events`."""
-    records = split_records(body, content_type=content_type, max_records=max_events, envelope="events")
+    records = split_records(body, content_type=content_type, max_records=max_events)
     batch = ParsedBatch(events=[], errors=[])
     has_nul = any(b"\\u0000" in bytes(record) for record in records)
     for index, event in enumerate(_decoded(records)):

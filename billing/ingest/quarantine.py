@@ -9,8 +9,9 @@ import msgspec
 from django.db.models import QuerySet
 
 from billing.ingest import litellm
+from billing.ingest.collisions import tell_apart
 from billing.ingest.services import IngestResult, ingest
-from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError
+from billing.ingest.types import ParsedBatch, RecordError
 from billing.models import QuarantinedRecord
 from costtrack.errors import ConflictError
 from costtrack.tenancy import tenant_scope
@@ -26,8 +27,6 @@ class _WireFormat(Protocol):
     """What the quarantine needs to know of a format."""
 
     def parse(self, records: Sequence[msgspec.Raw | bytes], *, now: datetime) -> ParsedBatch: ...
-
-    def tell_apart(self, organization: Organization, events: Sequence[ParsedEvent]) -> None: ...
 
     def without_prompts(self, record: bytes) -> bytes: ...
 
@@ -46,7 +45,7 @@ def ingest_or_quarantine(
     """Store the good records and keep the bad and conflicting ones, in one transaction."""
     parsed = _FORMATS[format].parse(records, now=now)
     with tenant_scope(organization.pk):
-        _FORMATS[format].tell_apart(organization, parsed.events)
+        tell_apart(organization, parsed.events)
         result = ingest(organization=organization, credential=credential, format=format, parsed=parsed, now=now)
         if result.errors:
             bad = ((bytes(records[error.index]), error) for error in result.errors)
@@ -124,7 +123,7 @@ def retry(*, record: QuarantinedRecord, now: datetime) -> IngestResult:
         if locked.is_cut:
             raise ConflictError("The record was cut off when it was kept and cannot be read again.")
         parsed = _FORMATS[locked.format].parse([locked.raw.encode()], now=now)
-        _FORMATS[locked.format].tell_apart(record.organization, parsed.events)
+        tell_apart(record.organization, parsed.events)
         # An operator's credential cannot be read inside the organization's scope; its id is all that is needed.
         credential = APICredential(pk=locked.credential_id) if locked.credential_id is not None else None
         result = ingest(

@@ -7,20 +7,14 @@ body for one of them. Pure: bytes in, bytes out.
 
 import json
 import math
-import re
 from collections.abc import Sequence
 
 import msgspec
 
 from billing.ingest.types import Malformed, TooMany
-from billing.ingest.wire import NDJSON_TYPES
+from billing.ingest.wire import NDJSON_TYPES, STRUCTURE, split_array, split_lines
 
-_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 _raw = msgspec.json.Decoder(msgspec.Raw)
-
-# A string as a whole (closed or not), or one of the characters that give an array its structure. Possessive, so that
-# no input takes longer than its length.
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|[\[\]{},]', re.DOTALL)
 
 
 def split_tolerantly(body: bytes, *, content_type: str, max_records: int) -> Sequence[msgspec.Raw | bytes]:
@@ -29,9 +23,7 @@ def split_tolerantly(body: bytes, *, content_type: str, max_records: int) -> Seq
     stripped = body.strip()
     if not stripped:
         raise Malformed("The body is empty.")
-    records = _split(stripped, content_type)
-    if len(records) > max_records:
-        raise TooMany
+    records = _split(stripped, content_type, max_records)
     if records and not any(map(_is_json, records)):
         raise Malformed("The body is not valid JSON.")
     return records
@@ -50,13 +42,13 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _split(body: bytes, content_type: str) -> Sequence[msgspec.Raw | bytes]:
+def _split(body: bytes, content_type: str, max_records: int) -> Sequence[msgspec.Raw | bytes]:
     if body.startswith(b"["):
         try:
-            return _raw_list.decode(body)
+            return split_array(body, max_records)
         except (ValueError, RecursionError):
-            return _elements(body)
-    lines = [line for line in body.split(b"\n") if line.strip()]
+            return _elements(body, max_records)
+    lines = split_lines(body, max_records)
     if content_type in NDJSON_TYPES:
         return lines
     # LiteLLM sends its lines as application/json too; null stands for a call it could not describe.
@@ -67,11 +59,11 @@ def _split(body: bytes, content_type: str) -> Sequence[msgspec.Raw | bytes]:
     raise Malformed("The body is not a JSON array or object.")
 
 
-def _elements(array: bytes) -> list[bytes]:
+def _elements(array: bytes, max_records: int) -> list[bytes]:
     """The elements of an array, told apart by brackets and commas alone."""
     elements: list[bytes] = []
     depth, start = 0, 1
-    for token in _TOKEN.finditer(array):
+    for token in STRUCTURE.finditer(array):
         character = token[0]
         if character in (b"[", b"{"):
             depth += 1
@@ -81,6 +73,8 @@ def _elements(array: bytes) -> list[bytes]:
         if ends_array or (character == b"," and depth == 1):
             elements.append(array[start : token.start()].strip())
             start = token.end()
+            if len(elements) > max_records:
+                raise TooMany
         if ends_array:
             break
     if depth or array[start:].strip():

@@ -12,38 +12,76 @@ NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
+_ENVELOPE = "events"
+_LINE = re.compile(rb"[^\n]+")
 _UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`")
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
-def split_records(
-    body: bytes, *, content_type: str, max_records: int, envelope: str | None = None
-) -> Sequence[msgspec.Raw | bytes]:
-    """The records of an array, of an object whose only member is `envelope`, of newline-delimited JSON, or one
-    single object. Raises Malformed when the body is none of these, TooMany beyond `max_records`."""
-    records = _split(body, content_type, envelope)
+# A string as a whole (closed or not), or one of the characters that give JSON its structure. Possessive, so that no
+# input takes longer than its length.
+STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|[\[\]{},]', re.DOTALL)
+
+# Events have far fewer commas than this on average; only a body with more is counted before it is split.
+_COMMAS_PER_RECORD = 64
+
+
+def split_records(body: bytes, *, content_type: str, max_records: int) -> Sequence[msgspec.Raw | bytes]:
+    """The records of an array, of an object whose only member is `events`, of newline-delimited JSON, or one single
+    object. Raises Malformed when the body is none of these, TooMany beyond `max_records`."""
+    stripped = _without_half_pairs(body.strip())
+    if not stripped:
+        raise Malformed("The body is empty; send an event, an array of events, or one event per line.")
+    if content_type in NDJSON_TYPES:
+        return split_lines(stripped, max_records)
+    try:
+        if stripped.startswith(b"["):
+            return split_array(stripped, max_records)
+        return _from_object(stripped, max_records)
+    except RecursionError as error:
+        raise Malformed("The body is nested too deeply.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        lines = split_lines(stripped, max_records)
+        if len(lines) > 1 and all(line.lstrip().startswith(b"{") for line in lines):
+            return lines
+        raise Malformed(f"The body is not valid JSON: {error}.") from error
+
+
+def split_array(array: bytes, max_records: int) -> Sequence[msgspec.Raw]:
+    """The elements of a JSON array. Raises TooMany before a hostile body of millions of tiny elements has become
+    millions of objects; msgspec's errors when it is no array."""
+    if array.count(b",") > _COMMAS_PER_RECORD * max_records and _has_more_elements(array, max_records):
+        raise TooMany
+    records = _raw_list.decode(array)
     if len(records) > max_records:
         raise TooMany
     return records
 
 
-def _split(body: bytes, content_type: str, envelope: str | None) -> Sequence[msgspec.Raw | bytes]:
-    stripped = _without_half_pairs(body.strip())
-    if not stripped:
-        raise Malformed("The body is empty; send an event, an array of events, or one event per line.")
-    if content_type in NDJSON_TYPES:
-        return _lines(stripped)
-    try:
-        if stripped.startswith(b"["):
-            return _raw_list.decode(stripped)
-        return _from_object(stripped, envelope)
-    except RecursionError as error:
-        raise Malformed("The body is nested too deeply.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        lines = _lines(stripped)
-        if len(lines) > 1 and all(line.lstrip().startswith(b"{") for line in lines):
-            return lines
-        raise Malformed(f"The body is not valid JSON: {error}.") from error
+def _has_more_elements(array: bytes, limit: int) -> bool:
+    depth, commas = 0, 0
+    for token in STRUCTURE.finditer(array):
+        character = token[0]
+        if character in (b"[", b"{"):
+            depth += 1
+        elif character in (b"]", b"}"):
+            depth -= 1
+        elif character == b"," and depth == 1:
+            commas += 1
+            if commas >= limit:
+                return True
+    return False
+
+
+def split_lines(body: bytes, max_records: int) -> list[bytes]:
+    """The lines that are not blank. Raises TooMany as soon as there are more than `max_records`."""
+    lines: list[bytes] = []
+    for found in _LINE.finditer(body):
+        if found[0].strip():
+            lines.append(found[0])
+            if len(lines) > max_records:
+                raise TooMany
+    return lines
 
 
 # An escape sequence: a whole surrogate pair, half of one, or any other.
@@ -78,21 +116,17 @@ def named_fault(index: int, record: bytes, fault: Exception) -> RecordError:
     )
 
 
-def _lines(body: bytes) -> list[bytes]:
-    return [line for line in body.split(b"\n") if line.strip()]
-
-
-def _from_object(body: bytes, envelope: str | None) -> Sequence[msgspec.Raw | bytes]:
+def _from_object(body: bytes, max_records: int) -> Sequence[msgspec.Raw | bytes]:
     members = _raw_object.decode(body)
-    if envelope is None or envelope not in members:
+    if _ENVELOPE not in members:
         return [body]
-    unknown = sorted(members.keys() - {envelope})
+    unknown = sorted(members.keys() - {_ENVELOPE})
     if unknown:
-        raise Malformed(f"Unknown field beside {envelope}: {unknown[0]}.")
+        raise Malformed(f"Unknown field beside {_ENVELOPE}: {unknown[0]}.")
     try:
-        return _raw_list.decode(members[envelope])
+        return split_array(bytes(members[_ENVELOPE]), max_records)
     except msgspec.ValidationError as error:
-        raise Malformed(f"{envelope} is not an array.") from error
+        raise Malformed(f"{_ENVELOPE} is not an array.") from error
 
 
 def record_id(record: bytes) -> str | None:

@@ -91,6 +91,8 @@ def parse(records: Sequence[msgspec.Raw | bytes], *, now: datetime) -> ParsedBat
 
 
 def _to_event(payload: Payload) -> UsageEventInput:
+    if not (payload.id or payload.call_type or payload.model):
+        raise InvalidEventError("id", "no_payload", "No call of LiteLLM: it has neither id, call_type nor model.")
     metadata = payload.metadata or Metadata()
     said = said_by_caller(metadata)
     counts = token_counts(payload, metadata.usage_object)

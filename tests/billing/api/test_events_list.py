@@ -107,6 +107,7 @@ def test_a_page_that_is_just_full_is_the_last_one(api: APIClient, send: Send) ->
         ("start_date=2026-11-02&end_date=2026-11-02", ["b", "a"]),
         ("end_date=2026-11-01", ["c"]),
         ("run_id=none", []),
+        ("run_id=&status=&cursor=", ["b", "a", "c"]),
     ],
 )
 def test_filters(api: APIClient, send: Send, query: str, found: list[str]) -> None:

@@ -201,3 +201,11 @@ def test_whatever_an_array_holds_is_counted_and_what_is_bad_is_kept(api: APIClie
 
 def _storable(record_id: str) -> str:
     return record_id.replace("\0", "\N{REPLACEMENT CHARACTER}")[:255]
+
+
+def test_an_object_that_is_no_call_is_kept_apart(api: APIClient) -> None:
+    answer = api.post("/integrations/litellm", [{}, {"events": []}]).json()
+
+    assert (answer["accepted"], answer["rejected"]) == (0, 2)
+    assert set(QuarantinedRecord.objects.values_list("code", flat=True)) == {"no_payload"}
+    assert not UsageEvent.objects.exists()

@@ -210,6 +210,20 @@ def test_more_events_than_allowed_are_refused_as_a_whole(api: APIClient) -> None
 
 
 @pytest.mark.parametrize(
+    "body",
+    [b"[" + b"0," * 1_000_000 + b"0]", b'{"events": [' + b"[[]]," * 500_000 + b"0]}", b"{}\n" * 20_000],
+    ids=["array", "envelope", "lines"],
+)
+@pytest.mark.parametrize("url", ["/usage/events", "/integrations/litellm"])
+def test_a_flood_of_tiny_records_is_refused_before_it_is_taken_apart(api: APIClient, url: str, body: bytes) -> None:
+    response = api.post(url, data=body, content_type="application/json")
+
+    # For LiteLLM's door an object with an array in it is one record, and a bad one.
+    assert response.status_code in (400, 413) or response.json()["rejected"] == 1
+    assert not UsageEvent.objects.exists()
+
+
+@pytest.mark.parametrize(
     "body", [b"", b"   ", b"nonsense", b"[{]", b'"text"', b"42", b'{"events": 1}', b"[" * 5000, b"\xff\xfe", b"null"]
 )
 def test_a_body_that_is_no_json_of_ours_is_refused(api: APIClient, body: bytes) -> None:

@@ -139,9 +139,13 @@ def test_text_that_postgresql_cannot_hold_is_repaired() -> None:
     assert event.metadata["half"] == "?"
 
 
-def test_a_record_without_anything_is_an_event_of_which_nothing_is_known() -> None:
-    event = event_of({})
-    assert (event.id, event.occurred_at, event.model, event.cost_usd, event.metadata) == (None,) * 5
+def test_a_record_that_says_nothing_but_its_id_is_an_event_of_which_nothing_is_known() -> None:
+    event = event_of({"id": "x"})
+    assert (event.id, event.occurred_at, event.model, event.cost_usd, event.metadata) == ("x", *(None,) * 4)
+
+
+def test_a_record_without_id_call_type_and_model_is_no_call() -> None:
+    assert fault_of(b'{"events": []}').code == "no_payload"
 
 
 def test_deep_nesting_is_refused_where_it_is_read_and_ignored_where_it_is_not() -> None:

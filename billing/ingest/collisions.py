@@ -1,11 +1,10 @@
-"""Different calls under one id."""
+"""Different calls of LiteLLM under one id."""
 
 import re
 from collections.abc import Sequence
 
 from billing.ingest.entries import event_key
-from billing.ingest.litellm.mapping import SOURCE
-from billing.ingest.litellm.payload import short_text
+from billing.ingest.litellm import SOURCE, short_text
 from billing.ingest.types import ParsedEvent, UsageEventInput
 from billing.models import UsageEvent
 from organizations.models import Organization
@@ -16,9 +15,9 @@ _READS = re.compile(r"a?(retrieve|get|list)_")
 def tell_apart(organization: Organization, events: Sequence[ParsedEvent]) -> None:
     """Give each call an id of its own whose id another call holds, in the ledger or earlier in the batch.
 
-    The id comes from the provider, and some servers just number their answers (Ollama knows chatcmpl-0 to chatcmpl-998).
-    LiteLLM's call id tells such calls apart, and a repetition of one call from another call. Reading something again
-    that was billed before, such as a finished batch, is no other call.
+    The id comes from the provider, and some servers just number their answers (Ollama has chatcmpl-0 to chatcmpl-998).
+    LiteLLM's call id tells a call from another one. Reading something again that was billed before, such as a
+    finished batch, is no other call.
     """
     calls = [(event_key(SOURCE, parsed.event.id), parsed.event) for parsed in events if parsed.event.id]
     holders: dict[object, str | None] = dict(

@@ -1,0 +1,98 @@
+"""examples/litellm: the real LiteLLM, in an environment of its own, against a running server."""
+
+import fcntl
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from pytest_django.live_server_helper import LiveServer
+
+from billing.models import IngestBatch, QuarantinedRecord, Run, UnpricedEvent, UsageEvent
+from organizations.models import Organization
+from organizations.types import Scope
+from tests.conftest import make_key
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "litellm"
+
+# The first run installs LiteLLM, which takes about a minute.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(420)]
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    """The example's own environment, made again only when its lock has changed. Test workers wait for each other."""
+    environment = ROOT / "build" / "litellm-venv"
+    environment.parent.mkdir(exist_ok=True)
+    with environment.with_suffix(".lock").open("w") as waiting:
+        fcntl.flock(waiting, fcntl.LOCK_EX)
+        _install(environment)
+    return environment / "bin" / "python"
+
+
+def _install(environment: Path) -> None:
+    lock = EXAMPLE / "requirements.txt"
+    stamp, digest = environment / "lock.sha256", hashlib.sha256(lock.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True, timeout=120)
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    subprocess.run([*pip, "--require-hashes", "--requirement", str(lock)], check=True, timeout=280)
+    stamp.write_text(digest)
+
+
+def run_example(python: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [python, EXAMPLE / "send_calls.py"],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_fifty_calls_of_litellm_are_in_the_ledger_once_with_litellms_costs(
+    live_server: LiveServer, organization: Organization, python: Path
+) -> None:
+    call_command("import_prices", verbosity=0)
+    key = make_key(organization, Scope.USAGE_WRITE, Scope.COSTS_READ)
+    done = run_example(python, COSTTRACK_URL=live_server.url, COSTTRACK_TOKEN=key.api_key)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Everything adds up." in done.stdout
+    events = UsageEvent.objects.of(organization)
+    assert events.count() == 50
+    assert events.values("event_id").distinct().count() == 50
+    assert set(events.values_list("source", flat=True)) == {"litellm"}
+    assert len(set(events.values_list("model", flat=True))) == 12
+    assert {tuple(tags) for tags in events.values_list("tags", flat=True)} >= {("example:litellm", "step:write")}
+    assert events.filter(status="failure").count() == 1
+    assert events.filter(cache_creation_1h_tokens=600, cache_creation_tokens=1000).count() == 4
+    assert UnpricedEvent.objects.of(organization).count() == 3
+    runs = dict(Run.objects.of(organization).values_list("run_id", "parent_run_id"))
+    assert sorted(run.rpartition("/")[2] for run in runs) == ["job", "read", "research", "search", "write"]
+    printed = re.search(r"Sum of LiteLLM's response_cost: +([0-9.]+) USD", done.stdout)
+    assert printed is not None
+    assert events.total_cost() == Decimal(printed[1])
+    batches = IngestBatch.objects.of(organization).order_by("received_at")
+    assert [(batch.accepted, batch.duplicates) for batch in batches] == [(50, 0), (0, 50)]
+    assert not QuarantinedRecord.objects.exists()
+
+
+def test_a_wrong_key_is_said_before_any_call_is_made(live_server: LiveServer, python: Path) -> None:
+    done = run_example(python, COSTTRACK_URL=live_server.url, COSTTRACK_TOKEN="wrong")
+    assert done.returncode == 2
+    assert "401" in done.stderr
+    assert not UsageEvent.objects.exists()
+
+
+def test_a_missing_key_is_said(python: Path) -> None:
+    done = run_example(python)
+    assert done.returncode == 2
+    assert "COSTTRACK_TOKEN is not set" in done.stderr
