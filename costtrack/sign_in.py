@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 
 class SignInForm(AuthenticationForm):
+    error_messages = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": "This e-mail address and this password do not go together.",
+    }
+
     def confirm_login_allowed(self, user: "User") -> None:
         """In the same words as for a wrong password, so that nobody learns which addresses are known."""
         DjangoAuthenticationForm.confirm_login_allowed(self, user)

@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 
+from costtrack.changelist import PlainChangeList
 from costtrack.errors import DomainError
 from costtrack.paginator import CappedPaginator
 from organizations import audit
@@ -95,6 +96,9 @@ class OrganizationScopedAdmin(ModelAdmin):
             overridden.append("list_editable")  # Django asks no permission for the single rows there
         if overridden:
             raise TypeError(f"{cls.__name__} overrides {', '.join(overridden)}, which OrganizationScopedAdmin seals.")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return PlainChangeList
 
     # --- Whose rows --------------------------------------------------------------------------------------------
 
@@ -240,6 +244,9 @@ _SEALED = (
 
 class OperatorAdmin(ModelAdmin):
     """For the installation's own rows: operators alone see and change them, and the audit log says so."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return PlainChangeList
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """The sign-in page asks too, for nobody."""

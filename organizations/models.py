@@ -114,6 +114,7 @@ class Membership(models.Model):
     objects = OrganizationScopedQuerySet["Membership"].as_manager()
 
     class Meta:
+        verbose_name = "member"
         constraints = (models.UniqueConstraint(fields=("organization", "user"), name="membership_once"),)
 
     def __str__(self) -> str:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from django.utils.html import format_html_join
@@ -11,26 +10,12 @@ from django.utils.safestring import SafeString
 from billing.admin import formats
 from billing.admin.formats import Fact
 from billing.models import PriceVersion, UsageEvent
-from billing.pricing.types import PriceKind, PriceLine
+from billing.pricing.types import PriceLine
 from billing.reports.events import Explanation, explain
 from billing.types import CostSource, EventKind, Status
 from costtrack.ids import batch_of
-from costtrack.money import plain, usd
+from costtrack.money import usd
 from organizations.models import APICredential
-
-KIND_LABELS = {
-    PriceKind.INPUT: "Input",
-    PriceKind.OUTPUT: "Output",
-    PriceKind.CACHE_READ: "Cache read",
-    PriceKind.CACHE_CREATION: "Cache write, 5 minutes",
-    PriceKind.CACHE_CREATION_1H: "Cache write, 1 hour",
-    PriceKind.REASONING: "Reasoning",
-    PriceKind.AUDIO_INPUT: "Audio in",
-    PriceKind.AUDIO_OUTPUT: "Audio out",
-    PriceKind.REQUEST: "Request",
-}
-
-_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +64,13 @@ def event_page(event: UsageEvent) -> EventPage:
         cost=usd(why.cost_now_usd) if why.cost_now_usd is not None else "",
         because=_because(event, why),
         lines=tuple(_line(line) for line in why.calculation.lines),
-        computed=_exact(total),
+        computed=formats.exact(total),
         price_name=_price_name(price) if price is not None else "",
         price_url=formats.page("billing_priceversion", id=price.pk) if price is not None else "",
-        reported=_exact(event.token_cost_usd) if _is_reported(event) else "",
+        reported=formats.exact(event.token_cost_usd) if _is_reported(event) else "",
         difference=_difference(event, total),
         badges=_badges(event),
-        compute_cost=_exact(event.compute_cost_usd) if event.compute_cost_usd else "",
+        compute_cost=formats.exact(event.compute_cost_usd) if event.compute_cost_usd else "",
         corrections=tuple(_correction(adjustment) for adjustment in why.adjustments),
         corrected_url=formats.page("billing_usageevent", id=why.corrected.pk) if why.corrected is not None else "",
         sections=tuple(section for section in _sections(event) if section[1]),
@@ -94,9 +79,8 @@ def event_page(event: UsageEvent) -> EventPage:
 
 
 def _price_name(price: PriceVersion) -> str:
-    """Prices that are older than the catalogue's memory begin in 1970; that says nothing."""
-    since = f" since {price.effective_from:%Y-%m-%d}" if price.effective_from > _LONG_AGO else ""
-    return f"{price}{since}"
+    since = formats.price_since(price)
+    return f"{price} since {since}" if since else str(price)
 
 
 def _because(event: UsageEvent, why: Explanation) -> str:
@@ -116,18 +100,12 @@ def _because(event: UsageEvent, why: Explanation) -> str:
 
 
 def _line(line: PriceLine) -> Line:
-    per = "" if line.kind is PriceKind.REQUEST else " per million"
     return Line(
-        KIND_LABELS[line.kind], formats.count(line.quantity), _exact(line.unit_price_usd) + per, _exact(line.amount_usd)
+        formats.KIND_LABELS[line.kind],
+        formats.count(line.quantity),
+        formats.unit_price(line.kind, line.unit_price_usd),
+        formats.exact(line.amount_usd),
     )
-
-
-def _exact(amount: Decimal | None) -> str:
-    """Every digit: lines that are added up by eye must add up."""
-    if amount is None:
-        return ""
-    whole, _, decimals = plain(abs(amount)).partition(".")
-    return f"{'-' if amount < 0 else ''}${int(whole):,}.{decimals.ljust(2, '0')}"
 
 
 def _badges(event: UsageEvent) -> SafeString:
@@ -149,7 +127,7 @@ def _difference(event: UsageEvent, computed: Decimal | None) -> str:
     if not _is_reported(event) or event.token_cost_usd is None or computed is None:
         return ""
     difference = event.token_cost_usd - computed
-    return f"{'+' if difference > 0 else ''}{_exact(difference)}" if difference else "none"
+    return f"{'+' if difference > 0 else ''}{formats.exact(difference)}" if difference else "none"
 
 
 def _correction(adjustment: UsageEvent) -> Correction:
@@ -157,7 +135,7 @@ def _correction(adjustment: UsageEvent) -> Correction:
         formats.page("billing_usageevent", id=adjustment.pk),
         formats.instant(adjustment.received_at),
         adjustment.adjustment_reason,
-        _exact(adjustment.token_cost_usd),
+        formats.exact(adjustment.token_cost_usd),
     )
 
 
@@ -179,7 +157,7 @@ def _call(event: UsageEvent) -> list[tuple[str, str]]:
         ("Capability", event.capability),
         ("Endpoint", event.endpoint),
         ("Cost group", event.cost_group),
-        ("Status", f"{event.get_status_display()} {event.status_code or ''}"),
+        ("Status", f"{event.get_status_display()} {event.status_code or ''}".strip()),
         ("Took", duration),
     ]
 

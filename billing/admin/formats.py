@@ -1,7 +1,8 @@
 """How the billing pages write things: small pieces of HTML, all of them escaped."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +12,25 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+from billing.models import PriceVersion
+from billing.pricing.types import PriceKind
+from costtrack.money import plain
 from organizations.models import APICredential
 
 NOTHING = "-"
+# The catalogue begins a price whose first day nobody knows in 1970; that day says nothing.
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+KIND_LABELS = {
+    PriceKind.INPUT: "Input",
+    PriceKind.OUTPUT: "Output",
+    PriceKind.CACHE_READ: "Cache read",
+    PriceKind.CACHE_CREATION: "Cache write, 5 minutes",
+    PriceKind.CACHE_CREATION_1H: "Cache write, 1 hour",
+    PriceKind.REASONING: "Reasoning",
+    PriceKind.AUDIO_INPUT: "Audio in",
+    PriceKind.AUDIO_OUTPUT: "Audio out",
+    PriceKind.REQUEST: "Request",
+}
 
 Fact = tuple[str, SafeString | str]
 """A label and what stands beside it."""
@@ -22,6 +39,33 @@ Fact = tuple[str, SafeString | str]
 def instant(value: datetime | None) -> str:
     """To the second, in UTC: `2026-11-02 09:00:07`."""
     return NOTHING if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
+
+
+def exact(amount: Decimal | None) -> str:
+    """Every digit: lines that are added up by eye must add up."""
+    if amount is None:
+        return ""
+    whole, _, decimals = plain(abs(amount)).partition(".")
+    return f"{'-' if amount < 0 else ''}${int(whole):,}.{decimals.ljust(2, '0')}"
+
+
+def price_since(price: PriceVersion) -> str:
+    """Empty for one that has always been so."""
+    return _to_the_minute(price.effective_from) if price.effective_from > _LONG_AGO else ""
+
+
+def price_until(price: PriceVersion) -> str:
+    """Empty for one that has no end."""
+    return "" if price.effective_to is None else _to_the_minute(price.effective_to)
+
+
+def _to_the_minute(value: datetime) -> str:
+    """Prices mostly change at midnight."""
+    return f"{value:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
+
+
+def unit_price(kind: PriceKind, amount: Decimal) -> str:
+    return exact(amount) if kind is PriceKind.REQUEST else f"{exact(amount)} per million"
 
 
 def count(number: int) -> str:
@@ -75,4 +119,4 @@ def ledger(organization_id: int, **filters: str) -> str:
 
 def present(facts: Iterable[tuple[str, Any]]) -> list[Fact]:
     """Without those that say nothing."""
-    return [(label, value) for label, value in facts if value not in ("", None, 0, [])]
+    return [(label, value) for label, value in facts if value not in ("", NOTHING)]

@@ -39,7 +39,7 @@ class StatusFilter(ChoiceFilter):
 
 
 class CostSourceFilter(ChoiceFilter):
-    title = "what the cost is"
+    title = "source of the cost"
     parameter_name = "cost_source"
     options = CostSource
 
@@ -104,7 +104,7 @@ class LedgerList(OneOrganizationList):
         return queryset
 
     def _asks_for(self, names: tuple[str, ...]) -> bool:
-        return any(self.params.get(name) for name in names)
+        return any(self.params.get(name, "").strip() for name in names)
 
     def _in_period(self, request: HttpRequest, events: UsageEventQuerySet) -> UsageEventQuerySet:
         for spec in self.filter_specs:
@@ -187,8 +187,9 @@ class UsageEventAdmin(OneOrganizationAdmin):
         if not getattr(event, "waits", True):
             return formats.badge("priced since", "info", "By an adjustment or by the summary of its session")
         known = usd(event.compute_cost_usd) if event.compute_cost_usd else ""
-        why = event.get_unpriced_reason_display()
-        return format_html("{} {}", known, formats.badge(f"unpriced: {_WHY[event.unpriced_reason]}", "warning", why))
+        why = _WHY.get(event.unpriced_reason, "unknown")
+        sentence = event.get_unpriced_reason_display()
+        return format_html("{} {}", known, formats.badge(f"unpriced: {why}", "warning", sentence))
 
     @admin.display(description="Cost is")
     def cost_from(self, event: UsageEvent) -> SafeString:

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, cast
 from django.contrib.admin import ListFilter, ShowFacets
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from unfold.contrib.filters.forms import AutocompleteDropdownForm
-from unfold.views import ChangeList
 
+from costtrack.changelist import PlainChangeList
 from organizations.admin_base import OrganizationScopedAdmin, person_of
 from organizations.models import Organization
 
@@ -67,16 +67,12 @@ class OrganizationFilter(ListFilter):
         return queryset
 
 
-class OneOrganizationList(ChangeList):
+class OneOrganizationList(PlainChangeList):
     """Its rows are one organization's (`organization`), in the order that the page declares and no other."""
 
     organization: Organization | None
     notice: str = ""
     """What the reader should know about these rows, if anything."""
-
-    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        super().__init__(request, *args, **kwargs)
-        self.title = str(self.opts.verbose_name_plural).capitalize()
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         self.organization = shown_organization(request)
@@ -90,10 +86,6 @@ class OneOrganizationList(ChangeList):
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return list(self.model_admin.get_ordering(request))
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.full_result_count = self.result_count  # it is not counted; this keeps "show all" out of the title
-
 
 class OneOrganizationAdmin(OrganizationScopedAdmin):
     """A subclass has `OrganizationFilter` as its first filter and an `ordering` that an index serves."""
@@ -106,6 +98,7 @@ class OneOrganizationAdmin(OrganizationScopedAdmin):
     list_before_template = "admin/billing/list_before.html"  # type: ignore[assignment]  # unfold declares None
     empty_title: ClassVar[str] = "Nothing here yet"
     empty_text: ClassVar[str] = ""
+    empty_template: ClassVar[str] = ""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return OneOrganizationList
@@ -125,11 +118,6 @@ class OneOrganizationAdmin(OrganizationScopedAdmin):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Only what the page's filters offer: any other column would be looked through row by row."""
         return any(lookup in _parameters_of(list_filter) for list_filter in self.list_filter)
-
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        context["show_history"] = False  # rows that nobody edits have none
-        response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
-        return response
 
 
 def _parameters_of(list_filter: Any) -> tuple[str, ...]:

@@ -8,19 +8,20 @@ from django.core.exceptions import ValidationError
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter
+from unfold.widgets import UnfoldAdminTextInputWidget
 
+from billing.admin import formats
+from billing.admin.price_page import price_page
 from billing.models import PriceVersion
 from billing.pricing.records import UNIT_PRICE_COLUMNS, tiers_as_json
 from billing.pricing.services import create_price, end_price
 from billing.pricing.types import PriceKind, UnitPrices
 from billing.pricing.validate import check_names, check_period, check_prices, parse_tiers
 from billing.querysets import PriceVersionQuerySet
+from billing.types import PriceSource
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from costtrack.money import plain
 from organizations.admin_base import OrganizationScopedAdmin, person_of
-
-_NOTHING = "-"
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
@@ -33,6 +34,8 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
             *UNIT_PRICE_COLUMNS,
             "tiers",
         )
+        labels = {kind.column: label for kind, label in formats.KIND_LABELS.items()}
+        widgets = {"aliases": UnfoldAdminTextInputWidget()}
 
     def clean_tiers(self) -> list[dict[str, int | str]]:
         raw = self.cleaned_data["tiers"]
@@ -117,16 +120,7 @@ class OwnerFilter(DropdownFilter):
 class PriceVersionAdmin(OrganizationScopedAdmin):
     shows_shared_rows = True
     form = PriceForm
-    list_display = (
-        "model",
-        "provider",
-        "owner",
-        "input_price",
-        "output_price",
-        "effective_from",
-        "effective_to",
-        "source",
-    )
+    list_display = ("model", "provider", "owner", "input_price", "output_price", "since", "until", "set_by")
     list_select_related = ("organization",)
     list_filter = (OwnerFilter, ProviderFilter, HoldsFilter)
     list_filter_submit = True
@@ -136,7 +130,7 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
     ordering = (F("organization").asc(nulls_last=True), "provider", "model", "-effective_from", "-id")
     fieldsets = (
         (None, {"fields": ("organization", "provider", "model", "aliases")}),
-        ("When", {"fields": (("effective_from", "effective_to"),)}),
+        ("When", {"fields": ("effective_from", "effective_to")}),
         ("US dollars for a million tokens", {"fields": [c for c in UNIT_PRICE_COLUMNS if c != "request_usd"]}),
         ("US dollars for a call", {"fields": ("request_usd",)}),
         ("Tiers", {"fields": ("tiers",)}),
@@ -146,13 +140,34 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
     def owner(self, price: PriceVersion) -> str:
         return price.organization.name if price.organization is not None else "Everyone"
 
-    @admin.display(description="Input, USD per million")
+    @admin.display(description="Input / million")
     def input_price(self, price: PriceVersion) -> str:
-        return _NOTHING if price.input_usd_per_million is None else plain(price.input_usd_per_million)
+        return formats.exact(price.input_usd_per_million) or formats.NOTHING
 
-    @admin.display(description="Output, USD per million")
+    @admin.display(description="Output / million")
     def output_price(self, price: PriceVersion) -> str:
-        return _NOTHING if price.output_usd_per_million is None else plain(price.output_usd_per_million)
+        return formats.exact(price.output_usd_per_million) or formats.NOTHING
+
+    @admin.display(description="Since", ordering="effective_from")
+    def since(self, price: PriceVersion) -> str:
+        return formats.price_since(price) or "Always"
+
+    @admin.display(description="Until", ordering="effective_to")
+    def until(self, price: PriceVersion) -> str:
+        return formats.price_until(price) or formats.NOTHING
+
+    @admin.display(description="Set by")
+    def set_by(self, price: PriceVersion) -> str:
+        return "Catalogue" if price.source == PriceSource.CATALOGUE.value else "Hand"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Of a price that is there the page shows everything, and the form offers the end."""
+        return self.fieldsets if obj is None else ((None, {"fields": ("effective_to",)}),)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if context.get("original") is not None:
+            context["page"] = price_page(context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: PriceVersion | None = None) -> tuple[str, ...]:
         """Unit prices never change: a new price is a new version."""

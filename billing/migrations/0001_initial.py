@@ -36,6 +36,9 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('organization', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='prices', to='organizations.organization')),
             ],
+            options={
+                'verbose_name': 'price',
+            },
         ),
         migrations.CreateModel(
             name='QuarantinedRecord',
@@ -150,7 +153,8 @@ class Migration(migrations.Migration):
                 ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='batches', to='organizations.organization')),
             ],
             options={
-                'verbose_name_plural': 'ingest batches',
+                'verbose_name': 'batch',
+                'verbose_name_plural': 'batches',
                 'indexes': [models.Index(condition=models.Q(('folded_at', None)), fields=['organization'], name='batch_unfolded')],
             },
         ),

@@ -42,7 +42,8 @@ class IngestBatch(models.Model):
     objects = OrganizationScopedQuerySet["IngestBatch"].as_manager()
 
     class Meta:
-        verbose_name_plural = "ingest batches"
+        verbose_name = "batch"
+        verbose_name_plural = "batches"
         indexes = (models.Index(fields=("organization",), name="batch_unfolded", condition=models.Q(folded_at=None)),)
 
     def __str__(self) -> str:

@@ -56,6 +56,7 @@ class PriceVersion(models.Model):
     objects = PriceVersionQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "price"
         constraints = (
             models.UniqueConstraint(
                 fields=("organization", "provider", "model", "effective_from"),

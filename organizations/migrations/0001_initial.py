@@ -65,6 +65,9 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='memberships', to='organizations.organization')),
             ],
+            options={
+                'verbose_name': 'member',
+            },
         ),
         migrations.CreateModel(
             name='AuditEntry',

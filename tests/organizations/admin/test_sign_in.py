@@ -36,7 +36,7 @@ def test_whoever_may_not_come_in_gets_the_same_answer_as_for_a_wrong_password(cl
     User.objects.create_user("lonely@example.com", PASSWORD)
     User.objects.create_user("former@acme.example", PASSWORD, is_active=False)
     tries = [("lonely@example.com", PASSWORD), ("former@acme.example", PASSWORD), ("nobody@x.example", PASSWORD)]
-    sentence = "Please enter the correct email and password"
+    sentence = "This e-mail address and this password do not go together."
     for email, password in [*tries, (owner.email, "wrong")]:
         status, page = sign_in(client, email, password)
         assert status == 200

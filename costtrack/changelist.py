@@ -1,0 +1,19 @@
+"""What all lists of the admin have in common."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from unfold.views import ChangeList
+
+
+class PlainChangeList(ChangeList):
+    """Its title is what it lists, not an instruction, and it promises no count of rows that nobody has counted."""
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request, *args, **kwargs)
+        plural = str(self.opts.verbose_name_plural)
+        self.title = plural[:1].upper() + plural[1:]
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.full_result_count = self.result_count

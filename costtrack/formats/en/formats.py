@@ -1,0 +1,7 @@
+"""How the admin writes dates: as ISO 8601 does, and with the time zone's name (settings.FORMAT_MODULE_PATH)."""
+
+DATE_FORMAT = "Y-m-d"
+TIME_FORMAT = "H:i"
+DATETIME_FORMAT = "Y-m-d H:i e"
+SHORT_DATE_FORMAT = DATE_FORMAT
+SHORT_DATETIME_FORMAT = DATETIME_FORMAT

@@ -1,0 +1,71 @@
+"""Each page of the admin opens, on a desk and in a hand, in both colors."""
+
+import pytest
+from django.contrib import admin
+from django.urls import reverse
+from playwright.sync_api import Page, ViewportSize, expect
+
+from organizations.models import User
+from tests.browser.conftest import Browse
+
+DESK: ViewportSize = {"width": 1400, "height": 900}
+HAND: ViewportSize = {"width": 390, "height": 844}
+
+
+def sidebar(page: Page) -> list[str]:
+    """Where the sidebar leads."""
+    page.goto("/admin/")
+    links = page.locator("#nav-sidebar-apps a").all()
+    return [link.get_attribute("href") or "" for link in links]
+
+
+def visit(page: Page, path: str) -> None:
+    response = page.goto(path)
+    assert response is not None
+    assert response.status == 200, path
+    assert_well_formed(page)
+
+
+def assert_well_formed(page: Page) -> None:
+    expect(page.locator("h1")).not_to_be_empty()
+    assert page.title().endswith("| costtrack")
+    too_wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert too_wide <= 0, page.url
+
+
+def open_first_row(page: Page) -> bool:
+    link = page.locator("#result_list tbody :is(th, td) > a[href*='/change/']").first
+    if not link.count():
+        return False
+    link.click()
+    expect(page.locator("form[id$=_form]")).to_be_visible()
+    return True
+
+
+# What viewers see is in test_roles.
+@pytest.mark.parametrize(("who", "size", "colors"), [("operator", DESK, "light"), ("owner", HAND, "dark")])
+@pytest.mark.usefixtures("usage", "key")
+def test_every_page_opens_without_an_error(
+    who: str, size: ViewportSize, colors: str, request: pytest.FixtureRequest, browse: Browse
+) -> None:
+    user: User = request.getfixturevalue(who)
+    page = browse(user, viewport=size, color_scheme=colors)
+    visited = 0
+    for path in (*sidebar(page), "/admin/billing/", "/admin/password_change/"):
+        visit(page, path)
+        visited += 1
+        add = page.locator("a.addlink").first
+        if add.count():
+            visit(page, add.get_attribute("href") or "")
+            page.go_back()
+            visited += 1
+        if open_first_row(page):
+            assert_well_formed(page)
+            visited += 1
+    assert visited >= 22
+
+
+def test_the_sidebar_leads_to_every_list(browse: Browse, operator: User) -> None:
+    names = [f"{model._meta.app_label}_{model._meta.model_name}" for model in admin.site._registry]
+    lists = {reverse(f"admin:{name}_changelist") for name in names}
+    assert lists <= set(sidebar(browse(operator)))

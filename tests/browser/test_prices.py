@@ -1,0 +1,62 @@
+"""Prices begin and end; what one says never changes."""
+
+import pytest
+from playwright.sync_api import expect
+
+from billing.models import PriceVersion
+from organizations.models import Organization, User
+from tests.browser.conftest import Browse
+from tests.usage import set_price
+
+PRICES = "/admin/billing/priceversion/"
+
+
+@pytest.fixture(autouse=True)
+def everyones(db: None) -> PriceVersion:
+    return set_price("gpt-5", provider="openai", input="1.25", output="10")
+
+
+def test_an_organization_sets_a_price_of_its_own_and_ends_it(
+    browse: Browse, owner: User, organization: Organization
+) -> None:
+    page = browse(owner)
+    page.goto(PRICES)
+    expect(page.locator("#result_list tbody")).to_contain_text("$1.25")
+    page.goto(f"{PRICES}add/")
+    page.locator("[name=organization]").select_option(str(organization.pk), force=True)
+    page.get_by_label("Model").fill("house-13b")
+    page.get_by_label("Input", exact=True).fill("0.4")
+    page.get_by_role("button", name="Save", exact=True).click()
+    row = page.locator("#result_list tbody", has_text="house-13b")
+    expect(row).to_contain_text("$0.40")
+    expect(row).to_contain_text(organization.name)
+
+    row.get_by_role("link").first.click()
+    expect(page.get_by_text("$0.40 per million")).to_be_visible()
+    expect(page.locator("[name=input_usd_per_million]")).to_have_count(0)
+    page.locator("[name=effective_to_0]").fill("2030-01-01")
+    page.locator("[name=effective_to_1]").fill("00:00")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#result_list tbody", has_text="house-13b")).to_contain_text("2030-01-01")
+
+
+def test_everyones_prices_are_there_to_look_at(browse: Browse, owner: User) -> None:
+    page = browse(owner)
+    page.goto(PRICES)
+    page.locator("#result_list tbody").get_by_role("link").first.click()
+    expect(page.get_by_text("$10.00 per million")).to_be_visible()
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)
+    expect(page.locator("input:visible[name^=effective]")).to_have_count(0)
+
+
+def test_a_price_that_cannot_be_is_refused_beside_the_field(
+    browse: Browse, owner: User, organization: Organization
+) -> None:
+    page = browse(owner)
+    page.goto(f"{PRICES}add/")
+    page.locator("[name=organization]").select_option(str(organization.pk), force=True)
+    page.get_by_label("Model").fill("house-13b")
+    page.get_by_label("Input", exact=True).fill("-1")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".errors, .errorlist, .text-red-600").first).to_be_visible()
+    assert PriceVersion.objects.filter(organization=organization).count() == 0
