@@ -21,7 +21,10 @@ _SHARED: list[structlog.typing.Processor] = [
 def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
     """The dictConfig for Django, granian and Celery alike."""
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(colors=False)
+        structlog.processors.JSONRenderer()
+        if json_lines
+        # Plain tracebacks: the usual rich ones print local variables, which hold secrets.
+        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     )
     processors: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if json_lines:

@@ -100,6 +100,15 @@ class OrganizationScopedAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return PlainChangeList
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Only what the page's filters offer. Django would let an address ask about any column, such as whether a
+        secret's hash begins with these letters, or one that has no index."""
+        named = {offered for offered in self.list_filter if isinstance(offered, str)}
+        if lookup.partition("__")[0] in named:
+            return super().lookup_allowed(lookup, value, request)
+        classes = (offered for offered in self.list_filter if not isinstance(offered, str))
+        return any(lookup in _parameters_of(offered) for offered in classes)
+
     # --- Whose rows --------------------------------------------------------------------------------------------
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -220,6 +229,11 @@ class OrganizationScopedAdmin(ModelAdmin):
     @telling_refusals
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         return super().delete_view(request, object_id, extra_context)
+
+
+def _parameters_of(list_filter: Any) -> tuple[str, ...]:
+    """The names that a filter class takes from the address: one, or several."""
+    return getattr(list_filter, "parameter_names", None) or (list_filter.parameter_name,)
 
 
 _SEALED = (

@@ -100,3 +100,27 @@ def test_developers_read_plain_lines() -> None:
     record = logging.LogRecord("costtrack.x", logging.WARNING, "", 0, "prices are old", None, None)
     assert "prices are old" in formatter.format(record)
     assert not formatter.format(record).startswith("{")
+
+
+def _fail_beside_a_secret() -> None:
+    secret = f"in-a-{'local-variable'}"
+    raise ValueError(len(secret))
+
+
+def test_a_traceback_in_the_console_shows_no_local_variables() -> None:
+    options = logging_config(json_lines=False, level="INFO")["formatters"]["structured"]
+    output = io.StringIO()
+    handler = logging.StreamHandler(output)
+    handler.setFormatter(options.pop("()")(**options))
+    logger = logging.getLogger("costtrack.tests")
+    logger.addHandler(handler)
+
+    try:
+        _fail_beside_a_secret()
+    except ValueError:
+        logger.exception("failed")
+    finally:
+        logger.removeHandler(handler)
+
+    assert "ValueError: 19" in output.getvalue()
+    assert "in-a-local-variable" not in output.getvalue()

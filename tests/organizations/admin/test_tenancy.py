@@ -156,3 +156,10 @@ def test_a_mixin_cannot_override_a_sealed_name() -> None:
 def test_lists_that_are_edited_in_place_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="list_editable"):
         type("Leaky", (OrganizationScopedAdmin,), {"list_editable": ("name",)})
+
+
+@pytest.mark.parametrize(
+    "lookup", ["secret_hash__startswith=a", "previous_hash__gt=0", "organization__plan__code=free"]
+)
+def test_an_address_cannot_ask_about_columns_that_the_page_does_not_offer(owners_browser: Client, lookup: str) -> None:
+    assert owners_browser.get(f"{url(APICredential, 'changelist')}?{lookup}").status_code == 400
