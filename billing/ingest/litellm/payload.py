@@ -103,7 +103,10 @@ def decode(record: bytes) -> Payload | None:
     except msgspec.ValidationError:
         raise
     except ValueError:
-        return _payload.decode(repaired(record))
+        payload = _payload.decode(repaired(record))
+        if payload is None:
+            raise ValueError("a number that is none") from None  # a lone NaN, which repairing made a null
+        return payload
 
 
 def said_by_caller(metadata: Metadata) -> dict[str, Any]:
