@@ -38,6 +38,14 @@ class Stack:
         return self.postgres.url()
 
     def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def _start(self) -> None:
         self.postgres.start(self.folder / "postgres.log")
         self.redis.start(self.folder / "redis.log")
         self.postgres.wait_until_ready()
@@ -52,11 +60,13 @@ class Stack:
         )
         self._prepare()
         self._start_web()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         if self._web is not None:
             os.killpg(self._web.pid, signal.SIGTERM)
             self._web.wait(20)

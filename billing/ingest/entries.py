@@ -7,10 +7,10 @@ from uuid import UUID
 
 import msgspec
 
-from billing.ingest.types import TOKEN_FIELDS, UsageEventInput
+from billing.ingest.types import UsageEventInput
 from billing.ledger.types import LedgerEntry
 from billing.pricing.book import PriceBook
-from billing.pricing.types import TokenUsage
+from billing.pricing.types import TOKEN_COUNTS, TokenUsage
 from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.money import ZERO
 
@@ -69,7 +69,7 @@ def _cost_of_model_call(entry: LedgerEntry, event: UsageEventInput, book: PriceB
 def _compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> tuple[Decimal | None, str]:
     """What our prices say, or why they say nothing. A call without any counts did not use nothing: how much it used
     is unknown, and only a price per call can price it (a failed one is free)."""
-    has_usage = any(getattr(event, field) is not None for field in TOKEN_FIELDS)
+    has_usage = any(getattr(event, field) is not None for field in TOKEN_COUNTS)
     if not has_usage and entry.status == Status.FAILURE.value:
         return ZERO, ""
     if not entry.model:
@@ -80,21 +80,8 @@ def _compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> tup
     if price is None:
         return None, UnpricedReason.NO_PRICE.value
     entry.price_version_id = price.price_version_id
-    cost = price.cost(usage_of(entry))
+    cost = price.cost(TokenUsage.of(entry))
     return cost, "" if cost is not None else UnpricedReason.NO_UNIT_PRICE.value
-
-
-def usage_of(entry: LedgerEntry) -> TokenUsage:
-    return TokenUsage(
-        entry.input_tokens,
-        entry.output_tokens,
-        entry.cache_read_tokens,
-        entry.cache_creation_tokens,
-        entry.cache_creation_1h_tokens,
-        entry.reasoning_tokens,
-        entry.audio_input_tokens,
-        entry.audio_output_tokens,
-    )
 
 
 def _cost_of_tool_or_compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
@@ -112,7 +99,7 @@ def _cost_of_summary(entry: LedgerEntry, event: UsageEventInput, book: PriceBook
     del book
     entry.token_cost_usd = event.cost_usd if event.cost_usd is not None else ZERO
     entry.cost_source = CostSource.REPORTED.value
-    named = {field for field in TOKEN_FIELDS if getattr(event, field) is not None}
+    named = {field for field in TOKEN_COUNTS if getattr(event, field) is not None}
     named |= {"token_cost_usd"} if event.cost_usd is not None else set()
     named |= {name for name in ("compute_cost_usd", "duration_ms") if getattr(event, name) is not None}
     entry.named_counts = frozenset(named)

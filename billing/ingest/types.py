@@ -64,18 +64,6 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     metadata: dict[str, Any] | None = None
 
 
-TOKEN_FIELDS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_creation_tokens",
-    "cache_creation_1h_tokens",
-    "reasoning_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-)
-
-
 class RecordError(Struct, frozen=True, kw_only=True):
     """Why one record of a request was not stored. `index` counts the request's records from zero."""
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from billing.ingest.provider_usage import UnreadableUsageError, token_counts
-from billing.ingest.types import TOKEN_FIELDS, RecordError, UsageEventInput
+from billing.ingest.types import RecordError, UsageEventInput
+from billing.pricing.types import TOKEN_COUNTS
 from costtrack.money import LARGEST, to_storable
 
 MAX_METADATA_BYTES = 4096
@@ -115,7 +116,7 @@ def _normalize_amounts(event: UsageEventInput) -> None:
 
 
 def _take_provider_usage(event: UsageEventInput) -> None:
-    for field in TOKEN_FIELDS:
+    for field in TOKEN_COUNTS:
         if getattr(event, field) is not None:
             raise InvalidEventError("usage", "ambiguous", f"Give usage or {field}, not both.")
     try:

@@ -11,7 +11,7 @@ from billing.ledger.types import LedgerEntry
 from billing.models import UnpricedEvent, UsageEvent
 from billing.pricing.book import PriceBook, price_book
 from billing.pricing.calculate import CompiledPrice
-from billing.pricing.records import usage_of
+from billing.pricing.types import TokenUsage
 from billing.types import CostSource, EventKind, UnpricedReason
 from costtrack.money import LARGEST
 from costtrack.tenancy import tenant_scope
@@ -129,5 +129,5 @@ def _cost(event: UsageEvent, price: CompiledPrice) -> Decimal | None:
     """What the price says now. A call whose usage is unknown stays unknown, unless calls themselves are charged."""
     if event.unpriced_reason == UnpricedReason.NO_USAGE and not price.charges_requests:
         return None
-    cost = price.cost(usage_of(event))
+    cost = price.cost(TokenUsage.of(event))
     return cost if cost is None or cost <= LARGEST else None

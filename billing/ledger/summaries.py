@@ -13,18 +13,9 @@ from django.db.models.functions import Coalesce
 
 from billing.ledger.types import LedgerEntry
 from billing.models import UnpricedEvent, UsageEvent
+from billing.pricing.types import TOKEN_COUNTS
 from costtrack.money import ZERO
 
-_COUNTS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_creation_tokens",
-    "cache_creation_1h_tokens",
-    "reasoning_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-)
 _AMOUNTS = ("token_cost_usd", "compute_cost_usd", "duration_ms")
 
 
@@ -34,10 +25,10 @@ def as_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [summary.session_id, organization_id])
     running = UsageEvent.objects.filter(organization_id=organization_id, session_id=summary.session_id).aggregate(
-        **{name: Coalesce(Sum(name), 0) for name in _COUNTS}, **{name: Sum(name) for name in _AMOUNTS}
+        **{name: Coalesce(Sum(name), 0) for name in TOKEN_COUNTS}, **{name: Sum(name) for name in _AMOUNTS}
     )
     differences: dict[str, int | Decimal] = {
-        name: getattr(summary, name) - running[name] if name in summary.named_counts else 0 for name in _COUNTS
+        name: getattr(summary, name) - running[name] if name in summary.named_counts else 0 for name in TOKEN_COUNTS
     }
     for name in _AMOUNTS:
         known = running[name] or ZERO

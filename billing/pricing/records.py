@@ -1,11 +1,11 @@
-"""Between rows (prices, events) and the values of `billing.pricing.types`."""
+"""Between the rows of `PriceVersion` and the values of `billing.pricing.types`."""
 
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TypeAlias
 
-from billing.models import PriceVersion, UsageEvent
-from billing.pricing.types import PriceKind, Tier, TokenUsage, UnitPrices
+from billing.models import PriceVersion
+from billing.pricing.types import PriceKind, Tier, UnitPrices
 from costtrack.money import plain
 
 TierJSON: TypeAlias = dict[str, int | str]
@@ -42,17 +42,3 @@ def tiers_as_json(tiers: Sequence[Tier]) -> list[TierJSON]:
         }
         for tier in tiers
     ]
-
-
-def usage_of(event: UsageEvent) -> TokenUsage:
-    """The event's counts, as prices are applied to them."""
-    return TokenUsage(
-        event.input_tokens,
-        event.output_tokens,
-        event.cache_read_tokens,
-        event.cache_creation_tokens,
-        event.cache_creation_1h_tokens,
-        event.reasoning_tokens,
-        event.audio_input_tokens,
-        event.audio_output_tokens,
-    )

@@ -1,8 +1,10 @@
 """The vocabulary of prices: pure values, no Django models, no database."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
+from typing import Self
 
 from billing.types import UnpricedReason
 
@@ -38,10 +40,19 @@ class TokenUsage:
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
 
+    @classmethod
+    def of(cls, row: object) -> Self:
+        """The counts of anything that names them so: a ledger's row, or an entry to be."""
+        return cls(*_counts_of(row))
+
     @property
     def prompt_tokens(self) -> int:
         """All that went in, caches included: what tiers are chosen by."""
         return self.input_tokens + self.cache_read_tokens + self.cache_creation_tokens
+
+
+TOKEN_COUNTS = tuple(count.name for count in fields(TokenUsage))
+_counts_of = attrgetter(*TOKEN_COUNTS)
 
 
 @dataclass(frozen=True, slots=True)

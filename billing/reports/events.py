@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from billing.models import PriceVersion, UsageEvent
 from billing.pricing.calculate import calculate
-from billing.pricing.records import unit_prices_of, usage_of
-from billing.pricing.types import Calculation
+from billing.pricing.records import unit_prices_of
+from billing.pricing.types import Calculation, TokenUsage
 from billing.types import EventKind
 from costtrack.money import ZERO
 
@@ -37,7 +37,7 @@ def explain(event: UsageEvent) -> Explanation:
     price = PriceVersion.objects.filter(pk=price_version_id).first() if price_version_id is not None else None
     calculation = Calculation()
     if price is not None:
-        calculation = calculate(unit_prices_of(price), usage_of(corrected or event))
+        calculation = calculate(unit_prices_of(price), TokenUsage.of(corrected or event))
     return Explanation(price, calculation, adjustments, corrected, _cost_now(event, adjustments))
 
 

@@ -7,12 +7,13 @@ from decimal import Decimal
 import pytest
 
 from billing.ingest import litellm
-from billing.ingest.types import TOKEN_FIELDS, UsageEventInput
+from billing.ingest.types import UsageEventInput
+from billing.pricing.types import TOKEN_COUNTS
 from tests.billing.ingest.litellm_payloads import NAMES, NOW, all_payloads, event_of, payload, with_usage
 
 
 def counts_of(event: UsageEventInput) -> dict[str, int]:
-    return {field: count for field in TOKEN_FIELDS if (count := getattr(event, field))}
+    return {field: count for field in TOKEN_COUNTS if (count := getattr(event, field))}
 
 
 # --- Tokens ----------------------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ def test_parts_never_exceed_their_wholes() -> None:
 
 def test_a_success_without_counts_has_unknown_usage_rather_than_none() -> None:
     event = event_of(payload("openai_stream_without_usage"))
-    assert all(getattr(event, field) is None for field in TOKEN_FIELDS)
+    assert all(getattr(event, field) is None for field in TOKEN_COUNTS)
     assert event.cost_usd is None
 
 
