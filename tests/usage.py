@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from rest_framework.test import APIClient
 
 from billing.ingest import json_events
 from billing.ingest.services import IngestResult, ingest
@@ -44,3 +45,9 @@ def set_price(
     )
     PriceBookRevision.objects.update_or_create(organization=organization, defaults={"revision": randbits(63)})
     return price
+
+
+def post_raw(api: APIClient, body: bytes, content_type: str = "application/json", encoding: str = "") -> Any:
+    """`POST /usage/events` with exactly these bytes."""
+    headers = {"Content-Encoding": encoding} if encoding else {}
+    return api.post("/usage/events", data=body, content_type=content_type, headers=headers)

@@ -1,0 +1,36 @@
+"""Rules about the code itself that no linter knows."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from costtrack.celery import app
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("costtrack", "organizations", "billing", "benchmarks")
+SOURCES = sorted(
+    path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if "migrations" not in path.parts
+)
+_NUDGE = re.compile(r"enqueue_on_commit\(\s*\"([^\"]+)\"")
+
+
+def test_the_sources_are_found() -> None:
+    assert len(SOURCES) > 100
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_has_one_clear_job_and_at_most_three_hundred_lines(path: Path) -> None:
+    assert path.name not in ("utils.py", "helpers.py", "signals.py", "common.py", "misc.py")
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_every_task_that_is_nudged_or_scheduled_is_registered() -> None:
+    app.loader.import_default_modules()
+    nudged = {name for path in SOURCES for name in _NUDGE.findall(path.read_text(encoding="utf-8"))}
+    scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+
+    assert nudged
+    assert scheduled
+    assert nudged | scheduled <= set(app.tasks)
