@@ -198,8 +198,8 @@ SPECTACULAR_SETTINGS = {
 
 # --- Workers ---------------------------------------------------------------------------------------------------
 
-# Celery has a word of its own for a Unix socket.
-CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+# Celery has other names for a Unix socket and for the number of the database in it.
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=", 1)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

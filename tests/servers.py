@@ -46,5 +46,11 @@ os.environ.setdefault("COSTTRACK_HTTPS", "false")
 os.environ.setdefault("COSTTRACK_DATABASE_POOL", "false")
 os.environ.setdefault("COSTTRACK_LOG_LEVEL", "WARNING")
 os.environ["DJANGO_SETTINGS_MODULE"] = "costtrack.settings"
-if "PYTEST_XDIST_WORKER" not in os.environ and not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
+_worker = os.environ.get("PYTEST_XDIST_WORKER")
+if _worker is not None:
+    # Each worker has a Redis database of its own, as it has one in PostgreSQL: a test may empty it.
+    _number = int(_worker.removeprefix("gw")) + 1
+    _url = os.environ["REDIS_URL"]
+    os.environ["REDIS_URL"] = f"{_url}?db={_number}" if _url.startswith("unix:") else f"{_url.rstrip('/')}/{_number}"
+elif not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
     _start()

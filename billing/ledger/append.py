@@ -8,6 +8,7 @@ transactions that bring the same events wait for each other and cannot deadlock.
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
+from zlib import crc32
 
 from django.db import connection
 from psycopg import sql
@@ -22,9 +23,10 @@ from costtrack.ids import event_ids, new_batch_id
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_scope
 
-_LEDGER = sql.Identifier("billing_usageevent")
-_STAGING = sql.Identifier("staged_usageevent")
 _COLUMNS = ("id", "organization_id", "credential_id", "received_at", *ENTRY_COLUMNS)
+_LEDGER = sql.Identifier("billing_usageevent")
+# A pooler's connections outlive a deployment: a staging table of other columns has another name.
+_STAGING = sql.Identifier(f"staged_usageevent_{crc32(','.join(_COLUMNS).encode()):08x}")
 _COLUMN_LIST = sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
 _METADATA = ENTRY_COLUMNS.index("metadata")
 
