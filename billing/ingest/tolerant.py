@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from billing.ingest.types import Malformed, TooMany
-from billing.ingest.wire import NDJSON_TYPES, STRUCTURE, split_array, split_lines
+from billing.ingest.wire import NDJSON_TYPES, element_ends, split_array, split_lines
 
 _raw = msgspec.json.Decoder(msgspec.Raw)
 
@@ -62,22 +62,13 @@ def _split(body: bytes, content_type: str, max_records: int) -> Sequence[msgspec
 def _elements(array: bytes, max_records: int) -> list[bytes]:
     """The elements of an array, told apart by brackets and commas alone."""
     elements: list[bytes] = []
-    depth, start = 0, 1
-    for token in STRUCTURE.finditer(array):
-        character = token[0]
-        if character in (b"[", b"{"):
-            depth += 1
-        elif character in (b"]", b"}"):
-            depth -= 1
-        ends_array = depth == 0
-        if ends_array or (character == b"," and depth == 1):
-            elements.append(array[start : token.start()].strip())
-            start = token.end()
-            if len(elements) > max_records:
-                raise TooMany
-        if ends_array:
-            break
-    if depth or array[start:].strip():
+    start, is_closed = 1, False
+    for end in element_ends(array):
+        elements.append(array[start : end.start()].strip())
+        start, is_closed = end.end(), end[0] != b","
+        if len(elements) > max_records:
+            raise TooMany
+    if not is_closed or array[start:].strip():
         raise Malformed("The array does not end where the body does.")
     if not all(elements):
         raise Malformed("The array has a comma too many.")

@@ -1,7 +1,8 @@
 """Splitting a JSON body into its records, and saying what is wrong with one. Shared by the JSON wire formats; pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -20,7 +21,7 @@ _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 
 # A string as a whole (closed or not), or one of the characters that give JSON its structure. Possessive, so that no
 # input takes longer than its length.
-STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|[\[\]{},]', re.DOTALL)
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|[\[\]{},]', re.DOTALL)
 
 # Events have far fewer commas than this on average; only a body with more is counted before it is split.
 _COMMAS_PER_RECORD = 64
@@ -59,18 +60,24 @@ def split_array(array: bytes, max_records: int) -> Sequence[msgspec.Raw]:
 
 
 def _has_more_elements(array: bytes, limit: int) -> bool:
-    depth, commas = 0, 0
-    for token in STRUCTURE.finditer(array):
+    return next(islice(element_ends(array), limit, None), None) is not None
+
+
+def element_ends(array: bytes) -> Iterator[re.Match[bytes]]:
+    """Where each element of an array ends: the commas between them, and at last the bracket that closes the array.
+    Told by brackets and commas alone, so the elements themselves may be broken."""
+    depth = 0
+    for token in _STRUCTURE.finditer(array):
         character = token[0]
         if character in (b"[", b"{"):
             depth += 1
         elif character in (b"]", b"}"):
             depth -= 1
-        elif character == b"," and depth == 1:
-            commas += 1
-            if commas >= limit:
-                return True
-    return False
+        if depth == 0:
+            yield token
+            return
+        if character == b"," and depth == 1:
+            yield token
 
 
 def split_lines(body: bytes, max_records: int) -> list[bytes]:
