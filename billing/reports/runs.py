@@ -23,7 +23,10 @@ UNNAMED = "default"
 _SUMS = sql.SQL("""
 SELECT event.service, coalesce(nullif(event.cost_group, ''), event.model) AS grouping,
     sum(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd),
-    count(*) FILTER (WHERE event.token_cost_usd IS NULL) - count(*) FILTER (WHERE event.adjustment_reason = 'priced')
+    count(*) FILTER (WHERE event.token_cost_usd IS NULL AND EXISTS (
+        SELECT FROM billing_unpricedevent AS waiting
+        WHERE waiting.organization_id = event.organization_id AND waiting.event_id = event.id
+    ))
 FROM billing_usageevent AS event
 WHERE event.organization_id = %(organization)s AND event.run_id <> '' AND {runs}
     AND (%(start)s::timestamptz IS NULL OR event.occurred_at >= %(start)s)

@@ -7,10 +7,11 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
+from billing.ledger.adjust import price_unpriced
 from organizations.models import Organization, User
 from organizations.types import Scope
 from tests.conftest import make_key
-from tests.usage import Send
+from tests.usage import NOW, Send, set_price
 
 NOTHING = {"total_cost": 0.0, "costs_by_service": {}, "costs_by_group": {}}
 
@@ -169,6 +170,20 @@ def test_unpriced_events_are_told_in_a_header_and_not_counted_as_zero(api: APICl
     assert response.json()["total_cost"] == 1.0
     assert response["X-Costtrack-Unpriced-Events"] == "1"
     assert response["X-Costtrack-As-Of"].endswith("Z")
+
+
+def test_an_event_that_was_priced_later_is_no_longer_told_as_unpriced(
+    api: APIClient, organization: Organization, send: Send
+) -> None:
+    send(*({"run_id": run, "session_id": run, "model": "later", "input_tokens": 1_000_000} for run in "abc"))
+    send({"run_id": "b", "session_id": "b", "kind": "session_summary", "cost_usd": "2"})
+    assert [api.get(f"/costs/runs/{run}")["X-Costtrack-Unpriced-Events"] for run in "abc"] == ["1", "0", "1"]
+
+    set_price("later", input="3")
+    price_unpriced(organization=organization, now=NOW)
+
+    assert api.get("/costs/runs")["X-Costtrack-Unpriced-Events"] == "0"
+    assert api.get("/costs/runs").json()["total_cost"] == 3.0 + 2.0 + 3.0
 
 
 @pytest.mark.parametrize(
