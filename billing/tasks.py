@@ -1,6 +1,6 @@
 """Celery tasks: load by id, call one service. All are safe to run twice."""
 
-from billing.ledger.adjust import price_unpriced
+from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent
 from costtrack.celery import app
 from costtrack.clock import utc_now

@@ -21,12 +21,27 @@ _scope: ContextVar[tuple[int, ...] | None] = ContextVar("costtrack_tenant_scope"
 def tenant_scope(*organization_ids: int) -> Iterator[None]:
     """One transaction that sees nothing but these organizations' rows. An inner scope replaces the outer one until
     it ends."""
+    with _transaction(organization_ids):
+        yield
+
+
+@contextmanager
+def owner_scope() -> Iterator[None]:
+    """One transaction with all rights of the database's user, also inside a tenant scope: for work on the tables
+    themselves."""
+    with _transaction(None):
+        yield
+
+
+@contextmanager
+def _transaction(organization_ids: tuple[int, ...] | None) -> Iterator[None]:
     outer = _scope.get()
     joined = connection.in_atomic_block
     token = _scope.set(organization_ids)
     try:
         with transaction.atomic():
-            _enter(organization_ids)
+            if organization_ids is not None or outer is not None:
+                _enter(organization_ids)
             yield
             # A transaction of our own ends here and takes the settings with it; one we joined goes on without them.
             # (After an error the rollback to the savepoint restores them.)

@@ -1,12 +1,18 @@
 """Test databases: one template, migrated once, and a clone of it for each process that runs tests."""
 
 import os
+from datetime import UTC, datetime
 
 import psycopg
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from psycopg import sql
+
+from costtrack.clock import utc_now
+
+# When most tests take place (`tests.usage`, which needs Django's models).
+NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 
 TEMPLATE = "test_costtrack_template"
 # Any number: it only has to be the same in all workers.
@@ -50,5 +56,10 @@ def _migrate(name: str) -> None:
     before = connection.settings_dict["NAME"]
     settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = name
     call_command("migrate", verbosity=0)
+    from billing.ledger.partitions import ensure_month  # needs Django's models, which are ready only now
+
+    # Made once here rather than by nearly every test that writes an event.
+    for month in (NOW, utc_now()):
+        ensure_month(month)
     connection.close()
     settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = before

@@ -14,8 +14,9 @@ from billing.ingest import json_events
 from billing.ingest.services import IngestResult, ingest
 from billing.models import PriceBookRevision, PriceVersion
 from organizations.models import Organization
+from tests import database
 
-NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+NOW = database.NOW
 
 Send = Callable[..., IngestResult]
 

@@ -6,7 +6,9 @@ from uuid import UUID
 from django.db.models import Q
 
 from billing.ingest.entries import event_key
+from billing.models import EventKey
 from billing.querysets import UsageEventQuerySet
+from organizations.models import Organization
 
 MOST_LOOKED_THROUGH = 50_000
 """What has no index is looked for among this many events of an organization."""
@@ -25,10 +27,15 @@ def looked_through_since(events: UsageEventQuerySet) -> datetime | None:
     return None
 
 
-def events_named(events: UsageEventQuerySet, name: str) -> Q:
+def events_named(organization: Organization, events: UsageEventQuerySet, name: str) -> Q:
     """Which of an organization's events carry this id: their own or their batch's, the caller's, a run's, a session's
     or a request's; the first of these that fits anything. Request ids are looked for among the newest events."""
-    for condition in (_with_id(name), Q(key__in=_keys(events, name)), Q(run_id=name), Q(session_id=name)):
+    for condition in (
+        _with_id(name),
+        _with_keys(organization, _keys(events, name)),
+        Q(run_id=name),
+        Q(session_id=name),
+    ):
         if events.filter(condition).exists():
             return condition
     since = looked_through_since(events)
@@ -42,6 +49,11 @@ def _with_id(name: str) -> Q:
         return Q(pk=UUID(name))
     except ValueError:
         return Q(pk__in=[])
+
+
+def _with_keys(organization: Organization, keys: list[UUID]) -> Q:
+    holding = EventKey.objects.of(organization).filter(key__in=keys)
+    return Q(pk__in=list(holding.values_list("event_id", flat=True)))
 
 
 def _keys(events: UsageEventQuerySet, event_id: str) -> list[UUID]:

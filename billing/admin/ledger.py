@@ -91,8 +91,8 @@ class LedgerList(OneOrganizationList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
         events = cast("UsageEventQuerySet", self.root_queryset)
-        if self.query.strip():
-            return queryset.filter(events_named(events, self.query.strip()))
+        if self.query.strip() and self.organization is not None:
+            return queryset.filter(events_named(self.organization, events, self.query.strip()))
         if self._asks_for(_WITHOUT_INDEX) and not self._asks_for(_WITH_INDEX):
             since = looked_through_since(self._in_period(request, events))
             if since is not None:

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from billing.admin import formats
 from billing.admin.filters import ChoiceFilter, WordFilter
 from billing.admin.lists import OneOrganizationAdmin, OneOrganizationList, OrganizationFilter, shown_organization
-from billing.ledger.adjust import price_unpriced
+from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent
 from billing.reports.unpriced import WaitingModel, waiting_models
 from billing.types import UnpricedReason

@@ -23,7 +23,9 @@ _OTHER_NAMES = {"id", "user_id", "usage", "cost_usd"}
 _SAME_NAMES = frozenset(UsageEventInput.__struct_fields__) - _OTHER_NAMES
 
 
-def to_entry(event: UsageEventInput, *, book: PriceBook, now: datetime) -> LedgerEntry:
+def to_entry(
+    event: UsageEventInput, *, book: PriceBook, now: datetime, credential_id: int | None = None
+) -> LedgerEntry:
     """A normalized event as the row it becomes, priced at the instant it occurred."""
     told = {
         name: value
@@ -33,7 +35,9 @@ def to_entry(event: UsageEventInput, *, book: PriceBook, now: datetime) -> Ledge
     told.setdefault("source", DEFAULT_SOURCE)
     told.setdefault("kind", EventKind.MODEL_CALL.value)
     told.setdefault("occurred_at", now)
-    entry = LedgerEntry(user_ref=event.user_id or "", cost_source=CostSource.COMPUTED.value, **told)
+    entry = LedgerEntry(
+        credential_id=credential_id, user_ref=event.user_id or "", cost_source=CostSource.COMPUTED.value, **told
+    )
     if event.id:
         entry.event_id = event.id
         entry.key = event_key(entry.source, event.id)
@@ -56,6 +60,7 @@ def payload_hash(event: UsageEventInput) -> int:
 
 def _cost_of_model_call(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
     """A reported cost is kept as it is, with our own computation beside it; else our computation is the cost."""
+    entry.requests = entry.turns = 1
     computed, reason = _compute(entry, event, book)
     if event.cost_usd is not None:
         entry.cost_source = CostSource.REPORTED.value
@@ -64,6 +69,7 @@ def _cost_of_model_call(entry: LedgerEntry, event: UsageEventInput, book: PriceB
     else:
         entry.token_cost_usd = computed
         entry.unpriced_reason = reason
+        entry.unpriced = int(computed is None)
 
 
 def _compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> tuple[Decimal | None, str]:
@@ -87,6 +93,7 @@ def _compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> tup
 def _cost_of_tool_or_compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
     """What tools and machines cost is compute cost; without a reported cost they are free."""
     del book
+    entry.tool_calls = int(entry.kind == EventKind.TOOL_CALL.value)
     reported = event.cost_usd if event.cost_usd is not None else event.compute_cost_usd
     entry.token_cost_usd = ZERO
     entry.compute_cost_usd = reported or ZERO

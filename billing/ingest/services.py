@@ -53,7 +53,7 @@ def ingest(
     now: datetime,
 ) -> IngestResult:
     """Price and store the readable events; durable when it returns. Bad records do not stop good ones."""
-    entries, places, errors = _priced(organization, parsed.events, now)
+    entries, places, errors = _priced(organization, credential, parsed.events, now)
     errors = sorted([*parsed.errors, *errors], key=lambda error: error.index)
     if not entries:
         return IngestResult(rejected=len(errors), errors=errors)
@@ -81,15 +81,16 @@ def ingest(
 
 
 def _priced(
-    organization: Organization, events: Iterable[ParsedEvent], now: datetime
+    organization: Organization, credential: APICredential | None, events: Iterable[ParsedEvent], now: datetime
 ) -> tuple[list[LedgerEntry], list[ParsedEvent], list[RecordError]]:
     """The entries with the events they came from, and the events whose cost cannot be held."""
     book = price_book(organization.pk)
+    credential_id = credential.pk if credential is not None else None
     entries: list[LedgerEntry] = []
     places: list[ParsedEvent] = []
     errors: list[RecordError] = []
     for parsed in events:
-        entry = to_entry(parsed.event, book=book, now=now)
+        entry = to_entry(parsed.event, book=book, now=now, credential_id=credential_id)
         if entry.known_cost_usd > LARGEST or (entry.computed_cost_usd or 0) > LARGEST:
             message = f"At the price of {entry.model} this event would cost more than {LARGEST} USD."
             errors.append(

@@ -11,8 +11,9 @@ from django.db import connection
 from django.db.models import Sum
 from django.db.models.functions import Coalesce
 
+from billing.ledger.adjustments import IN_SUMMARY, adjustment_of
 from billing.ledger.types import LedgerEntry
-from billing.models import UnpricedEvent, UsageEvent
+from billing.models import LiveSessionTotal, UnpricedEvent, UsageEvent
 from billing.pricing.types import TOKEN_COUNTS
 from costtrack.money import ZERO
 
@@ -24,7 +25,7 @@ def as_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
     transaction ends, so that two summaries of it come one after the other."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [summary.session_id, organization_id])
-    running = UsageEvent.objects.filter(organization_id=organization_id, session_id=summary.session_id).aggregate(
+    running = LiveSessionTotal.objects.filter(organization_id=organization_id, session_id=summary.session_id).aggregate(
         **{name: Coalesce(Sum(name), 0) for name in TOKEN_COUNTS}, **{name: Sum(name) for name in _AMOUNTS}
     )
     differences: dict[str, int | Decimal] = {
@@ -36,13 +37,19 @@ def as_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
     return msgspec.structs.replace(summary, **differences)
 
 
-def forget_unpriced(organization_id: int, summary: LedgerEntry) -> None:
-    """A summary that names the session's cost has priced its events: they no longer wait for a price."""
+def events_it_prices(organization_id: int, summary: LedgerEntry, most: int) -> list[LedgerEntry]:
+    """A summary that names the session's cost has priced its events: they no longer wait for a price. Takes them out
+    of the queue and answers, for each, the adjustment that says so."""
     if "token_cost_usd" not in summary.named_counts:
-        return
-    events = UsageEvent.objects.filter(
-        organization_id=organization_id, session_id=summary.session_id, token_cost_usd=None
+        return []
+    waiting = UnpricedEvent.objects.filter(organization_id=organization_id)
+    events = list(
+        UsageEvent.objects.filter(
+            organization_id=organization_id,
+            session_id=summary.session_id,
+            unpriced__gt=0,
+            id__in=waiting.values("event_id"),
+        )[:most]
     )
-    UnpricedEvent.objects.filter(
-        organization_id=organization_id, event_id__in=list(events.values_list("id", flat=True))
-    ).delete()
+    waiting.filter(event_id__in=[event.pk for event in events]).delete()
+    return [adjustment_of(event, reason=IN_SUMMARY, token_cost_usd=ZERO, unpriced=-1) for event in events]

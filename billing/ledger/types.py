@@ -3,23 +3,25 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
 
 from billing.types import Status
 from costtrack.money import ZERO
 
 
 class LedgerEntry(Struct, kw_only=True):
-    """A row to be, named like the columns of `billing.models.UsageEvent`. What all rows of a batch share
-    (organization, credential, received_at) and their ids are given by the batch.
+    """A row to be, named like the columns of `billing.models.UsageEvent`; `key` and `payload_hash` are those of
+    `billing.models.EventKey`. What all rows of a batch share (organization, received_at) and their ids are given by
+    the batch.
 
     Choices are plain strings here, the values of the enumerations in `billing.types`.
     """
 
+    credential_id: int | None = None
     source: str
     event_id: str = ""
     key: UUID | None = None
@@ -60,6 +62,10 @@ class LedgerEntry(Struct, kw_only=True):
     audio_output_tokens: int = 0
     tool_use_tokens: int = 0
     tool_result_tokens: int = 0
+    requests: int = 0
+    tool_calls: int = 0
+    turns: int = 0
+    unpriced: int = 0
     token_cost_usd: Decimal | None = None
     compute_cost_usd: Decimal = ZERO
     computed_cost_usd: Decimal | None = None
@@ -79,9 +85,17 @@ class LedgerEntry(Struct, kw_only=True):
         return (self.token_cost_usd or ZERO) + self.compute_cost_usd
 
 
-_NOT_COLUMNS = ("parent_run_id", "named_counts")
-ENTRY_COLUMNS = tuple(name for name in LedgerEntry.__struct_fields__ if name not in _NOT_COLUMNS)
-entry_values = attrgetter(*ENTRY_COLUMNS)
+_IN_OTHER_TABLES = ("parent_run_id", "named_counts", "key", "payload_hash")
+ENTRY_COLUMNS = tuple(name for name in LedgerEntry.__struct_fields__ if name not in _IN_OTHER_TABLES)
+"""The columns of the ledger that an entry fills."""
+
+# What a column, or the key beside it, holds when an entry does not say. None of the columns that every entry fills
+# (kind, occurred_at) is ever left out.
+ENTRY_DEFAULTS: dict[str, Any] = {
+    field.name: None if field.default is NODEFAULT else field.default
+    for field in fields(LedgerEntry)
+    if field.name in (*ENTRY_COLUMNS, "key", "payload_hash")
+} | {"tags": []}
 
 
 class Outcome(Enum):

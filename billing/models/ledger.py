@@ -1,7 +1,7 @@
 """The ledger: batches of usage events, append-only.
 
-In the database the primary keys of these tables begin with the organization (migration 0002); ids are unique by
-themselves, so Django is told of `id` alone. Always filter by organization too.
+In the database the primary keys of these tables begin with the organization (migrations 0002 and 0003); ids are
+unique by themselves, so Django is told of `id` alone. Always filter by organization too.
 """
 
 from decimal import Decimal
@@ -11,16 +11,28 @@ from django.db import models
 
 from billing.querysets import UsageEventQuerySet
 from billing.types import CostSource, EventKind, Status, UnpricedReason
-from costtrack.fields import money_field, optional_money_field
+from costtrack.fields import money_field, optional_money_field, total_field
+from costtrack.money import ZERO
 from organizations.querysets import OrganizationScopedQuerySet
 
 
-def _dimension(max_length: int = 255) -> "models.CharField[str, str]":
-    return models.CharField(max_length=max_length, blank=True)
+def _dimension() -> "models.CharField[str, str]":
+    return models.CharField(max_length=255, blank=True, default="", db_default="")
+
+
+def _count() -> "models.BigIntegerField[int, int]":
+    return models.BigIntegerField(default=0, db_default=0)
+
+
+def _small_count() -> "models.IntegerField[int, int]":
+    return models.IntegerField(default=0, db_default=0, editable=False)
 
 
 class IngestBatch(models.Model):
-    """One accepted request's worth of events. Folding works through batches, so exactly once is per batch."""
+    """One accepted request's worth of events. Folding works through batches, so exactly once is per batch.
+
+    The batch's events are those with `id < event.id <= last_event_id` (`costtrack.ids`).
+    """
 
     id = models.UUIDField(primary_key=True, editable=False)
     organization = models.ForeignKey(
@@ -29,6 +41,7 @@ class IngestBatch(models.Model):
     credential = models.ForeignKey(
         "organizations.APICredential", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
+    last_event_id = models.UUIDField(editable=False)
     format = models.CharField(max_length=32, help_text="The wire format, for example json or litellm.")
     received_at = models.DateTimeField()
     accepted = models.PositiveIntegerField(default=0)
@@ -36,7 +49,7 @@ class IngestBatch(models.Model):
     conflicts = models.PositiveIntegerField(default=0)
     rejected = models.PositiveIntegerField(default=0)
     unpriced = models.PositiveIntegerField(default=0)
-    cost_usd = money_field()
+    cost_usd = total_field()
     folded_at = models.DateTimeField(null=True)
 
     objects = OrganizationScopedQuerySet["IngestBatch"].as_manager()
@@ -50,11 +63,38 @@ class IngestBatch(models.Model):
         return str(self.id)
 
 
+class EventKey(models.Model):
+    """That an event has been counted: the digest of (source, event id), and what it said (design decision 6).
+
+    It stands apart from the ledger because a unique key of a partitioned table would have to contain what the table is
+    partitioned by, and because it stays when old events are dropped: what was counted once is never counted again.
+    """
+
+    pk = models.CompositePrimaryKey("organization", "key")
+    organization = models.ForeignKey(
+        "organizations.Organization",
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+    key = models.UUIDField()
+    event_id = models.UUIDField()
+    payload_hash = models.BigIntegerField()
+
+    objects = OrganizationScopedQuerySet["EventKey"].as_manager()
+
+    def __str__(self) -> str:
+        return str(self.key)
+
+
 class UsageEvent(models.Model):
     """One priced thing: a model call, a tool call, a compute charge, or an adjustment. One row of the ledger.
 
     Append-only: the database refuses UPDATE and DELETE, and a correction is a new row that names the old one in
     `adjusts`. Counts of an adjustment are differences and may be negative.
+
+    The table is partitioned by the month of the id, which is the month of receipt (`billing.ledger.partitions`).
 
     Tokens (design decision 5): `input_tokens` is uncached input. Parts are inside their wholes: the one-hour cache
     writes in `cache_creation_tokens`, reasoning in `output_tokens`, audio in `input_tokens` and `output_tokens`.
@@ -84,18 +124,16 @@ class UsageEvent(models.Model):
         db_constraint=False,
     )
 
-    # Identity: `key` is a digest of (source, event_id); an event without an id has none and is never a duplicate.
+    # Identity, kept in `EventKey`: an event without an id of its own is never a duplicate.
     source = models.CharField(max_length=64)
     event_id = _dimension()
-    key = models.UUIDField(null=True, editable=False)
-    payload_hash = models.BigIntegerField(null=True, editable=False)
     request_id = _dimension()
 
     kind = models.CharField(max_length=16, choices=EventKind)
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField()
     duration_ms = models.DecimalField(max_digits=18, decimal_places=3, null=True)
-    status = models.CharField(max_length=8, choices=Status)
+    status = models.CharField(max_length=8, choices=Status, default=Status.SUCCESS, db_default=Status.SUCCESS.value)
     status_code = models.PositiveSmallIntegerField(null=True)
 
     # What was called.
@@ -119,27 +157,36 @@ class UsageEvent(models.Model):
     agent_name = _dimension()
     user_ref = _dimension()
     end_user = _dimension()
-    tags = ArrayField(models.CharField(max_length=255), default=list)
+    tags = ArrayField(
+        models.CharField(max_length=255), default=list, db_default=models.Value([], ArrayField(models.CharField()))
+    )
     metadata = models.JSONField(null=True)
 
     # How much.
-    input_tokens = models.BigIntegerField(default=0)
-    output_tokens = models.BigIntegerField(default=0)
-    cache_read_tokens = models.BigIntegerField(default=0)
-    cache_creation_tokens = models.BigIntegerField(default=0)
-    cache_creation_1h_tokens = models.BigIntegerField(default=0)
-    reasoning_tokens = models.BigIntegerField(default=0)
-    audio_input_tokens = models.BigIntegerField(default=0)
-    audio_output_tokens = models.BigIntegerField(default=0)
-    tool_use_tokens = models.BigIntegerField(default=0)
-    tool_result_tokens = models.BigIntegerField(default=0)
+    input_tokens = _count()
+    output_tokens = _count()
+    cache_read_tokens = _count()
+    cache_creation_tokens = _count()
+    cache_creation_1h_tokens = _count()
+    reasoning_tokens = _count()
+    audio_input_tokens = _count()
+    audio_output_tokens = _count()
+    tool_use_tokens = _count()
+    tool_result_tokens = _count()
+
+    # How it counts, signed: a void takes back what its event counted, a summary brings the difference. `unpriced` is
+    # 1 for an event without a known cost and -1 for the row that brings its cost.
+    requests = _small_count()
+    tool_calls = _small_count()
+    turns = _small_count()
+    unpriced = _small_count()
 
     # What it cost.
     token_cost_usd = optional_money_field()
-    compute_cost_usd = money_field()
+    compute_cost_usd = money_field(db_default=ZERO)
     computed_cost_usd = optional_money_field()
     cost_source = models.CharField(max_length=8, choices=CostSource)
-    unpriced_reason = models.CharField(max_length=16, choices=UnpricedReason, blank=True)
+    unpriced_reason = models.CharField(max_length=16, choices=UnpricedReason, blank=True, default="", db_default="")
     price_version = models.ForeignKey(
         "billing.PriceVersion",
         on_delete=models.PROTECT,
@@ -156,7 +203,6 @@ class UsageEvent(models.Model):
     objects = UsageEventQuerySet.as_manager()
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("organization", "key"), name="event_key_once"),)
         indexes = (
             models.Index(fields=("organization", "occurred_at", "id"), name="event_by_time"),
             models.Index(fields=("organization", "run_id"), name="event_of_run", condition=~models.Q(run_id="")),

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from billing.ingest import litellm
 from billing.ingest.entries import DEFAULT_SOURCE, event_key
-from billing.models import UsageEvent
+from billing.models import EventKey, UsageEvent
 from billing.reports.types import Window
 from costtrack.errors import NotFoundError
 from organizations.models import Organization
@@ -77,7 +77,9 @@ def _matching(organization: Organization, wanted: EventFilter) -> QuerySet[Usage
     events = events.filter(**{name: value for name in names if (value := getattr(wanted, name))})
     if wanted.event_id:
         sources = (wanted.source,) if wanted.source else SOURCES
-        events = events.filter(key__in=[event_key(source, wanted.event_id) for source in sources])
+        keys = [event_key(source, wanted.event_id) for source in sources]
+        holding = EventKey.objects.of(organization).filter(key__in=keys)
+        events = events.filter(id__in=list(holding.values_list("event_id", flat=True)))
     if wanted.window.start is not None:
         events = events.filter(occurred_at__gte=wanted.window.start)
     if wanted.window.end is not None:

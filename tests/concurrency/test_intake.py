@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
-from billing.ledger.adjust import price_unpriced
+from billing.ledger.price_unpriced import price_unpriced
 from billing.models import IngestBatch, Run, UsageEvent
 from costtrack.clock import utc_now
 from organizations.models import Organization

@@ -83,13 +83,25 @@ def test_every_table_with_an_organization_has_row_level_security() -> None:
             JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
             JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
             LEFT JOIN pg_policy p ON p.polrelid = c.oid
-            WHERE a.attname = 'organization_id' OR c.relname = 'organizations_organization'
+            WHERE (a.attname = 'organization_id' OR c.relname = 'organizations_organization') AND NOT c.relispartition
             GROUP BY 1, 2
             """
         )
         tables = {name: (is_enabled, policies) for name, is_enabled, policies in cursor.fetchall()}
     assert len(tables) > 4
     assert tables == dict.fromkeys(tables, (True, 1))
+
+
+@pytest.mark.django_db
+def test_inside_a_scope_a_partition_is_reached_through_its_table_alone() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname, has_table_privilege('costtrack_tenant', oid, 'SELECT, INSERT, UPDATE, DELETE')"
+            " FROM pg_class WHERE relispartition AND relkind IN ('r', 'p')"
+        )
+        partitions = dict(cursor.fetchall())
+    assert partitions
+    assert partitions == dict.fromkeys(partitions, False)
 
 
 def test_every_model_of_ours_belongs_to_an_organization_or_is_known_not_to() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing.ledger.adjust import price_unpriced
+from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent
 from costtrack.clock import utc_now
 from organizations.models import Organization

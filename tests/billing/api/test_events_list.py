@@ -9,7 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from billing.ingest.validate import MAX_METADATA_DEPTH
-from billing.ledger.adjust import price_unpriced
+from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UsageEvent
 from costtrack.clock import iso
 from organizations.models import Organization

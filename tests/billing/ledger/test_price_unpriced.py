@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from billing.ledger.adjust import price_unpriced
+from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent, UsageEvent
 from billing.tasks import price_unpriced_task
 from organizations.models import Organization

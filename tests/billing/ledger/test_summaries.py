@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from django.db.models import Sum
 
-from billing.ledger.adjust import price_unpriced
+from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent, UsageEvent
 from organizations.models import Organization
 from tests.usage import NOW, Send, set_price

@@ -1,4 +1,4 @@
-"""Corrections are new rows: an adjustment has the dimensions of the event it corrects and carries the difference."""
+"""Events that wait for a price are priced when one appears, by adjustments."""
 
 import logging
 from collections.abc import Iterable
@@ -6,65 +6,21 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from billing.ledger.adjustments import PRICED, adjustment_of
 from billing.ledger.append import append
 from billing.ledger.types import LedgerEntry
 from billing.models import UnpricedEvent, UsageEvent
 from billing.pricing.book import PriceBook, price_book
 from billing.pricing.calculate import CompiledPrice
 from billing.pricing.types import TokenUsage
-from billing.types import CostSource, EventKind, UnpricedReason
+from billing.types import UnpricedReason
 from costtrack.money import LARGEST
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization
 
 logger = logging.getLogger(__name__)
 
-SOURCE = "costtrack"
-PRICED = "priced"
 _CHUNK = 1_000
-
-# An adjustment is found wherever its event is: these columns are copied from it.
-_DIMENSIONS = (
-    "occurred_at",
-    "request_id",
-    "status",
-    "status_code",
-    "endpoint",
-    "capability",
-    "service",
-    "model",
-    "cost_group",
-    "tool",
-    "run_id",
-    "workflow_id",
-    "execution_id",
-    "phase_id",
-    "workspace_id",
-    "session_id",
-    "group_id",
-    "group_name",
-    "agent_id",
-    "agent_name",
-    "user_ref",
-    "end_user",
-    "tags",
-)
-
-
-def adjustment_of(
-    event: UsageEvent, *, reason: str, token_cost_usd: Decimal, price_version_id: int | None = None
-) -> LedgerEntry:
-    """The row that adds `token_cost_usd` to what the event cost so far."""
-    return LedgerEntry(
-        source=SOURCE,
-        kind=EventKind.ADJUSTMENT.value,
-        cost_source=CostSource.ADJUSTED.value,
-        adjusts=event.pk,
-        adjustment_reason=reason,
-        token_cost_usd=token_cost_usd,
-        price_version_id=price_version_id,
-        **{name: getattr(event, name) for name in _DIMENSIONS},
-    )
 
 
 def price_unpriced(*, organization: Organization, now: datetime) -> int:
@@ -122,7 +78,9 @@ def _adjustments(events: Iterable[UsageEvent], book: PriceBook) -> Iterable[Ledg
         price = book.find(event.service, event.model, event.occurred_at) if event.model else None
         cost = _cost(event, price) if price is not None else None
         if price is not None and cost is not None:
-            yield adjustment_of(event, reason=PRICED, token_cost_usd=cost, price_version_id=price.price_version_id)
+            yield adjustment_of(
+                event, reason=PRICED, token_cost_usd=cost, price_version_id=price.price_version_id, unpriced=-1
+            )
 
 
 def _cost(event: UsageEvent, price: CompiledPrice) -> Decimal | None:

@@ -1,0 +1,148 @@
+"""Where the ledger's rows lie: one partition for each month of receipt, and in it one for each busy organization
+(docs/decisions/007-ledger-partitions.md).
+
+An event's id begins with the instant of its receipt, so the month is a range of ids: new events go to the newest
+partition whenever they occurred, and the indexes they touch stay small. Old events are dropped as whole partitions.
+Organizations without a partition of their own share the month's default one.
+
+Partitions are made apart and then attached, which lets everybody read and write meanwhile.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection
+from psycopg import sql
+
+from costtrack.ids import ids_at
+from costtrack.tenancy import TENANT_ROLE, owner_scope
+
+LEDGER = "billing_usageevent"
+MOST_OWN = 200
+"""So many organizations get partitions of their own; the number of tables stays bounded however many there are."""
+
+# Any number: it keeps two processes from making the same partition at once.
+_LOCK = 7_301_116
+
+_EXISTING = """
+SELECT month.relname, leaf.relname, pg_total_relation_size(leaf.oid)
+FROM pg_inherits AS months
+JOIN pg_class AS month ON month.oid = months.inhrelid
+JOIN pg_inherits AS leaves ON leaves.inhparent = month.oid
+JOIN pg_class AS leaf ON leaf.oid = leaves.inhrelid
+WHERE months.inhparent = %s::regclass
+ORDER BY leaf.relname
+"""
+_LIKE_LEDGER = sql.SQL("CREATE TABLE {} (LIKE billing_usageevent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+_LIKE_LEDGER_BY_ORGANIZATION = sql.SQL(
+    "CREATE TABLE {} (LIKE billing_usageevent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+    " PARTITION BY LIST (organization_id)"
+)
+
+# Busy is who has brought events since an instant; the busiest first.
+_BUSY = """
+SELECT organization_id FROM billing_ingestbatch WHERE id >= %s
+GROUP BY organization_id ORDER BY sum(accepted) DESC, organization_id LIMIT %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One table that holds rows: those of one organization, or (None) of all that have no own one that month."""
+
+    name: str
+    month: datetime
+    organization_id: int | None
+    bytes: int
+
+
+def month_of(instant: datetime) -> datetime:
+    """The first instant of its month, in UTC."""
+    return instant.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def next_month(month: datetime) -> datetime:
+    return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+
+
+def partitions() -> list[Partition]:
+    """All of them, the oldest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(_EXISTING, [LEDGER])
+        found = cursor.fetchall()
+    return [Partition(leaf, _month_named(month), _organization_in(leaf), size) for month, leaf, size in found]
+
+
+def ensure_month(instant: datetime) -> None:
+    """Make the partition for events received in that month, unless it is there."""
+    month = month_of(instant)
+    with owner_scope(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        name = _month_name(month)
+        if _exists(cursor, name):
+            return
+        bounds = (ids_at(month)[0], ids_at(next_month(month))[0])
+        cursor.execute(_LIKE_LEDGER_BY_ORGANIZATION.format(sql.Identifier(name)))
+        _make_leaf(cursor, name, f"{name}_shared", sql.SQL("DEFAULT"))
+        cursor.execute(
+            sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+                sql.Identifier(LEDGER), sql.Identifier(name), *map(sql.Literal, bounds)
+            )
+        )
+        _hide(cursor, name)
+
+
+def prepare(now: datetime) -> None:
+    """Make this month's partition and the next one's, where each organization that is busy now gets its own: while
+    the month has not begun, there are no rows to be moved."""
+    ensure_month(now)
+    following = next_month(month_of(now))
+    ensure_month(following)
+    with owner_scope(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        cursor.execute(_BUSY, [ids_at(month_of(now))[0], MOST_OWN])
+        for (organization_id,) in cursor.fetchall():
+            month_name = _month_name(following)
+            name = f"{month_name}_o{organization_id}"
+            if not _exists(cursor, name):
+                bound = sql.SQL("FOR VALUES IN ({})").format(sql.Literal(organization_id))
+                _make_leaf(cursor, month_name, name, bound)
+
+
+def drop(partition: Partition) -> None:
+    """Give the partition's disk space back at once, rows and indexes."""
+    with owner_scope(), connection.cursor() as cursor:
+        cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(partition.name)))
+
+
+def _make_leaf(cursor: Any, month_name: str, name: str, bound: sql.Composable) -> None:
+    cursor.execute(_LIKE_LEDGER.format(sql.Identifier(name)))
+    cursor.execute(
+        sql.SQL("ALTER TABLE {} ATTACH PARTITION {} {}").format(sql.Identifier(month_name), sql.Identifier(name), bound)
+    )
+    _hide(cursor, name)
+
+
+def _hide(cursor: Any, name: str) -> None:
+    """Tenants come in through the ledger alone: row-level security stands there."""
+    cursor.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.Identifier(name), sql.Identifier(TENANT_ROLE)))
+
+
+def _exists(cursor: Any, name: str) -> bool:
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
+    (found,) = cursor.fetchone()
+    return bool(found)
+
+
+def _month_name(month: datetime) -> str:
+    return f"{LEDGER}_{month:%Y_%m}"
+
+
+def _month_named(name: str) -> datetime:
+    return datetime.strptime(name.removeprefix(f"{LEDGER}_"), "%Y_%m").replace(tzinfo=UTC)
+
+
+def _organization_in(leaf: str) -> int | None:
+    last = leaf.rpartition("_")[2]
+    return int(last[1:]) if last.startswith("o") else None

@@ -1,0 +1,174 @@
+"""The rollups, as data: what each is grouped by, what it adds up, and which rows of the ledger it is made of.
+
+One engine folds, rebuilds and verifies them all (`billing.rollups.fold`, `rebuild`, `verify`) and makes the view of
+each that reports read (`billing.rollups.sql`). A new one is an entry here, its two models in `billing.models.rollups`,
+and a migration.
+
+Expressions are SQL over one row `event` of the ledger. All time buckets are UTC (design decision 12).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from billing import models
+
+
+class Merge(StrEnum):
+    """How two values of a measure become one."""
+
+    SUM = "sum"
+    FIRST = "min"
+    LAST = "max"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A column that is aggregated. Texts are attributes of what the row is about: the greatest one that was told."""
+
+    column: str
+    expression: str
+    merge: Merge = Merge.SUM
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """A column that rows are grouped by."""
+
+    column: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """`dimensions` are in the order of the table's key. `bucket` is the time bucket among them, if there is one."""
+
+    name: str
+    model: type[models.RollupRow]
+    live: type[models.RollupRow]
+    dimensions: tuple[Dimension, ...]
+    measures: tuple[Measure, ...]
+    bucket: str | None = None
+    condition: str = "true"
+    joined: str = ""
+
+    @property
+    def table(self) -> str:
+        return self.model._meta.db_table  # noqa: SLF001 - documented for such use
+
+    @property
+    def view(self) -> str:
+        return self.live._meta.db_table  # noqa: SLF001
+
+
+def _is(*columns: str) -> tuple[Dimension, ...]:
+    return tuple(Dimension(column, f"event.{column}") for column in columns)
+
+
+def _adds(*columns: str) -> tuple[Measure, ...]:
+    return tuple(Measure(column, f"event.{column}") for column in columns)
+
+
+def _told(*columns: str) -> tuple[Measure, ...]:
+    return tuple(Measure(column, f"event.{column}", Merge.LAST) for column in columns)
+
+
+HOUR = Dimension("hour", "date_trunc('hour', event.occurred_at, 'UTC')")
+DAY = Dimension("day", "(event.occurred_at AT TIME ZONE 'UTC')::date")
+CREDENTIAL = Dimension("credential_id", "coalesce(event.credential_id, 0)")
+# Lumea's group: the event's own, else its model (design, words).
+COST_GROUP = Dimension("cost_group", "coalesce(nullif(event.cost_group, ''), event.model)")
+
+COSTS = (
+    *_adds("requests", "unpriced"),
+    *_adds("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens"),
+    Measure("token_cost_usd", "coalesce(event.token_cost_usd, 0)"),
+    *_adds("compute_cost_usd"),
+)
+DETAILED_COSTS = (
+    *COSTS,
+    *_adds("tool_calls", "turns", "cache_creation_1h_tokens", "reasoning_tokens"),
+    *_adds("audio_input_tokens", "audio_output_tokens", "tool_use_tokens", "tool_result_tokens"),
+    Measure("duration_ms", "coalesce(event.duration_ms, 0)"),
+)
+SPAN = (
+    Measure("first_at", "event.occurred_at", Merge.FIRST),
+    Measure("last_at", "event.occurred_at", Merge.LAST),
+)
+
+USAGE_HOURS = Rollup(
+    "usage_hours",
+    models.UsageHour,
+    models.LiveUsageHour,
+    (HOUR, CREDENTIAL, *_is("capability", "service", "model", "agent_id", "status")),
+    (*DETAILED_COSTS, *_told("agent_name")),
+    bucket="hour",
+)
+RUN_HOURS = Rollup(
+    "run_hours",
+    models.RunHour,
+    models.LiveRunHour,
+    (HOUR, *_is("service"), COST_GROUP),
+    COSTS,
+    bucket="hour",
+    condition="event.run_id <> ''",
+)
+RUN_DAYS = Rollup(
+    "run_days",
+    models.RunDay,
+    models.LiveRunDay,
+    (*_is("run_id"), DAY, *_is("service"), COST_GROUP),
+    COSTS,
+    bucket="day",
+    condition="event.run_id <> ''",
+)
+SESSION_TOTALS = Rollup(
+    "session_totals",
+    models.SessionTotal,
+    models.LiveSessionTotal,
+    _is("session_id"),
+    (
+        *DETAILED_COSTS,
+        *_told("execution_id", "workflow_id", "phase_id", "workspace_id", "agent_id"),
+        Measure("summaries", "(event.kind = 'session_summary')::int"),
+        *SPAN,
+        Measure("completed_at", "CASE WHEN event.kind = 'session_summary' THEN event.occurred_at END", Merge.LAST),
+    ),
+    condition="event.session_id <> ''",
+)
+SESSION_COSTS = Rollup(
+    "session_costs",
+    models.SessionCost,
+    models.LiveSessionCost,
+    _is("session_id", "phase_id", "service", "model", "tool"),
+    DETAILED_COSTS,
+    condition="event.session_id <> ''",
+)
+GROUP_DAYS = Rollup(
+    "group_days",
+    models.GroupDay,
+    models.LiveGroupDay,
+    (*_is("group_id"), DAY, *_is("service", "model", "agent_id", "user_ref")),
+    (*COSTS, *_told("group_name", "agent_name", "session_id"), *SPAN),
+    bucket="day",
+    condition="event.group_id <> ''",
+)
+TAG_DAYS = Rollup(
+    "tag_days",
+    models.TagDay,
+    models.LiveTagDay,
+    (DAY, Dimension("tag", "label.tag")),
+    COSTS,
+    bucket="day",
+    joined="CROSS JOIN LATERAL unnest(event.tags) AS label (tag)",
+)
+SPEND_DAYS = Rollup(
+    "spend_days",
+    models.SpendDay,
+    models.LiveSpendDay,
+    (DAY, CREDENTIAL, *_is("user_ref", "model")),
+    COSTS,
+    bucket="day",
+)
+
+ROLLUPS = (USAGE_HOURS, RUN_HOURS, RUN_DAYS, SESSION_TOTALS, SESSION_COSTS, GROUP_DAYS, TAG_DAYS, SPEND_DAYS)
+BY_NAME = {rollup.name: rollup for rollup in ROLLUPS}

@@ -1,0 +1,61 @@
+"""Folding: each batch once, and reads that do not wait for it."""
+
+from datetime import date
+from decimal import Decimal
+
+from django.db.models import Sum
+
+from billing.models import IngestBatch, LiveSpendDay, SpendDay, TagDay, UsageHour
+from billing.rollups.fold import Folded, fold
+from organizations.models import Organization
+from tests.usage import NOW, Send, set_price
+
+CALL = {"model": "gpt-4o", "service": "openai", "input_tokens": 1_000_000, "occurred_at": "2026-11-01T10:30:00Z"}
+
+
+def test_a_batch_is_added_to_the_rollups_once(send: Send) -> None:
+    set_price("gpt-4o", input="2.50")
+    send({**CALL, "user_id": "ada"}, {**CALL, "user_id": "ada", "occurred_at": "2026-11-01T23:59:59Z"})
+
+    assert fold(now=NOW) == Folded(batches=1, events=2)
+    assert fold(now=NOW) == Folded()
+    row = SpendDay.objects.get()
+    assert (row.day, row.user_ref, row.model, row.credential_id) == (date(2026, 11, 1), "ada", "gpt-4o", 0)
+    assert (row.requests, row.input_tokens, row.token_cost_usd) == (2, 2_000_000, Decimal(5))
+    assert UsageHour.objects.count() == 2
+    assert IngestBatch.objects.get().folded_at == NOW
+
+
+def test_later_batches_add_to_the_same_row(send: Send) -> None:
+    for _ in range(3):
+        send(CALL)
+        fold(now=NOW)
+
+    assert SpendDay.objects.get().requests == 3
+
+
+def test_a_call_counts_under_each_of_its_tags(send: Send) -> None:
+    send({**CALL, "tags": ["a", "b"]}, {**CALL, "tags": ["b"]}, CALL)
+    fold(now=NOW)
+
+    assert dict(TagDay.objects.values_list("tag", "requests")) == {"a": 1, "b": 2}
+
+
+def test_reads_have_what_is_not_folded_yet(send: Send, organization: Organization) -> None:
+    send(CALL)
+    fold(now=NOW)
+    send(CALL, CALL)
+
+    assert SpendDay.objects.aggregate(requests=Sum("requests")) == {"requests": 1}
+    live = LiveSpendDay.objects.of(organization).filter(model="gpt-4o")
+    assert live.aggregate(requests=Sum("requests")) == {"requests": 3}
+
+
+def test_organizations_are_folded_apart(
+    send: Send, organization: Organization, other_organization: Organization
+) -> None:
+    send(CALL)
+    send(CALL, CALL, to=other_organization)
+
+    assert fold(now=NOW) == Folded(batches=2, events=3)
+    assert dict(SpendDay.objects.values_list("organization__slug", "requests")) == {"acme": 1, "globex": 2}
