@@ -2,9 +2,16 @@
 
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent
+from billing.rollups.fold import fold
 from costtrack.celery import app
 from costtrack.clock import utc_now
 from organizations.models import Organization
+
+
+@app.task(name="billing.fold")
+def fold_task() -> int:
+    """Fold what waits; answers how many events that was."""
+    return fold(now=utc_now()).events
 
 
 @app.task(name="billing.price_unpriced")

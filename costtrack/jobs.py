@@ -1,11 +1,14 @@
 """Nudging the workers. Work that must happen is a row in the database; a nudge only makes it happen sooner."""
 
 import logging
+from datetime import timedelta
 from functools import partial
 
+import redis
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
+from costtrack import heartbeat
 from costtrack.celery import app
 
 logger = logging.getLogger(__name__)
@@ -15,6 +18,22 @@ def enqueue_on_commit(task_name: str, **arguments: int | str) -> None:
     """Send the task once the transaction has committed. A broker that is down is logged, never an error: the beat
     schedule runs the same task again."""
     transaction.on_commit(partial(_send, task_name, arguments))
+
+
+def nudge_on_commit(task_name: str, *, at_most_every: timedelta) -> None:
+    """The same for work that comes in quick succession: within the interval it is sent once. What is left over waits
+    for the beat schedule."""
+    transaction.on_commit(partial(_nudge, task_name, at_most_every))
+
+
+def _nudge(task_name: str, interval: timedelta) -> None:
+    try:
+        is_first = heartbeat.client().set(f"costtrack:nudged:{task_name}", "1", px=interval, nx=True)
+    except redis.RedisError:
+        logger.warning("task could not be queued", extra={"task": task_name})
+        return
+    if is_first:
+        _send(task_name, {})
 
 
 def _send(task_name: str, arguments: dict[str, int | str]) -> None:

@@ -1,5 +1,6 @@
 """The WSGI entry point: `granian --interface wsgi costtrack.wsgi:application`."""
 
+import gc
 import os
 import re
 from collections.abc import Iterable
@@ -20,6 +21,9 @@ _CHARSET = re.compile(r";\s*charset=[^;]*", re.IGNORECASE)
 
 _django = get_wsgi_application()
 env.exit_if_wrong()
+# What has been loaded stays for good: the garbage collector need not look through it again and again.
+gc.collect()
+gc.freeze()
 
 
 def application(environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:

@@ -3,12 +3,13 @@
 import hashlib
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from uuid import UUID
 
 import msgspec
 
 from billing.ingest.types import UsageEventInput
-from billing.ledger.types import LedgerEntry
+from billing.ledger.types import TOLD_FIELDS, LedgerEntry
 from billing.pricing.book import PriceBook
 from billing.pricing.types import TOKEN_COUNTS, TokenUsage
 from billing.types import CostSource, EventKind, Status, UnpricedReason
@@ -16,28 +17,30 @@ from costtrack.money import ZERO
 
 DEFAULT_SOURCE = "api"
 
-_canonical = msgspec.json.Encoder(order="deterministic")
+# Looking up the value of an enumeration's member takes longer than most of what is done to an event here.
+_MODEL_CALL = EventKind.MODEL_CALL.value
+_TOOL_CALL = EventKind.TOOL_CALL.value
+_FAILURE = Status.FAILURE.value
+_REPORTED = CostSource.REPORTED.value
 
-# What an event says in other words, or the ledger keeps elsewhere; everything else has the same name in both.
-_OTHER_NAMES = {"id", "user_id", "usage", "cost_usd"}
-_SAME_NAMES = frozenset(UsageEventInput.__struct_fields__) - _OTHER_NAMES
+_encode = msgspec.json.Encoder().encode
+# Slower, and only needed for what has no order of its own.
+_encode_in_order = msgspec.json.Encoder(order="deterministic").encode
+
+_told = attrgetter(*TOLD_FIELDS)
+_counts = attrgetter(*TOKEN_COUNTS)
 
 
 def to_entry(
     event: UsageEventInput, *, book: PriceBook, now: datetime, credential_id: int | None = None
 ) -> LedgerEntry:
     """A normalized event as the row it becomes, priced at the instant it occurred."""
-    told = {
-        name: value
-        for name, value in msgspec.structs.asdict(event).items()
-        if value is not None and name in _SAME_NAMES
-    }
-    told.setdefault("source", DEFAULT_SOURCE)
-    told.setdefault("kind", EventKind.MODEL_CALL.value)
-    told.setdefault("occurred_at", now)
-    entry = LedgerEntry(
-        credential_id=credential_id, user_ref=event.user_id or "", cost_source=CostSource.COMPUTED.value, **told
-    )
+    entry = LedgerEntry(*_told(event))
+    entry.source = event.source or DEFAULT_SOURCE
+    entry.kind = event.kind or _MODEL_CALL
+    entry.occurred_at = event.occurred_at or now
+    entry.credential_id = credential_id
+    entry.user_ref = event.user_id or ""
     if event.id:
         entry.event_id = event.id
         entry.key = event_key(entry.source, event.id)
@@ -54,7 +57,8 @@ def event_key(source: str, event_id: str) -> UUID:
 
 def payload_hash(event: UsageEventInput) -> int:
     """A signed 64-bit digest of everything the caller said in the event."""
-    digest = hashlib.blake2b(_canonical.encode(event), digest_size=8).digest()
+    encode = _encode if event.metadata is None else _encode_in_order
+    digest = hashlib.blake2b(encode(event), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)
 
 
@@ -63,7 +67,7 @@ def _cost_of_model_call(entry: LedgerEntry, event: UsageEventInput, book: PriceB
     entry.requests = entry.turns = 1
     computed, reason = _compute(entry, event, book)
     if event.cost_usd is not None:
-        entry.cost_source = CostSource.REPORTED.value
+        entry.cost_source = _REPORTED
         entry.token_cost_usd = event.cost_usd
         entry.computed_cost_usd = computed
     else:
@@ -75,37 +79,38 @@ def _cost_of_model_call(entry: LedgerEntry, event: UsageEventInput, book: PriceB
 def _compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> tuple[Decimal | None, str]:
     """What our prices say, or why they say nothing. A call without any counts did not use nothing: how much it used
     is unknown, and only a price per call can price it (a failed one is free)."""
-    has_usage = any(getattr(event, field) is not None for field in TOKEN_COUNTS)
-    if not has_usage and entry.status == Status.FAILURE.value:
+    counts = _counts(event)
+    has_usage = counts.count(None) < len(counts)
+    if not has_usage and entry.status == _FAILURE:
         return ZERO, ""
     if not entry.model:
         return None, UnpricedReason.NO_MODEL.value
-    price = book.find(entry.service, entry.model, entry.occurred_at)
+    price = book.find(entry.service or "", entry.model, entry.occurred_at)
     if not has_usage and (price is None or not price.charges_requests):
         return None, UnpricedReason.NO_USAGE.value
     if price is None:
         return None, UnpricedReason.NO_PRICE.value
     entry.price_version_id = price.price_version_id
-    cost = price.cost(TokenUsage.of(entry))
+    cost = price.cost(TokenUsage(*[count or 0 for count in counts]))
     return cost, "" if cost is not None else UnpricedReason.NO_UNIT_PRICE.value
 
 
 def _cost_of_tool_or_compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
     """What tools and machines cost is compute cost; without a reported cost they are free."""
     del book
-    entry.tool_calls = int(entry.kind == EventKind.TOOL_CALL.value)
+    entry.tool_calls = int(entry.kind == _TOOL_CALL)
     reported = event.cost_usd if event.cost_usd is not None else event.compute_cost_usd
     entry.token_cost_usd = ZERO
     entry.compute_cost_usd = reported or ZERO
     if reported is not None:
-        entry.cost_source = CostSource.REPORTED.value
+        entry.cost_source = _REPORTED
 
 
 def _cost_of_summary(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
     """Totals of a session as they are told; the ledger turns them into a difference."""
     del book
     entry.token_cost_usd = event.cost_usd if event.cost_usd is not None else ZERO
-    entry.cost_source = CostSource.REPORTED.value
+    entry.cost_source = _REPORTED
     named = {field for field in TOKEN_COUNTS if getattr(event, field) is not None}
     named |= {"token_cost_usd"} if event.cost_usd is not None else set()
     named |= {name for name in ("compute_cost_usd", "duration_ms") if getattr(event, name) is not None}
@@ -113,8 +118,8 @@ def _cost_of_summary(entry: LedgerEntry, event: UsageEventInput, book: PriceBook
 
 
 _COST_OF = {
-    EventKind.MODEL_CALL.value: _cost_of_model_call,
-    EventKind.TOOL_CALL.value: _cost_of_tool_or_compute,
+    _MODEL_CALL: _cost_of_model_call,
+    _TOOL_CALL: _cost_of_tool_or_compute,
     EventKind.COMPUTE.value: _cost_of_tool_or_compute,
     EventKind.SESSION_SUMMARY.value: _cost_of_summary,
 }

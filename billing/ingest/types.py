@@ -12,7 +12,7 @@ LARGEST_COUNT = 1_000_000_000_000
 Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
 
 
-class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One event as `POST /usage/events` documents it. Absent and null mean the same.
 
     Token counts are as in the ledger (`billing.models.UsageEvent`): `input_tokens` is uncached input, and parts are
@@ -74,7 +74,7 @@ class RecordError(Struct, frozen=True, kw_only=True):
     message: str
 
 
-class ParsedEvent(Struct, frozen=True):
+class ParsedEvent(Struct, frozen=True, gc=False):
     """A readable record and its place in the request."""
 
     index: int

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -17,13 +18,14 @@ FUTURE_TOLERANCE = timedelta(hours=1)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LONGEST_DURATION_MS = Decimal(10) ** 12
 
-# (part, whole): a part is counted inside its whole.
-_PARTS = (
-    ("cache_creation_1h_tokens", "cache_creation_tokens"),
-    ("reasoning_tokens", "output_tokens"),
-    ("audio_input_tokens", "input_tokens"),
-    ("audio_output_tokens", "output_tokens"),
-)
+# A part is counted inside its whole.
+_WHOLE_OF = {
+    "cache_creation_1h_tokens": "cache_creation_tokens",
+    "reasoning_tokens": "output_tokens",
+    "audio_input_tokens": "input_tokens",
+    "audio_output_tokens": "output_tokens",
+}
+_counts_of_parts = attrgetter(*_WHOLE_OF)
 
 
 class InvalidEventError(Exception):
@@ -43,13 +45,13 @@ class InvalidEventError(Exception):
 def normalize(event: UsageEventInput, now: datetime) -> None:
     """Bring the event into the form in which equal events are equal, in place: times in UTC, costs as the ledger
     stores them, tags once each, counts instead of a provider's usage object. Raises InvalidEventError."""
-    _normalize_time(event, now)
+    if event.occurred_at is not None:
+        event.occurred_at = _time(event.occurred_at, now)
     _normalize_amounts(event)
     if event.usage is not None:
         _take_provider_usage(event)
-    for part, whole in _PARTS:
-        if (getattr(event, part) or 0) > (getattr(event, whole) or 0):
-            raise InvalidEventError(part, "part_exceeds_whole", f"{part} is counted inside {whole} and exceeds it.")
+    if any(_counts_of_parts(event)):
+        _check_parts(event)
     if event.tags:
         event.tags = list(dict.fromkeys(event.tags))
     if event.metadata is not None:
@@ -89,14 +91,18 @@ def refuse_nul(event: UsageEventInput) -> None:
             )
 
 
-def _normalize_time(event: UsageEventInput, now: datetime) -> None:
-    if event.occurred_at is None:
-        return
-    if event.occurred_at > now + FUTURE_TOLERANCE:
+def _check_parts(event: UsageEventInput) -> None:
+    for part, whole in _WHOLE_OF.items():
+        if (getattr(event, part) or 0) > (getattr(event, whole) or 0):
+            raise InvalidEventError(part, "part_exceeds_whole", f"{part} is counted inside {whole} and exceeds it.")
+
+
+def _time(occurred_at: datetime, now: datetime) -> datetime:
+    if occurred_at > now + FUTURE_TOLERANCE:
         raise InvalidEventError("occurred_at", "in_the_future", "occurred_at is more than one hour in the future.")
-    if event.occurred_at < EARLIEST:
+    if occurred_at < EARLIEST:
         raise InvalidEventError("occurred_at", "too_early", f"occurred_at is before {EARLIEST.year}.")
-    event.occurred_at = event.occurred_at.astimezone(UTC)
+    return occurred_at.astimezone(UTC)
 
 
 def _normalize_amounts(event: UsageEventInput) -> None:

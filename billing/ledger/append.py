@@ -1,7 +1,7 @@
 """The one way into the ledger: a batch and its events in one transaction (design decision 7)."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError
@@ -15,8 +15,12 @@ from billing.ledger.types import Appended, LedgerEntry, Outcome
 from billing.models import IngestBatch, UnpricedEvent
 from billing.types import EventKind
 from costtrack.ids import MAX_EVENTS_PER_BATCH, event_ids, last_event_id, new_batch_id
+from costtrack.jobs import nudge_on_commit
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_scope
+
+_SUMMARY = EventKind.SESSION_SUMMARY.value
+_FOLD_INTERVAL = timedelta(milliseconds=400)
 
 
 def append(
@@ -84,6 +88,7 @@ class _Batch:
             upsert_runs(self.organization_id, accepted, self.now)
             self._queue_unpriced()
             self._complete(header, accepted)
+        nudge_on_commit("billing.fold", at_most_every=_FOLD_INTERVAL)
 
     def _write(self, places: Sequence[int]) -> None:
         """Insert these entries; of those whose key was there already, remember the payload that is."""
@@ -104,7 +109,7 @@ class _Batch:
         summaries = [place for place in self._to_try if self._is_summary(place)]
         if summaries:
             header.save(force_insert=True)
-        for place in sorted(summaries, key=lambda place: self.entries[place].session_id):
+        for place in sorted(summaries, key=lambda place: self.entries[place].session_id or ""):
             self.entries[place] = as_difference(self.organization_id, self.entries[place])
             self._write([place])
             if self.entries[place].key not in self._present:
@@ -121,6 +126,8 @@ class _Batch:
 
     def _settle(self) -> None:
         """Decide what became of each entry: new, or a repetition of what was counted under its key."""
+        if len(self._tried) == len(self.entries) and not self._present:
+            return
         hashes = {entry.key: entry.payload_hash for entry in reversed(self.entries) if entry.key is not None}
         hashes.update(self._present)
         for place, entry in enumerate(self.entries):
@@ -130,17 +137,21 @@ class _Batch:
             self.outcomes[place] = Outcome.DUPLICATE if same else Outcome.CONFLICT
 
     def _accepted(self) -> list[LedgerEntry]:
+        if Outcome.DUPLICATE not in self.outcomes and Outcome.CONFLICT not in self.outcomes:
+            return self.entries
         return [
             entry for entry, outcome in zip(self.entries, self.outcomes, strict=True) if outcome is Outcome.ACCEPTED
         ]
 
     def _queue_unpriced(self) -> None:
+        if not any(entry.unpriced for entry in self.entries):
+            return
         UnpricedEvent.objects.bulk_create(
             UnpricedEvent(
                 event_id=event_id,
                 organization_id=self.organization_id,
-                service=entry.service,
-                model=entry.model,
+                service=entry.service or "",
+                model=entry.model or "",
                 occurred_at=entry.occurred_at,
                 reason=entry.unpriced_reason,
             )
@@ -159,15 +170,13 @@ class _Batch:
         header.save(force_insert=header._state.adding, force_update=not header._state.adding)  # noqa: SLF001
 
     def _is_summary(self, place: int) -> bool:
-        return self.entries[place].kind == EventKind.SESSION_SUMMARY.value
+        return self.entries[place].kind == _SUMMARY
 
     def _first_of_each_key(self) -> list[int]:
         """Every entry without a key, and the first of those that share one."""
-        seen: set[UUID] = set()
-        places = []
-        for place, entry in enumerate(self.entries):
-            if entry.key is None or entry.key not in seen:
-                places.append(place)
-            if entry.key is not None:
-                seen.add(entry.key)
-        return places
+        seen: dict[UUID, int] = {}
+        return [
+            place
+            for place, entry in enumerate(self.entries)
+            if entry.key is None or seen.setdefault(entry.key, place) == place
+        ]

@@ -1,10 +1,12 @@
 """The vocabulary of prices: pure values, no Django models, no database."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from operator import attrgetter
 from typing import Self
+
+from msgspec import Struct
 
 from billing.types import UnpricedReason
 
@@ -27,8 +29,7 @@ class PriceKind(StrEnum):
         return "request_usd" if self is PriceKind.REQUEST else f"{self.value}_usd_per_million"
 
 
-@dataclass(frozen=True, slots=True)
-class TokenUsage:
+class TokenUsage(Struct, frozen=True):
     """Token counts of one call, as the ledger keeps them: parts are inside their wholes (see `UsageEvent`)."""
 
     input_tokens: int = 0
@@ -51,7 +52,7 @@ class TokenUsage:
         return self.input_tokens + self.cache_read_tokens + self.cache_creation_tokens
 
 
-TOKEN_COUNTS = tuple(count.name for count in fields(TokenUsage))
+TOKEN_COUNTS = TokenUsage.__struct_fields__
 _counts_of = attrgetter(*TOKEN_COUNTS)
 
 
