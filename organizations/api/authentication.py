@@ -17,6 +17,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from costtrack.clock import utc_now
+from organizations.callers import credential_of
 from organizations.models import APICredential, User
 from organizations.secrets import verify_secret
 from organizations.tokens import read_token
@@ -130,10 +131,9 @@ def _principal(presented: Presented, *, now: datetime) -> Principal:
 
 
 def _find(client_id: str) -> APICredential | None:
-    """One query for the credential and all that a request needs to know of it."""
     if not _CLIENT_ID.fullmatch(client_id):  # such as one with a NUL, which PostgreSQL refuses
         return None
-    return APICredential.objects.select_related("organization__plan").filter(client_id=client_id).first()
+    return credential_of(client_id)
 
 
 def _note_use(credential: APICredential, now: datetime) -> None:

@@ -91,6 +91,8 @@ def test_an_unknown_client_id_costs_as_many_hashes_as_a_known_one(key: Key, monk
         return digest(secret, pepper)
 
     monkeypatch.setattr(secrets, "_digest", counting)
+    for _ in range(2):
+        key.client().get(PATH)  # a credential that has called before
     per_id = []
     for client_id in (key.credential.client_id, secrets.new_client_id()):
         counted.clear()
@@ -116,7 +118,8 @@ def test_the_same_credential_twice_in_one_request_is_accepted(key: Key) -> None:
 
 
 def test_a_credential_costs_one_query(key: Key) -> None:
-    key.client().get(PATH)  # notes the use
+    for _ in range(2):
+        key.client().get(PATH)  # notes the use
     with CaptureQueriesContext(connection) as queries:
         key.client().get(PATH)
     touching = [query["sql"] for query in queries if "apicredential" in query["sql"]]
