@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.db.models.functions import Coalesce
 
+from billing.types import RepricingState
 from costtrack.ids import last_event_id
 from costtrack.money import DECIMALS, DIGITS, ZERO
 from organizations.querysets import OrganizationScopedQuerySet
@@ -14,7 +15,7 @@ from organizations.querysets import OrganizationScopedQuerySet
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from billing.models import PriceVersion, UsageEvent  # noqa: F401 - named in the bases below
+    from billing.models import PriceVersion, Repricing, UsageEvent  # noqa: F401 - named in the bases below
 
 MONEY: "models.DecimalField[Decimal, Decimal]" = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
 
@@ -53,3 +54,8 @@ class PriceVersionQuerySet(OrganizationScopedQuerySet["PriceVersion"]):
     def active_at(self, instant: datetime) -> "PriceVersionQuerySet":
         ends_later = models.Q(effective_to=None) | models.Q(effective_to__gt=instant)
         return self.filter(ends_later, effective_from__lte=instant)
+
+
+class RepricingQuerySet(OrganizationScopedQuerySet["Repricing"]):
+    def unfinished(self) -> "RepricingQuerySet":
+        return self.filter(state__in=[state.value for state in RepricingState if not state.is_final])

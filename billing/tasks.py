@@ -1,10 +1,22 @@
 """Celery tasks: load by id, call one service. All are safe to run twice."""
 
+from datetime import datetime
+
+from django.conf import settings
+
+from billing.ledger.partitions import prepare
 from billing.ledger.price_unpriced import price_unpriced
-from billing.models import UnpricedEvent
-from billing.rollups.fold import fold
+from billing.ledger.repricings import go_on, left_lying
+from billing.models import Repricing, UnpricedEvent
+from billing.rollups.definitions import BY_NAME
+from billing.rollups.fold import fold, fold_organization
+from billing.rollups.rebuild import rebuild
+from billing.rollups.retention import retain
+from billing.rollups.types import Dropped, Step
+from billing.rollups.verify import verify
 from costtrack.celery import app
-from costtrack.clock import utc_now
+from costtrack.clock import iso, utc_now
+from costtrack.jobs import enqueue_on_commit
 from organizations.models import Organization
 
 
@@ -22,3 +34,57 @@ def price_unpriced_task(organization_id: int | None = None) -> int:
     if organization_id is not None:
         organizations = organizations.filter(pk=organization_id)
     return sum(price_unpriced(organization=organization, now=utc_now()) for organization in organizations)
+
+
+@app.task(name="billing.reprice")
+def reprice_task(repricing_id: int | None = None) -> None:
+    """Do the next step of a repricing; without one, of each that nobody works on."""
+    now = utc_now()
+    repricings = left_lying(now)
+    if repricing_id is not None:
+        repricings = Repricing.objects.filter(pk=repricing_id).select_related("organization")
+    for repricing in repricings:
+        go_on(repricing=repricing, now=now)
+
+
+@app.task(name="billing.prepare_partitions")
+def prepare_partitions_task() -> None:
+    """Make the ledger's partitions of this month and the next."""
+    prepare(utc_now())
+
+
+@app.task(name="billing.verify_rollups")
+def verify_rollups_task(organization_id: int | None = None, since: str | None = None) -> None:
+    """Compare an organization's rollups with the ledger; without one, have it done for each. What was compared since
+    that instant is left out, so a task that is delivered again goes on where it was lost."""
+    if organization_id is None:
+        for pk in Organization.objects.order_by("pk").values_list("pk", flat=True):
+            enqueue_on_commit("billing.verify_rollups", organization_id=pk, since=iso(utc_now()))
+        return
+    unless_since = None if since is None else datetime.fromisoformat(since)
+    verify(organization_id=organization_id, now=utc_now(), unless_since=unless_since)
+
+
+@app.task(name="billing.rebuild_rollups")
+def rebuild_rollups_task(organization_id: int, rollup: str | None = None) -> None:
+    """Make one of an organization's rollups what the ledger says; without one, have it done for each."""
+    if rollup is None:
+        for name in BY_NAME:
+            enqueue_on_commit("billing.rebuild_rollups", organization_id=organization_id, rollup=name)
+        return
+    rebuild(organization_id=organization_id, rollups=[BY_NAME[rollup]], progress=_fold_between)
+
+
+def _fold_between(step: Step) -> None:
+    """While an organization is rebuilt, others hardly get to fold its batches."""
+    fold_organization(organization_id=step.organization_id, now=utc_now())
+
+
+@app.task(name="billing.retain")
+def retain_task() -> None:
+    """Drop events that are older than the installation or their organization wants to keep them."""
+    retain(months=settings.RETENTION_MONTHS, now=utc_now(), report=_say_nothing)
+
+
+def _say_nothing(dropped: Dropped) -> None:
+    """The audit log has it."""

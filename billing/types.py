@@ -37,6 +37,29 @@ class UnpricedReason(models.TextChoices):
     NO_USAGE = "no_usage", "A successful call without token counts"
 
 
+class CorrectionKind(models.TextChoices):
+    """What an adjustment does to its event. The first three are done by people; void and adjust name one event."""
+
+    VOID = "void", "Voided"
+    ADJUST = "adjust", "Cost set by hand"
+    REPRICE = "reprice", "Priced anew"
+    PRICE = "price", "Priced"
+    SUMMARY = "summary", "In the session's summary"
+
+
+class RepricingState(models.TextChoices):
+    """How far a repricing has come."""
+
+    QUEUED = "queued", "Waiting for a worker"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (RepricingState.DONE, RepricingState.FAILED)
+
+
 class PriceSource(models.TextChoices):
     """Who set a price."""
 

@@ -6,14 +6,15 @@ from typing import Any
 from celery import Celery
 from celery.signals import beat_init, worker_init
 
-from costtrack import heartbeat  # noqa: F401 - its signal handlers make workers beat
 from costtrack.settings import env
+from costtrack.worker import Heartbeat
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
 
 app = Celery("costtrack")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["costtrack", "billing"])
+app.steps["consumer"].add(Heartbeat)
 
 
 @worker_init.connect

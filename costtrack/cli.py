@@ -16,7 +16,7 @@ _INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and answer its exit code: 0, 1 for a failure said in one line, 2 for wrong arguments."""
     options = _parser().parse_args(arguments)
-    run = {"up": _up, "manage": _manage}[options.command]
+    run = {"up": _up, "manage": _manage, "rollups": _rollups}[options.command]
     try:
         return run(options)
     except KeyboardInterrupt:
@@ -37,6 +37,10 @@ def _parser() -> argparse.ArgumentParser:
     manage = commands.add_parser("manage", help="run a Django management command on the data of `costtrack up`")
     _add_data_dir(manage)
     manage.add_argument("arguments", nargs=argparse.REMAINDER, metavar="django command ...")
+
+    rollups = commands.add_parser("rollups", help="fold, verify or rebuild the rollups, or drop old events")
+    _add_data_dir(rollups)
+    rollups.add_argument("arguments", nargs=argparse.REMAINDER, metavar="fold|verify|rebuild|retain ...")
     return parser
 
 
@@ -62,3 +66,9 @@ def _manage(options: argparse.Namespace) -> int:
     from costtrack.supervisor.manage import manage
 
     return manage(options.data_dir, options.arguments)
+
+
+def _rollups(options: argparse.Namespace) -> int:
+    from costtrack.supervisor.manage import manage
+
+    return manage(options.data_dir, ["rollups", *options.arguments])

@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 
+from costtrack.queues import ROUTINE_TASKS
+
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -16,6 +18,14 @@ _SHARED: list[structlog.typing.Processor] = [
     structlog.stdlib.ExtraAdder(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+
+class NotRoutine(logging.Filter):
+    """Drops what Celery says of tasks that run every few seconds, unless they fail."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        task = getattr(record, "data", {}).get("name")
+        return record.levelno > logging.INFO or task not in ROUTINE_TASKS
 
 
 def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
@@ -39,9 +49,16 @@ def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
                 "processors": [*processors, renderer],
             }
         },
+        "filters": {"not routine": {"()": NotRoutine}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["console"], "level": level},
-        "loggers": {"django.server": {"propagate": True}, "django.request": {"level": "ERROR"}},
+        "loggers": {
+            "django.server": {"propagate": True},
+            "django.request": {"level": "ERROR"},
+            "celery.beat": {"level": "WARNING"},  # the workers say what they were sent
+            "celery.worker.strategy": {"filters": ["not routine"]},
+            "celery.app.trace": {"filters": ["not routine"]},
+        },
     }
 
 

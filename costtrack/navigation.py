@@ -24,6 +24,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 _link("Ledger", "receipt_long", "billing_usageevent_changelist"),
                 _link("Runs", "account_tree", "billing_run_changelist"),
                 _link("Prices", "payments", "billing_priceversion_changelist"),
+                _link("Repricing", "currency_exchange", "billing_repricing_changelist"),
             ],
         },
         {
@@ -52,6 +53,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 "title": "Installation",
                 "separator": True,
                 "items": [
+                    _link("Health", "monitor_heart", "health"),
                     _link("People", "person", "organizations_user_changelist"),
                     _link("Plans", "sell", "organizations_plan_changelist"),
                 ],

@@ -5,11 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from celery.schedules import crontab
 from django.templatetags.static import static
+from kombu import Queue as BrokerQueue
 
 from costtrack.env import Environment, parse_database_url, parse_redis_url
 from costtrack.logs import logging_config
+from costtrack.queues import REDELIVERED_AFTER_SECONDS, Queue, task_limits, task_routes
+from costtrack.timetable import SCHEDULE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -158,6 +160,11 @@ INTAKE_MAX_EVENTS = 10_000
 LITELLM_MAX_BYTES = 64 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = LITELLM_MAX_BYTES
 
+# --- How long single events are kept ---------------------------------------------------------------------------
+
+# In whole months, beside the one that runs. 0: for good.
+RETENTION_MONTHS = env.integer("COSTTRACK_RETENTION_MONTHS", 0)
+
 # --- HTTP APIs -------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
@@ -200,21 +207,30 @@ SPECTACULAR_SETTINGS = {
 
 # Celery has other names for a Unix socket and for the number of the database in it.
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=", 1)
-CELERY_TASK_IGNORE_RESULT = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 1,
+    "socket_timeout": 5,
+    "visibility_timeout": REDELIVERED_AFTER_SECONDS,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_EXPIRES = None  # there are none to clean up by the clock
+# Whatever costtrack.queues does not name cannot be sent, and no worker consumes it.
+CELERY_TASK_QUEUES = [BrokerQueue(queue.value, routing_key=queue.value) for queue in Queue]
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_TASK_ROUTES = task_routes()
+CELERY_TASK_ANNOTATIONS = task_limits()
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_TASK_TIME_LIMIT = 300
-CELERY_TASK_SOFT_TIME_LIMIT = 270
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 5}
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULE = {
-    "price-unpriced": {"task": "billing.price_unpriced", "schedule": crontab(minute="*/10")},
-}
+CELERY_BEAT_SCHEDULE = SCHEDULE
+CELERY_BEAT_SCHEDULER = "costtrack.beat:Scheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 
 # --- Logs ------------------------------------------------------------------------------------------------------
 

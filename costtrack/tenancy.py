@@ -37,24 +37,24 @@ def owner_scope() -> Iterator[None]:
 def _transaction(organization_ids: tuple[int, ...] | None) -> Iterator[None]:
     outer = _scope.get()
     joined = connection.in_atomic_block
+    is_in_place = joined and organization_ids == outer
     token = _scope.set(organization_ids)
     try:
         with transaction.atomic():
-            if organization_ids is not None or outer is not None:
+            if not is_in_place and (organization_ids is not None or outer is not None):
                 _enter(organization_ids)
             yield
             # A transaction of our own ends here and takes the settings with it; one we joined goes on without them.
             # (After an error the rollback to the savepoint restores them.)
-            if joined and not connection.needs_rollback:
+            if joined and not is_in_place and not connection.needs_rollback:
                 _enter(outer)
     finally:
         _scope.reset(token)
 
 
 def _enter(organization_ids: tuple[int, ...] | None) -> None:
+    """Two settings with one statement to send, of a kind that PostgreSQL has nothing to plan about."""
     role = _NO_ROLE if organization_ids is None else TENANT_ROLE
+    listed = ",".join(str(int(pk)) for pk in organization_ids or ())
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('role', %s, true), set_config('costtrack.organizations', %s, true)",
-            [role, ",".join(map(str, organization_ids or ()))],
-        )
+        cursor.execute(f"SET LOCAL role = {role}; SET LOCAL costtrack.organizations = '{listed}'")

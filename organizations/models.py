@@ -90,6 +90,11 @@ class Organization(models.Model):
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, default="pay_as_you_go", related_name="organizations")
     time_zone = models.CharField(max_length=64, default="UTC")
     week_start = models.PositiveSmallIntegerField(choices=WeekDay, default=WeekDay.MONDAY)
+    retention_months = models.PositiveSmallIntegerField(
+        default=0,
+        help_text="Single events older than so many whole months are dropped; totals stay. "
+        "0: as long as the installation keeps them.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = OrganizationQuerySet.as_manager()

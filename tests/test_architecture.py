@@ -7,13 +7,14 @@ import pytest
 from django.conf import settings
 
 from costtrack.celery import app
+from costtrack.queues import TASKS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("costtrack", "organizations", "billing", "benchmarks")
 SOURCES = sorted(
     path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if "migrations" not in path.parts
 )
-_NUDGE = re.compile(r"enqueue_on_commit\(\s*\"([^\"]+)\"")
+_NUDGE = re.compile(r"(?:enqueue|nudge)_on_commit\(\s*\"([^\"]+)\"")
 
 
 def test_the_sources_are_found() -> None:
@@ -34,3 +35,9 @@ def test_every_task_that_is_nudged_or_scheduled_is_registered() -> None:
     assert nudged
     assert scheduled
     assert nudged | scheduled <= set(app.tasks)
+
+
+def test_every_task_has_its_queue_in_the_table() -> None:
+    app.loader.import_default_modules()
+    ours = {name for name in app.tasks if not name.startswith("celery.")}
+    assert ours == set(TASKS), "costtrack/queues.py names the queue of every task, and no task that is not there."

@@ -40,6 +40,16 @@ _LIKE_LEDGER_BY_ORGANIZATION = sql.SQL(
     " PARTITION BY LIST (organization_id)"
 )
 
+_CHILDLESS = """
+SELECT month.relname FROM pg_inherits AS months JOIN pg_class AS month ON month.oid = months.inhrelid
+WHERE months.inhparent = %s::regclass
+    AND NOT EXISTS (SELECT FROM pg_inherits AS leaves WHERE leaves.inhparent = month.oid)
+ORDER BY month.relname
+"""
+# Who wants a table for itself keeps everybody else waiting behind it, so it gives up soon; and before PostgreSQL looks
+# for deadlocks (after a second), so that it is never somebody's request that fails.
+_PATIENCE = "SET LOCAL lock_timeout = '900ms'"
+
 # Busy is who has brought events since an instant; the busiest first.
 _BUSY = """
 SELECT organization_id FROM billing_ingestbatch WHERE id >= %s
@@ -81,10 +91,12 @@ def ensure_month(instant: datetime) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         name = _month_name(month)
         if _exists(cursor, name):
+            if not _exists(cursor, _shared_name(name)):
+                _make_leaf(cursor, name, _shared_name(name), sql.SQL("DEFAULT"))
             return
         bounds = (ids_at(month)[0], ids_at(next_month(month))[0])
         cursor.execute(_LIKE_LEDGER_BY_ORGANIZATION.format(sql.Identifier(name)))
-        _make_leaf(cursor, name, f"{name}_shared", sql.SQL("DEFAULT"))
+        _make_leaf(cursor, name, _shared_name(name), sql.SQL("DEFAULT"))
         cursor.execute(
             sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
                 sql.Identifier(LEDGER), sql.Identifier(name), *map(sql.Literal, bounds)
@@ -111,9 +123,21 @@ def prepare(now: datetime) -> None:
 
 
 def drop(partition: Partition) -> None:
-    """Give the partition's disk space back at once, rows and indexes."""
+    """Give the partition's disk space back at once, rows and indexes. Raises OperationalError while the table is in
+    use."""
     with owner_scope(), connection.cursor() as cursor:
+        cursor.execute(_PATIENCE)
         cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(partition.name)))
+
+
+def drop_empty_months() -> None:
+    """Remove months of which all partitions were dropped. Raises OperationalError while the ledger is in use."""
+    with owner_scope(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        cursor.execute(_CHILDLESS, [LEDGER])
+        for (name,) in cursor.fetchall():
+            cursor.execute(_PATIENCE)
+            cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
 
 
 def _make_leaf(cursor: Any, month_name: str, name: str, bound: sql.Composable) -> None:
@@ -137,6 +161,10 @@ def _exists(cursor: Any, name: str) -> bool:
 
 def _month_name(month: datetime) -> str:
     return f"{LEDGER}_{month:%Y_%m}"
+
+
+def _shared_name(month_name: str) -> str:
+    return f"{month_name}_shared"
 
 
 def _month_named(name: str) -> datetime:

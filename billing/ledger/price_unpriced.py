@@ -76,14 +76,14 @@ def _price_chunk(
 def _adjustments(events: Iterable[UsageEvent], book: PriceBook) -> Iterable[LedgerEntry]:
     for event in events:
         price = book.find(event.service, event.model, event.occurred_at) if event.model else None
-        cost = _cost(event, price) if price is not None else None
+        cost = cost_of(event, price) if price is not None else None
         if price is not None and cost is not None:
             yield adjustment_of(
                 event, reason=PRICED, token_cost_usd=cost, price_version_id=price.price_version_id, unpriced=-1
             )
 
 
-def _cost(event: UsageEvent, price: CompiledPrice) -> Decimal | None:
+def cost_of(event: UsageEvent, price: CompiledPrice) -> Decimal | None:
     """What the price says now. A call whose usage is unknown stays unknown, unless calls themselves are charged."""
     if event.unpriced_reason == UnpricedReason.NO_USAGE and not price.charges_requests:
         return None

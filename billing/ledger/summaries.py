@@ -43,13 +43,15 @@ def events_it_prices(organization_id: int, summary: LedgerEntry, most: int) -> l
     if "token_cost_usd" not in summary.named_counts:
         return []
     waiting = UnpricedEvent.objects.filter(organization_id=organization_id)
-    events = list(
-        UsageEvent.objects.filter(
-            organization_id=organization_id,
-            session_id=summary.session_id,
-            unpriced__gt=0,
-            id__in=waiting.values("event_id"),
-        )[:most]
+    unpriced = UsageEvent.objects.filter(
+        organization_id=organization_id,
+        session_id=summary.session_id,
+        unpriced__gt=0,
+        id__in=waiting.values("event_id"),
     )
-    waiting.filter(event_id__in=[event.pk for event in events]).delete()
-    return [adjustment_of(event, reason=IN_SUMMARY, token_cost_usd=ZERO, unpriced=-1) for event in events]
+    events = {event.pk: event for event in unpriced[:most]}
+    # Whoever prices or corrects one of them at this moment holds its place in the queue; what is left then is ours.
+    held = waiting.filter(event_id__in=list(events)).order_by("event_id").select_for_update()
+    ours = list(held.values_list("event_id", flat=True))
+    waiting.filter(event_id__in=ours).delete()
+    return [adjustment_of(events[pk], reason=IN_SUMMARY, token_cost_usd=ZERO, unpriced=-1) for pk in ours]

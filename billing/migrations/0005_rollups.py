@@ -113,7 +113,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="LiveRunHour",
+            name="LiveRunServiceDay",
             fields=[
                 (
                     "organization",
@@ -138,7 +138,7 @@ class Migration(migrations.Migration):
                     "pk",
                     models.CompositePrimaryKey(
                         "organization",
-                        "hour",
+                        "day",
                         "service",
                         "cost_group",
                         "archived",
@@ -148,7 +148,7 @@ class Migration(migrations.Migration):
                         serialize=False,
                     ),
                 ),
-                ("hour", models.DateTimeField()),
+                ("day", models.DateField()),
                 ("service", models.CharField(max_length=255)),
                 ("cost_group", models.CharField(max_length=255)),
             ],
@@ -520,7 +520,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="RunHour",
+            name="RunServiceDay",
             fields=[
                 (
                     "organization",
@@ -545,7 +545,7 @@ class Migration(migrations.Migration):
                     "pk",
                     models.CompositePrimaryKey(
                         "organization",
-                        "hour",
+                        "day",
                         "service",
                         "cost_group",
                         "archived",
@@ -555,7 +555,7 @@ class Migration(migrations.Migration):
                         serialize=False,
                     ),
                 ),
-                ("hour", models.DateTimeField()),
+                ("day", models.DateField()),
                 ("service", models.CharField(max_length=255)),
                 ("cost_group", models.CharField(max_length=255)),
             ],

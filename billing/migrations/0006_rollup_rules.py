@@ -7,7 +7,7 @@ TENANT_TABLES = (
     "billing_eventkey",
     "billing_groupday",
     "billing_runday",
-    "billing_runhour",
+    "billing_runserviceday",
     "billing_sessioncost",
     "billing_sessiontotal",
     "billing_spendday",
@@ -40,14 +40,15 @@ JOIN billing_usageevent AS event ON event.organization_id = batch.organization_i
     AND event.id > batch.id AND event.id <= batch.last_event_id
 WHERE batch.folded_at IS NULL AND true
 """,
-    "billing_liverunhour": """
-CREATE VIEW billing_liverunhour WITH (security_invoker = true) AS
-SELECT organization_id, hour, service, cost_group, archived, requests, unpriced, input_tokens, output_tokens,
+    "billing_liverunserviceday": """
+CREATE VIEW billing_liverunserviceday WITH (security_invoker = true) AS
+SELECT organization_id, day, service, cost_group, archived, requests, unpriced, input_tokens, output_tokens,
     cache_read_tokens, cache_creation_tokens, token_cost_usd, compute_cost_usd
-FROM billing_runhour
+FROM billing_runserviceday
 UNION ALL
-SELECT (event.organization_id)::bigint, (date_trunc('hour', event.occurred_at, 'UTC'))::timestamp with time
-    zone, (event.service)::varchar(255), (coalesce(nullif(event.cost_group, ''), event.model))::varchar(255),
+SELECT (event.organization_id)::bigint, ((event.occurred_at AT TIME ZONE 'UTC')::date)::date,
+    (event.service)::varchar(255),
+    (coalesce(nullif(event.cost_group, ''), event.model))::varchar(255),
     (false)::boolean, (event.requests)::bigint, (event.unpriced)::bigint, (event.input_tokens)::bigint,
     (event.output_tokens)::bigint, (event.cache_read_tokens)::bigint, (event.cache_creation_tokens)::bigint,
     (coalesce(event.token_cost_usd, 0))::numeric(60, 24), (event.compute_cost_usd)::numeric(60, 24)

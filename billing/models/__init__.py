@@ -1,13 +1,15 @@
 """One module per aggregate."""
 
 from billing.models.ledger import EventKey, IngestBatch, UnpricedEvent, UsageEvent
+from billing.models.maintenance import DroppedMonth, RollupCheck
 from billing.models.prices import PriceBookRevision, PriceVersion
 from billing.models.quarantine import QuarantinedRecord
+from billing.models.repricing import Repricing
 from billing.models.rollups import (
     GroupDay,
     LiveGroupDay,
     LiveRunDay,
-    LiveRunHour,
+    LiveRunServiceDay,
     LiveSessionCost,
     LiveSessionTotal,
     LiveSpendDay,
@@ -15,7 +17,7 @@ from billing.models.rollups import (
     LiveUsageHour,
     RollupRow,
     RunDay,
-    RunHour,
+    RunServiceDay,
     SessionCost,
     SessionTotal,
     SpendDay,
@@ -25,12 +27,13 @@ from billing.models.rollups import (
 from billing.models.runs import Run
 
 __all__ = [
+    "DroppedMonth",
     "EventKey",
     "GroupDay",
     "IngestBatch",
     "LiveGroupDay",
     "LiveRunDay",
-    "LiveRunHour",
+    "LiveRunServiceDay",
     "LiveSessionCost",
     "LiveSessionTotal",
     "LiveSpendDay",
@@ -39,10 +42,12 @@ __all__ = [
     "PriceBookRevision",
     "PriceVersion",
     "QuarantinedRecord",
+    "Repricing",
+    "RollupCheck",
     "RollupRow",
     "Run",
     "RunDay",
-    "RunHour",
+    "RunServiceDay",
     "SessionCost",
     "SessionTotal",
     "SpendDay",

@@ -95,25 +95,25 @@ class LiveUsageHour(UsageHourColumns):
         managed = False
 
 
-class RunHourColumns(Costs):
+class RunServiceDayColumns(Costs):
     """What belongs to runs, whichever run it is."""
 
-    pk = models.CompositePrimaryKey("organization", "hour", "service", "cost_group", "archived")
-    hour = models.DateTimeField()
+    pk = models.CompositePrimaryKey("organization", "day", "service", "cost_group", "archived")
+    day = models.DateField()
     service = _dimension()
     cost_group = _dimension()
 
-    objects = OrganizationScopedQuerySet["RunHourColumns"].as_manager()
+    objects = OrganizationScopedQuerySet["RunServiceDayColumns"].as_manager()
 
     class Meta:
         abstract = True
 
 
-class RunHour(RunHourColumns):
+class RunServiceDay(RunServiceDayColumns):
     pass
 
 
-class LiveRunHour(RunHourColumns):
+class LiveRunServiceDay(RunServiceDayColumns):
     class Meta:
         managed = False
 

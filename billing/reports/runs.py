@@ -1,37 +1,56 @@
 """What workflow runs cost (document 002). Read-only.
 
-Each run counts once, however often it is reached; a tree with a cycle ends like any other. Whole hours (or days, where
-it matters whose run it is) come from rollups; what a window cuts off such a bucket comes from the ledger.
+Each run counts once, however often it is reached; a tree with a cycle ends like any other. Whole days come from
+rollups; what a window cuts off a day comes from the ledger.
 """
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 from psycopg import sql
 
-from billing.models import Run
-from billing.reports.buckets import DAY, HOUR, split
+from billing.reports.buckets import DAY, split
+from billing.reports.fresh import SOMETHING_WAITS, table_of
 from billing.reports.types import RunCosts, Window
+from billing.rollups.definitions import RUN_DAYS, RUN_SERVICE_DAYS, Rollup
 from costtrack.errors import NotFoundError
 from costtrack.money import ZERO
 from organizations.models import Organization
 
+Parameters = dict[str, Any]
+# SELECTs of costs, from a rollup's table or view; they add what they take to the parameters.
+Rows = Callable[[sql.Identifier, Parameters], Iterable[sql.Composable]]
+
+
+class _Row(NamedTuple):
+    """Costs of one service and group. Without any there is one row that has only the first two."""
+
+    is_known: bool
+    waits: bool
+    service: str | None
+    group: str | None
+    amount: Decimal | None
+    unpriced: int
+
+
 # Amounts without a service or a group go under this key, so that the groups always add up to their service.
 UNNAMED = "default"
 
+# One question: is there such a run, is there something that is not folded yet, and what do these rows add up to?
 _SUMS = sql.SQL("""
-SELECT service, cost_group, sum(amount), sum(unpriced) FROM ({}) AS cost
-GROUP BY service, cost_group ORDER BY service, cost_group
+SELECT {known}, {waits}, service, cost_group, amount, unpriced
+FROM (VALUES (1)) AS once LEFT JOIN (
+    SELECT service, cost_group, sum(amount) AS amount, sum(unpriced) AS unpriced FROM ({rows}) AS cost
+    GROUP BY service, cost_group
+) AS sums ON true
+ORDER BY service, cost_group
 """)
-_BY_HOUR = sql.SQL("""
-SELECT service, cost_group, token_cost_usd + compute_cost_usd AS amount, unpriced FROM billing_liverunhour AS cost
-WHERE organization_id = %(organization)s
-""")
-_BY_RUN_AND_DAY = sql.SQL("""
-SELECT service, cost_group, token_cost_usd + compute_cost_usd AS amount, unpriced FROM billing_liverunday AS cost
+_KNOWN_RUN = sql.SQL("EXISTS (SELECT FROM billing_run WHERE organization_id = %(organization)s AND run_id = %(run)s)")
+_ROLLED_UP = sql.SQL("""
+SELECT service, cost_group, token_cost_usd + compute_cost_usd AS amount, unpriced FROM {} AS cost
 WHERE organization_id = %(organization)s
 """)
 # An index leaves out the events without a run; the condition on '' lets it serve.
@@ -42,7 +61,7 @@ FROM billing_usageevent AS cost
 WHERE organization_id = %(organization)s AND run_id <> ''
 """)
 
-_ALL_RUNS = sql.SQL("true")
+_ALL_RUNS: sql.Composable = sql.SQL("true")
 _ONE_RUN = sql.SQL("cost.run_id = %(run)s")
 _RUNS_OF_WORKFLOW = sql.SQL(
     "cost.run_id IN (SELECT run_id FROM billing_run"
@@ -63,12 +82,17 @@ _BASE_WORKFLOW = sql.SQL("workflow_id = %(workflow)s AND workflow_id <> ''")
 
 def costs_of_run(*, organization: Organization, run_id: str, include_children: bool, now: datetime) -> RunCosts:
     """One run, alone or with all its descendants. Raises NotFoundError for a run nobody has named."""
-    # No text in the database has a NUL, and PostgreSQL would not take the question.
-    if "\0" in run_id or not Run.objects.of(organization).filter(run_id=run_id).exists():
-        raise NotFoundError(f"Run {run_id} not found")
     runs = _WITH_DESCENDANTS.format(base=_BASE_RUN) if include_children else _ONE_RUN
-    rows = sql.SQL("{} AND {}").format(_BY_RUN_AND_DAY, runs)
-    return _sum_up(organization, [rows], {"run": run_id}, now)
+
+    def rows(table: sql.Identifier, parameters: Parameters) -> Iterable[sql.Composable]:
+        parameters["run"] = run_id
+        yield sql.SQL("{} AND {}").format(_ROLLED_UP.format(table), runs)
+
+    # No text in the database has a NUL, and PostgreSQL would not take the question.
+    costs = _sum_up(organization, RUN_DAYS, rows, now, known=_KNOWN_RUN) if "\0" not in run_id else None
+    if costs is None:
+        raise NotFoundError(f"Run {run_id} not found")
+    return costs
 
 
 def costs_of_runs(
@@ -76,21 +100,26 @@ def costs_of_runs(
 ) -> RunCosts:
     """All runs, or those of a workflow; with `include_children` also all their descendants, of any workflow. The
     window applies to every cost that is counted."""
-    parameters: dict[str, Any] = {"workflow": workflow_id}
-    if not workflow_id:
-        rows = _in_window(_BY_HOUR, "hour", HOUR, _ALL_RUNS, window, parameters)
-    else:
+    rollup, runs = RUN_SERVICE_DAYS, _ALL_RUNS
+    if workflow_id:
+        rollup = RUN_DAYS
         runs = _WITH_DESCENDANTS.format(base=_BASE_WORKFLOW) if include_children else _RUNS_OF_WORKFLOW
-        rows = _in_window(_BY_RUN_AND_DAY, "day", DAY, runs, window, parameters)
-    return _sum_up(organization, rows, parameters, now)
+
+    def rows(table: sql.Identifier, parameters: Parameters) -> Iterable[sql.Composable]:
+        parameters["workflow"] = workflow_id
+        return _in_window(_ROLLED_UP.format(table), runs, window, parameters)
+
+    return _sum_up(organization, rollup, rows, now) or RunCosts(ZERO, {}, {}, 0, as_of=now)
 
 
 def _in_window(
-    rollup: sql.SQL, bucket: str, size: timedelta, runs: sql.Composable, window: Window, parameters: dict[str, Any]
+    rolled_up: sql.Composable, runs: sql.Composable, window: Window, parameters: Parameters
 ) -> Iterator[sql.Composable]:
     """SELECTs that together have the runs' costs in the window; adds its instants to the parameters."""
-    parts = split(window, size)
-    sources = [(rollup, bucket, parts.whole)] if parts.whole is not None else []
+    parts = split(window, DAY)
+    sources: list[tuple[sql.Composable, str, Window]] = []
+    if parts.whole is not None:
+        sources.append((rolled_up, "day", parts.whole))
     sources += [(_EVENTS, "occurred_at", edge) for edge in parts.edges]
     for number, (source, column, part) in enumerate(sources):
         conditions = [source, runs]
@@ -105,17 +134,33 @@ def _in_window(
 
 
 def _sum_up(
-    organization: Organization, rows: Iterable[sql.Composable], parameters: dict[str, Any], now: datetime
-) -> RunCosts:
+    organization: Organization, rollup: Rollup, rows: Rows, now: datetime, known: sql.Composable = _ALL_RUNS
+) -> RunCosts | None:
+    """What the rows add up to; None if what they are about is not known. Asks the rollup's table first, and its view
+    only if something waits to be folded (`billing.reports.fresh`)."""
+    found = _ask(organization, table_of(rollup, waits=False), rows, known)
+    if found[0].waits:
+        found = _ask(organization, table_of(rollup, waits=True), rows, known)
+    if not found[0].is_known:
+        return None
     by_service: dict[str, Decimal] = {}
     by_group: dict[str, dict[str, Decimal]] = {}
     unpriced_events = 0
-    with connection.cursor() as cursor:
-        cursor.execute(_SUMS.format(sql.SQL(" UNION ALL ").join(rows)), {"organization": organization.pk, **parameters})
-        for service, group, amount, unpriced in cursor.fetchall():
-            name = service or UNNAMED
-            by_service[name] = by_service.get(name, ZERO) + amount
-            groups = by_group.setdefault(name, {})
-            groups[group or UNNAMED] = groups.get(group or UNNAMED, ZERO) + amount
-            unpriced_events += int(unpriced)
+    for row in found:
+        if row.amount is None:
+            continue
+        service, group = row.service or UNNAMED, row.group or UNNAMED
+        by_service[service] = by_service.get(service, ZERO) + row.amount
+        groups = by_group.setdefault(service, {})
+        groups[group] = groups.get(group, ZERO) + row.amount
+        unpriced_events += int(row.unpriced)
     return RunCosts(sum(by_service.values(), ZERO), by_service, by_group, unpriced_events, as_of=now)
+
+
+def _ask(organization: Organization, table: sql.Identifier, rows: Rows, known: sql.Composable) -> list[_Row]:
+    """At least one row; without costs it has none."""
+    parameters: Parameters = {"organization": organization.pk}
+    selects = sql.SQL(" UNION ALL ").join(rows(table, parameters))
+    with connection.cursor() as cursor:
+        cursor.execute(_SUMS.format(known=known, waits=SOMETHING_WAITS, rows=selects), parameters)
+        return [_Row(*row) for row in cursor.fetchall()]

@@ -103,13 +103,13 @@ USAGE_HOURS = Rollup(
     (*DETAILED_COSTS, *_told("agent_name")),
     bucket="hour",
 )
-RUN_HOURS = Rollup(
-    "run_hours",
-    models.RunHour,
-    models.LiveRunHour,
-    (HOUR, *_is("service"), COST_GROUP),
+RUN_SERVICE_DAYS = Rollup(
+    "run_service_days",
+    models.RunServiceDay,
+    models.LiveRunServiceDay,
+    (DAY, *_is("service"), COST_GROUP),
     COSTS,
-    bucket="hour",
+    bucket="day",
     condition="event.run_id <> ''",
 )
 RUN_DAYS = Rollup(
@@ -170,5 +170,5 @@ SPEND_DAYS = Rollup(
     bucket="day",
 )
 
-ROLLUPS = (USAGE_HOURS, RUN_HOURS, RUN_DAYS, SESSION_TOTALS, SESSION_COSTS, GROUP_DAYS, TAG_DAYS, SPEND_DAYS)
+ROLLUPS = (USAGE_HOURS, RUN_SERVICE_DAYS, RUN_DAYS, SESSION_TOTALS, SESSION_COSTS, GROUP_DAYS, TAG_DAYS, SPEND_DAYS)
 BY_NAME = {rollup.name: rollup for rollup in ROLLUPS}

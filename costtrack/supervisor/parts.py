@@ -4,21 +4,29 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from costtrack import embedded
+from costtrack.queues import Queue
 from costtrack.supervisor.environment import is_given
 from costtrack.supervisor.folder import DataFolder, StackError
 
 # In the order of their start; they are stopped in reverse.
-PART_NAMES = ("postgresql", "redis", "web", "worker", "beat")
+PART_NAMES = ("postgresql", "redis", "web", "worker-rollups", "worker", "beat")
+
+# Who consumes which queues. Folding has a worker of its own, so that no long task keeps totals from being fresh. The
+# other one has two processes: during a rebuild, notifications still go out.
+_ROLLUP_QUEUES = (Queue.ROLLUPS,)
+_OTHER_QUEUES = tuple(queue for queue in Queue if queue not in _ROLLUP_QUEUES)
+_OTHER_PROCESSES = 2
 
 _WEB_WORKERS = 2
 _WEB_THREADS = 8
 _MEGABYTE = 1024 * 1024
+_CELERY = ("celery", "--app", "costtrack.celery", "--quiet")
 
 
 @dataclass(frozen=True)
@@ -57,22 +65,31 @@ def servers(folder: DataFolder) -> list[Part]:
 
 
 def programs(folder: DataFolder, environment: Mapping[str, str], host: str, port: int) -> list[Part]:
-    """The processes of costtrack itself: the web server, the Celery worker and the scheduler."""
+    """The processes of costtrack itself: the web server, the Celery workers and the scheduler."""
     web = [
         *("granian", "--interface", "wsgi", "--host", host, "--port", str(port), "--no-ws"),
         *("--workers", str(_WEB_WORKERS), "--blocking-threads", str(_WEB_THREADS)),
         *("--respawn-failed-workers", "--workers-kill-timeout", "5"),
         "costtrack.wsgi:application",
     ]
-    celery = ("celery", "--app", "costtrack.celery", "--quiet")
-    worker = [*celery, "worker", "--concurrency", "2", "--without-mingle", "--without-gossip", "--loglevel", "INFO"]
-    beat = [*celery, "beat", "--schedule", str(folder.beat_schedule), "--loglevel", "INFO"]
+    beat = [*_CELERY, "beat", "--schedule", str(folder.beat_schedule), "--loglevel", "INFO"]
+    rollup_worker = _worker("rollups", _ROLLUP_QUEUES, processes=1)
+    worker = _worker("worker", _OTHER_QUEUES, processes=_OTHER_PROCESSES)
     # A worker runs one task at a time: it needs a connection, not a pool of them.
     no_pool = {**environment, "COSTTRACK_DATABASE_POOL": "false"}
     return [
         Part("web", "Web server", partial(run_module, web, environment)),
+        Part("worker-rollups", "Rollup worker", partial(run_module, rollup_worker, no_pool)),
         Part("worker", "Worker", partial(run_module, worker, no_pool)),
         Part("beat", "Scheduler", partial(run_module, beat, no_pool)),
+    ]
+
+
+def _worker(name: str, queues: Iterable[Queue], *, processes: int) -> list[str]:
+    return [
+        *(*_CELERY, "worker", "--hostname", f"{name}@%h"),
+        *("--queues", ",".join(queues), "--concurrency", str(processes)),
+        *("--without-mingle", "--without-gossip", "--without-heartbeat", "--loglevel", "INFO"),
     ]
 
 
@@ -104,7 +121,7 @@ def postgres_settings(memory: int) -> dict[str, str]:
         "checkpoint_timeout": "15min",
         "max_wal_size": "2GB",
         "min_wal_size": "128MB",
-        "wal_compression": "on",
+        "wal_compression": "off",
         "random_page_cost": "1.1",
         "jit": "off",  # it costs more than it saves on queries of milliseconds
     }

@@ -122,7 +122,7 @@ class _Stack:
 
     def _start_programs(self) -> None:
         environment = child_environment(self._folder, self._address.allowed_hosts)
-        with self._terminal.step("Web server, worker and scheduler"):
+        with self._terminal.step("Web server, workers and scheduler"):
             for part in programs(self._folder, environment, self._address.numeric, self._address.port):
                 self._supervisor.start(part, time.monotonic())
             self._wait_until_ready()

@@ -50,7 +50,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's t
 
     class Meta:
         model = Organization
-        fields = ("name", "slug", "plan", "time_zone", "week_start")
+        fields = ("name", "slug", "plan", "time_zone", "week_start", "retention_months")
 
 
 @admin.register(Organization)
@@ -67,8 +67,9 @@ class OrganizationAdmin(OrganizationScopedAdmin):
         return queryset.select_related("plan")
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        plan = "plan" if person_of(request).is_superuser else "show_plan"
-        return ("name", "slug", plan, "time_zone", "week_start")
+        is_operator = person_of(request).is_superuser
+        fields = ("name", "slug", "plan" if is_operator else "show_plan", "time_zone", "week_start")
+        return (*fields, "retention_months") if is_operator and obj is not None else fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         return () if obj is None else ("slug", "show_plan")
@@ -83,6 +84,8 @@ class OrganizationAdmin(OrganizationScopedAdmin):
         values = {name: given[name] for name in ("name", "time_zone", "week_start")}
         if "plan" in given:
             values["plan"] = given["plan"].code
+        if "retention_months" in given:
+            values["retention_months"] = given["retention_months"]
         actor = person_of(request).email
         if change:
             services.update_organization(organization=obj, actor=actor, **values)

@@ -16,7 +16,7 @@ class OrganizationSerializer(serializers.ModelSerializer[Organization]):
 
     class Meta:
         model = Organization
-        fields = ("slug", "name", "plan", "time_zone", "week_start", "created_at")
+        fields = ("slug", "name", "plan", "time_zone", "week_start", "retention_months", "created_at")
 
 
 class NewOrganizationSerializer(StrictSerializer):

@@ -51,11 +51,18 @@ def update_organization(
     plan: str | None = None,
     time_zone: str | None = None,
     week_start: int | None = None,
+    retention_months: int | None = None,
     actor: str,
 ) -> Organization:
     """Change what is given; None leaves things as they are."""
     organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-    wanted = {"name": name, "plan_id": plan, "time_zone": time_zone, "week_start": week_start}
+    wanted = {
+        "name": name,
+        "plan_id": plan,
+        "time_zone": time_zone,
+        "week_start": week_start,
+        "retention_months": retention_months,
+    }
     changes = {
         field: value for field, value in wanted.items() if value is not None and value != getattr(organization, field)
     }

@@ -69,25 +69,29 @@ def _free_port() -> int:
         return port
 
 
-def _database_url() -> str:
+def database_url() -> str:
     parameters = connection.get_connection_params()
     user, host = parameters.get("user", ""), parameters.get("host", "")
     return f"postgresql://{user}@/{parameters['dbname']}?host={host}&port={parameters.get('port', 5432)}"
 
 
+StartServer = Callable[..., Server]
+
+
 @pytest.fixture
-def start_server(transactional_db: None, tmp_path: Path) -> Iterator[Callable[[], Server]]:
-    """Start servers on the test's database; all are gone after the test."""
+def start_server(transactional_db: None, tmp_path: Path) -> Iterator[StartServer]:
+    """Start servers on the test's database, or with other settings (`start_server(DATABASE_URL=...)`); all are gone
+    after the test."""
     servers: list[Server] = []
 
-    def start() -> Server:
+    def start(**environment: str) -> Server:
         port = _free_port()
         command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
         command += ["--workers", "2", "--no-ws", "costtrack.wsgi:application"]
         with (tmp_path / "server.log").open("ab") as log:
             process = subprocess.Popen(
                 command,
-                env={**os.environ, "DATABASE_URL": _database_url()},
+                env={**os.environ, "DATABASE_URL": database_url(), **environment},
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -108,7 +112,7 @@ def start_server(transactional_db: None, tmp_path: Path) -> Iterator[Callable[[]
 def _wait_until_disconnected(seconds: float = 30) -> None:
     """The backends of a killed server notice a little later; truncating the tables would wait for them."""
     deadline = time.monotonic() + seconds
-    with psycopg.connect(_database_url(), autocommit=True) as admin:
+    with psycopg.connect(database_url(), autocommit=True) as admin:
         while time.monotonic() < deadline:
             others = admin.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"

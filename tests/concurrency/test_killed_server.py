@@ -1,14 +1,13 @@
 """A web server that dies in the middle of intake loses nothing that it acknowledged, and doubles nothing."""
 
 import threading
-from collections.abc import Callable
 from decimal import Decimal
 
 import httpx
 import pytest
 
 from billing.models import IngestBatch, Run, UsageEvent
-from tests.concurrency.conftest import Server
+from tests.concurrency.conftest import StartServer
 from tests.conftest import Key
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -19,7 +18,7 @@ BATCHES = [
 ]
 
 
-def test_killed_in_the_middle_of_intake_every_event_is_there_once(start_server: Callable[[], Server], key: Key) -> None:
+def test_killed_in_the_middle_of_intake_every_event_is_there_once(start_server: StartServer, key: Key) -> None:
     server = start_server()
     acknowledged: set[int] = set()
     enough = threading.Event()

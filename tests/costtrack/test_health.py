@@ -1,8 +1,8 @@
-"""`/healthz` and `/readyz`: what they say when all is well, and when each thing is missing."""
+"""`/healthz`, `/readyz` and the operators' page: what they say when all is well, and when each thing is missing."""
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
@@ -11,14 +11,41 @@ from django.test import Client
 from pytest_django import Settings
 
 from costtrack import heartbeat
+from costtrack.health import registry
+from costtrack.health.registry import Check
+from costtrack.heartbeat import RunningTask
+from costtrack.queues import Queue
+from organizations.models import User
+from tests.costtrack.pulse import all_well, worker
+
+PAGE = "/admin/health/"
 
 
 @pytest.fixture(autouse=True)
-def _worker_beats(db: None) -> Iterator[None]:
+def _all_well(db: None) -> Iterator[None]:
     heartbeat.client.cache_clear()
-    heartbeat.beat()
+    all_well()
     yield
     heartbeat.client.cache_clear()
+
+
+@pytest.fixture
+def another_check(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Registers a check as an app does; it is gone after the test."""
+    monkeypatch.setattr(registry, "_sources", dict(registry._sources))
+
+    def register(function: Callable[[], list[Check]], *, needed_for_requests: bool) -> None:
+        registry.register("fold_lag", function, needed_for_requests=needed_for_requests)
+
+    return register
+
+
+def late() -> list[Check]:
+    return [Check("fold_lag", "Folding", "Rollups", ok=False, state="late", facts={"Lag": "93 s"}, advice="Look.")]
+
+
+def broken() -> list[Check]:
+    raise ValueError("secret reason")
 
 
 def states(client: Client) -> tuple[int, dict[str, str]]:
@@ -26,7 +53,17 @@ def states(client: Client) -> tuple[int, dict[str, str]]:
     return response.status_code, {name: check["state"] for name, check in response.json()["checks"].items()}
 
 
-ALL_WELL = {"database": "reachable", "migrations": "applied", "redis": "reachable", "worker": "running"}
+ALL_WELL = {
+    "database": "reachable",
+    "migrations": "applied",
+    "redis": "reachable",
+    "queue_intake": "running",
+    "queue_rollups": "running",
+    "queue_maintenance": "running",
+    "queue_notifications": "running",
+    "queue_exports": "running",
+    "beat": "running",
+}
 
 
 def test_the_process_is_healthy_whatever_else_is_missing(
@@ -46,15 +83,34 @@ def test_ready_when_everything_is_there(client: Client) -> None:
     assert "no-store" in response["Cache-Control"]
 
 
-def test_not_ready_without_a_worker_that_beats(client: Client) -> None:
-    heartbeat.end()
-    assert states(client) == (503, {**ALL_WELL, "worker": "not running"})
-    heartbeat.beat()
+def test_every_queue_that_nobody_consumes_is_named(client: Client) -> None:
+    heartbeat.worker_lives(worker(Queue.INTAKE, Queue.ROLLUPS))
+    unattended = {f"queue_{name}": "unattended" for name in ("maintenance", "notifications", "exports")}
+    assert states(client) == (503, {**ALL_WELL, **unattended})
+    heartbeat.worker_lives(worker(*Queue, name="other@here"))
+    assert states(client) == (200, ALL_WELL)
+    heartbeat.worker_ends("other@here")
+    assert states(client) == (503, {**ALL_WELL, **unattended})
+
+
+def test_a_queue_that_is_consumed_in_vain_is_stuck(client: Client) -> None:
+    heartbeat.client().delete("costtrack:tick:exports")
+    assert states(client) == (503, {**ALL_WELL, "queue_exports": "stuck"})
+    heartbeat.ticked("exports")
     assert states(client) == (200, ALL_WELL)
 
 
-def test_a_heartbeat_ends_by_itself() -> None:
-    assert 0 < int(heartbeat.client().ttl(heartbeat.KEY)) <= 20
+def test_not_ready_without_beat(client: Client) -> None:
+    heartbeat.client().delete("costtrack:beat")
+    assert states(client) == (503, {**ALL_WELL, "beat": "missing"})
+
+
+def test_a_heartbeat_ends_by_itself_and_its_worker_is_forgotten(client: Client) -> None:
+    key = "costtrack:worker:worker@here"
+    assert 0 < int(heartbeat.client().ttl(key)) <= 20
+    heartbeat.client().delete(key)
+    assert states(client)[0] == 503
+    assert heartbeat.client().scard("costtrack:workers") == 0
 
 
 def test_not_ready_while_a_migration_is_missing(client: Client) -> None:
@@ -78,7 +134,8 @@ def test_not_ready_without_the_database(client: Client, monkeypatch: pytest.Monk
 def test_not_ready_without_redis(client: Client, settings: Settings) -> None:
     heartbeat.client.cache_clear()
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    assert states(client) == (503, {**ALL_WELL, "redis": "unreachable", "worker": "unknown"})
+    unknown = {name: "unknown" for name in ALL_WELL if name.startswith(("queue_", "beat"))}
+    assert states(client) == (503, {**ALL_WELL, "redis": "unreachable", **unknown})
 
 
 def test_a_stranger_learns_no_details(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,3 +162,74 @@ def test_servers_that_take_a_connection_and_say_nothing_do_not_make_it_slow(
 def test_health_is_only_read(client: Client, path: str) -> None:
     assert client.post(path).status_code == 405
     assert client.head(path).status_code == 200
+
+
+def test_a_check_of_an_app_stops_requests_only_if_they_need_it(
+    client: Client, another_check: Callable[..., None]
+) -> None:
+    another_check(late, needed_for_requests=False)
+    assert states(client) == (200, ALL_WELL)
+    another_check(late, needed_for_requests=True)
+    assert states(client) == (503, {**ALL_WELL, "fold_lag": "late"})
+
+
+def test_a_check_that_fails_itself_is_not_ready_and_no_error(
+    client: Client, another_check: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    another_check(broken, needed_for_requests=True)
+    assert states(client) == (503, {**ALL_WELL, "fold_lag": "unknown"})
+    assert b"secret" not in client.get("/readyz").content
+    assert "health check failed" in caplog.text
+
+
+# --- The page --------------------------------------------------------------------------------------------------
+
+
+def test_operators_see_every_check_with_its_facts(
+    client: Client, operator: User, another_check: Callable[..., None]
+) -> None:
+    another_check(late, needed_for_requests=False)
+    client.force_login(operator)
+    response = client.get(PAGE)
+    assert response.status_code == 200
+    page = response.content.decode()
+    for shown in ("PostgreSQL", "Migrations", "Redis", "Beat", "Folding", *Queue):
+        assert shown in page
+    for shown in ("worker@here", "93 s", "1 check needs attention", "Look."):
+        assert shown in page
+
+
+def test_the_page_says_what_to_do(client: Client, operator: User) -> None:
+    heartbeat.worker_lives(worker(*[queue for queue in Queue if queue != Queue.EXPORTS]))
+    client.force_login(operator)
+    assert "celery --app costtrack.celery worker --queues exports" in client.get(PAGE).content.decode()
+
+
+def test_the_page_shows_what_a_worker_is_at(client: Client, operator: User) -> None:
+    client.force_login(operator)
+    pricing = RunningTask("billing.price_unpriced", 200)
+    heartbeat.worker_lives(worker(*Queue, tasks=[pricing]))
+    # A task is one queue's, unless another queue has to wait for it.
+    assert client.get(PAGE).content.decode().count("billing.price_unpriced, 3 min") == 1
+    heartbeat.client().delete("costtrack:tick:exports")
+    assert client.get(PAGE).content.decode().count("billing.price_unpriced, 3 min") == 2
+
+
+def test_the_page_opens_without_redis(client: Client, operator: User, settings: Settings) -> None:
+    heartbeat.client.cache_clear()
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    client.force_login(operator)
+    page = client.get(PAGE).content.decode()
+    assert "unreachable" in page
+    assert "7 checks need attention" in page
+
+
+def test_members_of_an_organization_do_not_see_the_page(client: Client, owner: User) -> None:
+    client.force_login(owner)
+    assert client.get(PAGE).status_code == 403
+    assert PAGE not in client.get("/admin/").content.decode()
+
+
+def test_strangers_are_asked_to_sign_in(client: Client) -> None:
+    response = client.get(PAGE)
+    assert (response.status_code, response["Location"]) == (302, f"/admin/login/?next={PAGE}")

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from django.test import Client
 
-from costtrack.logs import logging_config
+from costtrack.logs import NotRoutine, logging_config
 from organizations.models import Organization
 from tests.conftest import Key
 
@@ -124,3 +124,18 @@ def test_a_traceback_in_the_console_shows_no_local_variables() -> None:
 
     assert "ValueError: 19" in output.getvalue()
     assert "in-a-local-variable" not in output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("task", "level", "written"),
+    [
+        ("costtrack.tick", logging.INFO, 0),
+        ("costtrack.tick", logging.ERROR, 1),
+        ("billing.price_unpriced", logging.INFO, 1),
+    ],
+)
+def test_tasks_that_run_every_few_seconds_are_told_of_only_when_they_fail(task: str, level: int, written: int) -> None:
+    config = logging_config(json_lines=True, level="INFO")
+    assert config["loggers"]["celery.app.trace"]["filters"] == ["not routine"]
+    record = logging.makeLogRecord({"levelno": level, "data": {"name": task}})
+    assert NotRoutine().filter(record) == bool(written)

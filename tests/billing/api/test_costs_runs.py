@@ -263,10 +263,12 @@ def test_the_number_of_queries_is_fixed(
     api: APIClient, send: Send, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     send(*(call(f"r{number}", "1", parent_run_id="r0") for number in range(1, 100)))
-    api.get("/costs/runs")  # the first use of a key notes the time
+    for _ in range(2):
+        api.get("/costs/runs")  # the first use of a key notes the time, and the next one remembers it
 
-    # The credential with its organization; then the tenant scope, in a savepoint here: begin, enter, leave, end.
-    with django_assert_num_queries(1 + 4 + 1):
+    # The credential's version; the tenant scope, in a savepoint here: begin, enter, leave, end. The
+    # rollup's table, and because something waits, its view.
+    with django_assert_num_queries(1 + 4 + 2):
         api.get("/costs/runs?include_children=true")
     with django_assert_num_queries(1 + 4 + 2):
         api.get("/costs/runs/r0?include_children=true")

@@ -222,6 +222,21 @@ def test_owners_make_no_organizations(owners_browser: Client) -> None:
     assert owners_browser.post(url(ORGANIZATION, "add"), organization_form()).status_code == 403
 
 
+def test_how_long_events_are_kept_is_for_operators(
+    operators_browser: Client, owners_browser: Client, organization: Organization
+) -> None:
+    page = url(ORGANIZATION, "change", organization.pk)
+    operators_browser.post(page, organization_form(retention_months="6"))
+    organization.refresh_from_db()
+    assert organization.retention_months == 6
+
+    assert "retention_months" not in owners_browser.get(page).content.decode()
+    owners_browser.post(page, organization_form(retention_months="1"))
+    organization.refresh_from_db()
+    assert organization.retention_months == 6
+    assert AuditEntry.objects.filter(action="organization.changed", details__retention_months=6).count() == 1
+
+
 @pytest.mark.parametrize("model", ["organizations_user", "organizations_plan"])
 def test_people_and_plans_are_for_operators(model: str, owners_browser: Client, operators_browser: Client) -> None:
     for page in (url(model, "changelist"), url(model, "add")):

@@ -1,0 +1,92 @@
+"""What an event counts and costs now: its own row and the adjustments that correct it, together. Read-only."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from billing.ledger.adjustments import Correction
+from billing.models import UsageEvent
+from billing.pricing.types import TOKEN_COUNTS
+from billing.types import CorrectionKind, EventKind
+from costtrack.money import ZERO
+
+COUNTS = ("requests", "tool_calls", "turns", "unpriced", *TOKEN_COUNTS, "tool_use_tokens", "tool_result_tokens")
+AMOUNTS = ("duration_ms", "token_cost_usd", "compute_cost_usd")
+"""With `COUNTS`, every column of the ledger that is ever added up."""
+
+_BY_HAND = (CorrectionKind.VOID, CorrectionKind.ADJUST)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An event (not an adjustment) with its adjustments, the oldest first."""
+
+    event: UsageEvent
+    adjustments: tuple[UsageEvent, ...]
+
+    @property
+    def corrections(self) -> tuple[Correction, ...]:
+        """What each adjustment was, in the same order."""
+        return tuple(map(Correction.of, self.adjustments))
+
+    @property
+    def is_voided(self) -> bool:
+        return any(correction.kind is CorrectionKind.VOID for correction in self.corrections)
+
+    @property
+    def is_corrected_by_hand(self) -> bool:
+        """Voided, or a person has said what it costs."""
+        return any(correction.kind in _BY_HAND for correction in self.corrections)
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether the cost is known."""
+        return self.count("unpriced") <= 0
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """Tokens and compute; None while it is not known."""
+        return self.known_cost_usd if self.is_priced else None
+
+    @property
+    def known_cost_usd(self) -> Decimal:
+        """What is known of the cost, which may not be all of it."""
+        return self.amount("token_cost_usd") + self.amount("compute_cost_usd")
+
+    def count(self, column: str) -> int:
+        """The sum of one of the `COUNTS`."""
+        return sum(getattr(row, column) for row in (self.event, *self.adjustments))
+
+    def amount(self, column: str) -> Decimal:
+        """The sum of one of the `AMOUNTS`."""
+        return sum((getattr(row, column) or ZERO for row in (self.event, *self.adjustments)), ZERO)
+
+
+def standing_of(event: UsageEvent) -> Standing:
+    return Standing(event, adjustments_of([event]).get(event.pk, ()))
+
+
+def adjustments_of(events: Iterable[UsageEvent]) -> dict[UUID, tuple[UsageEvent, ...]]:
+    """The adjustments of some events of one organization, by the event's id; without those that have none.
+
+    They bear the time of their event, so the index on time finds them: the closer the events are together, the
+    quicker.
+    """
+    by_id = {event.pk: event for event in events if event.kind != EventKind.ADJUSTMENT.value}
+    if not by_id:
+        return {}
+    times: list[datetime] = [event.occurred_at for event in by_id.values()]
+    organization_id = next(iter(by_id.values())).organization_id
+    rows = UsageEvent.objects.filter(
+        organization_id=organization_id,
+        occurred_at__range=(min(times), max(times)),
+        kind=EventKind.ADJUSTMENT.value,
+        adjusts__in=list(by_id),
+    )
+    found: dict[UUID, list[UsageEvent]] = {}
+    for row in rows.order_by("received_at", "id"):
+        if row.adjusts is not None:
+            found.setdefault(row.adjusts, []).append(row)
+    return {event_id: tuple(adjustments) for event_id, adjustments in found.items()}

@@ -1,0 +1,157 @@
+"""`rollups`: fold, verify and rebuild the rollups, and drop old events from under them."""
+
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from billing.management.progress import ProgressDisplay
+from billing.management.tables import differences_table
+from billing.rollups.fold import fold, fold_organization
+from billing.rollups.rebuild import rebuild
+from billing.rollups.retention import drop_events, would_drop
+from billing.rollups.types import Checked, Dropped, Step
+from billing.rollups.verify import verify
+from costtrack.clock import utc_now
+from costtrack.errors import DomainError
+from organizations.models import Organization
+
+_MOST_DIFFERENCES = 5
+
+
+class Command(BaseCommand):
+    help = "Looks after the rollups: the sums that reports are made from."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True, metavar="action")
+        actions.add_parser("fold", help="Add what waits to the rollups.")
+        check = actions.add_parser("verify", help="Compare all rollups with the ledger. Exit code 1: they differ.")
+        _add_organization(check)
+        rebuild_ = actions.add_parser("rebuild", help="Make the rollups what the ledger says. Intake goes on.")
+        _add_organization(rebuild_)
+        rebuild_.add_argument("--from", dest="first", metavar="DATE", help="Only from this day on (UTC).")
+        rebuild_.add_argument("--to", dest="last", metavar="DATE", help="Only until the end of this day (UTC).")
+        retain = actions.add_parser("retain", help="Drop old events. All totals stay.")
+        _add_organization(retain)
+        retain.add_argument(
+            "--before", required=True, metavar="YYYY-MM", help="What was received before this month (UTC) goes."
+        )
+        retain.add_argument("--dry-run", action="store_true", help="Say what would be dropped, and drop nothing.")
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        actions: dict[str, Callable[..., None]] = {
+            "fold": self._fold,
+            "verify": self._verify,
+            "rebuild": self._rebuild,
+            "retain": self._retain,
+        }
+        try:
+            actions[action](**options)
+        except DomainError as error:
+            raise CommandError(error.message) from None
+
+    def _fold(self, **_: Any) -> None:
+        done = fold(now=utc_now())
+        self.stdout.write(f"{done.events:,} events of {done.batches:,} batches are folded.")
+
+    def _verify(self, *, organization: str | None, **_: Any) -> None:
+        wrong: list[tuple[str, Checked]] = []
+        organizations = _named(organization)
+        with ProgressDisplay("Verifying", self.stderr, organizations) as progress:
+            for one in organizations:
+                checked = verify(organization_id=one.pk, now=utc_now(), progress=progress.step)
+                wrong += [(one.slug, check) for check in checked if check.count]
+        if not wrong:
+            self.stdout.write(f"All rollups of {_count(organizations)} are what the ledger says.")
+            return
+        self.stdout.write(differences_table(wrong, _MOST_DIFFERENCES))
+        rows = sum(check.count for _, check in wrong)
+        raise CommandError(f"{rows:,} rows differ from the ledger. `costtrack rollups rebuild` makes them right.")
+
+    def _rebuild(self, *, organization: str | None, first: str | None, last: str | None, **_: Any) -> None:
+        start, end = _midnight("--from", first), _midnight("--to", last)
+        if end is not None:
+            end += timedelta(days=1)
+        if start is not None and end is not None and start >= end:
+            raise CommandError("--to: is before --from.")
+        organizations = _named(organization)
+        with ProgressDisplay("Rebuilding", self.stderr, organizations) as progress:
+
+            def fold_between(step: Step) -> None:
+                progress.step(step)
+                # Nobody else gets to fold the organization's batches now.
+                fold_organization(organization_id=step.organization_id, now=utc_now())
+
+            for one in organizations:
+                corrected = rebuild(organization_id=one.pk, start=start, end=end, progress=fold_between)
+                self.stdout.write(f"{one.slug}: {_corrections(corrected)}")
+
+    def _retain(self, *, organization: str | None, before: str, dry_run: bool, **_: Any) -> None:
+        chosen = _named(organization)[0] if organization else None
+        month = _month(before)
+        told: list[Dropped] = []
+
+        def report(dropped: Dropped) -> None:
+            told.append(dropped)
+            self.stdout.write(_dropped_line(dropped))
+
+        if dry_run:
+            for dropped in would_drop(before=month, organization=chosen, now=utc_now()):
+                report(dropped)
+        else:
+            drop_events(before=month, organization=chosen, actor="system", now=utc_now(), report=report)
+        events, size = sum(part.events for part in told), sum(part.bytes for part in told)
+        verb = "would be dropped" if dry_run else "were dropped"
+        self.stdout.write(f"{events:,} events {verb}; {_megabytes(size)} of disk come back at once.")
+
+
+def _add_organization(parser: ArgumentParser) -> None:
+    parser.add_argument("--organization", metavar="SLUG", help="Only this organization.")
+
+
+def _named(slug: str | None) -> list[Organization]:
+    organizations = Organization.objects.order_by("slug")
+    if slug is None:
+        return list(organizations)
+    found = list(organizations.filter(slug=slug))
+    if not found:
+        raise CommandError(f"There is no organization {slug}.")
+    return found
+
+
+def _midnight(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        raise CommandError(f"{option}: {text} is not a date such as 2026-01-31.") from None
+
+
+def _month(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
+    except ValueError:
+        raise CommandError(f"--before: {text} is not a month such as 2026-01.") from None
+
+
+def _count(organizations: Sequence[Organization]) -> str:
+    number = len(organizations)
+    return "1 organization" if number == 1 else f"{number:,} organizations"
+
+
+def _corrections(corrected: dict[str, int]) -> str:
+    rows = [f"{number:,} of {name}" for name, number in corrected.items() if number]
+    return f"rows corrected: {', '.join(rows)}" if rows else "nothing to correct"
+
+
+def _dropped_line(dropped: Dropped) -> str:
+    whose = "1 organization" if dropped.organizations == 1 else f"{dropped.organizations:,} organizations"
+    space = _megabytes(dropped.bytes) if dropped.bytes else "in a table with events of others, which stays"
+    return f"{dropped.month:%Y-%m}: {dropped.events:,} events of {whose}, {space}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:,.1f} MB"

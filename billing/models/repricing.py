@@ -1,0 +1,76 @@
+"""Repricings: what a period would cost, or costs from now on, by the prices that hold now."""
+
+from decimal import Decimal
+
+from django.db import models
+
+from billing.querysets import RepricingQuerySet
+from billing.types import RepricingState
+from costtrack.fields import total_field
+
+
+class Repricing(models.Model):
+    """One pass over the model calls of a period, in steps that each keep their place and their figures, so that a
+    worker that dies leaves nothing half done. A dry run only counts.
+
+    `by_model` is a list of `{"service", "model", "events", "changed", "left_alone", "old_usd", "new_usd"}`, the amounts
+    as decimal strings: the figures of the columns, for each model.
+    """
+
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="repricings", db_index=False
+    )
+    created_at = models.DateTimeField(editable=False)
+    actor = models.CharField(max_length=254, editable=False, help_text="An e-mail address, a Client ID, or 'system'.")
+    reason = models.CharField(max_length=255, blank=True)
+    dry_run = models.BooleanField(default=True, editable=False)
+
+    # Which events: those that occurred in [start, end), of one service or model if it is named.
+    start = models.DateTimeField()
+    end = models.DateTimeField()
+    service = models.CharField(max_length=255, blank=True)
+    model = models.CharField(max_length=255, blank=True)
+
+    # How far it has come: the last event that was looked at.
+    state = models.CharField(max_length=8, choices=RepricingState, default=RepricingState.QUEUED.value, editable=False)
+    touched_at = models.DateTimeField(editable=False)
+    finished_at = models.DateTimeField(null=True, editable=False)
+    total = models.PositiveBigIntegerField(null=True, editable=False)
+    last_occurred_at = models.DateTimeField(null=True, editable=False)
+    last_event_id = models.UUIDField(null=True, editable=False)
+
+    # What it found: events priced anew, how many of them cost something else then, and those that were not touched.
+    events = models.PositiveBigIntegerField(default=0, editable=False)
+    changed = models.PositiveBigIntegerField(default=0, editable=False)
+    left_alone = models.PositiveBigIntegerField(default=0, editable=False)
+    old_usd = total_field()
+    new_usd = total_field()
+    by_model = models.JSONField(default=list, editable=False)
+
+    objects = RepricingQuerySet.as_manager()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("organization",),
+                name="repricing_one_at_a_time",
+                condition=models.Q(dry_run=False, state__in=("queued", "running")),
+            ),
+        )
+        indexes = (models.Index(fields=("organization", "-id"), name="repricing_of_organization"),)
+
+    def __str__(self) -> str:
+        what = self.model or self.service or "all models"
+        return f"{what}, {self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_finished(self) -> bool:
+        return RepricingState(self.state).is_final
+
+    @property
+    def looked_at(self) -> int:
+        return self.events + self.left_alone
+
+    @property
+    def difference_usd(self) -> Decimal:
+        return self.new_usd - self.old_usd

@@ -1,0 +1,112 @@
+"""Taking an organization's events of one month out of the rollups without changing a total.
+
+What they add up to is added to the archived rows. The other rows of the same keys become what the remaining ledger says
+of them: not only sums, also the first and last times, and the texts.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django.db.models import F
+from psycopg import sql
+
+from billing.ledger.locks import correcting_many
+from billing.ledger.partitions import Partition, next_month
+from billing.models import DroppedMonth, UnpricedEvent
+from billing.rollups.chunks import Chunk, in_span, of_keys_among
+from billing.rollups.compare import WORK_MEMORY, make_right
+from billing.rollups.definitions import ROLLUPS, Rollup
+from billing.rollups.locks import has_rollups_alone
+from billing.rollups.sql import added_to, aggregated
+from costtrack.ids import ids_at
+from organizations import audit
+from organizations.models import Organization
+
+_OF_ORGANIZATION = sql.SQL("event.organization_id = %(organization)s")
+_REMAINING = sql.SQL("(event.id < %(first_dropped)s OR event.id >= %(first_after)s)")
+_SPAN = sql.SQL("SELECT count(*), min(occurred_at), max(occurred_at) FROM {} AS event WHERE {}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """An organization's events in one partition, which are all of that month; `days` are those they occurred in."""
+
+    partition: Partition
+    organization_id: int
+    events: int
+    days: tuple[datetime, datetime]
+
+    @property
+    def table(self) -> sql.Identifier:
+        return sql.Identifier(self.partition.name)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        month = self.partition.month
+        return {
+            "organization": self.organization_id,
+            "first_dropped": ids_at(month)[0],
+            "first_after": ids_at(next_month(month))[0],
+        }
+
+
+def archive(cursor: Any, partition: Partition, organization: Organization, *, actor: str, now: datetime) -> int:
+    """Answers how many events there were. The caller keeps others from writing to the partition, and removes the events
+    in the same transaction.
+
+    Events that are not folded yet are archived with the others, and there will be nothing left of them to fold. Events
+    that waited for a price wait no more; archived rows go on counting them as unpriced.
+    """
+    cursor.execute(WORK_MEMORY)
+    correcting_many(organization.pk)
+    has_rollups_alone(cursor, organization.pk)
+    rows = _find(cursor, partition, organization.pk)
+    if rows is None:
+        return 0
+    for rollup in ROLLUPS:
+        archived = aggregated(rollup, sql.SQL("{} AS event").format(rows.table), _OF_ORGANIZATION, archived=True)
+        cursor.execute(added_to(rollup, archived), rows.parameters)
+    for rollup in ROLLUPS:
+        make_right(cursor, rollup, organization.pk, _touched(rollup, rows), _REMAINING)
+    _record(rows, organization, actor, now)
+    return rows.events
+
+
+def _find(cursor: Any, partition: Partition, organization_id: int) -> _Rows | None:
+    query = _SPAN.format(sql.Identifier(partition.name), _OF_ORGANIZATION)
+    cursor.execute(query, {"organization": organization_id})
+    events, first_at, last_at = cursor.fetchone()
+    if not events:
+        return None
+    days = _midnight(first_at.astimezone(UTC).date()), _midnight(last_at.astimezone(UTC).date() + timedelta(days=1))
+    return _Rows(partition, organization_id, events, days)
+
+
+def _touched(rollup: Rollup, rows: _Rows) -> Chunk:
+    """The part of the rollup that has these events in it."""
+    if rollup.bucket:
+        start, end = rows.days
+        chunk = in_span(rollup, start, end)
+    else:
+        chunk = of_keys_among(rollup, rows.table, parameters={})
+    return Chunk(chunk.events, chunk.rows, {**chunk.parameters, **rows.parameters})
+
+
+def _record(rows: _Rows, organization: Organization, actor: str, now: datetime) -> None:
+    month = rows.partition.month.date()
+    bounds = {"event_id__gte": rows.parameters["first_dropped"], "event_id__lt": rows.parameters["first_after"]}
+    unpriced, _ = UnpricedEvent.objects.of(organization).filter(**bounds).delete()
+    DroppedMonth.objects.get_or_create(
+        organization=organization, month=month, defaults={"events": 0, "unpriced": 0, "dropped_at": now}
+    )
+    DroppedMonth.objects.of(organization).filter(month=month).update(
+        events=F("events") + rows.events, unpriced=F("unpriced") + unpriced, dropped_at=now
+    )
+    audit.record(
+        organization=organization, actor=actor, action="events.dropped", subject=f"{month:%Y-%m}", events=rows.events
+    )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

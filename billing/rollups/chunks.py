@@ -1,0 +1,160 @@
+"""How an organization's ledger is cut where a rollup is computed from all of it: into parts of about two million
+events, so that no statement takes much memory or time.
+
+Rollups with a time bucket are cut at midnights (UTC), the others by the first column of their key.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from typing import Any
+
+from django.db import connection
+from psycopg import sql
+
+from billing.rollups.definitions import Rollup
+from billing.rollups.sql import IN_WINDOW, all_true
+
+MOST_EVENTS = 2_000_000
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+_END = datetime.max.replace(tzinfo=UTC)
+
+Range = tuple[str | None, str | None]
+_EVERYTHING: Range = (None, None)
+
+_EVENTS_BY_DAY = """
+SELECT (occurred_at AT TIME ZONE 'UTC')::date, count(*) FROM billing_usageevent
+WHERE organization_id = %(organization)s AND occurred_at >= %(start)s AND occurred_at < %(end)s
+GROUP BY 1 ORDER BY 1
+"""
+# The greatest value of each part, as they are ordered in the database.
+_PARTS_BY_VALUE = sql.SQL("""
+SELECT max(value) FROM (
+    SELECT {value} AS value, sum(count(*)) OVER (ORDER BY {value}) AS so_far FROM billing_usageevent AS event
+    WHERE event.organization_id = %(organization)s AND {condition} GROUP BY 1
+) AS counted
+GROUP BY div(so_far - 1, %(most)s) ORDER BY 1
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of an organization's rollup: which events it is made of and, saying the same, which rows of the table.
+
+    Both are conditions in SQL, on `event` and on the table's columns. Parameters: the organization, and these.
+    """
+
+    events: sql.Composable
+    rows: sql.Composable
+    parameters: dict[str, Any]
+
+
+def whole(organization_id: int, rollups: Sequence[Rollup]) -> list[tuple[Rollup, Chunk]]:
+    """Parts that make up the whole of these rollups, whatever is in the ledger or in their tables."""
+    days = _events_by_day(organization_id, _BEGINNING, _END)
+    spans = _cut(days, _BEGINNING, _END)
+    is_small = sum(events for _, events in days) <= MOST_EVENTS
+    parts: list[tuple[Rollup, Chunk]] = []
+    for rollup in rollups:
+        if rollup.bucket:
+            parts += [(rollup, in_span(rollup, start, end)) for start, end in spans]
+        else:
+            ranges = [_EVERYTHING] if is_small else _ranges(organization_id, rollup)
+            parts += [(rollup, _between(rollup, after, last)) for after, last in ranges]
+    return parts
+
+
+def within(
+    organization_id: int, rollups: Sequence[Rollup], start: datetime | None, end: datetime | None
+) -> list[tuple[Rollup, Chunk]]:
+    """Parts for all buckets from `start` until `end`, whole days. Of rollups without a bucket: whatever has events in
+    that time, with all its events."""
+    first = _midnight(start.astimezone(UTC).date()) if start else _BEGINNING
+    last = _next_midnight(end) if end else _END
+    spans = _cut(_events_by_day(organization_id, first, last), first, last)
+    return [(rollup, in_span(rollup, *span)) for rollup in rollups for span in spans]
+
+
+def in_span(rollup: Rollup, start: datetime, end: datetime) -> Chunk:
+    """The buckets of whole days; or all keys that occur in them."""
+    parameters = {"start": start, "end": end}
+    if rollup.bucket:
+        return Chunk(IN_WINDOW, _bucket_in_window(rollup), parameters)
+    return of_keys_among(rollup, sql.SQL("billing_usageevent"), IN_WINDOW, parameters=parameters)
+
+
+def of_keys_among(
+    rollup: Rollup, table: sql.Composable, *conditions: sql.Composable, parameters: dict[str, Any]
+) -> Chunk:
+    """All that belongs to the keys (their first column) of some of the organization's events."""
+    leading = rollup.dimensions[0]
+    of_organization = sql.SQL("event.organization_id = %(organization)s")
+    keys = sql.SQL("(SELECT {} FROM {} AS event WHERE {})").format(
+        sql.SQL(leading.expression), table, all_true([of_organization, sql.SQL(rollup.condition), *conditions])
+    )
+    return Chunk(
+        sql.SQL("{} IN {}").format(sql.SQL(leading.expression), keys),
+        sql.SQL("{} IN {}").format(sql.Identifier(leading.column), keys),
+        parameters,
+    )
+
+
+def _bucket_in_window(rollup: Rollup) -> sql.Composed:
+    bound = {"hour": "%({})s", "day": "(%({})s::timestamptz AT TIME ZONE 'UTC')::date"}[str(rollup.bucket)]
+    start, end = sql.SQL(bound.format("start")), sql.SQL(bound.format("end"))
+    return sql.SQL("{bucket} >= {start} AND {bucket} < {end}").format(
+        bucket=sql.Identifier(str(rollup.bucket)), start=start, end=end
+    )
+
+
+def _between(rollup: Rollup, after: str | None, last: str | None) -> Chunk:
+    """Keys above `after`, up to and with `last`; None is no bound."""
+    leading = rollup.dimensions[0]
+    named = ((" > %(after)s", after), (" <= %(last)s", last))
+    bounds = [sql.SQL(bound) for bound, value in named if value is not None]
+
+    def bounded(value: sql.Composable) -> sql.Composed:
+        return all_true([sql.SQL("true"), *(value + bound for bound in bounds)])
+
+    return Chunk(
+        bounded(sql.SQL(leading.expression)),
+        bounded(sql.Identifier(leading.column)),
+        {"after": after, "last": last},
+    )
+
+
+def _ranges(organization_id: int, rollup: Rollup) -> list[Range]:
+    query = _PARTS_BY_VALUE.format(value=sql.SQL(rollup.dimensions[0].expression), condition=sql.SQL(rollup.condition))
+    with connection.cursor() as cursor:
+        cursor.execute(query, {"organization": organization_id, "most": MOST_EVENTS})
+        greatest = [value for (value,) in cursor.fetchall()]
+    return list(pairwise([None, *greatest[:-1], None]))
+
+
+def _events_by_day(organization_id: int, start: datetime, end: datetime) -> list[tuple[date, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_EVENTS_BY_DAY, {"organization": organization_id, "start": start, "end": end})
+        return [(day, events) for day, events in cursor.fetchall()]
+
+
+def _cut(days: Iterable[tuple[date, int]], start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+    """Spans without gaps that hold about as many events as a part should, or one day."""
+    bounds, filled = [start], 0
+    for day, events in days:
+        if filled and filled + events > MOST_EVENTS:
+            bounds.append(_midnight(day))
+            filled = 0
+        filled += events
+    return list(pairwise([*bounds, end]))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _next_midnight(instant: datetime) -> datetime:
+    """The first midnight that is not before the instant."""
+    midnight = _midnight(instant.astimezone(UTC).date())
+    return midnight if midnight == instant else midnight + timedelta(days=1)

@@ -1,0 +1,40 @@
+"""What beat sends, and when (UTC).
+
+A message expires before the next one of its kind, or little later: when no worker has taken it by then, a fresh one
+does the same work. (`costtrack.beat` sees to it that expired ones do not pile up in the broker.)
+"""
+
+from typing import Any
+
+from celery.schedules import BaseSchedule, crontab
+
+from costtrack.queues import TICK, Queue
+
+TICK_SECONDS = 5
+_HOUR = 3600
+
+
+def _send(task: str, when: BaseSchedule | float, *, expires: int) -> dict[str, Any]:
+    """An entry of Celery's `beat_schedule`. `expires` is in seconds; a number as `when` is a period in seconds."""
+    return {"task": task, "schedule": when, "options": {"expires": expires}}
+
+
+SCHEDULE: dict[str, dict[str, Any]] = {
+    "fold": _send("billing.fold", 1, expires=2),
+    "price-unpriced": _send("billing.price_unpriced", crontab(minute="*/10"), expires=540),
+    "prepare-partitions": _send("billing.prepare_partitions", crontab(hour="0", minute="10"), expires=20 * _HOUR),
+    "retain": _send("billing.retain", crontab(hour="1", minute="30"), expires=20 * _HOUR),
+    "verify-rollups": _send("billing.verify_rollups", crontab(hour="3", minute="0"), expires=20 * _HOUR),
+    "reprice": _send("billing.reprice", crontab(), expires=60),
+}
+
+# To every queue, past the table of queues: whoever consumes it shows that it takes messages.
+SCHEDULE |= {
+    f"tick-{queue}": {
+        "task": TICK,
+        "schedule": TICK_SECONDS,
+        "kwargs": {"queue": queue.value},
+        "options": {"queue": queue.value, "expires": 2 * TICK_SECONDS},
+    }
+    for queue in Queue
+}

@@ -1,0 +1,67 @@
+"""A Celery worker's own heartbeat: a step of its consumer, so it beats only while the broker is connected."""
+
+import logging
+import time
+from contextlib import suppress
+from typing import Any
+
+import redis
+from celery import bootsteps
+from celery.signals import task_received
+from celery.worker import state
+
+from costtrack import heartbeat
+
+logger = logging.getLogger(__name__)
+
+_started = time.monotonic()
+_received = _started
+
+
+@task_received.connect
+def _note(**_: Any) -> None:
+    """In the worker's main process, for every message it takes, expired ones too."""
+    global _received
+    _received = time.monotonic()
+
+
+class Heartbeat(bootsteps.StartStopStep):
+    """Tells what this worker consumes and executes, every two seconds."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._timer: Any = None
+
+    def start(self, parent: Any) -> None:
+        self._beat(parent)
+        self._timer = parent.timer.call_repeatedly(heartbeat.PERIOD_SECONDS, self._beat, (parent,))
+
+    def stop(self, parent: Any) -> None:
+        """The connection is lost, or the worker ends; in the first case it is started again with the next one."""
+        if self._timer is not None:
+            parent.timer.cancel(self._timer)
+            self._timer = None
+        with suppress(redis.RedisError):
+            heartbeat.worker_ends(parent.hostname)
+
+    def _beat(self, consumer: Any) -> None:
+        now = time.monotonic()
+        worker = heartbeat.Worker(
+            name=consumer.hostname,
+            queues=sorted(consumer.app.amqp.queues.consume_from),
+            slots=consumer.controller.concurrency,
+            up_for=now - _started,
+            idle_for=now - _received,
+            tasks=[
+                heartbeat.RunningTask(request.name, max(0.0, time.time() - request.time_start))
+                for request in list(state.active_requests)
+                if request.time_start is not None
+            ],
+        )
+        try:
+            heartbeat.worker_lives(worker)
+        except redis.RedisError as error:
+            # The key expires meanwhile, as it should.
+            logger.warning("heartbeat could not be written", extra={"reason": type(error).__name__})

@@ -1,0 +1,134 @@
+"""However an event is corrected, and in whatever order: it costs what its rows add up to, everywhere."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from django.db.models import Sum
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from billing.ingest import json_events
+from billing.ingest.services import ingest
+from billing.ledger import corrections, repricings
+from billing.ledger.price_unpriced import price_unpriced
+from billing.ledger.reprice import Selection
+from billing.models import UnpricedEvent, UsageEvent
+from billing.pricing.services import create_price
+from billing.pricing.types import PriceKind, UnitPrices
+from billing.reports.events import explain
+from billing.rollups.definitions import ROLLUPS, Merge
+from billing.rollups.fold import fold
+from costtrack.errors import ConflictError
+from organizations.models import Organization
+from tests.billing.ledger.test_reprice import DAY
+from tests.usage import NOW
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+AMOUNTS = st.decimals(min_value=0, max_value=1000, places=6)
+EVENTS = st.fixed_dictionaries(
+    {
+        "service": st.just("openai"),
+        "model": st.just("m"),
+        "input_tokens": st.integers(0, 10**7),
+        "output_tokens": st.integers(0, 3),
+        "run_id": st.just("r"),
+        "session_id": st.just("s"),
+        "group_id": st.just("g"),
+        "tags": st.just(["t"]),
+    },
+    optional={"cost_usd": AMOUNTS.map(str), "compute_cost_usd": AMOUNTS.map(str), "duration_ms": st.integers(0, 99)},
+)
+STEPS = st.lists(
+    st.one_of(
+        st.just(("void",)),
+        st.tuples(st.just("adjust"), AMOUNTS),
+        st.tuples(st.just("price"), AMOUNTS),
+        st.just(("price_unpriced",)),
+        st.just(("reprice",)),
+        st.just(("fold",)),
+    ),
+    max_size=10,
+)
+
+
+class Ledger:
+    """One event, and what may be done to it."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.organization = Organization.objects.create(slug="o", name="o")
+        parsed = json_events.parse(msgspec.json.encode([told]), content_type="", max_events=1, now=NOW)
+        ingest(organization=self.organization, credential=None, format="json", parsed=parsed, now=NOW)
+        self.event = UsageEvent.objects.of(self.organization).get()
+        self.who: dict[str, Any] = {"organization": self.organization, "reason": "r", "actor": "a", "now": NOW}
+
+    def do(self, name: str, *amounts: Decimal) -> None:
+        try:
+            getattr(self, name)(*amounts)
+        except ConflictError:
+            assert self.is_voided or name == "adjust"
+
+    def void(self) -> None:
+        corrections.void(event_id=self.event.pk, **self.who)
+
+    def adjust(self, cost_usd: Decimal) -> None:
+        corrections.adjust(event_id=self.event.pk, cost_usd=cost_usd, **self.who)
+
+    def price(self, amount: Decimal) -> None:
+        prices = UnitPrices(dict.fromkeys((PriceKind.INPUT, PriceKind.OUTPUT), amount))
+        create_price(organization=None, model="m", prices=prices, effective_from=LONG_AGO, actor="tests")
+
+    def price_unpriced(self) -> None:
+        price_unpriced(organization=self.organization, now=NOW)
+
+    def reprice(self) -> None:
+        selection = Selection(DAY.start, DAY.end)
+        before = repricings.reprice(selection=selection, dry_run=True, progress=_quietly, **self.who)
+        done = repricings.reprice(selection=selection, dry_run=False, progress=_quietly, **self.who)
+        assert done.by_model == before.by_model
+
+    def fold(self) -> None:
+        fold(now=NOW)
+
+    @property
+    def is_voided(self) -> bool:
+        return explain(self.event).standing.is_voided
+
+    def assert_consistent(self) -> None:
+        rows = UsageEvent.objects.of(self.organization)
+        why, waits = explain(self.event), UnpricedEvent.objects.of(self.organization).exists()
+        assert why.standing.known_cost_usd == rows.total_cost()
+        assert rows.aggregate(waiting=Sum("unpriced"))["waiting"] == int(waits)
+        assert why.cost_now_usd == (None if waits else rows.total_cost())
+        costs = [self._sum(rollup, "token_cost_usd") + self._sum(rollup, "compute_cost_usd") for rollup in ROLLUPS]
+        assert costs == [rows.total_cost()] * len(ROLLUPS)
+        if self.is_voided:
+            assert not any(
+                self._sum(rollup, measure.column)
+                for rollup in ROLLUPS
+                for measure in rollup.measures
+                if measure.merge is Merge.SUM
+            )
+
+    def _sum(self, rollup: Any, column: str) -> Decimal:
+        total: Decimal = rollup.live.objects.of(self.organization).aggregate(total=Sum(column))["total"]
+        return total
+
+
+def _quietly(repricing: object) -> None:
+    """Nobody watches."""
+
+
+class Properties(TestCase):
+    @settings(max_examples=60, deadline=None)
+    @given(told=EVENTS, steps=STEPS)
+    def test_after_every_step_the_cost_is_the_same_wherever_it_is_asked_for(
+        self, told: dict[str, Any], steps: list[tuple[Any, ...]]
+    ) -> None:
+        ledger = Ledger(told)
+        ledger.assert_consistent()
+        for name, *amounts in steps:
+            ledger.do(name, *amounts)
+            ledger.assert_consistent()

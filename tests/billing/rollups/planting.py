@@ -1,0 +1,70 @@
+"""Differences planted by hand in rollups, and events that fill every one of them."""
+
+from django.db import connection
+from psycopg import sql
+
+from billing.rollups.definitions import ROLLUPS, Merge, Rollup
+from billing.rollups.sql import column_types
+
+FULL = {
+    "service": "openai",
+    "model": "gpt-4o",
+    "capability": "chat",
+    "input_tokens": 1_000,
+    "output_tokens": 100,
+    "cost_usd": "0.25",
+    "duration_ms": 1_500,
+    "run_id": "run-1",
+    "session_id": "session-1",
+    "group_id": "group-1",
+    "group_name": "Group",
+    "agent_id": "agent-1",
+    "agent_name": "Agent",
+    "user_id": "ada",
+    "tags": ["a", "b"],
+    "occurred_at": "2026-11-01T10:30:00Z",
+}
+"""One event that has a row in every rollup."""
+
+KINDS = ("sum", "missing", "superfluous", "attribute")
+
+
+def plantings() -> list[tuple[Rollup, str]]:
+    """Every rollup with each kind of difference that it can have."""
+    return [(rollup, kind) for rollup in ROLLUPS for kind in KINDS if kind != "attribute" or _attributes(rollup)]
+
+
+def plant(rollup: Rollup, kind: str) -> None:
+    """Make the rollup's table wrong."""
+    table = sql.Identifier(rollup.table)
+    if kind == "sum":
+        statement = sql.SQL("UPDATE {} SET requests = requests + 1").format(table)
+    elif kind == "missing":
+        statement = sql.SQL("DELETE FROM {}").format(table)
+    elif kind == "superfluous":
+        statement = _copy_of_rows(rollup)
+    else:
+        column = _attributes(rollup)[0]
+        change = "interval '-1 second' + {}" if column.endswith("_at") else "'x' || {}"
+        name = sql.Identifier(column)
+        statement = sql.SQL("UPDATE {} SET {} = {}").format(table, name, sql.SQL(change).format(name))
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        assert cursor.rowcount
+
+
+def _attributes(rollup: Rollup) -> list[str]:
+    return [measure.column for measure in rollup.measures if measure.merge is not Merge.SUM]
+
+
+def _copy_of_rows(rollup: Rollup) -> sql.Composed:
+    """The same rows under another text of their key."""
+    types = column_types(rollup)
+    changed = next(dimension.column for dimension in rollup.dimensions if types[dimension.column] == "varchar(255)")
+    columns = sql.SQL(", ").join(map(sql.Identifier, types))
+    values = sql.SQL(", ").join(
+        sql.SQL("{} || ' (nobody)'" if column == changed else "{}").format(sql.Identifier(column)) for column in types
+    )
+    return sql.SQL("INSERT INTO {table} ({columns}) SELECT {values} FROM {table}").format(
+        table=sql.Identifier(rollup.table), columns=columns, values=values
+    )

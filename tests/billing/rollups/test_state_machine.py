@@ -1,0 +1,245 @@
+"""Whatever happens, in whatever order: every rollup is what the ledger says, and what a plain list of all that was sent
+adds up to."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from django.db import connection, transaction
+from django.db.models import Sum
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from billing.ingest import json_events
+from billing.ingest.services import IngestResult, ingest
+from billing.ledger.corrections import void
+from billing.ledger.partitions import prepare
+from billing.ledger.price_unpriced import price_unpriced
+from billing.models import UnpricedEvent, UsageEvent
+from billing.rollups.definitions import ROLLUPS
+from billing.rollups.fold import fold, fold_organization
+from billing.rollups.rebuild import rebuild
+from billing.rollups.retention import drop_events, months_before
+from billing.rollups.verify import verify
+from costtrack.money import ZERO
+from organizations.models import Organization
+from tests.billing.rollups.model import SUMS, Books, Counted
+from tests.usage import set_price
+
+NEW_MODELS = ("new-a", "new-b")
+HOUR, DAY = 60, 60 * 24
+
+organizations = st.sampled_from((0, 1))
+calls = st.fixed_dictionaries(
+    {
+        "model": st.sampled_from(("", "gpt-4o", *NEW_MODELS)),
+        "status": st.sampled_from(("success", "failure")),
+        "input_tokens": st.integers(0, 5_000),
+        "output_tokens": st.integers(0, 5_000),
+        "cost_usd": st.sampled_from(("0", "0.1", "0.000000000000000000000001", "987654321.123456789")),
+        "run_id": st.sampled_from(("", "run-1", "run-2")),
+        "session_id": st.sampled_from(("", "session-1", "session-2")),
+        "group_id": st.sampled_from(("", "group-1")),
+        "agent_id": st.sampled_from(("", "agent-1", "agent-2")),
+        "agent_name": st.sampled_from(("", "Ann", "Bob")),
+        "user_id": st.sampled_from(("", "ada", "bob")),
+        "tags": st.lists(st.sampled_from(("a", "b", "c")), unique=True),
+    }
+)
+ages_in_minutes = st.sampled_from((0, 1, HOUR, 5 * HOUR, DAY, 20 * DAY, 100 * DAY))
+
+
+class CrashError(Exception):
+    """The process dies here."""
+
+
+class LedgerAndRollups(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.transaction = transaction.atomic()
+        self.transaction.__enter__()
+        self.organizations = [Organization.objects.create(slug=slug, name=slug) for slug in ("acme", "globex")]
+        self.now = datetime(2026, 6, 27, 22, 30, tzinfo=UTC)
+        self.books = Books()
+        self.priced: set[str] = set()
+
+    def teardown(self) -> None:
+        transaction.set_rollback(True)
+        self.transaction.__exit__(None, None, None)
+
+    # Callers.
+
+    @rule(number=organizations, sent=st.lists(st.tuples(calls, ages_in_minutes), min_size=1, max_size=4))
+    def take_in(self, number: int, sent: list[tuple[dict[str, Any], int]]) -> None:
+        new = [self._counted(number, call, age, place) for place, (call, age) in enumerate(sent)]
+        assert self._send(number, *(one.body for one in new)).accepted == len(new)
+        self.books.counted += new
+
+    @precondition(lambda self: self.books.events())
+    @rule(data=st.data(), is_changed=st.booleans())
+    def take_in_again(self, data: st.DataObject, *, is_changed: bool) -> None:
+        one = data.draw(st.sampled_from(self.books.events()))
+        body = {**one.body, "input_tokens": one.body["input_tokens"] + is_changed}
+        result = self._send(one.organization, body, body)
+        assert (result.accepted, result.duplicates, result.conflicts) == ((0, 0, 2) if is_changed else (0, 2, 0))
+
+    @rule(
+        number=organizations,
+        session_id=st.sampled_from(("session-1", "session-2")),
+        input_tokens=st.integers(0, 10_000),
+        cost=st.sampled_from((None, Decimal(0), Decimal("12.34"))),
+    )
+    def summarize_session(self, number: int, session_id: str, input_tokens: int, cost: Decimal | None) -> None:
+        body = {"kind": "session_summary", "session_id": session_id, "input_tokens": input_tokens}
+        body |= {"occurred_at": self.now.isoformat()} | ({} if cost is None else {"cost_usd": str(cost)})
+        before = self.books.of_session(number, session_id)
+        amounts = dict.fromkeys(SUMS, ZERO)
+        amounts["input_tokens"] = input_tokens - sum((one.amounts["input_tokens"] for one in before), ZERO)
+        if cost is not None:
+            amounts["token_cost_usd"] = cost - sum((one.amounts["token_cost_usd"] for one in before), ZERO)
+            for one in before:
+                if one.is_waiting:
+                    one.price(ZERO)
+        assert self._send(number, body).accepted == 1
+        self.books.counted.append(Counted(number, body, self.now, self.now, amounts, is_event=False))
+
+    # People.
+
+    @rule(model=st.sampled_from(NEW_MODELS))
+    def set_price(self, model: str) -> None:
+        if model not in self.priced:
+            set_price(model, input="2", output="8", request="0.25")
+            self.priced.add(model)
+        for number, organization in enumerate(self.organizations):
+            waiting = [one for one in self.books.events() if one.is_waiting and one.organization == number]
+            priced = [one for one in waiting if one.body.get("model") in self.priced]
+            assert price_unpriced(organization=organization, now=self.now) == len(priced)
+            for one in priced:
+                one.price(price_of(one.body))
+
+    @precondition(lambda self: self._voidable())
+    @rule(data=st.data())
+    def void(self, data: st.DataObject) -> None:
+        one = data.draw(st.sampled_from(self._voidable()))
+        organization = self.organizations[one.organization]
+        event = UsageEvent.objects.of(organization).get(event_id=one.body["id"])
+        void(organization=organization, event_id=event.pk, reason="a test", actor="tests", now=self.now)
+        one.void()
+
+    # Workers.
+
+    @rule()
+    def fold_all(self) -> None:
+        fold(now=self.now)
+
+    @rule(number=organizations)
+    def fold_one(self, number: int) -> None:
+        fold_organization(organization_id=self.organizations[number].pk, now=self.now)
+
+    @rule(number=organizations, statement=st.integers(1, 14))
+    def die_while_folding(self, number: int, statement: int) -> None:
+        """At that statement, if there are so many."""
+        left = statement
+
+        def die(execute: Any, *arguments: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if not left:
+                raise CrashError
+            return execute(*arguments)
+
+        try:
+            with connection.execute_wrapper(die):
+                fold_organization(organization_id=self.organizations[number].pk, now=self.now)
+        except CrashError:
+            pass
+
+    @rule(number=organizations, days=st.none() | st.integers(0, 100))
+    def rebuild(self, number: int, days: int | None) -> None:
+        start = None if days is None else self.now - timedelta(days=days)
+        corrected = rebuild(organization_id=self.organizations[number].pk, start=start)
+        assert not any(corrected.values())
+
+    @precondition(lambda self: any(not one.is_dropped for one in self.books.counted))
+    @rule(days=st.sampled_from((0, 31, 45)), months=st.sampled_from((0, 0, 1)), number=st.none() | organizations)
+    def drop_old_events(self, days: int, months: int, number: int | None) -> None:
+        """After some time has passed."""
+        self.now += timedelta(days=days)
+        before = months_before(self.now, months)
+        organization = None if number is None else self.organizations[number]
+        drop_events(before=before, organization=organization, actor="tests", now=self.now, report=lambda _: None)
+        for one in self.books.counted:
+            if one.received_at < before and number in (None, one.organization):
+                one.is_dropped = True
+
+    @rule(days=st.sampled_from((0, 4, 31)))
+    def prepare_partitions(self, days: int) -> None:
+        prepare(self.now)
+        self.now += timedelta(days=days)
+
+    # What always holds.
+
+    @invariant()
+    def rollups_are_what_the_ledger_says(self) -> None:
+        for organization in self.organizations:
+            checked = verify(organization_id=organization.pk, now=self.now)
+            assert [check for check in checked if check.count] == []
+
+    @invariant()
+    def reports_read_what_was_sent(self) -> None:
+        for rollup in ROLLUPS:
+            columns = ("organization_id", *(dimension.column for dimension in rollup.dimensions))
+            sums = {f"sum_{name}": Sum(name) for name in SUMS}
+            found = {}
+            for row in rollup.live._default_manager.values(*columns).annotate(**sums):
+                number = [organization.pk for organization in self.organizations].index(row["organization_id"])
+                key = (number, *(row[column] for column in columns[1:]))
+                found[key] = {name: row[f"sum_{name}"] for name in SUMS}
+            assert found == self.books.rows(rollup), rollup.name
+
+    @invariant()
+    def only_what_was_dropped_is_gone(self) -> None:
+        kept = [one for one in self.books.counted if not one.is_dropped]
+        assert UsageEvent.objects.exclude(kind="adjustment").count() == len(kept)
+        assert UnpricedEvent.objects.count() == sum(one.is_waiting for one in kept)
+
+    def _voidable(self) -> list[Counted]:
+        return [one for one in self.books.events() if not one.is_dropped and not one.is_voided]
+
+    def _counted(self, number: int, call: dict[str, Any], age: int, place: int) -> Counted:
+        occurred_at = self.now - timedelta(minutes=age)
+        body = {name: value for name, value in call.items() if value not in ("", [])}
+        body |= {"id": f"event-{len(self.books.counted) + place}", "occurred_at": occurred_at.isoformat()}
+        is_new = call["model"] in NEW_MODELS
+        if is_new:
+            del body["cost_usd"]
+        amounts = {
+            "requests": Decimal(1),
+            "unpriced": Decimal(is_new),
+            "input_tokens": Decimal(call["input_tokens"]),
+            "output_tokens": Decimal(call["output_tokens"]),
+            "token_cost_usd": ZERO if is_new else Decimal(call["cost_usd"]),
+        }
+        one = Counted(number, body, occurred_at, self.now, amounts)
+        if call["model"] in self.priced:
+            one.price(price_of(body))
+        return one
+
+    def _send(self, number: int, *bodies: dict[str, Any]) -> IngestResult:
+        parsed = json_events.parse(msgspec.json.encode(bodies), content_type="", max_events=100, now=self.now)
+        organization = self.organizations[number]
+        return ingest(organization=organization, credential=None, format="json", parsed=parsed, now=self.now)
+
+
+def price_of(body: dict[str, Any]) -> Decimal:
+    return Decimal(body["input_tokens"] * 2 + body["output_tokens"] * 8) / 1_000_000 + Decimal("0.25")
+
+
+@pytest.mark.django_db
+def test_every_rollup_is_what_the_ledger_says_whatever_happens() -> None:
+    run_state_machine_as_test(
+        LedgerAndRollups, settings=settings(max_examples=8, stateful_step_count=20, deadline=None)
+    )

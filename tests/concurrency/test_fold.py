@@ -1,0 +1,179 @@
+"""Folding by several processes that may die at any instant, while events come in."""
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+import httpx
+import pytest
+from django.db.models import Min, Sum
+
+from billing.models import EventKey, IngestBatch, LiveSpendDay, SpendDay, UsageEvent
+from billing.rollups.fold import fold
+from billing.rollups.verify import verify
+from costtrack.clock import utc_now
+from organizations.models import Organization
+from tests.concurrency.conftest import Server, at_once, database_url
+from tests.conftest import Key
+from tests.usage import Send
+
+FOLDER = """
+import django
+django.setup()
+from billing.rollups.fold import fold
+from costtrack.clock import utc_now
+print("ready", flush=True)
+while True:
+    fold(now=utc_now())
+"""
+
+
+def start_folder() -> "subprocess.Popen[str]":
+    """A process that does nothing but fold; answers once it is about to begin."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", FOLDER],
+        env={**os.environ, "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "costtrack.settings"},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+@contextmanager
+def folders(count: int) -> Iterator[None]:
+    with ThreadPoolExecutor(count) as pool:
+        processes = list(pool.map(lambda _: start_folder(), range(count)))
+    try:
+        yield
+        assert [process.poll() for process in processes] == [None] * count, "a folding process has died"
+    finally:
+        for process in processes:
+            kill(process)
+
+
+def events(name: str, count: int) -> list[dict[str, object]]:
+    """Calls of the last days in runs, sessions and groups that batches share: folds meet in the same rows."""
+    source = random.Random(name)
+    now = utc_now()
+    return [
+        {
+            "id": f"{name}-{number}",
+            "occurred_at": (now - timedelta(hours=source.randrange(72))).isoformat(),
+            "model": source.choice(("small", "large", "unknown")),
+            "cost_usd": f"0.{source.randrange(10**6):06}",
+            "input_tokens": source.randrange(5000),
+            "run_id": f"run-{source.randrange(20)}",
+            "session_id": f"session-{source.randrange(20)}",
+            "group_id": f"group-{source.randrange(20)}",
+            "user_id": f"user-{source.randrange(5)}",
+            "tags": [f"team:{source.randrange(3)}"],
+        }
+        for number in range(count)
+    ]
+
+
+def assert_nothing_lost_or_doubled(organization: Organization, sent: int) -> None:
+    assert not IngestBatch.objects.filter(folded_at=None).exists()
+    assert UsageEvent.objects.of(organization).count() == EventKey.objects.of(organization).count() == sent
+    assert SpendDay.objects.filter(organization=organization).aggregate(Sum("requests")) == {"requests__sum": sent}
+    assert [checked for checked in verify(organization_id=organization.pk, now=utc_now()) if checked.count] == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_threads_that_fold_at_once_fold_each_batch_once(organization: Organization, send: Send) -> None:
+    for number in range(40):
+        send(*events(f"b{number}", 25), now=datetime.now(UTC))
+
+    folded = at_once(lambda _: fold(now=utc_now()), range(4))
+
+    assert sum(part.batches for part in folded) == 40
+    assert_nothing_lost_or_doubled(organization, 1000)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(180)
+def test_folding_processes_that_are_killed_again_and_again_lose_nothing(organization: Organization, send: Send) -> None:
+    source = random.Random(7)
+    sent = 0
+    for number in range(12):
+        folder = start_folder()
+        # Between the first event and the kill the process is somewhere in its folding, each time somewhere else.
+        until = time.monotonic() + source.uniform(0.0, 0.15)
+        while sent == 0 or time.monotonic() < until:
+            send(*events(f"k{number}-{sent}", 100), now=datetime.now(UTC))
+            sent += 100
+        kill(folder)
+
+    fold(now=utc_now())
+    assert sent > 1000
+    assert_nothing_lost_or_doubled(organization, sent)
+
+
+@pytest.mark.timeout(300)
+def test_four_folding_processes_keep_up_with_four_connections_for_a_minute(
+    organization: Organization, key: Key, start_server: Callable[[], Server]
+) -> None:
+    server = start_server()
+    stop = Event()
+    deadline = time.monotonic() + 60
+
+    def send_until_the_end(connection: int) -> int:
+        sent = 0
+        with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60) as client:
+            for number in itertools.count():
+                if time.monotonic() > deadline or stop.is_set():
+                    return sent
+                body = json.dumps(events(f"c{connection}-{number}", 500))
+                # Every third batch is sent twice, as a client does that has not seen the answer.
+                for _ in range(2 if number % 3 == 0 else 1):
+                    answer = client.post(f"{server.url}/usage/events", content=body)
+                    assert answer.status_code == 200, answer.text
+                sent += 500
+        raise AssertionError("unreachable")
+
+    with folders(4):
+        try:
+            results = at_once(send_until_the_end, range(4))
+        finally:
+            stop.set()
+        lag = oldest_unfolded(organization)
+        sent = sum(results)
+        assert LiveSpendDay.objects.filter(organization=organization).aggregate(Sum("requests")) == {
+            "requests__sum": sent
+        }
+        wait_until_folded(organization)
+
+    assert lag < timedelta(seconds=2)
+    assert sent > 10_000
+    assert_nothing_lost_or_doubled(organization, sent)
+
+
+def oldest_unfolded(organization: Organization) -> timedelta:
+    found = IngestBatch.objects.of(organization).filter(folded_at=None).aggregate(oldest=Min("received_at"))
+    return utc_now() - found["oldest"] if found["oldest"] is not None else timedelta()
+
+
+def wait_until_folded(organization: Organization) -> None:
+    deadline = time.monotonic() + 30
+    while IngestBatch.objects.of(organization).filter(folded_at=None).exists():
+        assert time.monotonic() < deadline, "folding does not come to its end"

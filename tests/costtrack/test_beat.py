@@ -1,0 +1,91 @@
+"""The scheduler tells that it lives, and stops filling a queue that nobody empties."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from celery.beat import ScheduleEntry
+from pytest_django import Settings
+
+from costtrack import heartbeat
+from costtrack.beat import Scheduler
+from costtrack.celery import app
+from costtrack.queues import TICK, Queue
+from costtrack.timetable import SCHEDULE
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis() -> Iterator[None]:
+    heartbeat.client.cache_clear()
+    heartbeat.client().flushdb()
+    yield
+    heartbeat.client.cache_clear()
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[Scheduler]:
+    scheduler = Scheduler(app=app, schedule_filename=str(tmp_path / "schedule"))
+    yield scheduler
+    scheduler.close()
+
+
+def entry(scheduler: Scheduler, name: str) -> ScheduleEntry:
+    found = scheduler.schedule[name]
+    assert isinstance(found, ScheduleEntry)
+    return found
+
+
+def test_beat_is_the_projects_own(scheduler: Scheduler) -> None:
+    assert app.conf.beat_scheduler == "costtrack.beat:Scheduler"
+    assert set(scheduler.schedule) == set(SCHEDULE)
+
+
+def test_it_is_there_from_its_first_round_on(scheduler: Scheduler) -> None:
+    assert heartbeat.read().beat is None
+    scheduler.tick()
+    beat = heartbeat.read().beat
+    assert beat is not None
+    assert 0 <= beat.up_for < 60
+
+
+def test_a_heartbeat_ends_by_itself(scheduler: Scheduler) -> None:
+    scheduler.tick()
+    assert 0 < int(heartbeat.client().ttl("costtrack:beat")) <= heartbeat.LIFETIME_SECONDS
+
+
+def test_every_queue_is_probed_and_the_probe_goes_to_that_queue(scheduler: Scheduler) -> None:
+    for queue in Queue:
+        scheduler.apply_entry(entry(scheduler, f"tick-{queue}"), producer=scheduler.producer)
+    assert heartbeat.read().waiting == dict.fromkeys(Queue, 1)
+
+
+def test_what_comes_every_few_seconds_does_not_pile_up_while_no_worker_runs(scheduler: Scheduler) -> None:
+    for _ in range(300):
+        scheduler.apply_entry(entry(scheduler, "tick-intake"), producer=scheduler.producer)
+    assert heartbeat.read().waiting["intake"] == 100
+
+
+def test_what_comes_seldom_is_sent_however_many_wait(scheduler: Scheduler) -> None:
+    for _ in range(300):
+        scheduler.apply_entry(entry(scheduler, "tick-intake"), producer=scheduler.producer)
+    scheduler.apply_entry(entry(scheduler, "price-unpriced"), producer=scheduler.producer)
+    assert heartbeat.read().waiting["intake"] == 101
+
+
+def test_it_goes_on_without_redis(scheduler: Scheduler, settings: Settings) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    heartbeat.client.cache_clear()
+    assert scheduler.tick() >= 0
+
+
+@pytest.mark.parametrize("name", SCHEDULE)
+def test_whatever_is_sent_by_the_clock_expires_before_long(name: str) -> None:
+    options = SCHEDULE[name]["options"]
+    assert 0 < options["expires"] <= timedelta(days=1).total_seconds()
+
+
+def test_probes_come_often_enough_to_tell_a_stuck_queue() -> None:
+    probes = [entry for entry in SCHEDULE.values() if entry["task"] == TICK]
+    assert {probe["kwargs"]["queue"] for probe in probes} == set(Queue)
+    assert all(probe["schedule"] <= 10 for probe in probes)

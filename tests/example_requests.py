@@ -1,0 +1,180 @@
+"""A request that succeeds for every endpoint outside the admin, so that tests can walk all of them."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Model, QuerySet
+from django.urls import URLPattern, URLResolver, get_resolver
+from rest_framework.test import APIClient
+
+from billing.models import Repricing, UsageEvent
+from costtrack.clock import utc_now
+from organizations.models import Membership, Organization, User
+from organizations.types import Role
+from tests.billing.ingest.litellm_payloads import payload
+from tests.conftest import Key, make_key
+from tests.usage import Send, set_price
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A method of a route."""
+
+    method: str
+    route: str
+    pattern: URLPattern
+
+    def __str__(self) -> str:
+        return f"{self.method.upper()} /{self.route}"
+
+
+@dataclass
+class Examples:
+    """What an organization has, and requests about it. No change is made twice: the third one of a credential is about
+    the third credential."""
+
+    organization: Organization
+    key: Key
+    operator_key: Key
+    send: Send
+    rows: int = 0
+    _made: dict[str, int] = field(default_factory=dict)
+
+    def grow(self, rows: int) -> None:
+        """Add so many of everything that can be listed, each event in a batch of its own."""
+        for number in range(self.rows, self.rows + rows):
+            call = {"service": "openai", "model": f"model-{number}", "session_id": f"session-{number}"}
+            tokens = {"input_tokens": 1_000, "output_tokens": 100, "tags": [f"tag-{number}"]}
+            parent = {"parent_run_id": f"run-{number - 1}"} if number else {}
+            self.send(
+                {**call, **tokens, **parent, "id": f"event-{number}", "run_id": f"run-{number}", "workflow_id": "flow"},
+                {**call, "id": f"unpriced-{number}"},
+                now=utc_now(),
+            )
+            set_price(f"model-{number}", provider="openai", input="1", output="2", organization=self.organization)
+            make_key(self.organization, name=f"credential-{number}")
+            person = User.objects.create(email=f"person-{number}@acme.example")
+            Membership.objects.create(organization=self.organization, user=person, role=Role.VIEWER)
+            now = utc_now()
+            Repricing.objects.create(
+                organization=self.organization, start=now, end=now, created_at=now, touched_at=now, state="done"
+            )
+        self.rows += rows
+
+    def request(self, endpoint: Endpoint) -> tuple[APIClient, dict[str, Any]]:
+        """Who asks, and the arguments for `APIClient.generic`."""
+        number = self._made.get(str(endpoint), 0)
+        if endpoint.method != "get":
+            self._made[str(endpoint)] = number + 1
+        key = self.operator_key if str(endpoint) == "POST /organizations" else self.key
+        arguments: dict[str, Any] = {"method": endpoint.method.upper(), "path": self._path(endpoint, number)}
+        if endpoint.method != "get":
+            arguments |= _body(str(endpoint), number, self.key)
+        return key.client(), arguments
+
+    def _path(self, endpoint: Endpoint, number: int) -> str:
+        path = f"/{endpoint.route}"
+        for name, converter in endpoint.pattern.pattern.converters.items():
+            kind = type(converter).__name__.removesuffix("Converter").lower().replace("string", "str")
+            path = path.replace(f"<{kind}:{name}>", str(self._parameter(name, endpoint.route, number)))
+        return path
+
+    def _parameter(self, name: str, route: str, number: int) -> object:
+        organization = self.organization
+        match name:
+            case "slug":
+                value: object = organization.slug
+            case "run_id":
+                value = "run-0"
+            case "client_id":
+                value = organization.credentials.get(name=f"credential-{number}").client_id
+            case "event_id":
+                # Each correction is of an event that has none.
+                place = number + 10 if route.endswith("/adjust") else number
+                value = UsageEvent.objects.of(organization).get(event_id=f"event-{place}").pk
+            case "pk":
+                value = self._row(route, number).pk
+            case _:
+                raise LookupError(f"tests/example_requests.py does not know what to put into {name} of /{route}.")
+        return value
+
+    def _row(self, route: str, number: int) -> Model:
+        """What the last `<int:pk>` of a route is about."""
+        rows: dict[str, QuerySet[Any]] = {
+            "members": self.organization.memberships.filter(user__email__startswith="person-"),
+            "prices": self.organization.prices.filter(model__startswith="model-"),
+            "reprice": self.organization.repricings.all(),
+        }
+        word = route.partition("/<int:pk>")[0].rpartition("/")[2]
+        found: Model = rows[word].order_by("pk")[number]
+        return found
+
+
+def _body(endpoint: str, number: int, key: Key) -> dict[str, Any]:
+    try:
+        body = _BODIES[endpoint](number)
+    except KeyError:
+        raise LookupError(f"{endpoint} needs an example in tests/example_requests.py.") from None
+    if endpoint == "POST /oauth2/token":
+        form = {**body, "client_id": key.credential.client_id, "client_secret": key.client_secret}
+        return {"data": urlencode(form), "content_type": "application/x-www-form-urlencoded"}
+    return {"data": json.dumps(body), "content_type": "application/json"}
+
+
+def _in(hours: int) -> str:
+    return (utc_now() + timedelta(hours=hours)).isoformat()
+
+
+_OF = "/organizations/<str:slug>"
+_BODIES: dict[str, Callable[[int], Any]] = {
+    "POST /oauth2/token": lambda _: {"grant_type": "client_credentials"},
+    "POST /organizations": lambda number: {"name": f"New {number}", "slug": f"new-{number}"},
+    f"PATCH {_OF}": lambda number: {"name": f"Acme {number}"},
+    f"POST {_OF}/credentials": lambda number: {"name": f"new-{number}"},
+    f"POST {_OF}/credentials/<slug:client_id>/rotate": lambda _: {"grace_seconds": 60},
+    f"POST {_OF}/credentials/<slug:client_id>/revoke": lambda _: {},
+    f"POST {_OF}/members": lambda number: {"email": f"new-{number}@acme.example"},
+    f"PATCH {_OF}/members/<int:pk>": lambda _: {"role": "admin"},
+    f"DELETE {_OF}/members/<int:pk>": lambda _: {},
+    f"POST {_OF}/prices": lambda number: {"model": f"new-{number}", "input_usd_per_million": "1"},
+    f"POST {_OF}/prices/<int:pk>/end": lambda _: {"effective_to": _in(hours=1)},
+    f"POST {_OF}/prices/reprice": lambda _: {"start": _in(hours=-1), "end": _in(hours=0)},
+    "POST /usage/events": lambda number: [
+        {"id": f"new-{number}-{place}", "model": f"model-{place}", "service": "openai", "input_tokens": 100}
+        for place in range(10)
+    ],
+    "POST /usage/events/<uuid:event_id>/void": lambda _: {"reason": "It was a test."},
+    "POST /usage/events/<uuid:event_id>/adjust": lambda _: {"reason": "The invoice says so.", "cost_usd": "1"},
+    "POST /integrations/litellm": lambda number: [payload(id=f"litellm-{number}-{place}") for place in range(10)],
+}
+
+
+def endpoints() -> Iterator[Endpoint]:
+    """All that the URL configuration has, without the admin and what needs no credential."""
+    for route, pattern in routes(get_resolver().url_patterns):
+        if not route or route.startswith(("admin/", "schema", "healthz", "readyz")):
+            continue
+        for method in METHODS:
+            if _answers(pattern.callback, method):
+                yield Endpoint(method, route, pattern)
+
+
+def routes(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, route)
+        else:
+            yield route, pattern
+
+
+def _answers(view: Any, method: str) -> bool:
+    """Whether a view has the method; viewsets say so for each route."""
+    actions = getattr(view, "actions", None)
+    return method in actions if actions is not None else hasattr(getattr(view, "cls", view), method)
