@@ -57,12 +57,13 @@ def telling_refusals(
     return wrapper
 
 
-def button(description: str, *, icon: str) -> Callable[[V], V]:
-    """Makes a method a button on a row's page (`actions_detail`), for those who may manage the row.
+def button(description: str, *, icon: str, permission: str = "manage") -> Callable[[V], V]:
+    """Makes a method a button on a row's page (`actions_detail`) or above a list (`actions_list`), for those who have
+    the permission (`has_<permission>_permission`).
 
-    The button is a link: the method answers GET with a question and acts on POST.
+    The button is a link: the method answers GET with a question, or another page, and acts on POST.
     """
-    return cast("Callable[[V], V]", action(description=description, icon=icon, permissions=["manage"]))
+    return cast("Callable[[V], V]", action(description=description, icon=icon, permissions=[permission]))
 
 
 def _instant(text: Any) -> datetime | None:

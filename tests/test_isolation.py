@@ -11,13 +11,14 @@ import pytest
 from django.contrib import admin
 from django.db import models
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls import get_resolver, reverse
 from rest_framework.test import APIClient
 
-from billing.models import QuarantinedRecord, UsageEvent
+from billing.models import QuarantinedRecord, Repricing, UsageEvent
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Scope
 from tests.conftest import Key, make_key
+from tests.example_requests import routes
 from tests.usage import NOW, Send, set_price
 
 MARK = "globex-only"  # in every text of the other organization
@@ -44,16 +45,17 @@ def both(organization: Organization, other_organization: Organization, send: Sen
     QuarantinedRecord.objects.create(
         organization=other_organization, format="litellm", received_at=NOW, record_id=MARK, code="invalid", raw=MARK
     )
+    Repricing.objects.create(
+        organization=other_organization,
+        actor=MARK,
+        reason=MARK,
+        model=MARK,
+        start=NOW,
+        end=NOW,
+        created_at=NOW,
+        touched_at=NOW,
+    )
     AuditEntry.objects.create(organization=other_organization, actor=MARK, action="test", subject=MARK)
-
-
-def routes(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
-    for pattern in patterns:
-        route = prefix + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from routes(pattern.url_patterns, route)
-        else:
-            yield route, pattern
 
 
 def candidates(name: str, other: Organization) -> list[str]:
@@ -67,7 +69,10 @@ def candidates(name: str, other: Organization) -> list[str]:
         "client_id": [credential.client_id],
         "event_id": [event.id],
         "id": [event.id],
-        "pk": [event.id, credential.pk, member.pk if member else 0, other.prices.get().pk],
+        "pk": [
+            *(event.id, credential.pk, member.pk if member else 0),
+            *(other.prices.get().pk, other.repricings.get().pk),
+        ],
     }
     return [str(value) for value in by_name.get(name, ["same"])]
 

@@ -1,5 +1,5 @@
 """The admin pages of what it cost: ledger, batches, prices, runs, and what waits for somebody."""
 
-from billing.admin import batches, ledger, prices, quarantine, runs, unpriced
+from billing.admin import batches, ledger, prices, quarantine, repricings, runs, unpriced
 
-__all__ = ["batches", "ledger", "prices", "quarantine", "runs", "unpriced"]
+__all__ = ["batches", "ledger", "prices", "quarantine", "repricings", "runs", "unpriced"]

@@ -9,12 +9,14 @@ from django.utils.safestring import SafeString
 
 from billing.admin import formats
 from billing.admin.formats import Fact
+from billing.ledger.adjustments import Correction
+from billing.ledger.standing import Standing
 from billing.models import PriceVersion, UsageEvent
 from billing.pricing.types import PriceLine
 from billing.reports.events import Explanation, explain
-from billing.types import CostSource, EventKind, Status
+from billing.types import CorrectionKind, CostSource, EventKind, Status
 from costtrack.ids import batch_of
-from costtrack.money import usd
+from costtrack.money import ZERO, usd
 from organizations.models import APICredential
 
 
@@ -29,11 +31,13 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Correction:
-    """An adjustment of the event."""
+class CorrectionLine:
+    """An adjustment of the event, in words."""
 
     url: str
     received: str
+    what: str
+    who: str
     reason: str
     amount: str
 
@@ -51,7 +55,7 @@ class EventPage:
     difference: str
     badges: SafeString
     compute_cost: str
-    corrections: tuple[Correction, ...]
+    corrections: tuple[CorrectionLine, ...]
     corrected_url: str
     sections: tuple[tuple[str, list[Fact]], ...]
     metadata: str
@@ -69,9 +73,9 @@ def event_page(event: UsageEvent) -> EventPage:
         price_url=formats.page("billing_priceversion", id=price.pk) if price is not None else "",
         reported=formats.exact(event.token_cost_usd) if _is_reported(event) else "",
         difference=_difference(event, total),
-        badges=_badges(event),
+        badges=_badges(why.standing),
         compute_cost=formats.exact(event.compute_cost_usd) if event.compute_cost_usd else "",
-        corrections=tuple(_correction(adjustment) for adjustment in why.adjustments),
+        corrections=tuple(_correction(adjustment) for adjustment in why.standing.adjustments),
         corrected_url=formats.page("billing_usageevent", id=why.corrected.pk) if why.corrected is not None else "",
         sections=tuple(section for section in _sections(event) if section[1]),
         metadata=json.dumps(event.metadata, indent=2, ensure_ascii=False) if event.metadata else "",
@@ -83,15 +87,34 @@ def _price_name(price: PriceVersion) -> str:
     return f"{price} since {since}" if since else str(price)
 
 
+# What was done last, where that says more than how the event came.
+_DONE_LAST = {
+    CorrectionKind.VOID: "Voided: nothing that it counted or cost is left in any sum.",
+    CorrectionKind.ADJUST: "A person has said what it costs.",
+    CorrectionKind.REPRICE: "Priced anew, since its price was changed.",
+}
+
+
 def _because(event: UsageEvent, why: Explanation) -> str:
     """The one sentence under the amount."""
     if event.kind == EventKind.ADJUSTMENT.value:
-        return f"A correction of another event: {event.adjustment_reason}."
+        correction = Correction.of(event)
+        by = f", by {correction.actor}" if correction.actor else ""
+        gone = "" if why.corrected is not None else " The event itself is no longer kept."
+        return f"A correction of another event{by}: {correction.reason}.{gone}"
     if event.kind == EventKind.SESSION_SUMMARY.value:
         return "What the summary of the session adds to what its events had told before."
+    corrections = why.standing.corrections
+    if corrections and corrections[-1].kind in _DONE_LAST:
+        return _DONE_LAST[corrections[-1].kind]
+    return _how_it_came(event, why)
+
+
+def _how_it_came(event: UsageEvent, why: Explanation) -> str:
     if event.token_cost_usd is None:
         reason = event.get_unpriced_reason_display()
-        return f"It had no cost at first: {reason}. A correction has added it." if why.adjustments else f"{reason}."
+        is_priced = why.standing.adjustments
+        return f"It had no cost at first: {reason}. A correction has added it." if is_priced else f"{reason}."
     if _is_reported(event):
         return "As the caller reported it."
     if why.calculation.lines:
@@ -108,13 +131,15 @@ def _line(line: PriceLine) -> Line:
     )
 
 
-def _badges(event: UsageEvent) -> SafeString:
+def _badges(standing: Standing) -> SafeString:
+    event = standing.event
     failed = event.status == Status.FAILURE.value
-    shown = (
+    shown = [
         (event.get_kind_display(), "primary"),
         (event.get_status_display(), "danger" if failed else "success"),
         (event.get_cost_source_display(), "info"),
-    )
+        *([("Voided", "danger")] if standing.is_voided else []),
+    ]
     return format_html_join(" ", "{}", ((formats.badge(text, kind),) for text, kind in shown))
 
 
@@ -127,15 +152,19 @@ def _difference(event: UsageEvent, computed: Decimal | None) -> str:
     if not _is_reported(event) or event.token_cost_usd is None or computed is None:
         return ""
     difference = event.token_cost_usd - computed
-    return f"{'+' if difference > 0 else ''}{formats.exact(difference)}" if difference else "none"
+    return formats.difference(difference) if difference else "none"
 
 
-def _correction(adjustment: UsageEvent) -> Correction:
-    return Correction(
+def _correction(adjustment: UsageEvent) -> CorrectionLine:
+    correction = Correction.of(adjustment)
+    amount = (adjustment.token_cost_usd or ZERO) + adjustment.compute_cost_usd
+    return CorrectionLine(
         formats.page("billing_usageevent", id=adjustment.pk),
-        formats.instant(adjustment.received_at),
-        adjustment.adjustment_reason,
-        formats.exact(adjustment.token_cost_usd),
+        formats.instant(correction.at),
+        correction.kind.label,
+        correction.actor or "costtrack itself",
+        correction.reason,
+        formats.difference(amount),
     )
 
 

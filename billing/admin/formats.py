@@ -49,6 +49,11 @@ def exact(amount: Decimal | None) -> str:
     return f"{'-' if amount < 0 else ''}${int(whole):,}.{decimals.ljust(2, '0')}"
 
 
+def difference(amount: Decimal) -> str:
+    """With its sign, which a reader must not overlook."""
+    return f"+{exact(amount)}" if amount > 0 else exact(amount)
+
+
 def price_since(price: PriceVersion) -> str:
     """Empty for one that has always been so."""
     return _to_the_minute(price.effective_from) if price.effective_from > _LONG_AGO else ""

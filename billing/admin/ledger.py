@@ -11,10 +11,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin import formats
+from billing.admin.corrections import CorrectingAdmin
 from billing.admin.event_page import event_page
 from billing.admin.filters import ChoiceFilter, PeriodFilter, WordFilter
 from billing.admin.finding import MOST_LOOKED_THROUGH, events_named, looked_through_since
-from billing.admin.lists import OneOrganizationAdmin, OneOrganizationList, OrganizationFilter
+from billing.admin.lists import OneOrganizationList, OrganizationFilter
 from billing.models import UnpricedEvent, UsageEvent
 from billing.querysets import UsageEventQuerySet
 from billing.types import CostSource, EventKind, Status, UnpricedReason
@@ -114,7 +115,7 @@ class LedgerList(OneOrganizationList):
 
 
 @admin.register(UsageEvent)
-class UsageEventAdmin(OneOrganizationAdmin):
+class UsageEventAdmin(CorrectingAdmin):
     read_only = True
     list_display = ("when", "what", "called", "run", "tokens", "cost", "cost_from")
     list_filter = (
@@ -185,7 +186,7 @@ class UsageEventAdmin(OneOrganizationAdmin):
         if event.cost_usd is not None:
             return usd(event.cost_usd)
         if not getattr(event, "waits", True):
-            return formats.badge("priced since", "info", "By an adjustment or by the summary of its session")
+            return formats.badge("priced since", "info", "By a correction or by the summary of its session")
         known = usd(event.compute_cost_usd) if event.compute_cost_usd else ""
         why = _WHY.get(event.unpriced_reason, "unknown")
         sentence = event.get_unpriced_reason_display()

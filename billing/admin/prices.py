@@ -6,7 +6,9 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import F, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.http import urlencode
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -21,7 +23,7 @@ from billing.querysets import PriceVersionQuerySet
 from billing.types import PriceSource
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from organizations.admin_base import OrganizationScopedAdmin, person_of
+from organizations.admin_base import OrganizationScopedAdmin, button, person_of
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
@@ -125,6 +127,8 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
     list_filter = (OwnerFilter, ProviderFilter, HoldsFilter)
     list_filter_submit = True
     list_per_page = 50
+    actions_list = ("reprice_usage",)  # type: ignore[assignment]  # unfold declares an empty tuple
+    actions_detail = ("reprice_usage_of_model",)
     search_fields = ("model", "provider")
     search_help_text = "A part of the model's or the provider's name."
     ordering = (F("organization").asc(nulls_last=True), "provider", "model", "-effective_from", "-id")
@@ -135,6 +139,24 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
         ("US dollars for a call", {"fields": ("request_usd",)}),
         ("Tiers", {"fields": ("tiers",)}),
     )
+
+    # --- From a price to the usage that it has priced ----------------------------------------------------------
+
+    def has_reprice_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """For who may change any organization, whoever has set the price."""
+        return self.has_manage_permission(request)
+
+    @button("Price usage anew", icon="currency_exchange", permission="reprice")
+    def reprice_usage(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:billing_repricing_add"))
+
+    @button("Price usage anew", icon="currency_exchange", permission="reprice")
+    def reprice_usage_of_model(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The form, filled in with what the price is about."""
+        price: PriceVersion = self.get_queryset(request).get(pk=object_id)
+        return HttpResponseRedirect(f"{reverse('admin:billing_repricing_add')}?{urlencode(_usage_of(price))}")
+
+    # --- Columns -----------------------------------------------------------------------------------------------
 
     @admin.display(description="Owner")
     def owner(self, price: PriceVersion) -> str:
@@ -194,3 +216,15 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
             obj.pk = created.pk  # for the page that answers, and the admin's own log
         elif "effective_to" in form.changed_data and obj.effective_to is not None:
             end_price(organization=obj.organization, price=obj, effective_to=obj.effective_to, actor=actor)
+
+
+def _usage_of(price: PriceVersion) -> dict[str, str]:
+    """Which calls a price is about, as far as a form can say it: calls may name the model by an alias."""
+    given = {"end": min(price.effective_to or utc_now(), utc_now()).isoformat(timespec="minutes")}
+    if formats.price_since(price):
+        given["start"] = price.effective_from.isoformat(timespec="minutes")
+    if price.organization_id is not None:
+        given["organization"] = str(price.organization_id)
+    if not price.aliases and "*" not in price.model:
+        given["model"] = price.model
+    return given

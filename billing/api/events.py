@@ -4,6 +4,7 @@ import base64
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -14,11 +15,12 @@ from rest_framework.response import Response
 
 from billing.api import intake
 from billing.api.windows import DateOrDateTimeField, window_of
+from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
 from billing.pricing.types import PriceKind
 from billing.reports.event_list import EventFilter, Position, event_by_id, list_events
 from billing.reports.events import explain
-from billing.types import Status
+from billing.types import CorrectionKind, Status
 from costtrack.errors import InvalidError
 from costtrack.money import plain
 from costtrack.serializers import StrictSerializer
@@ -129,6 +131,20 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
             "adjustment_reason",
         )
 
+    def to_representation(self, instance: UsageEvent) -> dict[str, Any]:
+        """The same as the fields make of it, an order of magnitude sooner: a page has thousands of values."""
+        row = dict(zip(UsageEventSerializer.Meta.fields, _values_of(instance), strict=True))
+        for name in _AMOUNTS:
+            if row[name] is not None:
+                row[name] = plain(row[name])
+        if row["duration_ms"] is not None:
+            row["duration_ms"] = float(row["duration_ms"])
+        return row
+
+
+_AMOUNTS = ("cost_usd", "token_cost_usd", "compute_cost_usd", "computed_cost_usd")
+_values_of = attrgetter(*("user_ref" if name == "user_id" else name for name in UsageEventSerializer.Meta.fields))
+
 
 class EventPageSerializer(serializers.Serializer[Any]):
     results = UsageEventSerializer(many=True)
@@ -144,15 +160,39 @@ class PriceLineSerializer(serializers.Serializer[Any]):
     amount_usd = AmountField()
 
 
+class CorrectionSerializer(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(choices=CorrectionKind.choices)
+    actor = serializers.CharField(help_text="An e-mail address or a Client ID. Empty: costtrack itself.")
+    reason = serializers.CharField()
+    at = serializers.DateTimeField()
+
+
+class AdjustmentSerializer(UsageEventSerializer):
+    """A row that corrects an event. Its amounts and counts are differences."""
+
+    correction = serializers.SerializerMethodField(help_text="What was done, by whom, why and when.")
+
+    class Meta(UsageEventSerializer.Meta):
+        fields = (*UsageEventSerializer.Meta.fields, "correction")  # type: ignore[assignment]
+
+    def to_representation(self, instance: UsageEvent) -> dict[str, Any]:
+        return {**super().to_representation(instance), "correction": self.get_correction(instance)}
+
+    @extend_schema_field(CorrectionSerializer)
+    def get_correction(self, adjustment: UsageEvent) -> Any:
+        return CorrectionSerializer(Correction.of(adjustment)).data
+
+
 class ExplainedEventSerializer(UsageEventSerializer):
     """An event with its price's lines and the adjustments that correct it."""
 
+    voided = serializers.BooleanField(help_text="All that it counted and cost was taken back.")
     cost_now_usd = AmountField(allow_null=True, help_text="The cost with its adjustments. Null while it is not known.")
-    lines = PriceLineSerializer(many=True)
-    adjustments = UsageEventSerializer(many=True)
+    lines = PriceLineSerializer(many=True, help_text="By the price that was applied last.")
+    adjustments = AdjustmentSerializer(many=True)
 
     class Meta(UsageEventSerializer.Meta):
-        fields = (*UsageEventSerializer.Meta.fields, "cost_now_usd", "lines", "adjustments")  # type: ignore[assignment]
+        fields = (*UsageEventSerializer.Meta.fields, "voided", "cost_now_usd", "lines", "adjustments")  # type: ignore[assignment]
 
 
 class EventsView(intake.EventsView):
@@ -194,9 +234,10 @@ class EventView(OrganizationScopedAPIView):
         why = explain(event)
         answer = {
             **UsageEventSerializer(event).data,
+            "voided": why.standing.is_voided,
             "cost_now_usd": plain(why.cost_now_usd) if why.cost_now_usd is not None else None,
             "lines": PriceLineSerializer([asdict(line) for line in why.calculation.lines], many=True).data,
-            "adjustments": UsageEventSerializer(why.adjustments, many=True).data,
+            "adjustments": AdjustmentSerializer(why.standing.adjustments, many=True).data,
         }
         return Response(answer)
 

@@ -59,7 +59,7 @@ def create_price(
         source=PriceSource.MANUAL,
         **price_columns(prices),
     )
-    _audit(version, "price.created", actor)
+    _audit(organization, version, "price.created", actor)
     announce_price_change(organization)
     return version
 
@@ -86,7 +86,7 @@ def end_price(
         raise ConflictError(message, code="price_ended", param="effective_to")
     price.effective_to = effective_to
     price.save(update_fields=["effective_to"])
-    _audit(price, "price.ended", actor)
+    _audit(organization, price, "price.ended", actor)
     announce_price_change(organization)
     return price
 
@@ -117,9 +117,9 @@ def _make_room(versions: PriceVersionQuerySet, effective_from: datetime, effecti
     versions.filter(holds_later, effective_from__lte=effective_from).update(effective_to=effective_from)
 
 
-def _audit(version: PriceVersion, action: str, actor: str) -> None:
+def _audit(organization: Organization | None, version: PriceVersion, action: str, actor: str) -> None:
     audit.record(
-        organization=version.organization,
+        organization=organization,
         actor=actor,
         action=action,
         subject=str(version)[:254],

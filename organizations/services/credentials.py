@@ -43,7 +43,7 @@ def issue_credential(
         secret_pepper=pepper,
         expires_at=expires_at,
     )
-    _audit_credential(credential, actor, "credential.issued", name=name, scopes=credential.scopes)
+    _audit(organization, credential, actor, "credential.issued", name=name, scopes=credential.scopes)
     return IssuedCredential(credential, secret)
 
 
@@ -75,7 +75,7 @@ def rotate_credential(
             "previous_valid_until",
         ]
     )
-    _audit_credential(credential, actor, "credential.rotated", grace_seconds=int(grace.total_seconds()))
+    _audit(organization, credential, actor, "credential.rotated", grace_seconds=int(grace.total_seconds()))
     return IssuedCredential(credential, secret, credential.previous_valid_until)
 
 
@@ -88,7 +88,7 @@ def revoke_credential(
     if credential.revoked_at is None:
         credential.revoked_at = now
         credential.save(update_fields=["revoked_at"])
-        _audit_credential(credential, actor, "credential.revoked")
+        _audit(organization, credential, actor, "credential.revoked")
     return credential
 
 
@@ -108,9 +108,11 @@ def _locked(organization: Organization | None, credential: APICredential) -> API
     return APICredential.objects.select_for_update(no_key=True).get(organization=organization, pk=credential.pk)
 
 
-def _audit_credential(
-    credential: APICredential, actor: str, action: str, **details: str | int | list[str] | None
+def _audit(
+    organization: Organization | None,
+    credential: APICredential,
+    actor: str,
+    action: str,
+    **details: str | int | list[str] | None,
 ) -> None:
-    audit.record(
-        organization=credential.organization, actor=actor, action=action, subject=credential.client_id, **details
-    )
+    audit.record(organization=organization, actor=actor, action=action, subject=credential.client_id, **details)

@@ -1,13 +1,16 @@
 """`GET /usage/events` and `GET /usage/events/{id}`: the ledger row by row."""
 
+import json
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from pytest_django import DjangoAssertNumQueries
+from rest_framework.renderers import JSONRenderer
 from rest_framework.test import APIClient
 
+from billing.api.events import UsageEventSerializer
 from billing.ingest.validate import MAX_METADATA_DEPTH
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UsageEvent
@@ -171,7 +174,9 @@ def test_an_event_that_was_priced_later_shows_how(api: APIClient, send: Send, or
     assert (adjustment["kind"], adjustment["adjusts"], adjustment["cost_usd"]) == ("adjustment", event["id"], "0.002")
     explained = api.get(f"{PATH}/{event['id']}").json()
     assert (explained["cost_usd"], explained["cost_now_usd"]) == (None, "0.002")
-    assert explained["adjustments"] == [adjustment]
+    by_itself = {"kind": "price", "actor": "", "reason": "priced", "at": adjustment["received_at"]}
+    assert explained["adjustments"] == [{**adjustment, "correction": by_itself}]
+    assert explained["voided"] is False
     assert explained["adjustments"][0]["price_version_id"] == price.pk
     assert [line["amount_usd"] for line in explained["lines"]] == ["0.002"]
 
@@ -221,7 +226,8 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_rows(
 ) -> None:
     set_price("m", input="1")
     send({"id": "first", "model": "m", "input_tokens": 5})
-    api.get(PATH)
+    for _ in range(2):
+        api.get(PATH)  # notes the credential's use, and remembers it
     with django_assert_num_queries(6):
         assert len(listed(api)) == 1
     send(*({"id": f"{number}", "model": "m", "input_tokens": 5, "occurred_at": at(5)} for number in range(100)))
@@ -240,3 +246,24 @@ def test_metadata_is_nested_so_deeply_and_no_deeper(api: APIClient) -> None:
     assert listed(api)[0]["metadata"] == nested(MAX_METADATA_DEPTH - 1)
     response = api.post(PATH, {"id": "deeper", "metadata": nested(MAX_METADATA_DEPTH)})
     assert response.json()["errors"][0]["code"] == "too_deep"
+
+
+def test_a_row_is_written_as_its_fields_describe_it(api: APIClient, send: Send) -> None:
+    """The rows are made without the fields, which the schema is made of."""
+    set_price("gpt-4o", input="2.50", output="10")
+    send(
+        {"id": "1", "model": "gpt-4o", "input_tokens": 7, "duration_ms": 12.5, "tags": ["a"], "metadata": {"k": [1]}},
+        {"model": "unknown", "user_id": "ada", "cost_usd": "0.0000001"},
+        {"kind": "tool_call", "tool": "search", "status": "failure", "compute_cost_usd": "0.5"},
+    )
+    described = []
+    for event in UsageEvent.objects.order_by("-occurred_at", "-id"):
+        fields = UsageEventSerializer(event).fields.values()
+        described.append({field.field_name: _described(field, event) for field in fields})
+
+    assert api.get("/usage/events").json()["results"] == json.loads(JSONRenderer().render(described))
+
+
+def _described(field: Any, event: UsageEvent) -> Any:
+    value = field.get_attribute(event)
+    return None if value is None else field.to_representation(value)

@@ -4,9 +4,13 @@ import json
 from typing import Any
 
 from billing.ingest.quarantine import ingest_or_quarantine
+from billing.ledger.partitions import month_of, next_month
 from billing.models import QuarantinedRecord, UsageEvent
+from billing.rollups.retention import drop_events
 from organizations.models import Organization
 from tests.billing.ingest.litellm_payloads import NOW, payload
+
+NEXT_MONTH = next_month(month_of(NOW))
 
 
 def send(organization: Organization, *records: dict[str, Any]) -> tuple[int, int, int, int]:
@@ -71,3 +75,15 @@ def test_an_id_is_taken_within_its_organization_alone(
     send(other_organization, numbered("call-2"))
     assert ids() == ["chatcmpl-7", "chatcmpl-7"]
     assert not QuarantinedRecord.objects.exists()
+
+
+def test_calls_are_told_apart_from_those_whose_events_were_dropped(organization: Organization) -> None:
+    old = [numbered(f"call-{number}", completion_tokens=number) for number in range(2)]
+    send(organization, *old)
+    drop_events(before=NEXT_MONTH, actor="tests", now=NEXT_MONTH, report=lambda _: None)
+    assert not UsageEvent.objects.exists()
+
+    assert send(organization, *reversed(old)) == (0, 2, 0, 0)
+    assert send(organization, numbered("call-2", completion_tokens=2), *old) == (1, 2, 0, 0)
+    assert ids() == ["chatcmpl-7_call-2"]
+    assert send(organization, numbered("call-2", completion_tokens=2)) == (0, 1, 0, 0)

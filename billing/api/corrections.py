@@ -1,0 +1,97 @@
+"""`POST /usage/events/{id}/void` and `/adjust`: corrections of one event, by appended rows.
+
+They are open in every plan, as recording usage is; what may send usage may not rewrite it, so they need `manage`.
+"""
+
+from decimal import Decimal
+from typing import ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api.events import AdjustmentSerializer, AmountField
+from billing.ledger.corrections import LONGEST_REASON, Corrected, adjust, void
+from costtrack.clock import utc_now
+from costtrack.money import DECIMALS, DIGITS, plain
+from costtrack.serializers import StrictSerializer
+from organizations.api.base import OrganizationScopedAPIView
+from organizations.types import Scope
+
+
+class VoidSerializer(StrictSerializer):
+    reason = serializers.CharField(max_length=LONGEST_REASON, help_text="Why, for those who look at it later.")
+
+
+class AdjustSerializer(VoidSerializer):
+    cost_usd = serializers.DecimalField(
+        max_digits=DIGITS,
+        decimal_places=DECIMALS,
+        min_value=Decimal(0),
+        help_text="What the event costs now, all in all: tokens and compute.",
+    )
+
+
+class CorrectedSerializer(AdjustmentSerializer):
+    """The row that was appended, and what its event costs with it."""
+
+    cost_now_usd = AmountField()
+
+    class Meta(AdjustmentSerializer.Meta):
+        fields = (*AdjustmentSerializer.Meta.fields, "cost_now_usd")  # type: ignore[assignment]
+
+
+class EventVoidView(OrganizationScopedAPIView):
+    """`POST /usage/events/{id}/void`"""
+
+    required_scope: ClassVar[Scope] = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="usage_event_void", tags=["usage"], request=VoidSerializer, responses={201: CorrectedSerializer}
+    )
+    def post(self, request: Request, event_id: UUID) -> Response:
+        """Take back all that an event counts and costs, as if it had not been. Sent again, it is a duplicate."""
+        body = VoidSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return _answer(
+            void(
+                organization=self.organization,
+                event_id=event_id,
+                **body.validated_data,
+                actor=self.principal.label,
+                now=utc_now(),
+            )
+        )
+
+
+class EventAdjustView(OrganizationScopedAPIView):
+    """`POST /usage/events/{id}/adjust`"""
+
+    required_scope: ClassVar[Scope] = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="usage_event_adjust",
+        tags=["usage"],
+        request=AdjustSerializer,
+        responses={201: CorrectedSerializer},
+    )
+    def post(self, request: Request, event_id: UUID) -> Response:
+        """Say what an event costs, also one whose cost is not known. Its counts stay."""
+        body = AdjustSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return _answer(
+            adjust(
+                organization=self.organization,
+                event_id=event_id,
+                **body.validated_data,
+                actor=self.principal.label,
+                now=utc_now(),
+            )
+        )
+
+
+def _answer(corrected: Corrected) -> Response:
+    row = AdjustmentSerializer(corrected.adjustment).data
+    return Response({**row, "cost_now_usd": plain(corrected.cost_now_usd)}, status=status.HTTP_201_CREATED)

@@ -1,0 +1,109 @@
+"""`/organizations/{slug}/prices/reprice`: a period's usage priced anew."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
+from rest_framework import mixins, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api.events import AmountField
+from billing.api.windows import DateOrDateTimeField
+from billing.ledger.corrections import LONGEST_REASON
+from billing.ledger.reprice import Selection
+from billing.ledger.repricings import figures_of, request_repricing
+from billing.models import Repricing
+from billing.types import RepricingState
+from costtrack.clock import utc_now
+from costtrack.serializers import StrictSerializer
+from organizations.api.base import OrganizationScopedViewSet
+from organizations.types import Scope
+
+
+class NewRepricingSerializer(StrictSerializer):
+    start = DateOrDateTimeField(help_text="Calls that occurred from this date or time on.")
+    end = DateOrDateTimeField(help_text="Calls that occurred before this time, or until the end of this date.")
+    service = serializers.CharField(required=False, allow_blank=True, max_length=255, help_text="As events name it.")
+    model = serializers.CharField(required=False, allow_blank=True, max_length=255, help_text="As events name it.")
+    dry_run = serializers.BooleanField(default=True, help_text="Only say what would change.")
+    reason = serializers.CharField(
+        default="", allow_blank=True, max_length=LONGEST_REASON, help_text="Why. A dry run needs none."
+    )
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """The fields that say which calls become one value, `selection`."""
+        fields: dict[str, Any] = super().to_internal_value(data)
+        start, end = fields.pop("start"), fields.pop("end")
+        named = {name: fields.pop(name, "") for name in ("service", "model")}
+        end = end if isinstance(end, datetime) else _midnight(end + timedelta(days=1))
+        start = start if isinstance(start, datetime) else _midnight(start)
+        return {**fields, "selection": Selection(start, end, **named)}
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)
+
+
+class ModelFiguresSerializer(serializers.Serializer[Any]):
+    service = serializers.CharField()
+    model = serializers.CharField()
+    events = serializers.IntegerField(help_text="Calls that were priced anew.")
+    changed = serializers.IntegerField(help_text="Those among them that cost something else then.")
+    left_alone = serializers.IntegerField(
+        help_text="Calls that a person has corrected, that wait for a price, whose session a summary has closed, or "
+        "that no price covers now."
+    )
+    old_usd = AmountField(help_text="What the calls priced anew cost before.")
+    new_usd = AmountField()
+    difference_usd = AmountField()
+
+
+class RepricingSerializer(serializers.ModelSerializer[Repricing]):
+    """A repricing; ask again until `state` is `done` or `failed`. Of a dry run, what would change."""
+
+    old_usd = AmountField(help_text="What the calls priced anew cost before.")
+    new_usd = AmountField()
+    difference_usd = AmountField()
+    looked_at = serializers.IntegerField(help_text="How far it has come, of `total`.")
+    total = serializers.IntegerField(allow_null=True, help_text="Null until it has begun.")
+    models = serializers.SerializerMethodField(help_text="Each model; those that change most come first.")
+    state = serializers.ChoiceField(choices=RepricingState.choices)
+
+    class Meta:
+        model = Repricing
+        fields = (
+            *("id", "state", "dry_run", "start", "end", "service", "model", "reason", "actor"),
+            *("created_at", "finished_at", "looked_at", "total", "events", "changed", "left_alone"),
+            *("old_usd", "new_usd", "difference_usd", "models"),
+        )
+
+    @extend_schema_field(ModelFiguresSerializer(many=True))
+    def get_models(self, repricing: Repricing) -> Any:
+        return ModelFiguresSerializer(figures_of(repricing), many=True).data
+
+
+class RepricingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Repricing]):
+    """`GET` and `POST .../prices/reprice`, `GET .../prices/reprice/{id}`"""
+
+    queryset = Repricing.objects.order_by("-id")
+    serializer_class = RepricingSerializer
+    filterset_class = None
+    scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
+
+    @extend_schema(
+        request=NewRepricingSerializer,
+        responses={
+            200: OpenApiResponse(RepricingSerializer, description="The dry run is done."),
+            202: OpenApiResponse(RepricingSerializer, description="Workers do it; ask for it by its id."),
+        },
+    )
+    def create(self, request: Request, **_: str) -> Response:
+        """Price a period's usage anew from the prices that hold now, by adjustments; see the dry run first."""
+        body = NewRepricingSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        repricing = request_repricing(
+            organization=self.organization, **body.validated_data, actor=self.principal.label, now=utc_now()
+        )
+        code = status.HTTP_200_OK if repricing.is_finished else status.HTTP_202_ACCEPTED
+        return Response(RepricingSerializer(repricing).data, status=code)

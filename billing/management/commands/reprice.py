@@ -1,0 +1,96 @@
+"""`reprice`: price a period's usage anew from the prices that hold now; without --apply say what would change."""
+
+from argparse import ArgumentParser
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from billing.ledger.reprice import Selection
+from billing.ledger.repricings import reprice
+from billing.management.tables import repricing_table
+from billing.models import Repricing
+from costtrack.clock import utc_now
+from costtrack.errors import DomainError
+from costtrack.money import plain
+from organizations.models import Organization
+
+
+class Command(BaseCommand):
+    help = "Prices a period's usage anew from the prices that hold now, by adjustments. Safe to repeat."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--organization", metavar="SLUG", required=True)
+        parser.add_argument("--from", dest="start", metavar="TIME", required=True, help="A date, or a time in UTC.")
+        parser.add_argument("--to", dest="end", metavar="TIME", required=True, help="A date (included), or a time.")
+        parser.add_argument("--service", default="", help="Only calls of this service, as they name it.")
+        parser.add_argument("--model", default="", help="Only calls of this model, as they name it.")
+        parser.add_argument("--apply", action="store_true", help="Change the costs; else only say what would change.")
+        parser.add_argument("--reason", default="", help="Why; needed with --apply.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        organization = Organization.objects.filter(slug=options["organization"]).first()
+        if organization is None:
+            raise CommandError(f"There is no organization {options['organization']}.")
+        start, end = _start("--from", options["start"]), _end("--to", options["end"])
+        try:
+            done = self._reprice(organization, Selection(start, end, options["service"], options["model"]), options)
+        except DomainError as error:
+            raise CommandError(error.message) from None
+        if done.by_model:
+            self.stdout.write(repricing_table(done))
+        self.stdout.write(_summary(done))
+
+    def _reprice(self, organization: Organization, selection: Selection, options: dict[str, Any]) -> Repricing:
+        with Progress(
+            TextColumn(f"Pricing {organization.slug} anew"),
+            *(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not self.stderr.isatty(),
+        ) as bar:
+            task = bar.add_task("", total=None)
+            return reprice(
+                organization=organization,
+                selection=selection,
+                dry_run=not options["apply"],
+                reason=options["reason"],
+                actor="system",
+                now=utc_now(),
+                progress=lambda repricing: bar.update(task, total=repricing.total, completed=repricing.looked_at),
+            )
+
+
+def _summary(done: Repricing) -> str:
+    if not done.changed:
+        return f"Nothing changes. Calls priced anew: {done.events:,}."
+    counts = f"{done.changed:,} of {done.events:,} calls, {plain(done.difference_usd)} USD in all"
+    return f"Dry run, nothing was written; would change: {counts}." if done.dry_run else f"Changed: {counts}."
+
+
+def _start(option: str, text: str) -> datetime:
+    day = _day(text)
+    return _instant(option, text) if day is None else datetime.combine(day, time.min, UTC)
+
+
+def _end(option: str, text: str) -> datetime:
+    """A date includes that whole day."""
+    day = _day(text)
+    return _instant(option, text) if day is None else datetime.combine(day + timedelta(days=1), time.min, UTC)
+
+
+def _day(text: str) -> date | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a day has no zone
+    except ValueError:
+        return None
+
+
+def _instant(option: str, text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"{option}: {text} is no date and no time, such as 2026-11-02T09:00:00Z.") from None
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
