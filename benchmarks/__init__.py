@@ -1,1 +1,1 @@
-"""Speed, as ratios to yardsticks measured in the same run (design section 8): `python -m benchmarks intake`."""
+"""Speed and size, as ratios to yardsticks measured in the same run (design section 8): `python -m benchmarks all`."""

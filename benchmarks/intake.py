@@ -1,117 +1,137 @@
 """JSON intake through HTTP, durable, priced, deduplicated - beside COPY to staging + INSERT ON CONFLICT of the very
-rows that it wrote, into a table with the ledger's columns and indexes.
+rows that it wrote.
 
-The yardstick is strict: its rows lie ready as COPY text, so it formats, prices and checks nothing.
+The yardstick is strict: its rows lie ready as COPY text, so it formats, prices and checks nothing. They go into one
+empty table, without partitions, that has the ledger's columns and indexes and the events' keys with their unique
+index (organization, key). Both sides use two connections and commit every 1,000 rows.
+
+Single events are compared with a bare Django REST framework view that the same workers serve: it is sent the same
+requests and answers `{"ok": true}`.
 """
 
-import http.client
-import json
-import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
+from time import perf_counter
 
 import psycopg
+from psycopg import sql
 
-from benchmarks.report import Figure
-from benchmarks.stack import Stack
+from benchmarks import load
+from benchmarks.bench import Bench
+from benchmarks.lag import wait_until_folded
+from benchmarks.load import BATCH, CONNECTIONS
+from benchmarks.report import Figure, say
+from benchmarks.site import Site
+from costtrack.clock import utc_now
+from costtrack.ids import ids_at
 
-BATCH = 1_000
-CONNECTIONS = 2
 BUDGET = 0.5
+_MANY = 32
+_SINGLES_PER_EVENT = 1 / 50
 
-MODELS = (
-    ("openai", "gpt-4o"),
-    ("openai", "gpt-4o-mini"),
-    ("anthropic", "claude-sonnet-4-5"),
-    ("anthropic", "claude-3-5-haiku-20241022"),
-    ("google", "gemini-2.5-flash"),
-)
+_YARDSTICK = """
+CREATE TABLE yardstick (LIKE billing_usageevent INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES,
+    key uuid NOT NULL, payload_hash bigint NOT NULL);
+CREATE UNIQUE INDEX ON yardstick (organization_id, key);
+"""
+_ROWS = sql.SQL("""
+COPY (
+    SELECT event.*, known.key, known.payload_hash FROM billing_usageevent AS event
+    JOIN billing_eventkey AS known ON known.event_id = event.id
+    WHERE event.id >= {} ORDER BY event.id
+) TO STDOUT
+""")
+_INSERT = "INSERT INTO yardstick SELECT * FROM staging ON CONFLICT (organization_id, key) DO NOTHING"
 
 
-def bodies(events: int, round_number: int) -> list[bytes]:
-    """Requests of 1,000 events such as an agent platform sends: tokens, run, session, user, two tags."""
-    source = random.Random(round_number)
-    made = []
-    for start in range(0, events, BATCH):
-        batch = []
-        for number in range(start, min(start + BATCH, events)):
-            service, model = source.choice(MODELS)
-            batch.append(
-                {
-                    "id": f"r{round_number}-{number}",
-                    "occurred_at": f"2026-11-{source.randint(1, 19):02}T{source.randint(0, 23):02}:00:00Z",
-                    "service": service,
-                    "model": model,
-                    "capability": "chat",
-                    "input_tokens": source.randint(50, 4000),
-                    "output_tokens": source.randint(1, 900),
-                    "cache_read_tokens": source.randint(0, 2000),
-                    "duration_ms": source.randint(100, 9000),
-                    "run_id": f"run-{number // 20}",
-                    "session_id": f"session-{number // 50}",
-                    "user_id": f"user-{source.randint(1, 200)}",
-                    "tags": [f"project:{source.randint(1, 20)}", "env:production"],
-                }
+def run(bench: Bench) -> list[Figure]:
+    database = bench.fresh("intake")
+    with bench.site(database) as site:
+        figures = _alone(bench, site)
+        say("intake: with the workers")
+        site.start_workers()
+        wait_until_folded(site.database_url)
+        folding = []
+        for _ in range(bench.rounds):
+            folding.append(bench.load / load.send(site, bench.load))
+            wait_until_folded(site.database_url)
+    alone = figures[0].measured
+    return [*figures, Figure("intake while the workers fold", "events/s", folding, "intake alone", alone)]
+
+
+def _alone(bench: Bench, site: Site) -> list[Figure]:
+    batches, yardstick, small_batches = [], [], []
+    singles = _Singles(site, max(int(bench.load * _SINGLES_PER_EVENT), 100))
+    for number in range(bench.rounds):
+        say(f"intake: round {number + 1} of {bench.rounds}")
+        first = ids_at(utc_now())[0]
+        batches.append(bench.load / load.send(site, bench.load))
+        yardstick.append(bench.load / _bare_seconds(site.database_url, _rows(site.database_url, first)))
+        small_batches.append(bench.load / load.send(site, bench.load, batch=100, connections=_MANY))
+        singles.measure()
+    name = "COPY + INSERT ON CONFLICT"
+    return [
+        Figure(f"intake, {CONNECTIONS} connections x {BATCH:,}", "events/s", batches, name, yardstick, BUDGET),
+        Figure(f"intake, {_MANY} connections x 100", "events/s", small_batches, name, yardstick),
+        *singles.figures(),
+    ]
+
+
+class _Singles:
+    """Requests per second with one event each, and the bare view's with the same requests."""
+
+    def __init__(self, site: Site, requests: int) -> None:
+        self._site = site
+        self._requests = requests
+        self._rates: dict[tuple[int, str], list[float]] = {}
+
+    def measure(self) -> None:
+        for connections in (CONNECTIONS, _MANY):
+            for path in ("/usage/events", "/bare"):
+                requests = load.single_requests(self._site.caller, self._requests, path)
+                rate = self._requests / self._site.caller.seconds_for(requests, connections)
+                self._rates.setdefault((connections, path), []).append(rate)
+
+    def figures(self) -> list[Figure]:
+        return [
+            Figure(
+                f"single events, {connections} connections",
+                "requests/s",
+                self._rates[connections, "/usage/events"],
+                "a bare DRF view",
+                self._rates[connections, "/bare"],
             )
-        made.append(json.dumps({"events": batch}).encode())
-    return made
+            for connections in (CONNECTIONS, _MANY)
+        ]
 
 
-def run(stack: Stack, events: int, rounds: int) -> list[Figure]:
-    measured, yardstick = [], []
-    with psycopg.connect(stack.database_url, autocommit=True) as admin:
-        for round_number in range(rounds + 1):
-            requests = bodies(events if round_number else BATCH * 4, round_number)
-            rate = events / _in_parallel(lambda part: _post(stack, part), requests)
-            copied = _copy_of_round(admin, round_number)
-            bare = events / _in_parallel(lambda part: _copy_and_insert(stack, part), copied)
-            admin.execute("DROP TABLE yardstick")
-            if round_number:  # round 0 warms the caches and the workers
-                measured.append(rate)
-                yardstick.append(bare)
-    name = f"intake, {CONNECTIONS} connections x {BATCH:,}"
-    return [Figure(name, "events/s", measured, "COPY + INSERT ON CONFLICT", yardstick, BUDGET)]
-
-
-def _in_parallel(work: Callable[[Sequence[bytes]], None], requests: list[bytes]) -> float:
-    """Seconds until all requests are done, shared by the connections."""
-    shares = [requests[number::CONNECTIONS] for number in range(CONNECTIONS)]
-    started = time.perf_counter()
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
-        list(pool.map(work, shares))
-    return time.perf_counter() - started
-
-
-def _post(stack: Stack, requests: Sequence[bytes]) -> None:
-    address = urlsplit(stack.url)
-    client = http.client.HTTPConnection(str(address.hostname), address.port)
-    headers = {"Authorization": f"Bearer {stack.api_key}", "Content-Type": "application/json"}
-    for body in requests:
-        client.request("POST", "/usage/events", body, headers)
-        response = client.getresponse()
-        answer = response.read()
-        assert response.status == http.HTTPStatus.OK, answer
-    client.close()
-
-
-def _copy_of_round(admin: psycopg.Connection, round_number: int) -> list[bytes]:
-    """The rows that the round wrote, in batches of COPY text; makes the yardstick's empty table."""
-    admin.execute("CREATE TABLE yardstick (LIKE billing_usageevent INCLUDING ALL)")
-    rows: list[bytes] = []
-    query = f"COPY (SELECT * FROM billing_usageevent WHERE event_id LIKE 'r{round_number}-%') TO STDOUT"  # noqa: S608 - a number of our own
-    with admin.cursor() as cursor, cursor.copy(query) as copy:
-        rows.extend(bytes(row) for row in copy)
+def _rows(database_url: str, first: object) -> list[bytes]:
+    """What the ledger has from that id on, in batches of COPY text."""
+    with psycopg.connect(database_url) as connection, connection.cursor() as cursor:
+        # Nobody has analyzed these rows yet, and a nested loop over them would never end.
+        cursor.execute("SET enable_nestloop = off")
+        with cursor.copy(_ROWS.format(sql.Literal(first))) as copy:
+            rows = [bytes(row) for row in copy]
     return [b"".join(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
 
 
-def _copy_and_insert(stack: Stack, batches: Sequence[bytes]) -> None:
-    with psycopg.connect(stack.database_url) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE TEMP TABLE staging (LIKE billing_usageevent) ON COMMIT DELETE ROWS")
+def _bare_seconds(database_url: str, batches: list[bytes]) -> float:
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute("DROP TABLE IF EXISTS yardstick")
+        admin.execute(_YARDSTICK)
+    shares = [batches[number::CONNECTIONS] for number in range(CONNECTIONS)]
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        started = perf_counter()
+        list(pool.map(lambda share: _copy_and_insert(database_url, share), shares))
+        return perf_counter() - started
+
+
+def _copy_and_insert(database_url: str, batches: Sequence[bytes]) -> None:
+    with psycopg.connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE staging (LIKE yardstick) ON COMMIT DELETE ROWS")
         connection.commit()
         for batch in batches:
             with cursor.copy("COPY staging FROM STDIN") as copy:
                 copy.write(batch)
-            cursor.execute("INSERT INTO yardstick SELECT * FROM staging ON CONFLICT (organization_id, key) DO NOTHING")
+            cursor.execute(_INSERT)
             connection.commit()

@@ -1,36 +1,92 @@
 """What a benchmark says: a figure beside its yardstick."""
 
-from dataclasses import dataclass
+import sys
+import time
+from dataclasses import asdict, dataclass, field
 from statistics import median
+
+_STARTED = time.monotonic()
+_NAME, _NUMBER = 64, 12
+_MANY = 100
+
+
+def say(what: str) -> None:
+    """One line of progress, on stderr."""
+    print(f"[{time.monotonic() - _STARTED:6.0f} s] {what}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Rates of the same work by costtrack and by the yardstick, in the same run, one for each round."""
+    """What costtrack and the yardstick did in the same run, one value for each round; the medians are compared.
+
+    `budget` bounds the ratio of the two, `limit` the measured value itself. Both are "at least", or "at most" where
+    lower is better. A figure without a yardstick is only told; one without measures tells only its yardstick.
+    """
 
     name: str
     unit: str
     measured: list[float]
-    yardstick_name: str
-    yardstick: list[float]
-    budget: float
+    yardstick_name: str = ""
+    yardstick: list[float] = field(default_factory=list)
+    budget: float | None = None
+    limit: float | None = None
+    lower_is_better: bool = False
 
     @property
-    def ratio(self) -> float:
-        return median(self.measured) / median(self.yardstick)
+    def value(self) -> float | None:
+        return median(self.measured) if self.measured else None
+
+    @property
+    def yardstick_value(self) -> float | None:
+        return median(self.yardstick) if self.yardstick else None
+
+    @property
+    def ratio(self) -> float | None:
+        if self.value is None or not self.yardstick_value:
+            return None
+        return self.value / self.yardstick_value
+
+    @property
+    def is_missed(self) -> bool:
+        bounds = ((self.ratio, self.budget), (self.value, self.limit))
+        return any(value is not None and bound is not None and self._breaks(value, bound) for value, bound in bounds)
+
+    def _breaks(self, value: float, bound: float) -> bool:
+        return value > bound if self.lower_is_better else value < bound
 
     def as_dict(self) -> dict[str, object]:
-        return {**self.__dict__, "ratio": round(self.ratio, 3), "within_budget": self.ratio >= self.budget}
+        medians = {"median": self.value, "yardstick_median": self.yardstick_value, "ratio": self.ratio}
+        return {**asdict(self), **medians, "missed": self.is_missed}
 
 
 def table(figures: list[Figure]) -> str:
-    """Columns for people."""
-    header = f"{'what':<34}{'measured':>12}{'yardstick':>12}{'ratio':>8}{'budget':>8}  unit; yardstick"
-    lines = [header, "-" * len(header)]
-    for figure in figures:
-        mark = "" if figure.ratio >= figure.budget else "  MISSED"
-        lines.append(
-            f"{figure.name:<34}{median(figure.measured):>12,.0f}{median(figure.yardstick):>12,.0f}"
-            f"{figure.ratio:>7.2f}x{figure.budget:>7.2f}x  {figure.unit}; {figure.yardstick_name}{mark}"
-        )
-    return "\n".join(lines)
+    """Columns for people. `<` before a budget: lower is better."""
+    header = f"{'what':<{_NAME}}" + "".join(
+        f"{title:>{_NUMBER}}" for title in ("measured", "yardstick", "ratio", "budget")
+    )
+    return "\n".join([f"{header}  unit; yardstick", "-" * (len(header) + 17), *map(_line, figures)])
+
+
+def _line(figure: Figure) -> str:
+    bound = "<" if figure.lower_is_better else ">"
+    budget = f"{bound} {figure.budget:.2f}x" if figure.budget is not None else ""
+    if figure.limit is not None:
+        budget = f"{bound} {figure.limit:g}"
+    cells = (
+        _number(figure.value),
+        _number(figure.yardstick_value),
+        f"{figure.ratio:.2f}x" if figure.ratio is not None else "",
+        budget,
+    )
+    notes = "; ".join(filter(None, (figure.unit, figure.yardstick_name)))
+    return (
+        f"{figure.name:<{_NAME}}"
+        + "".join(f"{cell:>{_NUMBER}}" for cell in cells)
+        + f"  {notes}{'  MISSED' if figure.is_missed else ''}"
+    )
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= _MANY else f"{value:,.2f}"

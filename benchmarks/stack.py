@@ -1,27 +1,26 @@
-"""The real servers, in a folder of their own that is gone afterwards: PostgreSQL, Redis, and granian."""
+"""PostgreSQL and Redis in a folder of their own that is gone afterwards, with one prepared database to clone."""
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.error import URLError
+
+import psycopg
+from psycopg import sql
 
 from costtrack import embedded
 from costtrack.supervisor.parts import postgres_settings
 
-WORKERS = 2
+PREPARED = "costtrack"
+"""The database that is migrated and has prices and organizations, and no event."""
+OTHERS = 5
+"""Organizations beside the one that the API key belongs to."""
 
 
 class Stack:
-    """Use as a context manager; `database_url`, `url` and `api_key` are there inside it."""
+    """Use as a context manager. Inside it this process's Django works on one of the databases (`use`)."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ct-bench-"))
@@ -29,13 +28,9 @@ class Stack:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self.postgres = embedded.Postgres(self.folder, postgres_settings(memory))
         self.redis = embedded.Redis(self.folder)
-        self._web: subprocess.Popen[bytes] | None = None
-        self.url = ""
         self.api_key = ""
-
-    @property
-    def database_url(self) -> str:
-        return self.postgres.url()
+        self.organization_id = 0
+        self._redis_numbers: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -45,31 +40,65 @@ class Stack:
             raise
         return self
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def url(self, database: str) -> str:
+        return self.postgres.url(database)
+
+    def redis_url(self, database: str) -> str:
+        """Each has a Redis database of its own, too."""
+        number = self._redis_numbers.setdefault(database, len(self._redis_numbers) + 1)
+        return f"{self.redis.url()}?db={number}"
+
+    def environment(self, database: str) -> dict[str, str]:
+        """For programs that work on this database."""
+        return {
+            **os.environ,
+            "DATABASE_URL": self.url(database),
+            "REDIS_URL": self.redis_url(database),
+            "COSTTRACK_DATABASE_POOL": "true",
+            "DJANGO_SETTINGS_MODULE": "benchmarks.yardstick_settings",
+        }
+
+    def clone(self, template: str, database: str) -> None:
+        """Make the database anew, as a copy. Nobody may be connected with either."""
+        from django.db import connections
+
+        connections.close_all()
+        names = {"database": sql.Identifier(database), "template": sql.Identifier(template)}
+        with psycopg.connect(self.url("postgres"), autocommit=True) as admin:
+            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {database}").format(**names))
+            admin.execute(sql.SQL("CREATE DATABASE {database} TEMPLATE {template}").format(**names))
+
+    def use(self, database: str) -> None:
+        """From now on this process's Django works on that database."""
+        from django.conf import settings
+        from django.db import connection, connections
+
+        connections.close_all()
+        settings.DATABASES["default"]["NAME"] = database
+        connection.settings_dict["NAME"] = database
+
     def _start(self) -> None:
         self.postgres.start(self.folder / "postgres.log")
         self.redis.start(self.folder / "redis.log")
         self.postgres.wait_until_ready()
         self.redis.wait_until_ready()
         os.environ.update(
-            DATABASE_URL=self.postgres.url(),
+            DATABASE_URL=self.url(PREPARED),
             REDIS_URL=self.redis.url(),
             COSTTRACK_SECRET_KEY="only-for-benchmarks-" + "x" * 40,
             COSTTRACK_HTTPS="false",
-            COSTTRACK_LOG_LEVEL="WARNING",
+            COSTTRACK_LOG_LEVEL="ERROR",
+            COSTTRACK_DATABASE_POOL="false",
             DJANGO_SETTINGS_MODULE="costtrack.settings",
         )
         self._prepare()
-        self._start_web()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stop()
 
     def _stop(self) -> None:
-        if self._web is not None:
-            os.killpg(self._web.pid, signal.SIGTERM)
-            self._web.wait(20)
         for server in (self.redis, self.postgres):
             if server.process is not None:
                 embedded.stop(server.process)
@@ -88,28 +117,10 @@ class Stack:
 
         call_command("migrate", verbosity=0)
         call_command("import_prices", verbosity=0)
-        organization = Organization.objects.create(slug="bench", name="Bench")
-        self.organization_id = organization.pk
-        self.api_key = issue_credential(
-            organization=organization, name="bench", scopes=list(Scope), actor="benchmarks"
-        ).api_key
-
-    def _start_web(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--workers", str(WORKERS), "--no-ws", "costtrack.wsgi:application"]
-        with (self.folder / "web.log").open("ab") as log:
-            self._web = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        self.url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.url}/healthz", timeout=5).close()
-            except (URLError, ConnectionError):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-            else:
-                return
+        for number in range(OTHERS + 1):
+            organization = Organization.objects.create(
+                slug=f"bench-{number}", name=f"Bench {number}", plan_id="enterprise"
+            )
+            issued = issue_credential(organization=organization, name="bench", scopes=list(Scope), actor="benchmarks")
+            if number == 0:
+                self.organization_id, self.api_key = organization.pk, issued.api_key

@@ -1,0 +1,81 @@
+"""What every benchmark is given: the servers, the sizes, and databases that are filled when first asked for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from benchmarks.report import Figure, say
+from benchmarks.site import Site
+from benchmarks.stack import PREPARED, Stack
+
+SMALL = 100_000
+_WARM_UP = 8_000
+
+
+@dataclass
+class Bench:
+    """`events` are in the large ledger, `load` are sent in each measured round."""
+
+    stack: Stack
+    events: int
+    load: int
+    rounds: int
+    _filled: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def small_events(self) -> int:
+        return min(SMALL, self.events // 10)
+
+    @property
+    def large(self) -> str:
+        """The database with `events` events. Benchmarks that write to it leave the rollups folded."""
+        return self._filled_with(self.events)
+
+    @property
+    def small(self) -> str:
+        """A database with 100,000 events, to be cloned."""
+        return self._filled_with(self.small_events)
+
+    def fresh(self, name: str) -> str:
+        """An empty ledger."""
+        self.stack.clone(PREPARED, name)
+        return name
+
+    @contextmanager
+    def site(self, database: str) -> Iterator[Site]:
+        """The web server on that database, warm."""
+        from benchmarks.load import send
+
+        with Site(self.stack, database) as site:
+            send(site, min(_WARM_UP, self.load))
+            yield site
+
+    def fold(self, *databases: str) -> int:
+        """Fold all that waits, in this process; answers how many events that was."""
+        from billing.rollups.fold import fold
+        from costtrack.clock import utc_now
+
+        events = 0
+        for database in databases:
+            self.stack.use(database)
+            events += fold(now=utc_now()).events
+        self.stack.use(PREPARED)
+        return events
+
+    def _filled_with(self, events: int) -> str:
+        if events not in self._filled:
+            from benchmarks.data import fill, tidy
+            from costtrack.clock import utc_now
+
+            say(f"filling a ledger with {events:,} events")
+            name = self.fresh(f"filled_{events}")
+            self.stack.use(name)
+            fill(events=events, now=utc_now())
+            say("VACUUM ANALYZE and a checkpoint")
+            tidy()
+            self.stack.use(PREPARED)
+            self._filled[events] = name
+        return self._filled[events]
+
+
+Benchmark = Callable[[Bench], list[Figure]]

@@ -1,0 +1,105 @@
+"""A lean HTTP client, so that little of what is measured is the client: requests are made before the clock runs, and
+an answer is read by its length."""
+
+import json
+import re
+import socket
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+PROCESSES = 2
+"""Of the web server, as `costtrack up` starts it."""
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_PIECE = 1 << 18
+_TIMEOUT_SECONDS = 300
+_PATIENCE = 200
+
+
+class Connection:
+    """One keep-alive connection. Answers other than 200 are an AssertionError."""
+
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        self._socket = socket.create_connection((str(address.hostname), address.port or 80), _TIMEOUT_SECONDS)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._socket.close()
+
+    def ask(self, request: bytes) -> bytes:
+        """Send one prepared request; answers the body of the response."""
+        self._socket.sendall(request)
+        answer = self._receive()
+        while (end := answer.find(b"\r\n\r\n")) < 0:
+            answer += self._receive()
+        length = _LENGTH.search(answer, 0, end)
+        assert length is not None, answer[:end]
+        whole = end + 4 + int(length[1])
+        while len(answer) < whole:
+            answer += self._receive()
+        assert answer.startswith(b"HTTP/1.1 200"), answer[:2000]
+        return answer[end + 4 :]
+
+    def ask_all(self, requests: Sequence[bytes]) -> None:
+        for request in requests:
+            self.ask(request)
+
+    def json(self, request: bytes) -> Any:
+        return json.loads(self.ask(request))
+
+    def _receive(self) -> bytes:
+        piece = self._socket.recv(_PIECE)
+        if not piece:
+            raise ConnectionError("The server has closed the connection.")
+        return piece
+
+
+class Caller:
+    """Makes requests with an API key."""
+
+    def __init__(self, url: str, api_key: str) -> None:
+        self.url = url
+        self._common = f"Host: {urlsplit(url).netloc}\r\nAuthorization: Bearer {api_key}\r\n"
+
+    def get(self, path: str) -> bytes:
+        return f"GET {path} HTTP/1.1\r\n{self._common}\r\n".encode()
+
+    def post(self, path: str, body: bytes) -> bytes:
+        head = f"POST {path} HTTP/1.1\r\n{self._common}Content-Type: application/json\r\nContent-Length: {len(body)}"
+        return f"{head}\r\n\r\n".encode() + body
+
+    def connect(self) -> Connection:
+        return Connection(self.url)
+
+    def process_behind(self, connection: Connection) -> int:
+        return int(connection.json(self.get("/bare/worker"))["pid"])
+
+    def seconds_for(self, requests: Sequence[bytes], connections: int) -> float:
+        """Until all are answered, shared by so many connections. They are spread over the server's processes as
+        evenly as possible: with two connections chance would decide whether one process does all the work."""
+        with ExitStack() as stack:
+            opened = self._spread(stack, connections)
+            shares = [requests[number::connections] for number in range(connections)]
+            pool = stack.enter_context(ThreadPoolExecutor(connections))
+            started = time.perf_counter()
+            list(pool.map(Connection.ask_all, opened, shares))
+            return time.perf_counter() - started
+
+    def _spread(self, stack: ExitStack, connections: int) -> list[Connection]:
+        by_process: dict[int, list[Connection]] = {}
+        for _ in range(connections + _PATIENCE):
+            connection = stack.enter_context(self.connect())
+            by_process.setdefault(self.process_behind(connection), []).append(connection)
+            fair = -(-connections // PROCESSES)
+            chosen = [connection for opened in by_process.values() for connection in opened[:fair]]
+            if len(chosen) >= connections:
+                return chosen[:connections]
+        raise AssertionError(f"No way to spread {connections} connections over the server's processes.")

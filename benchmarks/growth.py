@@ -1,0 +1,39 @@
+"""Intake into a large ledger, beside intake into one with 100 thousand events, in turns in the same run.
+
+Each round clones the small ledger anew; the large one grows by what is sent. Nothing folds meanwhile. No checkpoint is
+forced after the fill, so both pay for those that come.
+"""
+
+from contextlib import ExitStack
+
+from benchmarks import load
+from benchmarks.bench import Bench
+from benchmarks.report import Figure, say
+
+BUDGET = 0.8
+_TURNS = 4
+"""In which the two share a round: what else the machine does meanwhile slows both down."""
+
+
+def run(bench: Bench) -> list[Figure]:
+    large, small = bench.large, bench.small
+    at_large, at_small = [], []
+    for number in range(bench.rounds):
+        say(f"growth: round {number + 1} of {bench.rounds}")
+        bench.stack.clone(small, "growth_small")
+        large_rate, small_rate = _rates(bench, large, "growth_small")
+        at_large.append(large_rate)
+        at_small.append(small_rate)
+    bench.fold(large)
+    name, yardstick = f"intake at {bench.events:,} events", f"at {bench.small_events:,}"
+    return [Figure(name, "events/s", at_large, yardstick, at_small, BUDGET)]
+
+
+def _rates(bench: Bench, *databases: str) -> list[float]:
+    with ExitStack() as stack:
+        sites = [stack.enter_context(bench.site(database)) for database in databases]
+        seconds = [0.0] * len(sites)
+        for _ in range(_TURNS):
+            for place, site in enumerate(sites):
+                seconds[place] += load.send(site, bench.load // _TURNS)
+    return [bench.load // _TURNS * _TURNS / taken for taken in seconds]

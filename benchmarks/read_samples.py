@@ -1,0 +1,68 @@
+"""What the reads ask for: runs, events, days and so on, taken evenly from all twelve months of the ledger."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+from benchmarks.site import Site
+from costtrack.clock import iso, utc_now
+
+Sample = dict[str, str]
+"""Values by their names in an endpoint's address."""
+
+MOST = 40
+
+_BATCHES = "SELECT id, accepted FROM billing_ingestbatch WHERE organization_id = %s ORDER BY id"
+_EVENTS = """
+SELECT id, run_id, session_id, workflow_id, model, occurred_at FROM billing_usageevent
+WHERE organization_id = %s AND id = ANY (%s) ORDER BY id
+"""
+_SENT = "SELECT event_id FROM billing_usageevent WHERE organization_id = %s ORDER BY id DESC LIMIT %s"
+
+
+def samples(site: Site, organization_id: int) -> list[Sample]:
+    """So many that no answer is always the same, and so few that a second round finds them as warm as users would."""
+    with psycopg.connect(site.database_url, row_factory=dict_row) as connection:
+        batches = connection.execute(_BATCHES, [organization_id]).fetchall()
+        batches = batches[:: max(len(batches) // MOST, 1)][:MOST]
+        # A batch's first run is the root of a chain; somewhere inside it is any run.
+        roots = [UUID(int=batch["id"].int + 1) for batch in batches]
+        events = [UUID(int=batch["id"].int + 1 + place * 17 % batch["accepted"]) for place, batch in enumerate(batches)]
+        parents = [row["run_id"] for row in connection.execute(_EVENTS, [organization_id, roots]).fetchall()]
+        found = connection.execute(_EVENTS, [organization_id, events]).fetchall()
+        # The newest were really sent, so their keys are known by the sender's ids.
+        sent = [row["event_id"] for row in connection.execute(_SENT, [organization_id, len(found)]).fetchall()]
+    return [
+        {
+            "event": str(event["id"]),
+            "run": event["run_id"],
+            "parent": parent,
+            "session": event["session_id"],
+            "workflow": event["workflow_id"],
+            "model": event["model"],
+            "sent": sent_id,
+            **_times(event["occurred_at"]),
+            "cursor": _cursor(site, event["occurred_at"]),
+        }
+        for event, parent, sent_id in zip(found, parents, sent, strict=True)
+    ]
+
+
+def _times(moment: datetime) -> Sample:
+    now = utc_now()
+    return {
+        "moment": iso(moment),
+        "week_before": iso(moment - timedelta(days=7)),
+        "day": f"{moment:%Y-%m-%d}",
+        "today": f"{now:%Y-%m-%d}",
+        "month_ago": f"{now - timedelta(days=30):%Y-%m-%d}",
+    }
+
+
+def _cursor(site: Site, moment: datetime) -> str:
+    """Where the page after that moment begins, as the server tells it."""
+    with site.caller.connect() as connection:
+        page = connection.json(site.caller.get(f"/usage/events?limit=1&end_date={iso(moment)}"))
+    return str(page["next_cursor"])

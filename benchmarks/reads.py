@@ -1,0 +1,136 @@
+"""Latency of every documented read: over HTTP, one keep-alive connection, in a large ledger and in a small one, beside
+a bare Django REST framework view of the same server.
+
+A new endpoint is a line in ENDPOINTS. Its address may name the values of `benchmarks.read_samples`, which are others
+in each request. One more round reads with a tail of events that are not folded yet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from statistics import median
+from time import perf_counter
+
+from benchmarks import load
+from benchmarks.bench import Bench
+from benchmarks.client import Connection
+from benchmarks.read_samples import samples
+from benchmarks.report import Figure, say
+from benchmarks.site import Site
+
+OF_BARE_VIEW = 3.0
+OF_SMALL_LEDGER = 1.5
+TAIL = 10_000
+_MOST_REQUESTS, _LEAST_REQUESTS = 200, 5
+_LEG_SECONDS = 2.0
+_WITH_TAIL, _BEFORE = " with the tail", "bare before "
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    name: str
+    address: str
+
+
+BARE = Endpoint("a bare DRF view", "/bare")
+ENDPOINTS = (
+    Endpoint("/costs/runs", "/costs/runs"),
+    Endpoint("/costs/runs, 30 days", "/costs/runs?start_date={month_ago}&end_date={today}"),
+    Endpoint("/costs/runs, from minute to minute", "/costs/runs?start_date={week_before}&end_date={moment}"),
+    Endpoint("/costs/runs, a workflow", "/costs/runs?workflow_id={workflow}"),
+    Endpoint("/costs/runs, a workflow and children", "/costs/runs?workflow_id={workflow}&include_children=true"),
+    Endpoint("/costs/runs/(id)", "/costs/runs/{run}"),
+    Endpoint("/costs/runs/(id), with children", "/costs/runs/{parent}?include_children=true"),
+    Endpoint("/usage/events, first page", "/usage/events"),
+    Endpoint("/usage/events, a deep page", "/usage/events?cursor={cursor}"),
+    Endpoint("/usage/events, of a run", "/usage/events?run_id={run}"),
+    Endpoint("/usage/events, of a session", "/usage/events?session_id={session}"),
+    Endpoint("/usage/events, by the sender's id", "/usage/events?event_id={sent}"),
+    Endpoint("/usage/events, a model's failures", "/usage/events?model={model}&status=failure"),
+    Endpoint("/usage/events, of a day", "/usage/events?start_date={day}&end_date={day}"),
+    Endpoint("/usage/events/(id)", "/usage/events/{event}"),
+)
+
+
+@dataclass
+class _Legs:
+    """Milliseconds of one endpoint's requests: the median of each round, and nearly the slowest."""
+
+    medians: list[float] = field(default_factory=list)
+    nearly_worst: list[float] = field(default_factory=list)
+
+    def add(self, taken: Sequence[float]) -> None:
+        self.medians.append(median(taken))
+        self.nearly_worst.append(sorted(taken)[int(len(taken) * 0.95)])
+
+
+class _Reader:
+    """One site, its samples, and what was measured there."""
+
+    def __init__(self, bench: Bench, site: Site) -> None:
+        self.site = site
+        self._samples = samples(site, bench.stack.organization_id)
+        self.legs: dict[str, _Legs] = {}
+
+    def read(self, connection: Connection, endpoint: Endpoint, label: str = "") -> None:
+        requests = [self.site.caller.get(endpoint.address.format(**one)) for one in self._samples]
+        first = _seconds(connection, requests[0])
+        wanted = max(_LEAST_REQUESTS, min(_MOST_REQUESTS, int(_LEG_SECONDS / first)))
+        taken = [_seconds(connection, request) * 1000 for request in islice(cycle(requests), wanted)]
+        self.legs.setdefault(endpoint.name + label, _Legs()).add(taken)
+
+
+def run(bench: Bench) -> list[Figure]:
+    large = bench.large
+    bench.stack.clone(bench.small, "reads_small")
+    with bench.site(large) as large_site, bench.site("reads_small") as small_site:
+        bench.fold(large, "reads_small")
+        at_large, at_small = _Reader(bench, large_site), _Reader(bench, small_site)
+        for number in range(bench.rounds):
+            say(f"reads: round {number + 1} of {bench.rounds}")
+            _read_all(at_large, at_small)
+        say(f"reads: with {TAIL:,} events that are not folded")
+        load.send(large_site, TAIL)
+        with large_site.caller.connect() as connection:
+            for endpoint in ENDPOINTS:
+                at_large.read(connection, endpoint, _WITH_TAIL)
+    bench.fold(large)
+    return _figures(bench, at_large.legs, at_small.legs)
+
+
+def _read_all(at_large: _Reader, at_small: _Reader) -> None:
+    with at_large.site.caller.connect() as large, at_small.site.caller.connect() as small:
+        for endpoint in ENDPOINTS:
+            at_large.read(large, Endpoint(_BEFORE + endpoint.name, BARE.address))
+            at_large.read(large, endpoint)
+            at_small.read(small, endpoint)
+
+
+def _figures(bench: Bench, large: dict[str, _Legs], small: dict[str, _Legs]) -> list[Figure]:
+    figures = []
+    for endpoint in ENDPOINTS:
+        name, legs, bare = endpoint.name, large[endpoint.name], large[_BEFORE + endpoint.name]
+        tail = large[name + _WITH_TAIL]
+        rows = (
+            (name, legs.medians, BARE.name, bare.medians, OF_BARE_VIEW),
+            (f"{name}: 95th percentile", legs.nearly_worst, BARE.name, bare.nearly_worst, None),
+            (
+                f"{name}: at {bench.events:,} events",
+                legs.medians,
+                f"at {bench.small_events:,}",
+                small[name].medians,
+                OF_SMALL_LEDGER,
+            ),
+            (f"{name}: with {TAIL:,} not folded", tail.medians, "without", legs.medians, None),
+        )
+        figures += [
+            Figure(row_name, "ms", measured, yardstick_name, yardstick, budget, lower_is_better=True)
+            for row_name, measured, yardstick_name, yardstick, budget in rows
+        ]
+    return figures
+
+
+def _seconds(connection: Connection, request: bytes) -> float:
+    started = perf_counter()
+    connection.ask(request)
+    return perf_counter() - started
