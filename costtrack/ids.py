@@ -10,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 _EVENT_BITS = 16
+_CLOCKS_DIFFER_MS = 3_600_000
 MAX_EVENTS_PER_BATCH = (1 << _EVENT_BITS) - 1
 
 
@@ -37,6 +38,12 @@ def batch_of(event_id: UUID) -> UUID:
 def last_event_id(batch_id: UUID) -> UUID:
     """The largest id an event of the batch can have."""
     return UUID(int=batch_id.int | MAX_EVENTS_PER_BATCH)
+
+
+def earliest_after(first_id: UUID) -> UUID:
+    """No id that is made later is smaller than this, even where clocks differ by up to an hour."""
+    milliseconds = max((first_id.int >> 80) - _CLOCKS_DIFFER_MS, 0)
+    return UUID(int=milliseconds << 80)
 
 
 def ids_at(instant: datetime) -> tuple[UUID, UUID]:

@@ -90,8 +90,8 @@ def ensure_month(instant: datetime) -> None:
     with owner_scope(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         name = _month_name(month)
-        if _exists(cursor, name):
-            if not _exists(cursor, _shared_name(name)):
+        if exists(cursor, name):
+            if not exists(cursor, _shared_name(name)):
                 _make_leaf(cursor, name, _shared_name(name), sql.SQL("DEFAULT"))
             return
         bounds = (ids_at(month)[0], ids_at(next_month(month))[0])
@@ -117,9 +117,16 @@ def prepare(now: datetime) -> None:
         for (organization_id,) in cursor.fetchall():
             month_name = _month_name(following)
             name = f"{month_name}_o{organization_id}"
-            if not _exists(cursor, name):
+            if not exists(cursor, name):
                 bound = sql.SQL("FOR VALUES IN ({})").format(sql.Literal(organization_id))
                 _make_leaf(cursor, month_name, name, bound)
+
+
+def exists(cursor: Any, name: str) -> bool:
+    """Whether there is a table of that name now. (`to_regclass` may not know yet what others have just done.)"""
+    cursor.execute("SELECT EXISTS (SELECT FROM pg_class WHERE relname = %s AND pg_table_is_visible(oid))", [name])
+    (found,) = cursor.fetchone()
+    return bool(found)
 
 
 def drop(partition: Partition) -> None:
@@ -151,12 +158,6 @@ def _make_leaf(cursor: Any, month_name: str, name: str, bound: sql.Composable) -
 def _hide(cursor: Any, name: str) -> None:
     """Tenants come in through the ledger alone: row-level security stands there."""
     cursor.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.Identifier(name), sql.Identifier(TENANT_ROLE)))
-
-
-def _exists(cursor: Any, name: str) -> bool:
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
-    (found,) = cursor.fetchone()
-    return bool(found)
 
 
 def _month_name(month: datetime) -> str:

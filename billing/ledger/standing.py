@@ -10,6 +10,7 @@ from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
 from billing.pricing.types import TOKEN_COUNTS
 from billing.types import CorrectionKind, EventKind
+from costtrack.ids import earliest_after
 from costtrack.money import ZERO
 
 COUNTS = ("requests", "tool_calls", "turns", "unpriced", *TOKEN_COUNTS, "tool_use_tokens", "tool_result_tokens")
@@ -81,6 +82,7 @@ def adjustments_of(events: Iterable[UsageEvent]) -> dict[UUID, tuple[UsageEvent,
     organization_id = next(iter(by_id.values())).organization_id
     rows = UsageEvent.objects.filter(
         organization_id=organization_id,
+        id__gte=earliest_after(min(by_id)),  # leaves the months before alone
         occurred_at__range=(min(times), max(times)),
         kind=EventKind.ADJUSTMENT.value,
         adjusts__in=list(by_id),

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 from billing.reports.types import Window
 
-HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -19,7 +18,7 @@ class Split:
 
 
 def split(window: Window, bucket: timedelta) -> Split:
-    """The window's whole buckets of this size (an hour or a day, UTC), and its edges, each shorter than a bucket. A
+    """The window's whole buckets of this size (UTC), and its edges, each shorter than a bucket. A
     window inside one bucket is an edge."""
     first = _next_boundary(window.start, bucket) if window.start is not None else None
     last = _boundary(window.end, bucket) if window.end is not None else None

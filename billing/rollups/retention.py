@@ -16,7 +16,7 @@ from django.db import OperationalError, ProgrammingError, connection, transactio
 from psycopg import sql
 from psycopg.errors import LockNotAvailable, UndefinedTable
 
-from billing.ledger.partitions import Partition, drop, drop_empty_months, month_of, next_month, partitions
+from billing.ledger.partitions import Partition, drop, drop_empty_months, exists, month_of, next_month, partitions
 from billing.rollups.archive import archive
 from billing.rollups.types import Dropped
 from costtrack.errors import ConflictError, InvalidError
@@ -141,11 +141,10 @@ def _reserved(cursor: Any, partition: Partition) -> bool:
     """Keep others from writing to the table until the transaction ends; False: it is gone already. Whoever was writing
     to it is waited for."""
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [partition.name])
-    (is_there,) = cursor.fetchone()
-    if is_there:
-        cursor.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.Identifier(partition.name)))
-    return bool(is_there)
+    if not exists(cursor, partition.name):
+        return False
+    cursor.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.Identifier(partition.name)))
+    return True
 
 
 def _drop_patiently(partition: Partition) -> None:

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.reports.buckets import DAY, HOUR, Split, split
+from billing.reports.buckets import DAY, Split, split
 from billing.reports.types import Window
+
+HOUR = timedelta(hours=1)
 
 instants = st.datetimes(datetime(2026, 1, 1), datetime(2026, 1, 5), timezones=st.just(UTC))  # noqa: DTZ001
 near_boundaries = st.builds(
