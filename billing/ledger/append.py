@@ -10,7 +10,7 @@ from psycopg import errors as postgres
 from billing.ledger import staging
 from billing.ledger.partitions import ensure_month
 from billing.ledger.runs import upsert_runs
-from billing.ledger.summaries import as_difference, events_it_prices
+from billing.ledger.summaries import as_difference, hold_waiting, lock_session, priced_by_summary
 from billing.ledger.types import Appended, LedgerEntry, Outcome
 from billing.models import IngestBatch, UnpricedEvent
 from billing.types import EventKind
@@ -82,11 +82,11 @@ class _Batch:
                 received_at=self.now,
                 rejected=rejected,
             )
+            self._queue_unpriced()
             self._write_summaries(header)
             self._settle()
             accepted = self._accepted()
             upsert_runs(self.organization_id, accepted, self.now)
-            self._queue_unpriced()
             self._complete(header, accepted)
         nudge_on_commit("billing.fold", at_most_every=_FOLD_INTERVAL)
 
@@ -110,11 +110,13 @@ class _Batch:
         if summaries:
             header.save(force_insert=True)
         for place in sorted(summaries, key=lambda place: self.entries[place].session_id or ""):
-            self.entries[place] = as_difference(self.organization_id, self.entries[place])
+            summary = self.entries[place]
+            lock_session(self.organization_id, summary)
+            waiting = hold_waiting(self.organization_id, summary, MAX_EVENTS_PER_BATCH - len(self.entries))
+            self.entries[place] = as_difference(self.organization_id, summary)
             self._write([place])
-            if self.entries[place].key not in self._present:
-                room = MAX_EVENTS_PER_BATCH - len(self.entries)
-                self._write(self._add(events_it_prices(self.organization_id, self.entries[place], room)))
+            if self._is_new(place):
+                self._write(self._add(priced_by_summary(self.organization_id, waiting)))
 
     def _add(self, entries: Sequence[LedgerEntry]) -> list[int]:
         """Take in entries of our own; answers their places."""
@@ -131,7 +133,7 @@ class _Batch:
         hashes = {entry.key: entry.payload_hash for entry in reversed(self.entries) if entry.key is not None}
         hashes.update(self._present)
         for place, entry in enumerate(self.entries):
-            if entry.key is None or (place in self._tried and entry.key not in self._present):
+            if entry.key is None or self._is_new(place):
                 continue
             same = entry.payload_hash == hashes[entry.key]
             self.outcomes[place] = Outcome.DUPLICATE if same else Outcome.CONFLICT
@@ -144,19 +146,20 @@ class _Batch:
         ]
 
     def _queue_unpriced(self) -> None:
-        if not any(entry.unpriced for entry in self.entries):
+        """Before summaries, which price what waits of their session."""
+        waiting = [place for place in sorted(self._tried) if self.entries[place].unpriced > 0 and self._is_new(place)]
+        if not waiting:
             return
         UnpricedEvent.objects.bulk_create(
             UnpricedEvent(
-                event_id=event_id,
+                event_id=self.ids[place],
                 organization_id=self.organization_id,
-                service=entry.service or "",
-                model=entry.model or "",
-                occurred_at=entry.occurred_at,
-                reason=entry.unpriced_reason,
+                service=self.entries[place].service or "",
+                model=self.entries[place].model or "",
+                occurred_at=self.entries[place].occurred_at,
+                reason=self.entries[place].unpriced_reason,
             )
-            for event_id, entry, outcome in zip(self.ids, self.entries, self.outcomes, strict=True)
-            if outcome is Outcome.ACCEPTED and entry.unpriced > 0
+            for place in waiting
         )
 
     def _complete(self, header: IngestBatch, accepted: Sequence[LedgerEntry]) -> None:
@@ -168,6 +171,10 @@ class _Batch:
         # A batch without new events has nothing to fold.
         header.folded_at = None if accepted else self.now
         header.save(force_insert=header._state.adding, force_update=not header._state.adding)  # noqa: SLF001
+
+    def _is_new(self, place: int) -> bool:
+        """Whether the entry was written. (One without a key always is.)"""
+        return place in self._tried and self.entries[place].key not in self._present
 
     def _is_summary(self, place: int) -> bool:
         return self.entries[place].kind == _SUMMARY

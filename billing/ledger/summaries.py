@@ -4,6 +4,7 @@ The ledger only appends, so a summary is written as the difference between its t
 add up to. Whatever the summary does not name keeps its running value.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -20,11 +21,14 @@ from costtrack.money import ZERO
 _AMOUNTS = ("token_cost_usd", "compute_cost_usd", "duration_ms")
 
 
-def as_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
-    """The entry that makes the session's sums equal to the summary. Takes a lock on the session until the
-    transaction ends, so that two summaries of it come one after the other."""
+def lock_session(organization_id: int, summary: LedgerEntry) -> None:
+    """Until the transaction ends, so that two summaries of a session come one after the other."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [summary.session_id, organization_id])
+
+
+def as_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
+    """The entry that makes the session's sums, as they are now, equal to the summary."""
     running = LiveSessionTotal.objects.filter(organization_id=organization_id, session_id=summary.session_id).aggregate(
         **{name: Coalesce(Sum(name), 0) for name in TOKEN_COUNTS}, **{name: Sum(name) for name in _AMOUNTS}
     )
@@ -37,9 +41,9 @@ def as_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
     return msgspec.structs.replace(summary, **differences)
 
 
-def events_it_prices(organization_id: int, summary: LedgerEntry, most: int) -> list[LedgerEntry]:
-    """A summary that names the session's cost has priced its events: they no longer wait for a price. Takes them out
-    of the queue and answers, for each, the adjustment that says so."""
+def hold_waiting(organization_id: int, summary: LedgerEntry, most: int) -> list[UsageEvent]:
+    """The session's events that wait for a price, if the summary names its cost. Whoever prices or corrects one of them
+    at this moment is waited for: so what the session adds up to afterwards has that in it."""
     if "token_cost_usd" not in summary.named_counts:
         return []
     waiting = UnpricedEvent.objects.filter(organization_id=organization_id)
@@ -50,8 +54,12 @@ def events_it_prices(organization_id: int, summary: LedgerEntry, most: int) -> l
         id__in=waiting.values("event_id"),
     )
     events = {event.pk: event for event in unpriced[:most]}
-    # Whoever prices or corrects one of them at this moment holds its place in the queue; what is left then is ours.
     held = waiting.filter(event_id__in=list(events)).order_by("event_id").select_for_update()
-    ours = list(held.values_list("event_id", flat=True))
-    waiting.filter(event_id__in=ours).delete()
-    return [adjustment_of(events[pk], reason=IN_SUMMARY, token_cost_usd=ZERO, unpriced=-1) for pk in ours]
+    return [events[event_id] for event_id in held.values_list("event_id", flat=True)]
+
+
+def priced_by_summary(organization_id: int, events: Sequence[UsageEvent]) -> list[LedgerEntry]:
+    """The summary's cost has theirs in it: takes the events out of the queue and answers, for each, the adjustment that
+    says so."""
+    UnpricedEvent.objects.filter(organization_id=organization_id, event_id__in=[event.pk for event in events]).delete()
+    return [adjustment_of(event, reason=IN_SUMMARY, token_cost_usd=ZERO, unpriced=-1) for event in events]

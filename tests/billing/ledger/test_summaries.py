@@ -78,3 +78,16 @@ def test_a_summary_that_names_the_cost_has_priced_the_session(organization: Orga
     assert not UnpricedEvent.objects.exists()
     assert price_unpriced(organization=organization, now=NOW) == 0
     assert totals(organization)[0] == Decimal("0.80")
+
+
+def test_a_summary_has_priced_the_events_of_its_own_request_too(organization: Organization, send: Send) -> None:
+    send(
+        {"session_id": "s", "model": "unheard-of", "input_tokens": 10},
+        {"kind": "session_summary", "id": "end", "session_id": "s", "cost_usd": "2"},
+    )
+
+    assert not UnpricedEvent.objects.exists()
+    set_price("unheard-of", input="1000000")
+    assert price_unpriced(organization=organization, now=NOW) == 0
+    assert UsageEvent.objects.of(organization).total_cost() == Decimal(2)
+    assert UsageEvent.objects.aggregate(Sum("unpriced")) == {"unpriced__sum": 0}
