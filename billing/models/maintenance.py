@@ -26,6 +26,28 @@ class RollupCheck(models.Model):
         return f"{self.rollup} at {self.checked_at:%Y-%m-%d %H:%M}"
 
 
+class LedgerState(models.Model):
+    """What is known of an organization's rollups as a whole.
+
+    `version` changes whenever rollups do; with the batches that are not folded it says which state of the ledger an
+    answer is of (`billing.reports.fresh`). The others are how many there are of what nobody wants to count anew: the
+    database's triggers keep them.
+    """
+
+    organization = models.OneToOneField(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", primary_key=True
+    )
+    version = models.BigIntegerField(default=0, db_default=0)
+    sessions = models.BigIntegerField(default=0, db_default=0)
+    executions = models.BigIntegerField(default=0, db_default=0)
+    groups = models.BigIntegerField(default=0, db_default=0)
+
+    objects = OrganizationScopedQuerySet["LedgerState"].as_manager()
+
+    def __str__(self) -> str:
+        return f"version {self.version}"
+
+
 class DroppedMonth(models.Model):
     """An organization's events that were received in one month and have been dropped since (docs/decisions/008).
 

@@ -19,6 +19,7 @@ from billing.rollups.compare import WORK_MEMORY, make_right
 from billing.rollups.definitions import ROLLUPS, Rollup
 from billing.rollups.locks import has_rollups_alone
 from billing.rollups.sql import added_to, aggregated
+from billing.rollups.state import has_changed
 from costtrack.ids import ids_at
 from organizations import audit
 from organizations.models import Organization
@@ -69,6 +70,7 @@ def archive(cursor: Any, partition: Partition, organization: Organization, *, ac
         cursor.execute(added_to(rollup, archived), rows.parameters)
     for rollup in ROLLUPS:
         make_right(cursor, rollup, organization.pk, _touched(rollup, rows), _REMAINING)
+    has_changed(cursor, organization.pk)
     _record(rows, organization, actor, now)
     return rows.events
 

@@ -7,7 +7,7 @@ and a migration.
 Expressions are SQL over one row `event` of the ledger. All time buckets are UTC (design decision 12).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from billing import models
@@ -32,15 +32,21 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """A column that rows are grouped by."""
+    """A column that rows are grouped by. `of_finer` is the same over a row `finer` of a finer rollup; empty: its column
+    of that name."""
 
     column: str
     expression: str
+    of_finer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rollup:
-    """`dimensions` are in the order of the table's key. `bucket` is the time bucket among them, if there is one."""
+    """`dimensions` are in the order of the table's key. `bucket` is the time bucket among them, if there is one.
+
+    `coarser` ones have a part of this one's dimensions and measures, and are made of the same events: folding adds this
+    one's rows up further instead of the events. (Verifying and rebuilding do not rely on that.)
+    """
 
     name: str
     model: type[models.RollupRow]
@@ -50,6 +56,7 @@ class Rollup:
     bucket: str | None = None
     condition: str = "true"
     joined: str = ""
+    coarser: "tuple[Rollup, ...]" = ()
 
     @property
     def table(self) -> str:
@@ -74,6 +81,7 @@ def _told(*columns: str) -> tuple[Measure, ...]:
 
 HOUR = Dimension("hour", "date_trunc('hour', event.occurred_at, 'UTC')")
 DAY = Dimension("day", "(event.occurred_at AT TIME ZONE 'UTC')::date")
+DAY_OF_HOUR = replace(DAY, of_finer="(finer.hour AT TIME ZONE 'UTC')::date")
 CREDENTIAL = Dimension("credential_id", "coalesce(event.credential_id, 0)")
 # Lumea's group: the event's own, else its model (design, words).
 COST_GROUP = Dimension("cost_group", "coalesce(nullif(event.cost_group, ''), event.model)")
@@ -95,6 +103,30 @@ SPAN = (
     Measure("last_at", "event.occurred_at", Merge.LAST),
 )
 
+ORGANIZATION_HOURS = Rollup(
+    "organization_hours",
+    models.OrganizationHour,
+    models.LiveOrganizationHour,
+    (HOUR, *_is("status")),
+    COSTS,
+    bucket="hour",
+)
+USAGE_DAYS = Rollup(
+    "usage_days",
+    models.UsageDay,
+    models.LiveUsageDay,
+    (DAY_OF_HOUR, CREDENTIAL, *_is("capability", "service", "model", "status")),
+    COSTS,
+    bucket="day",
+)
+MODEL_DAYS = Rollup(
+    "model_days",
+    models.ModelDay,
+    models.LiveModelDay,
+    (DAY_OF_HOUR, *_is("service", "model", "agent_id")),
+    (*COSTS, *_told("agent_name")),
+    bucket="day",
+)
 USAGE_HOURS = Rollup(
     "usage_hours",
     models.UsageHour,
@@ -102,6 +134,7 @@ USAGE_HOURS = Rollup(
     (HOUR, CREDENTIAL, *_is("capability", "service", "model", "agent_id", "status")),
     (*DETAILED_COSTS, *_told("agent_name")),
     bucket="hour",
+    coarser=(ORGANIZATION_HOURS, USAGE_DAYS, MODEL_DAYS),
 )
 RUN_SERVICE_DAYS = Rollup(
     "run_service_days",
@@ -120,6 +153,7 @@ RUN_DAYS = Rollup(
     COSTS,
     bucket="day",
     condition="event.run_id <> ''",
+    coarser=(RUN_SERVICE_DAYS,),
 )
 SESSION_TOTALS = Rollup(
     "session_totals",
@@ -135,6 +169,14 @@ SESSION_TOTALS = Rollup(
     ),
     condition="event.session_id <> ''",
 )
+SESSION_MODELS = Rollup(
+    "session_models",
+    models.SessionModel,
+    models.LiveSessionModel,
+    _is("service", "model"),
+    DETAILED_COSTS,
+    condition="event.session_id <> ''",
+)
 SESSION_COSTS = Rollup(
     "session_costs",
     models.SessionCost,
@@ -142,6 +184,23 @@ SESSION_COSTS = Rollup(
     _is("session_id", "phase_id", "service", "model", "tool"),
     DETAILED_COSTS,
     condition="event.session_id <> ''",
+    coarser=(SESSION_MODELS,),
+)
+EXECUTION_TOTALS = Rollup(
+    "execution_totals",
+    models.ExecutionTotal,
+    models.LiveExecutionTotal,
+    _is("execution_id"),
+    (*COSTS, *SPAN),
+    condition="event.execution_id <> '' AND event.session_id <> ''",
+)
+GROUP_TOTALS = Rollup(
+    "group_totals",
+    models.GroupTotal,
+    models.LiveGroupTotal,
+    _is("group_id"),
+    (*COSTS, *_told("group_name", "session_id"), *SPAN),
+    condition="event.group_id <> ''",
 )
 GROUP_DAYS = Rollup(
     "group_days",
@@ -151,6 +210,7 @@ GROUP_DAYS = Rollup(
     (*COSTS, *_told("group_name", "agent_name", "session_id"), *SPAN),
     bucket="day",
     condition="event.group_id <> ''",
+    coarser=(GROUP_TOTALS,),
 )
 TAG_DAYS = Rollup(
     "tag_days",
@@ -161,6 +221,8 @@ TAG_DAYS = Rollup(
     bucket="day",
     joined="CROSS JOIN LATERAL unnest(event.tags) AS label (tag)",
 )
+USER_DAYS = Rollup("user_days", models.UserDay, models.LiveUserDay, (DAY, *_is("user_ref")), COSTS, bucket="day")
+USER_TOTALS = Rollup("user_totals", models.UserTotal, models.LiveUserTotal, _is("user_ref"), COSTS)
 SPEND_DAYS = Rollup(
     "spend_days",
     models.SpendDay,
@@ -168,7 +230,29 @@ SPEND_DAYS = Rollup(
     (DAY, CREDENTIAL, *_is("user_ref", "model")),
     COSTS,
     bucket="day",
+    coarser=(USER_DAYS, USER_TOTALS),
+)
+CUSTOMER_DAYS = Rollup(
+    "customer_days",
+    models.CustomerDay,
+    models.LiveCustomerDay,
+    (DAY, *_is("end_user"), CREDENTIAL, *_is("model")),
+    COSTS,
+    bucket="day",
+    condition="event.end_user <> ''",
 )
 
-ROLLUPS = (USAGE_HOURS, RUN_SERVICE_DAYS, RUN_DAYS, SESSION_TOTALS, SESSION_COSTS, GROUP_DAYS, TAG_DAYS, SPEND_DAYS)
+# What folding computes from events, in this order.
+FINEST = (
+    USAGE_HOURS,
+    RUN_DAYS,
+    SESSION_TOTALS,
+    SESSION_COSTS,
+    EXECUTION_TOTALS,
+    GROUP_DAYS,
+    TAG_DAYS,
+    SPEND_DAYS,
+    CUSTOMER_DAYS,
+)
+ROLLUPS = tuple(rollup for finest in FINEST for rollup in (finest, *finest.coarser))
 BY_NAME = {rollup.name: rollup for rollup in ROLLUPS}

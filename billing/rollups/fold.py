@@ -13,9 +13,10 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from billing.rollups.definitions import ROLLUPS
+from billing.rollups.definitions import FINEST
 from billing.rollups.locks import shares_rollups
-from billing.rollups.sql import OF_BATCHES, added_to, aggregated
+from billing.rollups.sql import OF_BATCHES, folded
+from billing.rollups.state import has_changed
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ WHERE organization_id = %s AND folded_at IS NULL
 ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 """
 _MARK = "UPDATE billing_ingestbatch SET folded_at = %s WHERE organization_id = %s AND id = ANY(%s)"
-_FOLD = [added_to(rollup, aggregated(rollup, OF_BATCHES)) for rollup in ROLLUPS]
+_FOLD = [folded(rollup, OF_BATCHES) for rollup in FINEST]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ def _fold_some(organization_id: int, now: datetime) -> Folded:
         for statement in _FOLD:
             cursor.execute(statement, parameters)
         cursor.execute(_MARK, [now, organization_id, ids])
+        has_changed(cursor, organization_id)
     return Folded(len(batches), sum(accepted for _, _, accepted in batches))
 
 

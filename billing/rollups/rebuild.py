@@ -14,6 +14,7 @@ from billing.rollups.chunks import Chunk, whole, within
 from billing.rollups.compare import WORK_MEMORY, make_right
 from billing.rollups.definitions import ROLLUPS, Rollup
 from billing.rollups.locks import has_rollups_alone
+from billing.rollups.state import has_changed, recount, wrong_counts
 from billing.rollups.types import Progress, Step, silent
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ def rebuild(
     for number, (rollup, chunk) in enumerate(parts, 1):
         corrected[rollup.name] += _rebuild(rollup, organization_id, chunk)
         progress(Step(organization_id, rollup.name, number, len(parts)))
+    _make_counts_right(organization_id)
     wrong = {name: rows for name, rows in corrected.items() if rows}
     if wrong:
         logger.warning("rollups corrected", extra={"organization_id": organization_id, "rows": wrong})
@@ -48,4 +50,13 @@ def _rebuild(rollup: Rollup, organization_id: int, chunk: Chunk) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(WORK_MEMORY)
         has_rollups_alone(cursor, organization_id)
+        has_changed(cursor, organization_id)
         return make_right(cursor, rollup, organization_id, chunk)
+
+
+def _make_counts_right(organization_id: int) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        has_rollups_alone(cursor, organization_id)
+        if wrong := wrong_counts(cursor, organization_id):
+            logger.warning("counts corrected", extra={"organization_id": organization_id, "counts": wrong})
+            recount(cursor, organization_id)

@@ -97,6 +97,32 @@ def added_to(rollup: Rollup, rows: sql.Composable) -> sql.Composed:
     )
 
 
+def folded(rollup: Rollup, source: sql.Composable) -> sql.Composed:
+    """The statement that adds the events of `source` to a rollup and to its coarser ones."""
+    told = sql.SQL("SELECT * FROM told")
+    coarser = [
+        sql.SQL(", {} AS ({})").format(sql.Identifier(one.name), added_to(one, _summed_up(one)))
+        for one in rollup.coarser
+    ]
+    return sql.SQL("WITH told AS MATERIALIZED ({}){} {}").format(
+        aggregated(rollup, source), sql.Composed(coarser), added_to(rollup, told)
+    )
+
+
+def _summed_up(rollup: Rollup) -> sql.Composed:
+    """SELECT of a coarser rollup's columns: what the rows `told` of a finer one add up to."""
+    dimensions = [sql.SQL(dimension.of_finer or f"finer.{dimension.column}") for dimension in rollup.dimensions]
+    keys = [sql.SQL("finer.organization_id"), *dimensions, sql.SQL("finer.archived")]
+    merged = [
+        sql.SQL("{}({})").format(sql.SQL(measure.merge.value), sql.Identifier("finer", measure.column))
+        for measure in rollup.measures
+    ]
+    columns = [*_named(keys, key_columns(rollup)), *_named(merged, measure_columns(rollup))]
+    return sql.SQL("SELECT {} FROM told AS finer GROUP BY {}").format(
+        sql.SQL(", ").join(columns), sql.SQL(", ").join(keys)
+    )
+
+
 def live_view(rollup: Rollup, name: str) -> sql.Composed:
     """CREATE VIEW: what is folded, and each event that is not.
 

@@ -1,7 +1,7 @@
 """Verifying: every rollup beside the ledger, row by row, while everything goes on (`billing.rollups.compare`).
 
-Two things more are compared with each other: the totals of rollups that are made of the same events (archived rows
-count here), and the queue of events that wait for a price with how many the rollups say there are.
+More is compared with each other: the totals of rollups that are made of the same events (archived rows count here), the
+queue of events that wait for a price with how many the rollups say there are, and the counts that triggers keep.
 """
 
 import logging
@@ -17,13 +17,16 @@ from billing.models import RollupCheck
 from billing.rollups.chunks import Chunk, whole
 from billing.rollups.compare import WORK_MEMORY, differences
 from billing.rollups.definitions import BY_NAME, ROLLUPS, USAGE_HOURS, Merge, Rollup
+from billing.rollups.state import wrong_counts
 from billing.rollups.types import Checked, Difference, Progress, Step, silent
 
 logger = logging.getLogger(__name__)
 
 TOTALS = "totals"
 QUEUE = "unpriced_queue"
+COUNTED = "counts"
 
+_OTHERS = (TOTALS, QUEUE, COUNTED)
 _MOST_SHOWN = 20
 
 # One statement, so one moment.
@@ -55,9 +58,9 @@ def verify(
             number += 1
             progress(Step(organization_id, name, number, len(parts)))
         done.append(_keep(organization_id, Checked(name, count, tuple(found)), now))
-    done += [_keep(organization_id, check(organization_id), now) for check in (_totals, _queue)]
+    done += [_keep(organization_id, check(organization_id), now) for check in (_totals, _queue, _counts)]
     # Of rollups that there are no more.
-    RollupCheck.objects.filter(organization_id=organization_id).exclude(rollup__in=(*BY_NAME, TOTALS, QUEUE)).delete()
+    RollupCheck.objects.filter(organization_id=organization_id).exclude(rollup__in=(*BY_NAME, *_OTHERS)).delete()
     return done
 
 
@@ -122,6 +125,17 @@ def _queue(organization_id: int) -> Checked:
         return Checked(QUEUE, 0, ())
     waiting: dict[str, Any] = {"stored": {"events": str(queued)}, "told": {"events": str(counted)}}
     return Checked(QUEUE, 1, (Difference(QUEUE, {"queue": "events that wait for a price"}, **waiting),))
+
+
+def _counts(organization_id: int) -> Checked:
+    """There are as many sessions, executions and groups as the state of the rollups says."""
+    with connection.cursor() as cursor:
+        wrong = wrong_counts(cursor, organization_id)
+    found = [
+        Difference(COUNTED, {"count": name}, {"rows": str(kept)}, {"rows": str(counted)})
+        for name, (kept, counted) in wrong.items()
+    ]
+    return Checked(COUNTED, len(found), tuple(found))
 
 
 def _checked_since(organization_id: int, instant: datetime) -> set[str]:

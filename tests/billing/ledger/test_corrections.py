@@ -44,7 +44,14 @@ def live_sums(organization: Organization) -> dict[tuple[str, str], Decimal]:
 
 def test_a_voided_event_counts_and_costs_nothing_in_any_rollup(organization: Organization, send: Send) -> None:
     set_price("m", input="3", output="10")
-    everywhere = {"run_id": "r", "session_id": "s", "group_id": "g", "tags": ["x", "y"]}
+    everywhere = {
+        "run_id": "r",
+        "session_id": "s",
+        "group_id": "g",
+        "tags": ["x", "y"],
+        "execution_id": "e",
+        "end_user": "c",
+    }
     send({**CALL, **everywhere, "compute_cost_usd": "0.5", "tool_use_tokens": 2})
     fold(now=NOW)
     assert len({rollup for rollup, _ in live_sums(organization)}) == len(ROLLUPS)

@@ -36,6 +36,8 @@ EVENTS = st.fixed_dictionaries(
         "output_tokens": st.integers(0, 3),
         "run_id": st.just("r"),
         "session_id": st.just("s"),
+        "execution_id": st.just("e"),
+        "end_user": st.just("c"),
         "group_id": st.just("g"),
         "tags": st.just(["t"]),
     },

@@ -75,10 +75,10 @@ class Books:
     def rows(self, rollup: Rollup) -> dict[tuple[Any, ...], dict[str, Decimal]]:
         """The sums that the rollup must have, by organization and the rollup's dimensions."""
         columns = [dimension.column for dimension in rollup.dimensions]
-        is_needed = re.fullmatch(r"event\.(\w+) <> ''", rollup.condition)
+        needed = re.findall(r"event\.(\w+) <> ''", rollup.condition)
         found: dict[tuple[Any, ...], dict[str, Decimal]] = {}
         for one in self.counted:
-            if is_needed and not one.fact(is_needed.group(1)):
+            if not all(map(one.fact, needed)):
                 continue
             for key in one.keys(columns):
                 sums = found.setdefault(key, dict.fromkeys(SUMS, ZERO))

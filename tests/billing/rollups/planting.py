@@ -16,11 +16,13 @@ FULL = {
     "duration_ms": 1_500,
     "run_id": "run-1",
     "session_id": "session-1",
+    "execution_id": "execution-1",
     "group_id": "group-1",
     "group_name": "Group",
     "agent_id": "agent-1",
     "agent_name": "Agent",
     "user_id": "ada",
+    "end_user": "customer-1",
     "tags": ["a", "b"],
     "occurred_at": "2026-11-01T10:30:00Z",
 }
@@ -60,10 +62,10 @@ def _attributes(rollup: Rollup) -> list[str]:
 def _copy_of_rows(rollup: Rollup) -> sql.Composed:
     """The same rows under another text of their key."""
     types = column_types(rollup)
-    changed = next(dimension.column for dimension in rollup.dimensions if types[dimension.column] == "varchar(255)")
+    changed = next(dimension.column for dimension in rollup.dimensions if types[dimension.column].startswith("varchar"))
     columns = sql.SQL(", ").join(map(sql.Identifier, types))
     values = sql.SQL(", ").join(
-        sql.SQL("{} || ' (nobody)'" if column == changed else "{}").format(sql.Identifier(column)) for column in types
+        sql.SQL("left({}, 7) || '?'" if column == changed else "{}").format(sql.Identifier(column)) for column in types
     )
     return sql.SQL("INSERT INTO {table} ({columns}) SELECT {values} FROM {table}").format(
         table=sql.Identifier(rollup.table), columns=columns, values=values

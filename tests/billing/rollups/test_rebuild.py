@@ -7,13 +7,13 @@ from django.db import connection
 from django.db.models import Sum
 from psycopg import sql
 
-from billing.models import LiveSpendDay, RunDay, SessionCost, SessionTotal, SpendDay, TagDay, UsageHour
+from billing.models import LedgerState, LiveSpendDay, RunDay, SessionCost, SessionTotal, SpendDay, TagDay, UsageHour
 from billing.rollups import chunks
 from billing.rollups.definitions import BY_NAME, ROLLUPS, Rollup
 from billing.rollups.fold import fold
 from billing.rollups.rebuild import rebuild
 from billing.rollups.types import Step
-from billing.rollups.verify import verify
+from billing.rollups.verify import COUNTED, verify
 from organizations.models import Organization
 from tests.billing.rollups.planting import FULL, plant, plantings
 from tests.usage import NOW, Send
@@ -147,6 +147,10 @@ def test_a_time_may_be_open_at_either_end(organization: Organization) -> None:
     assert dict(SpendDay.objects.values_list("day__day", "requests")) == {1: 1, 2: 2, 3: 1}
 
 
+# Of 13 rollups; of the other four, which have one key here, there is one part each.
+PARTS = 13 * 3 + 4
+
+
 def test_a_large_ledger_is_rebuilt_in_parts_and_folds_go_on_between_them(
     send: Send, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,8 +169,33 @@ def test_a_large_ledger_is_rebuilt_in_parts_and_folds_go_on_between_them(
 
     corrected = rebuild(organization_id=organization.pk, progress=go_on)
 
-    assert [step.number for step in steps] == list(range(1, 8 * 3 + 1))
-    assert {step.steps for step in steps} == {24}
+    assert [step.number for step in steps] == list(range(1, PARTS + 1))
+    assert {step.steps for step in steps} == {PARTS}
     assert corrected["spend_days"] == 5
     assert is_right(organization)
-    assert LiveSpendDay.objects.aggregate(sum=Sum("requests")) == {"sum": 5 + 24}
+    assert LiveSpendDay.objects.aggregate(sum=Sum("requests")) == {"sum": 5 + PARTS}
+
+
+def test_a_wrong_count_is_found_and_healed(send: Send, organization: Organization) -> None:
+    send(FULL, {**FULL, "session_id": "session-2"})
+    fold(now=NOW)
+    assert LedgerState.objects.values_list("sessions", "executions", "groups").get() == (2, 1, 1)
+    LedgerState.objects.update(sessions=7, groups=0)
+
+    (check,) = [check for check in verify(organization_id=organization.pk, now=NOW) if check.name == COUNTED]
+    assert [(found.key, found.stored, found.told) for found in check.differences] == [
+        ({"count": "sessions"}, {"rows": "7"}, {"rows": "2"}),
+        ({"count": "groups"}, {"rows": "0"}, {"rows": "1"}),
+    ]
+
+    rebuild(organization_id=organization.pk)
+    assert LedgerState.objects.values_list("sessions", "executions", "groups").get() == (2, 1, 1)
+
+
+def test_whatever_changes_rollups_changes_their_version(send: Send, organization: Organization) -> None:
+    versions = []
+    for change in (fold, fold, lambda now: rebuild(organization_id=organization.pk)):  # noqa: ARG005
+        send(FULL)
+        change(now=NOW)
+        versions.append(LedgerState.objects.get().version)
+    assert versions == sorted(set(versions))

@@ -45,7 +45,9 @@ calls = st.fixed_dictionaries(
         "group_id": st.sampled_from(("", "group-1")),
         "agent_id": st.sampled_from(("", "agent-1", "agent-2")),
         "agent_name": st.sampled_from(("", "Ann", "Bob")),
+        "execution_id": st.sampled_from(("", "execution-1", "execution-2")),
         "user_id": st.sampled_from(("", "ada", "bob")),
+        "end_user": st.sampled_from(("", "customer-1")),
         "tags": st.lists(st.sampled_from(("a", "b", "c")), unique=True),
     }
 )

@@ -1,0 +1,115 @@
+"""What belongs to sessions and executions."""
+
+from django.db import models
+
+from billing.models.rollups.base import COST, Costs, DetailedCosts, count, dimension
+from organizations.querysets import OrganizationScopedQuerySet
+
+
+class SessionTotalColumns(DetailedCosts):
+    """`summaries` above zero: the session is finalized, at `completed_at`."""
+
+    pk = models.CompositePrimaryKey("organization", "session_id", "archived")
+    session_id = dimension()
+    execution_id = dimension()
+    workflow_id = dimension()
+    phase_id = dimension()
+    workspace_id = dimension()
+    agent_id = dimension()
+    summaries = count()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    completed_at = models.DateTimeField(null=True)
+
+    objects = OrganizationScopedQuerySet["SessionTotalColumns"].as_manager()
+
+    class Meta:
+        abstract = True
+
+
+class SessionTotal(SessionTotalColumns):
+    class Meta:
+        indexes = (
+            models.Index(fields=("organization", "first_at", "session_id"), name="session_by_start"),
+            models.Index(models.F("organization"), COST.desc(), models.F("session_id"), name="session_by_cost"),
+            models.Index(
+                fields=("organization", "execution_id"),
+                name="session_of_execution",
+                condition=~models.Q(execution_id=""),
+            ),
+        )
+
+
+class LiveSessionTotal(SessionTotalColumns):
+    class Meta:
+        managed = False
+
+
+class SessionCostColumns(DetailedCosts):
+    pk = models.CompositePrimaryKey("organization", "session_id", "phase_id", "service", "model", "tool", "archived")
+    session_id = dimension()
+    phase_id = dimension()
+    service = dimension()
+    model = dimension()
+    tool = dimension()
+
+    objects = OrganizationScopedQuerySet["SessionCostColumns"].as_manager()
+
+    class Meta:
+        abstract = True
+
+
+class SessionCost(SessionCostColumns):
+    pass
+
+
+class LiveSessionCost(SessionCostColumns):
+    class Meta:
+        managed = False
+
+
+class SessionModelColumns(DetailedCosts):
+    """What belongs to sessions, whichever session it is."""
+
+    pk = models.CompositePrimaryKey("organization", "service", "model", "archived")
+    service = dimension()
+    model = dimension()
+
+    objects = OrganizationScopedQuerySet["SessionModelColumns"].as_manager()
+
+    class Meta:
+        abstract = True
+
+
+class SessionModel(SessionModelColumns):
+    pass
+
+
+class LiveSessionModel(SessionModelColumns):
+    class Meta:
+        managed = False
+
+
+class ExecutionTotalColumns(Costs):
+    """What names its execution itself: which executions there are, and since when. What one costs is what its sessions
+    cost."""
+
+    pk = models.CompositePrimaryKey("organization", "execution_id", "archived")
+    execution_id = dimension()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    objects = OrganizationScopedQuerySet["ExecutionTotalColumns"].as_manager()
+
+    class Meta:
+        abstract = True
+
+
+class ExecutionTotal(ExecutionTotalColumns):
+    class Meta:
+        indexes = (models.Index(fields=("organization", "-first_at", "execution_id"), name="execution_by_start"),)
+
+
+class LiveExecutionTotal(ExecutionTotalColumns):
+    class Meta:
+        managed = False
