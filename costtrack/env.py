@@ -111,7 +111,7 @@ def parse_database_url(url: str) -> dict[str, Any]:
     """Django's settings for the PostgreSQL database that a URL names. Raises ValueError without showing the URL."""
     if not url.startswith(("postgresql://", "postgres://")):
         raise ValueError("it must begin with postgresql://.")
-    return dict(dj_database_url.parse(url))
+    return {**dj_database_url.parse(url), "ENGINE": "costtrack.database"}
 
 
 def parse_redis_url(url: str) -> str:

@@ -5,16 +5,20 @@ Inside `tenant_scope` the connection acts as the role `costtrack_tenant`, for wh
 transaction, so they end with it and a transaction pooler cannot carry them to somebody else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from django.db import connection, transaction
+from psycopg import sql
 
 TENANT_ROLE = "costtrack_tenant"
 _NO_ROLE = "none"
+_SETTINGS = 2
 
 _scope: ContextVar[tuple[int, ...] | None] = ContextVar("costtrack_tenant_scope", default=None)
+_before_each: ContextVar[str | None] = ContextVar("costtrack_before_each_statement", default=None)
 
 
 @contextmanager
@@ -23,6 +27,39 @@ def tenant_scope(*organization_ids: int) -> Iterator[None]:
     it ends."""
     with _transaction(organization_ids):
         yield
+
+
+@contextmanager
+def tenant_reads(*organization_ids: int) -> Iterator[None]:
+    """The same for statements that only read, without a transaction around them: each sees what is committed then.
+
+    The settings go to the server together with the statement, which makes them a transaction of its own. That saves
+    three messages of four for what asks one question, as most requests do. Inside a transaction, where settings would
+    outlive the statement, it is a `tenant_scope`.
+    """
+    if connection.in_atomic_block:
+        with _transaction(organization_ids):
+            yield
+        return
+    token = _before_each.set(_settings(organization_ids))
+    try:
+        with connection.execute_wrapper(_set_before):
+            yield
+    finally:
+        _before_each.reset(token)
+
+
+def _set_before(execute: Callable[..., Any], statement: Any, parameters: Any, many: bool, context: Any) -> Any:  # noqa: FBT001
+    settings = _before_each.get()
+    if settings is None:
+        return execute(statement, parameters, many, context)
+    if many:
+        raise RuntimeError("Only single statements can be sent along with the tenant's settings.")
+    joined = f"{settings}; {statement}" if isinstance(statement, str) else sql.SQL(f"{settings}; ") + statement
+    result = execute(joined, parameters, many, context)
+    for _ in range(_SETTINGS):
+        context["cursor"].nextset()
+    return result
 
 
 @contextmanager
@@ -37,6 +74,7 @@ def owner_scope() -> Iterator[None]:
 def _transaction(organization_ids: tuple[int, ...] | None) -> Iterator[None]:
     outer = _scope.get()
     joined = connection.in_atomic_block
+    before_each = _before_each.set(None)
     is_in_place = joined and organization_ids == outer
     token = _scope.set(organization_ids)
     try:
@@ -49,12 +87,17 @@ def _transaction(organization_ids: tuple[int, ...] | None) -> Iterator[None]:
             if joined and not is_in_place and not connection.needs_rollback:
                 _enter(outer)
     finally:
+        _before_each.reset(before_each)
         _scope.reset(token)
 
 
 def _enter(organization_ids: tuple[int, ...] | None) -> None:
-    """Two settings with one statement to send, of a kind that PostgreSQL has nothing to plan about."""
+    with connection.cursor() as cursor:
+        cursor.execute(_settings(organization_ids))
+
+
+def _settings(organization_ids: tuple[int, ...] | None) -> str:
+    """Two settings in one message, of a kind that PostgreSQL has nothing to plan about."""
     role = _NO_ROLE if organization_ids is None else TENANT_ROLE
     listed = ",".join(str(int(pk)) for pk in organization_ids or ())
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL role = {role}; SET LOCAL costtrack.organizations = '{listed}'")
+    return f"SET LOCAL role = {role}; SET LOCAL costtrack.organizations = '{listed}'"

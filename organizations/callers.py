@@ -15,14 +15,8 @@ from organizations.models import APICredential
 
 _MOST_KEPT = 1024
 
-# Where a row's version lies, and the transaction that wrote it: each change of the row changes at least one of them.
-_VERSION = """
-SELECT concat_ws(' ', credential.ctid, credential.xmin, organization.ctid, organization.xmin, plan.ctid, plan.xmin)
-FROM organizations_apicredential AS credential
-LEFT JOIN organizations_organization AS organization ON organization.id = credential.organization_id
-LEFT JOIN organizations_plan AS plan ON plan.code = organization.plan_id
-WHERE credential.client_id = %s
-"""
+# Of the three rows (organizations/migrations/0006).
+_VERSION = "SELECT organizations_caller_version(%s)"
 
 
 class _Callers:
@@ -55,16 +49,16 @@ def credential_of(client_id: str) -> APICredential | None:
     """The credential with its organization and plan, as they are now; the caller's own copy."""
     with connection.cursor() as cursor:
         cursor.execute(_VERSION, [client_id])
-        found = cursor.fetchone()
-    if found is None:
+        (version,) = cursor.fetchone()
+    if version is None:
         return None
-    credential = _callers.get(client_id, found[0])
+    credential = _callers.get(client_id, version)
     if credential is None:
         # The version is older than the row that is read now, if they differ: then the next request reads it again.
         credential = APICredential.objects.select_related("organization__plan").filter(client_id=client_id).first()
         if credential is None:
             return None
-        _callers.keep(found[0], credential)
+        _callers.keep(version, credential)
     return _copy(credential)
 
 

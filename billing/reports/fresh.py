@@ -10,9 +10,7 @@ from psycopg import sql
 from billing.rollups.definitions import Rollup
 
 # For a SELECT's list; takes the parameter `organization`.
-SOMETHING_WAITS = sql.SQL(
-    "EXISTS (SELECT FROM billing_ingestbatch WHERE organization_id = %(organization)s AND folded_at IS NULL)"
-)
+SOMETHING_WAITS = sql.SQL("billing_something_waits(%(organization)s)")
 
 
 def table_of(rollup: Rollup, *, waits: bool) -> sql.Identifier:

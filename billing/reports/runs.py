@@ -26,29 +26,26 @@ Rows = Callable[[sql.Identifier, Parameters], Iterable[sql.Composable]]
 
 
 class _Row(NamedTuple):
-    """Costs of one service and group. Without any there is one row that has only the first two."""
+    """Costs of one service and group."""
 
-    is_known: bool
-    waits: bool
-    service: str | None
-    group: str | None
-    amount: Decimal | None
+    something_waits: bool
+    service: str
+    group: str
+    amount: Decimal
     unpriced: int
 
 
 # Amounts without a service or a group go under this key, so that the groups always add up to their service.
 UNNAMED = "default"
 
-# One question: is there such a run, is there something that is not folded yet, and what do these rows add up to?
+# What these rows add up to, and whether something is not folded yet: without costs there is no row to say so.
 _SUMS = sql.SQL("""
-SELECT {known}, {waits}, service, cost_group, amount, unpriced
-FROM (VALUES (1)) AS once LEFT JOIN (
-    SELECT service, cost_group, sum(amount) AS amount, sum(unpriced) AS unpriced FROM ({rows}) AS cost
-    GROUP BY service, cost_group
-) AS sums ON true
+SELECT {waits}, service, cost_group, sum(amount), sum(unpriced) FROM ({rows}) AS cost GROUP BY service, cost_group
 ORDER BY service, cost_group
 """)
-_KNOWN_RUN = sql.SQL("EXISTS (SELECT FROM billing_run WHERE organization_id = %(organization)s AND run_id = %(run)s)")
+_STATE = sql.SQL("""
+SELECT {waits}, EXISTS (SELECT FROM billing_run WHERE organization_id = %(organization)s AND run_id = %(run)s)
+""").format(waits=SOMETHING_WAITS)
 _ROLLED_UP = sql.SQL("""
 SELECT service, cost_group, token_cost_usd + compute_cost_usd AS amount, unpriced FROM {} AS cost
 WHERE organization_id = %(organization)s
@@ -89,7 +86,7 @@ def costs_of_run(*, organization: Organization, run_id: str, include_children: b
         yield sql.SQL("{} AND {}").format(_ROLLED_UP.format(table), runs)
 
     # No text in the database has a NUL, and PostgreSQL would not take the question.
-    costs = _sum_up(organization, RUN_DAYS, rows, now, known=_KNOWN_RUN) if "\0" not in run_id else None
+    costs = _sum_up(organization, RUN_DAYS, rows, now, run_id) if "\0" not in run_id else None
     if costs is None:
         raise NotFoundError(f"Run {run_id} not found")
     return costs
@@ -133,34 +130,40 @@ def _in_window(
         yield sql.SQL(" AND ").join(conditions)
 
 
-def _sum_up(
-    organization: Organization, rollup: Rollup, rows: Rows, now: datetime, known: sql.Composable = _ALL_RUNS
-) -> RunCosts | None:
-    """What the rows add up to; None if what they are about is not known. Asks the rollup's table first, and its view
-    only if something waits to be folded (`billing.reports.fresh`)."""
-    found = _ask(organization, table_of(rollup, waits=False), rows, known)
-    if found[0].waits:
-        found = _ask(organization, table_of(rollup, waits=True), rows, known)
-    if not found[0].is_known:
-        return None
+def _sum_up(organization: Organization, rollup: Rollup, rows: Rows, now: datetime, run_id: str = "") -> RunCosts | None:
+    """What the rows add up to; None if they are about a run that is not known. Asks the rollup's table first, and its
+    view only if something waits to be folded (`billing.reports.fresh`)."""
+    found = _ask(organization, table_of(rollup, waits=False), rows)
+    if not found:
+        # Asked before the rows, and not after them: what is folded in between must not be missing.
+        something_waits, is_known = _state(organization, run_id)
+        if run_id and not is_known:
+            return None
+        found = _ask(organization, table_of(rollup, waits=something_waits), rows)
+    elif found[0].something_waits:
+        found = _ask(organization, table_of(rollup, waits=True), rows)
     by_service: dict[str, Decimal] = {}
     by_group: dict[str, dict[str, Decimal]] = {}
-    unpriced_events = 0
     for row in found:
-        if row.amount is None:
-            continue
         service, group = row.service or UNNAMED, row.group or UNNAMED
         by_service[service] = by_service.get(service, ZERO) + row.amount
         groups = by_group.setdefault(service, {})
         groups[group] = groups.get(group, ZERO) + row.amount
-        unpriced_events += int(row.unpriced)
+    unpriced_events = sum(int(row.unpriced) for row in found)
     return RunCosts(sum(by_service.values(), ZERO), by_service, by_group, unpriced_events, as_of=now)
 
 
-def _ask(organization: Organization, table: sql.Identifier, rows: Rows, known: sql.Composable) -> list[_Row]:
-    """At least one row; without costs it has none."""
+def _ask(organization: Organization, table: sql.Identifier, rows: Rows) -> list[_Row]:
     parameters: Parameters = {"organization": organization.pk}
     selects = sql.SQL(" UNION ALL ").join(rows(table, parameters))
     with connection.cursor() as cursor:
-        cursor.execute(_SUMS.format(known=known, waits=SOMETHING_WAITS, rows=selects), parameters)
+        cursor.execute(_SUMS.format(waits=SOMETHING_WAITS, rows=selects), parameters)
         return [_Row(*row) for row in cursor.fetchall()]
+
+
+def _state(organization: Organization, run_id: str) -> tuple[bool, bool]:
+    """Whether something waits to be folded, and whether there is such a run."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STATE, {"organization": organization.pk, "run": run_id})
+        something_waits, is_known = cursor.fetchone()
+    return something_waits, is_known

@@ -19,7 +19,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import NotAuthenticated
-from rest_framework.permissions import IsAuthenticated
+from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -27,7 +27,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from costtrack.dialects import OURS, Dialect
 from costtrack.errors import ForbiddenError
-from costtrack.tenancy import tenant_scope
+from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.api.schema import OrganizationSchema
 from organizations.models import Organization
 from organizations.selectors import access_to, access_without_url, cheapest_plan_with_api
@@ -53,6 +53,8 @@ class _OrganizationScope(APIView):
     """Actions, or methods in lower case, that are open without such a plan too: recording usage always is."""
     own_transactions: ClassVar[bool] = False
     """For views that open `tenant_scope` themselves, in parts shorter than the whole request."""
+    only_reads: ClassVar[bool] = False
+    """For views whose other methods than GET change nothing either."""
 
     permission_classes = (IsAuthenticated,)
     metadata_class = None
@@ -86,7 +88,8 @@ class _OrganizationScope(APIView):
         self._check_scope()
         self._check_plan()
         if not self.own_transactions:
-            self._open.enter_context(tenant_scope(self.organization.pk))
+            scope = tenant_reads if self.only_reads or request.method in SAFE_METHODS else tenant_scope
+            self._open.enter_context(scope(self.organization.pk))
 
     def handle_exception(self, exc: Exception) -> Response:
         self._open.__exit__(type(exc), exc, exc.__traceback__)
@@ -98,7 +101,7 @@ class _OrganizationScope(APIView):
             raise NotAuthenticated
         if "slug" in self.kwargs:
             return access_to(principal=principal, slug=self.kwargs["slug"])
-        return access_without_url(principal=principal, chosen=request.query_params.get("organization"))
+        return access_without_url(principal=principal, chosen=request.query_params.get("organization") or None)
 
     def _action(self) -> str | None:
         """The viewset's action, or the view's method; None if there is none for the request."""

@@ -3,10 +3,14 @@
 import pytest
 from django.apps import apps
 from django.db import ProgrammingError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+from psycopg import sql
 
-from costtrack.tenancy import tenant_scope
+from costtrack.tenancy import owner_scope, tenant_reads, tenant_scope
 from organizations.models import APICredential, AuditEntry, Membership, Organization, User
 from tests.conftest import Key
+
+ORGANIZATIONS = Organization._meta.db_table
 
 
 def test_inside_a_scope_other_organizations_rows_are_invisible(
@@ -49,9 +53,6 @@ def test_a_scope_of_no_organization_sees_nothing(key: Key) -> None:
 def test_an_inner_scope_replaces_the_outer_one_until_it_ends(
     organization: Organization, other_organization: Organization
 ) -> None:
-    def visible() -> list[str]:
-        return list(Organization.objects.order_by("slug").values_list("slug", flat=True))
-
     with tenant_scope(organization.pk):
         with tenant_scope(other_organization.pk):
             assert visible() == ["globex"]
@@ -63,6 +64,50 @@ def test_an_inner_scope_replaces_the_outer_one_until_it_ends(
             transaction.set_rollback(True)
         assert visible() == ["acme"]
     assert visible() == ["acme", "globex"]
+
+
+def visible() -> list[str]:
+    return list(Organization.objects.order_by("slug").values_list("slug", flat=True))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reads_see_one_organization_without_a_transaction(
+    organization: Organization, other_organization: Organization, key: Key, other_key: Key
+) -> None:
+    with CaptureQueriesContext(connection) as queries, tenant_reads(organization.pk):
+        assert visible() == ["acme"]
+    assert len(queries) == 1
+    with tenant_reads(organization.pk):
+        assert [row.organization for row in APICredential.objects.select_related("organization")] == [organization]
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL("SELECT slug, current_user::text FROM {}").format(sql.Identifier(ORGANIZATIONS)))
+            assert cursor.fetchall() == [("acme", "costtrack_tenant")]
+        with pytest.raises(RuntimeError), connection.cursor() as cursor:
+            cursor.executemany("SELECT %s", [[1], [2]])
+        with pytest.raises(ProgrammingError), connection.cursor() as cursor:
+            cursor.execute("SELECT 1 / nothing")
+        assert visible() == ["acme"]
+    assert visible() == ["acme", "globex"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transactions_and_other_scopes_inside_reads_are_what_they_are_elsewhere(
+    organization: Organization, other_organization: Organization
+) -> None:
+    with tenant_reads(organization.pk):
+        with transaction.atomic():
+            assert visible() == ["acme"]
+        with tenant_scope(other_organization.pk):
+            assert visible() == ["globex"]
+        with owner_scope():
+            assert visible() == ["acme", "globex"]
+        with tenant_reads(other_organization.pk):
+            assert visible() == ["globex"]
+        assert visible() == ["acme"]
+    with transaction.atomic():
+        with tenant_reads(organization.pk):
+            assert visible() == ["acme"]
+        assert visible() == ["acme", "globex"]
 
 
 @pytest.mark.django_db
