@@ -72,9 +72,10 @@ class Caller:
     def get(self, path: str) -> bytes:
         return f"GET {path} HTTP/1.1\r\n{self._common}\r\n".encode()
 
-    def post(self, path: str, body: bytes) -> bytes:
-        head = f"POST {path} HTTP/1.1\r\n{self._common}Content-Type: application/json\r\nContent-Length: {len(body)}"
-        return f"{head}\r\n\r\n".encode() + body
+    def post(self, path: str, body: bytes, *headers: str) -> bytes:
+        lines = ["Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
+        head = f"POST {path} HTTP/1.1\r\n{self._common}" + "".join(f"{line}\r\n" for line in lines)
+        return f"{head}\r\n".encode() + body
 
     def connect(self) -> Connection:
         return Connection(self.url)

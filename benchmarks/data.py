@@ -1,9 +1,10 @@
 """Fills the ledger with events as if they had come in over the last twelve months.
 
-The rows are made by the database itself, in the shape of `benchmarks.load` (besides, a quarter of the sessions are
-generation groups, and each tenth run is the child of the one ten before it, in chains of five). Everything else is
-the product's own: the ids, the partitions, and the folding of the batches, piece by piece. Only the keys are random
-numbers instead of digests, which the database cannot tell apart.
+The rows are made by the database itself, in the shape of `benchmarks.load` (besides, five sessions are an execution, a
+quarter of them are generation groups and another quarter works for customers, and each tenth run is the child of the
+one ten before it, in chains of five). Everything else is the product's own: the ids, the partitions, and the folding
+of the batches, piece by piece. Only the keys are random numbers instead of digests, which the database cannot tell
+apart.
 """
 
 from collections.abc import Iterator, Sequence

@@ -22,7 +22,8 @@ NUMBERS = {
 _ROWS = """
 INSERT INTO filling (
     id, organization_id, credential_id, source, event_id, kind, occurred_at, received_at, duration_ms, status,
-    capability, service, model, run_id, workflow_id, session_id, group_id, group_name, agent_id, user_ref, tags,
+    capability, service, model, run_id, workflow_id, session_id, execution_id, phase_id, group_id, group_name, agent_id,
+    user_ref, end_user, tags,
     input_tokens, output_tokens, cache_read_tokens, requests, turns, token_cost_usd, cost_source, price_version_id
 )
 SELECT (left(call.batch_id::text, 32) || lpad(to_hex(call.place), 4, '0'))::uuid, %(organization)s, %(credential)s,
@@ -30,9 +31,11 @@ SELECT (left(call.batch_id::text, 32) || lpad(to_hex(call.place), 4, '0'))::uuid
     call.duration_ms, CASE WHEN random() < 0.015 THEN 'failure' ELSE 'success' END, 'chat', model.service, model.model,
     'run-' || left(md5(%(organization)s || '/run/' || call.run), 12), 'workflow-' || call.run %% %(workflows)s,
     'session-' || left(md5(%(organization)s || '/session/' || call.session), 12),
+    'execution-' || left(md5(%(organization)s || '/execution/' || call.session / 5), 12), 'phase-' || call.session %% 5,
     CASE WHEN call.session %% 4 = 0 THEN 'group-' || left(md5(%(organization)s || '/' || call.session), 12) ELSE '' END,
     CASE WHEN call.session %% 4 = 0 THEN 'Conversation ' || call.session ELSE '' END,
     'agent-' || call.session * 7919 %% %(agents)s, 'user-' || call.session * 7919 %% %(users)s,
+    CASE WHEN call.session %% 4 = 1 THEN 'customer-' || call.session * 7919 %% %(users)s ELSE '' END,
     ARRAY['project:' || call.session * 7919 %% %(projects)s, 'env:production'],
     call.input_tokens, call.output_tokens, call.cache_read_tokens, 1, 1,
     (call.input_tokens * model.input_price + call.output_tokens * model.output_price

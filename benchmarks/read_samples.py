@@ -16,7 +16,7 @@ MOST = 40
 
 _BATCHES = "SELECT id, accepted FROM billing_ingestbatch WHERE organization_id = %s ORDER BY id"
 _EVENTS = """
-SELECT id, run_id, session_id, workflow_id, model, occurred_at FROM billing_usageevent
+SELECT id, run_id, session_id, execution_id, workflow_id, model, occurred_at FROM billing_usageevent
 WHERE organization_id = %s AND id = ANY (%s) ORDER BY id
 """
 _SENT = "SELECT event_id FROM billing_usageevent WHERE organization_id = %s ORDER BY id DESC LIMIT %s"
@@ -40,6 +40,7 @@ def samples(site: Site, organization_id: int) -> list[Sample]:
             "run": event["run_id"],
             "parent": parent,
             "session": event["session_id"],
+            "execution": event["execution_id"],
             "workflow": event["workflow_id"],
             "model": event["model"],
             "sent": sent_id,

@@ -1,12 +1,11 @@
 """Latency of every documented read: over HTTP, one keep-alive connection, in a large ledger and in a small one, beside
 a bare Django REST framework view of the same server.
 
-A new endpoint is a line in ENDPOINTS. Its address may name the values of `benchmarks.read_samples`, which are others
-in each request. One more round reads with a tail of events that are not folded yet.
+The endpoints stand in `benchmarks.read_endpoints`. One more round reads with a tail of events that are not folded yet.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from statistics import median
 from time import perf_counter
@@ -14,6 +13,7 @@ from time import perf_counter
 from benchmarks import load
 from benchmarks.bench import Bench
 from benchmarks.client import Connection
+from benchmarks.read_endpoints import BARE, ENDPOINTS, Endpoint
 from benchmarks.read_samples import samples
 from benchmarks.report import Figure, say
 from benchmarks.site import Site
@@ -24,32 +24,6 @@ TAIL = 10_000
 _MOST_REQUESTS, _LEAST_REQUESTS = 200, 5
 _LEG_SECONDS = 2.0
 _WITH_TAIL, _BEFORE = " with the tail", "bare before "
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    name: str
-    address: str
-
-
-BARE = Endpoint("a bare DRF view", "/bare")
-ENDPOINTS = (
-    Endpoint("/costs/runs", "/costs/runs"),
-    Endpoint("/costs/runs, 30 days", "/costs/runs?start_date={month_ago}&end_date={today}"),
-    Endpoint("/costs/runs, from minute to minute", "/costs/runs?start_date={week_before}&end_date={moment}"),
-    Endpoint("/costs/runs, a workflow", "/costs/runs?workflow_id={workflow}"),
-    Endpoint("/costs/runs, a workflow and children", "/costs/runs?workflow_id={workflow}&include_children=true"),
-    Endpoint("/costs/runs/(id)", "/costs/runs/{run}"),
-    Endpoint("/costs/runs/(id), with children", "/costs/runs/{parent}?include_children=true"),
-    Endpoint("/usage/events, first page", "/usage/events"),
-    Endpoint("/usage/events, a deep page", "/usage/events?cursor={cursor}"),
-    Endpoint("/usage/events, of a run", "/usage/events?run_id={run}"),
-    Endpoint("/usage/events, of a session", "/usage/events?session_id={session}"),
-    Endpoint("/usage/events, by the sender's id", "/usage/events?event_id={sent}"),
-    Endpoint("/usage/events, a model's failures", "/usage/events?model={model}&status=failure"),
-    Endpoint("/usage/events, of a day", "/usage/events?start_date={day}&end_date={day}"),
-    Endpoint("/usage/events/(id)", "/usage/events/{event}"),
-)
 
 
 @dataclass
@@ -73,7 +47,7 @@ class _Reader:
         self.legs: dict[str, _Legs] = {}
 
     def read(self, connection: Connection, endpoint: Endpoint, label: str = "") -> None:
-        requests = [self.site.caller.get(endpoint.address.format(**one)) for one in self._samples]
+        requests = [endpoint.request(self.site.caller, one) for one in self._samples]
         first = _seconds(connection, requests[0])
         wanted = max(_LEAST_REQUESTS, min(_MOST_REQUESTS, int(_LEG_SECONDS / first)))
         taken = [_seconds(connection, request) * 1000 for request in islice(cycle(requests), wanted)]
@@ -101,7 +75,7 @@ def run(bench: Bench) -> list[Figure]:
 def _read_all(at_large: _Reader, at_small: _Reader) -> None:
     with at_large.site.caller.connect() as large, at_small.site.caller.connect() as small:
         for endpoint in ENDPOINTS:
-            at_large.read(large, Endpoint(_BEFORE + endpoint.name, BARE.address))
+            at_large.read(large, replace(BARE, name=_BEFORE + endpoint.name))
             at_large.read(large, endpoint)
             at_small.read(small, endpoint)
 
