@@ -9,16 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from costtrack import __version__
+from costtrack.client import commands as client
 
 _INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and answer its exit code: 0, 1 for a failure said in one line, 2 for wrong arguments."""
+    """Run one command and answer its exit code: 0, 1 for a failure said in one line, 2 for wrong arguments. The
+    client's commands have more of them (docs/cli.md)."""
     options = _parser().parse_args(arguments)
-    run = {"up": _up, "manage": _manage, "rollups": _rollups}[options.command]
+    ours = {"up": _up, "manage": _manage, "rollups": _rollups}
     try:
-        return run(options)
+        if options.command in ours:
+            return ours[options.command](options)
+        return client.run_command(options.run, options)
     except KeyboardInterrupt:
         return _INTERRUPTED
 
@@ -41,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     rollups = commands.add_parser("rollups", help="fold, verify or rebuild the rollups, or drop old events")
     _add_data_dir(rollups)
     rollups.add_argument("arguments", nargs=argparse.REMAINDER, metavar="fold|verify|rebuild|retain ...")
+
+    client.add_to(commands)
     return parser
 
 

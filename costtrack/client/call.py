@@ -1,0 +1,103 @@
+"""A command that asks one question: the request, and the answer for people or for programs."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from costtrack.client.errors import ExitCode, WrongArgumentsError, refusal
+from costtrack.client.instance import find_instance
+from costtrack.client.sections import Section
+
+if TYPE_CHECKING:
+    from costtrack.client.transport import Answer
+
+View = Callable[[Any], list[Section]]
+"""How people see an answer's data. It takes any JSON: what the server may add or leave out must not stop it."""
+
+
+Query = Mapping[str, str | int | bool | None]
+
+
+def get(options: argparse.Namespace, path: str, view: View, query: Query | None = None) -> int:
+    """`GET` with the query parameters that are not None, and show the answer."""
+    given = {name: _spelled(value) for name, value in (query or {}).items() if value is not None}
+    return show(options, ask(options, "GET", path, query=given), view)
+
+
+def post(options: argparse.Namespace, path: str, body: str, view: View) -> int:
+    """`POST` a JSON text as it stands, and show the answer."""
+    return show(options, ask(options, "POST", path, body=body), view)
+
+
+def ask(
+    options: argparse.Namespace,
+    method: str,
+    path: str,
+    *,
+    query: Mapping[str, str] | None = None,
+    body: str | None = None,
+) -> "Answer":
+    """One request. Raises what the server refused as a ClientError."""
+    from costtrack.client.transport import Transport
+
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    with Transport(find_instance(options), timeout=options.timeout) as transport:
+        answer = transport.request(
+            method, path, query=query, body=body.encode() if body is not None else None, headers=headers
+        )
+    if options.show_headers:
+        show_headers(answer)
+    if not answer.is_good:
+        raise refusal(answer.status, answer.data_or_none())
+    return answer
+
+
+def show(options: argparse.Namespace, answer: "Answer", view: View) -> int:
+    if options.json:
+        print_json(answer)
+    else:
+        from costtrack.client.rendering import render
+
+        render([*view(answer.data()), *_notes(answer)])
+    return ExitCode.OK
+
+
+def print_json(answer: "Answer") -> None:
+    """The body, byte for byte, on a line of its own."""
+    answer.data()  # whoever asked for JSON gets an error rather than a proxy's page
+    sys.stdout.flush()
+    sys.stdout.buffer.write(answer.body.rstrip(b"\n") + b"\n")
+
+
+def show_headers(answer: "Answer") -> None:
+    from costtrack.client.terminal import printable
+
+    lines = [f"HTTP {answer.status} {answer.reason}", *(f"{name}: {value}" for name, value in answer.headers), ""]
+    sys.stderr.writelines(f"{printable(line)}\n" for line in lines)
+
+
+def json_object(text: str, option: str) -> str:
+    """The text if it is a JSON object; it is sent as it stands."""
+    try:
+        value = json.loads(text)
+        text.encode()
+    except (ValueError, RecursionError) as error:
+        raise WrongArgumentsError(f"Invalid JSON for {option}: {error}") from error
+    if not isinstance(value, dict):
+        raise WrongArgumentsError(f"Invalid JSON for {option}: it is not an object")
+    return text
+
+
+def _spelled(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _notes(answer: "Answer") -> list[Section]:
+    unpriced = answer.header("X-Costtrack-Unpriced-Events")
+    if not unpriced.isdecimal() or int(unpriced) == 0:
+        return []
+    count = int(unpriced)
+    text = "1 event has no price yet and is" if count == 1 else f"{count:,} events have no price yet and are"
+    return [Section(note=f"{text} not in these amounts.")]

@@ -1,0 +1,53 @@
+"""Trying a request again while the server cannot take it. Only for requests that may arrive twice."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from costtrack.client.errors import CannotConnectError
+from costtrack.client.transport import Answer
+
+_PASSING = frozenset({429, 502, 503, 504})
+_LONGEST_PAUSE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """`pause` waits so many seconds; `say` is told each time why."""
+
+    retries: int
+    pause: Callable[[float], None]
+    say: Callable[[str], None]
+
+    def call(self, attempt: Callable[[], Answer]) -> Answer:
+        """The first answer that will not be another one soon, or the last one. Raises CannotConnectError."""
+        for retry in range(self.retries):
+            pause = min(2.0**retry, _LONGEST_PAUSE)
+            try:
+                answer = attempt()
+            except CannotConnectError as error:
+                if error.is_final:
+                    raise
+                reason = str(error)
+            else:
+                if answer.status not in _PASSING:
+                    return answer
+                reason = f"the server is busy (HTTP {answer.status})"
+                pause = _asked_for(answer.header("Retry-After"), pause)
+            self.say(f"{reason}; next attempt in {pause:g} s ({retry + 1} of {self.retries})")
+            self.pause(pause)
+        return attempt()
+
+
+def _asked_for(header: str, otherwise: float) -> float:
+    """`Retry-After` in seconds; it is a number or a date."""
+    if header.isdecimal():
+        return float(header[:9])
+    try:
+        until = parsedate_to_datetime(header)
+    except ValueError:
+        return otherwise
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, round((until - datetime.now(UTC)).total_seconds()))

@@ -1,0 +1,111 @@
+"""What a command shows, before it is drawn: titles, columns of text, and notes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from costtrack.client import numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    heading: str
+    cells: Sequence[str]
+    is_number: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table with a title above it, and a note below."""
+
+    title: str = ""
+    columns: Sequence[Column] = field(default=())
+    note: str = ""
+    has_headings: bool = True
+
+
+def note(text: str) -> list[Section]:
+    return [Section(note=text)]
+
+
+def table(title: str, rows: Any, columns: Sequence[str] = (), *, nothing: str = "nothing") -> list[Section]:
+    """Objects as rows. Of the named columns those that any row has; where none is named or there, all."""
+    records = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    if not records:
+        return [Section(title=title, note=nothing)] if isinstance(rows, list) else describe(rows, title)
+    there = list(dict.fromkeys(name for row in records for name in row))
+    shown = [name for name in columns if name in there] or there
+    return [Section(title=title, columns=[_column(name, [row.get(name) for row in records]) for name in shown])]
+
+
+def describe(data: Any, title: str = "") -> list[Section]:
+    """Any JSON: an object's plain fields as two columns, whatever it holds inside as tables below them."""
+    if isinstance(data, list):
+        is_table = all(isinstance(row, dict) for row in data)
+        return table(title, data) if is_table else [Section(title=title, note=numbers.text(title, data))]
+    if not isinstance(data, dict):
+        return [Section(title=title, note=numbers.text(title, data))]
+    plain = {name: value for name, value in data.items() if _is_plain(value)}
+    sections = facts(title, plain) if plain or not data else []
+    for name, value in data.items():
+        if name not in plain and value:
+            sections += _inner(name, value)
+    return sections
+
+
+def facts(title: str, fields: Mapping[str, Any]) -> list[Section]:
+    """An object's fields, one per line: first what is text, then the numbers, right-aligned."""
+    texts: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
+    for name, value in fields.items():
+        (figures if _is_number(name, value) else texts)[name] = value
+    return [
+        Section(title=title if first else "", columns=_pairs(part), has_headings=False)
+        for first, part in ((True, texts), (not texts, figures))
+        if part
+    ]
+
+
+def amounts(title: str, amounts_by_name: Mapping[str, Any], *, of: str) -> list[Section]:
+    """A map from names to numbers, whose keys are data; `of` is the map's name, which tells money from counts."""
+    cells, is_number = numbers.cells(of, list(amounts_by_name.values()))
+    columns = [
+        Column(title, [name or numbers.NOBODY for name in amounts_by_name]),
+        Column(heading(of), cells, is_number),
+    ]
+    return [Section(title=title, columns=columns, has_headings=False)]
+
+
+def heading(name: str) -> str:
+    """`total_cost_usd` for people: `total cost`."""
+    return name.removesuffix("_usd").replace("_", " ")
+
+
+def _inner(name: str, value: Any) -> list[Section]:
+    if isinstance(value, dict) and "_by_" in name and all(_is_plain(inner) for inner in value.values()):
+        return amounts(heading(name), value, of=name)
+    return describe(value, heading(name))
+
+
+def _pairs(fields: Mapping[str, Any]) -> list[Column]:
+    money = [name for name in fields if numbers.is_money(name)]
+    dollars = dict(zip(money, numbers.cells("usd", [fields[name] for name in money])[0], strict=True))
+    is_number = all(_is_number(name, value) for name, value in fields.items())
+    shown = [dollars[name] if name in dollars else numbers.text(name, value) for name, value in fields.items()]
+    return [Column("", [heading(name) for name in fields]), Column("", shown, is_number)]
+
+
+def _column(name: str, values: Iterable[Any]) -> Column:
+    cells, is_number = numbers.cells(name, list(values))
+    return Column(heading(name), cells, is_number)
+
+
+def _is_number(name: str, value: Any) -> bool:
+    return numbers.number_of(value, from_text=numbers.is_money(name)) is not None
+
+
+def _is_plain(value: Any) -> bool:
+    """A scalar, a list of such, or a window's start and end: what fits into one cell."""
+    if isinstance(value, list):
+        return all(not isinstance(inner, dict | list) for inner in value)
+    return not isinstance(value, dict) or value.keys() == {"start", "end"}

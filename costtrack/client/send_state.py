@@ -1,0 +1,78 @@
+"""How far a file has been sent, in a small file of its own, so that an interrupted sending goes on from there."""
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from costtrack.client.files import replace_privately
+from costtrack.client.instance import Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What became of a file's first `events` records."""
+
+    events: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    rejected: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """All of them are in the ledger."""
+        return not self.conflicts and not self.rejected
+
+    def plus(self, events: int, unreadable: int, result: dict[str, Any]) -> "Totals":
+        """With a batch of so many records, some of which could not even be sent, and the server's answer about the
+        others."""
+        return Totals(
+            self.events + events,
+            self.accepted + result.get("accepted", 0),
+            self.duplicates + result.get("duplicates", 0),
+            self.conflicts + result.get("conflicts", 0),
+            self.rejected + unreadable + result.get("rejected", 0),
+        )
+
+
+class SendState:
+    """Kept under what is sent (by its content), where to, and for whom."""
+
+    def __init__(self, path: Path, totals: Totals) -> None:
+        self._path = path
+        self.totals = totals
+
+    @classmethod
+    def of(cls, digest: str, instance: Instance) -> Self:
+        """The state of a file and an instance; what cannot be read is as if nothing had been sent."""
+        what = "\0".join((digest, instance.url, instance.organization or "", instance.token))
+        path = _folder() / f"{hashlib.sha256(what.encode()).hexdigest()[:40]}.json"
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+            totals = Totals(**{field.name: int(known[field.name]) for field in fields(Totals)})
+        except (OSError, ValueError, TypeError, KeyError):
+            totals = Totals()
+        return cls(path, totals)
+
+    def save(self, totals: Totals) -> None:
+        """After each acknowledged batch. Where it cannot be kept, a repetition sends everything again, which counts
+        nothing twice either."""
+        self.totals = totals
+        with suppress(OSError):
+            replace_privately(self._path, json.dumps(asdict(totals)))
+
+    def restart(self) -> None:
+        self.totals = Totals()
+
+    def forget(self) -> None:
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+def _folder() -> Path:
+    """Follows XDG_STATE_HOME, which is ~/.local/state where it is not set."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "costtrack" / "sends"

@@ -1,0 +1,125 @@
+"""Sends a file's events in batches, and remembers how far the server has them."""
+
+import gzip
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from costtrack.client.errors import ClientError, refusal
+from costtrack.client.event_file import EventFile, Record
+from costtrack.client.progress import Progress
+from costtrack.client.retrying import Retrying
+from costtrack.client.send_state import SendState, Totals
+from costtrack.client.transport import Answer
+
+_MOST_BYTES = 1_000_000  # what a proxy lets through that nobody has configured
+
+
+class Poster(Protocol):
+    """What sends a request (see `Transport.request`)."""
+
+    def __call__(self, method: str, path: str, *, body: bytes, headers: dict[str, str]) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive records of the file: those to send, and errors about those that are no JSON."""
+
+    records: list[Record] = field(default_factory=list)
+    unreadable: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return len(self.records) + len(self.unreadable)
+
+
+@dataclass(slots=True)
+class Sending:
+    """One file on its way. `on_error` is told each record that was not stored."""
+
+    file: EventFile
+    state: SendState
+    request: Poster
+    retrying: Retrying
+    progress: Progress
+    on_error: Callable[[dict[str, Any]], None]
+    batch_size: int
+
+    @property
+    def _made_up(self) -> str:
+        """How the ids begin that records without one get: the same whenever this content is sent."""
+        return f"file-{self.file.digest[:32]}-"
+
+    def run(self) -> Totals:
+        """Send what the server does not have yet; answers the totals of the whole file. Raises ClientError."""
+        totals = self.state.totals
+        self.progress.advance(totals.events)
+        for batch in self._batches(totals.events):
+            result = self._send(batch.records) if batch.records else {}
+            totals = totals.plus(batch.size, len(batch.unreadable), result)
+            for error in sorted(self._errors(batch, result), key=_position):
+                self.on_error(error)
+            self.state.save(totals)
+            self.progress.advance(batch.size)
+        self.state.forget()
+        return totals
+
+    def _batches(self, after: int) -> Iterator[Batch]:
+        batch, size = Batch(), 0
+        for index, record in enumerate(self.file.records(after=after), start=after):
+            if batch.size == self.batch_size or size + len(record.json) > _MOST_BYTES:
+                if batch.size:
+                    yield batch
+                batch, size = Batch(), 0
+            try:
+                batch.records.append(with_id(record, f"{self._made_up}{index}"))
+            except ValueError as error:
+                batch.unreadable.append(
+                    {"place": record.place, "code": "malformed", "message": f"Not valid JSON: {error}"}
+                )
+            size += len(record.json)
+        if batch.size:
+            yield batch
+
+    def _send(self, records: Sequence[Record]) -> dict[str, Any]:
+        """The answer about a batch. One that stored nothing is a 422 and says so in the same shape."""
+        body = gzip.compress(b"\n".join(record.json for record in records), compresslevel=1, mtime=0)
+        headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+        answer = self.retrying.call(lambda: self.request("POST", "/usage/events", body=body, headers=headers))
+        data = answer.data_or_none()
+        if isinstance(data, dict) and isinstance(data.get("accepted"), int):
+            return data
+        if answer.is_good:
+            raise ClientError("the answer does not say what was stored: is this the address of a costtrack server?")
+        raise refusal(answer.status, data)
+
+    def _errors(self, batch: Batch, result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield from batch.unreadable
+        for error in result.get("errors", []):
+            index = error.get("index")
+            known = isinstance(index, int) and 0 <= index < len(batch.records)
+            place = batch.records[index].place if known else "a record"
+            about = {name: value for name, value in error.items() if name != "index"}
+            if str(about.get("id")).startswith(self._made_up):
+                del about["id"]  # nobody has seen it
+            yield {"place": place, **about}
+
+
+def with_id(record: Record, made_up: str) -> Record:
+    """The record, with this id if it has none: what is sent twice must be known again. Raises ValueError when it is
+    not JSON."""
+    try:
+        event = json.loads(record.json)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(event, dict) or event.get("id") not in (None, ""):
+        return record  # what is no event, the server will say
+    comma = b"," if event else b""
+    return Record(record.place, record.json.removesuffix(b"}") + comma + f'"id":"{made_up}"}}'.encode())
+
+
+def _position(error: dict[str, Any]) -> int:
+    """The number in `line 17` and `events[16]`."""
+    digits = "".join(filter(str.isdecimal, error["place"]))
+    return int(digits or 0)

@@ -1,0 +1,126 @@
+"""`costtrack system pricing|groups|export|refresh`: document 000. Each is a POST with a JSON object."""
+
+import argparse
+import base64
+import binascii
+import sys
+from pathlib import Path
+from typing import Any
+
+from costtrack.client.call import ask, json_object, post, print_json
+from costtrack.client.errors import ClientError, ExitCode, WrongArgumentsError
+from costtrack.client.options import Subparsers, add_command, add_group, file_path
+from costtrack.client.sections import Section, describe, note, table
+from costtrack.client.terminal import say
+
+_GROUP_COLUMNS = (
+    "group_id",
+    "group_name",
+    "last_run_at",
+    "run_count",
+    "total_tokens",
+    "total_cost",
+    "model_names",
+)
+
+
+def add_to(commands: Subparsers) -> None:
+    system = add_group(commands, "system", "costs by day and model, generation groups, and their export")
+    pricing = add_command(system, "pricing", _pricing, "costs by day and model")
+    groups = add_command(system, "groups", _groups, "generation groups, a page at a time")
+    export = add_command(system, "export", _export, "write all runs into a ZIP file")
+    refresh = add_command(system, "refresh", _refresh, "drop cached answers")
+    for parser in (pricing, groups, export, refresh):
+        parser.add_argument("--body", default="{}", metavar="JSON", help="the request (default: %(default)s)")
+    pricing.epilog = """example: costtrack system pricing --body '{"start_date": "2026-11-01", "model_ids": []}'"""
+    groups.epilog = """example: costtrack system groups --body '{"page": 1, "page_size": 25, "sort_order": "desc"}'"""
+    export.add_argument(
+        "--output", type=file_path, metavar="FILE", help="default: the server's name for it; - is stdout"
+    )
+    export.add_argument("--force", action="store_true", help="replace the file if it is there")
+
+
+def _pricing(options: argparse.Namespace) -> int:
+    return post(options, "/system/pricing", json_object(options.body, "--body"), _daily)
+
+
+def _groups(options: argparse.Namespace) -> int:
+    return post(options, "/system/groups", json_object(options.body, "--body"), _page)
+
+
+def _refresh(options: argparse.Namespace) -> int:
+    return post(options, "/system/refresh", json_object(options.body, "--body"), describe)
+
+
+def _export(options: argparse.Namespace) -> int:
+    if options.json and (options.output or options.force):
+        raise WrongArgumentsError("--json prints the answer and writes no file: leave --output and --force out")
+    answer = ask(options, "POST", "/system/export", body=json_object(options.body, "--body"))
+    if options.json:
+        print_json(answer)
+        return ExitCode.OK
+    data = answer.data()
+    content = _content(data)
+    if str(options.output) == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        return ExitCode.OK
+    path = options.output or Path(_safe_name(data.get("file_name")))
+    _write(path, content, replace=options.force)
+    say(f"{data.get('row_count', '?')} rows in {path}")
+    return ExitCode.OK
+
+
+def _daily(data: Any) -> list[Section]:
+    if not isinstance(data, dict) or not isinstance(data.get("daily"), list):
+        return describe(data)
+    names = _names(data)
+    rows = [
+        {
+            "day": row.get("date_key"),
+            "model": names.get(str(row.get("model_id")), row.get("model_id")),
+            "runs": row.get("run_count"),
+            "cost": row.get("total_cost"),
+        }
+        for row in data["daily"]
+        if isinstance(row, dict)
+    ]
+    return [*table("", rows, nothing="no runs"), *note(f"{data.get('total_count', len(rows))} runs")]
+
+
+def _names(data: dict[str, Any]) -> dict[str, Any]:
+    """Of the models, by their ids."""
+    resources = data.get("resources")
+    models = resources.get("models") if isinstance(resources, dict) else None
+    pairs = models.items() if isinstance(models, dict) else ()
+    return {key: model["name"] for key, model in pairs if isinstance(model, dict) and model.get("name")}
+
+
+def _page(data: Any) -> list[Section]:
+    if not isinstance(data, dict) or "data" not in data:
+        return describe(data)
+    place = f"page {data.get('page', '?')} of {data.get('total_pages', '?')}, {data.get('total_count', '?')} groups"
+    return [*table("", data["data"], _GROUP_COLUMNS, nothing="no groups"), *note(place)]
+
+
+def _content(data: Any) -> bytes:
+    try:
+        return base64.b64decode(data["content"], validate=True)
+    except (binascii.Error, KeyError, TypeError, ValueError) as error:
+        raise ClientError("the answer has no file in it") from error
+
+
+def _safe_name(given: Any) -> str:
+    """The file's name without any folder: the server does not choose where it is written."""
+    name = str(given or "").replace("\\", "/").rpartition("/")[2]
+    return name if name.strip(". ") and name.isprintable() else "pricing_export.zip"
+
+
+def _write(path: Path, content: bytes, *, replace: bool) -> None:
+    try:
+        with path.open("wb" if replace else "xb") as file:
+            file.write(content)
+    except FileExistsError as error:
+        raise ClientError(f"{path} is there already: choose another --output, or replace it with --force") from error
+    except OSError as error:
+        raise ClientError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,437 @@
+"""`costtrack events send FILE`, against a server that answers what the test says."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from costtrack.client.errors import CannotConnectError
+from costtrack.client.progress import Lines
+from costtrack.client.retrying import Retrying
+from costtrack.client.transport import Answer
+from tests.costtrack.client.conftest import HANG_UP, Request, Run, Server
+
+EVENTS = [{"id": f"e{number}", "model": "m"} for number in range(5)]
+
+
+def accepted(count: int, **other: Any) -> dict[str, Any]:
+    nothing: dict[str, Any] = {"duplicates": 0, "conflicts": 0, "rejected": 0, "errors": []}
+    return {"batch_id": "b", "accepted": count, **nothing, **other}
+
+
+def lines_of(request: Request) -> list[bytes]:
+    assert request.headers["Content-Type"] == "application/x-ndjson"
+    assert request.headers["Content-Encoding"] == "gzip"
+    return gzip.decompress(request.body).split(b"\n")
+
+
+def sent(server: Server) -> list[list[str]]:
+    """The ids in each request."""
+    return [[json.loads(line)["id"] for line in lines_of(request)] for request in server.requests]
+
+
+def write(path: Path, text: str | bytes) -> str:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return str(path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """Five events, one per line."""
+    return write(tmp_path / "events.ndjson", "\n".join(json.dumps(event) for event in EVENTS))
+
+
+# --- What a file may look like ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(json.dumps(event) for event in EVENTS),
+        "\r\n\r\n".join(json.dumps(event) for event in EVENTS) + "\r\n",
+        json.dumps(EVENTS),
+        json.dumps(EVENTS, indent=4),
+        json.dumps({"events": EVENTS}),
+        json.dumps({"events": EVENTS}, indent=4).replace("\n", "\r\n"),
+        "\ufeff" + json.dumps(EVENTS),
+        "\ufeff" + "\n".join(json.dumps(event) for event in EVENTS),
+    ],
+)
+def test_a_file_of_any_form_is_sent(text: str, run: Run, server: Server, tmp_path: Path) -> None:
+    server.answers(accepted(5))
+
+    done = run("events", "send", write(tmp_path / "file", text))
+
+    assert (done.code, done.out, done.err) == (0, "5 events: 5 stored\n", "")
+    assert (server.last.method, server.last.path) == ("POST", "/usage/events")
+    assert [json.loads(line) for line in lines_of(server.last)] == EVENTS
+
+
+def test_stdin_is_a_file_too(run: Run, server: Server) -> None:
+    server.answers(accepted(1))
+    assert run("events", "send", "-", stdin='{"id": "one"}').out == "1 event: 1 stored\n"
+    assert sent(server) == [["one"]]
+
+
+def test_one_event_may_stand_on_several_lines(run: Run, server: Server, tmp_path: Path) -> None:
+    server.answers(accepted(1))
+    run("events", "send", write(tmp_path / "file", '{\n  "id": "one",\n  "model": "m"\n}\n'))
+    assert sent(server) == [["one"]]
+
+
+def test_records_go_out_as_they_stand(run: Run, server: Server, tmp_path: Path) -> None:
+    server.answers(accepted(2))
+    first = '{"id":"é\\n", "cost_usd": 0.12345678901234567890,\n "n": 10000000000000000000001}'
+    run("events", "send", write(tmp_path / "file", f'[{first},\n{{"id": "\\ud83d"}}]'))
+    assert lines_of(server.last) == [first.replace("\n", " ").encode(), b'{"id": "\\ud83d"}']
+
+
+def test_an_array_larger_than_the_readers_buffer_keeps_its_records(run: Run, server: Server, tmp_path: Path) -> None:
+    events = [{"id": f"e{number}", "metadata": {"text": "x" * (number * 3_701 % 70_000)}} for number in range(60)]
+    server.answers(accepted(60))
+
+    run("events", "send", write(tmp_path / "file", json.dumps(events, indent=1)))
+
+    assert [json.loads(line) for request in server.requests for line in lines_of(request)] == events
+    assert all(len(gzip.decompress(request.body)) <= 1_000_000 for request in server.requests)
+    assert len(server.requests) > 1
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "has no events"),
+        (" \n\n", "has no events"),
+        ("[]", "has no events"),
+        ('{"events": []}', "has no events"),
+        ("id,model\n1,m\n", "is neither a JSON array of events nor one event per line"),
+        (b"\x1f\x8b\x08", "is neither a JSON array of events nor one event per line"),
+        ('[{"id": "a"}, {"id": ]', "is not valid JSON at events[1], nothing of it is sent"),
+        ('[{"id": "a"} {"id": "b"}]', "is not valid JSON at events[1], nothing of it is sent: a ',' is missing"),
+        ('[{"id": "a"}, {"id": "b"}', "is not valid JSON at events[1], nothing of it is sent: the file ends before"),
+        ('[{"id": "a"},', "is not valid JSON at events[1], nothing of it is sent"),
+        ('[{"id": "a"}]]', "is not valid JSON at events[1], nothing of it is sent: something follows the array"),
+        ('{"events": [{"id": "a"}], "more": 1}', "nothing of it is sent: a '}' is missing"),
+        ('{"events": [{"id": "a"}]}\n{"events": []}', "nothing of it is sent: something follows the array"),
+        (b'[{"id": "\xff"}]', "is not UTF-8 text"),
+        ("[" * 100_000, "is not valid JSON at events[0]"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_not_sent_in_part(
+    text: str | bytes, fault: str, run: Run, server: Server, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "file", text)
+    done = run("events", "send", path)
+    assert done.code == 1
+    assert done.err.startswith(f"costtrack: {path} ")
+    assert fault in done.err
+    assert done.err.count("\n") == 1
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("path", ["missing", "."])
+def test_what_is_no_file_is_one_line(path: str, run: Run, server: Server) -> None:
+    done = run("events", "send", path)
+    assert done.code == 1
+    assert done.err.startswith(f"costtrack: {path} cannot be read: ")
+
+
+# --- Ids -------------------------------------------------------------------------------------------------------
+
+
+def test_records_without_an_id_get_one_that_stays(run: Run, server: Server, tmp_path: Path) -> None:
+    server.answers(accepted(4))
+    text = '{"model": "m"}\n{"model": "m"}\n{}\n{"id": null, "model": "m"}'
+    run("events", "send", write(tmp_path / "one", text))
+    run("events", "send", write(tmp_path / "copy", text), "--batch-size", "1", "--restart")
+    run("events", "send", write(tmp_path / "other", text + "\n"))
+
+    ids = sent(server)
+    assert len(set(ids[0])) == 4
+    assert ids[0] == [batch[0] for batch in ids[1:5]]
+    assert not set(ids[0]) & set(ids[5])
+
+
+# --- What the server does not store ----------------------------------------------------------------------------
+
+
+def test_each_rejected_record_is_named_by_its_line(run: Run, server: Server, tmp_path: Path) -> None:
+    path = write(tmp_path / "file", '{"id": "a"}\n\n{"id": "b", \n{"id": "c"}\n{"id": "d"}\n{"id": "e"}\n')
+    refused = [
+        {"index": 1, "id": "c", "field": "modle", "code": "unknown_field", "message": "Unknown field modle."},
+        {"index": 2, "code": "invalid", "message": "text \x1b[31mred\nand more"},
+    ]
+    server.answers(accepted(1, rejected=2, duplicates=1, errors=refused), 207)
+
+    done = run("events", "send", path)
+
+    assert done.code == 1
+    assert done.out == "5 events: 1 stored, 1 known already, 3 rejected\n"
+    messages = done.err.splitlines()
+    assert messages[0].startswith("costtrack: line 3: Not valid JSON: ")
+    assert messages[1:] == [
+        "costtrack: line 4, id c: Unknown field modle.",
+        "costtrack: line 5: text �[31mred and more",
+    ]
+
+
+def test_in_an_array_it_is_the_index_of_the_whole_file(run: Run, server: Server, tmp_path: Path) -> None:
+    conflict = {"index": 0, "id": "e2", "field": "id", "code": "conflict", "message": "Other content."}
+    server.answers(accepted(2))
+    server.answers(accepted(1, conflicts=1, errors=[conflict]), 207)
+    server.answers(accepted(0, rejected=1, errors=[{"index": 0, "code": "bad", "message": "Bad."}]), 422)
+
+    done = run("events", "send", write(tmp_path / "file", json.dumps(EVENTS)), "--batch-size", "2")
+
+    assert done.code == 1
+    assert done.err == "costtrack: events[2], id e2: Other content.\ncosttrack: events[4]: Bad.\n"
+    assert done.out == "5 events: 3 stored, 1 in conflict with what is stored under their ids, 1 rejected\n"
+
+
+def test_json_tells_programs_the_same(run: Run, server: Server, file: str) -> None:
+    error = {"index": 4, "id": "e4", "field": "model", "code": "invalid", "message": "Bad."}
+    server.answers(accepted(4, rejected=1, errors=[error]), 207)
+    done = run("events", "send", file, "--json")
+    assert json.loads(done.out) == {
+        "events": 5,
+        "accepted": 4,
+        "duplicates": 0,
+        "conflicts": 0,
+        "rejected": 1,
+        "errors": [{"place": "line 5", "id": "e4", "field": "model", "code": "invalid", "message": "Bad."}],
+    }
+
+
+@pytest.mark.parametrize("body", [{}, [], b"<html>", {"accepted": "5"}, {"errors": [5], "accepted": None}])
+def test_an_answer_that_tells_nothing_acknowledges_nothing(body: Any, run: Run, server: Server, file: str) -> None:
+    server.answers(body)
+    done = run("events", "send", file)
+    assert done.code == 1
+    assert "does not say what was stored" in done.err
+
+
+# --- Going on --------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_sending_goes_on_after_the_last_acknowledged_batch(
+    run: Run, server: Server, file: str, home: Path
+) -> None:
+    error = {"index": 1, "id": "e1", "code": "invalid", "message": "Bad."}
+    server.answers(accepted(1, rejected=1, errors=[error]), 207)
+    server.answers(accepted(2))
+    server.answers({"error": "Something went wrong on our side.", "code": "internal_error"}, 500)
+    first = run("events", "send", file, "--batch-size", "2")
+    assert (first.code, first.out) == (1, "")
+    assert first.err == (
+        "costtrack: line 2, id e1: Bad.\n"
+        "costtrack: 4 of 5 events are acknowledged; the same command goes on from there\n"
+        "costtrack: API error (HTTP 500): Something went wrong on our side.\n"
+    )
+
+    server.replies.clear()
+    server.answers(accepted(0, duplicates=1))
+    second = run("events", "send", file, "--batch-size", "1000")
+
+    assert sent(server) == [["e0", "e1"], ["e2", "e3"], ["e4"], ["e4"]]
+    assert second.err == "costtrack: going on after 4 of 5 events\n"
+    assert (second.code, second.out) == (
+        1,
+        "5 events: 3 stored, 1 known already, 1 rejected\n",
+    )  # also of the first part
+    assert list((home / "state").rglob("*.json")) == []
+
+
+def test_a_renamed_file_goes_on_and_a_changed_one_starts_anew(
+    run: Run, server: Server, file: str, tmp_path: Path
+) -> None:
+    server.answers(accepted(2))
+    server.answers({"detail": "no"}, 400)
+    run("events", "send", file, "--batch-size", "2")
+    server.replies.clear()
+    server.answers(accepted(0, duplicates=1))
+
+    changed = write(tmp_path / "changed", Path(file).read_bytes() + b"\n")
+    renamed = str(Path(file).rename(tmp_path / "renamed"))
+    server.requests.clear()
+    assert "going on" not in run("events", "send", changed).err
+    assert "going on after 2 of 5" in run("events", "send", renamed).err
+
+    assert sent(server) == [["e0", "e1", "e2", "e3", "e4"], ["e2", "e3", "e4"]]
+
+
+def test_another_key_organization_or_server_starts_anew(run: Run, server: Server, file: str) -> None:
+    server.answers(accepted(2))
+    server.answers({"detail": "no"}, 400)
+    run("events", "send", file, "--batch-size", "2")
+    server.replies.clear()
+    server.answers(accepted(5))
+    for other in (["--token", "another"], ["--organization", "acme"], ["--restart"]):
+        server.requests.clear()
+        assert run("events", "send", file, *other).code == 0
+        assert len(sent(server)[0]) == 5
+
+
+def test_the_state_is_private_and_tells_no_key(run: Run, server: Server, file: str, home: Path) -> None:
+    server.answers(accepted(2))
+    server.answers({"detail": "no"}, 400)
+    run("events", "send", file, "--batch-size", "2")
+
+    (state,) = (home / "state").rglob("*.json")
+    assert state.stat().st_mode & 0o777 == 0o600
+    assert json.loads(state.read_text()) == {"events": 2, "accepted": 2, "duplicates": 0, "conflicts": 0, "rejected": 0}
+
+
+@pytest.mark.parametrize("broken", ["", "[]", '{"events": "x"}', "null", '{"events": 2}'])
+def test_a_broken_state_is_as_good_as_none(broken: str, run: Run, server: Server, file: str, home: Path) -> None:
+    server.answers(accepted(2))
+    server.answers({"detail": "no"}, 400)
+    run("events", "send", file, "--batch-size", "2")
+    (state,) = (home / "state").rglob("*.json")
+    state.write_text(broken)
+    server.replies.clear()
+    server.requests.clear()
+    server.answers(accepted(5))
+
+    assert run("events", "send", file).code == 0
+    assert len(sent(server)[0]) == 5
+
+
+def test_it_works_where_no_state_can_be_kept(run: Run, server: Server, file: str, home: Path) -> None:
+    home.write_text("a file where the home should be")
+    server.answers(accepted(5))
+    assert run("events", "send", file).code == 0
+
+
+def test_what_is_written_to_the_file_meanwhile_is_left_for_the_next_time(
+    run: Run, server: Server, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from costtrack.client import event_file
+
+    class Growing(event_file.EventFile):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            with Path(file).open("a") as log:
+                log.write('\n{"id": "late"}\n')
+
+    monkeypatch.setattr(event_file, "EventFile", Growing)
+    server.answers(accepted(5))
+    assert run("events", "send", file).out == "5 events: 5 stored\n"
+    assert sent(server) == [["e0", "e1", "e2", "e3", "e4"]]
+
+
+# --- Trying again ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_busy_server_is_asked_again(status: int, run: Run, server: Server, file: str) -> None:
+    server.answers({"error": "busy", "code": "busy"}, status, Retry_After="0")
+    server.answers({"error": "busy", "code": "busy"}, status, Retry_After="Thu, 01 Jan 1970 00:00:00 GMT")
+    server.answers(accepted(5))
+
+    done = run("events", "send", file)
+
+    assert (done.code, done.out) == (0, "5 events: 5 stored\n")
+    assert done.err.splitlines() == [
+        f"costtrack: the server is busy (HTTP {status}); next attempt in 0 s ({attempt} of 6)" for attempt in (1, 2)
+    ]
+    assert sent(server) == [["e0", "e1", "e2", "e3", "e4"]] * 3
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "said"),
+    [
+        ({"error": "slow", "code": "too_many"}, 429, 1, "API error (HTTP 429): slow"),
+        (HANG_UP, 200, 3, "closed the connection without a whole answer"),
+    ],
+)
+def test_patience_has_an_end(body: Any, status: int, code: int, said: str, run: Run, server: Server, file: str) -> None:
+    server.answers(body, status, Retry_After="0")
+    done = run("events", "send", file, "--retries", "0")
+    assert done.code == code
+    assert said in done.err
+    assert len(server.requests) == 1
+
+
+def test_a_wrong_key_is_not_tried_again(run: Run, server: Server, file: str) -> None:
+    server.answers({"error": "unknown key", "code": "unauthorized"}, 401)
+    assert run("events", "send", file).code == 1
+    assert len(server.requests) == 1
+
+
+def attempts_of(
+    *outcomes: Answer | Exception, retries: int = 3
+) -> tuple[list[float], list[str], Answer | CannotConnectError]:
+    """The pauses and the lines of a request that goes like this, and how it ended."""
+    pauses: list[float] = []
+    said: list[str] = []
+    left = list(outcomes)
+
+    def attempt() -> Answer:
+        outcome = left.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    try:
+        end: Answer | CannotConnectError = Retrying(retries, pauses.append, said.append).call(attempt)
+    except CannotConnectError as error:
+        end = error
+    assert left == []
+    return pauses, said, end
+
+
+def busy(**headers: str) -> Answer:
+    return Answer(503, "", [(name.replace("_", "-"), value) for name, value in headers.items()], b"")
+
+
+GOOD = Answer(200, "", [], b"{}")
+AWAY = CannotConnectError("away")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "pauses"),
+    [
+        ([GOOD], []),
+        ([AWAY, AWAY, busy(), GOOD], [1, 2, 4]),
+        ([busy(Retry_After="120"), busy(Retry_After="soon"), busy(Retry_After="-1"), GOOD], [120, 2, 4]),
+        ([busy(Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"), GOOD], [0]),
+    ],
+)
+def test_pauses_double_unless_the_server_says_how_long(
+    outcomes: Sequence[Answer | Exception], pauses: list[float]
+) -> None:
+    assert attempts_of(*outcomes)[0] == pauses
+    assert attempts_of(*outcomes)[2] is GOOD
+
+
+def test_pauses_end_at_a_minute_and_attempts_at_the_last_retry() -> None:
+    pauses, said, end = attempts_of(*[AWAY] * 10, retries=9)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert said[-1] == "away; next attempt in 60 s (9 of 9)"
+    assert end is AWAY
+
+
+def test_what_no_attempt_can_change_is_not_tried_again() -> None:
+    final = CannotConnectError("no valid certificate", is_final=True)
+    assert attempts_of(final) == ([], [], final)
+
+
+# --- Progress --------------------------------------------------------------------------------------------------
+
+
+def test_a_log_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    seconds = iter([0.0, 1.0, 5.0, 5.0, 6.0, 11.0, 11.0])
+    lines = Lines(10_000, clock=lambda: next(seconds))
+    for _ in range(4):
+        lines.advance(1_000)
+    assert capsys.readouterr().err == "costtrack: 2,000 of 10,000 events\ncosttrack: 4,000 of 10,000 events\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["x", "--batch-size", "0"], ["x", "--batch-size", "10001"], ["x", "--retries", "-1"], [""]]
+)
+def test_wrong_arguments(arguments: list[str], run: Run, server: Server) -> None:
+    assert run("events", "send", *arguments).code == 2
