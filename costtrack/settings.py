@@ -174,7 +174,7 @@ REST_FRAMEWORK = {
         "organizations.api.authentication.MemberSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["costtrack.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["costtrack.parsers.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "organizations.api.pagination.PageNumberPagination",
