@@ -17,6 +17,7 @@ from django.utils.log import log_response
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from costtrack.error_schemas import DETAIL_ERROR, DETAIL_INVALID, LITELLM_ERROR, OURS_ERROR, ErrorSchema
 from costtrack.errors import DomainError
 
 _SECONDS_TO_WAIT = 5
@@ -51,9 +52,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A form of error answers."""
+    """A form of error answers. The name and the schemas are for the OpenAPI document."""
 
+    name: str
     body: Callable[[Failure], dict[str, Any]]
+    schema: ErrorSchema
+    schema_of_invalid: ErrorSchema | None = None  # of 422, where it is another
+
+    def schema_for(self, status: int) -> ErrorSchema:
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY and self.schema_of_invalid is not None:
+            return self.schema_of_invalid
+        return self.schema
 
 
 # --- The dialects ----------------------------------------------------------------------------------------------
@@ -102,6 +111,8 @@ def _detail(failure: Failure) -> dict[str, Any]:
     }
 
 
+# Codes that LiteLLM's clients know as a type of their own, whatever the status.
+_LITELLM_CODES = frozenset({"model_not_priced"})
 _LITELLM_TYPES = {400: "bad_request", 401: "auth_error", 403: "permission_denied", 404: "not_found", 422: "bad_request"}
 
 
@@ -109,15 +120,17 @@ def _litellm(failure: Failure) -> dict[str, Any]:
     """`{"error": {"message", "type", "param", "code"}}`; the code is the status as a string."""
     if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         kind = "internal_server_error"
+    elif failure.code in _LITELLM_CODES:
+        kind = failure.code
     else:
         kind = _LITELLM_TYPES.get(failure.status, failure.code)
     param = failure.param or next((error.name for error in failure.fields if error.path), None)
     return {"error": {"message": failure.message, "type": kind, "param": param, "code": str(failure.status)}}
 
 
-OURS = Dialect(_ours)
-DETAIL = Dialect(_detail)
-LITELLM = Dialect(_litellm)
+OURS = Dialect("", _ours, OURS_ERROR)
+DETAIL = Dialect("Detail", _detail, DETAIL_ERROR, DETAIL_INVALID)
+LITELLM = Dialect("Spend", _litellm, LITELLM_ERROR)
 
 
 # --- From exceptions to failures -------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from decimal import Decimal
+from typing import Any, ClassVar, NoReturn
 
 from rest_framework import parsers
 from rest_framework.exceptions import ParseError
@@ -12,27 +13,31 @@ from costtrack.errors import TooLargeError
 MAX_BYTES = 1024 * 1024
 
 
-def read_limited(stream: Any) -> bytes:
-    """The whole body. Raises TooLargeError above 1 MiB, before it is held in memory."""
-    body: bytes = stream.read(MAX_BYTES + 1)
-    if len(body) > MAX_BYTES:
-        raise TooLargeError(f"The body is larger than {MAX_BYTES} bytes.")
+def read_limited(stream: Any, max_bytes: int = MAX_BYTES) -> bytes:
+    """The whole body. Raises TooLargeError above 1 MiB (or what is allowed), before it is held in memory."""
+    body: bytes = stream.read(max_bytes + 1)
+    if len(body) > max_bytes:
+        raise TooLargeError(f"The body is larger than {max_bytes} bytes.")
     return body
 
 
 class JSONParser(parsers.JSONParser):
-    """JSON in UTF-8, whatever charset the header names (RFC 8259), at most 1 MiB."""
+    """JSON in UTF-8, whatever charset the header names (RFC 8259), at most 1 MiB if a subclass does not say more."""
+
+    max_bytes: ClassVar[int] = MAX_BYTES
+    fractions: ClassVar[type[float | Decimal]] = float
+    """What becomes of numbers with a fraction; Decimal keeps them as they were written."""
 
     def parse(
         self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         del media_type, parser_context
-        body = read_limited(stream)
+        body = read_limited(stream, self.max_bytes)
         try:
-            parsed: dict[str, Any] = json.loads(body.decode(), parse_constant=_refuse)
+            parsed: dict[str, Any] = json.loads(body.decode(), parse_float=self.fractions, parse_constant=_refuse)
             if b"\\u" in body:
                 # Half of a surrogate pair is no character: neither PostgreSQL nor an answer could hold it.
-                json.dumps(parsed, ensure_ascii=False).encode()
+                json.dumps(parsed, ensure_ascii=False, default=str).encode()
         except (ValueError, RecursionError) as error:
             raise ParseError(f"The body is not JSON: {error}") from error
         return parsed

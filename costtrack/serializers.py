@@ -6,10 +6,22 @@ from rest_framework import serializers
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses fields it does not know, by name: a misspelled one must not be ignored in silence."""
+    """Refuses fields it does not know, by name: a misspelled one must not be ignored in silence. Nor is a number
+    taken for text."""
 
     def to_internal_value(self, data: Any) -> Any:
-        unknown = [name for name in data if name not in self.fields] if isinstance(data, dict) else []
+        if isinstance(data, dict):
+            self._refuse_unknown(data)
+            self._refuse_numbers(data)
+        return super().to_internal_value(data)
+
+    def _refuse_unknown(self, data: dict[Any, Any]) -> None:
+        unknown = [name for name in data if name not in self.fields]
         if unknown:
             raise serializers.ValidationError({str(name): ["Unknown field."] for name in unknown}, code="unknown_field")
-        return super().to_internal_value(data)
+
+    def _refuse_numbers(self, data: dict[Any, Any]) -> None:
+        texts = [name for name, field in self.fields.items() if isinstance(field, serializers.CharField)]
+        numbers = [name for name in texts if isinstance(data.get(name), int | float)]
+        if numbers:
+            raise serializers.ValidationError({name: ["Not a valid string."] for name in numbers}, code="invalid")

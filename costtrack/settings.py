@@ -10,6 +10,7 @@ from kombu import Queue as BrokerQueue
 
 from costtrack.env import Environment, parse_database_url, parse_redis_url
 from costtrack.logs import logging_config
+from costtrack.openapi_settings import OPENAPI
 from costtrack.queues import REDELIVERED_AFTER_SECONDS, Queue, task_limits, task_routes
 from costtrack.timetable import SCHEDULE
 
@@ -115,6 +116,8 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
+        # Nobody waits long for what is only there to make things quicker.
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
     }
 }
 
@@ -178,30 +181,15 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["costtrack.parsers.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "organizations.api.pagination.PageNumberPagination",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "costtrack.openapi.DialectSchema",
+    "URL_FORMAT_OVERRIDE": None,  # "format" is a parameter like any other
     "EXCEPTION_HANDLER": "costtrack.dialects.exception_handler",
     "DATETIME_FORMAT": "iso-8601",
     "UNAUTHENTICATED_USER": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 
-SPECTACULAR_SETTINGS = {
-    "TITLE": "costtrack",
-    "DESCRIPTION": "One exact ledger of AI spend for many organizations.",
-    "VERSION": "0.1.0",
-    "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
-    "SERVE_AUTHENTICATION": [],
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {
-        "EventKind": "billing.types.EventKind.choices",
-        "PriceKind": "billing.pricing.types.PriceKind",
-    },
-    "SCHEMA_PATH_PREFIX": r"/",
-}
+SPECTACULAR_SETTINGS = OPENAPI
 
 # --- Workers ---------------------------------------------------------------------------------------------------
 

@@ -30,8 +30,8 @@ class MalformedBodyError(DomainError):
 
 class RecordErrorSerializer(serializers.Serializer[Any]):
     index = serializers.IntegerField(help_text="Which record of the request, counted from 0.")
-    id = serializers.CharField(required=False)
-    field = serializers.CharField(required=False)
+    id = serializers.CharField(allow_null=True, help_text="The one that was sent, if one was.")
+    field = serializers.CharField(allow_null=True, help_text="The one at fault, if it is one.")
     code = serializers.CharField()
     message = serializers.CharField()
 
@@ -47,12 +47,32 @@ class IngestResultSerializer(serializers.Serializer[IngestResult]):
     errors = RecordErrorSerializer(many=True)  # type: ignore[assignment]  # the answer's name for it
 
 
-def _event_schema() -> dict[str, Any]:
-    """The body's schema, from the very type that decodes it."""
-    (_,), components = msgspec.json.schema_components([UsageEventInput], ref_template="#/components/schemas/{name}")
-    event = components["UsageEventInput"]
+_REFERENCES = "#/components/schemas/{name}"
+
+
+def with_event_schemas(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """For the OpenAPI document (POSTPROCESSING_HOOKS): an event's schema, from the very type that decodes it."""
+    components = msgspec.json.schema_components([UsageEventInput], ref_template=_REFERENCES)[1]
+    for schema in components.values():
+        for field in schema["properties"].values():
+            for alternative in field.get("anyOf", []):
+                if alternative.get("format") == "decimal":
+                    alternative["type"] = ["string", "number"]
+    schemas = {**result["components"]["schemas"], **components}
+    result["components"]["schemas"] = dict(sorted(schemas.items()))
+    return result
+
+
+def _body_schema() -> dict[str, Any]:
+    event = {"$ref": _REFERENCES.format(name=UsageEventInput.__name__)}
     events = {"type": "array", "items": event, "maxItems": settings.INTAKE_MAX_EVENTS}
-    envelope = {"type": "object", "properties": {"events": events}, "required": ["events"], "title": "Events"}
+    envelope = {
+        "type": "object",
+        "properties": {"events": events},
+        "required": ["events"],
+        "additionalProperties": False,
+        "title": "Events",
+    }
     return {"oneOf": [event, events, envelope]}
 
 
@@ -93,7 +113,7 @@ class EventsView(_IntakeView):
     @extend_schema(
         operation_id="usage_events",
         tags=["intake"],
-        request={"application/json": _event_schema(), "application/x-ndjson": {"type": "string"}},
+        request={"application/json": _body_schema(), "application/x-ndjson": {"type": "string"}},
         responses={
             200: IngestResultSerializer,
             207: OpenApiResponse(IngestResultSerializer, "Some records were not stored."),

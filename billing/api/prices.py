@@ -6,7 +6,7 @@ from typing import Any
 
 import django_filters
 from django.db.models import F, Q, QuerySet
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,18 +19,25 @@ from billing.pricing.validate import parse_tiers
 from billing.querysets import PriceVersionQuerySet
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
+from costtrack.filters import InstantFilter
 from costtrack.money import plain
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
+_TIER_PRICE_SCHEMA: dict[str, Any] = {
+    "type": ["string", "number"],
+    "format": "decimal",
+    "pattern": r"^\d{1,12}(\.\d{1,12})?$",
+    "minimum": 0,
+}
 _TIER_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["above_input_tokens"],
     "additionalProperties": False,
     "properties": {
         "above_input_tokens": {"type": "integer", "minimum": 1},
-        **{column: {"type": "string", "format": "decimal"} for column in UNIT_PRICE_COLUMNS},
+        **dict.fromkeys(UNIT_PRICE_COLUMNS, _TIER_PRICE_SCHEMA),
     },
 }
 
@@ -117,7 +124,7 @@ class PriceEndSerializer(StrictSerializer):
 class PriceFilter(django_filters.FilterSet):
     provider = django_filters.CharFilter(lookup_expr="iexact")
     model = django_filters.CharFilter(method="filter_model", label="The model's name in any case, or an alias.")
-    active_at = django_filters.IsoDateTimeFilter(method="filter_active_at", label="Prices that hold at this instant.")
+    active_at = InstantFilter(method="filter_active_at", label="Prices that hold at this instant.")
 
     class Meta:
         model = PriceVersion
@@ -150,7 +157,10 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
         price = services.create_price(organization=self.organization, **fields, actor=self.principal.label)
         return Response(PriceSerializer(price).data, status=status.HTTP_201_CREATED)
 
-    @extend_schema(request=PriceEndSerializer, responses=PriceSerializer)
+    @extend_schema(
+        request=PriceEndSerializer,
+        responses={200: PriceSerializer, 409: OpenApiResponse(description="The price has ended already.")},
+    )
     def end(self, request: Request, **_: Any) -> Response:
         """End one of the organization's own prices."""
         price = self.get_object()

@@ -8,7 +8,7 @@ from rest_framework import mixins, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.events import AmountField
+from billing.api.usage.events import AmountField
 from billing.api.windows import DateOrDateTimeField
 from billing.ledger.corrections import LONGEST_REASON
 from billing.ledger.reprice import Selection
@@ -96,6 +96,7 @@ class RepricingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiz
         responses={
             200: OpenApiResponse(RepricingSerializer, description="The dry run is done."),
             202: OpenApiResponse(RepricingSerializer, description="Workers do it; ask for it by its id."),
+            409: OpenApiResponse(description="Another repricing is not finished."),
         },
     )
     def create(self, request: Request, **_: str) -> Response:

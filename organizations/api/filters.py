@@ -3,6 +3,7 @@
 import django_filters
 from django.db.models import QuerySet
 
+from costtrack.filters import InstantFilter, TrueOrFalseFilter
 from organizations.models import APICredential, AuditEntry, Membership, Organization, Plan
 from organizations.types import Environment, Role
 
@@ -18,7 +19,7 @@ class OrganizationFilter(django_filters.FilterSet):
 
 class CredentialFilter(django_filters.FilterSet):
     environment = django_filters.ChoiceFilter(choices=Environment.choices)
-    revoked = django_filters.BooleanFilter(method="filter_revoked", label="Only revoked ones, or only others.")
+    revoked = TrueOrFalseFilter(method="filter_revoked", label="Only revoked ones, or only others.")
 
     class Meta:
         model = APICredential
@@ -46,8 +47,8 @@ class AuditFilter(django_filters.FilterSet):
     actor = django_filters.CharFilter()
     action = django_filters.CharFilter()
     subject = django_filters.CharFilter()
-    since = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
-    before = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
+    since = InstantFilter(field_name="at", lookup_expr="gte")
+    before = InstantFilter(field_name="at", lookup_expr="lt")
 
     class Meta:
         model = AuditEntry

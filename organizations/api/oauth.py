@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.http import QueryDict
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import parsers, serializers
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
@@ -15,7 +15,9 @@ from rest_framework.views import APIView
 
 from costtrack.clock import utc_now
 from costtrack.dialects import Dialect, Failure
+from costtrack.error_schemas import ErrorSchema
 from costtrack.errors import DomainError
+from costtrack.openapi import DialectSchema
 from costtrack.parsers import read_limited
 from organizations.api.authentication import authenticate_credential, basic_credentials
 from organizations.models import APICredential
@@ -24,17 +26,30 @@ from organizations.tokens import issue_token
 EVERYTHING = "api/access"
 """The one scope of document 001: whatever the credential may do."""
 _PARAMETERS = ("grant_type", "client_id", "client_secret", "scope")
-
-
-_ERRORS = ("invalid_request", "invalid_client", "unsupported_grant_type", "invalid_scope")
+_SERVER_ERROR = "server_error"
+ERROR_CODES = ("invalid_request", "invalid_client", "unsupported_grant_type", "invalid_scope", _SERVER_ERROR)
 
 
 def _rfc_6749(failure: Failure) -> dict[str, Any]:
     """`{"error": code, "error_description": sentence}`; the codes are those of section 5.2."""
-    code = failure.code if failure.code in _ERRORS else "invalid_request"
+    code = failure.code if failure.code in ERROR_CODES else "invalid_request"
     if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        code = "server_error"
+        code = _SERVER_ERROR
     return {"error": code, "error_description": failure.message}
+
+
+_ERROR = ErrorSchema(
+    "TokenError",
+    {
+        "type": "object",
+        "properties": {
+            "error": {"type": "string", "enum": list(ERROR_CODES)},
+            "error_description": {"type": "string", "description": "A sentence for people."},
+        },
+        "required": ["error", "error_description"],
+    },
+)
+RFC_6749 = Dialect("Token", _rfc_6749, _ERROR)
 
 
 class TokenError(DomainError):
@@ -61,7 +76,7 @@ class FormParser(parsers.BaseParser):
         return QueryDict(read_limited(stream), encoding="utf-8")
 
 
-class TokenRequestSerializer(serializers.Serializer[None]):
+class TokenFormSerializer(serializers.Serializer[None]):
     """For the OpenAPI document; the view reads the form itself, because its errors have names of their own."""
 
     grant_type = serializers.ChoiceField(choices=["client_credentials"])
@@ -79,15 +94,17 @@ class TokenSerializer(serializers.Serializer[None]):
     scope = serializers.CharField()
 
 
-class TokenErrorSerializer(serializers.Serializer[None]):
-    error = serializers.ChoiceField(choices=_ERRORS)
-    error_description = serializers.CharField()
+class TokenSchema(DialectSchema):
+    def error_statuses(self) -> set[int]:
+        """Whatever is wrong with the form is a 400."""
+        return super().error_statuses() - {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
 
 
 class TokenView(APIView):
-    """Exchange a client id and secret for a token that is valid for one hour."""
+    """`POST /oauth2/token`"""
 
-    dialect: ClassVar[Dialect] = Dialect(_rfc_6749)
+    dialect: ClassVar[Dialect] = RFC_6749
+    schema = TokenSchema()
     authentication_classes = ()
     permission_classes = ()
     parser_classes = (FormParser,)
@@ -96,13 +113,14 @@ class TokenView(APIView):
     @extend_schema(
         operation_id="oauth2_token",
         tags=["oauth2"],
-        request={"application/x-www-form-urlencoded": TokenRequestSerializer},
-        responses={200: TokenSerializer, 400: TokenErrorSerializer, 401: TokenErrorSerializer},
+        request={"application/x-www-form-urlencoded": TokenFormSerializer},
+        responses={200: TokenSerializer, 401: OpenApiResponse(description="The client could not be authenticated.")},
         examples=[
             OpenApiExample("all scopes", {"grant_type": "client_credentials", "scope": EVERYTHING}, request_only=True)
         ],
     )
     def post(self, request: Request) -> Response:
+        """Exchange a client id and secret for a token that is valid for one hour."""
         form = _read_form(request)
         credential = _authenticate_client(request, form)
         if form.get("grant_type") != "client_credentials":

@@ -18,14 +18,37 @@ class PageNumberPagination(pagination.PageNumberPagination):
     def get_page_size(self, request: Request) -> int | None:
         """Unlike the class above, say so when the size cannot be used."""
         given = request.query_params.get("page_size")
-        if given is not None and not (
-            given.isascii() and given.isdecimal() and 1 <= int(given[:9]) <= self.max_page_size
-        ):
+        if given and not (given.isascii() and given.isdecimal() and 1 <= int(given[:9]) <= self.max_page_size):
             raise InvalidError(f"page_size: a whole number from 1 to {self.max_page_size}.", param="page_size")
         return super().get_page_size(request)
 
     def get_page_number(self, request: Request, paginator: Any) -> int | str:
-        given = request.query_params.get("page", "1")
+        given = request.query_params.get("page") or "1"
         if not (given.isascii() and given.isdecimal() and int(given[:9]) >= 1):
             raise InvalidError("page: a whole number of at least 1.", param="page")
         return super().get_page_number(request, paginator)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """For the OpenAPI document, with the bounds above."""
+        page_size = {"type": "integer", "minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
+        return [
+            _parameter("page", "Which page.", {"type": "integer", "minimum": 1, "default": 1}),
+            _parameter("page_size", "How many on one page.", page_size),
+        ]
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        link = {"type": ["string", "null"], "format": "uri"}
+        return {
+            "type": "object",
+            "properties": {
+                "count": {"type": "integer", "description": "On all pages together."},
+                "next": {**link, "description": "Null on the last page."},
+                "previous": {**link, "description": "Null on the first page."},
+                "results": schema,
+            },
+            "required": ["count", "next", "previous", "results"],
+        }
+
+
+def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"in": "query", "name": name, "description": description, "schema": schema}

@@ -1,13 +1,26 @@
 """What the OpenAPI document says about authentication and about organizations."""
 
+from http import HTTPStatus
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 
+from costtrack.openapi import DialectSchema
 
-class OrganizationSchema(AutoSchema):
+_PATH_PARAMETERS = {
+    "slug": "The organization's slug.",
+    "client_id": "The credential's Client ID.",
+    "event_id": "The event's id in the ledger (`id`, not the sender's `event_id`).",
+    "run_id": "The run's id, as events name it.",
+    "session_id": "The session's id, as events name it.",
+    "execution_id": "The execution's id, as events name it.",
+    "id": "Its id, as the list shows it.",
+}
+
+
+class OrganizationSchema(DialectSchema):
     """Where a path names no organization, the query may (`organizations.selectors.access_without_url`)."""
 
     def get_override_parameters(self) -> list[Any]:
@@ -16,8 +29,18 @@ class OrganizationSchema(AutoSchema):
         text = "The organization's slug. Needed by operators and by people who are members of several."
         return [OpenApiParameter("organization", str, description=text)]
 
+    def error_statuses(self) -> set[int]:
+        """The organization that the path or the query names may not be there."""
+        return super().error_statuses() | {HTTPStatus.NOT_FOUND}
 
-class CredentialScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    def _resolve_path_parameters(self, variables: list[str]) -> list[dict[str, Any]]:
+        parameters: list[dict[str, Any]] = super()._resolve_path_parameters(variables)
+        for parameter in parameters:
+            parameter.setdefault("description", _PATH_PARAMETERS.get(parameter["name"], "Its id."))
+        return parameters
+
+
+class CredentialScheme(OpenApiAuthenticationExtension):
     target_class = "organizations.api.authentication.CredentialAuthentication"
     name = ["bearerAuth", "apiKeyAuth", "alphaneuralKeyAuth"]
 
@@ -33,7 +56,7 @@ class CredentialScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyp
         ]
 
 
-class BasicScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BasicScheme(OpenApiAuthenticationExtension):
     target_class = "organizations.api.authentication.BasicCredentialAuthentication"
     name = "basicAuth"
 
@@ -41,7 +64,7 @@ class BasicScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
         return {"type": "http", "scheme": "basic", "description": "Client id and secret."}
 
 
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class SessionScheme(OpenApiAuthenticationExtension):
     target_class = "organizations.api.authentication.MemberSessionAuthentication"
     name = "cookieAuth"
 

@@ -102,6 +102,8 @@ class MemberChangeSerializer(StrictSerializer):
 
 
 class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
+    details = serializers.DictField(help_text="What the action was about; its keys are the action's own.")
+
     class Meta:
         model = AuditEntry
         fields = ("id", "at", "actor", "action", "subject", "details")

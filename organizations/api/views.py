@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import mixins, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -36,7 +36,7 @@ _NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
-    """All organizations that the caller can see. Not of one organization, so not on the sealed base."""
+    """`GET` and `POST /organizations`. Not of one organization, so not on the sealed base."""
 
     queryset = Organization.objects.order_by("slug")
     serializer_class = OrganizationSerializer
@@ -49,9 +49,12 @@ class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
             raise ForbiddenError("missing scope: this needs costs:read.", code="missing_scope")
         return visible_organizations(principal).order_by("slug")
 
-    @extend_schema(request=NewOrganizationSerializer, responses={201: OrganizationSerializer})
+    @extend_schema(
+        request=NewOrganizationSerializer,
+        responses={201: OrganizationSerializer, 409: OpenApiResponse(description="Another one has the slug.")},
+    )
     def create(self, request: Request) -> Response:
-        """Operators only."""
+        """Make an organization. Operators only."""
         principal = self._principal()
         if not principal.is_operator or Scope.MANAGE not in principal.scopes:
             raise ForbiddenError("Only operators make organizations.", code="operators_only")
@@ -72,6 +75,7 @@ class OrganizationView(OrganizationScopedAPIView):
 
     @extend_schema(responses=OrganizationSerializer)
     def get(self, request: Request, **_: str) -> Response:
+        """One organization."""
         return Response(OrganizationSerializer(self.organization).data)
 
     @extend_schema(request=OrganizationChangeSerializer, responses=OrganizationSerializer)
@@ -95,7 +99,7 @@ class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
 
     @extend_schema(request=NewCredentialSerializer, responses={201: IssuedCredentialSerializer})
     def create(self, request: Request, **_: str) -> Response:
-        """The answer shows the secret, once and never again."""
+        """Issue a credential. The answer shows the secret, once and never again."""
         body = NewCredentialSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         issued = services.issue_credential(
@@ -106,7 +110,10 @@ class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
         )
         return _shown_once(issued, status.HTTP_201_CREATED)
 
-    @extend_schema(request=RotationSerializer, responses=IssuedCredentialSerializer)
+    @extend_schema(
+        request=RotationSerializer,
+        responses={200: IssuedCredentialSerializer, 409: OpenApiResponse(description="It is revoked or expired.")},
+    )
     def rotate(self, request: Request, **_: str) -> Response:
         """A new secret, shown once; the one before stays valid for the grace period."""
         credential = self.get_object()
@@ -141,7 +148,10 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
     def narrow(self, queryset: QuerySet[Membership]) -> QuerySet[Membership]:
         return queryset.select_related("user")
 
-    @extend_schema(request=NewMemberSerializer, responses={201: MemberSerializer})
+    @extend_schema(
+        request=NewMemberSerializer,
+        responses={201: MemberSerializer, 409: OpenApiResponse(description="The person is a member already.")},
+    )
     def create(self, request: Request, **_: str) -> Response:
         """Add a person by e-mail address."""
         body = NewMemberSerializer(data=request.data)
@@ -154,8 +164,12 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
         )
         return Response(MemberSerializer(membership).data, status=status.HTTP_201_CREATED)
 
-    @extend_schema(request=MemberChangeSerializer, responses=MemberSerializer)
+    @extend_schema(
+        request=MemberChangeSerializer,
+        responses={200: MemberSerializer, 409: OpenApiResponse(description="The last owner stays one.")},
+    )
     def partial_update(self, request: Request, **_: Any) -> Response:
+        """Give a member another role."""
         membership = self.get_object()
         body = MemberChangeSerializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -168,7 +182,12 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
         )
         return Response(MemberSerializer(membership).data)
 
-    @extend_schema(responses={204: None})
+    @extend_schema(
+        responses={
+            204: OpenApiResponse(description="The member is gone."),
+            409: OpenApiResponse(description="The last owner stays."),
+        }
+    )
     def destroy(self, request: Request, **_: Any) -> Response:
         """Remove a member; the last owner stays."""
         services.remove_member(

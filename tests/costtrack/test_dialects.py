@@ -113,6 +113,13 @@ def test_litellm_wraps_its_four_fields() -> None:
     }
 
 
+def test_litellm_has_a_type_of_its_own_for_a_model_without_a_price() -> None:
+    unknown = DomainError("No price.", code="model_not_priced", param="model")
+    error = {"message": "No price.", "type": "model_not_priced", "param": "model", "code": "400"}
+    assert answer(unknown, LITELLM).data["error"] == error
+    assert answer(DomainError("No.", code="another"), LITELLM).data["error"]["type"] == "bad_request"
+
+
 class LimitReachedError(DomainError):
     status = 429
     code = "budget_exceeded"

@@ -29,3 +29,8 @@ def test_what_nobody_foresaw_is_json_outside_of_the_admin(path: str, is_json: bo
     ):
         assert response.status_code == status
         assert (response.headers["Content-Type"] == "application/json") is is_json
+
+
+def test_what_begins_like_a_familys_paths_is_answered_in_its_dialect(client: Client) -> None:
+    assert client.get("/costs/nothing").json() == {"detail": "Not found."}
+    assert client.get("/usage/nothing").json() == {"error": "Not found.", "code": "not_found"}

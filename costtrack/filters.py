@@ -1,0 +1,39 @@
+"""Filters of lists (django-filter)."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import django_filters
+from django import forms
+from django.core.exceptions import ValidationError
+from django_filters.fields import IsoDateTimeField
+
+
+class InstantField(IsoDateTimeField):
+    """An ISO 8601 time as an aware datetime in UTC: PostgreSQL knows fewer offsets than Python."""
+
+    def clean(self, value: Any) -> datetime | None:
+        instant: datetime | None = super().clean(value)
+        try:
+            return instant.astimezone(UTC) if instant is not None else None
+        except OverflowError:
+            raise ValidationError("Not a time between the years 1 and 9999.") from None
+
+
+class TrueOrFalseField(forms.Field):
+    """True or False, or None for nothing; django-filter's own takes whatever it does not know for nothing too."""
+
+    def to_python(self, value: Any) -> bool | None:
+        if value in self.empty_values:
+            return None
+        if str(value).lower() not in ("true", "false"):
+            raise ValidationError("Must be true or false.", code="invalid")
+        return str(value).lower() == "true"
+
+
+class TrueOrFalseFilter(django_filters.BooleanFilter):
+    field_class = TrueOrFalseField  # type: ignore[assignment] # the stubs want a NullBooleanField
+
+
+class InstantFilter(django_filters.IsoDateTimeFilter):
+    field_class = InstantField

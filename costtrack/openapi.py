@@ -1,0 +1,253 @@
+"""The OpenAPI document's operations (drf-spectacular), completed by what all endpoints have in common.
+
+An endpoint documents what it takes and answers; its errors come from here, in the dialect of its view. An error of
+its own is named with a description alone, `responses={201: Thing, 409: OpenApiResponse(description="Taken.")}`, and
+gets the dialect's body too.
+"""
+
+from copy import deepcopy
+from http import HTTPStatus
+from typing import Any
+
+import uritemplate
+from drf_spectacular import plumbing
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.utils import Direction
+from rest_framework import serializers
+from rest_framework.fields import empty
+from rest_framework.viewsets import GenericViewSet
+
+from costtrack.dialects import OURS, Dialect, Failure, FieldError
+from costtrack.serializers import StrictSerializer
+
+Schema = dict[str, Any]
+
+_JSON = "application/json"
+
+# `costtrack.money.plain`
+DECIMAL_OUT: Schema = {"format": "decimal", "pattern": r"^-?\d+(\.\d+)?$"}
+
+_SAY_WHICH = [FieldError(("organization",), "organization: say which one (its slug).", "invalid")]
+# The component's name, what the answer means, and an example of it.
+_ERRORS: dict[int, tuple[str, str, Failure]] = {
+    failure.status: (name, meaning, failure)
+    for name, meaning, failure in (
+        (
+            "BadRequest",
+            "The request cannot be understood.",
+            Failure(400, "bad_request", "The body is not JSON: Expecting value: line 1 column 1 (char 0)"),
+        ),
+        (
+            "Unauthorized",
+            "No credentials, or none that are valid.",
+            Failure(401, "unauthorized", "The credentials are not valid."),
+        ),
+        (
+            "Forbidden",
+            "The scope, the role or the plan does not allow it.",
+            Failure(403, "missing_scope", "missing scope: this needs manage.", extra={"scope": "manage"}),
+        ),
+        (
+            "NotFound",
+            "There is none, or it is another organization's.",
+            Failure(404, "not_found", "No such organization."),
+        ),
+        (
+            "NotAcceptable",
+            "The answer comes in no format that the request accepts.",
+            Failure(406, "not_acceptable", "Could not satisfy the request Accept header."),
+        ),
+        ("Conflict", "It contradicts what there is.", Failure(409, "conflict", "It contradicts what there is.")),
+        ("TooLarge", "The body is too large.", Failure(413, "too_large", "The body is larger than 1048576 bytes.")),
+        (
+            "UnsupportedMediaType",
+            "The body comes in a format that is not read here.",
+            Failure(415, "unsupported_media_type", 'Unsupported media type "text/plain" in request.'),
+        ),
+        (
+            "Invalid",
+            "A parameter or a field is wrong.",
+            Failure(422, "invalid", "organization: say which one (its slug).", "organization", _SAY_WHICH),
+        ),
+        (
+            "TooManyRequests",
+            "Too much was asked in a short time.",
+            Failure(429, "too_many_requests", "Request was throttled."),
+        ),
+        (
+            "Unavailable",
+            "The database is not available at the moment.",
+            Failure(503, "unavailable", "The database is not available; try again."),
+        ),
+    )
+}
+_HEADERS: dict[int, Schema] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "How to authenticate."}},
+    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+    503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+}
+
+
+def classes_without_descriptions() -> list[type]:
+    """GET_LIB_DOC_EXCLUDES: bases whose docstrings are for programmers."""
+    return [*plumbing.get_lib_doc_excludes(), StrictSerializer]
+
+
+class DialectSchema(AutoSchema):
+    """Adds the error answers that can happen, a summary, and stricter types to each operation."""
+
+    def error_statuses(self) -> set[int]:
+        """Which of them any caller can run into: by what the operation has."""
+        statuses = {400, 406, 503}
+        if self.view.get_authenticators():
+            statuses |= {401, 403}
+        if self._has_body():
+            statuses |= {413, 415, 422}
+        if uritemplate.variables(self.path) or self._is_paginated():
+            statuses.add(404)
+        if any(parameter["in"] == "query" for parameter in self._get_parameters()):
+            statuses.add(422)
+        return statuses
+
+    def get_description(self) -> str:  # type: ignore[override] # as drf-spectacular does
+        """The method's docstring; where Django REST framework wrote the method, a sentence about the model."""
+        action = getattr(self.view, "action", None) or self.method.lower()
+        written = plumbing.get_doc(getattr(self.view, action, None))
+        model = plumbing.get_view_model(self.view, emit_warnings=False)
+        if written or model is None:
+            return written
+        if action == "list":
+            return f"The {model._meta.verbose_name_plural}, page by page."  # noqa: SLF001
+        return f"One {model._meta.verbose_name}."  # noqa: SLF001
+
+    def get_summary(self) -> str | None:
+        """The description's first sentence, in one line."""
+        first, _, _ = " ".join(self.get_description().split()).partition(". ")
+        return first.rstrip(".") or None
+
+    def get_operation_id(self) -> str:
+        """A viewset's own actions are named as they are: `prices_end`, not `organizations_prices_end_create`."""
+        action = getattr(self.view, "action", None)
+        if not isinstance(self.view, GenericViewSet) or action is None:
+            return super().get_operation_id()
+        tokens = [token.replace("-", "_") for token in self._tokenize_path()]
+        nouns = tokens[1:] or tokens
+        return "_".join([*(noun for noun in nouns if noun != action), action])
+
+    def _has_body(self) -> bool:
+        return self._get_request_body() is not None
+
+    def _is_paginated(self) -> bool:
+        return self._get_paginator() is not None and self._is_list_view()
+
+    # --- Errors ------------------------------------------------------------------------------------------------
+
+    def _get_response_bodies(self, direction: Direction = "response") -> Schema:
+        responses: Schema = super()._get_response_bodies(direction)
+        for status in self.error_statuses():
+            code = str(status)
+            responses[code] = self._with_error(responses[code], status) if code in responses else self._error(status)
+        for code, response in responses.items():
+            if int(code) >= HTTPStatus.BAD_REQUEST and "$ref" not in response and "content" not in response:
+                responses[code] = {**self._error_response(int(code)), **response}
+            elif "$ref" not in response and not response["description"]:
+                response["description"] = HTTPStatus(int(code)).phrase
+        return dict(sorted(responses.items()))
+
+    @property
+    def _dialect(self) -> Dialect:
+        return getattr(self.view, "dialect", OURS)
+
+    def _error(self, status: int) -> Schema:
+        """A reference to the component that all operations of the dialect share."""
+        name = self._dialect.name + _ERRORS[status][0]
+        return self._component(ResolvedComponent.RESPONSE, name, self._error_response(status))
+
+    def _error_response(self, status: int) -> Schema:
+        _, description, failure = _ERRORS[status]
+        content = {"schema": self._error_body(status), "example": self._dialect.body(failure)}
+        response = {"description": description, "content": {_JSON: content}}
+        return {"headers": _HEADERS[status], **response} if status in _HEADERS else response
+
+    def _error_body(self, status: int) -> Schema:
+        error = self._dialect.schema_for(status)
+        # A copy: hooks that work on the document change what they find.
+        return self._component(ResolvedComponent.SCHEMA, error.name, deepcopy(dict(error.schema)))
+
+    def _with_error(self, response: Schema, status: int) -> Schema:
+        """The view answers this status itself, and the dialect's error can come too."""
+        body = response.get("content", {}).get(_JSON)
+        error = self._error_body(status)
+        if body is None or body["schema"] == error:
+            return response
+        return {**response, "content": {_JSON: {**body, "schema": {"anyOf": [body["schema"], error]}}}}
+
+    def _component(self, kind: str, name: str, schema: Schema) -> Schema:
+        component = ResolvedComponent(name=name, type=kind, schema=schema, object=name)
+        self.registry.register_on_missing(component)
+        return component.ref
+
+    # --- Parameters --------------------------------------------------------------------------------------------
+
+    def _get_parameters(self) -> list[Schema]:
+        """In the query an empty value is as none, so it may be sent wherever none may."""
+        parameters: list[Schema] = super()._get_parameters()
+        for parameter in parameters:
+            if parameter["in"] == "query" and not parameter.get("required", False):
+                parameter["schema"].pop("minLength", None)
+        return parameters
+
+    def _get_request_for_media_type(
+        self, serializer: Any, direction: Direction = "request"
+    ) -> tuple[Schema | None, bool]:
+        """A body that is described by a schema of its own is needed; drf-spectacular takes it for optional."""
+        schema, required = super()._get_request_for_media_type(serializer, direction)
+        return schema, required or isinstance(serializer, dict)
+
+    # --- Types -------------------------------------------------------------------------------------------------
+
+    def _map_serializer_field(self, field: Any, direction: Direction, bypass_extensions: bool = False) -> Schema:  # noqa: FBT001, FBT002 - its base's
+        schema: Schema = super()._map_serializer_field(field, direction, bypass_extensions)
+        if isinstance(schema.get("type"), list):
+            schema["type"] = list(dict.fromkeys(schema["type"]))  # null comes twice where the field's own schema has it
+        if isinstance(field, serializers.DecimalField) and "pattern" in schema:
+            return {**schema, **(_decimal_in(field, schema) if direction == "request" else DECIMAL_OUT)}
+        return schema
+
+    def _map_basic_serializer(self, serializer: Any, direction: Direction) -> Schema:
+        schema: Schema = super()._map_basic_serializer(serializer, direction)
+        serializer = plumbing.force_instance(serializer)
+        if direction == "request" and isinstance(serializer, StrictSerializer):
+            schema["additionalProperties"] = False
+        if direction == "response":
+            always = {name for name, field in serializer.fields.items() if _is_always_there(field)}
+            required = sorted(always.union(schema.get("required", [])) & schema["properties"].keys())
+            schema |= {"required": required} if required else {}
+        return schema
+
+    def _get_serializer_field_meta(self, field: Any, direction: Direction) -> Schema:
+        meta: Schema = super()._get_serializer_field_meta(field, direction)
+        if isinstance(field, serializers.JSONField):
+            meta.pop("nullable", None)  # any JSON is null too
+        if direction == "response":
+            meta.pop("readOnly", None)  # as everything in an answer
+            meta.pop("default", None)
+        return meta
+
+
+def _decimal_in(field: serializers.DecimalField, schema: Schema) -> Schema:
+    """Numbers are taken too; a string may leave out the digits on one side of the point."""
+    whole, places = field.max_whole_digits, field.decimal_places
+    sign = "" if field.min_value is not None and field.min_value >= 0 else "-?"
+    pattern = rf"^{sign}(\d{{1,{whole}}}(\.\d{{0,{places}}})?|\.\d{{1,{places}}})$"
+    null = ["null"] if "null" in schema["type"] else []
+    return {"type": ["string", "number", *null], "pattern": pattern}
+
+
+def _is_always_there(field: serializers.Field[Any, Any, Any, Any]) -> bool:
+    """Whether an answer has it: all but declared fields that say `required=False` and have no default."""
+    is_of_the_model = isinstance(field.parent, serializers.ModelSerializer) and (
+        field.field_name not in field.parent._declared_fields  # noqa: SLF001 - nothing public tells it
+    )
+    return is_of_the_model or field.required or field.read_only or field.default is not empty

@@ -1,0 +1,79 @@
+"""What the OpenAPI document says as a whole, and how it is made."""
+
+from typing import Any
+
+_DESCRIPTION = """\
+One exact ledger of AI spend for many organizations: usage comes in once, is priced once, and every family of
+endpoints reads the same numbers.
+
+**Authentication.** Send an API key or a token from `/oauth2/token` as `Authorization: Bearer ...`, an API key as
+`x-api-key` or `x-alphaneural-api-key`, or Client ID and secret by HTTP Basic; never in the query. People who are
+signed in to the admin may call the same endpoints from the browser; what changes something then needs the CSRF token.
+A credential belongs to one organization. Operators, and people who are members of several, name one with
+`organization=<slug>` where the path does not.
+
+**Money** is US dollars. Decimal strings (`"0.0000125"`) are exact and have no exponent; where a family's document
+shows a number, it is the exact sum as a number. A cost that is not known yet is `null`, never 0: such events wait for
+a price.
+
+**Time** is UTC. Times are ISO 8601; one without an offset is UTC. Where a date or a time may be given, a date stands
+for its whole day, so an end date includes that day.
+
+**Parameters.** An empty parameter in the query is as none.
+
+**Errors** come in the form of each family. 401: no valid credentials. 403: the scope, the role or the plan does not
+allow it. 404: there is none, or it is another organization's. 422: a parameter or a field is wrong, and is named.
+A method that a path does not have answers 405. Every answer carries `X-Request-Id`, which our logs know it by.
+"""
+
+_TAGS = {
+    "usage": "The ledger itself: events one by one, their corrections, and what dashboards show of them.",
+    "intake": "Recording usage, in costtrack's own format or in that of a gateway.",
+    "system": "Glow: model calls by pricing, groups and agents, with an export.",
+    "costs": "Lumea and Syntropic137: what workflow runs, sessions and executions cost.",
+    "spend": "AlphaNeural and LiteLLM: spend logs, tags and calculations, as LiteLLM's clients call them.",
+    "organizations": "Managing an organization: its credentials, members, prices and audit log.",
+    "oauth2": "Tokens for a Client ID and its secret.",
+}
+
+OPENAPI: dict[str, Any] = {
+    "TITLE": "costtrack",
+    "DESCRIPTION": _DESCRIPTION,
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.0",
+    "TAGS": [{"name": name, "description": text} for name, text in _TAGS.items()],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {
+        "deepLinking": True,
+        "docExpansion": "list",
+        "filter": True,
+        "persistAuthorization": True,
+        "tryItOutEnabled": True,
+        "validatorUrl": None,
+    },
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "billing.api.intake.with_event_schemas",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "CorrectionKind": "billing.types.CorrectionKind.choices",
+        "CostSource": "billing.types.CostSource.choices",
+        "Environment": "organizations.types.Environment.choices",
+        "EventKind": "billing.types.EventKind.choices",
+        "EventStatus": "billing.types.Status.choices",
+        "PriceKind": "billing.api.usage.events.PRICE_KINDS",
+        "RepricingState": "billing.types.RepricingState.choices",
+        "Role": "organizations.types.Role.choices",
+        "Scope": "organizations.types.Scope.choices",
+        "TokenErrorCode": "organizations.api.oauth.ERROR_CODES",
+        "UnpricedReason": "billing.types.UnpricedReason.choices",
+        "WeekDay": "organizations.types.WeekDay.choices",
+    },
+    "GET_LIB_DOC_EXCLUDES": "costtrack.openapi.classes_without_descriptions",
+    "SCHEMA_PATH_PREFIX": r"/",
+}
