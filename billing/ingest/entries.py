@@ -9,13 +9,15 @@ from uuid import UUID
 import msgspec
 
 from billing.ingest.types import UsageEventInput
-from billing.ledger.types import TOLD_FIELDS, LedgerEntry
+from billing.ledger.types import SUMMARY_TOTALS, TOLD_FIELDS, LedgerEntry
 from billing.pricing.book import PriceBook
 from billing.pricing.types import TOKEN_COUNTS, TokenUsage
 from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.money import ZERO
 
 DEFAULT_SOURCE = "api"
+# Of cost entries (document 002): an entry's id is its own within the organization, whatever other events are called.
+COSTS_SOURCE = "costs"
 
 # Looking up the value of an enumeration's member takes longer than most of what is done to an event here.
 _MODEL_CALL = EventKind.MODEL_CALL.value
@@ -26,6 +28,9 @@ _REPORTED = CostSource.REPORTED.value
 _encode = msgspec.json.Encoder().encode
 # Slower, and only needed for what has no order of its own.
 _encode_in_order = msgspec.json.Encoder(order="deterministic").encode
+
+# Totals of a summary that the wire has another word for.
+_TOLD_AS = {"token_cost_usd": "cost_usd"}
 
 _told = attrgetter(*TOLD_FIELDS)
 _counts = attrgetter(*TOKEN_COUNTS)
@@ -109,11 +114,10 @@ def _cost_of_tool_or_compute(entry: LedgerEntry, event: UsageEventInput, book: P
 def _cost_of_summary(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
     """Totals of a session as they are told; the ledger turns them into a difference."""
     del book
+    entry.turns, entry.tool_calls = event.turns or 0, event.tool_calls or 0
     entry.token_cost_usd = event.cost_usd if event.cost_usd is not None else ZERO
     entry.cost_source = _REPORTED
-    named = {field for field in TOKEN_COUNTS if getattr(event, field) is not None}
-    named |= {"token_cost_usd"} if event.cost_usd is not None else set()
-    named |= {name for name in ("compute_cost_usd", "duration_ms") if getattr(event, name) is not None}
+    named = {total for total in SUMMARY_TOTALS if getattr(event, _TOLD_AS.get(total, total)) is not None}
     entry.named_counts = frozenset(named)
 
 

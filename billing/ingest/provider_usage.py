@@ -2,6 +2,8 @@
 
 genai-prices knows what each provider's fields mean; what is ours is telling the shapes apart (the object comes without
 its response) and turning inclusive counts into the ledger's uncached input. Pure: no Django, no database.
+
+LiteLLM answers for every provider in OpenAI's shape, and says in words of its own what was written to the cache.
 """
 
 import re
@@ -11,6 +13,8 @@ from typing import Any
 
 from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
 from genai_prices.types import Provider, Usage
+
+from billing.ingest.types import LARGEST_COUNT
 
 _CAMEL = re.compile(r"_([a-z])")
 
@@ -27,7 +31,8 @@ def token_counts(usage: Mapping[str, Any]) -> dict[str, int]:
         _, extracted = _provider(provider).extract_usage(response, api_flavor=flavor)
     except (ValueError, TypeError) as error:
         raise UnreadableUsageError(str(error)) from error
-    return _exclusive(extracted)
+    counts = _exclusive(extracted)
+    return _with_litellms_cache_writes(counts, usage) if "prompt_tokens" in usage else counts
 
 
 def _recognize(usage: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
@@ -76,6 +81,8 @@ def _exclusive(usage: Usage) -> dict[str, int]:
         value = usage.reported_value(name)
         if value != int(value) or value < 0:
             raise UnreadableUsageError(f"{name} is not a whole number of tokens")
+        if value > LARGEST_COUNT:
+            raise UnreadableUsageError(f"{name} is more than {LARGEST_COUNT}")
         return int(value)
 
     cache_read = count("cache_read_tokens")
@@ -95,3 +102,32 @@ def _exclusive(usage: Usage) -> dict[str, int]:
         "audio_input_tokens": min(max(audio_input, 0), uncached),
         "audio_output_tokens": count("output_audio_tokens"),
     }
+
+
+def _with_litellms_cache_writes(counts: dict[str, int], usage: Mapping[str, Any]) -> dict[str, int]:
+    """They are inside the prompt tokens; where they do not fit in, an older LiteLLM counts them beside."""
+    details = usage.get("prompt_tokens_details")
+    within = details if isinstance(details, dict) else {}
+    by_age = within.get("cache_creation_token_details")
+    written = max(_count_in(within, "cache_creation_tokens"), _count_in(usage, "cache_creation_input_tokens"))
+    if not written or counts["cache_creation_tokens"]:
+        return counts
+    uncached = counts["input_tokens"]
+    uncached -= written if written <= uncached else 0
+    one_hour = _count_in(by_age, "ephemeral_1h_input_tokens") if isinstance(by_age, dict) else 0
+    return {
+        **counts,
+        "input_tokens": uncached,
+        "cache_creation_tokens": written,
+        "cache_creation_1h_tokens": min(one_hour, written),
+        "audio_input_tokens": min(counts["audio_input_tokens"], uncached),
+    }
+
+
+def _count_in(holder: Mapping[str, Any], name: str) -> int:
+    value = holder.get(name)
+    if value is None:
+        return 0
+    if type(value) is not int or not 0 <= value <= LARGEST_COUNT:
+        raise UnreadableUsageError(f"{name} is not a number of tokens")
+    return value

@@ -10,6 +10,8 @@ Text = Annotated[str, Meta(max_length=255)]
 # A trillion: more than any call can have, and small enough that no product with a unit price leaves the column.
 LARGEST_COUNT = 1_000_000_000_000
 Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
+# Of turns and tool calls of a whole session; small enough for the column, also as a difference.
+SmallCount = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
 class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -18,6 +20,9 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     Token counts are as in the ledger (`billing.models.UsageEvent`): `input_tokens` is uncached input, and parts are
     inside their wholes. `usage` is a provider's own usage object instead of counts; it is turned into counts before
     the event reaches the ledger (`billing.ingest.provider_usage`).
+
+    A `session_summary` tells the totals of a session, `turns` and `tool_calls` among them: those that it names take the
+    place of what the session's events add up to (`billing.ledger.summaries`).
     """
 
     id: Text | None = None
@@ -60,6 +65,8 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     tool: Text | None = None
     tool_use_tokens: Count | None = None
     tool_result_tokens: Count | None = None
+    turns: SmallCount | None = None
+    tool_calls: SmallCount | None = None
     tags: Annotated[list[Text], Meta(max_length=50)] | None = None
     metadata: dict[str, Any] | None = None
 

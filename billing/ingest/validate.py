@@ -58,8 +58,12 @@ def normalize(event: UsageEventInput, now: datetime) -> None:
         _check_metadata(event.metadata)
     if event.parent_run_id and not event.run_id:
         raise InvalidEventError("parent_run_id", "missing_run", "parent_run_id needs a run_id beside it.")
-    if event.kind == "session_summary" and not event.session_id:
-        raise InvalidEventError("session_id", "required", "A session_summary names its session_id.")
+    if event.kind == "session_summary":
+        if not event.session_id:
+            raise InvalidEventError("session_id", "required", "A session_summary names its session_id.")
+    elif event.turns is not None or event.tool_calls is not None:
+        field = "turns" if event.turns is not None else "tool_calls"
+        raise InvalidEventError(field, "not_allowed", f"Only a session_summary tells {field}; others are counted.")
 
 
 def nests_deeper(value: Any, levels: int) -> bool:

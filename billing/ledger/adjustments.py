@@ -18,6 +18,8 @@ REPRICED = "repriced"
 
 # Where an adjustment's metadata says who made it. (Metadata of callers' events never stands in an adjustment.)
 _NOTE = "correction"
+IS_VOID = "coalesce(metadata #>> '{correction,kind}' = 'void', false)"
+"""The same in SQL: whether the row of an adjustment takes its event back."""
 
 # An adjustment is found wherever its event is: these columns are copied from it.
 _DIMENSIONS = (

@@ -27,10 +27,10 @@ ON CONFLICT (organization_id, run_id) DO UPDATE SET
 
 def upsert_runs(organization_id: int, entries: Sequence[LedgerEntry], now: datetime) -> None:
     """Make the runs (and the parents) that the entries name known. What is told last about a run's parent or
-    workflow holds; nothing told changes nothing."""
+    workflow holds; nothing told changes nothing, and an adjustment repeats what its event has told."""
     told: dict[str, tuple[str, str]] = {}
     for entry in entries:
-        if not entry.run_id:
+        if not entry.run_id or entry.adjusts is not None:
             continue
         parent, workflow = told.get(entry.run_id, ("", ""))
         told[entry.run_id] = (entry.parent_run_id or parent, entry.workflow_id or workflow)

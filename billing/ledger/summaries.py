@@ -10,15 +10,11 @@ from decimal import Decimal
 import msgspec
 from django.db import connection
 from django.db.models import Sum
-from django.db.models.functions import Coalesce
 
 from billing.ledger.adjustments import IN_SUMMARY, adjustment_of
-from billing.ledger.types import LedgerEntry
+from billing.ledger.types import SUMMARY_AMOUNTS, SUMMARY_COUNTS, SUMMARY_TOTALS, LedgerEntry
 from billing.models import LiveSessionTotal, UnpricedEvent, UsageEvent
-from billing.pricing.types import TOKEN_COUNTS
 from costtrack.money import ZERO
-
-_AMOUNTS = ("token_cost_usd", "compute_cost_usd", "duration_ms")
 
 
 def lock_session(organization_id: int, summary: LedgerEntry) -> None:
@@ -30,14 +26,11 @@ def lock_session(organization_id: int, summary: LedgerEntry) -> None:
 def as_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
     """The entry that makes the session's sums, as they are now, equal to the summary."""
     running = LiveSessionTotal.objects.filter(organization_id=organization_id, session_id=summary.session_id).aggregate(
-        **{name: Coalesce(Sum(name), 0) for name in TOKEN_COUNTS}, **{name: Sum(name) for name in _AMOUNTS}
+        **{name: Sum(name) for name in SUMMARY_TOTALS}
     )
-    differences: dict[str, int | Decimal] = {
-        name: getattr(summary, name) - running[name] if name in summary.named_counts else 0 for name in TOKEN_COUNTS
-    }
-    for name in _AMOUNTS:
-        known = running[name] or ZERO
-        differences[name] = getattr(summary, name) - known if name in summary.named_counts else ZERO
+    differences: dict[str, int | Decimal] = dict.fromkeys(SUMMARY_COUNTS, 0) | dict.fromkeys(SUMMARY_AMOUNTS, ZERO)
+    for name in summary.named_counts:
+        differences[name] = getattr(summary, name) - (running[name] or 0)
     return msgspec.structs.replace(summary, **differences)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from billing.pricing.types import TOKEN_COUNTS
 from billing.types import CostSource
 from costtrack.money import ZERO
 
@@ -77,7 +78,7 @@ class LedgerEntry(Struct, gc=False):
     adjusts: UUID | None = None
     adjustment_reason: str = ""
     named_counts: frozenset[str] = frozenset()
-    """Which counts a summary really named. Not a column."""
+    """Which of `SUMMARY_TOTALS` a summary really named. Not a column."""
 
     @property
     def known_cost_usd(self) -> Decimal:
@@ -87,6 +88,11 @@ class LedgerEntry(Struct, gc=False):
 
 TOLD_FIELDS = LedgerEntry.__struct_fields__[: LedgerEntry.__struct_fields__.index("credential_id")]
 """What an event says of itself, in the order of the entry's positional arguments."""
+
+SUMMARY_COUNTS = (*TOKEN_COUNTS, "tool_use_tokens", "tool_result_tokens", "turns", "tool_calls")
+SUMMARY_AMOUNTS = ("token_cost_usd", "compute_cost_usd", "duration_ms")
+SUMMARY_TOTALS = (*SUMMARY_COUNTS, *SUMMARY_AMOUNTS)
+"""The columns whose sum over a session a summary may name."""
 
 
 class Outcome(Enum):

@@ -59,9 +59,12 @@ class PriceBook:
         if not model:
             return ()
         names = [(service, model), ("", model)]
+        prefix, slash, rest = model.partition("/")
+        if slash and not service:
+            names += [(prefix, rest), ("", rest)]
         meant = catalogue_model(service, model)
         if meant is not None:
-            names.append((meant.provider, meant.model))
+            names += [(meant.provider, model), (meant.provider, meant.model)]
         elif (provider := catalogue_provider(service)) is not None:
             names.append((provider, model))
         found = [

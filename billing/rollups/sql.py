@@ -18,7 +18,7 @@ CROSS JOIN LATERAL (
     OFFSET 0 -- each batch by itself along the primary key, and not every event beside every batch
 ) AS event
 """)
-_OF_UNFOLDED = sql.SQL("""billing_ingestbatch AS batch
+OF_UNFOLDED = sql.SQL("""billing_ingestbatch AS batch
 JOIN billing_usageevent AS event ON event.organization_id = batch.organization_id
     AND event.id > batch.id AND event.id <= batch.last_event_id""")
 EVENTS = sql.SQL("billing_usageevent AS event")
@@ -149,7 +149,7 @@ def live_view(rollup: Rollup, name: str) -> sql.Composed:
         columns=column_list(names),
         table=sql.Identifier(rollup.table),
         tail=sql.SQL(", ").join(tail),
-        unfolded=_OF_UNFOLDED,
+        unfolded=OF_UNFOLDED,
         joined=sql.SQL(rollup.joined),
         condition=sql.SQL(rollup.condition),
     )

@@ -77,6 +77,41 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         {"input_tokens": 100, "cache_creation_input_tokens": None, "cache_read_input_tokens": None, "output_tokens": 1},
         {"input_tokens": 100, "output_tokens": 1},
     ),
+    "anthropic through litellm": (
+        {
+            "prompt_tokens": 6100,
+            "completion_tokens": 20,
+            "total_tokens": 6120,
+            "cache_creation_input_tokens": 1000,
+            "cache_read_input_tokens": 5000,
+            "prompt_tokens_details": {
+                "cached_tokens": 5000,
+                "audio_tokens": 200,
+                "cache_creation_tokens": 1000,
+                "cache_creation_token_details": {"ephemeral_5m_input_tokens": 400, "ephemeral_1h_input_tokens": 600},
+            },
+        },
+        {
+            "input_tokens": 100,
+            "cache_creation_tokens": 1000,
+            "cache_creation_1h_tokens": 600,
+            "cache_read_tokens": 5000,
+            "audio_input_tokens": 100,
+            "output_tokens": 20,
+        },
+    ),
+    "anthropic through an older litellm": (
+        {"prompt_tokens": 31, "completion_tokens": 467, "cache_creation_input_tokens": 1253},
+        {"input_tokens": 31, "cache_creation_tokens": 1253, "output_tokens": 467},
+    ),
+    "cache writes as openai names them": (
+        {
+            "prompt_tokens": 100,
+            "completion_tokens": 1,
+            "prompt_tokens_details": {"cache_write_tokens": 40, "cache_creation_tokens": 40},
+        },
+        {"input_tokens": 60, "cache_creation_tokens": 40, "output_tokens": 1},
+    ),
     "gemini": (
         {
             "promptTokenCount": 1000,
@@ -125,6 +160,9 @@ def test_every_provider_counts_in_its_own_way_and_we_in_one(usage: dict[str, Any
         {"input_tokens": 5},
         {"input_tokens": 5, "input_tokens_details": {"cached_tokens": 6}, "output_tokens": 1},
         {"promptTokenCount": "x"},
+        {"prompt_tokens": 10**13, "completion_tokens": 1},
+        {"prompt_tokens": 9, "completion_tokens": 1, "cache_creation_input_tokens": "x"},
+        {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cache_creation_tokens": -1}},
     ],
 )
 def test_what_cannot_be_read_says_so(usage: dict[str, Any]) -> None:
@@ -141,7 +179,7 @@ names = st.sampled_from(
     [
         *("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "promptTokenCount"),
         *("thoughtsTokenCount", "prompt_tokens_details", "input_tokens_details", "cache_creation"),
-        *("cache_read_input_tokens", "cached_tokens"),
+        *("cache_read_input_tokens", "cached_tokens", "cache_creation_input_tokens", "cache_creation_tokens"),
     ]
 )
 

@@ -10,7 +10,7 @@ from billing.ledger.corrections import adjust, void
 from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.standing import AMOUNTS, COUNTS, standing_of
 from billing.ledger.types import LedgerEntry
-from billing.models import IngestBatch, LiveUsageHour, UnpricedEvent, UsageEvent
+from billing.models import IngestBatch, LiveUsageHour, Run, UnpricedEvent, UsageEvent
 from billing.reports.events import explain
 from billing.rollups.definitions import ROLLUPS, Merge
 from billing.rollups.fold import fold
@@ -124,6 +124,17 @@ def test_a_voided_event_sent_again_is_a_duplicate(organization: Organization, se
 
     assert send({"id": "a", "cost_usd": "1"}).duplicates == 1
     assert UsageEvent.objects.of(organization).total_cost() == 0
+
+
+def test_a_correction_does_not_tell_anew_which_workflow_a_run_is_of(organization: Organization, send: Send) -> None:
+    """The event may have told something that is no longer so."""
+    send({**CALL, "run_id": "r", "workflow_id": "old"})
+    send({"run_id": "r", "workflow_id": "new", "status": "failure"})
+    first = UsageEvent.objects.get(workflow_id="old")
+
+    void(organization=organization, event_id=first.pk, reason="sent twice", actor=WHO, now=NOW)
+
+    assert Run.objects.of(organization).get(run_id="r").workflow_id == "new"
 
 
 # --- Adjust ----------------------------------------------------------------------------------------------------

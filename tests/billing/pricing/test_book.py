@@ -140,6 +140,26 @@ def test_a_model_is_found_by_what_the_catalogue_says_it_means(organization: Orga
     assert usd(organization, "vertex_ai", "claude-sonnet-4-5@20250929") == 3
 
 
+def test_without_a_service_the_models_prefix_is_one(organization: Organization) -> None:
+    price(organization, "llama", 1, provider="our-cluster")
+    price(organization, "mixtral", 2)
+    assert usd(organization, "", "our-cluster/llama") == 1
+    assert usd(organization, "", "elsewhere/llama") is None
+    assert usd(organization, "", "elsewhere/mixtral") == 2
+    assert usd(organization, "elsewhere", "our-cluster/llama") is None
+    price(organization, "our-cluster/llama", 3)
+    assert usd(organization, "", "our-cluster/llama") == 3
+
+
+def test_the_name_as_it_was_sent_comes_before_the_catalogues(organization: Organization) -> None:
+    price(None, "gpt-4o", 5, provider="openai")
+    price(organization, "gpt-4o", 4, provider="openai")
+    price(organization, "gpt-4o-2024-08-06", 3, provider="openai")
+    for model in ("gpt-4o-2024-08-06", "openai/gpt-4o-2024-08-06"):
+        assert usd(organization, "", model) == 3
+    assert usd(organization, "", "gpt-4o-2024-11-20") == 4
+
+
 def test_an_own_price_is_found_by_what_the_catalogue_says_the_model_means(organization: Organization) -> None:
     price(None, "gpt-4o", 5, provider="openai")
     price(organization, "gpt-4o", 2, provider="openai")
