@@ -15,9 +15,10 @@ Sample = dict[str, str]
 MOST = 40
 
 _BATCHES = "SELECT id, accepted FROM billing_ingestbatch WHERE organization_id = %s ORDER BY id"
+# What was sent, and not filled in, has no execution.
 _EVENTS = """
 SELECT id, run_id, session_id, execution_id, workflow_id, model, occurred_at FROM billing_usageevent
-WHERE organization_id = %s AND id = ANY (%s) ORDER BY id
+WHERE organization_id = %s AND id = ANY (%s) AND execution_id <> '' ORDER BY id
 """
 _SENT = "SELECT event_id FROM billing_usageevent WHERE organization_id = %s ORDER BY id DESC LIMIT %s"
 

@@ -8,14 +8,14 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from costtrack.health.views import healthz, readyz
 
 urlpatterns = [
+    path("", include("billing.api.urls")),
+    path("", include("organizations.api.urls")),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("admin/", admin.site.urls),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("schema/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="schema-docs"),
-    path("", include("organizations.api.urls")),
-    path("", include("billing.api.urls")),
 ]
 
 handler400 = "costtrack.error_pages.bad_request"

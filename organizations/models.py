@@ -5,6 +5,7 @@ Rules live in `organizations.services`; these classes say what a row is and what
 
 from datetime import datetime
 from typing import ClassVar
+from zoneinfo import ZoneInfo
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
@@ -13,6 +14,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.functional import cached_property
 
+from costtrack.calendar import Calendar
 from organizations.querysets import OrganizationQuerySet, OrganizationScopedQuerySet
 from organizations.types import Environment, Role, Scope, WeekDay
 
@@ -106,6 +108,11 @@ class Organization(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def calendar(self) -> Calendar:
+        """Its hours, days, weeks and months."""
+        return Calendar(ZoneInfo(self.time_zone), self.week_start)
 
 
 class Membership(models.Model):

@@ -1,5 +1,7 @@
 """Reads: which organization a request is about, and what its maker may do there."""
 
+from django.db.models import Q
+
 from costtrack.errors import ForbiddenError, InvalidError, NotFoundError
 from organizations.models import Organization, Plan, User
 from organizations.querysets import OrganizationQuerySet
@@ -68,6 +70,17 @@ def _access(principal: Principal, organization: Organization) -> Access:
 def cheapest_plan_with_api() -> Plan | None:
     """The plan that a refusal for want of API access names."""
     return Plan.objects.filter(api_access=True).order_by("position", "code").first()
+
+
+def cheapest_plan_with_exports() -> Plan | None:
+    """The plan that a refusal of an export names."""
+    return Plan.objects.filter(api_access=True, exports=True).order_by("position", "code").first()
+
+
+def cheapest_plan_with_history(days: int) -> Plan | None:
+    """The plan that a refusal to show what is so many days old names."""
+    is_enough = Q(history_days=None) | Q(history_days__gte=days)
+    return Plan.objects.filter(is_enough, api_access=True).order_by("position", "code").first()
 
 
 def changeable_organizations(user: User) -> OrganizationQuerySet:

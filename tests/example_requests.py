@@ -50,7 +50,11 @@ class Examples:
         """Add so many of everything that can be listed, each event in a batch of its own."""
         for number in range(self.rows, self.rows + rows):
             call = {"service": "openai", "model": f"model-{number}", "session_id": f"session-{number}"}
+            call |= {"execution_id": f"execution-{number}", "tool": f"tool-{number}"}
+            call |= {"capability": f"capability-{number}", "endpoint": "/v1/chat/completions"}
             tokens = {"input_tokens": 1_000, "output_tokens": 100, "tags": [f"tag-{number}"]}
+            tokens |= {"user_id": f"user-{number}", "end_user": f"customer-{number}"}
+            tokens |= {"group_id": f"group-{number}", "group_name": "Group", "agent_id": f"agent-{number % 3}"}
             parent = {"parent_run_id": f"run-{number - 1}"} if number else {}
             self.send(
                 {**call, **tokens, **parent, "id": f"event-{number}", "run_id": f"run-{number}", "workflow_id": "flow"},
@@ -72,10 +76,12 @@ class Examples:
         number = self._made.get(str(endpoint), 0)
         if endpoint.method != "get":
             self._made[str(endpoint)] = number + 1
-        key = self.operator_key if str(endpoint) == "POST /organizations" else self.key
+        key = self.operator_key if str(endpoint) in _OF_OPERATORS else self.key
         arguments: dict[str, Any] = {"method": endpoint.method.upper(), "path": self._path(endpoint, number)}
         if endpoint.method != "get":
             arguments |= _body(str(endpoint), number, self.key)
+        elif str(endpoint) in _QUERIES:
+            arguments["path"] += f"?{_QUERIES[str(endpoint)]}"
         return key.client(), arguments
 
     def _path(self, endpoint: Endpoint, number: int) -> str:
@@ -92,6 +98,8 @@ class Examples:
                 value: object = organization.slug
             case "run_id":
                 value = "run-0"
+            case "session_id" | "execution_id":
+                value = f"{name.removesuffix('_id')}-0"
             case "client_id":
                 value = organization.credentials.get(name=f"credential-{number}").client_id
             case "event_id":
@@ -131,6 +139,19 @@ def _in(hours: int) -> str:
     return (utc_now() + timedelta(hours=hours)).isoformat()
 
 
+# What some endpoints cannot do without.
+_DATES = "start_date=2020-01-01&end_date=2040-01-01"
+_QUERIES = {
+    "GET /spend/logs/v2": _DATES,
+    "GET /spend/logs/ui": _DATES,
+    "GET /global/spend/tags": _DATES,
+    "GET /global/spend/report": _DATES,
+    "GET /global/activity": _DATES,
+    "GET /usage/export": "organization=acme",
+}
+# What the organization's plan does not have, or nobody else may do.
+_OF_OPERATORS = ("POST /organizations", "GET /usage/export")
+
 _OF = "/organizations/<str:slug>"
 _BODIES: dict[str, Callable[[int], Any]] = {
     "POST /oauth2/token": lambda _: {"grant_type": "client_credentials"},
@@ -151,6 +172,14 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     ],
     "POST /usage/events/<uuid:event_id>/void": lambda _: {"reason": "It was a test."},
     "POST /usage/events/<uuid:event_id>/adjust": lambda _: {"reason": "The invoice says so.", "cost_usd": "1"},
+    "POST /spend/calculate": lambda _: {"model": "openai/model-0", "messages": [{"role": "user", "content": "Hello"}]},
+    "POST /system/pricing": lambda _: {"start_date": "2026-01-01"},
+    "POST /system/groups": lambda number: {"page": 1, "page_size": 20 + number % 2, "sort_order": "desc"},
+    "POST /system/export": lambda _: {},
+    "POST /system/refresh": lambda number: {"idempotency_key": f"refresh-{number}"},
+    "POST /costs/runs/<path:run_id>/entries": lambda number: [
+        {"id": f"cost-{number}-{place}", "service": "openai", "amount": 0.25} for place in range(10)
+    ],
     "POST /integrations/litellm": lambda number: [payload(id=f"litellm-{number}-{place}") for place in range(10)],
 }
 

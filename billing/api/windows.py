@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.utils.dateparse import parse_date, parse_datetime
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -17,7 +16,13 @@ from billing.reports.types import Window
 _EARLIEST, _LATEST = date(1970, 1, 2), date(9999, 12, 30)
 
 
-@extend_schema_field(OpenApiTypes.STR)
+@extend_schema_field(
+    {
+        "type": "string",
+        "anyOf": [{"format": "date"}, {"format": "date-time"}],
+        "examples": ["2026-11-02", "2026-11-02T09:00:00+01:00"],
+    }
+)
 class DateOrDateTimeField(serializers.Field[date | datetime, str, str, Any]):
     """`2026-11-02` as a date, `2026-11-02T09:00:00+01:00` as an aware datetime."""
 

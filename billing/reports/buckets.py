@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from billing.reports.types import Window
+from costtrack.ids import ids_at
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -20,7 +23,7 @@ class Split:
 def split(window: Window, bucket: timedelta) -> Split:
     """The window's whole buckets of this size (UTC), and its edges, each shorter than a bucket. A
     window inside one bucket is an edge."""
-    first = _next_boundary(window.start, bucket) if window.start is not None else None
+    first = next_boundary(window.start, bucket) if window.start is not None else None
     last = _boundary(window.end, bucket) if window.end is not None else None
     if first is not None and last is not None and first >= last and window != Window(first, last):
         return Split(None, _not_empty(window))
@@ -39,7 +42,13 @@ def _boundary(instant: datetime, bucket: timedelta) -> datetime:
     return instant - (instant - _EPOCH) % bucket
 
 
-def _next_boundary(instant: datetime, bucket: timedelta) -> datetime:
+def next_boundary(instant: datetime, bucket: timedelta) -> datetime:
     """The first boundary that is not before the instant."""
     boundary = _boundary(instant, bucket)
     return boundary if boundary == instant else boundary + bucket
+
+
+def earliest_id(instant: datetime) -> UUID:
+    """No event of this time or later has a smaller id: events are at most an hour ahead of their receipt, and a day
+    leaves room for clocks that differ. In a condition it leaves the months before alone."""
+    return ids_at(max(instant - DAY, _EPOCH))[0] if instant > _EPOCH else UUID(int=0)

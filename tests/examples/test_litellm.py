@@ -16,6 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 from billing.models import IngestBatch, QuarantinedRecord, Run, UnpricedEvent, UsageEvent
 from organizations.models import Organization
 from organizations.types import Scope
+from tests.billing.ingest.litellm_payloads import all_payloads
 from tests.conftest import make_key
 
 ROOT = Path(__file__).parents[2]
@@ -96,3 +97,41 @@ def test_a_missing_key_is_said(python: Path) -> None:
     done = run_example(python)
     assert done.returncode == 2
     assert "COSTTRACK_TOKEN is not set" in done.stderr
+
+
+_PARSE_ROWS = """
+import json, sys
+from litellm.proxy._types import LiteLLM_SpendLogs, SpendLogsPayload
+
+# LiteLLM reads these two from columns of its database, as JSON in a text.
+AS_TEXT = ("metadata", "request_tags")
+for row in json.load(sys.stdin):
+    parsed = LiteLLM_SpendLogs(**{**row, **{name: json.dumps(row[name]) for name in AS_TEXT}})
+    assert parsed.metadata == row["metadata"] and parsed.request_tags == row["request_tags"]
+    assert parsed.spend == row["spend"] and parsed.created_at.tzinfo is not None
+    missing = SpendLogsPayload.__annotations__.keys() - row.keys()
+    assert missing <= {"proxy_server_request", "litellm_call_id", "billing_agent_id"}, missing
+    print(parsed.request_id)
+"""
+
+
+def test_litellms_own_types_read_spend_logs(organization: Organization, python: Path) -> None:
+    api = make_key(organization, *Scope).client()
+    assert api.post("/integrations/litellm", all_payloads(), format="json").status_code == 200
+    events = [{"kind": "compute", "cost_usd": "1"}, {"model": "unheard-of", "tags": ["a"], "metadata": {"b": [1]}}]
+    assert api.post("/usage/events", events, format="json").json()["accepted"] == 2
+    rows = api.get("/spend/logs")
+
+    done = subprocess.run(
+        [python, "-c", _PARSE_ROWS],
+        input=rows.content.decode(),
+        env={"PATH": os.environ["PATH"], "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:-1] == [row["request_id"] for row in rows.json()]
+    assert len(rows.json()) > 10

@@ -10,7 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.renderers import JSONRenderer
 from rest_framework.test import APIClient
 
-from billing.api.events import UsageEventSerializer
+from billing.api.usage.events import UsageEventSerializer
 from billing.ingest.validate import MAX_METADATA_DEPTH
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UsageEvent

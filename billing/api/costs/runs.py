@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -53,6 +53,33 @@ class RunsQuery(RunQuery):
     end_date = DateOrDateTimeField(required=False, help_text="Only costs until this date (included) or time.")
 
 
+_ONE_RUN = OpenApiExample(
+    "One run",
+    {
+        "total_cost": 0.45,
+        "costs_by_service": {"openai": 0.35, "anthropic": 0.1},
+        "costs_by_group": {
+            "openai": {"gpt-4": 0.25, "gpt-3.5-turbo": 0.1},
+            "anthropic": {"claude-3-opus": 0.1},
+        },
+    },
+    response_only=True,
+)
+_SEVERAL_RUNS = OpenApiExample(
+    "Several runs",
+    {
+        "total_cost": 1.25,
+        "costs_by_service": {"openai": 0.85, "anthropic": 0.3, "cohere": 0.1},
+        "costs_by_group": {
+            "openai": {"gpt-4": 0.65, "gpt-3.5-turbo": 0.2},
+            "anthropic": {"claude-3-opus": 0.2, "claude-3-sonnet": 0.1},
+            "cohere": {"command": 0.1},
+        },
+    },
+    response_only=True,
+)
+
+
 class _RunCostsView(OrganizationScopedAPIView):
     dialect: ClassVar[Dialect] = DETAIL
     required_scope: ClassVar[Scope] = Scope.COSTS_READ
@@ -76,7 +103,11 @@ class RunCostsView(_RunCostsView):
     """`GET /costs/runs/{run_id}`"""
 
     @extend_schema(
-        operation_id="costs_run", tags=["costs"], parameters=[RunQuery, AS_OF, UNPRICED], responses=CostResponse
+        operation_id="costs_run",
+        tags=["costs"],
+        parameters=[RunQuery, AS_OF, UNPRICED],
+        responses=CostResponse,
+        examples=[_ONE_RUN],
     )
     def get(self, request: Request, run_id: str) -> Response:
         """What one workflow run cost, alone or with all its descendants."""
@@ -90,7 +121,11 @@ class AllRunCostsView(_RunCostsView):
     """`GET /costs/runs`"""
 
     @extend_schema(
-        operation_id="costs_runs", tags=["costs"], parameters=[RunsQuery, AS_OF, UNPRICED], responses=CostResponse
+        operation_id="costs_runs",
+        tags=["costs"],
+        parameters=[RunsQuery, AS_OF, UNPRICED],
+        responses=CostResponse,
+        examples=[_SEVERAL_RUNS],
     )
     def get(self, request: Request) -> Response:
         """What workflow runs cost together, all of them or those of one workflow."""

@@ -1,8 +1,6 @@
 """`GET /usage/events`: the ledger's rows one by one. (`POST` to the same path is `billing.api.intake`.)"""
 
-import base64
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -14,22 +12,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api import intake
+from billing.api.cursors import cursor_of, position_of
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
 from billing.pricing.types import PriceKind
-from billing.reports.event_list import EventFilter, Position, event_by_id, list_events
+from billing.reports.event_list import EventFilter, event_by_id, list_events
 from billing.reports.events import explain
 from billing.types import CorrectionKind, Status
-from costtrack.errors import InvalidError
 from costtrack.money import plain
+from costtrack.openapi import DECIMAL_OUT
 from costtrack.serializers import StrictSerializer
-from costtrack.tenancy import tenant_scope
+from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UUID_BYTES = 16
+PRICE_KINDS = [kind.value for kind in PriceKind]
 
 
 class EventsQuery(StrictSerializer):
@@ -55,7 +53,7 @@ class EventsQuery(StrictSerializer):
     )
 
 
-@extend_schema_field({"type": "string", "format": "decimal"})
+@extend_schema_field({"type": "string", **DECIMAL_OUT})
 class AmountField(serializers.Field[Decimal, Any, str, Any]):
     """US dollars as a plain decimal string."""
 
@@ -68,6 +66,7 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
 
     duration_ms = serializers.FloatField(allow_null=True)
     user_id = serializers.CharField(source="user_ref")
+    metadata = serializers.DictField(allow_null=True)
     cost_usd = AmountField(
         allow_null=True, help_text="Tokens and compute. Null while it is not known: `unpriced_reason` says why."
     )
@@ -154,7 +153,7 @@ class EventPageSerializer(serializers.Serializer[Any]):
 class PriceLineSerializer(serializers.Serializer[Any]):
     """quantity x unit price = amount; the unit price is for a million tokens, or for one request."""
 
-    kind = serializers.ChoiceField(choices=[kind.value for kind in PriceKind])
+    kind = serializers.ChoiceField(choices=PRICE_KINDS)
     quantity = serializers.IntegerField()
     unit_price_usd = AmountField()
     amount_usd = AmountField()
@@ -207,18 +206,19 @@ class EventsView(intake.EventsView):
     )
     def get(self, request: Request) -> Response:
         """The organization's ledger, newest first. Adjustments are rows of their own."""
-        given = {name: value for name, value in request.query_params.items() if name != "organization"}
+        given = request.query_params.copy()
+        given.pop("organization", None)
         query = EventsQuery(data=given)
         query.is_valid(raise_exception=True)
         asked = query.validated_data
         window = window_of(asked.pop("start_date", None), asked.pop("end_date", None))
-        after, limit = _position(asked.pop("cursor", "")), asked.pop("limit")
-        with tenant_scope(self.organization.pk):
+        after, limit = position_of(asked.pop("cursor", "")), asked.pop("limit")
+        with tenant_reads(self.organization.pk):
             page = list_events(
                 organization=self.organization, wanted=EventFilter(window=window, **asked), after=after, limit=limit
             )
-        next_cursor = _cursor(page.last) if page.last is not None else None
-        return Response({"results": UsageEventSerializer(page.events, many=True).data, "next_cursor": next_cursor})
+        results = UsageEventSerializer(page.events, many=True).data
+        return Response({"results": results, "next_cursor": cursor_of(page.last)})
 
 
 class EventView(OrganizationScopedAPIView):
@@ -240,21 +240,3 @@ class EventView(OrganizationScopedAPIView):
             "adjustments": AdjustmentSerializer(why.standing.adjustments, many=True).data,
         }
         return Response(answer)
-
-
-def _cursor(position: Position) -> str:
-    """A position as callers carry it: microseconds since 1970 and the id, in base64."""
-    microseconds = (position.occurred_at - _EPOCH) // timedelta(microseconds=1)
-    packed = position.id.bytes + microseconds.to_bytes(8)
-    return base64.urlsafe_b64encode(packed).decode()
-
-
-def _position(cursor: str) -> Position | None:
-    if not cursor:
-        return None
-    try:
-        packed = base64.b64decode(cursor, altchars="-_", validate=True)
-        microseconds = int.from_bytes(packed[_UUID_BYTES:])
-        return Position(_EPOCH + timedelta(microseconds=microseconds), UUID(bytes=packed[:_UUID_BYTES]))
-    except (ValueError, OverflowError) as error:
-        raise InvalidError("cursor: not one of ours; start without it.", param="cursor") from error

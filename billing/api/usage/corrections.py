@@ -7,18 +7,22 @@ from decimal import Decimal
 from typing import ClassVar
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.events import AdjustmentSerializer, AmountField
+from billing.api.usage.events import AdjustmentSerializer, AmountField
 from billing.ledger.corrections import LONGEST_REASON, Corrected, adjust, void
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS, plain
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
+
+_NOT_CORRECTABLE = OpenApiResponse(
+    description="It is an adjustment itself, in a session's summary, voided already, or costs that already."
+)
 
 
 class VoidSerializer(StrictSerializer):
@@ -49,7 +53,10 @@ class EventVoidView(OrganizationScopedAPIView):
     required_scope: ClassVar[Scope] = Scope.MANAGE
 
     @extend_schema(
-        operation_id="usage_event_void", tags=["usage"], request=VoidSerializer, responses={201: CorrectedSerializer}
+        operation_id="usage_event_void",
+        tags=["usage"],
+        request=VoidSerializer,
+        responses={201: CorrectedSerializer, 409: _NOT_CORRECTABLE},
     )
     def post(self, request: Request, event_id: UUID) -> Response:
         """Take back all that an event counts and costs, as if it had not been. Sent again, it is a duplicate."""
@@ -75,7 +82,7 @@ class EventAdjustView(OrganizationScopedAPIView):
         operation_id="usage_event_adjust",
         tags=["usage"],
         request=AdjustSerializer,
-        responses={201: CorrectedSerializer},
+        responses={201: CorrectedSerializer, 409: _NOT_CORRECTABLE},
     )
     def post(self, request: Request, event_id: UUID) -> Response:
         """Say what an event costs, also one whose cost is not known. Its counts stay."""

@@ -1,0 +1,192 @@
+"""Document 002 (Lumea): the single costs of a workflow run, its ServiceCost objects."""
+
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api.costs.sessions import checked
+from billing.api.cursors import cursor_of, position_of
+from billing.ingest.cost_entries import InvalidEntryError, NewEntry, record_entries
+from billing.reports.cost_entries import CostEntry, entries_by_id, entries_of_run
+from costtrack.clock import iso, utc_now
+from costtrack.dialects import DETAIL, Dialect
+from costtrack.errors import InvalidError
+from costtrack.money import LARGEST, number
+from costtrack.parsers import JSONParser
+from costtrack.serializers import StrictSerializer
+from organizations.api.base import OrganizationScopedAPIView
+from organizations.types import Scope
+
+MOST_ENTRIES = 1_000
+_LONGEST_ID = 255
+
+
+class ExactParser(JSONParser):
+    """Amounts are taken as they are written; a float would keep 17 digits of them."""
+
+    fractions: ClassVar[type[float | Decimal]] = Decimal
+
+
+class AmountField(serializers.FloatField):
+    """A JSON number of US dollars, exactly."""
+
+    default_error_messages = {"not_a_number": "Must be a number.", "out_of_range": f"Must be from 0 to {LARGEST}."}
+
+    def to_internal_value(self, data: Any) -> Decimal:  # type: ignore[override]  # of a float's place in the schema
+        if isinstance(data, bool) or not isinstance(data, int | Decimal):
+            self.fail("not_a_number")
+        if not 0 <= data <= LARGEST:
+            self.fail("out_of_range")
+        return Decimal(data)
+
+
+def _text(**options: Any) -> serializers.CharField:
+    return serializers.CharField(max_length=_LONGEST_ID, trim_whitespace=False, **options)
+
+
+class NewServiceCost(StrictSerializer):
+    """A cost to record, in the words of the document's ServiceCost object."""
+
+    id = _text(required=False, allow_null=True, help_text="Unique in the organization; made if it is not given.")
+    run_id = _text(required=False, allow_null=True, help_text="The run of the path, if it is given at all.")
+    service = _text(help_text="For example openai.")
+    group = _text(required=False, allow_null=True, help_text="For example the model within the service.")
+    amount = AmountField(min_value=0, help_text="In USD.")
+    created_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Now if not given.")
+
+
+class ServiceCost(serializers.Serializer[Any]):
+    """The document's ServiceCost object."""
+
+    id = serializers.CharField(help_text="As recorded; of events that came in otherwise, their id in the ledger.")
+    run_id = serializers.CharField()
+    service = serializers.CharField(help_text="Empty if the event names none.")
+    group = serializers.CharField(allow_null=True, help_text="The entry's own, else the model.")
+    amount = serializers.FloatField(
+        allow_null=True, help_text="What it costs now, with corrections. Null while the cost is not known."
+    )
+    created_at = serializers.DateTimeField()
+
+
+class EntriesQuery(StrictSerializer):
+    limit = serializers.IntegerField(default=50, min_value=1, max_value=200, help_text="How many on one page.")
+    cursor = serializers.CharField(required=False, max_length=100, help_text="`next_cursor` of the page before.")
+
+
+class EntryPageSerializer(serializers.Serializer[Any]):
+    results = ServiceCost(many=True, help_text="The newest first.")
+    next_cursor = serializers.CharField(allow_null=True, help_text="For the next page; null on the last one.")
+
+
+def _one_or_many(name: str, serializer: type[serializers.Serializer[Any]]) -> PolymorphicProxySerializer:
+    return PolymorphicProxySerializer(name, [serializer, serializer(many=True)], None, many=False)
+
+
+_TOLD = {"id": "cost-1", "service": "openai", "group": "gpt-4", "amount": 0.25, "created_at": "2026-11-02T09:00:00Z"}
+_ENTRY = {**_TOLD, "run_id": "run-1"}
+
+
+class CostEntriesView(OrganizationScopedAPIView):
+    """`GET` and `POST /costs/runs/{run_id}/entries`"""
+
+    dialect: ClassVar[Dialect] = DETAIL
+    scopes_by_action = {"get": Scope.COSTS_READ, "post": Scope.USAGE_WRITE}
+    requires_api_plan: ClassVar[bool] = True
+    actions_of_every_plan: ClassVar[frozenset[str]] = frozenset({"post"})
+    parser_classes = (ExactParser,)
+
+    @extend_schema(
+        operation_id="costs_run_entries",
+        tags=["costs"],
+        parameters=[EntriesQuery],
+        responses=EntryPageSerializer,
+        examples=[OpenApiExample("A page", {"results": [_ENTRY], "next_cursor": None}, response_only=True)],
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        """The costs of a run one by one: every event that belongs to it, whichever way it came in."""
+        asked = checked(EntriesQuery, request.query_params)
+        page = entries_of_run(
+            organization=self.organization,
+            run_id=run_id,
+            after=position_of(asked.get("cursor", "")),
+            limit=asked["limit"],
+        )
+        return Response({"results": [_entry(entry) for entry in page.entries], "next_cursor": cursor_of(page.last)})
+
+    @extend_schema(
+        operation_id="costs_run_entries_create",
+        tags=["costs"],
+        request=_one_or_many("NewServiceCosts", NewServiceCost),
+        responses={
+            201: OpenApiResponse(_one_or_many("ServiceCosts", ServiceCost), "Recorded."),
+            200: OpenApiResponse(_one_or_many("ServiceCosts", ServiceCost), "All of them had been recorded before."),
+            409: OpenApiResponse(description="An entry with this id and other content has been recorded before."),
+        },
+        examples=[
+            OpenApiExample("One", _TOLD, request_only=True),
+            OpenApiExample("Recorded", _ENTRY, response_only=True, status_codes=["201"]),
+        ],
+    )
+    def post(self, request: Request, run_id: str) -> Response:
+        """Record what a run cost: one entry or an array of at most 1,000, all of them or none."""
+        _check_run(run_id)
+        is_one = not isinstance(request.data, list)
+        entries = _new_entries(request.data, run_id, is_one=is_one)
+        try:
+            recorded = record_entries(
+                organization=self.organization,
+                credential=self.principal.credential,
+                run_id=run_id,
+                entries=entries,
+                now=utc_now(),
+            )
+        except InvalidEntryError as error:
+            raise _named(error, len(entries), is_one=is_one) from error
+        found = [_entry(entry) for entry in entries_by_id(organization=self.organization, ids=recorded.ids)]
+        status = HTTPStatus.CREATED if recorded.is_new else HTTPStatus.OK
+        return Response(found[0] if is_one else found, status=status)
+
+
+def _check_run(run_id: str) -> None:
+    if len(run_id) > _LONGEST_ID or "\0" in run_id:
+        raise InvalidError(f"run_id: at most {_LONGEST_ID} characters, without NUL.", param="run_id")
+
+
+def _new_entries(data: Any, run_id: str, *, is_one: bool) -> list[NewEntry]:
+    """Raises ValidationError."""
+    if is_one:
+        body: serializers.BaseSerializer[Any] = NewServiceCost(data=data)
+    else:
+        body = serializers.ListSerializer(data=data, child=NewServiceCost(), allow_empty=False, max_length=MOST_ENTRIES)
+    body.is_valid(raise_exception=True)
+    told: list[dict[str, Any]] = [body.validated_data] if is_one else body.validated_data
+    for index, entry in enumerate(told):
+        named = entry.pop("run_id", None)
+        if named is not None and named != run_id:
+            error = InvalidEntryError(index, "run_id", "The path names another run.")
+            raise _named(error, len(told), is_one=is_one)
+    return [NewEntry(**entry) for entry in told]
+
+
+def _named(error: InvalidEntryError, entries: int, *, is_one: bool) -> serializers.ValidationError:
+    """The error at its place in the body."""
+    at_field = {error.field: [error.message]}
+    if is_one:
+        return serializers.ValidationError(at_field)
+    return serializers.ValidationError([at_field if index == error.index else {} for index in range(entries)])
+
+
+def _entry(entry: CostEntry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "run_id": entry.run_id,
+        "service": entry.service,
+        "group": entry.group or None,
+        "amount": number(entry.amount) if entry.amount is not None else None,
+        "created_at": iso(entry.created_at),
+    }

@@ -1,0 +1,142 @@
+"""Document 003 (Syntropic137): what executions cost. An execution is one running of a workflow, and has sessions."""
+
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api.costs.sessions import (
+    HEADERS,
+    CostTotals,
+    LimitQuery,
+    amounts_as_json,
+    checked,
+    headers_of,
+    totals_as_json,
+)
+from billing.api.usage.events import AmountField
+from billing.reports.sessions.executions import ExecutionCosts, costs_of_execution, newest_executions
+from costtrack.clock import iso, utc_now
+from costtrack.dialects import DETAIL, Dialect
+from costtrack.serializers import StrictSerializer
+from organizations.api.base import OrganizationScopedAPIView
+from organizations.types import Scope
+
+
+class ExecutionQuery(StrictSerializer):
+    include_breakdown = serializers.BooleanField(
+        default=True, help_text="False empties `cost_by_phase`, `cost_by_model` and `cost_by_tool`."
+    )
+    include_session_ids = serializers.BooleanField(
+        default=False, help_text="True lists `session_ids`; the count is there anyway."
+    )
+
+
+class ExecutionCostResponse(CostTotals):
+    """The document's execution cost object: sums over its sessions."""
+
+    execution_id = serializers.CharField()
+    workflow_id = serializers.CharField(allow_null=True)
+    session_count = serializers.IntegerField()
+    session_ids = serializers.ListField(child=serializers.CharField(), help_text="In the order in which they began.")
+    cost_by_phase = serializers.DictField(
+        child=AmountField(), help_text="All cost by phase, without what belongs to none."
+    )
+    is_complete = serializers.BooleanField(help_text="There are sessions, and all of them are finalized.")
+    started_at = serializers.DateTimeField(allow_null=True)
+    completed_at = serializers.DateTimeField(
+        allow_null=True, help_text="When the last of the finalized sessions ended; null if there is none."
+    )
+
+
+EXECUTION_EXAMPLE = {
+    "execution_id": "execution-42",
+    "workflow_id": "research",
+    "session_count": 2,
+    "session_ids": ["session-7f3a", "session-81c0"],
+    "total_cost_usd": "2.25",
+    "token_cost_usd": "1.75",
+    "compute_cost_usd": "0.5",
+    "input_tokens": 20000,
+    "output_tokens": 7000,
+    "total_tokens": 27000,
+    "cache_creation_tokens": 1500,
+    "cache_read_tokens": 90000,
+    "tool_calls": 9,
+    "turns": 20,
+    "duration_ms": 61250.5,
+    "cost_by_phase": {"discovery": "1.5", "synthesis": "0.75"},
+    "cost_by_model": {"claude-sonnet-4": "1.71", "claude-haiku-3.5": "0.04"},
+    "cost_by_tool": {"Bash": "0.5", "Read": "0"},
+    "is_complete": False,
+    "started_at": "2026-11-02T09:00:00Z",
+    "completed_at": "2026-11-02T09:04:10.250000Z",
+}
+
+
+class ExecutionCostsView(OrganizationScopedAPIView):
+    """`GET /costs/executions`"""
+
+    dialect: ClassVar[Dialect] = DETAIL
+    required_scope: ClassVar[Scope] = Scope.COSTS_READ
+    requires_api_plan: ClassVar[bool] = True
+
+    @extend_schema(
+        operation_id="costs_executions",
+        tags=["costs"],
+        parameters=[LimitQuery, *HEADERS],
+        responses=ExecutionCostResponse(many=True),
+        examples=[OpenApiExample("An execution", EXECUTION_EXAMPLE, response_only=True)],
+    )
+    def get(self, request: Request) -> Response:
+        """What the newest executions cost. Breakdowns and session ids are always in it."""
+        now = utc_now()
+        asked = checked(LimitQuery, request.query_params)
+        executions = newest_executions(organization=self.organization, **asked)
+        body = [_execution(execution) for execution in executions]
+        return Response(body, headers=headers_of(now, [execution.totals for execution in executions]))
+
+
+class ExecutionCostView(OrganizationScopedAPIView):
+    """`GET /costs/executions/{execution_id}`"""
+
+    dialect: ClassVar[Dialect] = DETAIL
+    required_scope: ClassVar[Scope] = Scope.COSTS_READ
+    requires_api_plan: ClassVar[bool] = True
+
+    @extend_schema(
+        operation_id="costs_execution",
+        tags=["costs"],
+        parameters=[ExecutionQuery, *HEADERS],
+        responses=ExecutionCostResponse,
+        examples=[OpenApiExample("An execution", EXECUTION_EXAMPLE, response_only=True)],
+    )
+    def get(self, request: Request, execution_id: str) -> Response:
+        """What one execution cost: the sum of its sessions."""
+        now = utc_now()
+        asked = checked(ExecutionQuery, request.query_params)
+        execution = costs_of_execution(organization=self.organization, execution_id=execution_id)
+        body = _execution(execution)
+        if not asked["include_breakdown"]:
+            body |= {"cost_by_phase": {}, "cost_by_model": {}, "cost_by_tool": {}}
+        if not asked["include_session_ids"]:
+            body["session_ids"] = []
+        return Response(body, headers=headers_of(now, [execution.totals]))
+
+
+def _execution(execution: ExecutionCosts) -> dict[str, Any]:
+    return {
+        "execution_id": execution.execution_id,
+        "workflow_id": execution.workflow_id or None,
+        "session_count": len(execution.session_ids),
+        "session_ids": list(execution.session_ids),
+        **totals_as_json(execution.totals),
+        "cost_by_phase": amounts_as_json(execution.cost_by_phase),
+        "cost_by_model": amounts_as_json(execution.cost_by_model),
+        "cost_by_tool": amounts_as_json(execution.cost_by_tool),
+        "is_complete": execution.is_complete,
+        "started_at": iso(execution.started_at) if execution.started_at is not None else None,
+        "completed_at": iso(execution.completed_at) if execution.completed_at is not None else None,
+    }

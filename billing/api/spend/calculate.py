@@ -1,0 +1,178 @@
+"""Document 004 (AlphaNeural): what a call would cost, or did cost, by LiteLLM's `POST /spend/calculate`."""
+
+from typing import Any, ClassVar
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.reports.spend.estimate import LONGEST_NAME, Counted, Estimate, cost_of_response, estimate_prompt
+from costtrack.clock import utc_now
+from costtrack.dialects import LITELLM, Dialect
+from costtrack.errors import DomainError
+from costtrack.money import number, plain
+from costtrack.parsers import JSONParser
+from costtrack.serializers import StrictSerializer
+from organizations.api.base import OrganizationScopedAPIView
+from organizations.types import Scope
+
+COST = OpenApiParameter(
+    "X-Costtrack-Cost",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="The exact cost in USD, as a decimal string.",
+    response=[200],
+)
+TOKENS = OpenApiParameter(
+    "X-Costtrack-Tokens",
+    OpenApiTypes.INT,
+    OpenApiParameter.HEADER,
+    description="The tokens that the cost is for: of the prompt, or of prompt (caches included) and answer.",
+    response=[200],
+)
+COUNTED = OpenApiParameter(
+    "X-Costtrack-Token-Count",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    enum=[str(counted) for counted in Counted],
+    description=(
+        "exact: counted with the model's own vocabulary. estimated: with another one, or the prompt holds images or "
+        "calls of tools. reported: as the completion response says."
+    ),
+    response=[200],
+)
+TOKENIZER = OpenApiParameter(
+    "X-Costtrack-Tokenizer",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="What the tokens were counted with, for example o200k_base. Absent for a completion response.",
+    response=[200],
+)
+
+_MESSAGE = {
+    "type": "object",
+    "properties": {
+        "role": {"type": "string"},
+        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}, {"type": "null"}]},
+        "name": {"type": ["string", "null"]},
+        "tool_calls": {"type": ["array", "null"], "items": {"type": "object"}},
+        "function_call": {"type": ["object", "null"]},
+    },
+    "required": ["role"],
+}
+_BEFORE = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hey, how's it going?"}]}
+_AFTER = {
+    "completion_response": {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "model": "gpt-4o-2024-08-06",
+        "usage": {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21},
+    }
+}
+
+
+class NothingToCalculateError(DomainError):
+    """The body is well-formed and does not say enough."""
+
+
+class PromptParser(JSONParser):
+    """Long prompts are those whose cost people want to know before: room for about a million tokens."""
+
+    max_bytes = 4 * 1024 * 1024
+
+
+# Not lists and dictionaries of Django REST framework: those walk through every element of a large body.
+@extend_schema_field({"type": ["array", "null"], "minItems": 1, "items": _MESSAGE})
+class MessagesField(serializers.Field[list[Any], Any, Any, Any]):
+    """The messages are checked where they are counted (`billing.pricing.prompts`)."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if not isinstance(data, list):
+            raise serializers.ValidationError("Must be a list of messages.")
+        if not data:
+            raise serializers.ValidationError("There must be at least one message.", code="min_length")
+        return data
+
+
+@extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
+class ObjectField(serializers.Field[dict[str, Any], Any, Any, Any]):
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError("Must be an object.")
+        return data
+
+
+class CalculationSerializer(StrictSerializer):
+    """Either a model and messages, or a completion response. The model wins when both are there."""
+
+    model = serializers.CharField(required=False, allow_null=True, max_length=LONGEST_NAME)
+    messages = MessagesField(
+        required=False, allow_null=True, help_text="What would be sent to the model, as OpenAI's chat messages."
+    )
+    completion_response = ObjectField(
+        required=False,
+        allow_null=True,
+        help_text="A provider's answer with its model and usage, from OpenAI, Anthropic, Gemini or LiteLLM.",
+    )
+
+
+class CalculatedCostSerializer(serializers.Serializer[Estimate]):
+    cost = serializers.FloatField(help_text="In USD.")
+
+
+class SpendCalculateView(OrganizationScopedAPIView):
+    """`POST /spend/calculate`"""
+
+    dialect: ClassVar[Dialect] = LITELLM
+    required_scope: ClassVar[Scope] = Scope.COSTS_READ
+    requires_api_plan: ClassVar[bool] = True
+    only_reads: ClassVar[bool] = True
+    parser_classes = (PromptParser,)
+
+    @extend_schema(
+        operation_id="spend_calculate",
+        tags=["spend"],
+        request=CalculationSerializer,
+        parameters=[COST, TOKENS, COUNTED, TOKENIZER],
+        responses={
+            200: CalculatedCostSerializer,
+            400: OpenApiResponse(
+                description="Neither a prompt nor a response, or no price for the model (type model_not_priced)."
+            ),
+        },
+        examples=[
+            OpenApiExample("Before the call", _BEFORE, request_only=True),
+            OpenApiExample("After the call", _AFTER, request_only=True),
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        """What a prompt would cost without its answer, or what a completion response cost, at the organization's
+        prices now. Nothing is recorded."""
+        body = CalculationSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        estimate = self._estimate(**body.validated_data)
+        headers = {
+            COST.name: plain(estimate.cost_usd),
+            TOKENS.name: str(estimate.tokens),
+            COUNTED.name: estimate.counted.value,
+        }
+        if estimate.tokenizer is not None:
+            headers[TOKENIZER.name] = estimate.tokenizer
+        return Response({"cost": number(estimate.cost_usd)}, headers=headers)
+
+    def _estimate(
+        self,
+        model: str | None = None,
+        messages: list[Any] | None = None,
+        completion_response: dict[str, Any] | None = None,
+    ) -> Estimate:
+        now = utc_now()
+        if model is not None:
+            if messages is None:
+                raise NothingToCalculateError("messages must be provided if 'model' is provided", param="messages")
+            return estimate_prompt(organization=self.organization, model=model, messages=messages, now=now)
+        if completion_response is not None:
+            return cost_of_response(organization=self.organization, response=completion_response, now=now)
+        raise NothingToCalculateError("Either 'model' or 'completion_response' must be provided", param="model")

@@ -1,0 +1,12 @@
+"""Routes below /system (document 000)."""
+
+from django.urls import path
+
+from billing.api.system.views import ExportView, GroupsView, PricingView, RefreshView
+
+urlpatterns = [
+    path("pricing", PricingView.as_view(), name="system-pricing"),
+    path("groups", GroupsView.as_view(), name="system-groups"),
+    path("export", ExportView.as_view(), name="system-export"),
+    path("refresh", RefreshView.as_view(), name="system-refresh"),
+]

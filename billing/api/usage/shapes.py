@@ -1,0 +1,93 @@
+"""What the endpoints of document 001 answer: costs are exact decimal strings, periods bear the offset of the
+organization's time zone."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from rest_framework import serializers
+
+from billing.api.usage.events import AmountField
+from billing.api.usage.query import Asked
+from billing.reports.usage.figures import Figures
+from costtrack.calendar import Span
+from costtrack.clock import iso
+from costtrack.money import plain
+
+Json = dict[str, Any]
+
+
+class WindowSerializer(serializers.Serializer[Any]):
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField(help_text="The first moment that is not in it.")
+
+
+class FiguresSerializer(serializers.Serializer[Any]):
+    requests = serializers.IntegerField(help_text="Calls, failed ones included.")
+    errors = serializers.IntegerField(help_text="Failed calls.")  # type: ignore[assignment] # DRF's
+    error_rate = serializers.FloatField(help_text="errors / requests, from 0 to 1.")
+    prompt_tokens = serializers.IntegerField(help_text="All that was sent, cached tokens included.")
+    completion_tokens = serializers.IntegerField()
+    cached_tokens = serializers.IntegerField(help_text="Those of the prompt tokens that were read from a cache.")
+    total_tokens = serializers.IntegerField(help_text="prompt_tokens + completion_tokens")
+    cost_usd = AmountField(help_text="Tokens and compute, adjustments included.")
+    unpriced_events = serializers.IntegerField(help_text="They are not in the cost, because it is not known yet.")
+
+
+class AnswerSerializer(serializers.Serializer[Any]):
+    """What every answer says about itself."""
+
+    organization = serializers.CharField()
+    plan = serializers.CharField()
+    currency = serializers.CharField(help_text="USD")
+    timezone = serializers.CharField()
+    window = WindowSerializer()
+    history_start = serializers.DateTimeField(allow_null=True, help_text="What the plan shows begins here; null: all.")
+    clipped = serializers.BooleanField(help_text="The window was cut off at `history_start`.")
+    as_of = serializers.DateTimeField(help_text="All that was acknowledged before is in the figures.")
+
+
+def head(asked: Asked) -> Json:
+    local = local_time(asked)
+    since = asked.shown.history_start
+    return {
+        "organization": asked.organization.slug,
+        "plan": asked.organization.plan_id,
+        "currency": "USD",
+        "timezone": asked.organization.time_zone,
+        "window": period(local, asked.window),
+        "history_start": local(since) if since is not None else None,
+        "clipped": asked.shown.is_clipped,
+        "as_of": iso(asked.now),
+    }
+
+
+def local_time(asked: Asked) -> Callable[[datetime], str]:
+    """How instants are written: ISO 8601 with the offset of the organization's time zone."""
+    zone = asked.calendar.zone
+    return lambda instant: instant.astimezone(zone).isoformat()
+
+
+def period(local: Callable[[datetime], str], window: Span) -> Json:
+    return {"start": local(window.start), "end": local(window.end)}
+
+
+def requests_of(figures: Figures) -> Json:
+    return {"requests": figures.requests, "errors": figures.errors, "error_rate": figures.error_rate}
+
+
+def tokens_of(figures: Figures) -> Json:
+    return {
+        "prompt_tokens": figures.prompt_tokens,
+        "completion_tokens": figures.completion_tokens,
+        "cached_tokens": figures.cached_tokens,
+        "total_tokens": figures.total_tokens,
+    }
+
+
+def cost_of(figures: Figures) -> Json:
+    return {"cost_usd": plain(figures.cost_usd), "unpriced_events": figures.unpriced_events}
+
+
+def all_of(figures: Figures) -> Json:
+    return {**requests_of(figures), **tokens_of(figures), **cost_of(figures)}

@@ -1,0 +1,162 @@
+"""`GET /usage/timeseries`: the dashboard's charts."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api.usage.events import AmountField
+from billing.api.usage.numbers import UsageView, periods_of
+from billing.api.usage.query import Asked, UsageQuery, asked_by
+from billing.api.usage.shapes import (
+    AnswerSerializer,
+    Json,
+    cost_of,
+    head,
+    local_time,
+    period,
+    requests_of,
+    tokens_of,
+)
+from billing.reports.usage.breakdown import MOST_SERIES, series
+from billing.reports.usage.figures import NOTHING, Figures, GroupBy, Series
+from billing.reports.usage.series import totals
+from costtrack.calendar import Span, Unit
+
+
+class View(StrEnum):
+    """The selector above the chart."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    COST = "cost"
+
+
+class _Chart(NamedTuple):
+    """What a view shows of some figures, and which lines are the largest."""
+
+    shows: Callable[[Figures], Json]
+    largest: Callable[[Figures], object]
+
+
+_CHARTS = {
+    View.REQUESTS: _Chart(requests_of, lambda figures: figures.requests),
+    View.TOKENS: _Chart(tokens_of, lambda figures: figures.total_tokens),
+    View.COST: _Chart(cost_of, lambda figures: figures.cost_usd),
+}
+# Up to how long a window is shown by the hour, by the day and so on, unless something else is asked for.
+_DEFAULTS = ((timedelta(days=2), Unit.HOUR), (timedelta(days=93), Unit.DAY), (timedelta(days=731), Unit.WEEK))
+
+
+class TimeseriesQuery(UsageQuery):
+    view = serializers.ChoiceField(default=View.REQUESTS, choices=[one.value for one in View])
+    granularity = serializers.ChoiceField(
+        required=False,
+        choices=[unit.value for unit in Unit],
+        help_text="Without: hours up to 2 days, days up to 93, weeks up to two years, then months.",
+    )
+    group_by = serializers.ChoiceField(
+        required=False,
+        choices=[by.value for by in GroupBy],
+        help_text=f"A line for each; after the {MOST_SERIES} largest one for all others.",
+    )
+
+
+class ChartFiguresSerializer(serializers.Serializer[Any]):
+    """Those of the view: requests and errors, or tokens, or costs."""
+
+    requests = serializers.IntegerField(required=False)
+    errors = serializers.IntegerField(required=False)  # type: ignore[assignment] # DRF's
+    error_rate = serializers.FloatField(required=False)
+    prompt_tokens = serializers.IntegerField(required=False)
+    completion_tokens = serializers.IntegerField(required=False)
+    cached_tokens = serializers.IntegerField(required=False)
+    total_tokens = serializers.IntegerField(required=False)
+    cost_usd = AmountField(required=False)
+    unpriced_events = serializers.IntegerField(required=False)
+
+
+class BucketSerializer(ChartFiguresSerializer):
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+
+
+class SeriesSerializer(serializers.Serializer[Any]):
+    key = serializers.CharField(
+        allow_null=True, help_text="The model, the capability, the Client ID or the status. Null: all others."
+    )
+    name = serializers.CharField()
+    total = ChartFiguresSerializer()
+    buckets = ChartFiguresSerializer(many=True, help_text="One for each of the answer's buckets, in their order.")
+
+
+class TimeseriesSerializer(AnswerSerializer):
+    view = serializers.ChoiceField(choices=[one.value for one in View])
+    granularity = serializers.ChoiceField(choices=[unit.value for unit in Unit])
+    group_by = serializers.ChoiceField(choices=[by.value for by in GroupBy], allow_null=True)
+    total = ChartFiguresSerializer()
+    buckets = BucketSerializer(many=True, help_text="Every period of the window, oldest first; the ends may be parts.")
+    series = SeriesSerializer(many=True, help_text="With `group_by`: the largest first. They add up to the buckets.")
+
+
+class UsageTimeseriesView(UsageView):
+    """`GET /usage/timeseries`"""
+
+    @extend_schema(
+        operation_id="usage_timeseries", tags=["usage"], parameters=[TimeseriesQuery], responses=TimeseriesSerializer
+    )
+    def get(self, request: Request) -> Response:
+        """Requests, tokens or costs over time. Periods follow the clock and the week of the organization."""
+        asked = asked_by(request, self.access, TimeseriesQuery)
+        view, by = View(asked.others["view"]), asked.others.get("group_by")
+        unit = Unit(asked.others.get("granularity") or _granularity(asked))
+        buckets = periods_of(asked, unit, "granularity")
+        if by is None:
+            lines: list[Series] = []
+            figures = totals(organization=self.organization, wanted=asked.wanted, windows=buckets)
+        else:
+            lines = series(
+                organization=self.organization,
+                wanted=asked.wanted,
+                windows=buckets,
+                by=GroupBy(by),
+                largest=_CHARTS[view].largest,
+            )
+            figures = _added_up(lines, len(buckets))
+        words = {"view": view.value, "granularity": unit.value, "group_by": by}
+        return Response({**head(asked), **words, **_chart(asked, view, buckets, figures, lines)})
+
+
+def _granularity(asked: Asked) -> Unit:
+    span = asked.window
+    return next((unit for longest, unit in _DEFAULTS if span.end - span.start <= longest), Unit.MONTH)
+
+
+def _added_up(lines: Sequence[Series], buckets: int) -> list[Figures]:
+    return [sum((line.periods[place] for line in lines), NOTHING) for place in range(buckets)]
+
+
+def _chart(
+    asked: Asked, view: View, buckets: Sequence[Span], figures: Sequence[Figures], lines: Sequence[Series]
+) -> Json:
+    shows, local = _CHARTS[view].shows, local_time(asked)
+    return {
+        "total": shows(sum(figures, NOTHING)),
+        "buckets": [
+            {**period(local, bucket), **shows(of_bucket)} for bucket, of_bucket in zip(buckets, figures, strict=True)
+        ],
+        "series": [
+            {
+                "key": line.key,
+                "name": line.name,
+                "total": shows(line.total),
+                "buckets": [shows(of_bucket) for of_bucket in line.periods],
+            }
+            for line in lines
+        ],
+    }

@@ -1,0 +1,23 @@
+"""Routes below /usage (document 001, and the ledger's rows)."""
+
+from django.urls import path
+
+from billing.api.usage.corrections import EventAdjustView, EventVoidView
+from billing.api.usage.events import EventsView, EventView
+from billing.api.usage.export import UsageExportView
+from billing.api.usage.numbers import UsageCapabilitiesView, UsageCredentialsView, UsageSummaryView
+from billing.api.usage.requests import UsageRequestsView
+from billing.api.usage.timeseries import UsageTimeseriesView
+
+urlpatterns = [
+    path("summary", UsageSummaryView.as_view(), name="usage-summary"),
+    path("timeseries", UsageTimeseriesView.as_view(), name="usage-timeseries"),
+    path("capabilities", UsageCapabilitiesView.as_view(), name="usage-capabilities"),
+    path("credentials", UsageCredentialsView.as_view(), name="usage-credentials"),
+    path("requests", UsageRequestsView.as_view(), name="usage-requests"),
+    path("export", UsageExportView.as_view(), name="usage-export"),
+    path("events", EventsView.as_view(), name="usage-events"),
+    path("events/<uuid:event_id>", EventView.as_view(), name="usage-event"),
+    path("events/<uuid:event_id>/void", EventVoidView.as_view(), name="usage-event-void"),
+    path("events/<uuid:event_id>/adjust", EventAdjustView.as_view(), name="usage-event-adjust"),
+]

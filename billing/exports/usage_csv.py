@@ -1,0 +1,85 @@
+"""Usage as CSV, made while it is sent: memory does not grow with the number of rows."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from io import StringIO
+
+from billing.exports.cells import text_cell
+from billing.reports.usage.calls import Call, CallFilter, list_calls
+from billing.reports.usage.figures import Figures, UsageFilter
+from billing.reports.usage.series import totals
+from costtrack.calendar import Span
+from costtrack.clock import iso
+from costtrack.money import plain
+from costtrack.tenancy import tenant_scope
+from organizations.models import Organization
+
+_PAGE = 2_000
+
+_CALL_COLUMNS = (
+    *("time", "id", "event_id", "request_id", "endpoint", "capability", "service", "model", "client_id"),
+    *("status", "status_code", "prompt_tokens", "completion_tokens", "cached_tokens", "total_tokens"),
+    *("cost_usd", "voided"),
+)
+_DAY_COLUMNS = (
+    *("date", "requests", "errors", "prompt_tokens", "completion_tokens", "cached_tokens", "total_tokens"),
+    *("cost_usd", "unpriced_events"),
+)
+Row = Sequence[object]
+
+
+def calls_csv(*, organization: Organization, wanted: CallFilter) -> Iterator[bytes]:
+    """A row for each call, newest first, in pieces of many rows. Each piece is read in a transaction of its own."""
+    yield _lines([_CALL_COLUMNS])
+    after, is_done = None, False
+    while not is_done:
+        with tenant_scope(organization.pk):
+            page = list_calls(organization=organization, wanted=wanted, after=after, limit=_PAGE)
+        yield _lines(map(_call_row, page.calls))
+        after, is_done = page.last, page.last is None
+
+
+def days_csv(*, organization: Organization, wanted: UsageFilter, days: Sequence[tuple[date, Span]]) -> Iterator[bytes]:
+    """A row for each day, oldest first."""
+    yield _lines([_DAY_COLUMNS])
+    with tenant_scope(organization.pk):
+        figures = totals(organization=organization, wanted=wanted, windows=[span for _, span in days])
+    yield _lines(_day_row(day, of_day) for (day, _), of_day in zip(days, figures, strict=True))
+
+
+def _lines(rows: Iterable[Row]) -> bytes:
+    text = StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def _call_row(call: Call) -> Row:
+    told = (call.event_id, call.request_id, call.endpoint, call.capability, call.service, call.model, call.client_id)
+    return (
+        iso(call.occurred_at),
+        call.id,
+        *map(text_cell, told),
+        call.status,
+        call.status_code,
+        call.prompt_tokens,
+        call.completion_tokens,
+        call.cached_tokens,
+        call.total_tokens,
+        plain(call.cost_usd) if call.cost_usd is not None else None,
+        "true" if call.is_voided else "false",
+    )
+
+
+def _day_row(day: date, figures: Figures) -> Row:
+    return (
+        day.isoformat(),
+        figures.requests,
+        figures.errors,
+        figures.prompt_tokens,
+        figures.completion_tokens,
+        figures.cached_tokens,
+        figures.total_tokens,
+        plain(figures.cost_usd),
+        figures.unpriced_events,
+    )

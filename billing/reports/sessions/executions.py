@@ -1,0 +1,110 @@
+"""What executions cost (document 003): the sums of their sessions, made when they are asked for. Read-only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+from psycopg import sql
+
+from billing.models import LiveExecutionTotal
+from billing.reports.fresh import something_waits, table_of
+from billing.reports.sessions.members import Member, members_of
+from billing.reports.sessions.newest import newest
+from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_phase, cost_by_tool
+from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_COSTS
+from costtrack.errors import NotFoundError
+from organizations.models import Organization
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionCosts:
+    """One execution. `session_ids` are in the order in which the sessions began; an empty workflow was not told.
+    `completed_at` is when the last of the finalized sessions ended, `is_complete` says whether that was all of them."""
+
+    execution_id: str
+    workflow_id: str
+    session_ids: Sequence[str]
+    totals: Totals
+    cost_by_phase: Mapping[str, Decimal]
+    cost_by_model: Mapping[str, Decimal]
+    cost_by_tool: Mapping[str, Decimal]
+    is_complete: bool
+    started_at: datetime | None
+    completed_at: datetime | None
+
+
+# A cost is of the phase that its event names, else of the phase of its session.
+_COSTS = sql.SQL("""
+SELECT member.execution_id, coalesce(nullif(cost.phase_id, ''), member.phase_id) AS phase, '' AS service, model, tool,
+    {sums}
+FROM {costs} AS cost JOIN unnest(%(sessions)s::text[], %(executions)s::text[], %(phases)s::text[])
+    AS member (session_id, execution_id, phase_id) ON member.session_id = cost.session_id
+WHERE cost.organization_id = %(organization)s AND cost.session_id = ANY(%(sessions)s)
+GROUP BY member.execution_id, phase, model, tool
+ORDER BY member.execution_id, phase, model, tool
+""")
+
+
+def costs_of_execution(*, organization: Organization, execution_id: str) -> ExecutionCosts:
+    """Raises NotFoundError for an execution that no session has named."""
+    # No text in the database has a NUL, and PostgreSQL would not take the question.
+    if "\0" not in execution_id:
+        (execution,) = _costs_of(organization, [execution_id], waits=something_waits(organization))
+        if execution.session_ids or _is_known(organization, execution_id):
+            return execution
+    raise NotFoundError(f"Execution cost not found for execution {execution_id}")
+
+
+def newest_executions(*, organization: Organization, limit: int) -> list[ExecutionCosts]:
+    """Those that began last, the newest first."""
+    chosen, waits = newest(organization, EXECUTION_TOTALS, limit=limit)
+    return _costs_of(organization, chosen, waits=waits)
+
+
+def _is_known(organization: Organization, execution_id: str) -> bool:
+    """One whose sessions were all told another execution later has none, but it is there."""
+    return LiveExecutionTotal.objects.of(organization).filter(execution_id=execution_id).exists()
+
+
+def _costs_of(organization: Organization, execution_ids: Sequence[str], *, waits: bool) -> list[ExecutionCosts]:
+    """In the same order."""
+    members: dict[str, list[Member]] = {execution_id: [] for execution_id in execution_ids}
+    for member in members_of(organization, execution_ids, waits=waits):
+        members[member.execution_id].append(member)
+    rows: dict[str, list[CostRow]] = {execution_id: [] for execution_id in execution_ids}
+    for row in _rows(organization, [member for group in members.values() for member in group], waits=waits):
+        rows[row.owner].append(row)
+    return [_execution(execution_id, members[execution_id], rows[execution_id]) for execution_id in execution_ids]
+
+
+def _execution(execution_id: str, members: Sequence[Member], rows: Sequence[CostRow]) -> ExecutionCosts:
+    completed = [member.completed_at for member in members if member.completed_at is not None]
+    return ExecutionCosts(
+        execution_id=execution_id,
+        workflow_id=max((member.workflow_id for member in members), default=""),
+        session_ids=[member.session_id for member in members],
+        totals=Totals.of(rows),
+        cost_by_phase=cost_by_phase(rows),
+        cost_by_model=cost_by_model(rows),
+        cost_by_tool=cost_by_tool(rows),
+        is_complete=bool(members) and all(member.summaries for member in members),
+        started_at=min((member.started_at for member in members), default=None),
+        completed_at=max(completed, default=None),
+    )
+
+
+def _rows(organization: Organization, members: Sequence[Member], *, waits: bool) -> list[CostRow]:
+    if not members:
+        return []
+    parameters: dict[str, Any] = {
+        "organization": organization.pk,
+        "sessions": [member.session_id for member in members],
+        "executions": [member.execution_id for member in members],
+        "phases": [member.phase_id for member in members],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_COSTS.format(costs=table_of(SESSION_COSTS, waits=waits), sums=SUMS), parameters)
+        return [CostRow(*row) for row in cursor.fetchall()]

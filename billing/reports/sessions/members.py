@@ -1,0 +1,58 @@
+"""Which sessions executions have. A session that was told several executions belongs to the greatest of them, so that
+no cost counts twice."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db import connection
+from psycopg import sql
+
+from billing.reports.fresh import tail_of
+from billing.rollups.definitions import SESSION_TOTALS
+from organizations.models import Organization
+
+
+class Member(NamedTuple):
+    """A session of an execution; empty ids were not told."""
+
+    session_id: str
+    execution_id: str
+    workflow_id: str
+    phase_id: str
+    summaries: int
+    started_at: datetime
+    completed_at: datetime | None
+
+
+# An index leaves out the sessions without an execution; the condition on '' lets it serve.
+_MEMBERS = sql.SQL("""
+WITH tail AS MATERIALIZED ({tail}), named AS MATERIALIZED (
+    SELECT session_id FROM billing_sessiontotal
+    WHERE organization_id = %(organization)s AND execution_id = ANY(%(executions)s) AND execution_id <> ''
+    UNION SELECT session_id FROM tail WHERE execution_id = ANY(%(executions)s) AND execution_id <> ''
+)
+SELECT session_id, max(execution_id), max(workflow_id), max(phase_id), sum(summaries)::bigint,
+    min(first_at), max(completed_at)
+FROM (
+    SELECT session_id, execution_id, workflow_id, phase_id, summaries, first_at, completed_at
+    FROM billing_sessiontotal
+    WHERE organization_id = %(organization)s AND session_id = ANY(ARRAY(SELECT session_id FROM named))
+    UNION ALL
+    SELECT session_id, execution_id, workflow_id, phase_id, summaries, first_at, completed_at
+    FROM tail WHERE session_id IN (SELECT session_id FROM named)
+) AS total
+GROUP BY session_id HAVING max(execution_id) = ANY(%(executions)s)
+ORDER BY min(first_at), session_id LIMIT %(limit)s
+""")
+
+
+def members_of(
+    organization: Organization, execution_ids: Sequence[str], *, waits: bool, limit: int | None = None
+) -> list[Member]:
+    """The executions' sessions (all of them without a limit), the oldest first."""
+    query = _MEMBERS.format(tail=tail_of(SESSION_TOTALS, waits=waits))
+    parameters: dict[str, Any] = {"organization": organization.pk, "executions": list(execution_ids), "limit": limit}
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        return [Member(*row) for row in cursor.fetchall()]

@@ -1,0 +1,59 @@
+"""What tools' tokens cost: a part of the token cost, never to be added to it (document 003).
+
+What a model writes to a tool (`tool_use_tokens`) costs as its output, and what the tool answers (`tool_result_tokens`)
+as its input, at the unit prices that held when the session began. The model is the one that the tokens' event names;
+where it names none, the session's model with the most calls. Tiers do not apply: a sum knows no single prompt. So this
+is an estimate, as the document says of the tokens themselves.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from billing.pricing.book import PriceBook
+from billing.pricing.types import PriceKind
+from billing.reports.sessions.rows import UNKNOWN, CostRow
+from costtrack.money import ZERO
+
+_MILLION = 1_000_000
+
+
+def cost_by_tool_tokens(rows: Sequence[CostRow], *, book: PriceBook, at: datetime) -> dict[str, Decimal]:
+    """By tool. A tool is left out if the price of any of its tokens is not known: unknown is not zero."""
+    main = _main_model(rows)
+    costs: dict[str, Decimal] = {}
+    unknown: set[str] = set()
+    for row in rows:
+        if not row.tool_use_tokens and not row.tool_result_tokens:
+            continue
+        tool = row.tool or UNKNOWN
+        cost = _cost(row, (row.service, row.model) if row.model else main, book, at)
+        if cost is None:
+            unknown.add(tool)
+        else:
+            costs[tool] = costs.get(tool, ZERO) + cost
+    return {tool: cost for tool, cost in costs.items() if tool not in unknown}
+
+
+def _main_model(rows: Iterable[CostRow]) -> tuple[str, str]:
+    """The service and model of most calls; of equal ones the one with the most tokens. Empty: there is none."""
+    called: dict[tuple[str, str], tuple[int, int]] = {}
+    for row in rows:
+        if row.model:
+            requests, tokens = called.get((row.service, row.model), (0, 0))
+            more = row.input_tokens + row.output_tokens
+            called[row.service, row.model] = (requests + row.requests, tokens + more)
+    return max(sorted(called), key=called.__getitem__, default=("", ""))
+
+
+def _cost(row: CostRow, model: tuple[str, str], book: PriceBook, at: datetime) -> Decimal | None:
+    price = book.find(*model, at)
+    if price is None:
+        return None
+    total = ZERO
+    for kind, tokens in ((PriceKind.OUTPUT, row.tool_use_tokens), (PriceKind.INPUT, row.tool_result_tokens)):
+        unit_price = price.prices.unit_prices.get(kind)
+        if tokens and unit_price is None:
+            return None
+        total += tokens * (unit_price or ZERO) / _MILLION
+    return total

@@ -1,0 +1,131 @@
+"""What a call would cost, or did cost, at an organization's prices now. Nothing is written.
+
+The same usage costs the same here and in the ledger: both ask `billing.ingest.entries`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from billing.ingest.entries import to_entry
+from billing.ingest.types import UsageEventInput
+from billing.ingest.validate import InvalidEventError, normalize
+from billing.ledger.types import LedgerEntry
+from billing.pricing.book import price_book
+from billing.pricing.tokens import count_prompt
+from billing.pricing.types import TokenUsage
+from billing.types import UnpricedReason
+from costtrack.errors import DomainError, InvalidError
+from organizations.models import Organization
+
+LONGEST_NAME = 255
+
+_RESPONSE = "completion_response"
+# OpenAI, Anthropic and LiteLLM; Gemini; Gemini as its Python client writes it.
+_MODEL_KEYS = ("model", "modelVersion", "model_version")
+_USAGE_KEYS = ("usage", "usageMetadata", "usage_metadata")
+
+
+class Counted(StrEnum):
+    """Where the number of tokens comes from."""
+
+    EXACT = "exact"
+    ESTIMATED = "estimated"
+    REPORTED = "reported"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """US dollars, and the tokens that make them. No tokenizer where the provider has counted."""
+
+    cost_usd: Decimal
+    tokens: int
+    counted: Counted
+    tokenizer: str | None = None
+
+
+class ModelNotPricedError(DomainError):
+    """No price of the organization's says what this model costs."""
+
+    code = "model_not_priced"
+
+
+class IncompleteResponseError(DomainError):
+    """The completion response lacks what a cost is calculated from."""
+
+
+def estimate_prompt(*, organization: Organization, model: str, messages: list[Any], now: datetime) -> Estimate:
+    """What sending the messages costs, without any answer. Raises InvalidError, ModelNotPricedError."""
+    count = count_prompt(model, messages)
+    entry = _priced(organization, model, UsageEventInput(input_tokens=count.tokens), now)
+    counted = Counted.EXACT if count.is_exact else Counted.ESTIMATED
+    return Estimate(_cost(entry, model), count.tokens, counted, count.tokenizer)
+
+
+def cost_of_response(*, organization: Organization, response: Mapping[str, Any], now: datetime) -> Estimate:
+    """What the call behind a provider's answer costs: OpenAI's chat completions and responses, Anthropic's messages,
+    Gemini's generateContent, and LiteLLM's form of any. Raises IncompleteResponseError, InvalidError,
+    ModelNotPricedError."""
+    model = _model_of(response)
+    event = _usage_of(response, now)
+    entry = _priced(organization, model, event, now)
+    tokens = TokenUsage.of(entry)
+    return Estimate(_cost(entry, model), tokens.prompt_tokens + tokens.output_tokens, Counted.REPORTED)
+
+
+# --- Reading the response --------------------------------------------------------------------------------------
+
+
+def _model_of(response: Mapping[str, Any]) -> str:
+    key, model = _first(response, _MODEL_KEYS)
+    param = f"{_RESPONSE}.{key}"
+    if not isinstance(model, str):
+        raise InvalidError(f"{param}: must be the name of a model.", param=param)
+    if len(model) > LONGEST_NAME:
+        raise InvalidError(f"{param}: at most {LONGEST_NAME} characters.", param=param)
+    return model
+
+
+def _usage_of(response: Mapping[str, Any], now: datetime) -> UsageEventInput:
+    """An event with the response's counts in the ledger's words, checked as the intake does."""
+    key, usage = _first(response, _USAGE_KEYS)
+    param = f"{_RESPONSE}.{key}"
+    if not isinstance(usage, dict):
+        raise InvalidError(f"{param}: must be an object.", param=param)
+    event = UsageEventInput(usage=usage)
+    try:
+        normalize(event, now)
+    except InvalidEventError as error:
+        raise InvalidError(f"{param}: {error.message}", param=param) from error
+    return event
+
+
+def _first(response: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, Any]:
+    for key in keys:
+        if response.get(key) not in (None, ""):
+            return key, response[key]
+    named, *others = keys
+    param = f"{_RESPONSE}.{named}"
+    raise IncompleteResponseError(f"{param} is missing (Gemini: {others[0]}).", param=param)
+
+
+# --- Pricing ---------------------------------------------------------------------------------------------------
+
+
+def _priced(organization: Organization, model: str, event: UsageEventInput, now: datetime) -> LedgerEntry:
+    """The row that the event would become."""
+    event.model = model
+    return to_entry(event, book=price_book(organization.pk), now=now)
+
+
+def _cost(entry: LedgerEntry, model: str) -> Decimal:
+    if entry.token_cost_usd is not None:
+        return entry.token_cost_usd
+    if entry.unpriced_reason == UnpricedReason.NO_UNIT_PRICE:
+        message = f"The price of {model} lacks a unit price for some of the tokens."
+    else:
+        message = f"No price is known for the model {model}. Set one, or name the provider too: provider/model."
+    raise ModelNotPricedError(message, param="model")

@@ -1,0 +1,36 @@
+"""A `UsageFilter` in SQL, for rows that have its columns: of the rollups of usage, and of the ledger."""
+
+from psycopg import sql
+
+from billing.reports.cascade import Parameters
+from billing.reports.usage.figures import NO_CREDENTIAL, UsageFilter
+
+_CONDITIONS = {
+    "capability": sql.SQL("capability = %(capability)s"),
+    "model": sql.SQL("model = %(model)s"),
+    "status": sql.SQL("status = %(status)s"),
+}
+# Without one of the organization's own: an operator's is none of them either.
+_WITHOUT_CREDENTIAL = sql.SQL(
+    "coalesce(credential_id, 0) NOT IN"
+    " (SELECT id FROM organizations_apicredential WHERE organization_id = %(organization)s)"
+)
+_WITH_CREDENTIAL = sql.SQL(
+    "credential_id = (SELECT id FROM organizations_apicredential"
+    " WHERE organization_id = %(organization)s AND client_id = %(client_id)s)"
+)
+
+
+def usage_condition(wanted: UsageFilter, parameters: Parameters) -> sql.Composed:
+    """Takes the parameter `organization`, and adds what else it takes."""
+    conditions: list[sql.Composable] = [sql.SQL("true")]
+    for name, condition in _CONDITIONS.items():
+        if value := getattr(wanted, name):
+            parameters[name] = value
+            conditions.append(condition)
+    if wanted.client_id == NO_CREDENTIAL:
+        conditions.append(_WITHOUT_CREDENTIAL)
+    elif wanted.client_id:
+        parameters["client_id"] = wanted.client_id
+        conditions.append(_WITH_CREDENTIAL)
+    return sql.SQL(" AND ").join(conditions)

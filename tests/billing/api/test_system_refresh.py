@@ -1,0 +1,107 @@
+"""Document 000: `POST /system/refresh`."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from rest_framework.test import APIClient
+
+from billing.models import GroupTotal, IngestBatch
+from billing.rollups import refresh as refreshing
+from billing.rollups.definitions import BY_NAME
+from organizations.models import Organization, User
+from organizations.types import Scope
+from tests.conftest import make_key
+from tests.usage import Send
+
+PATH = "/system/refresh"
+
+
+def waiting(organization: Organization) -> int:
+    return IngestBatch.objects.of(organization).filter(folded_at=None).count()
+
+
+@pytest.mark.parametrize("body", ["", "{}"])
+def test_it_answers_like_the_document(api: APIClient, organization: Organization, send: Send, body: str) -> None:
+    send({"model": "gpt-4o", "cost_usd": "1", "group_id": "g"})
+
+    response = api.generic("POST", PATH, body, content_type="application/json")
+
+    assert response.status_code == 200, response.content
+    assert response.json() == {
+        "success": True,
+        "refreshed_views": list(BY_NAME),
+        "invalidated_tags": ["system", "pricing", "group"],
+        "idempotency_key": None,
+    }
+    assert response["X-Invalidate-Tags"] == "system,pricing,group"
+    assert waiting(organization) == 0
+    assert GroupTotal.objects.of(organization).get().group_id == "g"
+
+
+def test_refreshing_twice_is_like_once(api: APIClient, send: Send) -> None:
+    send({"model": "gpt-4o", "service": "openai", "cost_usd": "1", "group_id": "g"})
+    figures = api.post("/system/groups", {}).json()
+
+    answers = [api.post(PATH, {"idempotency_key": "once", "accept": {"any": "thing"}}).json() for _ in range(2)]
+
+    assert answers[0] == answers[1]
+    assert answers[0]["idempotency_key"] == "once"
+    assert api.post("/system/groups", {}).json() == figures
+
+
+def test_softly_workers_are_asked_to_fold(api: APIClient, organization: Organization, send: Send) -> None:
+    send({"model": "gpt-4o", "cost_usd": "1"})
+
+    answer = api.post(PATH, {"soft": True}).json()
+
+    assert (answer["success"], answer["refreshed_views"]) == (True, [])
+    assert waiting(organization) == 1
+
+
+def test_where_much_waits_nobody_waits_for_it(
+    api: APIClient, organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refreshing, "_MOST_EVENTS", 1)
+    send({"model": "gpt-4o", "cost_usd": "1"}, {"model": "gpt-4o", "cost_usd": "2"})
+
+    assert api.post(PATH, {}).json()["refreshed_views"] == []
+    assert waiting(organization) == 1
+
+
+def test_only_the_callers_organization_is_refreshed(
+    api: APIClient, organization: Organization, other_organization: Organization, send: Send
+) -> None:
+    send({"model": "gpt-4o", "cost_usd": "1"})
+    send({"model": "gpt-4o", "cost_usd": "1"}, to=other_organization)
+
+    api.post(PATH, {})
+
+    assert (waiting(organization), waiting(other_organization)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"soft": "perhaps"}, "soft"),
+        ({"idempotency_key": "x" * 256}, "idempotency_key"),
+        ({"idempotency_key": "a\0b"}, "idempotency_key"),
+        ({"views": []}, "views"),
+    ],
+)
+def test_a_wrong_field_is_named(api: APIClient, body: dict[str, Any], field: str) -> None:
+    response = api.post(PATH, body)
+
+    assert response.status_code == 422, response.content
+    assert response.json()["detail"][0]["loc"] == ["body", field]
+
+
+def test_whoever_may_read_may_refresh(organization: Organization, viewer: User, stranger: User) -> None:
+    assert APIClient().post(PATH, {}).status_code == 401
+    assert make_key(organization, Scope.USAGE_WRITE).client().post(PATH, {}).status_code == 403
+    assert make_key(organization, Scope.COSTS_READ).client().post(PATH, {}).status_code == 200
+    for person, status in ((viewer, 200), (stranger, 404)):
+        client = Client()
+        client.force_login(person)
+        url = f"{PATH}?organization={organization.slug}"
+        assert client.post(url, {}, content_type="application/json").status_code == status

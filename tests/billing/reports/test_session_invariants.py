@@ -1,0 +1,204 @@
+"""Whatever was sent, in whatever order, folded or not: sessions, executions, the summary and runs add up."""
+
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import cycle
+from typing import Any
+
+import msgspec
+import pytest
+from django.db import transaction
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from billing.ingest import json_events
+from billing.ingest.services import ingest
+from billing.reports.runs import costs_of_run, costs_of_runs
+from billing.reports.sessions.executions import ExecutionCosts, costs_of_execution, newest_executions
+from billing.reports.sessions.lists import SessionCosts, costs_of_session, newest_sessions, sessions_of_execution
+from billing.reports.sessions.summary import summary_of_sessions
+from billing.reports.types import Window
+from billing.rollups.fold import fold_organization
+from costtrack.money import ZERO
+from organizations.models import Organization
+from tests.usage import NOW
+
+SESSIONS, EXECUTIONS, RUNS = ("s-1", "s-2", "s-3"), ("e-1", "e-2"), ("r-1", "r-2", "r-3")
+amounts = st.sampled_from(("0", "0.1", "0.0000000001", "3", "0.000000000000000000000001"))
+places = st.fixed_dictionaries(
+    {
+        "session_id": st.sampled_from(("", *SESSIONS)),
+        "execution_id": st.sampled_from(("", *EXECUTIONS)),
+        "phase_id": st.sampled_from(("", "plan", "build")),
+        "run_id": st.sampled_from(RUNS),
+        "parent_run_id": st.sampled_from(("", *RUNS)),
+        "service": st.sampled_from(("", "openai", "anthropic")),
+        "model": st.sampled_from(("", "gpt-4o", "o3")),
+        "occurred_at": st.sampled_from(("2026-10-01T09:00:00Z", "2026-10-02T09:00:00Z")),
+    }
+)
+events = st.builds(
+    lambda place, more: {**place, **more},
+    places,
+    st.one_of(
+        st.fixed_dictionaries({"cost_usd": amounts, "input_tokens": st.integers(0, 100)}),
+        st.fixed_dictionaries(
+            {"kind": st.just("tool_call"), "tool": st.sampled_from(("", "Read", "Bash")), "cost_usd": amounts}
+        ),
+        st.fixed_dictionaries({"kind": st.just("compute"), "cost_usd": amounts}),
+    ),
+)
+summaries = st.builds(
+    lambda place, session, told: {**place, "session_id": session, "kind": "session_summary", **told},
+    places,
+    st.sampled_from(SESSIONS),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "cost_usd": amounts,
+            "compute_cost_usd": amounts,
+            "turns": st.integers(0, 9),
+            "tool_calls": st.integers(0, 9),
+            "input_tokens": st.integers(0, 500),
+            "duration_ms": st.sampled_from((0, 12.5)),
+        },
+    ),
+)
+sent = st.lists(st.lists(st.one_of(events, summaries), min_size=1, max_size=5), min_size=1, max_size=5)
+
+
+@pytest.mark.django_db
+@settings(max_examples=40, deadline=None)
+@given(batches=sent, folds=st.lists(st.booleans(), min_size=1, max_size=5), seed=st.integers(0, 9))
+def test_everything_adds_up(batches: list[list[dict[str, Any]]], folds: list[bool], seed: int) -> None:
+    with transaction.atomic():
+        acme, globex = (Organization.objects.create(slug=slug, name=slug) for slug in ("acme", "globex"))
+        numbered = [
+            [{**event, "id": f"{at}-{place}"} for place, event in enumerate(batch)] for at, batch in enumerate(batches)
+        ]
+        for organization, folded in zip((acme, globex), (cycle(folds), cycle(folds[::-1])), strict=True):
+            for batch, is_folded in zip(twice(numbered, seed), folded, strict=False):
+                take_in(organization, batch, is_folded=is_folded)
+        of_acme, of_globex = everything(acme), everything(globex)
+        check_sums(acme, numbered)
+        for organization in (acme, globex):
+            fold_organization(organization_id=organization.pk, now=NOW)
+        assert everything(acme) == of_acme == of_globex == everything(globex)
+        transaction.set_rollback(True)
+
+
+def twice(batches: list[list[dict[str, Any]]], seed: int) -> Iterator[list[dict[str, Any]]]:
+    """Each batch, and at some time after it once more: nothing of it counts again."""
+    generator = random.Random(seed)
+    for number, batch in enumerate(batches):
+        yield batch
+        yield generator.choice(batches[: number + 1])
+    yield from generator.sample(batches, len(batches))
+
+
+def take_in(organization: Organization, batch: list[dict[str, Any]], *, is_folded: bool) -> None:
+    bodies = [{name: value for name, value in event.items() if value != ""} for event in batch]
+    parsed = json_events.parse(msgspec.json.encode(bodies), content_type="", max_events=100, now=NOW)
+    result = ingest(organization=organization, credential=None, format="json", parsed=parsed, now=NOW)
+    assert result.is_complete
+    if is_folded:
+        fold_organization(organization_id=organization.pk, now=NOW)
+
+
+def everything(organization: Organization) -> tuple[Any, ...]:
+    """What the reports say of an organization."""
+    sessions = newest_sessions(organization=organization, limit=50)
+    executions = newest_executions(organization=organization, limit=50)
+    return (
+        sessions,
+        executions,
+        summary_of_sessions(organization=organization),
+        [costs_of_session(organization=organization, session_id=one.session_id) for one in sessions],
+        [costs_of_execution(organization=organization, execution_id=one.execution_id) for one in executions],
+        [sessions_of_execution(organization=organization, execution_id=name, limit=50) for name in EXECUTIONS],
+    )
+
+
+def check_sums(organization: Organization, batches: list[list[dict[str, Any]]]) -> None:
+    told = [event for batch in batches for event in batch]
+    sessions, executions, summary, each_session, each_execution, of_executions = everything(organization)
+    assert {one.session_id for one in sessions} == {event["session_id"] for event in told} - {""}
+    assert sorted(each_session, key=session_id) == sorted(sessions, key=session_id)
+    assert each_execution == executions
+    for session in sessions:
+        check_session(session, [event for event in told if event["session_id"] == session.session_id])
+    for execution in executions:
+        members = [one for one in sessions if one.execution_id == execution.execution_id]
+        check_execution(execution, members)
+    assert [[one.session_id for one in listed] for listed in of_executions] == [
+        [
+            one.session_id
+            for one in sorted(sessions, key=lambda one: (one.started_at, one.session_id))
+            if one.execution_id == name
+        ]
+        for name in EXECUTIONS
+    ]
+    check_summary(summary, sessions, executions)
+    check_runs(organization)
+
+
+def session_id(session: SessionCosts) -> str:
+    return session.session_id
+
+
+def check_session(session: SessionCosts, told: list[dict[str, Any]]) -> None:
+    totals = session.totals
+    assert totals.cost_usd == totals.token_cost_usd + totals.compute_cost_usd
+    assert sum(session.cost_by_model.values(), ZERO) == totals.token_cost_usd
+    assert sum(session.cost_by_tool.values(), ZERO) == totals.compute_cost_usd
+    ends = [event for event in told if event.get("kind") == "session_summary"]
+    assert session.is_finalized == bool(ends) == (session.completed_at is not None)
+    if not ends:
+        assert totals.cost_usd == sum((Decimal(event["cost_usd"]) for event in told), ZERO)
+        assert totals.tool_calls == sum(event.get("kind") == "tool_call" for event in told)
+
+
+def check_execution(execution: ExecutionCosts, members: list[SessionCosts]) -> None:
+    assert sorted(execution.session_ids) == sorted(map(session_id, members))
+    for name in ("cost_usd", "token_cost_usd", "compute_cost_usd", "tokens", "tool_calls", "turns", "duration_ms"):
+        assert getattr(execution.totals, name) == sum((getattr(one.totals, name) for one in members), ZERO)
+    assert sum(execution.cost_by_model.values(), ZERO) == execution.totals.token_cost_usd
+    assert sum(execution.cost_by_tool.values(), ZERO) == execution.totals.compute_cost_usd
+    in_phases = sum((one.totals.cost_usd for one in members if one.phase_id), ZERO)
+    assert sum(execution.cost_by_phase.values(), ZERO) == in_phases
+    assert execution.is_complete == (bool(members) and all(one.is_finalized for one in members))
+
+
+def check_summary(summary: Any, sessions: list[SessionCosts], executions: list[ExecutionCosts]) -> None:
+    assert summary.totals.cost_usd == sum((one.totals.cost_usd for one in sessions), ZERO)
+    assert summary.totals.turns == sum(one.totals.turns for one in sessions)
+    assert (summary.sessions, summary.executions) == (len(sessions), len(executions))
+    ranked = sorted(sessions, key=lambda one: (-one.totals.cost_usd, one.session_id))
+    assert list(summary.top_sessions) == [(one.session_id, one.totals.cost_usd, one.totals.tokens) for one in ranked]
+    costs: dict[str, Decimal] = {}
+    for one in sessions:
+        for model, cost in one.cost_by_model.items():
+            costs[model] = costs.get(model, ZERO) + cost
+    assert {model: cost for model, cost in summary.top_models if cost} == {m: cost for m, cost in costs.items() if cost}
+
+
+def check_runs(organization: Organization) -> None:
+    """Every run once, however the tree is bent."""
+    window = Window(None, None)
+    everyone = costs_of_runs(organization=organization, workflow_id=None, window=window, include_children=True, now=NOW)
+    for service, groups in everyone.by_group.items():
+        assert sum(groups.values(), ZERO) == everyone.by_service[service]
+    assert sum(everyone.by_service.values(), ZERO) == everyone.total
+    parents = dict(organization.runs.values_list("run_id", "parent_run_id"))
+    alone = {run: cost_of(organization, run, include_children=False) for run in parents}
+    assert sum(alone.values(), ZERO) == everyone.total
+    for run in parents:
+        tree = {run}
+        while more := {child for child, parent in parents.items() if parent in tree} - tree:
+            tree |= more
+        assert cost_of(organization, run, include_children=True) == sum((alone[one] for one in tree), ZERO)
+
+
+def cost_of(organization: Organization, run_id: str, *, include_children: bool) -> Decimal:
+    return costs_of_run(organization=organization, run_id=run_id, include_children=include_children, now=NOW).total
