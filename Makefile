@@ -10,7 +10,7 @@ UV := build/uv/bin/uv
 LOCK := pip compile pyproject.toml --extra embedded --group editable --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
-.PHONY: install run test lint format lock
+.PHONY: install run test lint format lock schema
 
 install: $(VENV)/.runtime
 
@@ -29,6 +29,11 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+schema: $(VENV)/.runtime  ## writes docs/openapi.yaml; it reads the code, not the servers
+	COSTTRACK_SECRET_KEY=$$(printf '%050d' 0) DATABASE_URL=postgresql://nobody@127.0.0.1:1/none \
+	REDIS_URL=redis://127.0.0.1:1/0 COSTTRACK_DATABASE_POOL=false \
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 lock: $(UV)  ## ARGS=--upgrade takes the newest versions
 	$(UV) $(LOCK) $(ARGS) --output-file requirements.txt

@@ -63,8 +63,8 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def _watch(context: BrowserContext, problems: list[str]) -> None:
-    """Note everything that a person with the developer tools open would see in red."""
+def _watch(context: BrowserContext, problems: list[str], refused_with: int | None) -> None:
+    """Note everything that a person with the developer tools open would see in red, but for what is to be refused."""
 
     def on_page(page: Page) -> None:
         page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
@@ -73,7 +73,9 @@ def _watch(context: BrowserContext, problems: list[str]) -> None:
     context.on(
         "console",
         lambda message: (
-            problems.append(f"{message.location}: {message.text}") if message.type in ("error", "warning") else None
+            problems.append(f"{message.location}: {message.text}")
+            if message.type in ("error", "warning") and f"with a status of {refused_with}" not in message.text
+            else None
         ),
     )
     # What is aborted was still loading when the person went on.
@@ -85,21 +87,27 @@ def _watch(context: BrowserContext, problems: list[str]) -> None:
     )
     context.on(
         "response",
-        lambda response: problems.append(f"{response.url}: {response.status}") if response.status >= 400 else None,
+        lambda response: (
+            problems.append(f"{response.url}: {response.status}")
+            if response.status >= 400 and response.status != refused_with
+            else None
+        ),
     )
 
 
 @pytest.fixture
 def browse(live_server: LiveServer, chromium: Browser) -> Iterator[Browse]:
-    """A fresh browser, of somebody who is signed in or of nobody: `browse(owner)`, `browse(viewport=...)`."""
+    """A fresh browser, of somebody who is signed in or of nobody: `browse(owner)`, `browse(viewport=...)`.
+
+    `refused_with` is the one status of an error that the test brings about."""
     contexts: list[BrowserContext] = []
     problems: list[str] = []
 
-    def _browse(user: User | None = None, **options: Any) -> Page:
+    def _browse(user: User | None = None, refused_with: int | None = None, **options: Any) -> Page:
         context = chromium.new_context(base_url=live_server.url, **options)
         context.set_default_timeout(_PATIENCE_MS)
         contexts.append(context)
-        _watch(context, problems)
+        _watch(context, problems, refused_with)
         if user is not None:
             client = Client()
             client.force_login(user)

@@ -1,23 +1,142 @@
 """The OpenAPI document."""
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from django.core.management import call_command
 from django.test import Client
+from jsonschema_rs import Draft202012Validator
+
+from tests.example_requests import endpoints
+
+_COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "openapi.yaml"
+_OF_EVERY_OPERATION = {"400", "406", "503"}
 
 
 @pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("schema") / "schema.yaml"
     call_command("spectacular", validate=True, fail_on_warn=True, file=str(path))
-    loaded: dict[str, Any] = yaml.safe_load(path.read_text())
+    return path.read_text()
+
+
+@pytest.fixture(scope="module")
+def document(written: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(written)
     return loaded
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def body_of(document: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of a response, through its reference."""
+    if "$ref" in response:
+        response = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    content: dict[str, Any] = response["content"]["application/json"]
+    return content
 
 
 def test_it_is_made_without_warnings_in_the_newest_version(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
+
+
+def test_the_committed_copy_is_up_to_date(written: str) -> None:
+    assert _COMMITTED.read_text() == written, "docs/openapi.yaml has changed: write it with `make schema`."
+
+
+def test_it_is_the_same_each_time(written: str, tmp_path: Path) -> None:
+    again = tmp_path / "schema.yaml"
+    call_command("spectacular", file=str(again))
+    assert again.read_text() == written
+
+
+def test_every_endpoint_is_in_it(document: dict[str, Any]) -> None:
+    def named(operation: str) -> str:
+        return re.sub(r"<(\w+:)?\w+>|{\w+}", "{}", operation)
+
+    assert {named(str(endpoint)) for endpoint in endpoints()} == {named(name) for name, _ in operations(document)}
+
+
+def test_every_operation_says_what_it_does_under_a_tag_that_is_explained(document: dict[str, Any]) -> None:
+    tags = {tag["name"] for tag in document["tags"] if tag["description"]}
+    for name, operation in operations(document):
+        assert operation.get("summary"), f"{name} has no docstring."
+        assert len(operation["tags"]) == 1, name
+        assert set(operation["tags"]) <= tags, name
+
+
+def test_every_operation_has_an_id_of_its_own(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, operation in operations(document)]
+    assert len(ids) == len(set(ids))
+    assert [name for name in ids if not re.fullmatch(r"[a-z0-9_]+", name)] == []
+
+
+def test_every_operation_documents_the_errors_that_anyone_can_run_into(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        expected = set(_OF_EVERY_OPERATION)
+        if operation.get("security"):
+            expected |= {"401", "403", "404"} if name.split()[1] != "/organizations" else {"401", "403"}
+        if "requestBody" in operation and operation.get("security"):
+            expected |= {"413", "415", "422"}
+        assert expected <= operation["responses"].keys(), name
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "component"),
+    [
+        ("GET /costs/runs", "404", "DetailError"),
+        ("GET /costs/runs", "422", "DetailValidationError"),
+        ("GET /usage/events", "422", "Error"),
+        ("POST /oauth2/token", "401", "TokenError"),
+        ("POST /organizations", "409", "Error"),
+    ],
+)
+def test_errors_are_documented_in_the_dialect_of_the_family(
+    document: dict[str, Any], operation: str, status: str, component: str
+) -> None:
+    response = dict(operations(document))[operation]["responses"][status]
+    assert body_of(document, response)["schema"] == {"$ref": f"#/components/schemas/{component}"}
+
+
+def test_an_answer_of_a_view_and_an_error_may_share_a_status(document: dict[str, Any]) -> None:
+    responses = document["paths"]["/usage/events"]["post"]["responses"]
+    assert body_of(document, responses["422"])["schema"] == {
+        "anyOf": [{"$ref": "#/components/schemas/IngestResult"}, {"$ref": "#/components/schemas/Error"}]
+    }
+
+
+def examples(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Where it stands, the schema, the example."""
+
+    def of_media(where: str, media: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+        if "example" in media:
+            yield where, media["schema"], media["example"]
+        for name, example in media.get("examples", {}).items():
+            yield f"{where} ({name})", media["schema"], example["value"]
+
+    for name, response in document["components"]["responses"].items():
+        yield from of_media(name, response["content"]["application/json"])
+    for name, operation in operations(document):
+        parts = {"request": operation.get("requestBody", {}), **operation["responses"]}
+        for part, described in parts.items():
+            for media in described.get("content", {}).values():
+                yield from of_media(f"{name} {part}", media)
+
+
+def test_every_example_is_what_its_schema_says(document: dict[str, Any]) -> None:
+    found = list(examples(document))
+    assert len(found) > 30
+    for where, schema, example in found:
+        validator = Draft202012Validator({**schema, "components": document["components"]})
+        assert [error.message for error in validator.iter_errors(example)] == [], where
 
 
 def test_no_path_ends_in_a_slash(document: dict[str, Any]) -> None:

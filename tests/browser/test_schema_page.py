@@ -1,0 +1,78 @@
+"""The page to try the API: `/schema/docs`."""
+
+import json
+
+import pytest
+from playwright.sync_api import Locator, Page, Response, expect
+from pytest_django.live_server_helper import LiveServer
+
+from organizations.models import Organization, User
+from tests.browser.conftest import Browse
+from tests.conftest import Key
+
+pytestmark = pytest.mark.usefixtures("usage")
+
+
+def opened(page: Page, operation_id: str) -> Locator:
+    """The operation's box on the page, open."""
+    page.goto("/schema/docs")
+    box = page.locator(f".opblock[id$='-{operation_id}']")
+    box.locator(".opblock-summary-control").click()
+    return box
+
+
+def executed(page: Page, box: Locator, path: str) -> Response:
+    """What the server answers to the button."""
+    with page.expect_response(lambda response: response.url.split("?")[0].endswith(path)) as answer:
+        box.get_by_role("button", name="Execute").click()
+    expect(box.locator(".live-responses-table tbody .response-col_status")).to_contain_text(str(answer.value.status))
+    return answer.value
+
+
+def test_the_page_shows_every_family_and_needs_no_other_server(browse: Browse, live_server: LiveServer) -> None:
+    page = browse()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    box = opened(page, "costs_runs")
+    expect(page.locator("h1.title")).to_contain_text("costtrack")
+    for tag in ("costs", "usage", "organizations", "oauth2"):
+        expect(page.locator(f"#operations-tag-{tag}")).to_be_visible()
+    expect(box.locator(".responses-table").get_by_role("cell", name="422", exact=True)).to_be_visible()
+    assert [url for url in asked if not url.startswith((live_server.url, "data:"))] == []
+
+
+def test_somebody_who_is_signed_in_reads_costs_with_the_session(browse: Browse, owner: User) -> None:
+    page = browse(owner)
+    answer = executed(page, opened(page, "costs_runs"), "/costs/runs")
+    assert answer.status == 200
+    assert answer.json()["total_cost"] == pytest.approx(0.50184)
+
+
+def test_and_changes_something_because_the_page_sends_the_csrf_token(
+    browse: Browse, owner: User, organization: Organization
+) -> None:
+    page = browse(owner)
+    box = opened(page, "organizations_partial_update")
+    box.get_by_placeholder("slug").fill(organization.slug)
+    box.locator("textarea.body-param__text").fill(json.dumps({"name": "Acme Labs"}))
+    assert executed(page, box, f"/organizations/{organization.slug}").status == 200
+    organization.refresh_from_db()
+    assert organization.name == "Acme Labs"
+
+
+def test_an_api_key_is_enough(browse: Browse, key: Key) -> None:
+    page = browse()
+    box = opened(page, "costs_runs")
+    page.get_by_role("button", name="Authorize").first.click()
+    dialog = page.locator(".auth-container", has_text="bearerAuth")
+    dialog.get_by_role("textbox").fill(key.api_key)
+    dialog.get_by_role("button", name="Apply credentials").click()
+    dialog.page.get_by_role("button", name="Close").first.click()
+    assert executed(page, box, "/costs/runs").status == 200
+
+
+def test_a_stranger_sees_the_page_but_no_numbers(browse: Browse) -> None:
+    page = browse(refused_with=401)
+    answer = executed(page, opened(page, "costs_runs"), "/costs/runs")
+    assert answer.status == 401
+    assert set(answer.json()) == {"detail"}

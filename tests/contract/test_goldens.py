@@ -1,0 +1,151 @@
+"""Every example of the five documents, key by key and type by type (`tests.contract.goldens` says what a file has).
+
+Each is asked twice: with its usage acknowledged and not folded yet, and with it folded. Nobody may see a difference.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import time_machine
+from django.db import DatabaseError, connection, transaction
+from django.urls import resolve
+from rest_framework.test import APIClient
+
+from billing.rollups.fold import fold
+from organizations.models import Membership, Organization, User
+from organizations.types import Role
+from tests.conftest import Key
+from tests.contract.goldens import FILES, Golden, GoldenRequest, Pair, read
+from tests.contract.matching import Matcher
+from tests.example_requests import endpoints
+from tests.usage import NOW, set_price
+
+# What the documents are about. The intake of events is in none of them.
+FAMILIES = {"system": "000", "usage": "001", "costs": "002 003", "spend": "004", "global": "004"}
+_OURS = "usage/events"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_answer_is_the_documents(
+    file: Path, organization: Organization, other_organization: Organization, key: Key, other_key: Key
+) -> None:
+    golden = read(file, key)
+    Organization.objects.filter(pk=organization.pk).update(plan=golden.plan)
+    for price in golden.prices:
+        set_price(**price, organization=organization)
+    with time_machine.travel(NOW, tick=False):
+        _send(key.client(), golden.usage)
+        _send(other_key.client(), golden.elsewhere)
+        caller = _caller(golden, key)
+        assert _all_differences(golden, caller) == []
+        if golden.usage:
+            fold(now=NOW)
+            assert _all_differences(golden, caller) == []
+
+
+def _all_differences(golden: Golden, caller: APIClient) -> list[str]:
+    """Whatever is recorded on the way is taken back."""
+    matcher = Matcher()
+    with transaction.atomic(), _fault(golden.fault):
+        found = [difference for pair in golden.pairs for difference in _differences(pair, caller, matcher)]
+        transaction.set_rollback(True)
+    return found
+
+
+def _send(api: APIClient, batches: tuple[list[dict[str, Any]], ...]) -> None:
+    for events in batches:
+        response = api.post("/usage/events", events, format="json")
+        assert response.status_code in (200, 201, 202), response.content
+
+
+def _caller(golden: Golden, key: Key) -> APIClient:
+    match golden.caller:
+        case "key":
+            client = key.client()
+        case "nobody":
+            client = APIClient()
+        case "person":
+            person = User.objects.create(email="person@example.com")
+            for organization in Organization.objects.all():
+                Membership.objects.create(organization=organization, user=person, role=Role.ADMIN)
+            client = APIClient()
+            client.force_login(person)
+        case other:
+            raise LookupError(f"There is no caller {other}.")
+    client.raise_request_exception = False
+    return client
+
+
+@contextmanager
+def _fault(text: str) -> Iterator[None]:
+    def execute(run: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if text and text in str(sql):
+            raise DatabaseError(f"{text} is broken.")
+        return run(sql, *arguments)
+
+    with connection.execute_wrapper(execute):
+        yield
+
+
+def _differences(pair: Pair, caller: APIClient, matcher: Matcher) -> list[str]:
+    response = _ask(caller, pair.request, matcher)
+    content = response.getvalue().decode()
+    expected = pair.response
+    if response.status_code != expected.status:
+        return [f"{response.status_code} instead of {expected.status}: {content}"]
+    headers = {name: response.headers.get(name) for name in expected.headers}
+    found = list(matcher.differences(expected.headers, headers, "headers"))
+    if expected.text is not None:
+        return [*found, *matcher.differences(expected.text, content, "text")]
+    return [*found, *matcher.differences(expected.body, response.json())]
+
+
+def _ask(caller: APIClient, request: GoldenRequest, matcher: Matcher) -> Any:
+    """With headers of its own for the credential, the golden request shows how another client would send it."""
+    path = f"{request.path}?{urlencode(matcher.filled_in(request.query))}" if request.query else request.path
+    credentials = getattr(caller, "_credentials", {})
+    if any("key" in name.lower() or name.lower() == "authorization" for name in request.headers):
+        caller.credentials()
+    try:
+        if request.body is None:
+            return caller.generic(request.method, path, headers=request.headers)
+        body = matcher.filled_in(request.body)
+        return getattr(caller, request.method.lower())(path, body, format="json", headers=request.headers)
+    finally:
+        caller.credentials(**credentials)
+
+
+# --- The files -------------------------------------------------------------------------------------------------
+
+
+def test_every_endpoint_of_the_documents_has_a_golden_pair() -> None:
+    asked = Counter(
+        f"{pair.request.method} /{resolve(pair.request.path).route}" for file in FILES for pair in read(file).pairs
+    )
+    wanted = [
+        str(endpoint)
+        for endpoint in endpoints()
+        if endpoint.route.partition("/")[0] in FAMILIES and not endpoint.route.startswith(_OURS)
+    ]
+    assert len(wanted) > len(FAMILIES)
+    assert [endpoint for endpoint in wanted if not asked[endpoint]] == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_file_is_named_after_its_document_and_asks_an_endpoint_of_it(file: Path) -> None:
+    golden = read(file)
+    assert file.suffix == ".json"
+    assert file.name.startswith(f"{golden.document}_")
+    assert golden.example
+    for pair in golden.pairs:
+        assert golden.document in FAMILIES[pair.request.path.split("/")[1]].split()
+
+
+def test_no_two_files_ask_the_same_of_the_same() -> None:
+    asked = Counter(repr((golden.pairs, golden.usage)) for golden in map(read, FILES))
+    assert [pairs for pairs, count in asked.items() if count > 1] == []

@@ -1,0 +1,124 @@
+"""The server against its own OpenAPI document: schemathesis makes up requests to every operation, good and bad ones,
+and compares each answer with what the document promises.
+
+COSTTRACK_SCHEMATHESIS_EXAMPLES is how many random requests each operation gets, beside those at the edges of its
+parameters, which are always the same. Numbers are drawn from a fixed seed, so a failure comes again.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import CheckFunction
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from costtrack.wsgi import application
+from organizations.models import Organization
+from tests.conftest import Key
+from tests.contract.existing import Existing
+from tests.example_requests import Examples
+from tests.usage import Send
+
+EXAMPLES = int(os.environ.get("COSTTRACK_SCHEMATHESIS_EXAMPLES", "30"))
+ROWS = 6
+_LONGEST_ARRAY = 100
+_AS_JSON = {"Accept": "application/vnd.oai.openapi+json"}
+_LINES = "application/x-ndjson"
+
+# 422: what a schema cannot say, such as a name that must exist, or an end before its start.
+_ACCEPTED = ["2xx", 401, 403, 404, 409, 422]
+_CONFIG = SchemathesisConfig.from_dict(
+    {
+        "seed": 4,
+        "base-url": "http://testserver",
+        "generation": {"max-examples": EXAMPLES, "database": "none", "with-security-parameters": False},
+        "phases": {"stateful": {"enabled": False}},
+        "checks": {
+            # It would send each request three times; test_without_credentials.py asks every endpoint.
+            "ignored_auth": {"enabled": False},
+            "positive_data_acceptance": {"expected-statuses": _ACCEPTED},
+            # 207: of several events some are refused. 413: more items than allowed.
+            "negative_data_rejection": {"expected-statuses": [207, 400, 401, 403, 404, 406, 409, 413, 415, 422]},
+        },
+        "operations": [
+            {
+                # It takes whatever comes, and keeps bad records in the quarantine.
+                "include-operation-id": "integrations_litellm",
+                "checks": {"negative_data_rejection": {"enabled": False}},
+            },
+            {
+                # LiteLLM's errors for wrong input are 400, and so are those of RFC 6749.
+                "include-tag": ["spend", "oauth2"],
+                "checks": {"positive_data_acceptance": {"expected-statuses": [*_ACCEPTED, 400]}},
+            },
+        ],
+    }
+)
+
+
+@schemathesis.hook
+def before_load_schema(_: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
+    """Making up bodies of 10,001 events takes minutes; test_usage_events_refused.py goes beyond that bound."""
+    _forget_long_arrays(raw_schema)
+
+
+def _forget_long_arrays(node: object) -> None:
+    if isinstance(node, dict):
+        if isinstance(node.get("maxItems"), int) and node["maxItems"] > _LONGEST_ARRAY:
+            del node["maxItems"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for inner in node:
+            _forget_long_arrays(inner)
+
+
+schema = schemathesis.openapi.from_wsgi("/schema", application, config=_CONFIG, headers=_AS_JSON)
+
+
+@schemathesis.serializer(_LINES)
+def _as_it_is(_: schemathesis.SerializationContext, value: object) -> bytes:
+    return str(value).encode(errors="replace")
+
+
+@pytest.fixture
+def _one_transaction(db: None) -> Iterator[None]:
+    """All requests of a test are in its transaction, as with Django's test client: the server would close the
+    connection after each of them."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def existing(_one_transaction: None, organization: Organization, key: Key, operator_key: Key, send: Send) -> Existing:
+    Organization.objects.filter(pk=organization.pk).update(plan="enterprise")  # which refuses nothing
+    organization.refresh_from_db()
+    examples = Examples(organization, key, operator_key, send)
+    examples.grow(ROWS)
+    return Existing.of(examples)
+
+
+@pytest.mark.timeout(300)  # one takes half a minute: POST /usage/events has many fields
+@schema.parametrize()
+@settings(suppress_health_check=list(HealthCheck))
+def test_every_answer_is_as_documented(case: schemathesis.Case[Any], existing: Existing) -> None:
+    existing.put_into(case)
+    key = existing.key_for(case)
+    headers = {"Authorization": f"Bearer {key.api_key}"}
+    case.call_and_validate(headers=headers, excluded_checks=_meaningless_for(case))
+
+
+def _meaningless_for(case: schemathesis.Case[Any]) -> list[CheckFunction]:
+    if case.media_type == _LINES:  # to the document it is a string, and most strings are no events
+        return [negative_data_rejection, positive_data_acceptance]
+    if "" in case.query.values():  # an empty parameter is as none, which no keyword of a schema says
+        return [negative_data_rejection]
+    return []
