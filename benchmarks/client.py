@@ -62,6 +62,10 @@ class Connection:
         return piece
 
 
+def _lines(headers: Sequence[str]) -> str:
+    return "".join(f"{header}\r\n" for header in headers)
+
+
 class Caller:
     """Makes requests with an API key."""
 
@@ -69,13 +73,12 @@ class Caller:
         self.url = url
         self._common = f"Host: {urlsplit(url).netloc}\r\nAuthorization: Bearer {api_key}\r\n"
 
-    def get(self, path: str) -> bytes:
-        return f"GET {path} HTTP/1.1\r\n{self._common}\r\n".encode()
+    def get(self, path: str, *headers: str) -> bytes:
+        return f"GET {path} HTTP/1.1\r\n{self._common}{_lines(headers)}\r\n".encode()
 
     def post(self, path: str, body: bytes, *headers: str) -> bytes:
-        lines = ["Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
-        head = f"POST {path} HTTP/1.1\r\n{self._common}" + "".join(f"{line}\r\n" for line in lines)
-        return f"{head}\r\n".encode() + body
+        lines = _lines(("Content-Type: application/json", f"Content-Length: {len(body)}", *headers))
+        return f"POST {path} HTTP/1.1\r\n{self._common}{lines}\r\n".encode() + body
 
     def connect(self) -> Connection:
         return Connection(self.url)

@@ -23,7 +23,7 @@ OF_SMALL_LEDGER = 1.5
 TAIL = 10_000
 _MOST_REQUESTS, _LEAST_REQUESTS = 200, 5
 _LEG_SECONDS = 2.0
-_WITH_TAIL, _BEFORE = " with the tail", "bare before "
+_WITH_TAIL, _AGAIN, _BEFORE = " with the tail", ", asked again", "bare before "
 
 
 @dataclass
@@ -77,6 +77,7 @@ def _read_all(at_large: _Reader, at_small: _Reader) -> None:
         for endpoint in ENDPOINTS:
             at_large.read(large, replace(BARE, name=_BEFORE + endpoint.name))
             at_large.read(large, endpoint)
+            at_large.read(large, replace(endpoint, is_new=False), _AGAIN)
             at_small.read(small, endpoint)
 
 
@@ -87,6 +88,7 @@ def _figures(bench: Bench, large: dict[str, _Legs], small: dict[str, _Legs]) -> 
         tail = large[name + _WITH_TAIL]
         rows = (
             (name, legs.medians, BARE.name, bare.medians, OF_BARE_VIEW),
+            (name + _AGAIN, large[name + _AGAIN].medians, BARE.name, bare.medians, OF_BARE_VIEW),
             (f"{name}: 95th percentile", legs.nearly_worst, BARE.name, bare.nearly_worst, None),
             (
                 f"{name}: at {bench.events:,} events",

@@ -29,8 +29,9 @@ class RollupCheck(models.Model):
 class LedgerState(models.Model):
     """What is known of an organization's rollups as a whole.
 
-    `version` changes whenever rollups do; with the batches that are not folded it says which state of the ledger an
-    answer is of (`billing.reports.fresh`). The others are how many there are of what nobody wants to count anew: the
+    `version` changes whenever rollups do, to a random number, so that one that was rolled back, or is restored from a
+    backup, never means something else; with the batches that are not folded it says which state of the ledger an answer
+    is of (`billing.reports.cache`). The others are how many there are of what nobody wants to count anew: the
     database's triggers keep them.
     """
 

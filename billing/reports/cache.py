@@ -24,12 +24,8 @@ TTL_SECONDS = 300
 _LARGEST = 1024 * 1024
 _REST_SECONDS = 5.0
 
-# Every batch that was acknowledged is among the unfolded ones, or was folded, which changes the version.
-_STATE = """
-SELECT (SELECT version FROM billing_ledgerstate WHERE organization_id = %(organization)s),
-    (SELECT md5(string_agg(id::text, ',' ORDER BY id)) FROM billing_ingestbatch
-    WHERE organization_id = %(organization)s AND folded_at IS NULL)
-"""
+# billing/migrations/0012
+_STATE = "SELECT billing_ledger_state(%s)"
 
 _rests_until = 0.0
 
@@ -47,9 +43,9 @@ def ledger_state(*, organization: Organization) -> str:
     """Differs whenever answers may. To be read before the answer is made: what comes in between is then in the answer
     and not in the state, which nobody will see again."""
     with connection.cursor() as cursor:
-        cursor.execute(_STATE, {"organization": organization.pk})
-        version, unfolded = cursor.fetchone()
-    return f"{version or 0}/{unfolded or ''}"
+        cursor.execute(_STATE, [organization.pk])
+        (state,) = cursor.fetchone()
+    return str(state)
 
 
 def kept_answer(*, organization: Organization, question: str, state: str) -> Answer | None:

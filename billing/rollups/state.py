@@ -12,8 +12,8 @@ from psycopg import sql
 from billing.rollups.definitions import EXECUTION_TOTALS, GROUP_TOTALS, SESSION_TOTALS, Rollup
 
 _CHANGED = """
-INSERT INTO billing_ledgerstate AS state (organization_id, version) VALUES (%s, 1)
-ON CONFLICT (organization_id) DO UPDATE SET version = state.version + 1
+INSERT INTO billing_ledgerstate (organization_id, version) VALUES (%s, random() * 9e18)
+ON CONFLICT (organization_id) DO UPDATE SET version = excluded.version
 """
 
 

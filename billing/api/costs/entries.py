@@ -9,8 +9,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.costs.sessions import checked
 from billing.api.cursors import cursor_of, position_of
+from billing.api.headers import KEPT
+from billing.api.kept import kept_while_unchanged
+from billing.api.queries import checked
 from billing.ingest.cost_entries import InvalidEntryError, NewEntry, record_entries
 from billing.reports.cost_entries import CostEntry, entries_by_id, entries_of_run
 from costtrack.clock import iso, utc_now
@@ -103,10 +105,11 @@ class CostEntriesView(OrganizationScopedAPIView):
     @extend_schema(
         operation_id="costs_run_entries",
         tags=["costs"],
-        parameters=[EntriesQuery],
+        parameters=[EntriesQuery, *KEPT],
         responses=EntryPageSerializer,
         examples=[OpenApiExample("A page", {"results": [_ENTRY], "next_cursor": None}, response_only=True)],
     )
+    @kept_while_unchanged
     def get(self, request: Request, run_id: str) -> Response:
         """The costs of a run one by one: every event that belongs to it, whichever way it came in."""
         asked = checked(EntriesQuery, request.query_params)

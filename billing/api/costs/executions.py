@@ -12,10 +12,11 @@ from billing.api.costs.sessions import (
     CostTotals,
     LimitQuery,
     amounts_as_json,
-    checked,
     headers_of,
     totals_as_json,
 )
+from billing.api.kept import kept_while_unchanged
+from billing.api.queries import checked
 from billing.api.usage.events import AmountField
 from billing.reports.sessions.executions import ExecutionCosts, costs_of_execution, newest_executions
 from costtrack.clock import iso, utc_now
@@ -90,6 +91,7 @@ class ExecutionCostsView(OrganizationScopedAPIView):
         responses=ExecutionCostResponse(many=True),
         examples=[OpenApiExample("An execution", EXECUTION_EXAMPLE, response_only=True)],
     )
+    @kept_while_unchanged
     def get(self, request: Request) -> Response:
         """What the newest executions cost. Breakdowns and session ids are always in it."""
         now = utc_now()
@@ -113,6 +115,7 @@ class ExecutionCostView(OrganizationScopedAPIView):
         responses=ExecutionCostResponse,
         examples=[OpenApiExample("An execution", EXECUTION_EXAMPLE, response_only=True)],
     )
+    @kept_while_unchanged
     def get(self, request: Request, execution_id: str) -> Response:
         """What one execution cost: the sum of its sessions."""
         now = utc_now()

@@ -1,36 +1,24 @@
 """Document 002 (Lumea): what workflow runs cost."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.headers import AS_OF, KEPT, UNPRICED
+from billing.api.kept import kept_while_unchanged
+from billing.api.queries import checked
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.reports.runs import costs_of_run, costs_of_runs
 from billing.reports.types import RunCosts
 from costtrack.clock import iso, utc_now
 from costtrack.dialects import DETAIL, Dialect
 from costtrack.money import number
+from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
-
-AS_OF = OpenApiParameter(
-    "X-Costtrack-As-Of",
-    OpenApiTypes.DATETIME,
-    OpenApiParameter.HEADER,
-    description="When the totals held.",
-    response=True,
-)
-UNPRICED = OpenApiParameter(
-    "X-Costtrack-Unpriced-Events",
-    OpenApiTypes.INT,
-    OpenApiParameter.HEADER,
-    description="Events that are not in the totals because no price is known for them yet.",
-    response=True,
-)
 
 
 class CostResponse(serializers.Serializer[RunCosts]):
@@ -41,7 +29,7 @@ class CostResponse(serializers.Serializer[RunCosts]):
     costs_by_group = serializers.DictField(child=serializers.DictField(child=serializers.FloatField()))
 
 
-class RunQuery(serializers.Serializer[Any]):
+class RunQuery(StrictSerializer):
     include_children = serializers.BooleanField(
         default=False, help_text="Include the costs of child runs, to any depth."
     )
@@ -105,15 +93,15 @@ class RunCostsView(_RunCostsView):
     @extend_schema(
         operation_id="costs_run",
         tags=["costs"],
-        parameters=[RunQuery, AS_OF, UNPRICED],
+        parameters=[RunQuery, *KEPT, UNPRICED],
         responses=CostResponse,
         examples=[_ONE_RUN],
     )
+    @kept_while_unchanged
     def get(self, request: Request, run_id: str) -> Response:
         """What one workflow run cost, alone or with all its descendants."""
-        query = RunQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        costs = costs_of_run(organization=self.organization, run_id=run_id, now=utc_now(), **query.validated_data)
+        asked = checked(RunQuery, request.query_params)
+        costs = costs_of_run(organization=self.organization, run_id=run_id, now=utc_now(), **asked)
         return _answer(costs)
 
 
@@ -123,15 +111,14 @@ class AllRunCostsView(_RunCostsView):
     @extend_schema(
         operation_id="costs_runs",
         tags=["costs"],
-        parameters=[RunsQuery, AS_OF, UNPRICED],
+        parameters=[RunsQuery, *KEPT, UNPRICED],
         responses=CostResponse,
         examples=[_SEVERAL_RUNS],
     )
+    @kept_while_unchanged
     def get(self, request: Request) -> Response:
         """What workflow runs cost together, all of them or those of one workflow."""
-        query = RunsQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        asked = query.validated_data
+        asked = checked(RunsQuery, request.query_params)
         costs = costs_of_runs(
             organization=self.organization,
             workflow_id=asked.get("workflow_id"),

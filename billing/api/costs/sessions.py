@@ -5,13 +5,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from django.http import QueryDict
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.costs.runs import AS_OF, UNPRICED
+from billing.api.headers import AS_OF, KEPT, UNPRICED
+from billing.api.kept import kept_while_unchanged
+from billing.api.queries import checked
 from billing.api.usage.events import AmountField
 from billing.reports.sessions.lists import SessionCosts, costs_of_session, newest_sessions, sessions_of_execution
 from billing.reports.sessions.rows import Totals
@@ -22,7 +23,7 @@ from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
-HEADERS = (AS_OF, UNPRICED)
+HEADERS = (*KEPT, UNPRICED)
 
 
 class LimitQuery(StrictSerializer):
@@ -130,6 +131,7 @@ class SessionCostsView(OrganizationScopedAPIView):
         responses=SessionCostResponse(many=True),
         examples=[OpenApiExample("A finalized session", SESSION_EXAMPLE, response_only=True)],
     )
+    @kept_while_unchanged
     def get(self, request: Request) -> Response:
         """What sessions cost, the newest ones or those of one execution. Breakdowns are always in it."""
         now = utc_now()
@@ -157,6 +159,7 @@ class SessionCostView(OrganizationScopedAPIView):
         responses=SessionCostResponse,
         examples=[OpenApiExample("A finalized session", SESSION_EXAMPLE, response_only=True)],
     )
+    @kept_while_unchanged
     def get(self, request: Request, session_id: str) -> Response:
         """What one session cost. Its summary's totals take the place of running ones; what comes later adds to them."""
         now = utc_now()
@@ -166,16 +169,6 @@ class SessionCostView(OrganizationScopedAPIView):
         if not asked["include_breakdown"]:
             body |= {"cost_by_model": {}, "cost_by_tool": {}}
         return Response(body, headers=headers_of(now, [session.totals]))
-
-
-def checked(serializer: type[StrictSerializer], given: QueryDict) -> dict[str, Any]:
-    """The query's parameters; every endpoint takes `organization` besides. Raises ValidationError."""
-    given = given.copy()
-    given.pop("organization", None)
-    query = serializer(data=given)
-    query.is_valid(raise_exception=True)
-    asked: dict[str, Any] = query.validated_data
-    return asked
 
 
 def headers_of(now: datetime, totals: Sequence[Totals]) -> dict[str, str]:

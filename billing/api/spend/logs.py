@@ -15,9 +15,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.headers import AS_OF
 from billing.api.spend.params import (
     API_KEY,
-    AS_OF,
     UNPRICED,
     BadParameterError,
     RequiredWindowQuery,

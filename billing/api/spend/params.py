@@ -14,6 +14,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from billing.api.headers import AS_OF
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.reports.spend.keys import credentials_meant
 from billing.reports.types import Window
@@ -27,13 +28,6 @@ from organizations.types import Scope
 
 Query = TypeVar("Query", bound="SpendQuery")
 
-AS_OF = OpenApiParameter(
-    "X-Costtrack-As-Of",
-    OpenApiTypes.DATETIME,
-    OpenApiParameter.HEADER,
-    description="When the answer held.",
-    response=True,
-)
 UNPRICED = OpenApiParameter(
     "X-Costtrack-Unpriced-Events",
     OpenApiTypes.INT,

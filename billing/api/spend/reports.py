@@ -9,9 +9,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.headers import AS_OF, KEPT
+from billing.api.kept import kept_while_unchanged
 from billing.api.spend.params import (
     API_KEY,
-    AS_OF,
     BadParameterError,
     RequiredWindowQuery,
     SpendView,
@@ -43,7 +44,7 @@ class SpendTagsView(SpendView):
     @extend_schema(
         operation_id="spend_tags",
         tags=["spend"],
-        parameters=[WindowQuery, AS_OF],
+        parameters=[WindowQuery, *KEPT],
         responses=SpendTagSerializer(many=True),
         examples=[
             OpenApiExample(
@@ -53,6 +54,7 @@ class SpendTagsView(SpendView):
             )
         ],
     )
+    @kept_while_unchanged
     def get(self, request: Request) -> Response:
         """What each tag cost, the dearest first. A call with two tags counts in full under both."""
         now, query = utc_now(), asked(request, WindowQuery)
@@ -84,7 +86,7 @@ class GlobalSpendTagsView(SpendView):
     @extend_schema(
         operation_id="global_spend_tags",
         tags=["spend"],
-        parameters=[SpendPerTagQuery, AS_OF],
+        parameters=[SpendPerTagQuery, *KEPT],
         responses=SpendPerTagsSerializer,
         examples=[
             OpenApiExample(
@@ -94,6 +96,7 @@ class GlobalSpendTagsView(SpendView):
             )
         ],
     )
+    @kept_while_unchanged
     def get(self, request: Request) -> Response:
         """What each tag cost, the dearest first, to four decimals as LiteLLM's dashboard shows it."""
         now, query = utc_now(), asked(request, SpendPerTagQuery)

@@ -8,9 +8,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.headers import AS_OF, KEPT
+from billing.api.kept import kept_while_unchanged
 from billing.api.spend.params import (
     API_KEY,
-    AS_OF,
     RequiredWindowQuery,
     SpendQuery,
     SpendView,
@@ -111,9 +112,10 @@ class SpendUsersView(SpendView):
     @extend_schema(
         operation_id="spend_users",
         tags=["spend"],
-        parameters=[SpendUsersQuery, AS_OF],
+        parameters=[SpendUsersQuery, *KEPT],
         responses=SpendUserSerializer(many=True),
     )
+    @kept_while_unchanged
     def get(self, request: Request) -> Response:
         """Every user with what they spent over all time, the dearest first. At most 10,000."""
         now, query = utc_now(), asked(request, SpendUsersQuery)

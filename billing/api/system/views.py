@@ -16,9 +16,9 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.costs.runs import AS_OF, UNPRICED
+from billing.api.headers import AS_OF, BYPASS, CACHE_HIT, UNPRICED
 from billing.api.system import answers, examples
-from billing.api.system.headers import BYPASS, CACHE_HIT, CACHE_TAGS, INVALIDATE_TAGS, TAGS, TRUNCATED
+from billing.api.system.headers import CACHE_TAGS, INVALIDATE_TAGS, TAGS, TRUNCATED
 from billing.api.system.ids import agent_uuid, model_uuid, user_uuid, with_uuids
 from billing.api.system.shapes import (
     ORDERS,

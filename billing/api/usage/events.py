@@ -13,6 +13,8 @@ from rest_framework.response import Response
 
 from billing.api import intake
 from billing.api.cursors import cursor_of, position_of
+from billing.api.headers import KEPT
+from billing.api.kept import kept_while_unchanged
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
@@ -202,8 +204,12 @@ class EventsView(intake.EventsView):
     actions_of_every_plan: ClassVar[frozenset[str]] = frozenset({"post"})
 
     @extend_schema(
-        operation_id="usage_events_list", tags=["usage"], parameters=[EventsQuery], responses=EventPageSerializer
+        operation_id="usage_events_list",
+        tags=["usage"],
+        parameters=[EventsQuery, *KEPT],
+        responses=EventPageSerializer,
     )
+    @kept_while_unchanged
     def get(self, request: Request) -> Response:
         """The organization's ledger, newest first. Adjustments are rows of their own."""
         given = request.query_params.copy()
@@ -227,7 +233,8 @@ class EventView(OrganizationScopedAPIView):
     required_scope: ClassVar[Scope] = Scope.COSTS_READ
     requires_api_plan: ClassVar[bool] = True
 
-    @extend_schema(operation_id="usage_event", tags=["usage"], responses=ExplainedEventSerializer)
+    @extend_schema(operation_id="usage_event", tags=["usage"], parameters=[*KEPT], responses=ExplainedEventSerializer)
+    @kept_while_unchanged
     def get(self, request: Request, event_id: UUID) -> Response:
         """One event, and how its cost came about."""
         event = event_by_id(organization=self.organization, event_id=event_id)

@@ -198,4 +198,4 @@ def test_whatever_changes_rollups_changes_their_version(send: Send, organization
         send(FULL)
         change(now=NOW)
         versions.append(LedgerState.objects.get().version)
-    assert versions == sorted(set(versions))
+    assert len(set(versions)) == len(versions)
