@@ -9,7 +9,6 @@ the organization's ledger and its prices; not on the time of day, and not on who
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -18,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, BYPASS, CACHE_HIT
-from billing.reports.cache import ledger_state
+from billing.reports.cache import Answer, ledger_state
 from costtrack.clock import iso, utc_now
 from costtrack.renderers import JSONRenderer
 from organizations.api.base import OrganizationScopedAPIView
@@ -26,15 +25,8 @@ from organizations.api.base import OrganizationScopedAPIView
 MOST_BYTES = 32 * 1024 * 1024
 LARGEST = 256 * 1024
 
-_Question = tuple[int, str]
+Question = tuple[int, str]
 _render = JSONRenderer().render
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    state: str
-    body: bytes
-    headers: dict[str, str]
 
 
 class Answers:
@@ -42,10 +34,10 @@ class Answers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[_Question, _Answer] = OrderedDict()
+        self._kept: OrderedDict[Question, Answer] = OrderedDict()
         self._bytes = 0
 
-    def get(self, question: _Question, state: str) -> _Answer | None:
+    def get(self, question: Question, state: str) -> Answer | None:
         with self._lock:
             answer = self._kept.get(question)
             if answer is None or answer.state != state:
@@ -53,7 +45,7 @@ class Answers:
             self._kept.move_to_end(question)
             return answer
 
-    def keep(self, question: _Question, answer: _Answer) -> None:
+    def keep(self, question: Question, answer: Answer) -> None:
         if len(answer.body) > LARGEST:
             return
         with self._lock:
@@ -63,11 +55,16 @@ class Answers:
             while self._bytes > MOST_BYTES:
                 self._forget(self._kept.popitem(last=False)[1])
 
-    def _forget(self, answer: _Answer | None) -> None:
+    def _forget(self, answer: Answer | None) -> None:
         self._bytes -= len(answer.body) if answer is not None else 0
 
 
-_answers = Answers()
+answers = Answers()
+"""Of this process."""
+
+
+def is_asked_anew(request: Request) -> bool:
+    return request.headers.get(BYPASS.name) in ("1", "true")
 
 
 def kept_while_unchanged(get: Callable[..., Response]) -> Callable[..., HttpResponse]:
@@ -78,13 +75,12 @@ def kept_while_unchanged(get: Callable[..., Response]) -> Callable[..., HttpResp
     def answered(view: OrganizationScopedAPIView, request: Request, **named: Any) -> HttpResponse:
         now, question = utc_now(), (view.organization.pk, request.get_full_path())
         state = ledger_state(organization=view.organization)
-        is_asked_anew = request.headers.get(BYPASS.name) in ("1", "true")
-        answer = None if is_asked_anew else _answers.get(question, state)
+        answer = None if is_asked_anew(request) else answers.get(question, state)
         is_hit = answer is not None
         if answer is None:
             made = get(view, request, **named)
-            answer = _Answer(state, _render(made.data), dict(made.headers))
-            _answers.keep(question, answer)
+            answer = Answer(state, _render(made.data), dict(made.headers))
+            answers.keep(question, answer)
         headers = {**answer.headers, AS_OF.name: iso(now), CACHE_HIT.name: str(int(is_hit))}
         return HttpResponse(answer.body, headers={**headers, "Content-Type": "application/json"})
 

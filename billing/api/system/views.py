@@ -17,6 +17,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, BYPASS, CACHE_HIT, UNPRICED
+from billing.api.kept import answers as answers_here
+from billing.api.kept import is_asked_anew
 from billing.api.system import answers, examples
 from billing.api.system.headers import CACHE_TAGS, INVALIDATE_TAGS, TAGS, TRUNCATED
 from billing.api.system.ids import agent_uuid, model_uuid, user_uuid, with_uuids
@@ -95,18 +97,21 @@ class _CachedView(_SystemView):
     def cached(
         self, request: Request, question: object, make: Callable[[], tuple[Any, dict[str, str]]]
     ) -> HttpResponse:
-        """The answer that was kept, or else the one that `make` makes: a body and its headers. The question is all
-        that it depends on, beside the organization and its ledger."""
+        """The answer that was kept, by this process or in Redis by another, or else the one that `make` makes: a body
+        and its headers. The question is all that it depends on, beside the organization and its ledger."""
         now, place = utc_now(), f"{request.path} {question!r}"
-        state = ledger_state(organization=self.organization)
+        state, here = ledger_state(organization=self.organization), (self.organization.pk, place)
         answer = None
-        if request.headers.get(BYPASS.name) not in ("1", "true"):
-            answer = kept_answer(organization=self.organization, question=place, state=state)
+        if not is_asked_anew(request):
+            answer = answers_here.get(here, state) or kept_answer(
+                organization=self.organization, question=place, state=state
+            )
         is_hit = answer is not None
         if answer is None:
             body, headers = make()
             answer = Answer(state, msgspec.json.encode(body), headers)
             keep_answer(organization=self.organization, question=place, answer=answer)
+        answers_here.keep(here, answer)
         return HttpResponse(
             answer.body,
             content_type="application/json",

@@ -9,6 +9,7 @@ from billing.api import kept
 from billing.api.kept import Answers
 from billing.ledger.corrections import void
 from billing.models import UsageEvent
+from billing.reports.cache import Answer
 from billing.rollups.fold import fold
 from organizations.models import APICredential, Organization
 from organizations.types import Scope
@@ -111,9 +112,9 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "MOST_BYTES", 25)
     answers = Answers()
     for number in range(4):
-        answers.keep((1, str(number)), kept._Answer("s", b"x" * 10, {}))
-    answers.keep((1, "large"), kept._Answer("s", b"x" * 11, {}))
-    answers.keep((1, "3"), kept._Answer("t", b"x" * 5, {}))
+        answers.keep((1, str(number)), Answer("s", b"x" * 10, {}))
+    answers.keep((1, "large"), Answer("s", b"x" * 11, {}))
+    answers.keep((1, "3"), Answer("t", b"x" * 5, {}))
     found = [answers.get((1, name), "s") is not None for name in ("0", "1", "2", "3", "large")]
     assert found == [False, False, True, False, False]
     assert answers.get((1, "3"), "t") is not None
