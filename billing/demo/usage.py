@@ -72,7 +72,7 @@ def _moment(source: random.Random, day: datetime) -> datetime:
 
 
 def _execution(profile: Profile, source: random.Random, day: datetime, number: int) -> Iterator[Event]:
-    """One run of a workflow: a session for each phase, each a child run, ended by a summary."""
+    """One run of a workflow: a session for each phase, each a child run."""
     workflow = source.choice(profile.workflows)
     name = f"{workflow}-{day:%m%d}-{number}"
     clock = _moment(source, day)

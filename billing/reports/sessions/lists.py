@@ -105,7 +105,8 @@ def _in_order(organization: Organization, chosen: Sequence[str], *, waits: bool)
         return []
     found, _ = _ask(organization, chosen, waits=waits)
     by_id = {session.session_id: session for session in _sessions(organization, found)}
-    return [by_id[session_id] for session_id in chosen]
+    # One may have gone meanwhile: a rebuild drops what has no events.
+    return [by_id[session_id] for session_id in chosen if session_id in by_id]
 
 
 def _sessions(organization: Organization, found: Sequence[tuple[_About, CostRow]]) -> Iterator[SessionCosts]:
