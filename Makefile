@@ -18,7 +18,9 @@ run: install  ## ARGS are those of `costtrack up`, for example ARGS="--port 9000
 	@$(BIN)/costtrack up --demo $(ARGS)
 
 test: $(VENV)/.dev  ## PYTEST_ARGS are those of pytest
-	COSTTRACK_TEST_BROWSER="$$(.ci/browser)" $(BIN)/python -m pytest -n logical --maxprocesses 8 $(PYTEST_ARGS)
+	COSTTRACK_TEST_BROWSER="$$(.ci/browser)" $(BIN)/python -m pytest -n logical --maxprocesses 8 -m "not alone" \
+		--junitxml=build/tests.xml $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m alone --junitxml=build/tests-alone.xml $(PYTEST_ARGS) || [ $$? -eq 5 ]  # 5: there is none
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

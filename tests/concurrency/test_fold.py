@@ -129,6 +129,7 @@ def test_folding_processes_that_are_killed_again_and_again_lose_nothing(organiza
     assert_nothing_lost_or_doubled(organization, sent)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_four_folding_processes_keep_up_with_four_connections_for_a_minute(
     organization: Organization, key: Key, start_server: Callable[[], Server]
