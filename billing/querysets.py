@@ -15,7 +15,7 @@ from organizations.querysets import OrganizationScopedQuerySet
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from billing.models import PriceVersion, Repricing, UsageEvent  # noqa: F401 - named in the bases below
+    from billing.models import PriceVersion, Repricing, SpendLimit, UsageEvent  # noqa: F401 - named in the bases below
 
 MONEY: "models.DecimalField[Decimal, Decimal]" = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
 
@@ -59,3 +59,9 @@ class PriceVersionQuerySet(OrganizationScopedQuerySet["PriceVersion"]):
 class RepricingQuerySet(OrganizationScopedQuerySet["Repricing"]):
     def unfinished(self) -> "RepricingQuerySet":
         return self.filter(state__in=[state.value for state in RepricingState if not state.is_final])
+
+
+class SpendLimitQuerySet(OrganizationScopedQuerySet["SpendLimit"]):
+    def in_place(self) -> "SpendLimitQuerySet":
+        """Those that have not been removed; also ones that begin later, or have ended."""
+        return self.filter(removed_at=None)

@@ -22,6 +22,12 @@ def new_batch_id(now: datetime) -> UUID:
     return UUID(int=milliseconds << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)
 
 
+def new_id(now: datetime) -> UUID:
+    """A fresh id whose 48 first bits are `now` in milliseconds; the others are random."""
+    milliseconds = int(now.timestamp() * 1000)
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62))
+
+
 def event_ids(batch_id: UUID, count: int) -> list[UUID]:
     """The ids of the batch's first `count` events, in order."""
     if count > MAX_EVENTS_PER_BATCH:

@@ -3,6 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from msgspec import Meta, Struct
 
@@ -23,6 +24,8 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
 
     A `session_summary` tells the totals of a session, `turns` and `tool_calls` among them: those that it names take the
     place of what the session's events add up to (`billing.ledger.summaries`).
+
+    `authorization_id` is the reservation that this event settles (`billing.models.Authorization`).
     """
 
     id: Text | None = None
@@ -69,6 +72,7 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     tool_calls: SmallCount | None = None
     tags: Annotated[list[Text], Meta(max_length=50)] | None = None
     metadata: dict[str, Any] | None = None
+    authorization_id: UUID | None = None
 
 
 class RecordError(Struct, frozen=True, kw_only=True):

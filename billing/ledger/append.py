@@ -10,6 +10,7 @@ from psycopg import errors as postgres
 from billing.ledger import staging
 from billing.ledger.partitions import ensure_month
 from billing.ledger.runs import upsert_runs
+from billing.ledger.settle import settle
 from billing.ledger.summaries import as_difference, hold_waiting, lock_session, priced_by_summary
 from billing.ledger.types import Appended, LedgerEntry, Outcome
 from billing.models import IngestBatch, UnpricedEvent
@@ -87,6 +88,7 @@ class _Batch:
             self._settle()
             accepted = self._accepted()
             upsert_runs(self.organization_id, accepted, self.now)
+            settle(organization_id=self.organization_id, entries=accepted, now=self.now)
             self._complete(header, accepted)
         nudge_on_commit("billing.fold", at_most_every=_FOLD_INTERVAL)
 

@@ -49,6 +49,7 @@ class LedgerEntry(Struct, gc=False):
     end_user: str | None = None
     tags: list[str] | None = None
     metadata: dict[str, Any] | None = None
+    authorization_id: UUID | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_tokens: int | None = None

@@ -1,7 +1,17 @@
 """One module per aggregate."""
 
+from billing.models.authorizations import Authorization
 from billing.models.ledger import EventKey, IngestBatch, UnpricedEvent, UsageEvent
+from billing.models.limits import (
+    PAUSING,
+    IncreaseRequest,
+    LimitBookRevision,
+    LimitCrossing,
+    LimitException,
+    SpendLimit,
+)
 from billing.models.maintenance import DroppedMonth, LedgerState, RollupCheck
+from billing.models.notifications import Delivery, Notice, NotificationPreference, WebhookEndpoint
 from billing.models.prices import PriceBookRevision, PriceVersion
 from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
@@ -18,6 +28,8 @@ from billing.models.rollups import (
     LiveOrganizationHour,
     LiveRunDay,
     LiveRunServiceDay,
+    LiveScopeHour,
+    LiveScopeTotal,
     LiveSessionCost,
     LiveSessionModel,
     LiveSessionTotal,
@@ -32,6 +44,8 @@ from billing.models.rollups import (
     RollupRow,
     RunDay,
     RunServiceDay,
+    ScopeHour,
+    ScopeTotal,
     SessionCost,
     SessionModel,
     SessionTotal,
@@ -45,14 +59,21 @@ from billing.models.rollups import (
 from billing.models.runs import Run
 
 __all__ = [
+    "PAUSING",
+    "Authorization",
     "CustomerDay",
+    "Delivery",
     "DroppedMonth",
     "EventKey",
     "ExecutionTotal",
     "GroupDay",
     "GroupTotal",
+    "IncreaseRequest",
     "IngestBatch",
     "LedgerState",
+    "LimitBookRevision",
+    "LimitCrossing",
+    "LimitException",
     "LiveCustomerDay",
     "LiveExecutionTotal",
     "LiveGroupDay",
@@ -61,6 +82,8 @@ __all__ = [
     "LiveOrganizationHour",
     "LiveRunDay",
     "LiveRunServiceDay",
+    "LiveScopeHour",
+    "LiveScopeTotal",
     "LiveSessionCost",
     "LiveSessionModel",
     "LiveSessionTotal",
@@ -71,6 +94,8 @@ __all__ = [
     "LiveUserDay",
     "LiveUserTotal",
     "ModelDay",
+    "Notice",
+    "NotificationPreference",
     "OrganizationHour",
     "PriceBookRevision",
     "PriceVersion",
@@ -81,10 +106,13 @@ __all__ = [
     "Run",
     "RunDay",
     "RunServiceDay",
+    "ScopeHour",
+    "ScopeTotal",
     "SessionCost",
     "SessionModel",
     "SessionTotal",
     "SpendDay",
+    "SpendLimit",
     "TagDay",
     "UnpricedEvent",
     "UsageDay",
@@ -92,4 +120,5 @@ __all__ = [
     "UsageHour",
     "UserDay",
     "UserTotal",
+    "WebhookEndpoint",
 ]

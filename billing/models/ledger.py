@@ -162,6 +162,9 @@ class UsageEvent(models.Model):
     )
     metadata = models.JSONField(null=True)
 
+    # The reservation that this event settled (`billing.models.Authorization`).
+    authorization_id = models.UUIDField(null=True, editable=False)
+
     # How much.
     input_tokens = _count()
     output_tokens = _count()

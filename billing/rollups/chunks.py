@@ -32,7 +32,7 @@ GROUP BY 1 ORDER BY 1
 # The greatest value of each part, as they are ordered in the database.
 _PARTS_BY_VALUE = sql.SQL("""
 SELECT max(value) FROM (
-    SELECT {value} AS value, sum(count(*)) OVER (ORDER BY {value}) AS so_far FROM billing_usageevent AS event
+    SELECT {value} AS value, sum(count(*)) OVER (ORDER BY {value}) AS so_far FROM billing_usageevent AS event {joined}
     WHERE event.organization_id = %(organization)s AND {condition} GROUP BY 1
 ) AS counted
 GROUP BY div(so_far - 1, %(most)s) ORDER BY 1
@@ -91,8 +91,11 @@ def of_keys_among(
     """All that belongs to the keys (their first column) of some of the organization's events."""
     leading = rollup.dimensions[0]
     of_organization = sql.SQL("event.organization_id = %(organization)s")
-    keys = sql.SQL("(SELECT {} FROM {} AS event WHERE {})").format(
-        sql.SQL(leading.expression), table, all_true([of_organization, sql.SQL(rollup.condition), *conditions])
+    keys = sql.SQL("(SELECT {} FROM {} AS event {} WHERE {})").format(
+        sql.SQL(leading.expression),
+        table,
+        sql.SQL(rollup.joined),
+        all_true([of_organization, sql.SQL(rollup.condition), *conditions]),
     )
     return Chunk(
         sql.SQL("{} IN {}").format(sql.SQL(leading.expression), keys),
@@ -126,7 +129,11 @@ def _between(rollup: Rollup, after: str | None, last: str | None) -> Chunk:
 
 
 def _ranges(organization_id: int, rollup: Rollup) -> list[Range]:
-    query = _PARTS_BY_VALUE.format(value=sql.SQL(rollup.dimensions[0].expression), condition=sql.SQL(rollup.condition))
+    query = _PARTS_BY_VALUE.format(
+        value=sql.SQL(rollup.dimensions[0].expression),
+        joined=sql.SQL(rollup.joined),
+        condition=sql.SQL(rollup.condition),
+    )
     with connection.cursor() as cursor:
         cursor.execute(query, {"organization": organization_id, "most": MOST_EVENTS})
         greatest = [value for (value,) in cursor.fetchall()]

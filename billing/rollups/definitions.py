@@ -242,6 +242,40 @@ CUSTOMER_DAYS = Rollup(
     condition="event.end_user <> ''",
 )
 
+SCOPE_COSTS = (
+    *_adds("requests", "unpriced"),
+    Measure("cost_usd", "coalesce(event.token_cost_usd, 0) + event.compute_cost_usd"),
+    Measure("charged_usd", "greatest(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd, 0)"),
+    Measure("last_received_at", "event.received_at", Merge.LAST),
+)
+# Of an event, each scope that a spend limit can have (`billing.types.LimitScope`), with its value.
+SCOPES_OF_EVENT = """CROSS JOIN LATERAL (
+    SELECT 'organization' AS scope, '' AS value
+    UNION ALL SELECT scope, value FROM (VALUES
+        ('credential', coalesce(event.credential_id::text, '')), ('user', event.user_ref), ('model', event.model),
+        ('workflow', event.workflow_id), ('run', event.run_id), ('session', event.session_id)
+    ) AS told (scope, value) WHERE value <> ''
+    UNION ALL SELECT 'tag', tag FROM unnest(event.tags) AS label (tag) WHERE tag <> ''
+) AS part"""
+SCOPE_TOTALS = Rollup(
+    "scope_totals",
+    models.ScopeTotal,
+    models.LiveScopeTotal,
+    (Dimension("value", "part.value"), Dimension("scope", "part.scope")),
+    SCOPE_COSTS,
+    joined=SCOPES_OF_EVENT,
+)
+SCOPE_HOURS = Rollup(
+    "scope_hours",
+    models.ScopeHour,
+    models.LiveScopeHour,
+    (Dimension("scope", "part.scope"), Dimension("value", "part.value"), HOUR),
+    SCOPE_COSTS,
+    bucket="hour",
+    joined=SCOPES_OF_EVENT,
+    coarser=(SCOPE_TOTALS,),
+)
+
 # What folding computes from events, in this order.
 FINEST = (
     USAGE_HOURS,
@@ -253,6 +287,7 @@ FINEST = (
     TAG_DAYS,
     SPEND_DAYS,
     CUSTOMER_DAYS,
+    SCOPE_HOURS,
 )
 ROLLUPS = tuple(rollup for finest in FINEST for rollup in (finest, *finest.coarser))
 BY_NAME = {rollup.name: rollup for rollup in ROLLUPS}

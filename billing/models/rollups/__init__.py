@@ -10,6 +10,7 @@ acknowledged before is in it. So a view may hold several rows for one key: alway
 from billing.models.rollups.base import RollupRow
 from billing.models.rollups.groups import GroupDay, GroupTotal, LiveGroupDay, LiveGroupTotal
 from billing.models.rollups.runs import LiveRunDay, LiveRunServiceDay, RunDay, RunServiceDay
+from billing.models.rollups.scopes import LiveScopeHour, LiveScopeTotal, ScopeHour, ScopeTotal
 from billing.models.rollups.sessions import (
     ExecutionTotal,
     LiveExecutionTotal,
@@ -56,6 +57,8 @@ __all__ = [
     "LiveOrganizationHour",
     "LiveRunDay",
     "LiveRunServiceDay",
+    "LiveScopeHour",
+    "LiveScopeTotal",
     "LiveSessionCost",
     "LiveSessionModel",
     "LiveSessionTotal",
@@ -70,6 +73,8 @@ __all__ = [
     "RollupRow",
     "RunDay",
     "RunServiceDay",
+    "ScopeHour",
+    "ScopeTotal",
     "SessionCost",
     "SessionModel",
     "SessionTotal",

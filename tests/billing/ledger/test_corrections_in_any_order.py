@@ -19,10 +19,12 @@ from billing.models import UnpricedEvent, UsageEvent
 from billing.pricing.services import create_price
 from billing.pricing.types import PriceKind, UnitPrices
 from billing.reports.events import explain
-from billing.rollups.definitions import ROLLUPS, Merge
+from billing.rollups.definitions import ROLLUPS, Merge, Rollup
 from billing.rollups.fold import fold
 from costtrack.errors import ConflictError
+from costtrack.money import ZERO
 from organizations.models import Organization
+from tests.billing.ledger.test_corrections import NOT_TAKEN_BACK
 from tests.billing.ledger.test_reprice import DAY
 from tests.usage import NOW
 
@@ -104,19 +106,27 @@ class Ledger:
         assert why.standing.known_cost_usd == rows.total_cost()
         assert rows.aggregate(waiting=Sum("unpriced"))["waiting"] == int(waits)
         assert why.cost_now_usd == (None if waits else rows.total_cost())
-        costs = [self._sum(rollup, "token_cost_usd") + self._sum(rollup, "compute_cost_usd") for rollup in ROLLUPS]
+        costs = [sum((self._sum(rollup, column) for column in _costs_of(rollup)), ZERO) for rollup in ROLLUPS]
         assert costs == [rows.total_cost()] * len(ROLLUPS)
         if self.is_voided:
             assert not any(
                 self._sum(rollup, measure.column)
                 for rollup in ROLLUPS
                 for measure in rollup.measures
-                if measure.merge is Merge.SUM
+                if measure.merge is Merge.SUM and measure.column != NOT_TAKEN_BACK
             )
 
     def _sum(self, rollup: Any, column: str) -> Decimal:
-        total: Decimal = rollup.live.objects.of(self.organization).aggregate(total=Sum(column))["total"]
+        rows = rollup.live.objects.of(self.organization)
+        if any(dimension.column == "scope" for dimension in rollup.dimensions):
+            rows = rows.filter(scope="organization")  # every other scope repeats it
+        total: Decimal = rows.aggregate(total=Sum(column))["total"]
         return total
+
+
+def _costs_of(rollup: Rollup) -> list[str]:
+    names = ("token_cost_usd", "compute_cost_usd", "cost_usd")
+    return [measure.column for measure in rollup.measures if measure.column in names]
 
 
 def _quietly(repricing: object) -> None:

@@ -12,6 +12,17 @@ from costtrack.money import ZERO
 
 SUMS = ("requests", "unpriced", "input_tokens", "output_tokens", "token_cost_usd")
 
+# What a rollup of fewer columns calls them. (Nothing here has compute costs.)
+_OTHER_NAMES = {"token_cost_usd": "cost_usd"}
+_SCOPES = {"user": "user_id", "model": "model", "workflow": "workflow_id", "run": "run_id", "session": "session_id"}
+
+
+def columns_of(rollup: Rollup) -> dict[str, str]:
+    """Which of the sums the rollup has, and the names of their columns."""
+    held = {measure.column for measure in rollup.measures}
+    named = {name: name if name in held else _OTHER_NAMES.get(name, "") for name in SUMS}
+    return {name: column for name, column in named.items() if column in held}
+
 
 @dataclass
 class Counted:
@@ -53,9 +64,19 @@ class Counted:
         return special[column] if column in special else self.body.get(column, "")
 
     def keys(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Of the rows that it is in: one for each tag, if the rollup is about tags."""
-        for tag in self.body.get("tags", ()) if "tag" in columns else ("",):
-            yield (self.organization, *(tag if column == "tag" else self.fact(column) for column in columns))
+        """Of the rows that it is in: one for each tag or scope, if the rollup is about them."""
+        for part in self._parts(columns):
+            yield (self.organization, *(part[column] if column in part else self.fact(column) for column in columns))
+
+    def _parts(self, columns: Sequence[str]) -> list[dict[str, str]]:
+        tags = self.body.get("tags", ())
+        if "tag" in columns:
+            return [{"tag": tag} for tag in tags]
+        if "scope" not in columns:
+            return [{}]
+        told = [("organization", ""), *(("tag", tag) for tag in tags)]
+        told += [(scope, value) for scope, name in _SCOPES.items() if (value := self.body.get(name, ""))]
+        return [{"scope": scope, "value": value} for scope, value in told]
 
 
 @dataclass
@@ -76,12 +97,13 @@ class Books:
         """The sums that the rollup must have, by organization and the rollup's dimensions."""
         columns = [dimension.column for dimension in rollup.dimensions]
         needed = re.findall(r"event\.(\w+) <> ''", rollup.condition)
+        held = columns_of(rollup)
         found: dict[tuple[Any, ...], dict[str, Decimal]] = {}
         for one in self.counted:
             if not all(map(one.fact, needed)):
                 continue
             for key in one.keys(columns):
-                sums = found.setdefault(key, dict.fromkeys(SUMS, ZERO))
-                for name in SUMS:
+                sums = found.setdefault(key, dict.fromkeys(held, ZERO))
+                for name in held:
                     sums[name] += one.amounts[name]
         return found

@@ -28,6 +28,14 @@ FULL = {
 }
 """One event that has a row in every rollup."""
 
+_ROWS = {"tag_days": 2, "scope_hours": 7, "scope_totals": 7}
+
+
+def rows_of_full(rollup: Rollup) -> int:
+    """How many rows of the rollup that event has: one for each of its tags, one for each scope, else one."""
+    return _ROWS.get(rollup.name, 1)
+
+
 KINDS = ("sum", "missing", "superfluous", "attribute")
 
 

@@ -155,8 +155,8 @@ def test_long_work_tells_where_it_is(send: Send, monkeypatch: pytest.MonkeyPatch
 
     run("verify", stderr=told)
 
-    assert told.getvalue().splitlines()[:2] == ["acme: usage_hours (1 of 56)", "acme: organization_hours (5 of 56)"]
-    assert len(told.getvalue().splitlines()) == 17
+    assert told.getvalue().splitlines()[:2] == ["acme: usage_hours (1 of 70)", "acme: organization_hours (5 of 70)"]
+    assert len(told.getvalue().splitlines()) == 19
 
 
 def test_on_a_terminal_there_is_a_bar(send: Send, capfd: pytest.CaptureFixture[str]) -> None:

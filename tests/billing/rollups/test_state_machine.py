@@ -26,7 +26,7 @@ from billing.rollups.retention import drop_events, months_before
 from billing.rollups.verify import verify
 from costtrack.money import ZERO
 from organizations.models import Organization
-from tests.billing.rollups.model import SUMS, Books, Counted
+from tests.billing.rollups.model import SUMS, Books, Counted, columns_of
 from tests.usage import set_price
 
 NEW_MODELS = ("new-a", "new-b")
@@ -197,12 +197,12 @@ class LedgerAndRollups(RuleBasedStateMachine):
     def reports_read_what_was_sent(self) -> None:
         for rollup in ROLLUPS:
             columns = ("organization_id", *(dimension.column for dimension in rollup.dimensions))
-            sums = {f"sum_{name}": Sum(name) for name in SUMS}
+            sums = {f"sum_{name}": Sum(column) for name, column in columns_of(rollup).items()}
             found = {}
             for row in rollup.live._default_manager.values(*columns).annotate(**sums):
                 number = [organization.pk for organization in self.organizations].index(row["organization_id"])
                 key = (number, *(row[column] for column in columns[1:]))
-                found[key] = {name: row[f"sum_{name}"] for name in SUMS}
+                found[key] = {name.removeprefix("sum_"): row[name] for name in sums}
             assert found == self.books.rows(rollup), rollup.name
 
     @invariant()

@@ -1,0 +1,68 @@
+"""Authorizations: reservations taken before a call, settled by the call's event."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from billing.types import AuthorizationStatus
+from costtrack.fields import money_field, optional_money_field
+from organizations.querysets import OrganizationScopedQuerySet
+
+
+def _dimension() -> "models.CharField[str, str]":
+    return models.CharField(max_length=255, blank=True, default="", db_default="")
+
+
+class Authorization(models.Model):
+    """What a call may cost, taken from every limit that covers it until the call's event brings what it did cost.
+
+    It holds `amount_usd` while it is reserved and not expired. So what is held of a limit is always the sum of these
+    rows, also of limits made later; there is no counter beside them that could drift. The dimensions are an event's
+    (`billing.models.UsageEvent`).
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="authorizations", db_index=False
+    )
+    credential = models.ForeignKey(
+        "organizations.APICredential", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    status = models.CharField(max_length=8, choices=AuthorizationStatus, default=AuthorizationStatus.RESERVED)
+    amount_usd = money_field()
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    settled_usd = optional_money_field()
+    idempotency_key = models.CharField(max_length=255, blank=True, default="", db_default="")
+    payload_hash = models.BigIntegerField(default=0, db_default=0)
+
+    service = _dimension()
+    model = _dimension()
+    user_ref = _dimension()
+    workflow_id = _dimension()
+    run_id = _dimension()
+    session_id = _dimension()
+    tags = ArrayField(
+        models.CharField(max_length=255), default=list, db_default=models.Value([], ArrayField(models.CharField()))
+    )
+
+    objects = OrganizationScopedQuerySet["Authorization"].as_manager()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("organization", "idempotency_key"),
+                name="authorization_once",
+                condition=~models.Q(idempotency_key=""),
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("organization", "expires_at"),
+                name="authorization_open",
+                condition=models.Q(status="reserved"),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return str(self.id)

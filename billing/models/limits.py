@@ -1,0 +1,190 @@
+"""Spend limits, what suspends or changes them for a while, and what they have done."""
+
+from decimal import Decimal
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from billing.querysets import SpendLimitQuerySet
+from billing.types import ExceptionKind, IncreaseState, LimitAction, LimitScope, LimitWindow
+from costtrack.fields import optional_money_field
+from costtrack.money import DECIMALS, DIGITS
+from organizations.querysets import OrganizationScopedQuerySet
+
+PAUSING = 100
+"""The threshold at which a limit is reached, in percent."""
+
+
+def _amount_field() -> "models.DecimalField[Decimal, Decimal]":
+    return models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
+
+
+def default_thresholds() -> list[int]:
+    return [80, 95, PAUSING]
+
+
+class SpendLimit(models.Model):
+    """How much may be spent in a scope within a window.
+
+    `scope_value` names what is limited: a Client ID, a user, a tag, ...; empty, every value of the scope has the limit
+    for itself, so one row can bound each run. The organization's scope has no values.
+
+    `is_plan` marks the limit that the organization's plan brings along: its admins may lower it and cannot remove it.
+    A removed limit stays, because crossings tell of it.
+    """
+
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="limits", db_index=False
+    )
+    scope = models.CharField(max_length=16, choices=LimitScope)
+    scope_value = models.CharField(max_length=255, blank=True, default="")
+    window = models.CharField(max_length=16, choices=LimitWindow)
+    amount_usd = _amount_field()
+    soft_amount_usd = optional_money_field()
+    action = models.CharField(max_length=8, choices=LimitAction, default=LimitAction.PAUSE)
+    thresholds = ArrayField(models.PositiveSmallIntegerField(), default=default_thresholds)
+    fallback_price = models.DecimalField(
+        max_digits=DIGITS,
+        decimal_places=DECIMALS,
+        null=True,
+        blank=True,
+        help_text="USD per million tokens of models without a price. Empty: such calls are refused.",
+    )
+    starts_at = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    is_plan = models.BooleanField(default=False, editable=False)
+    created_at = models.DateTimeField(editable=False)
+    removed_at = models.DateTimeField(null=True, editable=False)
+    evaluated_at = models.DateTimeField(null=True, editable=False)
+
+    objects = SpendLimitQuerySet.as_manager()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=models.Q(amount_usd__gte=0), name="limit_not_negative"),
+            models.UniqueConstraint(
+                fields=("organization", "window"),
+                name="limit_of_plan_once",
+                condition=models.Q(is_plan=True, removed_at=None),
+            ),
+        )
+        indexes = (models.Index(fields=("organization", "id"), name="limit_of_organization"),)
+
+    def __str__(self) -> str:
+        return f"{self.get_scope_display()} {self.scope_value}".strip() + f", {self.get_window_display()}"
+
+    @property
+    def is_of_each(self) -> bool:
+        """Whether every value of the scope has the limit for itself."""
+        return self.scope != LimitScope.ORGANIZATION.value and not self.scope_value
+
+
+class LimitException(models.Model):
+    """What holds instead of a limit for a while: another amount, or that it is paused or open by hand.
+
+    `value` is the one value it is about, of a limit that holds for each; empty: all of them.
+    """
+
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    limit = models.ForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="exceptions")
+    value = models.CharField(max_length=255, blank=True, default="")
+    kind = models.CharField(max_length=8, choices=ExceptionKind)
+    amount_usd = optional_money_field()
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)
+    reason = models.CharField(max_length=255, blank=True)
+    actor = models.CharField(max_length=254)
+
+    objects = OrganizationScopedQuerySet["LimitException"].as_manager()
+
+    class Meta:
+        indexes = (models.Index(fields=("organization", "ends_at"), name="exception_by_end"),)
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.value}".strip()
+
+
+class LimitBookRevision(models.Model):
+    """Moved on by every change of an organization's limits, so that every process sees it at once
+    (`billing.limits.book`)."""
+
+    organization = models.OneToOneField(
+        "organizations.Organization", on_delete=models.PROTECT, primary_key=True, related_name="+"
+    )
+    revision = models.BigIntegerField()
+
+    objects = OrganizationScopedQuerySet["LimitBookRevision"].as_manager()
+
+    def __str__(self) -> str:
+        return str(self.revision)
+
+
+class LimitCrossing(models.Model):
+    """That a limit's spend has reached a threshold: noticed once (design decision 10).
+
+    `threshold` is in percent; 0 stands for the soft amount. `window_key` names the window: its beginning, or for
+    rolling ones the moment of this crossing. A crossing is open until spend is below the threshold again; one of
+    `PAUSING` percent of a limit that pauses is the pause itself.
+    """
+
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    limit = models.ForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="crossings", db_index=False)
+    value = models.CharField(max_length=255, blank=True, default="")
+    threshold = models.PositiveSmallIntegerField()
+    window_key = models.CharField(max_length=40)
+    amount_usd = _amount_field()
+    spent_usd = _amount_field()
+    crossed_at = models.DateTimeField()
+    resolved_at = models.DateTimeField(null=True)
+    resets_at = models.DateTimeField(null=True)
+    times = models.PositiveIntegerField(default=1)
+
+    objects = OrganizationScopedQuerySet["LimitCrossing"].as_manager()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("organization", "limit", "value", "threshold", "window_key", "amount_usd"), name="crossing_once"
+            ),
+            models.UniqueConstraint(
+                fields=("organization", "limit", "value", "threshold"),
+                name="crossing_open_once",
+                condition=models.Q(resolved_at=None),
+            ),
+        )
+        indexes = (models.Index(fields=("organization", "-crossed_at", "-id"), name="crossing_by_time"),)
+
+    def __str__(self) -> str:
+        return f"{self.threshold} %"
+
+
+class IncreaseRequest(models.Model):
+    """A member asks for more; an owner grants it until a date, or declines."""
+
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    limit = models.ForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="increase_requests", db_index=False)
+    value = models.CharField(max_length=255, blank=True, default="")
+    amount_usd = _amount_field()
+    until = models.DateTimeField(null=True, help_text="How long it is wanted; the owner decides.")
+    reason = models.CharField(max_length=500)
+    requested_by = models.CharField(max_length=254, help_text="An e-mail address, or a Client ID.")
+    requested_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=IncreaseState, default=IncreaseState.OPEN)
+    answered_by = models.CharField(max_length=254, blank=True)
+    answered_at = models.DateTimeField(null=True)
+    answer = models.CharField(max_length=500, blank=True)
+    granted = models.OneToOneField(LimitException, on_delete=models.PROTECT, null=True, related_name="+")
+
+    objects = OrganizationScopedQuerySet["IncreaseRequest"].as_manager()
+
+    class Meta:
+        indexes = (models.Index(fields=("organization", "-id"), name="increase_of_organization"),)
+
+    def __str__(self) -> str:
+        return f"{self.limit}: {self.amount_usd:f}"

@@ -1,0 +1,120 @@
+"""What people and programs are told: notices, their deliveries, and where webhooks go (design decision 10)."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from billing.types import Channel, DeliveryState, NoticeKind, WebhookFormat
+from organizations.querysets import OrganizationScopedQuerySet
+
+
+class Notice(models.Model):
+    """One thing to tell, written in the transaction of what it tells about. `data` is the body of the webhook."""
+
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="notices", db_index=False
+    )
+    kind = models.CharField(max_length=32, choices=NoticeKind)
+    subject = models.CharField(max_length=254, help_text="One line for people.")
+    data = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+
+    objects = OrganizationScopedQuerySet["Notice"].as_manager()
+
+    class Meta:
+        indexes = (models.Index(fields=("organization", "-id"), name="notice_of_organization"),)
+
+    def __str__(self) -> str:
+        return self.subject
+
+
+class WebhookEndpoint(models.Model):
+    """An address that is told of notices. The secrets are encrypted (`billing.notifications.secrets`)."""
+
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="webhooks", db_index=False
+    )
+    url = models.CharField(max_length=500)
+    description = models.CharField(max_length=120, blank=True, default="")
+    format = models.CharField(max_length=8, choices=WebhookFormat, default=WebhookFormat.STANDARD)
+    kinds = ArrayField(
+        models.CharField(max_length=32, choices=NoticeKind), default=list, help_text="Of notices. Empty: all of them."
+    )
+    secret = models.TextField(editable=False)
+    previous_secret = models.TextField(blank=True, default="", editable=False)
+    previous_valid_until = models.DateTimeField(null=True, editable=False)
+    enabled = models.BooleanField(default=True)
+    failing_since = models.DateTimeField(null=True, editable=False)
+    disabled_reason = models.CharField(max_length=254, blank=True, default="", editable=False)
+    created_at = models.DateTimeField(editable=False)
+
+    objects = OrganizationScopedQuerySet["WebhookEndpoint"].as_manager()
+
+    class Meta:
+        indexes = (models.Index(fields=("organization", "id"), name="webhook_of_organization"),)
+
+    def __str__(self) -> str:
+        return self.description or self.url
+
+
+class Delivery(models.Model):
+    """A notice on its way to one recipient: a row that workers claim, try, and try again later.
+
+    `claimed_until` is set while a worker tries: if it dies, another one may take the delivery then. `message_id` is the
+    same for every attempt, so that the recipient can tell a repetition (`Message-ID`, `webhook-id`).
+    """
+
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="deliveries", db_index=False
+    )
+    notice = models.ForeignKey(Notice, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
+    channel = models.CharField(max_length=8, choices=Channel)
+    recipient = models.CharField(max_length=500, help_text="An e-mail address or a URL.")
+    webhook = models.ForeignKey(
+        WebhookEndpoint, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
+    )
+    message_id = models.CharField(max_length=64)
+    state = models.CharField(max_length=8, choices=DeliveryState, default=DeliveryState.PENDING)
+    created_at = models.DateTimeField()
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField()
+    claimed_until = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    last_status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP or SMTP status of the last attempt.")
+    last_error = models.CharField(max_length=500, blank=True, default="")
+
+    objects = OrganizationScopedQuerySet["Delivery"].as_manager()
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = (models.UniqueConstraint(fields=("organization", "message_id"), name="delivery_once"),)
+        indexes = (
+            models.Index(fields=("organization", "-id"), name="delivery_of_organization"),
+            models.Index(
+                fields=("channel", "next_attempt_at"), name="delivery_due", condition=models.Q(state="pending")
+            ),
+            models.Index(fields=("organization", "notice"), name="delivery_of_notice"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_channel_display()} to {self.recipient}"
+
+
+class NotificationPreference(models.Model):
+    """Which notices a member gets by e-mail. Without a row: owners and admins get all, viewers those about their own
+    requests."""
+
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    membership = models.OneToOneField(
+        "organizations.Membership", on_delete=models.CASCADE, related_name="notification_preference"
+    )
+    warnings = models.BooleanField(default=True, help_text="A limit is near, or a soft limit is passed.")
+    pauses = models.BooleanField(default=True, help_text="Access is paused, and when it is back.")
+    requests = models.BooleanField(default=True, help_text="Somebody asks for an increase, and the answers.")
+    webhooks = models.BooleanField(default=True, help_text="A webhook was disabled because it kept failing.")
+
+    objects = OrganizationScopedQuerySet["NotificationPreference"].as_manager()
+
+    def __str__(self) -> str:
+        return f"Notices for {self.membership}"
