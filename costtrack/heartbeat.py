@@ -7,7 +7,7 @@ with two round trips. All times are durations, or by Redis' own clock: machines'
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import msgspec
 import redis
@@ -63,13 +63,14 @@ class Pulse:
     waiting: dict[str, int]
 
 
-@lru_cache(maxsize=1)
-def client() -> redis.Redis:
-    """A client that answers or fails within about a second, and never tries twice."""
+@cache
+def client(timeout: float = 1) -> redis.Redis:
+    """A client that answers or fails within about `timeout` seconds, and never tries twice. Threads share it, and the
+    connections it keeps open."""
     return redis.Redis.from_url(
         settings.REDIS_URL,
-        socket_timeout=1,
-        socket_connect_timeout=1,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
     )

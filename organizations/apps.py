@@ -6,3 +6,9 @@ from django.apps import AppConfig
 class OrganizationsConfig(AppConfig):
     name = "organizations"
     verbose_name = "Organizations"
+
+    def ready(self) -> None:
+        from costtrack.health import registry
+        from organizations.rate_limits import rate_limit_checks
+
+        registry.register("rate_limits", rate_limit_checks, needed_for_requests=False)

@@ -72,6 +72,16 @@ def cheapest_plan_with_api() -> Plan | None:
     return Plan.objects.filter(api_access=True).order_by("position", "code").first()
 
 
+def refusal_without_api(plan: Plan) -> ForbiddenError:
+    """For an organization whose plan has no API access: says which plan has it."""
+    upgrade = cheapest_plan_with_api()
+    message = f"The {plan.name} plan has no API access."
+    if upgrade is not None:
+        message += f" Upgrade to {upgrade.name} to use the API."
+    extra = {"plan": plan.code, "upgrade_to": upgrade.code if upgrade is not None else None}
+    return ForbiddenError(message, code="plan_without_api", extra=extra)
+
+
 def cheapest_plan_with_exports() -> Plan | None:
     """The plan that a refusal of an export names."""
     return Plan.objects.filter(api_access=True, exports=True).order_by("position", "code").first()

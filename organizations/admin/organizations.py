@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from costtrack.clock import utc_now
 from organizations import services
 from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin, person_of
 from organizations.models import Organization, Plan
@@ -31,6 +32,13 @@ class PlanAdmin(OperatorAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         return () if obj is None else ("code",)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
+        """Its organizations follow what it says now, in the transaction of this page."""
+        before = Plan.objects.filter(pk=obj.pk).first()
+        super().save_model(request, obj, form, change)
+        if before is not None:
+            services.follow_changed_plan(before=before, now=utc_now(), actor=person_of(request).email)
 
 
 class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
@@ -88,7 +96,7 @@ class OrganizationAdmin(OrganizationScopedAdmin):
             values["retention_months"] = given["retention_months"]
         actor = person_of(request).email
         if change:
-            services.update_organization(organization=obj, actor=actor, **values)
+            services.update_organization(organization=obj, actor=actor, now=utc_now(), **values)
         else:
-            saved = services.create_organization(slug=given["slug"] or None, actor=actor, **values)
+            saved = services.create_organization(slug=given["slug"] or None, actor=actor, now=utc_now(), **values)
             obj.pk, obj.slug = saved.pk, saved.slug

@@ -30,7 +30,8 @@ from costtrack.errors import ForbiddenError
 from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.api.schema import OrganizationSchema
 from organizations.models import Organization
-from organizations.selectors import access_to, access_without_url, cheapest_plan_with_api
+from organizations.rate_limits import Allowance, refusal, take_place
+from organizations.selectors import access_to, access_without_url, refusal_without_api
 from organizations.types import Access, Principal, Scope
 
 M = TypeVar("M", bound=Model)
@@ -44,13 +45,17 @@ class _OrganizationScope(APIView):
     """
 
     dialect: ClassVar[Dialect] = OURS
-    required_scope: ClassVar[Scope] = Scope.MANAGE
-    """The strictest, for a class that does not say."""
-    scopes_by_action: ClassVar[Mapping[str, Scope]] = {}
+    required_scope: ClassVar[Scope | None] = Scope.MANAGE
+    """The strictest, for a class that does not say. None: whoever has access to the organization may call it, and the
+    view answers by what the caller's scopes let them know."""
+    scopes_by_action: ClassVar[Mapping[str, Scope | None]] = {}
     """Other scopes for some actions of a viewset, or methods (in lower case) of a view."""
     requires_api_plan: ClassVar[bool] = False
     actions_of_every_plan: ClassVar[frozenset[str]] = frozenset()
     """Actions, or methods in lower case, that are open without such a plan too: recording usage always is."""
+    actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset()
+    """Actions, or methods in lower case, that no rate limit of the plan holds back: usage that has happened is always
+    recorded. They do not count against it either."""
     own_transactions: ClassVar[bool] = False
     """For views that open `tenant_scope` themselves, in parts shorter than the whole request."""
     only_reads: ClassVar[bool] = False
@@ -61,6 +66,7 @@ class _OrganizationScope(APIView):
     schema = OrganizationSchema()
 
     access: Access
+    _allowance: Allowance | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -81,6 +87,7 @@ class _OrganizationScope(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        self._check_rate(request)
         self.access = self._resolve(request)
         structlog.contextvars.bind_contextvars(organization=self.organization.slug)
         if self._action() is None:
@@ -94,6 +101,22 @@ class _OrganizationScope(APIView):
     def handle_exception(self, exc: Exception) -> Response:
         self._open.__exit__(type(exc), exc, exc.__traceback__)
         return super().handle_exception(exc)
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Adds the rate limit's headers. What the answer says itself stays: the reset of a spend limit, for one."""
+        response = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in self._allowance.headers.items() if self._allowance is not None else ():
+            response.headers.setdefault(name, value)
+        return response
+
+    def _check_rate(self, request: Request) -> None:
+        """Right after authentication, so that refusals count and bear the headers, too. People are not limited."""
+        credential = request.auth.credential if isinstance(request.auth, Principal) else None
+        if credential is None or credential.organization is None or self._action() in self.actions_without_rate_limit:
+            return
+        self._allowance = take_place(organization=credential.organization, credential=credential)
+        if self._allowance is not None and not self._allowance.granted:
+            raise refusal(self._allowance)
 
     def _resolve(self, request: Request) -> Access:
         principal = request.auth
@@ -115,7 +138,7 @@ class _OrganizationScope(APIView):
     def _check_scope(self) -> None:
         action = self._action() or ""
         required = self.scopes_by_action.get("get" if action == "head" else action, self.required_scope)
-        if required not in self.access.scopes:
+        if required is not None and required not in self.access.scopes:
             message = f"missing scope: this needs {required.value}."
             raise ForbiddenError(message, code="missing_scope", extra={"scope": required.value})
 
@@ -124,12 +147,7 @@ class _OrganizationScope(APIView):
         is_open = not self.requires_api_plan or self._action() in self.actions_of_every_plan
         if is_open or plan.api_access or self.principal.is_operator:
             return
-        upgrade = cheapest_plan_with_api()
-        message = f"The {plan.name} plan has no API access."
-        if upgrade is not None:
-            message += f" Upgrade to {upgrade.name} to use the API."
-        extra = {"plan": plan.code, "upgrade_to": upgrade.code if upgrade is not None else None}
-        raise ForbiddenError(message, code="plan_without_api", extra=extra)
+        raise refusal_without_api(plan)
 
 
 class OrganizationScopedAPIView(_OrganizationScope):
@@ -157,6 +175,7 @@ _SEALED = (
     "dispatch",
     "initial",
     "handle_exception",
+    "finalize_response",
     "permission_classes",
     "get_permissions",
     "check_permissions",

@@ -13,6 +13,7 @@ _PATH_PARAMETERS = {
     "slug": "The organization's slug.",
     "client_id": "The credential's Client ID.",
     "event_id": "The event's id in the ledger (`id`, not the sender's `event_id`).",
+    "authorization_id": "The authorization's id.",
     "run_id": "The run's id, as events name it.",
     "session_id": "The session's id, as events name it.",
     "execution_id": "The execution's id, as events name it.",

@@ -60,7 +60,7 @@ class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
             raise ForbiddenError("Only operators make organizations.", code="operators_only")
         body = NewOrganizationSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        organization = services.create_organization(**body.validated_data, actor=principal.label)
+        organization = services.create_organization(**body.validated_data, actor=principal.label, now=utc_now())
         return Response(OrganizationSerializer(organization).data, status=status.HTTP_201_CREATED)
 
     def _principal(self) -> Principal:
@@ -86,7 +86,7 @@ class OrganizationView(OrganizationScopedAPIView):
         if "plan" in body.validated_data and not self.principal.is_operator:
             raise ForbiddenError("plan: only operators change it.", code="operators_only", param="plan")
         organization = services.update_organization(
-            organization=self.organization, **body.validated_data, actor=self.principal.label
+            organization=self.organization, **body.validated_data, actor=self.principal.label, now=utc_now()
         )
         return Response(OrganizationSerializer(organization).data)
 

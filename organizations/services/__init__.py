@@ -6,13 +6,14 @@ scopes may be handed on or who may make an owner, is checked here. `actor` is th
 
 from organizations.services.credentials import LONGEST_GRACE, issue_credential, revoke_credential, rotate_credential
 from organizations.services.members import add_member, change_role, remove_member
-from organizations.services.organizations import create_organization, update_organization
+from organizations.services.organizations import create_organization, follow_changed_plan, update_organization
 
 __all__ = [
     "LONGEST_GRACE",
     "add_member",
     "change_role",
     "create_organization",
+    "follow_changed_plan",
     "issue_credential",
     "remove_member",
     "revoke_credential",

@@ -1,6 +1,7 @@
 """Organizations: made by operators, changed by their owners and admins too."""
 
 import re
+from datetime import datetime
 from functools import lru_cache
 from zoneinfo import available_timezones
 
@@ -10,6 +11,7 @@ from django.utils.text import slugify
 from costtrack.errors import ConflictError, InvalidError
 from organizations import audit
 from organizations.models import Organization, Plan
+from organizations.plan_rules import follow_plan
 from organizations.types import WeekDay
 
 SLUG = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*\Z")
@@ -25,6 +27,7 @@ def create_organization(
     time_zone: str = "UTC",
     week_start: int = WeekDay.MONDAY,
     actor: str,
+    now: datetime,
 ) -> Organization:
     """Without a slug one is made from the name, numbered if another organization has it already."""
     slug = slug or _free_slug(name)
@@ -40,6 +43,7 @@ def create_organization(
     audit.record(
         organization=organization, actor=actor, action="organization.created", subject=slug, plan=plan, name=name
     )
+    follow_plan(organization=organization, before=None, now=now, actor=actor)
     return organization
 
 
@@ -53,6 +57,7 @@ def update_organization(
     week_start: int | None = None,
     retention_months: int | None = None,
     actor: str,
+    now: datetime,
 ) -> Organization:
     """Change what is given; None leaves things as they are."""
     organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
@@ -72,6 +77,7 @@ def update_organization(
         _check_time_zone(time_zone)
     if plan is not None:
         _plan(plan)
+    before = organization.plan if "plan_id" in changes else None
     for field, value in changes.items():
         setattr(organization, field, value)
     organization.save(update_fields=list(changes))
@@ -82,7 +88,17 @@ def update_organization(
         subject=organization.slug,
         **changes,
     )
+    if before is not None:
+        follow_plan(organization=organization, before=before, now=now, actor=actor)
     return organization
+
+
+@transaction.atomic
+def follow_changed_plan(*, before: Plan, now: datetime, actor: str) -> None:
+    """A plan's row says something else than `before` now: have all its organizations follow it."""
+    organizations = Organization.objects.filter(plan=before).order_by("pk")
+    for organization in organizations.select_for_update(no_key=True):
+        follow_plan(organization=organization, before=before, now=now, actor=actor)
 
 
 def _free_slug(name: str) -> str:

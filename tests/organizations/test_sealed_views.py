@@ -1,5 +1,7 @@
 """The sealed bases of the API: who comes in, whose rows are seen, and that a subclass cannot change either."""
 
+from typing import ClassVar
+
 import pytest
 from django.db import connection
 from django.db.models import QuerySet
@@ -19,7 +21,7 @@ from tests.conftest import Key, make_key
 class Echo(OrganizationScopedAPIView):
     """Says which organization it is about and which role the database works as."""
 
-    required_scope = Scope.COSTS_READ
+    required_scope: ClassVar[Scope | None] = Scope.COSTS_READ
 
     def get(self, request: Request) -> Response:
         with connection.cursor() as cursor:
@@ -38,6 +40,11 @@ class EchoWithOwnTransactions(Echo):
 
 class EchoOfPaidPlans(Echo):
     requires_api_plan = True
+
+
+class EchoForAll(Echo):
+    required_scope = None
+    scopes_by_action = {"post": Scope.MANAGE}
 
 
 class EntrySerializer(serializers.ModelSerializer[AuditEntry]):
@@ -100,6 +107,15 @@ def test_a_view_that_names_no_scope_needs_manage(organization: Organization) -> 
 
     assert get(Forgetful, make_key(organization, *(set(Scope) - {Scope.MANAGE})))[0] == 403
     assert get(Forgetful, make_key(organization, Scope.MANAGE))[0] == 200
+
+
+def test_a_view_may_be_open_to_every_credential_of_the_organization(organization: Organization, other_key: Key) -> None:
+    key = make_key(organization)
+    assert get(EchoForAll, key)[0] == 200
+    post = APIRequestFactory().post("/", {}, HTTP_X_API_KEY=key.api_key)
+    assert EchoForAll.as_view()(post).data["scope"] == "manage"
+    assert get(EchoForAll, other_key, "/?organization=acme")[0] == 404
+    assert EchoForAll.as_view()(APIRequestFactory().get("/")).status_code == 401
 
 
 def test_a_plan_without_api_access_is_told_which_plan_has_it(organization: Organization, operator_key: Key) -> None:
