@@ -90,6 +90,13 @@ class Environment:
         if not text:
             self._wrong(name, "It is not set.", hint)
             return parse(default)
+        return self._parsed(name, text, default, hint, parse)
+
+    def optional(self, name: str, default: str, hint: str, parse: Callable[[str], Parsed]) -> Parsed:
+        """The same for one that need not be set."""
+        return self._parsed(name, self.secret(name) or default, default, hint, parse)
+
+    def _parsed(self, name: str, text: str, default: str, hint: str, parse: Callable[[str], Parsed]) -> Parsed:
         try:
             return parse(text)
         except ValueError as error:

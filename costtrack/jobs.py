@@ -23,21 +23,30 @@ def enqueue_on_commit(task_name: str, **arguments: int | str) -> None:
 def nudge_on_commit(task_name: str, *, at_most_every: timedelta) -> None:
     """The same for work that comes in quick succession: within the interval it is sent once. What is left over waits
     for the beat schedule."""
-    transaction.on_commit(partial(_nudge, task_name, at_most_every))
+    transaction.on_commit(partial(_nudge, task_name, {}, at_most_every))
 
 
-def _nudge(task_name: str, interval: timedelta) -> None:
+def gather_on_commit(task_name: str, *, within: timedelta, **arguments: int | str) -> None:
+    """The same for work that must see everything that came in the interval: the task with these arguments is sent once,
+    to begin when the interval is over."""
+    transaction.on_commit(partial(_nudge, task_name, arguments, within, delay=within))
+
+
+def _nudge(
+    task_name: str, arguments: dict[str, int | str], interval: timedelta, delay: timedelta = timedelta()
+) -> None:
+    key = ":".join(["costtrack:nudged", task_name, *map(str, arguments.values())])
     try:
-        is_first = heartbeat.client().set(f"costtrack:nudged:{task_name}", "1", px=interval, nx=True)
+        is_first = heartbeat.client().set(key, "1", px=interval, nx=True)
     except redis.RedisError:
         logger.warning("task could not be queued", extra={"task": task_name})
         return
     if is_first:
-        _send(task_name, {})
+        _send(task_name, arguments, delay)
 
 
-def _send(task_name: str, arguments: dict[str, int | str]) -> None:
+def _send(task_name: str, arguments: dict[str, int | str], delay: timedelta = timedelta()) -> None:
     try:
-        app.send_task(task_name, kwargs=arguments, retry=False)
+        app.send_task(task_name, kwargs=arguments, countdown=delay.total_seconds() or None, retry=False)
     except OperationalError:
         logger.warning("task could not be queued", extra={"task": task_name})

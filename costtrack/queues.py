@@ -13,6 +13,9 @@ class Queue(StrEnum):
     """What the intake leaves to do later: pricing events that had no price, making tables for the months to come."""
     ROLLUPS = "rollups"
     """Folding, each time a matter of seconds. It has a worker of its own, so that totals stay fresh meanwhile."""
+    LIMITS = "limits"
+    """Watching spend limits: warnings, pauses and their end. A matter of seconds, and not behind anything long: a
+    warning that comes when the money is spent is none."""
     MAINTENANCE = "maintenance"
     """Minutes: rebuilding and verifying rollups, dropping old events, pricing a period anew."""
     NOTIFICATIONS = "notifications"
@@ -27,21 +30,32 @@ TICK = "costtrack.tick"
 TASKS: dict[str, Queue] = {
     TICK: Queue.MAINTENANCE,
     "billing.fold": Queue.ROLLUPS,
+    "billing.enforce_limits": Queue.LIMITS,
+    "billing.expire_authorizations": Queue.LIMITS,
     "billing.price_unpriced": Queue.INTAKE,
     "billing.prepare_partitions": Queue.INTAKE,
     "billing.reprice": Queue.MAINTENANCE,
     "billing.rebuild_rollups": Queue.MAINTENANCE,
     "billing.verify_rollups": Queue.MAINTENANCE,
     "billing.retain": Queue.MAINTENANCE,
+    "billing.verify_limits": Queue.MAINTENANCE,
+    "billing.deliver_email": Queue.NOTIFICATIONS,
+    "billing.deliver_webhooks": Queue.NOTIFICATIONS,
 }
 """Every task by its name. One that is not here cannot be sent: there is no queue that it would go to."""
 
-ROUTINE_TASKS = frozenset({TICK, "billing.fold"})
+ROUTINE_TASKS = frozenset(
+    {
+        *(TICK, "billing.fold", "billing.enforce_limits", "billing.expire_authorizations"),
+        *("billing.deliver_email", "billing.deliver_webhooks"),
+    }
+)
 """Those that run every few seconds: logged only when they fail."""
 
 TIME_LIMITS: dict[Queue, int] = {
     Queue.INTAKE: 300,
     Queue.ROLLUPS: 120,
+    Queue.LIMITS: 300,
     Queue.MAINTENANCE: 3000,
     Queue.NOTIFICATIONS: 120,
     Queue.EXPORTS: 1800,

@@ -10,6 +10,7 @@ from kombu import Queue as BrokerQueue
 
 from costtrack.env import Environment, parse_database_url, parse_redis_url
 from costtrack.logs import logging_config
+from costtrack.mail.address import parse_email_url, parse_public_url, parse_sender
 from costtrack.openapi_settings import OPENAPI
 from costtrack.queues import REDELIVERED_AFTER_SECONDS, Queue, task_limits, task_routes
 from costtrack.timetable import SCHEDULE
@@ -167,6 +168,30 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = LITELLM_MAX_BYTES
 
 # In whole months, beside the one that runs. 0: for good.
 RETENTION_MONTHS = env.integer("COSTTRACK_RETENTION_MONTHS", 0)
+
+# --- E-mail ----------------------------------------------------------------------------------------------------
+
+mail_server = env.optional(
+    "COSTTRACK_EMAIL_URL", "console:", "For example smtp+starttls://user:password@mail.example:587.", parse_email_url
+)
+EMAIL_BACKEND = mail_server.backend
+EMAIL_HOST, EMAIL_PORT = mail_server.host, mail_server.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail_server.user, mail_server.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = mail_server.starttls, mail_server.tls
+EMAIL_FILE_PATH = mail_server.folder
+EMAIL_TIMEOUT = env.integer("COSTTRACK_EMAIL_TIMEOUT", 10, least=1)
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.optional(
+    "COSTTRACK_EMAIL_FROM", "costtrack <costtrack@localhost>", "For example Costs <costs@acme.example>.", parse_sender
+)
+# Where people reach the web UI; e-mails link to it.
+PUBLIC_URL = env.optional(
+    "COSTTRACK_PUBLIC_URL", "http://localhost:8000", "For example https://spend.acme.example.", parse_public_url
+)
+
+# --- Webhooks --------------------------------------------------------------------------------------------------
+
+# Whether webhooks may go to addresses that only this server's own network has, and without TLS.
+WEBHOOK_PRIVATE_ADDRESSES = env.boolean("COSTTRACK_WEBHOOK_PRIVATE_ADDRESSES", default=False)
 
 # --- HTTP APIs -------------------------------------------------------------------------------------------------
 

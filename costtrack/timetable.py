@@ -21,11 +21,16 @@ def _send(task: str, when: BaseSchedule | float, *, expires: int) -> dict[str, A
 
 SCHEDULE: dict[str, dict[str, Any]] = {
     "fold": _send("billing.fold", 1, expires=2),
+    "enforce-limits": _send("billing.enforce_limits", crontab(), expires=60),
+    "expire-authorizations": _send("billing.expire_authorizations", crontab(), expires=60),
     "price-unpriced": _send("billing.price_unpriced", crontab(minute="*/10"), expires=540),
     "prepare-partitions": _send("billing.prepare_partitions", crontab(hour="0", minute="10"), expires=20 * _HOUR),
     "retain": _send("billing.retain", crontab(hour="1", minute="30"), expires=20 * _HOUR),
     "verify-rollups": _send("billing.verify_rollups", crontab(hour="3", minute="0"), expires=20 * _HOUR),
+    "verify-limits": _send("billing.verify_limits", crontab(hour="4", minute="0"), expires=20 * _HOUR),
     "reprice": _send("billing.reprice", crontab(), expires=60),
+    "deliver-email": _send("billing.deliver_email", 15, expires=30),
+    "deliver-webhooks": _send("billing.deliver_webhooks", 15, expires=30),
 }
 
 # To every queue, past the table of queues: whoever consumes it shows that it takes messages.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from urllib.parse import quote
 
 from costtrack import embedded
 from costtrack.supervisor.folder import DataFolder
@@ -16,8 +17,9 @@ def is_given(name: str, environment: Mapping[str, str] = os.environ) -> bool:
     return bool(environment.get(name) or environment.get(f"{name}_FILE"))
 
 
-def child_environment(folder: DataFolder, hosts: Iterable[str] = ()) -> dict[str, str]:
-    """Variables for Django, granian and Celery. What the caller has set is kept; `hosts` are allowed besides."""
+def child_environment(folder: DataFolder, hosts: Iterable[str] = (), url: str | None = None) -> dict[str, str]:
+    """Variables for Django, granian and Celery. What the caller has set is kept; `hosts` are allowed besides. `url` is
+    where the web server will be."""
     environment = dict(os.environ)
     if not is_given("DATABASE_URL"):
         environment["DATABASE_URL"] = embedded.postgres_url(folder.path)
@@ -26,6 +28,10 @@ def child_environment(folder: DataFolder, hosts: Iterable[str] = ()) -> dict[str
     if not is_given("COSTTRACK_SECRET_KEY"):
         environment["COSTTRACK_SECRET_KEY_FILE"] = str(folder.secret_key)
         environment.pop("COSTTRACK_SECRET_KEY", None)
+    if not is_given("COSTTRACK_EMAIL_URL"):
+        environment["COSTTRACK_EMAIL_URL"] = f"file://{quote(str(folder.mail))}"
+    if url is not None:
+        environment.setdefault("COSTTRACK_PUBLIC_URL", url)
     environment.setdefault("COSTTRACK_HTTPS", "false")
     environment.setdefault("COSTTRACK_LOG_FORMAT", "console")
     allowed = environment.get("COSTTRACK_ALLOWED_HOSTS", _LOCAL_HOSTS)

@@ -46,6 +46,11 @@ class DataFolder:
         return self.path / "logs"
 
     @property
+    def mail(self) -> Path:
+        """E-mails, until a mail server is set."""
+        return self.path / "mail"
+
+    @property
     def pids(self) -> Path:
         return self.path / "pids"
 

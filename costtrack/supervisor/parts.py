@@ -15,12 +15,14 @@ from costtrack.supervisor.environment import is_given
 from costtrack.supervisor.folder import DataFolder, StackError
 
 # In the order of their start; they are stopped in reverse.
-PART_NAMES = ("postgresql", "redis", "web", "worker-rollups", "worker", "beat")
+PART_NAMES = ("postgresql", "redis", "web", "worker-rollups", "worker-limits", "worker", "beat")
 
-# Who consumes which queues. Folding has a worker of its own, so that no long task keeps totals from being fresh. The
+# Who consumes which queues. Folding has a worker of its own, so that no long task keeps totals from being fresh. So has
+# enforcement: a pass over many organizations would hold up folding, and a rebuild or a slow mail server a warning. The
 # other one has two processes: during a rebuild, notifications still go out.
 _ROLLUP_QUEUES = (Queue.ROLLUPS,)
-_OTHER_QUEUES = tuple(queue for queue in Queue if queue not in _ROLLUP_QUEUES)
+_LIMIT_QUEUES = (Queue.LIMITS,)
+_OTHER_QUEUES = tuple(queue for queue in Queue if queue not in (*_ROLLUP_QUEUES, *_LIMIT_QUEUES))
 _OTHER_PROCESSES = 2
 
 _WEB_WORKERS = 2
@@ -74,12 +76,14 @@ def programs(folder: DataFolder, environment: Mapping[str, str], host: str, port
     ]
     beat = [*_CELERY, "beat", "--schedule", str(folder.beat_schedule), "--loglevel", "INFO"]
     rollup_worker = _worker("rollups", _ROLLUP_QUEUES, processes=1)
+    limit_worker = _worker("limits", _LIMIT_QUEUES, processes=1)
     worker = _worker("worker", _OTHER_QUEUES, processes=_OTHER_PROCESSES)
     # A worker runs one task at a time: it needs a connection, not a pool of them.
     no_pool = {**environment, "COSTTRACK_DATABASE_POOL": "false"}
     return [
         Part("web", "Web server", partial(run_module, web, environment)),
         Part("worker-rollups", "Rollup worker", partial(run_module, rollup_worker, no_pool)),
+        Part("worker-limits", "Limit worker", partial(run_module, limit_worker, no_pool)),
         Part("worker", "Worker", partial(run_module, worker, no_pool)),
         Part("beat", "Scheduler", partial(run_module, beat, no_pool)),
     ]

@@ -121,7 +121,7 @@ class _Stack:
         return output.decode(errors="replace").splitlines()
 
     def _start_programs(self) -> None:
-        environment = child_environment(self._folder, self._address.allowed_hosts)
+        environment = child_environment(self._folder, self._address.allowed_hosts, self._address.url)
         with self._terminal.step("Web server, workers and scheduler"):
             for part in programs(self._folder, environment, self._address.numeric, self._address.port):
                 self._supervisor.start(part, time.monotonic())

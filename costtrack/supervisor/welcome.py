@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from costtrack.private_files import read_private
 from costtrack.supervisor.address import Address
+from costtrack.supervisor.environment import is_given
 from costtrack.supervisor.folder import DataFolder
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def welcome(options: "Options", folder: DataFolder, address: Address, demo: list
         yield f"  Operator        {OPERATOR_EMAIL}  {password}"
     yield f"  Operator's key  {options.data_dir / folder.operator_key.name}"
     yield f"  Logs            {options.data_dir / folder.logs.name}"
+    if not is_given("COSTTRACK_EMAIL_URL"):
+        mail = options.data_dir / folder.mail.name
+        yield f"  E-mails         {mail}  (no mail server is set: see docs/notifications.md)"
     data_dir = "" if options.data_dir == _DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(options.data_dir))}"
     yield f"  Commands        {_program()} manage{data_dir} <Django command>"
     if demo:

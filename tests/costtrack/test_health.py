@@ -59,6 +59,7 @@ ALL_WELL = {
     "redis": "reachable",
     "queue_intake": "running",
     "queue_rollups": "running",
+    "queue_limits": "running",
     "queue_maintenance": "running",
     "queue_notifications": "running",
     "queue_exports": "running",
@@ -85,7 +86,7 @@ def test_ready_when_everything_is_there(client: Client) -> None:
 
 def test_every_queue_that_nobody_consumes_is_named(client: Client) -> None:
     heartbeat.worker_lives(worker(Queue.INTAKE, Queue.ROLLUPS))
-    unattended = {f"queue_{name}": "unattended" for name in ("maintenance", "notifications", "exports")}
+    unattended = {f"queue_{name}": "unattended" for name in ("limits", "maintenance", "notifications", "exports")}
     assert states(client) == (503, {**ALL_WELL, **unattended})
     heartbeat.worker_lives(worker(*Queue, name="other@here"))
     assert states(client) == (200, ALL_WELL)
@@ -221,7 +222,8 @@ def test_the_page_opens_without_redis(client: Client, operator: User, settings: 
     client.force_login(operator)
     page = client.get(PAGE).content.decode()
     assert "unreachable" in page
-    assert "7 checks need attention" in page
+    # Redis itself, the queues, beat, and rate limits.
+    assert f"{len(Queue) + 3} checks need attention" in page
 
 
 def test_members_of_an_organization_do_not_see_the_page(client: Client, owner: User) -> None:

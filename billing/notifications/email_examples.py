@@ -1,0 +1,89 @@
+"""A notice of each kind, made up, for the previews in the admin."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from billing.models import Notice
+from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind
+from costtrack.calendar import Unit
+from costtrack.clock import iso
+from costtrack.money import ZERO, plain
+from organizations.models import Organization
+
+_HOUR = timedelta(hours=1)
+_WEEKLY = {
+    "id": 1,
+    "scope": LimitScope.ORGANIZATION.value,
+    "scope_value": "",
+    "window": LimitWindow.ROLLING_7D.value,
+    "amount_usd": "100",
+    "action": LimitAction.PAUSE.value,
+}
+_OF_ADA = {**_WEEKLY, "scope": LimitScope.USER.value, "scope_value": "ada", "window": LimitWindow.CALENDAR_MONTH.value}
+
+
+def example_organization() -> Organization:
+    """Not in the database."""
+    return Organization(slug="acme", name="Acme Research", time_zone="Europe/Berlin")
+
+
+def example_notice(kind: NoticeKind, *, now: datetime) -> Notice:
+    """Not in the database."""
+    subject, data = _examples(now)[kind]
+    return Notice(kind=kind, subject=subject, data={"organization": "acme", **data}, created_at=now)
+
+
+def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
+    request = {
+        "id": 7,
+        "amount_usd": "250",
+        "until": iso(now + 72 * _HOUR),
+        "reason": "The evaluation of the new model runs until Friday and needs about three times as many calls.",
+        "requested_by": "ada@acme.example",
+        "answer": None,
+        "answered_by": None,
+    }
+    granted = {**request, "answer": "Fine until Friday.", "answered_by": "brin@acme.example"}
+    declined = {**granted, "answer": "Please use the smaller model for the first pass."}
+    webhook = {"id": 3, "url": "https://hooks.acme.example/costtrack", "description": "On-call channel"}
+    return {
+        NoticeKind.THRESHOLD: ("Acme Research has used 80% of its limit", _limit(_WEEKLY, 80, "82.4", now)),
+        NoticeKind.PAUSED: ("Acme Research: access is paused", _limit(_WEEKLY, 100, "100.13", now)),
+        NoticeKind.EXCEEDED: (
+            "User ada has passed the limit",
+            _limit({**_OF_ADA, "action": LimitAction.NOTIFY.value}, 100, "128.9", now),
+        ),
+        NoticeKind.RESUMED: ("Acme Research: access is back", _limit(_WEEKLY, 100, "93.7", now, paused=False)),
+        NoticeKind.INCREASE_REQUESTED: (
+            "ada@acme.example asks for $250.00 for user ada",
+            {"limit": _OF_ADA, "request": request},
+        ),
+        NoticeKind.INCREASE_GRANTED: ("Granted: $250.00 for user ada", {"limit": _OF_ADA, "request": granted}),
+        NoticeKind.INCREASE_DECLINED: ("Declined: $250.00 for user ada", {"limit": _OF_ADA, "request": declined}),
+        NoticeKind.WEBHOOK_DISABLED: (
+            "Webhook disabled: On-call channel",
+            {"webhook": webhook, "reason": "Nothing has arrived for 3 days. The last answer was 503."},
+        ),
+        NoticeKind.TEST: ("A test message for Acme Research", {}),
+    }
+
+
+def _limit(
+    limit: dict[str, Any], threshold: int, spent_usd: str, now: datetime, *, paused: bool = True
+) -> dict[str, Any]:
+    is_month = limit["window"] == LimitWindow.CALENDAR_MONTH.value
+    month = example_organization().calendar.period(Unit.MONTH, now)
+    is_over = threshold == 100 and paused and limit["action"] == LimitAction.PAUSE.value  # noqa: PLR2004 - percent
+    left = max(Decimal(limit["amount_usd"]) - Decimal(spent_usd), ZERO)
+    return {
+        "limit": limit,
+        "threshold": threshold,
+        "spent_usd": spent_usd,
+        "remaining_usd": plain(left),
+        "window_start": iso(month.start) if is_month else iso(now - 168 * _HOUR),
+        "window_end": iso(month.end) if is_month else None,
+        "resets_at": iso(now + 29 * _HOUR) if is_over else None,
+        "as_of": iso(now),
+        "time_zone": "Europe/Berlin",
+    }

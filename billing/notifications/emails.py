@@ -1,0 +1,98 @@
+"""The message that a delivery becomes."""
+
+from dataclasses import dataclass
+from email.utils import parseaddr
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from billing.models import Delivery, Notice
+from billing.notifications.email_content import content_of
+from billing.notifications.email_types import Content, Page, Tone
+from billing.types import NoticeKind
+from organizations.models import Organization
+
+_ADMIN_PAGES = {
+    Page.LIMIT: "admin:billing_spendlimit_change",
+    Page.REQUEST: "admin:billing_increaserequest_change",
+    Page.WEBHOOK: "admin:billing_webhookendpoint_change",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Colors:
+    """Of the label and the bar, on white; the dark theme's are in templates/emails/base.html."""
+
+    ink: str
+    background: str
+    bar: str
+
+
+_COLORS = {
+    Tone.WARNING: _Colors(ink="#8a4b08", background="#fdf0d0", bar="#d98207"),
+    Tone.STOP: _Colors(ink="#a11a2b", background="#fde4e6", bar="#d0263b"),
+    Tone.GOOD: _Colors(ink="#04603f", background="#d8f5e6", bar="#0c9b68"),
+    Tone.PLAIN: _Colors(ink="#364747", background="#e6ecec", bar="#5b6b6b"),
+}
+
+
+def compose(delivery: Delivery) -> EmailMultiAlternatives:
+    """A text and an HTML part for one recipient. `delivery` comes with its notice and organization.
+
+    Every attempt has the same Message-ID, so a mailbox can tell a repetition.
+    """
+    text, html = render(notice=delivery.notice, organization=delivery.organization)
+    message = EmailMultiAlternatives(
+        subject=delivery.notice.subject,
+        body=text,
+        to=[delivery.recipient],
+        headers={
+            "Message-ID": f"<{delivery.message_id}@{_domain()}>",
+            "Auto-Submitted": "auto-generated",
+            "X-Auto-Response-Suppress": "All",
+        },
+    )
+    message.attach_alternative(html, "text/html")
+    return message
+
+
+def render(*, notice: Notice, organization: Organization) -> tuple[str, str]:
+    """The text and the HTML part."""
+    content = content_of(
+        kind=NoticeKind(notice.kind),
+        organization=organization.name,
+        zone=_zone(notice.data, organization),
+        data=notice.data,
+    )
+    context = {
+        "email": content,
+        "colors": _COLORS[content.tone],
+        "subject": notice.subject,
+        "organization": organization,
+        "url": _page_url(content),
+        "preferences_url": settings.PUBLIC_URL + reverse("admin:notification_preferences"),
+    }
+    text = render_to_string("emails/notice.txt", context)
+    return text, render_to_string("emails/notice.html", context)
+
+
+def _page_url(content: Content) -> str:
+    if content.page not in _ADMIN_PAGES:
+        return f"{settings.PUBLIC_URL}{reverse('admin:index')}"
+    return settings.PUBLIC_URL + reverse(_ADMIN_PAGES[content.page], args=[content.page_id])
+
+
+def _zone(data: dict[str, Any], organization: Organization) -> ZoneInfo:
+    """That of the notice, from when it was written; else the organization's."""
+    try:
+        return ZoneInfo(data.get("time_zone") or organization.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def _domain() -> str:
+    return parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]

@@ -1,0 +1,64 @@
+"""Which notices a member gets by e-mail."""
+
+from collections.abc import Mapping
+
+from django.db import transaction
+
+from billing.models import NotificationPreference
+from billing.types import NoticeKind
+from costtrack.errors import InvalidError
+from organizations import audit
+from organizations.models import Membership, Organization
+from organizations.types import Role
+
+CATEGORIES: Mapping[NoticeKind, str] = {
+    NoticeKind.THRESHOLD: "warnings",
+    NoticeKind.EXCEEDED: "warnings",
+    NoticeKind.PAUSED: "pauses",
+    NoticeKind.RESUMED: "pauses",
+    NoticeKind.INCREASE_REQUESTED: "requests",
+    NoticeKind.INCREASE_GRANTED: "requests",
+    NoticeKind.INCREASE_DECLINED: "requests",
+    NoticeKind.WEBHOOK_DISABLED: "webhooks",
+}
+"""The preference (a field of `NotificationPreference`) that a kind belongs to. A test message belongs to none."""
+
+CATEGORY_NAMES: tuple[str, ...] = tuple(dict.fromkeys(CATEGORIES.values()))
+_TOLD_ROLES = tuple(role.value for role in Role if role.may_change)
+
+
+def wanting_addresses(*, organization: Organization, kind: NoticeKind) -> list[str]:
+    """The e-mail addresses of the active owners and admins who want this kind of notice."""
+    members = Membership.objects.of(organization).filter(role__in=_TOLD_ROLES, user__is_active=True)
+    if kind in CATEGORIES:
+        members = members.exclude(**{f"notification_preference__{CATEGORIES[kind]}": False})
+    return list(members.order_by("pk").values_list("user__email", flat=True))
+
+
+def preference_of(membership: Membership) -> NotificationPreference:
+    """The member's preference; the one that holds without a row is not stored."""
+    found = NotificationPreference.objects.filter(membership=membership).first()
+    return found or NotificationPreference(organization_id=membership.organization_id, membership=membership)
+
+
+@transaction.atomic
+def change_preference(
+    *, organization: Organization, membership: Membership, wanted: Mapping[str, bool]
+) -> NotificationPreference:
+    """Turn categories of notices on or off, for the member's own e-mails.
+
+    Raises InvalidError if `wanted` is empty: nothing would change.
+    """
+    if not wanted:
+        raise InvalidError(f"Name at least one of {', '.join(CATEGORY_NAMES)}.")
+    preference, _ = NotificationPreference.objects.update_or_create(
+        organization=organization, membership=membership, defaults=dict(wanted)
+    )
+    audit.record(
+        organization=organization,
+        actor=membership.user.email,
+        action="notification_preference.changed",
+        subject=membership.user.email,
+        **{name: "on" if is_wanted else "off" for name, is_wanted in sorted(wanted.items())},
+    )
+    return preference

@@ -1,0 +1,46 @@
+"""Secrets of webhooks: made here, kept encrypted, because signing needs them again.
+
+The key of the encryption is derived from SECRET_KEY, which is not in the database: a stolen table signs nothing. (A
+credential's secret is only compared, so it is kept as a hash: `organizations.secrets`.)
+"""
+
+import base64
+import secrets
+from functools import lru_cache
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+
+PREFIX = "whsec_"
+_SECRET_BYTES = 32  # Standard Webhooks asks for 24 to 64
+_PURPOSE = b"costtrack.webhook-secrets"
+
+
+class UnreadableSecretError(Exception):
+    """A secret was encrypted with another SECRET_KEY."""
+
+
+def new_secret() -> str:
+    """256 random bits in the form of Standard Webhooks: `whsec_` and their base64."""
+    return PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+
+
+def encrypt(secret: str) -> str:
+    """The secret as the database keeps it: a Fernet token, which also shows whether it was changed."""
+    return _cipher(settings.SECRET_KEY).encrypt(secret.encode()).decode()
+
+
+def decrypt(token: str) -> str:
+    """Raises UnreadableSecretError if the token is not from this SECRET_KEY."""
+    try:
+        return _cipher(settings.SECRET_KEY).decrypt(token.encode()).decode()
+    except InvalidToken:
+        raise UnreadableSecretError("The secret cannot be read: was COSTTRACK_SECRET_KEY changed?") from None
+
+
+@lru_cache(maxsize=4)
+def _cipher(secret_key: str) -> Fernet:
+    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=_PURPOSE).derive(secret_key.encode())
+    return Fernet(base64.urlsafe_b64encode(derived))

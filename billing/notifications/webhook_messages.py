@@ -1,0 +1,102 @@
+"""What is sent to a webhook: the headers and the body of Standard Webhooks, or a message that Slack shows.
+
+The body is made of the notice alone, so every attempt sends the same bytes; the time of the attempt, and with it the
+signature, is in the headers. https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from standardwebhooks import Webhook
+
+from billing.models import Delivery, Notice, WebhookEndpoint
+from billing.notifications.secrets import decrypt
+from billing.types import WebhookFormat
+from costtrack import __version__
+from costtrack.clock import iso
+
+_LONGEST_HEADLINE = 250
+_LONGEST_VALUE = 500  # Slack's own bound is 2,000, and 3,000 for a whole section
+_MOST_FIELDS = 10  # of a section in Slack
+# What people want to read, in this order; the rest is for programs.
+_SLACK_FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Organization", ("organization",)),
+    ("Limit of", ("limit", "scope")),
+    ("Value", ("limit", "scope_value")),
+    ("Window", ("limit", "window")),
+    ("Amount (USD)", ("limit", "amount_usd")),
+    ("Spent (USD)", ("spent_usd",)),
+    ("Remaining (USD)", ("remaining_usd",)),
+    ("Resets at", ("resets_at",)),
+    ("Asked for (USD)", ("request", "amount_usd")),
+    ("Asked by", ("request", "requested_by")),
+    ("Until", ("request", "until")),
+    ("Answered by", ("request", "answered_by")),
+    ("Webhook", ("webhook", "description")),
+    ("Reason", ("reason",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One attempt, ready to be sent."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+def message_of(delivery: Delivery, webhook: WebhookEndpoint, *, now: datetime) -> Message:
+    """The message of an attempt at `now`. Raises UnreadableSecretError if the secret cannot be decrypted."""
+    body = _slack(delivery.notice) if webhook.format == WebhookFormat.SLACK else _standard(delivery.notice)
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    signatures = [Webhook(secret).sign(delivery.message_id, now, text) for secret in _secrets(webhook, now)]
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": f"costtrack/{__version__}",
+        "webhook-id": delivery.message_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+    return Message(headers, text.encode())
+
+
+def _secrets(webhook: WebhookEndpoint, now: datetime) -> Iterator[str]:
+    """The secret, and the one before while its grace lasts."""
+    yield decrypt(webhook.secret)
+    if webhook.previous_valid_until is not None and now < webhook.previous_valid_until:
+        yield decrypt(webhook.previous_secret)
+
+
+def _standard(notice: Notice) -> dict[str, Any]:
+    return {"type": notice.kind, "timestamp": iso(notice.created_at), "data": notice.data}
+
+
+def _slack(notice: Notice) -> dict[str, Any]:
+    """For Slack's incoming webhooks, and others that read the same: `text` is for the notification, `blocks` for the
+    channel."""
+    headline = _escaped(notice.subject, _LONGEST_HEADLINE)
+    blocks: list[dict[str, Any]] = [{"type": "section", "text": {"type": "mrkdwn", "text": f"*{headline}*"}}]
+    fields = [{"type": "mrkdwn", "text": f"*{label}*\n{value}"} for label, value in _told(notice.data)]
+    if fields:
+        blocks.append({"type": "section", "fields": fields[:_MOST_FIELDS]})
+    footer = f"{notice.kind} \u00b7 {iso(notice.created_at)}"
+    blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": footer}]})
+    return {"text": headline, "blocks": blocks}
+
+
+def _told(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for label, path in _SLACK_FIELDS:
+        value: Any = data
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        if value not in (None, ""):
+            yield label, _escaped(str(value), _LONGEST_VALUE)
+
+
+def _escaped(text: str, most: int) -> str:
+    """Whoever names a tag or a user `<!channel>` must not call everybody. Slack has three special characters:
+    https://api.slack.com/reference/surfaces/formatting#escaping"""
+    return " ".join(text.split())[:most].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,1 @@
+"""How e-mail leaves this installation: which server, and Django backends for it."""

@@ -1,0 +1,71 @@
+"""`COSTTRACK_EMAIL_URL`: where e-mail goes, as one address."""
+
+from dataclasses import dataclass
+from email.utils import parseaddr
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Django's settings for sending mail. `folder` is that of the backend which writes files."""
+
+    backend: str
+    host: str = "localhost"
+    port: int = 25
+    user: str = ""
+    password: str = ""
+    starttls: bool = False
+    tls: bool = False
+    folder: str = ""
+
+
+def parse_email_url(url: str) -> MailServer:
+    """The server that a URL names; docs/settings.md lists the kinds. Raises ValueError without showing the URL, which
+    may hold a password."""
+    if url == "console:":
+        return MailServer("django.core.mail.backends.console.EmailBackend")
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        if parts.netloc or not parts.path.startswith("/"):
+            raise ValueError("it must name a folder by its whole path: file:///var/mail/costtrack.")
+        return MailServer("costtrack.mail.folder.EmailBackend", folder=unquote(parts.path))
+    if parts.scheme not in _PORTS:
+        raise ValueError(f"it must begin with {', '.join(f'{scheme}://' for scheme in _PORTS)}, file:// or console:.")
+    if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("it must be made of user, password, host and port, and nothing else.")
+    return MailServer(
+        "costtrack.mail.smtp.EmailBackend",
+        host=parts.hostname,
+        port=parts.port or _PORTS[parts.scheme],
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        starttls=parts.scheme == "smtp+starttls",
+        tls=parts.scheme == "smtps",
+    )
+
+
+def parse_sender(text: str) -> str:
+    """The same text, if it is one address, with or without a name: `costtrack <costs@acme.example>`. Raises
+    ValueError."""
+    _, address = parseaddr(text)
+    try:
+        validate_email(address)
+    except ValidationError as error:
+        if not address.endswith("@localhost"):
+            raise ValueError(f"{text!r} is not an e-mail address.") from error
+    if not text.isprintable():
+        raise ValueError("it must be one line.")
+    return text
+
+
+def parse_public_url(url: str) -> str:
+    """The URL without a slash at its end. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{url!r} is not the address of a web site.")
+    return url.rstrip("/")

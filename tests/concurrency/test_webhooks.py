@@ -1,0 +1,102 @@
+"""Webhooks while workers run side by side, and while they are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+
+import pytest
+from pytest_django import Settings
+from standardwebhooks import Webhook
+
+from billing.models import Delivery, WebhookEndpoint
+from billing.notifications.deliver import CLAIM
+from billing.notifications.outbox import notify
+from billing.notifications.webhook_sender import deliver_webhooks
+from billing.notifications.webhooks import MOST_WEBHOOKS, create_webhook
+from billing.types import DeliveryState, NoticeKind
+from costtrack.clock import utc_now
+from costtrack.errors import ConflictError
+from organizations.models import Organization
+from tests.billing.notifications.webhooks.receiver import Reply, receiving
+from tests.concurrency.conftest import at_once, database_url
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+_WORKER = "import django; django.setup(); from billing.tasks import deliver_webhooks_task; deliver_webhooks_task()"
+
+
+@pytest.fixture(autouse=True)
+def _loopback(settings: Settings) -> None:
+    settings.WEBHOOK_PRIVATE_ADDRESSES = True
+
+
+def tell(organization: Organization, times: int = 1) -> None:
+    for _ in range(times):
+        notify(organization=organization, kind=NoticeKind.PAUSED, subject="Paused", data={}, now=utc_now(), to=())
+
+
+def test_workers_side_by_side_send_everything_once(organization: Organization) -> None:
+    with receiving() as first, receiving() as second:
+        for receiver in (first, second):
+            create_webhook(organization=organization, url=receiver.url, actor="tests", now=utc_now())
+        tell(organization, times=40)
+
+        now = utc_now()
+        arrived = sum(at_once(lambda _: deliver_webhooks(now=now), range(4)))
+        # A worker that finds everything taken ends; what it might have had is left for the next one.
+        arrived += deliver_webhooks(now=utc_now())
+
+        assert arrived == 80
+        for receiver in (first, second):
+            assert len(receiver.received) == 40
+            assert set(Counter(received.message_id for received in receiver.received).values()) == {1}
+            assert receiver.most_at_once == 1
+    assert set(Delivery.objects.values_list("state", "attempts")) == {(DeliveryState.SENT, 1)}
+
+
+def test_what_a_killed_worker_was_sending_comes_again_with_the_same_id(organization: Organization) -> None:
+    with receiving() as receiver:
+        issued = create_webhook(organization=organization, url=receiver.url, actor="tests", now=utc_now())
+        tell(organization, times=2)
+        never = threading.Event()
+        receiver.replies.append(Reply(after=never))
+        environment = {"DATABASE_URL": database_url(), "COSTTRACK_WEBHOOK_PRIVATE_ADDRESSES": "true"}
+        worker = subprocess.Popen(
+            [sys.executable, "-c", _WORKER],
+            env={**os.environ, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert receiver.came.acquire(timeout=60)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        never.set()
+
+        assert deliver_webhooks(now=utc_now()) == 0, "nobody knows yet that the worker is gone"
+        assert deliver_webhooks(now=utc_now() + CLAIM) == 2
+
+        killed, *after = receiver.received
+        assert len(after) == 2
+        (again,) = (received for received in after if received.message_id == killed.message_id)
+        assert again.body == killed.body
+        assert Webhook(issued.secret).verify(killed.body, killed.headers)
+    assert set(Delivery.objects.values_list("state", flat=True)) == {DeliveryState.SENT}
+
+
+def test_an_organization_never_has_more_webhooks_than_it_may(organization: Organization) -> None:
+    url = "http://127.0.0.1:8080/"
+    for _ in range(MOST_WEBHOOKS - 2):
+        create_webhook(organization=organization, url=url, actor="tests", now=utc_now())
+
+    def create(_: int) -> bool:
+        try:
+            create_webhook(organization=organization, url=url, actor="tests", now=utc_now())
+        except ConflictError:
+            return False
+        return True
+
+    assert sorted(at_once(create, range(6))) == [False] * 4 + [True] * 2
+    assert WebhookEndpoint.objects.count() == MOST_WEBHOOKS

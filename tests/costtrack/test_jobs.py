@@ -1,0 +1,87 @@
+"""Nudges: at most one in an interval, and one that gathers what the interval brings."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from kombu.exceptions import OperationalError
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from costtrack import heartbeat
+from costtrack.celery import app
+from costtrack.jobs import gather_on_commit, nudge_on_commit
+
+pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+
+Sent = list[tuple[str, dict[str, Any], float | None]]
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
+    heartbeat.client().flushdb()
+    found: Sent = []
+
+    def send_task(name: str, *, kwargs: dict[str, Any], countdown: float | None, **_: Any) -> None:
+        found.append((name, kwargs, countdown))
+
+    monkeypatch.setattr(app, "send_task", send_task)
+    return found
+
+
+def test_a_nudge_is_sent_at_once_and_not_again_in_the_interval(
+    sent: Sent, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        nudge_on_commit("billing.fold", at_most_every=HOUR)
+        nudge_on_commit("billing.fold", at_most_every=HOUR)
+        nudge_on_commit("billing.deliver_email", at_most_every=HOUR)
+        assert sent == []
+    assert sent == [("billing.fold", {}, None), ("billing.deliver_email", {}, None)]
+
+
+def test_what_gathers_is_sent_once_for_the_end_of_the_interval_and_for_each_argument(
+    sent: Sent, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        for organization_id in (1, 2, 1):
+            gather_on_commit("billing.enforce_limits", within=HOUR, organization_id=organization_id)
+    assert sent == [
+        ("billing.enforce_limits", {"organization_id": 1}, 3600.0),
+        ("billing.enforce_limits", {"organization_id": 2}, 3600.0),
+    ]
+
+
+def test_a_broker_that_is_down_is_logged(
+    sent: Sent,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    def failing(*_: Any, **__: Any) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(app, "send_task", failing)
+    with django_capture_on_commit_callbacks(execute=True):
+        nudge_on_commit("billing.fold", at_most_every=HOUR)
+    assert "task could not be queued" in caplog.text
+
+
+@pytest.mark.parametrize("nudge", [nudge_on_commit, gather_on_commit])
+def test_redis_that_is_down_is_logged(
+    nudge: Callable[..., None],
+    sent: Sent,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    heartbeat.client.cache_clear()
+    monkeypatch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1/0")
+    interval = {"within": HOUR} if nudge is gather_on_commit else {"at_most_every": HOUR}
+    with django_capture_on_commit_callbacks(execute=True):
+        nudge("billing.fold", **interval)
+    heartbeat.client.cache_clear()
+    assert sent == []
+    assert "task could not be queued" in caplog.text
