@@ -8,7 +8,14 @@ class BillingConfig(AppConfig):
     verbose_name = "Billing"
 
     def ready(self) -> None:
+        from billing.limits.plans import apply_plan
+        from billing.reports.delivery_health import delivery_checks
         from billing.reports.health import rollup_checks
+        from billing.reports.limit_health import limit_checks
         from costtrack.health import registry
+        from organizations import plan_rules
 
+        plan_rules.register(apply_plan)
         registry.register("rollups", rollup_checks, needed_for_requests=False)
+        registry.register("limits", limit_checks, needed_for_requests=False)
+        registry.register("deliveries", delivery_checks, needed_for_requests=False)

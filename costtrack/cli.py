@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and answer its exit code: 0, 1 for a failure said in one line, 2 for wrong arguments. The
     client's commands have more of them (docs/cli.md)."""
     options = _parser().parse_args(arguments)
-    ours = {"up": _up, "manage": _manage, "rollups": _rollups}
+    ours = {"up": _up, "manage": _manage, "rollups": _rollups, "limits": _limits}
     try:
         if options.command in ours:
             return ours[options.command](options)
@@ -45,6 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     rollups = commands.add_parser("rollups", help="fold, verify or rebuild the rollups, or drop old events")
     _add_data_dir(rollups)
     rollups.add_argument("arguments", nargs=argparse.REMAINDER, metavar="fold|verify|rebuild|retain ...")
+
+    limits = commands.add_parser("limits", help="verify that spend limits rest on what the ledger says")
+    _add_data_dir(limits)
+    limits.add_argument("arguments", nargs=argparse.REMAINDER, metavar="verify ...")
 
     client.add_to(commands)
     return parser
@@ -78,3 +82,9 @@ def _rollups(options: argparse.Namespace) -> int:
     from costtrack.supervisor.manage import manage
 
     return manage(options.data_dir, ["rollups", *options.arguments])
+
+
+def _limits(options: argparse.Namespace) -> int:
+    from costtrack.supervisor.manage import manage
+
+    return manage(options.data_dir, ["limits", *options.arguments])

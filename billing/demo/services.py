@@ -6,13 +6,16 @@ from datetime import datetime
 from itertools import islice
 
 import msgspec
+from django.db import transaction
 
+from billing.demo.limits import LIMITS
 from billing.demo.usage import Profile, events
 from billing.ingest import json_events
 from billing.ingest.services import ingest
+from billing.limits.services import create_limit
 from organizations.models import Membership, Organization, User
-from organizations.services.credentials import issue_credential
-from organizations.types import Role, Scope
+from organizations.services import create_organization, issue_credential
+from organizations.types import Principal, Role, Scope
 
 PASSWORD = "costtrack-demo"  # noqa: S105 - printed at every start, and only for the demo
 _ACTOR = "demo"
@@ -77,16 +80,22 @@ def load_demo(*, now: datetime, progress: Progress) -> int:
     what is there stays, and an organization that has the demo's usage gets no more."""
     stored = 0
     for tenant in TENANTS:
-        organization, created = Organization.objects.get_or_create(
-            slug=tenant.slug,
-            defaults={"name": tenant.name, "plan_id": tenant.plan, "time_zone": tenant.time_zone},
-        )
-        if created:
-            issue_credential(organization=organization, name="Demo gateway", scopes=[Scope.USAGE_WRITE], actor=_ACTOR)
+        organization = Organization.objects.filter(slug=tenant.slug).first() or _make(tenant, now)
         if not organization.batches.exists():
             stored += _send(organization, tenant.profile, now, progress)
     _add_people()
     return stored
+
+
+@transaction.atomic
+def _make(tenant: Tenant, now: datetime) -> Organization:
+    organization = create_organization(
+        name=tenant.name, slug=tenant.slug, plan=tenant.plan, time_zone=tenant.time_zone, actor=_ACTOR, now=now
+    )
+    issue_credential(organization=organization, name="Demo gateway", scopes=[Scope.USAGE_WRITE], actor=_ACTOR)
+    for terms in LIMITS[tenant.slug]:
+        create_limit(organization=organization, terms=terms, actor=Principal(), now=now)
+    return organization
 
 
 def _add_people() -> None:

@@ -62,6 +62,10 @@ class Migration(migrations.Migration):
             name='authorization_id',
             field=models.UUIDField(editable=False, null=True),
         ),
+        migrations.AddIndex(
+            model_name='usageevent',
+            index=models.Index(condition=models.Q(('authorization_id__isnull', False)), fields=['organization', 'authorization_id'], name='event_of_authorization'),
+        ),
         migrations.CreateModel(
             name='Notice',
             fields=[
@@ -136,7 +140,6 @@ class Migration(migrations.Migration):
                 ('is_plan', models.BooleanField(default=False, editable=False)),
                 ('created_at', models.DateTimeField(editable=False)),
                 ('removed_at', models.DateTimeField(editable=False, null=True)),
-                ('evaluated_at', models.DateTimeField(editable=False, null=True)),
                 ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='limits', to='organizations.organization')),
             ],
         ),
@@ -251,8 +254,8 @@ class Migration(migrations.Migration):
                 ('run_id', models.CharField(blank=True, db_default='', default='', max_length=255)),
                 ('session_id', models.CharField(blank=True, db_default='', default='', max_length=255)),
                 ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), db_default=models.Value([], django.contrib.postgres.fields.ArrayField(base_field=models.CharField(), size=None)), default=list, size=None)),
-                ('credential', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='organizations.apicredential')),
-                ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='authorizations', to='organizations.organization')),
+                ('credential', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='organizations.apicredential')),
+                ('organization', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='authorizations', to='organizations.organization')),
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('status', 'reserved')), fields=['organization', 'expires_at'], name='authorization_open')],
@@ -314,6 +317,18 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='delivery',
             index=models.Index(fields=['organization', 'notice'], name='delivery_of_notice'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(fields=['organization', 'webhook'], name='delivery_of_webhook'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('state', 'failed')), fields=['channel', 'finished_at'], name='delivery_given_up'),
+        ),
+        migrations.AddConstraint(
+            model_name='increaserequest',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('organization', 'limit', 'value', 'requested_by'), name='increase_open_once'),
         ),
         migrations.AddConstraint(
             model_name='delivery',

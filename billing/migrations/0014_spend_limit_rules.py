@@ -1,5 +1,5 @@
 """Spend limits: row-level security, the views of the new rollups and what an installation that has usage already needs
-in them, the limits that plans bring along, and the function that reads what is spent and held."""
+in them, the limits that plans bring along, and two functions: what is spent and held, and a reservation."""
 
 from django.db import migrations
 
@@ -124,24 +124,58 @@ def matches(row: str) -> str:
 # The rollups have whole hours; of the hour in which the window begins, `edge` says what it can have cost at most.
 # Reading one snapshot, it sees an event together with the end of the authorization that it settled, or neither.
 # `fallbacks` price the events that have no price, in USD per million tokens (NULL: they count nothing).
+#
+# Planning a question to the ledger, with its many partitions, takes longer than asking it: plans are kept, and the
+# ledger is left alone where there is nothing to ask it.
+MEASURED = (
+    """unnest(scopes, "values", starts, fallbacks) """
+    "WITH ORDINALITY AS measured (scope, value, start, fallback, place)"
+)
+FIRST_HOUR = "date_trunc('hour', measured.start + interval '1 hour' - interval '1 microsecond', 'UTC')"
 METER = f"""
 CREATE FUNCTION billing_meter(
     wanted bigint, scopes text[], "values" text[], starts timestamptz[], fallbacks numeric[], moment timestamptz
-) RETURNS TABLE (place bigint, spent numeric, edge numeric, held numeric) LANGUAGE plpgsql STABLE AS $$
+) RETURNS TABLE (place bigint, spent numeric, edge numeric, held numeric) LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    first_batch uuid;
+    not_folded numeric[];
+    not_priced numeric[];
 BEGIN
+    SELECT batch.id INTO first_batch FROM billing_ingestbatch AS batch
+    WHERE batch.organization_id = wanted AND batch.folded_at IS NULL ORDER BY batch.id LIMIT 1;
+    IF first_batch IS NOT NULL THEN
+        WITH tail AS MATERIALIZED (
+            SELECT event.* FROM billing_ingestbatch AS batch CROSS JOIN LATERAL (
+                SELECT * FROM billing_usageevent AS row
+                WHERE row.organization_id = wanted AND row.id > first_batch
+                    AND row.id > batch.id AND row.id <= batch.last_event_id
+                OFFSET 0
+            ) AS event
+            WHERE batch.organization_id = wanted AND batch.folded_at IS NULL
+        )
+        SELECT array_agg(coalesce(sums.usd, 0) ORDER BY measured.place) INTO not_folded
+        FROM {MEASURED} CROSS JOIN LATERAL (
+            SELECT sum(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd) AS usd FROM tail AS event
+            WHERE (measured.start IS NULL OR event.occurred_at >= measured.start) AND {matches("event")}
+        ) AS sums;
+    END IF;
+    IF EXISTS (SELECT FROM unnest(fallbacks) AS told (price) WHERE told.price > 0) THEN
+        SELECT array_agg(coalesce(sums.tokens * measured.fallback / 1000000, 0) ORDER BY measured.place) INTO not_priced
+        FROM {MEASURED} CROSS JOIN LATERAL (
+            SELECT sum(
+                event.input_tokens + event.output_tokens + event.cache_read_tokens + event.cache_creation_tokens
+            ) AS tokens
+            FROM billing_unpricedevent AS waiting
+            JOIN billing_usageevent AS event ON event.organization_id = wanted AND event.id = waiting.event_id
+            WHERE waiting.organization_id = wanted AND measured.fallback > 0 AND {matches("event")}
+                AND (measured.start IS NULL OR event.occurred_at >= measured.start)
+        ) AS sums;
+    END IF;
     RETURN QUERY
-    WITH measured AS MATERIALIZED (
-        SELECT told.*,
-            date_trunc('hour', told.start + interval '1 hour' - interval '1 microsecond', 'UTC') AS first_hour
-        FROM unnest(scopes, "values", starts, fallbacks) WITH ORDINALITY AS told (scope, value, start, fallback, place)
-    ), tail AS MATERIALIZED (
-        SELECT event.* FROM billing_ingestbatch AS batch
-        CROSS JOIN LATERAL (
-            SELECT * FROM billing_usageevent AS row
-            WHERE row.organization_id = wanted AND row.id > batch.id AND row.id <= batch.last_event_id
-            OFFSET 0
-        ) AS event
-        WHERE batch.organization_id = wanted AND batch.folded_at IS NULL
+    WITH open AS MATERIALIZED (
+        SELECT * FROM billing_authorization
+        WHERE organization_id = wanted AND status = 'reserved' AND expires_at > moment
     )
     SELECT measured.place,
         coalesce(CASE WHEN measured.start IS NULL THEN (
@@ -150,31 +184,61 @@ BEGIN
         ) ELSE (
             SELECT sum(kept.cost_usd) FROM billing_scopehour AS kept
             WHERE kept.organization_id = wanted AND kept.scope = measured.scope AND kept.value = measured.value
-                AND kept.hour >= measured.first_hour
-        ) END, 0)
-        + coalesce((
-            SELECT sum(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd) FROM tail AS event
-            WHERE (measured.start IS NULL OR event.occurred_at >= measured.start) AND {matches("event")}
-        ), 0)
-        + coalesce(CASE WHEN measured.fallback > 0 THEN (
-            SELECT sum(event.input_tokens + event.output_tokens + event.cache_read_tokens + event.cache_creation_tokens)
-                * measured.fallback / 1000000
-            FROM billing_unpricedevent AS waiting
-            JOIN billing_usageevent AS event ON event.organization_id = wanted AND event.id = waiting.event_id
-            WHERE waiting.organization_id = wanted AND {matches("event")}
-                AND (measured.start IS NULL OR event.occurred_at >= measured.start)
-        ) END, 0),
-        coalesce(CASE WHEN measured.first_hour > measured.start THEN (
+                AND kept.hour >= {FIRST_HOUR}
+        ) END, 0) + coalesce(not_folded[measured.place], 0) + coalesce(not_priced[measured.place], 0),
+        coalesce(CASE WHEN {FIRST_HOUR} > measured.start THEN (
             SELECT sum(kept.charged_usd) FROM billing_scopehour AS kept
             WHERE kept.organization_id = wanted AND kept.scope = measured.scope AND kept.value = measured.value
-                AND kept.hour = measured.first_hour - interval '1 hour'
+                AND kept.hour = {FIRST_HOUR} - interval '1 hour'
         ) END, 0),
         coalesce((
-            SELECT sum(held.amount_usd) FROM billing_authorization AS held
-            WHERE held.organization_id = wanted AND held.status = 'reserved' AND held.expires_at > moment
-                AND {matches("held")}
+            SELECT sum(held.amount_usd) FROM open AS held WHERE {matches("held")}
         ), 0)
-    FROM measured ORDER BY measured.place;
+    FROM {MEASURED} ORDER BY measured.place;
+END $$
+"""
+
+# Reserve, if nothing stands in the way: no limit without room (`bounds`, NULL: none), no limit that has changed since
+# the book of the `expected` revision was read, no other use of the idempotency key. All of it happens here, because the
+# locks are held meanwhile: how long that takes is how many reservations there can be.
+#
+# Each statement sees what was committed when it began, so spend and holds are read behind the locks.
+RESERVE = """
+CREATE FUNCTION billing_reserve(
+    wanted bigint, locks bigint[], scopes text[], "values" text[], starts timestamptz[], fallbacks numeric[],
+    bounds numeric[], expected bigint, new_id uuid, credential bigint, amount numeric, made_at timestamptz,
+    until timestamptz, key text, hash bigint, of_service text, of_model text, of_user text, of_workflow text,
+    of_run text, of_session text, of_tags text[]
+) RETURNS TABLE (is_granted boolean, revision bigint, spent numeric, edge numeric, held numeric) LANGUAGE plpgsql AS $$
+DECLARE
+    seen bigint;
+    granted boolean := false;
+    all_spent numeric[];
+    all_edges numeric[];
+    all_held numeric[];
+BEGIN
+    PERFORM pg_advisory_xact_lock(told.key) FROM unnest(locks) AS told (key);
+    SELECT array_agg(meter.spent ORDER BY meter.place), array_agg(meter.edge ORDER BY meter.place),
+        array_agg(meter.held ORDER BY meter.place)
+    INTO all_spent, all_edges, all_held
+    FROM billing_meter(wanted, scopes, "values", starts, fallbacks, made_at) AS meter;
+    SELECT coalesce(max(book.revision), 0) INTO seen FROM billing_limitbookrevision AS book
+    WHERE book.organization_id = wanted;
+    IF seen = expected AND NOT EXISTS (
+        SELECT FROM unnest(all_spent, all_edges, all_held, bounds) AS meter (spent, edge, held, bound)
+        WHERE meter.spent + meter.edge >= meter.bound OR meter.spent + meter.edge + meter.held + amount > meter.bound
+    ) THEN
+        INSERT INTO billing_authorization (id, organization_id, credential_id, status, amount_usd, created_at,
+            expires_at, idempotency_key, payload_hash, service, model, user_ref, workflow_id, run_id, session_id, tags)
+        VALUES (new_id, wanted, credential, 'reserved', amount, made_at, until, key, hash, of_service, of_model,
+            of_user, of_workflow, of_run, of_session, of_tags)
+        ON CONFLICT (organization_id, idempotency_key) WHERE idempotency_key <> '' DO NOTHING;
+        granted := FOUND;
+    END IF;
+    RETURN QUERY
+    SELECT granted, seen, meter.spent, meter.edge, meter.held FROM (SELECT 1) AS one
+    LEFT JOIN unnest(all_spent, all_edges, all_held) WITH ORDINALITY AS meter (spent, edge, held, place) ON true
+    ORDER BY meter.place;
 END $$
 """
 
@@ -191,6 +255,13 @@ class Migration(migrations.Migration):
     dependencies = [("billing", "0013_spend_limits")]
 
     operations = [
+        # As everywhere, the organization leads the primary key (migration 0002).
+        migrations.RunSQL(
+            "ALTER TABLE billing_authorization DROP CONSTRAINT billing_authorization_pkey,"
+            " ADD CONSTRAINT billing_authorization_pkey PRIMARY KEY (organization_id, id);",
+            "ALTER TABLE billing_authorization DROP CONSTRAINT billing_authorization_pkey,"
+            " ADD CONSTRAINT billing_authorization_pkey PRIMARY KEY (id);",
+        ),
         *map(policy, TENANT_TABLES),
         *(migrations.RunSQL(view, f"DROP VIEW {name};") for name, view in VIEWS.items()),
         *(migrations.RunSQL(filled, migrations.RunSQL.noop) for filled in FILLED),
@@ -198,4 +269,5 @@ class Migration(migrations.Migration):
             METER,
             "DROP FUNCTION billing_meter(bigint, text[], text[], timestamptz[], numeric[], timestamptz);",
         ),
+        migrations.RunSQL(RESERVE, "DROP FUNCTION billing_reserve;"),
     ]

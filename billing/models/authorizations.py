@@ -17,15 +17,26 @@ class Authorization(models.Model):
 
     It holds `amount_usd` while it is reserved and not expired. So what is held of a limit is always the sum of these
     rows, also of limits made later; there is no counter beside them that could drift. The dimensions are an event's
-    (`billing.models.UsageEvent`).
+    (`billing.models.UsageEvent`), and as there no foreign keys are checked.
+
+    In the database the primary key begins with the organization (migration 0014): always filter by it too.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
     organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="authorizations", db_index=False
+        "organizations.Organization",
+        on_delete=models.PROTECT,
+        related_name="authorizations",
+        db_index=False,
+        db_constraint=False,
     )
     credential = models.ForeignKey(
-        "organizations.APICredential", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+        "organizations.APICredential",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
     )
     status = models.CharField(max_length=8, choices=AuthorizationStatus, default=AuthorizationStatus.RESERVED)
     amount_usd = money_field()

@@ -212,6 +212,11 @@ class UsageEvent(models.Model):
             models.Index(
                 fields=("organization", "session_id"), name="event_of_session", condition=~models.Q(session_id="")
             ),
+            models.Index(
+                fields=("organization", "authorization_id"),
+                name="event_of_authorization",
+                condition=models.Q(authorization_id__isnull=False),
+            ),
         )
 
     def __str__(self) -> str:

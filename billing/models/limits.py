@@ -8,7 +8,7 @@ from django.db import models
 from billing.querysets import SpendLimitQuerySet
 from billing.types import ExceptionKind, IncreaseState, LimitAction, LimitScope, LimitWindow
 from costtrack.fields import optional_money_field
-from costtrack.money import DECIMALS, DIGITS
+from costtrack.money import DECIMALS, DIGITS, usd
 from organizations.querysets import OrganizationScopedQuerySet
 
 PAUSING = 100
@@ -55,7 +55,6 @@ class SpendLimit(models.Model):
     is_plan = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(editable=False)
     removed_at = models.DateTimeField(null=True, editable=False)
-    evaluated_at = models.DateTimeField(null=True, editable=False)
 
     objects = SpendLimitQuerySet.as_manager()
 
@@ -184,7 +183,14 @@ class IncreaseRequest(models.Model):
     objects = OrganizationScopedQuerySet["IncreaseRequest"].as_manager()
 
     class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("organization", "limit", "value", "requested_by"),
+                name="increase_open_once",
+                condition=models.Q(state="open"),
+            ),
+        )
         indexes = (models.Index(fields=("organization", "-id"), name="increase_of_organization"),)
 
     def __str__(self) -> str:
-        return f"{self.limit}: {self.amount_usd:f}"
+        return f"{self.limit}: {usd(self.amount_usd)}"

@@ -53,7 +53,7 @@ class WebhookEndpoint(models.Model):
         indexes = (models.Index(fields=("organization", "id"), name="webhook_of_organization"),)
 
     def __str__(self) -> str:
-        return self.description or self.url
+        return self.description or f"Webhook {self.pk}"  # its URL may be all that it takes to post there
 
 
 class Delivery(models.Model):
@@ -92,11 +92,15 @@ class Delivery(models.Model):
             models.Index(
                 fields=("channel", "next_attempt_at"), name="delivery_due", condition=models.Q(state="pending")
             ),
+            models.Index(
+                fields=("channel", "finished_at"), name="delivery_given_up", condition=models.Q(state="failed")
+            ),
             models.Index(fields=("organization", "notice"), name="delivery_of_notice"),
+            models.Index(fields=("organization", "webhook"), name="delivery_of_webhook"),
         )
 
     def __str__(self) -> str:
-        return f"{self.get_channel_display()} to {self.recipient}"
+        return f"{self.get_channel_display()} {self.message_id}"
 
 
 class NotificationPreference(models.Model):

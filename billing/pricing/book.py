@@ -6,6 +6,7 @@ costs one small query.
 """
 
 import threading
+import time
 from collections import OrderedDict
 from datetime import datetime
 
@@ -21,6 +22,8 @@ from billing.types import UnpricedReason
 # Together they bound the memory: an organization may send as many names of models as it likes.
 _MAX_BOOKS = 512
 _MAX_REMEMBERED_MODELS = 512
+
+RECENT_SECONDS = 1.0
 
 
 class PriceBook:
@@ -86,6 +89,7 @@ class _Books:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._books: OrderedDict[int, PriceBook] = OrderedDict()
+        self._current_at: dict[int, float] = {}
         self._everyones_lock = threading.Lock()
         self._everyones: Shelf | None = None
 
@@ -94,13 +98,15 @@ class _Books:
             book = self._books.get(organization_id)
             if book is not None and book.is_current(own_revision, everyones_revision):
                 self._books.move_to_end(organization_id)
+                self._current_at[organization_id] = time.monotonic()
                 return book
         book = PriceBook(Shelf.load(organization_id, own_revision), self._everyones_shelf(everyones_revision))
         with self._lock:
             self._books[organization_id] = book
             self._books.move_to_end(organization_id)
+            self._current_at[organization_id] = time.monotonic()
             while len(self._books) > _MAX_BOOKS:
-                self._books.popitem(last=False)
+                self._current_at.pop(self._books.popitem(last=False)[0], None)
         return book
 
     def _everyones_shelf(self, revision: int) -> Shelf:
@@ -110,8 +116,19 @@ class _Books:
                 self._everyones = Shelf.load(None, revision)
             return self._everyones
 
+    def kept(self, organization_id: int) -> PriceBook | None:
+        """The book that is here, if it was current a moment ago."""
+        with self._lock:
+            is_recent = self._current_at.get(organization_id, 0) > time.monotonic() - RECENT_SECONDS
+            return self._books.get(organization_id) if is_recent else None
+
 
 _books = _Books()
+
+
+def recent_price_book(organization_id: int) -> PriceBook:
+    """The organization's prices as they were at most a second ago, mostly without asking: for estimates."""
+    return _books.kept(organization_id) or price_book(organization_id)
 
 
 def price_book(organization_id: int) -> PriceBook:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, F, Max, Min, Q, Sum
 
 from billing.models import IngestBatch, RollupCheck
+from billing.rollups.verify import LIMITS
 from costtrack.clock import utc_now
 from costtrack.health.registry import Check
 
@@ -48,14 +49,15 @@ def fold_lag(*, now: datetime) -> FoldLag:
 
 def last_verification(*, now: datetime) -> Verification:
     wrong = ~Q(differences=0)
-    found = RollupCheck.objects.aggregate(
+    checks = RollupCheck.objects.exclude(rollup=LIMITS)
+    found = checks.aggregate(
         last_at=Max("checked_at"),
         organizations=Count("organization", distinct=True),
         differing=Count("rollup", filter=wrong),
         rows=Sum("differences", default=0),
     )
-    newest = RollupCheck.objects.values("organization").annotate(newest=Max("checked_at"))
-    named = RollupCheck.objects.filter(wrong).order_by("organization__slug", "rollup")[:_MOST_NAMED]
+    newest = checks.values("organization").annotate(newest=Max("checked_at"))
+    named = checks.filter(wrong).order_by("organization__slug", "rollup")[:_MOST_NAMED]
     return Verification(
         last_at=found["last_at"],
         organizations=found["organizations"],

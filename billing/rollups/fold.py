@@ -6,7 +6,7 @@ time: a batch that one has claimed is skipped by the others (design decision 7).
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -37,13 +37,15 @@ _FOLD = [folded(rollup, OF_BATCHES) for rollup in FINEST]
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """How much has been folded."""
+    """How much has been folded, and of whom."""
 
     batches: int = 0
     events: int = 0
+    organizations: frozenset[int] = field(default=frozenset(), compare=False)
 
     def __add__(self, other: "Folded") -> "Folded":
-        return Folded(self.batches + other.batches, self.events + other.events)
+        organizations = self.organizations | other.organizations
+        return Folded(self.batches + other.batches, self.events + other.events, organizations)
 
 
 def fold(*, now: datetime) -> Folded:
@@ -93,7 +95,7 @@ def _fold_some(organization_id: int, now: datetime) -> Folded:
             cursor.execute(statement, parameters)
         cursor.execute(_MARK, [now, organization_id, ids])
         has_changed(cursor, organization_id)
-    return Folded(len(batches), sum(accepted for _, _, accepted in batches))
+    return Folded(len(batches), sum(accepted for _, _, accepted in batches), frozenset({organization_id}))
 
 
 def _claim(cursor: Any, organization_id: int) -> Sequence[tuple[UUID, UUID, int]]:

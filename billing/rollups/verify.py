@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 TOTALS = "totals"
 QUEUE = "unpriced_queue"
 COUNTED = "counts"
+LIMITS = "limits"
+"""What `billing.limits.verify` keeps in the same place."""
 
 _OTHERS = (TOTALS, QUEUE, COUNTED)
 _MOST_SHOWN = 20
@@ -57,10 +59,11 @@ def verify(
             count, found = count + more, [*found, *first][:_MOST_SHOWN]
             number += 1
             progress(Step(organization_id, name, number, len(parts)))
-        done.append(_keep(organization_id, Checked(name, count, tuple(found)), now))
-    done += [_keep(organization_id, check(organization_id), now) for check in (_totals, _queue, _counts)]
+        done.append(keep(organization_id, Checked(name, count, tuple(found)), now))
+    done += [keep(organization_id, check(organization_id), now) for check in (_totals, _queue, _counts)]
     # Of rollups that there are no more.
-    RollupCheck.objects.filter(organization_id=organization_id).exclude(rollup__in=(*BY_NAME, *_OTHERS)).delete()
+    known = (*BY_NAME, *_OTHERS, LIMITS)
+    RollupCheck.objects.filter(organization_id=organization_id).exclude(rollup__in=known).delete()
     return done
 
 
@@ -143,7 +146,8 @@ def _checked_since(organization_id: int, instant: datetime) -> set[str]:
     return set(checks.values_list("rollup", flat=True))
 
 
-def _keep(organization_id: int, checked: Checked, now: datetime) -> Checked:
+def keep(organization_id: int, checked: Checked, now: datetime) -> Checked:
+    """Remember what a comparison has found, in the place of the last one."""
     check = RollupCheck(
         organization_id=organization_id,
         rollup=checked.name,

@@ -23,12 +23,14 @@ R = TypeVar("R")
 
 
 def at_once(work: Callable[[T], R], inputs: Sequence[T]) -> list[R]:
-    """Run `work` on every input in a thread of its own, all starting at the same moment; results in order."""
+    """Run `work` on every input in a thread of its own, all starting at the same moment, when each has its connection
+    to the database; results in order."""
     barrier = Barrier(len(inputs))
 
     def run(value: T) -> R:
-        barrier.wait(timeout=30)
         try:
+            connection.ensure_connection()
+            barrier.wait(timeout=30)
             return work(value)
         finally:
             connections.close_all()
@@ -41,8 +43,12 @@ def at_once(work: Callable[[T], R], inputs: Sequence[T]) -> list[R]:
 class Server:
     """costtrack's web server as it runs in production: granian with two worker processes."""
 
-    url: str
+    port: int
     process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def kill(self) -> None:
         """SIGKILL to all its processes at once: nothing gets a chance to finish."""
@@ -80,12 +86,12 @@ StartServer = Callable[..., Server]
 
 @pytest.fixture
 def start_server(transactional_db: None, tmp_path: Path) -> Iterator[StartServer]:
-    """Start servers on the test's database, or with other settings (`start_server(DATABASE_URL=...)`); all are gone
-    after the test."""
+    """Start servers on the test's database, or with other settings (`start_server(DATABASE_URL=...)`), on a port of
+    their own or that of one that is gone; all are gone after the test."""
     servers: list[Server] = []
 
-    def start(**environment: str) -> Server:
-        port = _free_port()
+    def start(port: int | None = None, **environment: str) -> Server:
+        port = port or _free_port()
         command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
         command += ["--workers", "2", "--no-ws", "costtrack.wsgi:application"]
         with (tmp_path / "server.log").open("ab") as log:
@@ -97,7 +103,7 @@ def start_server(transactional_db: None, tmp_path: Path) -> Iterator[StartServer
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        server = Server(f"http://127.0.0.1:{port}", process)
+        server = Server(port, process)
         servers.append(server)
         server.wait_until_ready()
         return server

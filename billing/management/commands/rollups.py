@@ -1,12 +1,13 @@
 """`rollups`: fold, verify and rebuild the rollups, and drop old events from under them."""
 
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from billing.management.organizations import counted, named
 from billing.management.progress import ProgressDisplay
 from billing.management.tables import differences_table
 from billing.rollups.fold import fold, fold_organization
@@ -16,7 +17,6 @@ from billing.rollups.types import Checked, Dropped, Step
 from billing.rollups.verify import verify
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
-from organizations.models import Organization
 
 _MOST_DIFFERENCES = 5
 
@@ -58,13 +58,13 @@ class Command(BaseCommand):
 
     def _verify(self, *, organization: str | None, **_: Any) -> None:
         wrong: list[tuple[str, Checked]] = []
-        organizations = _named(organization)
+        organizations = named(organization)
         with ProgressDisplay("Verifying", self.stderr, organizations) as progress:
             for one in organizations:
                 checked = verify(organization_id=one.pk, now=utc_now(), progress=progress.step)
                 wrong += [(one.slug, check) for check in checked if check.count]
         if not wrong:
-            self.stdout.write(f"All rollups of {_count(organizations)} are what the ledger says.")
+            self.stdout.write(f"All rollups of {counted(organizations)} are what the ledger says.")
             return
         self.stdout.write(differences_table(wrong, _MOST_DIFFERENCES))
         rows = sum(check.count for _, check in wrong)
@@ -76,7 +76,7 @@ class Command(BaseCommand):
             end += timedelta(days=1)
         if start is not None and end is not None and start >= end:
             raise CommandError("--to: is before --from.")
-        organizations = _named(organization)
+        organizations = named(organization)
         with ProgressDisplay("Rebuilding", self.stderr, organizations) as progress:
 
             def fold_between(step: Step) -> None:
@@ -89,7 +89,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{one.slug}: {_corrections(corrected)}")
 
     def _retain(self, *, organization: str | None, before: str, dry_run: bool, **_: Any) -> None:
-        chosen = _named(organization)[0] if organization else None
+        chosen = named(organization)[0] if organization else None
         month = _month(before)
         told: list[Dropped] = []
 
@@ -111,16 +111,6 @@ def _add_organization(parser: ArgumentParser) -> None:
     parser.add_argument("--organization", metavar="SLUG", help="Only this organization.")
 
 
-def _named(slug: str | None) -> list[Organization]:
-    organizations = Organization.objects.order_by("slug")
-    if slug is None:
-        return list(organizations)
-    found = list(organizations.filter(slug=slug))
-    if not found:
-        raise CommandError(f"There is no organization {slug}.")
-    return found
-
-
 def _midnight(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
@@ -135,11 +125,6 @@ def _month(text: str) -> datetime:
         return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
     except ValueError:
         raise CommandError(f"--before: {text} is not a month such as 2026-01.") from None
-
-
-def _count(organizations: Sequence[Organization]) -> str:
-    number = len(organizations)
-    return "1 organization" if number == 1 else f"{number:,} organizations"
 
 
 def _corrections(corrected: dict[str, int]) -> str:

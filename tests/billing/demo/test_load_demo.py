@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from billing.demo.services import PASSWORD, PEOPLE, TENANTS, load_demo
-from billing.models import Run, UnpricedEvent, UsageEvent
+from billing.models import Run, SpendLimit, UnpricedEvent, UsageEvent
 from organizations.models import Organization
 from tests.usage import NOW
 
@@ -41,6 +41,17 @@ def test_loading_it_again_adds_nothing() -> None:
     assert first > 10_000
     assert load_demo(now=NOW, progress=lambda *_: None) == 0
     assert UsageEvent.objects.count() == first
+
+
+def test_its_organizations_have_limits_beside_their_plans() -> None:
+    load_demo(now=NOW, progress=lambda *_: None)
+
+    for tenant in TENANTS:
+        limits = SpendLimit.objects.filter(organization__slug=tenant.slug)
+        assert limits.filter(is_plan=True).count() == (tenant.plan == "pay_as_you_go")
+        assert limits.filter(is_plan=False).count() == 4
+        assert {limit.is_of_each for limit in limits} == {True, False}
+        assert {limit.action for limit in limits} == {"pause", "notify"}
 
 
 def test_its_people_can_sign_in() -> None:

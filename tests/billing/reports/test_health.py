@@ -88,7 +88,7 @@ def test_what_is_wrong_is_named(send: Send, organization: Organization, monkeypa
 
     RollupCheck.objects.update(differences=1)
     check = checks_at(NOW, monkeypatch)["rollups"]
-    assert check.facts["Wrong"].startswith("20 rows: acme: counts, acme: customer_days, ")
+    assert check.facts["Wrong"].startswith("22 rows: acme: counts, acme: customer_days, ")
     assert check.facts["Wrong"].endswith(", ...")
 
 

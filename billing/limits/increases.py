@@ -1,0 +1,218 @@
+"""Asking for more: whoever may see the costs asks, an owner grants it until a date, or declines.
+
+Each step is in the audit log, and a notice of it goes out: of a wish to those who answer, of an answer to whoever
+asked.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+
+from billing.limits.locks import limit_in_place, lock_limits
+from billing.limits.naming import kept_value, shown_value
+from billing.limits.selectors import amount_now
+from billing.limits.services import check_plan_has_api, raise_limit
+from billing.limits.terms import check_amount, check_end, checked_text
+from billing.models import IncreaseRequest, SpendLimit
+from billing.notifications.outbox import notify
+from billing.notifications.preferences import wanting_addresses
+from billing.types import IncreaseState, NoticeKind
+from costtrack.clock import iso
+from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from costtrack.money import plain, usd
+from organizations import audit
+from organizations.models import Organization
+from organizations.types import Principal, Role
+
+LONGEST_TEXT = 500
+"""Of a reason and of an answer."""
+_LONGEST_REASON_KEPT = 255  # with the raise that a request becomes
+
+
+@transaction.atomic
+def request_increase(
+    *,
+    organization: Organization,
+    limit: SpendLimit,
+    value: str,
+    amount_usd: Decimal,
+    reason: str,
+    until: datetime | None,
+    actor: Principal,
+    now: datetime,
+) -> IncreaseRequest:
+    """Ask for more than holds now, for one value of the limit or (empty) all that it is about.
+
+    Raises InvalidError naming the field, ConflictError while the same actor's wish for the same is not answered,
+    ForbiddenError for a plan without API access.
+    """
+    check_amount(amount_usd, param="amount_usd")
+    reason = checked_text(reason, param="reason", longest=LONGEST_TEXT)
+    if until is not None:
+        check_end(until, now=now, param="until")
+    plan = lock_limits(organization)
+    limit = limit_in_place(organization, limit.pk)
+    check_plan_has_api(plan, actor)
+    kept = kept_value(limit, value)
+    present = amount_now(limit, kept=kept, now=now)
+    if amount_usd <= present:
+        raise InvalidError(f"amount_usd: must be more than holds now, {plain(present)} USD.", param="amount_usd")
+    same = IncreaseRequest.objects.of(organization).filter(limit=limit, value=kept, requested_by=actor.label)
+    if same.filter(state=IncreaseState.OPEN).exists():
+        raise ConflictError("You have asked for this already; it waits for an answer.", code="increase_requested")
+    request = IncreaseRequest.objects.create(
+        organization=organization,
+        limit=limit,
+        value=kept,
+        amount_usd=amount_usd,
+        until=until,
+        reason=reason,
+        requested_by=actor.label,
+        requested_at=now,
+    )
+    _tell(request, NoticeKind.INCREASE_REQUESTED, "asks for", actor, now)
+    return request
+
+
+@transaction.atomic
+def grant(
+    *,
+    organization: Organization,
+    request: IncreaseRequest,
+    amount_usd: Decimal | None,
+    until: datetime | None,
+    answer: str,
+    acting_as: Role,
+    actor: Principal,
+    now: datetime,
+) -> IncreaseRequest:
+    """Raise the limit as asked for, or to another amount; until the date given here, or else the one asked for.
+
+    Raises ForbiddenError unless an owner does it, ConflictError for a request that was answered, InvalidError naming
+    the field: a grant always ends, and stays within the plan's maximum unless an operator gives it.
+    """
+    request = _open_request(organization, request, acting_as)
+    if request.limit.removed_at is not None:
+        raise ConflictError("The limit was removed since; decline the request.", code="limit_removed")
+    until = until if until is not None else request.until
+    if until is None:
+        raise InvalidError("until: say until when; the request does not.", param="until")
+    check_end(until, now=now, param="until")
+    request.granted = raise_limit(
+        organization=organization,
+        limit=request.limit,
+        value=shown_value(request.limit, request.value),
+        amount_usd=amount_usd if amount_usd is not None else request.amount_usd,
+        ends_at=until,
+        reason=request.reason[:_LONGEST_REASON_KEPT],
+        actor=actor,
+        now=now,
+    )
+    _answer(request, IncreaseState.GRANTED, answer, actor, now)
+    _tell(request, NoticeKind.INCREASE_GRANTED, "grants", actor, now)
+    return request
+
+
+@transaction.atomic
+def decline(
+    *,
+    organization: Organization,
+    request: IncreaseRequest,
+    answer: str,
+    acting_as: Role,
+    actor: Principal,
+    now: datetime,
+) -> IncreaseRequest:
+    """Say no, and why. Raises ForbiddenError unless an owner does it, ConflictError for a request that was answered,
+    InvalidError without an answer."""
+    request = _open_request(organization, request, acting_as)
+    _answer(request, IncreaseState.DECLINED, checked_text(answer, param="answer", longest=LONGEST_TEXT), actor, now)
+    _tell(request, NoticeKind.INCREASE_DECLINED, "declines", actor, now)
+    return request
+
+
+def _open_request(organization: Organization, request: IncreaseRequest, acting_as: Role) -> IncreaseRequest:
+    """The request, which nobody else answers until the transaction ends."""
+    if acting_as is not Role.OWNER:
+        raise ForbiddenError("Only owners and operators answer requests for more.", code="owners_only")
+    lock_limits(organization)
+    found = IncreaseRequest.objects.of(organization).select_related("limit").filter(pk=request.pk).first()
+    if found is None:
+        raise NotFoundError("No such request.")
+    if found.state != IncreaseState.OPEN:
+        message = f"The request was {found.get_state_display().lower()} already."
+        raise ConflictError(message, code="request_answered", extra={"state": found.state})
+    found.organization = found.limit.organization = organization
+    return found
+
+
+def _answer(request: IncreaseRequest, state: IncreaseState, answer: str, actor: Principal, now: datetime) -> None:
+    request.state = state.value
+    request.answer = checked_text(answer, param="answer", longest=LONGEST_TEXT) if answer else ""
+    request.answered_by, request.answered_at = actor.label, now
+    request.save(update_fields=["state", "answer", "answered_by", "answered_at", "granted"])
+
+
+# --- Audit and notices -----------------------------------------------------------------------------------------
+
+
+def _tell(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Principal, now: datetime) -> None:
+    """A wish goes to whoever wants such notices, an answer also to whoever asked."""
+    amount = request.granted.amount_usd if request.granted is not None else None
+    amount = amount if amount is not None else request.amount_usd
+    audit.record(
+        organization=request.organization,
+        actor=actor.label,
+        action=kind.value,
+        subject=str(request.limit)[:254],
+        limit=request.limit_id,
+        request=request.pk,
+        amount_usd=plain(amount),
+        reason=request.reason,
+        answer=request.answer,
+    )
+    notify(
+        organization=request.organization,
+        kind=kind,
+        subject=f"{actor.label} {verb} {usd(amount)} for {request.limit} at {request.organization.name}",
+        data=_data(request),
+        now=now,
+        to=_recipients(request, kind),
+    )
+
+
+def _recipients(request: IncreaseRequest, kind: NoticeKind) -> Sequence[str] | None:
+    """None: whoever wants such notices. (A Client ID is no address and gets no e-mail.)"""
+    if kind is NoticeKind.INCREASE_REQUESTED:
+        return None
+    return [request.requested_by, *wanting_addresses(organization=request.organization, kind=kind)]
+
+
+def _data(request: IncreaseRequest) -> dict[str, Any]:
+    """The shape of `increase.*` notices (docs/notifications.md)."""
+    limit, granted = request.limit, request.granted
+    amount = granted.amount_usd if granted is not None else None
+    until = granted.ends_at if granted is not None else request.until
+    return {
+        "organization": request.organization.slug,
+        "limit": {
+            "id": limit.pk,
+            "scope": limit.scope,
+            "scope_value": shown_value(request.limit, request.value) or limit.scope_value,
+            "window": limit.window,
+            "amount_usd": plain(limit.amount_usd),
+            "action": limit.action,
+        },
+        "request": {
+            "id": request.pk,
+            "amount_usd": plain(amount if amount is not None else request.amount_usd),
+            "until": None if until is None else iso(until),
+            "reason": request.reason,
+            "requested_by": request.requested_by,
+            "answer": request.answer or None,
+            "answered_by": request.answered_by or None,
+        },
+    }

@@ -1,0 +1,132 @@
+"""Limits: made, changed, removed."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+
+from billing.limits.book import announce_limit_change
+from billing.limits.locks import limit_in_place, lock_limits
+from billing.limits.naming import credential_number
+from billing.limits.terms import LimitTerms, check_end, check_plan_allows, check_terms, check_unchangeable, terms_of
+from billing.models import SpendLimit
+from billing.types import LimitScope
+from costtrack.clock import iso
+from costtrack.errors import ConflictError
+from costtrack.money import plain
+from organizations import audit
+from organizations.models import Organization, Plan
+from organizations.selectors import refusal_without_api
+from organizations.types import Principal
+
+MOST_LIMITS = 200
+"""In place, of one organization: each call is compared with all of them."""
+
+
+@transaction.atomic
+def create_limit(*, organization: Organization, terms: LimitTerms, actor: Principal, now: datetime) -> SpendLimit:
+    """A new limit, from now on or from `starts_at` on.
+
+    Raises InvalidError naming the field, ForbiddenError for a plan without API access, ConflictError beyond
+    `MOST_LIMITS`.
+    """
+    check_terms(terms)
+    if terms.ends_at is not None:
+        check_end(terms.ends_at, now=now)
+    plan = lock_limits(organization)
+    check_plan_has_api(plan, actor)
+    check_plan_allows(plan, terms.window, terms.amount_usd)
+    if terms.scope is LimitScope.CREDENTIAL and terms.scope_value:
+        credential_number(organization, terms.scope_value, param="scope_value")
+    if SpendLimit.objects.of(organization).in_place().count() >= MOST_LIMITS:
+        message = f"An organization has at most {MOST_LIMITS} limits. One without a scope_value bounds each value."
+        raise ConflictError(message, code="too_many_limits")
+    limit = SpendLimit.objects.create(organization=organization, created_at=now, **terms.columns())
+    _audit(limit, "limit.created", actor, **_told(terms.columns()))
+    announce_limit_change(organization)
+    return limit
+
+
+@transaction.atomic
+def change_limit(
+    *, organization: Organization, limit: SpendLimit, changes: Mapping[str, Any], actor: Principal, now: datetime
+) -> SpendLimit:
+    """Change what `changes` names (fields of `LimitTerms`); it holds at once, also for what is spent already.
+
+    Raises InvalidError naming the field, also for what a limit is about; NotFoundError if the limit was removed.
+    """
+    plan = lock_limits(organization)
+    limit = limit_in_place(organization, limit.pk)
+    check_unchangeable(limit, changes)
+    before = terms_of(limit)
+    terms = replace(before, **changes)
+    check_terms(terms)
+    if terms.ends_at is not None and terms.ends_at != before.ends_at:
+        check_end(terms.ends_at, now=now)
+    check_plan_has_api(plan, actor)
+    if terms.amount_usd != before.amount_usd:
+        check_plan_allows(plan, limit.window, terms.amount_usd)
+    columns = {name: value for name, value in terms.columns().items() if value != getattr(limit, name)}
+    if not columns:
+        return limit
+    for name, value in columns.items():
+        setattr(limit, name, value)
+    limit.save(update_fields=list(columns))
+    _audit(limit, "limit.changed", actor, **_told(columns))
+    announce_limit_change(organization)
+    return limit
+
+
+@transaction.atomic
+def remove_limit(*, organization: Organization, limit: SpendLimit, actor: Principal, now: datetime) -> None:
+    """The limit holds no more; its row stays, because crossings tell of it.
+
+    Raises ConflictError for the plan's own limit, NotFoundError if the limit was removed already.
+    """
+    lock_limits(organization)
+    limit = limit_in_place(organization, limit.pk)
+    if limit.is_plan:
+        message = "This limit belongs to the organization's plan. It can be lowered, not removed."
+        raise ConflictError(message, code="limit_of_plan")
+    limit.removed_at = now
+    limit.save(update_fields=["removed_at"])
+    _audit(limit, "limit.removed", actor)
+    announce_limit_change(organization)
+
+
+def check_plan_has_api(plan: Plan, actor: Principal) -> None:
+    """Without API access there is nothing to limit; operators prepare organizations for the plan to come."""
+    if not plan.api_access and not actor.is_operator:
+        raise refusal_without_api(plan)
+
+
+def _told(columns: Mapping[str, Any]) -> dict[str, str | None]:
+    """What the audit log keeps of columns."""
+    return {f"limit_{name}": _text(value) for name, value in columns.items()}
+
+
+def _text(value: object) -> str | None:
+    match value:
+        case None:
+            return None
+        case Decimal():
+            return plain(value)
+        case datetime():
+            return iso(value)
+        case list():
+            return ", ".join(map(str, value))
+    return str(value)
+
+
+def _audit(limit: SpendLimit, action: str, actor: Principal, **details: str | None) -> None:
+    audit.record(
+        organization=limit.organization,
+        actor=actor.label,
+        action=action,
+        subject=str(limit)[:254],
+        limit=limit.pk,
+        **details,
+    )

@@ -1,0 +1,171 @@
+"""What a limit says, and what it must be before it is written. Pure. Every error names the field at fault as the API
+spells it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from billing.models import PAUSING, SpendLimit
+from billing.models.limits import default_thresholds
+from billing.types import LimitAction, LimitScope, LimitWindow
+from costtrack.errors import InvalidError
+from costtrack.money import LARGEST, ZERO, plain, to_storable
+from organizations.models import Plan
+
+LONGEST_VALUE = 255
+LONGEST_REASON = 255
+AMOUNT_DECIMALS = 12
+MOST_THRESHOLDS = 10
+
+WEEKLY = frozenset({LimitWindow.ROLLING_7D, LimitWindow.CALENDAR_WEEK})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitTerms:
+    """A limit as somebody wants it: the columns of `SpendLimit` that people set, under the same names."""
+
+    scope: LimitScope
+    scope_value: str = ""
+    window: LimitWindow
+    amount_usd: Decimal
+    action: LimitAction = LimitAction.PAUSE
+    thresholds: Sequence[int] = tuple(default_thresholds())
+    soft_amount_usd: Decimal | None = None
+    fallback_price: Decimal | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """As the model's fields hold them."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**values, "thresholds": complete(self.thresholds)}
+
+
+def terms_of(limit: SpendLimit) -> LimitTerms:
+    values = {each.name: getattr(limit, each.name) for each in fields(LimitTerms)}
+    return LimitTerms(
+        **{
+            **values,
+            "scope": LimitScope(limit.scope),
+            "window": LimitWindow(limit.window),
+            "action": LimitAction(limit.action),
+            "thresholds": tuple(limit.thresholds),
+        }
+    )
+
+
+def complete(thresholds: Sequence[int]) -> list[int]:
+    """At 100 percent a limit is reached, whether somebody has said so or not."""
+    return [*thresholds] if PAUSING in thresholds else [*thresholds, PAUSING]
+
+
+# --- Checks, each raises InvalidError -----------------------------------------------------------------------------
+
+
+def check_terms(terms: LimitTerms) -> None:
+    """Everything that neither the plan, the clock nor the database has a say in."""
+    check_value(terms.scope_value, param="scope_value")
+    if terms.scope is LimitScope.ORGANIZATION and terms.scope_value:
+        raise InvalidError("scope_value: the organization's scope has no values; leave it empty.", param="scope_value")
+    check_amount(terms.amount_usd, param="amount_usd")
+    _check_thresholds(terms.thresholds)
+    _check_soft_amount(terms)
+    if terms.fallback_price is not None:
+        _check_number(terms.fallback_price, param="fallback_price")
+    _check_period(terms)
+
+
+def check_value(value: str, *, param: str) -> None:
+    if len(value) > LONGEST_VALUE:
+        raise InvalidError(f"{param}: at most {LONGEST_VALUE} characters.", param=param)
+    if value and not value.isprintable():
+        raise InvalidError(f"{param}: no control characters.", param=param)
+
+
+def check_amount(amount: Decimal, *, param: str) -> None:
+    """More than nothing: a limit of 0 would never let anything through; pause it by hand instead."""
+    _check_number(amount, param=param)
+    if amount == 0:
+        raise InvalidError(f"{param}: must be more than 0.", param=param)
+
+
+def check_end(ends_at: datetime, *, now: datetime, param: str = "ends_at") -> None:
+    if ends_at <= now:
+        raise InvalidError(f"{param}: must lie in the future.", param=param)
+
+
+def checked_text(text: str, *, param: str, longest: int = LONGEST_REASON) -> str:
+    """What a person has to say, on one line."""
+    text = " ".join(text.split())
+    if not text:
+        raise InvalidError(f"{param}: say why.", param=param)
+    if len(text) > longest:
+        raise InvalidError(f"{param}: at most {longest} characters.", param=param)
+    if "\0" in text:
+        raise InvalidError(f"{param}: no NUL characters.", param=param)
+    return text
+
+
+def check_unchangeable(limit: SpendLimit, changes: Mapping[str, Any]) -> None:
+    """What a limit is about stays: its crossings tell of it. The plan's own limit also stays what the plan says."""
+    for name in ("scope", "scope_value", "window"):
+        if name in changes and changes[name] != getattr(limit, name):
+            raise InvalidError(f"{name}: cannot be changed; make a new limit.", param=name)
+    if not limit.is_plan:
+        return
+    if changes.get("action", limit.action) != limit.action:
+        raise InvalidError("action: the plan's own limit pauses access.", param="action")
+    for name in ("starts_at", "ends_at"):
+        if changes.get(name) is not None:
+            raise InvalidError(f"{name}: the plan's own limit always holds.", param=name)
+
+
+def plan_maximum(plan: Plan, window: str) -> Decimal | None:
+    """The largest amount that a plan allows within a window (design section 7); None: any."""
+    if window in WEEKLY:
+        return plan.max_weekly_limit_usd
+    return plan.max_monthly_limit_usd if window == LimitWindow.CALENDAR_MONTH else None
+
+
+def check_plan_allows(plan: Plan, window: str, amount: Decimal, *, param: str = "amount_usd") -> None:
+    maximum = plan_maximum(plan, window)
+    if maximum is None or amount <= maximum:
+        return
+    period = "week" if window in WEEKLY else "month"
+    message = f"{param}: the {plan.name} plan allows at most {plain(maximum)} USD a {period}."
+    raise InvalidError(
+        message, code="plan_maximum", param=param, extra={"plan": plan.code, "maximum_usd": plain(maximum)}
+    )
+
+
+def _check_number(amount: Decimal, *, param: str) -> None:
+    if not amount.is_finite() or not ZERO <= amount <= LARGEST:
+        raise InvalidError(f"{param}: an amount from 0 to {plain(LARGEST)}.", param=param)
+    exponent = to_storable(amount).as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -AMOUNT_DECIMALS:
+        raise InvalidError(f"{param}: at most {AMOUNT_DECIMALS} decimals.", param=param)
+
+
+def _check_thresholds(thresholds: Sequence[int]) -> None:
+    if not all(1 <= threshold <= PAUSING for threshold in thresholds):
+        raise InvalidError(f"thresholds: whole percents from 1 to {PAUSING}.", param="thresholds")
+    if list(thresholds) != sorted(set(thresholds)):
+        raise InvalidError("thresholds: each one once, the lowest first.", param="thresholds")
+    if len(complete(thresholds)) > MOST_THRESHOLDS:
+        raise InvalidError(f"thresholds: at most {MOST_THRESHOLDS}, with {PAUSING}.", param="thresholds")
+
+
+def _check_soft_amount(terms: LimitTerms) -> None:
+    if terms.soft_amount_usd is None:
+        return
+    check_amount(terms.soft_amount_usd, param="soft_amount_usd")
+    if terms.soft_amount_usd > terms.amount_usd:
+        message = f"soft_amount_usd: at most the limit's amount, {plain(terms.amount_usd)} USD."
+        raise InvalidError(message, param="soft_amount_usd")
+
+
+def _check_period(terms: LimitTerms) -> None:
+    if terms.starts_at is not None and terms.ends_at is not None and terms.ends_at <= terms.starts_at:
+        raise InvalidError("ends_at: must be later than starts_at.", param="ends_at")

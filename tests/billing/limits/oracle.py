@@ -1,0 +1,129 @@
+"""How a limit must stand, in plain Python: every question is answered by adding up all that was ever spent, at every
+instant at which something changes. It shares no code with what it checks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from zoneinfo import ZoneInfo
+
+ZERO = Decimal(0)
+WEEK, DAY, QUARTER = timedelta(days=7), timedelta(days=1), timedelta(minutes=15)
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+Spend = tuple[datetime, Decimal]
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A limit (its window in the API's words) and everything that is about it. `until` None: for good."""
+
+    window: str
+    amount: Decimal
+    zone: str = "UTC"
+    week_start: int = 1
+    pauses: bool = True
+    raised_to: Decimal | None = None
+    raised_until: datetime = NEVER
+    by_hand: str = ""
+    by_hand_until: datetime = NEVER
+    spend: tuple[Spend, ...] = ()
+    holds: tuple[Spend, ...] = ()
+
+    def after(self, now: datetime) -> "Oracle":
+        """What is known then: nothing of what is spent later than an hour ahead."""
+        return replace(self, spend=tuple(one for one in self.spend if one[0] <= now + timedelta(hours=1)))
+
+    # --- How it stands -----------------------------------------------------------------------------------------
+
+    def counted(self, at: datetime) -> list[Spend]:
+        """What counts at an instant, also what was told to be spent a little later; in a rolling window not what was
+        spent exactly seven days ago."""
+        if self.window == "rolling_7d":
+            return [one for one in self.spend if one[0] > at - WEEK]
+        start, _ = self.span(at)
+        return [one for one in self.spend if start is None or one[0] >= start]
+
+    def spent(self, at: datetime) -> Decimal:
+        return sum((usd for _, usd in self.counted(at)), ZERO)
+
+    def held(self, at: datetime) -> Decimal:
+        return sum((usd for expires_at, usd in self.holds if expires_at > at), ZERO)
+
+    def amount_at(self, at: datetime) -> Decimal:
+        return self.raised_to if self.raised_to is not None and at < self.raised_until else self.amount
+
+    def is_reached(self, at: datetime) -> bool:
+        return self.spent(at) >= self.amount_at(at)
+
+    def is_paused(self, at: datetime) -> bool:
+        if self.by_hand and at < self.by_hand_until:
+            return self.by_hand == "pause"
+        return self.pauses and self.is_reached(at)
+
+    def lets_through(self, usd: Decimal, at: datetime) -> bool:
+        """Whether a call of that amount is granted."""
+        if self.is_paused(at):
+            return False
+        is_open = bool(self.by_hand) and at < self.by_hand_until
+        return is_open or not self.pauses or self.spent(at) + self.held(at) + usd <= self.amount_at(at)
+
+    # --- When it will stand otherwise --------------------------------------------------------------------------
+
+    def resets_at(self, now: datetime) -> datetime | None:
+        """When spend is below the amount again."""
+        if not self.is_reached(now):
+            return None
+        return next((at for at in self.changes(now) if not self.is_reached(at)), None)
+
+    def fits_at(self, usd: Decimal, now: datetime) -> datetime | None:
+        return next((at for at in [now, *self.changes(now)] if self.lets_through(usd, at)), None)
+
+    def changes(self, now: datetime) -> list[datetime]:
+        """Every later instant at which anything changes if nothing else is spent."""
+        return sorted({at for at in self._changes(now) if now < at < NEVER})
+
+    def _changes(self, now: datetime) -> Iterator[datetime]:
+        yield from (self.raised_until, self.by_hand_until)
+        yield from (expires_at for expires_at, _ in self.holds)
+        if self.window == "rolling_7d":
+            yield from (at + WEEK for at, _ in self.spend)
+        end = self.span(now)[1]
+        while end is not None and end < now + 40 * DAY:
+            yield end
+            end = self.span(end)[1]
+
+    # --- Windows -----------------------------------------------------------------------------------------------
+
+    def span(self, at: datetime) -> tuple[datetime | None, datetime | None]:
+        """The calendar window that runs then."""
+        if self.window not in ("calendar_day", "calendar_week", "calendar_month"):
+            return None, None
+        first = self._today(at)
+        if self.window == "calendar_week":
+            while first.isoweekday() != self.week_start:
+                first -= DAY
+        last = first
+        if self.window == "calendar_month":
+            first = last = first.replace(day=1)
+            while (last + DAY).month == first.month:
+                last += DAY
+        if self.window == "calendar_week":
+            last = first + 6 * DAY
+        return beginning(self.zone, first), beginning(self.zone, last + DAY)
+
+    def _today(self, at: datetime) -> date:
+        day = at.date() + 2 * DAY
+        while beginning(self.zone, day) > at:
+            day -= DAY
+        return day
+
+
+@cache
+def beginning(zone: str, day: date) -> datetime:
+    """The first quarter of an hour in which the clocks of a time zone show a day, or a later one."""
+    at = datetime(day.year, day.month, day.day, tzinfo=UTC) - 16 * timedelta(hours=1)
+    while at.astimezone(ZoneInfo(zone)).date() < day:
+        at += QUARTER
+    return at

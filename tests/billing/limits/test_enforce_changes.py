@@ -1,0 +1,163 @@
+"""Enforcement when people change a limit, hold it open or pause it, and when that ends."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.db.models import Sum
+
+from billing.limits.services import change_limit, end_exception, open_limit, pause_limit, remove_limit
+from billing.models import LimitCrossing, LimitException, LiveOrganizationHour, Notice, SpendLimit
+from billing.types import LimitAction, LimitWindow, NoticeKind
+from organizations.models import Organization
+from tests.billing.limits.enforced import Enforce, Spend, enforced, open_crossings, spend
+from tests.billing.limits.made import SOON, SYSTEM, make_limit, raised
+from tests.usage import NOW
+
+__all__ = ["enforced", "spend"]  # fixtures from another module
+
+HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
+
+
+@pytest.fixture
+def limit(organization: Organization, enforced: Enforce, spend: Spend) -> SpendLimit:
+    """10 USD a month, reached and told."""
+    limit = make_limit(organization, window=LimitWindow.CALENDAR_MONTH)
+    spend("12")
+    assert len(enforced()) == 1
+    return limit
+
+
+def kinds() -> list[str]:
+    return [kind.removeprefix("limit.") for kind in Notice.objects.order_by("pk").values_list("kind", flat=True)]
+
+
+def pause(limit: SpendLimit, *, reason: str = "We look into it.") -> LimitException:
+    return pause_limit(
+        organization=limit.organization, limit=limit, value="", reason=reason, ends_at=SOON, actor=SYSTEM, now=NOW
+    )
+
+
+def hold_open(limit: SpendLimit) -> LimitException:
+    return open_limit(
+        organization=limit.organization, limit=limit, value="", reason="Launch.", ends_at=SOON, actor=SYSTEM, now=NOW
+    )
+
+
+def change(limit: SpendLimit, **changes: object) -> None:
+    change_limit(organization=limit.organization, limit=limit, changes=changes, actor=SYSTEM, now=NOW)
+
+
+def test_a_raise_resumes_and_when_it_ends_by_itself_the_limit_pauses_again(
+    limit: SpendLimit, enforced: Enforce
+) -> None:
+    raised(limit, 20)
+    assert enforced() == ["Acme Research: access is back, 12.00 of 20.00 USD of the monthly limit are used"]
+    assert Notice.objects.latest("pk").data["limit"]["amount_usd"] == "20"
+    assert enforced(SOON - timedelta(microseconds=1)) == []
+    (told,) = enforced(SOON)
+    assert "access is paused until Tue 01 Dec 2026 00:00 (UTC), the monthly limit is reached (12.00 of 10.00" in told
+    assert kinds() == ["paused", "resumed", "paused"]
+    assert LimitCrossing.objects.filter(amount_usd=10).count() == 3
+
+
+def test_spend_is_warned_of_by_the_raised_amount(limit: SpendLimit, enforced: Enforce, spend: Spend) -> None:
+    raised(limit, 20)
+    enforced()
+    spend("4")
+    (told,) = enforced()
+    assert "80 % of the monthly limit is used (16.00 of 20.00 USD)" in told
+    spend("4")
+    enforced()
+    assert kinds() == ["paused", "resumed", "threshold_reached", "paused"]
+
+
+def test_a_raise_for_good_resumes_and_lowering_pauses_at_once(limit: SpendLimit, enforced: Enforce) -> None:
+    change(limit, amount_usd=Decimal(20))
+    enforced()
+    change(limit, amount_usd=Decimal(12))
+    enforced()
+    change(limit, amount_usd=Decimal(20))
+    enforced()
+    change(limit, amount_usd=Decimal(10))
+    enforced()
+    assert kinds() == ["paused", "resumed", "paused", "resumed", "paused"]
+    assert open_crossings() == [("", 80), ("", 95), ("", 100)]
+
+
+def test_holding_open_resumes_and_its_end_pauses(limit: SpendLimit, enforced: Enforce) -> None:
+    hold_open(limit)
+    (told,) = enforced()
+    assert told == "Acme Research: access is back, 12.00 of 10.00 USD of the monthly limit are used"
+    assert enforced(SOON - HOUR) == []
+    assert len(enforced(SOON)) == 1
+    assert kinds() == ["paused", "resumed", "paused"]
+
+
+def test_a_pause_by_hand_says_so_and_why(organization: Organization, enforced: Enforce, spend: Spend) -> None:
+    limit = make_limit(organization)
+    spend("3")
+    exception = pause(limit)
+    assert enforced() == [
+        "Acme Research: access is paused by hand until Tue 03 Nov 2026 12:00 (UTC) (daily limit): We look into it."
+    ]
+    data = Notice.objects.get().data
+    assert (data["threshold"], data["spent_usd"], data["resets_at"]) == (100, "3", "2026-11-03T12:00:00Z")
+    assert data["reason"] == "We look into it."
+    assert enforced(NOW + HOUR) == []
+    end_exception(organization=organization, exception=exception, actor=SYSTEM, now=NOW + 2 * HOUR)
+    assert enforced(NOW + 2 * HOUR) == ["Acme Research: access is back, 3.00 of 10.00 USD of the daily limit are used"]
+
+
+def test_a_pause_by_hand_outlasts_windows_and_ends_by_itself(
+    organization: Organization, enforced: Enforce, spend: Spend
+) -> None:
+    limit = make_limit(organization)
+    spend("12")
+    enforced()
+    pause(limit)
+    assert len(enforced()) == 1
+    # The day is over, and what was spent in it; the pause is not.
+    assert enforced(NOW + 13 * HOUR) == []
+    assert open_crossings() == [("", 100)]
+    assert enforced(SOON) == ["Acme Research: access is back, 0.00 of 10.00 USD of the daily limit are used"]
+
+
+def test_an_action_that_changes_is_told(limit: SpendLimit, enforced: Enforce) -> None:
+    for action in (LimitAction.NOTIFY, LimitAction.PAUSE):
+        change(limit, action=action)
+        enforced()
+    assert kinds() == ["paused", "resumed", "paused"]
+
+
+def test_a_removed_limit_brings_access_back(limit: SpendLimit, enforced: Enforce) -> None:
+    remove_limit(organization=limit.organization, limit=limit, actor=SYSTEM, now=NOW)
+    assert enforced() == ["Acme Research: access is back (monthly limit)"]
+    notice = Notice.objects.latest("pk")
+    assert notice.kind == NoticeKind.RESUMED
+    assert (notice.data["limit"]["id"], notice.data["spent_usd"], notice.data["resets_at"]) == (limit.pk, None, None)
+    assert open_crossings() == enforced() == []
+
+
+def test_a_limit_that_ends_or_has_not_begun_is_not_enforced(
+    organization: Organization, enforced: Enforce, spend: Spend
+) -> None:
+    make_limit(organization, starts_at=NOW + HOUR, ends_at=NOW + 2 * HOUR)
+    spend("12")
+    assert enforced() == []
+    assert len(enforced(NOW + HOUR)) == 1
+    assert enforced(NOW + 2 * HOUR) == ["Acme Research: access is back (daily limit)"]
+
+
+def test_usage_is_recorded_whatever_is_paused(limit: SpendLimit, enforced: Enforce, spend: Spend) -> None:
+    pause(limit)
+    enforced()
+    spend("100")
+    assert enforced() == []
+    assert LiveOrganizationHour.objects.aggregate(total=Sum("token_cost_usd")) == {"total": 112}
+
+
+def test_who_had_to_wait_does_not_bring_back_a_window_that_is_over(limit: SpendLimit, enforced: Enforce) -> None:
+    assert len(enforced(NOW + 31 * DAY)) == 1
+    assert enforced(NOW) == []
+    assert open_crossings() == []

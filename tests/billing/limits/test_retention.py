@@ -1,0 +1,52 @@
+"""Authorizations that ended long ago are forgotten; what they settled stays."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from billing.limits import retention
+from billing.limits.retention import KEPT, forget
+from billing.models import Authorization, UsageEvent
+from billing.types import AuthorizationStatus
+from costtrack.ids import new_id
+from organizations.models import Organization
+from tests.usage import NOW, Send
+
+MINUTE = timedelta(minutes=1)
+
+
+def made(organization: Organization, at: datetime, status: AuthorizationStatus) -> Authorization:
+    return Authorization.objects.create(
+        id=new_id(at),
+        organization=organization,
+        status=status,
+        amount_usd=Decimal(1),
+        created_at=at,
+        expires_at=at + MINUTE,
+    )
+
+
+@pytest.mark.parametrize("at_once", [1, 10])
+def test_what_ended_and_is_older_than_thirty_days_is_forgotten(
+    organization: Organization, other_organization: Organization, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(retention, "_AT_ONCE", at_once)
+    old, recent = NOW - KEPT - MINUTE, NOW - KEPT + MINUTE
+    ended = (AuthorizationStatus.SETTLED, AuthorizationStatus.RELEASED, AuthorizationStatus.EXPIRED)
+    for status in ended:
+        made(organization, old, status)
+        made(other_organization, old, status)
+    kept = [made(organization, old, AuthorizationStatus.RESERVED), made(organization, recent, ended[0])]
+
+    assert forget(now=NOW) == 6
+    assert set(Authorization.objects.all()) == set(kept)
+    assert forget(now=NOW) == 0
+
+
+def test_the_event_that_settled_it_stays(organization: Organization, send: Send) -> None:
+    old = made(organization, NOW - KEPT - MINUTE, AuthorizationStatus.RESERVED)
+    send({"cost_usd": "1", "authorization_id": str(old.pk)})
+
+    assert forget(now=NOW) == 1
+    assert UsageEvent.objects.get().authorization_id == old.pk

@@ -1,0 +1,142 @@
+"""A month of random usage under every kind of window, over changes of clocks, at every instant at which anything
+changes: never paused below the limit, never open at or above it, and back at the very moment that was told."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from billing.limits.evaluate import evaluate, fits_at, span_of
+from billing.limits.types import Bucket, ByHand, Hold, Reading, Rule, WindowSpan
+from billing.types import ExceptionKind, LimitAction, LimitScope, LimitState, LimitWindow
+from costtrack.calendar import Calendar
+from tests.billing.limits.oracle import NEVER, Oracle
+
+MOMENT, SECOND, HOUR = timedelta(microseconds=1), timedelta(seconds=1), timedelta(hours=1)
+MONTH = timedelta(days=32)
+# Each with instants a month after which its clocks are changed: by an hour, by half of one, at midnight, or never.
+ZONES = {
+    "Europe/Berlin": ("2026-03-10", "2026-10-05"),
+    "America/New_York": ("2026-02-20", "2026-10-10"),
+    "Australia/Lord_Howe": ("2026-03-15", "2026-09-15"),
+    "Africa/Cairo": ("2026-04-05", "2026-10-10"),
+    "America/Havana": ("2026-02-20", "2026-10-10"),
+    "America/St_Johns": ("2006-03-15", "2006-10-10"),
+    "Asia/Kolkata": ("2026-03-10", "2026-10-05"),
+    "Pacific/Apia": ("2011-12-10", "2011-09-05"),
+    "UTC": ("2026-01-31", "2026-02-10"),
+}
+AMOUNTS = ("0.000000000000000000000001", "0.1", "0.35", "1", "2.5", "9.99", "10")
+
+
+@dataclass(frozen=True)
+class Month:
+    """A limit with all that will be spent and held under it, and when it is looked at."""
+
+    oracle: Oracle
+    looks: tuple[datetime, ...]
+    usd: Decimal
+
+
+amounts = st.sampled_from(AMOUNTS).map(Decimal)
+
+
+@st.composite
+def months(draw: st.DrawFn, window: LimitWindow) -> Month:
+    zone = draw(st.sampled_from(sorted(ZONES)))
+    start = datetime.fromisoformat(draw(st.sampled_from(ZONES[zone]))).replace(tzinfo=UTC)
+    # Whole hours come often: what is spent at the very edge of a window matters most.
+    instants = st.one_of(
+        st.integers(0, MONTH // HOUR).map(lambda hours: start + hours * HOUR),
+        st.integers(0, MONTH // SECOND).map(lambda seconds: start + seconds * SECOND),
+        st.integers(0, MONTH // MOMENT).map(lambda moments: start + moments * MOMENT),
+    )
+    pairs = st.lists(st.tuples(instants, amounts), max_size=12).map(tuple)
+    oracle = Oracle(
+        window=window.value,
+        amount=draw(amounts),
+        zone=zone,
+        week_start=draw(st.integers(1, 7)),
+        pauses=draw(st.sampled_from((True, True, True, False))),
+        raised_to=draw(st.none() | st.just(Decimal(20))),
+        raised_until=draw(instants | st.just(NEVER)),
+        by_hand=draw(st.sampled_from(("", "", "", "pause", "open"))),
+        by_hand_until=draw(instants | st.just(NEVER)),
+        spend=draw(pairs),
+        holds=draw(pairs),
+    )
+    return Month(oracle, tuple(draw(st.lists(instants, max_size=5))), draw(amounts))
+
+
+def moments_of(month: Month) -> list[datetime]:
+    """Whenever somebody looks, and around everything that happens."""
+    start = min((at for at, _ in month.oracle.spend), default=None)
+    happening = [at for at, _ in month.oracle.spend]
+    if start is not None:
+        happening += month.oracle.changes(start)
+    around = [at + shift for at in happening for shift in (-MOMENT, timedelta())]
+    return sorted({*month.looks, *(at for at in around if at < NEVER - MONTH)})
+
+
+def rule_of(oracle: Oracle, now: datetime) -> Rule:
+    """The limit as it holds then, as the limit book would have it."""
+    is_raised = oracle.raised_to is not None and now < oracle.raised_until
+    is_by_hand = bool(oracle.by_hand) and now < oracle.by_hand_until
+    return Rule(
+        limit_id=1,
+        scope=LimitScope.ORGANIZATION,
+        value="",
+        shown_value="",
+        is_of_each=False,
+        window=LimitWindow(oracle.window),
+        amount_usd=oracle.amount_at(now),
+        base_amount_usd=oracle.amount,
+        action=LimitAction.PAUSE if oracle.pauses else LimitAction.NOTIFY,
+        thresholds=(80, 95, 100),
+        raised_until=_or_none(oracle.raised_until) if is_raised else None,
+        by_hand=ByHand(ExceptionKind(oracle.by_hand), _or_none(oracle.by_hand_until), "why") if is_by_hand else None,
+    )
+
+
+def reading_of(oracle: Oracle, now: datetime) -> Reading:
+    """What the database would say then."""
+    spend = sorted(Bucket(at, at, usd) for at, usd in oracle.counted(now))
+    holds = tuple(Hold(usd, expires_at) for expires_at, usd in oracle.holds if expires_at > now)
+    return Reading(tuple(spend), holds)
+
+
+def span_in(oracle: Oracle, now: datetime) -> WindowSpan:
+    """A rolling window begins a moment after the instant seven days ago, which is out of it."""
+    is_rolling = oracle.window == "rolling_7d"
+    return WindowSpan(now - timedelta(days=7) + MOMENT, None) if is_rolling else WindowSpan(*oracle.span(now))
+
+
+def _or_none(until: datetime) -> datetime | None:
+    return until if until < NEVER else None
+
+
+@pytest.mark.parametrize("window", LimitWindow)
+@settings(deadline=None, max_examples=120)
+@given(data=st.data())
+def test_it_pauses_at_the_limit_and_comes_back_when_told(window: LimitWindow, data: st.DataObject) -> None:
+    month = data.draw(months(window))
+    for now in moments_of(month):
+        oracle = month.oracle.after(now)
+        rule, reading = rule_of(oracle, now), reading_of(oracle, now)
+        calendar = Calendar(ZoneInfo(oracle.zone), oracle.week_start)
+        found = evaluate(rule, reading, calendar=calendar, now=now)
+
+        assert found.is_paused == oracle.is_paused(now)
+        assert (found.state is LimitState.EXCEEDED) == (oracle.is_reached(now) and not oracle.is_paused(now))
+        assert (found.spent_usd, found.reserved_usd) == (oracle.spent(now), oracle.held(now))
+        room = oracle.amount_at(now) - oracle.spent(now) - oracle.held(now)
+        assert found.remaining_usd == max(room, 0)
+        assert found.resets_at == oracle.resets_at(now)
+        assert found.as_of == now
+        assert found.span == span_of(window, calendar, now) == span_in(oracle, now)
+        for usd in (Decimal(0), month.usd, found.remaining_usd):
+            assert fits_at(rule, reading, usd=usd, calendar=calendar, now=now) == oracle.fits_at(usd, now)

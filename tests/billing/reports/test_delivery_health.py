@@ -1,0 +1,62 @@
+"""What the operators' health page says of e-mails and webhooks."""
+
+from datetime import timedelta
+
+import pytest
+
+from billing.models import Delivery
+from billing.notifications.outbox import notify
+from billing.reports import delivery_health
+from billing.reports.delivery_health import Deliveries, deliveries, delivery_checks
+from billing.types import Channel, DeliveryState, NoticeKind
+from costtrack.health import registry
+from costtrack.health.registry import Check
+from organizations.models import Organization, User
+from tests.usage import NOW
+
+
+@pytest.fixture
+def told(organization: Organization, owner: User) -> Delivery:
+    """An e-mail that waits."""
+    notify(organization=organization, kind=NoticeKind.TEST, subject="Hello", data={}, now=NOW, to=[owner.email])
+    return Delivery.objects.get()
+
+
+def email_check(minutes: int, monkeypatch: pytest.MonkeyPatch) -> Check:
+    monkeypatch.setattr(delivery_health, "utc_now", lambda: NOW + timedelta(minutes=minutes))
+    return {check.name: check for check in delivery_checks()}["deliveries_email"]
+
+
+@pytest.mark.django_db
+def test_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert deliveries(channel=Channel.EMAIL, now=NOW) == Deliveries(0, None, 0, 0)
+    check = email_check(0, monkeypatch)
+    assert (check.ok, check.state, check.facts) == (True, "current", {"Waiting": "0"})
+
+
+def test_what_nobody_sends_is_late_after_five_minutes(told: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert email_check(5, monkeypatch).ok
+    check = email_check(6, monkeypatch)
+    assert (check.ok, check.state, check.facts) == (False, "late", {"Waiting": "1"})
+    assert "COSTTRACK_EMAIL_URL" in check.advice
+    assert deliveries(channel=Channel.WEBHOOK, now=NOW).waiting == 0
+
+
+def test_what_is_being_sent_or_put_off_is_not_late(told: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    Delivery.objects.update(claimed_until=NOW + timedelta(minutes=10))
+    assert email_check(6, monkeypatch).ok
+    Delivery.objects.update(claimed_until=None, attempts=3, next_attempt_at=NOW + timedelta(hours=1))
+    check = email_check(6, monkeypatch)
+    assert check.ok
+    assert check.facts == {"Waiting": "1", "Tried in vain": "1"}
+
+
+def test_what_was_given_up_is_told_for_a_day(told: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    Delivery.objects.update(state=DeliveryState.FAILED, finished_at=NOW)
+    assert email_check(1, monkeypatch).facts == {"Waiting": "0", "Given up in the last day": "1"}
+    assert email_check(24 * 60, monkeypatch).facts == {"Waiting": "0"}
+
+
+@pytest.mark.django_db
+def test_the_health_page_has_it() -> None:
+    assert {"deliveries_email", "deliveries_webhook"} <= {check.name for check in registry.checks()}

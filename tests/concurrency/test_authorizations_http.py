@@ -1,0 +1,102 @@
+"""The same by HTTP, through four web processes on one database: no process knows of the others' reservations but by
+the database."""
+
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from billing.limits.verify import verify_limits
+from billing.models import Authorization, UsageEvent
+from billing.types import LimitScope, LimitWindow
+from costtrack.clock import utc_now
+from organizations.models import Organization
+from tests.concurrency.calls import Bound, Call, Outcome, assert_exact, calls_of, each, spent, together
+from tests.concurrency.conftest import StartServer, at_once
+from tests.conftest import Key
+from tests.limits import set_limit
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+
+CLIENTS = 64
+CALLS = 3
+
+
+@pytest.fixture
+def urls(organization: Organization, start_server: StartServer) -> list[str]:
+    """Two servers of two processes each, which keep their connections as in production; the plan has no rate limit."""
+    Organization.objects.filter(pk=organization.pk).update(plan="enterprise")
+    return [start_server(COSTTRACK_DATABASE_POOL="true").url for _ in range(2)]
+
+
+def by_all_clients(urls: list[str], key: Key, *, estimated: Decimal = Decimal(1)) -> list[list[tuple[Call, bool]]]:
+    """Every client's calls, and whether each was granted. `estimated` is which part of the cost is reserved."""
+
+    def make(client: int) -> list[tuple[Call, bool]]:
+        headers = {"Authorization": f"Bearer {key.api_key}"}
+        with httpx.Client(base_url=urls[client % len(urls)], headers=headers, timeout=120) as http:
+            return [(call, ask_and_tell(http, call, call.cost * estimated)) for call in calls_of(client, CALLS)]
+
+    return at_once(make, list(range(CLIENTS)))
+
+
+def ask_and_tell(http: httpx.Client, call: Call, estimate: Decimal) -> bool:
+    asked: dict[str, Any] = {"user_id": call.user, "run_id": call.run, "tags": list(call.tags)}
+    answer = http.post("/usage/authorizations", json={**asked, "estimated_cost_usd": str(estimate)})
+    if answer.status_code == 429:
+        assert answer.json()["code"] == "spend_limit_exceeded", answer.text
+        assert answer.headers["x-should-retry"] == "false"
+        return False
+    assert answer.status_code == 201, answer.text
+    told = http.post("/usage/events", json=call.event(answer.json()["id"]))
+    assert (told.status_code, told.json()["accepted"]) == (200, 1), told.text
+    return True
+
+
+def outcome_of(answers: list[list[tuple[Call, bool]]]) -> Outcome:
+    return together(
+        [
+            Outcome([call for call, granted in client if granted], [call for call, granted in client if not granted])
+            for client in answers
+        ]
+    )
+
+
+def test_across_four_processes_the_limits_are_reached_and_not_passed(
+    urls: list[str], organization: Organization, key: Key
+) -> None:
+    set_limit(organization, "1", window=LimitWindow.ROLLING_7D)
+    set_limit(organization, "0.45", LimitScope.USER)
+    set_limit(organization, "0.15", LimitScope.RUN)
+    bounds = [
+        Bound(Decimal(1)),
+        *each("0.45", "user", ("ada", "brin", "carl")),
+        *each("0.15", "run", (f"run-{number}" for number in range(12))),
+    ]
+
+    outcome = outcome_of(by_all_clients(urls, key))
+
+    assert_exact(outcome, bounds)
+    assert outcome.refused
+    assert UsageEvent.objects.of(organization).total_cost() == spent(outcome.made) > Decimal("0.9")
+    assert not Authorization.objects.of(organization).exclude(status="settled").exists()
+    assert verify_limits(organization=organization, now=utc_now()).count == 0
+
+
+def test_across_four_processes_too_low_estimates_overshoot_by_no_more_than_calls_in_flight_lack(
+    urls: list[str], organization: Organization, key: Key
+) -> None:
+    """Each client has one call in flight at a time, so at most one of each lacks half of its cost."""
+    set_limit(organization, "1")
+
+    answers = by_all_clients(urls, key, estimated=Decimal("0.5"))
+
+    most_in_flight = sum(
+        (max((call.cost / 2 for call, granted in client if granted), default=Decimal(0)) for client in answers),
+        Decimal(0),
+    )
+    made = outcome_of(answers).made
+    assert Decimal("0.9") < spent(made) <= 1 + most_in_flight
+    assert UsageEvent.objects.of(organization).total_cost() == spent(made)
+    assert verify_limits(organization=organization, now=utc_now()).count == 0
