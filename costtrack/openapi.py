@@ -19,6 +19,7 @@ from rest_framework.fields import empty
 from rest_framework.viewsets import GenericViewSet
 
 from costtrack.dialects import OURS, Dialect, Failure, FieldError
+from costtrack.rate_limit_headers import RATE_LIMIT_HEADERS
 from costtrack.serializers import StrictSerializer
 
 Schema = dict[str, Any]
@@ -72,8 +73,8 @@ _ERRORS: dict[int, tuple[str, str, Failure]] = {
         ),
         (
             "TooManyRequests",
-            "Too much was asked in a short time.",
-            Failure(429, "too_many_requests", "Request was throttled."),
+            "The credential has made as many requests in the last minute as its plan allows.",
+            Failure(429, "too_many_requests", "Rate limit exceeded"),
         ),
         (
             "Unavailable",
@@ -84,7 +85,10 @@ _ERRORS: dict[int, tuple[str, str, Failure]] = {
 }
 _HEADERS: dict[int, Schema] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "How to authenticate."}},
-    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+    429: {
+        "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."},
+        **{name: {"$ref": f"#/components/headers/{name}"} for name in RATE_LIMIT_HEADERS},
+    },
     503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
 }
 
@@ -108,6 +112,8 @@ class DialectSchema(AutoSchema):
             statuses.add(404)
         if any(parameter["in"] == "query" for parameter in self._get_parameters()):
             statuses.add(422)
+        if self._is_rate_limited():
+            statuses.add(429)
         return statuses
 
     def get_description(self) -> str:  # type: ignore[override] # as drf-spectacular does
@@ -134,6 +140,25 @@ class DialectSchema(AutoSchema):
         tokens = [token.replace("-", "_") for token in self._tokenize_path()]
         nouns = tokens[1:] or tokens
         return "_".join([*(noun for noun in nouns if noun != action), action])
+
+    def _is_rate_limited(self) -> bool:
+        """Of views that know the word (`organizations.api.base`)."""
+        exempt: frozenset[str] | None = getattr(self.view, "actions_without_rate_limit", None)
+        action = getattr(self.view, "action", None) or self.method.lower()
+        return exempt is not None and action not in exempt
+
+    def _get_response_headers_for_code(self, status_code: str, direction: Direction = "response") -> Schema:
+        headers: Schema = super()._get_response_headers_for_code(status_code, direction)
+        if not self._is_rate_limited():
+            return headers
+        return {**self._rate_limit_headers(), **headers}
+
+    def _rate_limit_headers(self) -> Schema:
+        """References to components that all operations share."""
+        return {
+            name: self._component(ResolvedComponent.HEADER, name, deepcopy(schema))
+            for name, schema in RATE_LIMIT_HEADERS.items()
+        }
 
     def _has_body(self) -> bool:
         return self._get_request_body() is not None

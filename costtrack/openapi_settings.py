@@ -23,12 +23,14 @@ for its whole day, so an end date includes that day.
 
 **Errors** come in the form of each family. 401: no valid credentials. 403: the scope, the role or the plan does not
 allow it. 404: there is none, or it is another organization's. 422: a parameter or a field is wrong, and is named.
-A method that a path does not have answers 405. Every answer carries `X-Request-Id`, which our logs know it by.
+429: the plan's requests per minute are used up, or, with the code `spend_limit_exceeded`, a spend limit is. A method
+that a path does not have answers 405. Every answer carries `X-Request-Id`, which our logs know it by.
 """
 
 _TAGS = {
     "usage": "The ledger itself: events one by one, their corrections, and what dashboards show of them.",
     "intake": "Recording usage, in costtrack's own format or in that of a gateway.",
+    "limits": "May a call go ahead: authorizations that reserve what it can cost, and how spend limits stand.",
     "system": "Glow: model calls by pricing, groups and agents, with an export.",
     "costs": "Lumea and Syntropic137: what workflow runs, sessions and executions cost.",
     "spend": "AlphaNeural and LiteLLM: spend logs, tags and calculations, as LiteLLM's clients call them.",
@@ -61,17 +63,23 @@ OPENAPI: dict[str, Any] = {
         "billing.api.intake.with_event_schemas",
     ],
     "ENUM_NAME_OVERRIDES": {
+        "Channel": "billing.types.Channel.choices",
+        "AuthorizationStatus": "billing.types.AuthorizationStatus.choices",
         "CorrectionKind": "billing.types.CorrectionKind.choices",
         "CostSource": "billing.types.CostSource.choices",
+        "DeliveryState": "billing.types.DeliveryState.choices",
         "Environment": "organizations.types.Environment.choices",
         "EventKind": "billing.types.EventKind.choices",
         "EventStatus": "billing.types.Status.choices",
+        "NoticeKind": "billing.types.NoticeKind.choices",
         "PriceKind": "billing.api.usage.events.PRICE_KINDS",
         "RepricingState": "billing.types.RepricingState.choices",
         "Role": "organizations.types.Role.choices",
         "Scope": "organizations.types.Scope.choices",
         "TokenErrorCode": "organizations.api.oauth.ERROR_CODES",
         "UnpricedReason": "billing.types.UnpricedReason.choices",
+        "WantedNoticeKind": "billing.api.webhooks.WANTED_KINDS",
+        "WebhookFormat": "billing.types.WebhookFormat.choices",
         "WeekDay": "organizations.types.WeekDay.choices",
     },
     "GET_LIB_DOC_EXCLUDES": "costtrack.openapi.classes_without_descriptions",

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,12 +12,19 @@ from django.db.models import Model, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
-from billing.models import Repricing, UsageEvent
+from billing.limits.increases import request_increase
+from billing.limits.services import create_limit, raise_limit
+from billing.limits.terms import LimitTerms
+from billing.models import IncreaseRequest, LimitCrossing, LimitException, Repricing, SpendLimit, UsageEvent
+from billing.notifications.outbox import notify
+from billing.notifications.webhooks import MOST_WEBHOOKS, create_webhook
+from billing.types import IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
-from organizations.models import Membership, Organization, User
-from organizations.types import Role
+from organizations.models import APICredential, Membership, Organization, User
+from organizations.types import Principal, Role
 from tests.billing.ingest.litellm_payloads import payload
 from tests.conftest import Key, make_key
+from tests.limits import take
 from tests.usage import Send, set_price
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -65,11 +73,48 @@ class Examples:
             make_key(self.organization, name=f"credential-{number}")
             person = User.objects.create(email=f"person-{number}@acme.example")
             Membership.objects.create(organization=self.organization, user=person, role=Role.VIEWER)
+            take(self.organization, "0.01", user_ref=f"user-{number}")
             now = utc_now()
             Repricing.objects.create(
                 organization=self.organization, start=now, end=now, created_at=now, touched_at=now, state="done"
             )
+            self._limit(number, person)
+            if number < MOST_WEBHOOKS // 2:
+                self._webhook(number)
         self.rows += rows
+
+    def _limit(self, number: int, person: User) -> None:
+        """A limit of each credential with a raise, a crossing of the first one, and a request for more."""
+        operator, now = Principal(credential=self.operator_key.credential), utc_now()
+        terms = LimitTerms(scope=LimitScope.CREDENTIAL, window=LimitWindow.CALENDAR_DAY, amount_usd=Decimal(1000))
+        limit = create_limit(organization=self.organization, terms=terms, actor=operator, now=now)
+        credential = self.organization.credentials.get(name=f"credential-{number}")
+        about: dict[str, Any] = {
+            "organization": self.organization,
+            "limit": limit,
+            "value": credential.client_id,
+            "now": now,
+        }
+        amount, until = Decimal(1500), now + timedelta(days=1)
+        raise_limit(**about, amount_usd=amount, ends_at=until, reason="Launch.", actor=operator)
+        asking = Principal(user=person)
+        request_increase(**about, amount_usd=amount * 2, reason="Launch.", until=until, actor=asking)
+        LimitCrossing.objects.create(
+            organization=self.organization,
+            limit=SpendLimit.objects.of(self.organization).in_place().order_by("pk")[0],
+            value=str(credential.pk),
+            threshold=80,
+            window_key=f"window-{number}",
+            amount_usd=amount,
+            spent_usd=amount,
+            crossed_at=now,
+        )
+
+    def _webhook(self, number: int) -> None:
+        """A webhook, and a delivery to it that waits."""
+        about: dict[str, Any] = {"organization": self.organization, "now": utc_now()}
+        webhook = create_webhook(**about, url=f"{_PUBLIC}/{number}", actor="tests").webhook
+        notify(**about, kind=NoticeKind.PAUSED, subject="Paused", data={}, to=(), webhooks=[webhook])
 
     def request(self, endpoint: Endpoint) -> tuple[APIClient, dict[str, Any]]:
         """Who asks, and the arguments for `APIClient.generic`."""
@@ -82,7 +127,13 @@ class Examples:
             arguments |= _body(str(endpoint), number, self.key)
         elif str(endpoint) in _QUERIES:
             arguments["path"] += f"?{_QUERIES[str(endpoint)]}"
-        return key.client(), arguments
+        return self._member() if str(endpoint) in _OF_MEMBERS else key.client(), arguments
+
+    def _member(self) -> APIClient:
+        """In a session, as in the browser."""
+        client = APIClient()
+        client.force_login(User.objects.get(email="person-0@acme.example"))
+        return client
 
     def _path(self, endpoint: Endpoint, number: int) -> str:
         path = f"/{endpoint.route}"
@@ -108,6 +159,10 @@ class Examples:
                 value = UsageEvent.objects.of(organization).get(event_id=f"event-{place}").pk
             case "pk":
                 value = self._row(route, number).pk
+            case "authorization_id":
+                value = take(organization, "0.01").authorization.pk
+            case "exception_id":
+                value = LimitException.objects.of(organization).filter(limit=self._row(route, number).pk)[0].pk
             case _:
                 raise LookupError(f"tests/example_requests.py does not know what to put into {name} of /{route}.")
         return value
@@ -118,6 +173,12 @@ class Examples:
             "members": self.organization.memberships.filter(user__email__startswith="person-"),
             "prices": self.organization.prices.filter(model__startswith="model-"),
             "reprice": self.organization.repricings.all(),
+            "webhooks": self.organization.webhooks.all(),
+            "deliveries": self.organization.deliveries.filter(webhook__isnull=False),
+            "limits": SpendLimit.objects.of(self.organization).in_place(),
+            "limit-requests": IncreaseRequest.objects.of(self.organization).filter(
+                limit__removed_at=None, state=IncreaseState.OPEN
+            ),
         }
         word = route.partition("/<int:pk>")[0].rpartition("/")[2]
         found: Model = rows[word].order_by("pk")[number]
@@ -135,6 +196,10 @@ def _body(endpoint: str, number: int, key: Key) -> dict[str, Any]:
     return {"data": json.dumps(body), "content_type": "application/json"}
 
 
+def _client_id(number: int) -> str:
+    return APICredential.objects.get(name=f"credential-{number}").client_id
+
+
 def _in(hours: int) -> str:
     return (utc_now() + timedelta(hours=hours)).isoformat()
 
@@ -150,9 +215,16 @@ _QUERIES = {
     "GET /usage/export": "organization=acme",
 }
 # What the organization's plan does not have, or nobody else may do.
-_OF_OPERATORS = ("POST /organizations", "GET /usage/export")
-
 _OF = "/organizations/<str:slug>"
+_PUBLIC = "https://93.184.216.34"  # without a name, nothing has to be looked up
+_OF_OPERATORS = (
+    *("POST /organizations", "GET /usage/export"),
+    *(f"POST {_OF}/limit-requests/<int:pk>/{answer}" for answer in ("grant", "decline")),
+)
+
+# What members have for themselves, in the browser.
+_OF_MEMBERS = (f"GET {_OF}/notification-preferences", f"PATCH {_OF}/notification-preferences")
+
 _BODIES: dict[str, Callable[[int], Any]] = {
     "POST /oauth2/token": lambda _: {"grant_type": "client_credentials"},
     "POST /organizations": lambda number: {"name": f"New {number}", "slug": f"new-{number}"},
@@ -166,10 +238,42 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/prices": lambda number: {"model": f"new-{number}", "input_usd_per_million": "1"},
     f"POST {_OF}/prices/<int:pk>/end": lambda _: {"effective_to": _in(hours=1)},
     f"POST {_OF}/prices/reprice": lambda _: {"start": _in(hours=-1), "end": _in(hours=0)},
+    f"POST {_OF}/limits": lambda number: {"scope": "run", "window": "lifetime", "amount_usd": 1000 + number},
+    f"PATCH {_OF}/limits/<int:pk>": lambda number: {"amount_usd": 900 + number},
+    f"DELETE {_OF}/limits/<int:pk>": lambda _: {},
+    f"POST {_OF}/limits/<int:pk>/raise": lambda _: {"amount_usd": 2000, "ends_at": _in(hours=1), "reason": "Launch."},
+    f"POST {_OF}/limits/<int:pk>/pause": lambda number: {"value": _client_id(number), "reason": "It went wild."},
+    f"POST {_OF}/limits/<int:pk>/resume": lambda _: {"ends_at": _in(hours=1), "reason": "The report is due."},
+    f"DELETE {_OF}/limits/<int:pk>/exceptions/<int:exception_id>": lambda _: {},
+    f"POST {_OF}/limit-requests": lambda number: {
+        "limit": SpendLimit.objects.in_place().order_by("-pk")[number].pk,
+        "value": _client_id(number),
+        "amount_usd": 9000,
+        "reason": "Launch.",
+    },
+    f"POST {_OF}/limit-requests/<int:pk>/grant": lambda _: {"answer": "Enjoy."},
+    f"POST {_OF}/limit-requests/<int:pk>/decline": lambda _: {"answer": "Use the smaller model."},
+    f"PATCH {_OF}/notification-preferences": lambda number: {"warnings": number % 2 == 0},
+    f"POST {_OF}/webhooks": lambda number: {"url": f"{_PUBLIC}/new/{number}", "kinds": ["limit.paused"]},
+    f"PATCH {_OF}/webhooks/<int:pk>": lambda number: {"description": f"On-call {number}"},
+    f"DELETE {_OF}/webhooks/<int:pk>": lambda _: {},
+    f"POST {_OF}/webhooks/<int:pk>/rotate": lambda _: {"grace_seconds": 60},
+    f"POST {_OF}/webhooks/<int:pk>/enable": lambda _: {},
+    f"POST {_OF}/webhooks/<int:pk>/test": lambda _: {},
+    f"POST {_OF}/deliveries/<int:pk>/resend": lambda _: {},
     "POST /usage/events": lambda number: [
         {"id": f"new-{number}-{place}", "model": f"model-{place}", "service": "openai", "input_tokens": 100}
         for place in range(10)
     ],
+    "POST /usage/authorizations": lambda _: {
+        "service": "openai",
+        "model": "model-0",
+        "user_id": "user-0",
+        "input_tokens": 100,
+        "max_tokens": 100,
+    },
+    "PATCH /usage/authorizations/<uuid:authorization_id>": lambda _: {"ttl_seconds": 60},
+    "DELETE /usage/authorizations/<uuid:authorization_id>": lambda _: {},
     "POST /usage/events/<uuid:event_id>/void": lambda _: {"reason": "It was a test."},
     "POST /usage/events/<uuid:event_id>/adjust": lambda _: {"reason": "The invoice says so.", "cost_usd": "1"},
     "POST /spend/calculate": lambda _: {"model": "openai/model-0", "messages": [{"role": "user", "content": "Hello"}]},

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.structs import REFERENCES, struct_schemas
 from billing.ingest import json_events, litellm
 from billing.ingest.body import decompress
 from billing.ingest.quarantine import ingest_or_quarantine
@@ -47,24 +48,15 @@ class IngestResultSerializer(serializers.Serializer[IngestResult]):
     errors = RecordErrorSerializer(many=True)  # type: ignore[assignment]  # the answer's name for it
 
 
-_REFERENCES = "#/components/schemas/{name}"
-
-
 def with_event_schemas(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """For the OpenAPI document (POSTPROCESSING_HOOKS): an event's schema, from the very type that decodes it."""
-    components = msgspec.json.schema_components([UsageEventInput], ref_template=_REFERENCES)[1]
-    for schema in components.values():
-        for field in schema["properties"].values():
-            for alternative in field.get("anyOf", []):
-                if alternative.get("format") == "decimal":
-                    alternative["type"] = ["string", "number"]
-    schemas = {**result["components"]["schemas"], **components}
+    schemas = {**result["components"]["schemas"], **struct_schemas(UsageEventInput)}
     result["components"]["schemas"] = dict(sorted(schemas.items()))
     return result
 
 
 def _body_schema() -> dict[str, Any]:
-    event = {"$ref": _REFERENCES.format(name=UsageEventInput.__name__)}
+    event = {"$ref": REFERENCES.format(name=UsageEventInput.__name__)}
     events = {"type": "array", "items": event, "maxItems": settings.INTAKE_MAX_EVENTS}
     envelope = {
         "type": "object",
@@ -80,6 +72,7 @@ class _IntakeView(OrganizationScopedAPIView):
     """Reads the body itself: sizes, encodings and formats are the parsers' business, not Django REST framework's."""
 
     required_scope: ClassVar[Scope] = Scope.USAGE_WRITE
+    actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"post"})
     own_transactions: ClassVar[bool] = True
 
     def body(self, request: Request, *, max_bytes: int) -> bytes:

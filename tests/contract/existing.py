@@ -9,7 +9,7 @@ import schemathesis
 from django.db.models import QuerySet
 from schemathesis.core.parameters import ParameterLocation
 
-from billing.models import UsageEvent
+from billing.models import IncreaseRequest, UsageEvent
 from tests.conftest import Key
 from tests.example_requests import Examples
 
@@ -77,6 +77,8 @@ class Existing:
             "members": organization.memberships.all(),
             "prices": organization.prices.all(),
             "reprice": organization.repricings.all(),
+            "limits": organization.limits.all(),
+            "limit-requests": IncreaseRequest.objects.of(organization),
         }
         word = path.partition("/{id}")[0].rpartition("/")[2]
         return {"id": _values(rows[word], "pk")} if word in rows else {}

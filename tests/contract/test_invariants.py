@@ -5,7 +5,7 @@ The invariants have numbers. Here: 1 the money of all events, and of those with 
 wherever it is asked for; 2 sessions and executions add up, summaries included; 3 groups of costs add up to services,
 and those to the total; 4 windows hold their last day; 8 amounts are written out; 9 circles of runs end. In
 `test_invariants_of_edges`: 5 limits and pages, 6 tenants, 10 filters of the log, 11 sorting and exports, 12 estimates.
-(7 and 13 are about spend limits.)
+In `test_invariants_of_limits`: 7 and 13, which are about spend limits.
 """
 
 import os

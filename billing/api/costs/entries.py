@@ -100,6 +100,7 @@ class CostEntriesView(OrganizationScopedAPIView):
     scopes_by_action = {"get": Scope.COSTS_READ, "post": Scope.USAGE_WRITE}
     requires_api_plan: ClassVar[bool] = True
     actions_of_every_plan: ClassVar[frozenset[str]] = frozenset({"post"})
+    actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"post"})
     parser_classes = (ExactParser,)
 
     @extend_schema(

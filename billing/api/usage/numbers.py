@@ -13,11 +13,13 @@ from billing.api.usage.query import Asked, UsageQuery, asked_by
 from billing.api.usage.shapes import (
     AnswerSerializer,
     FiguresSerializer,
+    SpendSerializer,
     WindowSerializer,
     all_of,
     head,
     local_time,
     period,
+    spend_of,
 )
 from billing.reports.usage import breakdown
 from billing.reports.usage.figures import Summary
@@ -58,15 +60,6 @@ class PreviousSerializer(FiguresSerializer):
     window = WindowSerializer()
 
 
-class SpendSerializer(serializers.Serializer[Any]):
-    """What is spent now, whatever the range."""
-
-    today_usd = AmountField()
-    rolling_7d_usd = AmountField(help_text="After this moment seven days ago.")
-    month_to_date_usd = AmountField()
-    billing_period = WindowSerializer(help_text="The month.")
-
-
 class SummarySerializer(AnswerSerializer, FiguresSerializer):
     previous = PreviousSerializer(
         allow_null=True,
@@ -96,7 +89,7 @@ class UsageSummaryView(UsageView):
 
 
 def _summary(asked: Asked, found: Summary, days: list[Span], before: Span | None) -> dict[str, Any]:
-    local, spend = local_time(asked), found.spend
+    local = local_time(asked)
     previous = None
     if before is not None and found.before is not None:
         previous = {"window": period(local, before), **all_of(found.before)}
@@ -104,12 +97,7 @@ def _summary(asked: Asked, found: Summary, days: list[Span], before: Span | None
         **head(asked),
         **all_of(found.figures),
         "previous": previous,
-        "spend": {
-            "today_usd": plain(spend.today_usd),
-            "rolling_7d_usd": plain(spend.rolling_7d_usd),
-            "month_to_date_usd": plain(spend.month_to_date_usd),
-            "billing_period": period(local, spend.billing_period),
-        },
+        "spend": spend_of(local, found.spend),
         "daily": [
             {
                 "date": asked.calendar.date_of(day.start).isoformat(),

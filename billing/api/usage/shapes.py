@@ -9,8 +9,8 @@ from rest_framework import serializers
 
 from billing.api.usage.events import AmountField
 from billing.api.usage.query import Asked
-from billing.reports.usage.figures import Figures
-from costtrack.calendar import Span
+from billing.reports.usage.figures import Figures, Spend
+from costtrack.calendar import Calendar, Span
 from costtrack.clock import iso
 from costtrack.money import plain
 
@@ -32,6 +32,15 @@ class FiguresSerializer(serializers.Serializer[Any]):
     total_tokens = serializers.IntegerField(help_text="prompt_tokens + completion_tokens")
     cost_usd = AmountField(help_text="Tokens and compute, adjustments included.")
     unpriced_events = serializers.IntegerField(help_text="They are not in the cost, because it is not known yet.")
+
+
+class SpendSerializer(serializers.Serializer[Any]):
+    """What is spent now, whatever the range."""
+
+    today_usd = AmountField()
+    rolling_7d_usd = AmountField(help_text="After this moment seven days ago.")
+    month_to_date_usd = AmountField()
+    billing_period = WindowSerializer(help_text="The month.")
 
 
 class AnswerSerializer(serializers.Serializer[Any]):
@@ -64,12 +73,25 @@ def head(asked: Asked) -> Json:
 
 def local_time(asked: Asked) -> Callable[[datetime], str]:
     """How instants are written: ISO 8601 with the offset of the organization's time zone."""
-    zone = asked.calendar.zone
+    return clock_of(asked.calendar)
+
+
+def clock_of(calendar: Calendar) -> Callable[[datetime], str]:
+    zone = calendar.zone
     return lambda instant: instant.astimezone(zone).isoformat()
 
 
 def period(local: Callable[[datetime], str], window: Span) -> Json:
     return {"start": local(window.start), "end": local(window.end)}
+
+
+def spend_of(local: Callable[[datetime], str], spend: Spend) -> Json:
+    return {
+        "today_usd": plain(spend.today_usd),
+        "rolling_7d_usd": plain(spend.rolling_7d_usd),
+        "month_to_date_usd": plain(spend.month_to_date_usd),
+        "billing_period": period(local, spend.billing_period),
+    }
 
 
 def requests_of(figures: Figures) -> Json:

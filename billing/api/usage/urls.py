@@ -2,10 +2,14 @@
 
 from django.urls import path
 
+from billing.api.usage.access import UsageAccessView
+from billing.api.usage.authorizations import AuthorizationsView, AuthorizationView
 from billing.api.usage.corrections import EventAdjustView, EventVoidView
 from billing.api.usage.events import EventsView, EventView
 from billing.api.usage.export import UsageExportView
+from billing.api.usage.limits import UsageLimitsView
 from billing.api.usage.numbers import UsageCapabilitiesView, UsageCredentialsView, UsageSummaryView
+from billing.api.usage.own import UsageOwnView
 from billing.api.usage.requests import UsageRequestsView
 from billing.api.usage.timeseries import UsageTimeseriesView
 
@@ -20,4 +24,9 @@ urlpatterns = [
     path("events/<uuid:event_id>", EventView.as_view(), name="usage-event"),
     path("events/<uuid:event_id>/void", EventVoidView.as_view(), name="usage-event-void"),
     path("events/<uuid:event_id>/adjust", EventAdjustView.as_view(), name="usage-event-adjust"),
+    path("limits", UsageLimitsView.as_view(), name="usage-limits"),
+    path("access", UsageAccessView.as_view(), name="usage-access"),
+    path("own", UsageOwnView.as_view(), name="usage-own"),
+    path("authorizations", AuthorizationsView.as_view(), name="usage-authorizations"),
+    path("authorizations/<uuid:authorization_id>", AuthorizationView.as_view(), name="usage-authorization"),
 ]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -177,7 +178,8 @@ def _capability(call_type: str | None) -> str | None:
 
 
 def _take_dimensions(event: UsageEventInput, said: dict[str, Any]) -> None:
-    """Move run, session and the like out of what the caller said. A parent without a run says nothing."""
+    """Move run, session and the like out of what the caller said. A parent without a run says nothing, and neither does
+    an authorization id that is none."""
     for name in _DIMENSIONS:
         value = short_text(said.pop(name, None))
         if value is not None:
@@ -185,8 +187,16 @@ def _take_dimensions(event: UsageEventInput, said: dict[str, Any]) -> None:
     # Who it was the proxy knows better than the caller says.
     event.user_id = event.user_id or short_text(said.pop("user_id", None))
     event.end_user = event.end_user or short_text(said.pop("end_user", None))
+    event.authorization_id = _uuid(said.pop("authorization_id", None))
     if not event.run_id:
         event.parent_run_id = None
+
+
+def _uuid(value: Any) -> UUID | None:
+    try:
+        return UUID(value)
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 def _metadata(payload: Payload, metadata: Metadata, said: Mapping[str, Any]) -> dict[str, Any] | None:

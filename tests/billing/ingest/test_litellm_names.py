@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -85,6 +86,18 @@ def test_every_dimension_is_read_and_spend_logs_metadata_wins() -> None:
     )
     assert {name: getattr(event, name) for name in names} == said
     assert (event.run_id, event.capability) == ("42", "x")
+
+
+def test_a_gateway_names_the_authorization_that_the_call_settles() -> None:
+    authorization = UUID("0193a1f0-0000-7000-8000-000000000001")
+    event = event_of(with_metadata(spend_logs_metadata={"authorization_id": str(authorization)}))
+    assert event.authorization_id == authorization
+
+
+@pytest.mark.parametrize("said", ["", "mine", 7, None, ["a"], {"a": 1}])
+def test_what_is_no_authorization_id_is_left_out(said: Any) -> None:
+    event = event_of(with_metadata(spend_logs_metadata={"authorization_id": said}))
+    assert event.authorization_id is None
 
 
 def test_a_parent_without_a_run_is_left_out() -> None:

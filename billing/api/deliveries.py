@@ -1,0 +1,128 @@
+"""`/organizations/{slug}/deliveries`: the log of what was told to whom, and sending it again."""
+
+from typing import Any
+
+import django_filters
+from django import forms
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
+from rest_framework import mixins, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.models import Delivery
+from billing.notifications.deliver import resend
+from billing.notifications.webhook_urls import shown_url
+from billing.types import Channel, DeliveryState, NoticeKind
+from costtrack.clock import utc_now
+from organizations.api.base import OrganizationScopedViewSet
+from organizations.types import Scope
+
+_DELIVERY = {
+    "id": 12,
+    "kind": NoticeKind.PAUSED,
+    "subject": "Access of Acme Research is paused: 100 of 100 USD are spent",
+    "channel": Channel.WEBHOOK,
+    "recipient": "https://ops.acme.example/hooks/costtrack",
+    "webhook": 7,
+    "message_id": "5-webhook-2-9f1c3a7be204",
+    "state": DeliveryState.PENDING,
+    "attempts": 1,
+    "created_at": "2026-11-02T09:00:00Z",
+    "next_attempt_at": "2026-11-02T09:00:05Z",
+    "finished_at": None,
+    "last_status": 503,
+    "last_error": "Answered 503.",
+}
+
+
+def sees_secrets(serializer: serializers.BaseSerializer[Any]) -> bool:
+    """Whether the caller may manage the organization. A URL's path, or an error that repeats it, may be all that it
+    takes to post to somebody's channel; addresses of members are for those who may list members."""
+    return Scope.MANAGE in serializer.context["view"].access.scopes
+
+
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+    """A notice on its way to one recipient."""
+
+    kind = serializers.ChoiceField(source="notice.kind", choices=NoticeKind.choices)
+    subject = serializers.CharField(source="notice.subject", help_text="One line for people.")
+    channel = serializers.ChoiceField(choices=Channel.choices)
+    recipient = serializers.SerializerMethodField(
+        help_text="The URL or the e-mail address; without manage, only its host."
+    )
+    webhook = serializers.IntegerField(source="webhook_id", allow_null=True, help_text="Null once it is removed.")
+    message_id = serializers.CharField(help_text="The same for every attempt: `webhook-id`, or in `Message-ID`.")
+    state = serializers.ChoiceField(choices=DeliveryState.choices)
+    next_attempt_at = serializers.SerializerMethodField(help_text="Null once it is sent or given up.")
+    last_status = serializers.IntegerField(
+        allow_null=True, help_text="The HTTP or SMTP status of the last attempt; null without an answer."
+    )
+    last_error = serializers.SerializerMethodField(help_text="What the last attempt failed of; empty without manage.")
+
+    class Meta:
+        model = Delivery
+        fields = (
+            *("id", "kind", "subject", "channel", "recipient", "webhook", "message_id", "state", "attempts"),
+            *("created_at", "next_attempt_at", "finished_at", "last_status", "last_error"),
+        )
+
+    @extend_schema_field(str)
+    def get_recipient(self, delivery: Delivery) -> str:
+        if sees_secrets(self):
+            return delivery.recipient
+        if delivery.channel == Channel.WEBHOOK:
+            return shown_url(delivery.recipient)
+        return "\u2026@" + delivery.recipient.rpartition("@")[2]
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_next_attempt_at(self, delivery: Delivery) -> Any:
+        if delivery.state != DeliveryState.PENDING:
+            return None
+        return serializers.DateTimeField().to_representation(delivery.next_attempt_at)
+
+    @extend_schema_field(str)
+    def get_last_error(self, delivery: Delivery) -> str:
+        return delivery.last_error if sees_secrets(self) else ""
+
+
+@extend_schema_field({"type": "integer"})
+class RowFilter(django_filters.Filter):
+    """By a row's id: a whole number."""
+
+    field_class = forms.IntegerField
+
+
+class DeliveryFilter(django_filters.FilterSet):
+    channel = django_filters.ChoiceFilter(choices=Channel.choices)
+    state = django_filters.ChoiceFilter(choices=DeliveryState.choices)
+    kind = django_filters.ChoiceFilter(field_name="notice__kind", choices=NoticeKind.choices)
+    webhook = RowFilter(field_name="webhook_id", label="A webhook's id.")
+
+    class Meta:
+        model = Delivery
+        fields = ("channel", "state", "kind", "webhook")
+
+
+class DeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Delivery]):
+    """The newest first."""
+
+    queryset = Delivery.objects.order_by("-id")
+    serializer_class = DeliverySerializer
+    filterset_class = DeliveryFilter
+    scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
+
+    def narrow(self, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        return queryset.select_related("notice")
+
+    @extend_schema(
+        request=None,
+        responses={200: DeliverySerializer, 409: OpenApiResponse(description="Its webhook is removed or disabled.")},
+        examples=[OpenApiExample("A webhook", _DELIVERY, response_only=True, status_codes=["200"])],
+    )
+    def resend(self, request: Request, **_: Any) -> Response:
+        """Send it again, now: what was given up, what was sent, or what waits. A webhook's message keeps its id."""
+        delivery = resend(
+            organization=self.organization, delivery=self.get_object(), now=utc_now(), actor=self.principal.label
+        )
+        return Response(self.get_serializer(delivery).data)

@@ -1,0 +1,64 @@
+"""`/organizations/{slug}/notification-preferences`: which notices a member gets by e-mail, for the member alone."""
+
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.models import NotificationPreference
+from billing.notifications.preferences import CATEGORY_NAMES, change_preference, preference_of
+from costtrack.errors import ForbiddenError
+from costtrack.serializers import StrictSerializer
+from organizations.api.base import OrganizationScopedAPIView
+from organizations.models import Membership
+from organizations.types import Scope
+
+_ALL = dict.fromkeys(CATEGORY_NAMES, True)
+_MEMBERS_ONLY = OpenApiResponse(description="The caller is no member, but a credential or an operator.")
+_EXAMPLE = OpenApiExample("All but webhooks", {**_ALL, "webhooks": False}, response_only=True, status_codes=["200"])
+
+
+class PreferencesSerializer(serializers.ModelSerializer[NotificationPreference]):
+    """What owners and admins get by e-mail. Viewers get the answers to their own requests, whatever stands here."""
+
+    class Meta:
+        model = NotificationPreference
+        fields = CATEGORY_NAMES
+
+
+class PreferencesChangeSerializer(StrictSerializer):
+    warnings = serializers.BooleanField(required=False, help_text="A limit is near, or one that only notifies passed.")
+    pauses = serializers.BooleanField(required=False, help_text="Access is paused, and when it is back.")
+    requests = serializers.BooleanField(required=False, help_text="Somebody asks for an increase, and the answers.")
+    webhooks = serializers.BooleanField(required=False, help_text="A webhook was disabled because it kept failing.")
+
+
+class NotificationPreferencesView(OrganizationScopedAPIView):
+    required_scope = Scope.COSTS_READ
+
+    @extend_schema(responses={200: PreferencesSerializer, 403: _MEMBERS_ONLY}, examples=[_EXAMPLE])
+    def get(self, request: Request, **_: str) -> Response:
+        """Which notices the member who asks gets by e-mail."""
+        return Response(PreferencesSerializer(preference_of(self._membership())).data)
+
+    @extend_schema(
+        request=PreferencesChangeSerializer,
+        responses={200: PreferencesSerializer, 403: _MEMBERS_ONLY},
+        examples=[OpenApiExample("No more about webhooks", {"webhooks": False}, request_only=True), _EXAMPLE],
+    )
+    def patch(self, request: Request, **_: str) -> Response:
+        """Turn kinds of e-mails on or off, for the member who asks."""
+        body = PreferencesChangeSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        preference = change_preference(
+            organization=self.organization, membership=self._membership(), wanted=body.validated_data
+        )
+        return Response(PreferencesSerializer(preference).data)
+
+    def _membership(self) -> Membership:
+        members = Membership.objects.of(self.organization).select_related("user")
+        membership = members.filter(user=self.principal.user).first() if self.principal.user is not None else None
+        if membership is None:
+            message = "Preferences are a member's own: sign in as a member of the organization."
+            raise ForbiddenError(message, code="members_only")
+        return membership

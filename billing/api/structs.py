@@ -1,0 +1,18 @@
+"""For the OpenAPI document: the JSON schemas of bodies that msgspec decodes, from the very types that do."""
+
+from typing import Any
+
+import msgspec
+
+REFERENCES = "#/components/schemas/{name}"
+
+
+def struct_schemas(*structs: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
+    """Each struct's schema by its name. Amounts may be strings or numbers."""
+    components = msgspec.json.schema_components(structs, ref_template=REFERENCES)[1]
+    for schema in components.values():
+        for field in schema["properties"].values():
+            for alternative in field.get("anyOf", [field]):
+                if alternative.get("format") == "decimal":
+                    alternative["type"] = ["string", "number"]
+    return components

@@ -1,0 +1,195 @@
+"""How authorizations look on the wire. Answers are written as they are; serializers are for the OpenAPI document."""
+
+from datetime import datetime
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+from rest_framework import serializers
+
+from billing.api.structs import struct_schemas
+from billing.api.usage.events import AmountField
+from billing.limits.authorize import Grant
+from billing.limits.refusal import CODE, CURRENCY, Reason
+from billing.limits.wire import AuthorizationInput, ExtensionInput
+from billing.models import Authorization
+from billing.reports.authorizations import status_at
+from billing.types import AuthorizationStatus, LimitAction, LimitScope, LimitWindow
+from costtrack.clock import iso
+from costtrack.money import plain
+
+Json = dict[str, Any]
+
+_SCHEMAS = struct_schemas(AuthorizationInput, ExtensionInput)
+ASKED = {"application/json": _SCHEMAS[AuthorizationInput.__name__]}
+EXTENSION = {"application/json": {**_SCHEMAS[ExtensionInput.__name__], "required": ["ttl_seconds"]}}
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="Any text of yours, at most 255 characters: sent again, the request answers what it did before. The "
+    "field idempotency_key says the same.",
+)
+EXAMPLES = (
+    OpenApiExample(
+        "What it costs is known",
+        {"model": "gpt-4o", "service": "openai", "user_id": "ada", "estimated_cost_usd": "0.0125"},
+        request_only=True,
+    ),
+    OpenApiExample(
+        "What goes in and comes out at most",
+        {"model": "gpt-4o", "service": "openai", "input_tokens": 1200, "max_tokens": 800, "run_id": "nightly-7"},
+        request_only=True,
+    ),
+    OpenApiExample(
+        "Messages to count",
+        {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hey, how's it going?"}], "max_tokens": 500},
+        request_only=True,
+    ),
+)
+
+
+class LeftSerializer(serializers.Serializer[Any]):
+    """A limit that covers the call, and what is left of it with this authorization taken."""
+
+    id = serializers.IntegerField()
+    scope = serializers.ChoiceField(choices=LimitScope.choices)
+    scope_value = serializers.CharField(help_text="Whose limit it is; empty for the organization's.")
+    window = serializers.ChoiceField(choices=LimitWindow.choices)
+    amount_usd = AmountField()
+    remaining_usd = AmountField()
+
+
+class GrantedSerializer(serializers.Serializer[Any]):
+    """Name the `id` as `authorization_id` in the call's event."""
+
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=AuthorizationStatus.choices)
+    reserved_usd = AmountField()
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(help_text="When it stops holding, if nothing has ended it before.")
+    limits = LeftSerializer(many=True, help_text="Empty: no limit covers the call.")
+
+
+class AuthorizationSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=AuthorizationStatus.choices)
+    reserved_usd = AmountField()
+    settled_usd = AmountField(allow_null=True, help_text="What the call did cost; null until its event has come.")
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True, help_text="When it was settled, released or had expired.")
+    client_id = serializers.CharField(help_text="The credential that asked; empty: a person.")
+    service = serializers.CharField()
+    model = serializers.CharField()
+    user_id = serializers.CharField()
+    workflow_id = serializers.CharField()
+    run_id = serializers.CharField()
+    session_id = serializers.CharField()
+    tags = serializers.ListField(child=serializers.CharField())
+    idempotency_key = serializers.CharField()
+
+
+class AuthorizationPageSerializer(serializers.Serializer[Any]):
+    results = AuthorizationSerializer(many=True, help_text="The newest first.")
+    next_cursor = serializers.UUIDField(allow_null=True, help_text="For the next page; null on the last one.")
+
+
+class RefusedLimitSerializer(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    scope = serializers.ChoiceField(choices=LimitScope.choices)
+    scope_value = serializers.CharField()
+    window = serializers.ChoiceField(choices=LimitWindow.choices)
+    amount_usd = AmountField()
+    action = serializers.ChoiceField(choices=LimitAction.choices)
+
+
+class SpendLimitExceededSerializer(serializers.Serializer[Any]):
+    """Of several limits in the way, this is the one that lasts longest."""
+
+    error = serializers.CharField(help_text="For people: which limit, how much, until when.")
+    code = serializers.ChoiceField(choices=[CODE])
+    reason = serializers.ChoiceField(choices=[reason.value for reason in Reason])
+    limit = RefusedLimitSerializer()
+    spent_usd = AmountField()
+    reserved_usd = AmountField(help_text="Held by open authorizations.")
+    remaining_usd = AmountField()
+    requested_usd = AmountField()
+    currency = serializers.ChoiceField(choices=[CURRENCY])
+    window_start = serializers.DateTimeField(allow_null=True, help_text="Null: spend counts for ever.")
+    window_end = serializers.DateTimeField(allow_null=True, help_text="Null: the window moves along, or has no end.")
+    time_zone = serializers.CharField()
+    resets_at = serializers.DateTimeField(
+        allow_null=True, help_text="When the call would be granted if nothing else were spent; null: not in sight."
+    )
+    retry_after = serializers.IntegerField(allow_null=True, help_text="The same in seconds from `as_of` on.")
+    as_of = serializers.DateTimeField()
+    request_increase = serializers.CharField(help_text="Where to ask for more.")
+
+
+def _told_when_in_sight(name: str, description: str) -> OpenApiParameter:
+    return OpenApiParameter(name, int, OpenApiParameter.HEADER, response=[429], description=description)
+
+
+REFUSED = OpenApiResponse(
+    SpendLimitExceededSerializer, "A limit has no room for the call (or, code too_many_requests: a rate limit)."
+)
+REFUSAL_HEADERS = (
+    _told_when_in_sight("Retry-After", "Seconds until the call would be granted; absent if that is not in sight."),
+    _told_when_in_sight("X-RateLimit-Reset", "The same as an instant, in epoch seconds."),
+    OpenApiParameter(
+        "x-should-retry",
+        str,
+        OpenApiParameter.HEADER,
+        response=[429],
+        enum=["false"],
+        description="Vendors' SDKs repeat a 429 unless they are told not to.",
+    ),
+)
+
+
+def granted(grant: Grant) -> Json:
+    """The answer to whoever asks."""
+    authorization = grant.authorization
+    return {
+        "id": str(authorization.id),
+        "status": authorization.status,
+        "reserved_usd": plain(authorization.amount_usd),
+        "created_at": iso(authorization.created_at),
+        "expires_at": iso(authorization.expires_at),
+        "limits": [
+            {
+                "id": left.rule.limit_id,
+                "scope": left.rule.scope.value,
+                "scope_value": left.rule.shown_value,
+                "window": left.rule.window.value,
+                "amount_usd": plain(left.rule.amount_usd),
+                "remaining_usd": plain(left.remaining_usd),
+            }
+            for left in grant.limits
+        ],
+    }
+
+
+def shown(authorization: Authorization, now: datetime) -> Json:
+    """An authorization as it is listed."""
+    credential = authorization.credential
+    settled, ended_at = authorization.settled_usd, authorization.ended_at
+    return {
+        "id": str(authorization.id),
+        "status": status_at(authorization, now).value,
+        "reserved_usd": plain(authorization.amount_usd),
+        "settled_usd": plain(settled) if settled is not None else None,
+        "created_at": iso(authorization.created_at),
+        "expires_at": iso(authorization.expires_at),
+        "ended_at": iso(ended_at) if ended_at is not None else None,
+        "client_id": credential.client_id if credential is not None else "",
+        "service": authorization.service,
+        "model": authorization.model,
+        "user_id": authorization.user_ref,
+        "workflow_id": authorization.workflow_id,
+        "run_id": authorization.run_id,
+        "session_id": authorization.session_id,
+        "tags": authorization.tags,
+        "idempotency_key": authorization.idempotency_key,
+    }

@@ -1,0 +1,158 @@
+"""The invariants of spend limits, over HTTP: 7 spend at the limit pauses and spend just below it does not; 13 what is
+exactly seven days old is out of a rolling window. Whatever was sent late, ahead of time, taken back or folded."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_DOWN, Decimal
+from typing import Any
+
+import pytest
+import time_machine
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from rest_framework.test import APIClient
+
+from billing.types import LimitScope, LimitWindow
+from organizations.models import Organization
+from tests.conftest import Key
+from tests.contract.limit_history import USERS, Limited, LimitHistory, Limits, limit_histories
+from tests.limits import set_limit
+from tests.usage import NOW, Send
+
+EXAMPLES = int(os.environ.get("COSTTRACK_INVARIANT_EXAMPLES", "6"))
+MOMENT = timedelta(microseconds=1)
+HUNDREDTH = Decimal("0.01")
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
+
+few = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.fixture
+def limits(organization: Organization, key: Key) -> Limits:
+    return Limits(organization, key.client())
+
+
+@pytest.mark.timeout(300)  # each history is some hundred requests
+@few
+@given(history=limit_histories, estimate=st.sampled_from(("0", "0.25", "1")))
+def test_7_and_13_a_limit_pauses_when_it_is_reached_and_until_it_says(
+    limits: Limits, history: LimitHistory, estimate: str
+) -> None:
+    now = history.start
+    with limits.under(history):
+        for wait, step in history.steps:
+            now += timedelta(minutes=wait)
+            limits.happens(step, now)
+            told = stands_as_it_must(limits, now)
+            lets_through_what_it_must(limits, now, Decimal(estimate))
+            # Both sides of the instants at which a limit says that it is over.
+            for at in sorted({min(told), max(told)} if told else ()):
+                for moment in (at - MOMENT, at):
+                    stands_as_it_must(limits, moment)
+                    lets_through_what_it_must(limits, moment, Decimal(estimate))
+
+
+def stands_as_it_must(limits: Limits, now: datetime) -> set[datetime]:
+    """`GET /usage/limits` and the books say the same. Answers when limits say that they are over."""
+    listed = {one["id"]: one for one in ask(limits, now, "/usage/limits")["limits"]}
+    assert listed.keys() == {limit.id for limit in limits.limits}
+    told: set[datetime] = set()
+    for limit in limits.limits:
+        row = listed[limit.id]
+        if limit.scope is LimitScope.USER and not limit.value:
+            rows = {one["scope_value"]: one for one in row["values"]}
+            near = {user for user in USERS if limits.oracle(limit, user).spent(now) >= limit.amount * 8 / 10}
+            assert rows.keys() == near
+            assert [one["percent"] for one in row["values"]] == sorted(
+                (one["percent"] for one in row["values"]), reverse=True
+            )
+        else:
+            rows = {limit.value: row}
+        for user, one in rows.items():
+            is_as_in_the_books(limits, limit, user, one, now)
+            told |= {instant(one["resets_at"])} - {None}
+    return told
+
+
+def is_as_in_the_books(limits: Limits, limit: Limited, user: str, row: dict[str, Any], now: datetime) -> None:
+    oracle = limits.oracle(limit, user)
+    spent = oracle.spent(now)
+    assert Decimal(row["spent_usd"]) == spent
+    assert Decimal(row["remaining_usd"]) == max(limit.amount - spent, 0)
+    assert Decimal(str(row["percent"])) == (spent * 100 / limit.amount).quantize(HUNDREDTH, ROUND_DOWN)
+    assert row["unpriced_events"] == limits.waiting(limit, user, now)
+    assert (row["state"] == "paused") == oracle.is_paused(now)
+    assert (row["state"] in ("paused", "exceeded")) == oracle.is_reached(now)
+    assert (row["state"] == "ok") == (spent < limit.amount * 8 / 10)
+    assert instant(row["resets_at"]) == oracle.resets_at(now)
+    start, end = oracle.span(now)
+    if limit.window is LimitWindow.ROLLING_7D:
+        start = now - timedelta(days=7) + MOMENT
+    assert (instant(row["window_start"]), instant(row["window_end"])) == (start, end)
+    assert instant(row["as_of"]) == now
+    if row["hit_at"] is not None:
+        assert instant(row["hit_at"]) > now
+        assert not oracle.is_reached(now)
+
+
+def lets_through_what_it_must(limits: Limits, now: datetime, usd: Decimal) -> None:
+    """`GET /usage/access`, for a user and for nobody."""
+    for user in ("", "ada", "brin"):
+        covering = [limits.oracle(limit, user) for limit in limits.limits if limit.covers(user)]
+        answer = ask(limits, now, f"/usage/access?user_id={user}&estimated_cost_usd={usd}")
+        assert answer["allowed"] == all(oracle.lets_through(usd, now) for oracle in covering)
+        if not answer["allowed"]:
+            over = [oracle.fits_at(usd, now) for oracle in covering]
+            longest = max(at or FOR_EVER for at in over)
+            assert instant(answer["resets_at"]) == (longest if longest < FOR_EVER else None)
+
+
+def ask(limits: Limits, now: datetime, path: str) -> dict[str, Any]:
+    with time_machine.travel(now, tick=False):
+        response = limits.api.get(path)
+    assert response.status_code == 200, response.content
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def instant(text: str | None) -> Any:
+    return datetime.fromisoformat(text) if text is not None else None
+
+
+# --- The edges by themselves -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spent", "state"), [("9.999999999999", "warning"), ("10", "paused"), ("10.01", "paused"), ("7.9", "ok")]
+)
+def test_7_spend_at_the_limit_pauses_and_spend_just_below_does_not(
+    organization: Organization, api: APIClient, send: Send, spent: str, state: str
+) -> None:
+    set_limit(organization, "10")
+    send({"cost_usd": spent})
+    (limit,) = api.get("/usage/limits").json()["limits"]
+    assert (limit["state"], limit["spent_usd"]) == (state, spent)
+    assert api.get("/usage/access").json()["allowed"] is (state != "paused")
+
+
+def test_13_what_is_exactly_seven_days_old_is_out_of_the_window(
+    organization: Organization, api: APIClient, send: Send
+) -> None:
+    set_limit(organization, "10", window=LimitWindow.ROLLING_7D)
+    send({"cost_usd": "10", "occurred_at": NOW.isoformat()})
+    week = timedelta(days=7)
+    for now, spent in ((NOW + week - MOMENT, "10"), (NOW + week, "0")):
+        with time_machine.travel(now, tick=False):
+            (limit,) = api.get("/usage/limits").json()["limits"]
+            assert limit["spent_usd"] == spent
+            assert api.get("/usage/access").json()["allowed"] is (spent == "0")
+    with time_machine.travel(NOW, tick=False):
+        refused = api.get("/usage/access").json()
+        assert refused["resets_at"] == "2026-11-09T12:00:00Z"
+        assert refused["retry_after"] == week.total_seconds()
