@@ -28,6 +28,26 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             ],
         },
         {
+            "title": "Limits",
+            "separator": True,
+            "items": [
+                _link("Spend limits", "speed", "billing_spendlimit_changelist"),
+                _link("Increase requests", "request_quote", "billing_increaserequest_changelist"),
+                _link("Crossings", "notifications_active", "billing_limitcrossing_changelist"),
+                _link("Authorizations", "verified_user", "billing_authorization_changelist"),
+            ],
+        },
+        {
+            "title": "Notifications",
+            "separator": True,
+            "items": [
+                _link("Deliveries", "outgoing_mail", "billing_delivery_changelist"),
+                _link("Webhooks", "webhook", "billing_webhookendpoint_changelist"),
+                _link("E-mails you get", "mail", "notification_preferences"),
+                *_previews(request),
+            ],
+        },
+        {
             "title": "Intake",
             "separator": True,
             "items": [
@@ -60,3 +80,11 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             }
         )
     return sections
+
+
+def _previews(request: HttpRequest) -> list[dict[str, Any]]:
+    """For those who run something: operators, owners and admins."""
+    roles = getattr(request.user, "roles", {}).values()
+    if not (getattr(request.user, "is_superuser", False) or any(role.may_change for role in roles)):
+        return []
+    return [_link("E-mail previews", "drafts", "email_previews")]

@@ -4,6 +4,7 @@ The test walks the URL configuration itself, so a new route is covered the day i
 """
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +15,24 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 from rest_framework.test import APIClient
 
-from billing.models import QuarantinedRecord, Repricing, UsageEvent
+from billing.models import (
+    IncreaseRequest,
+    LimitCrossing,
+    LimitException,
+    QuarantinedRecord,
+    Repricing,
+    SpendLimit,
+    UsageEvent,
+)
+from billing.notifications.outbox import notify
+from billing.notifications.webhooks import create_webhook
+from billing.types import Channel, LimitScope, NoticeKind
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Scope
+from tests.billing.limits.made import make_limit, raised
 from tests.conftest import Key, make_key
 from tests.example_requests import routes
+from tests.limits import take
 from tests.usage import NOW, Send, set_price
 
 MARK = "globex-only"  # in every text of the other organization
@@ -55,7 +69,30 @@ def both(organization: Organization, other_organization: Organization, send: Sen
         created_at=NOW,
         touched_at=NOW,
     )
+    take(other_organization, f"0.{AMOUNT}", key=MARK, user_ref=MARK, run_id="same-run", session_id="same-session")
     AuditEntry.objects.create(organization=other_organization, actor=MARK, action="test", subject=MARK)
+    _add_limit(other_organization)
+    webhook = create_webhook(
+        organization=other_organization, url=f"https://93.184.216.34/{MARK}", description=MARK, actor=MARK, now=NOW
+    ).webhook
+    notify(
+        organization=other_organization,
+        kind=NoticeKind.PAUSED,
+        subject=MARK,
+        data={"spent_usd": AMOUNT},
+        now=NOW,
+        to=(),
+        webhooks=[webhook],
+    )
+
+
+def _add_limit(organization: Organization) -> None:
+    """With a raise, a crossing and a request for more."""
+    limit = make_limit(organization, scope=LimitScope.TAG, scope_value=MARK)
+    raised(limit, int(AMOUNT))
+    shared: dict[str, Any] = {"organization": organization, "limit": limit, "value": MARK, "amount_usd": AMOUNT}
+    LimitCrossing.objects.create(**shared, threshold=80, window_key=MARK, spent_usd=Decimal(AMOUNT), crossed_at=NOW)
+    IncreaseRequest.objects.create(**shared, reason=MARK, requested_by=MARK, requested_at=NOW)
 
 
 def candidates(name: str, other: Organization) -> list[str]:
@@ -68,10 +105,14 @@ def candidates(name: str, other: Organization) -> list[str]:
         "run_id": ["same-run", f"{MARK}-child"],
         "client_id": [credential.client_id],
         "event_id": [event.id],
+        "authorization_id": [other.authorizations.get().pk],
         "id": [event.id],
+        "exception_id": [LimitException.objects.of(other).get().pk],
         "pk": [
             *(event.id, credential.pk, member.pk if member else 0),
             *(other.prices.get().pk, other.repricings.get().pk),
+            *(SpendLimit.objects.of(other).get().pk, IncreaseRequest.objects.of(other).get().pk),
+            *(other.webhooks.get().pk, other.deliveries.get(channel=Channel.WEBHOOK).pk),
         ],
     }
     return [str(value) for value in by_name.get(name, ["same"])]
@@ -203,16 +244,20 @@ def test_a_foreign_and_an_unknown_id_answer_alike(
     send({"id": "x", "run_id": "theirs", "cost_usd": "1"}, to=other_organization)
     event = UsageEvent.objects.of(other_organization).get()
     unknown = UUID(int=event.id.int + 1)
+    authorization = take(other_organization, "1").authorization.pk
     pairs = [
         ("/organizations/globex", "/organizations/nobody"),
         ("/organizations/globex/credentials", "/organizations/nobody/credentials"),
         ("/organizations/globex/members", "/organizations/nobody/members"),
         ("/organizations/globex/prices", "/organizations/nobody/prices"),
+        ("/organizations/globex/limits", "/organizations/nobody/limits"),
+        ("/organizations/globex/limit-requests", "/organizations/nobody/limit-requests"),
         (
             f"/organizations/acme/credentials/{other_key.credential.client_id}",
             f"/organizations/acme/credentials/ct_{'0' * 20}",
         ),
         (f"/usage/events/{event.id}", f"/usage/events/{unknown}"),
+        (f"/usage/authorizations/{authorization}", f"/usage/authorizations/{unknown}"),
         ("/costs/runs/theirs", "/costs/runs/nobody"),
     ]
     for foreign, nobody in pairs:

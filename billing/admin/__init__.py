@@ -1,5 +1,37 @@
-"""The admin pages of what it cost: ledger, batches, prices, runs, and what waits for somebody."""
+"""The admin pages of what it cost: ledger, batches, prices, runs, limits, and what waits for somebody."""
 
-from billing.admin import batches, ledger, prices, quarantine, repricings, runs, unpriced
+from billing.admin import (
+    authorizations,
+    batches,
+    crossings,
+    deliveries,
+    email_previews,
+    increases,
+    ledger,
+    limits,
+    notification_preferences,
+    prices,
+    quarantine,
+    repricings,
+    runs,
+    unpriced,
+    webhooks,
+)
 
-__all__ = ["batches", "ledger", "prices", "quarantine", "repricings", "runs", "unpriced"]
+__all__ = [
+    "authorizations",
+    "batches",
+    "crossings",
+    "deliveries",
+    "email_previews",
+    "increases",
+    "ledger",
+    "limits",
+    "notification_preferences",
+    "prices",
+    "quarantine",
+    "repricings",
+    "runs",
+    "unpriced",
+    "webhooks",
+]

@@ -237,7 +237,15 @@ def _identity(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
         ("Received (UTC)", formats.instant(event.received_at)),
         ("Id in the ledger", str(event.pk)),
         ("Batch", formats.link(batch_url, batch_id)),
+        ("Authorization", _authorization(event)),
     ]
+
+
+def _authorization(event: UsageEvent) -> SafeString | str:
+    """The reservation that the event settled."""
+    if event.authorization_id is None:
+        return ""
+    return formats.link(formats.page("billing_authorization", id=event.authorization_id), event.authorization_id)
 
 
 def _credential_of(event: UsageEvent) -> APICredential | None:

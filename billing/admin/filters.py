@@ -11,6 +11,8 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.contrib.filters.forms import RangeDateForm
 
+_DIGITS_OF_BIGINT = 19
+
 
 class ChoiceFilter(DropdownFilter):
     """One value of a column with choices. The parameter is the column."""
@@ -38,6 +40,17 @@ class WordFilter(TextFilter):
         if "\0" in word:  # no text in the database has it, and PostgreSQL would not take the question
             return queryset.none()
         return queryset.filter(**{f"{self.column}__{self.lookup}": word})
+
+
+class NumberFilter(WordFilter):
+    """Whole numbers, as ids of rows are."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        number = (self.value() or "").strip()
+        if not number:
+            return queryset
+        is_number = number.isascii() and number.isdecimal() and len(number) < _DIGITS_OF_BIGINT
+        return queryset.filter(**{self.column: int(number)}) if is_number else queryset.none()
 
 
 class PeriodFilter(ListFilter):

@@ -1,7 +1,8 @@
-"""The page people come to first: their organizations, what was recorded lately, and what waits for somebody."""
+"""The page people come to first: their organizations, what was recorded lately, which limits are near or reached, and
+what waits for somebody."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest
@@ -9,6 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from billing.admin import formats
+from billing.admin.limit_overview import LimitOverview, limit_overview
 from billing.reports.overview import MOST_COUNTED, Overview, overviews
 from costtrack.clock import utc_now
 from costtrack.money import usd
@@ -34,6 +36,8 @@ class Card:
     events: str
     last_received: str
     queues: tuple[Queue, ...]
+    limits: LimitOverview
+    limits_url: str
 
     @property
     def is_new(self) -> bool:
@@ -46,14 +50,16 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     person = person_of(request)
     visible = Organization.objects.visible_to(person).select_related("plan").order_by("name", "id")
     shown = list(visible[: _MOST_SHOWN + 1])
-    figures = overviews(organizations=shown[:_MOST_SHOWN], since=utc_now() - timedelta(days=1))
-    context["cards"] = [_card(one) for one in figures]
+    now = utc_now()
+    figures = overviews(organizations=shown[:_MOST_SHOWN], since=now - timedelta(days=1))
+    context["cards"] = [_card(one, now) for one in figures]
     context["has_more"] = len(shown) > _MOST_SHOWN
     context["may_add"] = person.is_superuser
     return context
 
 
-def _card(one: Overview) -> Card:
+def _card(one: Overview, now: datetime) -> Card:
+    query = urlencode({"organization": one.organization.pk})
     return Card(
         organization=one.organization,
         ledger_url=formats.ledger(one.organization.pk),
@@ -61,6 +67,8 @@ def _card(one: Overview) -> Card:
         events=formats.count(one.events),
         last_received=formats.instant(one.last_received_at),
         queues=tuple(_queues(one)),
+        limits=limit_overview(one.organization, now=now),
+        limits_url=f"{reverse('admin:billing_spendlimit_changelist')}?{query}",
     )
 
 

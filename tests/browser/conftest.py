@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,15 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from billing.ingest.quarantine import ingest_or_quarantine
+from billing.limits.increases import request_increase
+from billing.models import LimitCrossing
+from billing.notifications.webhooks import create_webhook, send_test
+from billing.types import LimitWindow
 from costtrack.clock import utc_now
 from organizations.models import Organization, User
+from organizations.types import Principal
 from tests.billing.ingest.litellm_payloads import payload
+from tests.limits import set_limit, take
 from tests.usage import Send, set_price
 
 _ARGUMENTS = (
@@ -151,3 +158,38 @@ def usage(organization: Organization, other_organization: Organization, send: Se
     ):
         raw = [json.dumps(record).encode() for record in records]
         ingest_or_quarantine(organization=owner, credential=None, format="litellm", records=raw, now=now)
+        _add_limit(owner, now)
+
+
+def _add_limit(organization: Organization, now: datetime) -> None:
+    """100 USD in any seven days, with something on every page that has to do with limits."""
+    limit = set_limit(organization, "100", window=LimitWindow.ROLLING_7D)
+    take(organization, "0.5", now=now, model="gpt-5")
+    LimitCrossing.objects.create(
+        organization=organization,
+        limit=limit,
+        threshold=80,
+        window_key="before",
+        amount_usd=Decimal(100),
+        spent_usd=Decimal(81),
+        crossed_at=now - timedelta(days=8),
+        resolved_at=now - timedelta(days=3),
+    )
+    request_increase(
+        organization=organization,
+        limit=limit,
+        value="",
+        amount_usd=Decimal(200),
+        reason=f"A busy week at {organization.name}",
+        until=None,
+        actor=Principal(),
+        now=now,
+    )
+    webhook = create_webhook(
+        organization=organization,
+        url=f"https://hooks.{organization.slug}.example/limits",
+        description=f"On call at {organization.name}",
+        actor="tests",
+        now=now,
+    ).webhook
+    send_test(organization=organization, webhook=webhook, actor="tests", now=now)

@@ -10,7 +10,14 @@ from tests.conftest import Key
 
 pytestmark = pytest.mark.usefixtures("usage")
 
-CHANGES = ("Save", "Delete", "Add", "Rotate secret", "Revoke", "Try again", "Price now", "Set a price")
+CHANGES = (
+    *("Save", "Delete", "Add", "Rotate secret", "Revoke", "Try again", "Price now", "Set a price"),
+    *("Raise until", "Pause by hand", "Resume by hand", "Remove", "Grant", "Decline", "Send again", "Send a test"),
+)
+OWN = "/admin/notification-preferences/"
+"""Where a viewer, too, changes something: which e-mails they get."""
+MADE_UP = "/admin/email-previews/"
+"""Shows nobody's data."""
 
 
 def assert_nothing_to_change(page: Page) -> None:
@@ -26,11 +33,13 @@ def test_a_viewer_sees_no_way_to_change_anything(browse: Browse, viewer: User, k
     opened = 0
     for path in sidebar(page):
         visit(page, path)
+        if path == OWN:
+            continue
         assert_nothing_to_change(page)
         if open_first_row(page):
             assert_nothing_to_change(page)
             opened += 1
-    assert opened >= 8
+    assert opened >= 13
 
 
 def test_a_member_sees_nothing_of_another_organization(
@@ -38,7 +47,7 @@ def test_a_member_sees_nothing_of_another_organization(
 ) -> None:
     page = browse(stranger)
     foreign = (organization.name, owner.email, key.credential.client_id, "house-13b", "nightly", "early-1")
-    for path in sidebar(page):
+    for path in set(sidebar(page)) - {MADE_UP}:
         visit(page, path)
         shown = page.locator("body").inner_text()
         assert not [text for text in foreign if text in shown], path

@@ -1,0 +1,58 @@
+"""What each e-mail looks like, from made-up data: for those who run an installation or an organization."""
+
+from dataclasses import dataclass
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest
+from django.template.response import TemplateResponse
+
+from billing.notifications.email_examples import example_notice, example_organization
+from billing.notifications.emails import render
+from billing.types import NoticeKind
+from costtrack.admin_site import register_page
+from costtrack.clock import utc_now
+from organizations.admin_base import person_of
+from organizations.models import User
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A kind of e-mail to look at."""
+
+    value: str
+    label: str
+    is_shown: bool
+
+
+def email_previews(request: HttpRequest) -> TemplateResponse:
+    """One kind at a time: `?kind=limit.paused`."""
+    if not _may_look(person_of(request)):
+        raise PermissionDenied
+    kind = _kind(request.GET.get("kind", NoticeKind.THRESHOLD.value))
+    notice = example_notice(kind, now=utc_now().replace(second=0, microsecond=0))
+    text, html = render(notice=notice, organization=example_organization())
+    context = {
+        **admin.site.each_context(request),
+        "title": "E-mail previews",
+        "choices": [Choice(each.value, each.label, each is kind) for each in NoticeKind],
+        "subject": notice.subject,
+        "text": text,
+        "html": html,
+    }
+    request.current_app = admin.site.name
+    return TemplateResponse(request, "admin/billing/email_previews.html", context)
+
+
+def _kind(value: str) -> NoticeKind:
+    try:
+        return NoticeKind(value)
+    except ValueError:
+        raise Http404 from None
+
+
+def _may_look(person: User) -> bool:
+    return person.is_superuser or any(role.may_change for role in person.roles.values())
+
+
+register_page("email-previews/", email_previews, name="email_previews")

@@ -1,0 +1,68 @@
+"""Fields of the limits' forms: amounts, and instants on the organization's clocks; and refusals beside their fields."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.utils import timezone
+from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
+
+from costtrack.errors import DomainError
+from costtrack.money import DECIMALS, DIGITS, plain
+from organizations.models import Organization
+
+_UTC = ZoneInfo("UTC")
+
+
+class MoneyField(forms.DecimalField):
+    """US dollars. What it must be the services say."""
+
+    def __init__(self, *, is_first: bool = False, **options: Any) -> None:
+        # Not a number's widget: for those browsers have ideas of their own about so many decimals.
+        attributes = {"inputmode": "decimal", **({"autofocus": True} if is_first else {})}
+        widget = UnfoldAdminTextInputWidget(attrs=attributes)
+        super().__init__(max_digits=DIGITS, decimal_places=DECIMALS, widget=widget, **options)
+
+    def prepare_value(self, value: Any) -> Any:
+        return plain(value) if isinstance(value, Decimal) else value
+
+
+class InstantField(forms.SplitDateTimeField):
+    """A date and a time as the clocks of `zone` show them; aware when it is cleaned."""
+
+    zone: ZoneInfo = _UTC
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(widget=UnfoldAdminSplitDateTimeWidget(), **options)
+
+    def in_zone(self, zone: ZoneInfo) -> None:
+        self.zone = zone
+        self.help_text = " ".join(filter(None, (str(self.help_text), f"Time zone: {zone.key}.")))
+
+    def compress(self, data_list: Any) -> datetime | None:
+        with timezone.override(self.zone):
+            return super().compress(data_list)
+
+    def prepare_value(self, value: Any) -> Any:
+        is_aware = isinstance(value, datetime) and timezone.is_aware(value)
+        return timezone.make_naive(value, self.zone) if is_aware else value
+
+
+def reason_field(*, label: str = "Reason", longest: int, **options: Any) -> forms.CharField:
+    return forms.CharField(label=label, max_length=longest, widget=UnfoldAdminTextInputWidget(), **options)
+
+
+def use_clocks_of(organization: Organization, form: "forms.Form | forms.ModelForm[Any]") -> None:
+    """Its times are as the organization's clocks show them, and the form says so."""
+    for field in form.fields.values():
+        if isinstance(field, InstantField):
+            field.in_zone(organization.calendar.zone)
+
+
+def add_refusal(form: "forms.Form | forms.ModelForm[Any]", error: DomainError) -> None:
+    """What a service refuses, beside the field that it names, if the form has it."""
+    name = (error.param or "").split(".")[0]
+    sentence = error.message.removeprefix(f"{name}: ")
+    form.add_error(name if name in form.fields else None, sentence[:1].upper() + sentence[1:])

@@ -1,0 +1,70 @@
+"""Where members choose which e-mails they get, for each of their organizations. E-mails link to it."""
+
+from collections.abc import Iterable
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from unfold.widgets import UnfoldBooleanSwitchWidget
+
+from billing.models import NotificationPreference
+from billing.notifications.preferences import CATEGORY_NAMES, change_preference, preference_of
+from costtrack.admin_site import register_page
+from organizations.admin_base import person_of
+from organizations.models import Membership
+
+_LABELS = {
+    "warnings": "Warnings",
+    "pauses": "Pauses",
+    "requests": "Increases",
+    "webhooks": "Webhooks",
+}
+
+
+class PreferenceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
+    """One organization's switches."""
+
+    class Meta:
+        model = NotificationPreference
+        fields = CATEGORY_NAMES
+        labels = _LABELS
+        widgets = dict.fromkeys(CATEGORY_NAMES, UnfoldBooleanSwitchWidget)
+
+
+def notification_preferences(request: HttpRequest) -> HttpResponse:
+    person = person_of(request)
+    memberships = person.memberships.select_related("organization", "user").order_by("organization__name", "pk")
+    forms_of = [(membership, _form(request, membership)) for membership in memberships]
+    if request.method == "POST" and all(form.is_valid() for _, form in forms_of):
+        _save(forms_of)
+        messages.success(request, "Your choice is kept.")
+        return HttpResponseRedirect(request.get_full_path())
+    context = {
+        **admin.site.each_context(request),
+        "title": "E-mails you get",
+        "forms_of": forms_of,
+        "email": person.email,
+    }
+    request.current_app = admin.site.name
+    return TemplateResponse(request, "admin/billing/notification_preferences.html", context)
+
+
+def _form(request: HttpRequest, membership: Membership) -> PreferenceForm:
+    return PreferenceForm(
+        request.POST if request.method == "POST" else None,
+        instance=preference_of(membership),
+        prefix=membership.organization.slug,
+    )
+
+
+@transaction.atomic
+def _save(forms_of: Iterable[tuple[Membership, PreferenceForm]]) -> None:
+    for membership, form in forms_of:
+        if form.changed_data:
+            wanted = {name: form.cleaned_data[name] for name in form.changed_data}
+            change_preference(organization=membership.organization, membership=membership, wanted=wanted)
+
+
+register_page("notification-preferences/", notification_preferences, name="notification_preferences")

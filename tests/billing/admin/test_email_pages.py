@@ -1,0 +1,78 @@
+"""The admin's pages about e-mails: what they look like, and which ones a member gets."""
+
+import pytest
+from django.test import Client
+
+from billing.models import NotificationPreference
+from billing.types import NoticeKind
+from organizations.models import AuditEntry, Membership, Organization, User
+from organizations.types import Role
+
+PREVIEWS, PREFERENCES = "/admin/email-previews/", "/admin/notification-preferences/"
+
+
+@pytest.fixture
+def signed_in(client: Client, owner: User) -> Client:
+    client.force_login(owner)
+    return client
+
+
+@pytest.mark.parametrize("kind", list(NoticeKind))
+def test_each_kind_has_a_preview_of_both_parts(kind: NoticeKind, signed_in: Client) -> None:
+    response = signed_in.get(PREVIEWS, {"kind": kind.value})
+    assert response.status_code == 200
+    page = response.content.decode()
+    assert '<iframe title="The HTML part" sandbox srcdoc="&lt;!doctype html&gt;' in page
+    assert "You get this because" in page
+    assert 'aria-current="page"' in page
+
+
+def test_a_kind_that_is_none_is_not_found(signed_in: Client) -> None:
+    assert signed_in.get(PREVIEWS, {"kind": "limit.imagined"}).status_code == 404
+
+
+def test_previews_are_for_those_who_run_something(client: Client, viewer: User, operator: User) -> None:
+    client.force_login(viewer)
+    assert client.get(PREVIEWS).status_code == 403
+    assert PREVIEWS not in client.get("/admin/").content.decode()
+    client.force_login(operator)
+    assert client.get(PREVIEWS).status_code == 200
+    assert PREVIEWS in client.get("/admin/").content.decode()
+
+
+def test_a_member_chooses_for_each_organization(
+    signed_in: Client, owner: User, organization: Organization, other_organization: Organization
+) -> None:
+    Membership.objects.create(organization=other_organization, user=owner, role=Role.VIEWER)
+    page = signed_in.get(PREFERENCES).content.decode()
+    assert "Acme Research" in page
+    assert "Globex Labs" in page
+    wanted = {f"{slug}-{name}": "on" for slug in ("acme", "globex") for name in ("pauses", "requests", "webhooks")}
+    response = signed_in.post(PREFERENCES, {**wanted, "globex-warnings": "on"})
+    assert response.status_code == 302
+    preference = NotificationPreference.objects.get()
+    assert (preference.organization, preference.warnings, preference.pauses) == (organization, False, True)
+    assert AuditEntry.objects.get(action="notification_preference.changed").details == {"warnings": "off"}
+
+
+def test_saving_without_a_change_writes_nothing(signed_in: Client) -> None:
+    names = ("warnings", "pauses", "requests", "webhooks")
+    signed_in.post(PREFERENCES, {f"acme-{name}": "on" for name in names})
+    assert not NotificationPreference.objects.exists()
+    assert not AuditEntry.objects.exists()
+
+
+def test_other_peoples_preferences_cannot_be_named(signed_in: Client, stranger: User) -> None:
+    del stranger
+    signed_in.post(PREFERENCES, {"globex-warnings": "", "acme-warnings": "on"})
+    assert set(NotificationPreference.objects.values_list("organization__slug", flat=True)) <= {"acme"}
+
+
+def test_who_is_a_member_of_nothing_is_told_of_nothing(client: Client, operator: User) -> None:
+    client.force_login(operator)
+    assert "not a member of any organization" in client.get(PREFERENCES).content.decode()
+
+
+def test_nobody_comes_in_without_signing_in(client: Client, db: None) -> None:
+    assert client.get(PREVIEWS).status_code == 302
+    assert client.get(PREFERENCES).status_code == 302

@@ -1,0 +1,203 @@
+"""A limit's life in the browser: lowered, near, paused by hand and by spend, resumed, raised, asked for."""
+
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from billing.limits.enforce import enforce
+from billing.models import SpendLimit
+from billing.types import LimitScope, LimitWindow
+from costtrack.clock import utc_now
+from organizations.models import Organization, User
+from tests.browser.conftest import Browse
+from tests.browser.test_every_page import DESK, HAND, assert_well_formed
+from tests.conftest import Key
+from tests.limits import set_limit
+from tests.usage import Send
+
+LIMITS = "/admin/billing/spendlimit/"
+
+
+@pytest.fixture
+def limit(organization: Organization) -> SpendLimit:
+    """The plan's: 100 USD in any seven days."""
+    return set_limit(organization, "100", window=LimitWindow.ROLLING_7D, is_plan=True)
+
+
+@pytest.fixture
+def day(organization: Organization) -> SpendLimit:
+    """10 USD a day."""
+    return set_limit(organization, "10", window=LimitWindow.CALENDAR_DAY)
+
+
+def gauge(page: Page) -> Locator:
+    return page.get_by_role("meter").first
+
+
+def open_first_limit(page: Page) -> None:
+    page.goto(LIMITS)
+    page.locator("#result_list tbody").get_by_role("link").first.click()
+
+
+def choose(page: Page, button: str, **fields: str) -> None:
+    """A button of the page's head, and the form behind it."""
+    page.get_by_role("link", name=button).first.click()
+    for name, value in fields.items():
+        page.locator(f"[name={name}]").fill(value)
+    page.locator("form.ct-confirm").get_by_role("button").click()
+
+
+def test_a_lowered_limit_warns_pauses_and_is_raised(
+    limit: SpendLimit, browse: Browse, owner: User, organization: Organization, key: Key, send: Send
+) -> None:
+    page = browse(owner)
+    send({"cost_usd": "9"}, now=utc_now())
+    page.goto("/admin/")
+    expect(page.locator(".ct-banner")).to_have_count(0)
+    expect(page.locator(".ct-weekly")).to_contain_text("$9.00 of $100.00")
+    page.get_by_role("link", name="Organization, rolling 7 days").click()
+    expect(gauge(page)).to_have_attribute("aria-valuenow", "9")
+
+    page.get_by_label("Amount").first.fill("10")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".ct-amount").first).to_have_text("$9.00")
+    expect(page.locator(".ct-of").first).to_have_text("of $10.00")
+    expect(gauge(page)).to_have_attribute("aria-valuetext", "$9.00 spent of $10.00")
+    expect(page.get_by_text("Near the limit")).to_be_visible()
+
+    send({"cost_usd": "1.5"}, now=utc_now())
+    enforce(organization=organization, now=utc_now())
+    page.goto("/admin/")
+    banner = page.locator(".ct-banner")
+    for shown in ("$10.50 spent of $10.00", "Access is paused. It is back in 7 days", "Paused"):
+        expect(banner).to_contain_text(shown)
+    assert not key.client().get("/usage/access").json()["allowed"]
+    banner.get_by_role("link", name="Look at the limit").click()
+    expect(page.get_by_text("The whole amount")).to_be_visible()
+
+    later = utc_now() + timedelta(days=3)
+    choose(page, "Raise until", amount_usd="30", ends_at_0=f"{later:%Y-%m-%d}", ends_at_1="12:00", reason="Launch")
+    expect(page.get_by_text("The limit is raised.")).to_be_visible()
+    expect(page.locator(".ct-of").first).to_have_text("of $30.00")
+    expect(page.get_by_text("Raised to $30.00")).to_be_visible()
+    assert key.client().get("/usage/access").json()["allowed"]
+    page.goto("/admin/")
+    expect(page.locator(".ct-banner")).to_have_count(0)
+
+
+def test_access_is_paused_by_hand_and_resumed(day: SpendLimit, browse: Browse, owner: User, key: Key) -> None:
+    page = browse(owner)
+    open_first_limit(page)
+    choose(page, "Pause by hand", reason="")
+    expect(page.get_by_text("This field is required.")).to_be_visible()
+    page.get_by_label("Reason").fill("Runaway script")
+    page.get_by_role("button", name="Pause access").click()
+    expect(page.get_by_text("Access is paused by hand until somebody ends it: Runaway script")).to_be_visible()
+    assert not key.client().get("/usage/access").json()["allowed"]
+    page.goto("/admin/")
+    expect(page.locator(".ct-banner")).to_contain_text("Paused by hand")
+
+    open_first_limit(page)
+    choose(page, "Resume by hand", reason="Fixed")
+    expect(page.get_by_text("Access is back.")).to_be_visible()
+    assert key.client().get("/usage/access").json()["allowed"]
+    page.goto("/admin/organizations/auditentry/")
+    for action in ("limit.paused", "limit.exception_ended"):
+        expect(page.locator("#result_list")).to_contain_text(action)
+
+
+def test_a_new_limit_bounds_each_user(
+    browse: Browse, owner: User, organization: Organization, send: Send, key: Key
+) -> None:
+    page = browse(owner)
+    page.goto(LIMITS)
+    expect(page.get_by_role("heading", name="No limit yet")).to_be_visible()
+    page.goto(f"{LIMITS}add/")
+    page.locator("[name=scope]").select_option("user", force=True)
+    page.locator("[name=window]").select_option("calendar_day", force=True)
+    page.locator("[name=amount_usd]").fill("-1")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("An amount from 0 to")).to_be_visible()
+    page.locator("[name=amount_usd]").fill("2")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Nothing has been spent under it in this window.")).to_be_visible()
+
+    send({"user_id": "ada", "cost_usd": "2"}, {"user_id": "brin", "cost_usd": "1"}, now=utc_now())
+    page.reload()
+    rows = page.locator(".ct-values tbody tr")
+    expect(rows).to_have_count(2)
+    for shown in ("ada", "Paused", "$2.00 of $2.00"):
+        expect(rows.first).to_contain_text(shown)
+    later = utc_now() + timedelta(days=3)
+    rows.first.get_by_role("link", name="Raise").click()
+    expect(page.get_by_label("Which one")).to_have_value("ada")
+    page.get_by_label("Amount until then").fill("5")
+    page.locator("[name=ends_at_0]").fill(f"{later:%Y-%m-%d}")
+    page.get_by_label("Reason").fill("Demo")
+    page.get_by_role("button", name="Raise").click()
+    expect(page.locator(".ct-values")).to_contain_text("$2.00 of $5.00")
+
+
+def test_a_viewer_asks_for_more_and_the_owner_grants_it(
+    day: SpendLimit, browse: Browse, owner: User, viewer: User
+) -> None:
+    page = browse(viewer)
+    open_first_limit(page)
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)
+    expect(page.get_by_role("link", name="Raise until")).to_have_count(0)
+    choose(page, "Ask for more", amount_usd="25", reason="Reindexing the handbook")
+    expect(page.get_by_text("The owners are asked.")).to_be_visible()
+
+    page = browse(owner)
+    open_first_limit(page)
+    page.get_by_role("link", name="$25.00").click()
+    later = utc_now() + timedelta(days=3)
+    choose(page, "Grant", until_0=f"{later:%Y-%m-%d}", until_1="12:00", answer="Until Friday")
+    expect(page.get_by_text("The request is granted.")).to_be_visible()
+    page.goto(LIMITS)
+    expect(page.locator("#result_list")).to_contain_text("of $25.00")
+
+
+def test_a_webhooks_secret_is_seen_once(browse: Browse, owner: User, organization: Organization) -> None:
+    page = browse(owner)
+    page.goto("/admin/billing/webhookendpoint/add/")
+    page.locator("[name=url]").fill("https://hooks.acme.example/limits")
+    page.get_by_role("button", name="Save").click()
+    secret = page.locator(".ct-secret code").last.inner_text()
+    assert secret.startswith("whsec_")
+    page.reload()
+    expect(page.get_by_text("Sent last")).to_be_visible()
+    assert secret not in page.content()
+    assert organization.webhooks.count() == 1  # reloading has not sent the form again
+
+    page.get_by_role("link", name="Send a test").click()
+    page.get_by_role("button", name="Send a test").click()
+    expect(page.get_by_text("The test is on its way.")).to_be_visible()
+    page.goto("/admin/billing/delivery/")
+    expect(page.locator("#result_list")).to_contain_text("A test message for Acme Research")
+
+
+@pytest.mark.parametrize(("size", "colors"), [(DESK, "light"), (HAND, "dark")])
+def test_gauges_fit_on_every_screen(
+    size: object,
+    colors: str,
+    limit: SpendLimit,
+    day: SpendLimit,
+    browse: Browse,
+    owner: User,
+    organization: Organization,
+    send: Send,
+) -> None:
+    user = set_limit(organization, "1", LimitScope.USER, window=LimitWindow.CALENDAR_DAY)
+    send({"user_id": "a-user-with-a-long-name-" * 5, "cost_usd": "12"}, now=utc_now())
+    enforce(organization=organization, now=utc_now())
+    page = browse(owner, viewport=size, color_scheme=colors)
+    pages = [f"{LIMITS}{one.pk}/change/" for one in (limit, day, user)]
+    for path in ("/admin/", LIMITS, f"{LIMITS}add/", *pages, "/admin/billing/limitcrossing/"):
+        page.goto(path)
+        assert_well_formed(page)
+    page.goto(f"{LIMITS}{day.pk}/change/")
+    box = gauge(page).bounding_box()
+    assert box is not None
+    assert box["width"] > 200
