@@ -1,11 +1,8 @@
 """examples/litellm: the real LiteLLM, in an environment of its own, against a running server."""
 
-import fcntl
-import hashlib
 import os
 import re
 import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,8 +15,8 @@ from organizations.models import Organization
 from organizations.types import Scope
 from tests.billing.ingest.litellm_payloads import all_payloads
 from tests.conftest import make_key
+from tests.examples.environments import ROOT, python_of
 
-ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "litellm"
 
 # The first run installs LiteLLM, which takes about a minute.
@@ -28,24 +25,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(420)]
 
 @pytest.fixture(scope="session")
 def python() -> Path:
-    """The example's own environment, made again only when its lock has changed. Test workers wait for each other."""
-    environment = ROOT / "build" / "litellm-venv"
-    environment.parent.mkdir(exist_ok=True)
-    with environment.with_suffix(".lock").open("w") as waiting:
-        fcntl.flock(waiting, fcntl.LOCK_EX)
-        _install(environment)
-    return environment / "bin" / "python"
-
-
-def _install(environment: Path) -> None:
-    lock = EXAMPLE / "requirements.txt"
-    stamp, digest = environment / "lock.sha256", hashlib.sha256(lock.read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == digest:
-        return
-    subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True, timeout=120)
-    pip = [str(environment / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*pip, "--require-hashes", "--requirement", str(lock)], check=True, timeout=280)
-    stamp.write_text(digest)
+    return python_of(EXAMPLE)
 
 
 def run_example(python: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,500 @@
+"""Spend limits of costtrack for LiteLLM's proxy and SDK: each call is authorized before it is made, and settled after.
+
+README.md has the settings and what becomes of each kind of call. LiteLLM loads a hook from one file, so everything is
+in this one; it needs nothing but litellm and httpx.
+
+    proxy   litellm_settings: {callbacks: costtrack_gateway.gateway}
+    SDK     litellm.callbacks = [costtrack_gateway.gateway]
+
+One authorization is taken for each *attempt*: retries and fallbacks may go to models of other prices. It is settled by
+the usage that LiteLLM reports, released when the attempt fails, and expires if this process dies. An attempt of which
+LiteLLM reports nothing (it was cancelled, or a program has abandoned its stream) is settled by what is known of it.
+"""
+
+import asyncio
+import atexit
+import json
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import litellm
+from litellm.exceptions import BudgetExceededError, GuardrailRaisedException
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+
+logger = logging.getLogger("costtrack")
+
+Json = dict[str, Any]
+
+_SECONDS_BETWEEN_OUTAGES = 1.0
+_LONGEST_ANSWER = 5.0
+_LONGEST_LOGGING = 3.0
+_TOO_MANY = "too_many_requests"
+_REFUSALS = {"spend_limit_exceeded", _TOO_MANY, "plan_without_api"}
+_PASSED_ON = ("retry-after", "x-ratelimit-reset", "x-should-retry", "cache-control")
+# What goes in and comes out is text, which can be counted before the call.
+_TEXT_CALLS = {"acompletion", "atext_completion", "anthropic_messages", "aresponses", "agenerate_content"}
+_TEXT_CALLS |= {"agenerate_content_stream", "aembedding"}
+_OTHER_CALLS = {"aimage_generation", "aimage_edit", "atranscription", "aspeech", "arerank", "avideo_generation", "aocr"}
+_LONGEST_OUTPUT = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`COSTTRACK_...` of the environment."""
+
+    url: str = field(default_factory=lambda: os.environ.get("COSTTRACK_URL", "http://127.0.0.1:8000").rstrip("/"))
+    token: str = field(default_factory=lambda: os.environ.get("COSTTRACK_TOKEN", ""), repr=False)
+    timeout: float = field(default_factory=lambda: float(os.environ.get("COSTTRACK_TIMEOUT_MS", "500")) / 1000)
+    refuses_in_outage: bool = field(default_factory=lambda: os.environ.get("COSTTRACK_IN_OUTAGE", "allow") == "refuse")
+    max_tokens: int = field(default_factory=lambda: int(os.environ.get("COSTTRACK_MAX_TOKENS", "4096")))
+    """How long an answer is taken to become when the call does not bound it."""
+    other_usd: str = field(default_factory=lambda: os.environ.get("COSTTRACK_OTHER_CALLS_USD", "0.05"))
+    """What is reserved for a call whose tokens cannot be counted: an image, speech, a rerank."""
+    ttl_seconds: int = field(default_factory=lambda: int(os.environ.get("COSTTRACK_TTL_SECONDS", "600")))
+
+
+class CallRefusedError(BudgetExceededError, GuardrailRaisedException, ImportError):
+    """costtrack has refused the call; nothing was sent to the provider.
+
+    `body` and `headers` are costtrack's: which limit, how much, and until when (`resets_at`). Its bases are what keeps
+    LiteLLM from calling anyway. Callers know the first one. The Router takes the second one, with a status that is not
+    429, for a decision: it neither retries, nor falls back, nor cools a deployment down that others use. The wrapper
+    around every call repeats any exception but the third one past all hooks, when `num_retries` is given.
+    """
+
+    def __init__(self, message: str, *, status: int, body: Json, headers: dict[str, str], in_router: bool) -> None:
+        limit = body.get("limit") or {}
+        BudgetExceededError.__init__(self, float(body.get("spent_usd") or 0), float(limit.get("amount_usd") or 0))
+        self.args = (message,)
+        self.message = self.msg = message
+        self.http_status = status
+        self.status_code = 403 if in_router else status
+        self.code, self.body, self.headers = body.get("code"), body, headers
+        self.resets_at: str | None = body.get("resets_at")
+        self.guardrail_name, self.blocked_content = "costtrack", False
+
+
+@dataclass
+class Call:
+    """An attempt that is under way, without its prompt."""
+
+    id: str
+    kind: str
+    model: str
+    provider: str
+    metadata: Json
+    started: float = field(default_factory=time.time)
+    prompt_tokens: int = 0
+    authorization_id: str | None = None
+    unreported: Any = None
+
+    @classmethod
+    def of(cls, kwargs: Json, kind: str) -> "Call":
+        model = str(kwargs.get("model") or kwargs["litellm_logging_obj"].model)
+        metadata = {**(kwargs.get("litellm_metadata") or {}), **(kwargs.get("metadata") or {})}
+        try:
+            model, provider, *_ = litellm.get_llm_provider(
+                model, custom_llm_provider=kwargs.get("custom_llm_provider"), api_base=kwargs.get("api_base")
+            )
+        except Exception:  # noqa: BLE001 - a model that LiteLLM does not know; the call itself will say so
+            provider = str(kwargs.get("custom_llm_provider") or "")
+        return cls(id=kwargs["litellm_call_id"], kind=kind, model=model, provider=provider, metadata=metadata)
+
+    @property
+    def said(self) -> Json:
+        """What the caller says the call belongs to, as docs/litellm.md describes."""
+        told = (self.metadata.get("requester_metadata"), self.metadata.get("spend_logs_metadata"))
+        return {name: value for part in told if isinstance(part, dict) for name, value in part.items()}
+
+    def named(self, said: Json | None) -> Json:
+        """With the authorization; a caller cannot name one that another call has."""
+        others = {name: value for name, value in (said or {}).items() if name != "authorization_id"}
+        return {**others, "authorization_id": self.authorization_id} if self.authorization_id else others
+
+    @property
+    def dimensions(self) -> Json:
+        user = self.metadata.get("user_api_key_user_id") or self.said.get("user_id")
+        named = {name: self.said.get(name) for name in ("run_id", "workflow_id", "session_id")}
+        told = {"service": self.provider, "model": self.model, "user_id": user, **named}
+        tags = list(filter(None, self.metadata.get("tags") or []))[:50]
+        return {**{name: str(value) for name, value in told.items() if value}, **({"tags": tags} if tags else {})}
+
+
+# --- What costtrack has to hear ------------------------------------------------------------------------------------
+
+# All that `POST /integrations/litellm` reads of LiteLLM's payload: prompts and answers stay here.
+_READ = ("id", "litellm_call_id", "trace_id", "session_id", "call_type", "status", "custom_llm_provider", "model")
+_READ += ("model_group", "model_id", "prompt_tokens", "completion_tokens", "startTime", "endTime", "response_cost")
+_READ += ("response_cost_failure_debug_info", "cache_hit", "request_tags", "end_user")
+_READ_OF_METADATA = ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_end_user_id")
+_READ_OF_METADATA += ("user_api_key_team_id", "user_api_key_team_alias", "user_api_key_org_id")
+_READ_OF_METADATA += ("user_api_key_project_id", "user_api_key_request_route", "spend_logs_metadata")
+_READ_OF_METADATA += ("requester_metadata", "usage_object", "mcp_tool_call_metadata")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A call that has taken place."""
+
+    payload: Json
+
+    @classmethod
+    def of(cls, payload: Any) -> "Usage":
+        read = {name: payload.get(name) for name in _READ}
+        read["metadata"] = _some(payload.get("metadata"), _READ_OF_METADATA)
+        read["model_parameters"] = _some(payload.get("model_parameters"), ("user",))
+        read["error_information"] = _some(payload.get("error_information"), ("error_code", "error_class"))
+        return cls(read)
+
+
+@dataclass(frozen=True)
+class Release:
+    """An authorization whose call has not taken place."""
+
+    authorization_id: str
+
+
+def _some(given: Any, names: tuple[str, ...]) -> Json:
+    return {name: given[name] for name in names if name in given} if isinstance(given, dict) else {}
+
+
+class Outbox:
+    """Sends in the background, in a thread of its own, and again until costtrack has it: no call waits for that. It
+    holds at most `LARGEST` items in memory; when there are more, the oldest is lost, and the log says so."""
+
+    LARGEST = 100_000
+    BATCH = 100
+    LONGEST_PAUSE = 30.0
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        self._url, self._headers = url, headers
+        self._waiting: deque[Usage | Release] = deque()
+        self._sending: list[Usage | Release] = []
+        self._changed = threading.Condition()  # reentrant: the garbage collector may put something at any moment
+        self._thread: threading.Thread | None = None
+        self._is_urgent = False
+        self.sent = 0
+        """Items that have arrived."""
+
+    def put(self, item: Usage | Release) -> None:
+        with self._changed:
+            if len(self._waiting) >= self.LARGEST:
+                logger.error("costtrack has been away for too long: lost %s", self._waiting.popleft())
+            self._waiting.append(item)
+            if self._thread is None or not self._thread.is_alive():  # none yet, or not in this fork
+                self._thread = threading.Thread(target=self._run, name="costtrack-outbox", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self, seconds: float) -> bool:
+        """Whether everything has arrived within that time."""
+        with self._changed:
+            self._is_urgent = True
+            arrived = self._changed.wait_for(lambda: not self._waiting and not self._sending, seconds)
+            self._is_urgent = False
+            if not arrived:
+                logger.error("costtrack has not heard of %s calls", len(self._waiting) + len(self._sending))
+        return arrived
+
+    def _run(self) -> None:
+        pause = 0.0
+        with httpx.Client(base_url=self._url, headers=self._headers, timeout=10) as client:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._waiting)
+                    self._take()
+                is_done = self._deliver(client)
+                with self._changed:
+                    if is_done:
+                        self.sent += len(self._sending)
+                    else:
+                        self._waiting.extendleft(reversed(self._sending))
+                    self._sending = []
+                    self._changed.notify_all()
+                pause = 0.0 if is_done else min(max(pause * 2, 0.25), self.LONGEST_PAUSE)
+                time.sleep(min(pause, 0.25) if self._is_urgent else pause)
+
+    def _take(self) -> None:
+        """A release, or as many calls as stand in line before the next one."""
+        self._sending = [self._waiting.popleft()]
+        if isinstance(self._sending[0], Usage):
+            while self._waiting and isinstance(self._waiting[0], Usage) and len(self._sending) < self.BATCH:
+                self._sending.append(self._waiting.popleft())
+
+    def _deliver(self, client: httpx.Client) -> bool:
+        """False: try again later. What costtrack finds unreadable is not sent again."""
+        first = self._sending[0]
+        try:
+            if isinstance(first, Release):
+                answer = client.delete(f"/usage/authorizations/{first.authorization_id}")
+            else:
+                records = [item.payload for item in self._sending if isinstance(item, Usage)]
+                body = json.dumps(records, default=str)
+                answer = client.post(
+                    "/integrations/litellm", content=body, headers={"Content-Type": "application/json"}
+                )
+        except httpx.HTTPError as error:
+            logger.warning("costtrack cannot be told: %s", type(error).__name__)
+            return False
+        if answer.status_code in (401, 403, 408, 425, 429) or answer.is_server_error:
+            logger.warning("costtrack cannot be told: HTTP %s %s", answer.status_code, answer.text[:200])
+            return False
+        if isinstance(first, Usage) and (not answer.is_success or answer.json()["rejected"]):
+            logger.error("costtrack could not read usage: HTTP %s %s", answer.status_code, answer.text[:1000])
+        return True
+
+
+# --- The hook ------------------------------------------------------------------------------------------------------
+
+
+class Gateway(CustomLogger):
+    """Authorizes before each attempt, settles after it. Any number of event loops and threads may use one."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__()
+        self.settings = settings or Settings()
+        self.headers = {"Authorization": f"Bearer {self.settings.token}"}
+        self.outbox = Outbox(self.settings.url, self.headers)
+        self._open: dict[str, Call] = {}
+        self._told_already: deque[str] = deque(maxlen=1000)
+        self._clients: weakref.WeakKeyDictionary[Any, httpx.AsyncClient] = weakref.WeakKeyDictionary()
+        self._ask_again_at = 0.0
+        atexit.register(self._at_exit)
+
+    # --- Before the call -------------------------------------------------------------------------------------------
+
+    async def async_pre_call_deployment_hook(self, kwargs: Json, call_type: Any) -> Json | None:
+        """LiteLLM runs this for each attempt, when the deployment is chosen, in SDK, Router and proxy alike."""
+        kind = getattr(call_type, "value", "")
+        if kind not in _TEXT_CALLS | _OTHER_CALLS or kwargs["litellm_call_id"] in self._open:
+            return None  # nothing that costs, or the same attempt in another form (Responses API by chat completion)
+        call = Call.of(kwargs, kind)
+        in_router = "model_group" in call.metadata
+        call.authorization_id = await self._authorize(await self._request(call, kwargs), in_router=in_router)
+        self._open[call.id] = call
+        call.unreported = weakref.finalize(kwargs["litellm_logging_obj"], self._settle_unreported, call.id)
+        call.unreported.atexit = False  # then LiteLLM may still tell
+        return None if in_router else _with_retries_inside(kwargs)
+
+    async def _request(self, call: Call, kwargs: Json) -> Json:
+        asked = {**call.dimensions, "ttl_seconds": self.settings.ttl_seconds}
+        if call.kind in _OTHER_CALLS:
+            return {**asked, "estimated_cost_usd": self.settings.other_usd}
+        call.prompt_tokens = await asyncio.to_thread(_count, call.model, kwargs)
+        longest = next((kwargs[name] for name in _LONGEST_OUTPUT if kwargs.get(name)), self.settings.max_tokens)
+        output = 0 if call.kind == "aembedding" else int(longest) * int(kwargs.get("n") or 1)
+        asked |= {"input_tokens": call.prompt_tokens, "max_tokens": output}
+        try:  # the event will bring LiteLLM's cost, so what is dearer is reserved
+            costs = litellm.cost_per_token(call.model, call.prompt_tokens, output, custom_llm_provider=call.provider)
+        except Exception:  # noqa: BLE001 - LiteLLM has no price for it
+            return asked
+        return {**asked, "estimated_cost_usd": f"{Decimal(repr(sum(costs))):f}"}
+
+    async def _authorize(self, asked: Json, *, in_router: bool) -> str | None:
+        """The authorization's id; None in an outage, if calls are allowed then."""
+        if time.monotonic() < self._ask_again_at:
+            return self._in_outage("it did not answer a moment ago", in_router=in_router)
+        asking = asyncio.ensure_future(self._client().post("/usage/authorizations", json=asked))
+        try:
+            answer = await asyncio.wait_for(asyncio.shield(asking), self.settings.timeout)
+        except asyncio.CancelledError:
+            asking.add_done_callback(self._give_back)
+            raise
+        except (TimeoutError, httpx.HTTPError) as error:
+            asking.add_done_callback(self._give_back)
+            return self._in_outage(type(error).__name__, in_router=in_router)
+        body = _json(answer)
+        if answer.is_success:
+            return str(body["id"])
+        if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY or body.get("code") in _REFUSALS:
+            headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
+            message = str(body.get("error", "costtrack refuses the call."))
+            if body.get("code") != _TOO_MANY:
+                headers.setdefault("x-should-retry", "false")
+            raise CallRefusedError(message, status=answer.status_code, body=body, headers=headers, in_router=in_router)
+        return self._in_outage(f"HTTP {answer.status_code}: {body.get('error')}", in_router=in_router)
+
+    def _in_outage(self, reason: str, *, in_router: bool) -> None:
+        """Neither granted nor refused. Nobody asks again for a moment, so an outage costs few calls their timeout."""
+        if time.monotonic() >= self._ask_again_at:
+            logger.warning("costtrack cannot be asked: %s", reason)
+            self._ask_again_at = time.monotonic() + _SECONDS_BETWEEN_OUTAGES
+        if self.settings.refuses_in_outage:
+            message = "costtrack cannot be asked whether this call is within its limits, so it is refused."
+            body, headers = {"error": message, "code": "limits_unavailable"}, {"retry-after": "5"}
+            raise CallRefusedError(message, status=503, body=body, headers=headers, in_router=in_router)
+
+    def _give_back(self, asking: "asyncio.Future[httpx.Response]") -> None:
+        """An answer that came too late for its call."""
+        if not asking.cancelled() and asking.exception() is None and asking.result().is_success:
+            self.outbox.put(Release(str(_json(asking.result())["id"])))
+
+    def _client(self) -> httpx.AsyncClient:
+        """Connections belong to an event loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
+            self._clients[loop] = httpx.AsyncClient(
+                base_url=self.settings.url, headers=self.headers, timeout=_LONGEST_ANSWER, limits=limits
+            )
+        return self._clients[loop]
+
+    async def async_post_call_failure_hook(
+        self, request_data: Json, original_exception: Exception, user_api_key_dict: Any, traceback_str: Any = None
+    ) -> Any:
+        """The proxy's answer to a refused call: costtrack's status, headers and body."""
+        if not isinstance(original_exception, CallRefusedError):
+            return None
+        from fastapi import HTTPException  # the proxy has it, the SDK does not
+
+        refused = original_exception
+        detail = {**refused.body, "error": refused.message}
+        return HTTPException(refused.http_status, detail=detail, headers=refused.headers)
+
+    # --- After the call --------------------------------------------------------------------------------------------
+
+    async def async_logging_hook(self, kwargs: Json, result: Any, call_type: str) -> tuple[Json, Any]:
+        """Runs before all loggers: LiteLLM's own logger, if it sends to costtrack too, sends the very same payload."""
+        self._name_authorization(kwargs)
+        return kwargs, result
+
+    async def async_log_success_event(self, kwargs: Json, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self._report(kwargs)
+
+    async def async_log_failure_event(self, kwargs: Json, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """Also for a stream that broke: LiteLLM counts what had come of it."""
+        self._report(kwargs)
+
+    def log_success_event(self, kwargs: Json, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """Of the synchronous functions, which no hook can stop."""
+        self._report(kwargs)
+
+    def log_failure_event(self, kwargs: Json, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self._report(kwargs)
+
+    async def async_post_call_failure_deployment_hook(
+        self, request_data: Json, exception: Exception, call_type: Any, fallback_depth: int | None = None
+    ) -> None:
+        """An attempt failed before anything came: it used nothing, except that who does not answer in time may have
+        read the prompt."""
+        call = self._close(request_data.get("litellm_call_id"))
+        if call is not None and isinstance(exception, litellm.Timeout):
+            self._tell_estimate(call, "Timeout", 408)
+        elif call is not None and call.authorization_id:
+            self.outbox.put(Release(call.authorization_id))
+
+    async def leave(self, stream: Any) -> None:
+        """For programs that stop reading a stream: what has come of it counts. (The proxy does so for its clients.)"""
+        call = self._close(stream.logging_obj.litellm_call_id)
+        if call is not None:
+            self._tell_estimate(call, "Abandoned", 499, delivered=stream.response_uptil_now)
+        await stream.aclose()
+
+    def _report(self, kwargs: Json) -> None:
+        call_id, payload = kwargs.get("litellm_call_id"), kwargs.get("standard_logging_object")
+        if isinstance(kwargs.get("exception"), CallRefusedError) or call_id in self._told_already:
+            return
+        self._name_authorization(kwargs)
+        self._close(call_id)
+        if payload:
+            self.outbox.put(Usage.of(payload))
+
+    def _name_authorization(self, kwargs: Json) -> None:
+        call, payload = self._open.get(kwargs.get("litellm_call_id", "")), kwargs.get("standard_logging_object")
+        if call is not None and payload:
+            payload["metadata"]["spend_logs_metadata"] = call.named(payload["metadata"].get("spend_logs_metadata"))
+
+    def _close(self, call_id: str | None) -> Call | None:
+        call = self._open.pop(call_id, None) if call_id else None
+        if call is not None and call.unreported is not None:
+            call.unreported.detach()
+        return call
+
+    def _settle_unreported(self, call_id: str) -> None:
+        """LiteLLM has forgotten the call and told nobody of it."""
+        call = self._close(call_id)
+        if call is not None:
+            self._tell_estimate(call, "Unreported", 499)
+
+    def _tell_estimate(self, call: Call, why: str, status: int, *, delivered: str = "") -> None:
+        self._told_already.append(call.id)
+        output = litellm.token_counter(call.model, text=delivered) if delivered else 0
+        said = {**(call.metadata.get("spend_logs_metadata") or {}), "estimated": True}
+        payload = {
+            "id": f"{call.id}_estimate",
+            "litellm_call_id": call.id,
+            "call_type": call.kind,
+            "status": "failure",
+            "custom_llm_provider": call.provider,
+            "model": call.model,
+            "prompt_tokens": call.prompt_tokens,
+            "completion_tokens": output,
+            "startTime": call.started,
+            "endTime": time.time(),
+            "request_tags": call.metadata.get("tags"),
+            "metadata": {**call.metadata, "spend_logs_metadata": call.named(said)},
+            "error_information": {"error_class": why, "error_code": str(status)},
+        }
+        self.outbox.put(Usage.of(payload))
+
+    # --- At the end ------------------------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """For programs, before they end. LiteLLM logs in the background: what it has not told yet is waited for."""
+        deadline = time.monotonic() + _LONGEST_LOGGING
+        while self._open and time.monotonic() < deadline:  # noqa: ASYNC110 - and tells nobody when it is done
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(self.close)
+
+    def _at_exit(self) -> None:
+        """What waits in LiteLLM's own background would be told right after this, and nobody would send it."""
+        getattr(GLOBAL_LOGGING_WORKER, "_flush_on_exit", lambda: None)()
+        self.close()
+
+    def close(self) -> None:
+        """Settle what is still open by estimates, and send what waits, for at most ten seconds."""
+        for call_id in list(self._open):
+            self._settle_unreported(call_id)
+        self.outbox.flush(seconds=10)
+
+
+def _with_retries_inside(kwargs: Json) -> Json | None:
+    """With `num_retries`, LiteLLM repeats a direct call past all hooks and loggers. The provider's client repeats it
+    inside this attempt; of the global setting nothing can be made but none."""
+    if litellm.num_retries:
+        return {**kwargs, "num_retries": 0}
+    if not kwargs.get("num_retries"):
+        return None
+    others = {name: value for name, value in kwargs.items() if name != "num_retries"}
+    return {**others, "max_retries": kwargs.get("max_retries") or kwargs["num_retries"]}
+
+
+def _count(model: str, kwargs: Json) -> int:
+    """Tokens of the prompt, counted here, because prompts are nobody else's business."""
+    messages, text = kwargs.get("messages"), kwargs.get("input") or kwargs.get("prompt") or kwargs.get("contents")
+    try:
+        if messages:
+            return litellm.token_counter(model, messages=messages, tools=kwargs.get("tools"))
+        return litellm.token_counter(model, text=text if isinstance(text, str) else str(text or ""))
+    except Exception:  # noqa: BLE001 - content that LiteLLM cannot count; a token has about four characters
+        return len(str(messages or text)) // 4
+
+
+def _json(answer: httpx.Response) -> Json:
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+gateway = Gateway()

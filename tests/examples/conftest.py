@@ -1,0 +1,76 @@
+"""What the gateway's tests have in common: its own Python, a provider, and a door to a running costtrack."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django.live_server_helper import LiveServer
+
+from organizations.models import Organization
+from organizations.types import Scope
+from tests.conftest import make_key
+from tests.examples.environments import ROOT, python_of
+from tests.examples.programs import Interpreter
+from tests.examples.provider import MODELS, Door, Provider, serving
+from tests.usage import set_price
+
+GATEWAY = ROOT / "examples" / "litellm_gateway"
+
+
+@pytest.fixture(scope="session")
+def gateway_python() -> Path:
+    return python_of(GATEWAY)
+
+
+@pytest.fixture(scope="module")
+def interpreter(gateway_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interpreter]:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(GATEWAY), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    interpreter = Interpreter(gateway_python, environment, tmp_path_factory.mktemp("programs") / "log")
+    yield interpreter
+    interpreter.end()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One organization, its models' prices, and who takes part. `environment` is for the hook."""
+
+    provider: Provider
+    door: Door
+    environment: dict[str, str]
+
+
+@pytest.fixture
+def setting(live_server: LiveServer, organization: Organization) -> Iterator[Setting]:
+    """Calls cost 0.002 US dollars: 1,000 tokens go in, and 500 come out."""
+    for model in MODELS:
+        set_price(model, provider="openai", input="1", output="2", organization=organization)
+    key = make_key(organization, Scope.USAGE_WRITE, Scope.LIMITS_AUTHORIZE)
+    provider, door = Provider(), Door(live_server.url)
+    environment = {
+        "COSTTRACK_URL": door.url,
+        "COSTTRACK_TOKEN": key.api_key,
+        "COSTTRACK_TIMEOUT_MS": "20000",  # a busy machine; outages have tests of their own
+        "COSTTRACK_IN_OUTAGE": "allow",
+        "PROVIDER": provider.url,
+    }
+    with serving(provider), serving(door):
+        yield Setting(provider, door, environment)
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Programs of one test: they have `call(model)`, LiteLLM with the hook `gateway`, and `told`, which is given."""
+
+    interpreter: Interpreter
+    environment: dict[str, str]
+
+    def __call__(self, program: str, **environment: str) -> Any:
+        return self.interpreter.run(program, {**self.environment, **environment})
+
+
+@pytest.fixture
+def run(interpreter: Interpreter, setting: Setting) -> Programs:
+    return Programs(interpreter, setting.environment)

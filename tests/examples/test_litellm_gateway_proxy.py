@@ -1,0 +1,138 @@
+"""examples/litellm_gateway in a real LiteLLM proxy: the hook file beside its configuration, and clients over HTTP."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from billing.models import Authorization, UsageEvent
+from billing.types import LimitWindow
+from organizations.models import Organization
+from tests.examples.conftest import GATEWAY, Setting
+from tests.examples.provider import MODELS
+from tests.limits import set_limit
+from tests.stack.running import free_port
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(480)]
+
+COST = Decimal("0.002")
+ASKED = {"messages": [{"role": "user", "content": "What is neutral?"}], "max_tokens": 500}
+
+
+class Proxy:
+    def __init__(self, python: Path, folder: Path, setting: Setting, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = folder / "log"
+        shutil.copy(GATEWAY / "costtrack_gateway.py", folder)
+        where = {"api_base": setting.provider.url, "api_key": "none"}
+        models = [{"model_name": name, "litellm_params": {"model": f"openai/{name}", **where}} for name in MODELS]
+        configuration = yaml.safe_load((GATEWAY / "config.yaml").read_text())
+        configuration = {**configuration, "model_list": models, "general_settings": {"master_key": "sk-test"}}
+        (folder / "config.yaml").write_text(yaml.safe_dump(configuration))
+        command = [str(python.with_name("litellm")), "--config", str(folder / "config.yaml"), "--host", "127.0.0.1"]
+        environment = {**setting.environment, "PATH": os.environ["PATH"], "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        environment["HOME"] = str(folder)
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [*command, "--port", str(port)], env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        self._wait()
+
+    def client(self, **headers: str) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers={"Authorization": "Bearer sk-test", **headers}, timeout=60)
+
+    def end(self) -> None:
+        """As an orchestrator does: it may finish what it has to tell."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait(60)
+
+    def _wait(self) -> None:
+        for _ in range(600):
+            try:
+                if httpx.get(f"{self.url}/health/liveliness", timeout=5).is_success:
+                    return
+            except httpx.HTTPError:
+                assert self._process.poll() is None, self._log.read_text()
+            time.sleep(0.2)  # somebody else's process; it tells nobody when it is ready
+        raise AssertionError(self._log.read_text())
+
+
+@pytest.fixture
+def proxy(gateway_python: Path, setting: Setting, tmp_path: Path) -> Iterator[Proxy]:
+    proxy = Proxy(gateway_python, tmp_path, setting, free_port())
+    yield proxy
+    proxy.end()
+
+
+def complete(client: httpx.Client, model: str, **options: Any) -> httpx.Response:
+    return client.post("/v1/chat/completions", json={"model": model, **ASKED, **options})
+
+
+def read(client: httpx.Client, model: str, lines: int) -> None:
+    """The first lines of a stream; then the client is gone."""
+    with client.stream("POST", "/v1/chat/completions", json={"model": model, **ASKED, "stream": True}) as answer:
+        for number, _ in enumerate(answer.iter_lines()):
+            if number == lines:
+                return
+
+
+def test_calls_through_the_proxy_are_authorized_and_settled(proxy: Proxy, organization: Organization) -> None:
+    with proxy.client(**{"x-litellm-spend-logs-metadata": '{"run_id": "r-1"}'}) as client:
+        assert complete(client, "fine").json()["usage"]["total_tokens"] == 1500
+        read(client, "fine", lines=100)
+        assert complete(client, "failing").status_code == 500
+        read(client, "stuck", lines=4)
+    proxy.end()
+    held = Authorization.objects.of(organization)
+    assert not held.filter(status="reserved").exists()
+    assert set(held.values_list("run_id", flat=True)) == {"r-1"}
+    assert held.filter(model="fine", status="settled", settled_usd=COST).count() == 2
+    assert set(held.filter(model="failing").values_list("status", flat=True)) == {"released"}
+    abandoned = UsageEvent.objects.of(organization).get(model="stuck")
+    assert (abandoned.input_tokens, abandoned.output_tokens) == (11, 4)
+    assert held.get(model="stuck").settled_usd == abandoned.cost_usd
+    assert UsageEvent.objects.of(organization).total_cost() == 2 * COST + (abandoned.cost_usd or 0)
+
+
+_VENDORS_SDK = """
+import sys, openai
+client = openai.OpenAI(base_url=sys.argv[1] + "/v1", api_key="sk-test", max_retries=5)
+try:
+    client.chat.completions.create(model="fine", messages=[{"role": "user", "content": "Hi"}], max_tokens=500)
+except openai.RateLimitError as error:
+    print(error.status_code, error.response.headers["x-ratelimit-reset"])
+"""
+
+
+def test_a_refusal_reaches_the_client_as_costtrack_gave_it_and_is_not_repeated(
+    proxy: Proxy, setting: Setting, organization: Organization, gateway_python: Path
+) -> None:
+    limit = set_limit(organization, "0.0025", window=LimitWindow.CALENDAR_DAY)
+    with proxy.client() as client:
+        assert complete(client, "fine").status_code == 200
+        while not Authorization.objects.filter(status="settled").exists():
+            time.sleep(0.05)  # the proxy tells in the background
+        refused = complete(client, "fine")
+    assert refused.status_code == 429
+    assert refused.headers["x-should-retry"] == "false"
+    error = refused.json()["error"]
+    assert error["provider_specific_fields"]["code"] == "spend_limit_exceeded"
+    assert error["provider_specific_fields"]["limit"]["id"] == limit.pk
+    assert "limit of the organization" in error["message"]
+    asked = len(setting.door.asked)
+    done = subprocess.run(
+        [gateway_python, "-c", _VENDORS_SDK, proxy.url], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["429", refused.headers["x-ratelimit-reset"]]
+    assert len(setting.door.asked) == asked + 1
+    assert setting.provider.calls == ["fine"]

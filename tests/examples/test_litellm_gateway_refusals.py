@@ -1,0 +1,200 @@
+"""examples/litellm_gateway: calls that are refused reach no provider, and what happens while costtrack is away."""
+
+import os
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from billing.models import Authorization, UsageEvent
+from billing.types import LimitScope, LimitWindow
+from organizations.models import Organization, Plan
+from tests.examples.conftest import GATEWAY, Programs, Setting
+from tests.examples.programs import PRELUDE
+from tests.limits import set_limit
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(480)]
+
+ASK = "POST /usage/authorizations"
+
+
+def asks(setting: Setting) -> int:
+    return setting.door.asked.count(ASK)
+
+
+def test_a_refused_call_says_until_when_and_is_not_made(
+    run: Programs, setting: Setting, organization: Organization
+) -> None:
+    set_limit(organization, "0.0025", window=LimitWindow.CALENDAR_DAY)
+    told = run(
+        """
+        await call()
+        await gateway.aclose()
+        try:
+            await call()
+        except litellm.BudgetExceededError as error:
+            told.extend([error.status_code, error.code, error.body["limit"]["window"], error.resets_at, error.headers])
+            told.extend([error.body["spent_usd"], str(error)])
+        """
+    )
+    status, code, window, resets_at, headers, spent, message = told
+    assert (status, code, window, spent) == (429, "spend_limit_exceeded", "calendar_day", "0.002")
+    assert resets_at.endswith("T00:00:00Z")
+    assert headers["x-should-retry"] == "false"
+    assert int(headers["retry-after"]) > 0
+    assert int(headers["x-ratelimit-reset"]) > 1_700_000_000
+    assert "daily limit of the organization" in message
+    assert setting.provider.calls == ["fine"]
+    assert UsageEvent.objects.count() == 1  # a refusal is no call
+
+
+def test_above_the_plans_rate_limit_a_call_is_refused_and_may_come_again(
+    run: Programs, setting: Setting, organization: Organization
+) -> None:
+    Plan.objects.filter(pk=organization.plan_id).update(requests_per_minute=1)
+    told = run(
+        """
+        await call()
+        try:
+            await call()
+        except CallRefusedError as error:
+            told.extend([error.status_code, error.code, error.headers])
+        """
+    )
+    status, code, headers = told
+    assert (status, code) == (429, "too_many_requests")
+    assert 0 < int(headers["retry-after"]) <= 61
+    assert "x-should-retry" not in headers
+    assert setting.provider.calls == ["fine"]
+
+
+@pytest.mark.parametrize("retries", ["num_retries=3", "max_retries=3", "num_retries=3, stream=True"])
+def test_a_refused_call_is_not_repeated(
+    run: Programs, setting: Setting, organization: Organization, retries: str
+) -> None:
+    set_limit(organization, "0.001")
+    options = retries if "max_retries" in retries else f"{retries}, max_retries=None"
+    told = run(
+        f"""
+        try:
+            await call({options})
+        except CallRefusedError as error:
+            told.append(error.status_code)
+        """
+    )
+    assert (told, setting.provider.calls, asks(setting)) == ([429], [], 1)
+
+
+def test_the_router_neither_repeats_a_refused_call_nor_bars_its_deployment(
+    run: Programs, setting: Setting, organization: Organization
+) -> None:
+    set_limit(organization, "0.001", LimitScope.USER, "ada")
+    told = run(
+        """
+        def deployment(name):
+            return {"model_name": name, "litellm_params": {"model": "openai/fine", **where()}}
+        models = [deployment("first"), deployment("second")]
+        router = litellm.Router(model_list=models, fallbacks=[{"first": ["second"]}], num_retries=3)
+        async def ask(user):
+            metadata = {"spend_logs_metadata": {"user_id": user}}
+            return await router.acompletion(model="first", messages=MESSAGES, max_tokens=500, metadata=metadata)
+        for _ in range(3):
+            try:
+                await ask("ada")
+            except CallRefusedError as error:
+                told.append(error.body["limit"]["scope_value"])
+        told.append((await ask("brin")).model)
+        """
+    )
+    assert told == ["ada", "ada", "ada", "fine"]
+    assert (len(setting.provider.calls), asks(setting)) == (1, 4)
+
+
+def test_a_model_without_a_price_is_refused_under_a_limit_that_pauses(
+    run: Programs, setting: Setting, organization: Organization
+) -> None:
+    set_limit(organization, "1")
+    told = run(
+        """
+        try:
+            await call("unheard-of")
+        except CallRefusedError as error:
+            told.extend([error.status_code, error.code, error.message])
+        """
+    )
+    assert told[:2] == [422, "model_not_priced"]
+    assert "unheard-of" in told[2]
+    assert setting.provider.calls == []
+
+
+def test_while_costtrack_is_away_calls_go_on_and_their_usage_arrives_later(
+    run: Programs, setting: Setting, organization: Organization
+) -> None:
+    """Only the first call waits for the answer, and the answer that comes too late is given back."""
+    told = run(
+        """
+        import httpx
+        door = os.environ["COSTTRACK_URL"]
+        httpx.put(door + "/shut")
+        started = time.monotonic()
+        for _ in range(5):
+            await call()
+        told.append(time.monotonic() - started)
+        httpx.put(door + "/open")
+        """,
+        COSTTRACK_TIMEOUT_MS="700",
+    )
+    assert told[0] < 5 * 0.7
+    assert len(setting.provider.calls) == 5
+    assert UsageEvent.objects.of(organization).total_cost() == 5 * Decimal("0.002")
+    assert set(Authorization.objects.values_list("status", flat=True)) <= {"released"}
+    assert 1 <= asks(setting) < 5
+
+
+def test_a_gateway_may_refuse_while_costtrack_is_away(run: Programs, setting: Setting) -> None:
+    told = run(
+        """
+        for _ in range(2):
+            try:
+                await call()
+            except CallRefusedError as error:
+                told.extend([error.status_code, error.code])
+        """,
+        COSTTRACK_URL="http://127.0.0.1:1",
+        COSTTRACK_IN_OUTAGE="refuse",
+    )
+    assert told == [503, "limits_unavailable"] * 2
+    assert setting.provider.calls == []
+
+
+def test_a_call_that_is_cancelled_while_costtrack_is_asked_holds_nothing(
+    run: Programs, setting: Setting, organization: Organization
+) -> None:
+    run(
+        """
+        import httpx
+        door = os.environ["COSTTRACK_URL"]
+        httpx.put(door + "/shut")
+        asking = asyncio.create_task(call())
+        await asyncio.sleep(0.5)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        httpx.put(door + "/open")
+        while not gateway.outbox.sent:
+            await asyncio.sleep(0.01)
+        """
+    )
+    assert setting.provider.calls == []
+    assert list(Authorization.objects.values_list("status", flat=True)) == ["released"]
+
+
+def test_a_program_that_just_ends_loses_no_usage(
+    gateway_python: Path, setting: Setting, organization: Organization
+) -> None:
+    program = f"{PRELUDE}\ngateway = Gateway()\nlitellm.callbacks = [gateway]\nasyncio.run(call())\n"
+    environment = {**setting.environment, "PATH": os.environ["PATH"], "PYTHONPATH": str(GATEWAY)}
+    environment["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    subprocess.run([gateway_python, "-c", program], env=environment, check=True, timeout=120)
+    assert UsageEvent.objects.get().cost_usd == Decimal("0.002")
+    assert Authorization.objects.get().status == "settled"
