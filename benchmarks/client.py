@@ -21,7 +21,7 @@ _PATIENCE = 200
 
 
 class Connection:
-    """One keep-alive connection. Answers other than 200 are an AssertionError."""
+    """One keep-alive connection. Answers other than 200 and 201 are an AssertionError."""
 
     def __init__(self, url: str) -> None:
         address = urlsplit(url)
@@ -45,12 +45,17 @@ class Connection:
         whole = end + 4 + int(length[1])
         while len(answer) < whole:
             answer += self._receive()
-        assert answer.startswith(b"HTTP/1.1 200"), answer[:2000]
+        assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")), answer[:2000]
         return answer[end + 4 :]
 
-    def ask_all(self, requests: Sequence[bytes]) -> None:
+    def seconds_of_each(self, requests: Sequence[bytes]) -> list[float]:
+        """How long each answer took, one after the other."""
+        taken = []
         for request in requests:
+            started = time.perf_counter()
             self.ask(request)
+            taken.append(time.perf_counter() - started)
+        return taken
 
     def json(self, request: bytes) -> Any:
         return json.loads(self.ask(request))
@@ -87,15 +92,19 @@ class Caller:
         return int(connection.json(self.get("/bare/worker"))["pid"])
 
     def seconds_for(self, requests: Sequence[bytes], connections: int) -> float:
-        """Until all are answered, shared by so many connections. They are spread over the server's processes as
-        evenly as possible: with two connections chance would decide whether one process does all the work."""
+        """Until all are answered, shared by so many connections."""
+        return self.measure(requests, connections)[0]
+
+    def measure(self, requests: Sequence[bytes], connections: int) -> tuple[float, list[float]]:
+        """Seconds until all are answered, and seconds of each. The connections are spread over the server's processes
+        as evenly as possible: with two of them chance would decide whether one process does all the work."""
         with ExitStack() as stack:
             opened = self._spread(stack, connections)
             shares = [requests[number::connections] for number in range(connections)]
             pool = stack.enter_context(ThreadPoolExecutor(connections))
             started = time.perf_counter()
-            list(pool.map(Connection.ask_all, opened, shares))
-            return time.perf_counter() - started
+            of_each = list(pool.map(Connection.seconds_of_each, opened, shares))
+            return time.perf_counter() - started, [taken for share in of_each for taken in share]
 
     def _spread(self, stack: ExitStack, connections: int) -> list[Connection]:
         by_process: dict[int, list[Connection]] = {}
