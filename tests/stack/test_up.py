@@ -26,13 +26,14 @@ def test_it_says_when_it_is_ready_and_where_everything_is(stack: Running) -> Non
     assert stack.operator_key not in said
 
 
-def test_every_queue_has_a_worker_and_folding_has_one_of_its_own(stack: Running) -> None:
+def test_every_queue_has_a_worker_and_folding_and_limits_have_their_own(stack: Running) -> None:
     checks = httpx.get(f"{stack.url}/readyz").json()["checks"]
     assert {name: checks[f"queue_{name}"]["state"] for name in Queue} == dict.fromkeys(Queue, "running")
     with redis.Redis.from_url(redis_url(stack.data)) as broker:
         workers = [json.loads(broker.get(key) or "") for key in broker.keys("costtrack:worker:*")]
     assert sorted(queue for worker in workers for queue in worker["queues"]) == sorted(Queue)
     assert ["rollups"] in [worker["queues"] for worker in workers]
+    assert ["limits"] in [worker["queues"] for worker in workers]
 
 
 def test_the_operators_key_is_private_and_works(stack: Running) -> None:
@@ -107,9 +108,9 @@ def test_a_start_after_a_kill_ends_what_was_left_behind_and_goes_on_with_the_dat
     stack.stop(signal.SIGKILL)
     assert all(is_alive(orphan) for orphan in orphans)
     stack.up()
-    assert (
-        stack.lines[0]
-        == "Ended what an earlier costtrack had left running: beat, worker, worker-rollups, web, redis, postgresql"
+    assert stack.lines[0] == (
+        "Ended what an earlier costtrack had left running: "
+        "beat, worker, worker-limits, worker-rollups, web, redis, postgresql"
     )
     assert [orphan for orphan in orphans if is_alive(orphan)] == []
     assert stack.operator_key == key
