@@ -70,7 +70,8 @@ class SpendLimit(models.Model):
         indexes = (models.Index(fields=("organization", "id"), name="limit_of_organization"),)
 
     def __str__(self) -> str:
-        return f"{self.get_scope_display()} {self.scope_value}".strip() + f", {self.get_window_display()}"
+        scope = f"Each {self.scope}" if self.is_of_each else f"{self.get_scope_display()} {self.scope_value}".strip()
+        return f"{scope}, {self.get_window_display().lower()}"
 
     @property
     def is_of_each(self) -> bool:

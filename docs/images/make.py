@@ -1,7 +1,7 @@
-"""Makes ledger.png for the README: `.venv/bin/python docs/images/make.py`.
+"""Makes the pictures of the README: `.venv/bin/python docs/images/make.py`.
 
 Starts costtrack with its demo on a data folder of its own, signs in, and photographs the page of a call whose cost
-has several lines.
+has several lines, and the spend limits.
 """
 
 import socket
@@ -18,6 +18,7 @@ FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
 PERSON = ("owner@harbor.example", "costtrack-demo")  # as billing.demo makes them
 SIZE = (1400, 900)
+LIMITS_HEIGHT = 500
 
 
 def free_port() -> int:
@@ -57,6 +58,10 @@ def photograph(page: Page, url: str) -> None:
     page.locator(".ct-amount").wait_for()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=FOLDER / "ledger.png")
+    page.goto(f"{url}/admin/billing/spendlimit/")
+    page.locator("#result_list").wait_for()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=FOLDER / "limits.png", clip={"x": 0, "y": 0, "width": SIZE[0], "height": LIMITS_HEIGHT})
 
 
 def main() -> None:

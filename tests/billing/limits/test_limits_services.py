@@ -47,7 +47,7 @@ def test_a_limit_holds_for_the_next_call_and_is_in_the_audit_log(organization: O
     assert limit.is_of_each
     assert limit.thresholds == [50, 90, 100]
     entry = AuditEntry.objects.get(action="limit.created")
-    assert (entry.actor, entry.subject) == ("owner@acme.example", "User, Week")
+    assert (entry.actor, entry.subject) == ("owner@acme.example", "Each user, week")
     assert entry.details["limit"] == limit.pk
     assert entry.details["limit_amount_usd"] == "12.5"
     assert entry.details["limit_thresholds"] == "50, 90, 100"
