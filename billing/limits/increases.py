@@ -177,7 +177,7 @@ def _tell(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Principa
     notify(
         organization=request.organization,
         kind=kind,
-        subject=f"{actor.label} {verb} {usd(amount)} for {request.limit} at {request.organization.name}",
+        subject=f"{actor.label} {verb} {usd(amount)} ({request.limit}) at {request.organization.name}",
         data=_data(request),
         now=now,
         to=_recipients(request, kind),

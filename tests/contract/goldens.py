@@ -5,6 +5,7 @@
     usage      events, or lists of them, which are sent before (`POST /usage/events`)
     elsewhere  the same for another organization, which must not show
     prices     what models cost the organization: `{"model", "input", "output"}` in USD per million tokens
+    limits     the organization's spend limits: `{"amount_usd", "window"}`
     plan       the organization's; pay_as_you_go if it is not said
     caller     `key`: a credential with every right. `person`: a member of both organizations, in a browser. `nobody`
     fault      every statement for the database that has this text in it fails
@@ -65,6 +66,7 @@ class Golden:
     usage: tuple[list[Event], ...] = ()
     elsewhere: tuple[list[Event], ...] = ()
     prices: tuple[dict[str, str], ...] = ()
+    limits: tuple[dict[str, str], ...] = ()
     plan: str = "pay_as_you_go"
     caller: str = "key"
     fault: str = ""

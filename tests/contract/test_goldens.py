@@ -17,17 +17,19 @@ from django.urls import resolve
 from rest_framework.test import APIClient
 
 from billing.rollups.fold import fold
+from billing.types import LimitWindow
 from organizations.models import Membership, Organization, User
 from organizations.types import Role
 from tests.conftest import Key
 from tests.contract.goldens import FILES, Golden, GoldenRequest, Pair, read
 from tests.contract.matching import Matcher
 from tests.example_requests import endpoints
+from tests.limits import set_limit
 from tests.usage import NOW, set_price
 
-# What the documents are about. The intake of events is in none of them.
+# What the documents are about. The intake of events and authorizations are in none of them.
 FAMILIES = {"system": "000", "usage": "001", "costs": "002 003", "spend": "004", "global": "004"}
-_OURS = "usage/events"
+_OURS = ("usage/events", "usage/authorizations")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -38,6 +40,8 @@ def test_the_answer_is_the_documents(
     Organization.objects.filter(pk=organization.pk).update(plan=golden.plan)
     for price in golden.prices:
         set_price(**price, organization=organization)
+    for limit in golden.limits:
+        set_limit(organization, limit["amount_usd"], window=LimitWindow(limit["window"]))
     with time_machine.travel(NOW, tick=False):
         _send(key.client(), golden.usage)
         _send(other_key.client(), golden.elsewhere)

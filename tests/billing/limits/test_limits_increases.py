@@ -76,7 +76,7 @@ def test_owners_and_admins_are_told_of_a_wish_and_who_asked_of_the_answer(
     request = ask(limit, by(viewer))
     notice, mails = told("increase.requested")
     assert mails == {"owner@acme.example"}
-    assert notice.subject == "viewer@acme.example asks for $40.00 for User, Day at Acme Research"
+    assert notice.subject == "viewer@acme.example asks for $40.00 (Each user, day) at Acme Research"
     assert notice.data == {
         "organization": "acme",
         "limit": {
