@@ -106,6 +106,9 @@ WHERE kind.amount IS NOT NULL
 )
 
 
+DIMENSIONS = "credential_id, user_ref, model, workflow_id, run_id, session_id, tags"
+
+
 def matches(row: str) -> str:
     """Whether a row (of the ledger, or an authorization) belongs to what is measured."""
     return f"""CASE measured.scope
@@ -147,7 +150,7 @@ BEGIN
     IF first_batch IS NOT NULL THEN
         WITH tail AS MATERIALIZED (
             SELECT event.* FROM billing_ingestbatch AS batch CROSS JOIN LATERAL (
-                SELECT * FROM billing_usageevent AS row
+                SELECT token_cost_usd, compute_cost_usd, occurred_at, {DIMENSIONS} FROM billing_usageevent AS row
                 WHERE row.organization_id = wanted AND row.id > first_batch
                     AND row.id > batch.id AND row.id <= batch.last_event_id
                 OFFSET 0
@@ -174,7 +177,7 @@ BEGIN
     END IF;
     RETURN QUERY
     WITH open AS MATERIALIZED (
-        SELECT * FROM billing_authorization
+        SELECT amount_usd, {DIMENSIONS} FROM billing_authorization
         WHERE organization_id = wanted AND status = 'reserved' AND expires_at > moment
     )
     SELECT measured.place,
