@@ -220,6 +220,8 @@ DECLARE
     all_edges numeric[];
     all_held numeric[];
 BEGIN
+    -- A connection's first call makes the plans, which takes its time: before the locks, not behind them.
+    PERFORM FROM billing_meter(wanted, '{}', '{}', '{}', '{}', made_at);
     PERFORM pg_advisory_xact_lock(told.key) FROM unnest(locks) AS told (key);
     SELECT array_agg(meter.spent ORDER BY meter.place), array_agg(meter.edge ORDER BY meter.place),
         array_agg(meter.held ORDER BY meter.place)

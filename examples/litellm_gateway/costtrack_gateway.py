@@ -343,8 +343,9 @@ class Gateway(CustomLogger):
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
+            longest = max(_LONGEST_ANSWER, self.settings.timeout)
             self._clients[loop] = httpx.AsyncClient(
-                base_url=self.settings.url, headers=self.headers, timeout=_LONGEST_ANSWER, limits=limits
+                base_url=self.settings.url, headers=self.headers, timeout=longest, limits=limits
             )
         return self._clients[loop]
 
