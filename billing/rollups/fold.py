@@ -1,7 +1,7 @@
 """Folding: what new batches add up to is added to every rollup, and the batches are marked, in one transaction.
 
 So each batch is folded exactly once, whatever dies at whatever moment, and any number of workers may fold at the same
-time: a batch that one has claimed is skipped by the others (design decision 7).
+time: what one has claimed is skipped by the others (design decision 7), and so is an organization that one works on.
 """
 
 import logging
@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from billing.rollups.definitions import FINEST
-from billing.rollups.locks import shares_rollups
+from billing.rollups.locks import gets_rollups
 from billing.rollups.sql import OF_BATCHES, folded
 from billing.rollups.state import has_changed
 
@@ -77,7 +77,7 @@ def fold_organization(*, organization_id: int, now: datetime) -> Folded:
 
 def _fold_some(organization_id: int, now: datetime) -> Folded:
     with transaction.atomic(), connection.cursor() as cursor:
-        if not shares_rollups(cursor, organization_id):
+        if not gets_rollups(cursor, organization_id):
             return Folded()
         batches = _claim(cursor, organization_id)
         if not batches:

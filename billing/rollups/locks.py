@@ -1,4 +1,7 @@
-"""Who may write an organization's rollups: any number of folds together, or one that computes them anew, alone.
+"""Who may write an organization's rollups: one fold at a time, or one that computes them anew.
+
+Folds of one organization meet in the same rows (the hour, the day, the organization itself), so that two at once would
+only wait for each other, each with half of the batches. One that has all of them takes a good half of the time.
 
 The locks are PostgreSQL's advisory ones and end with the transaction, whatever happens to who holds them.
 """
@@ -9,9 +12,9 @@ from typing import Any
 _ROLLUPS = 0x524F4C << 36
 
 
-def shares_rollups(cursor: Any, organization_id: int) -> bool:
-    """Take part in writing the rollups; False while somebody has them alone."""
-    cursor.execute("SELECT pg_try_advisory_xact_lock_shared(%s)", [_ROLLUPS + organization_id])
+def gets_rollups(cursor: Any, organization_id: int) -> bool:
+    """Have the rollups alone, if nobody else has; whoever has goes on until nothing waits."""
+    cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_ROLLUPS + organization_id])
     (taken,) = cursor.fetchone()
     return bool(taken)
 
