@@ -24,7 +24,7 @@ from organizations.models import Organization
 # Whoever waits for a lock for longer than this is told to try again (503).
 _PREPARE = "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'"
 _LOCK = "SELECT pg_advisory_xact_lock(told.key) FROM unnest(%s::bigint[]) AS told (key)"
-# billing/migrations/0014. Written once: composing takes as long as asking.
+# billing/migrations/0015. Written once: composing takes as long as asking.
 _RESERVE = """
 SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'; SELECT * FROM billing_reserve(
     %s, %s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s, %s, %s, %s, %s, %s,

@@ -27,7 +27,7 @@ from tests.concurrency.conftest import Server, at_once, database_url
 from tests.conftest import Key
 from tests.usage import Send
 
-# With nothing to do it waits a little, as workers wait for their next task: it must not take the machine from the others.
+# With nothing to do it waits a little, as workers wait for their next task: it must leave the machine to the others.
 FOLDER = """
 import time
 import django
