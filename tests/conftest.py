@@ -11,6 +11,7 @@ import pytest
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.cache import cache
+from django.core.servers.basehttp import WSGIServer
 from django.db import connection
 from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker
@@ -23,6 +24,10 @@ from tests import database
 from tests.usage import send
 
 __all__ = ["send"]  # a fixture from another module
+
+
+# Of `live_server`: tests connect with many clients at once, and ten would be let in.
+WSGIServer.request_queue_size = 128
 
 
 @pytest.fixture(scope="session")

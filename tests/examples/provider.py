@@ -22,6 +22,7 @@ class Provider(ThreadingHTTPServer):
     once, when nothing is streamed) until the test is over."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Model)
@@ -98,6 +99,7 @@ class Door(ThreadingHTTPServer):
     """Passes everything on to costtrack while it is open; notes what came through."""
 
     daemon_threads = True
+    request_queue_size = 128  # with the default of 5, some of 20 calls at once are turned away
 
     def __init__(self, costtrack: str) -> None:
         super().__init__(("127.0.0.1", 0), _Doorway)

@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from costtrack.supervisor import leftovers
@@ -47,7 +49,12 @@ def leader(folder: DataFolder) -> Iterator["subprocess.Popen[bytes]"]:
 
 def child_of(leader: "subprocess.Popen[bytes]") -> int:
     assert leader.stdout is not None
-    return int(leader.stdout.readline())
+    child = int(leader.stdout.readline())
+    # Just after a program was replaced by another, Linux shows no environment for a moment.
+    deadline = time.monotonic() + 10
+    while DATA_DIR not in psutil.Process(child).environ():
+        assert time.monotonic() < deadline
+    return child
 
 
 def runs(pid: int) -> bool:
