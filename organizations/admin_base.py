@@ -41,6 +41,20 @@ def person_of(request: HttpRequest) -> User:
     return user
 
 
+def chosen_organization(request: HttpRequest) -> Organization | None:
+    """The one that the address names (`/o/<slug>/`), which the person may see; None: the page is about all of them."""
+    organization: Organization | None = getattr(request, "organization", None)
+    return organization
+
+
+def roles_here(request: HttpRequest) -> list[Role]:
+    """What the person is in the organization that the page is about, or in each of theirs. Operators are owners."""
+    person, chosen = person_of(request), chosen_organization(request)
+    if person.is_superuser:
+        return [Role.OWNER]
+    return list(person.roles.values()) if chosen is None else [person.roles[chosen.pk]]
+
+
 def telling_refusals(
     view: Callable[Concatenate[A, HttpRequest, P], Any],
 ) -> Callable[Concatenate[A, HttpRequest, P], Any]:
@@ -110,6 +124,12 @@ class OrganizationScopedAdmin(ModelAdmin):
         classes = (offered for offered in self.list_filter if not isinstance(offered, str))
         return any(lookup in _parameters_of(offered) for offered in classes)
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return _without_organization(request, super().get_list_display(request))
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        return _without_organization(request, super().get_list_filter(request))
+
     # --- Whose rows --------------------------------------------------------------------------------------------
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -118,42 +138,50 @@ class OrganizationScopedAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         queryset = self.narrow(request, super().get_queryset(request))
-        person = person_of(request)
+        person, chosen = person_of(request), chosen_organization(request)
+        if chosen is not None:
+            return queryset.filter(self._visible([chosen.pk]))
         if person.is_superuser:
             return queryset
-        return queryset.filter(self._visible(self.organization_field, person))
+        return queryset.filter(self._visible(list(person.roles)))
 
-    def _visible(self, field: str, person: User) -> Q:
+    def _visible(self, organization_ids: list[int]) -> Q:
         # A list of ids, and no join to the memberships, so that the index on the organization is used.
-        visible = Q(**{f"{field}__in": list(person.roles)})
+        field = self.organization_field
+        visible = Q(**{f"{field}__in": organization_ids})
         return visible | Q(**{f"{field}__isnull": True}) if self.shows_shared_rows else visible
 
     def formfield_for_foreignkey(
         self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> "ModelChoiceField[Any] | None":
         field: ModelChoiceField[Any] | None = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        return self._limit_choices(field, db_field, person_of(request))
+        return self._limit_choices(field, db_field, request)
 
     def formfield_for_manytomany(
         self, db_field: "ManyToManyField[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> Any:
         field: ModelMultipleChoiceField[Any] | None = super().formfield_for_manytomany(db_field, request, **kwargs)
-        return self._limit_choices(field, db_field, person_of(request))
+        return self._limit_choices(field, db_field, request)
 
-    def _limit_choices(self, field: F, db_field: Any, person: User) -> F:
-        """Members choose among their organizations and these organizations' rows, and among nothing else."""
-        if field is None or person.is_superuser:
+    def _limit_choices(self, field: F, db_field: Any, request: HttpRequest) -> F:
+        """Members choose among their organizations and these organizations' rows, and among nothing else; and on pages
+        about one organization everybody among its rows."""
+        person, chosen = person_of(request), chosen_organization(request)
+        if field is None or (person.is_superuser and chosen is None):
             return field
         model = db_field.remote_field.model
         choices = cast("QuerySet[Any]", field.queryset)
+        ids = list(person.roles) if chosen is None else [chosen.pk]
         if model is Organization:
             field.queryset = changeable_organizations(person)
+            if chosen is not None:
+                field.queryset = field.queryset.filter(pk=chosen.pk)
             field.required = True
             only = list(field.queryset.values_list("pk", flat=True)[:2])
             field.initial = only[0] if len(only) == 1 else None
         elif hasattr(model, "organization_id"):
-            field.queryset = choices.filter(organization__in=list(person.roles))
-        else:
+            field.queryset = choices.filter(organization__in=ids)
+        elif not person.is_superuser:
             field.queryset = choices.none()
         return field
 
@@ -192,9 +220,8 @@ class OrganizationScopedAdmin(ModelAdmin):
 
     def has_manage_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         """For actions (`permissions=["manage"]`), which a read-only page may have too."""
-        person = person_of(request)
         if obj is None:
-            return person.is_superuser or any(role.may_change for role in person.roles.values())
+            return any(role.may_change for role in roles_here(request))
         role = self._role(request, obj)
         return role is not None and role.may_change
 
@@ -230,6 +257,11 @@ class OrganizationScopedAdmin(ModelAdmin):
     @telling_refusals
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         return super().delete_view(request, object_id, extra_context)
+
+
+def _without_organization(request: HttpRequest, names: Sequence[Any]) -> Sequence[Any]:
+    """On pages about one organization it needs no column, and there is none to choose."""
+    return names if chosen_organization(request) is None else [name for name in names if name != "organization"]
 
 
 def _parameters_of(list_filter: Any) -> tuple[str, ...]:

@@ -13,14 +13,17 @@ from django.http import HttpRequest
 from unfold.contrib.filters.forms import AutocompleteDropdownForm
 
 from costtrack.changelist import PlainChangeList
-from organizations.admin_base import OrganizationScopedAdmin, person_of
+from organizations.admin_base import OrganizationScopedAdmin, chosen_organization, person_of
 from organizations.models import Organization
 
 PARAMETER = "organization"
 
 
 def shown_organization(request: HttpRequest) -> Organization | None:
-    """The one that the address names, or the first one by name; None: the address names none that is visible."""
+    """The one that the page is about, or the address names, or the first one by name; None: the address names none that
+    is visible."""
+    if (organization := chosen_organization(request)) is not None:
+        return organization
     visible = Organization.objects.visible_to(person_of(request)).order_by("name", "id")
     chosen = request.GET.get(PARAMETER, "")
     if not chosen:
@@ -44,7 +47,7 @@ class OrganizationFilter(ListFilter):
 
     def has_output(self) -> bool:
         person = person_of(self._request)
-        return person.is_superuser or len(person.roles) > 1
+        return chosen_organization(self._request) is None and (person.is_superuser or len(person.roles) > 1)
 
     def expected_parameters(self) -> list[str | None]:
         return [PARAMETER]

@@ -1,0 +1,5 @@
+"""Pages that answer a question about one organization's costs, as no list of rows does.
+
+Each is a class in a module of its own, below `/o/<slug>/admin/`; `base` has what they share. Importing this package
+registers them.
+"""

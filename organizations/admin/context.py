@@ -1,0 +1,19 @@
+"""What each page of the admin has in its context."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from organizations.admin.switcher import switcher
+from organizations.admin_base import chosen_organization
+
+
+def organization_context(request: HttpRequest) -> dict[str, Any]:
+    """A context processor; pages that are not the admin's have nothing of it."""
+    if not hasattr(request, "organization"):
+        return {}
+    return {
+        "chosen_organization": chosen_organization(request),
+        "switcher": SimpleLazyObject(lambda: switcher(request)),
+    }
