@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
 from django.contrib import messages
 from django.db.models import DateTimeField, ForeignKey, ManyToManyField, Model, Q, QuerySet
-from django.forms import Form, ModelChoiceField, ModelMultipleChoiceField
+from django.forms import Form, ModelChoiceField
 from django.http import HttpRequest, HttpResponseRedirect
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
@@ -21,7 +21,8 @@ from costtrack.changelist import PlainChangeList
 from costtrack.errors import DomainError
 from costtrack.paginator import CappedPaginator
 from organizations import audit
-from organizations.models import Organization, User
+from organizations.admin_request import chosen_organization, person_of, roles_here
+from organizations.models import Organization
 from organizations.selectors import changeable_organizations
 from organizations.types import Role
 
@@ -31,28 +32,6 @@ A = TypeVar("A", bound=ModelAdmin)
 F = TypeVar("F", bound="ModelChoiceField[Any] | None")
 P = ParamSpec("P")
 V = TypeVar("V", bound=Callable[..., Any])
-
-
-def person_of(request: HttpRequest) -> User:
-    """Who is signed in; the admin site lets nobody else as far as this."""
-    user = request.user
-    if not isinstance(user, User):
-        raise TypeError("Nobody is signed in.")
-    return user
-
-
-def chosen_organization(request: HttpRequest) -> Organization | None:
-    """The one that the address names (`/o/<slug>/`), which the person may see; None: the page is about all of them."""
-    organization: Organization | None = getattr(request, "organization", None)
-    return organization
-
-
-def roles_here(request: HttpRequest) -> list[Role]:
-    """What the person is in the organization that the page is about, or in each of theirs. Operators are owners."""
-    person, chosen = person_of(request), chosen_organization(request)
-    if person.is_superuser:
-        return [Role.OWNER]
-    return list(person.roles.values()) if chosen is None else [person.roles[chosen.pk]]
 
 
 def telling_refusals(
@@ -154,14 +133,12 @@ class OrganizationScopedAdmin(ModelAdmin):
     def formfield_for_foreignkey(
         self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> "ModelChoiceField[Any] | None":
-        field: ModelChoiceField[Any] | None = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        return self._limit_choices(field, db_field, request)
+        return self._limit_choices(super().formfield_for_foreignkey(db_field, request, **kwargs), db_field, request)
 
     def formfield_for_manytomany(
         self, db_field: "ManyToManyField[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> Any:
-        field: ModelMultipleChoiceField[Any] | None = super().formfield_for_manytomany(db_field, request, **kwargs)
-        return self._limit_choices(field, db_field, request)
+        return self._limit_choices(super().formfield_for_manytomany(db_field, request, **kwargs), db_field, request)
 
     def _limit_choices(self, field: F, db_field: Any, request: HttpRequest) -> F:
         """Members choose among their organizations and these organizations' rows, and among nothing else; and on pages

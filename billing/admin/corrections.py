@@ -17,7 +17,8 @@ from billing.ledger.standing import Standing, standing_of
 from billing.models import UsageEvent
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS, ZERO, usd
-from organizations.admin_base import button, person_of, telling_refusals
+from organizations.admin_base import button, telling_refusals
+from organizations.admin_request import person_of
 
 _UNKNOWN = "Not known"
 

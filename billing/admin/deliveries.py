@@ -20,7 +20,8 @@ from billing.notifications.emails import render
 from billing.notifications.webhook_urls import shown_url
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import iso, utc_now
-from organizations.admin_base import button, person_of, telling_refusals
+from organizations.admin_base import button, telling_refusals
+from organizations.admin_request import person_of
 
 _BADGES = {DeliveryState.PENDING: "info", DeliveryState.SENT: "success", DeliveryState.FAILED: "danger"}
 

@@ -12,7 +12,7 @@ from billing.notifications.emails import render
 from billing.types import NoticeKind
 from costtrack.admin_site import register_page
 from costtrack.clock import utc_now
-from organizations.admin_base import person_of
+from organizations.admin_request import person_of
 from organizations.models import User
 
 

@@ -22,7 +22,8 @@ from billing.types import IncreaseState
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from costtrack.money import usd
-from organizations.admin_base import Row, button, person_of, telling_refusals
+from organizations.admin_base import Row, button, telling_refusals
+from organizations.admin_request import person_of
 from organizations.types import Principal, Role
 
 _BADGES = {IncreaseState.OPEN: "warning", IncreaseState.GRANTED: "success", IncreaseState.DECLINED: "danger"}

@@ -27,7 +27,8 @@ from billing.models import LimitException, SpendLimit
 from billing.types import ExceptionKind, LimitState, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
-from organizations.admin_base import Row, button, person_of, telling_refusals
+from organizations.admin_base import Row, button, telling_refusals
+from organizations.admin_request import person_of
 from organizations.types import Principal
 
 _A_DAY = timedelta(days=1)

@@ -18,7 +18,7 @@ from billing.models import SpendLimit
 from billing.models.limits import default_thresholds
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
-from organizations.admin_base import person_of
+from organizations.admin_request import person_of
 from organizations.types import Principal
 
 

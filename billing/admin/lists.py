@@ -13,7 +13,8 @@ from django.http import HttpRequest
 from unfold.contrib.filters.forms import AutocompleteDropdownForm
 
 from costtrack.changelist import PlainChangeList
-from organizations.admin_base import OrganizationScopedAdmin, chosen_organization, person_of
+from organizations.admin_base import OrganizationScopedAdmin
+from organizations.admin_request import chosen_organization, person_of
 from organizations.models import Organization
 
 PARAMETER = "organization"

@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 from billing.models import NotificationPreference
 from billing.notifications.preferences import CATEGORY_NAMES, change_preference, preference_of
 from costtrack.admin_site import register_page
-from organizations.admin_base import person_of
+from organizations.admin_request import person_of
 from organizations.models import Membership
 
 _LABELS = {

@@ -14,7 +14,7 @@ from billing.admin.limit_overview import LimitOverview, limit_overview
 from billing.reports.overview import MOST_COUNTED, Overview, overviews
 from costtrack.clock import utc_now
 from costtrack.money import usd
-from organizations.admin_base import person_of
+from organizations.admin_request import person_of
 from organizations.models import Organization
 
 _MOST_SHOWN = 12

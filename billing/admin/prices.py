@@ -23,7 +23,8 @@ from billing.querysets import PriceVersionQuerySet
 from billing.types import PriceSource
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from organizations.admin_base import OrganizationScopedAdmin, button, person_of
+from organizations.admin_base import OrganizationScopedAdmin, button
+from organizations.admin_request import person_of
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter

@@ -21,7 +21,8 @@ from billing.ledger.reprice import Selection
 from billing.ledger.repricings import request_repricing
 from billing.models import Repricing
 from costtrack.clock import utc_now
-from organizations.admin_base import button, person_of, telling_refusals
+from organizations.admin_base import button, telling_refusals
+from organizations.admin_request import person_of
 
 _HELP = {
     "start": "UTC. Calls that occurred from this instant on.",

@@ -22,7 +22,8 @@ from billing.notifications.webhooks import (
 )
 from costtrack.clock import utc_now
 from organizations.admin.credentials import RotationForm
-from organizations.admin_base import button, person_of, telling_refusals
+from organizations.admin_base import button, telling_refusals
+from organizations.admin_request import person_of
 
 
 class WebhookActionsAdmin(OneOrganizationAdmin):

@@ -19,7 +19,7 @@ from billing.notifications.webhook_urls import check_url, shown_url
 from billing.notifications.webhooks import WANTED_KINDS, IssuedWebhook, change_webhook, create_webhook
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
-from organizations.admin_base import person_of
+from organizations.admin_request import person_of
 
 _FIELDS = ("url", "description", "format", "kinds")
 

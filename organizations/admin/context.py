@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from organizations.admin.switcher import switcher
-from organizations.admin_base import chosen_organization
+from organizations.admin_request import chosen_organization
 
 
 def organization_context(request: HttpRequest) -> dict[str, Any]:

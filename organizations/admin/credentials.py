@@ -18,7 +18,8 @@ from unfold.widgets import (
 
 from costtrack.clock import utc_now
 from organizations import services
-from organizations.admin_base import OrganizationScopedAdmin, button, person_of, telling_refusals
+from organizations.admin_base import OrganizationScopedAdmin, button, telling_refusals
+from organizations.admin_request import person_of
 from organizations.models import APICredential
 from organizations.types import IssuedCredential, Scope
 from organizations.validators import validate_in_the_future

@@ -11,7 +11,8 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from organizations import services
-from organizations.admin_base import OrganizationScopedAdmin, person_of
+from organizations.admin_base import OrganizationScopedAdmin
+from organizations.admin_request import person_of
 from organizations.models import Membership, Organization
 from organizations.types import Role
 

@@ -12,7 +12,8 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from costtrack.clock import utc_now
 from organizations import services
-from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin, person_of
+from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin
+from organizations.admin_request import person_of
 from organizations.models import Organization, Plan
 from organizations.services.organizations import SLUG, time_zones
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 
 from costtrack.organization_paths import for_installation, for_organization
-from organizations.admin_base import chosen_organization
+from organizations.admin_request import chosen_organization
 from organizations.models import Organization, User
 
 _MOST_SHOWN = 20

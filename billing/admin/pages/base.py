@@ -18,7 +18,7 @@ from django.views.generic import View
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from costtrack.organization_paths import for_organization
-from organizations.admin_base import chosen_organization, person_of, roles_here
+from organizations.admin_request import chosen_organization, person_of, roles_here
 from organizations.middleware import last_organization
 from organizations.models import Organization, User
 from organizations.types import Role
