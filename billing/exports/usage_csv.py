@@ -2,14 +2,17 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
+from enum import StrEnum
 from io import StringIO
 
 from billing.exports.cells import text_cell
+from billing.reports.usage.asked import Asked
 from billing.reports.usage.calls import Call, CallFilter, list_calls
 from billing.reports.usage.figures import Figures, UsageFilter
+from billing.reports.usage.periods import periods_of
 from billing.reports.usage.series import totals
-from costtrack.calendar import Span
+from costtrack.calendar import Span, Unit
 from costtrack.clock import iso
 from costtrack.money import plain
 from costtrack.tenancy import tenant_scope
@@ -29,6 +32,24 @@ _DAY_COLUMNS = (
 Row = Sequence[object]
 
 
+class Rows(StrEnum):
+    """What a row of the file is."""
+
+    REQUESTS = "requests"
+    DAYS = "days"
+
+
+def usage_csv(asked: Asked, rows: Rows, *, endpoint: str = "") -> Iterator[bytes]:
+    """The file that answers a question: calls newest first, or days oldest first. Only calls are known by endpoint.
+    Raises InvalidError when there are too many days."""
+    if rows is Rows.DAYS:
+        spans = periods_of(asked.calendar, asked.window, Unit.DAY, param="start_date")
+        days = [(asked.calendar.date_of(span.start), span) for span in spans]
+        return days_csv(organization=asked.organization, wanted=asked.wanted, days=days)
+    wanted = CallFilter(asked.wanted, asked.window, endpoint=endpoint, received_by=asked.now)
+    return calls_csv(organization=asked.organization, wanted=wanted)
+
+
 def calls_csv(*, organization: Organization, wanted: CallFilter) -> Iterator[bytes]:
     """A row for each call, newest first, in pieces of many rows. Each piece is read in a transaction of its own."""
     yield _lines([_CALL_COLUMNS])
@@ -46,6 +67,13 @@ def days_csv(*, organization: Organization, wanted: UsageFilter, days: Sequence[
     with tenant_scope(organization.pk):
         figures = totals(organization=organization, wanted=wanted, windows=[span for _, span in days])
     yield _lines(_day_row(day, of_day) for (day, _), of_day in zip(days, figures, strict=True))
+
+
+def file_name(*, organization: Organization, rows: str, window: Span) -> str:
+    """`usage-requests-acme-2026-10-04-2026-11-02.csv`; `rows` says what a row is."""
+    calendar = organization.calendar
+    first, last = calendar.date_of(window.start), calendar.date_of(window.end - timedelta(microseconds=1))
+    return f"usage-{rows}-{organization.slug}-{first}-{last}.csv"
 
 
 def _lines(rows: Iterable[Row]) -> bytes:

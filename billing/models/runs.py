@@ -24,12 +24,16 @@ class Run(models.Model):
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("organization", "run_id"), name="run_once"),)
+        # Each ends with the id, so that lists are read page by page, however long they are.
         indexes = (
+            models.Index(fields=("organization", "id"), name="run_root", condition=models.Q(parent_run_id="")),
             models.Index(
-                fields=("organization", "parent_run_id"), name="run_children", condition=~models.Q(parent_run_id="")
+                fields=("organization", "parent_run_id", "id"), name="run_child", condition=~models.Q(parent_run_id="")
             ),
             models.Index(
-                fields=("organization", "workflow_id"), name="run_of_workflow", condition=~models.Q(workflow_id="")
+                fields=("organization", "workflow_id", "id"),
+                name="run_by_workflow",
+                condition=~models.Q(workflow_id=""),
             ),
         )
 

@@ -70,6 +70,11 @@ class CompiledPrice:
         lines = tuple(level.line(kind, quantities[kind]) for kind in PriceKind if kind in quantities)
         return Calculation(lines=lines, total_usd=_sum(line.amount_usd for line in lines))
 
+    def without_price(self, usage: TokenUsage) -> tuple[PriceKind, ...]:
+        """The kinds of the tokens that have no unit price."""
+        level = self._level(usage)
+        return tuple(kind for kind, _ in level.split(usage) if level.rates[kind] is None)
+
     def _level(self, usage: TokenUsage) -> "_Level":
         """The unit prices for a prompt of this size. A tier is a cliff: it holds for the whole call."""
         if self._tiers:

@@ -8,13 +8,16 @@ from django.db.models import Count, Min, Q
 from billing.models import Delivery
 from billing.types import Channel, DeliveryState
 from costtrack.clock import utc_now
-from costtrack.health.registry import Check
+from costtrack.health.registry import Check, Link
+from costtrack.organization_paths import for_organization
 
 LATE_AFTER = timedelta(minutes=5)
 """What is due for longer than this is not being tried."""
 LATELY = timedelta(days=1)
 
 _SECTION = "Notifications"
+_MOST_NAMED = 5
+_GIVEN_UP = "They are not tried again by themselves. See what the recipient said, and send them again:"
 _ADVICE = {
     Channel.EMAIL: "Look at the workers of the queue notifications, and at COSTTRACK_EMAIL_URL.",
     Channel.WEBHOOK: "Look at the workers of the queue notifications.",
@@ -29,6 +32,8 @@ class Deliveries:
     due_since: datetime | None
     retried: int
     given_up: int
+    given_up_by: tuple[tuple[str, int], ...] = ()
+    """The organizations (their slugs) whose notices were given up most."""
 
 
 def deliveries(*, channel: Channel, now: datetime) -> Deliveries:
@@ -40,7 +45,9 @@ def deliveries(*, channel: Channel, now: datetime) -> Deliveries:
         retried=Count("pk", filter=Q(attempts__gt=0)),
     )
     failed = of_channel.filter(state=DeliveryState.FAILED.value, finished_at__gt=now - LATELY)
-    return Deliveries(**waiting, given_up=failed.count())
+    by_organization = failed.values_list("organization__slug").annotate(number=Count("*"))
+    most = by_organization.order_by("-number", "organization__slug")[:_MOST_NAMED]
+    return Deliveries(**waiting, given_up=failed.count(), given_up_by=tuple(most))
 
 
 def delivery_checks() -> list[Check]:
@@ -63,5 +70,10 @@ def _check(channel: Channel, found: Deliveries, now: datetime) -> Check:
         ok=not is_late,
         state="late" if is_late else "current",
         facts=facts,
-        advice=_ADVICE[channel] if is_late else "",
+        advice=_ADVICE[channel] if is_late else _GIVEN_UP * bool(found.given_up),
+        links=tuple(Link(f"{slug} ({number:,})", _failed_url(slug)) for slug, number in found.given_up_by),
     )
+
+
+def _failed_url(slug: str) -> str:
+    return f"{for_organization(slug, 'billing_delivery_changelist')}?state={DeliveryState.FAILED.value}"

@@ -71,6 +71,14 @@ def event_by_id(*, organization: Organization, event_id: UUID) -> UsageEvent:
     return event
 
 
+def first_event(*, organization: Organization) -> UsageEvent | None:
+    """The row that was received first, of those that are kept; None: nothing has been received."""
+    event = UsageEvent.objects.of(organization).order_by("id").first()
+    if event is not None:
+        event.organization = organization
+    return event
+
+
 def _matching(organization: Organization, wanted: EventFilter) -> QuerySet[UsageEvent]:
     events = UsageEvent.objects.of(organization)
     names = ("run_id", "session_id", "model", "service", "status", "source")

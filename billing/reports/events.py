@@ -5,9 +5,9 @@ from decimal import Decimal
 
 from billing.ledger.standing import Standing, standing_of
 from billing.models import PriceVersion, UsageEvent
-from billing.pricing.calculate import calculate
+from billing.pricing.calculate import CompiledPrice
 from billing.pricing.records import unit_prices_of
-from billing.pricing.types import Calculation, TokenUsage
+from billing.pricing.types import Calculation, PriceKind, TokenUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +15,15 @@ class Explanation:
     """Why an event costs what it costs.
 
     `standing` is the event with the rows that correct it. `calculation` is what `price`, the one that was applied last,
-    makes of the event's counts. `corrected` is the event that this row corrects, if it is an adjustment.
+    makes of the event's counts, and `without_price` are the kinds of tokens that it has no unit price for. `corrected`
+    is the event that this row corrects, if it is an adjustment.
     """
 
     standing: Standing
     price: PriceVersion | None
     calculation: Calculation
     corrected: UsageEvent | None
+    without_price: tuple[PriceKind, ...] = ()
 
     @property
     def cost_now_usd(self) -> Decimal | None:
@@ -36,10 +38,10 @@ def explain(event: UsageEvent) -> Explanation:
     corrected = _corrected_by(event)
     applied = [row.price_version_id for row in (event, *standing.adjustments) if row.price_version_id is not None]
     price = PriceVersion.objects.filter(pk=applied[-1]).first() if applied else None
-    calculation = Calculation()
-    if price is not None and (event.adjusts is None or corrected is not None):
-        calculation = calculate(unit_prices_of(price), TokenUsage.of(corrected or event))
-    return Explanation(standing, price, calculation, corrected)
+    if price is None or (event.adjusts is not None and corrected is None):
+        return Explanation(standing, price, Calculation(), corrected)
+    compiled, usage = CompiledPrice(unit_prices_of(price)), TokenUsage.of(corrected or event)
+    return Explanation(standing, price, compiled.calculate(usage), corrected, compiled.without_price(usage))
 
 
 def _corrected_by(event: UsageEvent) -> UsageEvent | None:

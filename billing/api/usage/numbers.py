@@ -1,6 +1,5 @@
 """Document 001: the numbers behind the dashboard. (`/usage/requests` is `billing.api.usage.requests`.)"""
 
-from itertools import islice
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
@@ -9,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.usage.events import AmountField
-from billing.api.usage.query import Asked, UsageQuery, asked_by
+from billing.api.usage.query import UsageQuery, asked_by
 from billing.api.usage.shapes import (
     AnswerSerializer,
     FiguresSerializer,
@@ -22,16 +21,15 @@ from billing.api.usage.shapes import (
     spend_of,
 )
 from billing.reports.usage import breakdown
+from billing.reports.usage.asked import Asked
 from billing.reports.usage.figures import Summary
+from billing.reports.usage.periods import periods_of
 from billing.reports.usage.series import summary
 from costtrack.calendar import Span, Unit
 from costtrack.clock import iso
-from costtrack.errors import InvalidError
 from costtrack.money import plain
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Environment, Scope
-
-MOST_PERIODS = 1_000
 
 
 class UsageView(OrganizationScopedAPIView):
@@ -39,14 +37,6 @@ class UsageView(OrganizationScopedAPIView):
 
     required_scope: ClassVar[Scope] = Scope.COSTS_READ
     requires_api_plan: ClassVar[bool] = True
-
-
-def periods_of(asked: Asked, unit: Unit, param: str) -> list[Span]:
-    """The window cut into hours, days, weeks or months. Raises InvalidError when there are too many."""
-    found = list(islice(asked.calendar.periods(unit, asked.window), MOST_PERIODS + 1))
-    if len(found) > MOST_PERIODS:
-        raise InvalidError(f"{param}: more than {MOST_PERIODS} {unit}s; ask for less.", param=param)
-    return found
 
 
 class DaySerializer(serializers.Serializer[Any]):
@@ -76,7 +66,8 @@ class UsageSummaryView(UsageView):
     def get(self, request: Request) -> Response:
         """Requests, tokens and costs of a range, day by day, and what is spent now."""
         asked = asked_by(request, self.access, UsageQuery)
-        days, before = periods_of(asked, Unit.DAY, "start_date"), asked.before
+        days = periods_of(asked.calendar, asked.window, Unit.DAY, param="start_date")
+        before = asked.before
         found = summary(
             organization=self.organization,
             wanted=asked.wanted,

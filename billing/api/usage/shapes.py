@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from billing.api.usage.events import AmountField
-from billing.api.usage.query import Asked
+from billing.reports.usage.asked import Asked
 from billing.reports.usage.figures import Figures, Spend
 from costtrack.calendar import Calendar, Span
 from costtrack.clock import iso

@@ -1,9 +1,7 @@
 """`GET /usage/timeseries`: the dashboard's charts."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -11,8 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.usage.events import AmountField
-from billing.api.usage.numbers import UsageView, periods_of
-from billing.api.usage.query import Asked, UsageQuery, asked_by
+from billing.api.usage.numbers import UsageView
+from billing.api.usage.query import UsageQuery, asked_by
 from billing.api.usage.shapes import (
     AnswerSerializer,
     Json,
@@ -23,34 +21,18 @@ from billing.api.usage.shapes import (
     requests_of,
     tokens_of,
 )
+from billing.reports.usage.asked import Asked
 from billing.reports.usage.breakdown import MOST_SERIES, series
 from billing.reports.usage.figures import NOTHING, Figures, GroupBy, Series
+from billing.reports.usage.periods import LARGEST, View, periods_of, unit_for
 from billing.reports.usage.series import totals
 from costtrack.calendar import Span, Unit
 
-
-class View(StrEnum):
-    """The selector above the chart."""
-
-    REQUESTS = "requests"
-    TOKENS = "tokens"
-    COST = "cost"
-
-
-class _Chart(NamedTuple):
-    """What a view shows of some figures, and which lines are the largest."""
-
-    shows: Callable[[Figures], Json]
-    largest: Callable[[Figures], object]
-
-
-_CHARTS = {
-    View.REQUESTS: _Chart(requests_of, lambda figures: figures.requests),
-    View.TOKENS: _Chart(tokens_of, lambda figures: figures.total_tokens),
-    View.COST: _Chart(cost_of, lambda figures: figures.cost_usd),
+_SHOWS: dict[View, Callable[[Figures], Json]] = {
+    View.REQUESTS: requests_of,
+    View.TOKENS: tokens_of,
+    View.COST: cost_of,
 }
-# Up to how long a window is shown by the hour, by the day and so on, unless something else is asked for.
-_DEFAULTS = ((timedelta(days=2), Unit.HOUR), (timedelta(days=93), Unit.DAY), (timedelta(days=731), Unit.WEEK))
 
 
 class TimeseriesQuery(UsageQuery):
@@ -114,8 +96,8 @@ class UsageTimeseriesView(UsageView):
         """Requests, tokens or costs over time. Periods follow the clock and the week of the organization."""
         asked = asked_by(request, self.access, TimeseriesQuery)
         view, by = View(asked.others["view"]), asked.others.get("group_by")
-        unit = Unit(asked.others.get("granularity") or _granularity(asked))
-        buckets = periods_of(asked, unit, "granularity")
+        unit = Unit(asked.others.get("granularity") or unit_for(asked.window))
+        buckets = periods_of(asked.calendar, asked.window, unit, param="granularity")
         if by is None:
             lines: list[Series] = []
             figures = totals(organization=self.organization, wanted=asked.wanted, windows=buckets)
@@ -125,16 +107,11 @@ class UsageTimeseriesView(UsageView):
                 wanted=asked.wanted,
                 windows=buckets,
                 by=GroupBy(by),
-                largest=_CHARTS[view].largest,
+                largest=LARGEST[view],
             )
             figures = _added_up(lines, len(buckets))
         words = {"view": view.value, "granularity": unit.value, "group_by": by}
         return Response({**head(asked), **words, **_chart(asked, view, buckets, figures, lines)})
-
-
-def _granularity(asked: Asked) -> Unit:
-    span = asked.window
-    return next((unit for longest, unit in _DEFAULTS if span.end - span.start <= longest), Unit.MONTH)
 
 
 def _added_up(lines: Sequence[Series], buckets: int) -> list[Figures]:
@@ -144,7 +121,7 @@ def _added_up(lines: Sequence[Series], buckets: int) -> list[Figures]:
 def _chart(
     asked: Asked, view: View, buckets: Sequence[Span], figures: Sequence[Figures], lines: Sequence[Series]
 ) -> Json:
-    shows, local = _CHARTS[view].shows, local_time(asked)
+    shows, local = _SHOWS[view], local_time(asked)
     return {
         "total": shows(sum(figures, NOTHING)),
         "buckets": [

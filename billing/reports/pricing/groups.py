@@ -27,10 +27,11 @@ from organizations.models import Organization
 
 @dataclass(frozen=True, slots=True)
 class GroupQuestion:
-    """`search` is a part of the group's name, in any case; empty: all."""
+    """`search` is a part of the group's name, in any case, or, with `finds_id`, the group's id; empty: all."""
 
     runs: RunFilter = field(default_factory=RunFilter)
     search: str = ""
+    finds_id: bool = False
     order: GroupOrder = GroupOrder.DATE
     ascending: bool = False
     offset: int = 0
@@ -94,6 +95,7 @@ SELECT (SELECT count(*) FROM found),
     ARRAY(SELECT group_id FROM found ORDER BY place {direction}, group_id {tie} LIMIT %(limit)s OFFSET %(offset)s)
 """)
 _HAS_IN_NAME = sql.SQL("strpos(lower(max(group_name)), lower(%(search)s)) > 0")
+_HAS_IN_NAME_OR_IS = sql.SQL("({} OR group_id = %(search)s)").format(_HAS_IN_NAME)
 _PARTS = sql.SQL("""
 SELECT group_id, service, model, agent_id, user_ref, max(group_name), max(session_id), max(agent_name), min(first_at),
     max(last_at), sum(requests), sum(input_tokens + cache_read_tokens + cache_creation_tokens), sum(output_tokens),
@@ -139,7 +141,7 @@ def _page_by_sum(organization: Organization, question: GroupQuestion, *, waits: 
     statement = _PAGE.format(
         place=question.order.merged,
         rows=_rows(question.runs, parameters, waits=waits),
-        is_searched=_HAS_IN_NAME if question.search else sql.SQL("true"),
+        is_searched=_searched(question),
         direction=sql.SQL("ASC" if question.ascending else "DESC"),
         tie=sql.SQL("DESC" if question.ascending else "ASC"),
     )
@@ -147,6 +149,12 @@ def _page_by_sum(organization: Organization, question: GroupQuestion, *, waits: 
         cursor.execute(statement, parameters)
         total, group_ids = cursor.fetchone()
     return Page(group_ids, total)
+
+
+def _searched(question: GroupQuestion) -> sql.Composable:
+    if not question.search:
+        return sql.SQL("true")
+    return _HAS_IN_NAME_OR_IS if question.finds_id else _HAS_IN_NAME
 
 
 def _groups_of(

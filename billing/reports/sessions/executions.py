@@ -12,7 +12,7 @@ from psycopg import sql
 from billing.models import LiveExecutionTotal
 from billing.reports.fresh import something_waits, table_of
 from billing.reports.sessions.members import Member, members_of
-from billing.reports.sessions.newest import newest
+from billing.reports.sessions.newest import Place, newest
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_phase, cost_by_tool
 from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_COSTS
 from costtrack.errors import NotFoundError
@@ -33,7 +33,16 @@ class ExecutionCosts:
     cost_by_tool: Mapping[str, Decimal]
     is_complete: bool
     started_at: datetime | None
+    last_seen_at: datetime | None
     completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionPage:
+    """Executions, the newest first, and the place to go on from; None: there are no more."""
+
+    executions: Sequence[ExecutionCosts]
+    last: Place | None
 
 
 # A cost is of the phase that its event names, else of the phase of its session.
@@ -60,8 +69,13 @@ def costs_of_execution(*, organization: Organization, execution_id: str) -> Exec
 
 def newest_executions(*, organization: Organization, limit: int) -> list[ExecutionCosts]:
     """Those that began last, the newest first."""
-    chosen, waits = newest(organization, EXECUTION_TOTALS, limit=limit)
-    return _costs_of(organization, chosen, waits=waits)
+    return list(page_of_executions(organization=organization, after=None, limit=limit).executions)
+
+
+def page_of_executions(*, organization: Organization, after: Place | None, limit: int) -> ExecutionPage:
+    """The newest first, from just after a place on."""
+    chosen = newest(organization, EXECUTION_TOTALS, limit=limit, after=after)
+    return ExecutionPage(_costs_of(organization, chosen.keys, waits=chosen.something_waits), chosen.last)
 
 
 def _is_known(organization: Organization, execution_id: str) -> bool:
@@ -92,6 +106,7 @@ def _execution(execution_id: str, members: Sequence[Member], rows: Sequence[Cost
         cost_by_tool=cost_by_tool(rows),
         is_complete=bool(members) and all(member.summaries for member in members),
         started_at=min((member.started_at for member in members), default=None),
+        last_seen_at=max((member.last_seen_at for member in members), default=None),
         completed_at=max(completed, default=None),
     )
 

@@ -17,7 +17,7 @@ from psycopg import sql
 from billing.pricing.book import price_book
 from billing.reports.fresh import SOMETHING_WAITS, something_waits, table_of
 from billing.reports.sessions.members import members_of
-from billing.reports.sessions.newest import newest
+from billing.reports.sessions.newest import Place, newest
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_tool, tokens_by_tool
 from billing.reports.sessions.tool_tokens import cost_by_tool_tokens
 from billing.rollups.definitions import SESSION_COSTS, SESSION_TOTALS
@@ -33,20 +33,24 @@ class _About(NamedTuple):
     workflow_id: str
     phase_id: str
     workspace_id: str
+    agent_id: str
     summaries: int
     started_at: datetime
+    last_seen_at: datetime
     completed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class SessionCosts:
-    """One session. Ids are empty if nobody told them; `completed_at` is the time of its latest summary."""
+    """One session. Ids are empty if nobody told them; it is seen from its first event to its last one, and
+    `completed_at` is the time of its latest summary."""
 
     session_id: str
     execution_id: str
     workflow_id: str
     phase_id: str
     workspace_id: str
+    agent_id: str
     totals: Totals
     cost_by_model: Mapping[str, Decimal]
     cost_by_tool: Mapping[str, Decimal]
@@ -54,15 +58,24 @@ class SessionCosts:
     cost_by_tool_tokens: Mapping[str, Decimal]
     is_finalized: bool
     started_at: datetime
+    last_seen_at: datetime
     completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """Sessions, the newest first, and the place to go on from; None: there are no more."""
+
+    sessions: Sequence[SessionCosts]
+    last: Place | None
 
 
 # All in one statement, and so at one moment: whether something is not folded yet, the sessions, their costs (which each
 # has as soon as there is something about it). Without any session there is one row that has only the first.
 _SESSIONS = sql.SQL("""
 SELECT {waits}, about.*, cost.* FROM (VALUES (1)) AS once LEFT JOIN ((
-    SELECT session_id, max(execution_id), max(workflow_id), max(phase_id), max(workspace_id), sum(summaries)::bigint,
-        min(first_at) AS first_at, max(completed_at)
+    SELECT session_id, max(execution_id), max(workflow_id), max(phase_id), max(workspace_id), max(agent_id),
+        sum(summaries)::bigint, min(first_at) AS first_at, max(last_at), max(completed_at)
     FROM {totals} WHERE organization_id = %(organization)s AND session_id = ANY(%(sessions)s) GROUP BY session_id
 ) AS about JOIN (
     SELECT session_id AS owner, phase_id, service, model, tool, {sums}
@@ -89,8 +102,13 @@ def costs_of_session(*, organization: Organization, session_id: str) -> SessionC
 
 def newest_sessions(*, organization: Organization, limit: int) -> list[SessionCosts]:
     """Those that began last, the newest first."""
-    chosen, waits = newest(organization, SESSION_TOTALS, limit=limit)
-    return _in_order(organization, chosen, waits=waits)
+    return list(page_of_sessions(organization=organization, after=None, limit=limit).sessions)
+
+
+def page_of_sessions(*, organization: Organization, after: Place | None, limit: int) -> SessionPage:
+    """The newest first, from just after a place on."""
+    chosen = newest(organization, SESSION_TOTALS, limit=limit, after=after)
+    return SessionPage(_in_order(organization, chosen.keys, waits=chosen.something_waits), chosen.last)
 
 
 def sessions_of_execution(*, organization: Organization, execution_id: str, limit: int) -> list[SessionCosts]:
@@ -119,6 +137,7 @@ def _sessions(organization: Organization, found: Sequence[tuple[_About, CostRow]
             workflow_id=about.workflow_id,
             phase_id=about.phase_id,
             workspace_id=about.workspace_id,
+            agent_id=about.agent_id,
             totals=Totals.of(rows),
             cost_by_model=cost_by_model(rows),
             cost_by_tool=cost_by_tool(rows),
@@ -126,6 +145,7 @@ def _sessions(organization: Organization, found: Sequence[tuple[_About, CostRow]
             cost_by_tool_tokens=cost_by_tool_tokens(rows, book=book, at=about.started_at) if book else {},
             is_finalized=about.summaries > 0,
             started_at=about.started_at,
+            last_seen_at=about.last_seen_at,
             completed_at=about.completed_at,
         )
 

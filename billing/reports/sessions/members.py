@@ -22,6 +22,7 @@ class Member(NamedTuple):
     phase_id: str
     summaries: int
     started_at: datetime
+    last_seen_at: datetime
     completed_at: datetime | None
 
 
@@ -33,13 +34,13 @@ WITH tail AS MATERIALIZED ({tail}), named AS MATERIALIZED (
     UNION SELECT session_id FROM tail WHERE execution_id = ANY(%(executions)s) AND execution_id <> ''
 )
 SELECT session_id, max(execution_id), max(workflow_id), max(phase_id), sum(summaries)::bigint,
-    min(first_at), max(completed_at)
+    min(first_at), max(last_at), max(completed_at)
 FROM (
-    SELECT session_id, execution_id, workflow_id, phase_id, summaries, first_at, completed_at
+    SELECT session_id, execution_id, workflow_id, phase_id, summaries, first_at, last_at, completed_at
     FROM billing_sessiontotal
     WHERE organization_id = %(organization)s AND session_id = ANY(ARRAY(SELECT session_id FROM named))
     UNION ALL
-    SELECT session_id, execution_id, workflow_id, phase_id, summaries, first_at, completed_at
+    SELECT session_id, execution_id, workflow_id, phase_id, summaries, first_at, last_at, completed_at
     FROM tail WHERE session_id IN (SELECT session_id FROM named)
 ) AS total
 GROUP BY session_id HAVING max(execution_id) = ANY(%(executions)s)

@@ -1,5 +1,9 @@
 """The newest of what a rollup has one total for: sessions, executions. Exact, and by an index however many they are."""
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
 from django.db import connection
 from psycopg import sql
 
@@ -7,42 +11,74 @@ from billing.reports.fresh import SOMETHING_WAITS, tail_of
 from billing.rollups.definitions import Rollup
 from organizations.models import Organization
 
+
+class Place(NamedTuple):
+    """When something began, and its key: a place in the list of what began last."""
+
+    began_at: datetime
+    key: str
+
+
+class Newest(NamedTuple):
+    """Keys, and the place to go on from (None: there are no more). And whether something is not folded yet."""
+
+    keys: Sequence[str]
+    last: Place | None
+    something_waits: bool
+
+
 # Of what has an archived row as well, the row that begins first says when it began. What has events that are not folded
 # yet is looked at by itself: they may have made it begin earlier.
 _NEWEST = sql.SQL("""
-WITH tail AS MATERIALIZED ({tail})
-SELECT {waits}, ARRAY(SELECT key FROM (
-    (SELECT {key} AS key, first_at FROM {table} AS total
-    WHERE organization_id = %(organization)s AND {key} NOT IN (SELECT {key} FROM tail)
-        AND archived = (
-            SELECT archived FROM {table} AS other WHERE organization_id = %(organization)s AND other.{key} = total.{key}
-            ORDER BY first_at, archived LIMIT 1)
-    ORDER BY first_at DESC, {key} LIMIT %(limit)s)
-    UNION ALL
-    SELECT {key}, least(first_at, (
-        SELECT min(first_at) FROM {table} AS kept WHERE organization_id = %(organization)s AND kept.{key} = tail.{key}))
-    FROM tail
-) AS candidate ORDER BY first_at DESC, key LIMIT %(limit)s)
+WITH tail AS MATERIALIZED ({tail}), chosen AS (
+    SELECT key, first_at FROM (
+        (SELECT {key} AS key, first_at FROM {table} AS total
+        WHERE organization_id = %(organization)s AND {total_is_after} AND {key} NOT IN (SELECT {key} FROM tail)
+            AND archived = (
+                SELECT archived FROM {table} AS other
+                WHERE organization_id = %(organization)s AND other.{key} = total.{key}
+                ORDER BY first_at, archived LIMIT 1)
+        ORDER BY first_at DESC, {key} LIMIT %(enough)s)
+        UNION ALL
+        SELECT {key}, least(first_at, (
+            SELECT min(first_at) FROM {table} AS kept
+            WHERE organization_id = %(organization)s AND kept.{key} = tail.{key}))
+        FROM tail
+    ) AS candidate WHERE {candidate_is_after} ORDER BY first_at DESC, key LIMIT %(enough)s
+)
+SELECT {waits}, array_agg(key ORDER BY first_at DESC, key), array_agg(first_at ORDER BY first_at DESC, key) FROM chosen
 """)
+# The first condition is the index's; the second drops what began at the same instant and was listed already.
+_AFTER = sql.SQL("first_at <= %(after_at)s AND (first_at < %(after_at)s OR {key} > %(after_key)s)")
+_ALL = sql.SQL("true")
 
 
-def newest(organization: Organization, rollup: Rollup, *, limit: int) -> tuple[list[str], bool]:
-    """The keys (the rollup's only dimension), what began last first, and by key what began together. And whether
-    something is not folded yet."""
-    keys, waits = _ask(organization, rollup, limit, waits=False)
-    if waits:
-        keys, _ = _ask(organization, rollup, limit, waits=True)
-    return keys, waits
+def newest(organization: Organization, rollup: Rollup, *, limit: int, after: Place | None = None) -> Newest:
+    """The keys (the rollup's only dimension), what began last first, and by key what began together; from just after a
+    place on."""
+    found = _ask(organization, rollup, limit, after, waits=False)
+    if found.something_waits:
+        found = _ask(organization, rollup, limit, after, waits=True)._replace(something_waits=True)
+    return found
 
 
-def _ask(organization: Organization, rollup: Rollup, limit: int, *, waits: bool) -> tuple[list[str], bool]:
+def _ask(organization: Organization, rollup: Rollup, limit: int, after: Place | None, *, waits: bool) -> Newest:
+    key = sql.Identifier(rollup.dimensions[0].column)
+    is_after = _ALL if after is None else _AFTER
     query = _NEWEST.format(
         waits=SOMETHING_WAITS,
         tail=tail_of(rollup, waits=waits),
-        key=sql.Identifier(rollup.dimensions[0].column),
+        key=key,
         table=sql.Identifier(rollup.table),
+        total_is_after=is_after.format(key=key),
+        candidate_is_after=is_after.format(key=sql.Identifier("key")),
     )
+    parameters: dict[str, Any] = {"organization": organization.pk, "enough": limit + 1}
+    if after is not None:
+        parameters |= {"after_at": after.began_at, "after_key": after.key}
     with connection.cursor() as cursor:
-        cursor.execute(query, {"organization": organization.pk, "limit": limit})
-        something_waits, keys = cursor.fetchone()
-        return keys, something_waits
+        cursor.execute(query, parameters)
+        something_waits, keys, began = cursor.fetchone()
+    keys = keys or []
+    has_more = len(keys) > limit
+    return Newest(keys[:limit], Place(began[limit - 1], keys[limit - 1]) if has_more else None, something_waits)

@@ -28,6 +28,7 @@ class Question:
     have (a tuple: one of them). A rollup without a time bucket has no window.
 
     `kept`: without the days whose events were dropped, so that what is counted is still in the ledger.
+    `most`: only so many, the dearest.
     """
 
     rollup: Rollup
@@ -35,6 +36,7 @@ class Question:
     window: Window = field(default_factory=Window)
     only: Mapping[str, object] = field(default_factory=dict)
     kept: bool = False
+    most: int | None = None
 
 
 class Sums(NamedTuple):
@@ -64,6 +66,7 @@ SELECT {number} AS number, ARRAY[{key}]::text[] AS key, sum(requests)::bigint AS
     sum(output_tokens)::bigint AS completion, sum(token_cost_usd + compute_cost_usd) AS cost
 FROM ({rows}) AS costs {grouped}
 """)
+_DEAREST = sql.SQL("(SELECT * FROM ({answer}) AS answer ORDER BY cost DESC, key LIMIT {most})")
 _MEASURES = tuple(measure.column for measure in COSTS)
 
 
@@ -92,12 +95,13 @@ def _ask(organization: Organization, questions: Sequence[Question], *, waits: bo
 
 def _answer(number: int, question: Question, waits: bool, parameters: Parameters) -> sql.Composable:  # noqa: FBT001
     key = sql.SQL(", ").join(map(sql.Identifier, question.by))
-    return _ANSWER.format(
+    answer = _ANSWER.format(
         number=sql.Literal(number),
         key=key,
         rows=sql.SQL(" UNION ALL ").join(_sources(number, question, waits, parameters)),
         grouped=sql.SQL("GROUP BY {}").format(key) if question.by else sql.SQL(""),
     )
+    return answer if question.most is None else _DEAREST.format(answer=answer, most=sql.Literal(question.most))
 
 
 def _sources(number: int, question: Question, waits: bool, parameters: Parameters) -> Iterator[sql.Composable]:  # noqa: FBT001

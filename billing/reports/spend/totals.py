@@ -77,20 +77,20 @@ def spend_by_tag(*, organization: Organization, window: Window, tags: Sequence[s
     """The dearest first. A call with two tags counts in full under both. `tags`: only these."""
     only = {"tag": tuple(tags)} if tags else {}
     (found,) = ask(organization, Question(TAG_DAYS, ("tag",), window, only))
-    return _by_spend(found)
+    return by_spend(found)
 
 
 def spend_by_user(*, organization: Organization, user: str | None = None) -> list[Named]:
     """Over all time, the dearest first; "" is what has no user."""
     only = {"user_ref": user} if user is not None else {}
     (found,) = ask(organization, Question(USER_TOTALS, ("user_ref",), only=only))
-    return _by_spend(found)
+    return by_spend(found)
 
 
 def spend_by_model(*, organization: Organization, window: Window) -> list[Named]:
     """The dearest first; "" is what has no model."""
     (found,) = ask(organization, Question(MODEL_DAYS, ("model",), window))
-    return _by_spend(found)
+    return by_spend(found)
 
 
 def spend_by_credential(*, organization: Organization, window: Window) -> list[tuple[APICredential, Decimal]]:
@@ -188,7 +188,8 @@ def _of_days(found: Sequence[Sums]) -> dict[date, list[OfDay]]:
     }
 
 
-def _by_spend(found: Sequence[Sums]) -> list[Named]:
+def by_spend(found: Sequence[Sums]) -> list[Named]:
+    """Sums by one name; the dearest first."""
     named = (Named(sums.key[0], sums.cost, sums.requests) for sums in found)
     return sorted(named, key=lambda one: (-one.spend, one.name))
 

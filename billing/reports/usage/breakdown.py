@@ -17,7 +17,16 @@ _NAMES_OF_STATUS = {"success": "Success", "failure": "Failure"}
 
 def capabilities(*, organization: Organization, wanted: UsageFilter, window: Span) -> list[Share]:
     """By capability, the dearest first."""
-    (sums,) = grouped(organization=organization, wanted=wanted, windows=[window], by=GroupBy.CAPABILITY)
+    return _shares(organization, wanted, window, GroupBy.CAPABILITY)
+
+
+def models(*, organization: Organization, wanted: UsageFilter, window: Span) -> list[Share]:
+    """By model, the dearest first; "" is what has none, as tools."""
+    return _shares(organization, wanted, window, GroupBy.MODEL)
+
+
+def _shares(organization: Organization, wanted: UsageFilter, window: Span, by: GroupBy) -> list[Share]:
+    (sums,) = grouped(organization=organization, wanted=wanted, windows=[window], by=by)
     share = _share_of(sums)
     shares = [Share(key, figures, share(figures)) for key, figures in sums.items()]
     return sorted(shares, key=lambda one: (-one.figures.cost_usd, -one.figures.requests, one.key))
@@ -47,21 +56,22 @@ def series(
     windows: Sequence[Span],
     by: GroupBy,
     largest: Callable[[Figures], object],
+    most: int = MOST_SERIES,
 ) -> list[Series]:
-    """A line for each model, capability, ..., with the figures of every window. After the `MOST_SERIES` with the
-    largest total comes one line for all others."""
+    """A line for each model, capability, ..., with the figures of every window. After the `most` with the largest total
+    comes one line for all others."""
     periods = grouped(organization=organization, wanted=wanted, windows=windows, by=by)
     totals: Sums = {}
     for sums in periods:
         for key, figures in sums.items():
             totals[key] = totals.get(key, NOTHING) + figures
     keys = sorted(totals, key=lambda key: (largest(totals[key]), key), reverse=True)
-    names = _names(organization, by, keys[:MOST_SERIES])
+    names = _names(organization, by, keys[:most])
     lines = [
         Series(*names.get(key, _NO_CREDENTIAL), totals[key], tuple(sums.get(key, NOTHING) for sums in periods))
-        for key in keys[:MOST_SERIES]
+        for key in keys[:most]
     ]
-    if others := keys[MOST_SERIES:]:
+    if others := keys[most:]:
         of_others = tuple(_added(sums[key] for key in others if key in sums) for sums in periods)
         lines.append(Series(None, _OTHERS, _added(of_others), of_others))
     return lines

@@ -1,13 +1,13 @@
 """The model calls that usage is made of, one by one (document 001: endpoint, time, credential, response status).
 Read-only.
 
-What a call costs is told with its adjustments. Where a filter names something that the rollup of days knows, the rollup
-says on which days there are such calls, so that a rare one does not make a request read the ledger in search of it.
+What a call costs is told with its adjustments. Where a filter names something that a rollup knows, the rollup says on
+which days there are such calls (`billing.reports.usage.call_days`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -16,25 +16,37 @@ from psycopg import sql
 
 from billing.reports.cascade import Parameters
 from billing.reports.event_list import Position
-from billing.reports.fresh import SOMETHING_WAITS, table_of
+from billing.reports.usage.call_days import Days, days_of_session, enough_days, some_days, utc_day
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.filter import usage_condition
-from billing.rollups.definitions import USAGE_DAYS
+from billing.rollups.definitions import RUN_DAYS, SPEND_DAYS, TAG_DAYS, USAGE_DAYS, Rollup
 from costtrack.calendar import Span
 from costtrack.ids import ids_at
 from organizations.models import Organization
 
-_DAY = timedelta(days=1)  # also: more than clocks of callers can be ahead of ours
+_DAY = timedelta(days=1)  # more than clocks of callers can be ahead of ours
+_MOST_DAYS = 14
+"""That are looked through for a page where no rollup knows all of a filter."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallFilter:
-    """Which calls to list. `received_by` leaves out what comes in later, so that a long list is of one moment."""
+    """Which calls to list; empty: all. `received_by` leaves out what comes in later, so that a long list is of one
+    moment."""
 
     usage: UsageFilter
     window: Span
     endpoint: str = ""
     received_by: datetime | None = None
+    run_id: str = ""
+    session_id: str = ""
+    user: str = ""
+    tag: str = ""
+
+    @property
+    def is_everything(self) -> bool:
+        """But for the endpoint, which no rollup knows."""
+        return self.usage == UsageFilter() and not (self.run_id or self.session_id or self.user or self.tag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,8 @@ class Call:
     client_id: str
     cost_usd: Decimal | None
     is_voided: bool
+    run_id: str
+    credential_name: str
 
     @property
     def total_tokens(self) -> int:
@@ -65,7 +79,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CallPage:
-    """Calls, newest first, and the place to go on from; None: there are no more."""
+    """Calls, newest first, and the place to go on from; None: there are no more. A page that is not full and has such a
+    place has not looked further back."""
 
     calls: Sequence[Call]
     last: Position | None
@@ -78,7 +93,7 @@ SELECT event.id, event.event_id, event.request_id, event.occurred_at, event.endp
     event.cache_read_tokens, coalesce(credential.client_id, ''),
     CASE WHEN event.unpriced + adjusted.unpriced <= 0
         THEN coalesce(event.token_cost_usd, 0) + event.compute_cost_usd + adjusted.cost_usd END,
-    event.requests + adjusted.requests <= 0
+    event.requests + adjusted.requests <= 0, event.run_id, coalesce(credential.name, '')
 FROM (
     SELECT event.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS span (starts, ends)
     CROSS JOIN LATERAL (
@@ -103,28 +118,27 @@ ORDER BY event.occurred_at DESC, event.id DESC
 _BEFORE = sql.SQL("(occurred_at, id) < (%(after_at)s, %(after_id)s)")
 _OF_ENDPOINT = sql.SQL("endpoint = %(endpoint)s")
 _RECEIVED_BY = sql.SQL("id <= %(last_id)s")
-
-_DAYS = sql.SQL("""
-SELECT {waits}, days.day, days.requests FROM (VALUES (1)) AS once LEFT JOIN (
-    SELECT day, sum(requests) AS requests FROM {table}
-    WHERE organization_id = %(organization)s AND day >= %(first)s AND day <= %(last)s AND NOT archived AND {condition}
-    GROUP BY day
-) AS days ON true
-ORDER BY days.day DESC
-""")
+# Conditions on '' let the indexes serve, which leave these out.
+_OF_RUN = sql.SQL("run_id = %(run)s AND run_id <> ''")
+_OF_SESSION = sql.SQL("session_id = %(session)s AND session_id <> ''")
+_OF_USER = sql.SQL("user_ref = %(user)s")
+_WITH_TAG = sql.SQL("tags @> ARRAY[%(tag)s]::varchar[]")
+_OF_TAG = sql.SQL("tag = %(tag)s")
 
 
 def list_calls(*, organization: Organization, wanted: CallFilter, after: Position | None, limit: int) -> CallPage:
     """Calls, newest first, from just after a position on."""
     window = wanted.window
-    if after is not None:
-        window = Span(window.start, min(window.end, after.occurred_at + timedelta(microseconds=1)))
-    spans = [window] if window.start < window.end else []
-    if spans and wanted.usage != UsageFilter():
-        spans = _days_with_calls(organization, wanted.usage, window, after, limit + 1)
-    found = _ask(organization, wanted, spans, after, limit + 1) if spans else []
+    if after is not None and after.occurred_at < window.end:
+        window = Span(window.start, after.occurred_at + timedelta(microseconds=1))
+    days = Days([window] if window.start < window.end else [])
+    if days.spans and not wanted.is_everything:
+        days = _days_with_calls(organization, wanted, window, after, limit + 1)
+    found = _ask(organization, wanted, days.spans, after, limit + 1) if days.spans else []
     page = found[:limit]
-    return CallPage(page, Position(page[-1].occurred_at, page[-1].id) if len(found) > limit else None)
+    if len(found) > limit:
+        return CallPage(page, Position(page[-1].occurred_at, page[-1].id))
+    return CallPage(page, Position(days.spans[-1].start, UUID(int=0)) if days.is_cut else None)
 
 
 def _ask(
@@ -137,7 +151,7 @@ def _ask(
         "first_id": ids_at(min(span.start for span in spans) - _DAY)[0],
         "enough": enough,
     }
-    conditions: list[sql.Composable] = [usage_condition(wanted.usage, parameters)]
+    conditions: list[sql.Composable] = [usage_condition(wanted.usage, parameters), *_part_of(wanted, parameters)]
     if wanted.endpoint:
         parameters["endpoint"] = wanted.endpoint
         conditions.append(_OF_ENDPOINT)
@@ -152,40 +166,43 @@ def _ask(
         return [Call(*row) for row in cursor.fetchall()]
 
 
+def _part_of(wanted: CallFilter, parameters: Parameters) -> Iterator[sql.Composable]:
+    """Conditions over the ledger; adds what they take to the parameters."""
+    for name, value, condition in (
+        ("run", wanted.run_id, _OF_RUN),
+        ("session", wanted.session_id, _OF_SESSION),
+        ("user", wanted.user, _OF_USER),
+        ("tag", wanted.tag, _WITH_TAG),
+    ):
+        if value:
+            parameters[name] = value
+            yield condition
+
+
 def _days_with_calls(
-    organization: Organization, wanted: UsageFilter, window: Span, after: Position | None, enough: int
-) -> list[Span]:
-    """The newest days of the window that have so many such calls together. (Of the day that a page ended in, some have
-    been listed already.)"""
-    listed = _utc_day(after.occurred_at) if after is not None else None
-    spans: list[Span] = []
-    calls = 0
-    for day, requests in _calls_by_day(organization, wanted, window):
-        start = datetime.combine(day, time(), UTC)
-        spans.append(Span(max(start, window.start), min(start + _DAY, window.end)))
-        calls += requests if day != listed and start >= window.start and start + _DAY <= window.end else 0
-        if calls >= enough:
-            break
-    return spans
+    organization: Organization, wanted: CallFilter, window: Span, after: Position | None, enough: int
+) -> Days:
+    """The newest days of the window that have so many such calls together, as far as a rollup knows."""
+    parameters: Parameters = {"organization": organization.pk}
+    list(_part_of(wanted, parameters))
+    if wanted.session_id and not wanted.run_id:
+        return days_of_session(parameters, window=window)
+    rollup, condition, is_all = _narrowing(wanted, parameters)
+    if not is_all:
+        return some_days(rollup, condition, parameters, window=window, most=_MOST_DAYS)
+    listed = utc_day(after.occurred_at) if after is not None else None
+    return enough_days(rollup, condition, parameters, window=window, listed=listed, enough=enough)
 
 
-def _calls_by_day(organization: Organization, wanted: UsageFilter, window: Span) -> list[tuple[date, int]]:
-    """Newest first. Voided calls are in the list and not counted."""
-    parameters: Parameters = {
-        "organization": organization.pk,
-        "first": _utc_day(window.start),
-        "last": _utc_day(window.end - timedelta(microseconds=1)),
-    }
-    condition = usage_condition(wanted, parameters)
-    with connection.cursor() as cursor:
-        for waits in (False, True):
-            table = table_of(USAGE_DAYS, waits=waits)
-            cursor.execute(_DAYS.format(waits=SOMETHING_WAITS, table=table, condition=condition), parameters)
-            rows = cursor.fetchall()
-            if not rows[0][0]:
-                break
-    return [(day, int(requests)) for _, day, requests in rows if day is not None]
-
-
-def _utc_day(instant: datetime) -> date:
-    return instant.astimezone(UTC).date()
+def _narrowing(wanted: CallFilter, parameters: Parameters) -> tuple[Rollup, sql.Composable, bool]:
+    """The rollup that knows most of the filters, what they say about its rows, and whether these are all of them."""
+    usage, nothing = wanted.usage, UsageFilter()
+    if wanted.run_id:
+        return RUN_DAYS, _OF_RUN, usage == nothing and not (wanted.session_id or wanted.user or wanted.tag)
+    if wanted.user:
+        known = replace(usage, capability="", status="")
+        conditions = [_OF_USER, usage_condition(known, parameters)]
+        return SPEND_DAYS, sql.SQL(" AND ").join(conditions), usage == known and not wanted.tag
+    if wanted.tag:
+        return TAG_DAYS, _OF_TAG, usage == nothing
+    return USAGE_DAYS, usage_condition(usage, parameters), True

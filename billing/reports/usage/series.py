@@ -109,7 +109,7 @@ def summary(
     now: datetime,
 ) -> Summary:
     """A window, its days, what was before it, and what is spent now: all of one moment."""
-    spent = _windows_of_spend(organization, now)
+    spent = windows_of_spend(organization, now)
     earlier = [before] if before is not None else []
     whole, of_today, of_week, of_month, *others = totals(
         organization=organization, wanted=wanted, windows=[window, *spent, *days, *earlier]
@@ -121,13 +121,13 @@ def summary(
 
 def spend_now(*, organization: Organization, wanted: UsageFilter, now: datetime) -> Spend:
     """What is spent now, all of one moment."""
-    windows = _windows_of_spend(organization, now)
+    windows = windows_of_spend(organization, now)
     of_today, of_week, of_month = totals(organization=organization, wanted=wanted, windows=windows)
     month = organization.calendar.period(Unit.MONTH, now)
     return Spend(of_today.cost_usd, of_week.cost_usd, of_month.cost_usd, billing_period=month)
 
 
-def _windows_of_spend(organization: Organization, now: datetime) -> tuple[Span, Span, Span]:
+def windows_of_spend(organization: Organization, now: datetime) -> tuple[Span, Span, Span]:
     """Today, seven days, and the month until now."""
     calendar = organization.calendar
     today, month = calendar.preset(Preset.TODAY, now), calendar.period(Unit.MONTH, now)

@@ -10,7 +10,7 @@ from billing.reports import delivery_health
 from billing.reports.delivery_health import Deliveries, deliveries, delivery_checks
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.health import registry
-from costtrack.health.registry import Check
+from costtrack.health.registry import Check, Link
 from organizations.models import Organization, User
 from tests.usage import NOW
 
@@ -55,6 +55,14 @@ def test_what_was_given_up_is_told_for_a_day(told: Delivery, monkeypatch: pytest
     Delivery.objects.update(state=DeliveryState.FAILED, finished_at=NOW)
     assert email_check(1, monkeypatch).facts == {"Waiting": "0", "Given up in the last day": "1"}
     assert email_check(24 * 60, monkeypatch).facts == {"Waiting": "0"}
+
+
+def test_who_looks_is_led_to_what_was_given_up(told: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    Delivery.objects.update(state=DeliveryState.FAILED, finished_at=NOW)
+    check = email_check(1, monkeypatch)
+    assert check.ok
+    assert "send them again" in check.advice
+    assert check.links == (Link("acme (1)", "/o/acme/admin/billing/delivery/?state=failed"),)
 
 
 @pytest.mark.django_db
