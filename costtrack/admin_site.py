@@ -3,12 +3,18 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth import REDIRECT_FIELD_NAME, logout
+from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import InvalidPage
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import path
+from django.urls import path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 from unfold.sites import UnfoldAdminSite
+
+from costtrack.organization_paths import for_sign_in
 
 if TYPE_CHECKING:
     from organizations.models import User
@@ -35,6 +41,26 @@ class CosttrackAdminSite(UnfoldAdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         user = request.user
         return user.is_authenticated and may_enter(user)
+
+    @method_decorator(never_cache)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """To the sign-in page (`organizations.accounts`), which leads back to what was asked for."""
+        wanted = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")
+        if self.has_permission(request):
+            return HttpResponseRedirect(reverse("admin:index"))
+        if request.user.is_authenticated:
+            logout(request)  # nobody comes in with this account any more
+        return redirect_to_login(wanted, for_sign_in("account_login"))
+
+    @method_decorator(never_cache)
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        logout(request)
+        return HttpResponseRedirect(for_sign_in("account_login"))
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return HttpResponseRedirect(for_sign_in("account_change_password"))
 
     def get_urls(self) -> list[Any]:
         from costtrack.health.page import health_page  # it needs this site, which is being made

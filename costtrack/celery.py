@@ -13,7 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costtrack.settings")
 
 app = Celery("costtrack")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["costtrack", "billing"])
+app.autodiscover_tasks(["costtrack", "organizations", "billing"])
 app.steps["consumer"].add(Heartbeat)
 
 

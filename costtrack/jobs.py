@@ -20,6 +20,11 @@ def enqueue_on_commit(task_name: str, **arguments: int | str) -> None:
     transaction.on_commit(partial(_send, task_name, arguments))
 
 
+def enqueue(task_name: str, **arguments: int | str) -> bool:
+    """Send the task now, for work that is in no row. False: the broker is down, and whoever asked is to be told."""
+    return _send(task_name, arguments)
+
+
 def nudge_on_commit(task_name: str, *, at_most_every: timedelta) -> None:
     """The same for work that comes in quick succession: within the interval it is sent once. What is left over waits
     for the beat schedule."""
@@ -45,8 +50,10 @@ def _nudge(
         _send(task_name, arguments, delay)
 
 
-def _send(task_name: str, arguments: dict[str, int | str], delay: timedelta = timedelta()) -> None:
+def _send(task_name: str, arguments: dict[str, int | str], delay: timedelta = timedelta()) -> bool:
     try:
         app.send_task(task_name, kwargs=arguments, countdown=delay.total_seconds() or None, retry=False)
     except OperationalError:
         logger.warning("task could not be queued", extra={"task": task_name})
+        return False
+    return True

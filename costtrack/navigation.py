@@ -12,16 +12,20 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Sections of links. Those of pages about one organization keep to the one that is shown; operators see the
     installation's section too."""
     sections = [
-        _section("", _link("Overview", "space_dashboard", "index")),
+        *_overview(request),
         _section(
             "Build",
+            _link("Usage", "monitoring", "usage"),
             _link("API credentials", "key", "organizations_apicredential_changelist"),
+            _link("Getting started", "rocket_launch", "getting_started"),
         ),
         _section(
             "Costs",
-            _link("Runs", "account_tree", "billing_run_changelist"),
-            _link("Ledger", "receipt_long", "billing_usageevent_changelist"),
-            _link("Repricing", "currency_exchange", "billing_repricing_changelist"),
+            _link("Pricing", "query_stats", "pricing"),
+            _link("Sessions & executions", "forum", "sessions"),
+            _link("Runs", "account_tree", "runs"),
+            _link("Request log", "receipt_long", "request_log"),
+            _link("Tags", "label", "tags"),
         ),
         _section(
             "Billing",
@@ -29,15 +33,21 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _link("Increase requests", "request_quote", "billing_increaserequest_changelist"),
             _link("Crossings", "notifications_active", "billing_limitcrossing_changelist"),
             _link("Authorizations", "verified_user", "billing_authorization_changelist"),
+            _link("Plan", "workspace_premium", "plan"),
+            _link("Exports", "download", "exports"),
         ),
         _section(
-            "Intake",
+            "Ledger",
+            _link("All events", "menu_book", "billing_usageevent_changelist"),
+            _link("All runs", "lists", "billing_run_changelist"),
             _link("Batches", "move_to_inbox", "billing_ingestbatch_changelist"),
             _link("Unpriced", "hourglass_empty", "billing_unpricedevent_changelist"),
             _link("Quarantine", "report", "billing_quarantinedrecord_changelist"),
+            _link("Repricing", "currency_exchange", "billing_repricing_changelist"),
         ),
         _section(
             "Settings",
+            _own_page(request),
             _link("Members", "group", "organizations_membership_changelist"),
             _link("Prices", "payments", "billing_priceversion_changelist"),
             _link("Webhooks", "webhook", "billing_webhookendpoint_changelist"),
@@ -45,20 +55,34 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _link("E-mails you get", "mail", "notification_preferences"),
             *_previews(request),
             _link("Audit log", "history", "organizations_auditentry_changelist"),
-            _link("Organization", "apartment", "organizations_organization_changelist"),
         ),
     ]
     if getattr(request.user, "is_superuser", False):
         sections.append(
             _section(
                 "Installation",
-                _installation("Organizations", "domain", "organizations_organization_changelist"),
+                _installation("All organizations", "domain", "organizations_organization_changelist"),
                 _installation("Plans", "sell", "organizations_plan_changelist"),
                 _installation("People", "person", "organizations_user_changelist"),
                 _installation("Health", "monitor_heart", "health"),
             )
         )
     return sections
+
+
+def _overview(request: HttpRequest) -> list[dict[str, Any]]:
+    """Of all organizations: not where a page is about one of them."""
+    if getattr(request, "organization", None) is not None:
+        return []
+    return [_section("", _link("Overview", "space_dashboard", "index"))]
+
+
+def _own_page(request: HttpRequest) -> dict[str, Any]:
+    organization = getattr(request, "organization", None)
+    if organization is None:
+        return _link("Organizations", "apartment", "organizations_organization_changelist")
+    url = reverse("admin:organizations_organization_change", args=[organization.pk])
+    return {"title": "Organization", "icon": "apartment", "link": url}
 
 
 def _section(title: str, *items: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,18 @@ def for_installation(view: str, *args: Any) -> str:
         return reverse(f"admin:{view}", args=args)
 
 
+def outside_of_admin(view: str) -> str:
+    """The address of what no organization's prefix belongs before, such as an endpoint of the API."""
+    with script_prefix(_installation()):
+        return reverse(view)
+
+
+def for_sign_in(view: str, **arguments: Any) -> str:
+    """The address of a page of signing in, which is about no organization either (`organizations.accounts.urls`)."""
+    with script_prefix(_installation()):
+        return reverse(view, kwargs=arguments)
+
+
 @contextmanager
 def script_prefix(prefix: str) -> Iterator[None]:
     before = get_script_prefix()

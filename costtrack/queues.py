@@ -41,6 +41,9 @@ TASKS: dict[str, Queue] = {
     "billing.verify_limits": Queue.MAINTENANCE,
     "billing.deliver_email": Queue.NOTIFICATIONS,
     "billing.deliver_webhooks": Queue.NOTIFICATIONS,
+    "organizations.send_invitation": Queue.NOTIFICATIONS,
+    "organizations.send_password_reset": Queue.NOTIFICATIONS,
+    "organizations.send_notice": Queue.NOTIFICATIONS,
 }
 """Every task by its name. One that is not here cannot be sent: there is no queue that it would go to."""
 

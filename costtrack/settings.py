@@ -5,14 +5,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from django.templatetags.static import static
 from kombu import Queue as BrokerQueue
 
+from costtrack.content_policy import content_policy
 from costtrack.env import Environment, parse_database_url, parse_redis_url
 from costtrack.logs import logging_config
+from costtrack.looks import LOOKS
 from costtrack.mail.address import parse_email_url, parse_public_url, parse_sender
 from costtrack.openapi_settings import OPENAPI
 from costtrack.queues import REDELIVERED_AFTER_SECONDS, Queue, task_limits, task_routes
+from costtrack.sign_in_settings import sign_in_settings
 from costtrack.timetable import SCHEDULE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -50,6 +52,11 @@ INSTALLED_APPS = [
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "costtrack.apps.CosttrackConfig",
     "organizations",
     "billing",
@@ -59,13 +66,17 @@ MIDDLEWARE = [
     "costtrack.middleware.RequestContextMiddleware",
     "organizations.middleware.OrganizationPathMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "costtrack.compression.StaticFilesMiddleware",
+    "costtrack.compression.PageCompressionMiddleware",
+    "costtrack.content_policy.ContentPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "organizations.accounts.middleware.SecondFactorMiddleware",
     "organizations.middleware.AdminTenantScopeMiddleware",
 ]
 
@@ -86,6 +97,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "organizations.admin.context.organization_context",
+                "organizations.accounts.context.sign_in_context",
             ],
         },
     },
@@ -117,14 +129,17 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
 REDIS_URL = env.required("REDIS_URL", "redis://localhost:6379/0", _HINT, parse_redis_url)
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "costtrack.cache.Cache",
         "LOCATION": REDIS_URL,
         # Nobody waits long for what is only there to make things quicker.
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
     }
 }
 
-LOGIN_REDIRECT_URL = "admin:index"
+# How people sign in; the names are django-allauth's.
+sign_in = sign_in_settings(env, https=BEHIND_HTTPS)
+globals().update(sign_in)
+OIDC_NAME: str = sign_in["OIDC_NAME"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -157,6 +172,7 @@ SESSION_COOKIE_SECURE = BEHIND_HTTPS
 CSRF_COOKIE_SECURE = BEHIND_HTTPS
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = content_policy()
 
 # --- Intake ----------------------------------------------------------------------------------------------------
 
@@ -256,39 +272,4 @@ LOGGING = logging_config(json_lines=LOG_FORMAT == "json", level=LOG_LEVEL)
 
 # --- The admin's looks -----------------------------------------------------------------------------------------
 
-UNFOLD: dict[str, Any] = {
-    "SITE_TITLE": "costtrack",
-    "SITE_HEADER": "costtrack",
-    "SITE_SUBHEADER": "What AI costs, exactly",
-    "SITE_ICON": lambda _request: static("costtrack/logo.svg"),
-    "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("costtrack/logo.svg")},
-    ],
-    "SITE_URL": None,
-    "SHOW_HISTORY": False,  # the audit log has all changes, also those by API
-    "SHOW_VIEW_ON_SITE": False,
-    "BORDER_RADIUS": "6px",
-    "STYLES": [lambda _request: static("costtrack/admin.css")],
-    "COLORS": {
-        "primary": {
-            "50": "oklch(98.4% .014 180.7)",
-            "100": "oklch(95.3% .051 180.8)",
-            "200": "oklch(91% .096 180.4)",
-            "300": "oklch(85.5% .138 181.1)",
-            "400": "oklch(77.7% .152 181.9)",
-            "500": "oklch(66% .128 183.5)",
-            "600": "oklch(51.1% .096 186.4)",
-            "700": "oklch(43.7% .078 188.2)",
-            "800": "oklch(38.6% .063 188.4)",
-            "900": "oklch(33% .055 190)",
-            "950": "oklch(27.7% .046 192.5)",
-        },
-    },
-    "DASHBOARD_CALLBACK": "billing.admin.overview.overview",
-    "SIDEBAR": {
-        "show_search": True,
-        "show_all_applications": False,
-        "navigation": "costtrack.navigation.sidebar",
-    },
-    "LOGIN": {"form": "costtrack.sign_in.SignInForm"},
-}
+UNFOLD = LOOKS

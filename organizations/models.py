@@ -58,7 +58,17 @@ class User(AbstractBaseUser, PermissionsMixin):
     @cached_property
     def roles(self) -> dict[int, Role]:
         """The person's role in each organization (by id) they are a member of; one query for each request."""
-        return {row.organization_id: Role(row.role) for row in self.memberships.all()}
+        return {organization: Role(role) for organization, role, _ in self._memberships_now}
+
+    @property
+    def must_have_second_factor(self) -> bool:
+        """Whether one of their organizations asks for it; without a query of its own."""
+        return any(is_required for *_, is_required in self._memberships_now)
+
+    @cached_property
+    def _memberships_now(self) -> list[tuple[int, str, bool]]:
+        columns = ("organization_id", "role", "organization__requires_second_factor")
+        return list(self.memberships.values_list(*columns))
 
     @property
     def is_staff(self) -> bool:
@@ -96,6 +106,11 @@ class Organization(models.Model):
         default=0,
         help_text="Single events older than so many whole months are dropped; totals stay. "
         "0: as long as the installation keeps them.",
+    )
+    requires_second_factor = models.BooleanField(
+        default=False,
+        help_text="Members sign in with an authenticator app or a passkey beside their password. Whoever has neither "
+        "is led to set one up first.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -87,6 +87,16 @@ def cheapest_plan_with_exports() -> Plan | None:
     return Plan.objects.filter(api_access=True, exports=True).order_by("position", "code").first()
 
 
+def refusal_without_exports(plan: Plan) -> ForbiddenError:
+    """For an organization whose plan has no exports: says which plan has them."""
+    upgrade = cheapest_plan_with_exports()
+    message = f"The {plan.name} plan has no exports."
+    if upgrade is not None:
+        message += f" Upgrade to {upgrade.name} to export usage."
+    extra = {"plan": plan.code, "upgrade_to": upgrade.code if upgrade is not None else None}
+    return ForbiddenError(message, code="plan_without_exports", extra=extra)
+
+
 def cheapest_plan_with_history(days: int) -> Plan | None:
     """The plan that a refusal to show what is so many days old names."""
     is_enough = Q(history_days=None) | Q(history_days__gte=days)

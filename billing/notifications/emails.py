@@ -8,18 +8,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
-from django.urls import reverse
 
 from billing.models import Delivery, Notice
 from billing.notifications.email_content import content_of
 from billing.notifications.email_types import Content, Page, Tone
 from billing.types import NoticeKind
+from costtrack.organization_paths import for_installation, for_organization
 from organizations.models import Organization
 
 _ADMIN_PAGES = {
-    Page.LIMIT: "admin:billing_spendlimit_change",
-    Page.REQUEST: "admin:billing_increaserequest_change",
-    Page.WEBHOOK: "admin:billing_webhookendpoint_change",
+    Page.LIMIT: "billing_spendlimit_change",
+    Page.REQUEST: "billing_increaserequest_change",
+    Page.WEBHOOK: "billing_webhookendpoint_change",
 }
 
 
@@ -73,17 +73,17 @@ def render(*, notice: Notice, organization: Organization) -> tuple[str, str]:
         "colors": _COLORS[content.tone],
         "subject": notice.subject,
         "organization": organization,
-        "url": _page_url(content),
-        "preferences_url": settings.PUBLIC_URL + reverse("admin:notification_preferences"),
+        "url": _page_url(content, organization),
+        "preferences_url": settings.PUBLIC_URL + for_installation("notification_preferences"),
     }
     text = render_to_string("emails/notice.txt", context)
     return text, render_to_string("emails/notice.html", context)
 
 
-def _page_url(content: Content) -> str:
+def _page_url(content: Content, organization: Organization) -> str:
     if content.page not in _ADMIN_PAGES:
-        return f"{settings.PUBLIC_URL}{reverse('admin:index')}"
-    return settings.PUBLIC_URL + reverse(_ADMIN_PAGES[content.page], args=[content.page_id])
+        return settings.PUBLIC_URL + for_organization(organization.slug, "index")
+    return settings.PUBLIC_URL + for_organization(organization.slug, _ADMIN_PAGES[content.page], content.page_id)
 
 
 def _zone(data: dict[str, Any], organization: Organization) -> ZoneInfo:

@@ -1,4 +1,8 @@
-"""The operators' page: every check with its facts, and what to do where something is wrong."""
+"""The operators' page: every check with its facts, and what to do where something is wrong.
+
+It refreshes by itself, as the pages of an organization do (`templates/admin/pages`): the browser asks for the same
+address again and is answered with the part that changes.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,10 +12,14 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.utils.cache import patch_vary_headers
 
 from costtrack.clock import utc_now
 from costtrack.health import registry
 from costtrack.health.registry import Check
+
+REFRESH_SECONDS = 10
+_WHOLE, _PART = "admin/pages/whole.html", "admin/pages/part.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +36,31 @@ class Section:
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def width(self) -> int:
+        """Columns beside the first one."""
+        return 1 + len(self.headings)
+
 
 def health_page(request: HttpRequest) -> TemplateResponse:
     """For operators alone: it tells how the installation is built."""
     if not getattr(request.user, "is_superuser", False):
         raise PermissionDenied
+    is_part = bool(request.headers.get("HX-Request"))
     checks = registry.checks()
     context = {
-        **admin.site.each_context(request),
+        **({} if is_part else admin.site.each_context(request)),
+        "layout": _PART if is_part else _WHOLE,
+        "refresh_seconds": REFRESH_SECONDS,
         "title": "Health",
         "sections": _sections(checks),
         "failing": [check for check in checks if not check.ok],
         "as_of": utc_now(),
     }
     request.current_app = admin.site.name
-    return TemplateResponse(request, "admin/costtrack/health.html", context)
+    response = TemplateResponse(request, "admin/costtrack/health.html", context)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
 
 
 def _sections(checks: Iterable[Check]) -> list[Section]:

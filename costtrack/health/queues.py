@@ -18,6 +18,8 @@ from costtrack.queues import GRACE_SECONDS, TASKS, Queue, time_limit_of
 logger = logging.getLogger(__name__)
 
 STUCK_AFTER_SECONDS = 30.0
+MANY_MESSAGES = 100
+"""Beat stops sending the frequent tasks to a queue in which so many wait (`costtrack.beat`)."""
 _SECTION = "Queues"
 _NEVER = float("inf")
 
@@ -59,14 +61,40 @@ def _queue_check(queue: Queue, pulse: Pulse) -> Check:
             "Waiting": f"{pulse.waiting[queue]:,}",
             "At work on": "; ".join(tasks) or "nothing",
         },
-        advice=_ADVICE.get(state, "").format(queue=queue),
+        advice=_advice(queue, state, pulse),
     )
 
 
+def _advice(queue: Queue, state: str, pulse: Pulse) -> str:
+    if state == "running" and pulse.waiting[queue] >= MANY_MESSAGES:
+        return "More comes in than is done: give it another worker, and see whether the number falls."
+    return _ADVICE.get(state, "").format(queue=queue)
+
+
 _ADVICE = {
+    "busy": "It waits for a long task. Nothing is lost; another worker would take what waits.",
     "unattended": "Start a worker for it: celery --app costtrack.celery worker --queues {queue}",
     "stuck": "Its workers are there and take nothing. Restart them; the messages stay.",
 }
+
+
+def worker_checks() -> list[Check]:
+    """One for each worker that beats. Where there is none, or no Redis to ask, the queues say so."""
+    try:
+        pulse = heartbeat.read()
+    except redis.RedisError:
+        return []
+    return [_worker_check(worker) for worker in pulse.workers]
+
+
+def _worker_check(worker: Worker) -> Check:
+    facts = {
+        "Queues": ", ".join(worker.queues),
+        "At work": f"{len(worker.tasks)} of {worker.slots} {'process' if worker.slots == 1 else 'processes'}",
+        "Last message": f"{_duration(worker.idle_for)} ago",
+        "Up for": _duration(worker.up_for),
+    }
+    return Check(f"worker_{worker.name}", worker.name, "Workers", ok=True, state="alive", facts=facts)
 
 
 def state_of(queue: Queue, pulse: Pulse) -> str:

@@ -18,9 +18,17 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """Where the admin has more about it."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """The state of one thing, in one word that strangers may read. The rest is for operators: `facts` are more words
-    and numbers, each with its heading, `advice` is what to do about it."""
+    and numbers, each with its heading, `advice` is what to do about it, also while it is no failure yet."""
 
     name: str
     title: str
@@ -29,6 +37,7 @@ class Check:
     state: str
     facts: Mapping[str, str] = field(default_factory=dict)
     advice: str = ""
+    links: tuple[Link, ...] = ()
 
 
 CheckFunction = Callable[[], list[Check]]

@@ -3,15 +3,18 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminEmailInputWidget
 
+from costtrack.errors import ConflictError
 from organizations import services
-from organizations.admin_base import OrganizationScopedAdmin
+from organizations.admin_base import OrganizationScopedAdmin, button, telling_refusals
 from organizations.admin_request import person_of
 from organizations.models import Membership, Organization
 from organizations.types import Role
@@ -21,7 +24,7 @@ class NewMemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
     email = forms.EmailField(
         max_length=254,
         widget=UnfoldAdminEmailInputWidget(),
-        help_text="Somebody who is not known yet becomes a new person, without a password.",
+        help_text="Whoever has no password yet gets an e-mail with a link to choose one.",
     )
 
     class Meta:
@@ -32,7 +35,8 @@ class NewMemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
 @admin.register(Membership)
 class MembershipAdmin(OrganizationScopedAdmin):
     deletable = True
-    list_display = ("show_person", "organization", "role", "created_at")
+    actions_detail = ("invite_again",)
+    list_display = ("show_person", "organization", "role", "show_state", "created_at")
     list_filter = ("role", "organization")
     search_fields = ("user__email", "user__name")
     ordering = ("organization", "id")
@@ -46,15 +50,44 @@ class MembershipAdmin(OrganizationScopedAdmin):
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        return ("organization", "email", "role") if obj is None else ("organization", "show_person", "role")
+        return (
+            ("organization", "email", "role") if obj is None else ("organization", "show_person", "role", "show_state")
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        return () if obj is None else ("organization", "show_person")
+        return () if obj is None else ("organization", "show_person", "show_state")
 
     @display(description="Person")
     def show_person(self, membership: Membership) -> str:
         """Without the link to the person's page, which is for operators."""
         return membership.user.email
+
+    @display(description="State", label={"joined": "success", "invited": "warning"})
+    def show_state(self, membership: Membership) -> str:
+        """Invited: has not chosen a password yet. (With single sign-on nobody needs one.)"""
+        return "joined" if membership.user.has_usable_password() or membership.user.last_login else "invited"
+
+    @button("Send the invitation again", icon="forward_to_inbox")
+    @telling_refusals
+    def invite_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        membership = self.get_object(request, object_id)
+        if membership is None:
+            raise Http404
+        page = reverse("admin:organizations_membership_change", args=[membership.pk])
+        if request.method != "POST":
+            context = {**self.admin_site.each_context(request), "title": str(membership), "member": membership}
+            return TemplateResponse(
+                request, "admin/organizations/membership/invite_again.html", {**context, "back": page}
+            )
+        try:
+            services.invite_again(
+                organization=membership.organization, membership=membership, actor=person_of(request).email
+            )
+        except ConflictError as error:
+            messages.error(request, error.message)
+        else:
+            messages.success(request, f"An e-mail with a new link is on its way to {membership.user.email}.")
+        return HttpResponseRedirect(page)
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
         organization, role = obj.organization, form.cleaned_data["role"]

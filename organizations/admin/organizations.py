@@ -16,6 +16,7 @@ from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin
 from organizations.admin_request import person_of
 from organizations.models import Organization, Plan
 from organizations.services.organizations import SLUG, time_zones
+from organizations.types import Role
 
 
 @admin.register(Plan)
@@ -59,7 +60,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's t
 
     class Meta:
         model = Organization
-        fields = ("name", "slug", "plan", "time_zone", "week_start", "retention_months")
+        fields = ("name", "slug", "plan", "time_zone", "week_start", "retention_months", "requires_second_factor")
 
 
 @admin.register(Organization)
@@ -78,10 +79,16 @@ class OrganizationAdmin(OrganizationScopedAdmin):
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         is_operator = person_of(request).is_superuser
         fields = ("name", "slug", "plan" if is_operator else "show_plan", "time_zone", "week_start")
-        return (*fields, "retention_months") if is_operator and obj is not None else fields
+        if obj is None:
+            return fields
+        changed = (*fields, "requires_second_factor")
+        return (*changed, "retention_months") if is_operator else changed
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        return () if obj is None else ("slug", "show_plan")
+        if obj is None:
+            return ()
+        is_owner = self._role(request, obj) is Role.OWNER
+        return ("slug", "show_plan") if is_owner else ("slug", "show_plan", "requires_second_factor")
 
     @display(description="Plan")
     def show_plan(self, organization: Organization) -> str:
@@ -98,6 +105,13 @@ class OrganizationAdmin(OrganizationScopedAdmin):
         actor = person_of(request).email
         if change:
             services.update_organization(organization=obj, actor=actor, now=utc_now(), **values)
+            if "requires_second_factor" in given:
+                services.require_second_factor(
+                    organization=obj,
+                    required=given["requires_second_factor"],
+                    acting_as=self._role(request, obj) or Role.VIEWER,
+                    actor=actor,
+                )
         else:
             saved = services.create_organization(slug=given["slug"] or None, actor=actor, now=utc_now(), **values)
             obj.pk, obj.slug = saved.pk, saved.slug

@@ -1,15 +1,24 @@
 """People, for operators. Nobody is deleted: whoever leaves is made inactive."""
 
-from django.contrib import admin
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from organizations.admin_base import OperatorAdmin
+from organizations import audit, second_factor
+from organizations.admin_base import OperatorAdmin, button
+from organizations.admin_request import person_of
 from organizations.models import User
 
-# Roles are memberships; Django's groups give no rights here.
-admin.site.unregister(Group)
+# Roles are memberships; Django's groups give no rights here. What allauth keeps is each person's own.
+admin.site.unregister((Group, EmailAddress, Authenticator, SocialAccount, SocialApp, SocialToken))
 
 
 class NewPersonForm(UserCreationForm):
@@ -33,6 +42,7 @@ class UserAdmin(OperatorAdmin, DjangoUserAdmin):  # type: ignore[misc, type-arg]
     list_filter = ("is_superuser", "is_active")
     search_fields = ("email", "name")
     ordering = ("email",)
+    actions_detail = ("remove_second_factors",)  # type: ignore[assignment]  # unfold declares an empty tuple
     filter_horizontal = ()
     readonly_fields = ("last_login", "date_joined")
     fieldsets = (
@@ -43,3 +53,17 @@ class UserAdmin(OperatorAdmin, DjangoUserAdmin):  # type: ignore[misc, type-arg]
     add_fieldsets = (  # type: ignore[assignment]  # unfold declares an empty tuple
         (None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),
     )
+
+    @button("Remove second factors", icon="phonelink_erase", permission="change")
+    def remove_second_factors(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """For somebody who has lost them, and the recovery codes too. Ask them in another way whether it is they."""
+        person = get_object_or_404(User, pk=object_id)
+        page = reverse("admin:organizations_user_change", args=[person.pk])
+        if request.method != "POST":
+            context = {**self.admin_site.each_context(request), "title": str(person), "person": person, "back": page}
+            return TemplateResponse(request, "admin/organizations/user/remove_second_factors.html", context)
+        second_factor.remove_all(person)
+        actor = person_of(request).email
+        audit.record(organization=None, actor=actor, action="user.second_factors_removed", subject=person.email)
+        messages.success(request, "The second factors are removed: the password alone is enough now.")
+        return HttpResponseRedirect(page)

@@ -17,8 +17,10 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from costtrack.clock import utc_now
+from costtrack.errors import ForbiddenError
 from organizations.callers import credential_of
 from organizations.models import APICredential, User
+from organizations.second_factor import lacks_second_factor
 from organizations.secrets import verify_secret
 from organizations.tokens import read_token
 from organizations.types import ALL_SCOPES, Principal
@@ -76,6 +78,9 @@ class MemberSessionAuthentication(SessionAuthentication):
         user = found[0]
         if not isinstance(user, User):
             raise TypeError(f"{type(user)} is not this project's user model.")
+        if lacks_second_factor(user):
+            message = "Your organization asks for a second factor: set one up in the web UI first."
+            raise ForbiddenError(message, code="second_factor_required")
         scopes = ALL_SCOPES if user.is_superuser else frozenset()
         principal = Principal(user=user, scopes=scopes)
         return principal, principal

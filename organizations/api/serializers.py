@@ -16,7 +16,16 @@ class OrganizationSerializer(serializers.ModelSerializer[Organization]):
 
     class Meta:
         model = Organization
-        fields = ("slug", "name", "plan", "time_zone", "week_start", "retention_months", "created_at")
+        fields = (
+            "slug",
+            "name",
+            "plan",
+            "time_zone",
+            "week_start",
+            "retention_months",
+            "requires_second_factor",
+            "created_at",
+        )
 
 
 class NewOrganizationSerializer(StrictSerializer):
@@ -32,6 +41,9 @@ class OrganizationChangeSerializer(StrictSerializer):
     plan = serializers.CharField(max_length=32, required=False, help_text="Operators only.")
     time_zone = serializers.CharField(max_length=64, required=False)
     week_start = serializers.ChoiceField(choices=WeekDay.choices, required=False)
+    requires_second_factor = serializers.BooleanField(
+        required=False, help_text="Members need an authenticator app or a passkey to sign in. Owners only."
+    )
 
 
 class CredentialSerializer(serializers.ModelSerializer[APICredential]):

@@ -85,8 +85,14 @@ class OrganizationView(OrganizationScopedAPIView):
         body.is_valid(raise_exception=True)
         if "plan" in body.validated_data and not self.principal.is_operator:
             raise ForbiddenError("plan: only operators change it.", code="operators_only", param="plan")
+        changes, actor = dict(body.validated_data), self.principal.label
+        required = changes.pop("requires_second_factor", None)
+        if required is not None:
+            services.require_second_factor(
+                organization=self.organization, required=required, acting_as=self.access.role, actor=actor
+            )
         organization = services.update_organization(
-            organization=self.organization, **body.validated_data, actor=self.principal.label, now=utc_now()
+            organization=self.organization, **changes, actor=actor, now=utc_now()
         )
         return Response(OrganizationSerializer(organization).data)
 

@@ -5,8 +5,13 @@ scopes may be handed on or who may make an owner, is checked here. `actor` is th
 """
 
 from organizations.services.credentials import LONGEST_GRACE, issue_credential, revoke_credential, rotate_credential
-from organizations.services.members import add_member, change_role, remove_member
-from organizations.services.organizations import create_organization, follow_changed_plan, update_organization
+from organizations.services.members import add_member, change_role, invite_again, remove_member
+from organizations.services.organizations import (
+    create_organization,
+    follow_changed_plan,
+    require_second_factor,
+    update_organization,
+)
 
 __all__ = [
     "LONGEST_GRACE",
@@ -14,8 +19,10 @@ __all__ = [
     "change_role",
     "create_organization",
     "follow_changed_plan",
+    "invite_again",
     "issue_credential",
     "remove_member",
+    "require_second_factor",
     "revoke_credential",
     "rotate_credential",
     "update_organization",

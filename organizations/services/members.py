@@ -6,6 +6,7 @@
 from django.db import IntegrityError, transaction
 
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from costtrack.jobs import enqueue_on_commit
 from organizations import audit
 from organizations.models import Membership, Organization, User
 from organizations.types import Role
@@ -13,7 +14,8 @@ from organizations.types import Role
 
 @transaction.atomic
 def add_member(*, organization: Organization, email: str, role: str, acting_as: Role, actor: str) -> Membership:
-    """Add a person by e-mail address. One that nobody knows yet becomes a new person, without a password."""
+    """Add a person by e-mail address. One that nobody knows yet becomes a new person; whoever has no password is sent
+    a link to choose one."""
     _check_role(role)
     _check_owners_business(role, acting_as)
     user = _person(email)
@@ -23,7 +25,19 @@ def add_member(*, organization: Organization, email: str, role: str, acting_as: 
     except IntegrityError:
         raise ConflictError("email: already a member.", param="email", code="already_member") from None
     audit.record(organization=organization, actor=actor, action="member.added", subject=user.email, role=role)
+    if not user.has_usable_password():
+        _send_invitation(membership)
     return membership
+
+
+@transaction.atomic
+def invite_again(*, organization: Organization, membership: Membership, actor: str) -> None:
+    """Send another link to a member who has not chosen a password yet."""
+    membership = _current(organization, membership)
+    if membership.user.has_usable_password():
+        raise ConflictError("This member has a password already.", code="already_joined")
+    audit.record(organization=organization, actor=actor, action="member.invited", subject=membership.user.email)
+    _send_invitation(membership)
 
 
 @transaction.atomic
@@ -60,6 +74,10 @@ def remove_member(*, organization: Organization, membership: Membership, acting_
     email = membership.user.email
     membership.delete()
     audit.record(organization=organization, actor=actor, action="member.removed", subject=email)
+
+
+def _send_invitation(membership: Membership) -> None:
+    enqueue_on_commit("organizations.send_invitation", membership_id=membership.pk)
 
 
 def _person(email: str) -> User:

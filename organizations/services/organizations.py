@@ -8,11 +8,11 @@ from zoneinfo import available_timezones
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from costtrack.errors import ConflictError, InvalidError
+from costtrack.errors import ConflictError, ForbiddenError, InvalidError
 from organizations import audit
 from organizations.models import Organization, Plan
 from organizations.plan_rules import follow_plan
-from organizations.types import WeekDay
+from organizations.types import Role, WeekDay
 
 SLUG = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*\Z")
 _LONGEST_SLUG = 63
@@ -91,6 +91,26 @@ def update_organization(
     if before is not None:
         follow_plan(organization=organization, before=before, now=now, actor=actor)
     return organization
+
+
+@transaction.atomic
+def require_second_factor(*, organization: Organization, required: bool, acting_as: Role, actor: str) -> None:
+    """Whether members need an authenticator app or a passkey beside their password; for owners to say."""
+    organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    if organization.requires_second_factor == required:
+        return
+    if acting_as is not Role.OWNER:
+        message = "requires_second_factor: only an owner changes it."
+        raise ForbiddenError(message, code="owners_only", param="requires_second_factor")
+    organization.requires_second_factor = required
+    organization.save(update_fields=["requires_second_factor"])
+    audit.record(
+        organization=organization,
+        actor=actor,
+        action="organization.changed",
+        subject=organization.slug,
+        requires_second_factor=required,
+    )
 
 
 @transaction.atomic

@@ -8,15 +8,18 @@ import psycopg
 import pytest
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from costtrack import heartbeat
 from costtrack.health import registry
-from costtrack.health.registry import Check
+from costtrack.health.queues import MANY_MESSAGES
+from costtrack.health.registry import Check, Link
 from costtrack.heartbeat import RunningTask
 from costtrack.queues import Queue
 from organizations.models import User
 from tests.costtrack.pulse import all_well, worker
+from tests.usage import Send
 
 PAGE = "/admin/health/"
 
@@ -216,6 +219,70 @@ def test_the_page_shows_what_a_worker_is_at(client: Client, operator: User) -> N
     assert client.get(PAGE).content.decode().count("billing.price_unpriced, 3 min") == 2
 
 
+def test_the_page_shows_every_worker_that_beats(client: Client, operator: User) -> None:
+    heartbeat.worker_lives(worker(Queue.ROLLUPS, name="rollups@there", slots=4, tasks=[RunningTask("billing.fold", 1)]))
+    workers = {check.title: check for check in registry.checks() if check.section == "Workers"}
+    assert set(workers) == {"rollups@there", "worker@here"}
+    assert workers["rollups@there"].facts == {
+        "Queues": "rollups",
+        "At work": "1 of 4 processes",
+        "Last message": "60 min ago",
+        "Up for": "60 min",
+    }
+    client.force_login(operator)
+    assert "rollups@there" in client.get(PAGE).content.decode()
+
+
+def test_the_servers_say_how_full_they_are() -> None:
+    facts = {check.name: check.facts for check in registry.checks()}
+    assert set(facts["database"]) == {"Version", "Connections"}
+    assert set(facts["redis"]) == {"Version", "Memory"}
+
+
+def test_a_queue_that_grows_is_told_before_it_is_stuck(client: Client) -> None:
+    heartbeat.client().rpush("exports", *range(MANY_MESSAGES))
+    check = {check.name: check for check in registry.checks()}["queue_exports"]
+    assert (check.ok, check.state) == (True, "running")
+    assert "another worker" in check.advice
+    assert states(client) == (200, ALL_WELL)
+
+
+def test_the_page_refreshes_its_changing_part_alone(client: Client, operator: User) -> None:
+    client.force_login(operator)
+    whole = client.get(PAGE)
+    assert 'hx-trigger="every 10s"' in whole.content.decode()
+    part = client.get(PAGE, headers={"HX-Request": "true"})
+    assert "Everything is there" in part.content.decode()
+    assert "<html" not in part.content.decode()
+    assert "HX-Request" in part["Vary"]
+
+
+def test_the_page_leads_to_more(client: Client, operator: User, another_check: Callable[..., None]) -> None:
+    link = Link("Look at it", "/somewhere/")
+    another_check(
+        lambda: [Check("x", "X", "Things", ok=True, state="odd", advice="Hm.", links=(link,))],
+        needed_for_requests=False,
+    )
+    client.force_login(operator)
+    page = client.get(PAGE).content.decode()
+    assert '<a class="ct-link" href="/somewhere/">Look at it</a>' in page
+    assert "Everything is there" in page
+
+
+def test_the_page_asks_as_much_of_the_database_however_much_there_is(
+    client: Client, operator: User, send: Send
+) -> None:
+    client.force_login(operator)
+    counts = []
+    for number in (1, 30):
+        send(*({"model": f"m-{number}-{place}", "input_tokens": 1} for place in range(number)))
+        client.get(PAGE)
+        with CaptureQueriesContext(connection) as captured:
+            client.get(PAGE)
+        counts.append(len(captured))
+    assert counts[0] == counts[1] <= 30
+
+
 def test_the_page_opens_without_redis(client: Client, operator: User, settings: Settings) -> None:
     heartbeat.client.cache_clear()
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
@@ -229,7 +296,7 @@ def test_the_page_opens_without_redis(client: Client, operator: User, settings: 
 def test_members_of_an_organization_do_not_see_the_page(client: Client, owner: User) -> None:
     client.force_login(owner)
     assert client.get(PAGE).status_code == 403
-    assert PAGE not in client.get("/admin/").content.decode()
+    assert PAGE not in client.get("/admin/", follow=True).content.decode()
 
 
 def test_strangers_are_asked_to_sign_in(client: Client) -> None:

@@ -48,8 +48,8 @@
           canvas.style.cursor = item && urlOf(item) ? "pointer" : "default";
         },
         scales: {
-          x: { stacked: true, grid: { display: false }, ticks: { color: faint, maxRotation: 0, autoSkipPadding: 12 } },
-          y: { stacked: true, beginAtZero: true, border: { display: false }, grid: { color: line }, ticks: { color: faint, callback: write, maxTicksLimit: 6 } },
+          x: { stacked: told.is_stacked, grid: { display: false }, ticks: { color: faint, maxRotation: 0, autoSkipPadding: 12 } },
+          y: { stacked: told.is_stacked, beginAtZero: true, border: { display: false }, grid: { color: line }, ticks: { color: faint, callback: write, maxTicksLimit: 6 } },
         },
         plugins: {
           legend: { display: told.lines.length > 1, position: "bottom", labels: { color: faint, boxWidth: 10, boxHeight: 10, usePointStyle: true } },

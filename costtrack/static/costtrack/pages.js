@@ -38,13 +38,20 @@
     setTimeout(() => { for (const field of form.elements) field.disabled = false; });
   });
 
+  // Without TLS browsers keep their clipboard to themselves, and the old way is left.
+  const copy = async (source) => {
+    if (navigator.clipboard) return navigator.clipboard.writeText(source.textContent.trim());
+    document.getSelection()?.selectAllChildren(source);
+    document.execCommand("copy");
+  };
+
   // Copy buttons: <button data-copy="#id">.
   document.addEventListener("click", async (event) => {
     const button = event.target instanceof Element ? event.target.closest("[data-copy]") : null;
     if (!button) return;
     const source = document.querySelector(button.dataset.copy);
     if (!source) return;
-    await navigator.clipboard.writeText(source.textContent.trim());
+    await copy(source);
     const before = button.textContent;
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = before; }, 2000);

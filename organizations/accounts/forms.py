@@ -1,0 +1,107 @@
+"""allauth's forms, in the look of the theme."""
+
+from typing import Any
+
+from allauth.account import forms as account
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.mfa.base import forms as mfa
+from allauth.mfa.totp import forms as totp
+from allauth.mfa.webauthn import forms as webauthn
+from django import forms
+from django.contrib import messages
+from django.core.validators import MaxLengthValidator
+from django.http import HttpRequest, HttpResponseRedirect
+from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES
+
+from costtrack.organization_paths import for_sign_in
+from organizations.accounts.sending import send_reset_soon
+
+NOT_SENT = "No e-mail can be sent just now. Try again in a minute."
+_LONGEST_NAME = 100
+_LABELS = {
+    "email": "E-mail",
+    "oldpassword": "Current password",
+    "password1": "New password",
+    "password2": "The same again",
+    "code": "Code",
+}
+
+
+class ThemeMixin(forms.Form):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            field.label = _LABELS.get(name, field.label)
+            is_box = isinstance(field.widget, forms.CheckboxInput)
+            field.widget.attrs["class"] = " ".join(CHECKBOX_CLASSES if is_box else BASE_INPUT_CLASSES)
+            field.widget.attrs.pop("placeholder", None)  # the label says it
+        first = next((field for field in self.fields.values() if not field.widget.is_hidden), None)
+        if first is not None:
+            first.widget.attrs["autofocus"] = ""
+
+
+class LoginForm(ThemeMixin, account.LoginForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["login"].label = "E-mail"
+        self.fields["login"].widget.attrs["autocomplete"] = "username webauthn"
+        self.fields["password"].help_text = ""
+
+
+class ResetPasswordForm(ThemeMixin, account.ResetPasswordForm):
+    def clean_email(self) -> str:
+        """Nobody is looked up here: that is the worker's, so that a known address takes no longer than another."""
+        return str(self.cleaned_data["email"])
+
+    def save(self, request: HttpRequest, **_: Any) -> str:
+        """Behind the rate limit."""
+        email = str(self.cleaned_data["email"])
+        if not send_reset_soon(email):
+            messages.error(request, NOT_SENT)
+            raise ImmediateHttpResponse(HttpResponseRedirect(for_sign_in("account_reset_password")))
+        return email
+
+
+class ResetPasswordKeyForm(ThemeMixin, account.ResetPasswordKeyForm):
+    pass
+
+
+class ChangePasswordForm(ThemeMixin, account.ChangePasswordForm):
+    pass
+
+
+class SetPasswordForm(ThemeMixin, account.SetPasswordForm):
+    pass
+
+
+class ReauthenticateForm(ThemeMixin, account.ReauthenticateForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].help_text = ""
+
+
+class AuthenticateForm(ThemeMixin, mfa.AuthenticateForm):
+    pass
+
+
+class ReauthenticateWithCodeForm(ThemeMixin, mfa.ReauthenticateForm):
+    pass
+
+
+class ActivateTOTPForm(ThemeMixin, totp.ActivateTOTPForm):
+    pass
+
+
+class AddWebAuthnForm(ThemeMixin, webauthn.AddWebAuthnForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].validators.append(MaxLengthValidator(_LONGEST_NAME))
+        alone = self.fields["passwordless"]
+        alone.label, alone.initial = "Log in with it alone", True
+        alone.help_text = "Without the password. Otherwise it is the second factor beside the password."
+
+
+class EditWebAuthnForm(ThemeMixin, webauthn.EditWebAuthnForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].validators.append(MaxLengthValidator(_LONGEST_NAME))

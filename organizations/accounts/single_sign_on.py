@@ -1,0 +1,41 @@
+"""Single sign-on with OpenID Connect, where settings name a provider.
+
+The provider says whose e-mail address it has verified, and whoever is known by that address comes in, each time anew.
+Nobody becomes a person by signing in, and nothing of the provider is kept.
+"""
+
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialLogin
+from allauth.socialaccount.providers.base.constants import AuthProcess
+from django.http import HttpRequest
+
+from costtrack.admin_site import may_enter
+from organizations.accounts.adapter import refuse
+from organizations.models import User
+
+UNKNOWN = "Nobody is known here by the e-mail address of that account. Ask an owner of your organization to add it."
+FAILED = "Signing in there did not work. Try again, or use your password."
+
+
+class SocialAccountAdapter(DefaultSocialAccountAdapter):
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
+        return False
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
+        user = _known_by(sociallogin)
+        # Accounts are not connected to each other: who has signed in already has nothing to do here.
+        if user is None or not may_enter(user) or sociallogin.state.get("process") != AuthProcess.LOGIN:
+            raise ImmediateHttpResponse(refuse(request, UNKNOWN))
+        sociallogin.user = user
+
+    def on_authentication_error(self, request: HttpRequest, *_: object, **__: object) -> None:
+        raise ImmediateHttpResponse(refuse(request, FAILED))
+
+
+def _known_by(login: SocialLogin) -> User | None:
+    """By an address that the provider calls verified: true, or "true" as some have it, and nothing else."""
+    verified = [address.email for address in login.email_addresses if address.verified in (True, "true")]
+    if len(verified) != 1 or not verified[0].isprintable():
+        return None
+    return User.objects.filter(email__iexact=verified[0]).first()

@@ -1,0 +1,49 @@
+"""What is sent is sent at once: workers' tasks are done where they are queued."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+
+from costtrack.celery import app
+from organizations.models import Organization, User
+
+PASSWORD = "correct-horse-battery"
+BETTER = "even-better-horse"
+LOGIN = "/account/login"
+INSIDE = "/o/acme/admin/organizations/membership/"
+
+
+@pytest.fixture(autouse=True)
+def worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    app.loader.import_default_modules()
+
+    def send_task(name: str, kwargs: dict[str, Any], **_: Any) -> None:
+        app.tasks[name].apply(kwargs=kwargs, throw=True)
+
+    monkeypatch.setattr(app, "send_task", send_task)
+    monkeypatch.setattr(transaction, "on_commit", lambda callback, **_: callback())
+
+
+@pytest.fixture
+def strict(organization: Organization) -> Organization:
+    """Acme, which asks its members for a second factor."""
+    organization.requires_second_factor = True
+    organization.save()
+    return organization
+
+
+@pytest.fixture
+def browser_of() -> Callable[[User], Client]:
+    def browser(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return browser
+
+
+def sign_in(client: Client, email: str, password: str = PASSWORD, **more: str) -> Any:
+    return client.post(LOGIN, {"login": email, "password": password, **more})
