@@ -7,7 +7,7 @@ import platform
 import signal
 from pathlib import Path
 
-from benchmarks import authorize, disk, fold, growth, intake, memory, reads, rebuild
+from benchmarks import authorize, disk, fold, growth, intake, memory, pages, reads, rebuild
 from benchmarks.bench import Bench, Benchmark
 from benchmarks.report import Figure, say, table
 from benchmarks.stack import Stack
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory.run,
     "disk": disk.run,
     "reads": reads.run,
+    "pages": pages.run,
     "growth": growth.run,
     "fold": fold.run,
     "rebuild": rebuild.run,

@@ -11,11 +11,13 @@ class BillingConfig(AppConfig):
         from billing.limits.plans import apply_plan
         from billing.reports.delivery_health import delivery_checks
         from billing.reports.health import rollup_checks
+        from billing.reports.intake_health import intake_checks
         from billing.reports.limit_health import limit_checks
         from costtrack.health import registry
         from organizations import plan_rules
 
         plan_rules.register(apply_plan)
+        registry.register("intake", intake_checks, needed_for_requests=False)
         registry.register("rollups", rollup_checks, needed_for_requests=False)
         registry.register("limits", limit_checks, needed_for_requests=False)
         registry.register("deliveries", delivery_checks, needed_for_requests=False)

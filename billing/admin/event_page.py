@@ -7,8 +7,9 @@ from decimal import Decimal
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from billing.admin import formats
+from billing.admin import formats, moments
 from billing.admin.formats import Fact
+from billing.admin.price_advice import Advice, advice_for
 from billing.ledger.adjustments import Correction
 from billing.ledger.standing import Standing
 from billing.models import PriceVersion, UsageEvent
@@ -17,6 +18,7 @@ from billing.reports.events import Explanation, explain
 from billing.types import CorrectionKind, CostSource, EventKind, Status
 from costtrack.ids import batch_of
 from costtrack.money import ZERO, usd
+from costtrack.organization_paths import for_organization
 from organizations.models import APICredential
 
 
@@ -51,14 +53,23 @@ class EventPage:
     computed: str
     price_name: str
     price_url: str
+    price_facts: str
+    """Since when until when it holds, for whom, and who has set it."""
     reported: str
     difference: str
     badges: SafeString
     compute_cost: str
+    recorded: str
+    """What it cost before its corrections; empty: that was not known."""
+    exact_cost: str
+    """The cost with its corrections, to the last digit."""
     corrections: tuple[CorrectionLine, ...]
     corrected_url: str
     sections: tuple[tuple[str, list[Fact]], ...]
     metadata: str
+    advice: Advice | None
+    """For an event whose cost is not known."""
+    occurred: str
 
 
 def event_page(event: UsageEvent) -> EventPage:
@@ -71,20 +82,41 @@ def event_page(event: UsageEvent) -> EventPage:
         computed=formats.exact(total),
         price_name=_price_name(price) if price is not None else "",
         price_url=formats.page("billing_priceversion", id=price.pk) if price is not None else "",
+        price_facts=_price_facts(price) if price is not None else "",
         reported=formats.exact(event.token_cost_usd) if _is_reported(event) else "",
         difference=_difference(event, total),
         badges=_badges(why.standing),
         compute_cost=formats.exact(event.compute_cost_usd) if event.compute_cost_usd else "",
+        recorded=formats.exact(event.cost_usd),
+        exact_cost=formats.exact(why.cost_now_usd),
         corrections=tuple(_correction(adjustment) for adjustment in why.standing.adjustments),
         corrected_url=formats.page("billing_usageevent", id=why.corrected.pk) if why.corrected is not None else "",
         sections=tuple(section for section in _sections(event) if section[1]),
         metadata=json.dumps(event.metadata, indent=2, ensure_ascii=False) if event.metadata else "",
+        advice=_advice(event, why),
+        occurred=_local(event),
     )
+
+
+def _advice(event: UsageEvent, why: Explanation) -> Advice | None:
+    waits = why.cost_now_usd is None and event.unpriced_reason
+    return advice_for(event, why.without_price) if waits else None
 
 
 def _price_name(price: PriceVersion) -> str:
     since = formats.price_since(price)
     return f"{price} since {since}" if since else str(price)
+
+
+def _price_facts(price: PriceVersion) -> str:
+    since, until = formats.price_since(price), formats.price_until(price)
+    began = f"since {since} UTC" if since else "since ever"
+    return f"{began}, until {f'{until} UTC' if until else 'further notice'} ({price.get_source_display()})"
+
+
+def _local(event: UsageEvent) -> str:
+    """When it occurred, on the organization's clocks, to the second that has begun."""
+    return moments.exact(event.occurred_at.replace(microsecond=0), event.organization.calendar)
 
 
 # What was done last, where that says more than how the event came.
@@ -208,10 +240,10 @@ def _tokens(event: UsageEvent) -> list[tuple[str, str]]:
 
 
 def _part_of(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
-    run = formats.link(formats.ledger(event.organization_id, run=event.run_id), event.run_id) if event.run_id else ""
+    run_url = for_organization(event.organization.slug, "run", event.run_id) if event.run_id else ""
     return [
         ("Organization", event.organization.name),
-        ("Run", run),
+        ("Run", formats.link(run_url, event.run_id) if run_url else ""),
         ("Workflow", event.workflow_id),
         ("Execution", event.execution_id),
         ("Phase", event.phase_id),
@@ -233,6 +265,7 @@ def _identity(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
         ("Source", event.source),
         ("Request", event.request_id),
         ("Sent with", formats.sender(event.credential_id, _credential_of(event))),
+        ("Occurred", _local(event)),
         ("Occurred (UTC)", formats.instant(event.occurred_at)),
         ("Received (UTC)", formats.instant(event.received_at)),
         ("Id in the ledger", str(event.pk)),

@@ -1,7 +1,7 @@
 """Filters of the billing lists, with short names in addresses and without surprises for any value given."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar
 
 from django.contrib.admin import ListFilter
@@ -12,6 +12,7 @@ from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.contrib.filters.forms import RangeDateForm
 
 _DIGITS_OF_BIGINT = 19
+_HOUR = timedelta(hours=1)
 
 
 class ChoiceFilter(DropdownFilter):
@@ -51,6 +52,21 @@ class NumberFilter(WordFilter):
             return queryset
         is_number = number.isascii() and number.isdecimal() and len(number) < _DIGITS_OF_BIGINT
         return queryset.filter(**{self.column: int(number)}) if is_number else queryset.none()
+
+
+class HourFilter(WordFilter):
+    """An hour, by its beginning. What is not a time leaves nothing."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        text = (self.value() or "").strip()
+        if not text:
+            return queryset
+        try:
+            start = datetime.fromisoformat(text)
+            start = (start.replace(tzinfo=UTC) if start.tzinfo is None else start).astimezone(UTC)
+            return queryset.filter(**{f"{self.column}__gte": start, f"{self.column}__lt": start + _HOUR})
+        except (ValueError, OverflowError):
+            return queryset.none()
 
 
 class PeriodFilter(ListFilter):

@@ -122,6 +122,11 @@ def ledger(organization_id: int, **filters: str) -> str:
     return f"{reverse('admin:billing_usageevent_changelist')}?{query}"
 
 
+def limits(organization_id: int) -> str:
+    """The address of the limits' list, narrowed to an organization's."""
+    return f"{reverse('admin:billing_spendlimit_changelist')}?{urlencode({'organization': organization_id})}"
+
+
 def present(facts: Iterable[tuple[str, Any]]) -> list[Fact]:
     """Without those that say nothing."""
     return [(label, value) for label, value in facts if value not in ("", NOTHING)]

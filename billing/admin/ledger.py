@@ -6,16 +6,16 @@ from uuid import UUID
 from django.contrib import admin
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin import formats
 from billing.admin.corrections import CorrectingAdmin
 from billing.admin.event_page import event_page
-from billing.admin.filters import ChoiceFilter, PeriodFilter, WordFilter
+from billing.admin.filters import ChoiceFilter, HourFilter, PeriodFilter, WordFilter
 from billing.admin.finding import MOST_LOOKED_THROUGH, events_named, looked_through_since
 from billing.admin.lists import OneOrganizationList, OrganizationFilter
+from billing.admin.server_address import server_address
 from billing.models import UnpricedEvent, UsageEvent
 from billing.querysets import UsageEventQuerySet
 from billing.types import CostSource, EventKind, Status, UnpricedReason
@@ -24,6 +24,12 @@ from organizations.models import Organization
 
 
 class EventPeriodFilter(PeriodFilter):
+    column = "occurred_at"
+
+
+class EventHourFilter(HourFilter):
+    title = "hour from (UTC), as 2026-11-02T09:00"
+    parameter_name = "hour"
     column = "occurred_at"
 
 
@@ -87,7 +93,7 @@ class LedgerList(OneOrganizationList):
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)
-        self.intake_url = request.build_absolute_uri(reverse("usage-events"))
+        self.intake_url = f"{server_address(request)}/usage/events"
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
@@ -109,8 +115,8 @@ class LedgerList(OneOrganizationList):
 
     def _in_period(self, request: HttpRequest, events: UsageEventQuerySet) -> UsageEventQuerySet:
         for spec in self.filter_specs:
-            if isinstance(spec, PeriodFilter):
-                return cast("UsageEventQuerySet", spec.queryset(request, events))
+            if isinstance(spec, PeriodFilter | HourFilter):
+                events = cast("UsageEventQuerySet", spec.queryset(request, events))
         return events
 
 
@@ -121,6 +127,7 @@ class UsageEventAdmin(CorrectingAdmin):
     list_filter = (
         OrganizationFilter,
         EventPeriodFilter,
+        EventHourFilter,
         KindFilter,
         StatusFilter,
         CostSourceFilter,
@@ -149,7 +156,9 @@ class UsageEventAdmin(CorrectingAdmin):
         return queryset, False
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        context["page"] = event_page(context["original"])
+        event: UsageEvent = context["original"]
+        context["page"] = event_page(event)
+        context["may_price"] = self.has_manage_permission(request, event)
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description="When (UTC)")

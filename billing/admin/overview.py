@@ -1,5 +1,5 @@
-"""The page people come to first: their organizations, what was recorded lately, which limits are near or reached, and
-what waits for somebody."""
+"""The page that those come to first who look after several organizations: what was recorded lately in each of them,
+which limits are near or reached, and what waits for somebody."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,9 +11,10 @@ from django.utils.http import urlencode
 
 from billing.admin import formats
 from billing.admin.limit_overview import LimitOverview, limit_overview
-from billing.reports.overview import MOST_COUNTED, Overview, overviews
+from billing.reports.overview import MOST_COUNTED, Overview, Waiting, overviews
 from costtrack.clock import utc_now
 from costtrack.money import usd
+from costtrack.organization_paths import for_organization
 from organizations.admin_request import person_of
 from organizations.models import Organization
 
@@ -31,6 +32,7 @@ class Queue:
 @dataclass(frozen=True, slots=True)
 class Card:
     organization: Organization
+    usage_url: str
     ledger_url: str
     cost: str
     events: str
@@ -53,31 +55,33 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     now = utc_now()
     figures = overviews(organizations=shown[:_MOST_SHOWN], since=now - timedelta(days=1))
     context["cards"] = [_card(one, now) for one in figures]
+    context["has_several"] = len(shown) > 1
     context["has_more"] = len(shown) > _MOST_SHOWN
     context["may_add"] = person.is_superuser
     return context
 
 
 def _card(one: Overview, now: datetime) -> Card:
-    query = urlencode({"organization": one.organization.pk})
     return Card(
         organization=one.organization,
+        usage_url=for_organization(one.organization.slug, "usage"),
         ledger_url=formats.ledger(one.organization.pk),
         cost=usd(one.cost_usd),
         events=formats.count(one.events),
         last_received=formats.instant(one.last_received_at),
-        queues=tuple(_queues(one)),
+        queues=tuple(queues(one.organization, one.waiting)),
         limits=limit_overview(one.organization, now=now),
-        limits_url=f"{reverse('admin:billing_spendlimit_changelist')}?{query}",
+        limits_url=formats.limits(one.organization.pk),
     )
 
 
-def _queues(one: Overview) -> list[Queue]:
+def queues(organization: Organization, found: Waiting) -> list[Queue]:
+    """What waits for somebody, and where."""
     waiting = (
-        (one.unpriced, "billing_unpricedevent", "event waits for a price", "events wait for a price"),
-        (one.quarantined, "billing_quarantinedrecord", "record is in quarantine", "records are in quarantine"),
+        (found.unpriced, "billing_unpricedevent", "event waits for a price", "events wait for a price"),
+        (found.quarantined, "billing_quarantinedrecord", "record is in quarantine", "records are in quarantine"),
     )
-    query = urlencode({"organization": one.organization.pk})
+    query = urlencode({"organization": organization.pk})
     return [
         Queue(_number(number, singular, plural), f"{reverse(f'admin:{model}_changelist')}?{query}")
         for number, model, singular, plural in waiting

@@ -1,7 +1,6 @@
 """The queue of events that wait for a price, and what to do about it."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, cast
 
 from django.contrib import admin, messages
@@ -15,17 +14,13 @@ from django.utils.safestring import SafeString
 from billing.admin import formats
 from billing.admin.filters import ChoiceFilter, WordFilter
 from billing.admin.lists import OneOrganizationAdmin, OneOrganizationList, OrganizationFilter, shown_organization
+from billing.admin.price_advice import HINTS, price_form_url
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent
 from billing.reports.unpriced import WaitingModel, waiting_models
 from billing.types import UnpricedReason
 from costtrack.clock import utc_now
 from organizations.models import Organization
-
-_HINTS = {
-    UnpricedReason.NO_MODEL.value: "Send the model with the events.",
-    UnpricedReason.NO_USAGE.value: "Send token counts with the events, or price each request.",
-}
 
 
 class ReasonFilter(ChoiceFilter):
@@ -67,15 +62,8 @@ class UnpricedList(OneOrganizationList):
 def _advice(organization: Organization, waiting: WaitingModel) -> Advice:
     url = ""
     if waiting.reason != UnpricedReason.NO_MODEL.value:
-        url = _price_url(organization.pk, waiting.service, waiting.model, waiting.first_at)
-    return Advice(waiting, UnpricedReason(waiting.reason).label, _HINTS.get(waiting.reason, ""), url)
-
-
-def _price_url(organization_id: int, service: str, model: str, first_at: datetime) -> str:
-    """The form of a new price, filled in so that it holds for the earliest event, too."""
-    start = {"effective_from": first_at.replace(hour=0, minute=0, second=0, microsecond=0).isoformat()}
-    given = {"organization": str(organization_id), "provider": service, "model": model, **start}
-    return f"{reverse('admin:billing_priceversion_add')}?{urlencode(given)}"
+        url = price_form_url(organization.pk, waiting.service, waiting.model, waiting.first_at)
+    return Advice(waiting, UnpricedReason(waiting.reason).label, HINTS.get(waiting.reason, ""), url)
 
 
 @admin.register(UnpricedEvent)

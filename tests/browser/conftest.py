@@ -111,7 +111,7 @@ def browse(live_server: LiveServer, chromium: Browser) -> Iterator[Browse]:
     problems: list[str] = []
 
     def _browse(user: User | None = None, refused_with: int | None = None, **options: Any) -> Page:
-        context = chromium.new_context(base_url=live_server.url, **options)
+        context = chromium.new_context(**{"base_url": live_server.url, **options})
         context.set_default_timeout(_PATIENCE_MS)
         contexts.append(context)
         _watch(context, problems, refused_with)

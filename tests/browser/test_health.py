@@ -36,6 +36,14 @@ def test_an_operator_finds_what_is_wrong_and_what_to_do(browse: Browse, operator
     expect(page.get_by_text("worker --queues exports")).to_be_visible()
 
 
+def test_it_looks_again_by_itself(browse: Browse, operator: User) -> None:
+    page = browse(operator)
+    page.goto("/admin/health/")
+    expect(page.get_by_text("Everything is there")).to_be_visible()
+    heartbeat.worker_lives(worker(*[queue for queue in Queue if queue != Queue.EXPORTS]))
+    expect(page.get_by_text("1 check needs attention")).to_be_visible(timeout=20_000)
+
+
 @pytest.mark.parametrize("colors", ["light", "dark"])
 def test_the_page_fits_a_hand(colors: str, browse: Browse, operator: User) -> None:
     page = browse(operator, viewport=HAND, color_scheme=colors)

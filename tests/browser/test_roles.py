@@ -1,5 +1,7 @@
 """A viewer finds nothing to change, and nobody finds anything of another organization."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -23,8 +25,9 @@ MADE_UP = "/admin/email-previews/"
 def assert_nothing_to_change(page: Page) -> None:
     content = page.locator("#main")
     for name in CHANGES:
+        word = re.compile(rf"\b{name}\b")  # ids may have "add" in them
         for role in ("button", "link"):
-            expect(content.get_by_role(role, name=name)).to_have_count(0)
+            expect(content.get_by_role(role, name=word)).to_have_count(0)
     expect(content.locator("a.addlink, input.action-select")).to_have_count(0)
 
 
@@ -33,7 +36,7 @@ def test_a_viewer_sees_no_way_to_change_anything(browse: Browse, viewer: User, k
     opened = 0
     for path in sidebar(page):
         visit(page, path)
-        if path == OWN:
+        if path.endswith(OWN):
             continue
         assert_nothing_to_change(page)
         if open_first_row(page):
@@ -47,7 +50,7 @@ def test_a_member_sees_nothing_of_another_organization(
 ) -> None:
     page = browse(stranger)
     foreign = (organization.name, owner.email, key.credential.client_id, "house-13b", "nightly", "early-1")
-    for path in set(sidebar(page)) - {MADE_UP}:
+    for path in {path for path in sidebar(page) if not path.endswith(MADE_UP)}:
         visit(page, path)
         shown = page.locator("body").inner_text()
         assert not [text for text in foreign if text in shown], path
@@ -55,7 +58,7 @@ def test_a_member_sees_nothing_of_another_organization(
     expect(page.locator(".ct-bar")).to_contain_text("There is no such organization.")
     page.goto(f"/admin/organizations/organization/{organization.pk}/change/")
     expect(page.get_by_text("Perhaps it was deleted?")).to_be_visible()
-    expect(page).to_have_title("Overview | costtrack")
+    expect(page).to_have_title("Usage | costtrack")
 
 
 def test_only_operators_find_the_pages_of_people_and_plans(browse: Browse, owner: User, operator: User) -> None:

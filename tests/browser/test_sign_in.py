@@ -1,35 +1,57 @@
 """Coming in and going out."""
 
+import re
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
 from playwright.sync_api import Page, expect
 
 from organizations.models import Organization, User
 from tests.browser.conftest import Browse
+from tests.organizations.accounts.test_second_factors import code_of
+
+PASSWORD = "correct-horse-battery"
+PHONE = {"width": 390, "height": 844}
 
 
-def sign_in(page: Page, email: str, password: str) -> None:
-    page.get_by_label("Email").fill(email)
+def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
+    page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log in", exact=True).click()
+
+
+def with_passkeys(page: Page) -> Page:
+    """A key that is plugged in, or a phone's: it always agrees."""
+    session = page.context.new_cdp_session(page)
+    session.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2",
+        "transport": "internal",
+        "hasResidentKey": True,
+        "hasUserVerification": True,
+        "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }
+    session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    return page
 
 
 def test_the_right_password_leads_to_the_page_that_was_asked_for(browse: Browse, owner: User) -> None:
     page = browse()
     page.goto("/admin/billing/usageevent/")
     expect(page).to_have_title("Log in | costtrack")
-    sign_in(page, "Owner@acme.example", "correct-horse-battery")
-    expect(page).to_have_title("Usage events | costtrack")
+    sign_in(page, "Owner@acme.example")
+    expect(page).to_have_title(re.compile("Usage events"))
 
 
-def test_signing_in_leads_to_the_overview_and_signing_out_ends_it(
-    browse: Browse, owner: User, organization: Organization
-) -> None:
+def test_signing_out_ends_it(browse: Browse, owner: User, organization: Organization) -> None:
     page = browse()
     page.goto("/admin/login/")
-    sign_in(page, owner.email, "correct-horse-battery")
-    expect(page).to_have_title("Overview | costtrack")
-    expect(page.get_by_role("heading", name=organization.name)).to_be_visible()
-
+    sign_in(page, owner.email)
+    expect(page).to_have_url(re.compile("/admin/"))
     page.get_by_text(owner.email).first.click()
+    expect(page.get_by_role("link", name="Sign-in and security")).to_be_visible()
     page.get_by_role("button", name="Log out").click()
     page.goto("/admin/")
     expect(page.get_by_label("Password")).to_be_visible()
@@ -44,3 +66,95 @@ def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(browse: Bro
         expect(page.get_by_text("do not go together")).to_be_visible()
         answers.append(page.locator("#page").inner_text())
     assert answers[0] == answers[1]
+
+
+def test_whoever_is_asked_for_a_second_factor_sets_up_an_app_and_is_in(
+    browse: Browse, owner: User, organization: Organization
+) -> None:
+    organization.requires_second_factor = True
+    organization.save()
+    page = browse()
+    page.goto("/o/acme/admin/organizations/membership/")
+    sign_in(page, owner.email)
+    expect(page.get_by_role("heading", name="Sign-in and security")).to_be_visible()
+    expect(page.get_by_role("status")).to_contain_text("asks for a second factor")
+    page.get_by_role("link", name="Set up").click()
+    page.get_by_label("Code").fill(code_of(page.locator("#totp-key").inner_text()))
+    page.get_by_role("button", name="Turn it on").click()
+    expect(page.get_by_role("list", name="Codes that are left").get_by_role("listitem")).to_have_count(10)
+    page.get_by_role("link", name="Go to the overview").click()
+    expect(page).to_have_url(re.compile("/admin/"))
+
+
+def test_a_passkey_is_added_and_lets_in_without_a_password(
+    browse: Browse, owner: User, organization: Organization, live_server: Any
+) -> None:
+    page = with_passkeys(browse(base_url=live_server.url.replace("127.0.0.1", "localhost")))
+    page.goto("/account/security")
+    sign_in(page, owner.email)
+    page.get_by_role("link", name="Add one").click()
+    page.get_by_label("Name").fill("My laptop")
+    expect(page.get_by_label("Log in with it alone")).to_be_checked()
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
+    page.goto("/account/security/passkeys")
+    expect(page.get_by_role("heading", name="My laptop")).to_be_visible()
+
+    page.goto("/account/logout")
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("button", name="Log in with a passkey").click()
+    expect(page).to_have_url(re.compile("/admin/"))
+    assert Authenticator.objects.get(type="webauthn").last_used_at is not None
+
+
+def test_a_passkey_is_the_second_factor_too_and_can_be_removed(
+    browse: Browse, owner: User, organization: Organization, live_server: Any
+) -> None:
+    page = with_passkeys(browse(base_url=live_server.url.replace("127.0.0.1", "localhost")))
+    page.goto("/account/security/passkeys/add")
+    sign_in(page, owner.email)
+    page.get_by_label("Log in with it alone").uncheck()
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
+
+    page.goto("/account/logout")
+    page.get_by_role("button", name="Log out").click()
+    sign_in(page, owner.email)
+    expect(page.get_by_role("heading", name="Your second factor")).to_be_visible()
+    page.get_by_role("button", name="Use a passkey").click()
+    expect(page).to_have_url(re.compile("/admin/"))
+
+    page.goto("/account/security/passkeys")
+    page.get_by_role("link", name="Remove").click()
+    page.get_by_role("button", name="Remove it").click()
+    expect(page.get_by_text("You have none yet.")).to_be_visible()
+    assert not Authenticator.objects.exists()
+
+
+def test_without_a_passkey_the_page_says_so(browse: Browse, owner: User, live_server: Any) -> None:
+    page = browse(base_url=live_server.url.replace("127.0.0.1", "localhost"))
+    page.goto("/account/login")
+    cancelled = "() => Promise.reject(new DOMException('no', 'NotAllowedError'))"
+    page.evaluate(f"() => {{ navigator.credentials.get = {cancelled} }}")
+    page.get_by_role("button", name="Log in with a passkey").click()
+    expect(page.get_by_role("alert")).to_contain_text("No passkey was used")
+
+
+@pytest.mark.parametrize("path", ["/account/login", "/account/password/reset"])
+def test_pages_for_everybody_fit_a_phone(browse: Browse, db: None, path: str) -> None:
+    page = browse(viewport=PHONE)
+    page.goto(path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+@pytest.mark.parametrize("path", ["", "/app", "/passkeys", "/passkeys/add"])
+def test_pages_of_an_account_fit_a_phone(browse: Browse, owner: User, path: str, recently: None) -> None:
+    page = browse(owner, viewport=PHONE)
+    page.goto(f"/account/security{path}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+@pytest.fixture
+def recently(settings: Any) -> None:
+    """Nobody is asked again who they are."""
+    settings.MFA_REAUTHENTICATION_REQUIRED = False

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.http import QueryDict
 
 from costtrack.calendar import Calendar, Preset, Span
 
@@ -57,6 +58,14 @@ class Period:
     span: Span
     name: str
     is_custom: bool
+
+
+def with_range(data: QueryDict, default: Preset) -> QueryDict:
+    """With the range that is meant where none is named: so the form shows what the page does."""
+    filled = data.copy()
+    if not filled.get("range"):
+        filled["range"] = CUSTOM if filled.get("start_date") or filled.get("end_date") else default.value
+    return filled
 
 
 def period_of(form: PeriodForm, calendar: Calendar, now: datetime) -> Period:

@@ -21,6 +21,7 @@ from tests.limits import set_limit
 from tests.usage import NOW, Send
 
 LIST = "/admin/billing/limitcrossing/"
+USAGE = "/o/acme/admin/usage/"
 
 
 def crossed(
@@ -71,7 +72,7 @@ def test_members_see_their_organizations_crossings_newest_first(
     assert rows(sign_in(owner)) == rows(sign_in(viewer)) == [95, 80]
     assert rows(sign_in(stranger)) == [PAUSING]
     response = sign_in(owner).get(page_of(theirs), follow=True)
-    assert response.redirect_chain[-1][0] == "/admin/"
+    assert response.redirect_chain[0][0] == "/admin/"
     assert sign_in(owner).post(page_of(LimitCrossing.objects.earliest("id")), {"threshold": "1"}).status_code == 403
 
 
@@ -122,23 +123,23 @@ def test_the_list_takes_the_same_few_statements(
     assert statements() == few <= 16
 
 
-# --- The overview ----------------------------------------------------------------------------------------------
+# --- The overview and the usage page ---------------------------------------------------------------------------
 
 
-def test_the_overview_shows_the_weekly_limit_and_no_banner_while_all_is_well(
+def test_the_usage_page_shows_the_weekly_limit_and_no_banner_while_all_is_well(
     owner: User, organization: Organization, send: Send, sign_in: SignIn
 ) -> None:
     limit = set_limit(organization, "100", window=LimitWindow.ROLLING_7D, is_plan=True)
     set_limit(organization, "10", window=LimitWindow.CALENDAR_DAY)
     send({"cost_usd": "4"}, now=utc_now())
-    page = text(sign_in(owner), "/admin/")
+    page = text(sign_in(owner), USAGE)
     assert "ct-banner" not in page
     assert "$4.00</strong> of $100.00" in page
     assert "Pauses at $100.00" in page
     assert reverse("admin:billing_spendlimit_change", args=[limit.pk]) in page
 
 
-def test_the_overview_warns_of_limits_that_are_near_reached_or_paused(
+def test_the_usage_page_warns_of_limits_that_are_near_reached_or_paused(
     limit: SpendLimit, viewer: User, owner: User, organization: Organization, send: Send, sign_in: SignIn
 ) -> None:
     of_users = set_limit(organization, "1", LimitScope.USER, window=LimitWindow.CALENDAR_DAY)
@@ -150,7 +151,7 @@ def test_the_overview_warns_of_limits_that_are_near_reached_or_paused(
     pause_limit(
         organization=organization, limit=of_tag, value="", reason="Audit", ends_at=None, actor=actor, now=utc_now()
     )
-    page = text(sign_in(viewer), "/admin/")
+    page = text(sign_in(viewer), USAGE)
     for banner in (
         "<strong> User ada, day and others.</strong> $8.00 spent of $1.00. Access is paused. It is back in",
         "<strong> Tag a, week.</strong> $0.00 spent of $50.00. Access is paused by hand until somebody ends it: Audit",
@@ -160,13 +161,13 @@ def test_the_overview_warns_of_limits_that_are_near_reached_or_paused(
     assert page.index("Organization, day.") > page.index("User ada, day")
 
 
-def test_the_overview_names_the_worst_and_leads_to_the_others(
+def test_the_usage_page_names_the_worst_and_leads_to_the_others(
     owner: User, organization: Organization, send: Send, sign_in: SignIn
 ) -> None:
     for window in LimitWindow:
         set_limit(organization, "1", window=window)
     send({"cost_usd": "1"}, now=utc_now())
-    page = text(sign_in(owner), "/admin/")
+    page = text(sign_in(owner), USAGE)
     assert page.count('class="ct-banner') == 3
     assert "2 more limits of Acme Research are near or reached" in page
 
@@ -180,7 +181,7 @@ def test_an_operator_sees_whose_limit_it_is_and_nobody_sees_others(
 ) -> None:
     send({"cost_usd": "10"}, now=utc_now())
     assert "Acme Research: Organization, day." in text(sign_in(operator), "/admin/")
-    assert "ct-banner" not in text(sign_in(stranger), "/admin/")
+    assert "ct-banner" not in text(sign_in(stranger), "/o/globex/admin/usage/")
 
 
 def test_many_organizations_do_not_make_the_overview_slow(operator: User, sign_in: SignIn) -> None:

@@ -34,7 +34,7 @@ def test_a_kind_that_is_none_is_not_found(signed_in: Client) -> None:
 def test_previews_are_for_those_who_run_something(client: Client, viewer: User, operator: User) -> None:
     client.force_login(viewer)
     assert client.get(PREVIEWS).status_code == 403
-    assert PREVIEWS not in client.get("/admin/").content.decode()
+    assert PREVIEWS not in client.get("/o/acme/admin/usage/").content.decode()
     client.force_login(operator)
     assert client.get(PREVIEWS).status_code == 200
     assert PREVIEWS in client.get("/admin/").content.decode()

@@ -140,7 +140,7 @@ def test_a_stranger_finds_nothing(
 ) -> None:
     browser = sign_in(stranger)
     assert list(browser.get(LIST).context["cl"].result_list) == []
-    assert browser.get(page_of(webhook), follow=True).redirect_chain[-1][0] == "/admin/"
+    assert browser.get(page_of(webhook), follow=True).redirect_chain[0][0] == "/admin/"
     for action in ACTIONS:
         assert browser.post(page_of(webhook, action)).status_code == 403
     given = {"organization": organization.pk, "url": HOOK, "description": "", "format": "standard"}

@@ -60,4 +60,4 @@ def test_its_people_can_sign_in() -> None:
     for email, _ in PEOPLE:
         client = Client()
         assert client.login(username=email, password=PASSWORD)
-        assert client.get("/admin/").status_code == 200
+        assert client.get("/admin/", follow=True).status_code == 200

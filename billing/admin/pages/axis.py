@@ -1,0 +1,59 @@
+"""The horizontal axis of a chart of UTC days, and what stands on it."""
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from costtrack.calendar import Calendar, Span, Unit
+from costtrack.money import ZERO
+
+_UTC = ZoneInfo("UTC")
+UTC_DAYS = Calendar(_UTC)
+_MOST_DAYS = 400
+_SECOND = timedelta(seconds=1)
+
+
+def utc_calendar(week_start: int) -> Calendar:
+    """For periods: weeks begin as the organization has chosen."""
+    return Calendar(_UTC, week_start)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A day, or the days of a month; both ends are included."""
+
+    label: str
+    first: date
+    last: date
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    bars: tuple[Bar, ...]
+    unit: Unit
+
+    def sums(self, amounts: Iterable[tuple[date, Decimal]]) -> list[Decimal]:
+        """Of each bar; the days are on the axis."""
+        firsts, sums = [bar.first for bar in self.bars], [ZERO] * len(self.bars)
+        for day, amount in amounts:
+            sums[bisect_right(firsts, day) - 1] += amount
+        return sums
+
+
+def axis(span: Span, used: Collection[date]) -> Axis:
+    """A bar for every day. A span of years is cut to the days in it that have usage, and if those are many, too, the
+    bars are months."""
+    if (span.end - span.start).days > _MOST_DAYS:
+        if not used:
+            return Axis((), Unit.DAY)
+        span = UTC_DAYS.days(min(used), max(used))
+    unit = Unit.MONTH if (span.end - span.start).days > _MOST_DAYS else Unit.DAY
+    return Axis(tuple(_bar(part, unit) for part in UTC_DAYS.periods(unit, span)), unit)
+
+
+def _bar(part: Span, unit: Unit) -> Bar:
+    first, last = part.start.date(), (part.end - _SECOND).date()
+    return Bar(f"{first:%Y-%m}" if unit is Unit.MONTH else first.isoformat(), first, last)

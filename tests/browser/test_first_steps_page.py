@@ -1,0 +1,108 @@
+"""From nothing to the first event, the plan, and a file on the disk: as a person does it."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, ViewportSize, expect
+
+from costtrack.clock import utc_now
+from organizations.models import Organization, User
+from tests.browser.conftest import Browse
+from tests.browser.test_every_page import DESK, HAND, visit
+from tests.conftest import Key
+from tests.usage import Send, set_price
+
+START, PLAN, EXPORTS = (f"/o/acme/admin/{name}/" for name in ("start", "plan", "exports"))
+
+
+def test_the_first_event_appears_by_itself(browse: Browse, owner: User, key: Key, send: Send) -> None:
+    set_price("gpt-4.1-mini", provider="openai", input="0.4", output="1.6")
+    page = browse(owner)
+    visit(page, START)
+    expect(page.get_by_role("heading", name="Step 3: waiting for your first event")).to_be_visible()
+    send({"service": "openai", "model": "gpt-4.1-mini", "input_tokens": 1200, "output_tokens": 300}, now=utc_now())
+    expect(page.get_by_role("heading", name="Step 3: your first event is here")).to_be_visible()
+    expect(page.locator("#first-event.ct-done")).to_contain_text("$0.00096")
+    page.get_by_role("link", name="Why it costs that").click()
+    expect(page.get_by_text("$0.00096").first).to_be_visible()
+
+
+def test_the_ways_are_chosen_by_keyboard_and_copied(browse: Browse, owner: User, key: Key) -> None:
+    page = browse(owner)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(START)
+    expect(page.locator("#snippet-curl")).to_be_visible()
+    page.get_by_label("curl", exact=True).focus()
+    for shown in ("#snippet-litellm-config", "#snippet-gateway-config", "#snippet-cli-send"):
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(shown)).to_be_visible()
+        expect(page.locator("#snippet-curl")).to_be_hidden()
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("button", name="Copy command").first.click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == (page.locator("#snippet-curl").text_content() or "").strip()
+    assert f"{page.url.removesuffix(START)}/usage/events" in copied
+
+
+def test_files_come_and_the_page_says_so(
+    browse: Browse, owner: User, organization: Organization, send: Send, tmp_path: Path
+) -> None:
+    Organization.objects.filter(pk=organization.pk).update(plan="enterprise")
+    send({"id": "mine", "model": "m", "cost_usd": "1"}, now=utc_now())
+    page = browse(owner)
+    visit(page, EXPORTS)
+    for label, verb in (("Usage as CSV", "Download CSV"), ("Runs as ZIP", "Download ZIP")):
+        with page.expect_download() as found:
+            page.get_by_role("button", name=verb).click()
+        kept = tmp_path / found.value.suggested_filename
+        found.value.save_as(kept)
+        form = page.get_by_role("form", name=label)
+        expect(form.get_by_role("status")).to_contain_text("The download has begun")
+        expect(page.get_by_role("button", name=verb)).to_be_enabled()
+        if kept.suffix == ".zip":
+            assert zipfile.ZipFile(kept).namelist() == ["runs.csv"]
+        else:
+            assert "mine" in kept.read_text()
+
+
+_REMEMBER = """place => {
+  window.told = [];
+  const look = () => window.told.push([place.textContent, Boolean(place.querySelector("progress"))]);
+  new MutationObserver(look).observe(place, { childList: true });
+}"""
+
+
+def test_a_file_is_said_to_be_in_the_making_until_it_comes(browse: Browse, owner: User, send: Send) -> None:
+    send({"id": "mine", "model": "m", "cost_usd": "1"}, now=utc_now())
+    page = browse(owner)
+    page.goto(EXPORTS)
+    place = page.get_by_role("form", name="Runs as ZIP").get_by_role("status")
+    place.evaluate(_REMEMBER)
+    with page.expect_download():
+        page.get_by_role("button", name="Download ZIP").click()
+    expect(place).to_contain_text("The download has begun")
+    making, begun = page.evaluate("window.told")
+    assert making == ["The file is being made …", True]
+    assert begun[1] is False
+
+
+def test_dates_are_asked_for_only_where_they_count(browse: Browse, operator: User, organization: Organization) -> None:
+    page = browse(operator, refused_with=422)
+    page.goto(EXPORTS)
+    form = page.get_by_role("form", name="Usage as CSV")
+    expect(form.get_by_label("From")).to_be_hidden()
+    form.get_by_label("Period").select_option("custom")
+    expect(form.get_by_label("From")).to_be_visible()
+    form.get_by_role("button").click()
+    expect(page.get_by_text("Say where the period begins.")).to_be_visible()
+    expect(page.get_by_role("alert").first).to_contain_text("No file was made.")
+
+
+@pytest.mark.parametrize(("size", "colors"), [(DESK, "light"), (HAND, "dark")])
+@pytest.mark.usefixtures("usage", "key")
+def test_the_pages_fit_a_desk_and_a_hand(browse: Browse, owner: User, size: ViewportSize, colors: str) -> None:
+    page: Page = browse(owner, viewport=size, color_scheme=colors)
+    for path in (START, PLAN, EXPORTS):
+        visit(page, path)
+        expect(page.get_by_role("heading", level=2).first).to_be_visible()

@@ -1,0 +1,202 @@
+"""What people notice without being able to name it: pages that can be used by everybody, and that are light.
+
+The bounds stand here, for every page. How long the server takes is no bound of a test: `python -m benchmarks pages`
+compares it with a bare view.
+"""
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from playwright.sync_api import Page, expect
+
+from costtrack.clock import utc_now
+from organizations.models import User
+from tests.browser.conftest import Browse
+from tests.browser.test_every_page import DESK
+from tests.conftest import Key
+from tests.pages import every_page, kind_of
+from tests.usage import Send
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("usage", "key"),
+    pytest.mark.timeout(400),  # each test looks at many pages
+]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of one page that nothing of is known yet (a cold cache). Most of it is the theme's: its fonts alone
+    are 750 kilobytes."""
+
+    requests: int = 40
+    kilobytes: int = 1_200
+    nodes: int = 3_000
+    queries: int = 30
+
+
+BOUNDS = Bounds()
+PARTS = 3
+"""The pages are divided among so many tests, which may run side by side."""
+SEVERE = ("serious", "critical")
+COLORS = ("light", "dark")
+GZIP = {"accept-encoding": "gzip"}
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def addresses(client: Client, without: Container[str] = ()) -> list[str]:
+    return [path for path, _ in every_page(client, without)]
+
+
+# --- Accessibility ---------------------------------------------------------------------------------------------
+
+
+def violations(page: Page) -> Iterator[str]:
+    """What axe finds that keeps somebody from using the page, in each color."""
+    for colors in COLORS:
+        # The theme follows the system when it loads; this is what it does then.
+        page.evaluate("colors => document.documentElement.className = colors", colors)
+        for found in Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]:
+            if found["impact"] in SEVERE:
+                yield from (_told(page, colors, found, node) for node in found["nodes"][:3])
+
+
+def _told(page: Page, colors: str, found: dict[str, Any], node: dict[str, Any]) -> str:
+    why = node.get("failureSummary", "").replace("\n", " ")
+    return f"{urlsplit(page.url).path} ({colors}) {found['id']}: {node['target']} {node['html'][:160]} {why}"
+
+
+def assert_accessible(page: Page, paths: list[str]) -> None:
+    problems: list[str] = []
+    for path in paths:
+        page.goto(path)
+        problems += violations(page)
+    assert not problems, "\n".join(problems)
+
+
+def test_the_check_itself_sees_what_is_wrong(browse: Browse, owner: User) -> None:
+    page = browse(owner, viewport=DESK)
+    page.goto("/o/acme/admin/plan/")
+    page.evaluate("document.querySelector('#content').prepend(document.createElement('button'))")
+    assert [problem for problem in violations(page) if "button-name" in problem]
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_owners_can_use_every_page_whatever_they_see_and_hear(part: int, browse: Browse, owner: User) -> None:
+    page = browse(owner, viewport=DESK, reduced_motion="reduce")
+    assert_accessible(page, addresses(signed_in(owner))[part::PARTS])
+
+
+def test_operators_can_use_their_pages(browse: Browse, owner: User, operator: User) -> None:
+    """Those that owners do not have; the others are the same ones."""
+    known = {kind_of(path) for path in addresses(signed_in(owner))}
+    paths = addresses(signed_in(operator), known)
+    assert len(paths) > 5
+    assert_accessible(browse(operator, viewport=DESK, reduced_motion="reduce"), ["/o/acme/admin/", *paths])
+
+
+def test_strangers_can_use_the_pages_for_everybody(browse: Browse) -> None:
+    assert_accessible(browse(viewport=DESK, reduced_motion="reduce"), ["/admin/login/"])
+
+
+def test_menus_open_and_close_by_keyboard(browse: Browse, owner: User) -> None:
+    page = browse(owner, viewport=DESK)
+    page.goto("/o/acme/admin/billing/usageevent/")
+    for name, inside in (
+        (owner.email, page.get_by_role("button", name="Log out")),
+        ("Filters", page.get_by_role("button", name="Apply Filters")),
+    ):
+        page.get_by_role("button", name=name).first.press("Enter")
+        expect(inside).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(inside).to_be_hidden()
+    page.get_by_role("button", name="Show or hide the navigation").press("Enter")
+    expect(page.locator("#nav-sidebar-apps")).to_be_hidden()
+    page.get_by_role("button", name="Show or hide the navigation").press("Enter")
+    expect(page.locator("#nav-sidebar-apps")).to_be_visible()
+
+
+# --- Weight ----------------------------------------------------------------------------------------------------
+
+
+def sent(client: Client, address: str) -> int:
+    """Bytes of an answer as production sends it: compressed."""
+    path = urlsplit(address)
+    response = client.get(f"{path.path}?{path.query}" if path.query else path.path, headers=GZIP)
+    assert response.status_code == 200, address
+    return len(b"".join(response))
+
+
+def test_no_page_is_heavy(browse: Browse, operator: User) -> None:
+    client = signed_in(operator)
+    page = browse(operator, viewport=DESK)
+    asked: set[str] = set()
+    page.on("request", lambda request: asked.add(request.url))
+    sizes: dict[str, int] = {}
+    problems = []
+    for path in addresses(client):
+        asked.clear()
+        page.goto(path, wait_until="load")
+        loaded = {url for url in asked if not url.startswith("data:")}
+        for url in loaded:
+            if url not in sizes:
+                sizes[url] = sent(client, url)
+        found = Bounds(
+            requests=len(loaded),
+            kilobytes=sum(sizes[url] for url in loaded) // 1000,
+            nodes=page.evaluate("document.getElementsByTagName('*').length"),
+            queries=queries(client, path),
+        )
+        if _is_over(found):
+            problems.append(f"{path}: {found}")
+    assert not problems, "\n".join(problems)
+
+
+def _is_over(found: Bounds) -> bool:
+    names = ("requests", "kilobytes", "nodes", "queries")
+    return any(getattr(found, name) > getattr(BOUNDS, name) for name in names)
+
+
+def queries(client: Client, path: str) -> int:
+    """Questions that a page puts to the database when it is looked at again."""
+    client.get(path)
+    with CaptureQueriesContext(connection) as captured:
+        client.get(path)
+    return len(captured)
+
+
+def test_no_page_asks_more_when_there_is_more_to_show(owner: User, key: Key, send: Send) -> None:
+    client = signed_in(owner)
+    send(*calls(1), now=utc_now())
+    paths = addresses(client)
+    few = {path: queries(client, path) for path in paths}
+    send(*calls(30), now=utc_now())
+    assert {path: queries(client, path) for path in paths} == few
+
+
+def calls(number: int) -> list[dict[str, Any]]:
+    """Calls that have nothing in common: each is of its own model, run, session and so on."""
+    names = ("model", "run_id", "workflow_id", "session_id", "execution_id", "group_id", "user_id", "agent_id", "tool")
+    return [
+        {
+            "id": f"quality-{number}-{place}",
+            "service": "openai",
+            "input_tokens": 10,
+            "cost_usd": "0.01",
+            "tags": [f"tag-{place}"],
+            **{name: f"{name}-{place}" for name in names},
+        }
+        for place in range(number)
+    ]

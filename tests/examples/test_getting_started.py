@@ -1,0 +1,132 @@
+"""What the page Getting started gives people to copy, with the real LiteLLM: nothing of it is changed here."""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pytest_django.live_server_helper import LiveServer
+
+from billing.admin.pages.snippets import environment, ways
+from billing.models import Authorization, UsageEvent
+from organizations.models import Organization
+from tests.conftest import Key
+from tests.examples.conftest import GATEWAY
+from tests.examples.provider import Provider, serving
+from tests.stack.running import free_port
+from tests.usage import set_price
+
+# The first run installs LiteLLM with its proxy, which takes about a minute.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(480)]
+
+MODEL = "gpt-4.1-mini"
+MASTER_KEY = "sk-test"
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def pieces(live_server: LiveServer) -> dict[str, str]:
+    return {one.id: one.text for way in ways(server=live_server.url, has_api=True) for one in way.pieces}
+
+
+@pytest.fixture
+def start(
+    live_server: LiveServer, organization: Organization, key: Key, gateway_python: Path, tmp_path: Path
+) -> Iterator[Start]:
+    """A program of LiteLLM's environment, in a folder of its own, with the variables that the page shows."""
+    set_price(MODEL, provider="openai", input="1", output="2", organization=organization)
+    exports = environment(server=live_server.url, client_id=key.credential.client_id).text
+    shown = dict(word.split("=", 1) for word in shlex.split(exports) if word != "export")
+    shown["COSTTRACK_TOKEN"] = shown["COSTTRACK_TOKEN"].replace("YOUR_SECRET", key.client_secret)
+    provider = Provider()
+    around = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "OPENAI_API_KEY": "none",
+        "OPENAI_BASE_URL": provider.url,
+        "LITELLM_MASTER_KEY": MASTER_KEY,
+        "COSTTRACK_TIMEOUT_MS": "20000",
+    }
+    started: list[subprocess.Popen[bytes]] = []
+
+    def _start(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(
+                [gateway_python.with_name(program), *arguments],
+                cwd=tmp_path,
+                env={**around, **shown},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        started.append(process)
+        return process
+
+    with serving(provider):
+        yield _start
+        for process in started:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+
+
+def _ask(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """One call through a proxy, as soon as it listens."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {MASTER_KEY}"}) as client:
+        for _ in range(600):
+            try:
+                if client.get("/health/liveliness", timeout=5).is_success:
+                    break
+            except httpx.HTTPError:
+                assert process.poll() is None, log.read_text()
+            time.sleep(0.2)  # somebody else's process; it tells nobody when it is ready
+        body = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 500}
+        answer = client.post("/v1/chat/completions", json=body, timeout=60)
+        assert answer.status_code == 200, answer.text
+
+
+def _recorded(organization: Organization) -> list[tuple[str, str, int, int]]:
+    """What is in the ledger, as soon as there is something."""
+    events = UsageEvent.objects.of(organization)
+    for _ in range(300):
+        if events.exists():
+            break
+        time.sleep(0.1)  # LiteLLM tells in the background, every few seconds
+    return [(event.service, event.model, event.input_tokens, event.output_tokens) for event in events]
+
+
+def test_the_program_reports_its_call(
+    pieces: dict[str, str], start: Start, organization: Organization, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text(pieces["snippet-litellm-program"])
+    assert start("python", "program.py").wait(120) == 0, (tmp_path / "log").read_text()
+    assert _recorded(organization) == [("openai", MODEL, 1000, 500)]
+
+
+@pytest.mark.parametrize("way", ["litellm", "gateway"])
+def test_the_proxies_report_and_the_gateway_asks_before(
+    pieces: dict[str, str], start: Start, organization: Organization, tmp_path: Path, way: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(pieces[f"snippet-{way}-config"])
+    if way == "gateway":
+        shutil.copy(GATEWAY / "costtrack_gateway.py", tmp_path)
+    program, *arguments = shlex.split(pieces[f"snippet-{way}-start"].splitlines()[-1])
+    port = free_port()
+    process = start(program, *arguments, "--host", "127.0.0.1", "--port", str(port))
+    _ask(process, port, tmp_path / "log")
+
+    assert _recorded(organization) == [("openai", MODEL, 1000, 500)]
+    _end(process)
+    authorizations = Authorization.objects.of(organization).values_list("status", flat=True)
+    assert list(authorizations) == (["settled"] if way == "gateway" else [])
