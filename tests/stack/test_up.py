@@ -49,7 +49,7 @@ def test_the_operator_can_sign_in_to_the_web_ui(stack: Running) -> None:
     with httpx.Client(base_url=stack.url, follow_redirects=True, timeout=10) as browser:
         page = browser.get("/admin/")
         form = {
-            "username": "operator@costtrack.example",
+            "login": "operator@costtrack.example",
             "password": (stack.data / "operator.password").read_text().strip(),
             "csrfmiddlewaretoken": browser.cookies["csrftoken"],
             "next": "/admin/",
