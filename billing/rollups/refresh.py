@@ -19,12 +19,13 @@ _NUDGE_INTERVAL = timedelta(milliseconds=400)
 def refresh(*, organization: Organization, fold_now: bool, now: datetime) -> bool:
     """Make every cached answer of the organization obsolete, and fold what waits; True if that is done when it returns.
     Without `fold_now`, or where too much waits, workers are asked to."""
+    waiting = IngestBatch.objects.of(organization).filter(folded_at=None)
     with transaction.atomic(), connection.cursor() as cursor:
-        waiting = IngestBatch.objects.of(organization).filter(folded_at=None).aggregate(events=Sum("accepted"))
-        is_done = fold_now and (waiting["events"] or 0) <= _MOST_EVENTS
-        if is_done:
+        if fold_now and (waiting.aggregate(events=Sum("accepted"))["events"] or 0) <= _MOST_EVENTS:
             fold_organization(organization_id=organization.pk, now=now)
-        else:
+        # Something is left also where somebody else is folding at this moment.
+        is_done = fold_now and not waiting.exists()
+        if not is_done:
             nudge_on_commit("billing.fold", at_most_every=_NUDGE_INTERVAL)
         has_changed(cursor, organization.pk)
     return is_done

@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
 from billing.models import GroupTotal, IngestBatch
 from billing.rollups import refresh as refreshing
 from billing.rollups.definitions import BY_NAME
+from billing.rollups.locks import gets_rollups
 from organizations.models import Organization, User
 from organizations.types import Scope
 from tests.conftest import make_key
@@ -67,6 +69,24 @@ def test_where_much_waits_nobody_waits_for_it(
 
     assert api.post(PATH, {}).json()["refreshed_views"] == []
     assert waiting(organization) == 1
+
+
+def test_while_somebody_else_folds_it_does_not_say_that_it_has(
+    api: APIClient, organization: Organization, send: Send
+) -> None:
+    send({"model": "gpt-4o", "cost_usd": "1"})
+    folder = connection.copy()
+    folder.set_autocommit(False)
+    try:
+        with folder.cursor() as cursor:
+            assert gets_rollups(cursor, organization.pk)
+            assert api.post(PATH, {}).json()["refreshed_views"] == []
+            assert waiting(organization) == 1
+    finally:
+        folder.close()
+
+    assert api.post(PATH, {}).json()["refreshed_views"] == list(BY_NAME)
+    assert waiting(organization) == 0
 
 
 def test_only_the_callers_organization_is_refreshed(
