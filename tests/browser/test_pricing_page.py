@@ -18,7 +18,7 @@ PAGE = "/o/acme/admin/pricing/"
 
 @pytest.fixture
 def groups(send: Send) -> None:
-    """30 groups on as many days, of three models and two agents."""
+    """30 groups on 28 days, of three models and two agents; no two of a model on one day, whatever the hour."""
     now = utc_now()
     models = (("openai", "gpt-5"), ("anthropic", "claude-opus-4"), ("google", "gemini-2.5-pro"))
     send(
@@ -34,7 +34,7 @@ def groups(send: Send) -> None:
                 "cost_usd": f"{number + 1}.25",
                 "input_tokens": 12_000 + number,
                 "output_tokens": 640,
-                "occurred_at": (now - timedelta(days=number % 28, minutes=number)).isoformat(),
+                "occurred_at": (now - timedelta(days=number % 28)).isoformat(),
             }
             for number in range(30)
         ),

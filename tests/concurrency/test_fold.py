@@ -16,10 +16,12 @@ from threading import Event
 
 import httpx
 import pytest
+from django.db import connection, transaction
 from django.db.models import Min, Sum
 
 from billing.models import EventKey, IngestBatch, LiveSpendDay, SpendDay, UsageEvent
 from billing.rollups.fold import fold
+from billing.rollups.locks import has_rollups_alone
 from billing.rollups.verify import verify
 from costtrack.clock import utc_now
 from organizations.models import Organization
@@ -95,6 +97,12 @@ def events(name: str, count: int) -> list[dict[str, object]]:
     ]
 
 
+def wait_until_nobody_folds(organization: Organization) -> None:
+    """PostgreSQL ends what a killed process has begun; until it has, others leave the organization to it."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        has_rollups_alone(cursor, organization.pk)
+
+
 def assert_nothing_lost_or_doubled(organization: Organization, sent: int) -> None:
     assert not IngestBatch.objects.filter(folded_at=None).exists()
     assert UsageEvent.objects.of(organization).count() == EventKey.objects.of(organization).count() == sent
@@ -127,6 +135,7 @@ def test_folding_processes_that_are_killed_again_and_again_lose_nothing(organiza
             sent += 100
         kill(folder)
 
+    wait_until_nobody_folds(organization)
     fold(now=utc_now())
     assert sent > 1000
     assert_nothing_lost_or_doubled(organization, sent)
