@@ -11,9 +11,11 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.functional import SimpleLazyObject
 from django.views.decorators.cache import never_cache
 from unfold.sites import UnfoldAdminSite
 
+from costtrack.navigation import sidebar
 from costtrack.organization_paths import for_sign_in
 
 if TYPE_CHECKING:
@@ -68,6 +70,13 @@ class CosttrackAdminSite(UnfoldAdminSite):
         pages = [("health/", health_page, "health"), *_pages]
         own = [path(route, self.admin_view(view), name=name) for route, view, name in pages]
         return [*own, *super().get_urls()]
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> Any:
+        """Django asks for it for every page, and works out everybody's permission for every model; few show it."""
+        return SimpleLazyObject(lambda: super(CosttrackAdminSite, self).get_app_list(request, app_label))
+
+    def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
+        return sidebar(request)
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The sidebar's search; a page number that cannot be is a 404."""

@@ -18,7 +18,7 @@ LOOKS: dict[str, Any] = {
     "SHOW_HISTORY": False,  # the audit log has all changes, also those by API
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
-    "STYLES": [lambda _request: static("costtrack/admin.css")],
+    "STYLES": [lambda _request: static("costtrack/frame.css"), lambda _request: static("costtrack/admin.css")],
     "COLORS": {
         "primary": {
             "50": "oklch(98.4% .014 180.7)",
@@ -38,7 +38,6 @@ LOOKS: dict[str, Any] = {
     "SIDEBAR": {
         "show_search": True,
         "show_all_applications": False,
-        "navigation": "costtrack.navigation.sidebar",
     },
     "ACCOUNT": {
         "navigation": [

@@ -1,16 +1,28 @@
 """The sidebar of the admin."""
 
+from functools import cache
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 
-from costtrack.organization_paths import for_installation
+from costtrack.organization_paths import for_installation, script_prefix
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    """Sections of links. Those of pages about one organization keep to the one that is shown; operators see the
-    installation's section too."""
+    """Sections of links, in the shape that the theme wants. Those of pages about one organization keep to the one that
+    is shown; operators see the installation's section too. `active` is the link that leads to the page asked for, or
+    to the list that it belongs to."""
+    sections = _sections(request)
+    home = _link("", "", "index")["link"]
+    for section in sections:
+        for item in section["items"]:
+            link = item["link"]
+            item["active"] = request.path == link or (link != home and request.path.startswith(link))
+    return sections
+
+
+def _sections(request: HttpRequest) -> list[dict[str, Any]]:
     sections = [
         *_overview(request),
         _section(
@@ -86,11 +98,18 @@ def _own_page(request: HttpRequest) -> dict[str, Any]:
 
 
 def _section(title: str, *items: dict[str, Any]) -> dict[str, Any]:
-    return {"title": title, "separator": bool(title), "items": list(items)}
+    return {"title": title, "items": list(items)}
 
 
 def _link(title: str, icon: str, view: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": reverse(f"admin:{view}")}
+    return {"title": title, "icon": icon, "link": get_script_prefix() + _path(view)}
+
+
+@cache
+def _path(view: str) -> str:
+    """Without the script's prefix: each page has some thirty links, and looking them all up takes a while."""
+    with script_prefix("/"):
+        return reverse(f"admin:{view}").removeprefix("/")
 
 
 def _installation(title: str, icon: str, view: str) -> dict[str, Any]:

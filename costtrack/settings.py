@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "django.forms",
     "allauth",
     "allauth.account",
     "allauth.mfa",
@@ -102,6 +103,9 @@ TEMPLATES: list[dict[str, Any]] = [
         },
     },
 ]
+
+# So that templates/ may have a lighter one instead of one of Django's.
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 DATABASES: dict[str, Any] = {
     "default": {
