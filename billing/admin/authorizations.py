@@ -7,13 +7,13 @@ from uuid import UUID
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from billing.admin import formats
 from billing.admin.authorization_page import authorization_page, badge
 from billing.admin.filters import ChoiceFilter, PeriodFilter
 from billing.admin.lists import OneOrganizationAdmin, OneOrganizationList, OrganizationFilter
+from billing.admin.server_address import server_address
 from billing.models import Authorization
 from billing.types import AuthorizationStatus
 from costtrack.clock import utc_now
@@ -45,7 +45,7 @@ class AuthorizationList(OneOrganizationList):
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)
-        self.authorizations_url = request.build_absolute_uri(reverse("usage-authorizations"))
+        self.authorizations_url = f"{server_address(request)}/usage/authorizations"
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)

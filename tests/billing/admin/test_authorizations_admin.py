@@ -129,4 +129,5 @@ def test_the_list_takes_the_same_few_statements_and_counts_to_a_cap(
 
 
 def test_the_empty_list_says_how_to_ask(viewer: User, sign_in: SignIn) -> None:
-    assert "http://testserver/usage/authorizations" in text(sign_in(viewer), LIST)
+    for page in (LIST, f"/o/acme{LIST}"):
+        assert "http://testserver/usage/authorizations" in text(sign_in(viewer), page)
