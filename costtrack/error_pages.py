@@ -1,52 +1,64 @@
-"""Errors outside of any API view, such as an unknown path: JSON too, except for people in the admin. What begins like
-a family's paths is answered in its dialect."""
+"""Errors outside of any API view, such as an unknown path: a page for people, JSON for programs. What begins like a
+family's paths is answered in its dialect, whoever asks."""
 
 from collections.abc import Iterable, Iterator
 from functools import cache
 from http import HTTPStatus
 
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.template.loader import render_to_string
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
-from django.views import defaults
 
 from costtrack.dialects import OURS, Dialect, Failure
+from costtrack.organization_paths import for_installation, for_sign_in
 
 _CODES = {400: "bad_request", 403: "forbidden", 404: "not_found", 500: "internal_error"}
+_TITLES = {
+    400: "This request cannot be understood",
+    403: "This is not for you to see",
+    404: "There is no such page",
+    500: "Something went wrong on our side",
+}
+_WHAT_TO_DO = {
+    400: "Go back and try again. If you have typed the address, look at it once more.",
+    403: "Ask an owner of the organization for the role that this needs, or sign in with another account.",
+    404: "The address is wrong, what it showed is gone, or it belongs to an organization that you are no member of.",
+    500: "Try again in a moment. If it stays, tell whoever runs this installation; the log says what happened.",
+}
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    if _is_admin(request):
-        return defaults.bad_request(request, exception)
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001 - Django names it
     return _answer(request, HTTPStatus.BAD_REQUEST, "The request cannot be understood.")
 
 
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    if _is_admin(request):
-        return defaults.permission_denied(request, exception)
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001 - Django names it
     return _answer(request, HTTPStatus.FORBIDDEN, "You may not do this.")
 
 
-def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    if _is_admin(request):
-        return defaults.page_not_found(request, exception)
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001 - Django names it
     return _answer(request, HTTPStatus.NOT_FOUND, "Not found.")
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Django has logged the exception."""
-    if _is_admin(request):
-        return defaults.server_error(request)
     return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side.")
 
 
-def _is_admin(request: HttpRequest) -> bool:
-    return request.path.startswith(reverse("admin:index"))
-
-
-def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> JsonResponse:
+def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponse:
+    dialect = _dialects().get(_first_word(request.path))
+    if dialect is None and _is_for_people(request):
+        texts = {"title": _TITLES[status], "text": _WHAT_TO_DO[status], "status": status.value}
+        return HttpResponse(
+            render_to_string("error.html", {**texts, "overview_url": for_installation("index")}), status=status
+        )
     failure = Failure(status, _CODES[status], message)
-    dialect = _dialects().get(_first_word(request.path), OURS)
-    return JsonResponse(dialect.body(failure), status=status)
+    return JsonResponse((dialect or OURS).body(failure), status=status)
+
+
+def _is_for_people(request: HttpRequest) -> bool:
+    """The pages' own addresses, and whatever a browser asks for: it names pages, programs take anything."""
+    pages = (reverse("admin:index"), for_sign_in("account_login").removesuffix("login"))
+    return request.path.startswith(pages) or "text/html" in request.headers.get("Accept", "")
 
 
 @cache

@@ -1,9 +1,11 @@
-"""Errors that no view answers: JSON for programs, pages for people in the admin."""
+"""Errors that no view answers: JSON for programs, a page for people."""
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
 from costtrack import error_pages
+from organizations.models import Organization, User
 
 
 def test_an_unknown_path_is_a_404_in_json(client: Client) -> None:
@@ -29,6 +31,35 @@ def test_what_nobody_foresaw_is_json_outside_of_the_admin(path: str, is_json: bo
     ):
         assert response.status_code == status
         assert (response.headers["Content-Type"] == "application/json") is is_json
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/nothing", "/account/nothing", "/o/acme/nothing"])
+def test_a_browser_gets_a_page_that_leads_on(client: Client, path: str) -> None:
+    response = client.get(path, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert response.status_code == 404
+    assert "<h1>There is no such page</h1>" in response.content.decode()
+    assert 'href="/admin/"' in response.content.decode()
+    assert "script-src 'self'" in response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/o/acme/admin/nothing/", "/o/globex/admin/usage/", "/admin/nothing/"])
+def test_a_member_who_is_lost_gets_a_page_that_leads_on(
+    client: Client, owner: User, other_organization: Organization, path: str
+) -> None:
+    client.force_login(owner)
+    response = client.get(path)
+    assert response.status_code == 404
+    assert "<h1>There is no such page</h1>" in response.content.decode()
+    assert 'href="/admin/"' in response.content.decode()
+
+
+def test_the_page_of_an_error_needs_nothing_that_may_be_broken() -> None:
+    """No database (this test has none), nobody signed in, no template of the theme."""
+    response = error_pages.server_error(RequestFactory().get("/admin/x"))
+    assert isinstance(response, HttpResponse)
+    assert "<h1>Something went wrong on our side</h1>" in response.content.decode()
 
 
 def test_what_begins_like_a_familys_paths_is_answered_in_its_dialect(client: Client) -> None:
