@@ -8,6 +8,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from billing.admin import formats, moments
+from billing.admin.event_parts import parts_of
 from billing.admin.formats import Fact
 from billing.admin.price_advice import Advice, advice_for
 from billing.ledger.adjustments import Correction
@@ -18,7 +19,6 @@ from billing.reports.events import Explanation, explain
 from billing.types import CorrectionKind, CostSource, EventKind, Status
 from costtrack.ids import batch_of
 from costtrack.money import ZERO, usd
-from costtrack.organization_paths import for_organization
 from organizations.models import APICredential
 
 
@@ -204,7 +204,7 @@ def _sections(event: UsageEvent) -> tuple[tuple[str, list[Fact]], ...]:
     return (
         ("Call", formats.present(_call(event))),
         ("Tokens", formats.present(_tokens(event))),
-        ("Part of", formats.present(_part_of(event))),
+        ("Part of", formats.present(parts_of(event))),
         ("Identity", formats.present(_identity(event))),
     )
 
@@ -237,24 +237,6 @@ def _tokens(event: UsageEvent) -> list[tuple[str, str]]:
         ("Tool result", event.tool_result_tokens),
     )
     return [(label, formats.count(number)) for label, number in counts if number]
-
-
-def _part_of(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
-    run_url = for_organization(event.organization.slug, "run", event.run_id) if event.run_id else ""
-    return [
-        ("Organization", event.organization.name),
-        ("Run", formats.link(run_url, event.run_id) if run_url else ""),
-        ("Workflow", event.workflow_id),
-        ("Execution", event.execution_id),
-        ("Phase", event.phase_id),
-        ("Workspace", event.workspace_id),
-        ("Session", event.session_id),
-        ("Group", " ".join(filter(None, (event.group_name, event.group_id and f"({event.group_id})")))),
-        ("Agent", " ".join(filter(None, (event.agent_name, event.agent_id and f"({event.agent_id})")))),
-        ("User", event.user_ref),
-        ("End user", event.end_user),
-        ("Tags", ", ".join(event.tags)),
-    ]
 
 
 def _identity(event: UsageEvent) -> list[tuple[str, SafeString | str]]:

@@ -9,6 +9,7 @@ from django.utils.http import urlencode
 from billing.admin.pages.period import CUSTOM
 
 _PERIOD = ("range", "start_date", "end_date")
+_PLACES = ("page", "after")  # of lists
 
 Value = str | int | date | tuple[str, ...]
 
@@ -17,7 +18,8 @@ def address(request: HttpRequest, **changes: Value) -> str:
     """The page that is shown with these parameters changed, the others as they are; an empty value takes one away.
     Whoever changes a filter begins at the first page again."""
     query = request.GET.copy()
-    query.pop("page", None)
+    for name in _PLACES:
+        query.pop(name, None)
     for name, value in changes.items():
         texts = [str(text) for text in (value if isinstance(value, tuple) else (value,)) if text != ""]
         if texts:

@@ -84,7 +84,7 @@ class GettingStartedPage(_Steps):
             "credentials": [self._row(one) for one in found[:_MOST_SHOWN]],
             "has_more": len(found) > _MOST_SHOWN,
             "can_send": bool(sending),
-            "environment": environment(server=server, client_id=sending[0].client_id if sending else ""),
+            "variables": environment(server=server, client_id=sending[0].client_id if sending else ""),
             "secret": SECRET,
             "ways": ways(server=server, has_api=plan.api_access),
             "upgrade": None if plan.api_access else cheapest_plan_with_api(),

@@ -1,86 +1,75 @@
-"""The request log: model calls one by one, the newest first, each leading to what it cost and why."""
+"""The request log: model calls one by one, the newest or the most expensive first, each leading to what it cost and
+why. Of a short span it also says what its cost went to."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, timedelta
 from typing import Any, ClassVar
 
-from django import forms
+from django.urls import reverse
+from django.utils.http import urlencode
 
+from billing.admin import formats
 from billing.admin.pages import places
+from billing.admin.pages.addresses import address
 from billing.admin.pages.base import OrganizationPage
 from billing.admin.pages.event_rows import row_of_call
-from billing.admin.pages.period import period_of
+from billing.admin.pages.request_log_form import DEAREST, ORDERS, RequestLogForm
+from billing.admin.pages.spent_on import LONGEST, spent_on
 from billing.admin.pages.trail import Trail
-from billing.admin.pages.usage_form import UsageForm
 from billing.reports.event_list import Position
 from billing.reports.usage.asked import Asked, question
-from billing.reports.usage.calls import CallFilter, CallPage, list_calls
+from billing.reports.usage.calls import Call, list_calls
 from billing.reports.usage.choices import used_since
+from billing.reports.usage.dearest_calls import MOST_SORTED, Place, dearest_calls, number_of_calls
 from costtrack.admin_site import register_page
 from costtrack.calendar import Span
 from organizations.models import APICredential
 
 _CALLS_SHOWN = 50
 _MOST_CREDENTIALS = 500
-_LONGEST = 255
-_PERIOD = ("range", "start_date", "end_date")
-_PARTS = ("run", "session", "user", "tag")
+_HOUR = timedelta(hours=1)
 
 
-def _word(label: str) -> forms.CharField:
-    attributes = {"type": "search", "placeholder": "All", "autocomplete": "off"}
-    return forms.CharField(required=False, max_length=_LONGEST, label=label, widget=forms.TextInput(attrs=attributes))
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of calls. `place` is where the next one goes on, or empty; `looked_back_to` a day, where a page is not
+    full and what is older has not been looked through. `too_many`: so many calls that they are not sorted by cost."""
 
-
-class RequestLogForm(UsageForm):
-    """Names as in `GET /usage/requests`, as far as that has them. What is written must be the whole of it."""
-
-    SHOWN: ClassVar[Sequence[str]] = (*_PERIOD, "client_id", "model", "status")
-
-    view = None  # type: ignore[assignment] # of charts; Django leaves out fields that are None
-    group_by = None  # type: ignore[assignment]
-    run = _word("Run id")
-    session = _word("Session id")
-    user = _word("User")
-    tag = _word("Tag")
-
-    @property
-    def always(self) -> list[forms.BoundField]:
-        return [self[name] for name in self.SHOWN]
-
-    @property
-    def more(self) -> list[forms.BoundField]:
-        return [self[name] for name in ("capability", *_PARTS)]
-
-    @property
-    def asks_for_more(self) -> bool:
-        return any(field.value() for field in self.more)
-
-    @property
-    def is_narrowed(self) -> bool:
-        """By more than a period."""
-        return any(self.data.get(name) for name in self.fields if name not in _PERIOD)
+    calls: Sequence[Call] = ()
+    place: str = ""
+    looked_back_to: str = ""
+    is_by_cost: bool = False
+    too_many: str = ""
 
 
 class RequestLogPage(OrganizationPage):
-    title = "Request log"
-    template_name = "admin/pages/request_log.html"
+    title: ClassVar[str] = "Request log"
+    template_name: ClassVar[str] = "admin/pages/request_log.html"
 
     def page_context(self) -> dict[str, Any]:
-        form, trail = RequestLogForm(self.request.GET), Trail.of(self.request.GET)
-        period = period_of(form, self.organization.calendar, self.now)
+        calendar, trail = self.organization.calendar, Trail.of(self.request.GET)
+        form = RequestLogForm(self.request.GET, calendar)
+        period = form.period(calendar, self.now)
         asked = self._asked(form, period.span)
         self._offer(form, asked)
-        page = self._calls(form, asked, trail) if form.is_valid() else CallPage((), None)
-        calendar, last = self.organization.calendar, page.last
+        listed = self._listed(form, asked, trail) if form.is_valid() else Listed()
+        tells_sums = form.is_valid() and trail.is_first and not form.asks_for_part
         return {
             "form": form,
             "period": period,
             "visible": asked.shown,
-            "rows": [row_of_call(call, calendar=calendar, now=self.now) for call in page.calls],
+            "listed": listed,
+            "rows": [row_of_call(call, calendar=calendar, now=self.now) for call in listed.calls],
             "trail": trail,
-            "older": trail.older(places.as_text(last.occurred_at, last.id)) if last is not None else "",
-            "looked_back_to": _looked_back_to(page, asked),
-            "refresh_seconds": self.refresh_seconds if trail.is_first else 0,
+            "older": trail.older(listed.place) if listed.place else "",
+            "orders": [(name, address(self.request, sort_by=order), order == form.order) for order, name in ORDERS],
+            "most_sorted": formats.count(MOST_SORTED),
+            "spent": spent_on(asked, self.request) if tells_sums else None,
+            "day_url": self._day_url(form, asked),
+            "ledger_url": _ledger_url(asked.window),
+            # What is sorted by cost does not move while somebody compares.
+            "refresh_seconds": self.refresh_seconds if trail.is_first and not listed.is_by_cost else 0,
         }
 
     def _asked(self, form: RequestLogForm, window: Span) -> Asked:
@@ -97,26 +86,64 @@ class RequestLogPage(OrganizationPage):
         used = used_since(organization=self.organization, since=asked.window.start)
         form.offer(credentials=[(one.client_id, one.name) for one in credentials], used=used)
 
-    def _calls(self, form: RequestLogForm, asked: Asked, trail: Trail) -> CallPage:
-        found = form.cleaned_data
-        wanted = CallFilter(
-            asked.wanted,
-            asked.window,
-            run_id=found["run"],
-            session_id=found["session"],
-            user=found["user"],
-            tag=found["tag"],
-        )
+    def _listed(self, form: RequestLogForm, asked: Asked, trail: Trail) -> Listed:
+        too_many = ""
+        if form.order == DEAREST:
+            number = number_of_calls(organization=self.organization, window=asked.window)
+            if number <= MOST_SORTED:
+                return self._dearest(form, asked, trail)
+            too_many = formats.count(number)
+        return self._newest(form, asked, trail, too_many)
+
+    def _newest(self, form: RequestLogForm, asked: Asked, trail: Trail, too_many: str) -> Listed:
         place = places.instant_and_uuid(trail.cursor)
-        after = Position(*place) if place is not None else None
-        return list_calls(organization=self.organization, wanted=wanted, after=after, limit=_CALLS_SHOWN)
+        page = list_calls(
+            organization=self.organization,
+            wanted=form.calls(asked.wanted, asked.window),
+            after=Position(*place) if place is not None else None,
+            limit=_CALLS_SHOWN,
+        )
+        if page.last is None:
+            return Listed(page.calls, too_many=too_many)
+        is_full = len(page.calls) == _CALLS_SHOWN
+        return Listed(
+            calls=page.calls,
+            place=places.as_text(page.last.occurred_at, page.last.id),
+            looked_back_to="" if is_full else f"{asked.calendar.date_of(page.last.occurred_at)}",
+            too_many=too_many,
+        )
+
+    def _dearest(self, form: RequestLogForm, asked: Asked, trail: Trail) -> Listed:
+        place = places.instant_uuid_and_amount(trail.cursor)
+        page = dearest_calls(
+            organization=self.organization,
+            wanted=form.calls(asked.wanted, asked.window),
+            after=Place(place[2], place[0], place[1]) if place is not None else None,
+            limit=_CALLS_SHOWN,
+        )
+        last = page.last
+        cursor = places.with_amount(last.occurred_at, last.id, last.known_usd) if last is not None else ""
+        return Listed(page.calls, cursor, is_by_cost=True)
+
+    def _day_url(self, form: RequestLogForm, asked: Asked) -> str:
+        """Of a part of a day: the whole day by the hour, with the same filters."""
+        window, calendar = asked.window, asked.calendar
+        day = calendar.date_of(window.start)
+        if window.end - window.start > LONGEST or window == calendar.days(day, day):
+            return ""
+        given = {
+            name: value for name in ("client_id", "capability", "model", "status") if (value := form.data.get(name))
+        }
+        query = {"range": "custom", "start_date": day, "end_date": day, **given}
+        return f"{reverse('admin:usage')}?{urlencode(query)}"
 
 
-def _looked_back_to(page: CallPage, asked: Asked) -> str:
-    """A day, where a page is not full and what is older has not been looked through; else empty."""
-    if page.last is None or len(page.calls) == _CALLS_SHOWN:
-        return ""
-    return f"{asked.calendar.date_of(page.last.occurred_at)}"
+def _ledger_url(window: Span) -> str:
+    """Everything that was recorded; of an hour, that hour's."""
+    url = reverse("admin:billing_usageevent_changelist")
+    if window.end - window.start != _HOUR:
+        return url
+    return f"{url}?{urlencode({'hour': f'{window.start.astimezone(UTC):%Y-%m-%dT%H:%M}'})}"
 
 
 register_page("requests/", RequestLogPage.as_view(), name="request_log")

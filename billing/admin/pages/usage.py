@@ -59,10 +59,16 @@ class UsagePage(UsageQuestionPage):
             "limits_url": formats.limits(self.organization.pk),
             "queues": queues(self.organization, waiting(organization=self.organization)),
             "may_change": self.role.may_change,
+            "today_url": self._url_of(Preset.TODAY),
+            "yesterday_url": self._url_of(Preset.YESTERDAY),
             "since": self._since(asked),
             "as_of": moments.exact(self.now, self.organization.calendar),
             **self._files(),
         }
+
+    def _url_of(self, preset: Preset) -> str:
+        """The page, of another period."""
+        return address(self.request, range=preset.value, start_date="", end_date="")
 
     def _offer(self, form: UsageForm, asked: Asked) -> None:
         """What was used in the period, or in the last days."""

@@ -1,33 +1,28 @@
 """The usage page's chart: requests, tokens or costs over time, stacked by what they are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from datetime import date, timedelta
 
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.http import urlencode
 
 from billing.admin import formats
 from billing.admin.pages.addresses import address, address_of_days
 from billing.admin.pages.charts import Chart, Line
+from billing.admin.pages.times import name_of
+from billing.admin.pages.usage_calls import Narrowed, calls_between
 from billing.admin.pages.usage_form import NOT_STACKED, STACKS, VIEWS
+from billing.admin.pages.usage_layers import layers_of
+from billing.admin.pages.usage_peak import Peak, peak_of
 from billing.reports.usage.asked import Asked
-from billing.reports.usage.breakdown import series
-from billing.reports.usage.figures import NOTHING, Figures, GroupBy
-from billing.reports.usage.periods import LARGEST, View, periods_of, unit_for
-from billing.reports.usage.series import totals
+from billing.reports.usage.figures import Figures, GroupBy
+from billing.reports.usage.periods import View, periods_of, unit_for
+from billing.types import Status
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.money import usd
 
-_MOST_LINES = 8  # and one for all others: so many colors there are
 _SECOND = timedelta(seconds=1)
-WITHOUT = {
-    GroupBy.MODEL: "Without a model",
-    GroupBy.CAPABILITY: "Without a capability",
-    GroupBy.CREDENTIAL: "Without a credential",
-    GroupBy.STATUS: "Without a status",
-}
+_HOURS_OF_ONE_DAY = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +42,30 @@ class UsageChart:
     views: tuple[Tab, ...]
     stacks: tuple[Tab, ...]
     leads_to: str
+    peak: Peak | None
 
 
 def usage_chart(asked: Asked, view: View, by: GroupBy | None, request: HttpRequest) -> UsageChart:
     unit = unit_for(asked.window)
     periods = periods_of(asked.calendar, asked.window, unit, param="end_date")
-    urls = [_url(asked, unit, period, request) for period in periods]
-    lines, total = _lines(asked, view, by, periods, urls)
+    found = layers_of(asked, view, by, periods)
+    lead = _leading(asked, unit, periods, request)
+    lines = (
+        [_line(view, layer.name, layer.periods, lead(layer.part)) for layer in found.layers]
+        if by is not None
+        else list(_parts(view, found.periods, lead))
+    )
+    is_one_day, calendar, urls = len(periods) <= _HOURS_OF_ONE_DAY, asked.calendar, lead({})
+    names = [_name(calendar, unit, period, is_one_day=is_one_day) for period in periods]
     stacked = dict(STACKS)[by.value].lower() if by is not None else ""
+    total = found.total
     return UsageChart(
         chart=Chart(
             title=f"{dict(VIEWS)[view.value]} by the {unit}" + (f", stacked by {stacked}" if stacked else ""),
-            labels=[_label(asked.calendar, unit, period, is_one_day=len(periods) <= 25) for period in periods],  # noqa: PLR2004 - hours
+            labels=[_label(calendar, unit, period, is_one_day=is_one_day) for period in periods],
             lines=lines,
             unit="usd" if view is View.COST else "count",
+            urls=urls,
         ),
         total=_text(view, total),
         is_empty=not (total.requests or total.cost_usd or total.total_tokens),
@@ -69,49 +74,35 @@ def usage_chart(asked: Asked, view: View, by: GroupBy | None, request: HttpReque
             Tab(name, address(request, group_by=value), value == (by.value if by is not None else NOT_STACKED))
             for value, name in STACKS
         ),
-        leads_to="the events of that hour" if unit is Unit.HOUR else f"that {unit} alone",
+        leads_to="the calls of that hour, the most expensive first" if unit is Unit.HOUR else f"that {unit} alone",
+        peak=peak_of(found, unit, names, urls),
     )
 
 
-def _lines(
-    asked: Asked, view: View, by: GroupBy | None, periods: Sequence[Span], urls: Sequence[str]
-) -> tuple[list[Line], Figures]:
-    if by is None:
-        figures = totals(organization=asked.organization, wanted=asked.wanted, windows=periods)
-        return _parts(view, figures, urls), sum(figures, NOTHING)
-    found = series(
-        organization=asked.organization,
-        wanted=asked.wanted,
-        windows=periods,
-        by=by,
-        largest=LARGEST[view],
-        most=_MOST_LINES,
-    )
-    lines = [
-        Line(
-            one.name or WITHOUT[by],
-            [_value(view, figures) for figures in one.periods],
-            [_text(view, figures) for figures in one.periods],
-            urls,
-        )
-        for one in found
-    ]
-    return lines, sum((one.total for one in found), NOTHING)
+def _leading(asked: Asked, unit: Unit, periods: Sequence[Span], request: HttpRequest) -> Narrowed:
+    """Where bars lead: an hour's to its calls, and to those of its color alone; a longer period's to the page about it,
+    which shows what it consists of."""
+    if unit is Unit.HOUR:
+        return calls_between(asked, periods)
+    urls = [address_of_days(request, *_days(asked.calendar, period)) for period in periods]
+    return lambda _: urls
 
 
-def _parts(view: View, figures: Sequence[Figures], urls: Sequence[str]) -> list[Line]:
+def _parts(view: View, figures: Sequence[Figures], lead: Narrowed) -> Iterator[Line]:
     """What the figures of a view consist of."""
     if view is View.COST:
-        return [Line("Cost", [float(one.cost_usd) for one in figures], [usd(one.cost_usd) for one in figures], urls)]
-    if view is View.TOKENS:
-        return [
-            _counted("Prompt", [one.prompt_tokens for one in figures], urls),
-            _counted("Completion", [one.completion_tokens for one in figures], urls),
-        ]
-    return [
-        _counted("Succeeded", [one.requests - one.errors for one in figures], urls),
-        _counted("Failed", [one.errors for one in figures], urls),
-    ]
+        yield _line(view, "Cost", figures, lead({}))
+    elif view is View.TOKENS:
+        yield _counted("Prompt", [one.prompt_tokens for one in figures], lead({}))
+        yield _counted("Completion", [one.completion_tokens for one in figures], lead({}))
+    else:
+        succeeded, failed = lead({"status": Status.SUCCESS.value}), lead({"status": Status.FAILURE.value})
+        yield _counted("Succeeded", [one.requests - one.errors for one in figures], succeeded)
+        yield _counted("Failed", [one.errors for one in figures], failed)
+
+
+def _line(view: View, name: str, figures: Sequence[Figures], urls: Sequence[str]) -> Line:
+    return Line(name, [_value(view, one) for one in figures], [_text(view, one) for one in figures], urls)
 
 
 def _counted(name: str, numbers: Sequence[int], urls: Sequence[str]) -> Line:
@@ -135,19 +126,12 @@ def _text(view: View, figures: Figures) -> str:
     return formats.count(figures.total_tokens) + both
 
 
-def _url(asked: Asked, unit: Unit, period: Span, request: HttpRequest) -> str:
-    if unit is not Unit.HOUR:
-        return address_of_days(request, *_days(asked.calendar, period))
-    wanted = {"model": asked.wanted.model, "status": asked.wanted.status}
-    query = {"hour": f"{period.start.astimezone(UTC):%Y-%m-%dT%H:%M}", **{name: v for name, v in wanted.items() if v}}
-    return f"{reverse('admin:billing_usageevent_changelist')}?{urlencode(query)}"
-
-
 def _days(calendar: Calendar, period: Span) -> tuple[date, date]:
     return calendar.date_of(period.start), calendar.date_of(period.end - _SECOND)
 
 
 def _label(calendar: Calendar, unit: Unit, period: Span, *, is_one_day: bool) -> str:
+    """Below a bar."""
     start = period.start.astimezone(calendar.zone)
     if unit is Unit.HOUR:
         return f"{start:%H:%M}" if is_one_day else f"{start:%b %d} {start:%H:%M}"
@@ -155,3 +139,12 @@ def _label(calendar: Calendar, unit: Unit, period: Span, *, is_one_day: bool) ->
     if unit is Unit.DAY:
         return f"{first:%b %d}"
     return f"{first:%b %Y}" if unit is Unit.MONTH else f"{first:%b %d} to {last:%b %d}"
+
+
+def _name(calendar: Calendar, unit: Unit, period: Span, *, is_one_day: bool) -> str:
+    """In a sentence."""
+    if unit is Unit.HOUR:
+        return name_of(period, calendar, with_day=not is_one_day)
+    if unit is Unit.DAY:
+        return f"{_days(calendar, period)[0]:%A, %b %d}"
+    return _label(calendar, unit, period, is_one_day=is_one_day)

@@ -7,13 +7,14 @@ from decimal import Decimal
 from django.http import HttpRequest
 
 from billing.admin import formats
-from billing.admin.pages.addresses import address
+from billing.admin.pages.addresses import address, address_of_page
 from billing.admin.pages.shares import Share, share_of
-from billing.admin.pages.usage_chart import WITHOUT
+from billing.admin.pages.usage_calls import calls_of, part_of
 from billing.admin.pages.usage_figures import percent
+from billing.admin.pages.usage_layers import WITHOUT
 from billing.reports.usage import breakdown
 from billing.reports.usage.asked import Asked
-from billing.reports.usage.figures import NO_CREDENTIAL, NOTHING, CredentialUsage, Figures, GroupBy
+from billing.reports.usage.figures import NOTHING, CredentialUsage, Figures, GroupBy
 from billing.reports.usage.figures import Share as Part
 from billing.reports.usage.labels import Labelled, labels
 from costtrack.money import usd
@@ -28,11 +29,12 @@ _NOT_BY_FILTER = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`url` narrows the page to it; empty where there is nothing to narrow. `tokens` and `error_rate` are empty where
-    they are not known."""
+    """`url` narrows the page to it, or leads to the page about it; `calls_url` to its calls. Both are empty where there
+    is no such thing; `tokens` and `error_rate` where they are not known."""
 
     name: str
     url: str
+    calls_url: str
     beside: str
     requests: str
     tokens: str
@@ -53,37 +55,42 @@ class Table:
 
 def by_capability(asked: Asked, whole: Figures, request: HttpRequest) -> Table:
     found = breakdown.capabilities(organization=asked.organization, wanted=asked.wanted, window=asked.window)
-    url = "" if asked.wanted.capability else "capability"
-    rows = _parts(found, GroupBy.CAPABILITY, url, whole, request)
+    rows = _parts(found, GroupBy.CAPABILITY, asked, whole, request)
     return Table("API usage by capability", "Capability", rows, "" if rows else "Nothing was used.")
 
 
 def breakdowns(asked: Asked, whole: Figures, request: HttpRequest) -> list[Table]:
     found = breakdown.models(organization=asked.organization, wanted=asked.wanted, window=asked.window)
-    models = _parts(found, GroupBy.MODEL, "" if asked.wanted.model else "model", whole, request)
+    models = _parts(found, GroupBy.MODEL, asked, whole, request)
     by_label = labels(organization=asked.organization, wanted=asked.wanted, window=asked.window, most=_MOST_ROWS)
     of_users, of_tags = _NOT_BY_FILTER
+    users = [_user(one, asked, whole, request) for one in by_label.users] if by_label.users is not None else None
+    tags = [_tag(one, asked, whole, request) for one in by_label.tags] if by_label.tags is not None else None
     return [
         Table("Top models", "Model", models, "" if models else "No model was used."),
         _credentials(asked, whole, request),
-        _labels("Top users", "User", by_label.users, whole, of_users),
-        _labels("Top tags", _TAG, by_label.tags, whole, of_tags),
+        _labels("Top users", "User", users, of_users),
+        _labels("Top tags", _TAG, tags, of_tags),
     ]
 
 
-def _parts(found: Sequence[Part], by: GroupBy, parameter: str, whole: Figures, request: HttpRequest) -> list[Row]:
+def _parts(found: Sequence[Part], by: GroupBy, asked: Asked, whole: Figures, request: HttpRequest) -> list[Row]:
     rows = [
-        _row(
-            one.key or WITHOUT[by],
-            one.figures,
-            whole,
-            url=address(request, **{parameter: one.key}) if parameter and one.key else "",
-        )
+        _row(one.key or WITHOUT[by], one.figures, whole, *_urls(part_of(by, one.key), asked, request))
         for one in found[:_MOST_ROWS]
     ]
     if others := found[_MOST_ROWS:]:
         rows.append(_row(f"{len(others)} others", sum((one.figures for one in others), NOTHING), whole))
     return rows
+
+
+def _urls(part: dict[str, str], asked: Asked, request: HttpRequest) -> tuple[str, str]:
+    """The page narrowed to a part or, if it is so already, the part's calls; and these calls."""
+    if not part:
+        return "", ""
+    calls = calls_of(asked, request, **part)
+    (name,) = part
+    return calls if getattr(asked.wanted, name) else address(request, **part), calls
 
 
 def _credentials(asked: Asked, whole: Figures, request: HttpRequest) -> Table:
@@ -99,26 +106,13 @@ def _credentials(asked: Asked, whole: Figures, request: HttpRequest) -> Table:
 
 def _credential(one: CredentialUsage, asked: Asked, whole: Figures, request: HttpRequest) -> Row:
     name = one.name or one.client_id or WITHOUT[GroupBy.CREDENTIAL]
-    url = "" if asked.wanted.client_id else address(request, client_id=one.client_id or NO_CREDENTIAL)
-    return _row(name, one.figures, whole, url=url, beside=one.client_id)
+    urls = _urls(part_of(GroupBy.CREDENTIAL, one.client_id), asked, request)
+    return _row(name, one.figures, whole, *urls, beside=one.client_id)
 
 
-def _labels(title: str, what: str, found: Sequence[Labelled] | None, whole: Figures, not_known: str) -> Table:
-    if found is None:
+def _labels(title: str, what: str, rows: Sequence[Row] | None, not_known: str) -> Table:
+    if rows is None:
         return Table(title, what, (), not_known)
-    rows = [
-        Row(
-            name=one.name or "Without a user",
-            url="",
-            beside="",
-            requests=formats.count(one.requests),
-            tokens="",
-            error_rate="",
-            cost=usd(one.cost_usd),
-            share=share_of(one.cost_usd, whole.cost_usd),
-        )
-        for one in found
-    ]
     if not rows:
         return Table(title, what, (), f"No event named a {what.lower()}.")
     notes = [f"The {_MOST_ROWS} dearest."] if len(rows) == _MOST_ROWS else []
@@ -127,10 +121,38 @@ def _labels(title: str, what: str, found: Sequence[Labelled] | None, whole: Figu
     return Table(title, what, rows, " ".join(notes))
 
 
-def _row(name: str, figures: Figures, whole: Figures, *, url: str = "", beside: str = "") -> Row:
+def _user(one: Labelled, asked: Asked, whole: Figures, request: HttpRequest) -> Row:
+    url = calls_of(asked, request, user=one.name) if one.name else ""
+    return _label(one, whole, url=url, calls_url=url)
+
+
+def _tag(one: Labelled, asked: Asked, whole: Figures, request: HttpRequest) -> Row:
+    """Its own page counts days in UTC."""
+    if not one.name:
+        return _label(one, whole)
+    url = address_of_page("tags", request, tag=one.name)
+    return _label(one, whole, url=url, calls_url=calls_of(asked, request, tag=one.name))
+
+
+def _label(one: Labelled, whole: Figures, *, url: str = "", calls_url: str = "") -> Row:
+    return Row(
+        name=one.name or "Without a user",
+        url=url,
+        calls_url=calls_url if one.requests else "",
+        beside="",
+        requests=formats.count(one.requests),
+        tokens="",
+        error_rate="",
+        cost=usd(one.cost_usd),
+        share=share_of(one.cost_usd, whole.cost_usd),
+    )
+
+
+def _row(name: str, figures: Figures, whole: Figures, url: str = "", calls_url: str = "", *, beside: str = "") -> Row:
     return Row(
         name=name,
         url=url,
+        calls_url=calls_url if figures.requests else "",
         beside=beside,
         requests=formats.count(figures.requests),
         tokens=formats.count(figures.total_tokens),

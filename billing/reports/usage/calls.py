@@ -71,6 +71,8 @@ class Call:
     is_voided: bool
     run_id: str
     credential_name: str
+    known_usd: Decimal
+    """The cost, or what is known of it."""
 
     @property
     def total_tokens(self) -> int:
@@ -86,24 +88,17 @@ class CallPage:
     last: Position | None
 
 
-_CALLS = sql.SQL("""
+# `events` are rows of the ledger, in this order.
+_TOLD = sql.SQL("""
 SELECT event.id, event.event_id, event.request_id, event.occurred_at, event.endpoint, event.capability, event.service,
     event.model, event.status, event.status_code,
     event.input_tokens + event.cache_read_tokens + event.cache_creation_tokens, event.output_tokens,
     event.cache_read_tokens, coalesce(credential.client_id, ''),
     CASE WHEN event.unpriced + adjusted.unpriced <= 0
         THEN coalesce(event.token_cost_usd, 0) + event.compute_cost_usd + adjusted.cost_usd END,
-    event.requests + adjusted.requests <= 0, event.run_id, coalesce(credential.name, '')
-FROM (
-    SELECT event.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS span (starts, ends)
-    CROSS JOIN LATERAL (
-        SELECT * FROM billing_usageevent AS event
-        WHERE organization_id = %(organization)s AND id >= %(first_id)s AND kind = 'model_call'
-            AND occurred_at >= span.starts AND occurred_at < span.ends AND {condition}
-        ORDER BY occurred_at DESC, id DESC LIMIT %(enough)s
-    ) AS event
-    ORDER BY event.occurred_at DESC, event.id DESC LIMIT %(enough)s
-) AS event
+    event.requests + adjusted.requests <= 0, event.run_id, coalesce(credential.name, ''),
+    coalesce(event.token_cost_usd, 0) + event.compute_cost_usd + adjusted.cost_usd
+FROM ({events}) AS event
 LEFT JOIN organizations_apicredential AS credential
     ON credential.organization_id = %(organization)s AND credential.id = event.credential_id
 CROSS JOIN LATERAL (
@@ -113,8 +108,19 @@ CROSS JOIN LATERAL (
     WHERE adjustment.organization_id = %(organization)s AND adjustment.id >= %(first_id)s
         AND adjustment.occurred_at = event.occurred_at AND adjustment.adjusts = event.id
 ) AS adjusted
-ORDER BY event.occurred_at DESC, event.id DESC
+ORDER BY {order}
 """)
+_NEWEST = sql.SQL("""
+SELECT event.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS span (starts, ends)
+CROSS JOIN LATERAL (
+    SELECT * FROM billing_usageevent AS event
+    WHERE organization_id = %(organization)s AND id >= %(first_id)s AND kind = 'model_call'
+        AND occurred_at >= span.starts AND occurred_at < span.ends AND {condition}
+    ORDER BY occurred_at DESC, id DESC LIMIT %(enough)s
+) AS event
+ORDER BY event.occurred_at DESC, event.id DESC LIMIT %(enough)s
+""")
+_NEWEST_FIRST = sql.SQL("event.occurred_at DESC, event.id DESC")
 _BEFORE = sql.SQL("(occurred_at, id) < (%(after_at)s, %(after_id)s)")
 _OF_ENDPOINT = sql.SQL("endpoint = %(endpoint)s")
 _RECEIVED_BY = sql.SQL("id <= %(last_id)s")
@@ -148,9 +154,32 @@ def _ask(
         "organization": organization.pk,
         "starts": [span.start for span in spans],
         "ends": [span.end for span in spans],
-        "first_id": ids_at(min(span.start for span in spans) - _DAY)[0],
+        "first_id": first_id(min(span.start for span in spans)),
         "enough": enough,
     }
+    conditions: list[sql.Composable] = [condition_of(wanted, parameters)]
+    if after is not None:
+        parameters |= {"after_at": after.occurred_at, "after_id": after.id}
+        conditions.append(_BEFORE)
+    return told(_NEWEST.format(condition=sql.SQL(" AND ").join(conditions)), _NEWEST_FIRST, parameters)
+
+
+def told(events: sql.Composable, order: sql.Composable, parameters: Parameters) -> list[Call]:
+    """The calls that a SELECT finds. `order` may name the columns of its rows as those of `event`; takes the parameters
+    `organization` and `first_id`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TOLD.format(events=events, order=order), parameters)
+        return [Call(*row) for row in cursor.fetchall()]
+
+
+def first_id(start: datetime) -> UUID:
+    """No call of this time or later has a smaller id."""
+    return ids_at(start - _DAY)[0]
+
+
+def condition_of(wanted: CallFilter, parameters: Parameters) -> sql.Composed:
+    """Over the ledger's columns, without the window. Takes the parameter `organization`, and adds what else it
+    takes."""
     conditions: list[sql.Composable] = [usage_condition(wanted.usage, parameters), *_part_of(wanted, parameters)]
     if wanted.endpoint:
         parameters["endpoint"] = wanted.endpoint
@@ -158,12 +187,7 @@ def _ask(
     if wanted.received_by is not None:
         parameters["last_id"] = ids_at(wanted.received_by)[1]
         conditions.append(_RECEIVED_BY)
-    if after is not None:
-        parameters |= {"after_at": after.occurred_at, "after_id": after.id}
-        conditions.append(_BEFORE)
-    with connection.cursor() as cursor:
-        cursor.execute(_CALLS.format(condition=sql.SQL(" AND ").join(conditions)), parameters)
-        return [Call(*row) for row in cursor.fetchall()]
+    return sql.SQL(" AND ").join(conditions)
 
 
 def _part_of(wanted: CallFilter, parameters: Parameters) -> Iterator[sql.Composable]:

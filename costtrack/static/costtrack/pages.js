@@ -14,18 +14,24 @@
     if (live instanceof HTMLElement && live.matches("[data-refreshes]") && isInUse(live)) event.preventDefault();
   });
 
+  // The fields that belong to one choice of the period alone.
+  const FIELDS_OF = { custom: ["start_date", "end_date"], times: ["start", "end"] };
+
+  const choosePeriod = (form, chosen) => {
+    for (const [choice, names] of Object.entries(FIELDS_OF)) {
+      form.classList.toggle(`ct-${choice}`, choice === chosen);
+      const fields = names.map((name) => form.elements.namedItem(name)).filter(Boolean);
+      if (choice !== chosen) for (const field of fields) field.value = "";
+      else fields[0]?.focus();
+    }
+  };
+
   document.addEventListener("change", (event) => {
     const form = event.target instanceof HTMLElement ? event.target.closest("form[data-filters]") : null;
     if (!form) return;
-    const range = form.elements.namedItem("range");
-    if (range && event.target === range) {
-      const isCustom = range.value === "custom";
-      form.classList.toggle("ct-custom", isCustom);
-      if (isCustom) return form.elements.namedItem("start_date")?.focus();
-      for (const name of ["start_date", "end_date"]) {
-        const field = form.elements.namedItem(name);
-        if (field) field.value = "";
-      }
+    if (event.target === form.elements.namedItem("range")) {
+      choosePeriod(form, event.target.value);
+      if (event.target.value in FIELDS_OF) return;
     }
     if (event.target.matches("select, input[type=checkbox], input[type=radio]")) form.requestSubmit();
   });
@@ -59,9 +65,10 @@
 
   const start = () => {
     for (const form of document.querySelectorAll("form[data-filters]")) {
-      const range = form.elements.namedItem("range");
-      const start = form.elements.namedItem("start_date");
-      form.classList.toggle("ct-custom", Boolean(range && (range.value === "custom" || (start && start.value))));
+      const chosen = form.elements.namedItem("range")?.value;
+      for (const [choice, [first]] of Object.entries(FIELDS_OF)) {
+        form.classList.toggle(`ct-${choice}`, chosen === choice || Boolean(form.elements.namedItem(first)?.value));
+      }
     }
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);

@@ -205,7 +205,8 @@ def test_an_event_names_its_batch_and_who_sent_it(
     page = text(sign_in(owner), page_of(event))
     assert reverse("admin:billing_ingestbatch_change", args=[batch_of(event.pk)]) in page
     assert key.credential.name in page
-    assert "x, y" in page
+    assert ">x</a>, " in page
+    assert ">y</a>" in page
     assert "&lt;b&gt;" in page
 
 

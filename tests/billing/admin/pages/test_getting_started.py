@@ -51,6 +51,11 @@ def page(browser: Client, path: str = PATH) -> str:
     return response.content.decode()
 
 
+def test_the_theme_takes_nothing_of_the_page_for_its_own(owner: User, sign_in: SignIn) -> None:
+    """It shows a label at the head of the page for what is called so."""
+    assert not sign_in(owner).get(PATH).context["environment"]
+
+
 # --- The snippets ------------------------------------------------------------------------------------------------
 
 

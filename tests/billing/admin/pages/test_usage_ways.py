@@ -46,19 +46,6 @@ def test_the_bar_of_a_day_leads_to_that_day(owner: User, sign_in: SignIn) -> Non
     assert day.context["form"].cleaned_data["model"] == "gpt-4o"
 
 
-@pytest.mark.usefixtures("month")
-def test_the_bar_of_an_hour_leads_to_its_events(owner: User, sign_in: SignIn) -> None:
-    browser = sign_in(owner)
-    chart = get(browser, "range=today&group_by=none&view=requests&model=gpt-4o").context["usage"].chart
-    succeeded, failed = chart.lines
-    for place, url in enumerate(succeeded.urls):
-        ledger = browser.get(url)
-        assert ledger.status_code == 200
-        events = succeeded.values[place] + failed.values[place]
-        assert len(ledger.context["cl"].result_list) == events, url
-    assert sum(succeeded.values) + sum(failed.values) >= 2
-
-
 @pytest.mark.parametrize("hour", ["", "soon", "2026-13-01T00:00", "9999-12-31T23:30", "0001-01-01T00:00+05:00", "%00"])
 @pytest.mark.usefixtures("month")
 def test_hours_that_are_none_leave_nothing_of_the_ledger(hour: str, owner: User, sign_in: SignIn) -> None:
