@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -34,12 +35,19 @@ class RunAdmin(OneOrganizationAdmin):
     read_only = True
     list_display = ("name", "workflow", "parent", "first_seen", "events")
     list_filter = (OrganizationFilter, WorkflowFilter, ParentFilter)
-    search_fields = ("run_id__exact",)
+    search_fields = ("run_id",)  # shows the field; `get_search_results` does the search
     search_help_text = "A run id"
     ordering = ("-id",)
     fields = ()
     empty_title = "No run yet"
     empty_text = "A run is known from the first event that names it in run_id or parent_run_id."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """The whole id. Django would look for each of its words by itself, and ids may have spaces."""
+        run_id = search_term.strip()
+        return (queryset.filter(run_id=run_id) if run_id else queryset), False
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         run: Run = context["original"]

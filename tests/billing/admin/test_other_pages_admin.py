@@ -47,6 +47,18 @@ def test_a_runs_page_shows_its_cost_alone_and_with_the_runs_below_it(owner: User
     assert ">$1.50<" in page
 
 
+def test_a_run_is_found_by_its_whole_id_whatever_is_in_it(owner: User, send: Send, sign_in: SignIn) -> None:
+    ids = ("etl #1 of 2", "etl", "#1", '"quoted" id')
+    send(*({"run_id": run_id} for run_id in ids))
+    browser = sign_in(owner)
+    for run_id in ids:
+        rows = browser.get("/admin/billing/run/", {"q": f" {run_id} "}).context["cl"].result_list
+        assert [row.run_id for row in rows] == [run_id]
+    for nobodys in ("et", "ETL", "of"):
+        assert not browser.get("/admin/billing/run/", {"q": nobodys}).context["cl"].result_list
+    assert browser.get("/admin/billing/run/", {"q": "\0"}).status_code == 200
+
+
 def test_the_overview_shows_each_organization_and_what_waits(
     owner: User, operator: User, other_organization: Organization, sign_in: SignIn, api: APIClient
 ) -> None:
