@@ -42,7 +42,7 @@ def open_first_row(page: Page) -> bool:
     return True
 
 
-# What viewers see is in test_roles.
+# What viewers see is in test_walk_roles.
 @pytest.mark.parametrize(("who", "size", "colors"), [("operator", DESK, "light"), ("owner", HAND, "dark")])
 @pytest.mark.usefixtures("usage", "key")
 def test_every_page_opens_without_an_error(

@@ -1,0 +1,142 @@
+"""The pricing page walked by its filters: what it shows is what `POST /system/pricing` and `/system/groups` answer."""
+
+import re
+from collections import defaultdict
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from rest_framework.test import APIClient
+
+from organizations.models import User
+from tests.browser.conftest import Browse
+from tests.browser.history import UTC_PERIODS, at_five_past_midnight, gateway, history
+from tests.browser.test_every_page import DESK
+from tests.browser.walks import (
+    choose,
+    clear,
+    click,
+    columns,
+    count,
+    dollars,
+    drawn_by_label,
+    figures,
+    fill_period,
+    follow,
+    leaving,
+    posted,
+    rows,
+    share,
+    start,
+)
+
+__all__ = ["at_five_past_midnight", "gateway", "history"]  # fixtures from another module
+
+pytestmark = pytest.mark.usefixtures("history")
+
+Body = dict[str, Any]
+
+
+def test_the_page_says_what_the_api_says_whatever_is_filtered(browse: Browse, owner: User, api: APIClient) -> None:
+    page = browse(owner, viewport=DESK)
+    start(page)
+    follow(page, "Pricing")
+    assert_pricing(page, api)
+    body: Body = dict(UTC_PERIODS["30d"])
+    for head, order in (("Cost", "total_cost"), ("Tokens", "total_tokens"), ("Runs", "run_count"), ("When", "date")):
+        with leaving(page):
+            table_head(page, head).click()
+        assert_groups(page, api, **body, sort_by=order)
+    with leaving(page):
+        table_head(page, "When").click()
+    click(page, "Next")
+    assert_groups(page, api, **body, sort_by="date", sort_order="asc", page=2)
+    page.get_by_role("searchbox", name="Name or id of a group").fill("grading")
+    with leaving(page):
+        page.keyboard.press("Enter")
+    assert_groups(page, api, **body, sort_by="date", sort_order="asc", search="grading")
+    clear(page)
+
+    choose(page, Period="last_week")
+    assert_pricing(page, api, **UTC_PERIODS["last_week"])
+    body = dict(UTC_PERIODS["last_week"])
+    options = posted(api, "/system/pricing", body)
+    pick(page, "All models", "gpt-4.1", "claude-sonnet-4-5")
+    body["model_ids"] = ids(options["model_options"], "gpt-4.1", "claude-sonnet-4-5")
+    assert_pricing(page, api, **body)
+    pick(page, "All agents", "Grader")
+    body["agent_ids"] = ids(options["agent_options"], "Grader")
+    assert_pricing(page, api, **body)
+    fill_period(page, "2026-10-31", "2026-11-02")
+    assert_pricing(page, api, **{**body, "start_date": "2026-10-31", "end_date": "2026-11-02"})
+
+
+def pick(page: Page, button: str, *names: str) -> None:
+    """Several of a list of checkboxes, which acts when it is closed."""
+    page.get_by_text(button, exact=True).first.click()
+    for name in names:
+        page.get_by_role("checkbox", name=re.compile(rf"^{re.escape(name)}\s+[\d,]+$")).check()
+    with leaving(page):
+        page.keyboard.press("Escape")
+
+
+def ids(options: list[dict[str, Any]], *names: str) -> list[str]:
+    return [option["value"] for option in options if option["label"] in names]
+
+
+def table_head(page: Page, name: str) -> Any:
+    return page.get_by_role("region", name="Group history").get_by_role("link", name=name, exact=True)
+
+
+# --- The page beside the answers -------------------------------------------------------------------------------
+
+
+def assert_pricing(page: Page, api: APIClient, **body: Any) -> None:
+    body = body or dict(UTC_PERIODS["30d"])
+    told = posted(api, "/system/pricing", body)
+    assert told["daily"], body
+    names = {uuid: model["name"] for uuid, model in told["resources"]["models"].items()}
+    days: dict[str, dict[str, Decimal]] = defaultdict(dict)
+    runs: dict[str, int] = defaultdict(int)
+    for item in told["daily"]:
+        name = names.get(item["model_id"], "No model")
+        days[name][item["date_key"]] = Decimal(item["total_cost"])
+        runs[name] += item["run_count"]
+    costs = {name: sum(of_days.values(), Decimal()) for name, of_days in days.items()}
+    whole = sum(costs.values(), Decimal())
+
+    shown = figures(page)
+    assert shown["Cost"] == dollars(whole)
+    assert shown["Runs"] == count(told["total_count"])
+    assert shown["Cost per run"] == (dollars(whole / told["total_count"]) if told["total_count"] else "-")
+    assert shown["Models"] == count(len(costs.keys() - {"No model"}))
+    assert sorted(columns(page, "Model breakdown", "Model", "Runs", "Cost", "Share")) == sorted(
+        [name, count(runs[name]), dollars(cost), share(cost, whole)] for name, cost in costs.items()
+    ), body
+    assert drawn_by_label(page) == {
+        name: {day: float(cost) for day, cost in of_days.items() if cost} for name, of_days in days.items()
+    }, body
+    assert_groups(page, api, **body)
+
+
+def assert_groups(page: Page, api: APIClient, /, **body: Any) -> None:
+    told = posted(api, "/system/groups", {"page_size": 25, **body})
+    assert told["data"], body
+    heads = ("Runs", "Input", "Output", "Tokens", "Cost")
+    assert columns(page, "Group history", *heads) == [
+        [
+            count(one["run_count"]),
+            count(one["total_input_tokens"]),
+            count(one["total_output_tokens"]),
+            count(one["total_tokens"]),
+            dollars(one["total_cost"]),
+        ]
+        for one in told["data"]
+    ], body
+    assert [(cells[0].split("\n"), cells[1]) for cells in rows(page, "Group history")] == [
+        ([one["group_name"], one["group_id"]], one["session_id"] or "-") for one in told["data"]
+    ], body
+    first = (told["page"] - 1) * 25 + 1
+    between = f"{first} to {min(first + 24, told['total_count'])} of {told['total_count']}"
+    expect(page.get_by_role("navigation", name="Pages of groups")).to_contain_text(between)

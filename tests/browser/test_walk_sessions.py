@@ -1,0 +1,167 @@
+"""Sessions and executions walked: lists, one of each, and finding one, beside `GET /costs/...` (document 003)."""
+
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Page, expect
+from rest_framework.test import APIClient
+
+from organizations.models import User
+from tests.browser.conftest import Browse
+from tests.browser.history import ODD, at_five_past_midnight, gateway, history
+from tests.browser.test_every_page import DESK
+from tests.browser.walks import (
+    all_pages,
+    answer,
+    beside,
+    chart,
+    click,
+    columns,
+    count,
+    dearest_first,
+    dollars,
+    drawn,
+    figures,
+    follow,
+    leaving,
+    rows,
+    same_case,
+    share,
+    start,
+)
+
+__all__ = ["at_five_past_midnight", "gateway", "history"]  # fixtures from another module
+
+pytestmark = pytest.mark.usefixtures("history")
+
+Costs = dict[str, Any]
+
+
+def test_lists_and_pages_say_what_the_api_says(browse: Browse, owner: User, api: APIClient) -> None:
+    page = browse(owner, viewport=DESK)
+    start(page)
+    follow(page, "Sessions & executions")
+    assert_all(page, api)
+    assert_listed(page, "Sessions", answer(api, "/costs/sessions", limit=100))
+    find(page, "nobody's")
+    expect(page.get_by_role("alert")).to_have_text("No session and no execution has this id.")
+    for session_id in (ODD, "session-4"):
+        find(page, session_id)
+        assert_session(page, api, session_id)
+        click(page, "All sessions")
+    click(page, "Executions")
+    assert_listed(page, "Executions", answer(api, "/costs/executions", limit=100))
+    click(page, "execution-1")
+    assert_execution(page, api, "execution-1")
+
+
+def find(page: Page, session_id: str) -> None:
+    page.get_by_label("Find by id").fill(session_id)
+    with leaving(page):
+        page.keyboard.press("Enter")
+
+
+# --- The pages beside the answers ------------------------------------------------------------------------------
+
+
+def assert_all(page: Page, api: APIClient) -> None:
+    told = answer(api, "/costs/summary")
+    shown = figures(page)
+    assert shown["Cost of all sessions"] == dollars(told["total_cost_usd"])
+    assert shown["Sessions"] == count(told["total_sessions"])
+    assert shown["Executions"] == count(told["total_executions"])
+    assert shown["Tokens"] == count(told["total_tokens"])
+    assert shown["Tool calls"] == count(told["total_tool_calls"])
+    assert columns(page, "Models that cost the most", "Model", "Cost") == [
+        [one["model"], dollars(one["cost_usd"])] for one in told["top_models"]
+    ]
+    assert columns(page, "Sessions that cost the most", "Session", "Tokens", "Cost") == [
+        [one["session_id"], count(one["tokens"]), dollars(one["cost_usd"])] for one in told["top_sessions"]
+    ]
+
+
+def assert_listed(page: Page, tab: str, told: list[Costs]) -> None:
+    head, is_over = ("Session", "is_finalized") if tab == "Sessions" else ("Execution", "is_complete")
+    assert columns(page, tab, head, "Calls", "Tokens", "Cost") == [
+        [
+            one[f"{head.lower()}_id"],
+            f"{count(one['turns'])} model, {count(one['tool_calls'])} tool",
+            count(one["total_tokens"]),
+            dollars(one["total_cost_usd"]),
+        ]
+        for one in told
+    ]
+    states = [state.casefold() for (state,) in columns(page, tab, "State")]
+    assert [state in ("finalized", "complete") for state in states] == [one[is_over] for one in told]
+
+
+def assert_session(page: Page, api: APIClient, session_id: str) -> None:
+    told = answer(api, f"/costs/sessions/{quote(session_id, safe='')}", include_breakdown="true")
+    assert_figures(page, told)
+    assert_parts(page, "Token cost by model", told["cost_by_model"])
+    assert_parts(page, "Compute cost by tool", told["cost_by_tool"])
+    estimated = {tool: dollars(cost) for tool, cost in told["cost_by_tool_tokens"].items()}
+    by_tool = [
+        [tool, count(tokens), estimated.get(tool, "not known")] for tool, tokens in told["tokens_by_tool"].items()
+    ]
+    if by_tool:
+        assert sorted(columns(page, "Tokens by tool", "Tool", "Tokens", "Estimated cost")) == sorted(by_tool)
+    lines = drawn(page)
+    assert sum(lines["Models"]) == pytest.approx(float(told["token_cost_usd"]))
+    assert sum(lines["Tools and compute"]) == pytest.approx(float(told["compute_cost_usd"]))
+
+    events = all_pages(api, "/usage/events", session_id=session_id)
+    calls = [event for event in events if event["kind"] in ("model_call", "tool_call")]
+    listed = [cells for cells in rows(page, "Calls") if cells[1].startswith(("Model call", "Tool call"))]
+    assert [cells[1].partition("\n")[2] for cells in listed] == [
+        " · ".join(name for name in (event["service"], event["model"], event["tool"]) if name) for event in calls
+    ]
+    corrected = {event["adjusts"] for event in events if event["adjusts"]}
+    for cells, event in zip(listed, calls, strict=True):
+        if event["id"] not in corrected:
+            assert cells[-1] == (dollars(event["cost_usd"]) if event["cost_usd"] is not None else "no price yet")
+
+
+def assert_execution(page: Page, api: APIClient, execution_id: str) -> None:
+    told = answer(api, f"/costs/executions/{execution_id}", include_breakdown="true", include_session_ids="true")
+    assert_figures(page, told)
+    assert figures(page)["Sessions"] == count(told["session_count"])
+    sessions = {one: answer(api, f"/costs/sessions/{quote(one, safe='')}") for one in told["session_ids"]}
+    costs = {session_id: costs["total_cost_usd"] for session_id, costs in sessions.items()}
+    assert_parts(page, "Cost by phase", told["cost_by_phase"])
+    assert_parts(page, "Cost by session", costs)
+    assert_parts(page, "Token cost by model", told["cost_by_model"])
+    assert_parts(page, "Compute cost by tool", told["cost_by_tool"])
+    bars = page.get_by_role("listitem").filter(has=page.get_by_text("lasted"))
+    lines = [bar.split("\n")[0] for bar in bars.all_inner_texts()]
+    assert sorted(lines) == sorted(costs)
+    expect(chart(page)).to_have_count(0)
+
+
+def assert_figures(page: Page, told: Costs) -> None:
+    shown = figures(page)
+    assert shown["Cost"] == dollars(told["total_cost_usd"])
+    assert shown["Tokens"] == count(told["total_tokens"])
+    assert shown["Model calls"] == count(told["turns"])
+    parts = f"{dollars(told['token_cost_usd'])} of models, {dollars(told['compute_cost_usd'])} of tools and compute"
+    assert parts in beside(page, "Cost")
+    assert f"{count(told['input_tokens'])} in, {count(told['output_tokens'])} out" in beside(page, "Tokens")
+    caches = f"{count(told['cache_read_tokens'])} read, {count(told['cache_creation_tokens'])} written"
+    assert caches in beside(page, "Tokens")
+    assert f"and {count(told['tool_calls'])} of tools" in beside(page, "Model calls")
+
+
+def assert_parts(page: Page, name: str, amounts: dict[str, str]) -> None:
+    """The dearest first, with their parts of the whole."""
+    head = name.rpartition(" ")[2].capitalize()
+    if not amounts:
+        expect(page.get_by_text(f"No {head.lower()} was told.")).to_be_visible()
+        return
+    whole = sum((Decimal(amount) for amount in amounts.values()), Decimal())
+    expected = [
+        [part, dollars(amount), share(amount, whole)]
+        for part, amount in dearest_first(amounts.items(), lambda item: item[1])
+    ]
+    assert same_case(columns(page, name, head, "Cost", "Share")) == same_case(expected), name

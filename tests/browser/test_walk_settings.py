@@ -1,0 +1,164 @@
+"""The lists of what an organization has arranged, walked by their filters, beside what the API says of them."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+from rest_framework.test import APIClient
+
+from organizations.models import User
+from tests.browser.arrangements import arrangements
+from tests.browser.conftest import Browse
+from tests.browser.history import MOMENT, at_five_past_midnight, gateway, history
+from tests.browser.test_every_page import DESK
+from tests.browser.walks import answer, dollars, follow, listed, narrow, narrow_to, search, start
+
+__all__ = ["arrangements", "at_five_past_midnight", "gateway", "history"]  # fixtures from other modules
+
+pytestmark = pytest.mark.usefixtures("arrangements")
+
+ACME = "/organizations/acme"
+STATES = {"pending": "waiting", "sent": "sent", "failed": "given up"}
+
+Told = dict[str, Any]
+
+
+def every(api: APIClient, name: str, **query: str) -> list[Told]:
+    found = answer(api, f"{ACME}/{name}", **query, page_size=100)
+    assert found["next"] is None
+    results: list[Told] = found["results"]
+    return results
+
+
+def test_people_and_credentials_are_those_of_the_api(browse: Browse, operator: User, api: APIClient) -> None:
+    page = browse(operator, viewport=DESK)
+    start(page)
+    follow(page, "Members", "Members")
+    assert_members(page, every(api, "members"))
+    narrow_to(page, "Viewer")
+    assert_members(page, every(api, "members", role="viewer"))
+    search(page, "viewer-2")
+    assert_members(page, every(api, "members", email="viewer-2@acme.example"))
+
+    follow(page, "API credentials", "API credentials")
+    assert_credentials(page, every(api, "credentials"))
+    narrow_to(page, "Development")
+    assert_credentials(page, every(api, "credentials", environment="development"))
+    search(page, "lapt")
+    assert_credentials(page, [one for one in every(api, "credentials") if one["name"] == "Laptop"])
+
+    follow(page, "Audit log", "Audit entries")
+    assert_entries(page, every(api, "audit"))
+    search(page, "price.created")
+    assert_entries(page, every(api, "audit", action="price.created"))
+
+
+def test_prices_webhooks_and_deliveries_are_those_of_the_api(browse: Browse, owner: User, api: APIClient) -> None:
+    page = browse(owner, viewport=DESK)
+    start(page)
+    prices = every(api, "prices")
+    follow(page, "Prices", "Prices")
+    assert_prices(page, prices)
+    narrow(page, owner="everyone", provider="openai")
+    assert_prices(page, [one for one in every(api, "prices", provider="openai") if not one["is_own"]])
+    narrow(page, owner="", provider="", holds="now")
+    assert_prices(page, every(api, "prices", active_at=MOMENT.isoformat()))
+    narrow(page, owner="own", holds="ended")
+    assert_prices(page, [one for one in prices if one["is_own"] and one["effective_to"]])
+    narrow(page, owner="", holds="")
+    search(page, "14b")
+    assert_prices(page, [one for one in prices if "14b" in one["model"]])
+
+    follow(page, "Webhooks", "Webhook endpoints")
+    webhooks = every(api, "webhooks")
+    assert_webhooks(page, webhooks)
+
+    follow(page, "Deliveries", "Deliveries")
+    assert_deliveries(page, every(api, "deliveries"))
+    narrow(page, state="failed", webhook=str(webhooks[0]["id"]))
+    assert_deliveries(page, every(api, "deliveries", state="failed", webhook=str(webhooks[0]["id"])))
+    narrow(page, state="", webhook="", channel="email", kind="limit.paused")
+    assert_deliveries(page, every(api, "deliveries", channel="email", kind="limit.paused"))
+
+
+# --- The lists beside the answers ------------------------------------------------------------------------------
+
+
+def assert_members(page: Page, expected: list[Told]) -> None:
+    assert expected
+    assert [(row["Person"], row["Role"].casefold()) for row in listed(page)] == [
+        (one["email"], one["role"]) for one in expected
+    ]
+
+
+def assert_credentials(page: Page, expected: list[Told]) -> None:
+    assert expected
+    assert [
+        (
+            row["Client id"],
+            row["Name"],
+            row["Environment"].casefold(),
+            row["State"].casefold(),
+            row["Last used at"] != "-",
+        )
+        for row in listed(page)
+    ] == [
+        (
+            one["client_id"],
+            one["name"],
+            one["environment"],
+            "revoked" if one["revoked_at"] else "active",
+            one["last_used_at"] is not None,
+        )
+        for one in expected
+    ]
+
+
+def assert_entries(page: Page, expected: list[Told]) -> None:
+    assert expected
+    assert [(row["Actor"], row["Action"], row["Subject"]) for row in listed(page)] == [
+        (one["actor"], one["action"], one["subject"]) for one in expected
+    ]
+
+
+def assert_prices(page: Page, expected: list[Told]) -> None:
+    """Whatever their order."""
+    assert expected
+
+    def per_million(amount: str | None) -> str:
+        return "-" if amount is None else dollars(amount)
+
+    assert sorted(
+        (row["Model"], row["Provider"], row["Owner"] != "Everyone", row["Input / million"], row["Output / million"])
+        for row in listed(page)
+    ) == sorted(
+        (
+            one["model"],
+            one["provider"],
+            one["is_own"],
+            per_million(one["input_usd_per_million"]),
+            per_million(one["output_usd_per_million"]),
+        )
+        for one in expected
+    )
+
+
+def assert_webhooks(page: Page, expected: list[Told]) -> None:
+    assert expected
+    shown = [(row["Webhook"], row["Told of"], row["State"].casefold() == "enabled") for row in listed(page)]
+    assert shown == [
+        (
+            f"{one['description'] or 'Webhook'}\n{one['url']}",
+            "Access paused" if one["kinds"] else "Everything",
+            one["enabled"],
+        )
+        for one in expected
+    ]
+
+
+def assert_deliveries(page: Page, expected: list[Told]) -> None:
+    assert expected
+    assert [
+        (row["What is told"].partition("\n")[0], row["To"].partition("\n")[0], row["State"].casefold(), row["Attempts"])
+        for row in listed(page)
+    ] == [(one["subject"], one["recipient"], STATES[one["state"]], str(one["attempts"] or "-")) for one in expected]
