@@ -78,7 +78,7 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(
         query[name] = value
         assert_as_answered(page, api, **query)
 
-    # However the chart is looked at: by the week, and by the hour.
+    # However the chart is looked at: by the day, and by the hour.
     view, by = "cost", "model"
     for tabs, name in (
         ("Stacked by", "Credential"),
