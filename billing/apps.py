@@ -14,9 +14,9 @@ class BillingConfig(AppConfig):
         from billing.reports.intake_health import intake_checks
         from billing.reports.limit_health import limit_checks
         from costtrack.health import registry
-        from organizations import plan_rules
+        from organizations import plan_hooks
 
-        plan_rules.register(apply_plan)
+        plan_hooks.register(apply_plan)
         registry.register("intake", intake_checks, needed_for_requests=False)
         registry.register("rollups", rollup_checks, needed_for_requests=False)
         registry.register("limits", limit_checks, needed_for_requests=False)

@@ -10,7 +10,7 @@ from billing.ledger.repricings import go_on, left_lying
 from billing.limits.authorize import expire
 from billing.limits.enforce import enforce, enforce_all
 from billing.limits.retention import forget
-from billing.limits.soon import enforce_those_with_limits
+from billing.limits.scheduling import enforce_those_with_limits
 from billing.limits.verify import verify_limits
 from billing.models import Repricing, UnpricedEvent
 from billing.notifications.send_emails import deliver_emails

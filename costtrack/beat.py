@@ -18,7 +18,7 @@ _FREQUENT_SECONDS = 60
 
 
 class Scheduler(PersistentScheduler):
-    """Sends what `costtrack.timetable` says."""
+    """Sends what `costtrack.beat_schedule` says."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._started = time.monotonic()

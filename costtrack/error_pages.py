@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.template.loader import render_to_string
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from costtrack.dialects import OURS, Dialect, Failure
+from costtrack.error_formats import OURS, Dialect, Failure
 from costtrack.organization_paths import for_installation, for_sign_in
 
 _CODES = {400: "bad_request", 403: "forbidden", 404: "not_found", 500: "internal_error"}

@@ -18,7 +18,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 from rest_framework.viewsets import GenericViewSet
 
-from costtrack.dialects import OURS, Dialect, Failure, FieldError
+from costtrack.error_formats import OURS, Dialect, Failure, FieldError
 from costtrack.rate_limit_headers import RATE_LIMIT_HEADERS
 from costtrack.serializers import StrictSerializer
 

@@ -25,7 +25,7 @@ class Queue(StrEnum):
 
 
 TICK = "costtrack.tick"
-"""The probe that beat sends to every queue (`costtrack.timetable`)."""
+"""The probe that beat sends to every queue (`costtrack.beat_schedule`)."""
 
 TASKS: dict[str, Queue] = {
     TICK: Queue.MAINTENANCE,

@@ -7,15 +7,15 @@ from typing import Any
 
 from kombu import Queue as BrokerQueue
 
+from costtrack.beat_schedule import SCHEDULE
 from costtrack.content_policy import content_policy
 from costtrack.env import Environment, parse_database_url, parse_redis_url
 from costtrack.logs import logging_config
-from costtrack.looks import LOOKS
 from costtrack.mail.address import parse_email_url, parse_public_url, parse_sender
 from costtrack.openapi_settings import OPENAPI
 from costtrack.queues import REDELIVERED_AFTER_SECONDS, Queue, task_limits, task_routes
 from costtrack.sign_in_settings import sign_in_settings
-from costtrack.timetable import SCHEDULE
+from costtrack.unfold_settings import LOOKS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -230,7 +230,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "organizations.api.pagination.PageNumberPagination",
     "DEFAULT_SCHEMA_CLASS": "costtrack.openapi.DialectSchema",
     "URL_FORMAT_OVERRIDE": None,  # "format" is a parameter like any other
-    "EXCEPTION_HANDLER": "costtrack.dialects.exception_handler",
+    "EXCEPTION_HANDLER": "costtrack.error_formats.exception_handler",
     "DATETIME_FORMAT": "iso-8601",
     "UNAUTHENTICATED_USER": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from billing.limits.increases import request_increase
 from billing.limits.services import create_limit, raise_limit
-from billing.limits.terms import LimitTerms
+from billing.limits.validation import LimitTerms
 from billing.models import IncreaseRequest, LimitCrossing, LimitException, Repricing, SpendLimit, UsageEvent
 from billing.notifications.outbox import notify
 from billing.notifications.webhooks import MOST_WEBHOOKS, create_webhook

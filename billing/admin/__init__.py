@@ -1,39 +1,27 @@
-"""The admin pages of what it cost: ledger, batches, prices, runs, limits, and what waits for somebody."""
+"""The Django admin of billing. Importing this package registers the model admins and the dashboard pages."""
 
-from billing.admin import (
-    authorizations,
-    batches,
-    crossings,
-    deliveries,
-    email_previews,
-    increases,
-    ledger,
-    limits,
-    notification_preferences,
-    pages,
-    prices,
-    quarantine,
-    repricings,
-    runs,
-    unpriced,
-    webhooks,
-)
+from billing.admin import dashboard
+from billing.admin.events import batch_admin, event_admin, quarantine_admin
+from billing.admin.limits import authorization_admin, increase_request_admin, limit_admin, threshold_event_admin
+from billing.admin.notifications import delivery_admin, email_preview_page, notification_preferences_page, webhook_admin
+from billing.admin.prices import price_admin, repricing_admin, unpriced_event_admin
+from billing.admin.runs import run_admin
 
 __all__ = [
-    "authorizations",
-    "batches",
-    "crossings",
-    "deliveries",
-    "email_previews",
-    "increases",
-    "ledger",
-    "limits",
-    "notification_preferences",
-    "pages",
-    "prices",
-    "quarantine",
-    "repricings",
-    "runs",
-    "unpriced",
-    "webhooks",
+    "authorization_admin",
+    "batch_admin",
+    "dashboard",
+    "delivery_admin",
+    "email_preview_page",
+    "event_admin",
+    "increase_request_admin",
+    "limit_admin",
+    "notification_preferences_page",
+    "price_admin",
+    "quarantine_admin",
+    "repricing_admin",
+    "run_admin",
+    "threshold_event_admin",
+    "unpriced_event_admin",
+    "webhook_admin",
 ]

@@ -23,4 +23,4 @@ CACHE_HIT = of_answers(
     OpenApiTypes.INT,
 )
 KEPT = (AS_OF, BYPASS, CACHE_HIT)
-"""Of operations whose answers are kept (`billing.api.kept`)."""
+"""Of operations whose answers are kept (`billing.api.response_cache`)."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from billing.limits.terms import LimitTerms
+from billing.limits.validation import LimitTerms
 from billing.types import LimitAction, LimitScope, LimitWindow
 
 _EACH_RUN = LimitTerms(scope=LimitScope.RUN, window=LimitWindow.LIFETIME, amount_usd=Decimal(1))

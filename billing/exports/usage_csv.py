@@ -7,10 +7,10 @@ from enum import StrEnum
 from io import StringIO
 
 from billing.exports.cells import text_cell
-from billing.reports.usage.asked import Asked
 from billing.reports.usage.calls import Call, CallFilter, list_calls
 from billing.reports.usage.figures import Figures, UsageFilter
 from billing.reports.usage.periods import periods_of
+from billing.reports.usage.query import Asked
 from billing.reports.usage.series import totals
 from costtrack.calendar import Span, Unit
 from costtrack.clock import iso

@@ -10,7 +10,7 @@ import msgspec
 
 from billing.ingest.types import UsageEventInput
 from billing.ledger.types import SUMMARY_TOTALS, TOLD_FIELDS, LedgerEntry
-from billing.pricing.book import PriceBook
+from billing.pricing.cache import PriceBook
 from billing.pricing.types import TOKEN_COUNTS, TokenUsage
 from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.money import ZERO

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import msgspec
 
+from billing.ingest.json_records import NDJSON_TYPES, named_fault, split_records
 from billing.ingest.types import ParsedBatch, ParsedEvent, TooMany, UsageEventInput
 from billing.ingest.validate import InvalidEventError, normalize, refuse_nul
-from billing.ingest.wire import NDJSON_TYPES, named_fault, split_records
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ import msgspec
 from django.db.models import QuerySet
 
 from billing.ingest import litellm
-from billing.ingest.collisions import tell_apart
+from billing.ingest.litellm_id_collisions import tell_apart
 from billing.ingest.services import IngestResult, ingest
 from billing.ingest.types import ParsedBatch, RecordError
 from billing.models import QuarantinedRecord

@@ -13,7 +13,7 @@ from billing.ingest.entries import to_entry
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError
 from billing.ledger.append import append
 from billing.ledger.types import Appended, LedgerEntry, Outcome
-from billing.pricing.book import price_book
+from billing.pricing.cache import price_book
 from costtrack.money import LARGEST
 from organizations.models import APICredential, Organization
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from billing.ingest.json_records import NDJSON_TYPES, element_ends, split_array, split_lines
 from billing.ingest.types import Malformed, TooMany
-from billing.ingest.wire import NDJSON_TYPES, element_ends, split_array, split_lines
 
 _raw = msgspec.json.Decoder(msgspec.Raw)
 

@@ -23,7 +23,7 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     the event reaches the ledger (`billing.ingest.provider_usage`).
 
     A `session_summary` tells the totals of a session, `turns` and `tool_calls` among them: those that it names take the
-    place of what the session's events add up to (`billing.ledger.summaries`).
+    place of what the session's events add up to (`billing.ledger.session_summaries`).
 
     `authorization_id` is the reservation that this event settles (`billing.models.Authorization`).
     """

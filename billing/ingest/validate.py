@@ -82,8 +82,8 @@ def _check_metadata(metadata: dict[str, Any]) -> None:
 
 
 def refuse_nul(event: UsageEventInput) -> None:
-    """PostgreSQL text cannot hold a NUL character (nor half a surrogate pair, which `billing.ingest.wire` has turned
-    into one). Slow, so only for bodies that have one somewhere."""
+    """PostgreSQL text cannot hold a NUL character (nor half a surrogate pair, which `billing.ingest.json_records` has
+    turned into one). Slow, so only for bodies that have one somewhere."""
     for field in event.__struct_fields__:
         value = getattr(event, field)
         if value is None or isinstance(value, (int, Decimal, datetime)):

@@ -10,8 +10,8 @@ from psycopg import errors as postgres
 from billing.ledger import staging
 from billing.ledger.partitions import ensure_month
 from billing.ledger.runs import upsert_runs
-from billing.ledger.settle import settle
-from billing.ledger.summaries import as_difference, hold_waiting, lock_session, priced_by_summary
+from billing.ledger.session_summaries import as_difference, hold_waiting, lock_session, priced_by_summary
+from billing.ledger.settle_authorizations import settle
 from billing.ledger.types import Appended, LedgerEntry, Outcome
 from billing.models import IngestBatch, UnpricedEvent
 from billing.types import EventKind

@@ -9,7 +9,7 @@ from uuid import UUID
 from billing.ledger.adjustments import adjustment_of, note
 from billing.ledger.append import append
 from billing.ledger.locks import correcting_one
-from billing.ledger.standing import AMOUNTS, COUNTS, Standing, standing_of
+from billing.ledger.net_cost import AMOUNTS, COUNTS, Standing, standing_of
 from billing.models import UnpricedEvent, UsageEvent
 from billing.types import CorrectionKind, EventKind
 from costtrack.errors import ConflictError, InvalidError, NotFoundError

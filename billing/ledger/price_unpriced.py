@@ -10,7 +10,7 @@ from billing.ledger.adjustments import PRICED, adjustment_of
 from billing.ledger.append import append
 from billing.ledger.types import LedgerEntry
 from billing.models import UnpricedEvent, UsageEvent
-from billing.pricing.book import PriceBook, price_book
+from billing.pricing.cache import PriceBook, price_book
 from billing.pricing.calculate import CompiledPrice
 from billing.pricing.types import TokenUsage
 from billing.types import UnpricedReason

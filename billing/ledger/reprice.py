@@ -21,11 +21,11 @@ from django.db.models import Q, QuerySet
 
 from billing.ledger.adjustments import REPRICED, adjustment_of
 from billing.ledger.append import append
+from billing.ledger.net_cost import Standing, adjustments_of
 from billing.ledger.price_unpriced import cost_of
-from billing.ledger.standing import Standing, adjustments_of
 from billing.ledger.types import LedgerEntry
 from billing.models import LiveSessionTotal, UsageEvent
-from billing.pricing.book import PriceBook, price_book
+from billing.pricing.cache import PriceBook, price_book
 from billing.pricing.types import TOKEN_COUNTS, TokenUsage
 from billing.types import CostSource, EventKind
 from costtrack.money import ZERO, plain

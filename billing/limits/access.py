@@ -3,10 +3,10 @@
 from datetime import datetime
 from decimal import Decimal
 
-from billing.limits.book import limit_book
+from billing.limits.balances import readings
+from billing.limits.cache import limit_book
 from billing.limits.estimate import Estimate, reserved_amount
 from billing.limits.evaluate import fits_at
-from billing.limits.meters import readings
 from billing.limits.refusal import Refusal, refusal
 from billing.limits.types import Dimensions
 from costtrack.money import ZERO

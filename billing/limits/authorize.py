@@ -13,11 +13,11 @@ from uuid import UUID
 from django.db import IntegrityError
 from django.db.models import Exists, F
 
-from billing.limits.book import LimitBook, book_of_revision, kept_book, limit_book
+from billing.limits.balances import readings
+from billing.limits.cache import LimitBook, book_of_revision, kept_book, limit_book
 from billing.limits.evaluate import fits_at
-from billing.limits.grant import Ask, columns, grant, lock, prepare
-from billing.limits.meters import readings
 from billing.limits.refusal import SpendLimitExceededError, refusal
+from billing.limits.reserve import Ask, columns, grant, lock, prepare
 from billing.limits.types import Dimensions, Rule
 from billing.models import Authorization
 from billing.types import AuthorizationStatus

@@ -2,9 +2,9 @@
 written and told.
 
 First everything is looked at, without any lock; mostly there is nothing to do. What differs is settled one limit and
-value at a time (`billing.limits.settle`), which looks again behind a lock: so, whatever dies at whatever moment and
-whoever does the same at once, each crossing is written once and its notice with it. Whether a call may go ahead is not
-decided here (`billing.limits.authorize`), and usage is never refused: this only tells.
+value at a time (`billing.limits.record_threshold_events`), which looks again behind a lock: so, whatever dies at
+whatever moment and whoever does the same at once, each crossing is written once and its notice with it. Whether a call
+may go ahead is not decided here (`billing.limits.authorize`), and usage is never refused: this only tells.
 """
 
 import logging
@@ -15,12 +15,12 @@ from datetime import datetime
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from billing.limits.book import LimitBook, limit_book
-from billing.limits.candidates import Look, values_to_look_at
-from billing.limits.crossings import is_settled
-from billing.limits.settle import Place, settle, standing_of, tell_of_others
-from billing.limits.spend import spends
+from billing.limits.bulk_spend import spends
+from billing.limits.cache import LimitBook, limit_book
+from billing.limits.record_threshold_events import Place, settle, standing_of, tell_of_others
+from billing.limits.threshold_events import is_settled
 from billing.limits.types import Rule
+from billing.limits.values_to_check import Look, values_to_look_at
 from billing.models import LimitCrossing, SpendLimit
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization

@@ -10,9 +10,9 @@ from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
-from billing.limits.book import limit_book
+from billing.limits.cache import limit_book
 from billing.limits.types import Dimensions, Rule
-from billing.pricing.book import price_book, recent_price_book
+from billing.pricing.cache import price_book, recent_price_book
 from billing.pricing.calculate import CompiledPrice
 from billing.pricing.tokens import count_prompt
 from billing.pricing.types import TokenUsage

@@ -12,10 +12,10 @@ from typing import Any
 from django.db import transaction
 
 from billing.limits.locks import limit_in_place, lock_limits
-from billing.limits.naming import kept_value, shown_value
+from billing.limits.scope_values import kept_value, shown_value
 from billing.limits.selectors import amount_now
 from billing.limits.services import check_plan_has_api, raise_limit
-from billing.limits.terms import check_amount, check_end, checked_text
+from billing.limits.validation import check_amount, check_end, checked_text
 from billing.models import IncreaseRequest, SpendLimit
 from billing.notifications.outbox import notify
 from billing.notifications.preferences import wanting_addresses

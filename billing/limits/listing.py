@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from billing.limits.book import LimitBook, limit_book
-from billing.limits.crossings import lowest_level
+from billing.limits.cache import LimitBook, limit_book
 from billing.limits.status import statuses
+from billing.limits.threshold_events import lowest_level
 from billing.limits.types import LimitStatus, Rule
-from billing.limits.values import NearValues, near_values
+from billing.limits.values_near_threshold import NearValues, near_values
 from billing.types import LimitScope, LimitState
 from organizations.models import Organization
 

@@ -1,6 +1,6 @@
 """The limits that plans bring along: rows like all others, marked `is_plan`, that follow what the plan says.
 
-Registered with `organizations.plan_rules` (`billing.apps`), so they follow in the transaction that gives an
+Registered with `organizations.plan_hooks` (`billing.apps`), so they follow in the transaction that gives an
 organization its plan or changes what the plan says, whoever does it.
 """
 
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 
-from billing.limits.book import announce_limit_change
+from billing.limits.cache import announce_limit_change
 from billing.limits.locks import lock_limits
-from billing.limits.terms import plan_maximum
+from billing.limits.validation import plan_maximum
 from billing.models import SpendLimit
 from billing.types import LimitScope, LimitWindow
 from costtrack.money import plain

@@ -37,7 +37,7 @@ def holding_of(
 
 
 def amount_now(limit: SpendLimit, *, kept: str, now: datetime) -> Decimal:
-    """What may be spent for one value (as it is kept, see `billing.limits.naming`), raises included."""
+    """What may be spent for one value (as it is kept, see `billing.limits.scope_values`), raises included."""
     raises = holding(limit, now).filter(kind=ExceptionKind.RAISE, value__in=("", kept))
     raised: Decimal | None = raises.aggregate(largest=Max("amount_usd"))["largest"]
     return limit.amount_usd if raised is None else max(limit.amount_usd, raised)

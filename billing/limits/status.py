@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from billing.limits.balances import readings, taken_apart
 from billing.limits.evaluate import blurred, evaluate, fits_at
 from billing.limits.forecast import forecast
-from billing.limits.meters import readings, taken_apart
 from billing.limits.types import LimitStatus, Reading, Rule
 from costtrack.calendar import Calendar
 from costtrack.money import ZERO

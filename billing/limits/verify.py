@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection, transaction
 from psycopg import sql
 
-from billing.limits.book import LimitBook, limit_book
+from billing.limits.cache import LimitBook, limit_book
 from billing.limits.evaluate import span_of
 from billing.limits.types import Rule
 from billing.models import SpendLimit

@@ -1,4 +1,5 @@
-"""Whether an organization has batches that are not folded yet (`billing.reports.fresh`), as a function: PostgreSQL
+"""Whether an organization has batches that are not folded yet (`billing.reports.live_rollups`), as a function:
+PostgreSQL
 keeps its plan for the connection, and planning takes longer than looking."""
 
 from django.db import migrations

@@ -1,4 +1,5 @@
-"""The state of an organization's ledger and prices (`billing.reports.cache`): a function, so that its plan is kept."""
+"""The state of an organization's ledger and prices (`billing.reports.response_cache_redis`): a function, so that its
+plan is kept."""
 
 from django.db import migrations
 

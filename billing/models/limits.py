@@ -108,7 +108,7 @@ class LimitException(models.Model):
 
 class LimitBookRevision(models.Model):
     """Moved on by every change of an organization's limits, so that every process sees it at once
-    (`billing.limits.book`)."""
+    (`billing.limits.cache`)."""
 
     organization = models.OneToOneField(
         "organizations.Organization", on_delete=models.PROTECT, primary_key=True, related_name="+"

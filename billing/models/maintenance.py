@@ -31,8 +31,8 @@ class LedgerState(models.Model):
 
     `version` changes whenever rollups do, to a random number, so that one that was rolled back, or is restored from a
     backup, never means something else; with the batches that are not folded it says which state of the ledger an answer
-    is of (`billing.reports.cache`). The others are how many there are of what nobody wants to count anew: the
-    database's triggers keep them.
+    is of (`billing.reports.response_cache_redis`). The others are how many there are of what nobody wants to count
+    anew: the database's triggers keep them.
     """
 
     organization = models.OneToOneField(

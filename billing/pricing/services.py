@@ -1,7 +1,7 @@
 """Writes: prices begin and end; what one costs never changes (see `PriceVersion`).
 
 Every change of an owner's prices (an organization, or everyone) locks the owner's revision, so that changes come one
-after the other, and moves it on, so that every process sees the new price at once (`billing.pricing.book`).
+after the other, and moves it on, so that every process sees the new price at once (`billing.pricing.cache`).
 """
 
 import secrets

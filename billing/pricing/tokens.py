@@ -13,7 +13,7 @@ from functools import cache
 from math import ceil
 from typing import Any
 
-from billing.pricing.prompts import Prompt, read_prompt
+from billing.pricing.token_counting import Prompt, read_prompt
 
 _CountText = Callable[[str], int]
 
@@ -48,7 +48,8 @@ class TokenCount:
 
 
 def count_prompt(model: str, messages: list[Any]) -> TokenCount:
-    """The tokens of chat messages as OpenAI documents them (`billing.pricing.prompts`). Raises InvalidError, which
+    """The tokens of chat messages as OpenAI documents them (`billing.pricing.token_counting`). Raises InvalidError,
+    which
     names the part that cannot be counted."""
     return _count(model.strip().lower(), read_prompt(messages))
 

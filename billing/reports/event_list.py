@@ -1,4 +1,5 @@
-"""Single rows of the ledger: the list of them, and one by its id. Read-only. (`billing.reports.events` says why one
+"""Single rows of the ledger: the list of them, and one by its id. Read-only. (`billing.reports.event_detail` says why
+one
 costs what it costs.)"""
 
 from collections.abc import Sequence

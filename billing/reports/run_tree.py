@@ -15,7 +15,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.models import Run
-from billing.reports.fresh import SOMETHING_WAITS, tail_of
+from billing.reports.live_rollups import SOMETHING_WAITS, tail_of
 from billing.rollups.definitions import RUN_DAYS
 from organizations.models import Organization
 

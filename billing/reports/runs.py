@@ -13,7 +13,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.reports.buckets import DAY, split
-from billing.reports.fresh import SOMETHING_WAITS, table_of
+from billing.reports.live_rollups import SOMETHING_WAITS, table_of
 from billing.reports.types import RunCosts, Window
 from billing.rollups.definitions import RUN_DAYS, RUN_SERVICE_DAYS, Rollup
 from costtrack.errors import NotFoundError
@@ -132,7 +132,7 @@ def _in_window(
 
 def _sum_up(organization: Organization, rollup: Rollup, rows: Rows, now: datetime, run_id: str = "") -> RunCosts | None:
     """What the rows add up to; None if they are about a run that is not known. Asks the rollup's table first, and its
-    view only if something waits to be folded (`billing.reports.fresh`)."""
+    view only if something waits to be folded (`billing.reports.live_rollups`)."""
     found = _ask(organization, table_of(rollup, waits=False), rows)
     if not found:
         # Asked before the rows, and not after them: what is folded in between must not be missing.

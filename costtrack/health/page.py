@@ -1,6 +1,6 @@
 """The operators' page: every check with its facts, and what to do where something is wrong.
 
-It refreshes by itself, as the pages of an organization do (`templates/admin/pages`): the browser asks for the same
+It refreshes by itself, as the pages of an organization do (`templates/admin/dashboard`): the browser asks for the same
 address again and is answered with the part that changes.
 """
 
@@ -19,7 +19,7 @@ from costtrack.health import registry
 from costtrack.health.registry import Check
 
 REFRESH_SECONDS = 10
-_WHOLE, _PART = "admin/pages/whole.html", "admin/pages/part.html"
+_WHOLE, _PART = "admin/dashboard/whole.html", "admin/dashboard/part.html"
 
 
 @dataclass(frozen=True, slots=True)

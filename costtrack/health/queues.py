@@ -1,8 +1,8 @@
 """Who takes the messages of each queue, and whether they really do.
 
 A worker can be alive and take nothing: its connection has died unnoticed, or all its processes hang. So beat sends a
-probe to every queue every few seconds (`costtrack.timetable`). A queue is stuck when its probes are not executed any
-more although a worker is there, unless that worker takes other messages (the probes wait behind them), or all its
+probe to every queue every few seconds (`costtrack.beat_schedule`). A queue is stuck when its probes are not executed
+any more although a worker is there, unless that worker takes other messages (the probes wait behind them), or all its
 processes are at work on tasks that may still take that long.
 """
 

@@ -18,7 +18,7 @@ from rest_framework.request import Request
 
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
-from organizations.callers import credential_of
+from organizations.credential_cache import credential_of
 from organizations.models import APICredential, User
 from organizations.second_factor import lacks_second_factor
 from organizations.secrets import verify_secret

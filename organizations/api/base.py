@@ -25,7 +25,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
-from costtrack.dialects import OURS, Dialect
+from costtrack.error_formats import OURS, Dialect
 from costtrack.errors import ForbiddenError
 from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.api.schema import OrganizationSchema

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from costtrack.clock import utc_now
-from costtrack.dialects import Dialect, Failure
+from costtrack.error_formats import Dialect, Failure
 from costtrack.error_schemas import ErrorSchema
 from costtrack.errors import DomainError
 from costtrack.openapi import DialectSchema

@@ -1,4 +1,5 @@
-"""The version of a credential with its organization and plan (`organizations.callers`), as a function: PostgreSQL keeps
+"""The version of a credential with its organization and plan (`organizations.credential_cache`), as a function:
+PostgreSQL keeps
 its plan for the connection, and planning takes longer than looking."""
 
 from django.db import migrations

@@ -11,7 +11,7 @@ from django.utils.text import slugify
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError
 from organizations import audit
 from organizations.models import Organization, Plan
-from organizations.plan_rules import follow_plan
+from organizations.plan_hooks import follow_plan
 from organizations.types import Role, WeekDay
 
 SLUG = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*\Z")

@@ -10,9 +10,9 @@ import pytest
 from billing.ledger import adjustments, repricings
 from billing.ledger.corrections import adjust, void
 from billing.ledger.locks import correcting_many
+from billing.ledger.net_cost import standing_of
 from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.reprice import Selection, reprice_some
-from billing.ledger.standing import standing_of
 from billing.models import Repricing, UnpricedEvent, UsageEvent
 from billing.rollups.fold import fold
 from billing.types import CorrectionKind

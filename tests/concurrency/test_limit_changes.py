@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing.limits.book import limit_book
+from billing.limits.cache import limit_book
 from billing.limits.increases import request_increase
 from billing.limits.services import MOST_LIMITS, change_limit
 from billing.models import IncreaseRequest, LimitException, SpendLimit

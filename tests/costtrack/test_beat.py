@@ -10,9 +10,9 @@ from pytest_django import Settings
 
 from costtrack import heartbeat
 from costtrack.beat import Scheduler
+from costtrack.beat_schedule import SCHEDULE
 from costtrack.celery import app
 from costtrack.queues import TICK, Queue
-from costtrack.timetable import SCHEDULE
 
 
 @pytest.fixture(autouse=True)

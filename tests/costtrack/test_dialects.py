@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from costtrack.dialects import DETAIL, LITELLM, OURS, Dialect
+from costtrack.error_formats import DETAIL, LITELLM, OURS, Dialect
 from costtrack.errors import ConflictError, DomainError, InvalidError, NotFoundError
 
 

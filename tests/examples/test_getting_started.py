@@ -13,7 +13,7 @@ import httpx
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
-from billing.admin.pages.snippets import environment, ways
+from billing.admin.dashboard.getting_started.snippets import environment, ways
 from billing.models import Authorization, UsageEvent
 from organizations.models import Organization
 from tests.conftest import Key

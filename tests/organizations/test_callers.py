@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from organizations.callers import credential_of
+from organizations.credential_cache import credential_of
 from organizations.models import APICredential, Organization, Plan
 from tests.conftest import Key
 

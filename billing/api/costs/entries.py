@@ -9,14 +9,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.cursors import cursor_of, position_of
 from billing.api.headers import KEPT
-from billing.api.kept import kept_while_unchanged
+from billing.api.pagination import cursor_of, position_of
 from billing.api.queries import checked
+from billing.api.response_cache import kept_while_unchanged
 from billing.ingest.cost_entries import InvalidEntryError, NewEntry, record_entries
 from billing.reports.cost_entries import CostEntry, entries_by_id, entries_of_run
 from costtrack.clock import iso, utc_now
-from costtrack.dialects import DETAIL, Dialect
+from costtrack.error_formats import DETAIL, Dialect
 from costtrack.errors import InvalidError
 from costtrack.money import LARGEST, number
 from costtrack.parsers import JSONParser

@@ -15,12 +15,12 @@ from billing.api.costs.sessions import (
     headers_of,
     totals_as_json,
 )
-from billing.api.kept import kept_while_unchanged
 from billing.api.queries import checked
+from billing.api.response_cache import kept_while_unchanged
 from billing.api.usage.events import AmountField
 from billing.reports.sessions.executions import ExecutionCosts, costs_of_execution, newest_executions
 from costtrack.clock import iso, utc_now
-from costtrack.dialects import DETAIL, Dialect
+from costtrack.error_formats import DETAIL, Dialect
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope

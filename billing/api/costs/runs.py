@@ -8,13 +8,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, KEPT, UNPRICED
-from billing.api.kept import kept_while_unchanged
 from billing.api.queries import checked
+from billing.api.response_cache import kept_while_unchanged
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.reports.runs import costs_of_run, costs_of_runs
 from billing.reports.types import RunCosts
 from costtrack.clock import iso, utc_now
-from costtrack.dialects import DETAIL, Dialect
+from costtrack.error_formats import DETAIL, Dialect
 from costtrack.money import number
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView

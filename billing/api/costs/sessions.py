@@ -11,13 +11,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, KEPT, UNPRICED
-from billing.api.kept import kept_while_unchanged
 from billing.api.queries import checked
+from billing.api.response_cache import kept_while_unchanged
 from billing.api.usage.events import AmountField
 from billing.reports.sessions.lists import SessionCosts, costs_of_session, newest_sessions, sessions_of_execution
 from billing.reports.sessions.rows import Totals
 from costtrack.clock import iso, utc_now
-from costtrack.dialects import DETAIL, Dialect
+from costtrack.error_formats import DETAIL, Dialect
 from costtrack.money import plain
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView

@@ -8,12 +8,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.costs.sessions import HEADERS, headers_of
-from billing.api.kept import kept_while_unchanged
 from billing.api.queries import checked
+from billing.api.response_cache import kept_while_unchanged
 from billing.api.usage.events import AmountField
 from billing.reports.sessions.summary import summary_of_sessions
 from costtrack.clock import utc_now
-from costtrack.dialects import DETAIL, Dialect
+from costtrack.error_formats import DETAIL, Dialect
 from costtrack.money import plain
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView

@@ -14,7 +14,7 @@ from billing.api.limits import examples
 from billing.api.limits.serializers import VALUE_TEXT, DollarsField, ShownValueField, shown_values_of
 from billing.api.usage.events import AmountField
 from billing.limits.increases import LONGEST_TEXT, decline, grant, request_increase
-from billing.limits.terms import LONGEST_VALUE
+from billing.limits.validation import LONGEST_VALUE
 from billing.models import IncreaseRequest, SpendLimit
 from billing.types import IncreaseState
 from costtrack.clock import utc_now

@@ -8,8 +8,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from billing.api.usage.events import AmountField
-from billing.limits.naming import shown_values
-from billing.limits.terms import AMOUNT_DECIMALS, LONGEST_REASON, LONGEST_VALUE, MOST_THRESHOLDS, LimitTerms
+from billing.limits.scope_values import shown_values
+from billing.limits.validation import AMOUNT_DECIMALS, LONGEST_REASON, LONGEST_VALUE, MOST_THRESHOLDS, LimitTerms
 from billing.models import PAUSING, IncreaseRequest, LimitCrossing, LimitException, SpendLimit
 from billing.models.limits import default_thresholds
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow

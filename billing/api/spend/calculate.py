@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from billing.reports.spend.estimate import LONGEST_NAME, Counted, Estimate, cost_of_response, estimate_prompt
 from costtrack.clock import utc_now
-from costtrack.dialects import LITELLM, Dialect
+from costtrack.error_formats import LITELLM, Dialect
 from costtrack.errors import DomainError
 from costtrack.money import number, plain
 from costtrack.parsers import JSONParser
@@ -86,7 +86,7 @@ class PromptParser(JSONParser):
 # Not lists and dictionaries of Django REST framework: those walk through every element of a large body.
 @extend_schema_field({"type": ["array", "null"], "minItems": 1, "items": _MESSAGE})
 class MessagesField(serializers.Field[list[Any], Any, Any, Any]):
-    """The messages are checked where they are counted (`billing.pricing.prompts`)."""
+    """The messages are checked where they are counted (`billing.pricing.token_counting`)."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
         if not isinstance(data, list):

@@ -19,7 +19,7 @@ from billing.api.windows import DateOrDateTimeField, window_of
 from billing.reports.spend.keys import credentials_meant
 from billing.reports.types import Window
 from costtrack.clock import iso
-from costtrack.dialects import LITELLM, Dialect
+from costtrack.error_formats import LITELLM, Dialect
 from costtrack.errors import DomainError
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView

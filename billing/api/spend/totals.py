@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, KEPT
-from billing.api.kept import kept_while_unchanged
+from billing.api.response_cache import kept_while_unchanged
 from billing.api.spend.params import (
     API_KEY,
     RequiredWindowQuery,

@@ -17,8 +17,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, BYPASS, CACHE_HIT, UNPRICED
-from billing.api.kept import answers as answers_here
-from billing.api.kept import is_asked_anew
+from billing.api.response_cache import answers as answers_here
+from billing.api.response_cache import is_asked_anew
 from billing.api.system import answers, examples
 from billing.api.system.headers import CACHE_TAGS, INVALIDATE_TAGS, TAGS, TRUNCATED
 from billing.api.system.ids import agent_uuid, model_uuid, user_uuid, with_uuids
@@ -35,15 +35,15 @@ from billing.api.system.shapes import (
     RunsBody,
 )
 from billing.exports.pricing_zip import ExportFilter, pricing_zip
-from billing.reports.cache import Answer, keep_answer, kept_answer, ledger_state
 from billing.reports.pricing.daily import pricing
 from billing.reports.pricing.groups import GroupQuestion, groups
 from billing.reports.pricing.run_filter import RunFilter, known_agents, known_models, known_users
+from billing.reports.response_cache_redis import Answer, keep_answer, kept_answer, ledger_state
 from billing.reports.types import Window
 from billing.rollups.definitions import ROLLUPS
 from billing.rollups.refresh import refresh
 from costtrack.clock import iso, utc_now
-from costtrack.dialects import DETAIL, Dialect
+from costtrack.error_formats import DETAIL, Dialect
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import Organization
 from organizations.types import Scope

@@ -10,7 +10,7 @@ from billing.api.structs import struct_schemas
 from billing.api.usage.events import AmountField
 from billing.limits.authorize import Grant
 from billing.limits.refusal import CODE, CURRENCY, Reason
-from billing.limits.wire import AuthorizationInput, ExtensionInput
+from billing.limits.request_schema import AuthorizationInput, ExtensionInput
 from billing.models import Authorization
 from billing.reports.authorizations import status_at
 from billing.types import AuthorizationStatus, LimitAction, LimitScope, LimitWindow

@@ -30,7 +30,13 @@ from billing.ingest.body import decompress
 from billing.ingest.types import Malformed
 from billing.limits.authorize import AuthorizationRequest, authorize, extend, release
 from billing.limits.estimate import Estimate, reserved_amount
-from billing.limits.wire import LONGEST_KEY, AuthorizationInput, payload_hash, read_authorization, read_extension
+from billing.limits.request_schema import (
+    LONGEST_KEY,
+    AuthorizationInput,
+    payload_hash,
+    read_authorization,
+    read_extension,
+)
 from billing.reports.authorizations import authorization_by_id, list_authorizations
 from billing.types import AuthorizationStatus
 from costtrack.clock import utc_now

@@ -12,15 +12,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api import intake
-from billing.api.cursors import cursor_of, position_of
 from billing.api.headers import KEPT
-from billing.api.kept import kept_while_unchanged
+from billing.api.pagination import cursor_of, position_of
+from billing.api.response_cache import kept_while_unchanged
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
 from billing.pricing.types import PriceKind
+from billing.reports.event_detail import explain
 from billing.reports.event_list import EventFilter, event_by_id, list_events
-from billing.reports.events import explain
 from billing.types import CorrectionKind, Status
 from costtrack.money import plain
 from costtrack.openapi import DECIMAL_OUT

@@ -21,9 +21,9 @@ from billing.api.usage.shapes import (
     spend_of,
 )
 from billing.reports.usage import breakdown
-from billing.reports.usage.asked import Asked
 from billing.reports.usage.figures import Summary
 from billing.reports.usage.periods import periods_of
+from billing.reports.usage.query import Asked
 from billing.reports.usage.series import summary
 from costtrack.calendar import Span, Unit
 from costtrack.clock import iso

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from billing.api.queries import checked
 from billing.api.usage.limit_shapes import HeadSerializer, StandingSerializer, head, standing
 from billing.api.usage.shapes import SpendSerializer, clock_of, spend_of
-from billing.limits.book import limit_book
+from billing.limits.cache import limit_book
 from billing.limits.status import statuses
 from billing.limits.types import Dimensions
 from billing.reports.usage.figures import UsageFilter

@@ -1,4 +1,4 @@
-"""What every endpoint of document 001 takes: filters, and a span of time (`billing.reports.usage.asked`)."""
+"""What every endpoint of document 001 takes: filters, and a span of time (`billing.reports.usage.query`)."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from billing.api.windows import DateOrDateTimeField
-from billing.reports.usage.asked import CUSTOM, RANGES, STATUSES, Asked, question, window_of
 from billing.reports.usage.figures import NO_CREDENTIAL, UsageFilter
+from billing.reports.usage.query import CUSTOM, RANGES, STATUSES, Asked, question, window_of
 from billing.types import Status
 from costtrack.calendar import Preset
 from costtrack.clock import utc_now
@@ -57,9 +57,9 @@ class UsageQuery(StrictSerializer):
 def asked_by(request: Request, access: Access, serializer: type[UsageQuery]) -> Asked:
     """Raises ValidationError and, for what the plan does not show at all, ForbiddenError. Operators are shown all."""
     given = {name: value for name, value in request.query_params.items() if name != "organization"}
-    query = serializer(data=given)
-    query.is_valid(raise_exception=True)
-    others = dict(query.validated_data)
+    parameters = serializer(data=given)
+    parameters.is_valid(raise_exception=True)
+    others = dict(parameters.validated_data)
     organization, now = access.organization, utc_now()
     status = others.pop("status", "")
     wanted = UsageFilter(

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.cursors import cursor_of, position_of
+from billing.api.pagination import cursor_of, position_of
 from billing.api.usage.events import AmountField
 from billing.api.usage.numbers import UsageView
 from billing.api.usage.query import UsageQuery, asked_by

@@ -8,8 +8,8 @@ from typing import Any
 from rest_framework import serializers
 
 from billing.api.usage.events import AmountField
-from billing.reports.usage.asked import Asked
 from billing.reports.usage.figures import Figures, Spend
+from billing.reports.usage.query import Asked
 from costtrack.calendar import Calendar, Span
 from costtrack.clock import iso
 from costtrack.money import plain

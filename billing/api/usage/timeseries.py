@@ -21,10 +21,10 @@ from billing.api.usage.shapes import (
     requests_of,
     tokens_of,
 )
-from billing.reports.usage.asked import Asked
 from billing.reports.usage.breakdown import MOST_SERIES, series
 from billing.reports.usage.figures import NOTHING, Figures, GroupBy, Series
 from billing.reports.usage.periods import LARGEST, View, periods_of, unit_for
+from billing.reports.usage.query import Asked
 from billing.reports.usage.series import totals
 from costtrack.calendar import Span, Unit
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from billing.ingest.json_records import named_fault
 from billing.ingest.litellm.payload import Metadata, Payload, decode, said_by_caller, short_text
 from billing.ingest.litellm.usage import reported_cost, token_counts
 from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
@@ -19,7 +20,6 @@ from billing.ingest.validate import (
     nests_deeper,
     normalize,
 )
-from billing.ingest.wire import named_fault
 
 SOURCE = "litellm"
 

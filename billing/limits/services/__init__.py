@@ -1,5 +1,5 @@
 """Writes: limits, and what holds instead of them for a while. Each function is one change, in one transaction, with its
-entry in the audit log, and holds for the very next call in every process (`billing.limits.book`).
+entry in the audit log, and holds for the very next call in every process (`billing.limits.cache`).
 
 Whoever calls has already checked that the actor may change limits at all. What depends on the plan is checked here: the
 plan's maximum, and what only operators may do with the limit that a plan brings along.

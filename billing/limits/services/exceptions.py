@@ -10,12 +10,12 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from billing.limits.book import announce_limit_change
+from billing.limits.cache import announce_limit_change
 from billing.limits.locks import limit_in_place, lock_limits
-from billing.limits.naming import kept_value, shown_value
+from billing.limits.scope_values import kept_value, shown_value
 from billing.limits.selectors import holding
 from billing.limits.services.limits import check_plan_has_api
-from billing.limits.terms import check_amount, check_end, check_plan_allows, checked_text
+from billing.limits.validation import check_amount, check_end, check_plan_allows, checked_text
 from billing.models import LimitException, SpendLimit
 from billing.types import ExceptionKind
 from costtrack.clock import iso

@@ -8,10 +8,17 @@ from typing import Any
 
 from django.db import transaction
 
-from billing.limits.book import announce_limit_change
+from billing.limits.cache import announce_limit_change
 from billing.limits.locks import limit_in_place, lock_limits
-from billing.limits.naming import credential_number
-from billing.limits.terms import LimitTerms, check_end, check_plan_allows, check_terms, check_unchangeable, terms_of
+from billing.limits.scope_values import credential_number
+from billing.limits.validation import (
+    LimitTerms,
+    check_end,
+    check_plan_allows,
+    check_terms,
+    check_unchangeable,
+    terms_of,
+)
 from billing.models import SpendLimit
 from billing.types import LimitScope
 from costtrack.clock import iso

@@ -1,7 +1,7 @@
 """What model calls cost by day and model (document 000). Read-only.
 
-Days are UTC. Where a window's usage comes from is told by `billing.reports.cascade`. Tool calls and compute are in the
-amounts and are no runs; what has neither runs nor cost (all of it was voided) is left out.
+Days are UTC. Where a window's usage comes from is told by `billing.reports.bucketed_query`. Tool calls and compute are
+in the amounts and are no runs; what has neither runs nor cost (all of it was voided) is left out.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from typing import NamedTuple
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.cascade import cascade, cost_rows
-from billing.reports.fresh import SOMETHING_WAITS, table_of
+from billing.reports.bucketed_query import cascade, cost_rows
+from billing.reports.live_rollups import SOMETHING_WAITS, table_of
 from billing.reports.pricing.run_filter import ModelKey, Parameters, RunFilter
 from billing.rollups.definitions import MODEL_DAYS, USAGE_HOURS
 from costtrack.money import ZERO

@@ -10,7 +10,7 @@ from enum import Enum
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.fresh import tail_of
+from billing.reports.live_rollups import tail_of
 from billing.rollups.definitions import GROUP_TOTALS
 from billing.rollups.sql import column_list, measure_columns
 from organizations.models import Organization

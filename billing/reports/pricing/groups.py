@@ -16,8 +16,8 @@ from django.db import connection
 from psycopg import sql
 
 from billing.models import DroppedMonth
-from billing.reports.cascade import cascade, cost_rows
-from billing.reports.fresh import something_waits, table_of
+from billing.reports.bucketed_query import cascade, cost_rows
+from billing.reports.live_rollups import something_waits, table_of
 from billing.reports.pricing.group_order import GroupOrder, Page, page_by_index
 from billing.reports.pricing.run_filter import ModelKey, Parameters, RunFilter, bound
 from billing.rollups.definitions import GROUP_DAYS, GROUP_TOTALS

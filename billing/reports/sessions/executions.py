@@ -10,7 +10,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.models import LiveExecutionTotal
-from billing.reports.fresh import something_waits, table_of
+from billing.reports.live_rollups import something_waits, table_of
 from billing.reports.sessions.members import Member, members_of
 from billing.reports.sessions.newest import Place, newest
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_phase, cost_by_tool

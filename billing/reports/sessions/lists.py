@@ -14,8 +14,8 @@ from typing import NamedTuple
 from django.db import connection
 from psycopg import sql
 
-from billing.pricing.book import price_book
-from billing.reports.fresh import SOMETHING_WAITS, something_waits, table_of
+from billing.pricing.cache import price_book
+from billing.reports.live_rollups import SOMETHING_WAITS, something_waits, table_of
 from billing.reports.sessions.members import members_of
 from billing.reports.sessions.newest import Place, newest
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_tool, tokens_by_tool

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.fresh import tail_of
+from billing.reports.live_rollups import tail_of
 from billing.rollups.definitions import SESSION_TOTALS
 from organizations.models import Organization
 

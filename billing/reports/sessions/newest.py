@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.fresh import SOMETHING_WAITS, tail_of
+from billing.reports.live_rollups import SOMETHING_WAITS, tail_of
 from billing.rollups.definitions import Rollup
 from organizations.models import Organization
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.fresh import something_waits, table_of, tail_of
+from billing.reports.live_rollups import something_waits, table_of, tail_of
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model
 from billing.reports.sessions.top import TopSession, top_sessions
 from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_MODELS, SESSION_TOTALS

@@ -7,7 +7,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.models import DroppedMonth
-from billing.reports.fresh import tail_of
+from billing.reports.live_rollups import tail_of
 from billing.rollups.definitions import SESSION_TOTALS
 from organizations.models import Organization
 

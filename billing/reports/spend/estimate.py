@@ -14,7 +14,7 @@ from billing.ingest.entries import to_entry
 from billing.ingest.types import UsageEventInput
 from billing.ingest.validate import InvalidEventError, normalize
 from billing.ledger.types import LedgerEntry
-from billing.pricing.book import price_book
+from billing.pricing.cache import price_book
 from billing.pricing.tokens import count_prompt
 from billing.pricing.types import TokenUsage
 from billing.types import UnpricedReason

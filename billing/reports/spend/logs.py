@@ -2,7 +2,7 @@
 Read-only, and bounded: neither a page deep in a window nor a rare filter makes a request read the whole ledger.
 
 The ledger has an index by time alone. Where a filter names something that a rollup knows, the rollup says on which days
-there are such events, and only those days are read (`billing.reports.spend.spans`).
+there are such events, and only those days are read (`billing.reports.spend.scan_planner`).
 """
 
 import json
@@ -24,7 +24,7 @@ from billing.reports.spend.scan import (
     scan,
     sums_of_adjustments,
 )
-from billing.reports.spend.spans import days_of, number_of_calls, spans_to_scan
+from billing.reports.spend.scan_planner import days_of, number_of_calls, spans_to_scan
 from costtrack.money import ZERO
 from organizations.models import Organization
 

@@ -14,7 +14,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.reports.buckets import DAY, HOUR, earliest_id, split
-from billing.reports.fresh import SOMETHING_WAITS, table_of
+from billing.reports.live_rollups import SOMETHING_WAITS, table_of
 from billing.reports.types import Window
 from billing.rollups.definitions import COSTS, Rollup
 from organizations.models import Organization
@@ -72,7 +72,7 @@ _MEASURES = tuple(measure.column for measure in COSTS)
 
 def ask(organization: Organization, *questions: Question) -> list[list[Sums]]:
     """The answers, in the questions' order. A key without any rows has none. Asks the rollups' tables first, and their
-    views only if something waits to be folded (`billing.reports.fresh`)."""
+    views only if something waits to be folded (`billing.reports.live_rollups`)."""
     waits, answers = _ask(organization, questions, waits=False)
     if waits:
         _, answers = _ask(organization, questions, waits=True)

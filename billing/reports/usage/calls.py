@@ -2,7 +2,7 @@
 Read-only.
 
 What a call costs is told with its adjustments. Where a filter names something that a rollup knows, the rollup says on
-which days there are such calls (`billing.reports.usage.call_days`).
+which days there are such calls (`billing.reports.usage.call_day_ranges`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,9 @@ from uuid import UUID
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.cascade import Parameters
+from billing.reports.bucketed_query import Parameters
 from billing.reports.event_list import Position
-from billing.reports.usage.call_days import Days, days_of_session, enough_days, some_days, utc_day
+from billing.reports.usage.call_day_ranges import Days, days_of_session, enough_days, some_days, utc_day
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.filter import usage_condition
 from billing.rollups.definitions import RUN_DAYS, SPEND_DAYS, TAG_DAYS, USAGE_DAYS, Rollup

@@ -2,7 +2,7 @@
 
 from psycopg import sql
 
-from billing.reports.cascade import Parameters
+from billing.reports.bucketed_query import Parameters
 from billing.reports.usage.figures import NO_CREDENTIAL, UsageFilter
 
 _CONDITIONS = {

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from billing.reports.usage.asked import Asked
 from billing.reports.usage.figures import Figures
+from billing.reports.usage.query import Asked
 from billing.reports.usage.series import totals, windows_of_spend
 from costtrack.calendar import Span
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.cascade import Parameters, Part, cascade, cost_rows
-from billing.reports.fresh import SOMETHING_WAITS
+from billing.reports.bucketed_query import Parameters, Part, cascade, cost_rows
+from billing.reports.live_rollups import SOMETHING_WAITS
 from billing.reports.types import Window
 from billing.reports.usage.figures import NOTHING, Figures, GroupBy, Spend, Summary, UsageFilter
 from billing.reports.usage.filter import usage_condition

@@ -1,4 +1,4 @@
-// Draws what billing.admin.pages.charts describes, with the Chart.js that the theme brings along.
+// Draws what billing.admin.components.charts describes, with the Chart.js that the theme brings along.
 (() => {
   "use strict";
 

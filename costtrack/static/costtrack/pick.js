@@ -1,4 +1,4 @@
-// Lists of checkboxes in filters (admin/pages/pick.html): several are checked before the form is sent.
+// Lists of checkboxes in filters (admin/dashboard/pick.html): several are checked before the form is sent.
 (() => {
   "use strict";
 

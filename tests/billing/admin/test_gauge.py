@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing.admin import gauge
+from billing.admin.limits import progress_bar
 from billing.limits.evaluate import evaluate
 from billing.limits.types import Bucket, Hold, LimitStatus, Reading, Rule
 from billing.types import LimitAction, LimitScope, LimitWindow
@@ -31,14 +31,14 @@ def status(spent: str, held: str = "0", *, amount: str = "10", soft: str | None 
 
 
 def test_marks_stand_at_the_thresholds_and_not_at_the_end() -> None:
-    drawn = gauge.gauge(status("2.5", "1", soft="5"))
+    drawn = progress_bar.gauge(status("2.5", "1", soft="5"))
     assert (drawn.spent, drawn.reserved, drawn.end) == ("25.000", "10.000", "")
     assert drawn.marks == ("50.000", "80.000", "95.000")
     assert drawn.sentence == "$2.50 spent and $1.00 held of $10.00"
 
 
 def test_beyond_the_amount_the_gauge_is_full_and_shows_where_the_amount_is() -> None:
-    drawn = gauge.gauge(status("15", "5"))
+    drawn = progress_bar.gauge(status("15", "5"))
     assert (drawn.spent, drawn.reserved, drawn.end) == ("75.000", "25.000", "50.000")
     assert drawn.percent == 100
 
@@ -55,17 +55,17 @@ def test_beyond_the_amount_the_gauge_is_full_and_shows_where_the_amount_is() -> 
     ],
 )
 def test_percents_are_rounded_down(spent: str, percent: int, tone: str) -> None:
-    drawn = gauge.gauge(status(spent))
+    drawn = progress_bar.gauge(status(spent))
     assert (drawn.percent, drawn.tone) == (percent, tone)
     assert float(drawn.spent) >= 0
 
 
 def test_a_limit_of_nothing_is_full() -> None:
-    assert gauge.gauge(status("0", amount="0")).spent == "100"
+    assert progress_bar.gauge(status("0", amount="0")).spent == "100"
 
 
 def test_the_bar_is_drawn_without_styles_and_scripts() -> None:
-    drawn = gauge.bar(status("2.5"))
+    drawn = progress_bar.bar(status("2.5"))
     assert 'role="meter"' in drawn
     assert 'aria-valuetext="$2.50 spent of $10.00"' in drawn
     assert "style=" not in drawn

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing.admin import moments
+from billing.admin.components import datetimes
 from costtrack.calendar import Calendar
 from tests.usage import NOW
 
@@ -29,16 +29,16 @@ BERLIN = Calendar(ZoneInfo("Europe/Berlin"))
     ],
 )
 def test_how_far_away_an_instant_is(distance: timedelta, words: str) -> None:
-    assert moments.relative(NOW + distance, NOW) == words
+    assert datetimes.relative(NOW + distance, NOW) == words
 
 
 def test_an_instant_is_written_as_the_organizations_clocks_show_it() -> None:
-    assert moments.exact(NOW, BERLIN) == "2026-11-02 13:00 Europe/Berlin"
+    assert datetimes.exact(NOW, BERLIN) == "2026-11-02 13:00 Europe/Berlin"
     summer = NOW.replace(month=7)
-    assert moments.exact(summer, BERLIN) == "2026-07-02 14:00 Europe/Berlin"
+    assert datetimes.exact(summer, BERLIN) == "2026-07-02 14:00 Europe/Berlin"
 
 
 def test_what_is_said_to_be_over_then_is_over() -> None:
     late = NOW + timedelta(seconds=6, microseconds=1)
-    assert moments.exact(late, BERLIN) == "2026-11-02 13:00:07 Europe/Berlin"
-    assert moments.exact(late - timedelta(microseconds=1), BERLIN) == "2026-11-02 13:00:06 Europe/Berlin"
+    assert datetimes.exact(late, BERLIN) == "2026-11-02 13:00:07 Europe/Berlin"
+    assert datetimes.exact(late - timedelta(microseconds=1), BERLIN) == "2026-11-02 13:00:06 Europe/Berlin"

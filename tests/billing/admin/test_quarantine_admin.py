@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from billing.admin import quarantine as pages
+from billing.admin.events import quarantine_admin as pages
 from billing.ingest.quarantine import ingest_or_quarantine
 from billing.models import QuarantinedRecord, UsageEvent
 from costtrack.clock import utc_now

@@ -1,15 +1,15 @@
-"""Answers that are kept while nothing changes (`billing.api.kept`)."""
+"""Answers that are kept while nothing changes (`billing.api.response_cache`)."""
 
 from typing import Any
 
 import pytest
 from rest_framework.test import APIClient
 
-from billing.api import kept
-from billing.api.kept import Answers
+from billing.api import response_cache
+from billing.api.response_cache import Answers
 from billing.ledger.corrections import void
 from billing.models import UsageEvent
-from billing.reports.cache import Answer
+from billing.reports.response_cache_redis import Answer
 from billing.rollups.fold import fold
 from organizations.models import APICredential, Organization
 from organizations.types import Scope
@@ -108,8 +108,8 @@ def test_wrong_questions_are_wrong_each_time(api: APIClient) -> None:
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "LARGEST", 10)
-    monkeypatch.setattr(kept, "MOST_BYTES", 25)
+    monkeypatch.setattr(response_cache, "LARGEST", 10)
+    monkeypatch.setattr(response_cache, "MOST_BYTES", 25)
     answers = Answers()
     for number in range(4):
         answers.keep((1, str(number)), Answer("s", b"x" * 10, {}))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from billing.limits.book import limit_book
+from billing.limits.cache import limit_book
 from billing.limits.types import Rule
 from billing.models import LimitCrossing, LimitException, SpendLimit
 from billing.types import LimitScope

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from billing.ledger.corrections import void
 from billing.models import UsageEvent
-from billing.reports import cache as answers
+from billing.reports import response_cache_redis as answers
 from billing.rollups.fold import fold_organization
 from billing.rollups.rebuild import rebuild
 from organizations.models import Organization, User

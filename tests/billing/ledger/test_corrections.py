@@ -7,11 +7,11 @@ import pytest
 from django.db.models import Sum
 
 from billing.ledger.corrections import adjust, void
+from billing.ledger.net_cost import AMOUNTS, COUNTS, standing_of
 from billing.ledger.price_unpriced import price_unpriced
-from billing.ledger.standing import AMOUNTS, COUNTS, standing_of
 from billing.ledger.types import LedgerEntry
 from billing.models import IngestBatch, LiveUsageHour, Run, UnpricedEvent, UsageEvent
-from billing.reports.events import explain
+from billing.reports.event_detail import explain
 from billing.rollups.definitions import ROLLUPS, Merge
 from billing.rollups.fold import fold
 from costtrack.errors import ConflictError, InvalidError, NotFoundError

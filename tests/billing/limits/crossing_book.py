@@ -1,12 +1,12 @@
-"""A limit's crossings in memory: steps are taken as `billing.limits.settle` takes them."""
+"""A limit's crossings in memory: steps are taken as `billing.limits.record_threshold_events` takes them."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing.limits.crossings import Standing, Step, Tell, is_settled, step, step_without_limit
 from billing.limits.evaluate import span_of
+from billing.limits.threshold_events import Standing, Step, Tell, is_settled, step, step_without_limit
 from billing.limits.types import ByHand, Rule
 from billing.models import LimitCrossing
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow, NoticeKind

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.limits.services import create_limit, raise_limit
-from billing.limits.terms import LimitTerms
+from billing.limits.validation import LimitTerms
 from billing.models import LimitException, SpendLimit
 from billing.types import LimitScope, LimitWindow
 from organizations.models import Organization, User

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing.limits.crossings import Cause, Mark, Standing, lowest_level, marks
+from billing.limits.threshold_events import Cause, Mark, Standing, lowest_level, marks
 from billing.limits.types import WindowSpan
 from billing.types import LimitAction, LimitWindow
 from costtrack.calendar import Calendar

@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from billing.limits.crossings import Standing, marks
 from billing.limits.evaluate import span_of
+from billing.limits.threshold_events import Standing, marks
 from billing.limits.types import ByHand, Rule
 from billing.types import LimitAction, LimitWindow
 from costtrack.calendar import Calendar

@@ -16,9 +16,9 @@ from billing.limits.services import remove_limit
 from billing.models import PAUSING, Delivery, LimitCrossing, Notice, SpendLimit
 from billing.types import Channel, LimitScope, LimitWindow, NoticeKind
 from costtrack import heartbeat
+from costtrack.beat_schedule import SCHEDULE
 from costtrack.celery import app
 from costtrack.queues import TASKS, Queue
-from costtrack.timetable import SCHEDULE
 from organizations.models import Organization, User
 from tests.billing.limits.enforced import Spend, open_crossings, spend
 from tests.billing.limits.made import SYSTEM, make_limit

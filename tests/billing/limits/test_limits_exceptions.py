@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.limits.book import limit_book
+from billing.limits.cache import limit_book
 from billing.limits.selectors import amount_now, holding
 from billing.limits.services import end_exception, end_pause, open_limit, pause_limit, raise_limit
 from billing.limits.types import Rule

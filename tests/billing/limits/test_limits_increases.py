@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.limits.book import limit_book
+from billing.limits.cache import limit_book
 from billing.limits.increases import decline, grant, request_increase
 from billing.limits.services import remove_limit
 from billing.models import Delivery, IncreaseRequest, LimitException, Notice, SpendLimit

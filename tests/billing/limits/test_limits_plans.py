@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from billing.limits.book import limit_book
+from billing.limits.cache import limit_book
 from billing.limits.services import change_limit, remove_limit
 from billing.models import SpendLimit
 from billing.types import LimitAction

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from billing.limits.book import limit_book
+from billing.limits.cache import limit_book
 from billing.limits.services import MOST_LIMITS, change_limit, create_limit, remove_limit
-from billing.limits.terms import LimitTerms
 from billing.limits.types import Dimensions
+from billing.limits.validation import LimitTerms
 from billing.models import SpendLimit
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.errors import ConflictError, DomainError, ForbiddenError, InvalidError, NotFoundError

@@ -13,8 +13,8 @@ from hypothesis.extra.django import TestCase
 
 from billing.ingest import json_events
 from billing.ingest.services import ingest
+from billing.limits.balances import readings
 from billing.limits.evaluate import span_of
-from billing.limits.meters import readings
 from billing.limits.types import Rule
 from billing.models import Authorization
 from billing.rollups.fold import fold

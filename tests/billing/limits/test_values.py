@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from billing.ledger.corrections import void
-from billing.limits.values import NearValues, near_values, values_near
+from billing.limits.values_near_threshold import NearValues, near_values, values_near
 from billing.models import SpendLimit, UsageEvent
 from billing.rollups.fold import fold
 from billing.rollups.retention import drop_events

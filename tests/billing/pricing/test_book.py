@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import DjangoAssertNumQueries
 
-from billing.pricing.book import PriceBook, price_book
+from billing.pricing.cache import PriceBook, price_book
 from billing.pricing.services import end_price
 from billing.types import UnpricedReason
 from costtrack.tenancy import tenant_scope
@@ -190,7 +190,7 @@ def test_a_quote_says_why_there_is_no_cost(organization: Organization) -> None:
 def test_many_different_names_do_not_fill_the_memory(
     organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.pricing.book._MAX_REMEMBERED_MODELS", 10)
+    monkeypatch.setattr("billing.pricing.cache._MAX_REMEMBERED_MODELS", 10)
     price(organization, "known", 1)
     book = price_book(organization.pk)
     for number in range(100):
@@ -228,7 +228,7 @@ def test_everyones_prices_are_compiled_once_for_all(
 def test_the_books_of_organizations_that_are_not_used_are_given_up(
     organization: Organization, other_organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.pricing.book._MAX_BOOKS", 1)
+    monkeypatch.setattr("billing.pricing.cache._MAX_BOOKS", 1)
     first = price_book(organization.pk)
     price_book(other_organization.pk)
     assert price_book(organization.pk) is not first

@@ -26,7 +26,7 @@ from genai_prices.types import Tier as CatalogueTier
 from pytest_django import DjangoAssertNumQueries
 
 from billing.models import PriceBookRevision, PriceVersion
-from billing.pricing.book import price_book
+from billing.pricing.cache import price_book
 from billing.pricing.catalogue import BEGINNING
 from billing.pricing.catalogue_import import CreatedPrice, EndedPrice, ImportReport, import_catalogue
 from billing.pricing.types import PriceKind, TokenUsage, UnitPrices

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.reports.cascade import cascade
+from billing.reports.bucketed_query import cascade
 from billing.reports.types import Window
 from billing.rollups.definitions import ORGANIZATION_HOURS, USAGE_DAYS, USAGE_HOURS, Rollup
 

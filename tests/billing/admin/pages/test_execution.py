@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from billing.admin.pages import execution as execution_page
+from billing.admin.dashboard.sessions import execution_page
 from billing.rollups.fold import fold
 from costtrack.money import usd
 from costtrack.organization_paths import for_organization

@@ -17,8 +17,8 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 from rest_framework.test import APIClient
 
-from billing.admin.pages.snippets import environment, ways
-from billing.admin.server_address import server_address
+from billing.admin.components.server_url import server_address
+from billing.admin.dashboard.getting_started.snippets import environment, ways
 from billing.models import UsageEvent
 from costtrack import cli
 from costtrack.clock import utc_now

@@ -5,7 +5,7 @@ import re
 from django import forms
 from django.http import QueryDict
 
-from billing.admin.pages.pick import Option, PickField
+from billing.admin.components.multi_select import Option, PickField
 
 
 class PickForm(forms.Form):

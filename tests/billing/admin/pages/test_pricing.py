@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.http import urlencode
 from rest_framework.test import APIClient
 
-from billing.admin.pages.pricing_models import text_of
+from billing.admin.dashboard.pricing.model_costs_tab import text_of
 from billing.api.system.ids import agent_uuid, model_uuid
 from billing.reports.pricing.run_filter import ModelKey
 from billing.rollups.fold import fold_organization

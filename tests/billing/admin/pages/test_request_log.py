@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from billing.admin.pages import request_log
+from billing.admin.dashboard.request_log import request_log_page
 from billing.models import UsageEvent
 from billing.reports.usage import calls
 from billing.rollups.fold import fold_organization
@@ -143,7 +143,7 @@ def test_unknown_costs_and_voided_calls_are_marked(owner: User, key: Key, sign_i
 def test_pages_go_on_and_back_without_gaps(
     query: dict[str, str], owner: User, sign_in: SignIn, send: Send, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_log, "_CALLS_SHOWN", 3)
+    monkeypatch.setattr(request_log_page, "_CALLS_SHOWN", 3)
     told = {"user_id": "ada", "tags": ["t"], "run_id": "r", "session_id": "s"}
     send(*(call(f"c{number}", now - timedelta(hours=9 * (number // 2)), **told) for number in range(10)), now=now)
     browser = sign_in(owner)

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from billing.admin.pages import request_log
+from billing.admin.dashboard.request_log import request_log_page
 from billing.models import UsageEvent
 from billing.rollups.fold import fold
 from costtrack.clock import iso
@@ -93,7 +93,7 @@ def test_costs_decide_with_their_corrections(
 def test_pages_by_cost_go_on_and_back_without_gaps(
     size: int, owner: User, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_log, "_CALLS_SHOWN", size)
+    monkeypatch.setattr(request_log_page, "_CALLS_SHOWN", size)
     browser = sign_in(owner)
     pages: list[list[str]] = []
     older = "?" + "&".join(f"{name}={value}" for name, value in BY_COST.items())
@@ -113,7 +113,7 @@ def test_pages_by_cost_go_on_and_back_without_gaps(
 def test_a_call_that_gets_dearer_meanwhile_moves_nothing_else(
     owner: User, sign_in: SignIn, key: Key, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_log, "_CALLS_SHOWN", 3)
+    monkeypatch.setattr(request_log_page, "_CALLS_SHOWN", 3)
     browser = sign_in(owner)
     older = browser.get(PAGE, BY_COST).context["older"]
     listed = UsageEvent.objects.get(event_id="same")
@@ -134,7 +134,7 @@ def test_a_place_that_is_none_is_refused(after: str, owner: User, sign_in: SignI
 def test_too_many_calls_stay_in_the_order_of_time_and_the_page_says_why(
     owner: User, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_log, "MOST_SORTED", 6)
+    monkeypatch.setattr(request_log_page, "MOST_SORTED", 6)
     browser = sign_in(owner)
     response = browser.get(PAGE, {"sort_by": "cost", "range": "7d"})
     assert shown(response)[0] == "after"
@@ -176,7 +176,7 @@ def test_it_is_told_where_it_is_known(owner: User, sign_in: SignIn, monkeypatch:
     ]
     for query in ({**HOUR, "user": "ada"}, {"range": "7d"}, {**HOUR, "model": "unused"}, {**HOUR, "end": "x"}):
         assert browser.get(PAGE, query).context["spent"] is None
-    monkeypatch.setattr(request_log, "_CALLS_SHOWN", 2)
+    monkeypatch.setattr(request_log_page, "_CALLS_SHOWN", 2)
     first = browser.get(PAGE, BY_COST)
     assert first.context["spent"] is not None
     assert browser.get(PAGE + first.context["older"]).context["spent"] is None

@@ -7,7 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from billing.admin.pages import run_rows, runs
+from billing.admin.dashboard.runs import run_list_page, run_rows
 from billing.reports import run_tree
 from billing.reports.run_tree import RunRow, ancestors_of, children_of, newest_runs, run_row
 from billing.rollups.fold import fold_organization
@@ -187,7 +187,7 @@ def test_a_workflow_shows_its_runs_at_any_depth(owner: User, sign_in: SignIn, se
 
 
 def test_pages_go_on_and_back(owner: User, sign_in: SignIn, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_RUNS_SHOWN", 2)
+    monkeypatch.setattr(run_list_page, "_RUNS_SHOWN", 2)
     for number in range(5):
         send(call(f"run-{number}", "1"))
     browser = sign_in(owner)

@@ -11,8 +11,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from billing.admin.pages import session as session_page
-from billing.admin.pages.session_words import NamedShare, length, shares
+from billing.admin.dashboard.sessions import session_page
+from billing.admin.dashboard.sessions.session_text import NamedShare, length, shares
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UsageEvent
 from billing.rollups.fold import fold

@@ -11,8 +11,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from billing.admin.pages import sessions
-from billing.admin.pages.sessions import Row
+from billing.admin.dashboard.sessions import session_list_page
+from billing.admin.dashboard.sessions.session_list_page import Row
 from billing.rollups.fold import fold
 from costtrack.clock import utc_now
 from costtrack.money import usd
@@ -120,7 +120,7 @@ def test_what_has_happened_just_now_is_running(owner: User, send: Send, sign_in:
 def test_older_ones_are_a_page_further_and_none_is_lost(
     owner: User, send: Send, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch, tab: str, *, is_folded: bool
 ) -> None:
-    monkeypatch.setattr(sessions, "PAGE_SIZE", 2)
+    monkeypatch.setattr(session_list_page, "PAGE_SIZE", 2)
     # Two of them began at the same instant.
     send(*(call(f"{n}", minute=minute, execution_id=f"{n}") for n, minute in enumerate((5, 4, 4, 4, 1))))
     if is_folded:
@@ -136,7 +136,7 @@ def test_older_ones_are_a_page_further_and_none_is_lost(
 def test_a_session_that_began_earlier_than_was_known_moves(
     owner: User, send: Send, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "PAGE_SIZE", 1)
+    monkeypatch.setattr(session_list_page, "PAGE_SIZE", 1)
     send(call("a", minute=5), call("b", minute=4))
     fold(now=NOW)
     send(call("a", minute=1))

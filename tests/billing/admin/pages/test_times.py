@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django import forms
 
-from billing.admin.pages.times import TimeField, TimeInput, name_of, text_of
+from billing.admin.components.local_times import TimeField, TimeInput, name_of, text_of
 from costtrack.calendar import Calendar, Span, Unit
 
 BERLIN = Calendar(ZoneInfo("Europe/Berlin"))

@@ -7,8 +7,8 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from billing.admin.formats import count
-from billing.admin.pages.usage_figures import percent
+from billing.admin.components.formatting import count
+from billing.admin.dashboard.usage.usage_metrics import percent
 from costtrack.money import usd
 from organizations.models import User
 from tests.billing.admin.conftest import SignIn

@@ -1,0 +1,46 @@
+"""Links to the pages of a long list."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+
+from billing.admin.components import formatting
+from billing.admin.components.urls import address
+
+_DIGITS = 7
+
+
+def page_asked(request: HttpRequest) -> int:
+    """From 1 on; what is no such number is the first page."""
+    text = request.GET.get("page", "")
+    return max(int(text), 1) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """`text` says what is on the page: `26 to 50 of 1,234`. An empty address: there is no such page."""
+
+    text: str
+    first_url: str
+    previous_url: str
+    next_url: str
+    last_url: str
+    is_beyond: bool
+    """There are rows, but none as far behind as this."""
+
+
+def paging(request: HttpRequest, *, number: int, size: int, total: int) -> Paging:
+    last = max(-(-total // size), 1)
+    first_row, last_row = (number - 1) * size + 1, min(number * size, total)
+    return Paging(
+        text=f"{formatting.count(first_row)} to {formatting.count(last_row)} of {formatting.count(total)}",
+        first_url=_url(request, 1) if number > 1 else "",
+        previous_url=_url(request, min(number - 1, last)) if number > 1 else "",
+        next_url=_url(request, number + 1) if number < last else "",
+        last_url=_url(request, last) if number != last else "",
+        is_beyond=number > last,
+    )
+
+
+def _url(request: HttpRequest, number: int) -> str:
+    return address(request, page=number) if number > 1 else address(request)

@@ -1,0 +1,71 @@
+"""The filters of the usage page. Their names and values are those of the API."""
+
+from collections.abc import Iterable
+from typing import cast
+
+from django import forms
+from django.http import QueryDict
+
+from billing.admin.components.date_range import PeriodForm, with_range
+from billing.reports.usage.choices import Used
+from billing.reports.usage.figures import NO_CREDENTIAL, GroupBy, UsageFilter
+from billing.reports.usage.periods import View
+from billing.types import Status
+
+NOT_STACKED = "none"
+VIEWS = ((View.COST.value, "Cost"), (View.REQUESTS.value, "Requests"), (View.TOKENS.value, "Tokens"))
+STACKS = (
+    (GroupBy.MODEL.value, "Model"),
+    (GroupBy.CAPABILITY.value, "Capability"),
+    (GroupBy.CREDENTIAL.value, "Credential"),
+    (GroupBy.STATUS.value, "Status"),
+    (NOT_STACKED, "Nothing"),
+)
+FILTERS = ("client_id", "capability", "model", "status")
+_LONGEST = 255
+MOST_OFFERED = 500
+
+
+def _any_text(label: str) -> forms.CharField:
+    """Chosen from what was used; what nobody has used is no mistake and leaves nothing."""
+    return forms.CharField(required=False, max_length=_LONGEST, label=label, widget=forms.Select)
+
+
+class UsageForm(PeriodForm):
+    client_id = _any_text("API credential")
+    capability = _any_text("Capability")
+    model = _any_text("Model")
+    status = forms.ChoiceField(required=False, choices=(("", "Any status"), *Status.choices))
+    view = forms.ChoiceField(required=False, choices=VIEWS, label="View by", widget=forms.HiddenInput)
+    group_by = forms.ChoiceField(required=False, choices=STACKS, label="Stacked by", widget=forms.HiddenInput)
+
+    def __init__(self, data: QueryDict) -> None:
+        super().__init__(with_range(data, self.default_range))
+
+    @property
+    def wanted(self) -> UsageFilter:
+        """What the filters say that are right."""
+        self.is_valid()
+        return UsageFilter(**{name: self.cleaned_data.get(name, "") for name in FILTERS})
+
+    @property
+    def view_shown(self) -> View:
+        return View(self.cleaned_data.get("view") or View.COST)
+
+    @property
+    def stacked_by(self) -> GroupBy | None:
+        asked = self.cleaned_data.get("group_by") or GroupBy.MODEL.value
+        return None if asked == NOT_STACKED else GroupBy(asked)
+
+    def offer(self, *, credentials: Iterable[tuple[str, str]], used: Used) -> None:
+        """Client IDs with their names, capabilities and models to choose from."""
+        named = [(client_id, f"{name} ({client_id})" if name else client_id) for client_id, name in credentials]
+        self._offer("client_id", "All credentials", [*named, (NO_CREDENTIAL, "Without a credential")])
+        self._offer("capability", "All capabilities", [(name, name) for name in used.capabilities])
+        self._offer("model", "All models", [(name, name) for name in used.models])
+
+    def _offer(self, name: str, all_of_them: str, offered: list[tuple[str, str]]) -> None:
+        chosen = self.data.get(name, "").strip()
+        if chosen and chosen not in dict(offered):
+            offered = [(chosen, chosen), *offered]
+        cast("forms.Select", self.fields[name].widget).choices = [("", all_of_them), *offered[:MOST_OFFERED]]

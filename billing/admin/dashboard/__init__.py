@@ -1,0 +1,30 @@
+"""Pages about one organization, below `/o/<slug>/admin/`.
+
+One package per page. Importing this package registers them.
+"""
+
+from billing.admin.dashboard import index_page, plan_page, tags_page
+from billing.admin.dashboard.exports import exports_page
+from billing.admin.dashboard.getting_started import getting_started_page
+from billing.admin.dashboard.pricing import pricing_page
+from billing.admin.dashboard.request_log import request_log_page
+from billing.admin.dashboard.runs import run_list_page, run_page
+from billing.admin.dashboard.sessions import execution_page, session_list_page, session_page
+from billing.admin.dashboard.usage import usage_export, usage_page
+
+__all__ = [
+    "execution_page",
+    "exports_page",
+    "getting_started_page",
+    "index_page",
+    "plan_page",
+    "pricing_page",
+    "request_log_page",
+    "run_list_page",
+    "run_page",
+    "session_list_page",
+    "session_page",
+    "tags_page",
+    "usage_export",
+    "usage_page",
+]

@@ -1,0 +1,126 @@
+"""What each model cost: the chart of days, and the table below it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from urllib.parse import quote, unquote
+
+from django.http import HttpRequest
+
+from billing.admin.components import formatting
+from billing.admin.components.chart_axis import Axis, axis
+from billing.admin.components.charts import Chart, Line
+from billing.admin.components.percent_bar import Share, share_of
+from billing.admin.components.urls import address, address_of_days
+from billing.reports.pricing.daily import Pricing
+from billing.reports.pricing.run_filter import ModelKey
+from costtrack.calendar import Span, Unit
+from costtrack.money import ZERO, usd
+
+_MOST_COLORS = 8  # with the others' there are nine, as many as charts.js has
+_MOST_ROWS = 30
+NO_MODEL = "No model"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    name: str
+    url: str
+    runs: str
+    cost: str
+    share: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """The dearest models first. `left_out` of them are not in the rows shown."""
+
+    rows: Sequence[ModelRow]
+    left_out: int
+
+    @property
+    def shown(self) -> Sequence[ModelRow]:
+        return self.rows[:_MOST_ROWS]
+
+
+def text_of(model: ModelKey) -> str:
+    """A model as addresses name it; the service's own slashes are escaped."""
+    return f"{quote(model.service, safe='')}/{model.model}"
+
+
+def model_of(text: str) -> ModelKey:
+    """What an address names."""
+    service, slash, model = text.partition("/")
+    return ModelKey(unquote(service), model) if slash else ModelKey("", text)
+
+
+def name_of(models: Iterable[ModelKey]) -> dict[ModelKey, str]:
+    """Each model's own name; with its provider where another one has the same."""
+    keys = set(models)
+    names = [key.model for key in keys]
+    return {key: f"{key.model} ({key.service or '-'})" if names.count(key.model) > 1 else key.model for key in keys}
+
+
+def breakdown(report: Pricing, request: HttpRequest) -> Breakdown:
+    costs, runs = _costs(report), dict.fromkeys({bucket.model for bucket in report.daily}, 0)
+    for bucket in report.daily:
+        runs[bucket.model] += bucket.runs
+    whole, names = sum(costs.values(), ZERO), _names(costs)
+    rows = [
+        ModelRow(
+            name=names[model],
+            url=address(request, model=text_of(model)) if model is not None else "",
+            runs=formatting.count(runs[model]),
+            cost=usd(cost),
+            share=share_of(cost, whole),
+        )
+        for model, cost in costs.items()
+    ]
+    return Breakdown(rows, max(len(rows) - _MOST_ROWS, 0))
+
+
+def chart_of(report: Pricing, span: Span, request: HttpRequest) -> Chart | None:
+    """The dearest models by themselves, all others together. A bar leads to the same page about it alone."""
+    if not report.daily:
+        return None
+    costs = _costs(report)
+    names, along = _names(costs), axis(span, {bucket.day for bucket in report.daily})
+    chosen = list(costs)[:_MOST_COLORS]
+    lines = [_line(names[model], _of(report, {model}), along, request, model) for model in chosen]
+    if others := set(costs) - set(chosen):
+        lines.append(_line(f"{len(others)} other models", _of(report, others), along, request, None))
+    kind = "month" if along.unit is Unit.MONTH else "day"
+    return Chart(
+        title=f"Cost per model and {kind} (UTC)", labels=[bar.label for bar in along.bars], lines=lines, unit="usd"
+    )
+
+
+def _costs(report: Pricing) -> dict[ModelKey | None, Decimal]:
+    """The dearest first."""
+    costs: dict[ModelKey | None, Decimal] = {}
+    for bucket in report.daily:
+        costs[bucket.model] = costs.get(bucket.model, ZERO) + bucket.cost_usd
+    return dict(sorted(costs.items(), key=lambda item: (-item[1], item[0] or ("", ""))))
+
+
+def _names(costs: Iterable[ModelKey | None]) -> dict[ModelKey | None, str]:
+    names = name_of(model for model in costs if model is not None)
+    return {model: NO_MODEL if model is None else names[model] for model in costs}
+
+
+def _of(report: Pricing, models: set[ModelKey | None]) -> list[tuple[date, Decimal]]:
+    return [(bucket.day, bucket.cost_usd) for bucket in report.daily if bucket.model in models]
+
+
+def _line(
+    name: str, amounts: list[tuple[date, Decimal]], along: Axis, request: HttpRequest, model: ModelKey | None
+) -> Line:
+    sums = along.sums(amounts)
+    changes = {"model": text_of(model)} if model is not None else {}
+    return Line(
+        name=name,
+        values=[float(amount) for amount in sums],
+        texts=[usd(amount) for amount in sums],
+        urls=[address_of_days(request, bar.first, bar.last, **changes) for bar in along.bars],
+    )

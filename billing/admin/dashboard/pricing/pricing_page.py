@@ -1,0 +1,147 @@
+"""Document 000 as a page: what model calls cost by day and model, and the generation groups they belong to.
+
+Its numbers are those of `POST /system/pricing` and `POST /system/groups`; days are UTC there, so they are here.
+"""
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.http import QueryDict
+
+from billing.admin.components import formatting
+from billing.admin.components.chart_axis import utc_calendar
+from billing.admin.components.date_range import Period, PeriodForm, period_of, with_range
+from billing.admin.components.multi_select import Option, PickField
+from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.pagination import page_asked, paging
+from billing.admin.components.sortable_columns import headings
+from billing.admin.components.urls import address_of_page
+from billing.admin.dashboard.pricing.group_history_tab import COLUMNS, ORDERS, group_row
+from billing.admin.dashboard.pricing.model_costs_tab import breakdown, chart_of, model_of, name_of, text_of
+from billing.reports.pricing.daily import Pricing, pricing
+from billing.reports.pricing.groups import GroupQuestion, groups
+from billing.reports.pricing.run_filter import ModelKey, RunFilter
+from billing.reports.types import Window
+from costtrack.admin_site import register_page
+from costtrack.money import ZERO, usd
+
+GROUPS_PER_PAGE = 25
+LONGEST_SEARCH = 255
+
+
+class PricingForm(PeriodForm):
+    """A model is written as its provider and its name: `openai/gpt-5`."""
+
+    model = PickField(label="Models", of_all="All models")
+    agent = PickField(label="Agents", of_all="All agents")
+    search = forms.Field(required=False, widget=forms.HiddenInput)
+    sort_by = forms.Field(required=False, widget=forms.HiddenInput)
+    sort_order = forms.Field(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, data: QueryDict) -> None:
+        super().__init__(with_range(data, self.default_range))
+
+    def clean_model(self) -> tuple[ModelKey, ...]:
+        return tuple(model_of(text) for text in self.cleaned_data["model"])
+
+    def clean_search(self) -> str:
+        """Whatever it is: the field stands beside the groups, and is no reason not to show the costs."""
+        return str(self.cleaned_data["search"] or "").replace("\0", "").strip()[:LONGEST_SEARCH]
+
+    def clean_sort_by(self) -> str:
+        asked = self.cleaned_data["sort_by"]
+        return asked if asked in ORDERS else "date"
+
+    def clean_sort_order(self) -> str:
+        return "asc" if self.cleaned_data["sort_order"] == "asc" else "desc"
+
+    def offer(self, report: Pricing) -> None:
+        """The models and agents that were used in the period."""
+        models, agents = self.fields["model"], self.fields["agent"]
+        if isinstance(models, PickField) and isinstance(agents, PickField):
+            names = name_of(used.model for used in report.models)
+            models.offer(_option(text_of(used.model), names[used.model], used.runs) for used in report.models)
+            agents.offer(_option(used.agent_id, used.name, used.runs) for used in report.agents)
+
+
+class PricingPage(OrganizationPage):
+    title: ClassVar[str] = "Pricing"
+    template_name: ClassVar[str] = "admin/dashboard/pricing.html"
+    refresh_seconds: ClassVar[int] = 30
+
+    def page_context(self) -> dict[str, Any]:
+        form = PricingForm(self.request.GET)
+        period = period_of(form, utc_calendar(self.organization.week_start), self.now)
+        asked = form.cleaned_data if form.is_valid() else {}
+        runs = RunFilter(
+            window=Window(*period.span),
+            models=asked.get("model") or None,
+            agents=tuple(asked.get("agent") or ()) or None,
+        )
+        report = pricing(organization=self.organization, wanted=runs)
+        form.offer(report)
+        return {
+            "form": form,
+            "period": period,
+            "export_url": self._export_url(runs),
+            "is_narrowed": runs.models is not None or runs.agents is not None,
+            **self._costs(report, period),
+            **self._groups(runs, asked),
+        }
+
+    def _export_url(self, runs: RunFilter) -> str:
+        """The exports of the same period; they can be of one model."""
+        model = {"model": runs.models[0].model} if runs.models is not None and len(runs.models) == 1 else {}
+        return address_of_page("exports", self.request, **model)
+
+    def _costs(self, report: Pricing, period: Period) -> dict[str, Any]:
+        cost = sum((bucket.cost_usd for bucket in report.daily), ZERO)
+        models = breakdown(report, self.request)
+        used = [row for row in models.rows if row.url]
+        return {
+            "report": report,
+            "figures": (
+                ("Cost", usd(cost), period.name),
+                ("Runs", formatting.count(report.runs), "Model calls"),
+                ("Cost per run", usd(cost / report.runs) if report.runs else formatting.NOTHING, "On average"),
+                ("Models", formatting.count(len(used)), f"Most for {used[0].name}" if used else formatting.NOTHING),
+            ),
+            "chart": chart_of(report, period.span, self.request),
+            "models": models,
+            "unpriced": formatting.count(report.unpriced_events) if report.unpriced_events else "",
+        }
+
+    def _groups(self, runs: RunFilter, asked: dict[str, Any]) -> dict[str, Any]:
+        number, sort_by = page_asked(self.request), asked.get("sort_by", "date")
+        ascending = asked.get("sort_order") == "asc"
+        found = groups(
+            organization=self.organization,
+            question=GroupQuestion(
+                runs=runs,
+                search=asked.get("search", ""),
+                finds_id=True,
+                order=ORDERS[sort_by],
+                ascending=ascending,
+                offset=(number - 1) * GROUPS_PER_PAGE,
+                limit=GROUPS_PER_PAGE,
+            ),
+        )
+        return {
+            "groups": [group_row(group, now=self.now) for group in found.groups],
+            "groups_total": formatting.count(found.total),
+            "headings": headings(self.request, COLUMNS, sort_by, default="date", ascending=ascending),
+            "kept": [
+                (name, value)
+                for name, values in self.request.GET.lists()
+                for value in values
+                if name not in ("search", "page")
+            ],
+            "paging": paging(self.request, number=number, size=GROUPS_PER_PAGE, total=found.total),
+        }
+
+
+def _option(value: str, label: str, runs: int) -> Option:
+    return Option(value, label, formatting.count(runs), runs)
+
+
+register_page("pricing/", PricingPage.as_view(), name="pricing")

@@ -1,0 +1,148 @@
+"""The request log: model calls one by one, the newest or the most expensive first, each leading to what it cost and
+why. Of a short span it also says what its cost went to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from typing import Any, ClassVar
+
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from billing.admin.components import cursors, formatting
+from billing.admin.components.cursor_trail import Trail
+from billing.admin.components.event_table import row_of_call
+from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.urls import address
+from billing.admin.dashboard.request_log.cost_breakdown import LONGEST, spent_on
+from billing.admin.dashboard.request_log.request_log_form import DEAREST, ORDERS, RequestLogForm
+from billing.reports.event_list import Position
+from billing.reports.usage.calls import Call, list_calls
+from billing.reports.usage.calls_by_cost import MOST_SORTED, Place, dearest_calls, number_of_calls
+from billing.reports.usage.choices import used_since
+from billing.reports.usage.query import Asked, question
+from costtrack.admin_site import register_page
+from costtrack.calendar import Span
+from organizations.models import APICredential
+
+_CALLS_SHOWN = 50
+_MOST_CREDENTIALS = 500
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of calls. `place` is where the next one goes on, or empty; `looked_back_to` a day, where a page is not
+    full and what is older has not been looked through. `too_many`: so many calls that they are not sorted by cost."""
+
+    calls: Sequence[Call] = ()
+    place: str = ""
+    looked_back_to: str = ""
+    is_by_cost: bool = False
+    too_many: str = ""
+
+
+class RequestLogPage(OrganizationPage):
+    title: ClassVar[str] = "Request log"
+    template_name: ClassVar[str] = "admin/dashboard/request_log.html"
+
+    def page_context(self) -> dict[str, Any]:
+        calendar, trail = self.organization.calendar, Trail.of(self.request.GET)
+        form = RequestLogForm(self.request.GET, calendar)
+        period = form.period(calendar, self.now)
+        asked = self._asked(form, period.span)
+        self._offer(form, asked)
+        listed = self._listed(form, asked, trail) if form.is_valid() else Listed()
+        tells_sums = form.is_valid() and trail.is_first and not form.asks_for_part
+        return {
+            "form": form,
+            "period": period,
+            "visible": asked.shown,
+            "listed": listed,
+            "rows": [row_of_call(call, calendar=calendar, now=self.now) for call in listed.calls],
+            "trail": trail,
+            "older": trail.older(listed.place) if listed.place else "",
+            "orders": [(name, address(self.request, sort_by=order), order == form.order) for order, name in ORDERS],
+            "most_sorted": formatting.count(MOST_SORTED),
+            "spent": spent_on(asked, self.request) if tells_sums else None,
+            "day_url": self._day_url(form, asked),
+            "ledger_url": _ledger_url(asked.window),
+            # What is sorted by cost does not move while somebody compares.
+            "refresh_seconds": self.refresh_seconds if trail.is_first and not listed.is_by_cost else 0,
+        }
+
+    def _asked(self, form: RequestLogForm, window: Span) -> Asked:
+        return question(
+            organization=self.organization,
+            wanted=form.wanted,
+            window=window,
+            now=self.now,
+            sees_everything=self.person.is_superuser,
+        )
+
+    def _offer(self, form: RequestLogForm, asked: Asked) -> None:
+        credentials = APICredential.objects.of(self.organization).order_by("name", "id")[:_MOST_CREDENTIALS]
+        used = used_since(organization=self.organization, since=asked.window.start)
+        form.offer(credentials=[(one.client_id, one.name) for one in credentials], used=used)
+
+    def _listed(self, form: RequestLogForm, asked: Asked, trail: Trail) -> Listed:
+        too_many = ""
+        if form.order == DEAREST:
+            number = number_of_calls(organization=self.organization, window=asked.window)
+            if number <= MOST_SORTED:
+                return self._dearest(form, asked, trail)
+            too_many = formatting.count(number)
+        return self._newest(form, asked, trail, too_many)
+
+    def _newest(self, form: RequestLogForm, asked: Asked, trail: Trail, too_many: str) -> Listed:
+        place = cursors.instant_and_uuid(trail.cursor)
+        page = list_calls(
+            organization=self.organization,
+            wanted=form.calls(asked.wanted, asked.window),
+            after=Position(*place) if place is not None else None,
+            limit=_CALLS_SHOWN,
+        )
+        if page.last is None:
+            return Listed(page.calls, too_many=too_many)
+        is_full = len(page.calls) == _CALLS_SHOWN
+        return Listed(
+            calls=page.calls,
+            place=cursors.as_text(page.last.occurred_at, page.last.id),
+            looked_back_to="" if is_full else f"{asked.calendar.date_of(page.last.occurred_at)}",
+            too_many=too_many,
+        )
+
+    def _dearest(self, form: RequestLogForm, asked: Asked, trail: Trail) -> Listed:
+        place = cursors.instant_uuid_and_amount(trail.cursor)
+        page = dearest_calls(
+            organization=self.organization,
+            wanted=form.calls(asked.wanted, asked.window),
+            after=Place(place[2], place[0], place[1]) if place is not None else None,
+            limit=_CALLS_SHOWN,
+        )
+        last = page.last
+        cursor = cursors.with_amount(last.occurred_at, last.id, last.known_usd) if last is not None else ""
+        return Listed(page.calls, cursor, is_by_cost=True)
+
+    def _day_url(self, form: RequestLogForm, asked: Asked) -> str:
+        """Of a part of a day: the whole day by the hour, with the same filters."""
+        window, calendar = asked.window, asked.calendar
+        day = calendar.date_of(window.start)
+        if window.end - window.start > LONGEST or window == calendar.days(day, day):
+            return ""
+        given = {
+            name: value for name in ("client_id", "capability", "model", "status") if (value := form.data.get(name))
+        }
+        parameters = {"range": "custom", "start_date": day, "end_date": day, **given}
+        return f"{reverse('admin:usage')}?{urlencode(parameters)}"
+
+
+def _ledger_url(window: Span) -> str:
+    """Everything that was recorded; of an hour, that hour's."""
+    url = reverse("admin:billing_usageevent_changelist")
+    if window.end - window.start != _HOUR:
+        return url
+    return f"{url}?{urlencode({'hour': f'{window.start.astimezone(UTC):%Y-%m-%dT%H:%M}'})}"
+
+
+register_page("requests/", RequestLogPage.as_view(), name="request_log")

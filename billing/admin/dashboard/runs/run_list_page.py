@@ -1,0 +1,95 @@
+"""Workflow runs: the newest trees, or those of a workflow, with what each run and all runs below it cost."""
+
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from django import forms
+from django.http import HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+
+import billing.admin.components.path_converters  # noqa: F401 - how addresses hold ids
+from billing.admin.components import formatting
+from billing.admin.components.cursor_trail import Trail
+from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.urls import run_url
+from billing.admin.dashboard.runs.run_rows import DEEPEST_SHOWN, branch_of, lines_of, number_in
+from billing.reports.run_tree import MOST_WALKED, RunPage, newest_runs, run_row
+from costtrack.admin_site import register_page
+
+_RUNS_SHOWN = 25
+_LONGEST_ID = 255
+
+
+class RunsForm(forms.Form):
+    run = forms.CharField(
+        required=False,
+        max_length=_LONGEST_ID,
+        label="Run id",
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "The whole id", "autocomplete": "off"}),
+    )
+    workflow = forms.CharField(
+        required=False,
+        max_length=_LONGEST_ID,
+        label="Workflow id",
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "All", "autocomplete": "off"}),
+    )
+
+
+class RunsPage(OrganizationPage):
+    title = "Runs"
+    template_name = "admin/dashboard/runs.html"
+    refresh_seconds = 30
+
+    def page_context(self) -> dict[str, Any]:
+        form = RunsForm(self.request.GET)
+        asked = form.cleaned_data if form.is_valid() else {}
+        trail = Trail.of(self.request.GET)
+        page = self._page(asked, trail) if form.is_valid() else RunPage((), None)
+        return {
+            "form": form,
+            "asked": asked,
+            "lines": lines_of(page.rows, organization=self.organization, now=self.now),
+            "trail": trail,
+            "older": trail.older(str(page.last)) if page.last is not None else "",
+            "is_cut": any(row.is_cut for row in page.rows),
+            "most_walked": formatting.count(MOST_WALKED),
+        }
+
+    def _page(self, asked: dict[str, Any], trail: Trail) -> RunPage:
+        if asked["run"]:
+            found = run_row(organization=self.organization, run_id=asked["run"])
+            return RunPage([found] if found is not None else [], None)
+        return newest_runs(
+            organization=self.organization,
+            workflow_id=asked["workflow"],
+            after=number_in(trail.cursor),
+            limit=_RUNS_SHOWN,
+        )
+
+
+class RunChildrenPage(OrganizationPage):
+    """Rows for a table that is shown already: the children of a run. Without scripts, the run's own page."""
+
+    title = "Runs"
+    template_name: ClassVar[str] = "admin/dashboard/run_branch.html"
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not request.headers.get("HX-Request"):
+            return HttpResponseRedirect(run_url(kwargs["run_id"]), status=HTTPStatus.FOUND)
+        return super().get(request, *args, **kwargs)
+
+    def page_context(self) -> dict[str, Any]:
+        asked = self.request.GET
+        depth = min(number_in(asked.get("depth")) or 0, DEEPEST_SHOWN)
+        branch = branch_of(
+            organization=self.organization,
+            run_id=self.kwargs["run_id"],
+            after=number_in(asked.get("after")),
+            depth=depth,
+            now=self.now,
+        )
+        return {"branch": branch}
+
+
+register_page("runs/", RunsPage.as_view(), name="runs")
+register_page("runs/children/<told_id:run_id>/", RunChildrenPage.as_view(), name="run_children")

@@ -1,0 +1,121 @@
+"""Rows of runs, as the list, a run's page and an opened branch show them."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from billing.admin.components import datetimes, formatting
+from billing.admin.components.urls import run_url
+from billing.reports.run_tree import RunFigures, RunRow, ancestors_of, children_of
+from costtrack.money import usd
+from organizations.models import Organization
+
+CHILDREN_SHOWN = 50
+DEEPEST_SHOWN = 9
+"""Rows below are not moved further to the right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    cost: str
+    requests: str
+    tokens: str
+    unpriced: str
+    """Empty, or how many events are not in the cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """`is_again`: it is one of the runs above it, so the tree is a circle here."""
+
+    run_id: str
+    workflow_id: str
+    url: str
+    children_url: str
+    depth: int
+    first_seen: SafeString
+    own: Cells
+    whole: Cells
+    runs_below: str
+    is_again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """The children of a run, or the first of them; `more_url` is where the next come from."""
+
+    lines: list[RunLine]
+    more_url: str
+    depth: int
+
+
+def lines_of(
+    rows: Iterable[RunRow], *, organization: Organization, now: datetime, depth: int = 0, above: Collection[str] = ()
+) -> list[RunLine]:
+    return [
+        RunLine(
+            run_id=row.run_id,
+            workflow_id=row.workflow_id,
+            url=run_url(row.run_id),
+            children_url=_children_url(row.run_id, depth + 1) if row.has_children and row.run_id not in above else "",
+            depth=min(depth, DEEPEST_SHOWN),
+            first_seen=datetimes.both(
+                row.first_seen_at.replace(microsecond=0), calendar=organization.calendar, now=now
+            ),
+            own=_cells(row.own),
+            whole=_cells(row.whole, is_cut=row.is_cut),
+            runs_below=_runs_below(row),
+            is_again=row.run_id in above,
+        )
+        for row in rows
+    ]
+
+
+def branch_of(
+    *,
+    organization: Organization,
+    run_id: str,
+    after: int | None,
+    depth: int,
+    now: datetime,
+) -> Branch:
+    """The children of a run, from just after one of them on."""
+    page = children_of(organization=organization, run_id=run_id, after=after, limit=CHILDREN_SHOWN)
+    above = {*ancestors_of(organization=organization, run_id=run_id).run_ids, run_id}
+    lines = lines_of(page.rows, organization=organization, now=now, depth=depth, above=above)
+    more = _children_url(run_id, depth, after=page.last) if page.last is not None else ""
+    return Branch(lines, more, min(depth, DEEPEST_SHOWN))
+
+
+def number_in(text: str | None) -> int | None:
+    """A row's id from an address; None for what cannot be one."""
+    is_number = text is not None and text.isascii() and text.isdecimal() and len(text) < 19  # noqa: PLR2004 - digits of a bigint
+    return int(text) if text is not None and is_number else None
+
+
+def _children_url(run_id: str, depth: int, **query: Any) -> str:
+    return f"{reverse('admin:run_children', args=[run_id])}?{urlencode({'depth': depth, **query})}"
+
+
+def _runs_below(row: RunRow) -> str:
+    if not row.runs_below:
+        return ""
+    number = formatting.count(row.runs_below)
+    return (
+        f"at least {number} runs below" if row.is_cut else f"{number} {'run' if row.runs_below == 1 else 'runs'} below"
+    )
+
+
+def _cells(figures: RunFigures, *, is_cut: bool = False) -> Cells:
+    more = "+" if is_cut else ""
+    return Cells(
+        cost=f"{usd(figures.cost_usd)}{more}",
+        requests=f"{formatting.count(figures.requests)}{more}",
+        tokens=f"{formatting.count(figures.tokens)}{more}",
+        unpriced=f"{formatting.count(figures.unpriced)} unpriced" if figures.unpriced > 0 else "",
+    )

@@ -1,0 +1,195 @@
+"""The newest sessions and executions with what they cost, and all of them in a few figures (document 003)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from billing.admin.components import cursors, datetimes, formatting
+from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.dashboard.sessions.session_text import (
+    Figures,
+    execution_url,
+    figures_of,
+    joined,
+    session_url,
+    shares,
+    state_of,
+    when,
+)
+from billing.reports.sessions.executions import ExecutionCosts, costs_of_execution, page_of_executions
+from billing.reports.sessions.lists import SessionCosts, costs_of_session, page_of_sessions
+from billing.reports.sessions.newest import Place
+from billing.reports.sessions.summary import SessionSummary, summary_of_sessions
+from costtrack.admin_site import register_page
+from costtrack.errors import NotFoundError
+from costtrack.money import usd
+
+SESSIONS, EXECUTIONS = "sessions", "executions"
+_TABS = ((SESSIONS, "Sessions"), (EXECUTIONS, "Executions"))
+PAGE_SIZE = 50
+_LONGEST_ID = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A session or an execution. `about` is its workflow, `part` what a session is of it; `execution_id` is that of a
+    session alone, and `sessions` the number of an execution's."""
+
+    id: str
+    url: str
+    about: str
+    part: str
+    started: SafeString | str
+    last_seen: SafeString | str
+    figures: Figures
+    state: SafeString
+    execution_id: str = ""
+    execution_url: str = ""
+    sessions: str = ""
+
+
+class SessionsForm(forms.Form):
+    """An id that is found leads to its page."""
+
+    find = forms.CharField(
+        required=False,
+        max_length=_LONGEST_ID,
+        label="Find by id",
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "A session or execution"}),
+    )
+
+
+class SessionsPage(OrganizationPage):
+    title = "Sessions & executions"
+    template_name = "admin/dashboard/sessions.html"
+    form: SessionsForm
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.form = SessionsForm(request.GET)
+        wanted = self.form.cleaned_data.get("find", "") if self.form.is_valid() else ""
+        if wanted:
+            address = self._address_of(wanted)
+            if address:
+                return HttpResponseRedirect(address)
+            self.form.add_error("find", "No session and no execution has this id.")
+        return super().get(request, *args, **kwargs)
+
+    def page_context(self) -> dict[str, Any]:
+        after = cursors.instant_and_key(self.request.GET.get("after", ""))
+        place = None if after is None else Place(*after)
+        rows, last = self._executions(place) if self._shown == EXECUTIONS else self._sessions(place)
+        return {
+            "form": self.form,
+            "as_of": datetimes.exact(self.now, self.organization.calendar),
+            "shown": self._shown,
+            "zone": self.organization.time_zone,
+            "tabs": [(name, label, self._link(name), name == self._shown) for name, label in _TABS],
+            "rows": rows,
+            "newest_url": self._link(self._shown) if place is not None else "",
+            "older_url": self._link(self._shown, last) if last is not None else "",
+            # Who goes through the list has seen it.
+            "summary": _summary(summary_of_sessions(organization=self.organization)) if place is None else None,
+        }
+
+    @property
+    def _shown(self) -> str:
+        return EXECUTIONS if self.request.GET.get("show") == EXECUTIONS else SESSIONS
+
+    def _link(self, tab: str, after: Place | None = None) -> str:
+        query = {"show": tab}
+        if after is not None:
+            query["after"] = cursors.as_text(after.began_at, after.key)
+        return f"{self.request.path}?{urlencode(query)}"
+
+    def _address_of(self, wanted: str) -> str:
+        """Of what has this id, first of what is shown; empty if nothing has."""
+        organization = self.organization
+        ways: list[tuple[Callable[[], object], Callable[[str], str]]] = [
+            (lambda: costs_of_session(organization=organization, session_id=wanted), session_url),
+            (lambda: costs_of_execution(organization=organization, execution_id=wanted), execution_url),
+        ]
+        for ask, address in reversed(ways) if self._shown == EXECUTIONS else ways:
+            try:
+                ask()
+            except NotFoundError:
+                continue
+            return address(wanted)
+        return ""
+
+    def _sessions(self, after: Place | None) -> tuple[list[Row], Place | None]:
+        page = page_of_sessions(organization=self.organization, after=after, limit=PAGE_SIZE)
+        return [self._session(session) for session in page.sessions], page.last
+
+    def _executions(self, after: Place | None) -> tuple[list[Row], Place | None]:
+        page = page_of_executions(organization=self.organization, after=after, limit=PAGE_SIZE)
+        return [self._execution(execution) for execution in page.executions], page.last
+
+    def _session(self, session: SessionCosts) -> Row:
+        calendar = self.organization.calendar
+        return Row(
+            id=session.session_id,
+            url=session_url(session.session_id),
+            about=session.workflow_id,
+            part=joined((session.phase_id, session.agent_id)),
+            started=when(session.started_at, calendar=calendar, now=self.now),
+            last_seen=when(session.last_seen_at, calendar=calendar, now=self.now),
+            figures=figures_of(session.totals),
+            state=state_of(
+                is_finalized=session.is_finalized,
+                last_seen_at=session.last_seen_at,
+                now=self.now,
+                finalized="Finalized",
+            ),
+            execution_id=session.execution_id,
+            execution_url=execution_url(session.execution_id),
+        )
+
+    def _execution(self, execution: ExecutionCosts) -> Row:
+        calendar = self.organization.calendar
+        started, last_seen = (
+            formatting.NOTHING if instant is None else when(instant, calendar=calendar, now=self.now)
+            for instant in (execution.started_at, execution.last_seen_at)
+        )
+        return Row(
+            id=execution.execution_id,
+            url=execution_url(execution.execution_id),
+            about=execution.workflow_id,
+            part="",
+            started=started,
+            last_seen=last_seen,
+            figures=figures_of(execution.totals),
+            state=state_of(
+                is_finalized=execution.is_complete,
+                last_seen_at=execution.last_seen_at,
+                now=self.now,
+                finalized="Complete",
+            ),
+            sessions=formatting.count(len(execution.session_ids)),
+        )
+
+
+def _summary(summary: SessionSummary) -> dict[str, Any]:
+    return {
+        "figures": figures_of(summary.totals),
+        "sessions": formatting.count(summary.sessions),
+        "executions": formatting.count(summary.executions),
+        "models": shares(dict(summary.top_models), whole=summary.totals.token_cost_usd),
+        "dearest": [
+            (
+                session.session_id,
+                session_url(session.session_id),
+                formatting.count(session.tokens),
+                usd(session.cost_usd),
+            )
+            for session in summary.top_sessions
+        ],
+    }
+
+
+register_page("sessions/", SessionsPage.as_view(), name="sessions")

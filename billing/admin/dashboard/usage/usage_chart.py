@@ -1,0 +1,150 @@
+"""The usage page's chart: requests, tokens or costs over time, stacked by what they are made of."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from django.http import HttpRequest
+
+from billing.admin.components import formatting
+from billing.admin.components.charts import Chart, Line
+from billing.admin.components.local_times import name_of
+from billing.admin.components.urls import address, address_of_days
+from billing.admin.components.usage_form import NOT_STACKED, STACKS, VIEWS
+from billing.admin.dashboard.request_log.request_log_urls import Narrowed, calls_between
+from billing.admin.dashboard.usage.usage_peak import Peak, peak_of
+from billing.admin.dashboard.usage.usage_series import layers_of
+from billing.reports.usage.figures import Figures, GroupBy
+from billing.reports.usage.periods import View, periods_of, unit_for
+from billing.reports.usage.query import Asked
+from billing.types import Status
+from costtrack.calendar import Calendar, Span, Unit
+from costtrack.money import usd
+
+_SECOND = timedelta(seconds=1)
+_HOURS_OF_ONE_DAY = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    name: str
+    url: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UsageChart:
+    """`leads_to` says what a bar leads to."""
+
+    chart: Chart
+    total: str
+    is_empty: bool
+    views: tuple[Tab, ...]
+    stacks: tuple[Tab, ...]
+    leads_to: str
+    peak: Peak | None
+
+
+def usage_chart(asked: Asked, view: View, by: GroupBy | None, request: HttpRequest) -> UsageChart:
+    unit = unit_for(asked.window)
+    periods = periods_of(asked.calendar, asked.window, unit, param="end_date")
+    found = layers_of(asked, view, by, periods)
+    lead = _leading(asked, unit, periods, request)
+    lines = (
+        [_line(view, layer.name, layer.periods, lead(layer.part)) for layer in found.layers]
+        if by is not None
+        else list(_parts(view, found.periods, lead))
+    )
+    is_one_day, calendar, urls = len(periods) <= _HOURS_OF_ONE_DAY, asked.calendar, lead({})
+    names = [_name(calendar, unit, period, is_one_day=is_one_day) for period in periods]
+    stacked = dict(STACKS)[by.value].lower() if by is not None else ""
+    total = found.total
+    return UsageChart(
+        chart=Chart(
+            title=f"{dict(VIEWS)[view.value]} by the {unit}" + (f", stacked by {stacked}" if stacked else ""),
+            labels=[_label(calendar, unit, period, is_one_day=is_one_day) for period in periods],
+            lines=lines,
+            unit="usd" if view is View.COST else "count",
+            urls=urls,
+        ),
+        total=_text(view, total),
+        is_empty=not (total.requests or total.cost_usd or total.total_tokens),
+        views=tuple(Tab(name, address(request, view=value), value == view) for value, name in VIEWS),
+        stacks=tuple(
+            Tab(name, address(request, group_by=value), value == (by.value if by is not None else NOT_STACKED))
+            for value, name in STACKS
+        ),
+        leads_to="the calls of that hour, the most expensive first" if unit is Unit.HOUR else f"that {unit} alone",
+        peak=peak_of(found, unit, names, urls),
+    )
+
+
+def _leading(asked: Asked, unit: Unit, periods: Sequence[Span], request: HttpRequest) -> Narrowed:
+    """Where bars lead: an hour's to its calls, and to those of its color alone; a longer period's to the page about it,
+    which shows what it consists of."""
+    if unit is Unit.HOUR:
+        return calls_between(asked, periods)
+    urls = [address_of_days(request, *_days(asked.calendar, period)) for period in periods]
+    return lambda _: urls
+
+
+def _parts(view: View, figures: Sequence[Figures], lead: Narrowed) -> Iterator[Line]:
+    """What the figures of a view consist of."""
+    if view is View.COST:
+        yield _line(view, "Cost", figures, lead({}))
+    elif view is View.TOKENS:
+        yield _counted("Prompt", [one.prompt_tokens for one in figures], lead({}))
+        yield _counted("Completion", [one.completion_tokens for one in figures], lead({}))
+    else:
+        succeeded, failed = lead({"status": Status.SUCCESS.value}), lead({"status": Status.FAILURE.value})
+        yield _counted("Succeeded", [one.requests - one.errors for one in figures], succeeded)
+        yield _counted("Failed", [one.errors for one in figures], failed)
+
+
+def _line(view: View, name: str, figures: Sequence[Figures], urls: Sequence[str]) -> Line:
+    return Line(name, [_value(view, one) for one in figures], [_text(view, one) for one in figures], urls)
+
+
+def _counted(name: str, numbers: Sequence[int], urls: Sequence[str]) -> Line:
+    return Line(name, [float(number) for number in numbers], [formatting.count(number) for number in numbers], urls)
+
+
+def _value(view: View, figures: Figures) -> float:
+    if view is View.COST:
+        return float(figures.cost_usd)
+    return float(figures.requests if view is View.REQUESTS else figures.total_tokens)
+
+
+def _text(view: View, figures: Figures) -> str:
+    if view is View.COST:
+        return usd(figures.cost_usd)
+    if view is View.REQUESTS:
+        failed = f" ({formatting.count(figures.errors)} failed)" if figures.errors else ""
+        return formatting.count(figures.requests) + failed
+    prompt, completion = formatting.count(figures.prompt_tokens), formatting.count(figures.completion_tokens)
+    both = f" ({prompt} prompt, {completion} completion)" if figures.total_tokens else ""
+    return formatting.count(figures.total_tokens) + both
+
+
+def _days(calendar: Calendar, period: Span) -> tuple[date, date]:
+    return calendar.date_of(period.start), calendar.date_of(period.end - _SECOND)
+
+
+def _label(calendar: Calendar, unit: Unit, period: Span, *, is_one_day: bool) -> str:
+    """Below a bar."""
+    start = period.start.astimezone(calendar.zone)
+    if unit is Unit.HOUR:
+        return f"{start:%H:%M}" if is_one_day else f"{start:%b %d} {start:%H:%M}"
+    first, last = _days(calendar, period)
+    if unit is Unit.DAY:
+        return f"{first:%b %d}"
+    return f"{first:%b %Y}" if unit is Unit.MONTH else f"{first:%b %d} to {last:%b %d}"
+
+
+def _name(calendar: Calendar, unit: Unit, period: Span, *, is_one_day: bool) -> str:
+    """In a sentence."""
+    if unit is Unit.HOUR:
+        return name_of(period, calendar, with_day=not is_one_day)
+    if unit is Unit.DAY:
+        return f"{_days(calendar, period)[0]:%A, %b %d}"
+    return _label(calendar, unit, period, is_one_day=is_one_day)

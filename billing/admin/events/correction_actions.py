@@ -1,0 +1,166 @@
+"""Correcting an event in the admin: a page that says what it counts and costs now and after, and asks for a reason."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from billing.admin.components import formatting
+from billing.admin.components.model_admins import OneOrganizationAdmin
+from billing.ledger.corrections import LONGEST_REASON, adjust, void, why_not_correctable
+from billing.ledger.net_cost import Standing, standing_of
+from billing.models import UsageEvent
+from costtrack.clock import utc_now
+from costtrack.money import DECIMALS, DIGITS, ZERO, usd
+from organizations.admin_base import button, telling_refusals
+from organizations.admin_request import person_of
+
+_UNKNOWN = "Not known"
+
+Change = tuple[str, str, str]
+"""What it is about, now, and after."""
+
+
+class VoidForm(forms.Form):
+    reason = forms.CharField(
+        max_length=LONGEST_REASON,
+        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
+        help_text="For those who look at it later. It stays with the event and in the audit log.",
+    )
+
+
+class AdjustForm(forms.Form):
+    cost_usd = forms.DecimalField(
+        label="The event costs, in US dollars",
+        min_value=ZERO,
+        max_digits=DIGITS,
+        decimal_places=DECIMALS,
+        # Not a number's field, for which browsers have ideas of their own about so many decimals.
+        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True, "inputmode": "decimal"}),
+        help_text="All in all, for example 1.25. Its tokens and other counts stay as they are.",
+    )
+    reason = forms.CharField(
+        max_length=LONGEST_REASON,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="For those who look at it later. It stays with the event and in the audit log.",
+    )
+
+
+class CorrectingAdmin(OneOrganizationAdmin):
+    """The ledger's page with its two buttons."""
+
+    actions_detail = ("adjust_cost", "void")  # type: ignore[assignment]  # unfold declares an empty tuple
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """None for a row that cannot be corrected."""
+        event: UsageEvent | None = self.get_object(request, str(object_id))
+        if event is None or why_not_correctable(standing_of(event)) is not None:
+            return []
+        actions: list[Any] = super().get_actions_detail(request, object_id)
+        return actions
+
+    @button("Adjust cost", icon="edit")
+    @telling_refusals
+    def adjust_cost(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        standing = standing_of(self.get_queryset(request).get(pk=object_id))
+        if (refused := self._refused(request, standing)) is not None:
+            return refused
+        form = AdjustForm(request.POST or None)
+        if request.method != "POST" or not form.is_valid():
+            return self._ask(request, standing, title="Adjust the cost", verb="Continue", form=form)
+        if "confirmed" not in request.POST:
+            changes = [("Cost", _cost(standing), formatting.exact(form.cleaned_data["cost_usd"]))]
+            return self._ask(
+                request, standing, title="Adjust the cost", verb="Set this cost", form=_hidden(form), changes=changes
+            )
+        return self._do(request, standing.event, adjust, form)
+
+    @button("Void", icon="block")
+    @telling_refusals
+    def void(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        standing = standing_of(self.get_queryset(request).get(pk=object_id))
+        if (refused := self._refused(request, standing)) is not None:
+            return refused
+        form = VoidForm(request.POST or None)
+        if request.method != "POST" or not form.is_valid():
+            changes = list(_taken_back(standing))
+            return self._ask(
+                request, standing, title="Void the event", verb="Void the event", form=form, changes=changes
+            )
+        return self._do(request, standing.event, void, form)
+
+    def _refused(self, request: HttpRequest, standing: Standing) -> HttpResponse | None:
+        refusal = why_not_correctable(standing)
+        if refusal is None:
+            return None
+        messages.error(request, refusal.message)
+        return HttpResponseRedirect(formatting.page("billing_usageevent", id=standing.event.pk))
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        standing: Standing,
+        *,
+        title: str,
+        verb: str,
+        form: forms.Form,
+        changes: list[Change] | None = None,
+    ) -> TemplateResponse:
+        event = standing.event
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": title,
+            "event": event,
+            "called": event.model or event.tool or event.get_kind_display(),
+            "occurred": formatting.instant(event.occurred_at),
+            "cost": _cost(standing),
+            "verb": verb,
+            "form": form,
+            "changes": changes,
+            "is_last_step": changes is not None,
+            "back": formatting.page("billing_usageevent", id=event.pk),
+        }
+        return TemplateResponse(request, "admin/billing/usageevent/correct.html", context)
+
+    def _do(
+        self, request: HttpRequest, event: UsageEvent, correct: Callable[..., Any], form: forms.Form
+    ) -> HttpResponse:
+        done = correct(
+            organization=event.organization,
+            event_id=event.pk,
+            **form.cleaned_data,
+            actor=person_of(request).email,
+            now=utc_now(),
+        )
+        sentence = "The event is voided." if correct is void else f"The event costs {usd(done.cost_now_usd)} now."
+        messages.success(request, sentence)
+        return HttpResponseRedirect(formatting.page("billing_usageevent", id=event.pk))
+
+
+def _hidden(form: forms.Form) -> forms.Form:
+    """The same, to be sent again as it is."""
+    for field in form.fields.values():
+        field.widget = forms.HiddenInput()
+    return form
+
+
+def _cost(standing: Standing) -> str:
+    return _UNKNOWN if standing.cost_usd is None else formatting.exact(standing.cost_usd)
+
+
+def _taken_back(standing: Standing) -> list[Change]:
+    """What people know an event by, as far as it has any of it."""
+    named = (
+        ("Calls", ("requests", "tool_calls")),
+        ("Tokens in, with caches", ("input_tokens", "cache_read_tokens", "cache_creation_tokens")),
+        ("Tokens out", ("output_tokens",)),
+    )
+    counts = ((label, sum(map(standing.count, columns))) for label, columns in named)
+    rows = [(label, formatting.count(count), "0") for label, count in counts if count]
+    return [("Cost", _cost(standing), formatting.exact(Decimal(0))), *rows]

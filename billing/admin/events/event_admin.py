@@ -1,0 +1,210 @@
+"""The ledger, to look at."""
+
+from typing import Any, cast
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from billing.admin.components import formatting
+from billing.admin.components.list_filters import ChoiceFilter, HourFilter, PeriodFilter, WordFilter
+from billing.admin.components.model_admins import OneOrganizationList, OrganizationFilter
+from billing.admin.components.server_url import server_address
+from billing.admin.events.correction_actions import CorrectingAdmin
+from billing.admin.events.event_page import event_page
+from billing.admin.events.event_search import MOST_LOOKED_THROUGH, events_named, looked_through_since
+from billing.models import UnpricedEvent, UsageEvent
+from billing.querysets import UsageEventQuerySet
+from billing.types import CostSource, EventKind, Status, UnpricedReason
+from costtrack.money import usd
+from organizations.models import Organization
+
+
+class EventPeriodFilter(PeriodFilter):
+    column = "occurred_at"
+
+
+class EventHourFilter(HourFilter):
+    title = "hour from (UTC), as 2026-11-02T09:00"
+    parameter_name = "hour"
+    column = "occurred_at"
+
+
+class KindFilter(ChoiceFilter):
+    title = "kind"
+    parameter_name = "kind"
+    options = EventKind
+
+
+class StatusFilter(ChoiceFilter):
+    title = "status"
+    parameter_name = "status"
+    options = Status
+
+
+class CostSourceFilter(ChoiceFilter):
+    title = "source of the cost"
+    parameter_name = "cost_source"
+    options = CostSource
+
+
+class ModelFilter(WordFilter):
+    title = "model (a part of its name)"
+    parameter_name = "model"
+    column = "model"
+    lookup = "icontains"
+
+
+class RunFilter(WordFilter):
+    title = "run id"
+    parameter_name = "run"
+    column = "run_id"
+
+
+class BatchFilter(WordFilter):
+    title = "batch id"
+    parameter_name = "batch"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        try:
+            return cast("UsageEventQuerySet", queryset).of_batch(UUID(self.value()))
+        except ValueError:
+            return queryset.none()
+
+
+# Short enough for a column; the tooltip has the whole sentence.
+_WHY = {
+    UnpricedReason.NO_MODEL.value: "no model",
+    UnpricedReason.NO_PRICE.value: "no price",
+    UnpricedReason.NO_UNIT_PRICE.value: "no unit price",
+    UnpricedReason.NO_USAGE.value: "no token counts",
+}
+_WITHOUT_INDEX = ("kind", "status", "cost_source", "model")
+_WITH_INDEX = ("run", "batch")
+
+
+class LedgerList(OneOrganizationList):
+    """What has no index is looked for among the newest events, and the page says how far back that is."""
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request, *args, **kwargs)
+        self.intake_url = f"{server_address(request)}/usage/events"
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
+        queryset = super().get_queryset(request, exclude_parameters)
+        events = cast("UsageEventQuerySet", self.root_queryset)
+        if self.query.strip() and self.organization is not None:
+            return queryset.filter(events_named(self.organization, events, self.query.strip()))
+        if self._asks_for(_WITHOUT_INDEX) and not self._asks_for(_WITH_INDEX):
+            since = looked_through_since(self._in_period(request, events))
+            if since is not None:
+                self.notice = (
+                    f"Looked through {MOST_LOOKED_THROUGH:,} events, back to {formatting.instant(since)} UTC. "
+                    "Choose a period to look at older ones."
+                )
+                queryset = queryset.filter(occurred_at__gte=since)
+        return queryset
+
+    def _asks_for(self, names: tuple[str, ...]) -> bool:
+        return any(self.params.get(name, "").strip() for name in names)
+
+    def _in_period(self, request: HttpRequest, events: UsageEventQuerySet) -> UsageEventQuerySet:
+        for spec in self.filter_specs:
+            if isinstance(spec, PeriodFilter | HourFilter):
+                events = cast("UsageEventQuerySet", spec.queryset(request, events))
+        return events
+
+
+@admin.register(UsageEvent)
+class UsageEventAdmin(CorrectingAdmin):
+    read_only = True
+    list_display = ("when", "what", "called", "run", "tokens", "cost", "cost_from")
+    list_filter = (
+        OrganizationFilter,
+        EventPeriodFilter,
+        EventHourFilter,
+        KindFilter,
+        StatusFilter,
+        CostSourceFilter,
+        ModelFilter,
+        RunFilter,
+        BatchFilter,
+    )
+    search_fields = ("event_id",)  # shows the field; `LedgerList` does the search
+    search_help_text = "An event, run, session or request id"
+    ordering = ("-occurred_at", "-id")
+    fields = ()
+    empty_title = "No usage yet"
+    empty_template = "admin/billing/usageevent/empty.html"
+
+    def narrow(self, request: HttpRequest, queryset: QuerySet[UsageEvent]) -> QuerySet[UsageEvent]:
+        waiting = UnpricedEvent.objects.filter(organization=OuterRef("organization"), event_id=OuterRef("pk"))
+        # Also the index on the id begins with the organization, so one row is found through the organizations.
+        return queryset.filter(organization__in=Organization.objects.all()).annotate(waits=Exists(waiting))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return LedgerList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        return queryset, False
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        event: UsageEvent = context["original"]
+        context["page"] = event_page(event)
+        context["may_price"] = self.has_manage_permission(request, event)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description="When (UTC)")
+    def when(self, event: UsageEvent) -> str:
+        return formatting.instant(event.occurred_at)
+
+    @admin.display(description="Kind")
+    def what(self, event: UsageEvent) -> SafeString | str:
+        kind = event.get_kind_display()
+        if event.status == Status.FAILURE.value:
+            return format_html(
+                "{} {}", kind, formatting.badge("failed", "danger", f"Status {event.status_code or '?'}")
+            )
+        return kind
+
+    @admin.display(description="Model or tool")
+    def called(self, event: UsageEvent) -> SafeString | str:
+        name = event.model or event.tool or event.capability or event.endpoint
+        return formatting.two_lines(name or formatting.NOTHING, event.service)
+
+    @admin.display(description="Run")
+    def run(self, event: UsageEvent) -> SafeString | str:
+        if not event.run_id:
+            return formatting.NOTHING
+        return formatting.link(
+            formatting.ledger(event.organization_id, run=event.run_id), formatting.code(event.run_id)
+        )
+
+    @admin.display(description="Tokens in / out")
+    def tokens(self, event: UsageEvent) -> SafeString | str:
+        given = event.input_tokens + event.cache_read_tokens + event.cache_creation_tokens
+        if not given and not event.output_tokens:
+            return formatting.NOTHING
+        return f"{formatting.count(given)} / {formatting.count(event.output_tokens)}"
+
+    @admin.display(description="Cost")
+    def cost(self, event: UsageEvent) -> SafeString | str:
+        if event.cost_usd is not None:
+            return usd(event.cost_usd)
+        if not getattr(event, "waits", True):
+            return formatting.badge("priced since", "info", "By a correction or by the summary of its session")
+        known = usd(event.compute_cost_usd) if event.compute_cost_usd else ""
+        why = _WHY.get(event.unpriced_reason, "unknown")
+        sentence = event.get_unpriced_reason_display()
+        return format_html("{} {}", known, formatting.badge(f"unpriced: {why}", "warning", sentence))
+
+    @admin.display(description="Cost is")
+    def cost_from(self, event: UsageEvent) -> SafeString:
+        return format_html('<span title="{}">{}</span>', event.get_cost_source_display(), event.cost_source)

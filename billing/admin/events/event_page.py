@@ -1,0 +1,270 @@
+"""What one event's page says: what was called, for whom, and why it costs what it costs."""
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from billing.admin.components import datetimes, formatting
+from billing.admin.components.formatting import Fact
+from billing.admin.events.event_sections import parts_of
+from billing.admin.prices.price_hints import Advice, advice_for
+from billing.ledger.adjustments import Correction
+from billing.ledger.net_cost import Standing
+from billing.models import PriceVersion, UsageEvent
+from billing.pricing.types import PriceLine
+from billing.reports.event_detail import Explanation, explain
+from billing.types import CorrectionKind, CostSource, EventKind, Status
+from costtrack.ids import batch_of
+from costtrack.money import ZERO, usd
+from organizations.models import APICredential
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """quantity x unit price = amount, in words."""
+
+    label: str
+    quantity: str
+    unit_price: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionLine:
+    """An adjustment of the event, in words."""
+
+    url: str
+    received: str
+    what: str
+    who: str
+    reason: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    cost: str
+    """The cost with its corrections, or empty while it is not known."""
+    because: str
+    lines: tuple[Line, ...]
+    computed: str
+    price_name: str
+    price_url: str
+    price_facts: str
+    """Since when until when it holds, for whom, and who has set it."""
+    reported: str
+    difference: str
+    badges: SafeString
+    compute_cost: str
+    recorded: str
+    """What it cost before its corrections; empty: that was not known."""
+    exact_cost: str
+    """The cost with its corrections, to the last digit."""
+    corrections: tuple[CorrectionLine, ...]
+    corrected_url: str
+    sections: tuple[tuple[str, list[Fact]], ...]
+    metadata: str
+    advice: Advice | None
+    """For an event whose cost is not known."""
+    occurred: str
+
+
+def event_page(event: UsageEvent) -> EventPage:
+    why = explain(event)
+    price, total = why.price, why.calculation.total_usd
+    return EventPage(
+        cost=usd(why.cost_now_usd) if why.cost_now_usd is not None else "",
+        because=_because(event, why),
+        lines=tuple(_line(line) for line in why.calculation.lines),
+        computed=formatting.exact(total),
+        price_name=_price_name(price) if price is not None else "",
+        price_url=formatting.page("billing_priceversion", id=price.pk) if price is not None else "",
+        price_facts=_price_facts(price) if price is not None else "",
+        reported=formatting.exact(event.token_cost_usd) if _is_reported(event) else "",
+        difference=_difference(event, total),
+        badges=_badges(why.standing),
+        compute_cost=formatting.exact(event.compute_cost_usd) if event.compute_cost_usd else "",
+        recorded=formatting.exact(event.cost_usd),
+        exact_cost=formatting.exact(why.cost_now_usd),
+        corrections=tuple(_correction(adjustment) for adjustment in why.standing.adjustments),
+        corrected_url=formatting.page("billing_usageevent", id=why.corrected.pk) if why.corrected is not None else "",
+        sections=tuple(section for section in _sections(event) if section[1]),
+        metadata=json.dumps(event.metadata, indent=2, ensure_ascii=False) if event.metadata else "",
+        advice=_advice(event, why),
+        occurred=_local(event),
+    )
+
+
+def _advice(event: UsageEvent, why: Explanation) -> Advice | None:
+    waits = why.cost_now_usd is None and event.unpriced_reason
+    return advice_for(event, why.without_price) if waits else None
+
+
+def _price_name(price: PriceVersion) -> str:
+    since = formatting.price_since(price)
+    return f"{price} since {since}" if since else str(price)
+
+
+def _price_facts(price: PriceVersion) -> str:
+    since, until = formatting.price_since(price), formatting.price_until(price)
+    began = f"since {since} UTC" if since else "since ever"
+    return f"{began}, until {f'{until} UTC' if until else 'further notice'} ({price.get_source_display()})"
+
+
+def _local(event: UsageEvent) -> str:
+    """When it occurred, on the organization's clocks, to the second that has begun."""
+    return datetimes.exact(event.occurred_at.replace(microsecond=0), event.organization.calendar)
+
+
+# What was done last, where that says more than how the event came.
+_DONE_LAST = {
+    CorrectionKind.VOID: "Voided: nothing that it counted or cost is left in any sum.",
+    CorrectionKind.ADJUST: "A person has said what it costs.",
+    CorrectionKind.REPRICE: "Priced anew, since its price was changed.",
+}
+
+
+def _because(event: UsageEvent, why: Explanation) -> str:
+    """The one sentence under the amount."""
+    if event.kind == EventKind.ADJUSTMENT.value:
+        correction = Correction.of(event)
+        by = f", by {correction.actor}" if correction.actor else ""
+        gone = "" if why.corrected is not None else " The event itself is no longer kept."
+        return f"A correction of another event{by}: {correction.reason}.{gone}"
+    if event.kind == EventKind.SESSION_SUMMARY.value:
+        return "What the summary of the session adds to what its events had told before."
+    corrections = why.standing.corrections
+    if corrections and corrections[-1].kind in _DONE_LAST:
+        return _DONE_LAST[corrections[-1].kind]
+    return _how_it_came(event, why)
+
+
+def _how_it_came(event: UsageEvent, why: Explanation) -> str:
+    if event.token_cost_usd is None:
+        reason = event.get_unpriced_reason_display()
+        is_priced = why.standing.adjustments
+        return f"It had no cost at first: {reason}. A correction has added it." if is_priced else f"{reason}."
+    if _is_reported(event):
+        return "As the caller reported it."
+    if why.calculation.lines:
+        return "Computed from the price that held when the call was made."
+    return "Nothing in it is charged for."
+
+
+def _line(line: PriceLine) -> Line:
+    return Line(
+        formatting.KIND_LABELS[line.kind],
+        formatting.count(line.quantity),
+        formatting.unit_price(line.kind, line.unit_price_usd),
+        formatting.exact(line.amount_usd),
+    )
+
+
+def _badges(standing: Standing) -> SafeString:
+    event = standing.event
+    failed = event.status == Status.FAILURE.value
+    shown = [
+        (event.get_kind_display(), "primary"),
+        (event.get_status_display(), "danger" if failed else "success"),
+        (event.get_cost_source_display(), "info"),
+        *([("Voided", "danger")] if standing.is_voided else []),
+    ]
+    return format_html_join(" ", "{}", ((formatting.badge(text, kind),) for text, kind in shown))
+
+
+def _is_reported(event: UsageEvent) -> bool:
+    return event.cost_source == CostSource.REPORTED.value
+
+
+def _difference(event: UsageEvent, computed: Decimal | None) -> str:
+    """What the caller reported beyond what our prices say."""
+    if not _is_reported(event) or event.token_cost_usd is None or computed is None:
+        return ""
+    difference = event.token_cost_usd - computed
+    return formatting.difference(difference) if difference else "none"
+
+
+def _correction(adjustment: UsageEvent) -> CorrectionLine:
+    correction = Correction.of(adjustment)
+    amount = (adjustment.token_cost_usd or ZERO) + adjustment.compute_cost_usd
+    return CorrectionLine(
+        formatting.page("billing_usageevent", id=adjustment.pk),
+        formatting.instant(correction.at),
+        correction.kind.label,
+        correction.actor or "costtrack itself",
+        correction.reason,
+        formatting.difference(amount),
+    )
+
+
+def _sections(event: UsageEvent) -> tuple[tuple[str, list[Fact]], ...]:
+    return (
+        ("Call", formatting.present(_call(event))),
+        ("Tokens", formatting.present(_tokens(event))),
+        ("Part of", formatting.present(parts_of(event))),
+        ("Identity", formatting.present(_identity(event))),
+    )
+
+
+def _call(event: UsageEvent) -> list[tuple[str, str]]:
+    duration = f"{event.duration_ms / 1000:,.2f} s" if event.duration_ms is not None else ""
+    return [
+        ("Service", event.service),
+        ("Model", event.model),
+        ("Tool", event.tool),
+        ("Capability", event.capability),
+        ("Endpoint", event.endpoint),
+        ("Cost group", event.cost_group),
+        ("Status", f"{event.get_status_display()} {event.status_code or ''}".strip()),
+        ("Took", duration),
+    ]
+
+
+def _tokens(event: UsageEvent) -> list[tuple[str, str]]:
+    counts = (
+        ("Input, not from a cache", event.input_tokens),
+        ("Read from the cache", event.cache_read_tokens),
+        ("Written to the cache", event.cache_creation_tokens),
+        ("of these for one hour", event.cache_creation_1h_tokens),
+        ("Output", event.output_tokens),
+        ("of these reasoning", event.reasoning_tokens),
+        ("Audio in", event.audio_input_tokens),
+        ("Audio out", event.audio_output_tokens),
+        ("Tool call", event.tool_use_tokens),
+        ("Tool result", event.tool_result_tokens),
+    )
+    return [(label, formatting.count(number)) for label, number in counts if number]
+
+
+def _identity(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
+    batch_id = batch_of(event.pk)
+    batch_url = formatting.page("billing_ingestbatch", id=batch_id)
+    return [
+        ("Id of the caller", event.event_id),
+        ("Source", event.source),
+        ("Request", event.request_id),
+        ("Sent with", formatting.sender(event.credential_id, _credential_of(event))),
+        ("Occurred", _local(event)),
+        ("Occurred (UTC)", formatting.instant(event.occurred_at)),
+        ("Received (UTC)", formatting.instant(event.received_at)),
+        ("Id in the ledger", str(event.pk)),
+        ("Batch", formatting.link(batch_url, batch_id)),
+        ("Authorization", _authorization(event)),
+    ]
+
+
+def _authorization(event: UsageEvent) -> SafeString | str:
+    """The reservation that the event settled."""
+    if event.authorization_id is None:
+        return ""
+    return formatting.link(formatting.page("billing_authorization", id=event.authorization_id), event.authorization_id)
+
+
+def _credential_of(event: UsageEvent) -> APICredential | None:
+    """None also for an operator's, which members cannot read."""
+    if event.credential_id is None:
+        return None
+    return APICredential.objects.filter(pk=event.credential_id).first()

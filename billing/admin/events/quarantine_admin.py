@@ -1,0 +1,151 @@
+"""The quarantine: records that could not be read, with their reasons, to look at and to try again."""
+
+from collections import Counter
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import DropdownFilter
+
+from billing.admin.components import formatting
+from billing.admin.components.model_admins import OneOrganizationAdmin, OrganizationFilter
+from billing.ingest.quarantine import retry
+from billing.models import QuarantinedRecord
+from costtrack.clock import utc_now
+from costtrack.errors import DomainError
+from organizations.admin_base import button, telling_refusals
+
+_MOST_AT_ONCE = 500
+
+
+class StateFilter(DropdownFilter):
+    title = "state"
+    parameter_name = "state"
+    all_option = ["", "Open"]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("resolved", "Resolved"), ("all", "All")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "all":
+            return queryset
+        return queryset.filter(resolved_at__isnull=self.value() != "resolved")
+
+
+@admin.register(QuarantinedRecord)
+class QuarantinedRecordAdmin(OneOrganizationAdmin):
+    read_only = True
+    list_display = ("received", "sent_as", "record", "what_is_wrong", "sent_with", "state")
+    list_filter = (OrganizationFilter, StateFilter)
+    ordering = ("-id",)
+    fields = ()
+    actions = ("try_again",)
+    actions_detail = ("try_this_again",)  # type: ignore[assignment]  # unfold declares an empty tuple
+    empty_title = "Nothing is waiting here"
+    empty_text = (
+        "LiteLLM throws its records away when it is told of an error, so records that cannot be read are kept here "
+        "instead, with the reason, until they can be stored."
+    )
+
+    def narrow(self, request: HttpRequest, queryset: QuerySet[QuarantinedRecord]) -> QuerySet[QuarantinedRecord]:
+        return queryset.select_related("organization", "credential")
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        record: QuarantinedRecord = context["original"]
+        context["facts"] = formatting.present(
+            (
+                ("State", self.state(record)),
+                ("What is wrong", record.message),
+                ("Field", record.field),
+                ("Code", record.code),
+                ("Record", record.record_id),
+                ("Organization", record.organization.name),
+                ("Format", record.format),
+                ("Sent with", self.sent_with(record)),
+                ("Received (UTC)", formatting.instant(record.received_at)),
+                ("Resolved (UTC)", formatting.instant(record.resolved_at) if record.resolved_at else ""),
+            )
+        )
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # --- Trying again ------------------------------------------------------------------------------------------
+
+    @admin.action(description="Try again", permissions=["manage"])
+    def try_again(self, request: HttpRequest, queryset: QuerySet[QuarantinedRecord]) -> None:
+        records = list(queryset.order_by("id")[: _MOST_AT_ONCE + 1])
+        outcomes = Counter(self._retry(record) for record in records[:_MOST_AT_ONCE])
+        stored = outcomes.pop("", 0)
+        if stored:
+            messages.success(request, f"{stored:,} {_plural(stored, 'record is', 'records are')} in the ledger now.")
+        for reason, number in outcomes.most_common():
+            messages.warning(request, f"{number:,} {_plural(number, 'record stays', 'records stay')}: {reason}")
+        if len(records) > _MOST_AT_ONCE:
+            messages.info(request, f"Only {_MOST_AT_ONCE} records are tried at once. Select the rest and go on.")
+
+    @button("Try again", icon="replay")
+    @telling_refusals
+    def try_this_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        record: QuarantinedRecord = self.get_queryset(request).get(pk=object_id)
+        if request.method != "POST":
+            return self._ask(request, record)
+        reason = self._retry(record)
+        if reason:
+            messages.warning(request, f"It stays in the quarantine: {reason}")
+        else:
+            messages.success(request, "The record is in the ledger now.")
+        return HttpResponseRedirect(formatting.page("billing_quarantinedrecord", id=record.pk))
+
+    def _retry(self, record: QuarantinedRecord) -> str:
+        """Why the record is still here; empty when it is in the ledger."""
+        try:
+            result = retry(record=record, now=utc_now())
+        except DomainError as error:
+            return error.message
+        return "" if result.is_complete else result.errors[0].message
+
+    def _ask(self, request: HttpRequest, record: QuarantinedRecord) -> TemplateResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Try again",
+            "record": record,
+            "back": formatting.page("billing_quarantinedrecord", id=record.pk),
+        }
+        return TemplateResponse(request, "admin/billing/quarantinedrecord/try_again.html", context)
+
+    # --- Columns -----------------------------------------------------------------------------------------------
+
+    @admin.display(description="Received (UTC)")
+    def received(self, record: QuarantinedRecord) -> str:
+        return formatting.instant(record.received_at)
+
+    @admin.display(description="Format")
+    def sent_as(self, record: QuarantinedRecord) -> str:
+        return record.format
+
+    @admin.display(description="Record")
+    def record(self, record: QuarantinedRecord) -> SafeString | str:
+        return formatting.code(record.record_id) if record.record_id else formatting.NOTHING
+
+    @admin.display(description="What is wrong")
+    def what_is_wrong(self, record: QuarantinedRecord) -> str:
+        return record.message
+
+    @admin.display(description="Sent with")
+    def sent_with(self, record: QuarantinedRecord) -> str:
+        return formatting.sender(record.credential_id, record.credential)
+
+    @admin.display(description="State")
+    def state(self, record: QuarantinedRecord) -> SafeString:
+        if record.resolved_at is not None:
+            return formatting.badge("resolved", "success")
+        if record.is_cut:
+            return formatting.badge("cut off", "danger", "It was too large to be kept whole and cannot be read again.")
+        return formatting.badge("open", "warning")
+
+
+def _plural(number: int, one: str, many: str) -> str:
+    return one if number == 1 else many

@@ -1,0 +1,172 @@
+"""The tables on a limit's page: its values, what holds instead of it, who asks for more, and what it has done."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from billing.admin.components import datetimes, formatting
+from billing.admin.limits import limit_text, progress_bar
+from billing.admin.limits.limit_statuses import worst_values
+from billing.limits.scope_values import shown_values
+from billing.limits.selectors import holding
+from billing.limits.types import Rule
+from billing.models import IncreaseRequest, LimitCrossing, SpendLimit
+from billing.types import ExceptionKind, IncreaseState
+from costtrack.calendar import Calendar
+from costtrack.money import usd
+
+MOST_VALUES = 10
+MOST_CROSSINGS = 10
+MOST_REQUESTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRow:
+    """A value of a limit that each has for itself, with what may be done about it: labels and addresses."""
+
+    value: str
+    badge: SafeString
+    gauge: SafeString
+    resets: SafeString | str
+    actions: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionRow:
+    what: str
+    of: str
+    who: str
+    reason: str
+    until: SafeString | str
+    end_url: str
+    """Empty for somebody who may not end it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    url: str
+    amount: str
+    of: str
+    who: str
+    reason: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrossingRow:
+    url: str
+    what: str
+    of: str
+    spent: str
+    crossed: SafeString
+    resolved: SafeString | str
+
+
+def value_rows(limit: SpendLimit, *, may_manage: bool, now: datetime) -> tuple[ValueRow, ...]:
+    """Those that are nearest to their limit."""
+    calendar = limit.organization.calendar
+    return tuple(
+        ValueRow(
+            value=status.rule.shown_value,
+            badge=limit_text.badge(status),
+            gauge=progress_bar.labelled(status),
+            resets=limit_text.reset(status, calendar=calendar, now=now),
+            actions=tuple(_actions(limit, status.rule, may_manage=may_manage)),
+        )
+        for status in worst_values(organization=limit.organization, limit=limit, now=now, most=MOST_VALUES)
+    )
+
+
+def exception_rows(limit: SpendLimit, *, may_manage: bool, now: datetime) -> tuple[ExceptionRow, ...]:
+    """What holds now, the newest first."""
+    rows = list(holding(limit, now))
+    shown = _shown(limit, [row.value for row in rows])
+    calendar = limit.organization.calendar
+    return tuple(
+        ExceptionRow(
+            what=f"Raised to {usd(row.amount_usd)}" if row.amount_usd is not None else ExceptionKind(row.kind).label,
+            of=shown[row.value] or ("All of them" if limit.is_of_each else ""),
+            who=row.actor,
+            reason=row.reason,
+            until="Somebody ends it"
+            if row.ends_at is None
+            else datetimes.both(row.ends_at, calendar=calendar, now=now),
+            end_url=_end_url(limit, row.pk) if may_manage else "",
+        )
+        for row in reversed(rows)
+    )
+
+
+def request_rows(limit: SpendLimit) -> tuple[RequestRow, ...]:
+    """Those that wait for an answer."""
+    rows = list(
+        IncreaseRequest.objects.of(limit.organization)
+        .filter(limit=limit, state=IncreaseState.OPEN)
+        .order_by("-id")[:MOST_REQUESTS]
+    )
+    shown = _shown(limit, [row.value for row in rows])
+    calendar = limit.organization.calendar
+    return tuple(
+        RequestRow(
+            url=formatting.page("billing_increaserequest", id=row.pk),
+            amount=usd(row.amount_usd),
+            of=shown[row.value],
+            who=row.requested_by,
+            reason=row.reason,
+            until=f"until {datetimes.exact(row.until, calendar)}" if row.until is not None else "",
+        )
+        for row in rows
+    )
+
+
+def crossing_rows(limit: SpendLimit, *, now: datetime) -> tuple[CrossingRow, ...]:
+    """What it has done last."""
+    rows = list(
+        LimitCrossing.objects.of(limit.organization).filter(limit=limit).order_by("-crossed_at", "-id")[:MOST_CROSSINGS]
+    )
+    shown = _shown(limit, [row.value for row in rows])
+    return tuple(
+        CrossingRow(
+            url=formatting.page("billing_limitcrossing", id=row.pk),
+            what=limit_text.threshold(row),
+            of=shown[row.value],
+            spent=f"{usd(row.spent_usd)} of {usd(row.amount_usd)}",
+            crossed=datetimes.both(row.crossed_at, calendar=limit.organization.calendar, now=now),
+            resolved=_resolved(row, limit.organization.calendar, now),
+        )
+        for row in rows
+    )
+
+
+def _resolved(row: LimitCrossing, calendar: Calendar, now: datetime) -> SafeString | str:
+    if row.resolved_at is None:
+        return limit_text.open_state(row)
+    return datetimes.both(row.resolved_at, calendar=calendar, now=now)
+
+
+def _actions(limit: SpendLimit, rule: Rule, *, may_manage: bool) -> Iterator[tuple[str, str]]:
+    by_hand = ("Resume", "resume") if rule.is_paused_by_hand else ("Pause", "pause")
+    for label, name in (("Raise", "raise_until"), by_hand) if may_manage else (("Ask for more", "ask"),):
+        path = reverse(f"admin:billing_spendlimit_{name}", args=[limit.pk])
+        yield label, f"{path}?{urlencode({'value': rule.shown_value})}"
+
+
+def crossings_of(limit: SpendLimit) -> str:
+    """The address of the list of all of them."""
+    query = urlencode({"organization": limit.organization_id, "limit": limit.pk})
+    return f"{reverse('admin:billing_limitcrossing_changelist')}?{query}"
+
+
+def _shown(limit: SpendLimit, values: list[str]) -> dict[str, str]:
+    """What people call the values."""
+    shown = shown_values(limit.organization, [(limit.scope, value) for value in values])
+    return {value: shown[limit.scope, value] for value in values}
+
+
+def _end_url(limit: SpendLimit, exception_id: int) -> str:
+    path = reverse("admin:billing_spendlimit_end_exception", args=[limit.pk])
+    return f"{path}?{urlencode({'exception': exception_id})}"

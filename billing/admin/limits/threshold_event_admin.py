@@ -1,0 +1,153 @@
+"""Crossings: each time that a limit's spend has reached a threshold, to look at."""
+
+from datetime import datetime
+from typing import Any, cast
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import DropdownFilter
+
+from billing.admin.components import datetimes, formatting
+from billing.admin.components.list_filters import NumberFilter, PeriodFilter
+from billing.admin.components.model_admins import OneOrganizationAdmin, OneOrganizationList, OrganizationFilter
+from billing.admin.limits import limit_text
+from billing.limits.scope_values import shown_values
+from billing.models import PAUSING, LimitCrossing
+from costtrack.clock import utc_now
+from costtrack.money import usd
+
+
+class CrossingPeriodFilter(PeriodFilter):
+    column = "crossed_at"
+
+
+class LimitFilter(NumberFilter):
+    """Its page links here."""
+
+    title = "limit (its number)"
+    parameter_name = "limit"
+    column = "limit"
+
+
+class ThresholdFilter(DropdownFilter):
+    title = "threshold"
+    parameter_name = "threshold"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("whole", "The whole amount"), ("warning", "A warning threshold"), ("soft", "The soft amount")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "whole":
+                return queryset.filter(threshold=PAUSING)
+            case "warning":
+                return queryset.filter(threshold__gt=0, threshold__lt=PAUSING)
+            case "soft":
+                return queryset.filter(threshold=0)
+        return queryset
+
+
+class OpenFilter(DropdownFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("open", "Still above"), ("resolved", "Below again")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() in ("open", "resolved"):
+            return queryset.filter(resolved_at__isnull=self.value() == "open")
+        return queryset
+
+
+class CrossingList(OneOrganizationList):
+    """Knows what people call the values of its rows, and what the clocks of its organization show."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if self.organization is None:
+            return
+        rows = list(cast("QuerySet[LimitCrossing]", self.result_list))
+        shown = shown_values(self.organization, [(row.limit.scope, row.value) for row in rows])
+        for row in rows:
+            row.organization = self.organization
+            row.shown_value = shown[row.limit.scope, row.value]  # type: ignore[attr-defined]  # for the columns
+        self.result_list = rows
+
+
+@admin.register(LimitCrossing)
+class LimitCrossingAdmin(OneOrganizationAdmin):
+    read_only = True
+    list_display = ("crossed", "of_limit", "what", "spent", "state", "resolved")
+    list_filter = (OrganizationFilter, CrossingPeriodFilter, ThresholdFilter, OpenFilter, LimitFilter)
+    ordering = ("-crossed_at", "-id")
+    fields = ()
+    empty_title = "No threshold was ever reached"
+    empty_text = (
+        "When spend reaches a threshold of a limit, it is noted here once, and owners and admins are told by e-mail "
+        "and webhook."
+    )
+
+    def narrow(self, request: HttpRequest, queryset: QuerySet[LimitCrossing]) -> QuerySet[LimitCrossing]:
+        return queryset.select_related("limit")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return CrossingList
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        crossing: LimitCrossing = context["original"]
+        shown = shown_values(crossing.organization, [(crossing.limit.scope, crossing.value)])
+        crossing.shown_value = shown[crossing.limit.scope, crossing.value]  # type: ignore[attr-defined]
+        calendar, now = crossing.organization.calendar, utc_now()
+
+        def told(instant: datetime | None) -> str:
+            return "" if instant is None else datetimes.inline(instant, calendar=calendar, now=now)
+
+        context["facts"] = formatting.present(
+            (
+                ("Limit", self.of_limit(crossing)),
+                ("Reached", limit_text.threshold(crossing)),
+                ("When", told(crossing.crossed_at)),
+                ("Spent at that time", formatting.exact(crossing.spent_usd)),
+                ("Amount at that time", formatting.exact(crossing.amount_usd)),
+                ("State", self.state(crossing)),
+                ("Below again", told(crossing.resolved_at)),
+                ("Expected below again", told(crossing.resets_at) if crossing.resolved_at is None else ""),
+                ("Times in this window", formatting.count(crossing.times) if crossing.times > 1 else ""),
+                ("Organization", crossing.organization.name),
+            )
+        )
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description="Reached")
+    def crossed(self, crossing: LimitCrossing) -> SafeString:
+        return datetimes.both(crossing.crossed_at, calendar=crossing.organization.calendar, now=utc_now())
+
+    @admin.display(description="Limit")
+    def of_limit(self, crossing: LimitCrossing) -> SafeString:
+        name = limit_text.name(crossing.limit, getattr(crossing, "shown_value", ""))
+        return formatting.link(formatting.page("billing_spendlimit", id=crossing.limit_id), name)
+
+    @admin.display(description="Threshold")
+    def what(self, crossing: LimitCrossing) -> str:
+        return limit_text.threshold(crossing)
+
+    @admin.display(description="Spent of")
+    def spent(self, crossing: LimitCrossing) -> SafeString:
+        return formatting.two_lines(usd(crossing.spent_usd), f"of {usd(crossing.amount_usd)}")
+
+    @admin.display(description="State")
+    def state(self, crossing: LimitCrossing) -> SafeString:
+        if crossing.resolved_at is not None:
+            return formatting.badge("over" if limit_text.is_by_hand(crossing) else "below again", "success")
+        return formatting.badge(
+            limit_text.open_state(crossing), "danger" if crossing.threshold == PAUSING else "warning"
+        )
+
+    @admin.display(description="Below again")
+    def resolved(self, crossing: LimitCrossing) -> SafeString | str:
+        if crossing.resolved_at is None:
+            return formatting.NOTHING
+        return datetimes.both(crossing.resolved_at, calendar=crossing.organization.calendar, now=utc_now())

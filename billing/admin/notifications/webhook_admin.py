@@ -1,0 +1,151 @@
+"""Webhooks: made, changed, rotated and tried out here. A secret is on the page that answers, and nowhere else."""
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
+
+from billing.admin.components import formatting
+from billing.admin.components.form_fields import add_refusal
+from billing.admin.components.model_admins import OneOrganizationList, OrganizationFilter, shown_organization
+from billing.admin.notifications.webhook_actions import WebhookActionsAdmin
+from billing.admin.notifications.webhook_page import badge, told_of, webhook_page
+from billing.models import WebhookEndpoint
+from billing.notifications.webhook_urls import check_url, shown_url
+from billing.notifications.webhooks import WANTED_KINDS, IssuedWebhook, change_webhook, create_webhook
+from costtrack.clock import utc_now
+from costtrack.errors import DomainError
+from organizations.admin_request import person_of
+
+_FIELDS = ("url", "description", "format", "kinds")
+
+
+class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
+    kinds = forms.MultipleChoiceField(
+        label="Tell it of",
+        choices=[(kind.value, kind.label) for kind in WANTED_KINDS],
+        required=False,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
+        help_text="None chosen: everything, also what is added later.",
+    )
+
+    class Meta:
+        model = WebhookEndpoint
+        fields = ("organization", *_FIELDS)
+        labels = {"url": "URL"}
+        help_texts = {
+            "url": "Messages are sent there by POST. Addresses of private networks are refused unless the installation "
+            "allows them.",
+            "description": "For people: what listens there.",
+            "format": "Standard Webhooks are signed JSON for programs. Slack's format shows a message in a channel.",
+        }
+        widgets = {"url": UnfoldAdminTextInputWidget(attrs={"inputmode": "url", "placeholder": "https://"})}
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if "url" in given and "url" in self.changed_data:
+            try:
+                check_url(given["url"])
+            except DomainError as error:
+                add_refusal(self, error)
+        return given
+
+
+class _IssuingRequest(HttpRequest):
+    """A request that has just issued a secret: carries it from the saving to the answer."""
+
+    issued: IssuedWebhook
+
+
+class WebhookList(OneOrganizationList):
+    """Each row knows whether its reader may see the whole URL: it may be all that it takes to post there."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(cast("QuerySet[WebhookEndpoint]", self.result_list))
+        may_see = cast("WebhookEndpointAdmin", self.model_admin).may_manage_shown(request)
+        for row in rows:
+            row.is_open = may_see  # type: ignore[attr-defined]  # for the columns
+        self.result_list = rows
+
+
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(WebhookActionsAdmin):
+    form = WebhookForm
+    list_display = ("goes_to", "format", "told_of", "state")
+    list_filter = (OrganizationFilter,)
+    ordering = ("id",)
+    empty_title = "No webhook yet"
+    empty_text = (
+        "A webhook is an address that is told when a limit is near, access is paused or back, or somebody asks for "
+        "more: signed messages for programs (Standard Webhooks), or a message in a Slack channel."
+    )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return WebhookList
+
+    def get_fields(self, request: HttpRequest, obj: WebhookEndpoint | None = None) -> tuple[str, ...]:
+        return ("organization", *_FIELDS) if obj is None else _FIELDS
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"organization": shown_organization(request), **super().get_changeform_initial_data(request)}
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """One button: the page that follows shows the secret."""
+        return super().add_view(request, form_url, {**(extra_context or {}), **_one_button()})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **_one_button()})
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
+        given = {name: form.cleaned_data[name] for name in _FIELDS}
+        actor = person_of(request).email
+        if change:
+            change_webhook(organization=obj.organization, webhook=obj, **given, actor=actor)
+            return
+        issued = create_webhook(organization=obj.organization, **given, actor=actor, now=utc_now())
+        obj.pk = issued.webhook.pk
+        cast("_IssuingRequest", request).issued = issued
+
+    def response_add(
+        self, request: HttpRequest, obj: WebhookEndpoint, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        return self.show_secret(request, cast("_IssuingRequest", request).issued)
+
+    def response_change(self, request: HttpRequest, obj: WebhookEndpoint) -> HttpResponse:
+        super().response_change(request, obj)  # says that it was changed
+        return HttpResponseRedirect(formatting.page("billing_webhookendpoint", id=obj.pk))
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        webhook: WebhookEndpoint | None = context.get("original")
+        if webhook is not None:
+            is_open = self.has_manage_permission(request, webhook)
+            context["page"] = webhook_page(webhook, is_open=is_open, now=utc_now())
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # --- Columns -----------------------------------------------------------------------------------------------
+
+    @admin.display(description="Webhook")
+    def goes_to(self, webhook: WebhookEndpoint) -> SafeString:
+        url = webhook.url if getattr(webhook, "is_open", False) else shown_url(webhook.url)
+        return formatting.two_lines(webhook.description or "Webhook", url)
+
+    @admin.display(description="Told of")
+    def told_of(self, webhook: WebhookEndpoint) -> str:
+        return told_of(webhook)
+
+    @admin.display(description="State")
+    def state(self, webhook: WebhookEndpoint) -> SafeString:
+        return badge(webhook)
+
+
+def _one_button() -> dict[str, Any]:
+    return {"show_save_and_continue": False, "show_save_and_add_another": False, "show_delete": False}

@@ -1,0 +1,91 @@
+"""What one webhook's page says: where it goes, how it fares, and what was sent to it last."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from billing.admin.components import datetimes, formatting
+from billing.admin.components.formatting import Fact
+from billing.admin.notifications.delivery_admin import delivery_badge
+from billing.models import Delivery, WebhookEndpoint
+from billing.notifications.webhook_urls import shown_url
+from billing.types import NoticeKind
+
+_MOST_DELIVERIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    url: str
+    subject: str
+    badge: SafeString
+    when: SafeString
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookPage:
+    name: str
+    badge: SafeString
+    disabled_reason: str
+    facts: list[Fact]
+    deliveries: tuple[DeliveryRow, ...]
+    deliveries_url: str
+
+
+def webhook_page(webhook: WebhookEndpoint, *, is_open: bool, now: datetime) -> WebhookPage:
+    """`is_open`: its reader may see the whole URL, and errors that may repeat it."""
+    query = urlencode({"organization": webhook.organization_id, "webhook": webhook.pk})
+    return WebhookPage(
+        name=webhook.description or "Webhook",
+        badge=badge(webhook),
+        disabled_reason="" if webhook.enabled else webhook.disabled_reason,
+        facts=formatting.present(_facts(webhook, is_open=is_open, now=now)),
+        deliveries=tuple(_deliveries(webhook, is_open=is_open, now=now)),
+        deliveries_url=f"{reverse('admin:billing_delivery_changelist')}?{query}",
+    )
+
+
+def badge(webhook: WebhookEndpoint) -> SafeString:
+    if not webhook.enabled:
+        return formatting.badge("Disabled", "danger", webhook.disabled_reason)
+    if webhook.failing_since is not None:
+        return formatting.badge("Failing", "warning", "The last message did not arrive; it is tried again.")
+    return formatting.badge("Enabled", "success")
+
+
+def told_of(webhook: WebhookEndpoint) -> str:
+    return ", ".join(NoticeKind(kind).label for kind in webhook.kinds) or "Everything"
+
+
+def _facts(webhook: WebhookEndpoint, *, is_open: bool, now: datetime) -> list[tuple[str, str]]:
+    calendar = webhook.organization.calendar
+    failing, previous = webhook.failing_since, webhook.previous_valid_until
+    is_double = previous is not None and now < previous
+    return [
+        ("Goes to", webhook.url if is_open else shown_url(webhook.url)),
+        ("Format", webhook.get_format_display()),
+        ("Told of", told_of(webhook)),
+        ("Failing since", datetimes.inline(failing, calendar=calendar, now=now) if failing is not None else ""),
+        ("The secret before", f"Valid until {datetimes.exact(previous, calendar)}" if previous and is_double else ""),
+        ("Made", datetimes.inline(webhook.created_at, calendar=calendar, now=now)),
+        ("Organization", webhook.organization.name),
+    ]
+
+
+def _deliveries(webhook: WebhookEndpoint, *, is_open: bool, now: datetime) -> list[DeliveryRow]:
+    calendar = webhook.organization.calendar
+    rows = Delivery.objects.of(webhook.organization).filter(webhook=webhook).select_related("notice").order_by("-id")
+    return [
+        DeliveryRow(
+            formatting.page("billing_delivery", id=row.pk),
+            row.notice.subject,
+            delivery_badge(row),
+            datetimes.both(row.created_at, calendar=calendar, now=now),
+            row.last_error if is_open else "",
+        )
+        for row in rows[:_MOST_DELIVERIES]
+    ]

@@ -1,0 +1,231 @@
+"""Prices: own ones begin and end through the services, everyone's are there to look at (operators set them too)."""
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import F, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.http import urlencode
+from unfold.contrib.filters.admin import DropdownFilter
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from billing.admin.components import formatting
+from billing.admin.prices.price_page import price_page
+from billing.models import PriceVersion
+from billing.pricing.records import UNIT_PRICE_COLUMNS, tiers_as_json
+from billing.pricing.services import create_price, end_price
+from billing.pricing.types import PriceKind, UnitPrices
+from billing.pricing.validate import check_names, check_period, check_prices, parse_tiers
+from billing.querysets import PriceVersionQuerySet
+from billing.types import PriceSource
+from costtrack.clock import utc_now
+from costtrack.errors import InvalidError
+from organizations.admin_base import OrganizationScopedAdmin, button
+from organizations.admin_request import person_of
+
+
+class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
+    """Checks a new price; the service writes it. Of one that is there only the end can be changed."""
+
+    class Meta:
+        model = PriceVersion
+        fields = (
+            *("organization", "provider", "model", "aliases", "effective_from", "effective_to"),
+            *UNIT_PRICE_COLUMNS,
+            "tiers",
+        )
+        labels = {kind.column: label for kind, label in formatting.KIND_LABELS.items()}
+        widgets = {"aliases": UnfoldAdminTextInputWidget()}
+
+    def clean_tiers(self) -> list[dict[str, int | str]]:
+        raw = self.cleaned_data["tiers"]
+        try:
+            return tiers_as_json(parse_tiers([] if raw is None else raw))
+        except InvalidError as error:
+            raise ValidationError(error.message) from None
+
+    def clean_effective_to(self) -> Any:
+        effective_to = self.cleaned_data["effective_to"]
+        if effective_to is None and self.initial.get("effective_to") is not None:
+            raise ValidationError("An end that is set can only move to an earlier instant.")
+        return effective_to
+
+    def clean(self) -> dict[str, Any]:
+        fields: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance.pk is None and not self.errors:
+            try:
+                check_names(fields["provider"].strip(), fields["model"].strip(), fields["aliases"])
+                check_prices(self.prices())
+                check_period(fields["effective_from"], fields["effective_to"])
+            except InvalidError as error:
+                self.add_error((error.param or "").split(".")[0], error.message)
+        return fields
+
+    def prices(self) -> UnitPrices:
+        given = {kind: self.cleaned_data.get(kind.column) for kind in PriceKind}
+        unit_prices = {kind: price for kind, price in given.items() if price is not None}
+        return UnitPrices(unit_prices, parse_tiers(self.cleaned_data["tiers"]))
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """The service makes room for the new version first, so what is there now must not refuse it."""
+        names: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # the stubs lack it
+        return {*names, "effective_from", "effective_to"}
+
+
+class ProviderFilter(DropdownFilter):
+    title = "provider"
+    parameter_name = "provider"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        providers = model_admin.get_queryset(request).order_by("provider").values_list("provider", flat=True)
+        return [(provider, provider) for provider in providers.distinct() if provider]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PriceVersion]) -> QuerySet[PriceVersion]:
+        return queryset.filter(provider=self.value()) if self.value() else queryset
+
+
+class HoldsFilter(DropdownFilter):
+    title = "time"
+    parameter_name = "holds"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("now", "Holds now"), ("later", "Begins later"), ("ended", "Ended")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PriceVersion]) -> QuerySet[PriceVersion]:
+        prices, now = cast("PriceVersionQuerySet", queryset), utc_now()
+        match self.value():
+            case "now":
+                return prices.active_at(now)
+            case "later":
+                return prices.in_force().filter(effective_from__gt=now)
+            case "ended":
+                return prices.filter(effective_to__lte=now)
+        return prices
+
+
+class OwnerFilter(DropdownFilter):
+    title = "owner"
+    parameter_name = "owner"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("own", "An organization"), ("everyone", "Everyone")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PriceVersion]) -> QuerySet[PriceVersion]:
+        if self.value() in ("own", "everyone"):
+            return queryset.filter(organization__isnull=self.value() == "everyone")
+        return queryset
+
+
+@admin.register(PriceVersion)
+class PriceVersionAdmin(OrganizationScopedAdmin):
+    shows_shared_rows = True
+    form = PriceForm
+    list_display = ("model", "provider", "owner", "input_price", "output_price", "since", "until", "set_by")
+    list_select_related = ("organization",)
+    list_filter = (OwnerFilter, ProviderFilter, HoldsFilter)
+    list_filter_submit = True
+    list_per_page = 50
+    actions_list = ("reprice_usage",)  # type: ignore[assignment]  # unfold declares an empty tuple
+    actions_detail = ("reprice_usage_of_model",)
+    search_fields = ("model", "provider")
+    search_help_text = "A part of the model's or the provider's name."
+    ordering = (F("organization").asc(nulls_last=True), "provider", "model", "-effective_from", "-id")
+    fieldsets = (
+        (None, {"fields": ("organization", "provider", "model", "aliases")}),
+        ("When", {"fields": ("effective_from", "effective_to")}),
+        ("US dollars for a million tokens", {"fields": [c for c in UNIT_PRICE_COLUMNS if c != "request_usd"]}),
+        ("US dollars for a call", {"fields": ("request_usd",)}),
+        ("Tiers", {"fields": ("tiers",)}),
+    )
+
+    # --- From a price to the usage that it has priced ----------------------------------------------------------
+
+    def has_reprice_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """For who may change any organization, whoever has set the price."""
+        return self.has_manage_permission(request)
+
+    @button("Price usage anew", icon="currency_exchange", permission="reprice")
+    def reprice_usage(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:billing_repricing_add"))
+
+    @button("Price usage anew", icon="currency_exchange", permission="reprice")
+    def reprice_usage_of_model(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The form, filled in with what the price is about."""
+        price: PriceVersion = self.get_queryset(request).get(pk=object_id)
+        return HttpResponseRedirect(f"{reverse('admin:billing_repricing_add')}?{urlencode(_usage_of(price))}")
+
+    # --- Columns -----------------------------------------------------------------------------------------------
+
+    @admin.display(description="Owner")
+    def owner(self, price: PriceVersion) -> str:
+        return price.organization.name if price.organization is not None else "Everyone"
+
+    @admin.display(description="Input / million")
+    def input_price(self, price: PriceVersion) -> str:
+        return formatting.exact(price.input_usd_per_million) or formatting.NOTHING
+
+    @admin.display(description="Output / million")
+    def output_price(self, price: PriceVersion) -> str:
+        return formatting.exact(price.output_usd_per_million) or formatting.NOTHING
+
+    @admin.display(description="Since", ordering="effective_from")
+    def since(self, price: PriceVersion) -> str:
+        return formatting.price_since(price) or "Always"
+
+    @admin.display(description="Until", ordering="effective_to")
+    def until(self, price: PriceVersion) -> str:
+        return formatting.price_until(price) or formatting.NOTHING
+
+    @admin.display(description="Set by")
+    def set_by(self, price: PriceVersion) -> str:
+        return "Catalogue" if price.source == PriceSource.CATALOGUE.value else "Hand"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Of a price that is there the page shows everything, and the form offers the end."""
+        return self.fieldsets if obj is None else ((None, {"fields": ("effective_to",)}),)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if context.get("original") is not None:
+            context["page"] = price_page(context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: PriceVersion | None = None) -> tuple[str, ...]:
+        """Unit prices never change: a new price is a new version."""
+        if obj is None:
+            return ()
+        return tuple(name for name in PriceForm.Meta.fields if name != "effective_to")
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"effective_from": utc_now(), **super().get_changeform_initial_data(request)}
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
+        actor = person_of(request).email
+        if not change:
+            created = create_price(
+                organization=obj.organization,
+                provider=obj.provider,
+                model=obj.model,
+                aliases=obj.aliases,
+                prices=form.prices(),
+                effective_from=obj.effective_from,
+                effective_to=obj.effective_to,
+                actor=actor,
+            )
+            obj.pk = created.pk  # for the page that answers, and the admin's own log
+        elif "effective_to" in form.changed_data and obj.effective_to is not None:
+            end_price(organization=obj.organization, price=obj, effective_to=obj.effective_to, actor=actor)
+
+
+def _usage_of(price: PriceVersion) -> dict[str, str]:
+    """Which calls a price is about, as far as a form can say it: calls may name the model by an alias."""
+    given = {"end": min(price.effective_to or utc_now(), utc_now()).isoformat(timespec="minutes")}
+    if formatting.price_since(price):
+        given["start"] = price.effective_from.isoformat(timespec="minutes")
+    if price.organization_id is not None:
+        given["organization"] = str(price.organization_id)
+    if not price.aliases and "*" not in price.model:
+        given["model"] = price.model
+    return given

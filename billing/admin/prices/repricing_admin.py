@@ -1,0 +1,182 @@
+"""Repricings: asked for here as a dry run, looked at, and applied."""
+
+from datetime import UTC
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from billing.admin.components import formatting
+from billing.admin.components.model_admins import OneOrganizationAdmin, OrganizationFilter, shown_organization
+from billing.admin.prices.repricing_page import badge, repricing_page
+from billing.ledger.corrections import LONGEST_REASON
+from billing.ledger.reprice import Selection
+from billing.ledger.repricings import request_repricing
+from billing.models import Repricing
+from costtrack.clock import utc_now
+from organizations.admin_base import button, telling_refusals
+from organizations.admin_request import person_of
+
+_HELP = {
+    "start": "UTC. Calls that occurred from this instant on.",
+    "end": "UTC. Calls that occurred before this instant.",
+    "service": "As the calls name it, for example openai. Empty: any.",
+    "model": "As the calls name it. Empty: any; only what costs something else now is changed.",
+}
+
+
+class RepricingForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
+    class Meta:
+        model = Repricing
+        fields = ("organization", "start", "end", "service", "model")
+        labels = {"start": "From", "end": "Until"}
+        help_texts = _HELP
+
+    def clean(self) -> dict[str, Any]:
+        fields: dict[str, Any] = super().clean() or self.cleaned_data
+        if not self.errors and fields["start"] >= fields["end"]:
+            self.add_error("end", "It must be later than the start.")
+        return fields
+
+
+class ApplyForm(forms.Form):
+    reason = forms.CharField(
+        max_length=LONGEST_REASON,
+        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
+        help_text="For those who look at it later. It stays with each event and in the audit log.",
+    )
+
+
+@admin.register(Repricing)
+class RepricingAdmin(OneOrganizationAdmin):
+    changeable = False
+    form = RepricingForm
+    list_display = ("asked", "what", "period", "calls", "state_shown", "changed_calls", "difference")
+    list_filter = (OrganizationFilter,)
+    ordering = ("-id",)
+    actions_detail = ("apply",)  # type: ignore[assignment]  # unfold declares an empty tuple
+    empty_title = "Nothing was priced anew yet"
+    empty_text = (
+        "When a price is changed for the past, calls that have a cost keep it until their period is priced anew. "
+        "You see first what would change."
+    )
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return RepricingForm.Meta.fields if obj is None else ()
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        now = utc_now().astimezone(UTC).replace(second=0, microsecond=0)
+        organization = shown_organization(request)
+        period = {"start": now.replace(day=1, hour=0, minute=0), "end": now}
+        return {**period, "organization": organization, **super().get_changeform_initial_data(request)}
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        buttons = {"show_save_and_continue": False, "show_save_and_add_another": False}
+        title = {"title": "Price usage anew"}
+        return super().add_view(request, form_url, {**(extra_context or {}), **buttons, **title})
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
+        repricing = request_repricing(
+            organization=obj.organization,
+            selection=Selection(obj.start, obj.end, obj.service, obj.model),
+            dry_run=True,
+            reason="",
+            actor=person_of(request).email,
+            now=utc_now(),
+        )
+        obj.pk = repricing.pk
+
+    def response_add(self, request: HttpRequest, obj: Repricing, post_url_continue: str | None = None) -> HttpResponse:
+        return HttpResponseRedirect(formatting.page("billing_repricing", id=obj.pk))
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        repricing: Repricing | None = context.get("original")
+        if repricing is not None:
+            context["page"] = repricing_page(repricing)
+            if _can_be_applied(repricing) and self.has_manage_permission(request, repricing):
+                context["apply_url"] = reverse("admin:billing_repricing_apply", args=[repricing.pk])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # --- Applying ----------------------------------------------------------------------------------------------
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """None: the page has the button itself, under the figures that it is about."""
+        return []
+
+    @button("Apply", icon="check")
+    @telling_refusals
+    def apply(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The dry run stays as it is; what is applied is a repricing of its own."""
+        dry_run: Repricing = self.get_queryset(request).get(pk=object_id)
+        if not _can_be_applied(dry_run):
+            messages.error(request, "There is nothing to apply.")
+            return HttpResponseRedirect(formatting.page("billing_repricing", id=dry_run.pk))
+        form = ApplyForm(request.POST or None)
+        if request.method != "POST" or not form.is_valid():
+            return self._ask(request, dry_run, form)
+        repricing = request_repricing(
+            organization=dry_run.organization,
+            selection=Selection(dry_run.start, dry_run.end, dry_run.service, dry_run.model),
+            dry_run=False,
+            reason=form.cleaned_data["reason"],
+            actor=person_of(request).email,
+            now=utc_now(),
+        )
+        return HttpResponseRedirect(formatting.page("billing_repricing", id=repricing.pk))
+
+    def _ask(self, request: HttpRequest, dry_run: Repricing, form: forms.Form) -> TemplateResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Apply the prices of now",
+            "page": repricing_page(dry_run),
+            "form": form,
+            "back": formatting.page("billing_repricing", id=dry_run.pk),
+        }
+        return TemplateResponse(request, "admin/billing/repricing/apply.html", context)
+
+    # --- Columns -----------------------------------------------------------------------------------------------
+
+    def narrow(self, request: HttpRequest, queryset: QuerySet[Repricing]) -> QuerySet[Repricing]:
+        return queryset.select_related("organization")
+
+    @admin.display(description="Asked for (UTC)")
+    def asked(self, repricing: Repricing) -> SafeString:
+        return formatting.two_lines(formatting.instant(repricing.created_at), repricing.actor)
+
+    @admin.display(description="What")
+    def what(self, repricing: Repricing) -> str:
+        return "Dry run" if repricing.dry_run else "Applied"
+
+    @admin.display(description="From, until (UTC)")
+    def period(self, repricing: Repricing) -> SafeString:
+        return format_html("{}<br>{}", formatting.instant(repricing.start), formatting.instant(repricing.end))
+
+    @admin.display(description="Calls of")
+    def calls(self, repricing: Repricing) -> SafeString | str:
+        return formatting.two_lines(repricing.model or "All models", repricing.service)
+
+    @admin.display(description="State")
+    def state_shown(self, repricing: Repricing) -> SafeString:
+        return badge(repricing)
+
+    @admin.display(description="Changed")
+    def changed_calls(self, repricing: Repricing) -> str:
+        return formatting.count_or_nothing(repricing.changed)
+
+    @admin.display(description="Difference")
+    def difference(self, repricing: Repricing) -> str:
+        return formatting.difference(repricing.difference_usd) if repricing.changed else formatting.NOTHING
+
+
+def _can_be_applied(repricing: Repricing) -> bool:
+    return repricing.dry_run and repricing.is_finished and repricing.changed > 0

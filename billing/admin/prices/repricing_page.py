@@ -1,0 +1,109 @@
+"""What one repricing's page says: how far it is, and what it changes."""
+
+from dataclasses import dataclass
+
+from django.utils.safestring import SafeString
+
+from billing.admin.components import formatting
+from billing.admin.components.formatting import Fact
+from billing.ledger.reprice import ModelFigures
+from billing.ledger.repricings import figures_of
+from billing.models import Repricing
+from billing.types import RepricingState
+
+_MOST_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model's figures, or all of them together."""
+
+    model: str
+    service: str
+    events: str
+    changed: str
+    left_alone: str
+    old: str
+    new: str
+    difference: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepricingPage:
+    difference: str
+    sentence: str
+    badge: SafeString
+    is_finished: bool
+    looked_at: int
+    total: int
+    facts: list[Fact]
+    rows: tuple[Row, ...]
+    sum: Row
+    leaves_alone: bool
+
+
+def repricing_page(repricing: Repricing) -> RepricingPage:
+    figures = figures_of(repricing)
+    return RepricingPage(
+        difference=formatting.difference(repricing.difference_usd),
+        sentence=_sentence(repricing),
+        badge=badge(repricing),
+        is_finished=repricing.is_finished,
+        looked_at=repricing.looked_at,
+        total=repricing.total or 0,
+        facts=formatting.present(_facts(repricing)),
+        rows=tuple(map(_row, figures[:_MOST_ROWS])),
+        sum=_row(_sum(repricing)),
+        leaves_alone=repricing.left_alone > 0,
+    )
+
+
+def badge(repricing: Repricing) -> SafeString:
+    kinds = {RepricingState.DONE: "success", RepricingState.FAILED: "danger", RepricingState.RUNNING: "info"}
+    state = RepricingState(repricing.state)
+    return formatting.badge(state.label, kinds.get(state, "warning"))
+
+
+def _sentence(repricing: Repricing) -> str:
+    if repricing.state == RepricingState.FAILED.value:
+        return "It could not go on. What it had written stays and is right; begin again to do the rest."
+    if not repricing.is_finished:
+        return "This page looks again by itself."
+    if not repricing.changed:
+        return "Every call that was looked at costs what the prices of now say."
+    changed, events = formatting.count(repricing.changed), formatting.count(repricing.events)
+    would = "would cost" if repricing.dry_run else "cost"
+    return f"{changed} of {events} calls {would} something else by the prices of now."
+
+
+def _facts(repricing: Repricing) -> list[tuple[str, str]]:
+    return [
+        ("Organization", repricing.organization.name),
+        ("What", "Dry run: nothing is changed" if repricing.dry_run else "Applied: calls cost what the table says"),
+        ("From (UTC)", formatting.instant(repricing.start)),
+        ("Until (UTC)", formatting.instant(repricing.end)),
+        ("Service", repricing.service or "Any"),
+        ("Model", repricing.model or "Any"),
+        ("Reason", repricing.reason),
+        ("Asked for by", repricing.actor),
+        ("Asked for (UTC)", formatting.instant(repricing.created_at)),
+        ("Finished (UTC)", formatting.instant(repricing.finished_at)),
+    ]
+
+
+def _sum(repricing: Repricing) -> ModelFigures:
+    names = ("events", "changed", "left_alone", "old_usd", "new_usd")
+    return ModelFigures("", "All", **{name: getattr(repricing, name) for name in names})
+
+
+def _row(figures: ModelFigures) -> Row:
+    return Row(
+        figures.model,
+        figures.service,
+        formatting.count(figures.events),
+        formatting.count_or_nothing(figures.changed),
+        formatting.count_or_nothing(figures.left_alone),
+        formatting.exact(figures.old_usd),
+        formatting.exact(figures.new_usd),
+        formatting.difference(figures.difference_usd) if figures.difference_usd else formatting.NOTHING,
+    )

@@ -1,0 +1,126 @@
+"""The queue of events that wait for a price, and what to do about it."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from billing.admin.components import formatting
+from billing.admin.components.list_filters import ChoiceFilter, WordFilter
+from billing.admin.components.model_admins import (
+    OneOrganizationAdmin,
+    OneOrganizationList,
+    OrganizationFilter,
+    shown_organization,
+)
+from billing.admin.prices.price_hints import HINTS, price_form_url
+from billing.ledger.price_unpriced import price_unpriced
+from billing.models import UnpricedEvent
+from billing.reports.unpriced import WaitingModel, waiting_models
+from billing.types import UnpricedReason
+from costtrack.clock import utc_now
+from organizations.models import Organization
+
+
+class ReasonFilter(ChoiceFilter):
+    title = "reason"
+    parameter_name = "reason"
+    options = UnpricedReason
+
+
+class WaitingModelFilter(WordFilter):
+    title = "model, exactly"
+    parameter_name = "model"
+    column = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A model that waits, and what helps."""
+
+    waiting: WaitingModel
+    reason: str
+    hint: str
+    price_url: str
+
+
+class UnpricedList(OneOrganizationList):
+    """Shows above the events which models they are of."""
+
+    may_manage: bool
+    advice: list[Advice]
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.may_manage = cast("UnpricedEventAdmin", self.model_admin).may_manage_shown(request)
+        self.advice = []
+        if self.organization is not None and self.result_count:
+            self.advice = [_advice(self.organization, waiting) for waiting in waiting_models(self.organization)]
+
+
+def _advice(organization: Organization, waiting: WaitingModel) -> Advice:
+    url = ""
+    if waiting.reason != UnpricedReason.NO_MODEL.value:
+        url = price_form_url(organization.pk, waiting.service, waiting.model, waiting.first_at)
+    return Advice(waiting, UnpricedReason(waiting.reason).label, HINTS.get(waiting.reason, ""), url)
+
+
+@admin.register(UnpricedEvent)
+class UnpricedEventAdmin(OneOrganizationAdmin):
+    read_only = True
+    list_display = ("occurred", "model_name", "why")
+    preserve_filters = False  # its rows lead to the ledger's pages
+    list_filter = (OrganizationFilter, ReasonFilter, WaitingModelFilter)
+    list_before_template = "admin/billing/unpricedevent/list_before.html"
+    ordering = ("-event_id",)
+    empty_title = "Every event has its price"
+    empty_text = "Events whose cost cannot be known yet wait here until a price is set. None does."
+
+    def narrow(self, request: HttpRequest, queryset: QuerySet[UnpricedEvent]) -> QuerySet[UnpricedEvent]:
+        # The index on the id begins with the organization, so one row is found through the organizations.
+        return queryset.filter(organization__in=Organization.objects.all())
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return UnpricedList
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.price_now)
+        return [path("price-now/", view, name="billing_unpricedevent_price_now"), *super().get_urls()]
+
+    def price_now(self, request: HttpRequest) -> HttpResponse:
+        """Prices what can be priced of the organization that the address names. Changes nothing on GET."""
+        organization = shown_organization(request)
+        if organization is None or not self.may_manage_shown(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            priced = price_unpriced(organization=organization, now=utc_now())
+            if priced:
+                messages.success(request, f"{priced:,} {'event is' if priced == 1 else 'events are'} priced now.")
+            else:
+                messages.warning(request, "No event could be priced: set a price for its model first.")
+        url = reverse("admin:billing_unpricedevent_changelist")
+        return HttpResponseRedirect(f"{url}?{urlencode({'organization': organization.pk})}")
+
+    @admin.display(description="Occurred (UTC)")
+    def occurred(self, waiting: UnpricedEvent) -> str:
+        return formatting.instant(waiting.occurred_at)
+
+    @admin.display(description="Model")
+    def model_name(self, waiting: UnpricedEvent) -> SafeString:
+        return formatting.two_lines(waiting.model or formatting.NOTHING, waiting.service)
+
+    @admin.display(description="Why it waits")
+    def why(self, waiting: UnpricedEvent) -> str:
+        return waiting.get_reason_display()
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The event itself says everything; its page checks who asks."""
+        return HttpResponseRedirect(formatting.page("billing_usageevent", id=object_id))
