@@ -87,6 +87,6 @@ def _requests(connection: Connection, caller: Caller, cookie: str) -> dict[str, 
 def _typical(connection: Connection, request: bytes) -> float:
     """Milliseconds."""
     [first] = connection.seconds_of_each([request])
-    wanted = max(_LEAST_REQUESTS, min(_MOST_REQUESTS, int(_LEG_SECONDS / first)))
-    taken: Sequence[float] = connection.seconds_of_each(list(repeat(request, wanted)))
+    filters = max(_LEAST_REQUESTS, min(_MOST_REQUESTS, int(_LEG_SECONDS / first)))
+    taken: Sequence[float] = connection.seconds_of_each(list(repeat(request, filters)))
     return median(taken) * 1000

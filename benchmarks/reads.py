@@ -49,8 +49,8 @@ class _Reader:
     def read(self, connection: Connection, endpoint: Endpoint, label: str = "") -> None:
         requests = [endpoint.request(self.site.caller, one) for one in self._samples]
         first = _seconds(connection, requests[0])
-        wanted = max(_LEAST_REQUESTS, min(_MOST_REQUESTS, int(_LEG_SECONDS / first)))
-        taken = [_seconds(connection, request) * 1000 for request in islice(cycle(requests), wanted)]
+        filters = max(_LEAST_REQUESTS, min(_MOST_REQUESTS, int(_LEG_SECONDS / first)))
+        taken = [_seconds(connection, request) * 1000 for request in islice(cycle(requests), filters)]
         self.legs.setdefault(endpoint.name + label, _Legs()).add(taken)
 
 

@@ -17,7 +17,7 @@ from django.utils.log import log_response
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from costtrack.error_schemas import DETAIL_ERROR, DETAIL_INVALID, LITELLM_ERROR, OURS_ERROR, ErrorSchema
+from costtrack.error_schemas import DETAIL_ERROR, DETAIL_INVALID, LITELLM_ERROR, NATIVE_ERROR, ErrorSchema
 from costtrack.errors import DomainError
 
 _SECONDS_TO_WAIT = 5
@@ -128,7 +128,7 @@ def _litellm(failure: Failure) -> dict[str, Any]:
     return {"error": {"message": failure.message, "type": kind, "param": param, "code": str(failure.status)}}
 
 
-OURS = Dialect("", _ours, OURS_ERROR)
+NATIVE = Dialect("", _ours, NATIVE_ERROR)
 DETAIL = Dialect("Detail", _detail, DETAIL_ERROR, DETAIL_INVALID)
 LITELLM = Dialect("Spend", _litellm, LITELLM_ERROR)
 
@@ -136,7 +136,7 @@ LITELLM = Dialect("Spend", _litellm, LITELLM_ERROR)
 # --- From exceptions to failures -------------------------------------------------------------------------------
 
 
-def failure_of(error: Exception, location: str = "query") -> Failure:  # noqa: PLR0911 - one for each kind
+def to_failure(error: Exception, location: str = "query") -> Failure:  # noqa: PLR0911 - one for each kind
     """Bring any exception into the one form. What nobody foresaw is a 500 that tells nothing."""
     match error:
         case DomainError():
@@ -214,8 +214,8 @@ def _of_api_exception(error: exceptions.APIException) -> Failure:
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     """Django REST framework's EXCEPTION_HANDLER: every exception of a view becomes JSON in the view's dialect."""
     request = context["request"]
-    dialect: Dialect = getattr(context["view"], "dialect", OURS)
-    failure = failure_of(error, "query" if request.method in ("GET", "HEAD") else "body")
+    dialect: Dialect = getattr(context["view"], "dialect", NATIVE)
+    failure = to_failure(error, "query" if request.method in ("GET", "HEAD") else "body")
     response = Response(dialect.body(failure), status=failure.status, headers=dict(failure.headers))
     if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, DomainError):
         # What Django does for an exception that nobody caught: tell the listeners, and log it with its traceback.

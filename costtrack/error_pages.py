@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.template.loader import render_to_string
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from costtrack.error_formats import OURS, Dialect, Failure
+from costtrack.error_formats import NATIVE, Dialect, Failure
 from costtrack.organization_paths import for_installation, for_sign_in
 
 _CODES = {400: "bad_request", 403: "forbidden", 404: "not_found", 500: "internal_error"}
@@ -52,7 +52,7 @@ def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpRespo
             render_to_string("error.html", {**texts, "overview_url": for_installation("index")}), status=status
         )
     failure = Failure(status, _CODES[status], message)
-    return JsonResponse((dialect or OURS).body(failure), status=status)
+    return JsonResponse((dialect or NATIVE).body(failure), status=status)
 
 
 def _is_for_people(request: HttpRequest) -> bool:

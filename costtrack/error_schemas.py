@@ -13,7 +13,7 @@ class ErrorSchema:
     schema: Mapping[str, Any]
 
 
-OURS_ERROR = ErrorSchema(
+NATIVE_ERROR = ErrorSchema(
     "Error",
     {
         "type": "object",

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django_filters.fields import IsoDateTimeField
 
 
-class InstantField(IsoDateTimeField):
+class TimestampField(IsoDateTimeField):
     """An ISO 8601 time as an aware datetime in UTC: PostgreSQL knows fewer offsets than Python."""
 
     def clean(self, value: Any) -> datetime | None:
@@ -35,5 +35,5 @@ class TrueOrFalseFilter(django_filters.BooleanFilter):
     field_class = TrueOrFalseField  # type: ignore[assignment] # the stubs want a NullBooleanField
 
 
-class InstantFilter(django_filters.IsoDateTimeFilter):
-    field_class = InstantField
+class TimestampFilter(django_filters.IsoDateTimeFilter):
+    field_class = TimestampField

@@ -25,13 +25,13 @@ def enqueue(task_name: str, **arguments: int | str) -> bool:
     return _send(task_name, arguments)
 
 
-def nudge_on_commit(task_name: str, *, at_most_every: timedelta) -> None:
+def enqueue_throttled_on_commit(task_name: str, *, at_most_every: timedelta) -> None:
     """The same for work that comes in quick succession: within the interval it is sent once. What is left over waits
     for the beat schedule."""
     transaction.on_commit(partial(_nudge, task_name, {}, at_most_every))
 
 
-def gather_on_commit(task_name: str, *, within: timedelta, **arguments: int | str) -> None:
+def enqueue_debounced_on_commit(task_name: str, *, within: timedelta, **arguments: int | str) -> None:
     """The same for work that must see everything that came in the interval: the task with these arguments is sent once,
     to begin when the interval is over."""
     transaction.on_commit(partial(_nudge, task_name, arguments, within, delay=within))

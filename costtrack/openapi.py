@@ -18,7 +18,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 from rest_framework.viewsets import GenericViewSet
 
-from costtrack.error_formats import OURS, Dialect, Failure, FieldError
+from costtrack.error_formats import NATIVE, Dialect, Failure, FieldError
 from costtrack.rate_limit_headers import RATE_LIMIT_HEADERS
 from costtrack.serializers import StrictSerializer
 
@@ -182,7 +182,7 @@ class DialectSchema(AutoSchema):
 
     @property
     def _dialect(self) -> Dialect:
-        return getattr(self.view, "dialect", OURS)
+        return getattr(self.view, "dialect", NATIVE)
 
     def _error(self, status: int) -> Schema:
         """A reference to the component that all operations of the dialect share."""

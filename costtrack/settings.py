@@ -15,7 +15,7 @@ from costtrack.mail.address import parse_email_url, parse_public_url, parse_send
 from costtrack.openapi_settings import OPENAPI
 from costtrack.queues import REDELIVERED_AFTER_SECONDS, Queue, task_limits, task_routes
 from costtrack.sign_in_settings import sign_in_settings
-from costtrack.unfold_settings import LOOKS
+from costtrack.unfold_settings import ADMIN_THEME
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -276,4 +276,4 @@ LOGGING = logging_config(json_lines=LOG_FORMAT == "json", level=LOG_LEVEL)
 
 # --- The admin's looks -----------------------------------------------------------------------------------------
 
-UNFOLD = LOOKS
+UNFOLD = ADMIN_THEME

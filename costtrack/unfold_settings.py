@@ -6,7 +6,7 @@ from django.templatetags.static import static
 
 from costtrack.organization_paths import for_sign_in
 
-LOOKS: dict[str, Any] = {
+ADMIN_THEME: dict[str, Any] = {
     "SITE_TITLE": "costtrack",
     "SITE_HEADER": "costtrack",
     "SITE_SUBHEADER": "What AI costs, exactly",

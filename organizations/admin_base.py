@@ -34,7 +34,7 @@ P = ParamSpec("P")
 V = TypeVar("V", bound=Callable[..., Any])
 
 
-def telling_refusals(
+def showing_refusals(
     view: Callable[Concatenate[A, HttpRequest, P], Any],
 ) -> Callable[Concatenate[A, HttpRequest, P], Any]:
     """What a service refuses becomes a message on the page that asked for it. Nothing has been written then."""
@@ -217,7 +217,7 @@ class OrganizationScopedAdmin(ModelAdmin):
 
     # --- Views, which tell what a service refuses --------------------------------------------------------------
 
-    @telling_refusals
+    @showing_refusals
     def changeform_view(
         self,
         request: HttpRequest,
@@ -227,11 +227,11 @@ class OrganizationScopedAdmin(ModelAdmin):
     ) -> Any:
         return super().changeform_view(request, object_id, form_url, extra_context)
 
-    @telling_refusals
+    @showing_refusals
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         return super().changelist_view(request, extra_context)
 
-    @telling_refusals
+    @showing_refusals
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         return super().delete_view(request, object_id, extra_context)
 

@@ -10,21 +10,21 @@ from typing import Protocol
 from organizations.models import Organization, Plan
 
 
-class PlanRule(Protocol):
+class PlanHook(Protocol):
     def __call__(self, *, organization: Organization, before: Plan | None, now: datetime, actor: str) -> None:
         """The organization's plan is another one than `before` now, or says something else than that row said; None:
         the organization is new."""
 
 
-_rules: list[PlanRule] = []
+_rules: list[PlanHook] = []
 
 
-def register(rule: PlanRule) -> None:
+def register(rule: PlanHook) -> None:
     if rule not in _rules:
         _rules.append(rule)
 
 
-def follow_plan(*, organization: Organization, before: Plan | None, now: datetime, actor: str) -> None:
+def apply_plan_change(*, organization: Organization, before: Plan | None, now: datetime, actor: str) -> None:
     """Have everything that depends on the plan follow it."""
     for rule in _rules:
         rule(organization=organization, before=before, now=now, actor=actor)

@@ -97,7 +97,7 @@ class Allowance:
         }
 
 
-def take_place(*, organization: Organization, credential: APICredential) -> Allowance | None:
+def take_slot(*, organization: Organization, credential: APICredential) -> Allowance | None:
     """Count a request, if it may go ahead. None if nothing limits it: the plan has no rate limit, or Redis is away."""
     limit = organization.plan.requests_per_minute
     if limit is None or not breaker.may_try():

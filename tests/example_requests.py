@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from billing.limits.increases import request_increase
 from billing.limits.services import create_limit, raise_limit
-from billing.limits.validation import LimitTerms
+from billing.limits.validation import LimitInput
 from billing.models import IncreaseRequest, LimitCrossing, LimitException, Repricing, SpendLimit, UsageEvent
 from billing.notifications.outbox import notify
 from billing.notifications.webhooks import MOST_WEBHOOKS, create_webhook
@@ -86,8 +86,8 @@ class Examples:
     def _limit(self, number: int, person: User) -> None:
         """A limit of each credential with a raise, a crossing of the first one, and a request for more."""
         operator, now = Principal(credential=self.operator_key.credential), utc_now()
-        terms = LimitTerms(scope=LimitScope.CREDENTIAL, window=LimitWindow.CALENDAR_DAY, amount_usd=Decimal(1000))
-        limit = create_limit(organization=self.organization, terms=terms, actor=operator, now=now)
+        terms = LimitInput(scope=LimitScope.CREDENTIAL, window=LimitWindow.CALENDAR_DAY, amount_usd=Decimal(1000))
+        limit = create_limit(organization=self.organization, limit_input=terms, actor=operator, now=now)
         credential = self.organization.credentials.get(name=f"credential-{number}")
         about: dict[str, Any] = {
             "organization": self.organization,

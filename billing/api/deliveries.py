@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from billing.models import Delivery
 from billing.notifications.deliver import resend
-from billing.notifications.webhook_urls import shown_url
+from billing.notifications.webhook_urls import display_url
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import utc_now
 from organizations.api.base import OrganizationScopedViewSet
@@ -72,7 +72,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
         if sees_secrets(self):
             return delivery.recipient
         if delivery.channel == Channel.WEBHOOK:
-            return shown_url(delivery.recipient)
+            return display_url(delivery.recipient)
         return "\u2026@" + delivery.recipient.rpartition("@")[2]
 
     @extend_schema_field(serializers.DateTimeField(allow_null=True))

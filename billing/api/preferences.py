@@ -51,7 +51,7 @@ class NotificationPreferencesView(OrganizationScopedAPIView):
         body = PreferencesChangeSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         preference = change_preference(
-            organization=self.organization, membership=self._membership(), wanted=body.validated_data
+            organization=self.organization, membership=self._membership(), changes=body.validated_data
         )
         return Response(PreferencesSerializer(preference).data)
 

@@ -19,7 +19,7 @@ from billing.pricing.validate import parse_tiers
 from billing.querysets import PriceVersionQuerySet
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
-from costtrack.filters import InstantFilter
+from costtrack.filters import TimestampFilter
 from costtrack.money import plain
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedViewSet
@@ -124,7 +124,7 @@ class PriceEndSerializer(StrictSerializer):
 class PriceFilter(django_filters.FilterSet):
     provider = django_filters.CharFilter(lookup_expr="iexact")
     model = django_filters.CharFilter(method="filter_model", label="The model's name in any case, or an alias.")
-    active_at = InstantFilter(method="filter_active_at", label="Prices that hold at this instant.")
+    active_at = TimestampFilter(method="filter_active_at", label="Prices that hold at this instant.")
 
     class Meta:
         model = PriceVersion

@@ -29,7 +29,7 @@ Question = tuple[int, str]
 _render = JSONRenderer().render
 
 
-class Answers:
+class ResponseCache:
     """Bounded; the least recently used are given up first. Threads share it."""
 
     def __init__(self) -> None:
@@ -37,20 +37,20 @@ class Answers:
         self._kept: OrderedDict[Question, Answer] = OrderedDict()
         self._bytes = 0
 
-    def get(self, question: Question, state: str) -> Answer | None:
+    def get(self, query: Question, state: str) -> Answer | None:
         with self._lock:
-            answer = self._kept.get(question)
+            answer = self._kept.get(query)
             if answer is None or answer.state != state:
                 return None
-            self._kept.move_to_end(question)
+            self._kept.move_to_end(query)
             return answer
 
-    def keep(self, question: Question, answer: Answer) -> None:
+    def keep(self, query: Question, answer: Answer) -> None:
         if len(answer.body) > LARGEST:
             return
         with self._lock:
-            self._forget(self._kept.pop(question, None))
-            self._kept[question] = answer
+            self._forget(self._kept.pop(query, None))
+            self._kept[query] = answer
             self._bytes += len(answer.body)
             while self._bytes > MOST_BYTES:
                 self._forget(self._kept.popitem(last=False)[1])
@@ -59,28 +59,28 @@ class Answers:
         self._bytes -= len(answer.body) if answer is not None else 0
 
 
-answers = Answers()
+answers = ResponseCache()
 """Of this process."""
 
 
-def is_asked_anew(request: Request) -> bool:
+def bypasses_cache(request: Request) -> bool:
     return request.headers.get(BYPASS.name) in ("1", "true")
 
 
-def kept_while_unchanged(get: Callable[..., Response]) -> Callable[..., HttpResponse]:
+def cache_until_ledger_changes(get: Callable[..., Response]) -> Callable[..., HttpResponse]:
     """For the `get` of a view. Its `AS_OF` header, if it has one, is the time of the request also when the answer was
     kept: what held then holds still."""
 
     @wraps(get)
     def answered(view: OrganizationScopedAPIView, request: Request, **named: Any) -> HttpResponse:
-        now, question = utc_now(), (view.organization.pk, request.get_full_path())
+        now, query = utc_now(), (view.organization.pk, request.get_full_path())
         state = ledger_state(organization=view.organization)
-        answer = None if is_asked_anew(request) else answers.get(question, state)
+        answer = None if bypasses_cache(request) else answers.get(query, state)
         is_hit = answer is not None
         if answer is None:
             made = get(view, request, **named)
             answer = Answer(state, _render(made.data), dict(made.headers))
-            answers.keep(question, answer)
+            answers.keep(query, answer)
         headers = {**answer.headers, AS_OF.name: iso(now), CACHE_HIT.name: str(int(is_hit))}
         return HttpResponse(answer.body, headers={**headers, "Content-Type": "application/json"})
 

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from billing.api.deliveries import DeliverySerializer, sees_secrets
 from billing.models import WebhookEndpoint
 from billing.notifications import webhooks
-from billing.notifications.webhook_urls import LONGEST_URL, shown_url
+from billing.notifications.webhook_urls import LONGEST_URL, display_url
 from billing.types import NoticeKind, WebhookFormat
 from costtrack.clock import utc_now
 from costtrack.filters import TrueOrFalseFilter
@@ -71,7 +71,7 @@ class WebhookSerializer(serializers.ModelSerializer[WebhookEndpoint]):
 
     @extend_schema_field(str)
     def get_url(self, webhook: WebhookEndpoint) -> str:
-        return webhook.url if sees_secrets(self) else shown_url(webhook.url)
+        return webhook.url if sees_secrets(self) else display_url(webhook.url)
 
 
 class IssuedWebhookSerializer(WebhookSerializer):

@@ -3,26 +3,26 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from billing.limits.validation import LimitTerms
+from billing.limits.validation import LimitInput
 from billing.types import LimitAction, LimitScope, LimitWindow
 
-_EACH_RUN = LimitTerms(scope=LimitScope.RUN, window=LimitWindow.LIFETIME, amount_usd=Decimal(1))
+_EACH_RUN = LimitInput(scope=LimitScope.RUN, window=LimitWindow.LIFETIME, amount_usd=Decimal(1))
 
 # By the organization's slug. Beside them stands what the plan brings along: 100 USD a week for Meadow Labs.
-LIMITS: Mapping[str, Sequence[LimitTerms]] = {
+LIMITS: Mapping[str, Sequence[LimitInput]] = {
     "meadow-labs": (
         _EACH_RUN,
-        LimitTerms(
+        LimitInput(
             scope=LimitScope.USER, window=LimitWindow.ROLLING_7D, amount_usd=Decimal(15), thresholds=(70, 90, 100)
         ),
-        LimitTerms(
+        LimitInput(
             scope=LimitScope.TAG,
             scope_value="project:search",
             window=LimitWindow.CALENDAR_MONTH,
             amount_usd=Decimal(75),
             soft_amount_usd=Decimal(50),
         ),
-        LimitTerms(
+        LimitInput(
             scope=LimitScope.MODEL,
             scope_value="gpt-4.1",
             window=LimitWindow.CALENDAR_DAY,
@@ -32,14 +32,14 @@ LIMITS: Mapping[str, Sequence[LimitTerms]] = {
     ),
     "harbor-analytics": (
         _EACH_RUN,
-        LimitTerms(
+        LimitInput(
             scope=LimitScope.ORGANIZATION,
             window=LimitWindow.CALENDAR_MONTH,
             amount_usd=Decimal(400),
             soft_amount_usd=Decimal(250),
         ),
-        LimitTerms(scope=LimitScope.WORKFLOW, window=LimitWindow.CALENDAR_WEEK, amount_usd=Decimal(30)),
-        LimitTerms(
+        LimitInput(scope=LimitScope.WORKFLOW, window=LimitWindow.CALENDAR_WEEK, amount_usd=Decimal(30)),
+        LimitInput(
             scope=LimitScope.TAG,
             scope_value="project:risk",
             window=LimitWindow.ROLLING_7D,

@@ -93,8 +93,8 @@ def _make(tenant: Tenant, now: datetime) -> Organization:
         name=tenant.name, slug=tenant.slug, plan=tenant.plan, time_zone=tenant.time_zone, actor=_ACTOR, now=now
     )
     issue_credential(organization=organization, name="Demo gateway", scopes=[Scope.USAGE_WRITE], actor=_ACTOR)
-    for terms in LIMITS[tenant.slug]:
-        create_limit(organization=organization, terms=terms, actor=Principal(), now=now)
+    for limit_input in LIMITS[tenant.slug]:
+        create_limit(organization=organization, limit_input=limit_input, actor=Principal(), now=now)
     return organization
 
 

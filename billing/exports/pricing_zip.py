@@ -117,11 +117,11 @@ class PricingZip:
 
 @contextmanager
 def pricing_zip(
-    *, organization: Organization, wanted: ExportFilter, now: datetime, most_rows: int = MOST_ROWS
+    *, organization: Organization, filters: ExportFilter, now: datetime, most_rows: int = MOST_ROWS
 ) -> Iterator[PricingZip]:
     """The newest runs, newest first, at most `most_rows` of them. The file is gone when the context ends."""
     rows = 0
-    runs = _runs(organization, wanted)
+    runs = _runs(organization, filters)
     with SpooledTemporaryFile(max_size=_MOST_IN_MEMORY) as file:
         with (
             ZipFile(file, "w", ZIP_DEFLATED) as archive,
@@ -138,10 +138,10 @@ def pricing_zip(
         yield PricingZip(f"pricing_export_{now:%Y-%m-%d_%H%M%S}.zip", file, rows, is_complete)
 
 
-def _runs(organization: Organization, wanted: ExportFilter) -> Iterator[_Run]:
+def _runs(organization: Organization, filters: ExportFilter) -> Iterator[_Run]:
     """Newest first, without those that were voided."""
     parameters: Parameters = {"organization": organization.pk, "page": _PAGE}
-    conditions = list(_conditions(wanted, parameters))
+    conditions = list(_conditions(filters, parameters))
     page = _read(conditions, parameters)
     while page:
         yield from (run for run in page if not run.is_voided)
@@ -167,14 +167,14 @@ def _read(conditions: Sequence[sql.Composable], parameters: Parameters) -> list[
         return [_Run(*row) for row in cursor.fetchall()]
 
 
-def _conditions(wanted: ExportFilter, parameters: Parameters) -> Iterator[sql.Composable]:
-    yield wanted.runs.chosen(parameters)
-    window = wanted.runs.window
+def _conditions(filters: ExportFilter, parameters: Parameters) -> Iterator[sql.Composable]:
+    yield filters.runs.chosen(parameters)
+    window = filters.runs.window
     for condition, value in (
         ("occurred_at >= {}", window.start),
         ("occurred_at < {}", window.end),
-        ("group_id = {}", wanted.group_id),
-        ("session_id = {}", wanted.session_id),
+        ("group_id = {}", filters.group_id),
+        ("session_id = {}", filters.session_id),
     ):
         if value:
             yield sql.SQL(condition).format(bound(parameters, value))

@@ -10,7 +10,7 @@ from billing.exports.cells import text_cell
 from billing.reports.usage.calls import Call, CallFilter, list_calls
 from billing.reports.usage.figures import Figures, UsageFilter
 from billing.reports.usage.periods import periods_of
-from billing.reports.usage.query import Asked
+from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.series import totals
 from costtrack.calendar import Span, Unit
 from costtrack.clock import iso
@@ -39,33 +39,33 @@ class Rows(StrEnum):
     DAYS = "days"
 
 
-def usage_csv(asked: Asked, rows: Rows, *, endpoint: str = "") -> Iterator[bytes]:
+def usage_csv(query: UsageQuery, rows: Rows, *, endpoint: str = "") -> Iterator[bytes]:
     """The file that answers a question: calls newest first, or days oldest first. Only calls are known by endpoint.
     Raises InvalidError when there are too many days."""
     if rows is Rows.DAYS:
-        spans = periods_of(asked.calendar, asked.window, Unit.DAY, param="start_date")
-        days = [(asked.calendar.date_of(span.start), span) for span in spans]
-        return days_csv(organization=asked.organization, wanted=asked.wanted, days=days)
-    wanted = CallFilter(asked.wanted, asked.window, endpoint=endpoint, received_by=asked.now)
-    return calls_csv(organization=asked.organization, wanted=wanted)
+        spans = periods_of(query.calendar, query.window, Unit.DAY, param="start_date")
+        days = [(query.calendar.date_of(span.start), span) for span in spans]
+        return days_csv(organization=query.organization, filters=query.filters, days=days)
+    filters = CallFilter(query.filters, query.window, endpoint=endpoint, received_by=query.now)
+    return calls_csv(organization=query.organization, filters=filters)
 
 
-def calls_csv(*, organization: Organization, wanted: CallFilter) -> Iterator[bytes]:
+def calls_csv(*, organization: Organization, filters: CallFilter) -> Iterator[bytes]:
     """A row for each call, newest first, in pieces of many rows. Each piece is read in a transaction of its own."""
     yield _lines([_CALL_COLUMNS])
     after, is_done = None, False
     while not is_done:
         with tenant_scope(organization.pk):
-            page = list_calls(organization=organization, wanted=wanted, after=after, limit=_PAGE)
+            page = list_calls(organization=organization, filters=filters, after=after, limit=_PAGE)
         yield _lines(map(_call_row, page.calls))
         after, is_done = page.last, page.last is None
 
 
-def days_csv(*, organization: Organization, wanted: UsageFilter, days: Sequence[tuple[date, Span]]) -> Iterator[bytes]:
+def days_csv(*, organization: Organization, filters: UsageFilter, days: Sequence[tuple[date, Span]]) -> Iterator[bytes]:
     """A row for each day, oldest first."""
     yield _lines([_DAY_COLUMNS])
     with tenant_scope(organization.pk):
-        figures = totals(organization=organization, wanted=wanted, windows=[span for _, span in days])
+        figures = totals(organization=organization, filters=filters, windows=[span for _, span in days])
     yield _lines(_day_row(day, of_day) for (day, _), of_day in zip(days, figures, strict=True))
 
 

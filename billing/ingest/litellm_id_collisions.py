@@ -14,7 +14,7 @@ _READS = re.compile(r"a?(retrieve|get|list)_")
 _DROPPED = "a call whose event was dropped"
 
 
-def tell_apart(organization: Organization, events: Sequence[ParsedEvent]) -> None:
+def disambiguate_ids(organization: Organization, events: Sequence[ParsedEvent]) -> None:
     """Give each call an id of its own whose id another call holds, in the ledger or earlier in the batch.
 
     The id comes from the provider, and some servers just number their answers (Ollama has chatcmpl-0 to chatcmpl-998).

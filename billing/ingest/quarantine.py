@@ -9,7 +9,7 @@ import msgspec
 from django.db.models import QuerySet
 
 from billing.ingest import litellm
-from billing.ingest.litellm_id_collisions import tell_apart
+from billing.ingest.litellm_id_collisions import disambiguate_ids
 from billing.ingest.services import IngestResult, ingest
 from billing.ingest.types import ParsedBatch, RecordError
 from billing.models import QuarantinedRecord
@@ -45,7 +45,7 @@ def ingest_or_quarantine(
     """Store the good records and keep the bad and conflicting ones, in one transaction."""
     parsed = _FORMATS[format].parse(records, now=now)
     with tenant_scope(organization.pk):
-        tell_apart(organization, parsed.events)
+        disambiguate_ids(organization, parsed.events)
         result = ingest(organization=organization, credential=credential, format=format, parsed=parsed, now=now)
         if result.errors:
             bad = ((bytes(records[error.index]), error) for error in result.errors)
@@ -123,7 +123,7 @@ def retry(*, record: QuarantinedRecord, now: datetime) -> IngestResult:
         if locked.is_cut:
             raise ConflictError("The record was cut off when it was kept and cannot be read again.")
         parsed = _FORMATS[locked.format].parse([locked.raw.encode()], now=now)
-        tell_apart(record.organization, parsed.events)
+        disambiguate_ids(record.organization, parsed.events)
         # An operator's credential cannot be read inside the organization's scope; its id is all that is needed.
         credential = APICredential(pk=locked.credential_id) if locked.credential_id is not None else None
         result = ingest(

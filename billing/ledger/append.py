@@ -10,13 +10,13 @@ from psycopg import errors as postgres
 from billing.ledger import staging
 from billing.ledger.partitions import ensure_month
 from billing.ledger.runs import upsert_runs
-from billing.ledger.session_summaries import as_difference, hold_waiting, lock_session, priced_by_summary
+from billing.ledger.session_summaries import as_difference, lock_pending_summaries, lock_session, priced_by_summary
 from billing.ledger.settle_authorizations import settle
 from billing.ledger.types import Appended, LedgerEntry, Outcome
 from billing.models import IngestBatch, UnpricedEvent
 from billing.types import EventKind
 from costtrack.ids import MAX_EVENTS_PER_BATCH, event_ids, last_event_id, new_batch_id
-from costtrack.jobs import nudge_on_commit
+from costtrack.jobs import enqueue_throttled_on_commit
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_scope
 
@@ -90,7 +90,7 @@ class _Batch:
             upsert_runs(self.organization_id, accepted, self.now)
             settle(organization_id=self.organization_id, entries=accepted, now=self.now)
             self._complete(header, accepted)
-        nudge_on_commit("billing.fold", at_most_every=_FOLD_INTERVAL)
+        enqueue_throttled_on_commit("billing.fold", at_most_every=_FOLD_INTERVAL)
 
     def _write(self, places: Sequence[int]) -> None:
         """Insert these entries; of those whose key was there already, remember the payload that is."""
@@ -114,7 +114,7 @@ class _Batch:
         for place in sorted(summaries, key=lambda place: self.entries[place].session_id or ""):
             summary = self.entries[place]
             lock_session(self.organization_id, summary)
-            waiting = hold_waiting(self.organization_id, summary, MAX_EVENTS_PER_BATCH - len(self.entries))
+            waiting = lock_pending_summaries(self.organization_id, summary, MAX_EVENTS_PER_BATCH - len(self.entries))
             self.entries[place] = as_difference(self.organization_id, summary)
             self._write([place])
             if self._is_new(place):

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from billing.ledger.adjustments import adjustment_of, note
 from billing.ledger.append import append
-from billing.ledger.locks import correcting_one
-from billing.ledger.net_cost import AMOUNTS, COUNTS, Standing, standing_of
+from billing.ledger.locks import correction_lock
+from billing.ledger.net_cost import AMOUNTS, COUNTS, AdjustedEvent, load_adjusted_event
 from billing.models import UnpricedEvent, UsageEvent
 from billing.types import CorrectionKind, EventKind
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
@@ -42,10 +42,10 @@ def void(*, organization: Organization, event_id: UUID, reason: str, actor: str,
     """
     reason = checked_reason(reason)
     with tenant_scope(organization.pk):
-        standing = _correctable(organization, event_id)
-        changes: dict[str, Any] = {name: -standing.count(name) for name in COUNTS}
-        changes |= {name: -standing.amount(name) for name in AMOUNTS}
-        return _correct(organization, standing, CorrectionKind.VOID, changes, reason=reason, actor=actor, now=now)
+        adjusted_event = _correctable(organization, event_id)
+        changes: dict[str, Any] = {name: -adjusted_event.count(name) for name in COUNTS}
+        changes |= {name: -adjusted_event.amount(name) for name in AMOUNTS}
+        return _correct(organization, adjusted_event, CorrectionKind.VOID, changes, reason=reason, actor=actor, now=now)
 
 
 def adjust(
@@ -57,11 +57,13 @@ def adjust(
     """
     reason, cost_usd = checked_reason(reason), _checked_cost(cost_usd)
     with tenant_scope(organization.pk):
-        standing = _correctable(organization, event_id)
-        if standing.cost_usd == cost_usd:
+        adjusted_event = _correctable(organization, event_id)
+        if adjusted_event.cost_usd == cost_usd:
             raise ConflictError(f"cost_usd: the event costs {plain(cost_usd)} USD already.", code="nothing_to_adjust")
-        changes = {**_difference(standing, cost_usd), "unpriced": -standing.count("unpriced")}
-        return _correct(organization, standing, CorrectionKind.ADJUST, changes, reason=reason, actor=actor, now=now)
+        changes = {**_difference(adjusted_event, cost_usd), "unpriced": -adjusted_event.count("unpriced")}
+        return _correct(
+            organization, adjusted_event, CorrectionKind.ADJUST, changes, reason=reason, actor=actor, now=now
+        )
 
 
 def checked_reason(reason: str) -> str:
@@ -76,38 +78,38 @@ def checked_reason(reason: str) -> str:
     return reason
 
 
-def why_not_correctable(standing: Standing) -> ConflictError | None:
+def why_not_correctable(adjusted_event: AdjustedEvent) -> ConflictError | None:
     """What keeps a row of the ledger from being corrected, if anything."""
-    event = standing.event
+    event = adjusted_event.event
     if event.kind == EventKind.ADJUSTMENT.value:
         message = "This row is an adjustment. Correct the event that it belongs to."
         return ConflictError(message, code="is_adjustment", extra={"adjusts": str(event.adjusts)})
     if event.kind == EventKind.SESSION_SUMMARY.value:
         message = "A session's summary is corrected by sending another one, which takes its place."
         return ConflictError(message, code="is_session_summary")
-    if standing.is_voided:
+    if adjusted_event.is_voided:
         return ConflictError("The event is voided already.", code="already_voided")
     return None
 
 
-def _correctable(organization: Organization, event_id: UUID) -> Standing:
+def _correctable(organization: Organization, event_id: UUID) -> AdjustedEvent:
     """The event as it stands, and stays until the transaction ends: other corrections, and what would price it,
     wait."""
-    correcting_one(organization.pk, event_id)
+    correction_lock(organization.pk, event_id)
     event = UsageEvent.objects.of(organization).filter(pk=event_id).first()
     if event is None:
         raise NotFoundError("No such event.")
     UnpricedEvent.objects.of(organization).select_for_update().filter(event_id=event_id).first()
-    standing = standing_of(event)
-    refusal = why_not_correctable(standing)
+    adjusted_event = load_adjusted_event(event)
+    refusal = why_not_correctable(adjusted_event)
     if refusal is not None:
         raise refusal
-    return standing
+    return adjusted_event
 
 
 def _correct(
     organization: Organization,
-    standing: Standing,
+    adjusted_event: AdjustedEvent,
     kind: CorrectionKind,
     changes: dict[str, Any],
     *,
@@ -115,7 +117,7 @@ def _correct(
     actor: str,
     now: datetime,
 ) -> Corrected:
-    event, metadata = standing.event, note(kind, actor=actor, reason=reason)
+    event, metadata = adjusted_event.event, note(kind, actor=actor, reason=reason)
     appended = append(
         organization_id=organization.pk,
         credential_id=None,
@@ -127,7 +129,10 @@ def _correct(
     # Whatever it was, its cost is known now.
     UnpricedEvent.objects.of(organization).filter(event_id=event.pk).delete()
     adjustment = UsageEvent.objects.of(organization).get(pk=event_ids(appended.batch_id, 1)[0])
-    before, after = standing.cost_usd, Standing(event, (*standing.adjustments, adjustment)).known_cost_usd
+    before, after = (
+        adjusted_event.cost_usd,
+        AdjustedEvent(event, (*adjusted_event.adjustments, adjustment)).known_cost_usd,
+    )
     audit.record(
         organization=organization,
         actor=actor,
@@ -141,15 +146,15 @@ def _correct(
     return Corrected(adjustment, before, after)
 
 
-def _difference(standing: Standing, cost_usd: Decimal) -> dict[str, Decimal]:
+def _difference(adjusted_event: AdjustedEvent, cost_usd: Decimal) -> dict[str, Decimal]:
     """The change goes to the part that this kind of event is about; only what would make it negative goes to the
     other."""
     parts = ("token_cost_usd", "compute_cost_usd")
-    main, other = reversed(parts) if standing.event.kind in _WITHOUT_TOKENS else parts
-    other_cost = min(standing.amount(other), cost_usd)
+    main, other = reversed(parts) if adjusted_event.event.kind in _WITHOUT_TOKENS else parts
+    other_cost = min(adjusted_event.amount(other), cost_usd)
     return {
-        main: cost_usd - other_cost - standing.amount(main),
-        other: other_cost - standing.amount(other),
+        main: cost_usd - other_cost - adjusted_event.amount(main),
+        other: other_cost - adjusted_event.amount(other),
     }
 
 

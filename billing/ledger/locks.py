@@ -15,7 +15,7 @@ from django.db import connection
 _CORRECTIONS = 0x434F52 << 36
 
 
-def correcting_one(organization_id: int, event_id: UUID) -> None:
+def correction_lock(organization_id: int, event_id: UUID) -> None:
     """Wait until nobody else corrects the event."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_CORRECTIONS + organization_id])

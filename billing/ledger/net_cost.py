@@ -21,7 +21,7 @@ _BY_HAND = (CorrectionKind.VOID, CorrectionKind.ADJUST)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AdjustedEvent:
     """An event (not an adjustment) with its adjustments, the oldest first."""
 
     event: UsageEvent
@@ -37,7 +37,7 @@ class Standing:
         return any(correction.kind is CorrectionKind.VOID for correction in self.corrections)
 
     @property
-    def is_corrected_by_hand(self) -> bool:
+    def has_manual_correction(self) -> bool:
         """Voided, or a person has said what it costs."""
         return any(correction.kind in _BY_HAND for correction in self.corrections)
 
@@ -65,8 +65,8 @@ class Standing:
         return sum((getattr(row, column) or ZERO for row in (self.event, *self.adjustments)), ZERO)
 
 
-def standing_of(event: UsageEvent) -> Standing:
-    return Standing(event, adjustments_of([event]).get(event.pk, ()))
+def load_adjusted_event(event: UsageEvent) -> AdjustedEvent:
+    return AdjustedEvent(event, adjustments_of([event]).get(event.pk, ()))
 
 
 def adjustments_of(events: Iterable[UsageEvent]) -> dict[UUID, tuple[UsageEvent, ...]]:

@@ -21,7 +21,7 @@ from django.db.models import Q, QuerySet
 
 from billing.ledger.adjustments import REPRICED, adjustment_of
 from billing.ledger.append import append
-from billing.ledger.net_cost import Standing, adjustments_of
+from billing.ledger.net_cost import AdjustedEvent, adjustments_of
 from billing.ledger.price_unpriced import cost_of
 from billing.ledger.types import LedgerEntry
 from billing.models import LiveSessionTotal, UsageEvent
@@ -133,7 +133,7 @@ def reprice_some(
     work = _Work(price_book(organization.pk), _closed_sessions(organization, chunk))
     entries = []
     for event in chunk:
-        anew = work.price(Standing(event, adjustments.get(event.pk, ())))
+        anew = work.price(AdjustedEvent(event, adjustments.get(event.pk, ())))
         if note is not None and anew is not None and anew.difference_usd:
             entries.append(_adjustment(event, anew, note))
     _append(organization, entries, now)
@@ -196,11 +196,11 @@ class _Work:
     def figures(self) -> list[ModelFigures]:
         return list(self._figures.values())
 
-    def price(self, standing: Standing) -> _Anew | None:
+    def price(self, adjusted_event: AdjustedEvent) -> _Anew | None:
         """None: the call is left alone."""
-        event = standing.event
+        event = adjusted_event.event
         figures = self._figures.setdefault((event.service, event.model), ModelFigures(event.service, event.model))
-        anew = self._anew(standing)
+        anew = self._anew(adjusted_event)
         if anew is None:
             figures.left_alone += 1
             return None
@@ -210,11 +210,15 @@ class _Work:
         figures.new_usd += anew.new_usd
         return anew
 
-    def _anew(self, standing: Standing) -> _Anew | None:
-        event = standing.event
-        if not standing.is_priced or standing.is_corrected_by_hand or event.session_id in self._closed_sessions:
+    def _anew(self, adjusted_event: AdjustedEvent) -> _Anew | None:
+        event = adjusted_event.event
+        if (
+            not adjusted_event.is_priced
+            or adjusted_event.has_manual_correction
+            or event.session_id in self._closed_sessions
+        ):
             return None
-        old = standing.amount("token_cost_usd")
+        old = adjusted_event.amount("token_cost_usd")
         if event.price_version_id is None and event.token_cost_usd is not None:
             # A failed call without token counts is free, whatever the prices are.
             return _Anew(old, old, None)

@@ -34,7 +34,7 @@ def as_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
     return msgspec.structs.replace(summary, **differences)
 
 
-def hold_waiting(organization_id: int, summary: LedgerEntry, most: int) -> list[UsageEvent]:
+def lock_pending_summaries(organization_id: int, summary: LedgerEntry, most: int) -> list[UsageEvent]:
     """The session's events that wait for a price, if the summary names its cost. Whoever prices or corrects one of them
     at this moment is waited for: so what the session adds up to afterwards has that in it."""
     if "token_cost_usd" not in summary.named_counts:

@@ -3,8 +3,8 @@
 from datetime import datetime
 from decimal import Decimal
 
-from billing.limits.balances import readings
-from billing.limits.cache import limit_book
+from billing.limits.balances import read_balances
+from billing.limits.cache import limit_set
 from billing.limits.estimate import Estimate, reserved_amount
 from billing.limits.evaluate import fits_at
 from billing.limits.refusal import Refusal, refusal
@@ -21,12 +21,12 @@ def access_refusal(
     Raises UnpricedModelError where only the model's missing price does.
     """
     usd = estimated_usd if estimated_usd is not None else ZERO
-    rules = limit_book(organization).rules_for(call, now=now)
-    found = readings(organization=organization, rules=rules, now=now)
+    rules = limit_set(organization).rules_for(call, now=now)
+    found = read_balances(organization=organization, rules=rules, now=now)
     calendar = organization.calendar
     fits = [
-        fits_at(rule, reading, usd=usd, calendar=calendar, now=now) == now
-        for rule, reading in zip(rules, found, strict=True)
+        fits_at(rule, balance, usd=usd, calendar=calendar, now=now) == now
+        for rule, balance in zip(rules, found, strict=True)
     ]
     # Only who is refused waits for the reasons.
     refused = None if all(fits) else refusal(organization=organization, rules=rules, requested_usd=usd, now=now)

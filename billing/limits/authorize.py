@@ -13,11 +13,11 @@ from uuid import UUID
 from django.db import IntegrityError
 from django.db.models import Exists, F
 
-from billing.limits.balances import readings
-from billing.limits.cache import LimitBook, book_of_revision, kept_book, limit_book
+from billing.limits.balances import read_balances
+from billing.limits.cache import LimitSet, cached_limit_set, limit_set, limit_set_of_revision
 from billing.limits.evaluate import fits_at
 from billing.limits.refusal import SpendLimitExceededError, refusal
-from billing.limits.reserve import Ask, columns, grant, lock, prepare
+from billing.limits.reserve import ReservationRequest, columns, grant, lock, prepare
 from billing.limits.types import Dimensions, Rule
 from billing.models import Authorization
 from billing.types import AuthorizationStatus
@@ -73,7 +73,7 @@ def authorize(
     The row is written with asynchronous commit: it expires anyway. (Not inside another transaction, which would commit
     later: others would not see the reservation, and wait for its locks.)
     """
-    ask = Ask(
+    reservation_request = ReservationRequest(
         id=new_id(now),
         credential_id=credential.pk if credential is not None else None,
         dimensions=request.dimensions,
@@ -83,28 +83,32 @@ def authorize(
         idempotency_key=request.idempotency_key,
         payload_hash=request.payload_hash,
     )
-    book = kept_book(organization)
+    book = cached_limit_set(organization)
     for _ in range(_ATTEMPTS):
         rules = book.rules_for(request.dimensions, now=now)
-        answer = grant(organization=organization, rules=rules, revision=book.revision, ask=ask)
+        answer = grant(
+            organization=organization, rules=rules, revision=book.revision, reservation_request=reservation_request
+        )
         if answer.is_granted:
             left = zip(rules, answer.left_usd, strict=True)
             limits = tuple(GrantedLimit(rule, max(left_usd, ZERO)) for rule, left_usd in left)
-            return Grant(_row(organization, ask), limits)
+            return Grant(_row(organization, reservation_request), limits)
         if answer.revision != book.revision:
-            book = book_of_revision(organization.pk, answer.revision)
+            book = limit_set_of_revision(organization.pk, answer.revision)
             continue
         with tenant_reads(organization.pk):
-            granted = _granted_before(organization, ask)
+            granted = _granted_before(organization, reservation_request)
         if granted is None and not answer.is_sure:
             try:
-                granted = _look_closely(organization, book, rules, ask)
+                granted = _look_closely(organization, book, rules, reservation_request)
             except IntegrityError:
                 continue  # somebody has used the idempotency key since it was looked for
         if granted is not None:
             return granted
         with tenant_reads(organization.pk):
-            found = refusal(organization=organization, rules=rules, requested_usd=ask.amount_usd, now=now)
+            found = refusal(
+                organization=organization, rules=rules, requested_usd=reservation_request.amount_usd, now=now
+            )
         if found is not None:
             raise SpendLimitExceededError(found)
     raise ConflictError("The limits are changing; try again.", code="limits_changing")
@@ -128,7 +132,7 @@ def extend(*, organization: Organization, authorization_id: UUID, ttl: timedelta
     that had run out by the clock of somebody who has taken another one since; its limits' locks tell who came first."""
     with tenant_scope(organization.pk):
         call = _dimensions(_found(organization, authorization_id))
-        lock(limit_book(organization).rules_for(call, now=now))
+        lock(limit_set(organization).rules_for(call, now=now))
         authorization = _found(organization, authorization_id)
         is_open = Authorization.objects.of(organization).filter(
             ~Exists(Authorization.objects.of(organization).filter(id__gte=ids_at(authorization.expires_at)[0])),
@@ -152,46 +156,56 @@ def expire(*, now: datetime) -> int:
     )
 
 
-def _granted_before(organization: Organization, ask: Ask) -> Grant | None:
+def _granted_before(organization: Organization, reservation_request: ReservationRequest) -> Grant | None:
     """What the idempotency key stands for, if it was used."""
-    if not ask.idempotency_key:
+    if not reservation_request.idempotency_key:
         return None
-    kept = Authorization.objects.of(organization).filter(idempotency_key=ask.idempotency_key).first()
+    kept = Authorization.objects.of(organization).filter(idempotency_key=reservation_request.idempotency_key).first()
     if kept is None:
         return None
-    if kept.payload_hash != ask.payload_hash:
+    if kept.payload_hash != reservation_request.payload_hash:
         raise IdempotencyKeyReusedError("idempotency_key: another request has used it.", param="idempotency_key")
     return Grant(kept, is_new=False)
 
 
-def _look_closely(organization: Organization, book: LimitBook, rules: Sequence[Rule], ask: Ask) -> Grant | None:
+def _look_closely(
+    organization: Organization, book: LimitSet, rules: Sequence[Rule], reservation_request: ReservationRequest
+) -> Grant | None:
     """Grant by what was spent since the very instant at which each window begins. None: there is no room, or the limits
     have changed."""
     with tenant_scope(organization.pk):
         prepare()
         lock(rules)
-        if limit_book(organization).revision != book.revision:
+        if limit_set(organization).revision != book.revision:
             return None
-        found = readings(organization=organization, rules=rules, now=ask.created_at)
+        found = read_balances(organization=organization, rules=rules, now=reservation_request.created_at)
         left = []
-        for rule, reading in zip(rules, found, strict=True):
-            at = fits_at(rule, reading, usd=ask.amount_usd, calendar=organization.calendar, now=ask.created_at)
-            if at is None or at > ask.created_at:
+        for rule, balance in zip(rules, found, strict=True):
+            at = fits_at(
+                rule,
+                balance,
+                usd=reservation_request.amount_usd,
+                calendar=organization.calendar,
+                now=reservation_request.created_at,
+            )
+            if at is None or at > reservation_request.created_at:
                 return None
-            left.append(max(rule.amount_usd - reading.spent_usd - reading.reserved_usd - ask.amount_usd, ZERO))
-        row = _row(organization, ask)
+            left.append(
+                max(rule.amount_usd - balance.spent_usd - balance.reserved_usd - reservation_request.amount_usd, ZERO)
+            )
+        row = _row(organization, reservation_request)
         row.save(force_insert=True)
     return Grant(row, tuple(GrantedLimit(rule, left_usd) for rule, left_usd in zip(rules, left, strict=True)))
 
 
-def _row(organization: Organization, ask: Ask) -> Authorization:
+def _row(organization: Organization, reservation_request: ReservationRequest) -> Authorization:
     return Authorization(
         organization=organization,
-        credential_id=ask.credential_id,
+        credential_id=reservation_request.credential_id,
         status=_RESERVED,
-        amount_usd=ask.amount_usd,
-        created_at=ask.created_at,
-        **columns(ask),
+        amount_usd=reservation_request.amount_usd,
+        created_at=reservation_request.created_at,
+        **columns(reservation_request),
     )
 
 

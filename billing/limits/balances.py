@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection
 
 from billing.limits.evaluate import span_of
-from billing.limits.types import Bucket, Hold, Reading, Rule
+from billing.limits.types import Balance, Bucket, Reservation, Rule
 from costtrack.ids import ids_at
 from organizations.models import Organization
 
@@ -32,20 +32,22 @@ SELECT place, instant, usd FROM billing_instants(
 """
 
 
-def readings(*, organization: Organization, rules: Sequence[Rule], now: datetime) -> list[Reading]:
+def read_balances(*, organization: Organization, rules: Sequence[Rule], now: datetime) -> list[Balance]:
     """What the database says of each rule, in their order, all at one moment."""
     if not rules:
         return []
     spend: list[list[Bucket]] = [[] for _ in rules]
-    holds: list[list[Hold]] = [[] for _ in rules]
+    reservations: list[list[Reservation]] = [[] for _ in rules]
     unpriced = [0] * len(rules)
     for place, kind, start, end, usd, without_price in _rows(organization, rules, now):
         if kind == "hold":
-            holds[place - 1].append(Hold(usd, end))
+            reservations[place - 1].append(Reservation(usd, end))
         else:
             spend[place - 1].append(Bucket(start or _EVER, end or _EVER, usd))
             unpriced[place - 1] += without_price
-    return [Reading(tuple(sorted(spend[place])), tuple(holds[place]), unpriced[place]) for place in range(len(rules))]
+    return [
+        Balance(tuple(sorted(spend[place])), tuple(reservations[place]), unpriced[place]) for place in range(len(rules))
+    ]
 
 
 def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[Sequence[Any]]:
@@ -66,7 +68,7 @@ def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> l
     return rows
 
 
-def taken_apart(*, organization: Organization, wanted: Sequence[tuple[Rule, Reading, Bucket]]) -> list[Reading]:
+def split_by_event(*, organization: Organization, wanted: Sequence[tuple[Rule, Balance, Bucket]]) -> list[Balance]:
     """The same readings, each with one of its buckets taken apart into the instants at which the amounts were spent, in
     their order. (What was folded since they were read may be among them: so read again what must be of one moment.)"""
     parameters: list[Any] = [
@@ -83,12 +85,12 @@ def taken_apart(*, organization: Organization, wanted: Sequence[tuple[Rule, Read
         cursor.execute(_INSTANTS, parameters)
         for place, at, usd in cursor.fetchall():
             instants[place - 1].append(Bucket(at, at, usd))
-    return [_with(reading, bucket, found) for (_, reading, bucket), found in zip(wanted, instants, strict=True)]
+    return [_with(balance, bucket, found) for (_, balance, bucket), found in zip(wanted, instants, strict=True)]
 
 
-def _with(reading: Reading, bucket: Bucket, instants: Sequence[Bucket]) -> Reading:
-    others = [other for other in reading.spend if not bucket.start <= other.start < bucket.end]
-    return Reading(tuple(sorted([*others, *instants])), reading.holds, reading.unpriced)
+def _with(balance: Balance, bucket: Bucket, instants: Sequence[Bucket]) -> Balance:
+    others = [other for other in balance.spend if not bucket.start <= other.start < bucket.end]
+    return Balance(tuple(sorted([*others, *instants])), balance.reservations, balance.unpriced)
 
 
 def _first_id(start: datetime) -> UUID:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from django.db import connection
 
-from billing.limits.balances import readings
+from billing.limits.balances import read_balances
 from billing.limits.evaluate import span_of
 from billing.limits.threshold_events import lowest_level
 from billing.limits.types import Rule
@@ -27,7 +27,7 @@ SELECT spent, edge FROM billing_meter(%s, %s::text[], %s::text[], %s::timestampt
 """
 
 
-def spends(*, organization: Organization, rules: Sequence[Rule], now: datetime) -> list[Decimal]:
+def spend_of_rules(*, organization: Organization, rules: Sequence[Rule], now: datetime) -> list[Decimal]:
     """What was spent under each rule, in their order. (If that is less than its lowest threshold, it may be less than
     what was spent, but that is less than the threshold, too.)"""
     metered = [found for some in _parts(rules, _METERED_AT_ONCE) for found in _meter(organization, some, now)]
@@ -36,9 +36,9 @@ def spends(*, organization: Organization, rules: Sequence[Rule], now: datetime) 
         place for place, (surely, edge) in enumerate(metered) if edge and surely + edge >= lowest_level(rules[place])
     ]
     for places in _parts(unsure, _READ_AT_ONCE):
-        found = readings(organization=organization, rules=[rules[place] for place in places], now=now)
-        for place, reading in zip(places, found, strict=True):
-            spent[place] = reading.spent_usd
+        found = read_balances(organization=organization, rules=[rules[place] for place in places], now=now)
+        for place, balance in zip(places, found, strict=True):
+            spent[place] = balance.spent_usd
     return spent
 
 

@@ -1,6 +1,6 @@
 """The limit book: an organization's limits and what is excepted from them, kept in this process while current.
 
-`limit_book` asks for the book's revision and nothing else, unless it has moved on: so a changed limit holds for the
+`limit_set` asks for the book's revision and nothing else, unless it has moved on: so a changed limit holds for the
 very next call in every process.
 """
 
@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from django.db import connection
 
-from billing.limits.scheduling import enforce_soon
+from billing.limits.scheduling import enqueue_enforcement
 from billing.limits.types import ByHand, Dimensions, Rule
 from billing.models import LimitBookRevision, LimitException, SpendLimit
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow
@@ -26,7 +26,7 @@ _REVISION = "SELECT revision FROM billing_limitbookrevision WHERE organization_i
 
 
 @dataclass(frozen=True, slots=True)
-class LimitBook:
+class LimitSet:
     """The limits in place, ordered by id, with all their exceptions."""
 
     organization_id: int
@@ -45,7 +45,7 @@ class LimitBook:
             if limit.is_of_each or value == self._value(limit)
         ]
 
-    def rules_of_one(self, *, now: datetime) -> list[Rule]:
+    def rules_of_single_limits(self, *, now: datetime) -> list[Rule]:
         """The limits in force for one value, and the organization's."""
         return [self._rule(limit, self._value(limit), now) for limit in self._in_force(now) if not limit.is_of_each]
 
@@ -81,7 +81,7 @@ class LimitBook:
             limit_id=limit.pk,
             scope=LimitScope(limit.scope),
             value=value,
-            shown_value=self._shown(limit, value),
+            display_value=self._shown(limit, value),
             is_of_each=limit.is_of_each,
             window=LimitWindow(limit.window),
             amount_usd=max(_amount(raised), limit.amount_usd) if raised is not None else limit.amount_usd,
@@ -101,27 +101,27 @@ class LimitBook:
         return _client_id(self.organization_id, value)
 
 
-def limit_book(organization: Organization) -> LimitBook:
+def limit_set(organization: Organization) -> LimitSet:
     """The organization's limits as they are now. Use it for one request and ask again for the next."""
     with connection.cursor() as cursor:
         cursor.execute(_REVISION, [organization.pk])
         row = cursor.fetchone()
-    return book_of_revision(organization.pk, 0 if row is None else row[0])
+    return limit_set_of_revision(organization.pk, 0 if row is None else row[0])
 
 
-def book_of_revision(organization_id: int, revision: int) -> LimitBook:
+def limit_set_of_revision(organization_id: int, revision: int) -> LimitSet:
     """The book whose revision was just read: the kept one if it is that, else it is read now."""
     return _books.get(organization_id, revision)
 
 
-def kept_book(organization: Organization) -> LimitBook:
+def cached_limit_set(organization: Organization) -> LimitSet:
     """The book that this process has, current or not, without asking: for who asks for the revision afterwards."""
-    return _books.kept(organization.pk) or limit_book(organization)
+    return _books.kept(organization.pk) or limit_set(organization)
 
 
 def announce_limit_change(organization: Organization) -> None:
     """Tell every process, once the transaction has committed. Call it after the change, in the same transaction."""
-    enforce_soon(organization.pk)
+    enqueue_enforcement(organization.pk)
     LimitBookRevision.objects.update_or_create(organization=organization, defaults={"revision": secrets.randbits(63)})
 
 
@@ -157,13 +157,13 @@ class _Books:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._books: OrderedDict[int, LimitBook] = OrderedDict()
+        self._books: OrderedDict[int, LimitSet] = OrderedDict()
 
-    def kept(self, organization_id: int) -> LimitBook | None:
+    def kept(self, organization_id: int) -> LimitSet | None:
         with self._lock:
             return self._books.get(organization_id)
 
-    def get(self, organization_id: int, revision: int) -> LimitBook:
+    def get(self, organization_id: int, revision: int) -> LimitSet:
         with self._lock:
             book = self._books.get(organization_id)
             if book is not None and book.revision == revision:
@@ -182,11 +182,11 @@ class _Books:
 _books = _Books()
 
 
-def _read(organization_id: int, revision: int) -> LimitBook:
+def _read(organization_id: int, revision: int) -> LimitSet:
     limits = tuple(SpendLimit.objects.in_place().filter(organization_id=organization_id).order_by("pk"))
     named = [limit.scope_value for limit in limits if limit.scope == LimitScope.CREDENTIAL.value and limit.scope_value]
     credentials = APICredential.objects.filter(organization_id=organization_id, client_id__in=named)
-    return LimitBook(
+    return LimitSet(
         organization_id=organization_id,
         revision=revision,
         limits=limits,

@@ -15,12 +15,12 @@ from datetime import datetime
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from billing.limits.bulk_spend import spends
-from billing.limits.cache import LimitBook, limit_book
-from billing.limits.record_threshold_events import Place, settle, standing_of, tell_of_others
+from billing.limits.bulk_spend import spend_of_rules
+from billing.limits.cache import LimitSet, limit_set
+from billing.limits.record_threshold_events import Place, notify_rest, reconcile, standing_of
 from billing.limits.threshold_events import is_settled
 from billing.limits.types import Rule
-from billing.limits.values_to_check import Look, values_to_look_at
+from billing.limits.values_to_check import LastCheck, values_to_check
 from billing.models import LimitCrossing, SpendLimit
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization
@@ -34,7 +34,7 @@ MOST_TOLD = 20
 """Notices of one limit in one pass. A new limit of each value may be passed by thousands of them: of the others one
 notice says how many there are, and the list of crossings who."""
 
-_looks: dict[int, Look] = {}
+_looks: dict[int, LastCheck] = {}
 """When this process has last looked at the values of an organization's limits. A process that knows nothing of it
 looks at all of them."""
 
@@ -88,23 +88,23 @@ def enforce(*, organization: Organization, now: datetime) -> Enforced:
         else:
             done += _settle_each(organization, places, now)
     if limits and not done.failed:
-        _looks[organization.pk] = Look(now, book.revision)
+        _looks[organization.pk] = LastCheck(now, book.revision)
     return done
 
 
-def _look_at_those_of_one(organization: Organization, now: datetime) -> tuple[LimitBook, list[Place]]:
+def _look_at_those_of_one(organization: Organization, now: datetime) -> tuple[LimitSet, list[Place]]:
     """The limits as they are now, and those for one value or the whole organization that are to be settled."""
     book = None
     try:
         with tenant_scope(organization.pk):
-            book = limit_book(organization)
+            book = limit_set(organization)
             return book, _unsettled_of_one(organization, book, now)
     except Exception:
         if book is None:
             raise
         # They were looked at together. One by one, only those fail that have something wrong with them.
         logger.exception(_FAILED, extra={"organization_id": organization.pk})
-        return book, [Place(rule.limit_id, rule.value) for rule in book.rules_of_one(now=now)]
+        return book, [Place(rule.limit_id, rule.value) for rule in book.rules_of_single_limits(now=now)]
 
 
 def _settle_each(organization: Organization, places: Iterable[Place], now: datetime) -> Enforced:
@@ -113,7 +113,7 @@ def _settle_each(organization: Organization, places: Iterable[Place], now: datet
     for place in places:
         try:
             is_told = told[place.limit_id] < MOST_TOLD
-            notices = settle(organization=organization, place=place, now=now, is_told=is_told)
+            notices = reconcile(organization=organization, place=place, now=now, is_told=is_told)
             told[place.limit_id] += notices
             done += Enforced(settled=1, notices=notices if is_told else 0)
         except Exception:
@@ -122,26 +122,26 @@ def _settle_each(organization: Organization, places: Iterable[Place], now: datet
             done += Enforced(failed=1)
     for limit_id, notices in told.items():
         if notices > MOST_TOLD:
-            tell_of_others(organization=organization, limit_id=limit_id, count=notices - MOST_TOLD, now=now)
+            notify_rest(organization=organization, limit_id=limit_id, count=notices - MOST_TOLD, now=now)
             done += Enforced(notices=1)
     return done
 
 
-def _unsettled_of_one(organization: Organization, book: LimitBook, now: datetime) -> list[Place]:
+def _unsettled_of_one(organization: Organization, book: LimitSet, now: datetime) -> list[Place]:
     """Limits for one value or the whole organization, and those that hold no longer."""
     each = [limit.pk for limit in book.limits_of_each(now=now)]
     is_open = LimitCrossing.objects.of(organization).filter(resolved_at=None).exclude(limit__in=each)
     rows = _by_place(is_open)
-    rules = book.rules_of_one(now=now)
+    rules = book.rules_of_single_limits(now=now)
     found = _unsettled(organization, book, rules, rows, now)
     return found + sorted(rows.keys() - {Place(rule.limit_id, rule.value) for rule in rules})
 
 
 def _unsettled_of_each(
-    organization: Organization, book: LimitBook, limit: SpendLimit, last: Look | None, now: datetime
+    organization: Organization, book: LimitSet, limit: SpendLimit, last: LastCheck | None, now: datetime
 ) -> list[Place]:
     """A limit that every value has for itself."""
-    values = ["", *values_to_look_at(organization=organization, book=book, limit=limit, last=last, now=now)]
+    values = ["", *values_to_check(organization=organization, book=book, limit=limit, last=last, now=now)]
     found: list[Place] = []
     for start in range(0, len(values), _VALUES_AT_ONCE):
         some = values[start : start + _VALUES_AT_ONCE]
@@ -153,14 +153,14 @@ def _unsettled_of_each(
 
 def _unsettled(
     organization: Organization,
-    book: LimitBook,
+    book: LimitSet,
     rules: Sequence[Rule],
     rows: dict[Place, list[LimitCrossing]],
     now: datetime,
 ) -> list[Place]:
     """Those of which the open crossings are not what they are to be."""
     found = []
-    for rule, spent_usd in zip(rules, spends(organization=organization, rules=rules, now=now), strict=True):
+    for rule, spent_usd in zip(rules, spend_of_rules(organization=organization, rules=rules, now=now), strict=True):
         place = Place(rule.limit_id, rule.value)
         standing = standing_of(organization=organization, book=book, rule=rule, spent_usd=spent_usd, now=now)
         if not is_settled(standing, rows.get(place, [])):

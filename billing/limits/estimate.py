@@ -10,9 +10,9 @@ from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
-from billing.limits.cache import limit_book
+from billing.limits.cache import limit_set
 from billing.limits.types import Dimensions, Rule
-from billing.pricing.cache import price_book, recent_price_book
+from billing.pricing.cache import cached_price_book, price_book
 from billing.pricing.calculate import CompiledPrice
 from billing.pricing.tokens import count_prompt
 from billing.pricing.types import TokenUsage
@@ -63,7 +63,7 @@ def reserved_amount(*, organization: Organization, call: Dimensions, estimate: E
 
 def _price(organization: Organization, call: Dimensions, now: datetime) -> CompiledPrice | None:
     """An estimate may be by the prices of a second ago; that there is no price must be true now."""
-    return recent_price_book(organization.pk).find(call.service, call.model, now) or price_book(organization.pk).find(
+    return cached_price_book(organization.pk).find(call.service, call.model, now) or price_book(organization.pk).find(
         call.service, call.model, now
     )
 
@@ -97,7 +97,7 @@ def _input_tokens(model: str, estimate: Estimate) -> int:
 def _at_fallback_price(
     organization: Organization, call: Dimensions, tokens: TokenUsage | None, now: datetime
 ) -> Decimal:
-    rules = limit_book(organization).rules_for(call, now=now)
+    rules = limit_set(organization).rules_for(call, now=now)
     _refuse_unpriced(call.model, rules)
     highest = max((rule.fallback_price for rule in rules if rule.fallback_price is not None), default=ZERO)
     if tokens is None:

@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
-from billing.limits.types import Bucket, Evaluation, Reading, Rule, WindowSpan
+from billing.limits.types import Balance, Bucket, Evaluation, Rule, WindowSpan
 from billing.types import ExceptionKind, LimitAction, LimitState, LimitWindow
 from costtrack.calendar import Calendar, Unit
 from costtrack.money import ZERO
@@ -39,7 +39,7 @@ class Standing(NamedTuple):
 
     at: datetime
     spent_usd: Decimal
-    held_usd: Decimal
+    reserved_usd: Decimal
     amount_usd: Decimal
     by_hand: ExceptionKind | None
 
@@ -63,9 +63,9 @@ def amount_at(rule: Rule, at: datetime) -> Decimal:
     return rule.amount_usd if is_raised else rule.base_amount_usd
 
 
-def evaluate(rule: Rule, reading: Reading, *, calendar: Calendar, now: datetime) -> Evaluation:
-    """The state of the limit. `reading` holds what was spent inside the window, and nothing else."""
-    spent, reserved = reading.spent_usd, reading.reserved_usd
+def evaluate(rule: Rule, balance: Balance, *, calendar: Calendar, now: datetime) -> Evaluation:
+    """The state of the limit. `balance` holds what was spent inside the window, and nothing else."""
+    spent, reserved = balance.spent_usd, balance.reserved_usd
     span = span_of(rule.window, calendar, now)
     return Evaluation(
         state=_state(rule, spent),
@@ -73,24 +73,24 @@ def evaluate(rule: Rule, reading: Reading, *, calendar: Calendar, now: datetime)
         reserved_usd=reserved,
         remaining_usd=max(rule.amount_usd - spent - reserved, ZERO),
         span=span,
-        resets_at=_resets_at(rule, reading, calendar, now),
+        resets_at=_resets_at(rule, balance, calendar, now),
         as_of=now,
     )
 
 
-def fits_at(rule: Rule, reading: Reading, *, usd: Decimal, calendar: Calendar, now: datetime) -> datetime | None:
+def fits_at(rule: Rule, balance: Balance, *, usd: Decimal, calendar: Calendar, now: datetime) -> datetime | None:
     """From when on a call of that amount would be granted if nothing else were spent: now, when enough spend has left
     the window, when enough of what is held has expired, or when a pause by hand ends. None: not in sight."""
-    found = (standing.at for standing in _standings(rule, reading, calendar, now) if _fits(rule, usd, standing))
+    found = (standing.at for standing in _standings(rule, balance, calendar, now) if _fits(rule, usd, standing))
     return next(found, None)
 
 
-def blurred(reading: Reading, at: datetime | None) -> Bucket | None:
+def needs_event_detail(balance: Balance, at: datetime | None) -> Bucket | None:
     """The bucket out of which spend leaves its window around `at`, if it is a whole one: its events tell the very
     instant."""
     if at is None:
         return None
-    found = (bucket for bucket in reading.spend if bucket.start < bucket.end and _is_leaving(bucket, at))
+    found = (bucket for bucket in balance.spend if bucket.start < bucket.end and _is_leaving(bucket, at))
     return next(found, None)
 
 
@@ -110,10 +110,10 @@ def _state(rule: Rule, spent: Decimal) -> LimitState:
     return LimitState.WARNING if any(spent >= amount for amount in warns_at) else LimitState.OK
 
 
-def _resets_at(rule: Rule, reading: Reading, calendar: Calendar, now: datetime) -> datetime | None:
-    if reading.spent_usd < rule.amount_usd:
+def _resets_at(rule: Rule, balance: Balance, calendar: Calendar, now: datetime) -> datetime | None:
+    if balance.spent_usd < rule.amount_usd:
         return None
-    found = (standing.at for standing in _standings(rule, reading, calendar, now) if not standing.is_reached)
+    found = (standing.at for standing in _standings(rule, balance, calendar, now) if not standing.is_reached)
     return next(found, None)
 
 
@@ -122,15 +122,15 @@ def _fits(rule: Rule, usd: Decimal, standing: Standing) -> bool:
         return False
     if standing.by_hand is ExceptionKind.OPEN or rule.action is LimitAction.NOTIFY:
         return True
-    return not standing.is_reached and standing.spent_usd + standing.held_usd + usd <= standing.amount_usd
+    return not standing.is_reached and standing.spent_usd + standing.reserved_usd + usd <= standing.amount_usd
 
 
-def _standings(rule: Rule, reading: Reading, calendar: Calendar, now: datetime) -> Iterator[Standing]:
+def _standings(rule: Rule, balance: Balance, calendar: Calendar, now: datetime) -> Iterator[Standing]:
     """Now, and from every instant on at which anything changes."""
-    spent, held = reading.spent_usd, reading.reserved_usd
+    spent, held = balance.spent_usd, balance.reserved_usd
     yield _standing(rule, now, spent, held)
-    spend_leaving = _spend_leaving(rule, reading, calendar, span_of(rule.window, calendar, now))
-    leaving = [*spend_leaving, *_holds_leaving(reading), *_exceptions_ending(rule)]
+    spend_leaving = _spend_leaving(rule, balance, calendar, span_of(rule.window, calendar, now))
+    leaving = [*spend_leaving, *_holds_leaving(balance), *_exceptions_ending(rule)]
     for at, together in groupby(sorted(leaving), key=attrgetter("at")):
         for one in together:
             spent, held = (spent - one.usd, held) if one.is_spend else (spent, held - one.usd)
@@ -139,14 +139,16 @@ def _standings(rule: Rule, reading: Reading, calendar: Calendar, now: datetime) 
 
 def _standing(rule: Rule, at: datetime, spent: Decimal, held: Decimal) -> Standing:
     by_hand = rule.by_hand
-    holds = by_hand is not None and (by_hand.until is None or at < by_hand.until)
-    return Standing(at, spent, held, amount_at(rule, at), by_hand.kind if by_hand is not None and holds else None)
+    reservations = by_hand is not None and (by_hand.until is None or at < by_hand.until)
+    return Standing(
+        at, spent, held, amount_at(rule, at), by_hand.kind if by_hand is not None and reservations else None
+    )
 
 
-def _spend_leaving(rule: Rule, reading: Reading, calendar: Calendar, span: WindowSpan) -> Iterator[Leaving]:
+def _spend_leaving(rule: Rule, balance: Balance, calendar: Calendar, span: WindowSpan) -> Iterator[Leaving]:
     """Everything leaves a calendar window together, and a rolling one seven days after it was spent. What is told to be
     spent after the calendar window's end counts in the next one, too."""
-    for bucket in reading.spend:
+    for bucket in balance.spend:
         if rule.window is LimitWindow.ROLLING_7D:
             yield Leaving(bucket.end + ROLLING, bucket.usd, is_spend=True)
         elif span.end is not None:
@@ -155,8 +157,8 @@ def _spend_leaving(rule: Rule, reading: Reading, calendar: Calendar, span: Windo
             yield Leaving(end, bucket.usd, is_spend=True)
 
 
-def _holds_leaving(reading: Reading) -> Iterator[Leaving]:
-    for hold in reading.holds:
+def _holds_leaving(balance: Balance) -> Iterator[Leaving]:
+    for hold in balance.reservations:
         yield Leaving(hold.expires_at, hold.usd, is_spend=False)
 
 

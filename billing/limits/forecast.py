@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import NamedTuple
 
 from billing.limits.evaluate import ROLLING, amount_at, span_of
-from billing.limits.types import Reading, Rule, WindowSpan
+from billing.limits.types import Balance, Rule, WindowSpan
 from billing.types import LimitWindow
 from costtrack.calendar import Calendar
 from costtrack.money import ZERO
@@ -35,7 +35,7 @@ class Rate(NamedTuple):
 
 
 def forecast(
-    rule: Rule, reading: Reading, *, recent_usd: Decimal, calendar: Calendar, now: datetime
+    rule: Rule, balance: Balance, *, recent_usd: Decimal, calendar: Calendar, now: datetime
 ) -> datetime | None:
     """The first instant at which spend will be at the amount, to the microsecond.
 
@@ -43,11 +43,11 @@ def forecast(
     the calendar window ends before, or it would take longer than `FARTHEST`.
     """
     span = span_of(rule.window, calendar, now)
-    rate, left = _rate(rule, reading, span, recent_usd, now), reading.spent_usd
+    rate, left = _rate(rule, balance, span, recent_usd, now), balance.spent_usd
     if rate.usd <= 0 or left >= rule.amount_usd:
         return None
     start, end = now, _end(rule, span, now)
-    for at, leaving in [*_changes(rule, reading, now, end), (end, ZERO)]:
+    for at, leaving in [*_changes(rule, balance, now, end), (end, ZERO)]:
         reached = max(start, now + rate.time_for(amount_at(rule, start) - left))
         if reached < at:
             return reached
@@ -55,11 +55,11 @@ def forecast(
     return None
 
 
-def _rate(rule: Rule, reading: Reading, span: WindowSpan, recent_usd: Decimal, now: datetime) -> Rate:
+def _rate(rule: Rule, balance: Balance, span: WindowSpan, recent_usd: Decimal, now: datetime) -> Rate:
     began = None if rule.window is LimitWindow.ROLLING_7D else span.start
     if began is None or now - began >= LATELY:
         return Rate(recent_usd, LATELY)
-    return Rate(reading.spent_usd, now - began) if now > began else Rate(ZERO, LATELY)
+    return Rate(balance.spent_usd, now - began) if now > began else Rate(ZERO, LATELY)
 
 
 def _end(rule: Rule, span: WindowSpan, now: datetime) -> datetime:
@@ -69,9 +69,9 @@ def _end(rule: Rule, span: WindowSpan, now: datetime) -> datetime:
     return span.end if span.end is not None else now + FARTHEST
 
 
-def _changes(rule: Rule, reading: Reading, now: datetime, end: datetime) -> list[tuple[datetime, Decimal]]:
+def _changes(rule: Rule, balance: Balance, now: datetime, end: datetime) -> list[tuple[datetime, Decimal]]:
     """The instants between at which there is more or less room all of a sudden, and what leaves the window then."""
     found = [] if rule.raised_until is None else [(rule.raised_until, ZERO)]
     if rule.window is LimitWindow.ROLLING_7D:
-        found += [(bucket.end + ROLLING, bucket.usd) for bucket in reading.spend]
+        found += [(bucket.end + ROLLING, bucket.usd) for bucket in balance.spend]
     return sorted((at, usd) for at, usd in found if now < at < end)

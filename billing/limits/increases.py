@@ -12,13 +12,13 @@ from typing import Any
 from django.db import transaction
 
 from billing.limits.locks import limit_in_place, lock_limits
-from billing.limits.scope_values import kept_value, shown_value
-from billing.limits.selectors import amount_now
+from billing.limits.scope_values import display_value, stored_value
+from billing.limits.selectors import current_amount
 from billing.limits.services import check_plan_has_api, raise_limit
 from billing.limits.validation import check_amount, check_end, checked_text
 from billing.models import IncreaseRequest, SpendLimit
 from billing.notifications.outbox import notify
-from billing.notifications.preferences import wanting_addresses
+from billing.notifications.preferences import subscribed_addresses
 from billing.types import IncreaseState, NoticeKind
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
@@ -56,8 +56,8 @@ def request_increase(
     plan = lock_limits(organization)
     limit = limit_in_place(organization, limit.pk)
     check_plan_has_api(plan, actor)
-    kept = kept_value(limit, value)
-    present = amount_now(limit, kept=kept, now=now)
+    kept = stored_value(limit, value)
+    present = current_amount(limit, kept=kept, now=now)
     if amount_usd <= present:
         raise InvalidError(f"amount_usd: must be more than holds now, {plain(present)} USD.", param="amount_usd")
     same = IncreaseRequest.objects.of(organization).filter(limit=limit, value=kept, requested_by=actor.label)
@@ -104,7 +104,7 @@ def grant(
     request.granted = raise_limit(
         organization=organization,
         limit=request.limit,
-        value=shown_value(request.limit, request.value),
+        value=display_value(request.limit, request.value),
         amount_usd=amount_usd if amount_usd is not None else request.amount_usd,
         ends_at=until,
         reason=request.reason[:_LONGEST_REASON_KEPT],
@@ -188,7 +188,7 @@ def _recipients(request: IncreaseRequest, kind: NoticeKind) -> Sequence[str] | N
     """None: whoever wants such notices. (A Client ID is no address and gets no e-mail.)"""
     if kind is NoticeKind.INCREASE_REQUESTED:
         return None
-    return [request.requested_by, *wanting_addresses(organization=request.organization, kind=kind)]
+    return [request.requested_by, *subscribed_addresses(organization=request.organization, kind=kind)]
 
 
 def _data(request: IncreaseRequest) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def _data(request: IncreaseRequest) -> dict[str, Any]:
         "limit": {
             "id": limit.pk,
             "scope": limit.scope,
-            "scope_value": shown_value(request.limit, request.value) or limit.scope_value,
+            "scope_value": display_value(request.limit, request.value) or limit.scope_value,
             "window": limit.window,
             "amount_usd": plain(limit.amount_usd),
             "action": limit.action,

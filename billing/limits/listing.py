@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from billing.limits.cache import LimitBook, limit_book
+from billing.limits.cache import LimitSet, limit_set
 from billing.limits.status import statuses
 from billing.limits.threshold_events import lowest_level
 from billing.limits.types import LimitStatus, Rule
-from billing.limits.values_near_threshold import NearValues, near_values
+from billing.limits.values_near_threshold import ValuesNearThreshold, list_values_near_threshold
 from billing.types import LimitScope, LimitState
 from organizations.models import Organization
 
@@ -64,19 +64,19 @@ class EachStatus:
     used: int | None = None
 
 
-def list_limits(*, organization: Organization, wanted: LimitFilter, now: datetime) -> list[LimitStatus | EachStatus]:
+def list_limits(*, organization: Organization, filters: LimitFilter, now: datetime) -> list[LimitStatus | EachStatus]:
     """In the order in which they were made. All of it is of one moment."""
-    book = limit_book(organization)
-    ones = [rule for rule in book.rules_of_one(now=now) if wanted.has(rule.scope, rule.value)]
-    eaches = list(_eaches(organization, book, wanted, now))
+    book = limit_set(organization)
+    ones = [rule for rule in book.rules_of_single_limits(now=now) if filters.has(rule.scope, rule.value)]
+    eaches = list(_eaches(organization, book, filters, now))
     rules = [*ones, *(rule for each in eaches for rule in each.rules)]
     stands = iter(statuses(organization=organization, rules=rules, now=now))
     listed: list[LimitStatus | EachStatus] = [
-        status for status in (next(stands) for _ in ones) if wanted.state in (None, status.evaluation.state)
+        status for status in (next(stands) for _ in ones) if filters.state in (None, status.evaluation.state)
     ]
     for each in eaches:
-        values = _that_matter([next(stands) for _ in each.rules], each, wanted.state)
-        if values or wanted.state is None:
+        values = _that_matter([next(stands) for _ in each.rules], each, filters.state)
+        if values or filters.state is None:
             listed.append(EachStatus(each.rule, tuple(values), each.left_out, each.used))
     return sorted(listed, key=lambda one: one.rule.limit_id)
 
@@ -97,9 +97,9 @@ class _Each:
     used: int | None = None
 
 
-def _eaches(organization: Organization, book: LimitBook, wanted: LimitFilter, now: datetime) -> Iterator[_Each]:
+def _eaches(organization: Organization, book: LimitSet, filters: LimitFilter, now: datetime) -> Iterator[_Each]:
     rules = [rule for limit in book.limits_of_each(now=now) for rule in _of(book, limit.pk, [""], now)]
-    asked = [(rule, wanted.only_value) for rule in rules if wanted.has_each(rule.scope)]
+    asked = [(rule, filters.only_value) for rule in rules if filters.has_each(rule.scope)]
     open_ones = [rule for rule, value in asked if value is None]
     near = iter(_near(organization, book, open_ones, now))
     for rule, value in asked:
@@ -112,19 +112,23 @@ def _eaches(organization: Organization, book: LimitBook, wanted: LimitFilter, no
         yield _Each(rule, rules, found.near - len(found.values), found.used)
 
 
-def _near(organization: Organization, book: LimitBook, rules: Sequence[Rule], now: datetime) -> list[NearValues]:
+def _near(
+    organization: Organization, book: LimitSet, rules: Sequence[Rule], now: datetime
+) -> list[ValuesNearThreshold]:
     limits = {limit.pk: limit for limit in book.limits}
-    wanted = [(limits[rule.limit_id], lowest_level(rule)) for rule in rules]
-    return near_values(organization=organization, wanted=wanted, now=now, most=MOST_VALUES)
+    limit_minimums = [(limits[rule.limit_id], lowest_level(rule)) for rule in rules]
+    return list_values_near_threshold(
+        organization=organization, limit_minimums=limit_minimums, now=now, most=MOST_VALUES
+    )
 
 
-def _excepted(book: LimitBook, limit_id: int, now: datetime) -> list[str]:
+def _excepted(book: LimitSet, limit_id: int, now: datetime) -> list[str]:
     """The values that somebody has made an exception for."""
     values = {one.value for one in book.exceptions.get(limit_id, ()) if one.value}
     return [rule.value for rule in _of(book, limit_id, sorted(values), now) if _is_excepted(rule)]
 
 
-def _of(book: LimitBook, limit_id: int, values: Iterable[str], now: datetime) -> list[Rule]:
+def _of(book: LimitSet, limit_id: int, values: Iterable[str], now: datetime) -> list[Rule]:
     rules = (book.rule(limit_id, value, now=now) for value in values)
     return [rule for rule in rules if rule is not None]
 

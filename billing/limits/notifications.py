@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.limits.refusal import described, limit_details
-from billing.limits.threshold_events import SOFT, Tell
+from billing.limits.threshold_events import SOFT, Notification
 from billing.limits.types import Evaluation, Rule
 from billing.models import Notice
 from billing.notifications.outbox import notify
@@ -19,7 +19,9 @@ _LONGEST_VALUE = 60
 _MINUTE = timedelta(minutes=1)
 
 
-def tell(*, organization: Organization, rule: Rule, evaluation: Evaluation | None, told: Tell, now: datetime) -> Notice:
+def notify_threshold_event(
+    *, organization: Organization, rule: Rule, evaluation: Evaluation | None, told: Notification, now: datetime
+) -> Notice:
     """Write the notice in the caller's transaction. Without an evaluation: of a limit that holds no longer, or that is
     paused for all the values that it holds for."""
     return notify(
@@ -31,7 +33,7 @@ def tell(*, organization: Organization, rule: Rule, evaluation: Evaluation | Non
     )
 
 
-def tell_of_more(*, organization: Organization, rule: Rule, count: int, now: datetime) -> Notice:
+def notify_summary(*, organization: Organization, rule: Rule, count: int, now: datetime) -> Notice:
     """Of a limit that each value has for itself: how many more there were to tell of than were told one by one."""
     data = {
         "organization": organization.slug,
@@ -54,7 +56,7 @@ def resets_at(rule: Rule, evaluation: Evaluation | None) -> datetime | None:
 
 
 def _data(
-    organization: Organization, rule: Rule, evaluation: Evaluation | None, told: Tell, now: datetime
+    organization: Organization, rule: Rule, evaluation: Evaluation | None, told: Notification, now: datetime
 ) -> dict[str, Any]:
     span = evaluation.span if evaluation is not None else None
     return {
@@ -76,7 +78,7 @@ def _iso(instant: datetime | None) -> str | None:
     return None if instant is None else iso(instant)
 
 
-def _sentence(organization: Organization, rule: Rule, evaluation: Evaluation | None, told: Tell) -> str:
+def _sentence(organization: Organization, rule: Rule, evaluation: Evaluation | None, told: Notification) -> str:
     limit = _named(rule)
     at = resets_at(rule, evaluation)
     when = None if at is None else _local(organization, at)
@@ -100,9 +102,9 @@ def _sentence(organization: Organization, rule: Rule, evaluation: Evaluation | N
 
 def _named(rule: Rule) -> str:
     """`weekly limit`, `weekly limit of user ada`. Values are what callers send, of any length."""
-    shown = rule.shown_value
+    shown = rule.display_value
     if len(shown) > _LONGEST_VALUE:
-        rule = replace(rule, shown_value=f"{shown[: _LONGEST_VALUE - 1]}…")
+        rule = replace(rule, display_value=f"{shown[: _LONGEST_VALUE - 1]}…")
     if rule.is_of_each and not shown:
         return f"limit of each {rule.scope.label.lower()}"
     return described(rule).removesuffix(" of the organization")

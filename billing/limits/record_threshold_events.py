@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.db.models import Max, Q
 
-from billing.limits.cache import LimitBook, client_ids, limit_book
+from billing.limits.cache import LimitSet, client_ids, limit_set
 from billing.limits.evaluate import span_of
-from billing.limits.notifications import resets_at, tell, tell_of_more
+from billing.limits.notifications import notify_summary, notify_threshold_event, resets_at
 from billing.limits.status import statuses
 from billing.limits.threshold_events import QUIET, Standing, Step, step, step_without_limit, window_keys
 from billing.limits.types import Evaluation, Rule
@@ -36,24 +36,24 @@ class Place(NamedTuple):
     value: str
 
 
-def settle(*, organization: Organization, place: Place, now: datetime, is_told: bool = True) -> int:
+def reconcile(*, organization: Organization, place: Place, now: datetime, is_told: bool = True) -> int:
     """Answers how many notices came of it, or would have if it were told."""
     with tenant_scope(organization.pk):
         with connection.cursor() as cursor:
             cursor.execute(_LOCK, [_ENFORCING + organization.pk])
         now = _no_earlier_than_others(organization, place, now)
-        book = limit_book(organization)
+        book = limit_set(organization)
         rule = book.rule(place.limit_id, place.value, now=now)
         if rule is None:
             return _settle_without_limit(organization, place, now, is_told=is_told)
         return _settle(organization, book, rule, now, is_told=is_told)
 
 
-def tell_of_others(*, organization: Organization, limit_id: int, count: int, now: datetime) -> None:
+def notify_rest(*, organization: Organization, limit_id: int, count: int, now: datetime) -> None:
     """Tell of those that were not told one by one."""
     with tenant_scope(organization.pk):
         limit = SpendLimit.objects.of(organization).get(pk=limit_id)
-        tell_of_more(organization=organization, rule=_former_rule(organization, limit, ""), count=count, now=now)
+        notify_summary(organization=organization, rule=_former_rule(organization, limit, ""), count=count, now=now)
 
 
 def is_for_all(rule: Rule) -> bool:
@@ -62,7 +62,7 @@ def is_for_all(rule: Rule) -> bool:
 
 
 def standing_of(
-    *, organization: Organization, book: LimitBook, rule: Rule, spent_usd: Decimal, now: datetime
+    *, organization: Organization, book: LimitSet, rule: Rule, spent_usd: Decimal, now: datetime
 ) -> Standing:
     for_all = book.rule(rule.limit_id, "", now=now) if rule.is_of_each and rule.value else None
     return Standing(
@@ -81,7 +81,7 @@ def _no_earlier_than_others(organization: Organization, place: Place, now: datet
     return max([now, *(instant for instant in seen.values() if instant is not None)])
 
 
-def _settle(organization: Organization, book: LimitBook, rule: Rule, now: datetime, *, is_told: bool) -> int:
+def _settle(organization: Organization, book: LimitSet, rule: Rule, now: datetime, *, is_told: bool) -> int:
     evaluation = None
     if not is_for_all(rule):
         (status,) = statuses(organization=organization, rules=[rule], now=now)
@@ -90,9 +90,9 @@ def _settle(organization: Organization, book: LimitBook, rule: Rule, now: dateti
     standing = standing_of(organization=organization, book=book, rule=rule, spent_usd=spent_usd, now=now)
     taken = step(standing, _rows(organization, standing))
     _write(organization, taken, rule, evaluation, now)
-    for told in taken.tells if is_told else ():
-        tell(organization=organization, rule=rule, evaluation=evaluation, told=told, now=now)
-    return len(taken.tells)
+    for told in taken.notifications if is_told else ():
+        notify_threshold_event(organization=organization, rule=rule, evaluation=evaluation, told=told, now=now)
+    return len(taken.notifications)
 
 
 def _settle_without_limit(organization: Organization, place: Place, now: datetime, *, is_told: bool) -> int:
@@ -101,9 +101,9 @@ def _settle_without_limit(organization: Organization, place: Place, now: datetim
     taken = step_without_limit(is_open)
     rule = _former_rule(organization, limit, place.value)
     _write(organization, taken, rule, None, now)
-    for told in taken.tells if is_told else ():
-        tell(organization=organization, rule=rule, evaluation=None, told=told, now=now)
-    return len(taken.tells)
+    for told in taken.notifications if is_told else ():
+        notify_threshold_event(organization=organization, rule=rule, evaluation=None, told=told, now=now)
+    return len(taken.notifications)
 
 
 def _rows(organization: Organization, standing: Standing) -> Iterable[LimitCrossing]:
@@ -156,7 +156,7 @@ def _former_rule(organization: Organization, limit: SpendLimit, value: str) -> R
         limit_id=limit.pk,
         scope=LimitScope(limit.scope),
         value=value,
-        shown_value=shown,
+        display_value=shown,
         is_of_each=limit.is_of_each,
         window=LimitWindow(limit.window),
         amount_usd=limit.amount_usd,

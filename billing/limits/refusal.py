@@ -135,7 +135,7 @@ def limit_details(rule: Rule) -> dict[str, Any]:
     return {
         "id": rule.limit_id,
         "scope": rule.scope.value,
-        "scope_value": rule.shown_value,
+        "scope_value": rule.display_value,
         "window": rule.window.value,
         "amount_usd": plain(rule.amount_usd),
         "action": rule.action.value,
@@ -153,5 +153,5 @@ _WINDOWS = {
 
 def described(rule: Rule) -> str:
     """A limit in words: "weekly limit of user ada"."""
-    whose = "the organization" if not rule.shown_value else f"{rule.scope.label.lower()} {rule.shown_value}"
+    whose = "the organization" if not rule.display_value else f"{rule.scope.label.lower()} {rule.display_value}"
     return f"{_WINDOWS[rule.window]} of {whose}"

@@ -34,7 +34,7 @@ _SETTINGS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ReservationRequest:
     """A reservation to be."""
 
     id: UUID
@@ -48,7 +48,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReservationResult:
     """`revision` is that of the limits at that moment; `left_usd`, for each rule, what is at least left."""
 
     is_granted: bool
@@ -58,9 +58,11 @@ class Answer:
     """Whether a refusal is certain: nothing had to be taken at its most."""
 
 
-def grant(*, organization: Organization, rules: Sequence[Rule], revision: int, ask: Ask) -> Answer:
+def grant(
+    *, organization: Organization, rules: Sequence[Rule], revision: int, reservation_request: ReservationRequest
+) -> ReservationResult:
     """Reserve, unless a limit has no room, the limits have changed, or the idempotency key was used."""
-    now, call = ask.created_at, ask.dimensions
+    now, call = reservation_request.created_at, reservation_request.dimensions
     parameters = [
         organization.pk,
         lock_keys(rules),
@@ -70,7 +72,15 @@ def grant(*, organization: Organization, rules: Sequence[Rule], revision: int, a
         [rule.fallback_price for rule in rules],
         [_bound(rule) for rule in rules],
         revision,
-        *(ask.id, ask.credential_id, ask.amount_usd, now, ask.expires_at, ask.idempotency_key, ask.payload_hash),
+        *(
+            reservation_request.id,
+            reservation_request.credential_id,
+            reservation_request.amount_usd,
+            now,
+            reservation_request.expires_at,
+            reservation_request.idempotency_key,
+            reservation_request.payload_hash,
+        ),
         *(call.service, call.model, call.user_ref, call.workflow_id, call.run_id, call.session_id, list(call.tags)),
     ]
     with tenant_reads(organization.pk), connection.cursor() as cursor:
@@ -83,10 +93,10 @@ def grant(*, organization: Organization, rules: Sequence[Rule], revision: int, a
         rule.amount_usd - spent - edge - held for rule, (spent, edge, held) in zip(rules, metered, strict=True)
     )
     is_granted = rows[0][0]
-    return Answer(
+    return ReservationResult(
         is_granted=is_granted,
         revision=rows[0][1],
-        left_usd=tuple(amount - ask.amount_usd for amount in left) if is_granted else left,
+        left_usd=tuple(amount - reservation_request.amount_usd for amount in left) if is_granted else left,
         is_sure=not any(edge for _, edge, _ in metered),
     )
 
@@ -115,14 +125,14 @@ def lock(rules: Sequence[Rule]) -> None:
         cursor.execute(_LOCK, [lock_keys(rules)])
 
 
-def columns(ask: Ask) -> dict[str, Any]:
+def columns(reservation_request: ReservationRequest) -> dict[str, Any]:
     """What the reservation's row holds, without the moment and the amount."""
-    call = ask.dimensions
+    call = reservation_request.dimensions
     return {
-        "id": ask.id,
-        "expires_at": ask.expires_at,
-        "idempotency_key": ask.idempotency_key,
-        "payload_hash": ask.payload_hash,
+        "id": reservation_request.id,
+        "expires_at": reservation_request.expires_at,
+        "idempotency_key": reservation_request.idempotency_key,
+        "payload_hash": reservation_request.payload_hash,
         "service": call.service,
         "model": call.model,
         "user_ref": call.user_ref,

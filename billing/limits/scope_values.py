@@ -22,7 +22,7 @@ def credential_number(organization: Organization, client_id: str, *, param: str)
     return found
 
 
-def kept_value(limit: SpendLimit, shown: str) -> str:
+def stored_value(limit: SpendLimit, shown: str) -> str:
     """The value that somebody names, as it is kept. Empty: all that the limit is about.
 
     Raises InvalidError that names `value` for one that the limit is not about.
@@ -37,7 +37,7 @@ def kept_value(limit: SpendLimit, shown: str) -> str:
     return shown
 
 
-def shown_values(organization: Organization, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def display_values(organization: Organization, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """What to call each (scope, kept value), with one query at most."""
     pairs = set(pairs)
     names = client_ids(organization.pk, [value for scope, value in pairs if scope == LimitScope.CREDENTIAL])
@@ -46,7 +46,7 @@ def shown_values(organization: Organization, pairs: Iterable[tuple[str, str]]) -
     }
 
 
-def shown_value(limit: SpendLimit, kept: str) -> str:
+def display_value(limit: SpendLimit, kept: str) -> str:
     """The same for a single one."""
     pair = (limit.scope, kept)
-    return shown_values(limit.organization, [pair])[pair]
+    return display_values(limit.organization, [pair])[pair]

@@ -36,7 +36,7 @@ def holding_of(
     return found
 
 
-def amount_now(limit: SpendLimit, *, kept: str, now: datetime) -> Decimal:
+def current_amount(limit: SpendLimit, *, kept: str, now: datetime) -> Decimal:
     """What may be spent for one value (as it is kept, see `billing.limits.scope_values`), raises included."""
     raises = holding(limit, now).filter(kind=ExceptionKind.RAISE, value__in=("", kept))
     raised: Decimal | None = raises.aggregate(largest=Max("amount_usd"))["largest"]

@@ -75,7 +75,7 @@ class Mark(NamedTuple):
     amount_usd: Decimal
 
 
-class Opened(NamedTuple):
+class NewThresholdEvent(NamedTuple):
     mark: Mark
     key: str
 
@@ -101,7 +101,7 @@ class Resolved(NamedTuple):
         return _LIFTED if self.is_lifted else self.row.times
 
 
-class Tell(NamedTuple):
+class Notification(NamedTuple):
     kind: NoticeKind
     threshold: int
 
@@ -112,8 +112,8 @@ class Step:
 
     resolved: list[Resolved] = field(default_factory=list)
     reopened: list[Reopened] = field(default_factory=list)
-    opened: list[Opened] = field(default_factory=list)
-    tells: list[Tell] = field(default_factory=list)
+    opened: list[NewThresholdEvent] = field(default_factory=list)
+    notifications: list[Notification] = field(default_factory=list)
 
 
 def marks(standing: Standing) -> list[Mark]:
@@ -168,11 +168,11 @@ def step(standing: Standing, rows: Iterable[LimitCrossing]) -> Step:
         if is_told:
             told.append(mark)
         if previous is None:
-            taken.opened.append(Opened(mark, _key(mark.cause, standing)))
+            taken.opened.append(NewThresholdEvent(mark, _key(mark.cause, standing)))
         else:
             taken.reopened.append(Reopened(previous, is_told))
     taken.resolved = [Resolved(row, _is_lifted(row, standing)) for row in left.values()]
-    taken.tells = list(_tells(taken.resolved, told, standing))
+    taken.notifications = list(_tells(taken.resolved, told, standing))
     return taken
 
 
@@ -180,7 +180,7 @@ def step_without_limit(rows: Iterable[LimitCrossing]) -> Step:
     """The same for the open crossings of a limit that was removed, or is not in force any more."""
     resolved = [Resolved(row, is_lifted=True) for row in rows]
     is_back = any(_is_told_pause(row) for row, _ in resolved)
-    return Step(resolved=resolved, tells=[Tell(NoticeKind.RESUMED, PAUSING)] if is_back else [])
+    return Step(resolved=resolved, notifications=[Notification(NoticeKind.RESUMED, PAUSING)] if is_back else [])
 
 
 def _is(mark: Mark, row: LimitCrossing, standing: Standing) -> bool:
@@ -219,15 +219,15 @@ def _is_lifted(row: LimitCrossing, standing: Standing) -> bool:
     return standing.is_window_of(row) and standing.has_reached(row.threshold, row.amount_usd)
 
 
-def _tells(resolved: Sequence[Resolved], told: Sequence[Mark], standing: Standing) -> Iterator[Tell]:
+def _tells(resolved: Sequence[Resolved], told: Sequence[Mark], standing: Standing) -> Iterator[Notification]:
     """Of several thresholds, only the highest; of a pause that goes on for another reason, not that it ends."""
     causes_pause = any(_is_pause(mark.threshold, mark.cause) for mark in marks(standing))
     is_paused = causes_pause or standing.rule.is_paused_by_hand
     if not is_paused and any(_is_told_pause(row) for row, _ in resolved):
-        yield Tell(NoticeKind.RESUMED, PAUSING)
+        yield Notification(NoticeKind.RESUMED, PAUSING)
     if told:
         highest = max(told, key=_height)
-        yield Tell(_kind(highest), highest.threshold)
+        yield Notification(_kind(highest), highest.threshold)
 
 
 def _height(mark: Mark) -> tuple[bool, Decimal, int]:

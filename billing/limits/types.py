@@ -54,14 +54,14 @@ class ByHand:
 class Rule:
     """A limit as it holds at an instant for one value of its scope, exceptions applied.
 
-    `value` is as rollups keep it (a credential by its number); `shown_value` is for people and programs (its Client
+    `value` is as rollups keep it (a credential by its number); `display_value` is for people and programs (its Client
     ID). `amount_usd` is what holds now, `base_amount_usd` what holds without a raise, which ends at `raised_until`.
     """
 
     limit_id: int
     scope: LimitScope
     value: str
-    shown_value: str
+    display_value: str
     is_of_each: bool
     window: LimitWindow
     amount_usd: Decimal
@@ -99,7 +99,7 @@ class Bucket(NamedTuple):
     usd: Decimal
 
 
-class Hold(NamedTuple):
+class Reservation(NamedTuple):
     """An open authorization."""
 
     usd: Decimal
@@ -128,11 +128,11 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Balance:
     """What the database says of one rule: spend by bucket (all inside the window, oldest first), open holds."""
 
     spend: tuple[Bucket, ...]
-    holds: tuple[Hold, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
     unpriced: int = 0
 
     @property
@@ -141,7 +141,7 @@ class Reading:
 
     @property
     def reserved_usd(self) -> Decimal:
-        return sum((hold.usd for hold in self.holds), ZERO)
+        return sum((hold.usd for hold in self.reservations), ZERO)
 
 
 @dataclass(frozen=True, slots=True)

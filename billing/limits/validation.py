@@ -23,7 +23,7 @@ WEEKLY = frozenset({LimitWindow.ROLLING_7D, LimitWindow.CALENDAR_WEEK})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LimitTerms:
+class LimitInput:
     """A limit as somebody wants it: the columns of `SpendLimit` that people set, under the same names."""
 
     scope: LimitScope
@@ -43,9 +43,9 @@ class LimitTerms:
         return {**values, "thresholds": complete(self.thresholds)}
 
 
-def terms_of(limit: SpendLimit) -> LimitTerms:
-    values = {each.name: getattr(limit, each.name) for each in fields(LimitTerms)}
-    return LimitTerms(
+def limit_input_of(limit: SpendLimit) -> LimitInput:
+    values = {each.name: getattr(limit, each.name) for each in fields(LimitInput)}
+    return LimitInput(
         **{
             **values,
             "scope": LimitScope(limit.scope),
@@ -64,17 +64,17 @@ def complete(thresholds: Sequence[int]) -> list[int]:
 # --- Checks, each raises InvalidError -----------------------------------------------------------------------------
 
 
-def check_terms(terms: LimitTerms) -> None:
+def validate_limit_input(limit_input: LimitInput) -> None:
     """Everything that neither the plan, the clock nor the database has a say in."""
-    check_value(terms.scope_value, param="scope_value")
-    if terms.scope is LimitScope.ORGANIZATION and terms.scope_value:
+    check_value(limit_input.scope_value, param="scope_value")
+    if limit_input.scope is LimitScope.ORGANIZATION and limit_input.scope_value:
         raise InvalidError("scope_value: the organization's scope has no values; leave it empty.", param="scope_value")
-    check_amount(terms.amount_usd, param="amount_usd")
-    _check_thresholds(terms.thresholds)
-    _check_soft_amount(terms)
-    if terms.fallback_price is not None:
-        _check_number(terms.fallback_price, param="fallback_price")
-    _check_period(terms)
+    check_amount(limit_input.amount_usd, param="amount_usd")
+    _check_thresholds(limit_input.thresholds)
+    _check_soft_amount(limit_input)
+    if limit_input.fallback_price is not None:
+        _check_number(limit_input.fallback_price, param="fallback_price")
+    _check_period(limit_input)
 
 
 def check_value(value: str, *, param: str) -> None:
@@ -157,15 +157,19 @@ def _check_thresholds(thresholds: Sequence[int]) -> None:
         raise InvalidError(f"thresholds: at most {MOST_THRESHOLDS}, with {PAUSING}.", param="thresholds")
 
 
-def _check_soft_amount(terms: LimitTerms) -> None:
-    if terms.soft_amount_usd is None:
+def _check_soft_amount(limit_input: LimitInput) -> None:
+    if limit_input.soft_amount_usd is None:
         return
-    check_amount(terms.soft_amount_usd, param="soft_amount_usd")
-    if terms.soft_amount_usd > terms.amount_usd:
-        message = f"soft_amount_usd: at most the limit's amount, {plain(terms.amount_usd)} USD."
+    check_amount(limit_input.soft_amount_usd, param="soft_amount_usd")
+    if limit_input.soft_amount_usd > limit_input.amount_usd:
+        message = f"soft_amount_usd: at most the limit's amount, {plain(limit_input.amount_usd)} USD."
         raise InvalidError(message, param="soft_amount_usd")
 
 
-def _check_period(terms: LimitTerms) -> None:
-    if terms.starts_at is not None and terms.ends_at is not None and terms.ends_at <= terms.starts_at:
+def _check_period(limit_input: LimitInput) -> None:
+    if (
+        limit_input.starts_at is not None
+        and limit_input.ends_at is not None
+        and limit_input.ends_at <= limit_input.starts_at
+    ):
         raise InvalidError("ends_at: must be later than starts_at.", param="ends_at")

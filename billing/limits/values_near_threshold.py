@@ -25,7 +25,7 @@ from organizations.models import Organization
 
 
 @dataclass(frozen=True, slots=True)
-class NearValues:
+class ValuesNearThreshold:
     """`values` (as rollups keep them) are the first ones, those that spent most come first; `near` is how many there
     are, and `used` how many something was received of since the window began."""
 
@@ -97,36 +97,36 @@ FROM asked ORDER BY asked.place
 _EVER = "-infinity"
 
 
-def values_near(
+def values_near_threshold(
     *, organization: Organization, limit: SpendLimit, at_least_usd: Decimal, now: datetime, most: int
 ) -> list[str]:
     """The values, as rollups keep them, that may have spent so much in the limit's window; who spent most comes
     first."""
-    wanted = [(limit, at_least_usd)]
-    (found,) = near_values(organization=organization, wanted=wanted, now=now, most=most)
+    limit_minimums = [(limit, at_least_usd)]
+    (found,) = list_values_near_threshold(organization=organization, limit_minimums=limit_minimums, now=now, most=most)
     return list(found.values)
 
 
-def near_values(
-    *, organization: Organization, wanted: Sequence[tuple[SpendLimit, Decimal]], now: datetime, most: int
-) -> list[NearValues]:
+def list_values_near_threshold(
+    *, organization: Organization, limit_minimums: Sequence[tuple[SpendLimit, Decimal]], now: datetime, most: int
+) -> list[ValuesNearThreshold]:
     """The same for several limits at once, each with its own least amount, in their order."""
-    if not wanted:
+    if not limit_minimums:
         return []
-    limits = [limit for limit, _ in wanted]
+    limits = [limit for limit, _ in limit_minimums]
     fallbacks = [limit.fallback_price or ZERO for limit in limits]
     parameters: dict[str, Any] = {
         "organization": organization.pk,
         "scopes": [limit.scope for limit in limits],
         "starts": [_start(organization, limit, now) for limit in limits],
-        "least": [least_usd for _, least_usd in wanted],
+        "least": [least_usd for _, least_usd in limit_minimums],
         "fallbacks": fallbacks,
         "most": most,
     }
     tail = _TAIL + _UNPRICED if any(fallbacks) else _TAIL
     with connection.cursor() as cursor:
         cursor.execute(_QUESTION.format(tail=tail), parameters)
-        return [NearValues(tuple(values), near, used) for used, near, values in cursor.fetchall()]
+        return [ValuesNearThreshold(tuple(values), near, used) for used, near, values in cursor.fetchall()]
 
 
 def _start(organization: Organization, limit: SpendLimit, now: datetime) -> str:

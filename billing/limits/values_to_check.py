@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
-from billing.limits.cache import LimitBook
+from billing.limits.cache import LimitSet
 from billing.limits.evaluate import span_of
 from billing.limits.threshold_events import lowest_level
 from billing.models import LimitCrossing, LimitException, SpendLimit
@@ -33,15 +33,15 @@ _MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LastCheck:
     """That an organization's values were looked at, and by which limits."""
 
     at: datetime
     revision: int
 
 
-def values_to_look_at(
-    *, organization: Organization, book: LimitBook, limit: SpendLimit, last: Look | None, now: datetime
+def values_to_check(
+    *, organization: Organization, book: LimitSet, limit: SpendLimit, last: LastCheck | None, now: datetime
 ) -> list[str]:
     """The values (as rollups keep them) to compare with their crossings. `last` None: nothing is known of before."""
     is_known = last is not None and last.revision == book.revision
@@ -61,7 +61,7 @@ def values_to_look_at(
 
 
 def _received(
-    organization: Organization, book: LimitBook, limit: SpendLimit, since: datetime, now: datetime
+    organization: Organization, book: LimitSet, limit: SpendLimit, since: datetime, now: datetime
 ) -> set[str]:
     """Of which something was received since, if they have ever cost so much as to have reached a threshold."""
     for_all = book.rule(limit.pk, "", now=now)
@@ -81,7 +81,7 @@ def _received(
         return {value for (value,) in cursor.fetchall()}
 
 
-def _has_turned(organization: Organization, book: LimitBook, limit: SpendLimit, last: datetime, now: datetime) -> bool:
+def _has_turned(organization: Organization, book: LimitSet, limit: SpendLimit, last: datetime, now: datetime) -> bool:
     """Whether by the clock alone it is another limit, or another window, than it was at the last look."""
     turns = [limit.starts_at]
     if limit.window != LimitWindow.ROLLING_7D:

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection, transaction
 from psycopg import sql
 
-from billing.limits.cache import LimitBook, limit_book
+from billing.limits.cache import LimitSet, limit_set
 from billing.limits.evaluate import span_of
 from billing.limits.types import Rule
 from billing.models import SpendLimit
@@ -153,8 +153,8 @@ def verify_limits(*, organization: Organization, now: datetime, progress: Progre
 
 def _meters(organization: Organization, now: datetime) -> Iterator[_Part]:
     """The rules in force, those of one window together."""
-    book = limit_book(organization)
-    rules = book.rules_of_one(now=now)
+    book = limit_set(organization)
+    rules = book.rules_of_single_limits(now=now)
     for limit in book.limits_of_each(now=now):
         rules += _rules_of(organization, book, limit, now)
     for window, group in groupby(sorted(rules, key=_window), key=_window):
@@ -167,7 +167,7 @@ def _window(rule: Rule) -> str:
     return rule.window.value
 
 
-def _rules_of(organization: Organization, book: LimitBook, limit: SpendLimit, now: datetime) -> list[Rule]:
+def _rules_of(organization: Organization, book: LimitSet, limit: SpendLimit, now: datetime) -> list[Rule]:
     """A limit of each for the values that have changed since the last times, of which there may be many."""
     start = span_of(LimitWindow(limit.window), organization.calendar, now).start
     since = max(start or now - _LOOKS_BACK, now - _LOOKS_BACK) - _FUTURE_TOLERANCE

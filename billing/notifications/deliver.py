@@ -23,7 +23,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.outbox import new_message_id, nudge
+from billing.notifications.outbox import enqueue_delivery, new_message_id
 from billing.types import Channel, DeliveryState
 from costtrack.errors import ConflictError, NotFoundError
 from costtrack.queues import TIME_LIMITS, Queue
@@ -105,12 +105,12 @@ def failed(
         changes |= {"state": DeliveryState.FAILED, "finished_at": now}
         logger.warning("delivery given up", extra={"message_id": delivery.message_id, "status": status})
     else:
-        changes["next_attempt_at"] = now + wait_after(attempts, retry_after)
+        changes["next_attempt_at"] = now + retry_delay_after(attempts, retry_after)
     _claimed(delivery).update(claimed_until=None, **changes)
     return is_over
 
 
-def give_back(deliveries: Iterable[Delivery], *, until: datetime, error: str | None = None) -> None:
+def release_claim(deliveries: Iterable[Delivery], *, until: datetime, error: str | None = None) -> None:
     """End the claims of deliveries that were not tried; they are due again at `until`. This is no failed attempt."""
     changes = {} if error is None else {"last_status": None, "last_error": error[:_LONGEST_ERROR]}
     for delivery in deliveries:
@@ -126,7 +126,7 @@ def put_off(*, channel: Channel, now: datetime, until: datetime, error: str) -> 
         )
 
 
-def wait_after(attempts: int, retry_after: timedelta | None = None) -> timedelta:
+def retry_delay_after(attempts: int, retry_after: timedelta | None = None) -> timedelta:
     """How long to wait after so many failed attempts: `BACKOFF`, a tenth more or less, so that what failed together
     does not come back together."""
     wait = BACKOFF[attempts - 1] * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
@@ -157,7 +157,7 @@ def resend(*, organization: Organization, delivery: Delivery, now: datetime, act
         organization=organization, actor=actor, action="delivery.resent", subject=subject, was=was,
         message_id=locked.message_id,
     )  # fmt: skip
-    nudge(Channel(locked.channel))
+    enqueue_delivery(Channel(locked.channel))
     return locked
 
 

@@ -80,7 +80,7 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EmailContext:
     """A notice's data, with the names that sentences need."""
 
     organization: str
@@ -120,7 +120,7 @@ class Told:
         return f"{name} {value}" if value else f"each {name}"
 
     @property
-    def who_begins(self) -> str:
+    def started_by(self) -> str:
         """The same at the beginning of a sentence. An organization's name stays as it is."""
         return self.who if self.who == self.organization else self.who[:1].upper() + self.who[1:]
 

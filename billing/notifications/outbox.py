@@ -13,9 +13,9 @@ from typing import Any
 from django.db import transaction
 
 from billing.models import Delivery, Notice, WebhookEndpoint
-from billing.notifications.preferences import wanting_addresses
+from billing.notifications.preferences import subscribed_addresses
 from billing.types import Channel, NoticeKind
-from costtrack.jobs import nudge_on_commit
+from costtrack.jobs import enqueue_throttled_on_commit
 from organizations.models import Organization
 
 DELIVER_TASKS = {Channel.EMAIL: "billing.deliver_email", Channel.WEBHOOK: "billing.deliver_webhooks"}
@@ -53,14 +53,14 @@ def notify(
         organization=organization, kind=kind, subject=_one_line(subject), data=data, created_at=now
     )
     if to is None:
-        to = wanting_addresses(organization=organization, kind=kind)
+        to = subscribed_addresses(organization=organization, kind=kind)
     if webhooks is None:
         webhooks = _wanting_endpoints(organization, kind)
     recipients = [_Recipient(Channel.EMAIL, address) for address in _addresses(to)]
     recipients += [_Recipient(Channel.WEBHOOK, webhook.url, webhook) for webhook in webhooks]
     Delivery.objects.bulk_create(_delivery(notice, recipient) for recipient in recipients)
     for channel in {recipient.channel for recipient in recipients}:
-        nudge(channel)
+        enqueue_delivery(channel)
     return notice
 
 
@@ -70,9 +70,9 @@ def new_message_id(notice_id: int, channel: Channel) -> str:
     return f"{notice_id}-{channel.value}-{secrets.token_hex(_TOKEN_BYTES)}"
 
 
-def nudge(channel: Channel) -> None:
+def enqueue_delivery(channel: Channel) -> None:
     """Have a channel's deliveries sent as soon as the transaction has committed, rather than by the timetable."""
-    nudge_on_commit(DELIVER_TASKS[channel], at_most_every=_NUDGE_INTERVAL)
+    enqueue_throttled_on_commit(DELIVER_TASKS[channel], at_most_every=_NUDGE_INTERVAL)
 
 
 def _delivery(notice: Notice, recipient: _Recipient) -> Delivery:

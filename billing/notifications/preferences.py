@@ -27,7 +27,7 @@ CATEGORY_NAMES: tuple[str, ...] = tuple(dict.fromkeys(CATEGORIES.values()))
 _TOLD_ROLES = tuple(role.value for role in Role if role.may_change)
 
 
-def wanting_addresses(*, organization: Organization, kind: NoticeKind) -> list[str]:
+def subscribed_addresses(*, organization: Organization, kind: NoticeKind) -> list[str]:
     """The e-mail addresses of the active owners and admins who want this kind of notice."""
     members = Membership.objects.of(organization).filter(role__in=_TOLD_ROLES, user__is_active=True)
     if kind in CATEGORIES:
@@ -43,22 +43,22 @@ def preference_of(membership: Membership) -> NotificationPreference:
 
 @transaction.atomic
 def change_preference(
-    *, organization: Organization, membership: Membership, wanted: Mapping[str, bool]
+    *, organization: Organization, membership: Membership, changes: Mapping[str, bool]
 ) -> NotificationPreference:
     """Turn categories of notices on or off, for the member's own e-mails.
 
-    Raises InvalidError if `wanted` is empty: nothing would change.
+    Raises InvalidError if `changes` is empty: nothing would change.
     """
-    if not wanted:
+    if not changes:
         raise InvalidError(f"Name at least one of {', '.join(CATEGORY_NAMES)}.")
     preference, _ = NotificationPreference.objects.update_or_create(
-        organization=organization, membership=membership, defaults=dict(wanted)
+        organization=organization, membership=membership, defaults=dict(changes)
     )
     audit.record(
         organization=organization,
         actor=membership.user.email,
         action="notification_preference.changed",
         subject=membership.user.email,
-        **{name: "on" if is_wanted else "off" for name, is_wanted in sorted(wanted.items())},
+        **{name: "on" if is_on else "off" for name, is_on in sorted(changes.items())},
     )
     return preference

@@ -20,7 +20,7 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.backends.smtp import EmailBackend as SMTPBackend
 
 from billing.models import Delivery
-from billing.notifications.deliver import claim, failed, give_back, is_due, put_off, succeeded
+from billing.notifications.deliver import claim, failed, is_due, put_off, release_claim, succeeded
 from billing.notifications.emails import compose
 from billing.types import Channel
 
@@ -106,12 +106,12 @@ class _Run:
         for number, delivery in enumerate(claimed):
             # A worker that was halted may have lost its claims meanwhile, so the time is looked at before each.
             if self._elapsed >= self._seconds:
-                give_back(claimed[number:], until=self.now)
+                release_claim(claimed[number:], until=self.now)
                 return
             try:
                 self._deliver(delivery)
             except _ServerUnusableError as error:
-                give_back(claimed[number:], until=self.now + SERVER_PAUSE, error=str(error))
+                release_claim(claimed[number:], until=self.now + SERVER_PAUSE, error=str(error))
                 raise
 
     def _deliver(self, delivery: Delivery) -> None:

@@ -13,7 +13,7 @@ from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.deliver import failed, succeeded
 from billing.notifications.exchange import Answer
 from billing.notifications.outbox import notify
-from billing.notifications.webhook_urls import shown_url
+from billing.notifications.webhook_urls import display_url
 from billing.notifications.webhooks import switch_off
 from billing.types import DeliveryState, NoticeKind
 from costtrack.tenancy import tenant_scope
@@ -105,7 +105,7 @@ def _put_off(webhook: WebhookEndpoint, until: datetime) -> None:
 def _disable(webhook: WebhookEndpoint, reason: str, now: datetime) -> None:
     reason = reason[: WebhookEndpoint._meta.get_field("disabled_reason").max_length]  # noqa: SLF001 - Django's API
     switch_off(webhook, reason=reason, actor=_SYSTEM, now=now)
-    told = {"id": webhook.pk, "url": shown_url(webhook.url), "description": webhook.description}
+    told = {"id": webhook.pk, "url": display_url(webhook.url), "description": webhook.description}
     notify(
         organization=webhook.organization,
         kind=NoticeKind.WEBHOOK_DISABLED,

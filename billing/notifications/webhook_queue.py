@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
-def claim_one_each(*, now: datetime, most: int, leave_out: Collection[int] = ()) -> list[Delivery]:
+def claim_one_per_endpoint(*, now: datetime, most: int, leave_out: Collection[int] = ()) -> list[Delivery]:
     """Claim a due delivery of up to `most` endpoints, each with its organization, notice and webhook.
 
     `leave_out` are ids of endpoints. Endpoints on which somebody works are left out, too.

@@ -16,7 +16,7 @@ from billing.notifications.exchange import Answer, Network, NoAnswerError, post
 from billing.notifications.secrets import UnreadableSecretError
 from billing.notifications.webhook_messages import message_of
 from billing.notifications.webhook_outcomes import record_answer, record_no_answer
-from billing.notifications.webhook_queue import claim_one_each
+from billing.notifications.webhook_queue import claim_one_per_endpoint
 from costtrack.errors import InvalidError
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class _Pass:
         now, free = self._clock(), AT_ONCE - len(self._under_way)
         if now >= self._ends_at or not free:
             return
-        for delivery in claim_one_each(now=now, most=free, leave_out=self._failed):
+        for delivery in claim_one_per_endpoint(now=now, most=free, leave_out=self._failed):
             self._under_way[pool.submit(_send, delivery, _webhook_of(delivery), self._network, self._clock)] = delivery
 
     def _record(self, delivery: Delivery, sent: _Sent) -> None:

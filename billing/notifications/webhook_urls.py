@@ -58,7 +58,7 @@ def check_url(url: str, *, resolve: Resolve = system_addresses) -> None:
         raise _invalid(str(error)) from error
 
 
-def shown_url(url: str) -> str:
+def display_url(url: str) -> str:
     """For those who may not manage webhooks, and for logs: paths and queries may hold secrets (Slack's do)."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}/\u2026"

@@ -15,7 +15,7 @@ from billing.models import Delivery, WebhookEndpoint
 from billing.notifications import secrets
 from billing.notifications.addresses import Resolve, system_addresses
 from billing.notifications.outbox import notify
-from billing.notifications.webhook_urls import check_url, shown_url
+from billing.notifications.webhook_urls import check_url, display_url
 from billing.types import DeliveryState, NoticeKind, WebhookFormat
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
 from organizations import audit
@@ -69,7 +69,7 @@ def create_webhook(
         secret=secrets.encrypt(secret),
         created_at=now,
     )
-    _audit(webhook, actor, "webhook.created", url=shown_url(url), format=webhook.format, kinds=webhook.kinds)
+    _audit(webhook, actor, "webhook.created", url=display_url(url), format=webhook.format, kinds=webhook.kinds)
     return IssuedWebhook(webhook, secret)
 
 
@@ -100,7 +100,7 @@ def change_webhook(
         setattr(webhook, name, value)
     if changes:
         webhook.save(update_fields=list(changes))
-        _audit(webhook, actor, "webhook.changed", changed=sorted(changes), url=shown_url(webhook.url))
+        _audit(webhook, actor, "webhook.changed", changed=sorted(changes), url=display_url(webhook.url))
     if "url" in changes:
         _waiting(webhook).update(recipient=webhook.url)
     return webhook
@@ -110,8 +110,8 @@ def change_webhook(
 def remove_webhook(*, organization: Organization, webhook: WebhookEndpoint, actor: str, now: datetime) -> None:
     """Remove a webhook with its secrets. The log of its deliveries stays; what still waits is given up."""
     webhook = _locked(organization, webhook)
-    give_up_waiting(webhook, reason="The webhook was removed.", now=now)
-    _audit(webhook, actor, "webhook.removed", url=shown_url(webhook.url))
+    cancel_pending(webhook, reason="The webhook was removed.", now=now)
+    _audit(webhook, actor, "webhook.removed", url=display_url(webhook.url))
     webhook.delete()
 
 
@@ -177,11 +177,11 @@ def switch_off(webhook: WebhookEndpoint, *, reason: str, actor: str, now: dateti
     """Disable a webhook whose row the caller has locked."""
     webhook.enabled, webhook.disabled_reason = False, reason
     webhook.save(update_fields=["enabled", "disabled_reason"])
-    give_up_waiting(webhook, reason="The webhook was disabled.", now=now)
+    cancel_pending(webhook, reason="The webhook was disabled.", now=now)
     _audit(webhook, actor, "webhook.disabled", reason=reason)
 
 
-def give_up_waiting(webhook: WebhookEndpoint, *, reason: str, now: datetime) -> None:
+def cancel_pending(webhook: WebhookEndpoint, *, reason: str, now: datetime) -> None:
     """Its deliveries that wait for an attempt get none."""
     _waiting(webhook).update(state=DeliveryState.FAILED, claimed_until=None, finished_at=now, last_error=reason)
 

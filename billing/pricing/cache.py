@@ -15,7 +15,7 @@ from django.db.models import Q
 from billing.models import PriceBookRevision
 from billing.pricing.calculate import CompiledPrice
 from billing.pricing.normalize import catalogue_model, catalogue_provider
-from billing.pricing.price_index import PriceTimeline, Shelf
+from billing.pricing.price_index import PriceIndex, PriceTimeline
 from billing.pricing.types import Calculation, Quote, TokenUsage
 from billing.types import UnpricedReason
 
@@ -29,7 +29,7 @@ RECENT_SECONDS = 1.0
 class PriceBook:
     """An organization's own prices, and behind them everyone's."""
 
-    def __init__(self, own: Shelf, everyones: Shelf) -> None:
+    def __init__(self, own: PriceIndex, everyones: PriceIndex) -> None:
         self._own = own
         self._everyones = everyones
         self._timelines: dict[tuple[str, str], tuple[PriceTimeline, ...]] = {}
@@ -91,7 +91,7 @@ class _Books:
         self._books: OrderedDict[int, PriceBook] = OrderedDict()
         self._current_at: dict[int, float] = {}
         self._everyones_lock = threading.Lock()
-        self._everyones: Shelf | None = None
+        self._everyones: PriceIndex | None = None
 
     def get(self, organization_id: int, own_revision: int, everyones_revision: int) -> PriceBook:
         with self._lock:
@@ -100,7 +100,7 @@ class _Books:
                 self._books.move_to_end(organization_id)
                 self._current_at[organization_id] = time.monotonic()
                 return book
-        book = PriceBook(Shelf.load(organization_id, own_revision), self._everyones_shelf(everyones_revision))
+        book = PriceBook(PriceIndex.load(organization_id, own_revision), self._everyones_shelf(everyones_revision))
         with self._lock:
             self._books[organization_id] = book
             self._books.move_to_end(organization_id)
@@ -109,11 +109,11 @@ class _Books:
                 self._current_at.pop(self._books.popitem(last=False)[0], None)
         return book
 
-    def _everyones_shelf(self, revision: int) -> Shelf:
+    def _everyones_shelf(self, revision: int) -> PriceIndex:
         """Compiled once for all organizations; the other threads wait rather than do the same work."""
         with self._everyones_lock:
             if self._everyones is None or self._everyones.revision != revision:
-                self._everyones = Shelf.load(None, revision)
+                self._everyones = PriceIndex.load(None, revision)
             return self._everyones
 
     def kept(self, organization_id: int) -> PriceBook | None:
@@ -126,7 +126,7 @@ class _Books:
 _books = _Books()
 
 
-def recent_price_book(organization_id: int) -> PriceBook:
+def cached_price_book(organization_id: int) -> PriceBook:
     """The organization's prices as they were at most a second ago, mostly without asking: for estimates."""
     return _books.kept(organization_id) or price_book(organization_id)
 

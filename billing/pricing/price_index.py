@@ -60,7 +60,7 @@ class _Pattern:
         return self._regex.fullmatch(model) is not None
 
 
-class Shelf:
+class PriceIndex:
     """All prices of one owner as of a revision. Names are compared without regard to case."""
 
     def __init__(self, revision: int, versions: Iterable[PriceVersion]) -> None:
@@ -81,7 +81,7 @@ class Shelf:
             patterns.sort(key=lambda pattern: len(pattern.name), reverse=True)
 
     @classmethod
-    def load(cls, organization_id: int | None, revision: int) -> "Shelf":
+    def load(cls, organization_id: int | None, revision: int) -> "PriceIndex":
         versions = PriceVersion.objects.filter(organization=organization_id).in_force().order_by("id")
         return cls(revision, versions)
 

@@ -61,17 +61,19 @@ def cost_rows(
     *,
     columns: Sequence[str],
     condition: sql.Composable,
-    waits: bool,
+    has_unfolded: bool,
     parameters: Parameters,
 ) -> sql.Composed:
     """SELECTs of `at` (the beginning of the bucket, or the event's time) and the columns, joined by UNION ALL; any
     number of rows for one key. `condition` is over the rollups' columns. Takes the parameter `organization`, and adds
-    what it takes itself. `waits` reads what is not folded as well (`billing.reports.live_rollups`)."""
+    what it takes itself. `has_unfolded` reads what is not folded as well (`billing.reports.live_rollups`)."""
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     selects = []
     for number, part in enumerate(parts):
         if part.rollup is not None:
-            selects.append(_of_rollup(part.rollup, part.windows, names, condition, waits, f"part{number}", parameters))
+            selects.append(
+                _of_rollup(part.rollup, part.windows, names, condition, has_unfolded, f"part{number}", parameters)
+            )
         else:
             selects += _of_ledger(part, columns, condition, f"part{number}", parameters)
     return sql.SQL("\nUNION ALL\n").join(selects)
@@ -87,14 +89,14 @@ def _of_rollup(
     windows: Sequence[Window],
     columns: sql.Composable,
     condition: sql.Composable,
-    waits: bool,  # noqa: FBT001 - with the others
+    has_unfolded: bool,  # noqa: FBT001 - with the others
     name: str,
     parameters: Parameters,
 ) -> sql.Composed:
     select = _OF_ROLLUP.format(
         at=_AT[rollup.bucket or ""],
         columns=columns,
-        table=table_of(rollup, waits=waits),
+        table=table_of(rollup, has_unfolded=has_unfolded),
         within=_within(rollup, windows, name, parameters),
     )
     return sql.SQL("{} AND {}").format(select, condition)

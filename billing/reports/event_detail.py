@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from billing.ledger.net_cost import Standing, standing_of
+from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import PriceVersion, UsageEvent
 from billing.pricing.calculate import CompiledPrice
 from billing.pricing.records import unit_prices_of
@@ -14,12 +14,12 @@ from billing.pricing.types import Calculation, PriceKind, TokenUsage
 class Explanation:
     """Why an event costs what it costs.
 
-    `standing` is the event with the rows that correct it. `calculation` is what `price`, the one that was applied last,
-    makes of the event's counts, and `without_price` are the kinds of tokens that it has no unit price for. `corrected`
-    is the event that this row corrects, if it is an adjustment.
+    `adjusted_event` is the event with the rows that correct it. `calculation` is what `price`, the one that was applied
+    last, makes of the event's counts, and `without_price` are the kinds of tokens that it has no unit price for.
+    `corrected` is the event that this row corrects, if it is an adjustment.
     """
 
-    standing: Standing
+    adjusted_event: AdjustedEvent
     price: PriceVersion | None
     calculation: Calculation
     corrected: UsageEvent | None
@@ -28,20 +28,20 @@ class Explanation:
     @property
     def cost_now_usd(self) -> Decimal | None:
         """The cost with its adjustments; None while it is not known."""
-        return self.standing.cost_usd
+        return self.adjusted_event.cost_usd
 
 
 def explain(event: UsageEvent) -> Explanation:
     """The way from the event's counts to its cost. For an adjustment these are the counts of the event it corrects;
     when that one was dropped, nothing is left to calculate with."""
-    standing = standing_of(event)
+    adjusted_event = load_adjusted_event(event)
     corrected = _corrected_by(event)
-    applied = [row.price_version_id for row in (event, *standing.adjustments) if row.price_version_id is not None]
+    applied = [row.price_version_id for row in (event, *adjusted_event.adjustments) if row.price_version_id is not None]
     price = PriceVersion.objects.filter(pk=applied[-1]).first() if applied else None
     if price is None or (event.adjusts is not None and corrected is None):
-        return Explanation(standing, price, Calculation(), corrected)
+        return Explanation(adjusted_event, price, Calculation(), corrected)
     compiled, usage = CompiledPrice(unit_prices_of(price)), TokenUsage.of(corrected or event)
-    return Explanation(standing, price, compiled.calculate(usage), corrected, compiled.without_price(usage))
+    return Explanation(adjusted_event, price, compiled.calculate(usage), corrected, compiled.without_price(usage))
 
 
 def _corrected_by(event: UsageEvent) -> UsageEvent | None:

@@ -50,9 +50,9 @@ class EventPage:
     last: Position | None
 
 
-def list_events(*, organization: Organization, wanted: EventFilter, after: Position | None, limit: int) -> EventPage:
+def list_events(*, organization: Organization, filters: EventFilter, after: Position | None, limit: int) -> EventPage:
     """The organization's rows, newest first, from just after a position on."""
-    events = _matching(organization, wanted)
+    events = _matching(organization, filters)
     if after is not None:
         # The first condition is the index's; the second drops the rows of the same instant that were listed already.
         events = events.filter(occurred_at__lte=after.occurred_at)
@@ -80,17 +80,17 @@ def first_event(*, organization: Organization) -> UsageEvent | None:
     return event
 
 
-def _matching(organization: Organization, wanted: EventFilter) -> QuerySet[UsageEvent]:
+def _matching(organization: Organization, filters: EventFilter) -> QuerySet[UsageEvent]:
     events = UsageEvent.objects.of(organization)
     names = ("run_id", "session_id", "model", "service", "status", "source")
-    events = events.filter(**{name: value for name in names if (value := getattr(wanted, name))})
-    if wanted.event_id:
-        sources = (wanted.source,) if wanted.source else SOURCES
-        keys = [event_key(source, wanted.event_id) for source in sources]
+    events = events.filter(**{name: value for name in names if (value := getattr(filters, name))})
+    if filters.event_id:
+        sources = (filters.source,) if filters.source else SOURCES
+        keys = [event_key(source, filters.event_id) for source in sources]
         holding = EventKey.objects.of(organization).filter(key__in=keys)
         events = events.filter(id__in=list(holding.values_list("event_id", flat=True)))
-    if wanted.window.start is not None:
-        events = events.filter(occurred_at__gte=wanted.window.start)
-    if wanted.window.end is not None:
-        events = events.filter(occurred_at__lt=wanted.window.end)
+    if filters.window.start is not None:
+        events = events.filter(occurred_at__gte=filters.window.start)
+    if filters.window.end is not None:
+        events = events.filter(occurred_at__lt=filters.window.end)
     return events

@@ -14,24 +14,24 @@ from billing.rollups.sql import OF_UNFOLDED, aggregated, column_list, key_column
 from organizations.models import Organization
 
 # For a SELECT's list, and asked once however many rows that has; takes the parameter `organization`.
-SOMETHING_WAITS = sql.SQL("(SELECT billing_something_waits(%(organization)s))")
+HAS_UNFOLDED = sql.SQL("(SELECT billing_something_waits(%(organization)s))")
 _IN_TAIL = sql.SQL("batch.organization_id = %(organization)s AND batch.folded_at IS NULL")
 
 
-def something_waits(organization: Organization) -> bool:
+def has_unfolded_batches(organization: Organization) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("SELECT {}").format(SOMETHING_WAITS), {"organization": organization.pk})
+        cursor.execute(sql.SQL("SELECT {}").format(HAS_UNFOLDED), {"organization": organization.pk})
         return bool(cursor.fetchone()[0])
 
 
-def table_of(rollup: Rollup, *, waits: bool) -> sql.Identifier:
-    return sql.Identifier(rollup.view if waits else rollup.table)
+def table_of(rollup: Rollup, *, has_unfolded: bool) -> sql.Identifier:
+    return sql.Identifier(rollup.view if has_unfolded else rollup.table)
 
 
-def tail_of(rollup: Rollup, *, waits: bool) -> sql.Composed:
+def tail_of(rollup: Rollup, *, has_unfolded: bool) -> sql.Composed:
     """SELECT of the rollup's columns: what the events that are not folded yet add up to, one row for each key. Takes
     the parameter `organization`. If nothing waits it selects nothing, and PostgreSQL knows without looking."""
-    if not waits:
+    if not has_unfolded:
         columns = column_list([*key_columns(rollup), *measure_columns(rollup)])
         return sql.SQL("SELECT {} FROM {} WHERE false").format(columns, sql.Identifier(rollup.table))
     return aggregated(rollup, OF_UNFOLDED, _IN_TAIL)

@@ -48,29 +48,29 @@ def ledger_state(*, organization: Organization) -> str:
     return str(state)
 
 
-def kept_answer(*, organization: Organization, question: str, state: str) -> Answer | None:
+def cached_response(*, organization: Organization, query: str, state: str) -> Answer | None:
     """The answer to a question (its path and everything that was asked for), if the ledger is still in this state."""
     if _rests():
         return None
     try:
-        answer = cache.get(_place(organization, question))
+        answer = cache.get(_place(organization, query))
     except RedisError as error:
         _rest(error)
         return None
     return answer if isinstance(answer, Answer) and answer.state == state else None
 
 
-def keep_answer(*, organization: Organization, question: str, answer: Answer) -> None:
+def cache_response(*, organization: Organization, query: str, answer: Answer) -> None:
     if _rests() or len(answer.body) > _LARGEST:
         return
     try:
-        cache.set(_place(organization, question), answer, TTL_SECONDS)
+        cache.set(_place(organization, query), answer, TTL_SECONDS)
     except RedisError as error:
         _rest(error)
 
 
-def _place(organization: Organization, question: str) -> str:
-    return f"answer:{organization.pk}:{hashlib.sha256(question.encode()).hexdigest()}"
+def _place(organization: Organization, query: str) -> str:
+    return f"answer:{organization.pk}:{hashlib.sha256(query.encode()).hexdigest()}"
 
 
 def _rests() -> bool:

@@ -15,7 +15,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.models import Run
-from billing.reports.live_rollups import SOMETHING_WAITS, tail_of
+from billing.reports.live_rollups import HAS_UNFOLDED, tail_of
 from billing.rollups.definitions import RUN_DAYS
 from organizations.models import Organization
 
@@ -117,7 +117,7 @@ WITH page AS MATERIALIZED ({runs}), waiting AS MATERIALIZED (
 ), figures AS (
     SELECT root, count(*) AS runs, {own}, {whole} FROM cost GROUP BY root
 )
-SELECT {waits}, page.*, figures.* FROM (VALUES (1)) AS once
+SELECT {has_unfolded}, page.*, figures.* FROM (VALUES (1)) AS once
 LEFT JOIN (page JOIN figures ON figures.root = page.run_id) ON true ORDER BY page.id {direction}
 """)
 _MEASURES = ("cost_usd", "requests", "prompt_tokens", "completion_tokens", "unpriced")
@@ -181,26 +181,26 @@ def _page(
         parameters["after"] = after
         condition = sql.SQL(" AND ").join([condition, _BEFORE if direction is _NEWEST_FIRST else _AFTER])
     runs = _RUNS.format(condition=condition, direction=direction)
-    found = _ask(runs, direction, parameters, waits=False)
+    found = _ask(runs, direction, parameters, has_unfolded=False)
     if found[0][0]:
-        found = _ask(runs, direction, parameters, waits=True)
+        found = _ask(runs, direction, parameters, has_unfolded=True)
     rows = [_row(row[1:]) for row in found if row[1] is not None]
     return RunPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
 
 
 def _ask(
-    runs: sql.Composable, direction: sql.Composable, parameters: Parameters, *, waits: bool
+    runs: sql.Composable, direction: sql.Composable, parameters: Parameters, *, has_unfolded: bool
 ) -> list[tuple[Any, ...]]:
     """At least one row, which tells whether something waits."""
     statement = _FIGURES.format(
         runs=runs,
         summed=_SUMMED,
-        tail=tail_of(RUN_DAYS, waits=waits),
+        tail=tail_of(RUN_DAYS, has_unfolded=has_unfolded),
         table=sql.Identifier(RUN_DAYS.table),
         columns=_each("coalesce(folded.{0}, 0) + coalesce(waiting.{0}, 0) AS {0}"),
         own=_each("sum({0}) FILTER (WHERE run_id = root)"),
         whole=_each("sum({0})"),
-        waits=SOMETHING_WAITS,
+        has_unfolded=HAS_UNFOLDED,
         direction=direction,
     )
     with connection.cursor() as cursor:

@@ -13,7 +13,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.reports.buckets import DAY, split
-from billing.reports.live_rollups import SOMETHING_WAITS, table_of
+from billing.reports.live_rollups import HAS_UNFOLDED, table_of
 from billing.reports.types import RunCosts, Window
 from billing.rollups.definitions import RUN_DAYS, RUN_SERVICE_DAYS, Rollup
 from costtrack.errors import NotFoundError
@@ -28,7 +28,7 @@ Rows = Callable[[sql.Identifier, Parameters], Iterable[sql.Composable]]
 class _Row(NamedTuple):
     """Costs of one service and group."""
 
-    something_waits: bool
+    has_unfolded: bool
     service: str
     group: str
     amount: Decimal
@@ -40,12 +40,13 @@ UNNAMED = "default"
 
 # What these rows add up to, and whether something is not folded yet: without costs there is no row to say so.
 _SUMS = sql.SQL("""
-SELECT {waits}, service, cost_group, sum(amount), sum(unpriced) FROM ({rows}) AS cost GROUP BY service, cost_group
+SELECT {has_unfolded}, service, cost_group, sum(amount), sum(unpriced)
+FROM ({rows}) AS cost GROUP BY service, cost_group
 ORDER BY service, cost_group
 """)
 _STATE = sql.SQL("""
-SELECT {waits}, EXISTS (SELECT FROM billing_run WHERE organization_id = %(organization)s AND run_id = %(run)s)
-""").format(waits=SOMETHING_WAITS)
+SELECT {has_unfolded}, EXISTS (SELECT FROM billing_run WHERE organization_id = %(organization)s AND run_id = %(run)s)
+""").format(has_unfolded=HAS_UNFOLDED)
 _ROLLED_UP = sql.SQL("""
 SELECT service, cost_group, token_cost_usd + compute_cost_usd AS amount, unpriced FROM {} AS cost
 WHERE organization_id = %(organization)s
@@ -133,15 +134,15 @@ def _in_window(
 def _sum_up(organization: Organization, rollup: Rollup, rows: Rows, now: datetime, run_id: str = "") -> RunCosts | None:
     """What the rows add up to; None if they are about a run that is not known. Asks the rollup's table first, and its
     view only if something waits to be folded (`billing.reports.live_rollups`)."""
-    found = _ask(organization, table_of(rollup, waits=False), rows)
+    found = _ask(organization, table_of(rollup, has_unfolded=False), rows)
     if not found:
         # Asked before the rows, and not after them: what is folded in between must not be missing.
-        something_waits, is_known = _state(organization, run_id)
+        has_unfolded, is_known = _state(organization, run_id)
         if run_id and not is_known:
             return None
-        found = _ask(organization, table_of(rollup, waits=something_waits), rows)
-    elif found[0].something_waits:
-        found = _ask(organization, table_of(rollup, waits=True), rows)
+        found = _ask(organization, table_of(rollup, has_unfolded=has_unfolded), rows)
+    elif found[0].has_unfolded:
+        found = _ask(organization, table_of(rollup, has_unfolded=True), rows)
     by_service: dict[str, Decimal] = {}
     by_group: dict[str, dict[str, Decimal]] = {}
     for row in found:
@@ -157,7 +158,7 @@ def _ask(organization: Organization, table: sql.Identifier, rows: Rows) -> list[
     parameters: Parameters = {"organization": organization.pk}
     selects = sql.SQL(" UNION ALL ").join(rows(table, parameters))
     with connection.cursor() as cursor:
-        cursor.execute(_SUMS.format(waits=SOMETHING_WAITS, rows=selects), parameters)
+        cursor.execute(_SUMS.format(has_unfolded=HAS_UNFOLDED, rows=selects), parameters)
         return [_Row(*row) for row in cursor.fetchall()]
 
 
@@ -165,5 +166,5 @@ def _state(organization: Organization, run_id: str) -> tuple[bool, bool]:
     """Whether something waits to be folded, and whether there is such a run."""
     with connection.cursor() as cursor:
         cursor.execute(_STATE, {"organization": organization.pk, "run": run_id})
-        something_waits, is_known = cursor.fetchone()
-    return something_waits, is_known
+        has_unfolded, is_known = cursor.fetchone()
+    return has_unfolded, is_known

@@ -14,7 +14,7 @@ _MOST_MODELS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingModel:
+class UnpricedModel:
     """Events of one model that wait for the same reason; `first_at` is when the earliest of them occurred."""
 
     service: str
@@ -24,7 +24,7 @@ class WaitingModel:
     first_at: datetime
 
 
-def waiting_models(organization: Organization) -> list[WaitingModel]:
+def unpriced_models(organization: Organization) -> list[UnpricedModel]:
     """The models of the events that came in last (`MOST_LOOKED_AT` of them), the most frequent first."""
     newest = UnpricedEvent.objects.of(organization).order_by("-event_id").values("pk")[:MOST_LOOKED_AT]
     groups = (
@@ -34,4 +34,4 @@ def waiting_models(organization: Organization) -> list[WaitingModel]:
         .annotate(events=Count("pk"), first_at=Min("occurred_at"))
         .order_by("-events", "service", "model")
     )
-    return [WaitingModel(**group) for group in groups[:_MOST_MODELS]]
+    return [UnpricedModel(**group) for group in groups[:_MOST_MODELS]]

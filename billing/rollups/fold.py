@@ -51,7 +51,7 @@ class Folded:
 def fold(*, now: datetime) -> Folded:
     """Fold all that waits, of every organization, and that nobody else is folding."""
     done = Folded()
-    for organization_id in organizations_waiting():
+    for organization_id in organizations_with_unfolded():
         try:
             done += fold_organization(organization_id=organization_id, now=now)
         except Exception:
@@ -60,7 +60,7 @@ def fold(*, now: datetime) -> Folded:
     return done
 
 
-def organizations_waiting() -> list[int]:
+def organizations_with_unfolded() -> list[int]:
     """Who has batches that are not folded, the longest waiting first."""
     with connection.cursor() as cursor:
         cursor.execute(_WAITING)

@@ -8,7 +8,7 @@ from django.db.models import Sum
 from billing.models import IngestBatch
 from billing.rollups.fold import fold_organization
 from billing.rollups.state import has_changed
-from costtrack.jobs import nudge_on_commit
+from costtrack.jobs import enqueue_throttled_on_commit
 from organizations.models import Organization
 
 # What is folded while the caller waits; workers do the rest.
@@ -26,6 +26,6 @@ def refresh(*, organization: Organization, fold_now: bool, now: datetime) -> boo
         # Something is left also where somebody else is folding at this moment.
         is_done = fold_now and not waiting.exists()
         if not is_done:
-            nudge_on_commit("billing.fold", at_most_every=_NUDGE_INTERVAL)
+            enqueue_throttled_on_commit("billing.fold", at_most_every=_NUDGE_INTERVAL)
         has_changed(cursor, organization.pk)
     return is_done

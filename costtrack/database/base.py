@@ -21,7 +21,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             pool = ConnectionPool(
                 kwargs={**self.get_connection_params(), "autocommit": True},
                 configure=self._configure_connection,  # type: ignore[attr-defined]
-                check=check_if_told,
+                check=check_if_requested,
                 open=False,
                 **options,
             )
@@ -30,7 +30,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return found
 
 
-def check_if_told(connection: Connection[Any]) -> None:
+def check_if_requested(connection: Connection[Any]) -> None:
     """An idle connection with something to read has been told something, in most cases that it is over: then ask.
     Raises psycopg.OperationalError when it is."""
     poll = select.poll()

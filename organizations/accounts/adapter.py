@@ -18,7 +18,7 @@ from costtrack.admin_site import may_enter
 from costtrack.organization_paths import for_installation, for_sign_in
 from organizations.accounts.mails import NOTICES
 from organizations.accounts.secrets import decrypt, encrypt
-from organizations.accounts.sending import tell_soon
+from organizations.accounts.sending import enqueue_notice
 from organizations.models import User
 
 NOT_TOGETHER = "This e-mail address and this password do not go together."
@@ -74,7 +74,7 @@ class AccountAdapter(DefaultAccountAdapter):
     def send_notification_mail(self, template_prefix: str, user: AbstractBaseUser, *_: Any, **__: Any) -> None:
         """Security notices: a password was changed, a passkey was added. Others that allauth has do not occur."""
         if template_prefix in NOTICES:
-            tell_soon(user, template_prefix, address=self.get_client_ip(self.request))
+            enqueue_notice(user, template_prefix, address=self.get_client_ip(self.request))
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """What the counted proxies (`COSTTRACK_TRUSTED_PROXIES`) say. Whatever they do not say, or nobody has counted,

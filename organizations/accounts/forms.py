@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES
 
 from costtrack.organization_paths import for_sign_in
-from organizations.accounts.sending import send_reset_soon
+from organizations.accounts.sending import enqueue_password_reset
 
 NOT_SENT = "No e-mail can be sent just now. Try again in a minute."
 _LONGEST_NAME = 100
@@ -56,7 +56,7 @@ class ResetPasswordForm(ThemeMixin, account.ResetPasswordForm):
     def save(self, request: HttpRequest, **_: Any) -> str:
         """Behind the rate limit."""
         email = str(self.cleaned_data["email"])
-        if not send_reset_soon(email):
+        if not enqueue_password_reset(email):
             messages.error(request, NOT_SENT)
             raise ImmediateHttpResponse(HttpResponseRedirect(for_sign_in("account_reset_password")))
         return email

@@ -6,10 +6,10 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from costtrack.jobs import enqueue, enqueue_on_commit
 
 
-def send_reset_soon(email: str) -> bool:
+def enqueue_password_reset(email: str) -> bool:
     """A link for whoever has this address, if anybody has. False: nobody can be told now, the queue is away."""
     return enqueue("organizations.send_password_reset", email=email)
 
 
-def tell_soon(user: AbstractBaseUser, notice: str, *, address: str) -> None:
+def enqueue_notice(user: AbstractBaseUser, notice: str, *, address: str) -> None:
     enqueue_on_commit("organizations.send_notice", user_id=user.pk, notice=notice, address=address)

@@ -18,7 +18,7 @@ from unfold.widgets import (
 
 from costtrack.clock import utc_now
 from organizations import services
-from organizations.admin_base import OrganizationScopedAdmin, button, telling_refusals
+from organizations.admin_base import OrganizationScopedAdmin, button, showing_refusals
 from organizations.admin_request import person_of
 from organizations.models import APICredential
 from organizations.types import IssuedCredential, Scope
@@ -126,7 +126,7 @@ class APICredentialAdmin(OrganizationScopedAdmin):
         return self._show_secret(request, cast("_IssuingRequest", request).issued)
 
     @button("Rotate secret", icon="autorenew")
-    @telling_refusals
+    @showing_refusals
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         credential = self._get(request, object_id)
         form = RotationForm(request.POST or None)
@@ -143,7 +143,7 @@ class APICredentialAdmin(OrganizationScopedAdmin):
         return self._show_secret(request, issued)
 
     @button("Revoke", icon="block")
-    @telling_refusals
+    @showing_refusals
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         credential = self._get(request, object_id)
         if request.method != "POST":

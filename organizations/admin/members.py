@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from costtrack.errors import ConflictError
 from organizations import services
-from organizations.admin_base import OrganizationScopedAdmin, button, telling_refusals
+from organizations.admin_base import OrganizationScopedAdmin, button, showing_refusals
 from organizations.admin_request import person_of
 from organizations.models import Membership, Organization
 from organizations.types import Role
@@ -68,7 +68,7 @@ class MembershipAdmin(OrganizationScopedAdmin):
         return "joined" if membership.user.has_usable_password() or membership.user.last_login else "invited"
 
     @button("Send the invitation again", icon="forward_to_inbox")
-    @telling_refusals
+    @showing_refusals
     def invite_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
         membership = self.get_object(request, object_id)
         if membership is None:

@@ -25,12 +25,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
-from costtrack.error_formats import OURS, Dialect
+from costtrack.error_formats import NATIVE, Dialect
 from costtrack.errors import ForbiddenError
 from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.api.schema import OrganizationSchema
 from organizations.models import Organization
-from organizations.rate_limits import Allowance, refusal, take_place
+from organizations.rate_limits import Allowance, refusal, take_slot
 from organizations.selectors import access_to, access_without_url, refusal_without_api
 from organizations.types import Access, Principal, Scope
 
@@ -44,7 +44,7 @@ class _OrganizationScope(APIView):
     is made. Responses must not be lazy: they are rendered after the scope has ended.
     """
 
-    dialect: ClassVar[Dialect] = OURS
+    dialect: ClassVar[Dialect] = NATIVE
     required_scope: ClassVar[Scope | None] = Scope.MANAGE
     """The strictest, for a class that does not say. None: whoever has access to the organization may call it, and the
     view answers by what the caller's scopes let them know."""
@@ -114,7 +114,7 @@ class _OrganizationScope(APIView):
         credential = request.auth.credential if isinstance(request.auth, Principal) else None
         if credential is None or credential.organization is None or self._action() in self.actions_without_rate_limit:
             return
-        self._allowance = take_place(organization=credential.organization, credential=credential)
+        self._allowance = take_slot(organization=credential.organization, credential=credential)
         if self._allowance is not None and not self._allowance.granted:
             raise refusal(self._allowance)
 

@@ -3,7 +3,7 @@
 import django_filters
 from django.db.models import QuerySet
 
-from costtrack.filters import InstantFilter, TrueOrFalseFilter
+from costtrack.filters import TimestampFilter, TrueOrFalseFilter
 from organizations.models import APICredential, AuditEntry, Membership, Organization, Plan
 from organizations.types import Environment, Role
 
@@ -47,8 +47,8 @@ class AuditFilter(django_filters.FilterSet):
     actor = django_filters.CharFilter()
     action = django_filters.CharFilter()
     subject = django_filters.CharFilter()
-    since = InstantFilter(field_name="at", lookup_expr="gte")
-    before = InstantFilter(field_name="at", lookup_expr="lt")
+    since = TimestampFilter(field_name="at", lookup_expr="gte")
+    before = TimestampFilter(field_name="at", lookup_expr="lt")
 
     class Meta:
         model = AuditEntry

@@ -11,7 +11,7 @@ from django.utils.text import slugify
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError
 from organizations import audit
 from organizations.models import Organization, Plan
-from organizations.plan_hooks import follow_plan
+from organizations.plan_hooks import apply_plan_change
 from organizations.types import Role, WeekDay
 
 SLUG = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*\Z")
@@ -43,7 +43,7 @@ def create_organization(
     audit.record(
         organization=organization, actor=actor, action="organization.created", subject=slug, plan=plan, name=name
     )
-    follow_plan(organization=organization, before=None, now=now, actor=actor)
+    apply_plan_change(organization=organization, before=None, now=now, actor=actor)
     return organization
 
 
@@ -89,7 +89,7 @@ def update_organization(
         **changes,
     )
     if before is not None:
-        follow_plan(organization=organization, before=before, now=now, actor=actor)
+        apply_plan_change(organization=organization, before=before, now=now, actor=actor)
     return organization
 
 
@@ -118,7 +118,7 @@ def follow_changed_plan(*, before: Plan, now: datetime, actor: str) -> None:
     """A plan's row says something else than `before` now: have all its organizations follow it."""
     organizations = Organization.objects.filter(plan=before).order_by("pk")
     for organization in organizations.select_for_update(no_key=True):
-        follow_plan(organization=organization, before=before, now=now, actor=actor)
+        apply_plan_change(organization=organization, before=before, now=now, actor=actor)
 
 
 def _free_slug(name: str) -> str:

@@ -34,7 +34,7 @@ __all__ = ["at_five_past_midnight", "gateway", "history"]  # fixtures from anoth
 
 pytestmark = pytest.mark.usefixtures("history")
 
-Asked = dict[str, str]
+UsageQuery = dict[str, str]
 
 
 def test_the_plan_and_the_first_steps_say_what_the_api_says(
@@ -142,7 +142,7 @@ def downloaded(page: Page, button: str, folder: Path) -> bytes:
     return kept.read_bytes()
 
 
-def assert_same_csv(page: Page, api: APIClient, folder: Path, asked: Asked) -> None:
+def assert_same_csv(page: Page, api: APIClient, folder: Path, asked: UsageQuery) -> None:
     shown = downloaded(page, "Download CSV", folder)
     response = api.get("/usage/export", asked)
     assert response.status_code == 200, asked

@@ -10,7 +10,7 @@ import pytest
 from billing.ledger import adjustments, repricings
 from billing.ledger.corrections import adjust, void
 from billing.ledger.locks import correcting_many
-from billing.ledger.net_cost import standing_of
+from billing.ledger.net_cost import load_adjusted_event
 from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.reprice import Selection, reprice_some
 from billing.models import Repricing, UnpricedEvent, UsageEvent
@@ -47,7 +47,7 @@ def test_of_many_voids_at_once_one_takes_the_event_back(organization: Organizati
 
     assert sorted(done) == [False] * 7 + [True]
     assert UsageEvent.objects.of(organization).total_cost() == 0
-    assert standing_of(event).count("requests") == 0
+    assert load_adjusted_event(event).count("requests") == 0
 
 
 def test_adjustments_at_once_leave_the_cost_that_one_of_them_named(organization: Organization, send: Send) -> None:
@@ -67,7 +67,7 @@ def test_adjustments_at_once_leave_the_cost_that_one_of_them_named(organization:
     at_once(correct, range(1, 9))
 
     assert UsageEvent.objects.of(organization).total_cost() in range(1, 9)
-    assert standing_of(event).count("unpriced") == 0
+    assert load_adjusted_event(event).count("unpriced") == 0
 
 
 def test_pricing_voiding_and_repricing_the_same_events_leaves_nothing_twice(
@@ -97,7 +97,7 @@ def test_pricing_voiding_and_repricing_the_same_events_leaves_nothing_twice(
 
     assert not UnpricedEvent.objects.exists()
     for number, event in enumerate(events):
-        standing = standing_of(event)
+        standing = load_adjusted_event(event)
         assert standing.cost_usd == (0 if number < 100 else 3)
         assert standing.count("requests") == int(number >= 100)
     assert UsageEvent.objects.of(organization).total_cost() == 300
@@ -169,4 +169,4 @@ def test_summaries_voids_and_prices_at_once_take_each_event_out_of_the_queue_onc
     at_once(lambda each: each(), work)
 
     assert not UnpricedEvent.objects.exists()
-    assert [standing_of(event).count("unpriced") for event in events] == [0] * 12
+    assert [load_adjusted_event(event).count("unpriced") for event in events] == [0] * 12

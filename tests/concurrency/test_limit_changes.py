@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing.limits.cache import limit_book
+from billing.limits.cache import limit_set
 from billing.limits.increases import request_increase
 from billing.limits.services import MOST_LIMITS, change_limit
 from billing.models import IncreaseRequest, LimitException, SpendLimit
@@ -89,4 +89,4 @@ def test_whatever_changes_at_once_the_organization_has_the_limit_of_its_plan() -
     limit = SpendLimit.objects.of(organization).in_place().get(is_plan=True)
     windows = {"pay_as_you_go": "rolling_7d", "pro": "calendar_month"}
     assert limit.window == windows[organization.plan.code]
-    assert [rule.limit_id for rule in limit_book(organization).rules_of_one(now=NOW)] == [limit.pk]
+    assert [rule.limit_id for rule in limit_set(organization).rules_of_single_limits(now=NOW)] == [limit.pk]

@@ -117,10 +117,10 @@ def _matcher_in(expected: Any) -> str | None:
 
 
 def _any(_: Matcher, types: str | list[str], found: Any) -> str | None:
-    wanted = [types] if isinstance(types, str) else types
-    if unknown := set(wanted) - set(_TYPES.values()):
+    filters = [types] if isinstance(types, str) else types
+    if unknown := set(filters) - set(_TYPES.values()):
         raise LookupError(f"There are no such types: {unknown}")
-    return None if _TYPES[type(found)] in wanted else f"{' or '.join(wanted)} expected"
+    return None if _TYPES[type(found)] in filters else f"{' or '.join(filters)} expected"
 
 
 def _number(_: Matcher, value: float, found: Any) -> str | None:

@@ -131,13 +131,13 @@ def test_every_endpoint_of_the_documents_has_a_golden_pair() -> None:
     asked = Counter(
         f"{pair.request.method} /{resolve(pair.request.path).route}" for file in FILES for pair in read(file).pairs
     )
-    wanted = [
+    filters = [
         str(endpoint)
         for endpoint in endpoints()
         if endpoint.route.partition("/")[0] in FAMILIES and not endpoint.route.startswith(_OURS)
     ]
-    assert len(wanted) > len(FAMILIES)
-    assert [endpoint for endpoint in wanted if not asked[endpoint]] == []
+    assert len(filters) > len(FAMILIES)
+    assert [endpoint for endpoint in filters if not asked[endpoint]] == []
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

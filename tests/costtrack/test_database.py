@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, connections
 from psycopg_pool import ConnectionPool
 
-from costtrack.database.base import DatabaseWrapper, check_if_told
+from costtrack.database.base import DatabaseWrapper, check_if_requested
 
 
 @pytest.fixture
@@ -38,4 +38,4 @@ def test_a_connection_that_the_server_has_ended_is_replaced(pool: "ConnectionPoo
 def test_one_that_lives_is_not_asked(pool: "ConnectionPool[Any]", monkeypatch: pytest.MonkeyPatch) -> None:
     with pool.connection() as lives:
         monkeypatch.setattr(ConnectionPool, "check_connection", lambda _: pytest.fail("asked"))
-        check_if_told(lives)
+        check_if_requested(lives)

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from costtrack.error_formats import DETAIL, LITELLM, OURS, Dialect
+from costtrack.error_formats import DETAIL, LITELLM, NATIVE, Dialect
 from costtrack.errors import ConflictError, DomainError, InvalidError, NotFoundError
 
 
@@ -162,7 +162,7 @@ def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back() -> None:
 @pytest.mark.parametrize(
     ("dialect", "body"),
     [
-        (OURS, {"error": "Something went wrong on our side.", "code": "internal_error"}),
+        (NATIVE, {"error": "Something went wrong on our side.", "code": "internal_error"}),
         (DETAIL, {"detail": "Something went wrong on our side."}),
         (
             LITELLM,

@@ -11,7 +11,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from costtrack import heartbeat
 from costtrack.celery import app
-from costtrack.jobs import gather_on_commit, nudge_on_commit
+from costtrack.jobs import enqueue_debounced_on_commit, enqueue_throttled_on_commit
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -35,9 +35,9 @@ def test_a_nudge_is_sent_at_once_and_not_again_in_the_interval(
     sent: Sent, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        nudge_on_commit("billing.fold", at_most_every=HOUR)
-        nudge_on_commit("billing.fold", at_most_every=HOUR)
-        nudge_on_commit("billing.deliver_email", at_most_every=HOUR)
+        enqueue_throttled_on_commit("billing.fold", at_most_every=HOUR)
+        enqueue_throttled_on_commit("billing.fold", at_most_every=HOUR)
+        enqueue_throttled_on_commit("billing.deliver_email", at_most_every=HOUR)
         assert sent == []
     assert sent == [("billing.fold", {}, None), ("billing.deliver_email", {}, None)]
 
@@ -47,7 +47,7 @@ def test_what_gathers_is_sent_once_for_the_end_of_the_interval_and_for_each_argu
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         for organization_id in (1, 2, 1):
-            gather_on_commit("billing.enforce_limits", within=HOUR, organization_id=organization_id)
+            enqueue_debounced_on_commit("billing.enforce_limits", within=HOUR, organization_id=organization_id)
     assert sent == [
         ("billing.enforce_limits", {"organization_id": 1}, 3600.0),
         ("billing.enforce_limits", {"organization_id": 2}, 3600.0),
@@ -65,11 +65,11 @@ def test_a_broker_that_is_down_is_logged(
 
     monkeypatch.setattr(app, "send_task", failing)
     with django_capture_on_commit_callbacks(execute=True):
-        nudge_on_commit("billing.fold", at_most_every=HOUR)
+        enqueue_throttled_on_commit("billing.fold", at_most_every=HOUR)
     assert "task could not be queued" in caplog.text
 
 
-@pytest.mark.parametrize("nudge", [nudge_on_commit, gather_on_commit])
+@pytest.mark.parametrize("nudge", [enqueue_throttled_on_commit, enqueue_debounced_on_commit])
 def test_redis_that_is_down_is_logged(
     nudge: Callable[..., None],
     sent: Sent,
@@ -79,7 +79,7 @@ def test_redis_that_is_down_is_logged(
 ) -> None:
     heartbeat.client.cache_clear()
     monkeypatch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1/0")
-    interval = {"within": HOUR} if nudge is gather_on_commit else {"at_most_every": HOUR}
+    interval = {"within": HOUR} if nudge is enqueue_debounced_on_commit else {"at_most_every": HOUR}
     with django_capture_on_commit_callbacks(execute=True):
         nudge("billing.fold", **interval)
     heartbeat.client.cache_clear()

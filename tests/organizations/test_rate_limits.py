@@ -17,7 +17,7 @@ from costtrack.errors import DomainError
 from organizations import rate_limits
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import Organization, Plan, User
-from organizations.rate_limits import take_place
+from organizations.rate_limits import take_slot
 from organizations.types import Scope
 from tests.conftest import Key, make_key
 from tests.example_requests import Endpoint, endpoints
@@ -61,7 +61,7 @@ def at_once(key: Key, threads: int, times: int) -> int:
 
     def ask(_: int) -> int:
         barrier.wait(timeout=20)
-        taken = [take_place(organization=organization, credential=key.credential) for _ in range(times)]
+        taken = [take_slot(organization=organization, credential=key.credential) for _ in range(times)]
         return sum(allowance is not None and allowance.granted for allowance in taken)
 
     with ThreadPoolExecutor(threads) as pool:
@@ -220,7 +220,7 @@ def test_both_families_of_headers_say_the_same(api: APIClient, key: Key) -> None
     assert 29 <= said["X-RateLimit-Reset"] - before <= 33
 
 
-OURS = {"error": "Rate limit exceeded", "code": "too_many_requests"}
+NATIVE = {"error": "Rate limit exceeded", "code": "too_many_requests"}
 DETAIL = {"detail": "Rate limit exceeded"}
 LITELLM = {
     "error": {"message": "Rate limit exceeded", "type": "too_many_requests", "param": None, "code": "429"},
@@ -230,8 +230,8 @@ LITELLM = {
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("GET", "/usage/summary", OURS),
-        ("GET", "/organizations/acme/credentials", OURS),
+        ("GET", "/usage/summary", NATIVE),
+        ("GET", "/organizations/acme/credentials", NATIVE),
         ("POST", "/system/pricing", DETAIL),
         ("GET", "/costs/runs", DETAIL),
         ("GET", "/costs/summary", DETAIL),

@@ -17,7 +17,7 @@ _LONGEST = 30  # pages that one can go back; from there, to the newest
 
 
 @dataclass(frozen=True, slots=True)
-class Trail:
+class CursorTrail:
     """`given` are the parameters of the address; those that are empty say nothing."""
 
     given: Mapping[str, str]

@@ -18,7 +18,7 @@ def as_text(instant: datetime, key: object) -> str:
     return f"{(instant - _EPOCH) // _MICROSECOND}~{key}"
 
 
-def instant_and_key(text: str) -> tuple[datetime, str] | None:
+def parse_cursor(text: str) -> tuple[datetime, str] | None:
     """None for an empty text. Raises InvalidError for what is not one of ours."""
     if not text:
         return None
@@ -31,26 +31,26 @@ def instant_and_key(text: str) -> tuple[datetime, str] | None:
         raise _not_ours() from error
 
 
-def instant_and_uuid(text: str) -> tuple[datetime, UUID] | None:
+def parse_uuid_cursor(text: str) -> tuple[datetime, UUID] | None:
     """The same where keys are UUIDs."""
-    found = instant_and_key(text)
+    found = parse_cursor(text)
     try:
         return None if found is None else (found[0], UUID(found[1]))
     except ValueError as error:
         raise _not_ours() from error
 
 
-def with_amount(instant: datetime, key: UUID, amount: Decimal) -> str:
+def amount_cursor(instant: datetime, key: UUID, amount: Decimal) -> str:
     """A place in a list that is ordered by an amount."""
     return as_text(instant, f"{key}~{plain(amount).replace('.', ',')}")
 
 
-def instant_uuid_and_amount(text: str) -> tuple[datetime, UUID, Decimal] | None:
+def parse_amount_cursor(text: str) -> tuple[datetime, UUID, Decimal] | None:
     """None for an empty text. Raises InvalidError for what is not one of ours."""
     instant_and_rest, _, amount = text.rpartition("~")
     if not text:
         return None
-    found = instant_and_uuid(instant_and_rest)
+    found = parse_uuid_cursor(instant_and_rest)
     if found is None or not _AMOUNT.fullmatch(amount):
         raise _not_ours()
     return (*found, Decimal(amount.replace(",", ".")))

@@ -29,7 +29,7 @@ class MoneyField(forms.DecimalField):
         return plain(value) if isinstance(value, Decimal) else value
 
 
-class InstantField(forms.SplitDateTimeField):
+class TimestampField(forms.SplitDateTimeField):
     """A date and a time as the clocks of `zone` show them; aware when it is cleaned."""
 
     zone: ZoneInfo = _UTC
@@ -57,7 +57,7 @@ def reason_field(*, label: str = "Reason", longest: int, **options: Any) -> form
 def use_clocks_of(organization: Organization, form: "forms.Form | forms.ModelForm[Any]") -> None:
     """Its times are as the organization's clocks show them, and the form says so."""
     for field in form.fields.values():
-        if isinstance(field, InstantField):
+        if isinstance(field, TimestampField):
             field.in_zone(organization.calendar.zone)
 
 

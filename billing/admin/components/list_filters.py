@@ -28,7 +28,7 @@ class ChoiceFilter(DropdownFilter):
         return queryset.filter(**{str(self.parameter_name): value}) if value in self.options.values else queryset
 
 
-class WordFilter(TextFilter):
+class ExactTextFilter(TextFilter):
     """A text that a column has (`lookup` exact), or has a part of."""
 
     column: ClassVar[str]
@@ -43,7 +43,7 @@ class WordFilter(TextFilter):
         return queryset.filter(**{f"{self.column}__{self.lookup}": word})
 
 
-class NumberFilter(WordFilter):
+class NumberFilter(ExactTextFilter):
     """Whole numbers, as ids of rows are."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -54,7 +54,7 @@ class NumberFilter(WordFilter):
         return queryset.filter(**{self.column: int(number)}) if is_number else queryset.none()
 
 
-class HourFilter(WordFilter):
+class HourFilter(ExactTextFilter):
     """An hour, by its beginning. What is not a time leaves nothing."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

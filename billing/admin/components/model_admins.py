@@ -34,7 +34,7 @@ def shown_organization(request: HttpRequest) -> Organization | None:
 
 
 class OrganizationFilter(ListFilter):
-    """The choice among the organizations that a person sees; the list itself obeys it (`OneOrganizationList`)."""
+    """The choice among the organizations that a person sees; the list itself obeys it (`SingleOrganizationList`)."""
 
     title = "organization"
     template = "unfold/filters/filters_field.html"
@@ -54,7 +54,7 @@ class OrganizationFilter(ListFilter):
         return [PARAMETER]
 
     def choices(self, changelist: DjangoChangeList) -> Iterator[dict[str, Any]]:
-        shown = cast("OneOrganizationList", changelist).organization
+        shown = cast("SingleOrganizationList", changelist).organization
         yield {
             "form": self.form_class(
                 request=self._request,
@@ -71,7 +71,7 @@ class OrganizationFilter(ListFilter):
         return queryset
 
 
-class OneOrganizationList(PlainChangeList):
+class SingleOrganizationList(PlainChangeList):
     """Its rows are one organization's (`organization`), in the order that the page declares and no other."""
 
     organization: Organization | None
@@ -91,7 +91,7 @@ class OneOrganizationList(PlainChangeList):
         return list(self.model_admin.get_ordering(request))
 
 
-class OneOrganizationAdmin(OrganizationScopedAdmin):
+class SingleOrganizationAdmin(OrganizationScopedAdmin):
     """A subclass has `OrganizationFilter` as its first filter and an `ordering` that an index serves."""
 
     sortable_by = ()
@@ -105,7 +105,7 @@ class OneOrganizationAdmin(OrganizationScopedAdmin):
     empty_template: ClassVar[str] = ""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return OneOrganizationList
+        return SingleOrganizationList
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """None for somebody who only looks at the organization that is shown."""

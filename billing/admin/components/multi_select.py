@@ -23,7 +23,7 @@ class Option:
     weight: int = 0
 
 
-class PickWidget(forms.SelectMultiple):
+class MultiSelect(forms.SelectMultiple):
     """`offers` are shown; what is chosen already is always among them."""
 
     offers: Sequence[Option] = ()
@@ -62,13 +62,13 @@ class PickWidget(forms.SelectMultiple):
         return first if len(chosen) == 1 else f"{first} and {len(chosen) - 1} more"
 
 
-class PickField(forms.MultipleChoiceField):
+class MultiSelectField(forms.MultipleChoiceField):
     """Any values, known or not: what nobody has used has cost nothing."""
 
-    widget: PickWidget
+    widget: MultiSelect
 
     def __init__(self, *, label: str, of_all: str) -> None:
-        super().__init__(required=False, label=label, widget=PickWidget(of_all))
+        super().__init__(required=False, label=label, widget=MultiSelect(of_all))
 
     def to_python(self, value: Any) -> list[str]:
         return _told(super().to_python(value))

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 
 from billing.admin.components import formatting
-from billing.admin.components.urls import address
+from billing.admin.components.urls import url_with
 
 _DIGITS = 7
 
 
-def page_asked(request: HttpRequest) -> int:
+def requested_page(request: HttpRequest) -> int:
     """From 1 on; what is no such number is the first page."""
     text = request.GET.get("page", "")
     return max(int(text), 1) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else 1
@@ -43,4 +43,4 @@ def paging(request: HttpRequest, *, number: int, size: int, total: int) -> Pagin
 
 
 def _url(request: HttpRequest, number: int) -> str:
-    return address(request, page=number) if number > 1 else address(request)
+    return url_with(request, page=number) if number > 1 else url_with(request)

@@ -17,7 +17,7 @@ _ESCAPED = re.compile("(?:~[0-9A-F]{2})+")
 _SAFE = ":@=+,"
 
 
-class ToldId:
+class OpaqueIdConverter:
     """A part of a path. What browsers and proxies like to rewrite (slashes, percent signs, `..`) is written as its
     bytes behind a tilde: `a/b` is `a~2Fb`."""
 
@@ -33,10 +33,10 @@ class ToldId:
         return escaped.replace(".", "~2E") if set(escaped) == {"."} else escaped
 
 
-register_converter(ToldId, "told_id")
+register_converter(OpaqueIdConverter, "opaque_id")
 
 
-class OneToldPage(OrganizationPage):
+class DetailPage(OrganizationPage):
     """A page about what one id names. An unknown one is answered with a page that leads back to the list."""
 
     tab: ClassVar[str]

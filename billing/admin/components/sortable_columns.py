@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
-from billing.admin.components.urls import address
+from billing.admin.components.urls import url_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +46,4 @@ def headings(
 def _url(request: HttpRequest, order: str, default: str, *, is_turned: bool) -> str:
     if not order:
         return ""
-    return address(request, sort_by="" if order == default else order, sort_order="asc" if is_turned else "")
+    return url_with(request, sort_by="" if order == default else order, sort_order="asc" if is_turned else "")

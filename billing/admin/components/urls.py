@@ -14,7 +14,7 @@ _PLACES = ("page", "after")  # of lists
 Value = str | int | date | tuple[str, ...]
 
 
-def address(request: HttpRequest, **changes: Value) -> str:
+def url_with(request: HttpRequest, **changes: Value) -> str:
     """The page that is shown with these parameters changed, the others as they are; an empty value takes one away.
     Whoever changes a filter begins at the first page again."""
     query = request.GET.copy()
@@ -29,12 +29,12 @@ def address(request: HttpRequest, **changes: Value) -> str:
     return f"{request.path}?{query.urlencode()}" if query else request.path
 
 
-def address_of_days(request: HttpRequest, first: date, last: date, **changes: Value) -> str:
+def url_for_dates(request: HttpRequest, first: date, last: date, **changes: Value) -> str:
     """The page that is shown, of the days from `first` to `last`, which is included."""
-    return address(request, range=CUSTOM, start_date=first, end_date=last, **changes)
+    return url_with(request, range=CUSTOM, start_date=first, end_date=last, **changes)
 
 
-def address_of_page(view: str, request: HttpRequest, **parameters: str) -> str:
+def url_of_page(view: str, request: HttpRequest, **parameters: str) -> str:
     """Another page, of the same period."""
     period = {name: request.GET[name] for name in _PERIOD if request.GET.get(name)}
     query = urlencode({**period, **parameters})

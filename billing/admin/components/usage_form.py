@@ -43,7 +43,7 @@ class UsageForm(PeriodForm):
         super().__init__(with_range(data, self.default_range))
 
     @property
-    def wanted(self) -> UsageFilter:
+    def filters(self) -> UsageFilter:
         """What the filters say that are right."""
         self.is_valid()
         return UsageFilter(**{name: self.cleaned_data.get(name, "") for name in FILTERS})

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from billing.admin.components import datetimes, formatting
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.limits import limit_text, progress_bar
-from billing.limits.cache import limit_book
+from billing.limits.cache import limit_set
 from billing.limits.status import statuses
 from billing.limits.types import LimitStatus
 from billing.reports.usage.figures import UsageFilter
@@ -60,7 +60,7 @@ class PlanPage(OrganizationPage):
 
     def page_context(self) -> dict[str, Any]:
         plan, calendar = self.organization.plan, self.organization.calendar
-        spend = spend_now(organization=self.organization, wanted=UsageFilter(), now=self.now)
+        spend = spend_now(organization=self.organization, filters=UsageFilter(), now=self.now)
         before = calendar.preset(Preset.LAST_MONTH, self.now)
         plans = list(Plan.objects.order_by("position", "code"))
         return {
@@ -84,14 +84,14 @@ class PlanPage(OrganizationPage):
         since = history_start(organization=self.organization, now=self.now)
         if since is not None and window.start < since and not self.person.is_superuser:
             return ""
-        (figures,) = totals(organization=self.organization, wanted=UsageFilter(), windows=[window])
+        (figures,) = totals(organization=self.organization, filters=UsageFilter(), windows=[window])
         return usd(figures.cost_usd)
 
     def _plan_limits(self) -> Sequence[LimitStatus]:
         """How the limits stand that the plan brings along."""
-        book = limit_book(self.organization)
+        book = limit_set(self.organization)
         of_plan = {limit.pk for limit in book.limits if limit.is_plan}
-        rules = [rule for rule in book.rules_of_one(now=self.now) if rule.limit_id in of_plan]
+        rules = [rule for rule in book.rules_of_single_limits(now=self.now) if rule.limit_id in of_plan]
         return statuses(organization=self.organization, rules=rules, now=self.now)
 
     def _limit(self, status: LimitStatus) -> PlanLimit:

@@ -16,10 +16,10 @@ from billing.admin.components.chart_axis import axis, utc_calendar
 from billing.admin.components.charts import Chart, Line
 from billing.admin.components.date_range import Period, PeriodForm, period_of, with_range
 from billing.admin.components.organization_page import OrganizationPage
-from billing.admin.components.pagination import page_asked, paging
+from billing.admin.components.pagination import paging, requested_page
 from billing.admin.components.percent_bar import Share, share_of
 from billing.admin.components.sortable_columns import Column, headings
-from billing.admin.components.urls import address, address_of_days, address_of_page
+from billing.admin.components.urls import url_for_dates, url_of_page, url_with
 from billing.reports.spend.tags import TagSpend, days_of_tags, tag_spend
 from billing.reports.spend.totals import Named
 from billing.reports.types import Window
@@ -99,8 +99,8 @@ class TagsPage(OrganizationPage):
             "period": period,
             "found": found,
             "tag": tag,
-            "whole_url": address(self.request, tag=""),
-            "log_url": address_of_page("request_log", self.request, tag=tag),
+            "whole_url": url_with(self.request, tag=""),
+            "log_url": url_of_page("request_log", self.request, tag=tag),
             "figures": _figures_of_tag(chosen, found) if tag else _figures(found, period),
             "chart": self._chart(chosen, period),
             "unpriced": formatting.count(found.unpriced) if found.unpriced else "",
@@ -112,7 +112,7 @@ class TagsPage(OrganizationPage):
         order = sort_by if sort_by in _SORTED_BY else "spend"
         ascending = asked.get("sort_order") == "asc"
         rows = sorted(chosen, key=_SORTED_BY[order], reverse=not ascending)
-        number = page_asked(self.request)
+        number = requested_page(self.request)
         shown = rows[(number - 1) * TAGS_PER_PAGE : number * TAGS_PER_PAGE]
         return {
             "rows": [_row(one, found, self.request) for one in shown],
@@ -131,7 +131,7 @@ class TagsPage(OrganizationPage):
         lines = []
         for name in names:
             sums = along.sums(days[name])
-            urls = [address_of_days(self.request, bar.first, bar.last, tag=name) for bar in along.bars]
+            urls = [url_for_dates(self.request, bar.first, bar.last, tag=name) for bar in along.bars]
             lines.append(Line(name, [float(amount) for amount in sums], [usd(amount) for amount in sums], urls))
         what = "Cost per tag" if len(lines) > 1 else f"Cost of {names[0]}"
         unit = "month" if along.unit is Unit.MONTH else "day"
@@ -157,7 +157,7 @@ def _chosen(tags: Sequence[Named], asked: dict[str, Any]) -> list[Named]:
 def _row(one: Named, found: TagSpend, request: HttpRequest) -> TagRow:
     return TagRow(
         name=one.name,
-        url=address(request, tag=one.name),
+        url=url_with(request, tag=one.name),
         calls=formatting.count(one.calls),
         cost=usd(one.spend),
         share=share_of(one.spend, found.spend),

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.list_filters import PeriodFilter
-from billing.admin.components.model_admins import OneOrganizationAdmin, OrganizationFilter
+from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
 from billing.models import IngestBatch
 from costtrack.ids import ids_at
 from costtrack.money import usd
@@ -28,7 +28,7 @@ class BatchPeriodFilter(PeriodFilter):
 
 
 @admin.register(IngestBatch)
-class IngestBatchAdmin(OneOrganizationAdmin):
+class IngestBatchAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("received", "sent_as", "stored", "repeated", "refused", "unpriced_events", "cost", "sent_with")
     list_filter = (OrganizationFilter, BatchPeriodFilter)

@@ -11,13 +11,13 @@ from django.template.response import TemplateResponse
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
-from billing.admin.components.model_admins import OneOrganizationAdmin
+from billing.admin.components.model_admins import SingleOrganizationAdmin
 from billing.ledger.corrections import LONGEST_REASON, adjust, void, why_not_correctable
-from billing.ledger.net_cost import Standing, standing_of
+from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import UsageEvent
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS, ZERO, usd
-from organizations.admin_base import button, telling_refusals
+from organizations.admin_base import button, showing_refusals
 from organizations.admin_request import person_of
 
 _UNKNOWN = "Not known"
@@ -51,7 +51,7 @@ class AdjustForm(forms.Form):
     )
 
 
-class CorrectingAdmin(OneOrganizationAdmin):
+class CorrectingAdmin(SingleOrganizationAdmin):
     """The ledger's page with its two buttons."""
 
     actions_detail = ("adjust_cost", "void")  # type: ignore[assignment]  # unfold declares an empty tuple
@@ -59,59 +59,64 @@ class CorrectingAdmin(OneOrganizationAdmin):
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """None for a row that cannot be corrected."""
         event: UsageEvent | None = self.get_object(request, str(object_id))
-        if event is None or why_not_correctable(standing_of(event)) is not None:
+        if event is None or why_not_correctable(load_adjusted_event(event)) is not None:
             return []
         actions: list[Any] = super().get_actions_detail(request, object_id)
         return actions
 
     @button("Adjust cost", icon="edit")
-    @telling_refusals
+    @showing_refusals
     def adjust_cost(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        standing = standing_of(self.get_queryset(request).get(pk=object_id))
-        if (refused := self._refused(request, standing)) is not None:
+        adjusted_event = load_adjusted_event(self.get_queryset(request).get(pk=object_id))
+        if (refused := self._refused(request, adjusted_event)) is not None:
             return refused
         form = AdjustForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():
-            return self._ask(request, standing, title="Adjust the cost", verb="Continue", form=form)
+            return self._ask(request, adjusted_event, title="Adjust the cost", verb="Continue", form=form)
         if "confirmed" not in request.POST:
-            changes = [("Cost", _cost(standing), formatting.exact(form.cleaned_data["cost_usd"]))]
+            changes = [("Cost", _cost(adjusted_event), formatting.exact(form.cleaned_data["cost_usd"]))]
             return self._ask(
-                request, standing, title="Adjust the cost", verb="Set this cost", form=_hidden(form), changes=changes
+                request,
+                adjusted_event,
+                title="Adjust the cost",
+                verb="Set this cost",
+                form=_hidden(form),
+                changes=changes,
             )
-        return self._do(request, standing.event, adjust, form)
+        return self._do(request, adjusted_event.event, adjust, form)
 
     @button("Void", icon="block")
-    @telling_refusals
+    @showing_refusals
     def void(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        standing = standing_of(self.get_queryset(request).get(pk=object_id))
-        if (refused := self._refused(request, standing)) is not None:
+        adjusted_event = load_adjusted_event(self.get_queryset(request).get(pk=object_id))
+        if (refused := self._refused(request, adjusted_event)) is not None:
             return refused
         form = VoidForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():
-            changes = list(_taken_back(standing))
+            changes = list(_taken_back(adjusted_event))
             return self._ask(
-                request, standing, title="Void the event", verb="Void the event", form=form, changes=changes
+                request, adjusted_event, title="Void the event", verb="Void the event", form=form, changes=changes
             )
-        return self._do(request, standing.event, void, form)
+        return self._do(request, adjusted_event.event, void, form)
 
-    def _refused(self, request: HttpRequest, standing: Standing) -> HttpResponse | None:
-        refusal = why_not_correctable(standing)
+    def _refused(self, request: HttpRequest, adjusted_event: AdjustedEvent) -> HttpResponse | None:
+        refusal = why_not_correctable(adjusted_event)
         if refusal is None:
             return None
         messages.error(request, refusal.message)
-        return HttpResponseRedirect(formatting.page("billing_usageevent", id=standing.event.pk))
+        return HttpResponseRedirect(formatting.page("billing_usageevent", id=adjusted_event.event.pk))
 
     def _ask(
         self,
         request: HttpRequest,
-        standing: Standing,
+        adjusted_event: AdjustedEvent,
         *,
         title: str,
         verb: str,
         form: forms.Form,
         changes: list[Change] | None = None,
     ) -> TemplateResponse:
-        event = standing.event
+        event = adjusted_event.event
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -119,7 +124,7 @@ class CorrectingAdmin(OneOrganizationAdmin):
             "event": event,
             "called": event.model or event.tool or event.get_kind_display(),
             "occurred": formatting.instant(event.occurred_at),
-            "cost": _cost(standing),
+            "cost": _cost(adjusted_event),
             "verb": verb,
             "form": form,
             "changes": changes,
@@ -150,17 +155,17 @@ def _hidden(form: forms.Form) -> forms.Form:
     return form
 
 
-def _cost(standing: Standing) -> str:
-    return _UNKNOWN if standing.cost_usd is None else formatting.exact(standing.cost_usd)
+def _cost(adjusted_event: AdjustedEvent) -> str:
+    return _UNKNOWN if adjusted_event.cost_usd is None else formatting.exact(adjusted_event.cost_usd)
 
 
-def _taken_back(standing: Standing) -> list[Change]:
+def _taken_back(adjusted_event: AdjustedEvent) -> list[Change]:
     """What people know an event by, as far as it has any of it."""
     named = (
         ("Calls", ("requests", "tool_calls")),
         ("Tokens in, with caches", ("input_tokens", "cache_read_tokens", "cache_creation_tokens")),
         ("Tokens out", ("output_tokens",)),
     )
-    counts = ((label, sum(map(standing.count, columns))) for label, columns in named)
+    counts = ((label, sum(map(adjusted_event.count, columns))) for label, columns in named)
     rows = [(label, formatting.count(count), "0") for label, count in counts if count]
-    return [("Cost", _cost(standing), formatting.exact(Decimal(0))), *rows]
+    return [("Cost", _cost(adjusted_event), formatting.exact(Decimal(0))), *rows]

@@ -10,8 +10,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.list_filters import ChoiceFilter, HourFilter, PeriodFilter, WordFilter
-from billing.admin.components.model_admins import OneOrganizationList, OrganizationFilter
+from billing.admin.components.list_filters import ChoiceFilter, ExactTextFilter, HourFilter, PeriodFilter
+from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationList
 from billing.admin.components.server_url import server_address
 from billing.admin.events.correction_actions import CorrectingAdmin
 from billing.admin.events.event_page import event_page
@@ -51,20 +51,20 @@ class CostSourceFilter(ChoiceFilter):
     options = CostSource
 
 
-class ModelFilter(WordFilter):
+class ModelFilter(ExactTextFilter):
     title = "model (a part of its name)"
     parameter_name = "model"
     column = "model"
     lookup = "icontains"
 
 
-class RunFilter(WordFilter):
+class RunFilter(ExactTextFilter):
     title = "run id"
     parameter_name = "run"
     column = "run_id"
 
 
-class BatchFilter(WordFilter):
+class BatchFilter(ExactTextFilter):
     title = "batch id"
     parameter_name = "batch"
 
@@ -88,7 +88,7 @@ _WITHOUT_INDEX = ("kind", "status", "cost_source", "model")
 _WITH_INDEX = ("run", "batch")
 
 
-class LedgerList(OneOrganizationList):
+class LedgerList(SingleOrganizationList):
     """What has no index is looked for among the newest events, and the page says how far back that is."""
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:

@@ -12,7 +12,7 @@ from billing.admin.components.formatting import Fact
 from billing.admin.events.event_sections import parts_of
 from billing.admin.prices.price_hints import Advice, advice_for
 from billing.ledger.adjustments import Correction
-from billing.ledger.net_cost import Standing
+from billing.ledger.net_cost import AdjustedEvent
 from billing.models import PriceVersion, UsageEvent
 from billing.pricing.types import PriceLine
 from billing.reports.event_detail import Explanation, explain
@@ -85,11 +85,11 @@ def event_page(event: UsageEvent) -> EventPage:
         price_facts=_price_facts(price) if price is not None else "",
         reported=formatting.exact(event.token_cost_usd) if _is_reported(event) else "",
         difference=_difference(event, total),
-        badges=_badges(why.standing),
+        badges=_badges(why.adjusted_event),
         compute_cost=formatting.exact(event.compute_cost_usd) if event.compute_cost_usd else "",
         recorded=formatting.exact(event.cost_usd),
         exact_cost=formatting.exact(why.cost_now_usd),
-        corrections=tuple(_correction(adjustment) for adjustment in why.standing.adjustments),
+        corrections=tuple(_correction(adjustment) for adjustment in why.adjusted_event.adjustments),
         corrected_url=formatting.page("billing_usageevent", id=why.corrected.pk) if why.corrected is not None else "",
         sections=tuple(section for section in _sections(event) if section[1]),
         metadata=json.dumps(event.metadata, indent=2, ensure_ascii=False) if event.metadata else "",
@@ -136,7 +136,7 @@ def _because(event: UsageEvent, why: Explanation) -> str:
         return f"A correction of another event{by}: {correction.reason}.{gone}"
     if event.kind == EventKind.SESSION_SUMMARY.value:
         return "What the summary of the session adds to what its events had told before."
-    corrections = why.standing.corrections
+    corrections = why.adjusted_event.corrections
     if corrections and corrections[-1].kind in _DONE_LAST:
         return _DONE_LAST[corrections[-1].kind]
     return _how_it_came(event, why)
@@ -145,7 +145,7 @@ def _because(event: UsageEvent, why: Explanation) -> str:
 def _how_it_came(event: UsageEvent, why: Explanation) -> str:
     if event.token_cost_usd is None:
         reason = event.get_unpriced_reason_display()
-        is_priced = why.standing.adjustments
+        is_priced = why.adjusted_event.adjustments
         return f"It had no cost at first: {reason}. A correction has added it." if is_priced else f"{reason}."
     if _is_reported(event):
         return "As the caller reported it."
@@ -163,14 +163,14 @@ def _line(line: PriceLine) -> Line:
     )
 
 
-def _badges(standing: Standing) -> SafeString:
-    event = standing.event
+def _badges(adjusted_event: AdjustedEvent) -> SafeString:
+    event = adjusted_event.event
     failed = event.status == Status.FAILURE.value
     shown = [
         (event.get_kind_display(), "primary"),
         (event.get_status_display(), "danger" if failed else "success"),
         (event.get_cost_source_display(), "info"),
-        *([("Voided", "danger")] if standing.is_voided else []),
+        *([("Voided", "danger")] if adjusted_event.is_voided else []),
     ]
     return format_html_join(" ", "{}", ((formatting.badge(text, kind),) for text, kind in shown))
 

@@ -11,12 +11,12 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import DropdownFilter
 
 from billing.admin.components import formatting
-from billing.admin.components.model_admins import OneOrganizationAdmin, OrganizationFilter
+from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
 from billing.ingest.quarantine import retry
 from billing.models import QuarantinedRecord
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
-from organizations.admin_base import button, telling_refusals
+from organizations.admin_base import button, showing_refusals
 
 _MOST_AT_ONCE = 500
 
@@ -36,7 +36,7 @@ class StateFilter(DropdownFilter):
 
 
 @admin.register(QuarantinedRecord)
-class QuarantinedRecordAdmin(OneOrganizationAdmin):
+class QuarantinedRecordAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("received", "sent_as", "record", "what_is_wrong", "sent_with", "state")
     list_filter = (OrganizationFilter, StateFilter)
@@ -86,7 +86,7 @@ class QuarantinedRecordAdmin(OneOrganizationAdmin):
             messages.info(request, f"Only {_MOST_AT_ONCE} records are tried at once. Select the rest and go on.")
 
     @button("Try again", icon="replay")
-    @telling_refusals
+    @showing_refusals
     def try_this_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
         record: QuarantinedRecord = self.get_queryset(request).get(pk=object_id)
         if request.method != "POST":

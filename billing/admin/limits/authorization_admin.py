@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.list_filters import ChoiceFilter, PeriodFilter
-from billing.admin.components.model_admins import OneOrganizationAdmin, OneOrganizationList, OrganizationFilter
+from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
 from billing.admin.components.server_url import server_address
 from billing.admin.limits.authorization_page import authorization_page, badge
 from billing.models import Authorization
@@ -40,7 +40,7 @@ class StatusFilter(ChoiceFilter):
     options = AuthorizationStatus
 
 
-class AuthorizationList(OneOrganizationList):
+class AuthorizationList(SingleOrganizationList):
     """What has no index is looked for among the newest, and the page says how far back that is."""
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
@@ -67,7 +67,7 @@ class AuthorizationList(OneOrganizationList):
 
 
 @admin.register(Authorization)
-class AuthorizationAdmin(OneOrganizationAdmin):
+class AuthorizationAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("asked", "status_shown", "held", "settled", "what_for", "asked_with", "ended")
     list_filter = (OrganizationFilter, AuthorizationPeriodFilter, StatusFilter)

@@ -11,19 +11,19 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
-from billing.admin.components.form_fields import InstantField, MoneyField, add_refusal, reason_field, use_clocks_of
+from billing.admin.components.form_fields import MoneyField, TimestampField, add_refusal, reason_field, use_clocks_of
 from billing.admin.components.list_filters import ChoiceFilter
-from billing.admin.components.model_admins import OneOrganizationAdmin, OneOrganizationList, OrganizationFilter
+from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_page import status_of
 from billing.limits.increases import LONGEST_TEXT, decline, grant
-from billing.limits.scope_values import shown_values
+from billing.limits.scope_values import display_values
 from billing.models import IncreaseRequest
 from billing.types import IncreaseState
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from costtrack.money import usd
-from organizations.admin_base import Row, button, telling_refusals
+from organizations.admin_base import Row, button, showing_refusals
 from organizations.admin_request import person_of
 from organizations.types import Principal, Role
 
@@ -38,7 +38,7 @@ class StateFilter(ChoiceFilter):
 
 class GrantForm(forms.Form):
     amount_usd = MoneyField(label="Amount until then (US dollars)", help_text="As asked for, or another one.")
-    until = InstantField(label="Until", help_text="Then the limit's own amount holds again by itself.")
+    until = TimestampField(label="Until", help_text="Then the limit's own amount holds again by itself.")
     answer = reason_field(
         label="Answer", longest=LONGEST_TEXT, required=False, help_text="Whoever asked reads it. It may be empty."
     )
@@ -48,7 +48,7 @@ class DeclineForm(forms.Form):
     answer = reason_field(label="Answer", longest=LONGEST_TEXT, help_text="Say why. Whoever asked reads it.")
 
 
-class IncreaseList(OneOrganizationList):
+class IncreaseList(SingleOrganizationList):
     """Knows what people call the values of its rows."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -56,15 +56,15 @@ class IncreaseList(OneOrganizationList):
         if self.organization is None:
             return
         rows = list(cast("QuerySet[IncreaseRequest]", self.result_list))
-        shown = shown_values(self.organization, [(row.limit.scope, row.value) for row in rows])
+        shown = display_values(self.organization, [(row.limit.scope, row.value) for row in rows])
         for row in rows:
             row.organization = self.organization
-            row.shown_value = shown[row.limit.scope, row.value]  # type: ignore[attr-defined]  # for the columns
+            row.display_value = shown[row.limit.scope, row.value]  # type: ignore[attr-defined]  # for the columns
         self.result_list = rows
 
 
 @admin.register(IncreaseRequest)
-class IncreaseRequestAdmin(OneOrganizationAdmin):
+class IncreaseRequestAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("asked", "for_limit", "wanted", "why", "state_shown", "answered")
     list_filter = (OrganizationFilter, StateFilter)
@@ -105,7 +105,7 @@ class IncreaseRequestAdmin(OneOrganizationAdmin):
     # --- Answers -----------------------------------------------------------------------------------------------
 
     @button("Grant", icon="check_circle", permission="answer")
-    @telling_refusals
+    @showing_refusals
     def grant(self, request: HttpRequest, object_id: str) -> HttpResponse:
         asked = self._asked(request, object_id)
         form = GrantForm(request.POST or None, initial={"amount_usd": asked.amount_usd, "until": asked.until})
@@ -113,7 +113,7 @@ class IncreaseRequestAdmin(OneOrganizationAdmin):
         return self._answer(request, asked, form, grant, "Grant")
 
     @button("Decline", icon="block", permission="answer")
-    @telling_refusals
+    @showing_refusals
     def decline(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._answer(
             request, self._asked(request, object_id), DeclineForm(request.POST or None), decline, "Decline"
@@ -166,7 +166,7 @@ class IncreaseRequestAdmin(OneOrganizationAdmin):
 
     @admin.display(description="Limit")
     def for_limit(self, asked: IncreaseRequest) -> SafeString:
-        name = limit_text.name(asked.limit, getattr(asked, "shown_value", ""))
+        name = limit_text.name(asked.limit, getattr(asked, "display_value", ""))
         return formatting.link(formatting.page("billing_spendlimit", id=asked.limit_id), name)
 
     @admin.display(description="Wanted")
@@ -198,7 +198,7 @@ def _badge(asked: IncreaseRequest) -> SafeString:
 
 def _shown(asked: IncreaseRequest, now: datetime) -> dict[str, Any]:
     """What both the request's page and the answer's show: what is asked for, and how the limit stands."""
-    value = shown_values(asked.organization, [(asked.limit.scope, asked.value)])[asked.limit.scope, asked.value]
+    value = display_values(asked.organization, [(asked.limit.scope, asked.value)])[asked.limit.scope, asked.value]
     asked.limit.organization = asked.organization
     status = status_of(asked.limit, now, value=asked.value)
     calendar = asked.organization.calendar

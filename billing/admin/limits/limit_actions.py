@@ -14,13 +14,13 @@ from django.urls import reverse
 
 from billing.admin.components import formatting
 from billing.admin.components.form_fields import add_refusal
-from billing.admin.components.model_admins import OneOrganizationAdmin
+from billing.admin.components.model_admins import SingleOrganizationAdmin
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_forms import AskForm, HoldForm, OpenForm, PauseForm, RaiseForm, ResumeForm
 from billing.admin.limits.limit_page import status_of
 from billing.limits.evaluate import span_of
 from billing.limits.increases import request_increase
-from billing.limits.scope_values import kept_value
+from billing.limits.scope_values import stored_value
 from billing.limits.selectors import holding
 from billing.limits.services import end_exception, end_pause, open_limit, pause_limit, raise_limit, remove_limit
 from billing.limits.validation import plan_maximum
@@ -28,7 +28,7 @@ from billing.models import LimitException, SpendLimit
 from billing.types import ExceptionKind, LimitState, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
-from organizations.admin_base import Row, button, telling_refusals
+from organizations.admin_base import Row, button, showing_refusals
 from organizations.admin_request import person_of
 from organizations.types import Principal
 
@@ -84,7 +84,7 @@ REMOVE = Words(
 )
 
 
-class HoldingAdmin(OneOrganizationAdmin):
+class HoldingAdmin(SingleOrganizationAdmin):
     """The limits' page with its buttons."""
 
     actions_detail = ("raise_until", "pause", "resume", "ask", "remove", "end_exception")  # type: ignore[assignment]
@@ -122,17 +122,17 @@ class HoldingAdmin(OneOrganizationAdmin):
         return offered
 
     @button("Raise until", icon="trending_up")
-    @telling_refusals
+    @showing_refusals
     def raise_until(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._act(request, self._limit(request, object_id), RaiseForm, raise_limit, RAISE)
 
     @button("Pause by hand", icon="pause_circle")
-    @telling_refusals
+    @showing_refusals
     def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._act(request, self._limit(request, object_id), PauseForm, pause_limit, PAUSE)
 
     @button("Resume by hand", icon="play_circle")
-    @telling_refusals
+    @showing_refusals
     def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ends a pause by hand; without one, holds the limit open although its amount is spent."""
         limit = self._limit(request, object_id)
@@ -141,12 +141,12 @@ class HoldingAdmin(OneOrganizationAdmin):
         return self._act(request, limit, OpenForm, open_limit, OPEN)
 
     @button("Ask for more", icon="request_quote", permission="ask")
-    @telling_refusals
+    @showing_refusals
     def ask(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._act(request, self._limit(request, object_id), AskForm, request_increase, ASK)
 
     @button("Remove", icon="delete")
-    @telling_refusals
+    @showing_refusals
     def remove(self, request: HttpRequest, object_id: str) -> HttpResponse:
         limit = self._limit(request, object_id)
         if request.method != "POST":
@@ -158,7 +158,7 @@ class HoldingAdmin(OneOrganizationAdmin):
         )
 
     @button("End", icon="event_busy")
-    @telling_refusals
+    @showing_refusals
     def end_exception(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """What the address names of what holds instead of the limit."""
         limit, now = self._limit(request, object_id), utc_now()
@@ -215,7 +215,7 @@ class HoldingAdmin(OneOrganizationAdmin):
             "opts": self.opts,
             "title": words.title,
             "words": words,
-            "name": limit_text.name(limit, status.rule.shown_value if status is not None else ""),
+            "name": limit_text.name(limit, status.rule.display_value if status is not None else ""),
             "form": form,
             "exception": exception,
             "media": self.media + form.media,
@@ -251,6 +251,6 @@ def _is_paused_by_hand(limit: SpendLimit, value: str, now: datetime) -> bool:
 def _kept(limit: SpendLimit, value: str) -> str | None:
     """The value that an address names, as it is kept; None for what cannot be one."""
     try:
-        return kept_value(limit, value)
+        return stored_value(limit, value)
     except DomainError:
         return None

@@ -78,7 +78,7 @@ class SpendLimitAdmin(HoldingAdmin):
             changes = {name: value for name, value in form.changes().items() if name in form.changed_data}
             change_limit(organization=obj.organization, limit=obj, changes=changes, actor=actor, now=now)
         else:
-            obj.pk = create_limit(organization=obj.organization, terms=form.terms(), actor=actor, now=now).pk
+            obj.pk = create_limit(organization=obj.organization, limit_input=form.terms(), actor=actor, now=now).pk
 
     def response_add(self, request: HttpRequest, obj: SpendLimit, post_url_continue: str | None = None) -> HttpResponse:
         super().response_add(request, obj, post_url_continue)  # says that it was added
@@ -115,7 +115,7 @@ class SpendLimitAdmin(HoldingAdmin):
         status = standing_of(limit).status
         if status is None:
             return limit_text.amount(limit)
-        return progress_bar.labelled(status, of=status.rule.shown_value if limit.is_of_each else "")
+        return progress_bar.labelled(status, of=status.rule.display_value if limit.is_of_each else "")
 
     @admin.display(description="Resets")
     def resets(self, limit: SpendLimit) -> SafeString | str:

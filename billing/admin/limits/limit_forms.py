@@ -7,17 +7,17 @@ from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing.admin.components.form_fields import InstantField, MoneyField, add_refusal, reason_field, use_clocks_of
+from billing.admin.components.form_fields import MoneyField, TimestampField, add_refusal, reason_field, use_clocks_of
 from billing.limits.increases import LONGEST_TEXT
 from billing.limits.scope_values import credential_number
 from billing.limits.validation import (
     LONGEST_REASON,
     LONGEST_VALUE,
-    LimitTerms,
+    LimitInput,
     check_end,
     check_plan_allows,
-    check_terms,
-    terms_of,
+    limit_input_of,
+    validate_limit_input,
 )
 from billing.models import SpendLimit
 from billing.types import LimitAction, LimitScope, LimitWindow
@@ -57,8 +57,8 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         help_text="For a million tokens of a model that has no price. Empty: where this limit pauses, calls of such "
         "models are not authorized.",
     )
-    starts_at = InstantField(label="Begins", required=False, help_text="Empty: it holds at once.")
-    ends_at = InstantField(label="Ends", required=False, help_text="Empty: it holds for good.")
+    starts_at = TimestampField(label="Begins", required=False, help_text="Empty: it holds at once.")
+    ends_at = TimestampField(label="Ends", required=False, help_text="Empty: it holds for good.")
 
     class Meta:
         model = SpendLimit
@@ -101,21 +101,21 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         """What the form offers of the terms, as the services take them."""
         return {name: self.cleaned_data[name] for name in TERMS if name in self.cleaned_data}
 
-    def terms(self) -> LimitTerms:
+    def terms(self) -> LimitInput:
         if self.instance.pk is not None:
             # The instance has the new values already; what the form does not offer is as it was.
-            return replace(terms_of(self.instance), **self.changes())
+            return replace(limit_input_of(self.instance), **self.changes())
         given = {**self.changes(), "action": LimitAction(self.cleaned_data["action"])}
-        return LimitTerms(
+        return LimitInput(
             scope=LimitScope(self.cleaned_data["scope"]),
             scope_value=self.cleaned_data["scope_value"],
             window=LimitWindow(self.cleaned_data["window"]),
             **given,
         )
 
-    def _check(self, terms: LimitTerms) -> None:
+    def _check(self, terms: LimitInput) -> None:
         organization = self.cleaned_data.get("organization") or self.instance.organization
-        check_terms(terms)
+        validate_limit_input(terms)
         if terms.ends_at is not None and "ends_at" in self.changed_data:
             check_end(terms.ends_at, now=utc_now())
         if "amount_usd" in self.changed_data:
@@ -146,17 +146,17 @@ class HoldForm(forms.Form):
 
 class RaiseForm(HoldForm):
     amount_usd = MoneyField(label="Amount until then (US dollars)", is_first=True)
-    ends_at = InstantField(label="Until", help_text="Then the limit's own amount holds again by itself.")
+    ends_at = TimestampField(label="Until", help_text="Then the limit's own amount holds again by itself.")
     reason = reason_field(longest=LONGEST_REASON, help_text=_REASON_HELP)
 
 
 class PauseForm(HoldForm):
-    ends_at = InstantField(label="Until", required=False, help_text="Empty: until somebody resumes it.")
+    ends_at = TimestampField(label="Until", required=False, help_text="Empty: until somebody resumes it.")
     reason = reason_field(longest=LONGEST_REASON, help_text=_REASON_HELP)
 
 
 class OpenForm(HoldForm):
-    ends_at = InstantField(label="Until", help_text="Until then nothing is refused, however much is spent.")
+    ends_at = TimestampField(label="Until", help_text="Until then nothing is refused, however much is spent.")
     reason = reason_field(longest=LONGEST_REASON, help_text=_REASON_HELP)
 
 
@@ -166,5 +166,5 @@ class ResumeForm(HoldForm):
 
 class AskForm(HoldForm):
     amount_usd = MoneyField(label="Amount you need (US dollars)", is_first=True)
-    until = InstantField(label="Until", required=False, help_text="How long you need it. The owner decides.")
+    until = TimestampField(label="Until", required=False, help_text="How long you need it. The owner decides.")
     reason = reason_field(label="What for", longest=LONGEST_TEXT, help_text="The owners read it.")

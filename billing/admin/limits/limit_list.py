@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter
 
 from billing.admin.components.list_filters import ChoiceFilter
-from billing.admin.components.model_admins import OneOrganizationList
+from billing.admin.components.model_admins import SingleOrganizationList
 from billing.admin.limits.limit_statuses import Standing, standings
 from billing.limits.selectors import in_force_at
 from billing.models import PAUSING, LimitCrossing, SpendLimit
@@ -67,7 +67,7 @@ class ReachedFilter(DropdownFilter):
         return queryset
 
 
-class LimitList(OneOrganizationList):
+class LimitList(SingleOrganizationList):
     """Each row has its `standing`; all of them are read together."""
 
     def get_results(self, request: HttpRequest) -> None:

@@ -20,7 +20,7 @@ from billing.admin.limits.limit_tables import (
     request_rows,
     value_rows,
 )
-from billing.limits.cache import limit_book
+from billing.limits.cache import limit_set
 from billing.limits.status import statuses
 from billing.limits.types import LimitStatus
 from billing.models import PAUSING, SpendLimit
@@ -97,11 +97,11 @@ def limit_page(limit: SpendLimit, *, may_manage: bool, now: datetime) -> LimitPa
 def status_of(limit: SpendLimit, now: datetime, *, value: str = "") -> LimitStatus | None:
     """How a limit stands; of one that each value has for itself, for this value (as it is kept). None: it is not in
     force, or no value is named."""
-    book = limit_book(limit.organization)
+    book = limit_set(limit.organization)
     if limit.is_of_each and value:
         rule = book.rule(limit.pk, value, now=now)
     else:
-        rule = next((rule for rule in book.rules_of_one(now=now) if rule.limit_id == limit.pk), None)
+        rule = next((rule for rule in book.rules_of_single_limits(now=now) if rule.limit_id == limit.pk), None)
     if rule is None:
         return None
     (status,) = statuses(organization=limit.organization, rules=[rule], now=now)

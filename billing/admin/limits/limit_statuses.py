@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from billing.limits.cache import LimitBook, limit_book
+from billing.limits.cache import LimitSet, limit_set
 from billing.limits.listing import percent_of
 from billing.limits.status import statuses
 from billing.limits.types import LimitStatus, Rule
-from billing.limits.values_near_threshold import near_values
+from billing.limits.values_near_threshold import list_values_near_threshold
 from billing.models import LimitCrossing, SpendLimit
 from billing.types import LimitScope, LimitState
 from organizations.models import Organization
@@ -36,9 +36,9 @@ class Standing:
 
 def standings(*, organization: Organization, limits: Sequence[SpendLimit], now: datetime) -> dict[int, Standing]:
     """Of each limit, by its id."""
-    book = limit_book(organization)
+    book = limit_set(organization)
     wanted = {limit.pk for limit in limits}
-    rules = [rule for rule in book.rules_of_one(now=now) if rule.limit_id in wanted]
+    rules = [rule for rule in book.rules_of_single_limits(now=now) if rule.limit_id in wanted]
     of_each = [limit for limit in book.limits_of_each(now=now) if limit.pk in wanted]
     rules += _rules_of_values(organization, book, of_each, now=now, most=1)
     found = _worst_first(statuses(organization=organization, rules=rules, now=now))
@@ -49,17 +49,17 @@ def standings(*, organization: Organization, limits: Sequence[SpendLimit], now: 
 def worst_values(*, organization: Organization, limit: SpendLimit, now: datetime, most: int) -> list[LimitStatus]:
     """Of a limit that each value has for itself: those that somebody has paused, raised or opened, and those that have
     spent most. The worst first."""
-    book = limit_book(organization)
+    book = limit_set(organization)
     of_each = [known for known in book.limits_of_each(now=now) if known.pk == limit.pk]
     rules = _rules_of_values(organization, book, of_each, now=now, most=most)
     return _worst_first(statuses(organization=organization, rules=rules, now=now))[:most]
 
 
 def _rules_of_values(
-    organization: Organization, book: LimitBook, limits: Sequence[SpendLimit], *, now: datetime, most: int
+    organization: Organization, book: LimitSet, limits: Sequence[SpendLimit], *, now: datetime, most: int
 ) -> list[Rule]:
     wanted = [(limit, limit.amount_usd * _NOTICEABLE) for limit in limits]
-    found = near_values(organization=organization, wanted=wanted, now=now, most=most)
+    found = list_values_near_threshold(organization=organization, limit_minimums=wanted, now=now, most=most)
     rules = [
         book.rule(limit.pk, value, now=now)
         for limit, near in zip(limits, found, strict=True)
@@ -68,7 +68,7 @@ def _rules_of_values(
     return [rule for rule in rules if rule is not None]
 
 
-def _excepted(book: LimitBook, limit: SpendLimit, now: datetime) -> list[str]:
+def _excepted(book: LimitSet, limit: SpendLimit, now: datetime) -> list[str]:
     """The values that something else holds for now, the newest first."""
     rows = [row for row in book.exceptions.get(limit.pk, ()) if row.value and row.starts_at <= now]
     values = [row.value for row in reversed(rows) if row.ends_at is None or now < row.ends_at]
@@ -86,14 +86,16 @@ def standings_of_note(*, organization: Organization, now: datetime) -> list[Limi
     threshold lately, or are paused by hand. The worst first."""
     crossed = LimitCrossing.objects.of(organization).filter(resolved_at=None, crossed_at__gte=now - _LATELY)
     crossed = crossed.order_by("-crossed_at", "-id")
-    rules = list(_rules_of_note(limit_book(organization), crossed[:_MOST_CROSSED], now))
+    rules = list(_rules_of_note(limit_set(organization), crossed[:_MOST_CROSSED], now))
     found = statuses(organization=organization, rules=rules, now=now)
     return _worst_first(found)
 
 
-def _rules_of_note(book: LimitBook, crossed: Iterable[LimitCrossing], now: datetime) -> Iterator[Rule]:
+def _rules_of_note(book: LimitSet, crossed: Iterable[LimitCrossing], now: datetime) -> Iterator[Rule]:
     known: set[tuple[int, str]] = set()
-    own = [rule for rule in book.rules_of_one(now=now) if rule.scope is LimitScope.ORGANIZATION or rule.by_hand]
+    own = [
+        rule for rule in book.rules_of_single_limits(now=now) if rule.scope is LimitScope.ORGANIZATION or rule.by_hand
+    ]
     of_values = (book.rule(crossing.limit_id, crossing.value, now=now) for crossing in crossed)
     for rule in (*own, *of_values):
         if rule is not None and (rule.limit_id, rule.value) not in known:

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from billing.admin.components import datetimes, formatting
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_statuses import worst_values
-from billing.limits.scope_values import shown_values
+from billing.limits.scope_values import display_values
 from billing.limits.selectors import holding
 from billing.limits.types import Rule
 from billing.models import IncreaseRequest, LimitCrossing, SpendLimit
@@ -71,7 +71,7 @@ def value_rows(limit: SpendLimit, *, may_manage: bool, now: datetime) -> tuple[V
     calendar = limit.organization.calendar
     return tuple(
         ValueRow(
-            value=status.rule.shown_value,
+            value=status.rule.display_value,
             badge=limit_text.badge(status),
             gauge=progress_bar.labelled(status),
             resets=limit_text.reset(status, calendar=calendar, now=now),
@@ -152,7 +152,7 @@ def _actions(limit: SpendLimit, rule: Rule, *, may_manage: bool) -> Iterator[tup
     by_hand = ("Resume", "resume") if rule.is_paused_by_hand else ("Pause", "pause")
     for label, name in (("Raise", "raise_until"), by_hand) if may_manage else (("Ask for more", "ask"),):
         path = reverse(f"admin:billing_spendlimit_{name}", args=[limit.pk])
-        yield label, f"{path}?{urlencode({'value': rule.shown_value})}"
+        yield label, f"{path}?{urlencode({'value': rule.display_value})}"
 
 
 def crossings_of(limit: SpendLimit) -> str:
@@ -163,7 +163,7 @@ def crossings_of(limit: SpendLimit) -> str:
 
 def _shown(limit: SpendLimit, values: list[str]) -> dict[str, str]:
     """What people call the values."""
-    shown = shown_values(limit.organization, [(limit.scope, value) for value in values])
+    shown = display_values(limit.organization, [(limit.scope, value) for value in values])
     return {value: shown[limit.scope, value] for value in values}
 
 

@@ -57,7 +57,7 @@ def name(limit: SpendLimit, value: str = "") -> str:
 
 def name_of_rule(rule: Rule) -> str:
     """The same of a limit for one value."""
-    return f"{rule.scope.label} {rule.shown_value}".strip() + f", {WINDOWS[rule.window]}"
+    return f"{rule.scope.label} {rule.display_value}".strip() + f", {WINDOWS[rule.window]}"
 
 
 def whose(limit: SpendLimit, value: str = "") -> str:

@@ -11,9 +11,9 @@ from unfold.contrib.filters.admin import DropdownFilter
 
 from billing.admin.components import datetimes, formatting
 from billing.admin.components.list_filters import NumberFilter, PeriodFilter
-from billing.admin.components.model_admins import OneOrganizationAdmin, OneOrganizationList, OrganizationFilter
+from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
 from billing.admin.limits import limit_text
-from billing.limits.scope_values import shown_values
+from billing.limits.scope_values import display_values
 from billing.models import PAUSING, LimitCrossing
 from costtrack.clock import utc_now
 from costtrack.money import usd
@@ -62,7 +62,7 @@ class OpenFilter(DropdownFilter):
         return queryset
 
 
-class CrossingList(OneOrganizationList):
+class CrossingList(SingleOrganizationList):
     """Knows what people call the values of its rows, and what the clocks of its organization show."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -70,15 +70,15 @@ class CrossingList(OneOrganizationList):
         if self.organization is None:
             return
         rows = list(cast("QuerySet[LimitCrossing]", self.result_list))
-        shown = shown_values(self.organization, [(row.limit.scope, row.value) for row in rows])
+        shown = display_values(self.organization, [(row.limit.scope, row.value) for row in rows])
         for row in rows:
             row.organization = self.organization
-            row.shown_value = shown[row.limit.scope, row.value]  # type: ignore[attr-defined]  # for the columns
+            row.display_value = shown[row.limit.scope, row.value]  # type: ignore[attr-defined]  # for the columns
         self.result_list = rows
 
 
 @admin.register(LimitCrossing)
-class LimitCrossingAdmin(OneOrganizationAdmin):
+class LimitCrossingAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("crossed", "of_limit", "what", "spent", "state", "resolved")
     list_filter = (OrganizationFilter, CrossingPeriodFilter, ThresholdFilter, OpenFilter, LimitFilter)
@@ -98,8 +98,8 @@ class LimitCrossingAdmin(OneOrganizationAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         crossing: LimitCrossing = context["original"]
-        shown = shown_values(crossing.organization, [(crossing.limit.scope, crossing.value)])
-        crossing.shown_value = shown[crossing.limit.scope, crossing.value]  # type: ignore[attr-defined]
+        shown = display_values(crossing.organization, [(crossing.limit.scope, crossing.value)])
+        crossing.display_value = shown[crossing.limit.scope, crossing.value]  # type: ignore[attr-defined]
         calendar, now = crossing.organization.calendar, utc_now()
 
         def told(instant: datetime | None) -> str:
@@ -127,7 +127,7 @@ class LimitCrossingAdmin(OneOrganizationAdmin):
 
     @admin.display(description="Limit")
     def of_limit(self, crossing: LimitCrossing) -> SafeString:
-        name = limit_text.name(crossing.limit, getattr(crossing, "shown_value", ""))
+        name = limit_text.name(crossing.limit, getattr(crossing, "display_value", ""))
         return formatting.link(formatting.page("billing_spendlimit", id=crossing.limit_id), name)
 
     @admin.display(description="Threshold")

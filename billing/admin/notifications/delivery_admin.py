@@ -13,14 +13,14 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
 from billing.admin.components.list_filters import ChoiceFilter, NumberFilter
-from billing.admin.components.model_admins import OneOrganizationAdmin, OneOrganizationList, OrganizationFilter
+from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
 from billing.models import Delivery
 from billing.notifications.deliver import resend
 from billing.notifications.emails import render
-from billing.notifications.webhook_urls import shown_url
+from billing.notifications.webhook_urls import display_url
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import iso, utc_now
-from organizations.admin_base import button, telling_refusals
+from organizations.admin_base import button, showing_refusals
 from organizations.admin_request import person_of
 
 _BADGES = {DeliveryState.PENDING: "info", DeliveryState.SENT: "success", DeliveryState.FAILED: "danger"}
@@ -56,7 +56,7 @@ class WebhookFilter(NumberFilter):
     column = "webhook"
 
 
-class DeliveryList(OneOrganizationList):
+class DeliveryList(SingleOrganizationList):
     """Each row knows whether its reader may see whom it goes to: a URL may be all that it takes to post there."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -70,7 +70,7 @@ class DeliveryList(OneOrganizationList):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(OneOrganizationAdmin):
+class DeliveryAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("told", "to", "state_shown", "tries", "next_try", "last_error_shown")
     list_filter = (OrganizationFilter, StateFilter, ChannelFilter, KindFilter, WebhookFilter)
@@ -100,7 +100,7 @@ class DeliveryAdmin(OneOrganizationAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     @button("Send again", icon="replay")
-    @telling_refusals
+    @showing_refusals
     def send_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
         delivery: Delivery = self.get_queryset(request).select_related("organization").get(pk=object_id)
         if request.method != "POST":
@@ -165,7 +165,7 @@ def _recipient(delivery: Delivery, is_open: bool) -> str:  # noqa: FBT001 - whet
     if is_open:
         return delivery.recipient
     if delivery.channel == Channel.WEBHOOK.value:
-        return shown_url(delivery.recipient)
+        return display_url(delivery.recipient)
     return "…@" + delivery.recipient.rpartition("@")[2]
 
 

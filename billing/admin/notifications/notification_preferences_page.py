@@ -63,8 +63,8 @@ def _form(request: HttpRequest, membership: Membership) -> PreferenceForm:
 def _save(forms_of: Iterable[tuple[Membership, PreferenceForm]]) -> None:
     for membership, form in forms_of:
         if form.changed_data:
-            wanted = {name: form.cleaned_data[name] for name in form.changed_data}
-            change_preference(organization=membership.organization, membership=membership, wanted=wanted)
+            is_subscribed = {name: form.cleaned_data[name] for name in form.changed_data}
+            change_preference(organization=membership.organization, membership=membership, changes=is_subscribed)
 
 
 register_page("notification-preferences/", notification_preferences, name="notification_preferences")

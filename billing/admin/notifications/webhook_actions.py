@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from billing.admin.components import formatting
-from billing.admin.components.model_admins import OneOrganizationAdmin
+from billing.admin.components.model_admins import SingleOrganizationAdmin
 from billing.models import WebhookEndpoint
 from billing.notifications.webhooks import (
     IssuedWebhook,
@@ -22,11 +22,11 @@ from billing.notifications.webhooks import (
 )
 from costtrack.clock import utc_now
 from organizations.admin.credentials import RotationForm
-from organizations.admin_base import button, telling_refusals
+from organizations.admin_base import button, showing_refusals
 from organizations.admin_request import person_of
 
 
-class WebhookActionsAdmin(OneOrganizationAdmin):
+class WebhookActionsAdmin(SingleOrganizationAdmin):
     """The webhooks' page with its buttons."""
 
     actions_detail = ("test", "rotate", "enable", "disable", "remove")  # type: ignore[assignment]
@@ -43,7 +43,7 @@ class WebhookActionsAdmin(OneOrganizationAdmin):
         ]
 
     @button("Send a test", icon="send")
-    @telling_refusals
+    @showing_refusals
     def test(self, request: HttpRequest, object_id: str) -> HttpResponse:
         webhook = self._webhook(request, object_id)
         if request.method != "POST":
@@ -56,7 +56,7 @@ class WebhookActionsAdmin(OneOrganizationAdmin):
         return HttpResponseRedirect(formatting.page("billing_delivery", id=delivery.pk))
 
     @button("Rotate secret", icon="autorenew")
-    @telling_refusals
+    @showing_refusals
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         webhook = self._webhook(request, object_id)
         form = RotationForm(request.POST or None)
@@ -76,7 +76,7 @@ class WebhookActionsAdmin(OneOrganizationAdmin):
         return self.show_secret(request, issued)
 
     @button("Enable", icon="play_circle")
-    @telling_refusals
+    @showing_refusals
     def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
         webhook = self._webhook(request, object_id)
         if request.method != "POST":
@@ -87,7 +87,7 @@ class WebhookActionsAdmin(OneOrganizationAdmin):
         return HttpResponseRedirect(formatting.page("billing_webhookendpoint", id=webhook.pk))
 
     @button("Disable", icon="pause_circle")
-    @telling_refusals
+    @showing_refusals
     def disable(self, request: HttpRequest, object_id: str) -> HttpResponse:
         webhook = self._webhook(request, object_id)
         if request.method != "POST":
@@ -100,7 +100,7 @@ class WebhookActionsAdmin(OneOrganizationAdmin):
         return HttpResponseRedirect(formatting.page("billing_webhookendpoint", id=webhook.pk))
 
     @button("Remove", icon="delete")
-    @telling_refusals
+    @showing_refusals
     def remove(self, request: HttpRequest, object_id: str) -> HttpResponse:
         webhook = self._webhook(request, object_id)
         if request.method != "POST":

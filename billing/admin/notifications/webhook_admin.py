@@ -11,11 +11,11 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminT
 
 from billing.admin.components import formatting
 from billing.admin.components.form_fields import add_refusal
-from billing.admin.components.model_admins import OneOrganizationList, OrganizationFilter, shown_organization
+from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationList, shown_organization
 from billing.admin.notifications.webhook_actions import WebhookActionsAdmin
 from billing.admin.notifications.webhook_page import badge, told_of, webhook_page
 from billing.models import WebhookEndpoint
-from billing.notifications.webhook_urls import check_url, shown_url
+from billing.notifications.webhook_urls import check_url, display_url
 from billing.notifications.webhooks import WANTED_KINDS, IssuedWebhook, change_webhook, create_webhook
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
@@ -61,7 +61,7 @@ class _IssuingRequest(HttpRequest):
     issued: IssuedWebhook
 
 
-class WebhookList(OneOrganizationList):
+class WebhookList(SingleOrganizationList):
     """Each row knows whether its reader may see the whole URL: it may be all that it takes to post there."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -135,7 +135,7 @@ class WebhookEndpointAdmin(WebhookActionsAdmin):
 
     @admin.display(description="Webhook")
     def goes_to(self, webhook: WebhookEndpoint) -> SafeString:
-        url = webhook.url if getattr(webhook, "is_open", False) else shown_url(webhook.url)
+        url = webhook.url if getattr(webhook, "is_open", False) else display_url(webhook.url)
         return formatting.two_lines(webhook.description or "Webhook", url)
 
     @admin.display(description="Told of")

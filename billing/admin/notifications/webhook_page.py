@@ -11,7 +11,7 @@ from billing.admin.components import datetimes, formatting
 from billing.admin.components.formatting import Fact
 from billing.admin.notifications.delivery_admin import delivery_badge
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.webhook_urls import shown_url
+from billing.notifications.webhook_urls import display_url
 from billing.types import NoticeKind
 
 _MOST_DELIVERIES = 10
@@ -66,7 +66,7 @@ def _facts(webhook: WebhookEndpoint, *, is_open: bool, now: datetime) -> list[tu
     failing, previous = webhook.failing_since, webhook.previous_valid_until
     is_double = previous is not None and now < previous
     return [
-        ("Goes to", webhook.url if is_open else shown_url(webhook.url)),
+        ("Goes to", webhook.url if is_open else display_url(webhook.url)),
         ("Format", webhook.get_format_display()),
         ("Told of", told_of(webhook)),
         ("Failing since", datetimes.inline(failing, calendar=calendar, now=now) if failing is not None else ""),

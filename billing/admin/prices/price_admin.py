@@ -87,7 +87,7 @@ class ProviderFilter(DropdownFilter):
         return queryset.filter(provider=self.value()) if self.value() else queryset
 
 
-class HoldsFilter(DropdownFilter):
+class CurrentPriceFilter(DropdownFilter):
     title = "time"
     parameter_name = "holds"
 
@@ -125,7 +125,7 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
     form = PriceForm
     list_display = ("model", "provider", "owner", "input_price", "output_price", "since", "until", "set_by")
     list_select_related = ("organization",)
-    list_filter = (OwnerFilter, ProviderFilter, HoldsFilter)
+    list_filter = (OwnerFilter, ProviderFilter, CurrentPriceFilter)
     list_filter_submit = True
     list_per_page = 50
     actions_list = ("reprice_usage",)  # type: ignore[assignment]  # unfold declares an empty tuple

@@ -14,14 +14,14 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
-from billing.admin.components.model_admins import OneOrganizationAdmin, OrganizationFilter, shown_organization
+from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, shown_organization
 from billing.admin.prices.repricing_page import badge, repricing_page
 from billing.ledger.corrections import LONGEST_REASON
 from billing.ledger.reprice import Selection
 from billing.ledger.repricings import request_repricing
 from billing.models import Repricing
 from costtrack.clock import utc_now
-from organizations.admin_base import button, telling_refusals
+from organizations.admin_base import button, showing_refusals
 from organizations.admin_request import person_of
 
 _HELP = {
@@ -55,7 +55,7 @@ class ApplyForm(forms.Form):
 
 
 @admin.register(Repricing)
-class RepricingAdmin(OneOrganizationAdmin):
+class RepricingAdmin(SingleOrganizationAdmin):
     changeable = False
     form = RepricingForm
     list_display = ("asked", "what", "period", "calls", "state_shown", "changed_calls", "difference")
@@ -113,7 +113,7 @@ class RepricingAdmin(OneOrganizationAdmin):
         return []
 
     @button("Apply", icon="check")
-    @telling_refusals
+    @showing_refusals
     def apply(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The dry run stays as it is; what is applied is a repricing of its own."""
         dry_run: Repricing = self.get_queryset(request).get(pk=object_id)

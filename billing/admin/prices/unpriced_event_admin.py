@@ -12,17 +12,17 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.list_filters import ChoiceFilter, WordFilter
+from billing.admin.components.list_filters import ChoiceFilter, ExactTextFilter
 from billing.admin.components.model_admins import (
-    OneOrganizationAdmin,
-    OneOrganizationList,
     OrganizationFilter,
+    SingleOrganizationAdmin,
+    SingleOrganizationList,
     shown_organization,
 )
 from billing.admin.prices.price_hints import HINTS, price_form_url
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent
-from billing.reports.unpriced import WaitingModel, waiting_models
+from billing.reports.unpriced import UnpricedModel, unpriced_models
 from billing.types import UnpricedReason
 from costtrack.clock import utc_now
 from organizations.models import Organization
@@ -34,7 +34,7 @@ class ReasonFilter(ChoiceFilter):
     options = UnpricedReason
 
 
-class WaitingModelFilter(WordFilter):
+class UnpricedModelFilter(ExactTextFilter):
     title = "model, exactly"
     parameter_name = "model"
     column = "model"
@@ -44,13 +44,13 @@ class WaitingModelFilter(WordFilter):
 class Advice:
     """A model that waits, and what helps."""
 
-    waiting: WaitingModel
+    waiting: UnpricedModel
     reason: str
     hint: str
     price_url: str
 
 
-class UnpricedList(OneOrganizationList):
+class UnpricedList(SingleOrganizationList):
     """Shows above the events which models they are of."""
 
     may_manage: bool
@@ -61,10 +61,10 @@ class UnpricedList(OneOrganizationList):
         self.may_manage = cast("UnpricedEventAdmin", self.model_admin).may_manage_shown(request)
         self.advice = []
         if self.organization is not None and self.result_count:
-            self.advice = [_advice(self.organization, waiting) for waiting in waiting_models(self.organization)]
+            self.advice = [_advice(self.organization, waiting) for waiting in unpriced_models(self.organization)]
 
 
-def _advice(organization: Organization, waiting: WaitingModel) -> Advice:
+def _advice(organization: Organization, waiting: UnpricedModel) -> Advice:
     url = ""
     if waiting.reason != UnpricedReason.NO_MODEL.value:
         url = price_form_url(organization.pk, waiting.service, waiting.model, waiting.first_at)
@@ -72,11 +72,11 @@ def _advice(organization: Organization, waiting: WaitingModel) -> Advice:
 
 
 @admin.register(UnpricedEvent)
-class UnpricedEventAdmin(OneOrganizationAdmin):
+class UnpricedEventAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("occurred", "model_name", "why")
     preserve_filters = False  # its rows lead to the ledger's pages
-    list_filter = (OrganizationFilter, ReasonFilter, WaitingModelFilter)
+    list_filter = (OrganizationFilter, ReasonFilter, UnpricedModelFilter)
     list_before_template = "admin/billing/unpricedevent/list_before.html"
     ordering = ("-event_id",)
     empty_title = "Every event has its price"

@@ -10,28 +10,28 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.list_filters import WordFilter
-from billing.admin.components.model_admins import OneOrganizationAdmin, OrganizationFilter
+from billing.admin.components.list_filters import ExactTextFilter
+from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
 from billing.models import Run
 from billing.reports.runs import costs_of_run
 from costtrack.clock import utc_now
 from costtrack.money import usd
 
 
-class WorkflowFilter(WordFilter):
+class WorkflowFilter(ExactTextFilter):
     title = "workflow"
     parameter_name = "workflow"
     column = "workflow_id"
 
 
-class ParentFilter(WordFilter):
+class ParentFilter(ExactTextFilter):
     title = "parent run"
     parameter_name = "parent"
     column = "parent_run_id"
 
 
 @admin.register(Run)
-class RunAdmin(OneOrganizationAdmin):
+class RunAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("name", "workflow", "parent", "first_seen", "events")
     list_filter = (OrganizationFilter, WorkflowFilter, ParentFilter)

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from billing.api.headers import KEPT
 from billing.api.pagination import cursor_of, position_of
 from billing.api.queries import checked
-from billing.api.response_cache import kept_while_unchanged
+from billing.api.response_cache import cache_until_ledger_changes
 from billing.ingest.cost_entries import InvalidEntryError, NewEntry, record_entries
 from billing.reports.cost_entries import CostEntry, entries_by_id, entries_of_run
 from costtrack.clock import iso, utc_now
@@ -110,7 +110,7 @@ class CostEntriesView(OrganizationScopedAPIView):
         responses=EntryPageSerializer,
         examples=[OpenApiExample("A page", {"results": [_ENTRY], "next_cursor": None}, response_only=True)],
     )
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request, run_id: str) -> Response:
         """The costs of a run one by one: every event that belongs to it, whichever way it came in."""
         asked = checked(EntriesQuery, request.query_params)

@@ -16,7 +16,7 @@ from billing.api.costs.sessions import (
     totals_as_json,
 )
 from billing.api.queries import checked
-from billing.api.response_cache import kept_while_unchanged
+from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.usage.events import AmountField
 from billing.reports.sessions.executions import ExecutionCosts, costs_of_execution, newest_executions
 from costtrack.clock import iso, utc_now
@@ -91,7 +91,7 @@ class ExecutionCostsView(OrganizationScopedAPIView):
         responses=ExecutionCostResponse(many=True),
         examples=[OpenApiExample("An execution", EXECUTION_EXAMPLE, response_only=True)],
     )
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
         """What the newest executions cost. Breakdowns and session ids are always in it."""
         now = utc_now()
@@ -115,7 +115,7 @@ class ExecutionCostView(OrganizationScopedAPIView):
         responses=ExecutionCostResponse,
         examples=[OpenApiExample("An execution", EXECUTION_EXAMPLE, response_only=True)],
     )
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request, execution_id: str) -> Response:
         """What one execution cost: the sum of its sessions."""
         now = utc_now()

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, KEPT, UNPRICED
 from billing.api.queries import checked
-from billing.api.response_cache import kept_while_unchanged
+from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.reports.runs import costs_of_run, costs_of_runs
 from billing.reports.types import RunCosts
@@ -97,7 +97,7 @@ class RunCostsView(_RunCostsView):
         responses=CostResponse,
         examples=[_ONE_RUN],
     )
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request, run_id: str) -> Response:
         """What one workflow run cost, alone or with all its descendants."""
         asked = checked(RunQuery, request.query_params)
@@ -115,7 +115,7 @@ class AllRunCostsView(_RunCostsView):
         responses=CostResponse,
         examples=[_SEVERAL_RUNS],
     )
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
         """What workflow runs cost together, all of them or those of one workflow."""
         asked = checked(RunsQuery, request.query_params)

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, KEPT, UNPRICED
 from billing.api.queries import checked
-from billing.api.response_cache import kept_while_unchanged
+from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.usage.events import AmountField
 from billing.reports.sessions.lists import SessionCosts, costs_of_session, newest_sessions, sessions_of_execution
 from billing.reports.sessions.rows import Totals
@@ -131,7 +131,7 @@ class SessionCostsView(OrganizationScopedAPIView):
         responses=SessionCostResponse(many=True),
         examples=[OpenApiExample("A finalized session", SESSION_EXAMPLE, response_only=True)],
     )
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
         """What sessions cost, the newest ones or those of one execution. Breakdowns are always in it."""
         now = utc_now()
@@ -159,7 +159,7 @@ class SessionCostView(OrganizationScopedAPIView):
         responses=SessionCostResponse,
         examples=[OpenApiExample("A finalized session", SESSION_EXAMPLE, response_only=True)],
     )
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request, session_id: str) -> Response:
         """What one session cost. Its summary's totals take the place of running ones; what comes later adds to them."""
         now = utc_now()

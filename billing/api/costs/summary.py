@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from billing.api.costs.sessions import HEADERS, headers_of
 from billing.api.queries import checked
-from billing.api.response_cache import kept_while_unchanged
+from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.usage.events import AmountField
 from billing.reports.sessions.summary import summary_of_sessions
 from costtrack.clock import utc_now
@@ -78,7 +78,7 @@ class CostSummaryView(OrganizationScopedAPIView):
         responses=CostSummaryResponse,
         examples=[OpenApiExample("Two sessions", _EXAMPLE, response_only=True)],
     )
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
         """What all sessions cost together, how many there are, and which models and sessions cost the most."""
         now = utc_now()

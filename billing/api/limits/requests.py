@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.limits import examples
-from billing.api.limits.serializers import VALUE_TEXT, DollarsField, ShownValueField, shown_values_of
+from billing.api.limits.serializers import VALUE_TEXT, DisplayValueField, DollarsField, display_values_of
 from billing.api.usage.events import AmountField
 from billing.limits.increases import LONGEST_TEXT, decline, grant, request_increase
 from billing.limits.validation import LONGEST_VALUE
@@ -30,7 +30,7 @@ class IncreaseRequestSerializer(serializers.ModelSerializer[IncreaseRequest]):
     """Somebody's wish for more, and what became of it."""
 
     limit = serializers.IntegerField(source="limit_id", help_text="The limit's id.")
-    value = ShownValueField(help_text=VALUE_TEXT)
+    value = DisplayValueField(help_text=VALUE_TEXT)
     amount_usd = AmountField(help_text="What is asked for.")
     until = serializers.DateTimeField(allow_null=True, help_text="How long it is wanted.")
     state = serializers.ChoiceField(choices=IncreaseState.choices)
@@ -173,5 +173,5 @@ class IncreaseRequestViewSet(OrganizationScopedViewSet[IncreaseRequest]):
         return Response(self._shown([answered])[0])
 
     def _shown(self, requests: Sequence[IncreaseRequest]) -> Any:
-        context = {"shown": shown_values_of(self.organization, requests)}
+        context = {"shown": display_values_of(self.organization, requests)}
         return IncreaseRequestSerializer(requests, many=True, context=context).data

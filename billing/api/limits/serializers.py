@@ -8,8 +8,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from billing.api.usage.events import AmountField
-from billing.limits.scope_values import shown_values
-from billing.limits.validation import AMOUNT_DECIMALS, LONGEST_REASON, LONGEST_VALUE, MOST_THRESHOLDS, LimitTerms
+from billing.limits.scope_values import display_values
+from billing.limits.validation import AMOUNT_DECIMALS, LONGEST_REASON, LONGEST_VALUE, MOST_THRESHOLDS, LimitInput
 from billing.models import PAUSING, IncreaseRequest, LimitCrossing, LimitException, SpendLimit
 from billing.models.limits import default_thresholds
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow
@@ -31,8 +31,8 @@ Valued = IncreaseRequest | LimitCrossing | LimitException
 
 
 @extend_schema_field(OpenApiTypes.STR)
-class ShownValueField(serializers.Field[Valued, Any, str, Any]):
-    """What to call the value that a row is about; the context has it as `shown` (`shown_values_of`)."""
+class DisplayValueField(serializers.Field[Valued, Any, str, Any]):
+    """What to call the value that a row is about; the context has it as `shown` (`display_values_of`)."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(source="*", read_only=True, **options)
@@ -42,14 +42,14 @@ class ShownValueField(serializers.Field[Valued, Any, str, Any]):
         return shown
 
 
-def shown_values_of(organization: Organization, rows: Iterable[Valued]) -> dict[tuple[str, str], str]:
-    return shown_values(organization, [(row.limit.scope, row.value) for row in rows])
+def display_values_of(organization: Organization, rows: Iterable[Valued]) -> dict[tuple[str, str], str]:
+    return display_values(organization, [(row.limit.scope, row.value) for row in rows])
 
 
 class ExceptionSerializer(serializers.ModelSerializer[LimitException]):
     """What holds instead of the limit for a while."""
 
-    value = ShownValueField(help_text=VALUE_TEXT)
+    value = DisplayValueField(help_text=VALUE_TEXT)
     kind = serializers.ChoiceField(choices=ExceptionKind.choices)
     amount_usd = AmountField(allow_null=True, help_text="Of a raise.")
     ends_at = serializers.DateTimeField(allow_null=True, help_text="Null: until somebody ends it.")
@@ -125,10 +125,10 @@ class NewLimitSerializer(_TermsSerializer):
     window = serializers.ChoiceField(choices=LimitWindow.choices)
     amount_usd = DollarsField(help_text="More than 0. Reached, the limit pauses, or notifies.")
 
-    def terms(self) -> LimitTerms:
+    def terms(self) -> LimitInput:
         data = self.validated_data
         words = {"scope": LimitScope(data["scope"]), "window": LimitWindow(data["window"])}
-        return LimitTerms(**{**data, **words})
+        return LimitInput(**{**data, **words})
 
 
 class LimitChangeSerializer(_TermsSerializer):
@@ -165,7 +165,7 @@ class ResumeSerializer(_ByHandSerializer):
 class CrossingSerializer(serializers.ModelSerializer[LimitCrossing]):
     """That spend has reached a threshold of the limit, in one of its windows."""
 
-    value = ShownValueField(help_text="Of a limit that each has for itself: whose.")
+    value = DisplayValueField(help_text="Of a limit that each has for itself: whose.")
     threshold = serializers.IntegerField(help_text="In percent of the amount; 0: the soft amount.")
     amount_usd = AmountField(help_text="What the limit was then.")
     spent_usd = AmountField(help_text="When it was noticed.")

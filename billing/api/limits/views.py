@@ -21,7 +21,7 @@ from billing.api.limits.serializers import (
     PauseSerializer,
     RaiseSerializer,
     ResumeSerializer,
-    shown_values_of,
+    display_values_of,
 )
 from billing.limits import services
 from billing.limits.selectors import holding_of, in_force_at
@@ -95,7 +95,9 @@ class LimitViewSet(OrganizationScopedViewSet[SpendLimit]):
         body = NewLimitSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         now = utc_now()
-        limit = services.create_limit(organization=self.organization, terms=body.terms(), actor=self.principal, now=now)
+        limit = services.create_limit(
+            organization=self.organization, limit_input=body.terms(), actor=self.principal, now=now
+        )
         return Response(self._shown([limit], now)[0], status=status.HTTP_201_CREATED)
 
     @extend_schema(
@@ -189,7 +191,7 @@ class LimitViewSet(OrganizationScopedViewSet[SpendLimit]):
 
     def _shown(self, limits: Sequence[SpendLimit], now: datetime) -> Any:
         holding = holding_of(self.organization, limits, now)
-        shown = shown_values_of(self.organization, chain.from_iterable(holding.values()))
+        shown = display_values_of(self.organization, chain.from_iterable(holding.values()))
         return LimitSerializer(limits, many=True, context={"holding": holding, "shown": shown}).data
 
 
@@ -208,7 +210,7 @@ class CrossingViewSet(OrganizationScopedViewSet[LimitCrossing]):
         if not SpendLimit.objects.of(self.organization).in_place().filter(pk=pk).exists():
             raise NotFoundError("No such limit.")
         page = self.paginate_queryset(self.get_queryset()) or []
-        shown = shown_values_of(self.organization, page)
+        shown = display_values_of(self.organization, page)
         return self.get_paginated_response(CrossingSerializer(page, many=True, context={"shown": shown}).data)
 
 

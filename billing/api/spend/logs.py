@@ -141,29 +141,29 @@ class SpendLogsView(SpendView):
         """With both dates what each day cost, else single calls, the newest first. All filters that are given hold. At
         most 10,000 calls are answered, with a header that says so if there are more."""
         now, query = utc_now(), asked(request, SpendLogsQuery)
-        wanted = LogFilter(
+        filters = LogFilter(
             window=window_asked(query),
             credentials=credentials_asked(self.organization, query),
             user=query.get("user_id"),
             request_id=query.get("request_id"),
         )
-        if query["summarize"] and wanted.window.start is not None and wanted.window.end is not None:
-            days = _days(self.organization, wanted)
+        if query["summarize"] and filters.window.start is not None and filters.window.end is not None:
+            days = _days(self.organization, filters)
             body = _day_objects(self.organization, days)
             return Response(body, headers=headers(now, sum(day.unpriced for day in days)))
-        found = newest_rows(organization=self.organization, wanted=wanted)
+        found = newest_rows(organization=self.organization, filters=filters)
         told = headers(now, sum(not row.is_priced for row in found.rows))
         if found.is_cut:
             told |= {TRUNCATED.name: "true", "Link": f'<{PAGED}>; rel="alternate"'}
         return Response(log_objects(self.organization, found.rows), headers=told)
 
 
-def _days(organization: Organization, wanted: LogFilter) -> list[DaySpend]:
+def _days(organization: Organization, filters: LogFilter) -> list[DaySpend]:
     """The days of a window that has two sides."""
-    if wanted.request_id is not None:
-        return spend_of_rows_by_day(newest_rows(organization=organization, wanted=wanted).rows, window=wanted.window)
+    if filters.request_id is not None:
+        return spend_of_rows_by_day(newest_rows(organization=organization, filters=filters).rows, window=filters.window)
     return spend_by_day(
-        organization=organization, window=wanted.window, credentials=wanted.credentials, user=wanted.user
+        organization=organization, window=filters.window, credentials=filters.credentials, user=filters.user
     )
 
 
@@ -239,7 +239,7 @@ class SpendLogsPageView(SpendView):
         page, size = query["page"], query["page_size"]
         found = page_of_rows(
             organization=self.organization,
-            wanted=_filter(self.organization, query),
+            filters=_filter(self.organization, query),
             order=_ORDERS[query["sort_by"]],
             descending=query["sort_order"] == "desc",
             offset=(page - 1) * size,

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, KEPT
-from billing.api.response_cache import kept_while_unchanged
+from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.spend.params import (
     API_KEY,
     BadParameterError,
@@ -54,7 +54,7 @@ class SpendTagsView(SpendView):
             )
         ],
     )
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
         """What each tag cost, the dearest first. A call with two tags counts in full under both."""
         now, query = utc_now(), asked(request, WindowQuery)
@@ -96,13 +96,13 @@ class GlobalSpendTagsView(SpendView):
             )
         ],
     )
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
         """What each tag cost, the dearest first, to four decimals as LiteLLM's dashboard shows it."""
         now, query = utc_now(), asked(request, SpendPerTagQuery)
-        wanted = [tag.strip() for tag in query.get("tags", "").split(",")]
+        filters = [tag.strip() for tag in query.get("tags", "").split(",")]
         tags = spend_by_tag(
-            organization=self.organization, window=window_asked(query), tags=[tag for tag in wanted if tag]
+            organization=self.organization, window=window_asked(query), tags=[tag for tag in filters if tag]
         )
         rows = [{"name": tag.name, "spend": float(round(tag.spend, 4)), "log_count": tag.calls} for tag in tags]
         return Response({"spend_per_tag": rows}, headers=headers(now))

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, KEPT
-from billing.api.response_cache import kept_while_unchanged
+from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.spend.params import (
     API_KEY,
     RequiredWindowQuery,
@@ -115,7 +115,7 @@ class SpendUsersView(SpendView):
         parameters=[SpendUsersQuery, *KEPT],
         responses=SpendUserSerializer(many=True),
     )
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
         """Every user with what they spent over all time, the dearest first. At most 10,000."""
         now, query = utc_now(), asked(request, SpendUsersQuery)

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, BYPASS, CACHE_HIT, UNPRICED
 from billing.api.response_cache import answers as answers_here
-from billing.api.response_cache import is_asked_anew
+from billing.api.response_cache import bypasses_cache
 from billing.api.system import answers, examples
 from billing.api.system.headers import CACHE_TAGS, INVALIDATE_TAGS, TAGS, TRUNCATED
 from billing.api.system.ids import agent_uuid, model_uuid, user_uuid, with_uuids
@@ -38,7 +38,7 @@ from billing.exports.pricing_zip import ExportFilter, pricing_zip
 from billing.reports.pricing.daily import pricing
 from billing.reports.pricing.groups import GroupQuestion, groups
 from billing.reports.pricing.run_filter import RunFilter, known_agents, known_models, known_users
-from billing.reports.response_cache_redis import Answer, keep_answer, kept_answer, ledger_state
+from billing.reports.response_cache_redis import Answer, cache_response, cached_response, ledger_state
 from billing.reports.types import Window
 from billing.rollups.definitions import ROLLUPS
 from billing.rollups.refresh import refresh
@@ -94,23 +94,21 @@ class _CachedView(_SystemView):
     tags: ClassVar[tuple[str, ...]]
     """What the answer is about, in the words of `/system/refresh`."""
 
-    def cached(
-        self, request: Request, question: object, make: Callable[[], tuple[Any, dict[str, str]]]
-    ) -> HttpResponse:
+    def cached(self, request: Request, query: object, make: Callable[[], tuple[Any, dict[str, str]]]) -> HttpResponse:
         """The answer that was kept, by this process or in Redis by another, or else the one that `make` makes: a body
         and its headers. The question is all that it depends on, beside the organization and its ledger."""
-        now, place = utc_now(), f"{request.path} {question!r}"
+        now, place = utc_now(), f"{request.path} {query!r}"
         state, here = ledger_state(organization=self.organization), (self.organization.pk, place)
         answer = None
-        if not is_asked_anew(request):
-            answer = answers_here.get(here, state) or kept_answer(
-                organization=self.organization, question=place, state=state
+        if not bypasses_cache(request):
+            answer = answers_here.get(here, state) or cached_response(
+                organization=self.organization, query=place, state=state
             )
         is_hit = answer is not None
         if answer is None:
             body, headers = make()
             answer = Answer(state, msgspec.json.encode(body), headers)
-            keep_answer(organization=self.organization, question=place, answer=answer)
+            cache_response(organization=self.organization, query=place, answer=answer)
         answers_here.keep(here, answer)
         return HttpResponse(
             answer.body,
@@ -146,7 +144,7 @@ class PricingView(_CachedView):
         asked = AskedRuns.of(_checked(PricingBody(data=request.data)))
 
         def make() -> tuple[Any, dict[str, str]]:
-            report = pricing(organization=self.organization, wanted=asked.resolved(self.organization))
+            report = pricing(organization=self.organization, filters=asked.resolved(self.organization))
             return answers.of_pricing(report), {UNPRICED.name: str(report.unpriced_events)}
 
         return self.cached(request, asked, make)
@@ -173,7 +171,7 @@ class GroupsView(_CachedView):
         body = _checked(GroupsBody(data=request.data))
         asked, options = AskedRuns.of(body), body.validated_data
         page, page_size = max(options["page"], 1), options["page_size"]
-        question = GroupQuestion(
+        query = GroupQuestion(
             search=(options.get("search") or "").strip(),
             order=ORDERS[options["sort_by"]],
             ascending=options["sort_order"] == "asc",
@@ -182,11 +180,11 @@ class GroupsView(_CachedView):
         )
 
         def make() -> tuple[Any, dict[str, str]]:
-            wanted = replace(question, runs=asked.resolved(self.organization))
-            found = groups(organization=self.organization, question=wanted)
+            filters = replace(query, runs=asked.resolved(self.organization))
+            found = groups(organization=self.organization, query=filters)
             return answers.of_groups(found, page=page, page_size=page_size), {}
 
-        return self.cached(request, (asked, question), make)
+        return self.cached(request, (asked, query), make)
 
 
 class ExportView(_SystemView):
@@ -208,12 +206,12 @@ class ExportView(_SystemView):
         """
         body = _checked(ExportBody(data=request.data))
         options, now = body.validated_data, utc_now()
-        wanted = ExportFilter(
+        filters = ExportFilter(
             AskedRuns.of(body).resolved(self.organization),
             group_id=options.get("group_id") or "",
             session_id=options.get("session_id") or "",
         )
-        with pricing_zip(organization=self.organization, wanted=wanted, now=now) as export:
+        with pricing_zip(organization=self.organization, filters=filters, now=now) as export:
             answer = {
                 "content": _base64(export.file),
                 "file_name": export.file_name,

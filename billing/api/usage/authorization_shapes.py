@@ -161,7 +161,7 @@ def granted(grant: Grant) -> Json:
             {
                 "id": left.rule.limit_id,
                 "scope": left.rule.scope.value,
-                "scope_value": left.rule.shown_value,
+                "scope_value": left.rule.display_value,
                 "window": left.rule.window.value,
                 "amount_usd": plain(left.rule.amount_usd),
                 "remaining_usd": plain(left.remaining_usd),

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from billing.api import intake
 from billing.api.headers import KEPT
 from billing.api.pagination import cursor_of, position_of
-from billing.api.response_cache import kept_while_unchanged
+from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
@@ -209,7 +209,7 @@ class EventsView(intake.EventsView):
         parameters=[EventsQuery, *KEPT],
         responses=EventPageSerializer,
     )
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
         """The organization's ledger, newest first. Adjustments are rows of their own."""
         given = request.query_params.copy()
@@ -221,7 +221,7 @@ class EventsView(intake.EventsView):
         after, limit = position_of(asked.pop("cursor", "")), asked.pop("limit")
         with tenant_reads(self.organization.pk):
             page = list_events(
-                organization=self.organization, wanted=EventFilter(window=window, **asked), after=after, limit=limit
+                organization=self.organization, filters=EventFilter(window=window, **asked), after=after, limit=limit
             )
         results = UsageEventSerializer(page.events, many=True).data
         return Response({"results": results, "next_cursor": cursor_of(page.last)})
@@ -234,16 +234,16 @@ class EventView(OrganizationScopedAPIView):
     requires_api_plan: ClassVar[bool] = True
 
     @extend_schema(operation_id="usage_event", tags=["usage"], parameters=[*KEPT], responses=ExplainedEventSerializer)
-    @kept_while_unchanged
+    @cache_until_ledger_changes
     def get(self, request: Request, event_id: UUID) -> Response:
         """One event, and how its cost came about."""
         event = event_by_id(organization=self.organization, event_id=event_id)
         why = explain(event)
         answer = {
             **UsageEventSerializer(event).data,
-            "voided": why.standing.is_voided,
+            "voided": why.adjusted_event.is_voided,
             "cost_now_usd": plain(why.cost_now_usd) if why.cost_now_usd is not None else None,
             "lines": PriceLineSerializer([asdict(line) for line in why.calculation.lines], many=True).data,
-            "adjustments": AdjustmentSerializer(why.standing.adjustments, many=True).data,
+            "adjustments": AdjustmentSerializer(why.adjusted_event.adjustments, many=True).data,
         }
         return Response(answer)

@@ -12,7 +12,7 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
 from billing.api.usage.numbers import UsageView
-from billing.api.usage.query import UsageQuery, asked_by
+from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.exports.usage_csv import Rows, file_name, usage_csv
 from organizations.selectors import refusal_without_exports
 
@@ -34,7 +34,7 @@ class _ErrorsInJson(DefaultContentNegotiation):
         return JSONRenderer(), JSONRenderer.media_type
 
 
-class ExportQuery(UsageQuery):
+class ExportQuery(UsageQuerySerializer):
     rows = serializers.ChoiceField(
         default=Rows.REQUESTS, choices=[one.value for one in Rows], help_text="A row for each call, or for each day."
     )
@@ -68,11 +68,11 @@ class UsageExportView(UsageView):
         """Usage as CSV: calls newest first, or days oldest first. Texts are safe to open in a spreadsheet."""
         if not (self.organization.plan.exports or self.principal.is_operator):
             raise refusal_without_exports(self.organization.plan)
-        asked = asked_by(request, self.access, ExportQuery)
-        rows = Rows(asked.others["rows"])
-        name = file_name(organization=self.organization, rows=rows, window=asked.window)
+        query = usage_query(request, self.access, ExportQuery)
+        rows = Rows(query.others["rows"])
+        name = file_name(organization=self.organization, rows=rows, window=query.window)
         return StreamingHttpResponse(
-            usage_csv(asked, rows, endpoint=asked.others.get("endpoint", "")),
+            usage_csv(query, rows, endpoint=query.others.get("endpoint", "")),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )

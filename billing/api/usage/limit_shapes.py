@@ -154,7 +154,7 @@ def _terms(rule: Rule) -> Json:
     return {
         "id": rule.limit_id,
         "scope": rule.scope.value,
-        "scope_value": rule.shown_value,
+        "scope_value": rule.display_value,
         "of_each": rule.is_of_each,
         "window": rule.window.value,
         "action": rule.action.value,

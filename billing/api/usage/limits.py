@@ -138,13 +138,13 @@ def _found(
         value = _number_of(organization, value)
         if value is None:
             return []
-    wanted = LimitFilter(
+    filters = LimitFilter(
         scope=scope,
         value=value,
         state=LimitState(asked["state"]) if asked.get("state") else None,
         of_credential=_only_of(access),
     )
-    return list_limits(organization=organization, wanted=wanted, now=now)
+    return list_limits(organization=organization, filters=filters, now=now)
 
 
 def _only_of(access: Access) -> str | None:

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.usage.events import AmountField
-from billing.api.usage.query import UsageQuery, asked_by
+from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.api.usage.shapes import (
     AnswerSerializer,
     FiguresSerializer,
@@ -23,7 +23,7 @@ from billing.api.usage.shapes import (
 from billing.reports.usage import breakdown
 from billing.reports.usage.figures import Summary
 from billing.reports.usage.periods import periods_of
-from billing.reports.usage.query import Asked
+from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.series import summary
 from costtrack.calendar import Span, Unit
 from costtrack.clock import iso
@@ -62,36 +62,38 @@ class SummarySerializer(AnswerSerializer, FiguresSerializer):
 class UsageSummaryView(UsageView):
     """`GET /usage/summary`"""
 
-    @extend_schema(operation_id="usage_summary", tags=["usage"], parameters=[UsageQuery], responses=SummarySerializer)
+    @extend_schema(
+        operation_id="usage_summary", tags=["usage"], parameters=[UsageQuerySerializer], responses=SummarySerializer
+    )
     def get(self, request: Request) -> Response:
         """Requests, tokens and costs of a range, day by day, and what is spent now."""
-        asked = asked_by(request, self.access, UsageQuery)
-        days = periods_of(asked.calendar, asked.window, Unit.DAY, param="start_date")
-        before = asked.before
+        query = usage_query(request, self.access, UsageQuerySerializer)
+        days = periods_of(query.calendar, query.window, Unit.DAY, param="start_date")
+        before = query.before
         found = summary(
             organization=self.organization,
-            wanted=asked.wanted,
-            window=asked.window,
+            filters=query.filters,
+            window=query.window,
             days=days,
             before=before,
-            now=asked.now,
+            now=query.now,
         )
-        return Response(_summary(asked, found, days, before))
+        return Response(_summary(query, found, days, before))
 
 
-def _summary(asked: Asked, found: Summary, days: list[Span], before: Span | None) -> dict[str, Any]:
-    local = local_time(asked)
+def _summary(query: UsageQuery, found: Summary, days: list[Span], before: Span | None) -> dict[str, Any]:
+    local = local_time(query)
     previous = None
     if before is not None and found.before is not None:
         previous = {"window": period(local, before), **all_of(found.before)}
     return {
-        **head(asked),
+        **head(query),
         **all_of(found.figures),
         "previous": previous,
         "spend": spend_of(local, found.spend),
         "daily": [
             {
-                "date": asked.calendar.date_of(day.start).isoformat(),
+                "date": query.calendar.date_of(day.start).isoformat(),
                 "requests": figures.requests,
                 "total_tokens": figures.total_tokens,
                 "cost_usd": plain(figures.cost_usd),
@@ -114,14 +116,17 @@ class UsageCapabilitiesView(UsageView):
     """`GET /usage/capabilities`"""
 
     @extend_schema(
-        operation_id="usage_capabilities", tags=["usage"], parameters=[UsageQuery], responses=CapabilitiesSerializer
+        operation_id="usage_capabilities",
+        tags=["usage"],
+        parameters=[UsageQuerySerializer],
+        responses=CapabilitiesSerializer,
     )
     def get(self, request: Request) -> Response:
         """Usage by capability."""
-        asked = asked_by(request, self.access, UsageQuery)
-        found = breakdown.capabilities(organization=self.organization, wanted=asked.wanted, window=asked.window)
+        query = usage_query(request, self.access, UsageQuerySerializer)
+        found = breakdown.capabilities(organization=self.organization, filters=query.filters, window=query.window)
         rows = [{"capability": one.key, **all_of(one.figures), "cost_share": one.share} for one in found]
-        return Response({**head(asked), "capabilities": rows})
+        return Response({**head(query), "capabilities": rows})
 
 
 class CredentialUsageSerializer(FiguresSerializer):
@@ -140,12 +145,15 @@ class UsageCredentialsView(UsageView):
     """`GET /usage/credentials`"""
 
     @extend_schema(
-        operation_id="usage_credentials", tags=["usage"], parameters=[UsageQuery], responses=CredentialsUsageSerializer
+        operation_id="usage_credentials",
+        tags=["usage"],
+        parameters=[UsageQuerySerializer],
+        responses=CredentialsUsageSerializer,
     )
     def get(self, request: Request) -> Response:
         """Usage by API credential."""
-        asked = asked_by(request, self.access, UsageQuery)
-        found = breakdown.credentials(organization=self.organization, wanted=asked.wanted, window=asked.window)
+        query = usage_query(request, self.access, UsageQuerySerializer)
+        found = breakdown.credentials(organization=self.organization, filters=query.filters, window=query.window)
         rows = [
             {
                 "client_id": one.client_id,
@@ -157,4 +165,4 @@ class UsageCredentialsView(UsageView):
             }
             for one in found
         ]
-        return Response({**head(asked), "credentials": rows})
+        return Response({**head(query), "credentials": rows})

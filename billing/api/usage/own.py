@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from billing.api.queries import checked
 from billing.api.usage.limit_shapes import HeadSerializer, StandingSerializer, head, standing
 from billing.api.usage.shapes import SpendSerializer, clock_of, spend_of
-from billing.limits.cache import limit_book
+from billing.limits.cache import limit_set
 from billing.limits.status import statuses
 from billing.limits.types import Dimensions
 from billing.reports.usage.figures import UsageFilter
@@ -72,9 +72,9 @@ class UsageOwnView(OrganizationScopedAPIView):
         checked(OwnQuery, request.query_params)
         credential, now = self._credential(), utc_now()
         call = Dimensions(credential_id=credential.pk)
-        rules = limit_book(self.organization).rules_for(call, now=now)
-        wanted = UsageFilter(client_id=credential.client_id)
-        spend = spend_now(organization=self.organization, wanted=wanted, now=now)
+        rules = limit_set(self.organization).rules_for(call, now=now)
+        filters = UsageFilter(client_id=credential.client_id)
+        spend = spend_now(organization=self.organization, filters=filters, now=now)
         answer: dict[str, Any] = {
             **head(self.organization, now),
             "client_id": credential.client_id,

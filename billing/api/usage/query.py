@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 from billing.api.windows import DateOrDateTimeField
 from billing.reports.usage.figures import NO_CREDENTIAL, UsageFilter
-from billing.reports.usage.query import CUSTOM, RANGES, STATUSES, Asked, question, window_of
+from billing.reports.usage.query import CUSTOM, RANGES, STATUSES, UsageQuery, build_query, window_of
 from billing.types import Status
 from costtrack.calendar import Preset
 from costtrack.clock import utc_now
@@ -17,7 +17,7 @@ from organizations.types import Access
 _EARLIEST, _LATEST = 2000, 2199  # years; the ledger has nothing before
 
 
-class UsageQuery(StrictSerializer):
+class UsageQuerySerializer(StrictSerializer):
     """An empty parameter is none."""
 
     client_id = serializers.CharField(
@@ -46,15 +46,15 @@ class UsageQuery(StrictSerializer):
             if name in attrs and not _EARLIEST <= attrs[name].year <= _LATEST:
                 raise serializers.ValidationError({name: f"A year from {_EARLIEST} to {_LATEST}."})
         has_dates = "start_date" in attrs or "end_date" in attrs
-        asked = attrs.get("range")
-        if has_dates and asked not in (None, "", CUSTOM):
-            raise serializers.ValidationError({"range": f"Give dates or {asked}, not both."})
-        if "start_date" not in attrs and (has_dates or asked == CUSTOM):
+        query = attrs.get("range")
+        if has_dates and query not in (None, "", CUSTOM):
+            raise serializers.ValidationError({"range": f"Give dates or {query}, not both."})
+        if "start_date" not in attrs and (has_dates or query == CUSTOM):
             raise serializers.ValidationError({"start_date": "Say where the range begins."})
         return attrs
 
 
-def asked_by(request: Request, access: Access, serializer: type[UsageQuery]) -> Asked:
+def usage_query(request: Request, access: Access, serializer: type[UsageQuerySerializer]) -> UsageQuery:
     """Raises ValidationError and, for what the plan does not show at all, ForbiddenError. Operators are shown all."""
     given = {name: value for name, value in request.query_params.items() if name != "organization"}
     parameters = serializer(data=given)
@@ -62,7 +62,7 @@ def asked_by(request: Request, access: Access, serializer: type[UsageQuery]) -> 
     others = dict(parameters.validated_data)
     organization, now = access.organization, utc_now()
     status = others.pop("status", "")
-    wanted = UsageFilter(
+    filters = UsageFilter(
         client_id=others.pop("client_id", ""),
         capability=others.pop("capability", ""),
         model=others.pop("model", ""),
@@ -75,9 +75,9 @@ def asked_by(request: Request, access: Access, serializer: type[UsageQuery]) -> 
         end=others.pop("end_date", None),
         now=now,
     )
-    return question(
+    return build_query(
         organization=organization,
-        wanted=wanted,
+        filters=filters,
         window=window,
         now=now,
         sees_everything=access.principal.is_operator,

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from billing.api.pagination import cursor_of, position_of
 from billing.api.usage.events import AmountField
 from billing.api.usage.numbers import UsageView
-from billing.api.usage.query import UsageQuery, asked_by
+from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.api.usage.shapes import AnswerSerializer, Json, head
 from billing.reports.usage.calls import Call, CallFilter, list_calls
 from billing.types import Status
@@ -18,7 +18,7 @@ from costtrack.clock import iso
 from costtrack.money import plain
 
 
-class RequestsQuery(UsageQuery):
+class RequestsQuery(UsageQuerySerializer):
     endpoint = serializers.CharField(required=False, allow_blank=True, max_length=255)
     limit = serializers.IntegerField(default=50, min_value=1, max_value=200)
     cursor = serializers.CharField(
@@ -59,15 +59,15 @@ class UsageRequestsView(UsageView):
     )
     def get(self, request: Request) -> Response:
         """Model calls, newest first: endpoint, time, credential and response status. Adjustments are in the costs."""
-        asked = asked_by(request, self.access, RequestsQuery)
+        query = usage_query(request, self.access, RequestsQuery)
         page = list_calls(
             organization=self.organization,
-            wanted=CallFilter(asked.wanted, asked.window, endpoint=asked.others.get("endpoint", "")),
-            after=position_of(asked.others.get("cursor", "")),
-            limit=asked.others["limit"],
+            filters=CallFilter(query.filters, query.window, endpoint=query.others.get("endpoint", "")),
+            after=position_of(query.others.get("cursor", "")),
+            limit=query.others["limit"],
         )
         rows = [_row(call) for call in page.calls]
-        return Response({**head(asked), "results": rows, "next_cursor": cursor_of(page.last)})
+        return Response({**head(query), "results": rows, "next_cursor": cursor_of(page.last)})
 
 
 def _row(call: Call) -> Json:

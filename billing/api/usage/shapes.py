@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from billing.api.usage.events import AmountField
 from billing.reports.usage.figures import Figures, Spend
-from billing.reports.usage.query import Asked
+from billing.reports.usage.query import UsageQuery
 from costtrack.calendar import Calendar, Span
 from costtrack.clock import iso
 from costtrack.money import plain
@@ -56,24 +56,24 @@ class AnswerSerializer(serializers.Serializer[Any]):
     as_of = serializers.DateTimeField(help_text="All that was acknowledged before is in the figures.")
 
 
-def head(asked: Asked) -> Json:
-    local = local_time(asked)
-    since = asked.shown.history_start
+def head(query: UsageQuery) -> Json:
+    local = local_time(query)
+    since = query.shown.history_start
     return {
-        "organization": asked.organization.slug,
-        "plan": asked.organization.plan_id,
+        "organization": query.organization.slug,
+        "plan": query.organization.plan_id,
         "currency": "USD",
-        "timezone": asked.organization.time_zone,
-        "window": period(local, asked.window),
+        "timezone": query.organization.time_zone,
+        "window": period(local, query.window),
         "history_start": local(since) if since is not None else None,
-        "clipped": asked.shown.is_clipped,
-        "as_of": iso(asked.now),
+        "clipped": query.shown.is_clipped,
+        "as_of": iso(query.now),
     }
 
 
-def local_time(asked: Asked) -> Callable[[datetime], str]:
+def local_time(query: UsageQuery) -> Callable[[datetime], str]:
     """How instants are written: ISO 8601 with the offset of the organization's time zone."""
-    return clock_of(asked.calendar)
+    return clock_of(query.calendar)
 
 
 def clock_of(calendar: Calendar) -> Callable[[datetime], str]:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from billing.api.usage.events import AmountField
 from billing.api.usage.numbers import UsageView
-from billing.api.usage.query import UsageQuery, asked_by
+from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.api.usage.shapes import (
     AnswerSerializer,
     Json,
@@ -24,7 +24,7 @@ from billing.api.usage.shapes import (
 from billing.reports.usage.breakdown import MOST_SERIES, series
 from billing.reports.usage.figures import NOTHING, Figures, GroupBy, Series
 from billing.reports.usage.periods import LARGEST, View, periods_of, unit_for
-from billing.reports.usage.query import Asked
+from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.series import totals
 from costtrack.calendar import Span, Unit
 
@@ -35,7 +35,7 @@ _SHOWS: dict[View, Callable[[Figures], Json]] = {
 }
 
 
-class TimeseriesQuery(UsageQuery):
+class TimeseriesQuery(UsageQuerySerializer):
     view = serializers.ChoiceField(default=View.REQUESTS, choices=[one.value for one in View])
     granularity = serializers.ChoiceField(
         required=False,
@@ -94,24 +94,24 @@ class UsageTimeseriesView(UsageView):
     )
     def get(self, request: Request) -> Response:
         """Requests, tokens or costs over time. Periods follow the clock and the week of the organization."""
-        asked = asked_by(request, self.access, TimeseriesQuery)
-        view, by = View(asked.others["view"]), asked.others.get("group_by")
-        unit = Unit(asked.others.get("granularity") or unit_for(asked.window))
-        buckets = periods_of(asked.calendar, asked.window, unit, param="granularity")
+        query = usage_query(request, self.access, TimeseriesQuery)
+        view, by = View(query.others["view"]), query.others.get("group_by")
+        unit = Unit(query.others.get("granularity") or unit_for(query.window))
+        buckets = periods_of(query.calendar, query.window, unit, param="granularity")
         if by is None:
             lines: list[Series] = []
-            figures = totals(organization=self.organization, wanted=asked.wanted, windows=buckets)
+            figures = totals(organization=self.organization, filters=query.filters, windows=buckets)
         else:
             lines = series(
                 organization=self.organization,
-                wanted=asked.wanted,
+                filters=query.filters,
                 windows=buckets,
                 by=GroupBy(by),
                 largest=LARGEST[view],
             )
             figures = _added_up(lines, len(buckets))
         words = {"view": view.value, "granularity": unit.value, "group_by": by}
-        return Response({**head(asked), **words, **_chart(asked, view, buckets, figures, lines)})
+        return Response({**head(query), **words, **_chart(query, view, buckets, figures, lines)})
 
 
 def _added_up(lines: Sequence[Series], buckets: int) -> list[Figures]:
@@ -119,9 +119,9 @@ def _added_up(lines: Sequence[Series], buckets: int) -> list[Figures]:
 
 
 def _chart(
-    asked: Asked, view: View, buckets: Sequence[Span], figures: Sequence[Figures], lines: Sequence[Series]
+    query: UsageQuery, view: View, buckets: Sequence[Span], figures: Sequence[Figures], lines: Sequence[Series]
 ) -> Json:
-    shows, local = _SHOWS[view], local_time(asked)
+    shows, local = _SHOWS[view], local_time(query)
     return {
         "total": shows(sum(figures, NOTHING)),
         "buckets": [

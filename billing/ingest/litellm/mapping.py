@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from billing.ingest.json_records import named_fault
-from billing.ingest.litellm.payload import Metadata, Payload, decode, said_by_caller, short_text
+from billing.ingest.litellm.payload import Metadata, Payload, caller_metadata, decode, short_text
 from billing.ingest.litellm.usage import reported_cost, token_counts
 from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
 from billing.ingest.validate import (
@@ -95,7 +95,7 @@ def _to_event(payload: Payload) -> UsageEventInput:
     if not (payload.id or payload.call_type or payload.model):
         raise InvalidEventError("id", "no_payload", "No call of LiteLLM: it has neither id, call_type nor model.")
     metadata = payload.metadata or Metadata()
-    said = said_by_caller(metadata)
+    said = caller_metadata(metadata)
     counts = token_counts(payload, metadata.usage_object)
     cost = reported_cost(payload, counts)
     service = short_text(payload.custom_llm_provider)

@@ -109,7 +109,7 @@ def decode(record: bytes) -> Payload | None:
         return payload
 
 
-def said_by_caller(metadata: Metadata) -> dict[str, Any]:
+def caller_metadata(metadata: Metadata) -> dict[str, Any]:
     """What the caller said about a call in words of their own. `spend_logs_metadata` passes through LiteLLM's SDK and
     proxy alike and wins; `requester_metadata` is what came to the proxy as `metadata`."""
     return {**_of_requester(metadata.requester_metadata), **_of_caller(metadata.spend_logs_metadata)}

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from billing.limits.cache import announce_limit_change
 from billing.limits.locks import limit_in_place, lock_limits
-from billing.limits.scope_values import kept_value, shown_value
+from billing.limits.scope_values import display_value, stored_value
 from billing.limits.selectors import holding
 from billing.limits.services.limits import check_plan_has_api
 from billing.limits.validation import check_amount, check_end, check_plan_allows, checked_text
@@ -131,7 +131,7 @@ def end_pause(
     """Take back what paused the limit by hand for this value. Raises ConflictError if nothing did."""
     lock_limits(organization)
     limit = limit_in_place(organization, limit.pk)
-    pauses = list(holding(limit, now).filter(kind=ExceptionKind.PAUSE, value=kept_value(limit, value)))
+    pauses = list(holding(limit, now).filter(kind=ExceptionKind.PAUSE, value=stored_value(limit, value)))
     if not pauses:
         message = "Nobody has paused it by hand. To open a limit that is reached, say until when (ends_at)."
         raise ConflictError(message, code="not_paused_by_hand")
@@ -148,7 +148,7 @@ def _begin(
     exception.organization, exception.limit = limit.organization, limit
     exception.starts_at, exception.actor = now, actor.label
     exception.reason = checked_text(reason, param="reason")
-    shown, exception.value = exception.value, kept_value(limit, exception.value)
+    shown, exception.value = exception.value, stored_value(limit, exception.value)
     kinds = _BY_HAND if exception.kind in _BY_HAND else (ExceptionKind.RAISE,)
     for former in holding(limit, now).filter(kind__in=kinds, value=exception.value):
         former.limit = limit
@@ -171,7 +171,7 @@ def _end(exception: LimitException, *, actor: Principal, now: datetime, reason: 
     _check_may_end(exception, actor)
     exception.ends_at = now
     exception.save(update_fields=["ends_at"])
-    value = shown_value(exception.limit, exception.value)
+    value = display_value(exception.limit, exception.value)
     _audit(exception, "limit.exception_ended", actor, kind=exception.kind, value=value, reason=reason)
 
 

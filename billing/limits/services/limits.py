@@ -12,12 +12,12 @@ from billing.limits.cache import announce_limit_change
 from billing.limits.locks import limit_in_place, lock_limits
 from billing.limits.scope_values import credential_number
 from billing.limits.validation import (
-    LimitTerms,
+    LimitInput,
     check_end,
     check_plan_allows,
-    check_terms,
     check_unchangeable,
-    terms_of,
+    limit_input_of,
+    validate_limit_input,
 )
 from billing.models import SpendLimit
 from billing.types import LimitScope
@@ -34,25 +34,25 @@ MOST_LIMITS = 200
 
 
 @transaction.atomic
-def create_limit(*, organization: Organization, terms: LimitTerms, actor: Principal, now: datetime) -> SpendLimit:
+def create_limit(*, organization: Organization, limit_input: LimitInput, actor: Principal, now: datetime) -> SpendLimit:
     """A new limit, from now on or from `starts_at` on.
 
     Raises InvalidError naming the field, ForbiddenError for a plan without API access, ConflictError beyond
     `MOST_LIMITS`.
     """
-    check_terms(terms)
-    if terms.ends_at is not None:
-        check_end(terms.ends_at, now=now)
+    validate_limit_input(limit_input)
+    if limit_input.ends_at is not None:
+        check_end(limit_input.ends_at, now=now)
     plan = lock_limits(organization)
     check_plan_has_api(plan, actor)
-    check_plan_allows(plan, terms.window, terms.amount_usd)
-    if terms.scope is LimitScope.CREDENTIAL and terms.scope_value:
-        credential_number(organization, terms.scope_value, param="scope_value")
+    check_plan_allows(plan, limit_input.window, limit_input.amount_usd)
+    if limit_input.scope is LimitScope.CREDENTIAL and limit_input.scope_value:
+        credential_number(organization, limit_input.scope_value, param="scope_value")
     if SpendLimit.objects.of(organization).in_place().count() >= MOST_LIMITS:
         message = f"An organization has at most {MOST_LIMITS} limits. One without a scope_value bounds each value."
         raise ConflictError(message, code="too_many_limits")
-    limit = SpendLimit.objects.create(organization=organization, created_at=now, **terms.columns())
-    _audit(limit, "limit.created", actor, **_told(terms.columns()))
+    limit = SpendLimit.objects.create(organization=organization, created_at=now, **limit_input.columns())
+    _audit(limit, "limit.created", actor, **_told(limit_input.columns()))
     announce_limit_change(organization)
     return limit
 
@@ -61,22 +61,22 @@ def create_limit(*, organization: Organization, terms: LimitTerms, actor: Princi
 def change_limit(
     *, organization: Organization, limit: SpendLimit, changes: Mapping[str, Any], actor: Principal, now: datetime
 ) -> SpendLimit:
-    """Change what `changes` names (fields of `LimitTerms`); it holds at once, also for what is spent already.
+    """Change what `changes` names (fields of `LimitInput`); it holds at once, also for what is spent already.
 
     Raises InvalidError naming the field, also for what a limit is about; NotFoundError if the limit was removed.
     """
     plan = lock_limits(organization)
     limit = limit_in_place(organization, limit.pk)
     check_unchangeable(limit, changes)
-    before = terms_of(limit)
-    terms = replace(before, **changes)
-    check_terms(terms)
-    if terms.ends_at is not None and terms.ends_at != before.ends_at:
-        check_end(terms.ends_at, now=now)
+    before = limit_input_of(limit)
+    limit_input = replace(before, **changes)
+    validate_limit_input(limit_input)
+    if limit_input.ends_at is not None and limit_input.ends_at != before.ends_at:
+        check_end(limit_input.ends_at, now=now)
     check_plan_has_api(plan, actor)
-    if terms.amount_usd != before.amount_usd:
-        check_plan_allows(plan, limit.window, terms.amount_usd)
-    columns = {name: value for name, value in terms.columns().items() if value != getattr(limit, name)}
+    if limit_input.amount_usd != before.amount_usd:
+        check_plan_allows(plan, limit.window, limit_input.amount_usd)
+    columns = {name: value for name, value in limit_input.columns().items() if value != getattr(limit, name)}
     if not columns:
         return limit
     for name, value in columns.items():

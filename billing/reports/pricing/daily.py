@@ -13,7 +13,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.reports.bucketed_query import cascade, cost_rows
-from billing.reports.live_rollups import SOMETHING_WAITS, table_of
+from billing.reports.live_rollups import HAS_UNFOLDED, table_of
 from billing.reports.pricing.run_filter import ModelKey, Parameters, RunFilter
 from billing.rollups.definitions import MODEL_DAYS, USAGE_HOURS
 from costtrack.money import ZERO
@@ -63,7 +63,7 @@ class Pricing:
 class _Row(NamedTuple):
     """One sum; `level` says by what it is grouped. Without any usage there is one row that has only the first two."""
 
-    waits: bool
+    has_unfolded: bool
     first_day: date | None
     last_day: date | None
     level: int | None
@@ -85,7 +85,7 @@ _BY_DAY_AND_MODEL, _BY_MODEL, _BY_AGENT = 0b001, 0b101, 0b110
 # One question: does something wait to be folded, and what do these rows add up to, in three ways at once? (Without a
 # model it does not matter who was called.)
 _SUMS = sql.SQL("""
-SELECT (SELECT {waits}), (SELECT min(day) FROM {days} WHERE organization_id = %(organization)s),
+SELECT (SELECT {has_unfolded}), (SELECT min(day) FROM {days} WHERE organization_id = %(organization)s),
     (SELECT max(day) FROM {days} WHERE organization_id = %(organization)s), sums.*
 FROM (VALUES (1)) AS once LEFT JOIN (
     SELECT grouping(day, model, agent_id), day, service, model, agent_id, max(agent_name),
@@ -106,11 +106,11 @@ _COLUMNS = (
 )
 
 
-def pricing(*, organization: Organization, wanted: RunFilter) -> Pricing:
+def pricing(*, organization: Organization, filters: RunFilter) -> Pricing:
     """Costs by day and model, what there is to filter by, and since when there is usage."""
-    rows = _ask(organization, wanted, waits=False)
-    if rows[0].waits:
-        rows = _ask(organization, wanted, waits=True)
+    rows = _ask(organization, filters, has_unfolded=False)
+    if rows[0].has_unfolded:
+        rows = _ask(organization, filters, has_unfolded=True)
     daily = [
         DailyCost(row.day, _model_of(row), int(row.runs or 0), row.cost or ZERO)
         for row in rows
@@ -136,20 +136,20 @@ def _model_of(row: _Row) -> ModelKey | None:
     return ModelKey(row.service or "", row.model) if row.model else None
 
 
-def _ask(organization: Organization, wanted: RunFilter, *, waits: bool) -> list[_Row]:
+def _ask(organization: Organization, filters: RunFilter, *, has_unfolded: bool) -> list[_Row]:
     """At least one row."""
     parameters: Parameters = {"organization": organization.pk}
     rows = cost_rows(
-        cascade([wanted.window], (MODEL_DAYS, USAGE_HOURS)),
+        cascade([filters.window], (MODEL_DAYS, USAGE_HOURS)),
         columns=_COLUMNS,
         condition=sql.SQL("true"),
-        waits=waits,
+        has_unfolded=has_unfolded,
         parameters=parameters,
     )
     statement = _SUMS.format(
-        waits=SOMETHING_WAITS,
-        days=table_of(MODEL_DAYS, waits=waits),
-        chosen=wanted.chosen(parameters),
+        has_unfolded=HAS_UNFOLDED,
+        days=table_of(MODEL_DAYS, has_unfolded=has_unfolded),
+        chosen=filters.chosen(parameters),
         rows=rows,
     )
     with connection.cursor() as cursor:

@@ -74,11 +74,11 @@ _COLUMNS = column_list(("group_id", *measure_columns(GROUP_TOTALS)))
 
 
 def page_by_index(
-    *, organization: Organization, order: GroupOrder, ascending: bool, offset: int, limit: int, waits: bool
+    *, organization: Organization, order: GroupOrder, ascending: bool, offset: int, limit: int, has_unfolded: bool
 ) -> Page:
     """All groups of the organization, sorted, from `offset` on. Groups that are equal are sorted by their ids."""
     statement = _PAGE.format(
-        tail=tail_of(GROUP_TOTALS, waits=waits),
+        tail=tail_of(GROUP_TOTALS, has_unfolded=has_unfolded),
         merged=order.merged,
         columns=_COLUMNS,
         place=order.of_row,

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from billing.models import DroppedMonth
 from billing.reports.bucketed_query import cascade, cost_rows
-from billing.reports.live_rollups import something_waits, table_of
+from billing.reports.live_rollups import has_unfolded_batches, table_of
 from billing.reports.pricing.group_order import GroupOrder, Page, page_by_index
 from billing.reports.pricing.run_filter import ModelKey, Parameters, RunFilter, bound
 from billing.rollups.definitions import GROUP_DAYS, GROUP_TOTALS
@@ -104,25 +104,25 @@ FROM ({rows}) AS run GROUP BY group_id, service, model, agent_id, user_ref
 """)
 
 
-def groups(*, organization: Organization, question: GroupQuestion) -> GroupPage:
+def groups(*, organization: Organization, query: GroupQuestion) -> GroupPage:
     """A page of groups, and how many there are in all."""
-    waits = something_waits(organization)
-    page = _page(organization, question, waits=waits)
-    found = _groups_of(organization, question.runs, page.group_ids, waits=waits) if page.group_ids else {}
+    has_unfolded = has_unfolded_batches(organization)
+    page = _page(organization, query, has_unfolded=has_unfolded)
+    found = _groups_of(organization, query.runs, page.group_ids, has_unfolded=has_unfolded) if page.group_ids else {}
     return GroupPage(tuple(found[group_id] for group_id in page.group_ids if group_id in found), page.total)
 
 
-def _page(organization: Organization, question: GroupQuestion, *, waits: bool) -> Page:
-    if question.runs.is_everything and not question.search and _is_indexed(organization, question.order):
+def _page(organization: Organization, query: GroupQuestion, *, has_unfolded: bool) -> Page:
+    if query.runs.is_everything and not query.search and _is_indexed(organization, query.order):
         return page_by_index(
             organization=organization,
-            order=question.order,
-            ascending=question.ascending,
-            offset=question.offset,
-            limit=question.limit,
-            waits=waits,
+            order=query.order,
+            ascending=query.ascending,
+            offset=query.offset,
+            limit=query.limit,
+            has_unfolded=has_unfolded,
         )
-    return _page_by_sum(organization, question, waits=waits)
+    return _page_by_sum(organization, query, has_unfolded=has_unfolded)
 
 
 def _is_indexed(organization: Organization, order: GroupOrder) -> bool:
@@ -131,19 +131,19 @@ def _is_indexed(organization: Organization, order: GroupOrder) -> bool:
     return order is GroupOrder.DATE or not DroppedMonth.objects.of(organization).exists()
 
 
-def _page_by_sum(organization: Organization, question: GroupQuestion, *, waits: bool) -> Page:
+def _page_by_sum(organization: Organization, query: GroupQuestion, *, has_unfolded: bool) -> Page:
     parameters: Parameters = {
         "organization": organization.pk,
-        "search": question.search,
-        "limit": question.limit,
-        "offset": question.offset,
+        "search": query.search,
+        "limit": query.limit,
+        "offset": query.offset,
     }
     statement = _PAGE.format(
-        place=question.order.merged,
-        rows=_rows(question.runs, parameters, waits=waits),
-        is_searched=_searched(question),
-        direction=sql.SQL("ASC" if question.ascending else "DESC"),
-        tie=sql.SQL("DESC" if question.ascending else "ASC"),
+        place=query.order.merged,
+        rows=_rows(query.runs, parameters, has_unfolded=has_unfolded),
+        is_searched=_searched(query),
+        direction=sql.SQL("ASC" if query.ascending else "DESC"),
+        tie=sql.SQL("DESC" if query.ascending else "ASC"),
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
@@ -151,20 +151,20 @@ def _page_by_sum(organization: Organization, question: GroupQuestion, *, waits: 
     return Page(group_ids, total)
 
 
-def _searched(question: GroupQuestion) -> sql.Composable:
-    if not question.search:
+def _searched(query: GroupQuestion) -> sql.Composable:
+    if not query.search:
         return sql.SQL("true")
-    return _HAS_IN_NAME_OR_IS if question.finds_id else _HAS_IN_NAME
+    return _HAS_IN_NAME_OR_IS if query.finds_id else _HAS_IN_NAME
 
 
 def _groups_of(
-    organization: Organization, wanted: RunFilter, group_ids: Sequence[str], *, waits: bool
+    organization: Organization, filters: RunFilter, group_ids: Sequence[str], *, has_unfolded: bool
 ) -> dict[str, Group]:
     """What these groups are made of, by their ids."""
     parameters: Parameters = {"organization": organization.pk}
     is_one = sql.SQL("group_id = ANY ({}::text[])").format(bound(parameters, list(group_ids)))
     with connection.cursor() as cursor:
-        cursor.execute(_PARTS.format(rows=_runs(wanted, is_one, parameters, waits=waits)), parameters)
+        cursor.execute(_PARTS.format(rows=_runs(filters, is_one, parameters, has_unfolded=has_unfolded)), parameters)
         parts: dict[str, list[_Part]] = {}
         for row in map(_Part._make, cursor.fetchall()):
             parts.setdefault(row.group_id, []).append(row)
@@ -192,18 +192,20 @@ def _group(group_id: str, parts: Sequence[_Part]) -> Group:
     )
 
 
-def _rows(wanted: RunFilter, parameters: Parameters, *, waits: bool) -> sql.Composable:
+def _rows(filters: RunFilter, parameters: Parameters, *, has_unfolded: bool) -> sql.Composable:
     """What groups are sorted by; from their totals, if all their runs are wanted."""
-    if wanted.is_everything:
-        return _OVER_ALL_TIME.format(table_of(GROUP_TOTALS, waits=waits))
-    return _runs(wanted, sql.SQL("true"), parameters, waits=waits)
+    if filters.is_everything:
+        return _OVER_ALL_TIME.format(table_of(GROUP_TOTALS, has_unfolded=has_unfolded))
+    return _runs(filters, sql.SQL("true"), parameters, has_unfolded=has_unfolded)
 
 
-def _runs(wanted: RunFilter, condition: sql.Composable, parameters: Parameters, *, waits: bool) -> sql.Composable:
+def _runs(
+    filters: RunFilter, condition: sql.Composable, parameters: Parameters, *, has_unfolded: bool
+) -> sql.Composable:
     return cost_rows(
-        cascade([wanted.window], (GROUP_DAYS,)),
+        cascade([filters.window], (GROUP_DAYS,)),
         columns=_COLUMNS,
-        condition=sql.SQL("{} AND {}").format(wanted.chosen(parameters), condition),
-        waits=waits,
+        condition=sql.SQL("{} AND {}").format(filters.chosen(parameters), condition),
+        has_unfolded=has_unfolded,
         parameters=parameters,
     )

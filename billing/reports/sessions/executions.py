@@ -10,7 +10,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.models import LiveExecutionTotal
-from billing.reports.live_rollups import something_waits, table_of
+from billing.reports.live_rollups import has_unfolded_batches, table_of
 from billing.reports.sessions.members import Member, members_of
 from billing.reports.sessions.newest import Place, newest
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_phase, cost_by_tool
@@ -61,7 +61,7 @@ def costs_of_execution(*, organization: Organization, execution_id: str) -> Exec
     """Raises NotFoundError for an execution that no session has named."""
     # No text in the database has a NUL, and PostgreSQL would not take the question.
     if "\0" not in execution_id:
-        (execution,) = _costs_of(organization, [execution_id], waits=something_waits(organization))
+        (execution,) = _costs_of(organization, [execution_id], has_unfolded=has_unfolded_batches(organization))
         if execution.session_ids or _is_known(organization, execution_id):
             return execution
     raise NotFoundError(f"Execution cost not found for execution {execution_id}")
@@ -75,7 +75,7 @@ def newest_executions(*, organization: Organization, limit: int) -> list[Executi
 def page_of_executions(*, organization: Organization, after: Place | None, limit: int) -> ExecutionPage:
     """The newest first, from just after a place on."""
     chosen = newest(organization, EXECUTION_TOTALS, limit=limit, after=after)
-    return ExecutionPage(_costs_of(organization, chosen.keys, waits=chosen.something_waits), chosen.last)
+    return ExecutionPage(_costs_of(organization, chosen.keys, has_unfolded=chosen.has_unfolded), chosen.last)
 
 
 def _is_known(organization: Organization, execution_id: str) -> bool:
@@ -83,13 +83,15 @@ def _is_known(organization: Organization, execution_id: str) -> bool:
     return LiveExecutionTotal.objects.of(organization).filter(execution_id=execution_id).exists()
 
 
-def _costs_of(organization: Organization, execution_ids: Sequence[str], *, waits: bool) -> list[ExecutionCosts]:
+def _costs_of(organization: Organization, execution_ids: Sequence[str], *, has_unfolded: bool) -> list[ExecutionCosts]:
     """In the same order."""
     members: dict[str, list[Member]] = {execution_id: [] for execution_id in execution_ids}
-    for member in members_of(organization, execution_ids, waits=waits):
+    for member in members_of(organization, execution_ids, has_unfolded=has_unfolded):
         members[member.execution_id].append(member)
     rows: dict[str, list[CostRow]] = {execution_id: [] for execution_id in execution_ids}
-    for row in _rows(organization, [member for group in members.values() for member in group], waits=waits):
+    for row in _rows(
+        organization, [member for group in members.values() for member in group], has_unfolded=has_unfolded
+    ):
         rows[row.owner].append(row)
     return [_execution(execution_id, members[execution_id], rows[execution_id]) for execution_id in execution_ids]
 
@@ -111,7 +113,7 @@ def _execution(execution_id: str, members: Sequence[Member], rows: Sequence[Cost
     )
 
 
-def _rows(organization: Organization, members: Sequence[Member], *, waits: bool) -> list[CostRow]:
+def _rows(organization: Organization, members: Sequence[Member], *, has_unfolded: bool) -> list[CostRow]:
     if not members:
         return []
     parameters: dict[str, Any] = {
@@ -121,5 +123,5 @@ def _rows(organization: Organization, members: Sequence[Member], *, waits: bool)
         "phases": [member.phase_id for member in members],
     }
     with connection.cursor() as cursor:
-        cursor.execute(_COSTS.format(costs=table_of(SESSION_COSTS, waits=waits), sums=SUMS), parameters)
+        cursor.execute(_COSTS.format(costs=table_of(SESSION_COSTS, has_unfolded=has_unfolded), sums=SUMS), parameters)
         return [CostRow(*row) for row in cursor.fetchall()]

@@ -15,7 +15,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.pricing.cache import price_book
-from billing.reports.live_rollups import SOMETHING_WAITS, something_waits, table_of
+from billing.reports.live_rollups import HAS_UNFOLDED, has_unfolded_batches, table_of
 from billing.reports.sessions.members import members_of
 from billing.reports.sessions.newest import Place, newest
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_tool, tokens_by_tool
@@ -73,7 +73,7 @@ class SessionPage:
 # All in one statement, and so at one moment: whether something is not folded yet, the sessions, their costs (which each
 # has as soon as there is something about it). Without any session there is one row that has only the first.
 _SESSIONS = sql.SQL("""
-SELECT {waits}, about.*, cost.* FROM (VALUES (1)) AS once LEFT JOIN ((
+SELECT {has_unfolded}, about.*, cost.* FROM (VALUES (1)) AS once LEFT JOIN ((
     SELECT session_id, max(execution_id), max(workflow_id), max(phase_id), max(workspace_id), max(agent_id),
         sum(summaries)::bigint, min(first_at) AS first_at, max(last_at), max(completed_at)
     FROM {totals} WHERE organization_id = %(organization)s AND session_id = ANY(%(sessions)s) GROUP BY session_id
@@ -92,9 +92,9 @@ def costs_of_session(*, organization: Organization, session_id: str) -> SessionC
     """Raises NotFoundError for a session nobody has named."""
     # No text in the database has a NUL, and PostgreSQL would not take the question.
     if "\0" not in session_id:
-        found, waits = _ask(organization, [session_id], waits=False)
-        if waits:
-            found, _ = _ask(organization, [session_id], waits=True)
+        found, has_unfolded = _ask(organization, [session_id], has_unfolded=False)
+        if has_unfolded:
+            found, _ = _ask(organization, [session_id], has_unfolded=True)
         for session in _sessions(organization, found):
             return session
     raise NotFoundError(f"Session cost not found for session {session_id}")
@@ -108,20 +108,20 @@ def newest_sessions(*, organization: Organization, limit: int) -> list[SessionCo
 def page_of_sessions(*, organization: Organization, after: Place | None, limit: int) -> SessionPage:
     """The newest first, from just after a place on."""
     chosen = newest(organization, SESSION_TOTALS, limit=limit, after=after)
-    return SessionPage(_in_order(organization, chosen.keys, waits=chosen.something_waits), chosen.last)
+    return SessionPage(_in_order(organization, chosen.keys, has_unfolded=chosen.has_unfolded), chosen.last)
 
 
 def sessions_of_execution(*, organization: Organization, execution_id: str, limit: int) -> list[SessionCosts]:
     """Those of an execution, the oldest first; none if there is no such execution."""
-    waits = something_waits(organization)
-    members = members_of(organization, [execution_id], limit=limit, waits=waits)
-    return _in_order(organization, [member.session_id for member in members], waits=waits)
+    has_unfolded = has_unfolded_batches(organization)
+    members = members_of(organization, [execution_id], limit=limit, has_unfolded=has_unfolded)
+    return _in_order(organization, [member.session_id for member in members], has_unfolded=has_unfolded)
 
 
-def _in_order(organization: Organization, chosen: Sequence[str], *, waits: bool) -> list[SessionCosts]:
+def _in_order(organization: Organization, chosen: Sequence[str], *, has_unfolded: bool) -> list[SessionCosts]:
     if not chosen:
         return []
-    found, _ = _ask(organization, chosen, waits=waits)
+    found, _ = _ask(organization, chosen, has_unfolded=has_unfolded)
     by_id = {session.session_id: session for session in _sessions(organization, found)}
     # One may have gone meanwhile: a rebuild drops what has no events.
     return [by_id[session_id] for session_id in chosen if session_id in by_id]
@@ -151,13 +151,13 @@ def _sessions(organization: Organization, found: Sequence[tuple[_About, CostRow]
 
 
 def _ask(
-    organization: Organization, session_ids: Sequence[str], *, waits: bool
+    organization: Organization, session_ids: Sequence[str], *, has_unfolded: bool
 ) -> tuple[list[tuple[_About, CostRow]], bool]:
     """The rows of those sessions that there are, by session, and whether something is not folded yet."""
     query = _SESSIONS.format(
-        waits=SOMETHING_WAITS,
-        totals=table_of(SESSION_TOTALS, waits=waits),
-        costs=table_of(SESSION_COSTS, waits=waits),
+        has_unfolded=HAS_UNFOLDED,
+        totals=table_of(SESSION_TOTALS, has_unfolded=has_unfolded),
+        costs=table_of(SESSION_COSTS, has_unfolded=has_unfolded),
         sums=SUMS,
     )
     with connection.cursor() as cursor:

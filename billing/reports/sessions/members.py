@@ -49,10 +49,10 @@ ORDER BY min(first_at), session_id LIMIT %(limit)s
 
 
 def members_of(
-    organization: Organization, execution_ids: Sequence[str], *, waits: bool, limit: int | None = None
+    organization: Organization, execution_ids: Sequence[str], *, has_unfolded: bool, limit: int | None = None
 ) -> list[Member]:
     """The executions' sessions (all of them without a limit), the oldest first."""
-    query = _MEMBERS.format(tail=tail_of(SESSION_TOTALS, waits=waits))
+    query = _MEMBERS.format(tail=tail_of(SESSION_TOTALS, has_unfolded=has_unfolded))
     parameters: dict[str, Any] = {"organization": organization.pk, "executions": list(execution_ids), "limit": limit}
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)

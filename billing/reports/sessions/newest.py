@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.live_rollups import SOMETHING_WAITS, tail_of
+from billing.reports.live_rollups import HAS_UNFOLDED, tail_of
 from billing.rollups.definitions import Rollup
 from organizations.models import Organization
 
@@ -24,7 +24,7 @@ class Newest(NamedTuple):
 
     keys: Sequence[str]
     last: Place | None
-    something_waits: bool
+    has_unfolded: bool
 
 
 # Of what has an archived row as well, the row that begins first says when it began. What has events that are not folded
@@ -46,7 +46,8 @@ WITH tail AS MATERIALIZED ({tail}), chosen AS (
         FROM tail
     ) AS candidate WHERE {candidate_is_after} ORDER BY first_at DESC, key LIMIT %(enough)s
 )
-SELECT {waits}, array_agg(key ORDER BY first_at DESC, key), array_agg(first_at ORDER BY first_at DESC, key) FROM chosen
+SELECT {has_unfolded}, array_agg(key ORDER BY first_at DESC, key), array_agg(first_at ORDER BY first_at DESC, key)
+FROM chosen
 """)
 # The first condition is the index's; the second drops what began at the same instant and was listed already.
 _AFTER = sql.SQL("first_at <= %(after_at)s AND (first_at < %(after_at)s OR {key} > %(after_key)s)")
@@ -56,18 +57,18 @@ _ALL = sql.SQL("true")
 def newest(organization: Organization, rollup: Rollup, *, limit: int, after: Place | None = None) -> Newest:
     """The keys (the rollup's only dimension), what began last first, and by key what began together; from just after a
     place on."""
-    found = _ask(organization, rollup, limit, after, waits=False)
-    if found.something_waits:
-        found = _ask(organization, rollup, limit, after, waits=True)._replace(something_waits=True)
+    found = _ask(organization, rollup, limit, after, has_unfolded=False)
+    if found.has_unfolded:
+        found = _ask(organization, rollup, limit, after, has_unfolded=True)._replace(has_unfolded=True)
     return found
 
 
-def _ask(organization: Organization, rollup: Rollup, limit: int, after: Place | None, *, waits: bool) -> Newest:
+def _ask(organization: Organization, rollup: Rollup, limit: int, after: Place | None, *, has_unfolded: bool) -> Newest:
     key = sql.Identifier(rollup.dimensions[0].column)
     is_after = _ALL if after is None else _AFTER
     query = _NEWEST.format(
-        waits=SOMETHING_WAITS,
-        tail=tail_of(rollup, waits=waits),
+        has_unfolded=HAS_UNFOLDED,
+        tail=tail_of(rollup, has_unfolded=has_unfolded),
         key=key,
         table=sql.Identifier(rollup.table),
         total_is_after=is_after.format(key=key),
@@ -78,7 +79,7 @@ def _ask(organization: Organization, rollup: Rollup, limit: int, after: Place | 
         parameters |= {"after_at": after.began_at, "after_key": after.key}
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
-        something_waits, keys, began = cursor.fetchone()
+        has_unfolded, keys, began = cursor.fetchone()
     keys = keys or []
     has_more = len(keys) > limit
-    return Newest(keys[:limit], Place(began[limit - 1], keys[limit - 1]) if has_more else None, something_waits)
+    return Newest(keys[:limit], Place(began[limit - 1], keys[limit - 1]) if has_more else None, has_unfolded)

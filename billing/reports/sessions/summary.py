@@ -7,7 +7,7 @@ from decimal import Decimal
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.live_rollups import something_waits, table_of, tail_of
+from billing.reports.live_rollups import has_unfolded_batches, table_of, tail_of
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model
 from billing.reports.sessions.top import TopSession, top_sessions
 from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_MODELS, SESSION_TOTALS
@@ -46,22 +46,23 @@ FROM billing_ledgerstate AS state WHERE organization_id = %(organization)s
 
 
 def summary_of_sessions(*, organization: Organization) -> SessionSummary:
-    waits = something_waits(organization)
-    sessions, executions = _numbers(organization, waits=waits)
-    rows = _rows(organization, waits=waits)
+    has_unfolded = has_unfolded_batches(organization)
+    sessions, executions = _numbers(organization, has_unfolded=has_unfolded)
+    rows = _rows(organization, has_unfolded=has_unfolded)
     models = sorted(cost_by_model(rows).items(), key=lambda item: (-item[1], item[0]))
     return SessionSummary(
         totals=Totals.of(rows),
         sessions=sessions,
         executions=executions,
         top_models=models[:_TOP],
-        top_sessions=top_sessions(organization, limit=_TOP, waits=waits),
+        top_sessions=top_sessions(organization, limit=_TOP, has_unfolded=has_unfolded),
     )
 
 
-def _numbers(organization: Organization, *, waits: bool) -> tuple[int, int]:
+def _numbers(organization: Organization, *, has_unfolded: bool) -> tuple[int, int]:
     query = _NUMBERS.format(
-        sessions=tail_of(SESSION_TOTALS, waits=waits), executions=tail_of(EXECUTION_TOTALS, waits=waits)
+        sessions=tail_of(SESSION_TOTALS, has_unfolded=has_unfolded),
+        executions=tail_of(EXECUTION_TOTALS, has_unfolded=has_unfolded),
     )
     with connection.cursor() as cursor:
         cursor.execute(query, {"organization": organization.pk})
@@ -69,8 +70,8 @@ def _numbers(organization: Organization, *, waits: bool) -> tuple[int, int]:
         return sessions, executions
 
 
-def _rows(organization: Organization, *, waits: bool) -> list[CostRow]:
+def _rows(organization: Organization, *, has_unfolded: bool) -> list[CostRow]:
     with connection.cursor() as cursor:
-        query = _MODELS.format(table=table_of(SESSION_MODELS, waits=waits), sums=SUMS)
+        query = _MODELS.format(table=table_of(SESSION_MODELS, has_unfolded=has_unfolded), sums=SUMS)
         cursor.execute(query, {"organization": organization.pk})
         return [CostRow(*row) for row in cursor.fetchall()]

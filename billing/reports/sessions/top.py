@@ -47,11 +47,11 @@ GROUP BY session_id HAVING count(*) > 1
 _NONE = sql.SQL("SELECT session_id FROM billing_sessiontotal WHERE false")
 
 
-def top_sessions(organization: Organization, *, limit: int, waits: bool) -> list[TopSession]:
+def top_sessions(organization: Organization, *, limit: int, has_unfolded: bool) -> list[TopSession]:
     """The dearest first, equal ones by their id."""
     has_dropped = DroppedMonth.objects.of(organization).exists()
     query = _TOP.format(
-        tail=tail_of(SESSION_TOTALS, waits=waits),
+        tail=tail_of(SESSION_TOTALS, has_unfolded=has_unfolded),
         in_two_rows=_IN_TWO_ROWS if has_dropped else _NONE,
         cost=_COST,
         tokens=_TOKENS,

@@ -71,42 +71,42 @@ _COUNTS = _SUMMED.index("token_cost_usd")
 _ID, _OCCURRED_AT, _METADATA = (_TOLD.index(name) for name in ("id", "occurred_at", "metadata"))
 
 
-def newest_rows(*, organization: Organization, wanted: LogFilter) -> LogRows:
+def newest_rows(*, organization: Organization, filters: LogFilter) -> LogRows:
     """At most `MOST_ROWS`, the newest first. Of filters that no rollup knows only the request id is looked at."""
-    if wanted.credentials == ():
+    if filters.credentials == ():
         return LogRows((), is_cut=False)
-    if wanted.request_id is not None:
-        return LogRows(_rows_of_request(organization, wanted), is_cut=False)
-    reading = days_of(organization, wanted).to_read(enough=MOST_ROWS + 1, oldest=False)
-    ids = newest_ids(organization, wanted, reading.spans, offset=0, limit=MOST_ROWS + 1, oldest=False)
+    if filters.request_id is not None:
+        return LogRows(_rows_of_request(organization, filters), is_cut=False)
+    reading = days_of(organization, filters).to_read(enough=MOST_ROWS + 1, oldest=False)
+    ids = newest_ids(organization, filters, reading.spans, offset=0, limit=MOST_ROWS + 1, oldest=False)
     return LogRows(_rows(organization, ids[:MOST_ROWS]), is_cut=reading.is_cut or len(ids) > MOST_ROWS)
 
 
 def page_of_rows(
-    *, organization: Organization, wanted: LogFilter, order: Order, descending: bool, offset: int, limit: int
+    *, organization: Organization, filters: LogFilter, order: Order, descending: bool, offset: int, limit: int
 ) -> LogPage:
     """A page; one past the end is empty. Raises TooMuchToReadError: for pages beyond `MOST_ROWS` rows, and where an
     order or a filter needs every event of a window that has too many."""
-    if wanted.credentials == ():
+    if filters.credentials == ():
         return LogPage((), 0, Exactness.EXACT)
-    if wanted.request_id is not None:
-        found = _rows_of_request(organization, wanted)
+    if filters.request_id is not None:
+        found = _rows_of_request(organization, filters)
         return LogPage(found[offset : offset + limit], len(found), Exactness.EXACT)
-    spans = spans_to_scan(organization, wanted, order)
+    spans = spans_to_scan(organization, filters, order)
     if spans is not None:
-        ids, total = scan(organization, wanted, spans, order=order, descending=descending, offset=offset, limit=limit)
+        ids, total = scan(organization, filters, spans, order=order, descending=descending, offset=offset, limit=limit)
         return LogPage(_rows(organization, ids), total, Exactness.EXACT)
-    return _page_by_time(organization, wanted, offset, limit, oldest=not descending)
+    return _page_by_time(organization, filters, offset, limit, oldest=not descending)
 
 
-def _page_by_time(organization: Organization, wanted: LogFilter, offset: int, limit: int, *, oldest: bool) -> LogPage:
+def _page_by_time(organization: Organization, filters: LogFilter, offset: int, limit: int, *, oldest: bool) -> LogPage:
     limit = min(limit, MOST_ROWS - offset)
-    days = days_of(organization, wanted)
+    days = days_of(organization, filters)
     reading = days.to_read(enough=MOST_ROWS + 1, oldest=oldest)
-    total, exactness = number_of_calls(organization, wanted), Exactness.CALLS
+    total, exactness = number_of_calls(organization, filters), Exactness.CALLS
     # Rollups count calls, the ledger rows. Which is dearer, so rows are only counted where there are few to look at.
     if total <= MOST_ROWS and reading.calls <= MOST_COUNTED and not reading.is_cut:
-        rows = count_up_to(MOST_ROWS + 1, organization, wanted, reading.spans)
+        rows = count_up_to(MOST_ROWS + 1, organization, filters, reading.spans)
         total, exactness = min(rows, MOST_ROWS), Exactness.EXACT if rows <= MOST_ROWS else Exactness.AT_LEAST
     else:
         reading = days.to_read(enough=offset + limit, oldest=oldest)
@@ -115,23 +115,23 @@ def _page_by_time(organization: Organization, wanted: LogFilter, offset: int, li
         raise TooMuchToReadError(message, param="page")
     if limit <= 0 or (exactness is Exactness.EXACT and offset >= total):
         return LogPage((), total, exactness)
-    ids = newest_ids(organization, wanted, reading.spans, offset=offset, limit=limit, oldest=oldest)
+    ids = newest_ids(organization, filters, reading.spans, offset=offset, limit=limit, oldest=oldest)
     if reading.is_cut and len(ids) < limit:
         message = "end_date: these rows are too far between to be looked for at once; choose a shorter window."
         raise TooMuchToReadError(message, param="end_date")
     return LogPage(_rows(organization, ids), total, exactness)
 
 
-def _rows_of_request(organization: Organization, wanted: LogFilter) -> list[LogRow]:
+def _rows_of_request(organization: Organization, filters: LogFilter) -> list[LogRow]:
     """Those whose event id, own id or request id it is, and that match the other filters too. Events' ids are looked up
     wherever they are; a request id that is none among the newest events of the window."""
-    text = wanted.request_id or ""
+    text = filters.request_id or ""
     if "\0" in text:
         return []
     rows = _rows(organization, _ids_by_key(organization, text))
     if not rows:
-        rows = _rows(organization, named_among_newest(MOST_LOOKED_THROUGH, organization, text, wanted.window))
-    rows = [row for row in rows if _matches(row, wanted)]
+        rows = _rows(organization, named_among_newest(MOST_LOOKED_THROUGH, organization, text, filters.window))
+    rows = [row for row in rows if _matches(row, filters)]
     return sorted(rows, key=lambda row: (row.occurred_at, row.id), reverse=True)
 
 
@@ -145,22 +145,22 @@ def _ids_by_key(organization: Organization, text: str) -> list[UUID]:
     return ids
 
 
-def _matches(row: LogRow, wanted: LogFilter) -> bool:
+def _matches(row: LogRow, filters: LogFilter) -> bool:
     """Whether a row that was found by its id is among those that the other filters leave."""
-    window, told = wanted.window, row.gateway
+    window, told = filters.window, row.gateway
     return (
         (window.start is None or row.occurred_at >= window.start)
         and (window.end is None or row.occurred_at < window.end)
-        and (wanted.credentials is None or row.credential_id in wanted.credentials)
-        and wanted.user in (None, row.user_ref)
-        and wanted.end_user in (None, row.end_user)
-        and wanted.model in (None, row.model)
-        and wanted.status in (None, row.status)
-        and wanted.status_code in (None, row.status_code)
-        and (wanted.team is None or told.get("team_id") == wanted.team or f"team:{wanted.team}" in row.tags)
-        and wanted.deployment in (None, told.get("model_id"))
-        and (wanted.least_cost is None or row.cost_usd >= wanted.least_cost)
-        and (wanted.largest_cost is None or row.cost_usd <= wanted.largest_cost)
+        and (filters.credentials is None or row.credential_id in filters.credentials)
+        and filters.user in (None, row.user_ref)
+        and filters.end_user in (None, row.end_user)
+        and filters.model in (None, row.model)
+        and filters.status in (None, row.status)
+        and filters.status_code in (None, row.status_code)
+        and (filters.team is None or told.get("team_id") == filters.team or f"team:{filters.team}" in row.tags)
+        and filters.deployment in (None, told.get("model_id"))
+        and (filters.least_cost is None or row.cost_usd >= filters.least_cost)
+        and (filters.largest_cost is None or row.cost_usd <= filters.largest_cost)
     )
 
 

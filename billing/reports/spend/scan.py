@@ -75,25 +75,25 @@ event.occurred_at + greatest(coalesce(event.duration_ms, 0), 0) * interval '1 mi
 
 
 def newest_ids(
-    organization: Organization, wanted: LogFilter, spans: Sequence[Window], *, offset: int, limit: int, oldest: bool
+    organization: Organization, filters: LogFilter, spans: Sequence[Window], *, offset: int, limit: int, oldest: bool
 ) -> list[UUID]:
     """By the time of the events, the newest first, or the oldest. Reads no more than it must to fill the page."""
     parameters = _parameters(organization, spans, enough=offset + limit, offset=offset, limit=limit)
     in_order = _IN_ORDER.format(direction=sql.SQL("ASC" if oldest else "DESC"))
-    found = _found(wanted, parameters, sql.SQL("event.id, event.occurred_at"), _LIMITED.format(in_order=in_order))
+    found = _found(filters, parameters, sql.SQL("event.id, event.occurred_at"), _LIMITED.format(in_order=in_order))
     return [row[0] for row in _rows(_NEWEST.format(found=found, in_order=in_order), parameters)]
 
 
-def count_up_to(most: int, organization: Organization, wanted: LogFilter, spans: Sequence[Window]) -> int:
+def count_up_to(most: int, organization: Organization, filters: LogFilter, spans: Sequence[Window]) -> int:
     """How many there are, but no more than `most`."""
     parameters = _parameters(organization, spans, enough=most)
-    found = _found(wanted, parameters, sql.SQL("event.id"), sql.SQL("LIMIT %(enough)s"))
+    found = _found(filters, parameters, sql.SQL("event.id"), sql.SQL("LIMIT %(enough)s"))
     return int(_rows(_COUNT.format(found=found), parameters)[0][0])
 
 
 def scan(
     organization: Organization,
-    wanted: LogFilter,
+    filters: LogFilter,
     spans: Sequence[Window],
     *,
     order: Order,
@@ -109,8 +109,8 @@ def scan(
     )
     statement = _SCANNED.format(
         adjustments=adjustments,
-        events=_found(wanted, parameters, _SCANNED_COLUMNS, nothing),
-        costs=sql.SQL(" AND ").join([sql.SQL("true"), *_costs(wanted, parameters)]),
+        events=_found(filters, parameters, _SCANNED_COLUMNS, nothing),
+        costs=sql.SQL(" AND ").join([sql.SQL("true"), *_costs(filters, parameters)]),
         order=sql.Identifier(order.value),
         direction=sql.SQL("DESC" if descending else "ASC"),
     )
@@ -148,36 +148,38 @@ def sums_of_adjustments(
     return {row[0]: row[1:] for row in _rows(_ADJUSTMENTS.format(sums=sums), parameters)}
 
 
-def _found(wanted: LogFilter, parameters: Parameters, columns: sql.Composable, limited: sql.Composable) -> sql.Composed:
-    conditions = sql.SQL(" AND ").join([_NO_ADJUSTMENT, *_conditions(wanted, parameters)])
+def _found(
+    filters: LogFilter, parameters: Parameters, columns: sql.Composable, limited: sql.Composable
+) -> sql.Composed:
+    conditions = sql.SQL(" AND ").join([_NO_ADJUSTMENT, *_conditions(filters, parameters)])
     return _IN_SPANS.format(columns=columns, conditions=conditions, limited=limited)
 
 
-def _conditions(wanted: LogFilter, parameters: Parameters) -> Iterator[sql.Composable]:
+def _conditions(filters: LogFilter, parameters: Parameters) -> Iterator[sql.Composable]:
     """What an event must be, without its window and its cost; adds the values to the parameters."""
     for column, value in (
-        ("user_ref", wanted.user),
-        ("end_user", wanted.end_user),
-        ("model", wanted.model),
-        ("status", wanted.status),
-        ("status_code", wanted.status_code),
+        ("user_ref", filters.user),
+        ("end_user", filters.end_user),
+        ("model", filters.model),
+        ("status", filters.status),
+        ("status_code", filters.status_code),
     ):
         if value is not None:
             parameters[column] = value
             yield sql.SQL("{} = {}").format(sql.Identifier("event", column), sql.Placeholder(column))
-    if wanted.credentials is not None:
-        parameters["credentials"] = list(wanted.credentials)
+    if filters.credentials is not None:
+        parameters["credentials"] = list(filters.credentials)
         yield sql.SQL("event.credential_id = ANY(%(credentials)s::bigint[])")
-    if wanted.team is not None:
-        parameters |= {"team": wanted.team, "team_tag": f"team:{wanted.team}"}
+    if filters.team is not None:
+        parameters |= {"team": filters.team, "team_tag": f"team:{filters.team}"}
         yield sql.SQL("(event.metadata #>> '{{litellm,team_id}}' = %(team)s OR %(team_tag)s = ANY(event.tags))")
-    if wanted.deployment is not None:
-        parameters["deployment"] = wanted.deployment
+    if filters.deployment is not None:
+        parameters["deployment"] = filters.deployment
         yield sql.SQL("event.metadata #>> '{{litellm,model_id}}' = %(deployment)s")
 
 
-def _costs(wanted: LogFilter, parameters: Parameters) -> Iterator[sql.Composable]:
-    for sign, name, amount in ((">=", "least", wanted.least_cost), ("<=", "largest", wanted.largest_cost)):
+def _costs(filters: LogFilter, parameters: Parameters) -> Iterator[sql.Composable]:
+    for sign, name, amount in ((">=", "least", filters.least_cost), ("<=", "largest", filters.largest_cost)):
         if amount is not None:
             parameters[name] = amount
             yield sql.SQL("{} {} {}").format(_COST_NOW, sql.SQL(sign), sql.Placeholder(name))

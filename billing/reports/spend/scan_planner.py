@@ -62,12 +62,12 @@ class Days:
         return Reading(list(_merged(days, self.window)), to_read, is_cut)
 
 
-def days_of(organization: Organization, wanted: LogFilter) -> Days:
+def days_of(organization: Organization, filters: LogFilter) -> Days:
     """For filters that a rollup knows."""
-    rollup, only = _narrowing(wanted)
+    rollup, only = _narrowing(filters)
     if not only:
-        return Days(wanted.window, None)
-    whole = _whole_days(wanted.window)
+        return Days(filters.window, None)
+    whole = _whole_days(filters.window)
     matching, everything = ask(
         organization,
         Question(rollup, ("day",), whole, only, kept=True),
@@ -75,20 +75,20 @@ def days_of(organization: Organization, wanted: LogFilter) -> Days:
     )
     calls = {sums.key: sums.requests for sums in everything}
     found = {date.fromisoformat(sums.key[0]): (sums.requests, calls.get(sums.key, 0)) for sums in matching}
-    return Days(wanted.window, found)
+    return Days(filters.window, found)
 
 
-def spans_to_scan(organization: Organization, wanted: LogFilter, order: Order) -> list[Window] | None:
+def spans_to_scan(organization: Organization, filters: LogFilter, order: Order) -> list[Window] | None:
     """The parts of the window that must be read whole for this order or filter; None: rollups and the index on time
     are enough. Raises TooMuchToReadError."""
-    rollup, only = _narrowing(wanted)
-    given = {_COLUMNS[name] for name in _COLUMNS if getattr(wanted, name) is not None}
-    is_known = given == only.keys() and all(getattr(wanted, name) is None for name in _UNKNOWN_TO_ROLLUPS)
+    rollup, only = _narrowing(filters)
+    given = {_COLUMNS[name] for name in _COLUMNS if getattr(filters, name) is not None}
+    is_known = given == only.keys() and all(getattr(filters, name) is None for name in _UNKNOWN_TO_ROLLUPS)
     if order is Order.STARTED and is_known:
         return None
-    questions = [Question(MODEL_DAYS, ("day",), _whole_days(wanted.window), kept=True)]
+    questions = [Question(MODEL_DAYS, ("day",), _whole_days(filters.window), kept=True)]
     if only:
-        questions.append(Question(rollup, ("day",), _whole_days(wanted.window), only, kept=True))
+        questions.append(Question(rollup, ("day",), _whole_days(filters.window), only, kept=True))
     answers = ask(organization, *questions)
     calls = {date.fromisoformat(sums.key[0]): sums.requests for sums in answers[0]}
     days = sorted(date.fromisoformat(sums.key[0]) for sums in answers[-1])
@@ -98,30 +98,30 @@ def spans_to_scan(organization: Organization, wanted: LogFilter, order: Order) -
             f" {MOST_SCANNED} calls.",
             param="end_date",
         )
-    return list(_merged(days, wanted.window))
+    return list(_merged(days, filters.window))
 
 
-def number_of_calls(organization: Organization, wanted: LogFilter) -> int:
+def number_of_calls(organization: Organization, filters: LogFilter) -> int:
     """Model calls in the window, by rollups: what was voided does not count, nor do tools and machines. So there are at
     least so many rows. For filters that a rollup knows."""
-    rollup, only = _narrowing(wanted)
+    rollup, only = _narrowing(filters)
     if only.keys() <= {"status"}:
         # Windows that end now are the usual ones; by the hour less of the ledger is left to count.
-        rollup = MODEL_DAYS if not only and _whole_days(wanted.window) == wanted.window else ORGANIZATION_HOURS
-    (sums,) = ask(organization, Question(rollup, (), wanted.window, only, kept=True))
+        rollup = MODEL_DAYS if not only and _whole_days(filters.window) == filters.window else ORGANIZATION_HOURS
+    (sums,) = ask(organization, Question(rollup, (), filters.window, only, kept=True))
     return sums[0].requests if sums else 0
 
 
-def _narrowing(wanted: LogFilter) -> tuple[Rollup, dict[str, object]]:
+def _narrowing(filters: LogFilter) -> tuple[Rollup, dict[str, object]]:
     """The rollup that knows most of the filters, and what they say in its dimensions."""
-    if wanted.end_user is not None:
+    if filters.end_user is not None:
         rollup = CUSTOMER_DAYS
-    elif wanted.user is not None:
+    elif filters.user is not None:
         rollup = SPEND_DAYS
     else:
         rollup = USAGE_DAYS
     known = {dimension.column for dimension in rollup.dimensions}
-    given = ((column, getattr(wanted, name)) for name, column in _COLUMNS.items() if column in known)
+    given = ((column, getattr(filters, name)) for name, column in _COLUMNS.items() if column in known)
     return rollup, {column: value for column, value in given if value is not None}
 
 

@@ -14,7 +14,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.reports.buckets import DAY, HOUR, earliest_id, split
-from billing.reports.live_rollups import SOMETHING_WAITS, table_of
+from billing.reports.live_rollups import HAS_UNFOLDED, table_of
 from billing.reports.types import Window
 from billing.rollups.definitions import COSTS, Rollup
 from organizations.models import Organization
@@ -56,7 +56,7 @@ class Sums(NamedTuple):
 
 
 _ASKED = sql.SQL("""
-SELECT {waits}, number, key, requests, unpriced, prompt, completion, cost
+SELECT {has_unfolded}, number, key, requests, unpriced, prompt, completion, cost
 FROM (VALUES (1)) AS once LEFT JOIN ({answers}) AS answers ON true
 ORDER BY number
 """)
@@ -73,16 +73,18 @@ _MEASURES = tuple(measure.column for measure in COSTS)
 def ask(organization: Organization, *questions: Question) -> list[list[Sums]]:
     """The answers, in the questions' order. A key without any rows has none. Asks the rollups' tables first, and their
     views only if something waits to be folded (`billing.reports.live_rollups`)."""
-    waits, answers = _ask(organization, questions, waits=False)
-    if waits:
-        _, answers = _ask(organization, questions, waits=True)
+    has_unfolded, answers = _ask(organization, questions, has_unfolded=False)
+    if has_unfolded:
+        _, answers = _ask(organization, questions, has_unfolded=True)
     return answers
 
 
-def _ask(organization: Organization, questions: Sequence[Question], *, waits: bool) -> tuple[bool, list[list[Sums]]]:
+def _ask(
+    organization: Organization, questions: Sequence[Question], *, has_unfolded: bool
+) -> tuple[bool, list[list[Sums]]]:
     parameters: Parameters = {"organization": organization.pk}
-    parts = [_answer(number, question, waits, parameters) for number, question in enumerate(questions)]
-    statement = _ASKED.format(waits=SOMETHING_WAITS, answers=sql.SQL(" UNION ALL ").join(parts))
+    parts = [_answer(number, query, has_unfolded, parameters) for number, query in enumerate(questions)]
+    statement = _ASKED.format(has_unfolded=HAS_UNFOLDED, answers=sql.SQL(" UNION ALL ").join(parts))
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         found = cursor.fetchall()
@@ -93,35 +95,40 @@ def _ask(organization: Organization, questions: Sequence[Question], *, waits: bo
     return found[0][0], answers
 
 
-def _answer(number: int, question: Question, waits: bool, parameters: Parameters) -> sql.Composable:  # noqa: FBT001
-    key = sql.SQL(", ").join(map(sql.Identifier, question.by))
+def _answer(number: int, query: Question, has_unfolded: bool, parameters: Parameters) -> sql.Composable:  # noqa: FBT001
+    key = sql.SQL(", ").join(map(sql.Identifier, query.by))
     answer = _ANSWER.format(
         number=sql.Literal(number),
         key=key,
-        rows=sql.SQL(" UNION ALL ").join(_sources(number, question, waits, parameters)),
-        grouped=sql.SQL("GROUP BY {}").format(key) if question.by else sql.SQL(""),
+        rows=sql.SQL(" UNION ALL ").join(_sources(number, query, has_unfolded, parameters)),
+        grouped=sql.SQL("GROUP BY {}").format(key) if query.by else sql.SQL(""),
     )
-    return answer if question.most is None else _DEAREST.format(answer=answer, most=sql.Literal(question.most))
+    return answer if query.most is None else _DEAREST.format(answer=answer, most=sql.Literal(query.most))
 
 
-def _sources(number: int, question: Question, waits: bool, parameters: Parameters) -> Iterator[sql.Composable]:  # noqa: FBT001
+def _sources(
+    number: int,
+    query: Question,
+    has_unfolded: bool,  # noqa: FBT001 - with the others
+    parameters: Parameters,
+) -> Iterator[sql.Composable]:
     """SELECTs that together have the question's rows; adds their values to the parameters."""
-    rollup = question.rollup
+    rollup = query.rollup
     expressions = {dimension.column: sql.SQL(dimension.expression) for dimension in rollup.dimensions}
     is_by_hour = rollup.bucket == "hour"
-    parts = split(question.window, HOUR if is_by_hour else DAY)
+    parts = split(query.window, HOUR if is_by_hour else DAY)
     if parts.whole is not None:
-        columns = sql.SQL(", ").join(map(sql.Identifier, (*question.by, *_MEASURES)))
-        conditions = list(_only(number, question, parameters, {}))
+        columns = sql.SQL(", ").join(map(sql.Identifier, (*query.by, *_MEASURES)))
+        conditions = list(_only(number, query, parameters, {}))
         bucket = sql.Identifier(rollup.bucket or "day")
         conditions += _within(f"whole_{number}", bucket, parts.whole, parameters, as_dates=not is_by_hour)
-        if question.kept:
+        if query.kept:
             conditions.append(sql.SQL("NOT archived"))
-        yield _select(columns, table_of(rollup, waits=waits), conditions)
+        yield _select(columns, table_of(rollup, has_unfolded=has_unfolded), conditions)
     for place, edge in enumerate(parts.edges):
         measures = [sql.SQL("{} AS {}").format(sql.SQL(one.expression), sql.Identifier(one.column)) for one in COSTS]
-        keys = [sql.SQL("{} AS {}").format(expressions[name], sql.Identifier(name)) for name in question.by]
-        conditions = [sql.SQL(rollup.condition), *_only(number, question, parameters, expressions)]
+        keys = [sql.SQL("{} AS {}").format(expressions[name], sql.Identifier(name)) for name in query.by]
+        conditions = [sql.SQL(rollup.condition), *_only(number, query, parameters, expressions)]
         conditions += _within(f"edge_{number}_{place}", sql.SQL("event.occurred_at"), edge, parameters)
         if edge.start is not None:
             parameters[f"first_{number}_{place}"] = earliest_id(edge.start)
@@ -136,9 +143,9 @@ def _select(columns: sql.Composable, source: sql.Composable, conditions: Iterabl
 
 
 def _only(
-    number: int, question: Question, parameters: Parameters, expressions: Mapping[str, sql.Composable]
+    number: int, query: Question, parameters: Parameters, expressions: Mapping[str, sql.Composable]
 ) -> Iterator[sql.Composable]:
-    for column, value in question.only.items():
+    for column, value in query.only.items():
         name = f"{column}_{number}"
         is_one_of = isinstance(value, tuple)
         parameters[name] = list(value) if isinstance(value, tuple) else value

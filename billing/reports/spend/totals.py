@@ -104,10 +104,10 @@ def spend_by_credential(*, organization: Organization, window: Window) -> list[t
 
 def activity(*, organization: Organization, window: Window, credentials: tuple[int, ...] | None) -> list[DayActivity]:
     """The days that have events, in order; with `credentials` only what they did."""
-    question = Question(MODEL_DAYS, ("day",), window)
+    query = Question(MODEL_DAYS, ("day",), window)
     if credentials is not None:
-        question = Question(USAGE_DAYS, ("day",), window, {"credential_id": credentials})
-    (found,) = ask(organization, question)
+        query = Question(USAGE_DAYS, ("day",), window, {"credential_id": credentials})
+    (found,) = ask(organization, query)
     return [
         DayActivity(date.fromisoformat(sums.key[0]), sums.cost, sums.requests, sums.total_tokens)
         for sums in sorted(found)

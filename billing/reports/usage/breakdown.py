@@ -15,32 +15,32 @@ _OTHERS = "Others"
 _NAMES_OF_STATUS = {"success": "Success", "failure": "Failure"}
 
 
-def capabilities(*, organization: Organization, wanted: UsageFilter, window: Span) -> list[Share]:
+def capabilities(*, organization: Organization, filters: UsageFilter, window: Span) -> list[Share]:
     """By capability, the dearest first."""
-    return _shares(organization, wanted, window, GroupBy.CAPABILITY)
+    return _shares(organization, filters, window, GroupBy.CAPABILITY)
 
 
-def models(*, organization: Organization, wanted: UsageFilter, window: Span) -> list[Share]:
+def models(*, organization: Organization, filters: UsageFilter, window: Span) -> list[Share]:
     """By model, the dearest first; "" is what has none, as tools."""
-    return _shares(organization, wanted, window, GroupBy.MODEL)
+    return _shares(organization, filters, window, GroupBy.MODEL)
 
 
-def _shares(organization: Organization, wanted: UsageFilter, window: Span, by: GroupBy) -> list[Share]:
-    (sums,) = grouped(organization=organization, wanted=wanted, windows=[window], by=by)
+def _shares(organization: Organization, filters: UsageFilter, window: Span, by: GroupBy) -> list[Share]:
+    (sums,) = grouped(organization=organization, filters=filters, windows=[window], by=by)
     share = _share_of(sums)
     shares = [Share(key, figures, share(figures)) for key, figures in sums.items()]
     return sorted(shares, key=lambda one: (-one.figures.cost_usd, -one.figures.requests, one.key))
 
 
-def credentials(*, organization: Organization, wanted: UsageFilter, window: Span) -> list[CredentialUsage]:
+def credentials(*, organization: Organization, filters: UsageFilter, window: Span) -> list[CredentialUsage]:
     """By credential, the dearest first; every credential is there. What was recorded without one comes with an empty
     Client ID."""
-    (sums,) = grouped(organization=organization, wanted=wanted, windows=[window], by=GroupBy.CREDENTIAL)
+    (sums,) = grouped(organization=organization, filters=filters, windows=[window], by=GroupBy.CREDENTIAL)
     share = _share_of(sums)
     found = []
     for credential in APICredential.objects.of(organization).order_by("id"):
         figures = sums.pop(str(credential.pk), NOTHING)
-        if not wanted.client_id or wanted.client_id == credential.client_id:
+        if not filters.client_id or filters.client_id == credential.client_id:
             told = (credential.client_id, credential.name, credential.environment, credential.last_used_at)
             found.append(CredentialUsage(*told, figures, share(figures)))
     if sums:
@@ -52,7 +52,7 @@ def credentials(*, organization: Organization, wanted: UsageFilter, window: Span
 def series(
     *,
     organization: Organization,
-    wanted: UsageFilter,
+    filters: UsageFilter,
     windows: Sequence[Span],
     by: GroupBy,
     largest: Callable[[Figures], object],
@@ -60,7 +60,7 @@ def series(
 ) -> list[Series]:
     """A line for each model, capability, ..., with the figures of every window. After the `most` with the largest total
     comes one line for all others."""
-    periods = grouped(organization=organization, wanted=wanted, windows=windows, by=by)
+    periods = grouped(organization=organization, filters=filters, windows=windows, by=by)
     totals: Sums = {}
     for sums in periods:
         for key, figures in sums.items():
@@ -89,8 +89,8 @@ def _added(figures: Iterable[Figures]) -> Figures:
 def _names(organization: Organization, by: GroupBy, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
     """How callers know each key, and what people call it."""
     if by is GroupBy.CREDENTIAL:
-        wanted = APICredential.objects.of(organization).filter(pk__in=[int(key) for key in keys])
-        return {str(one.pk): (one.client_id, one.name) for one in wanted}
+        filters = APICredential.objects.of(organization).filter(pk__in=[int(key) for key in keys])
+        return {str(one.pk): (one.client_id, one.name) for one in filters}
     if by is GroupBy.STATUS:
         return {key: (key, _NAMES_OF_STATUS.get(key, key)) for key in keys}
     return {key: (key, key) for key in keys}

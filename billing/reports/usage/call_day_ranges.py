@@ -9,7 +9,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.reports.bucketed_query import Parameters
-from billing.reports.live_rollups import SOMETHING_WAITS, table_of
+from billing.reports.live_rollups import HAS_UNFOLDED, table_of
 from billing.rollups.definitions import SESSION_TOTALS, Rollup
 from costtrack.calendar import Span
 
@@ -26,7 +26,7 @@ class Days:
 
 
 _DAYS = sql.SQL("""
-SELECT {waits}, days.day, days.requests FROM (VALUES (1)) AS once LEFT JOIN (
+SELECT {has_unfolded}, days.day, days.requests FROM (VALUES (1)) AS once LEFT JOIN (
     SELECT day, sum(requests) AS requests FROM {table}
     WHERE organization_id = %(organization)s AND day >= %(first)s AND day <= %(last)s AND NOT archived AND {condition}
     GROUP BY day
@@ -34,7 +34,7 @@ SELECT {waits}, days.day, days.requests FROM (VALUES (1)) AS once LEFT JOIN (
 ORDER BY days.day DESC
 """)
 _SESSION = sql.SQL("""
-SELECT {waits}, min(first_at), max(last_at) FROM {table}
+SELECT {has_unfolded}, min(first_at), max(last_at) FROM {table}
 WHERE organization_id = %(organization)s AND session_id = %(session)s AND session_id <> '' AND NOT archived
 """)
 
@@ -66,12 +66,12 @@ def some_days(rollup: Rollup, condition: sql.Composable, parameters: Parameters,
 
 def days_of_session(parameters: Parameters, *, window: Span) -> Days:
     """The part of the window in which there is something of a session."""
-    for waits in (False, True):
-        table = table_of(SESSION_TOTALS, waits=waits)
+    for with_tail in (False, True):
+        table = table_of(SESSION_TOTALS, has_unfolded=with_tail)
         with connection.cursor() as cursor:
-            cursor.execute(_SESSION.format(waits=SOMETHING_WAITS, table=table), parameters)
-            something_waits, first_at, last_at = cursor.fetchone()
-        if not something_waits:
+            cursor.execute(_SESSION.format(has_unfolded=HAS_UNFOLDED, table=table), parameters)
+            has_unfolded, first_at, last_at = cursor.fetchone()
+        if not has_unfolded:
             break
     if first_at is None:
         return Days(())
@@ -85,9 +85,9 @@ def _calls_by_day(
     """Newest first. Voided calls are in the list and not counted."""
     bounds = {"first": utc_day(window.start), "last": utc_day(window.end - _TICK)}
     with connection.cursor() as cursor:
-        for waits in (False, True):
-            table = table_of(rollup, waits=waits)
-            statement = _DAYS.format(waits=SOMETHING_WAITS, table=table, condition=condition)
+        for has_unfolded in (False, True):
+            table = table_of(rollup, has_unfolded=has_unfolded)
+            statement = _DAYS.format(has_unfolded=HAS_UNFOLDED, table=table, condition=condition)
             cursor.execute(statement, {**parameters, **bounds})
             rows = cursor.fetchall()
             if not rows[0][0]:

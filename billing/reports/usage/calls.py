@@ -132,15 +132,15 @@ _WITH_TAG = sql.SQL("tags @> ARRAY[%(tag)s]::varchar[]")
 _OF_TAG = sql.SQL("tag = %(tag)s")
 
 
-def list_calls(*, organization: Organization, wanted: CallFilter, after: Position | None, limit: int) -> CallPage:
+def list_calls(*, organization: Organization, filters: CallFilter, after: Position | None, limit: int) -> CallPage:
     """Calls, newest first, from just after a position on."""
-    window = wanted.window
+    window = filters.window
     if after is not None and after.occurred_at < window.end:
         window = Span(window.start, after.occurred_at + timedelta(microseconds=1))
     days = Days([window] if window.start < window.end else [])
-    if days.spans and not wanted.is_everything:
-        days = _days_with_calls(organization, wanted, window, after, limit + 1)
-    found = _ask(organization, wanted, days.spans, after, limit + 1) if days.spans else []
+    if days.spans and not filters.is_everything:
+        days = _days_with_calls(organization, filters, window, after, limit + 1)
+    found = _ask(organization, filters, days.spans, after, limit + 1) if days.spans else []
     page = found[:limit]
     if len(found) > limit:
         return CallPage(page, Position(page[-1].occurred_at, page[-1].id))
@@ -148,7 +148,7 @@ def list_calls(*, organization: Organization, wanted: CallFilter, after: Positio
 
 
 def _ask(
-    organization: Organization, wanted: CallFilter, spans: Sequence[Span], after: Position | None, enough: int
+    organization: Organization, filters: CallFilter, spans: Sequence[Span], after: Position | None, enough: int
 ) -> list[Call]:
     parameters: Parameters = {
         "organization": organization.pk,
@@ -157,7 +157,7 @@ def _ask(
         "first_id": first_id(min(span.start for span in spans)),
         "enough": enough,
     }
-    conditions: list[sql.Composable] = [condition_of(wanted, parameters)]
+    conditions: list[sql.Composable] = [condition_of(filters, parameters)]
     if after is not None:
         parameters |= {"after_at": after.occurred_at, "after_id": after.id}
         conditions.append(_BEFORE)
@@ -177,26 +177,26 @@ def first_id(start: datetime) -> UUID:
     return ids_at(start - _DAY)[0]
 
 
-def condition_of(wanted: CallFilter, parameters: Parameters) -> sql.Composed:
+def condition_of(filters: CallFilter, parameters: Parameters) -> sql.Composed:
     """Over the ledger's columns, without the window. Takes the parameter `organization`, and adds what else it
     takes."""
-    conditions: list[sql.Composable] = [usage_condition(wanted.usage, parameters), *_part_of(wanted, parameters)]
-    if wanted.endpoint:
-        parameters["endpoint"] = wanted.endpoint
+    conditions: list[sql.Composable] = [usage_condition(filters.usage, parameters), *_part_of(filters, parameters)]
+    if filters.endpoint:
+        parameters["endpoint"] = filters.endpoint
         conditions.append(_OF_ENDPOINT)
-    if wanted.received_by is not None:
-        parameters["last_id"] = ids_at(wanted.received_by)[1]
+    if filters.received_by is not None:
+        parameters["last_id"] = ids_at(filters.received_by)[1]
         conditions.append(_RECEIVED_BY)
     return sql.SQL(" AND ").join(conditions)
 
 
-def _part_of(wanted: CallFilter, parameters: Parameters) -> Iterator[sql.Composable]:
+def _part_of(filters: CallFilter, parameters: Parameters) -> Iterator[sql.Composable]:
     """Conditions over the ledger; adds what they take to the parameters."""
     for name, value, condition in (
-        ("run", wanted.run_id, _OF_RUN),
-        ("session", wanted.session_id, _OF_SESSION),
-        ("user", wanted.user, _OF_USER),
-        ("tag", wanted.tag, _WITH_TAG),
+        ("run", filters.run_id, _OF_RUN),
+        ("session", filters.session_id, _OF_SESSION),
+        ("user", filters.user, _OF_USER),
+        ("tag", filters.tag, _WITH_TAG),
     ):
         if value:
             parameters[name] = value
@@ -204,29 +204,29 @@ def _part_of(wanted: CallFilter, parameters: Parameters) -> Iterator[sql.Composa
 
 
 def _days_with_calls(
-    organization: Organization, wanted: CallFilter, window: Span, after: Position | None, enough: int
+    organization: Organization, filters: CallFilter, window: Span, after: Position | None, enough: int
 ) -> Days:
     """The newest days of the window that have so many such calls together, as far as a rollup knows."""
     parameters: Parameters = {"organization": organization.pk}
-    list(_part_of(wanted, parameters))
-    if wanted.session_id and not wanted.run_id:
+    list(_part_of(filters, parameters))
+    if filters.session_id and not filters.run_id:
         return days_of_session(parameters, window=window)
-    rollup, condition, is_all = _narrowing(wanted, parameters)
+    rollup, condition, is_all = _narrowing(filters, parameters)
     if not is_all:
         return some_days(rollup, condition, parameters, window=window, most=_MOST_DAYS)
     listed = utc_day(after.occurred_at) if after is not None else None
     return enough_days(rollup, condition, parameters, window=window, listed=listed, enough=enough)
 
 
-def _narrowing(wanted: CallFilter, parameters: Parameters) -> tuple[Rollup, sql.Composable, bool]:
+def _narrowing(filters: CallFilter, parameters: Parameters) -> tuple[Rollup, sql.Composable, bool]:
     """The rollup that knows most of the filters, what they say about its rows, and whether these are all of them."""
-    usage, nothing = wanted.usage, UsageFilter()
-    if wanted.run_id:
-        return RUN_DAYS, _OF_RUN, usage == nothing and not (wanted.session_id or wanted.user or wanted.tag)
-    if wanted.user:
+    usage, nothing = filters.usage, UsageFilter()
+    if filters.run_id:
+        return RUN_DAYS, _OF_RUN, usage == nothing and not (filters.session_id or filters.user or filters.tag)
+    if filters.user:
         known = replace(usage, capability="", status="")
         conditions = [_OF_USER, usage_condition(known, parameters)]
-        return SPEND_DAYS, sql.SQL(" AND ").join(conditions), usage == known and not wanted.tag
-    if wanted.tag:
+        return SPEND_DAYS, sql.SQL(" AND ").join(conditions), usage == known and not filters.tag
+    if filters.tag:
         return TAG_DAYS, _OF_TAG, usage == nothing
     return USAGE_DAYS, usage_condition(usage, parameters), True

@@ -32,7 +32,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class DearestPage:
+class CallsByCostPage:
     """Calls, and the place to go on from; None: there are no more."""
 
     calls: list[Call]
@@ -62,13 +62,15 @@ _IN_ORDER = sql.SQL("event.known_usd DESC, event.occurred_at DESC, event.id DESC
 
 def number_of_calls(*, organization: Organization, window: Span) -> int:
     """All of the organization's, as a rollup knows them: to be compared with `MOST_SORTED`."""
-    (figures,) = totals(organization=organization, wanted=UsageFilter(), windows=[window])
+    (figures,) = totals(organization=organization, filters=UsageFilter(), windows=[window])
     return figures.requests
 
 
-def dearest_calls(*, organization: Organization, wanted: CallFilter, after: Place | None, limit: int) -> DearestPage:
+def most_expensive_calls(
+    *, organization: Organization, filters: CallFilter, after: Place | None, limit: int
+) -> CallsByCostPage:
     """Calls, the most expensive first, from just after a place on. Reads every event of the window."""
-    window = wanted.window
+    window = filters.window
     parameters: Parameters = {
         "organization": organization.pk,
         "start": window.start,
@@ -76,11 +78,11 @@ def dearest_calls(*, organization: Organization, wanted: CallFilter, after: Plac
         "first_id": first_id(window.start),
         "enough": limit + 1,
     }
-    condition = condition_of(wanted, parameters)
+    condition = condition_of(filters, parameters)
     if after is not None:
         parameters |= {"after_usd": after.known_usd, "after_at": after.occurred_at, "after_id": after.id}
     behind = _BEHIND if after is not None else _ANYWHERE
     found = told(_DEAREST.format(within=_WITHIN, condition=condition, behind=behind), _IN_ORDER, parameters)
     page = found[:limit]
     last = Place(page[-1].known_usd, page[-1].occurred_at, page[-1].id) if len(found) > limit else None
-    return DearestPage(page, last)
+    return CallsByCostPage(page, last)

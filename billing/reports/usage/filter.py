@@ -21,16 +21,16 @@ _WITH_CREDENTIAL = sql.SQL(
 )
 
 
-def usage_condition(wanted: UsageFilter, parameters: Parameters) -> sql.Composed:
+def usage_condition(filters: UsageFilter, parameters: Parameters) -> sql.Composed:
     """Takes the parameter `organization`, and adds what else it takes."""
     conditions: list[sql.Composable] = [sql.SQL("true")]
     for name, condition in _CONDITIONS.items():
-        if value := getattr(wanted, name):
+        if value := getattr(filters, name):
             parameters[name] = value
             conditions.append(condition)
-    if wanted.client_id == NO_CREDENTIAL:
+    if filters.client_id == NO_CREDENTIAL:
         conditions.append(_WITHOUT_CREDENTIAL)
-    elif wanted.client_id:
-        parameters["client_id"] = wanted.client_id
+    elif filters.client_id:
+        parameters["client_id"] = filters.client_id
         conditions.append(_WITH_CREDENTIAL)
     return sql.SQL(" AND ").join(conditions)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from billing.reports.usage.figures import Figures
-from billing.reports.usage.query import Asked
+from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.series import totals, windows_of_spend
 from costtrack.calendar import Span
 
@@ -30,12 +30,12 @@ class Headline:
     month: Compared
 
 
-def headline(asked: Asked) -> Headline:
-    today, week, month = windows_of_spend(asked.organization, asked.now)
-    windows = [asked.window, today, week, month]
-    earlier = [asked.before, asked.shown_before(today), _week_before(asked, week), asked.shown_before(month)]
+def headline(query: UsageQuery) -> Headline:
+    today, week, month = windows_of_spend(query.organization, query.now)
+    windows = [query.window, today, week, month]
+    earlier = [query.before, query.had_usage_before(today), _week_before(query, week), query.had_usage_before(month)]
     known = [window for window in earlier if window is not None]
-    found = totals(organization=asked.organization, wanted=asked.wanted, windows=[*windows, *known])
+    found = totals(organization=query.organization, filters=query.filters, windows=[*windows, *known])
     before = iter(found[len(windows) :])
     compared = [
         Compared(figures, next(before) if window is not None else None)
@@ -44,7 +44,7 @@ def headline(asked: Asked) -> Headline:
     return Headline(*compared)
 
 
-def _week_before(asked: Asked, week: Span) -> Span | None:
+def _week_before(query: UsageQuery, week: Span) -> Span | None:
     """The seven days that end where the last seven days begin."""
-    since, start = asked.shown.history_start, week.start - _WEEK
+    since, start = query.shown.history_start, week.start - _WEEK
     return None if since is not None and start < since else Span(start, week.start)

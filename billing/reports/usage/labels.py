@@ -34,10 +34,10 @@ class Labels:
     tags: Sequence[Labelled] | None
 
 
-def labels(*, organization: Organization, wanted: UsageFilter, window: Span, most: int) -> Labels:
+def labels(*, organization: Organization, filters: UsageFilter, window: Span, most: int) -> Labels:
     within = Window(*window)
-    of_users = _users(organization, wanted, within, most)
-    of_tags = Question(TAG_DAYS, ("tag",), within, most=most) if wanted == UsageFilter() else None
+    of_users = _users(organization, filters, within, most)
+    of_tags = Question(TAG_DAYS, ("tag",), within, most=most) if filters == UsageFilter() else None
     answers = iter(ask(organization, *(one for one in (of_users, of_tags) if one is not None)) if of_users else [])
     return Labels(
         users=_labelled(next(answers)) if of_users is not None else None,
@@ -45,14 +45,14 @@ def labels(*, organization: Organization, wanted: UsageFilter, window: Span, mos
     )
 
 
-def _users(organization: Organization, wanted: UsageFilter, window: Window, most: int) -> Question | None:
-    if wanted.capability or wanted.status or wanted.client_id == NO_CREDENTIAL:
+def _users(organization: Organization, filters: UsageFilter, window: Window, most: int) -> Question | None:
+    if filters.capability or filters.status or filters.client_id == NO_CREDENTIAL:
         return None
     only: dict[str, object] = {}
-    if wanted.client_id:
-        only["credential_id"] = credentials_meant(organization=organization, text=wanted.client_id)
-    if wanted.model:
-        only["model"] = wanted.model
+    if filters.client_id:
+        only["credential_id"] = credentials_meant(organization=organization, text=filters.client_id)
+    if filters.model:
+        only["model"] = filters.model
     rollup: Rollup = SPEND_DAYS if only else USER_DAYS
     return Question(rollup, ("user_ref",), window, only, most=most)
 

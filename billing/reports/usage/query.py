@@ -26,11 +26,11 @@ _TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class UsageQuery:
     """`others` are parameters that only the one who asks knows."""
 
     organization: Organization
-    wanted: UsageFilter
+    filters: UsageFilter
     shown: Shown
     now: datetime
     others: dict[str, Any] = field(default_factory=dict)
@@ -46,9 +46,9 @@ class Asked:
     @property
     def before(self) -> Span | None:
         """What the window is compared with. None: the plan does not show all of it."""
-        return None if self.shown.is_clipped else self.shown_before(self.window)
+        return None if self.shown.is_clipped else self.had_usage_before(self.window)
 
-    def shown_before(self, window: Span) -> Span | None:
+    def had_usage_before(self, window: Span) -> Span | None:
         """As much time before a window; of one that has not ended, as much as has gone by. None: the plan does not show
         all of it."""
         before, since = self.calendar.before(window), self.shown.history_start
@@ -60,19 +60,21 @@ class Asked:
         return Span(before.start, min(before.start + gone, before.end))
 
 
-def question(
+def build_query(
     *,
     organization: Organization,
-    wanted: UsageFilter,
+    filters: UsageFilter,
     window: Span,
     now: datetime,
     sees_everything: bool,
     others: dict[str, Any] | None = None,
-) -> Asked:
+) -> UsageQuery:
     """What the plan shows of a window; `sees_everything` is for operators, whom no plan limits. Raises ForbiddenError
     for a window of which the plan shows nothing."""
     since = None if sees_everything else history_start(organization=organization, now=now)
-    return Asked(organization, wanted, shown(organization=organization, window=window, since=since), now, others or {})
+    return UsageQuery(
+        organization, filters, shown(organization=organization, window=window, since=since), now, others or {}
+    )
 
 
 def window_of(

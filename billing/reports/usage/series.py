@@ -15,7 +15,7 @@ from django.db import connection
 from psycopg import sql
 
 from billing.reports.bucketed_query import Parameters, Part, cascade, cost_rows
-from billing.reports.live_rollups import SOMETHING_WAITS
+from billing.reports.live_rollups import HAS_UNFOLDED
 from billing.reports.types import Window
 from billing.reports.usage.figures import NOTHING, Figures, GroupBy, Spend, Summary, UsageFilter
 from billing.reports.usage.filter import usage_condition
@@ -47,7 +47,7 @@ _COLUMN_OF = {
 
 # `place` counts from 1: between which of the boundaries a row lies.
 _SUMS = sql.SQL("""
-SELECT {waits}, sums.* FROM (VALUES (1)) AS once LEFT JOIN (
+SELECT {has_unfolded}, sums.* FROM (VALUES (1)) AS once LEFT JOIN (
     SELECT width_bucket(at, %(boundaries)s::timestamptz[]) AS place, {key}::text AS key,
         sum(requests), coalesce(sum(requests) FILTER (WHERE status = 'failure'), 0),
         sum(input_tokens + cache_read_tokens + cache_creation_tokens), sum(output_tokens), sum(cache_read_tokens),
@@ -60,7 +60,7 @@ Sums = dict[str, Figures]
 
 
 class _Row(NamedTuple):
-    waits: bool
+    has_unfolded: bool
     place: int | None
     key: str
     requests: Decimal
@@ -84,25 +84,25 @@ class _Row(NamedTuple):
         )
 
 
-def totals(*, organization: Organization, wanted: UsageFilter, windows: Sequence[Span]) -> list[Figures]:
+def totals(*, organization: Organization, filters: UsageFilter, windows: Sequence[Span]) -> list[Figures]:
     """What each window adds up to. They may overlap."""
-    return [sums.get(_ALL, NOTHING) for sums in grouped(organization=organization, wanted=wanted, windows=windows)]
+    return [sums.get(_ALL, NOTHING) for sums in grouped(organization=organization, filters=filters, windows=windows)]
 
 
 def grouped(
-    *, organization: Organization, wanted: UsageFilter, windows: Sequence[Span], by: GroupBy | None = None
+    *, organization: Organization, filters: UsageFilter, windows: Sequence[Span], by: GroupBy | None = None
 ) -> list[Sums]:
     """The same by model, capability and so on; credentials by their number, 0 is none."""
     boundaries = sorted({instant for window in windows for instant in window})
     pieces = list(_covered(windows, boundaries))
-    by_place = _sums_between(organization, wanted, boundaries, pieces, by)
+    by_place = _sums_between(organization, filters, boundaries, pieces, by)
     return [_sum_of(by_place, *(bisect_left(boundaries, instant) for instant in one)) for one in windows]
 
 
 def summary(
     *,
     organization: Organization,
-    wanted: UsageFilter,
+    filters: UsageFilter,
     window: Span,
     days: Sequence[Span],
     before: Span | None,
@@ -112,17 +112,17 @@ def summary(
     spent = windows_of_spend(organization, now)
     earlier = [before] if before is not None else []
     whole, of_today, of_week, of_month, *others = totals(
-        organization=organization, wanted=wanted, windows=[window, *spent, *days, *earlier]
+        organization=organization, filters=filters, windows=[window, *spent, *days, *earlier]
     )
     month = organization.calendar.period(Unit.MONTH, now)
     spend = Spend(of_today.cost_usd, of_week.cost_usd, of_month.cost_usd, billing_period=month)
     return Summary(whole, others[-1] if earlier else None, tuple(others[: len(days)]), spend)
 
 
-def spend_now(*, organization: Organization, wanted: UsageFilter, now: datetime) -> Spend:
+def spend_now(*, organization: Organization, filters: UsageFilter, now: datetime) -> Spend:
     """What is spent now, all of one moment."""
     windows = windows_of_spend(organization, now)
-    of_today, of_week, of_month = totals(organization=organization, wanted=wanted, windows=windows)
+    of_today, of_week, of_month = totals(organization=organization, filters=filters, windows=windows)
     month = organization.calendar.period(Unit.MONTH, now)
     return Spend(of_today.cost_usd, of_week.cost_usd, of_month.cost_usd, billing_period=month)
 
@@ -158,18 +158,18 @@ def _sum_of(by_place: dict[int, Sums], first: int, last: int) -> Sums:
 
 def _sums_between(
     organization: Organization,
-    wanted: UsageFilter,
+    filters: UsageFilter,
     boundaries: Sequence[datetime],
     pieces: Sequence[Window],
     by: GroupBy | None,
 ) -> dict[int, Sums]:
     if not pieces:
         return {}
-    is_everything = not (wanted.client_id or wanted.capability or wanted.model) and by in (None, GroupBy.STATUS)
+    is_everything = not (filters.client_id or filters.capability or filters.model) and by in (None, GroupBy.STATUS)
     parts = cascade(pieces, (ORGANIZATION_HOURS,) if is_everything else (USAGE_DAYS, USAGE_HOURS))
-    found = _ask(organization, wanted, boundaries, parts, by, waits=False)
-    if found[0].waits:
-        found = _ask(organization, wanted, boundaries, parts, by, waits=True)
+    found = _ask(organization, filters, boundaries, parts, by, has_unfolded=False)
+    if found[0].has_unfolded:
+        found = _ask(organization, filters, boundaries, parts, by, has_unfolded=True)
     by_place: dict[int, Sums] = {}
     for row in found:
         if row.place is not None:
@@ -179,20 +179,20 @@ def _sums_between(
 
 def _ask(
     organization: Organization,
-    wanted: UsageFilter,
+    filters: UsageFilter,
     boundaries: Sequence[datetime],
     parts: Sequence[Part],
     by: GroupBy | None,
     *,
-    waits: bool,
+    has_unfolded: bool,
 ) -> list[_Row]:
     """At least one row, which tells whether something waits."""
     parameters: Parameters = {"organization": organization.pk, "boundaries": list(boundaries)}
-    condition = usage_condition(wanted, parameters)
+    condition = usage_condition(filters, parameters)
     column = _COLUMN_OF[by] if by is not None else None
     columns = _COLUMNS if column is None or column in _COLUMNS else (*_COLUMNS, column)
-    rows = cost_rows(parts, columns=columns, condition=condition, waits=waits, parameters=parameters)
+    rows = cost_rows(parts, columns=columns, condition=condition, has_unfolded=has_unfolded, parameters=parameters)
     key = sql.Identifier(column) if column is not None else sql.Literal(_ALL)
     with connection.cursor() as cursor:
-        cursor.execute(_SUMS.format(waits=SOMETHING_WAITS, key=key, rows=rows), parameters)
+        cursor.execute(_SUMS.format(has_unfolded=HAS_UNFOLDED, key=key, rows=rows), parameters)
         return [_Row(*row) for row in cursor.fetchall()]

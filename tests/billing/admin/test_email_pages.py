@@ -47,8 +47,8 @@ def test_a_member_chooses_for_each_organization(
     page = signed_in.get(PREFERENCES).content.decode()
     assert "Acme Research" in page
     assert "Globex Labs" in page
-    wanted = {f"{slug}-{name}": "on" for slug in ("acme", "globex") for name in ("pauses", "requests", "webhooks")}
-    response = signed_in.post(PREFERENCES, {**wanted, "globex-warnings": "on"})
+    filters = {f"{slug}-{name}": "on" for slug in ("acme", "globex") for name in ("pauses", "requests", "webhooks")}
+    response = signed_in.post(PREFERENCES, {**filters, "globex-warnings": "on"})
     assert response.status_code == 302
     preference = NotificationPreference.objects.get()
     assert (preference.organization, preference.warnings, preference.pauses) == (organization, False, True)

@@ -6,7 +6,7 @@ import pytest
 
 from billing.admin.limits import progress_bar
 from billing.limits.evaluate import evaluate
-from billing.limits.types import Bucket, Hold, LimitStatus, Reading, Rule
+from billing.limits.types import Balance, Bucket, LimitStatus, Reservation, Rule
 from billing.types import LimitAction, LimitScope, LimitWindow
 from organizations.models import Organization
 from tests.usage import NOW
@@ -17,7 +17,7 @@ def status(spent: str, held: str = "0", *, amount: str = "10", soft: str | None 
         limit_id=1,
         scope=LimitScope.ORGANIZATION,
         value="",
-        shown_value="",
+        display_value="",
         is_of_each=False,
         window=LimitWindow.CALENDAR_DAY,
         amount_usd=Decimal(amount),
@@ -26,7 +26,7 @@ def status(spent: str, held: str = "0", *, amount: str = "10", soft: str | None 
         thresholds=(80, 95, 100),
         soft_amount_usd=Decimal(soft) if soft is not None else None,
     )
-    reading = Reading((Bucket(NOW, NOW, Decimal(spent)),), (Hold(Decimal(held), NOW),))
+    reading = Balance((Bucket(NOW, NOW, Decimal(spent)),), (Reservation(Decimal(held), NOW),))
     return LimitStatus(rule, evaluate(rule, reading, calendar=Organization().calendar, now=NOW))
 
 

@@ -6,7 +6,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from billing.api import response_cache
-from billing.api.response_cache import Answers
+from billing.api.response_cache import ResponseCache
 from billing.ledger.corrections import void
 from billing.models import UsageEvent
 from billing.reports.response_cache_redis import Answer
@@ -110,7 +110,7 @@ def test_wrong_questions_are_wrong_each_time(api: APIClient) -> None:
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(response_cache, "LARGEST", 10)
     monkeypatch.setattr(response_cache, "MOST_BYTES", 25)
-    answers = Answers()
+    answers = ResponseCache()
     for number in range(4):
         answers.keep((1, str(number)), Answer("s", b"x" * 10, {}))
     answers.keep((1, "large"), Answer("s", b"x" * 11, {}))

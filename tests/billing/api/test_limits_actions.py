@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from billing.limits.cache import limit_book
+from billing.limits.cache import limit_set
 from billing.limits.types import Rule
 from billing.models import LimitCrossing, LimitException, SpendLimit
 from billing.types import LimitScope
@@ -32,7 +32,7 @@ def tomorrow() -> str:
 
 
 def rule(limit: SpendLimit, value: str = "") -> Rule:
-    found = limit_book(limit.organization).rule(limit.pk, value, now=utc_now())
+    found = limit_set(limit.organization).rule(limit.pk, value, now=utc_now())
     assert found is not None
     return found
 

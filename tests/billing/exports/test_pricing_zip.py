@@ -28,8 +28,8 @@ def call(cost: str, **fields: Any) -> dict[str, Any]:
     return {"id": cost, "service": "openai", "model": "gpt-4o", "cost_usd": cost, **fields}
 
 
-def rows(organization: Organization, wanted: ExportFilter = ALL, most_rows: int = MOST_ROWS) -> list[dict[str, str]]:
-    with pricing_zip(organization=organization, wanted=wanted, now=NOW, most_rows=most_rows) as export:
+def rows(organization: Organization, filters: ExportFilter = ALL, most_rows: int = MOST_ROWS) -> list[dict[str, str]]:
+    with pricing_zip(organization=organization, filters=filters, now=NOW, most_rows=most_rows) as export:
         found = read(export)
         assert len(found) == export.rows
     return found
@@ -81,7 +81,7 @@ def test_everything_that_costs_is_a_row_and_all_add_up_to_the_pricing(organizati
     found = rows(organization)
 
     assert sorted(row["kind"] for row in found) == [*["model_call"] * 4, "session_summary", "tool_call"]
-    daily = pricing(organization=organization, wanted=RunFilter()).daily
+    daily = pricing(organization=organization, filters=RunFilter()).daily
     assert sum(Decimal(row["cost"] or 0) for row in found) == sum(bucket.cost_usd for bucket in daily)
     assert len([row for row in found if row["kind"] == "model_call"]) == sum(bucket.runs for bucket in daily)
 
@@ -97,7 +97,7 @@ def test_rows_come_newest_first_and_the_newest_are_kept(
     assert sorted(int(row["cost"]) for row in everything) == list(range(1, 12))
     for most, complete in ((0, False), (2, False), (5, False), (10, False), (11, True), (12, True)):
         assert rows(organization, most_rows=most) == everything[:most]
-        with pricing_zip(organization=organization, wanted=ALL, now=NOW, most_rows=most) as export:
+        with pricing_zip(organization=organization, filters=ALL, now=NOW, most_rows=most) as export:
             assert export.is_complete is complete
 
 
@@ -154,7 +154,7 @@ def fill(organization: Organization, rows: int) -> None:
 def test_of_more_than_a_hundred_thousand_rows_the_newest_are_exported(organization: Organization) -> None:
     fill(organization, MOST_ROWS + 5)
 
-    with pricing_zip(organization=organization, wanted=ALL, now=NOW) as export:
+    with pricing_zip(organization=organization, filters=ALL, now=NOW) as export:
         found = read(export)
 
     assert (export.rows, export.is_complete) == (MOST_ROWS, False)
@@ -169,7 +169,7 @@ def test_memory_does_not_grow_with_the_rows(organization: Organization, monkeypa
 
     def peak(rows: int) -> int:
         tracemalloc.start()
-        with pricing_zip(organization=organization, wanted=ALL, now=NOW, most_rows=rows):
+        with pricing_zip(organization=organization, filters=ALL, now=NOW, most_rows=rows):
             _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most

@@ -7,7 +7,7 @@ import pytest
 from django.db.models import Sum
 
 from billing.ledger.corrections import adjust, void
-from billing.ledger.net_cost import AMOUNTS, COUNTS, standing_of
+from billing.ledger.net_cost import AMOUNTS, COUNTS, load_adjusted_event
 from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.types import LedgerEntry
 from billing.models import IngestBatch, LiveUsageHour, Run, UnpricedEvent, UsageEvent
@@ -67,7 +67,7 @@ def test_a_voided_event_counts_and_costs_nothing_in_any_rollup(organization: Org
     fold(now=NOW)
     assert live_sums(organization) == {}
     assert (done.cost_before_usd, done.cost_now_usd) == (Decimal("3.50007"), 0)
-    assert standing_of(event()).is_voided
+    assert load_adjusted_event(event()).is_voided
     assert explain(event()).cost_now_usd == 0
 
 
@@ -166,12 +166,12 @@ def test_an_adjusted_event_costs_exactly_that(
         organization=organization, event_id=event().pk, cost_usd=Decimal(cost), reason="bill", actor=WHO, now=NOW
     )
 
-    standing = standing_of(event())
-    assert done.cost_now_usd == standing.cost_usd == Decimal(cost)
-    assert standing.amount("token_cost_usd") == Decimal(token_cost)
-    assert standing.amount("compute_cost_usd") == Decimal(compute_cost)
+    adjusted_event = load_adjusted_event(event())
+    assert done.cost_now_usd == adjusted_event.cost_usd == Decimal(cost)
+    assert adjusted_event.amount("token_cost_usd") == Decimal(token_cost)
+    assert adjusted_event.amount("compute_cost_usd") == Decimal(compute_cost)
     assert UsageEvent.objects.of(organization).total_cost() == Decimal(cost)
-    assert standing.count("requests") == (event().kind == "model_call")
+    assert adjusted_event.count("requests") == (event().kind == "model_call")
 
 
 def test_an_event_without_a_known_cost_that_is_adjusted_leaves_the_queue(
@@ -193,7 +193,7 @@ def test_an_event_can_be_adjusted_again(organization: Organization, send: Send) 
             organization=organization, event_id=event().pk, cost_usd=Decimal(cost), reason="bill", actor=WHO, now=NOW
         )
     assert UsageEvent.objects.of(organization).total_cost() == 3
-    assert [correction.reason for correction in standing_of(event()).corrections] == ["bill"] * 3
+    assert [correction.reason for correction in load_adjusted_event(event()).corrections] == ["bill"] * 3
 
 
 # --- What is refused -------------------------------------------------------------------------------------------

@@ -98,12 +98,12 @@ class Ledger:
 
     @property
     def is_voided(self) -> bool:
-        return explain(self.event).standing.is_voided
+        return explain(self.event).adjusted_event.is_voided
 
     def assert_consistent(self) -> None:
         rows = UsageEvent.objects.of(self.organization)
         why, waits = explain(self.event), UnpricedEvent.objects.of(self.organization).exists()
-        assert why.standing.known_cost_usd == rows.total_cost()
+        assert why.adjusted_event.known_cost_usd == rows.total_cost()
         assert rows.aggregate(waiting=Sum("unpriced"))["waiting"] == int(waits)
         assert why.cost_now_usd == (None if waits else rows.total_cost())
         costs = [sum((self._sum(rollup, column) for column in _costs_of(rollup)), ZERO) for rollup in ROLLUPS]

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.limits.evaluate import span_of
-from billing.limits.threshold_events import Standing, Step, Tell, is_settled, step, step_without_limit
+from billing.limits.threshold_events import Notification, Standing, Step, is_settled, step, step_without_limit
 from billing.limits.types import ByHand, Rule
 from billing.models import LimitCrossing
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow, NoticeKind
@@ -22,7 +22,7 @@ def rule_of(window: LimitWindow = LimitWindow.CALENDAR_WEEK, **fields: Any) -> R
             "limit_id": 1,
             "scope": LimitScope.ORGANIZATION,
             "value": "",
-            "shown_value": "",
+            "display_value": "",
             "is_of_each": False,
             "window": window,
             "amount_usd": amount,
@@ -58,13 +58,13 @@ class CrossingBook:
         assert is_settled(standing, is_open) == (not self.apply(taken, standing))
         is_open = [row for row in self.rows if row.resolved_at is None]
         assert is_settled(standing, is_open)
-        return [told(one) for one in taken.tells]
+        return [told(one) for one in taken.notifications]
 
     def goes(self) -> list[str]:
         """The limit is removed, or not in force any more."""
         taken = step_without_limit([row for row in self.rows if row.resolved_at is None])
         self.apply(taken, None)
-        return [told(one) for one in taken.tells]
+        return [told(one) for one in taken.notifications]
 
     def apply(self, taken: Step, standing: Standing | None) -> bool:
         """Whether anything was written. What the database refuses, this refuses."""
@@ -94,7 +94,7 @@ class CrossingBook:
         return sorted(row.threshold for row in self.rows if row.resolved_at is None)
 
 
-def told(one: Tell) -> str:
+def told(one: Notification) -> str:
     """`threshold_reached 80`, `paused 100`."""
     return f"{NoticeKind(one.kind).value.removeprefix('limit.')} {one.threshold}"
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.limits.services import create_limit, raise_limit
-from billing.limits.validation import LimitTerms
+from billing.limits.validation import LimitInput
 from billing.models import LimitException, SpendLimit
 from billing.types import LimitScope, LimitWindow
 from organizations.models import Organization, User
@@ -25,7 +25,7 @@ def by(user: User) -> Principal:
 def make_limit(organization: Organization, **terms: Any) -> SpendLimit:
     """10 USD a day for the organization if nothing else is said."""
     given = {"scope": LimitScope.ORGANIZATION, "window": LimitWindow.CALENDAR_DAY, "amount_usd": Decimal(10), **terms}
-    return create_limit(organization=organization, terms=LimitTerms(**given), actor=SYSTEM, now=NOW)
+    return create_limit(organization=organization, limit_input=LimitInput(**given), actor=SYSTEM, now=NOW)
 
 
 def raised(limit: SpendLimit, amount: int, *, value: str = "") -> LimitException:

@@ -29,7 +29,7 @@ class Oracle:
     by_hand: str = ""
     by_hand_until: datetime = NEVER
     spend: tuple[Spend, ...] = ()
-    holds: tuple[Spend, ...] = ()
+    reservations: tuple[Spend, ...] = ()
 
     def after(self, now: datetime) -> "Oracle":
         """What is known then: nothing of what is spent later than an hour ahead."""
@@ -49,7 +49,7 @@ class Oracle:
         return sum((usd for _, usd in self.counted(at)), ZERO)
 
     def held(self, at: datetime) -> Decimal:
-        return sum((usd for expires_at, usd in self.holds if expires_at > at), ZERO)
+        return sum((usd for expires_at, usd in self.reservations if expires_at > at), ZERO)
 
     def amount_at(self, at: datetime) -> Decimal:
         return self.raised_to if self.raised_to is not None and at < self.raised_until else self.amount
@@ -86,7 +86,7 @@ class Oracle:
 
     def _changes(self, now: datetime) -> Iterator[datetime]:
         yield from (self.raised_until, self.by_hand_until)
-        yield from (expires_at for expires_at, _ in self.holds)
+        yield from (expires_at for expires_at, _ in self.reservations)
         if self.window == "rolling_7d":
             yield from (at + WEEK for at, _ in self.spend)
         end = self.span(now)[1]

@@ -18,7 +18,7 @@ from billing.ingest import json_events
 from billing.ingest.services import ingest
 from billing.ledger.corrections import adjust, void
 from billing.limits.authorize import expire, extend, release
-from billing.limits.cache import announce_limit_change, limit_book
+from billing.limits.cache import announce_limit_change, limit_set
 from billing.limits.refusal import SpendLimitExceededError
 from billing.limits.status import statuses
 from billing.limits.verify import verify_limits
@@ -142,7 +142,7 @@ class Authorizations(RuleBasedStateMachine):
 
     @precondition(lambda self: self.account.taken)
     @rule(data=st.data(), cost=amounts, is_sent_twice=st.booleans())
-    def settle(self, data: st.DataObject, cost: Decimal, *, is_sent_twice: bool) -> None:
+    def reconcile(self, data: st.DataObject, cost: Decimal, *, is_sent_twice: bool) -> None:
         pk, taken = self._one(data)
         spent = Spent(f"e-{len(self.account.spent)}", cost, taken.user, taken.run, taken.tags, self.now)
         for number in range(1 + is_sent_twice):
@@ -234,7 +234,7 @@ class Authorizations(RuleBasedStateMachine):
             (limit, value, rule)
             for limit in self.account.limits
             for value in self._values(limit)
-            if (rule := limit_book(self.organization).rule(limit.row.pk, value, now=self.now)) is not None
+            if (rule := limit_set(self.organization).rule(limit.row.pk, value, now=self.now)) is not None
         ]
         found = statuses(organization=self.organization, rules=[rule for _, _, rule in rules], now=self.now)
         for (limit, value, _), status in zip(rules, found, strict=True):

@@ -265,10 +265,10 @@ def test_a_pause_for_all_values_is_not_told_of_each() -> None:
 
 
 def test_what_ends_under_a_pause_for_all_values_is_not_told_to_be_back(book: CrossingBook) -> None:
-    book.rule = rule_of(is_of_each=True, value="ada", shown_value="ada")
+    book.rule = rule_of(is_of_each=True, value="ada", display_value="ada")
     assert book.spent("10") == ["paused 100"]
     book.now += WEEK
     week = WindowSpan(book.now - HOUR, book.now + HOUR)
-    rule = rule_of(is_of_each=True, value="ada", shown_value="ada", by_hand=paused())
+    rule = rule_of(is_of_each=True, value="ada", display_value="ada", by_hand=paused())
     assert book.take(Standing(rule, rule.amount_usd - 10, week, book.now, is_paused_for_all=True)) == []
     assert book.open() == []

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.limits.forecast import forecast
-from billing.limits.types import Bucket, Reading, Rule
+from billing.limits.types import Balance, Bucket, Rule
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.calendar import Calendar
 from tests.billing.limits.oracle import Oracle
@@ -28,7 +28,7 @@ def rule(window: LimitWindow, amount: str | Decimal = "10", **others: object) ->
         limit_id=1,
         scope=LimitScope.ORGANIZATION,
         value="",
-        shown_value="",
+        display_value="",
         is_of_each=False,
         window=window,
         amount_usd=Decimal(amount),
@@ -38,12 +38,12 @@ def rule(window: LimitWindow, amount: str | Decimal = "10", **others: object) ->
     )
 
 
-def spent(*told: tuple[datetime, str]) -> Reading:
-    return Reading(tuple(sorted(Bucket(at, at, Decimal(usd)) for at, usd in told)))
+def spent(*told: tuple[datetime, str]) -> Balance:
+    return Balance(tuple(sorted(Bucket(at, at, Decimal(usd)) for at, usd in told)))
 
 
-def ask(about: Rule, reading: Reading, recent: str | Decimal, now: datetime = NOW) -> datetime | None:
-    return forecast(about, reading, recent_usd=Decimal(recent), calendar=BERLIN, now=now)
+def ask(about: Rule, balance: Balance, recent: str | Decimal, now: datetime = NOW) -> datetime | None:
+    return forecast(about, balance, recent_usd=Decimal(recent), calendar=BERLIN, now=now)
 
 
 @pytest.mark.parametrize("window", LimitWindow)
@@ -83,19 +83,19 @@ def test_a_young_window_has_a_rate_of_its_own() -> None:
 def test_what_leaves_a_rolling_window_makes_room() -> None:
     """At 3 a day the missing 2 are there in 16 hours; but in 12 hours 5 leave, which takes 40 hours more."""
     old = NOW - 7 * DAY + 12 * HOUR
-    reading = spent((old, "5"), (NOW - HOUR, "3"))
+    balance = spent((old, "5"), (NOW - HOUR, "3"))
     assert ask(rule(LimitWindow.ROLLING_7D), spent((NOW - HOUR, "8")), "3") == NOW + 16 * HOUR
-    assert ask(rule(LimitWindow.ROLLING_7D), reading, "3") == NOW + 56 * HOUR
+    assert ask(rule(LimitWindow.ROLLING_7D), balance, "3") == NOW + 56 * HOUR
     assert ask(rule(LimitWindow.ROLLING_7D), spent((NOW - HOUR, "1")), "1") is None
 
 
 def test_a_raise_that_ends_takes_room() -> None:
     until = NOW + 2 * DAY
     raised = {"base_amount_usd": Decimal(10), "raised_until": until}
-    reading = spent((NOW - 40 * DAY, "9"))
-    assert ask(rule(LimitWindow.LIFETIME, "20", **raised), reading, "2") == until
-    assert ask(rule(LimitWindow.LIFETIME, "20", **raised), reading, "0.1") == NOW + 10 * DAY
-    assert ask(rule(LimitWindow.LIFETIME, "20", **raised), reading, "8") == NOW + 11 * DAY / 8
+    balance = spent((NOW - 40 * DAY, "9"))
+    assert ask(rule(LimitWindow.LIFETIME, "20", **raised), balance, "2") == until
+    assert ask(rule(LimitWindow.LIFETIME, "20", **raised), balance, "0.1") == NOW + 10 * DAY
+    assert ask(rule(LimitWindow.LIFETIME, "20", **raised), balance, "8") == NOW + 11 * DAY / 8
 
 
 amounts = st.sampled_from(("0.000000000000000000000001", "0.1", "0.35", "1", "2.5", "9.99", "-0.5")).map(Decimal)
@@ -131,8 +131,8 @@ def test_it_is_the_first_instant_at_which_the_amount_is_reached(
         spend=tuple((now - age, usd) for age, usd in told),
     )
     about = rule(window, oracle.amount_at(now), base_amount_usd=oracle.amount, raised_until=_end_of_raise(oracle, now))
-    reading = Reading(tuple(sorted(Bucket(at, at, usd) for at, usd in oracle.counted(now))))
-    found = ask(about, reading, recent, now)
+    balance = Balance(tuple(sorted(Bucket(at, at, usd) for at, usd in oracle.counted(now))))
+    found = ask(about, balance, recent, now)
 
     ahead = Ahead(oracle, recent, now)
     if oracle.is_reached(now) or ahead.rate <= 0:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from billing.limits.cache import limit_book
-from billing.limits.selectors import amount_now, holding
+from billing.limits.cache import limit_set
+from billing.limits.selectors import current_amount, holding
 from billing.limits.services import end_exception, end_pause, open_limit, pause_limit, raise_limit
 from billing.limits.types import Rule
 from billing.models import LimitException, SpendLimit
@@ -41,7 +41,7 @@ def opened(limit: SpendLimit, *, actor: Principal = SYSTEM, **given: Any) -> Lim
 
 
 def rule(limit: SpendLimit, value: str = "", *, now: datetime = NOW) -> Rule:
-    found = limit_book(limit.organization).rule(limit.pk, value, now=now)
+    found = limit_set(limit.organization).rule(limit.pk, value, now=now)
     assert found is not None
     return found
 
@@ -86,8 +86,8 @@ def test_a_raise_for_all_values_holds_for_each(organization: Organization) -> No
     raised(limit, 15)
     raised(limit, 20, value="ada")
     assert [rule(limit, value).amount_usd for value in ("ada", "brin")] == [20, 15]
-    assert [amount_now(limit, kept=value, now=NOW) for value in ("ada", "brin", "")] == [20, 15, 15]
-    assert amount_now(limit, kept="ada", now=SOON) == 10
+    assert [current_amount(limit, kept=value, now=NOW) for value in ("ada", "brin", "")] == [20, 15, 15]
+    assert current_amount(limit, kept="ada", now=SOON) == 10
 
 
 def test_a_credentials_raise_names_its_client_id(organization: Organization, key: Key, other_key: Key) -> None:

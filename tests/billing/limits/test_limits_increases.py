@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.limits.cache import limit_book
+from billing.limits.cache import limit_set
 from billing.limits.increases import decline, grant, request_increase
 from billing.limits.services import remove_limit
 from billing.models import Delivery, IncreaseRequest, LimitException, Notice, SpendLimit
@@ -60,7 +60,7 @@ def test_a_viewer_asks_and_an_owner_grants(limit: SpendLimit, owner: User, viewe
     answered = say_yes(request, by(owner))
 
     assert (answered.state, answered.answered_by, answered.answered_at) == ("granted", "owner@acme.example", LATER)
-    book = limit_book(limit.organization)
+    book = limit_set(limit.organization)
     rules = [book.rule(limit.pk, value, now=LATER) for value in ("ada", "brin")]
     assert [rule.amount_usd for rule in rules if rule is not None] == [40, 10]
     exception = LimitException.objects.get()
@@ -123,7 +123,7 @@ def test_a_credential_asks_for_itself_and_gets_no_mail(organization: Organizatio
     assert told("increase.requested")[0].data["limit"]["scope_value"] == client_id
 
     say_yes(request, by(owner))
-    rule = limit_book(organization).rule(limit.pk, str(key.credential.pk), now=LATER)
+    rule = limit_set(organization).rule(limit.pk, str(key.credential.pk), now=LATER)
     assert rule is not None
     assert rule.amount_usd == 40
     assert told("increase.granted")[1] == {"owner@acme.example"}

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from billing.limits.cache import limit_book
+from billing.limits.cache import limit_set
 from billing.limits.services import change_limit, remove_limit
 from billing.models import SpendLimit
 from billing.types import LimitAction
@@ -55,7 +55,7 @@ def lower(organization: Organization, amount: str, **changes: Any) -> SpendLimit
 def test_a_new_organization_has_its_plans_limits(plan: str, limits: list[tuple[str, int]]) -> None:
     organization = services.create_organization(name="Initech", plan=plan, actor="tests", now=NOW)
     assert limits_of(organization) == limits
-    assert [rule.amount_usd for rule in limit_book(organization).rules_of_one(now=NOW)] == [
+    assert [rule.amount_usd for rule in limit_set(organization).rules_of_single_limits(now=NOW)] == [
         amount for _, amount in limits
     ]
 
@@ -69,7 +69,7 @@ def test_another_plan_brings_its_own_limit(initech: Organization) -> None:
     ):
         move_to(initech, plan)
         assert limits_of(initech) == limits
-        assert len(limit_book(initech).rules_of_one(now=NOW)) == len(limits)
+        assert len(limit_set(initech).rules_of_single_limits(now=NOW)) == len(limits)
     actions = AuditEntry.objects.filter(organization=initech).order_by("id").values_list("action", flat=True)
     assert list(actions).count("limit.created") == 2
     assert list(actions).count("limit.removed") == 3
@@ -110,7 +110,7 @@ def test_a_lowered_amount_stays_and_is_capped_to_a_smaller_maximum(initech: Orga
     changed_plan(default_weekly_limit_usd=Decimal(40), max_weekly_limit_usd=Decimal(60))
     limit.refresh_from_db()
     assert (limit.amount_usd, limit.soft_amount_usd, limit.thresholds) == (60, None, [50, 100])
-    assert limit_book(initech).rules_of_one(now=NOW)[0].amount_usd == 60
+    assert limit_set(initech).rules_of_single_limits(now=NOW)[0].amount_usd == 60
 
 
 def test_a_plan_that_names_no_maximum_has_its_default(initech: Organization) -> None:
@@ -126,7 +126,7 @@ def test_a_raise_goes_on_when_the_plan_changes_its_other_rows(initech: Organizat
     lower(initech, "30")
     raised(own(initech), 50)
     changed_plan(requests_per_minute=5)
-    assert limit_book(initech).rules_of_one(now=NOW)[0].amount_usd == 50
+    assert limit_set(initech).rules_of_single_limits(now=NOW)[0].amount_usd == 50
 
 
 # --- What an organization may do with it ------------------------------------------------------------------------

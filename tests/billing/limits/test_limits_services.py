@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from billing.limits.cache import limit_book
+from billing.limits.cache import limit_set
 from billing.limits.services import MOST_LIMITS, change_limit, create_limit, remove_limit
 from billing.limits.types import Dimensions
-from billing.limits.validation import LimitTerms
+from billing.limits.validation import LimitInput
 from billing.models import SpendLimit
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.errors import ConflictError, DomainError, ForbiddenError, InvalidError, NotFoundError
@@ -33,15 +33,15 @@ def change(limit: SpendLimit, **changes: Any) -> SpendLimit:
 
 def amounts(organization: Organization) -> list[Decimal]:
     """What the limits in force for one user's call are."""
-    rules = limit_book(organization).rules_for(Dimensions(user_ref="ada"), now=NOW)
+    rules = limit_set(organization).rules_for(Dimensions(user_ref="ada"), now=NOW)
     return [rule.amount_usd for rule in rules]
 
 
 def test_a_limit_holds_for_the_next_call_and_is_in_the_audit_log(organization: Organization, owner: User) -> None:
     assert amounts(organization) == []
-    terms = LimitTerms(scope=LimitScope.USER, window=WEEK, amount_usd=Decimal("12.50"), thresholds=(50, 90))
+    terms = LimitInput(scope=LimitScope.USER, window=WEEK, amount_usd=Decimal("12.50"), thresholds=(50, 90))
 
-    limit = create_limit(organization=organization, terms=terms, actor=by(owner), now=NOW)
+    limit = create_limit(organization=organization, limit_input=terms, actor=by(owner), now=NOW)
 
     assert amounts(organization) == [Decimal("12.5")]
     assert limit.is_of_each
@@ -142,7 +142,7 @@ def test_a_credential_is_named_by_its_client_id_and_must_be_the_organizations_ow
 ) -> None:
     own = make_limit(organization, scope=LimitScope.CREDENTIAL, scope_value=key.credential.client_id)
     call = Dimensions(credential_id=key.credential.pk)
-    assert [rule.limit_id for rule in limit_book(organization).rules_for(call, now=NOW)] == [own.pk]
+    assert [rule.limit_id for rule in limit_set(organization).rules_for(call, now=NOW)] == [own.pk]
 
     def refusal(client_id: str) -> str:
         with pytest.raises(InvalidError) as caught:
@@ -217,8 +217,8 @@ def test_a_plan_without_api_access_has_no_limits_to_set(organization: Organizati
         with pytest.raises(ForbiddenError, match="Upgrade to Pay as you go") as caught:
             attempt()
         assert caught.value.code == "plan_without_api"
-    terms = LimitTerms(scope=LimitScope.ORGANIZATION, window=WEEK, amount_usd=Decimal(5))
-    assert create_limit(organization=organization, terms=terms, actor=by(operator), now=NOW).pk
+    terms = LimitInput(scope=LimitScope.ORGANIZATION, window=WEEK, amount_usd=Decimal(5))
+    assert create_limit(organization=organization, limit_input=terms, actor=by(operator), now=NOW).pk
     remove_limit(organization=organization, limit=limit, actor=SYSTEM, now=NOW)
 
 

@@ -13,7 +13,7 @@ from hypothesis.extra.django import TestCase
 
 from billing.ingest import json_events
 from billing.ingest.services import ingest
-from billing.limits.balances import readings
+from billing.limits.balances import read_balances
 from billing.limits.evaluate import span_of
 from billing.limits.types import Rule
 from billing.models import Authorization
@@ -71,11 +71,11 @@ class TwoReaders(TestCase):
         _hold(organization, held)
         rules = [_rule(scope, value, window) for scope, value in SCOPES.items() for window in LimitWindow]
 
-        in_detail = readings(organization=organization, rules=rules, now=NOW)
+        in_detail = read_balances(organization=organization, rules=rules, now=NOW)
 
-        for rule, reading, (spent, edge, reserved) in zip(rules, in_detail, _metered(organization, rules), strict=True):
-            assert spent <= reading.spent_usd <= spent + edge, rule
-            assert reading.reserved_usd == reserved, rule
+        for rule, balance, (spent, edge, reserved) in zip(rules, in_detail, _metered(organization, rules), strict=True):
+            assert spent <= balance.spent_usd <= spent + edge, rule
+            assert balance.reserved_usd == reserved, rule
 
 
 def _send(organization: Organization, sent: list[dict[str, Any]]) -> None:
@@ -109,7 +109,7 @@ def _rule(scope: LimitScope, value: str, window: LimitWindow) -> Rule:
         limit_id=1,
         scope=scope,
         value=value,
-        shown_value=value,
+        display_value=value,
         is_of_each=False,
         window=window,
         amount_usd=Decimal(1),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.limits.evaluate import evaluate, fits_at, span_of
-from billing.limits.types import Bucket, ByHand, Hold, Reading, Rule, WindowSpan
+from billing.limits.types import Balance, Bucket, ByHand, Reservation, Rule, WindowSpan
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitState, LimitWindow
 from costtrack.calendar import Calendar
 from tests.billing.limits.oracle import NEVER, Oracle
@@ -67,7 +67,7 @@ def months(draw: st.DrawFn, window: LimitWindow) -> Month:
         by_hand=draw(st.sampled_from(("", "", "", "pause", "open"))),
         by_hand_until=draw(instants | st.just(NEVER)),
         spend=draw(pairs),
-        holds=draw(pairs),
+        reservations=draw(pairs),
     )
     return Month(oracle, tuple(draw(st.lists(instants, max_size=5))), draw(amounts))
 
@@ -90,7 +90,7 @@ def rule_of(oracle: Oracle, now: datetime) -> Rule:
         limit_id=1,
         scope=LimitScope.ORGANIZATION,
         value="",
-        shown_value="",
+        display_value="",
         is_of_each=False,
         window=LimitWindow(oracle.window),
         amount_usd=oracle.amount_at(now),
@@ -102,11 +102,11 @@ def rule_of(oracle: Oracle, now: datetime) -> Rule:
     )
 
 
-def reading_of(oracle: Oracle, now: datetime) -> Reading:
+def reading_of(oracle: Oracle, now: datetime) -> Balance:
     """What the database would say then."""
     spend = sorted(Bucket(at, at, usd) for at, usd in oracle.counted(now))
-    holds = tuple(Hold(usd, expires_at) for expires_at, usd in oracle.holds if expires_at > now)
-    return Reading(tuple(spend), holds)
+    reservations = tuple(Reservation(usd, expires_at) for expires_at, usd in oracle.reservations if expires_at > now)
+    return Balance(tuple(spend), reservations)
 
 
 def span_in(oracle: Oracle, now: datetime) -> WindowSpan:
@@ -126,9 +126,9 @@ def test_it_pauses_at_the_limit_and_comes_back_when_told(window: LimitWindow, da
     month = data.draw(months(window))
     for now in moments_of(month):
         oracle = month.oracle.after(now)
-        rule, reading = rule_of(oracle, now), reading_of(oracle, now)
+        rule, balance = rule_of(oracle, now), reading_of(oracle, now)
         calendar = Calendar(ZoneInfo(oracle.zone), oracle.week_start)
-        found = evaluate(rule, reading, calendar=calendar, now=now)
+        found = evaluate(rule, balance, calendar=calendar, now=now)
 
         assert found.is_paused == oracle.is_paused(now)
         assert (found.state is LimitState.EXCEEDED) == (oracle.is_reached(now) and not oracle.is_paused(now))
@@ -139,4 +139,4 @@ def test_it_pauses_at_the_limit_and_comes_back_when_told(window: LimitWindow, da
         assert found.as_of == now
         assert found.span == span_of(window, calendar, now) == span_in(oracle, now)
         for usd in (Decimal(0), month.usd, found.remaining_usd):
-            assert fits_at(rule, reading, usd=usd, calendar=calendar, now=now) == oracle.fits_at(usd, now)
+            assert fits_at(rule, balance, usd=usd, calendar=calendar, now=now) == oracle.fits_at(usd, now)

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from billing.ledger.corrections import void
-from billing.limits.values_near_threshold import NearValues, near_values, values_near
+from billing.limits.values_near_threshold import ValuesNearThreshold, list_values_near_threshold, values_near_threshold
 from billing.models import SpendLimit, UsageEvent
 from billing.rollups.fold import fold
 from billing.rollups.retention import drop_events
@@ -31,7 +31,7 @@ def near(request: pytest.FixtureRequest, organization: Organization) -> Near:
     def _near(limit: SpendLimit, at_least_usd: str = "8", now: datetime = NOW, most: int = 10) -> list[str]:
         if request.param == "folded":
             fold(now=now)
-        return values_near(
+        return values_near_threshold(
             organization=organization, limit=limit, at_least_usd=Decimal(at_least_usd), now=now, most=most
         )
 
@@ -71,7 +71,7 @@ def test_of_the_hour_in_which_a_window_begins_all_that_is_folded_counts(organiza
     now = NOW + timedelta(minutes=30)
     send(call("ada", "9", 7 * DAY - timedelta(minutes=10)), call("brin", "9", 7 * DAY - timedelta(minutes=45)))
     fold(now=NOW)
-    found = values_near(organization=organization, limit=limit, at_least_usd=Decimal(8), now=now, most=10)
+    found = values_near_threshold(organization=organization, limit=limit, at_least_usd=Decimal(8), now=now, most=10)
     assert found == ["ada", "brin"]
 
 
@@ -124,7 +124,7 @@ def test_what_was_dropped_from_the_ledger_counts_over_a_lifetime(organization: O
     august = datetime(2026, 9, 1, tzinfo=UTC)  # its end
     drop_events(organization=organization, before=august, actor="tests", now=NOW, report=lambda _: None)
     assert not UsageEvent.objects.of(organization).exists()
-    found = values_near(organization=organization, limit=limit, at_least_usd=Decimal(8), now=NOW, most=10)
+    found = values_near_threshold(organization=organization, limit=limit, at_least_usd=Decimal(8), now=NOW, most=10)
     assert found == ["ada"]
 
 
@@ -142,11 +142,11 @@ def test_many_limits_are_one_question(organization: Organization, send: Send) ->
     send(*(call(f"user-{number}", "9", run_id="run") for number in range(5)), call("frugal", "1"))
     wanted = [(users, Decimal(8)), (runs, Decimal(40)), (runs, Decimal(50))]
     with CaptureQueriesContext(connection) as captured:
-        found = near_values(organization=organization, wanted=wanted, now=NOW, most=2)
+        found = list_values_near_threshold(organization=organization, limit_minimums=wanted, now=NOW, most=2)
     assert found == [
-        NearValues(("user-0", "user-1"), near=5, used=6),
-        NearValues(("run",), near=1, used=1),
-        NearValues((), near=0, used=1),
+        ValuesNearThreshold(("user-0", "user-1"), near=5, used=6),
+        ValuesNearThreshold(("run",), near=1, used=1),
+        ValuesNearThreshold((), near=0, used=1),
     ]
     assert len(captured) == 1
-    assert near_values(organization=organization, wanted=[], now=NOW, most=2) == []
+    assert list_values_near_threshold(organization=organization, limit_minimums=[], now=NOW, most=2) == []

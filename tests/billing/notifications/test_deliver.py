@@ -11,12 +11,12 @@ from billing.notifications.deliver import (
     CLAIM,
     claim,
     failed,
-    give_back,
     is_due,
     put_off,
+    release_claim,
     resend,
+    retry_delay_after,
     succeeded,
-    wait_after,
 )
 from billing.types import Channel, DeliveryState
 from costtrack.errors import ConflictError, NotFoundError
@@ -117,9 +117,9 @@ def test_what_cannot_work_is_given_up_at_once(delivery: Delivery) -> None:
 
 
 def test_a_recipient_can_ask_for_a_longer_wait_and_not_for_a_shorter_one() -> None:
-    assert wait_after(1, timedelta(minutes=7)) == timedelta(minutes=7)
-    assert wait_after(3, SECOND) >= timedelta(minutes=4)
-    assert wait_after(1, timedelta(days=400)) <= timedelta(hours=27)
+    assert retry_delay_after(1, timedelta(minutes=7)) == timedelta(minutes=7)
+    assert retry_delay_after(3, SECOND) >= timedelta(minutes=4)
+    assert retry_delay_after(1, timedelta(days=400)) <= timedelta(hours=27)
 
 
 @pytest.mark.usefixtures("delivery")
@@ -127,7 +127,7 @@ def test_a_worker_whose_claim_has_run_out_says_nothing_of_a_failure_but_of_a_suc
     slow = claimed_one()
     claimed_one(NOW + CLAIM)
     failed(slow, error="Slow.", status=None, now=NOW + CLAIM, give_up=True)
-    give_back([slow], until=NOW + timedelta(days=1))
+    release_claim([slow], until=NOW + timedelta(days=1))
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempts, delivery.claimed_until) == (DeliveryState.PENDING, 0, NOW + 2 * CLAIM)
     succeeded(slow, status=250, now=NOW + CLAIM)
@@ -136,7 +136,7 @@ def test_a_worker_whose_claim_has_run_out_says_nothing_of_a_failure_but_of_a_suc
 
 
 def test_what_was_not_tried_goes_back_without_a_failure(delivery: Delivery) -> None:
-    give_back([claimed_one()], until=NOW + SECOND, error="The server is down.")
+    release_claim([claimed_one()], until=NOW + SECOND, error="The server is down.")
     delivery.refresh_from_db()
     assert (delivery.attempts, delivery.last_error) == (0, "The server is down.")
     assert claim(channel=Channel.EMAIL, now=NOW, most=1) == []

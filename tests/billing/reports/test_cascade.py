@@ -46,12 +46,12 @@ def test_every_moment_is_answered_for_once(
             for minute in range(int((window.end - window.start) / timedelta(minutes=1))):
                 moment = window.start + timedelta(minutes=minute)
                 covered[moment] = covered.get(moment, 0) + 1
-    wanted = {
+    filters = {
         START + timedelta(minutes=minute)
         for minute in range(72 * 60)
         if any(one.start <= START + timedelta(minutes=minute) < one.end for one in windows if one.start and one.end)
     }
-    assert covered == dict.fromkeys(wanted, 1)
+    assert covered == dict.fromkeys(filters, 1)
 
 
 def test_the_coarsest_answers_for_what_it_can() -> None:

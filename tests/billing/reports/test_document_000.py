@@ -37,14 +37,14 @@ class Sent:
     tokens: int
     runs: int
 
-    def matches(self, wanted: RunFilter) -> bool:
-        start, end = wanted.window.start, wanted.window.end
+    def matches(self, filters: RunFilter) -> bool:
+        start, end = filters.window.start, filters.window.end
         return (
             (start is None or self.at >= start)
             and (end is None or self.at < end)
-            and (wanted.models is None or self.model in wanted.models)
-            and (wanted.agents is None or self.body["agent_id"] in wanted.agents)
-            and (wanted.users is None or self.body["user_id"] in wanted.users)
+            and (filters.models is None or self.model in filters.models)
+            and (filters.agents is None or self.body["agent_id"] in filters.agents)
+            and (filters.users is None or self.body["user_id"] in filters.users)
         )
 
 
@@ -107,31 +107,31 @@ def test_reports_say_what_was_sent(
             fold_organization(organization_id=other_organization.pk, now=NOW)
 
     for owner, sent in books.items():
-        for wanted in questions(source):
-            matching = [event for event in sent if event.matches(wanted)]
-            _check_pricing(owner, wanted, matching)
-            _check_export(owner, wanted, matching)
-            _check_groups(owner, wanted, matching)
-            users = RunFilter(wanted.window, wanted.models, wanted.agents, ("ada",))
+        for filters in questions(source):
+            matching = [event for event in sent if event.matches(filters)]
+            _check_pricing(owner, filters, matching)
+            _check_export(owner, filters, matching)
+            _check_groups(owner, filters, matching)
+            users = RunFilter(filters.window, filters.models, filters.agents, ("ada",))
             _check_groups(owner, users, [event for event in matching if event.body["user_id"] == "ada"])
 
 
-def _check_pricing(owner: Organization, wanted: RunFilter, matching: list[Sent]) -> None:
+def _check_pricing(owner: Organization, filters: RunFilter, matching: list[Sent]) -> None:
     expected: dict[tuple[date, ModelKey | None], list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
     for event in matching:
         sums = expected[event.at.date(), event.model]
         sums[0] += event.cost
         sums[1] += event.runs
 
-    report = pricing(organization=owner, wanted=wanted)
+    report = pricing(organization=owner, filters=filters)
 
     found = {(one.day, one.model): [one.cost_usd, one.runs] for one in report.daily}
     assert found == {key: sums for key, sums in expected.items() if any(sums)}
     assert report.runs == sum(event.runs for event in matching)
 
 
-def _check_export(owner: Organization, wanted: RunFilter, matching: list[Sent]) -> None:
-    with pricing_zip(organization=owner, wanted=ExportFilter(wanted), now=NOW) as export:
+def _check_export(owner: Organization, filters: RunFilter, matching: list[Sent]) -> None:
+    with pricing_zip(organization=owner, filters=ExportFilter(filters), now=NOW) as export:
         assert export.rows == len(matching)
 
 
@@ -143,14 +143,14 @@ _KEYS: dict[GroupOrder, Callable[[Group], Any]] = {
 }
 
 
-def _check_groups(owner: Organization, wanted: RunFilter, matching: list[Sent]) -> None:
+def _check_groups(owner: Organization, filters: RunFilter, matching: list[Sent]) -> None:
     expected: dict[str, list[Sent]] = defaultdict(list)
     for event in matching:
         if event.body["group_id"]:
             expected[event.body["group_id"]].append(event)
     for order in GroupOrder:
-        page = groups(organization=owner, question=GroupQuestion(wanted, order=order, limit=3))
-        rest = groups(organization=owner, question=GroupQuestion(wanted, order=order, limit=3, offset=3))
+        page = groups(organization=owner, query=GroupQuestion(filters, order=order, limit=3))
+        rest = groups(organization=owner, query=GroupQuestion(filters, order=order, limit=3, offset=3))
         found = [*page.groups, *rest.groups]
 
         assert page.total == rest.total == len(expected)

@@ -16,7 +16,7 @@ from organizations.types import Role
 from tests.conftest import Key
 
 SCOPED = [model for model, page in admin.site._registry.items() if isinstance(page, OrganizationScopedAdmin)]
-OURS: list[type[Model]] = [Organization, Membership, APICredential, AuditEntry]
+NATIVE: list[type[Model]] = [Organization, Membership, APICredential, AuditEntry]
 
 
 def url(model: type[Model], page: str, *arguments: Any) -> str:
@@ -51,7 +51,7 @@ def test_lists_show_nothing_of_other_organizations(model: type[Model], owners_br
         assert foreign not in page.content.decode()
 
 
-@pytest.mark.parametrize("model", OURS)
+@pytest.mark.parametrize("model", NATIVE)
 def test_a_row_of_another_organization_is_like_one_that_is_not_there(
     model: type[Model], owners_browser: Client, other_organization: Organization
 ) -> None:
@@ -65,12 +65,12 @@ def test_a_row_of_another_organization_is_like_one_that_is_not_there(
         assert len(set(map(str, answers.values()))) == 1
 
 
-@pytest.mark.parametrize("model", OURS)
+@pytest.mark.parametrize("model", NATIVE)
 def test_the_own_row_is_shown(model: type[Model], viewers_browser: Client, organization: Organization) -> None:
     assert viewers_browser.get(url(model, "change", row_of(model, organization).pk)).status_code == 200
 
 
-@pytest.mark.parametrize("model", OURS)
+@pytest.mark.parametrize("model", NATIVE)
 def test_viewers_look_and_do_not_change(
     model: type[Model], viewers_browser: Client, organization: Organization
 ) -> None:

@@ -34,7 +34,7 @@ class _ExportForm(PeriodForm):
         return cls(initial=cls._given(query), **options)
 
     @classmethod
-    def asked(cls, query: QueryDict, **options: Any) -> Self:
+    def query(cls, query: QueryDict, **options: Any) -> Self:
         """Sent. The days beside a named period are hidden, so they are not meant."""
         given = cls._given(query)
         if given["range"] != CUSTOM:
@@ -71,7 +71,7 @@ class UsageExportForm(_ExportForm):
         return found
 
     @property
-    def wanted(self) -> UsageFilter:
+    def filters(self) -> UsageFilter:
         found = self.cleaned_data
         return UsageFilter(found["client_id"], found["capability"], found["model"], found["status"])
 

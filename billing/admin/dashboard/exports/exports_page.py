@@ -22,7 +22,7 @@ from billing.exports.pricing_zip import MOST_ROWS, ExportFilter, pricing_zip
 from billing.exports.usage_csv import file_name, usage_csv
 from billing.reports.pricing.run_filter import RunFilter, known_models
 from billing.reports.types import Window
-from billing.reports.usage.query import question
+from billing.reports.usage.query import build_query
 from costtrack.admin_site import register_page
 from costtrack.errors import DomainError, InvalidError
 from organizations.models import APICredential
@@ -113,20 +113,20 @@ class UsageDownload(_Download):
         refused = self.refused_usage()
         if refused is not None:
             raise refused
-        form = self.usage = UsageExportForm.asked(self.request.GET, auto_id=_USAGE_ID)
+        form = self.usage = UsageExportForm.query(self.request.GET, auto_id=_USAGE_ID)
         if not form.is_valid():
             raise InvalidError(_NOT_VALID)
         found = form.cleaned_data
-        asked = question(
+        query = build_query(
             organization=self.organization,
-            wanted=form.wanted,
+            filters=form.filters,
             window=period_of(form, self.organization.calendar, self.now).span,
             now=self.now,
             sees_everything=self.person.is_superuser,
         )
         return self.sent(
-            usage_csv(asked, found["rows"], endpoint=found["endpoint"]),
-            name=file_name(organization=self.organization, rows=found["rows"], window=asked.window),
+            usage_csv(query, found["rows"], endpoint=found["endpoint"]),
+            name=file_name(organization=self.organization, rows=found["rows"], window=query.window),
             content_type="text/csv; charset=utf-8",
             download=found["download"],
         )
@@ -137,12 +137,12 @@ class PricingDownload(_Download):
         refused = self.refused_pricing()
         if refused is not None:
             raise refused
-        form = self.pricing = PricingExportForm.asked(self.request.GET, auto_id=_PRICING_ID)
+        form = self.pricing = PricingExportForm.query(self.request.GET, auto_id=_PRICING_ID)
         if not form.is_valid():
             raise InvalidError(_NOT_VALID)
         with ExitStack() as stack:
             export = stack.enter_context(
-                pricing_zip(organization=self.organization, wanted=self._wanted(form), now=self.now)
+                pricing_zip(organization=self.organization, filters=self._wanted(form), now=self.now)
             )
             size = export.file.seek(0, SEEK_END)
             export.file.seek(0)

@@ -13,7 +13,7 @@ from billing.admin.components import datetimes, formatting
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.server_url import server_address
 from billing.admin.dashboard.getting_started.snippets import SECRET, environment, ways
-from billing.ledger.net_cost import standing_of
+from billing.ledger.net_cost import load_adjusted_event
 from billing.models import UsageEvent
 from billing.reports.event_list import first_event
 from costtrack.admin_site import register_page
@@ -57,7 +57,7 @@ class _Steps(OrganizationPage):
 
     def _told(self, event: UsageEvent) -> FirstEvent:
         # What had no price when it came may have one now.
-        cost = event.cost_usd if event.cost_usd is not None else standing_of(event).cost_usd
+        cost = event.cost_usd if event.cost_usd is not None else load_adjusted_event(event).cost_usd
         called = event.model or event.tool or event.get_kind_display()
         sent = event.input_tokens + event.cache_read_tokens + event.cache_creation_tokens
         return FirstEvent(
@@ -112,7 +112,7 @@ class GettingStartedPage(_Steps):
         return datetimes.both(instant, calendar=self.organization.calendar, now=self.now)
 
 
-class FirstEventPart(_Steps):
+class FirstEventPanel(_Steps):
     """The last step alone, which the page asks for until the first event is there."""
 
     title: ClassVar[str] = "Getting started"
@@ -131,4 +131,4 @@ class FirstEventPart(_Steps):
 
 
 register_page("start/", GettingStartedPage.as_view(), name="getting_started")
-register_page("start/first-event/", FirstEventPart.as_view(), name="first_event")
+register_page("start/first-event/", FirstEventPanel.as_view(), name="first_event")

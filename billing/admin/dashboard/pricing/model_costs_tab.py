@@ -12,7 +12,7 @@ from billing.admin.components import formatting
 from billing.admin.components.chart_axis import Axis, axis
 from billing.admin.components.charts import Chart, Line
 from billing.admin.components.percent_bar import Share, share_of
-from billing.admin.components.urls import address, address_of_days
+from billing.admin.components.urls import url_for_dates, url_with
 from billing.reports.pricing.daily import Pricing
 from billing.reports.pricing.run_filter import ModelKey
 from costtrack.calendar import Span, Unit
@@ -70,7 +70,7 @@ def breakdown(report: Pricing, request: HttpRequest) -> Breakdown:
     rows = [
         ModelRow(
             name=names[model],
-            url=address(request, model=text_of(model)) if model is not None else "",
+            url=url_with(request, model=text_of(model)) if model is not None else "",
             runs=formatting.count(runs[model]),
             cost=usd(cost),
             share=share_of(cost, whole),
@@ -122,5 +122,5 @@ def _line(
         name=name,
         values=[float(amount) for amount in sums],
         texts=[usd(amount) for amount in sums],
-        urls=[address_of_days(request, bar.first, bar.last, **changes) for bar in along.bars],
+        urls=[url_for_dates(request, bar.first, bar.last, **changes) for bar in along.bars],
     )

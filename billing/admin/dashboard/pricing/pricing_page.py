@@ -11,11 +11,11 @@ from django.http import QueryDict
 from billing.admin.components import formatting
 from billing.admin.components.chart_axis import utc_calendar
 from billing.admin.components.date_range import Period, PeriodForm, period_of, with_range
-from billing.admin.components.multi_select import Option, PickField
+from billing.admin.components.multi_select import MultiSelectField, Option
 from billing.admin.components.organization_page import OrganizationPage
-from billing.admin.components.pagination import page_asked, paging
+from billing.admin.components.pagination import paging, requested_page
 from billing.admin.components.sortable_columns import headings
-from billing.admin.components.urls import address_of_page
+from billing.admin.components.urls import url_of_page
 from billing.admin.dashboard.pricing.group_history_tab import COLUMNS, ORDERS, group_row
 from billing.admin.dashboard.pricing.model_costs_tab import breakdown, chart_of, model_of, name_of, text_of
 from billing.reports.pricing.daily import Pricing, pricing
@@ -32,8 +32,8 @@ LONGEST_SEARCH = 255
 class PricingForm(PeriodForm):
     """A model is written as its provider and its name: `openai/gpt-5`."""
 
-    model = PickField(label="Models", of_all="All models")
-    agent = PickField(label="Agents", of_all="All agents")
+    model = MultiSelectField(label="Models", of_all="All models")
+    agent = MultiSelectField(label="Agents", of_all="All agents")
     search = forms.Field(required=False, widget=forms.HiddenInput)
     sort_by = forms.Field(required=False, widget=forms.HiddenInput)
     sort_order = forms.Field(required=False, widget=forms.HiddenInput)
@@ -58,7 +58,7 @@ class PricingForm(PeriodForm):
     def offer(self, report: Pricing) -> None:
         """The models and agents that were used in the period."""
         models, agents = self.fields["model"], self.fields["agent"]
-        if isinstance(models, PickField) and isinstance(agents, PickField):
+        if isinstance(models, MultiSelectField) and isinstance(agents, MultiSelectField):
             names = name_of(used.model for used in report.models)
             models.offer(_option(text_of(used.model), names[used.model], used.runs) for used in report.models)
             agents.offer(_option(used.agent_id, used.name, used.runs) for used in report.agents)
@@ -78,7 +78,7 @@ class PricingPage(OrganizationPage):
             models=asked.get("model") or None,
             agents=tuple(asked.get("agent") or ()) or None,
         )
-        report = pricing(organization=self.organization, wanted=runs)
+        report = pricing(organization=self.organization, filters=runs)
         form.offer(report)
         return {
             "form": form,
@@ -92,7 +92,7 @@ class PricingPage(OrganizationPage):
     def _export_url(self, runs: RunFilter) -> str:
         """The exports of the same period; they can be of one model."""
         model = {"model": runs.models[0].model} if runs.models is not None and len(runs.models) == 1 else {}
-        return address_of_page("exports", self.request, **model)
+        return url_of_page("exports", self.request, **model)
 
     def _costs(self, report: Pricing, period: Period) -> dict[str, Any]:
         cost = sum((bucket.cost_usd for bucket in report.daily), ZERO)
@@ -112,11 +112,11 @@ class PricingPage(OrganizationPage):
         }
 
     def _groups(self, runs: RunFilter, asked: dict[str, Any]) -> dict[str, Any]:
-        number, sort_by = page_asked(self.request), asked.get("sort_by", "date")
+        number, sort_by = requested_page(self.request), asked.get("sort_by", "date")
         ascending = asked.get("sort_order") == "asc"
         found = groups(
             organization=self.organization,
-            question=GroupQuestion(
+            query=GroupQuestion(
                 runs=runs,
                 search=asked.get("search", ""),
                 finds_id=True,

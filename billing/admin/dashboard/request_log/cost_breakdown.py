@@ -9,11 +9,11 @@ from django.http import HttpRequest
 
 from billing.admin.components import formatting
 from billing.admin.components.percent_bar import Share, share_of
-from billing.admin.components.urls import address
+from billing.admin.components.urls import url_with
 from billing.reports.usage import breakdown
 from billing.reports.usage.figures import NOTHING
 from billing.reports.usage.labels import Labelled, labels
-from billing.reports.usage.query import Asked
+from billing.reports.usage.query import UsageQuery
 from costtrack.money import ZERO, usd
 
 LONGEST = timedelta(hours=25)
@@ -47,16 +47,16 @@ class SpentOn:
     parts: tuple[Parts, ...]
 
 
-def spent_on(asked: Asked, request: HttpRequest) -> SpentOn | None:
+def spent_on(query: UsageQuery, request: HttpRequest) -> SpentOn | None:
     """None: nothing was used, or the span is so long that the usage page is the place to look."""
-    window = asked.window
+    window = query.window
     if window.end - window.start > LONGEST:
         return None
-    models = breakdown.models(organization=asked.organization, wanted=asked.wanted, window=window)
+    models = breakdown.models(organization=query.organization, filters=query.filters, window=window)
     whole = sum((one.figures for one in models), NOTHING)
     if whole == NOTHING:
         return None
-    named = labels(organization=asked.organization, wanted=asked.wanted, window=window, most=_MOST)
+    named = labels(organization=query.organization, filters=query.filters, window=window, most=_MOST)
     return SpentOn(
         cost=usd(whole.cost_usd),
         calls=formatting.count(whole.requests),
@@ -83,7 +83,7 @@ def _parts(
     shown = [
         Part(
             name=name or f"Without a {parameter}",
-            url=address(request, **{parameter: name}) if name else "",
+            url=url_with(request, **{parameter: name}) if name else "",
             cost=usd(cost),
             share=share_of(cost, max(whole, ZERO)),
         )

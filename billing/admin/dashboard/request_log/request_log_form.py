@@ -16,8 +16,8 @@ from costtrack.calendar import Calendar, Preset, Span
 
 TIMES = "times"
 """The choice of `range` that `start` and `end` belong to."""
-DEAREST = "cost"
-ORDERS = (("", "Newest first"), (DEAREST, "Most expensive first"))
+BY_COST = "cost"
+ORDERS = (("", "Newest first"), (BY_COST, "Most expensive first"))
 
 _LONGEST = 255
 _HOUR = timedelta(hours=1)
@@ -71,11 +71,11 @@ class RequestLogForm(UsageForm):
         span = Span(start, end)
         return Period(span, name_of(span, calendar), is_custom=True)
 
-    def calls(self, wanted: UsageFilter, window: Span) -> CallFilter:
+    def calls(self, filters: UsageFilter, window: Span) -> CallFilter:
         """Of a form that is valid."""
         found = self.cleaned_data
         parts = {"run_id": found["run"], "session_id": found["session"], "user": found["user"], "tag": found["tag"]}
-        return CallFilter(wanted, window, **parts)
+        return CallFilter(filters, window, **parts)
 
     @property
     def order(self) -> str:

@@ -10,17 +10,17 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from billing.admin.components import cursors, formatting
-from billing.admin.components.cursor_trail import Trail
+from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.event_table import row_of_call
 from billing.admin.components.organization_page import OrganizationPage
-from billing.admin.components.urls import address
+from billing.admin.components.urls import url_with
 from billing.admin.dashboard.request_log.cost_breakdown import LONGEST, spent_on
-from billing.admin.dashboard.request_log.request_log_form import DEAREST, ORDERS, RequestLogForm
+from billing.admin.dashboard.request_log.request_log_form import BY_COST, ORDERS, RequestLogForm
 from billing.reports.event_list import Position
 from billing.reports.usage.calls import Call, list_calls
-from billing.reports.usage.calls_by_cost import MOST_SORTED, Place, dearest_calls, number_of_calls
+from billing.reports.usage.calls_by_cost import MOST_SORTED, Place, most_expensive_calls, number_of_calls
 from billing.reports.usage.choices import used_since
-from billing.reports.usage.query import Asked, question
+from billing.reports.usage.query import UsageQuery, build_query
 from costtrack.admin_site import register_page
 from costtrack.calendar import Span
 from organizations.models import APICredential
@@ -47,58 +47,58 @@ class RequestLogPage(OrganizationPage):
     template_name: ClassVar[str] = "admin/dashboard/request_log.html"
 
     def page_context(self) -> dict[str, Any]:
-        calendar, trail = self.organization.calendar, Trail.of(self.request.GET)
+        calendar, trail = self.organization.calendar, CursorTrail.of(self.request.GET)
         form = RequestLogForm(self.request.GET, calendar)
         period = form.period(calendar, self.now)
-        asked = self._asked(form, period.span)
-        self._offer(form, asked)
-        listed = self._listed(form, asked, trail) if form.is_valid() else Listed()
+        query = self._asked(form, period.span)
+        self._offer(form, query)
+        listed = self._listed(form, query, trail) if form.is_valid() else Listed()
         tells_sums = form.is_valid() and trail.is_first and not form.asks_for_part
         return {
             "form": form,
             "period": period,
-            "visible": asked.shown,
+            "visible": query.shown,
             "listed": listed,
             "rows": [row_of_call(call, calendar=calendar, now=self.now) for call in listed.calls],
             "trail": trail,
             "older": trail.older(listed.place) if listed.place else "",
-            "orders": [(name, address(self.request, sort_by=order), order == form.order) for order, name in ORDERS],
+            "orders": [(name, url_with(self.request, sort_by=order), order == form.order) for order, name in ORDERS],
             "most_sorted": formatting.count(MOST_SORTED),
-            "spent": spent_on(asked, self.request) if tells_sums else None,
-            "day_url": self._day_url(form, asked),
-            "ledger_url": _ledger_url(asked.window),
+            "spent": spent_on(query, self.request) if tells_sums else None,
+            "day_url": self._day_url(form, query),
+            "ledger_url": _ledger_url(query.window),
             # What is sorted by cost does not move while somebody compares.
             "refresh_seconds": self.refresh_seconds if trail.is_first and not listed.is_by_cost else 0,
         }
 
-    def _asked(self, form: RequestLogForm, window: Span) -> Asked:
-        return question(
+    def _asked(self, form: RequestLogForm, window: Span) -> UsageQuery:
+        return build_query(
             organization=self.organization,
-            wanted=form.wanted,
+            filters=form.filters,
             window=window,
             now=self.now,
             sees_everything=self.person.is_superuser,
         )
 
-    def _offer(self, form: RequestLogForm, asked: Asked) -> None:
+    def _offer(self, form: RequestLogForm, query: UsageQuery) -> None:
         credentials = APICredential.objects.of(self.organization).order_by("name", "id")[:_MOST_CREDENTIALS]
-        used = used_since(organization=self.organization, since=asked.window.start)
+        used = used_since(organization=self.organization, since=query.window.start)
         form.offer(credentials=[(one.client_id, one.name) for one in credentials], used=used)
 
-    def _listed(self, form: RequestLogForm, asked: Asked, trail: Trail) -> Listed:
+    def _listed(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail) -> Listed:
         too_many = ""
-        if form.order == DEAREST:
-            number = number_of_calls(organization=self.organization, window=asked.window)
+        if form.order == BY_COST:
+            number = number_of_calls(organization=self.organization, window=query.window)
             if number <= MOST_SORTED:
-                return self._dearest(form, asked, trail)
+                return self._dearest(form, query, trail)
             too_many = formatting.count(number)
-        return self._newest(form, asked, trail, too_many)
+        return self._newest(form, query, trail, too_many)
 
-    def _newest(self, form: RequestLogForm, asked: Asked, trail: Trail, too_many: str) -> Listed:
-        place = cursors.instant_and_uuid(trail.cursor)
+    def _newest(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail, too_many: str) -> Listed:
+        place = cursors.parse_uuid_cursor(trail.cursor)
         page = list_calls(
             organization=self.organization,
-            wanted=form.calls(asked.wanted, asked.window),
+            filters=form.calls(query.filters, query.window),
             after=Position(*place) if place is not None else None,
             limit=_CALLS_SHOWN,
         )
@@ -108,25 +108,25 @@ class RequestLogPage(OrganizationPage):
         return Listed(
             calls=page.calls,
             place=cursors.as_text(page.last.occurred_at, page.last.id),
-            looked_back_to="" if is_full else f"{asked.calendar.date_of(page.last.occurred_at)}",
+            looked_back_to="" if is_full else f"{query.calendar.date_of(page.last.occurred_at)}",
             too_many=too_many,
         )
 
-    def _dearest(self, form: RequestLogForm, asked: Asked, trail: Trail) -> Listed:
-        place = cursors.instant_uuid_and_amount(trail.cursor)
-        page = dearest_calls(
+    def _dearest(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail) -> Listed:
+        place = cursors.parse_amount_cursor(trail.cursor)
+        page = most_expensive_calls(
             organization=self.organization,
-            wanted=form.calls(asked.wanted, asked.window),
+            filters=form.calls(query.filters, query.window),
             after=Place(place[2], place[0], place[1]) if place is not None else None,
             limit=_CALLS_SHOWN,
         )
         last = page.last
-        cursor = cursors.with_amount(last.occurred_at, last.id, last.known_usd) if last is not None else ""
+        cursor = cursors.amount_cursor(last.occurred_at, last.id, last.known_usd) if last is not None else ""
         return Listed(page.calls, cursor, is_by_cost=True)
 
-    def _day_url(self, form: RequestLogForm, asked: Asked) -> str:
+    def _day_url(self, form: RequestLogForm, query: UsageQuery) -> str:
         """Of a part of a day: the whole day by the hour, with the same filters."""
-        window, calendar = asked.window, asked.calendar
+        window, calendar = query.window, query.calendar
         day = calendar.date_of(window.start)
         if window.end - window.start > LONGEST or window == calendar.days(day, day):
             return ""

@@ -7,11 +7,11 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from billing.admin.components.local_times import text_of
-from billing.admin.components.urls import address_of_page
+from billing.admin.components.urls import url_of_page
 from billing.admin.components.usage_form import FILTERS
-from billing.admin.dashboard.request_log.request_log_form import DEAREST
+from billing.admin.dashboard.request_log.request_log_form import BY_COST
 from billing.reports.usage.figures import NO_CREDENTIAL, GroupBy
-from billing.reports.usage.query import Asked
+from billing.reports.usage.query import UsageQuery
 from costtrack.calendar import Span
 
 _LOG = "request_log"
@@ -27,23 +27,23 @@ Narrowed = Callable[[dict[str, str]], list[str]]
 """Addresses, one for each of some spans, narrowed to a part of what is shown."""
 
 
-def calls_between(asked: Asked, spans: Sequence[Span]) -> Narrowed:
+def calls_between(query: UsageQuery, spans: Sequence[Span]) -> Narrowed:
     """The calls of each of some short spans, the most expensive first. (A chart has hundreds of such addresses, so what
     they have in common is written once.)"""
-    path, calendar = reverse(f"admin:{_LOG}"), asked.calendar
+    path, calendar = reverse(f"admin:{_LOG}"), query.calendar
     times = ({"start": text_of(start, calendar), "end": text_of(end, calendar)} for start, end in spans)
     beginnings = [f"{path}?{urlencode(one)}" for one in times]
 
     def narrowed(part: dict[str, str]) -> list[str]:
-        ending = urlencode({**_filters(asked), **part, "sort_by": DEAREST})
+        ending = urlencode({**_filters(query), **part, "sort_by": BY_COST})
         return [f"{beginning}&{ending}" for beginning in beginnings]
 
     return narrowed
 
 
-def calls_of(asked: Asked, request: HttpRequest, **parts: str) -> str:
+def calls_of(query: UsageQuery, request: HttpRequest, **parts: str) -> str:
     """The calls of the page's own period."""
-    return address_of_page(_LOG, request, **{**_filters(asked), **parts})
+    return url_of_page(_LOG, request, **{**_filters(query), **parts})
 
 
 def part_of(by: GroupBy, key: str | None) -> dict[str, str]:
@@ -54,5 +54,5 @@ def part_of(by: GroupBy, key: str | None) -> dict[str, str]:
     return {_PARAMETERS[by]: key} if key else {}
 
 
-def _filters(asked: Asked) -> dict[str, str]:
-    return {name: value for name in FILTERS if (value := getattr(asked.wanted, name))}
+def _filters(query: UsageQuery) -> dict[str, str]:
+    return {name: value for name in FILTERS if (value := getattr(query.filters, name))}

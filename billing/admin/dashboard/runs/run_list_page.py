@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 
 import billing.admin.components.path_converters  # noqa: F401 - how addresses hold ids
 from billing.admin.components import formatting
-from billing.admin.components.cursor_trail import Trail
+from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import run_url
 from billing.admin.dashboard.runs.run_rows import DEEPEST_SHOWN, branch_of, lines_of, number_in
@@ -43,7 +43,7 @@ class RunsPage(OrganizationPage):
     def page_context(self) -> dict[str, Any]:
         form = RunsForm(self.request.GET)
         asked = form.cleaned_data if form.is_valid() else {}
-        trail = Trail.of(self.request.GET)
+        trail = CursorTrail.of(self.request.GET)
         page = self._page(asked, trail) if form.is_valid() else RunPage((), None)
         return {
             "form": form,
@@ -55,7 +55,7 @@ class RunsPage(OrganizationPage):
             "most_walked": formatting.count(MOST_WALKED),
         }
 
-    def _page(self, asked: dict[str, Any], trail: Trail) -> RunPage:
+    def _page(self, asked: dict[str, Any], trail: CursorTrail) -> RunPage:
         if asked["run"]:
             found = run_row(organization=self.organization, run_id=asked["run"])
             return RunPage([found] if found is not None else [], None)

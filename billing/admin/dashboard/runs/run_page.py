@@ -116,7 +116,7 @@ class RunPage(OrganizationPage):
     def _rows(self) -> list[EventRow]:
         page = list_events(
             organization=self.organization,
-            wanted=EventFilter(run_id=self.run.run_id),
+            filters=EventFilter(run_id=self.run.run_id),
             after=None,
             limit=_EVENTS_SHOWN,
         )

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
 from billing.admin.components.formatting import Fact
-from billing.admin.components.path_converters import OneToldPage
+from billing.admin.components.path_converters import DetailPage
 from billing.admin.dashboard.sessions.session_text import (
     NamedShare,
     between,
@@ -47,7 +47,7 @@ class Bar:
     width: str
 
 
-class ExecutionPage(OneToldPage):
+class ExecutionPage(DetailPage):
     title = "Execution"
     template_name = "admin/dashboard/execution.html"
     tab: ClassVar[str] = "executions"

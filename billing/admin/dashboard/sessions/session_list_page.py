@@ -74,14 +74,14 @@ class SessionsPage(OrganizationPage):
         self.form = SessionsForm(request.GET)
         wanted = self.form.cleaned_data.get("find", "") if self.form.is_valid() else ""
         if wanted:
-            address = self._address_of(wanted)
-            if address:
-                return HttpResponseRedirect(address)
+            url_with = self._address_of(wanted)
+            if url_with:
+                return HttpResponseRedirect(url_with)
             self.form.add_error("find", "No session and no execution has this id.")
         return super().get(request, *args, **kwargs)
 
     def page_context(self) -> dict[str, Any]:
-        after = cursors.instant_and_key(self.request.GET.get("after", ""))
+        after = cursors.parse_cursor(self.request.GET.get("after", ""))
         place = None if after is None else Place(*after)
         rows, last = self._executions(place) if self._shown == EXECUTIONS else self._sessions(place)
         return {
@@ -114,12 +114,12 @@ class SessionsPage(OrganizationPage):
             (lambda: costs_of_session(organization=organization, session_id=wanted), session_url),
             (lambda: costs_of_execution(organization=organization, execution_id=wanted), execution_url),
         ]
-        for ask, address in reversed(ways) if self._shown == EXECUTIONS else ways:
+        for ask, url_with in reversed(ways) if self._shown == EXECUTIONS else ways:
             try:
                 ask()
             except NotFoundError:
                 continue
-            return address(wanted)
+            return url_with(wanted)
         return ""
 
     def _sessions(self, after: Place | None) -> tuple[list[Row], Place | None]:

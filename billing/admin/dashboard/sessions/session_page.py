@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from billing.admin.components import cursors, datetimes, formatting
 from billing.admin.components.charts import Chart, Line
 from billing.admin.components.formatting import Fact
-from billing.admin.components.path_converters import OneToldPage
+from billing.admin.components.path_converters import DetailPage
 from billing.admin.dashboard.sessions.session_text import (
     execution_url,
     figures_of,
@@ -64,14 +64,14 @@ class ToolTokens:
     cost: str
 
 
-class SessionPage(OneToldPage):
+class SessionPage(DetailPage):
     title = "Session"
     template_name = "admin/dashboard/session.html"
     tab: ClassVar[str] = "sessions"
 
     def page_context(self) -> dict[str, Any]:
         session_id: str = self.kwargs["session_id"]
-        after = cursors.instant_and_uuid(self.request.GET.get("after", ""))
+        after = cursors.parse_uuid_cursor(self.request.GET.get("after", ""))
         session = costs_of_session(organization=self.organization, session_id=session_id)
         calls = calls_of_session(
             organization=self.organization,

@@ -9,14 +9,14 @@ from django.http import HttpRequest
 from billing.admin.components import formatting
 from billing.admin.components.charts import Chart, Line
 from billing.admin.components.local_times import name_of
-from billing.admin.components.urls import address, address_of_days
+from billing.admin.components.urls import url_for_dates, url_with
 from billing.admin.components.usage_form import NOT_STACKED, STACKS, VIEWS
 from billing.admin.dashboard.request_log.request_log_urls import Narrowed, calls_between
 from billing.admin.dashboard.usage.usage_peak import Peak, peak_of
 from billing.admin.dashboard.usage.usage_series import layers_of
 from billing.reports.usage.figures import Figures, GroupBy
 from billing.reports.usage.periods import View, periods_of, unit_for
-from billing.reports.usage.query import Asked
+from billing.reports.usage.query import UsageQuery
 from billing.types import Status
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.money import usd
@@ -45,17 +45,17 @@ class UsageChart:
     peak: Peak | None
 
 
-def usage_chart(asked: Asked, view: View, by: GroupBy | None, request: HttpRequest) -> UsageChart:
-    unit = unit_for(asked.window)
-    periods = periods_of(asked.calendar, asked.window, unit, param="end_date")
-    found = layers_of(asked, view, by, periods)
-    lead = _leading(asked, unit, periods, request)
+def usage_chart(query: UsageQuery, view: View, by: GroupBy | None, request: HttpRequest) -> UsageChart:
+    unit = unit_for(query.window)
+    periods = periods_of(query.calendar, query.window, unit, param="end_date")
+    found = layers_of(query, view, by, periods)
+    lead = _leading(query, unit, periods, request)
     lines = (
         [_line(view, layer.name, layer.periods, lead(layer.part)) for layer in found.layers]
         if by is not None
         else list(_parts(view, found.periods, lead))
     )
-    is_one_day, calendar, urls = len(periods) <= _HOURS_OF_ONE_DAY, asked.calendar, lead({})
+    is_one_day, calendar, urls = len(periods) <= _HOURS_OF_ONE_DAY, query.calendar, lead({})
     names = [_name(calendar, unit, period, is_one_day=is_one_day) for period in periods]
     stacked = dict(STACKS)[by.value].lower() if by is not None else ""
     total = found.total
@@ -69,9 +69,9 @@ def usage_chart(asked: Asked, view: View, by: GroupBy | None, request: HttpReque
         ),
         total=_text(view, total),
         is_empty=not (total.requests or total.cost_usd or total.total_tokens),
-        views=tuple(Tab(name, address(request, view=value), value == view) for value, name in VIEWS),
+        views=tuple(Tab(name, url_with(request, view=value), value == view) for value, name in VIEWS),
         stacks=tuple(
-            Tab(name, address(request, group_by=value), value == (by.value if by is not None else NOT_STACKED))
+            Tab(name, url_with(request, group_by=value), value == (by.value if by is not None else NOT_STACKED))
             for value, name in STACKS
         ),
         leads_to="the calls of that hour, the most expensive first" if unit is Unit.HOUR else f"that {unit} alone",
@@ -79,12 +79,12 @@ def usage_chart(asked: Asked, view: View, by: GroupBy | None, request: HttpReque
     )
 
 
-def _leading(asked: Asked, unit: Unit, periods: Sequence[Span], request: HttpRequest) -> Narrowed:
+def _leading(query: UsageQuery, unit: Unit, periods: Sequence[Span], request: HttpRequest) -> Narrowed:
     """Where bars lead: an hour's to its calls, and to those of its color alone; a longer period's to the page about it,
     which shows what it consists of."""
     if unit is Unit.HOUR:
-        return calls_between(asked, periods)
-    urls = [address_of_days(request, *_days(asked.calendar, period)) for period in periods]
+        return calls_between(query, periods)
+    urls = [url_for_dates(request, *_days(query.calendar, period)) for period in periods]
     return lambda _: urls
 
 

@@ -5,14 +5,14 @@ from typing import Any, ClassVar
 from django.http import HttpRequest, StreamingHttpResponse
 
 from billing.admin.components.usage_form import UsageForm
-from billing.admin.dashboard.usage.usage_query_page import UsageQuestionPage
+from billing.admin.dashboard.usage.usage_query_page import UsageQueryPage
 from billing.exports.usage_csv import Rows, file_name, usage_csv
 from costtrack.admin_site import register_page
 from costtrack.errors import InvalidError
 from organizations.selectors import refusal_without_api, refusal_without_exports
 
 
-class UsageExport(UsageQuestionPage):
+class UsageExport(UsageQueryPage):
     title: ClassVar[str] = "Usage"
     refresh_seconds: ClassVar[int] = 0
 
@@ -29,10 +29,10 @@ class UsageExport(UsageQuestionPage):
         rows = request.GET.get("rows", Rows.REQUESTS)
         if rows not in tuple(Rows):
             raise InvalidError("rows: requests or days.", param="rows")
-        _, asked = self.asked(form)
-        name = file_name(organization=self.organization, rows=rows, window=asked.window)
+        _, query = self.query(form)
+        name = file_name(organization=self.organization, rows=rows, window=query.window)
         return StreamingHttpResponse(
-            usage_csv(asked, Rows(rows)),
+            usage_csv(query, Rows(rows)),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )

@@ -3,10 +3,10 @@
 from billing.admin.components.date_range import Period, period_of
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.usage_form import UsageForm
-from billing.reports.usage.query import Asked, question
+from billing.reports.usage.query import UsageQuery, build_query
 
 
-class UsageQuestionPage(OrganizationPage):
+class UsageQueryPage(OrganizationPage):
     """Operators are shown what no plan shows, as in the API."""
 
     @property
@@ -17,14 +17,14 @@ class UsageQuestionPage(OrganizationPage):
     def has_exports(self) -> bool:
         return self.organization.plan.exports or self.person.is_superuser
 
-    def asked(self, form: UsageForm) -> tuple[Period, Asked]:
+    def query(self, form: UsageForm) -> tuple[Period, UsageQuery]:
         """Raises ForbiddenError for a period of which the plan shows nothing."""
         period = period_of(form, self.organization.calendar, self.now)
-        asked = question(
+        query = build_query(
             organization=self.organization,
-            wanted=form.wanted,
+            filters=form.filters,
             window=period.span,
             now=self.now,
             sees_everything=self.person.is_superuser,
         )
-        return period, asked
+        return period, query

@@ -7,7 +7,7 @@ from billing.admin.dashboard.request_log.request_log_urls import part_of
 from billing.reports.usage.breakdown import series
 from billing.reports.usage.figures import NOTHING, Figures, GroupBy
 from billing.reports.usage.periods import LARGEST, View
-from billing.reports.usage.query import Asked
+from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.series import totals
 from costtrack.calendar import Span
 
@@ -42,12 +42,12 @@ class Layers:
         return sum(self.periods, NOTHING)
 
 
-def layers_of(asked: Asked, view: View, by: GroupBy | None, periods: Sequence[Span]) -> Layers:
+def layers_of(query: UsageQuery, view: View, by: GroupBy | None, periods: Sequence[Span]) -> Layers:
     if by is None:
-        return Layers((), totals(organization=asked.organization, wanted=asked.wanted, windows=periods))
+        return Layers((), totals(organization=query.organization, filters=query.filters, windows=periods))
     found = series(
-        organization=asked.organization,
-        wanted=asked.wanted,
+        organization=query.organization,
+        filters=query.filters,
         windows=periods,
         by=by,
         largest=LARGEST[view],

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from billing.admin.components import formatting
 from billing.admin.components.percent_bar import Share, share_of
-from billing.admin.components.urls import address, address_of_page
+from billing.admin.components.urls import url_of_page, url_with
 from billing.admin.dashboard.request_log.request_log_urls import calls_of, part_of
 from billing.admin.dashboard.usage.usage_metrics import percent
 from billing.admin.dashboard.usage.usage_series import WITHOUT
@@ -16,7 +16,7 @@ from billing.reports.usage import breakdown
 from billing.reports.usage.figures import NOTHING, CredentialUsage, Figures, GroupBy
 from billing.reports.usage.figures import Share as Part
 from billing.reports.usage.labels import Labelled, labels
-from billing.reports.usage.query import Asked
+from billing.reports.usage.query import UsageQuery
 from costtrack.money import usd
 
 _MOST_ROWS = 10
@@ -53,30 +53,30 @@ class Table:
     note: str = ""
 
 
-def by_capability(asked: Asked, whole: Figures, request: HttpRequest) -> Table:
-    found = breakdown.capabilities(organization=asked.organization, wanted=asked.wanted, window=asked.window)
-    rows = _parts(found, GroupBy.CAPABILITY, asked, whole, request)
+def by_capability(query: UsageQuery, whole: Figures, request: HttpRequest) -> Table:
+    found = breakdown.capabilities(organization=query.organization, filters=query.filters, window=query.window)
+    rows = _parts(found, GroupBy.CAPABILITY, query, whole, request)
     return Table("API usage by capability", "Capability", rows, "" if rows else "Nothing was used.")
 
 
-def breakdowns(asked: Asked, whole: Figures, request: HttpRequest) -> list[Table]:
-    found = breakdown.models(organization=asked.organization, wanted=asked.wanted, window=asked.window)
-    models = _parts(found, GroupBy.MODEL, asked, whole, request)
-    by_label = labels(organization=asked.organization, wanted=asked.wanted, window=asked.window, most=_MOST_ROWS)
+def breakdowns(query: UsageQuery, whole: Figures, request: HttpRequest) -> list[Table]:
+    found = breakdown.models(organization=query.organization, filters=query.filters, window=query.window)
+    models = _parts(found, GroupBy.MODEL, query, whole, request)
+    by_label = labels(organization=query.organization, filters=query.filters, window=query.window, most=_MOST_ROWS)
     of_users, of_tags = _NOT_BY_FILTER
-    users = [_user(one, asked, whole, request) for one in by_label.users] if by_label.users is not None else None
-    tags = [_tag(one, asked, whole, request) for one in by_label.tags] if by_label.tags is not None else None
+    users = [_user(one, query, whole, request) for one in by_label.users] if by_label.users is not None else None
+    tags = [_tag(one, query, whole, request) for one in by_label.tags] if by_label.tags is not None else None
     return [
         Table("Top models", "Model", models, "" if models else "No model was used."),
-        _credentials(asked, whole, request),
+        _credentials(query, whole, request),
         _labels("Top users", "User", users, of_users),
         _labels("Top tags", _TAG, tags, of_tags),
     ]
 
 
-def _parts(found: Sequence[Part], by: GroupBy, asked: Asked, whole: Figures, request: HttpRequest) -> list[Row]:
+def _parts(found: Sequence[Part], by: GroupBy, query: UsageQuery, whole: Figures, request: HttpRequest) -> list[Row]:
     rows = [
-        _row(one.key or WITHOUT[by], one.figures, whole, *_urls(part_of(by, one.key), asked, request))
+        _row(one.key or WITHOUT[by], one.figures, whole, *_urls(part_of(by, one.key), query, request))
         for one in found[:_MOST_ROWS]
     ]
     if others := found[_MOST_ROWS:]:
@@ -84,19 +84,19 @@ def _parts(found: Sequence[Part], by: GroupBy, asked: Asked, whole: Figures, req
     return rows
 
 
-def _urls(part: dict[str, str], asked: Asked, request: HttpRequest) -> tuple[str, str]:
+def _urls(part: dict[str, str], query: UsageQuery, request: HttpRequest) -> tuple[str, str]:
     """The page narrowed to a part or, if it is so already, the part's calls; and these calls."""
     if not part:
         return "", ""
-    calls = calls_of(asked, request, **part)
+    calls = calls_of(query, request, **part)
     (name,) = part
-    return calls if getattr(asked.wanted, name) else address(request, **part), calls
+    return calls if getattr(query.filters, name) else url_with(request, **part), calls
 
 
-def _credentials(asked: Asked, whole: Figures, request: HttpRequest) -> Table:
-    found = breakdown.credentials(organization=asked.organization, wanted=asked.wanted, window=asked.window)
+def _credentials(query: UsageQuery, whole: Figures, request: HttpRequest) -> Table:
+    found = breakdown.credentials(organization=query.organization, filters=query.filters, window=query.window)
     used = [one for one in found if one.figures != NOTHING]
-    rows = [_credential(one, asked, whole, request) for one in used[:_MOST_ROWS]]
+    rows = [_credential(one, query, whole, request) for one in used[:_MOST_ROWS]]
     if others := used[_MOST_ROWS:]:
         rows.append(_row(f"{len(others)} others", sum((one.figures for one in others), NOTHING), whole))
     unused = len(found) - len(used)
@@ -104,9 +104,9 @@ def _credentials(asked: Asked, whole: Figures, request: HttpRequest) -> Table:
     return Table("API credentials", "Credential", rows, note if rows else "No credential was used.")
 
 
-def _credential(one: CredentialUsage, asked: Asked, whole: Figures, request: HttpRequest) -> Row:
+def _credential(one: CredentialUsage, query: UsageQuery, whole: Figures, request: HttpRequest) -> Row:
     name = one.name or one.client_id or WITHOUT[GroupBy.CREDENTIAL]
-    urls = _urls(part_of(GroupBy.CREDENTIAL, one.client_id), asked, request)
+    urls = _urls(part_of(GroupBy.CREDENTIAL, one.client_id), query, request)
     return _row(name, one.figures, whole, *urls, beside=one.client_id)
 
 
@@ -121,17 +121,17 @@ def _labels(title: str, what: str, rows: Sequence[Row] | None, not_known: str) -
     return Table(title, what, rows, " ".join(notes))
 
 
-def _user(one: Labelled, asked: Asked, whole: Figures, request: HttpRequest) -> Row:
-    url = calls_of(asked, request, user=one.name) if one.name else ""
+def _user(one: Labelled, query: UsageQuery, whole: Figures, request: HttpRequest) -> Row:
+    url = calls_of(query, request, user=one.name) if one.name else ""
     return _label(one, whole, url=url, calls_url=url)
 
 
-def _tag(one: Labelled, asked: Asked, whole: Figures, request: HttpRequest) -> Row:
+def _tag(one: Labelled, query: UsageQuery, whole: Figures, request: HttpRequest) -> Row:
     """Its own page counts days in UTC."""
     if not one.name:
         return _label(one, whole)
-    url = address_of_page("tags", request, tag=one.name)
-    return _label(one, whole, url=url, calls_url=calls_of(asked, request, tag=one.name))
+    url = url_of_page("tags", request, tag=one.name)
+    return _label(one, whole, url=url, calls_url=calls_of(query, request, tag=one.name))
 
 
 def _label(one: Labelled, whole: Figures, *, url: str = "", calls_url: str = "") -> Row:

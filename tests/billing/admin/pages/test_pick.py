@@ -5,17 +5,17 @@ import re
 from django import forms
 from django.http import QueryDict
 
-from billing.admin.components.multi_select import Option, PickField
+from billing.admin.components.multi_select import MultiSelectField, Option
 
 
 class PickForm(forms.Form):
-    agent = PickField(label="Agents", of_all="All agents")
+    agent = MultiSelectField(label="Agents", of_all="All agents")
 
 
 def drawn(query: str, *options: Option) -> str:
     form = PickForm(QueryDict(query))
     field = form.fields["agent"]
-    assert isinstance(field, PickField)
+    assert isinstance(field, MultiSelectField)
     field.offer(options)
     return str(form["agent"])
 

@@ -186,10 +186,10 @@ def test_an_id_leads_to_its_page(owner: User, send: Send, sign_in: SignIn) -> No
 
 @pytest.mark.parametrize("wanted", ["nobody", "theirs", "a\0b", "x" * 300])
 def test_an_id_that_nothing_has_is_told_beside_the_field(
-    owner: User, send: Send, other_organization: Organization, sign_in: SignIn, wanted: str
+    owner: User, send: Send, other_organization: Organization, sign_in: SignIn, filters: str
 ) -> None:
     send(call("theirs", execution_id="theirs"), to=other_organization)
-    response = sign_in(owner).get(LIST, {"find": wanted})
+    response = sign_in(owner).get(LIST, {"find": filters})
     assert response.status_code == 200
     assert response.context["form"].errors["find"]
 

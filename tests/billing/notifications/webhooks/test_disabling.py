@@ -8,7 +8,7 @@ from billing.models import Notice, WebhookEndpoint
 from billing.notifications.deliver import BACKOFF
 from billing.notifications.exchange import Answer
 from billing.notifications.webhook_outcomes import DISABLED_AFTER, record_answer
-from billing.notifications.webhook_queue import claim_one_each
+from billing.notifications.webhook_queue import claim_one_per_endpoint
 from billing.notifications.webhook_sender import deliver_webhooks
 from billing.notifications.webhooks import enable_webhook, remove_webhook, send_test
 from billing.types import Channel, DeliveryState, NoticeKind
@@ -164,7 +164,7 @@ def test_a_webhook_may_be_removed_during_an_attempt(
 ) -> None:
     webhook = add_webhook("http://127.0.0.1:8080/").webhook
     notice = tell()
-    (delivery,) = claim_one_each(now=utc_now(), most=1)
+    (delivery,) = claim_one_per_endpoint(now=utc_now(), most=1)
     remove_webhook(organization=organization, webhook=webhook, actor="tests", now=utc_now())
     record_answer(delivery, Answer(status, "", ""), now=utc_now())
     assert delivery_of(notice).state == state

@@ -7,7 +7,7 @@ import pytest
 from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.deliver import CLAIM
 from billing.notifications.outbox import notify
-from billing.notifications.webhook_queue import claim_one_each
+from billing.notifications.webhook_queue import claim_one_per_endpoint
 from billing.types import Channel, DeliveryState, NoticeKind
 from organizations.models import Organization
 from tests.billing.notifications.webhooks.conftest import AddWebhook, Tell
@@ -23,13 +23,13 @@ def endpoints(add_webhook: AddWebhook) -> list[WebhookEndpoint]:
 
 def claimed(most: int = 10, leave_out: tuple[int, ...] = (), later: timedelta = timedelta(0)) -> list[int | None]:
     """The endpoints of what is claimed."""
-    return [delivery.webhook_id for delivery in claim_one_each(now=NOW + later, most=most, leave_out=leave_out)]
+    return [delivery.webhook_id for delivery in claim_one_per_endpoint(now=NOW + later, most=most, leave_out=leave_out)]
 
 
 def test_each_endpoint_gets_its_oldest_delivery(endpoints: list[WebhookEndpoint], tell: Tell) -> None:
     first = tell(now=NOW - timedelta(minutes=2))
     tell(now=NOW - timedelta(minutes=1))
-    deliveries = claim_one_each(now=NOW, most=10)
+    deliveries = claim_one_per_endpoint(now=NOW, most=10)
     assert [delivery.webhook for delivery in deliveries] == endpoints
     assert {delivery.notice for delivery in deliveries} == {first}
     rows = Delivery.objects.exclude(claimed_until=None)

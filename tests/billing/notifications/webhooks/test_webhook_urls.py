@@ -3,7 +3,7 @@
 import pytest
 from pytest_django import Settings
 
-from billing.notifications.webhook_urls import WebhookUrl, check_url, parse_url, shown_url
+from billing.notifications.webhook_urls import WebhookUrl, check_url, display_url, parse_url
 from costtrack.errors import InvalidError
 
 PUBLIC = "93.184.216.34"
@@ -114,4 +114,4 @@ def test_but_not_everything(settings: Settings, url: str) -> None:
 
 
 def test_what_is_shown_has_neither_path_nor_query() -> None:
-    assert shown_url("https://hooks.example:8443/services/T0/B0/token?key=1") == "https://hooks.example:8443/\u2026"
+    assert display_url("https://hooks.example:8443/services/T0/B0/token?key=1") == "https://hooks.example:8443/\u2026"
