@@ -82,6 +82,6 @@ def _to_an_organization(request: HttpRequest) -> HttpResponseRedirect | Template
         context = {**admin.site.each_context(request), "title": "No organization yet", "cards": []}
         return TemplateResponse(request, "admin/index.html", {**context, "may_add": person_of(request).is_superuser})
     match = resolve(request.path_info)
-    url_with = for_organization(organization.slug, match.url_name or "index", *match.kwargs.values())
+    url = for_organization(organization.slug, match.url_name or "index", *match.kwargs.values())
     query = request.META.get("QUERY_STRING", "")
-    return HttpResponseRedirect(f"{url_with}?{query}" if query else url_with)
+    return HttpResponseRedirect(f"{url}?{query}" if query else url)

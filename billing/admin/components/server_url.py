@@ -24,7 +24,7 @@ def server_address(request: HttpRequest) -> str:
 def _is_of_this_machine(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
-        url_with = ip_address(host)
+        address = ip_address(host)
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-    return url_with.is_loopback or url_with.is_unspecified
+    return address.is_loopback or address.is_unspecified

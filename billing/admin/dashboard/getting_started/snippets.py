@@ -170,16 +170,14 @@ def ways(*, server: str, has_api: bool) -> tuple[Way, ...]:
 def _curl(server: str) -> str:
     fields = {"id": "first-call", **CALL}.items()
     lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in fields)
-    return _CURL.format(url_with=quote(f"{server}/usage/events"), body=f"{{\n{lines}\n  }}")
+    return _CURL.format(address=quote(f"{server}/usage/events"), body=f"{{\n{lines}\n  }}")
 
 
 def _litellm(server: str) -> Iterator[Piece]:
-    url_with = f"{server}/integrations/litellm"
-    yield Piece(
-        "snippet-litellm-config", "For the proxy, as config.yaml:", _PROXY.format(url_with=url_with), "Copy file"
-    )
+    address = f"{server}/integrations/litellm"
+    yield Piece("snippet-litellm-config", "For the proxy, as config.yaml:", _PROXY.format(address=address), "Copy file")
     yield Piece("snippet-litellm-start", "Start the proxy:", _START_PROXY, "Copy commands")
-    yield Piece("snippet-litellm-program", "Or in a program:", _PROGRAM.format(url_with=url_with), "Copy program")
+    yield Piece("snippet-litellm-program", "Or in a program:", _PROGRAM.format(address=address), "Copy program")
 
 
 def _gateway() -> Iterator[Piece]:

@@ -74,9 +74,9 @@ class SessionsPage(OrganizationPage):
         self.form = SessionsForm(request.GET)
         wanted = self.form.cleaned_data.get("find", "") if self.form.is_valid() else ""
         if wanted:
-            url_with = self._address_of(wanted)
-            if url_with:
-                return HttpResponseRedirect(url_with)
+            url = self._address_of(wanted)
+            if url:
+                return HttpResponseRedirect(url)
             self.form.add_error("find", "No session and no execution has this id.")
         return super().get(request, *args, **kwargs)
 
@@ -114,12 +114,12 @@ class SessionsPage(OrganizationPage):
             (lambda: costs_of_session(organization=organization, session_id=wanted), session_url),
             (lambda: costs_of_execution(organization=organization, execution_id=wanted), execution_url),
         ]
-        for ask, url_with in reversed(ways) if self._shown == EXECUTIONS else ways:
+        for ask, url in reversed(ways) if self._shown == EXECUTIONS else ways:
             try:
                 ask()
             except NotFoundError:
                 continue
-            return url_with(wanted)
+            return url(wanted)
         return ""
 
     def _sessions(self, after: Place | None) -> tuple[list[Row], Place | None]:
