@@ -92,4 +92,4 @@ class RunChildrenPage(OrganizationPage):
 
 
 register_page("runs/", RunsPage.as_view(), name="runs")
-register_page("runs/children/<told_id:run_id>/", RunChildrenPage.as_view(), name="run_children")
+register_page("runs/children/<opaque_id:run_id>/", RunChildrenPage.as_view(), name="run_children")

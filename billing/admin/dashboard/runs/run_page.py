@@ -132,4 +132,4 @@ def _shortened(run_id: str) -> str:
     return run_id if len(run_id) <= _LONGEST_TITLE else f"{run_id[:_LONGEST_TITLE]}…"
 
 
-register_page("runs/r/<told_id:run_id>/", RunPage.as_view(), name="run")
+register_page("runs/r/<opaque_id:run_id>/", RunPage.as_view(), name="run")

@@ -141,4 +141,4 @@ def _by_session(execution: ExecutionCosts, sessions: Sequence[SessionCosts]) -> 
     return shares(amounts, whole=execution.totals.cost_usd, urls=urls)
 
 
-register_page("executions/<told_id:execution_id>/", ExecutionPage.as_view(), name="execution")
+register_page("executions/<opaque_id:execution_id>/", ExecutionPage.as_view(), name="execution")

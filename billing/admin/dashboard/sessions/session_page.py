@@ -211,4 +211,4 @@ def _line(name: str, amounts: list[Decimal]) -> Line:
     return Line(name, [float(amount) for amount in amounts], [usd(amount) for amount in amounts])
 
 
-register_page("sessions/s/<told_id:session_id>/", SessionPage.as_view(), name="session")
+register_page("sessions/s/<opaque_id:session_id>/", SessionPage.as_view(), name="session")
