@@ -30,7 +30,7 @@ from organizations.models import APICredential
 SPAN = timedelta(days=365)
 _PIECE = 50
 """Batches that are written in one transaction."""
-_LONGEST_BATCH = timedelta(days=1)
+_MAX_BATCH_DURATION = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def fill(*, events: int, now: datetime, batch: int = BATCH, threads: int = 2) ->
     credentials = dict(APICredential.objects.order_by("organization_id").values_list("organization_id", "pk"))
     models = _models(now)
     planned = list(_plan(list(credentials), events, now, batch))
-    gap = min(SPAN * batch * len(credentials) / max(events, 1), _LONGEST_BATCH)
+    gap = min(SPAN * batch * len(credentials) / max(events, 1), _MAX_BATCH_DURATION)
     done = 0
     for month, batches in groupby(planned, lambda one: month_of(one.received_at)):
         ensure_month(month)

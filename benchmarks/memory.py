@@ -7,8 +7,8 @@ from benchmarks.site import Site
 
 MILLION = 1_000_000
 _MEGABYTE = 1024 * 1024
-_MOST_GROWTH = 0.10
-_MOST_GROWTH_MB = 15
+_MAX_GROWTH = 0.10
+_MAX_GROWTH_MB = 15
 _WARM_UP = 50_000
 _STEPS = 10
 
@@ -23,7 +23,7 @@ def run(bench: Bench) -> list[Figure]:
             load.send(site, events // _STEPS)
             say(f"memory: {', '.join(f'{size:.0f} MB' for size in _resident(site))}")
         after = _resident(site)
-    budget = 1 + max(_MOST_GROWTH, _MOST_GROWTH_MB / min(warm))
+    budget = 1 + max(_MAX_GROWTH, _MAX_GROWTH_MB / min(warm))
     name = f"memory of a web process after {events:,} events"
     return [Figure(name, "MB", after, "the same process, warm", warm, budget, lower_is_better=True)]
 

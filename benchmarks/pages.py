@@ -19,7 +19,7 @@ from benchmarks.report import Figure, say
 OF_BARE_VIEW = 10.0
 _START = "/o/bench-0/admin/usage/"
 _EMAIL = "owner@bench.example"
-_MOST_REQUESTS, _LEAST_REQUESTS = 100, 5
+_MAX_REQUESTS, _LEAST_REQUESTS = 100, 5
 _LEG_SECONDS = 1.0
 
 _SIDEBAR = re.compile(r'id="nav-sidebar-apps".*?(?=id="user-links")', re.DOTALL)
@@ -87,6 +87,6 @@ def _requests(connection: Connection, caller: Caller, cookie: str) -> dict[str, 
 def _typical(connection: Connection, request: bytes) -> float:
     """Milliseconds."""
     [first] = connection.seconds_of_each([request])
-    filters = max(_LEAST_REQUESTS, min(_MOST_REQUESTS, int(_LEG_SECONDS / first)))
+    filters = max(_LEAST_REQUESTS, min(_MAX_REQUESTS, int(_LEG_SECONDS / first)))
     taken: Sequence[float] = connection.seconds_of_each(list(repeat(request, filters)))
     return median(taken) * 1000

@@ -12,7 +12,7 @@ from costtrack.clock import iso, utc_now
 Sample = dict[str, str]
 """Values by their names in an endpoint's address."""
 
-MOST = 40
+MAX_ITEMS = 40
 
 _BATCHES = "SELECT id, accepted FROM billing_ingestbatch WHERE organization_id = %s ORDER BY id"
 # What was sent, and not filled in, has no execution.
@@ -27,7 +27,7 @@ def samples(site: Site, organization_id: int) -> list[Sample]:
     """So many that no answer is always the same, and so few that a second round finds them as warm as users would."""
     with psycopg.connect(site.database_url, row_factory=dict_row) as connection:
         batches = connection.execute(_BATCHES, [organization_id]).fetchall()
-        batches = batches[:: max(len(batches) // MOST, 1)][:MOST]
+        batches = batches[:: max(len(batches) // MAX_ITEMS, 1)][:MAX_ITEMS]
         # A batch's first run is the root of a chain; somewhere inside it is any run.
         roots = [UUID(int=batch["id"].int + 1) for batch in batches]
         events = [UUID(int=batch["id"].int + 1 + place * 17 % batch["accepted"]) for place, batch in enumerate(batches)]

@@ -21,7 +21,7 @@ from benchmarks.site import Site
 OF_BARE_VIEW = 3.0
 OF_SMALL_LEDGER = 1.5
 TAIL = 10_000
-_MOST_REQUESTS, _LEAST_REQUESTS = 200, 5
+_MAX_REQUESTS, _LEAST_REQUESTS = 200, 5
 _LEG_SECONDS = 2.0
 _WITH_TAIL, _AGAIN, _BEFORE = " with the tail", ", asked again", "bare before "
 
@@ -49,7 +49,7 @@ class _Reader:
     def read(self, connection: Connection, endpoint: Endpoint, label: str = "") -> None:
         requests = [endpoint.request(self.site.caller, one) for one in self._samples]
         first = _seconds(connection, requests[0])
-        filters = max(_LEAST_REQUESTS, min(_MOST_REQUESTS, int(_LEG_SECONDS / first)))
+        filters = max(_LEAST_REQUESTS, min(_MAX_REQUESTS, int(_LEG_SECONDS / first)))
         taken = [_seconds(connection, request) * 1000 for request in islice(cycle(requests), filters)]
         self.legs.setdefault(endpoint.name + label, _Legs()).add(taken)
 

@@ -13,7 +13,7 @@ from celery.beat import PersistentScheduler, ScheduleEntry
 
 from costtrack import heartbeat
 
-_MOST_WAITING = 100
+_MAX_PENDING = 100
 _FREQUENT_SECONDS = 60
 
 
@@ -46,6 +46,6 @@ class Scheduler(PersistentScheduler):
             return False
         queue = self.app.amqp.router.route(options, str(entry.task))["queue"].name
         try:
-            return heartbeat.waiting_in(queue) >= _MOST_WAITING
+            return heartbeat.waiting_in(queue) >= _MAX_PENDING
         except redis.RedisError:
             return False  # sending it will say what is wrong

@@ -14,7 +14,7 @@ from django.middleware.gzip import GZipMiddleware
 from django.utils.cache import patch_vary_headers
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-_MOST_FILES = 256
+_MAX_FILES = 256
 _COMPRESSIBLE = re.compile(r"^(text/|application/(javascript|json)|image/svg\+xml)")
 
 
@@ -50,7 +50,7 @@ def _is_text(response: HttpResponseBase) -> bool:
     return _COMPRESSIBLE.match(response.headers.get("Content-Type", "")) is not None
 
 
-@lru_cache(maxsize=_MOST_FILES)
+@lru_cache(maxsize=_MAX_FILES)
 def _compressed(path: Path, changed_at: int) -> bytes:
     """`changed_at` makes a file that has changed another one."""
     del changed_at

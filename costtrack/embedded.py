@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 # PostgreSQL refuses to run as root; then it runs under this account.
 _SERVER_USER = "pgserver"
-_LONGEST_SOCKET_FOLDER = 80  # a socket's whole path has at most 103 bytes, on some systems
+_MAX_SOCKET_FOLDER_LENGTH = 80  # a socket's whole path has at most 103 bytes, on some systems
 _PORT = "5432"  # of no network, only a part of the socket's name; fixed, so that PGPORT cannot change it
 
 
@@ -32,7 +32,7 @@ def socket_folder(data_dir: Path) -> Path:
     """Where the sockets go: in the data folder, or in a short folder of its own where its path would be too long
     for a Unix socket."""
     folder = data_dir.resolve() / "run"
-    if len(os.fsencode(folder)) > _LONGEST_SOCKET_FOLDER:
+    if len(os.fsencode(folder)) > _MAX_SOCKET_FOLDER_LENGTH:
         digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:16]
         folder = Path(tempfile.gettempdir()) / f"costtrack-{digest}"
     return folder

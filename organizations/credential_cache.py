@@ -13,7 +13,7 @@ from django.db import connection
 
 from organizations.models import APICredential
 
-_MOST_KEPT = 1024
+_MAX_CACHED = 1024
 
 # Of the three rows (organizations/migrations/0006).
 _VERSION = "SELECT organizations_caller_version(%s)"
@@ -38,7 +38,7 @@ class _Callers:
         with self._lock:
             self._kept[credential.client_id] = (version, credential)
             self._kept.move_to_end(credential.client_id)
-            while len(self._kept) > _MOST_KEPT:
+            while len(self._kept) > _MAX_CACHED:
                 self._kept.popitem(last=False)
 
 

@@ -17,7 +17,7 @@ from billing.limits.services import create_limit, raise_limit
 from billing.limits.validation import LimitInput
 from billing.models import IncreaseRequest, LimitCrossing, LimitException, Repricing, SpendLimit, UsageEvent
 from billing.notifications.outbox import notify
-from billing.notifications.webhooks import MOST_WEBHOOKS, create_webhook
+from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
 from billing.types import IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
 from organizations.models import APICredential, Membership, Organization, User
@@ -79,7 +79,7 @@ class Examples:
                 organization=self.organization, start=now, end=now, created_at=now, touched_at=now, state="done"
             )
             self._limit(number, person)
-            if number < MOST_WEBHOOKS // 2:
+            if number < MAX_WEBHOOKS // 2:
                 self._webhook(number)
         self.rows += rows
 

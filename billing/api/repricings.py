@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from billing.api.usage.events import AmountField
 from billing.api.windows import DateOrDateTimeField
-from billing.ledger.corrections import LONGEST_REASON
+from billing.ledger.corrections import MAX_REASON_LENGTH
 from billing.ledger.reprice import Selection
 from billing.ledger.repricings import figures_of, request_repricing
 from billing.models import Repricing
@@ -28,7 +28,7 @@ class NewRepricingSerializer(StrictSerializer):
     model = serializers.CharField(required=False, allow_blank=True, max_length=255, help_text="As events name it.")
     dry_run = serializers.BooleanField(default=True, help_text="Only say what would change.")
     reason = serializers.CharField(
-        default="", allow_blank=True, max_length=LONGEST_REASON, help_text="Why. A dry run needs none."
+        default="", allow_blank=True, max_length=MAX_REASON_LENGTH, help_text="Why. A dry run needs none."
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from costtrack.clock import iso, utc_now
 from costtrack.renderers import JSONRenderer
 from organizations.api.base import OrganizationScopedAPIView
 
-MOST_BYTES = 32 * 1024 * 1024
+MAX_BYTES = 32 * 1024 * 1024
 LARGEST = 256 * 1024
 
 Question = tuple[int, str]
@@ -52,7 +52,7 @@ class ResponseCache:
             self._forget(self._kept.pop(query, None))
             self._kept[query] = answer
             self._bytes += len(answer.body)
-            while self._bytes > MOST_BYTES:
+            while self._bytes > MAX_BYTES:
                 self._forget(self._kept.popitem(last=False)[1])
 
     def _forget(self, answer: Answer | None) -> None:

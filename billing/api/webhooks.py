@@ -12,18 +12,18 @@ from rest_framework.response import Response
 from billing.api.deliveries import DeliverySerializer, sees_secrets
 from billing.models import WebhookEndpoint
 from billing.notifications import webhooks
-from billing.notifications.webhook_urls import LONGEST_URL, display_url
+from billing.notifications.webhook_urls import MAX_URL_LENGTH, display_url
 from billing.types import NoticeKind, WebhookFormat
 from costtrack.clock import utc_now
 from costtrack.filters import TrueOrFalseFilter
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedViewSet
-from organizations.services import LONGEST_GRACE
+from organizations.services import MAX_GRACE
 from organizations.types import Scope
 
 WANTED_KINDS = [(kind.value, kind.label) for kind in webhooks.WANTED_KINDS]
 _NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-_LONGEST_DESCRIPTION = 120
+_MAX_DESCRIPTION_LENGTH = 120
 _DEFAULT_GRACE = timedelta(hours=24)
 
 _NEW = {
@@ -85,9 +85,11 @@ class IssuedWebhookSerializer(WebhookSerializer):
 
 class WebhookChangeSerializer(StrictSerializer):
     url = serializers.CharField(
-        max_length=LONGEST_URL, required=False, help_text="https, at port 443 or from 1024 on, on the public internet."
+        max_length=MAX_URL_LENGTH,
+        required=False,
+        help_text="https, at port 443 or from 1024 on, on the public internet.",
     )
-    description = serializers.CharField(max_length=_LONGEST_DESCRIPTION, required=False, allow_blank=True)
+    description = serializers.CharField(max_length=_MAX_DESCRIPTION_LENGTH, required=False, allow_blank=True)
     format = serializers.ChoiceField(choices=WebhookFormat.choices, required=False)
     kinds = serializers.ListField(
         child=serializers.ChoiceField(choices=WANTED_KINDS), required=False, help_text="Empty: everything."
@@ -96,7 +98,7 @@ class WebhookChangeSerializer(StrictSerializer):
 
 class NewWebhookSerializer(WebhookChangeSerializer):
     url = serializers.CharField(
-        max_length=LONGEST_URL, help_text="https, at port 443 or from 1024 on, on the public internet."
+        max_length=MAX_URL_LENGTH, help_text="https, at port 443 or from 1024 on, on the public internet."
     )
 
 
@@ -107,7 +109,7 @@ class WebhookPatchSerializer(WebhookChangeSerializer):
 class WebhookRotationSerializer(StrictSerializer):
     grace_seconds = serializers.IntegerField(
         min_value=0,
-        max_value=int(LONGEST_GRACE.total_seconds()),
+        max_value=int(MAX_GRACE.total_seconds()),
         default=int(_DEFAULT_GRACE.total_seconds()),
         help_text="How long messages bear the signature of the secret before, too: a day if not given, at most 30.",
     )

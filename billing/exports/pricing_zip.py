@@ -30,7 +30,7 @@ from costtrack.clock import iso
 from costtrack.money import plain
 from organizations.models import Organization
 
-MOST_ROWS = 100_000
+MAX_ROWS = 100_000
 FILE_IN_ZIP = "runs.csv"
 HEADER = (
     "run_id",
@@ -48,7 +48,7 @@ HEADER = (
 )
 
 _PAGE = 5_000
-_MOST_IN_MEMORY = 4 * 1024 * 1024
+_MAX_IN_MEMORY = 4 * 1024 * 1024
 
 # A page of events, each with what its adjustments add: those bear the time of their event, so the index on time finds
 # them.
@@ -117,12 +117,12 @@ class PricingZip:
 
 @contextmanager
 def pricing_zip(
-    *, organization: Organization, filters: ExportFilter, now: datetime, most_rows: int = MOST_ROWS
+    *, organization: Organization, filters: ExportFilter, now: datetime, most_rows: int = MAX_ROWS
 ) -> Iterator[PricingZip]:
     """The newest runs, newest first, at most `most_rows` of them. The file is gone when the context ends."""
     rows = 0
     runs = _runs(organization, filters)
-    with SpooledTemporaryFile(max_size=_MOST_IN_MEMORY) as file:
+    with SpooledTemporaryFile(max_size=_MAX_IN_MEMORY) as file:
         with (
             ZipFile(file, "w", ZIP_DEFLATED) as archive,
             archive.open(FILE_IN_ZIP, "w") as member,

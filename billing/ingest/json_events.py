@@ -19,7 +19,7 @@ _events = msgspec.json.Decoder(list[UsageEventInput])
 _envelope = msgspec.json.Decoder(_Envelope)
 
 # An event is a large object, so a body of more elements than this could hold is split before it is decoded.
-_MOST_COMMAS_AT_ONCE = 200_000
+_MAX_COMMAS_AT_ONCE = 200_000
 
 
 def parse(body: bytes, *, content_type: str, max_events: int, now: datetime) -> ParsedBatch:
@@ -59,7 +59,7 @@ def _normalized(
 def _all_at_once(body: bytes, content_type: str) -> list[UsageEventInput] | None:
     """The events of an array, or of an envelope, that is right in every record: the usual case, and by far the fastest.
     None for everything else, which takes the careful way."""
-    if content_type in NDJSON_TYPES or b"\\ud" in body or b"\\uD" in body or body.count(b",") > _MOST_COMMAS_AT_ONCE:
+    if content_type in NDJSON_TYPES or b"\\ud" in body or b"\\uD" in body or body.count(b",") > _MAX_COMMAS_AT_ONCE:
         return None
     try:
         return _events.decode(body) if body.lstrip().startswith(b"[") else _envelope.decode(body).events

@@ -16,7 +16,7 @@ MAX_METADATA_BYTES = 4096
 MAX_METADATA_DEPTH = 32  # whoever reads it again may do so one call per level
 FUTURE_TOLERANCE = timedelta(hours=1)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-_LONGEST_DURATION_MS = Decimal(10) ** 12
+_MAX_DURATION_MS = Decimal(10) ** 12
 
 # A part is counted inside its whole.
 _WHOLE_OF = {
@@ -117,7 +117,7 @@ def _normalize_amounts(event: UsageEventInput) -> None:
                 raise InvalidEventError(field, "out_of_range", f"{field} is not an amount from 0 to {LARGEST}.")
             setattr(event, field, to_storable(amount))
     if event.duration_ms is not None:
-        if not event.duration_ms.is_finite() or not 0 <= event.duration_ms <= _LONGEST_DURATION_MS:
+        if not event.duration_ms.is_finite() or not 0 <= event.duration_ms <= _MAX_DURATION_MS:
             raise InvalidEventError("duration_ms", "out_of_range", "duration_ms is not a duration in milliseconds.")
         event.duration_ms = round(event.duration_ms, 3).normalize()
     if event.kind in ("tool_call", "compute") and event.cost_usd is not None and event.compute_cost_usd is not None:

@@ -19,7 +19,7 @@ from costtrack.tenancy import tenant_scope
 from organizations import audit
 from organizations.models import Organization
 
-LONGEST_REASON = 255
+MAX_REASON_LENGTH = 255
 
 # What these cost is compute cost; what model calls cost is token cost.
 _WITHOUT_TOKENS = (EventKind.TOOL_CALL.value, EventKind.COMPUTE.value)
@@ -71,8 +71,8 @@ def checked_reason(reason: str) -> str:
     reason = " ".join(reason.split())
     if not reason:
         raise InvalidError("reason: say why.", param="reason")
-    if len(reason) > LONGEST_REASON:
-        raise InvalidError(f"reason: at most {LONGEST_REASON} characters.", param="reason")
+    if len(reason) > MAX_REASON_LENGTH:
+        raise InvalidError(f"reason: at most {MAX_REASON_LENGTH} characters.", param="reason")
     if "\0" in reason:
         raise InvalidError("reason: no NUL characters.", param="reason")
     return reason

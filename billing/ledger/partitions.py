@@ -19,7 +19,7 @@ from costtrack.ids import ids_at
 from costtrack.tenancy import TENANT_ROLE, owner_scope
 
 LEDGER = "billing_usageevent"
-MOST_OWN = 200
+MAX_OWN_PARTITIONS = 200
 """So many organizations get partitions of their own; the number of tables stays bounded however many there are."""
 
 # Any number: it keeps two processes from making the same partition at once.
@@ -113,7 +113,7 @@ def prepare(now: datetime) -> None:
     ensure_month(following)
     with owner_scope(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        cursor.execute(_BUSY, [ids_at(month_of(now))[0], MOST_OWN])
+        cursor.execute(_BUSY, [ids_at(month_of(now))[0], MAX_OWN_PARTITIONS])
         for (organization_id,) in cursor.fetchall():
             month_name = _month_name(following)
             name = f"{month_name}_o{organization_id}"

@@ -27,7 +27,7 @@ from organizations.models import Organization
 
 logger = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 20_000
+MAX_AT_ONCE = 20_000
 """A dry run over so many rows of the ledger is answered at once; a longer one is work for the workers."""
 
 _STEP = 2_000
@@ -121,7 +121,7 @@ def _begin(
 def _is_short(organization: Organization, selection: Selection) -> bool:
     """Counts no further than it must, and along the index on time."""
     rows = UsageEvent.objects.of(organization).filter(occurred_at__gte=selection.start, occurred_at__lt=selection.end)
-    return rows.order_by("occurred_at")[: MOST_AT_ONCE + 1].count() <= MOST_AT_ONCE
+    return rows.order_by("occurred_at")[: MAX_AT_ONCE + 1].count() <= MAX_AT_ONCE
 
 
 def _to_the_end(

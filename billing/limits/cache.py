@@ -21,7 +21,7 @@ from billing.models import LimitBookRevision, LimitException, SpendLimit
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow
 from organizations.models import APICredential, Organization
 
-_MOST_BOOKS = 512
+_MAX_BOOKS = 512
 _REVISION = "SELECT revision FROM billing_limitbookrevision WHERE organization_id = %s"
 
 
@@ -174,7 +174,7 @@ class _Books:
         with self._lock:
             self._books[organization_id] = book
             self._books.move_to_end(organization_id)
-            while len(self._books) > _MOST_BOOKS:
+            while len(self._books) > _MAX_BOOKS:
                 self._books.popitem(last=False)
         return book
 

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _FAILED = "limits could not be enforced"
 _VALUES_AT_ONCE = 5000
 
-MOST_TOLD = 20
+MAX_NOTIFIED = 20
 """Notices of one limit in one pass. A new limit of each value may be passed by thousands of them: of the others one
 notice says how many there are, and the list of crossings who."""
 
@@ -112,7 +112,7 @@ def _settle_each(organization: Organization, places: Iterable[Place], now: datet
     told: Counter[int] = Counter()
     for place in places:
         try:
-            is_told = told[place.limit_id] < MOST_TOLD
+            is_told = told[place.limit_id] < MAX_NOTIFIED
             notices = reconcile(organization=organization, place=place, now=now, is_told=is_told)
             told[place.limit_id] += notices
             done += Enforced(settled=1, notices=notices if is_told else 0)
@@ -121,8 +121,8 @@ def _settle_each(organization: Organization, places: Iterable[Place], now: datet
             logger.exception(_FAILED, extra=extra)
             done += Enforced(failed=1)
     for limit_id, notices in told.items():
-        if notices > MOST_TOLD:
-            notify_rest(organization=organization, limit_id=limit_id, count=notices - MOST_TOLD, now=now)
+        if notices > MAX_NOTIFIED:
+            notify_rest(organization=organization, limit_id=limit_id, count=notices - MAX_NOTIFIED, now=now)
             done += Enforced(notices=1)
     return done
 

@@ -19,7 +19,7 @@ FARTHEST = timedelta(days=3653)
 """What would take longer than ten years is not foreseen."""
 
 _MOMENT = timedelta(microseconds=1)
-_MOST_MOMENTS = Decimal(FARTHEST // _MOMENT)
+_MAX_MOMENTS = Decimal(FARTHEST // _MOMENT)
 
 
 class Rate(NamedTuple):
@@ -30,7 +30,7 @@ class Rate(NamedTuple):
 
     def time_for(self, usd: Decimal) -> timedelta:
         """How long it takes to spend that, in whole microseconds: no time for less than nothing, at most `FARTHEST`."""
-        moments = min(max(usd, ZERO) * (self.during // _MOMENT) / self.usd, _MOST_MOMENTS)
+        moments = min(max(usd, ZERO) * (self.during // _MOMENT) / self.usd, _MAX_MOMENTS)
         return int(moments.to_integral_value(ROUND_CEILING)) * _MOMENT
 
 

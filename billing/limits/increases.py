@@ -27,9 +27,9 @@ from organizations import audit
 from organizations.models import Organization
 from organizations.types import Principal, Role
 
-LONGEST_TEXT = 500
+MAX_TEXT_LENGTH = 500
 """Of a reason and of an answer."""
-_LONGEST_REASON_KEPT = 255  # with the raise that a request becomes
+_MAX_STORED_REASON_LENGTH = 255  # with the raise that a request becomes
 
 
 @transaction.atomic
@@ -50,7 +50,7 @@ def request_increase(
     ForbiddenError for a plan without API access.
     """
     check_amount(amount_usd, param="amount_usd")
-    reason = checked_text(reason, param="reason", longest=LONGEST_TEXT)
+    reason = checked_text(reason, param="reason", longest=MAX_TEXT_LENGTH)
     if until is not None:
         check_end(until, now=now, param="until")
     plan = lock_limits(organization)
@@ -107,7 +107,7 @@ def grant(
         value=display_value(request.limit, request.value),
         amount_usd=amount_usd if amount_usd is not None else request.amount_usd,
         ends_at=until,
-        reason=request.reason[:_LONGEST_REASON_KEPT],
+        reason=request.reason[:_MAX_STORED_REASON_LENGTH],
         actor=actor,
         now=now,
     )
@@ -129,7 +129,7 @@ def decline(
     """Say no, and why. Raises ForbiddenError unless an owner does it, ConflictError for a request that was answered,
     InvalidError without an answer."""
     request = _open_request(organization, request, acting_as)
-    _answer(request, IncreaseState.DECLINED, checked_text(answer, param="answer", longest=LONGEST_TEXT), actor, now)
+    _answer(request, IncreaseState.DECLINED, checked_text(answer, param="answer", longest=MAX_TEXT_LENGTH), actor, now)
     _tell(request, NoticeKind.INCREASE_DECLINED, "declines", actor, now)
     return request
 
@@ -151,7 +151,7 @@ def _open_request(organization: Organization, request: IncreaseRequest, acting_a
 
 def _answer(request: IncreaseRequest, state: IncreaseState, answer: str, actor: Principal, now: datetime) -> None:
     request.state = state.value
-    request.answer = checked_text(answer, param="answer", longest=LONGEST_TEXT) if answer else ""
+    request.answer = checked_text(answer, param="answer", longest=MAX_TEXT_LENGTH) if answer else ""
     request.answered_by, request.answered_at = actor.label, now
     request.save(update_fields=["state", "answer", "answered_by", "answered_at", "granted"])
 

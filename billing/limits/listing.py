@@ -14,7 +14,7 @@ from billing.limits.values_near_threshold import ValuesNearThreshold, list_value
 from billing.types import LimitScope, LimitState
 from organizations.models import Organization
 
-MOST_VALUES = 50
+MAX_VALUES = 50
 _PERCENT = Decimal(100)
 
 
@@ -118,7 +118,7 @@ def _near(
     limits = {limit.pk: limit for limit in book.limits}
     limit_minimums = [(limits[rule.limit_id], lowest_level(rule)) for rule in rules]
     return list_values_near_threshold(
-        organization=organization, limit_minimums=limit_minimums, now=now, most=MOST_VALUES
+        organization=organization, limit_minimums=limit_minimums, now=now, most=MAX_VALUES
     )
 
 

@@ -15,7 +15,7 @@ from costtrack.clock import iso
 from costtrack.money import plain, usd
 from organizations.models import Organization
 
-_LONGEST_VALUE = 60
+_MAX_VALUE_LENGTH = 60
 _MINUTE = timedelta(minutes=1)
 
 
@@ -103,8 +103,8 @@ def _sentence(organization: Organization, rule: Rule, evaluation: Evaluation | N
 def _named(rule: Rule) -> str:
     """`weekly limit`, `weekly limit of user ada`. Values are what callers send, of any length."""
     shown = rule.display_value
-    if len(shown) > _LONGEST_VALUE:
-        rule = replace(rule, display_value=f"{shown[: _LONGEST_VALUE - 1]}…")
+    if len(shown) > _MAX_VALUE_LENGTH:
+        rule = replace(rule, display_value=f"{shown[: _MAX_VALUE_LENGTH - 1]}…")
     if rule.is_of_each and not shown:
         return f"limit of each {rule.scope.label.lower()}"
     return described(rule).removesuffix(" of the organization")

@@ -15,11 +15,11 @@ from costtrack.errors import InvalidError
 from costtrack.money import LARGEST, to_storable
 
 DEFAULT_TTL_SECONDS = 600
-LONGEST_TTL_SECONDS = 86_400
-LONGEST_KEY = 255
+MAX_TTL_SECONDS = 86_400
+MAX_KEY_LENGTH = 255
 
 T = TypeVar("T", bound=Struct)
-TtlSeconds = Annotated[int, Meta(ge=1, le=LONGEST_TTL_SECONDS)]
+TtlSeconds = Annotated[int, Meta(ge=1, le=MAX_TTL_SECONDS)]
 
 
 class AuthorizationInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):

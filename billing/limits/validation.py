@@ -14,10 +14,10 @@ from costtrack.errors import InvalidError
 from costtrack.money import LARGEST, ZERO, plain, to_storable
 from organizations.models import Plan
 
-LONGEST_VALUE = 255
-LONGEST_REASON = 255
+MAX_VALUE_LENGTH = 255
+MAX_REASON_LENGTH = 255
 AMOUNT_DECIMALS = 12
-MOST_THRESHOLDS = 10
+MAX_THRESHOLDS = 10
 
 WEEKLY = frozenset({LimitWindow.ROLLING_7D, LimitWindow.CALENDAR_WEEK})
 
@@ -78,8 +78,8 @@ def validate_limit_input(limit_input: LimitInput) -> None:
 
 
 def check_value(value: str, *, param: str) -> None:
-    if len(value) > LONGEST_VALUE:
-        raise InvalidError(f"{param}: at most {LONGEST_VALUE} characters.", param=param)
+    if len(value) > MAX_VALUE_LENGTH:
+        raise InvalidError(f"{param}: at most {MAX_VALUE_LENGTH} characters.", param=param)
     if value and not value.isprintable():
         raise InvalidError(f"{param}: no control characters.", param=param)
 
@@ -96,7 +96,7 @@ def check_end(ends_at: datetime, *, now: datetime, param: str = "ends_at") -> No
         raise InvalidError(f"{param}: must lie in the future.", param=param)
 
 
-def checked_text(text: str, *, param: str, longest: int = LONGEST_REASON) -> str:
+def checked_text(text: str, *, param: str, longest: int = MAX_REASON_LENGTH) -> str:
     """What a person has to say, on one line."""
     text = " ".join(text.split())
     if not text:
@@ -153,8 +153,8 @@ def _check_thresholds(thresholds: Sequence[int]) -> None:
         raise InvalidError(f"thresholds: whole percents from 1 to {PAUSING}.", param="thresholds")
     if list(thresholds) != sorted(set(thresholds)):
         raise InvalidError("thresholds: each one once, the lowest first.", param="thresholds")
-    if len(complete(thresholds)) > MOST_THRESHOLDS:
-        raise InvalidError(f"thresholds: at most {MOST_THRESHOLDS}, with {PAUSING}.", param="thresholds")
+    if len(complete(thresholds)) > MAX_THRESHOLDS:
+        raise InvalidError(f"thresholds: at most {MAX_THRESHOLDS}, with {PAUSING}.", param="thresholds")
 
 
 def _check_soft_amount(limit_input: LimitInput) -> None:

@@ -30,8 +30,8 @@ from organizations.models import Organization
 _AUTHORIZATIONS = "authorizations"
 
 # Values of one statement: each is looked up by itself, and the ledger is read once for all of them.
-MOST_VALUES = 5_000
-_MOST_SHOWN = 20
+MAX_VALUES = 5_000
+_MAX_SHOWN = 20
 # What has changed since the last times this was run; the rest stands as it was found.
 _LOOKS_BACK = timedelta(days=7)
 _FUTURE_TOLERANCE = timedelta(hours=1)
@@ -146,7 +146,7 @@ def verify_limits(*, organization: Organization, now: datetime, progress: Progre
     count, found = 0, list[Difference]()
     for number, part in enumerate(parts, start=1):
         more, first = _compare(organization, part, now)
-        count, found = count + more, [*found, *first][:_MOST_SHOWN]
+        count, found = count + more, [*found, *first][:_MAX_SHOWN]
         progress(Step(organization.pk, part.name, number, len(parts)))
     return keep(organization.pk, Checked(LIMITS, count, tuple(found)), now)
 
@@ -159,8 +159,8 @@ def _meters(organization: Organization, now: datetime) -> Iterator[_Part]:
         rules += _rules_of(organization, book, limit, now)
     for window, group in groupby(sorted(rules, key=_window), key=_window):
         of_window = list(group)
-        for first in range(0, len(of_window), MOST_VALUES):
-            yield _Part(window, of_window[first : first + MOST_VALUES])
+        for first in range(0, len(of_window), MAX_VALUES):
+            yield _Part(window, of_window[first : first + MAX_VALUES])
 
 
 def _window(rule: Rule) -> str:
@@ -202,7 +202,7 @@ def _metered(
         "fallbacks": [rule.fallback_price for rule in rules],
         "start": start,
         "now": now,
-        "most": _MOST_SHOWN,
+        "most": _MAX_SHOWN,
     }
     cursor.execute(query, parameters)
     found = cursor.fetchall()
@@ -232,7 +232,7 @@ def _authorizations(cursor: Any, organization: Organization, now: datetime) -> t
         "overdue": now - _MARKED_WITHIN,
         "since": since,
         "first_id": ids_at(since - _FUTURE_TOLERANCE)[0],
-        "most": _MOST_SHOWN,
+        "most": _MAX_SHOWN,
     }
     count, differences = 0, list[Difference]()
     for question in _QUESTIONS:

@@ -24,9 +24,9 @@ from billing.notifications.addresses import (
 from billing.notifications.webhook_urls import parse_url
 
 TIMEOUT_SECONDS = 15.0
-_MOST_READ = 4096
-_MOST_TOLD = 200
-_MOST_ADDRESSES = 3
+_MAX_READ = 4096
+_MAX_REPORTED = 200
+_MAX_ADDRESSES = 3
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\uffff]+")
 
 
@@ -88,14 +88,14 @@ def _answer_of(response: httpcore2.Response) -> Answer:
     body = b""
     for chunk in response.iter_stream():
         body += chunk
-        if len(body) >= _MOST_READ:
+        if len(body) >= _MAX_READ:
             break
-    text = _printable(body[:_MOST_READ].decode(errors="replace"))
+    text = _printable(body[:_MAX_READ].decode(errors="replace"))
     return Answer(response.status, text, headers.get(b"retry-after", b"").decode("ascii", errors="replace"))
 
 
 def _printable(text: str) -> str:
-    return " ".join(_UNPRINTABLE.sub(" ", text).split())[:_MOST_TOLD]
+    return " ".join(_UNPRINTABLE.sub(" ", text).split())[:_MAX_REPORTED]
 
 
 def _sentence(what: str, error: Exception) -> str:
@@ -137,7 +137,7 @@ class _CheckedBackend(httpcore2.NetworkBackend):
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
         left = self._deadline.seconds_left()
-        addresses = permitted_addresses(host, port, resolve=self._resolve, seconds=left)[:_MOST_ADDRESSES]
+        addresses = permitted_addresses(host, port, resolve=self._resolve, seconds=left)[:_MAX_ADDRESSES]
         for place, address in enumerate(addresses, start=1):
             # An address that does not answer, as IPv6 often does not, leaves time for those that follow.
             share = self._deadline.seconds_left() / (len(addresses) - place + 1)

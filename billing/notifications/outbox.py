@@ -21,7 +21,7 @@ from organizations.models import Organization
 DELIVER_TASKS = {Channel.EMAIL: "billing.deliver_email", Channel.WEBHOOK: "billing.deliver_webhooks"}
 _NUDGE_INTERVAL = timedelta(milliseconds=200)
 _TOKEN_BYTES = 8
-_LONGEST_SUBJECT = 254
+_MAX_SUBJECT_LENGTH = 254
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +102,4 @@ def _addresses(names: Iterable[str]) -> list[str]:
 
 def _one_line(subject: str) -> str:
     """Values in it are whatever callers send as a tag or a user; a header has one line."""
-    return " ".join(subject.split())[:_LONGEST_SUBJECT]
+    return " ".join(subject.split())[:_MAX_SUBJECT_LENGTH]

@@ -18,9 +18,9 @@ from billing.types import WebhookFormat
 from costtrack import __version__
 from costtrack.clock import iso
 
-_LONGEST_HEADLINE = 250
-_LONGEST_VALUE = 500  # Slack's own bound is 2,000, and 3,000 for a whole section
-_MOST_FIELDS = 10  # of a section in Slack
+_MAX_HEADLINE_LENGTH = 250
+_MAX_VALUE_LENGTH = 500  # Slack's own bound is 2,000, and 3,000 for a whole section
+_MAX_FIELDS = 10  # of a section in Slack
 # What people want to read, in this order; the rest is for programs.
 _SLACK_FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Organization", ("organization",)),
@@ -77,11 +77,11 @@ def _standard(notice: Notice) -> dict[str, Any]:
 def _slack(notice: Notice) -> dict[str, Any]:
     """For Slack's incoming webhooks, and others that read the same: `text` is for the notification, `blocks` for the
     channel."""
-    headline = _escaped(notice.subject, _LONGEST_HEADLINE)
+    headline = _escaped(notice.subject, _MAX_HEADLINE_LENGTH)
     blocks: list[dict[str, Any]] = [{"type": "section", "text": {"type": "mrkdwn", "text": f"*{headline}*"}}]
     fields = [{"type": "mrkdwn", "text": f"*{label}*\n{value}"} for label, value in _told(notice.data)]
     if fields:
-        blocks.append({"type": "section", "fields": fields[:_MOST_FIELDS]})
+        blocks.append({"type": "section", "fields": fields[:_MAX_FIELDS]})
     footer = f"{notice.kind} \u00b7 {iso(notice.created_at)}"
     blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": footer}]})
     return {"text": headline, "blocks": blocks}
@@ -93,7 +93,7 @@ def _told(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
         if value not in (None, ""):
-            yield label, _escaped(str(value), _LONGEST_VALUE)
+            yield label, _escaped(str(value), _MAX_VALUE_LENGTH)
 
 
 def _escaped(text: str, most: int) -> str:

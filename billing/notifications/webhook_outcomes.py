@@ -19,7 +19,7 @@ from billing.types import DeliveryState, NoticeKind
 from costtrack.tenancy import tenant_scope
 
 DISABLED_AFTER = timedelta(days=2)
-LONGEST_RETRY_AFTER = timedelta(hours=24)
+MAX_RETRY_AFTER = timedelta(hours=24)
 _SYSTEM = "system"
 _ASKS_TO_WAIT = (
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -48,13 +48,13 @@ def parse_retry_after(header: str, *, now: datetime) -> timedelta | None:
     """Seconds or an HTTP date (RFC 9110, 10.2.3), at most a day; None for what is neither, or lies in the past."""
     header = header.strip()
     if header.isascii() and header.isdecimal():
-        wait = timedelta(seconds=min(int(header[:9]), LONGEST_RETRY_AFTER.total_seconds()))
+        wait = timedelta(seconds=min(int(header[:9]), MAX_RETRY_AFTER.total_seconds()))
     else:
         try:
             wait = parsedate_to_datetime(header) - now
         except (TypeError, ValueError):  # no date; a date without a time zone
             return None
-    return min(wait, LONGEST_RETRY_AFTER) if wait > timedelta(0) else None
+    return min(wait, MAX_RETRY_AFTER) if wait > timedelta(0) else None
 
 
 def _told(answer: Answer) -> str:

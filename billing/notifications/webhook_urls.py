@@ -15,7 +15,7 @@ from billing.notifications.addresses import (
 )
 from costtrack.errors import InvalidError
 
-LONGEST_URL = 500
+MAX_URL_LENGTH = 500
 _LOOKUP_SECONDS = 3  # somebody waits for the answer
 _PORTS = {"http": 80, "https": 443}
 _FIRST_UNRESERVED_PORT = 1024
@@ -65,8 +65,8 @@ def display_url(url: str) -> str:
 
 
 def _split(url: str) -> SplitResult:
-    if len(url) > LONGEST_URL:
-        raise _invalid(f"at most {LONGEST_URL} characters.")
+    if len(url) > MAX_URL_LENGTH:
+        raise _invalid(f"at most {MAX_URL_LENGTH} characters.")
     if not _CHARACTERS.fullmatch(url):
         raise _invalid("only the characters of a URL (write others as %20, names as xn--...), and nothing after a #.")
     try:

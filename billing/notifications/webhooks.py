@@ -20,9 +20,9 @@ from billing.types import DeliveryState, NoticeKind, WebhookFormat
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
 from organizations import audit
 from organizations.models import Organization
-from organizations.services import LONGEST_GRACE
+from organizations.services import MAX_GRACE
 
-MOST_WEBHOOKS = 20
+MAX_WEBHOOKS = 20
 """Of one organization: each multiplies what has to be sent."""
 
 WANTED_KINDS: tuple[NoticeKind, ...] = tuple(kind for kind in NoticeKind if kind is not NoticeKind.TEST)
@@ -53,12 +53,12 @@ def create_webhook(
 ) -> IssuedWebhook:
     """A new webhook; without `kinds` it is told of everything.
 
-    Raises InvalidError for a URL that webhooks may not go to, ConflictError if there are `MOST_WEBHOOKS` already.
+    Raises InvalidError for a URL that webhooks may not go to, ConflictError if there are `MAX_WEBHOOKS` already.
     """
     check_url(url, resolve=resolve)
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)  # counted once at a time
-    if WebhookEndpoint.objects.of(organization).count() >= MOST_WEBHOOKS:
-        raise ConflictError(f"There are {MOST_WEBHOOKS} webhooks, which is the most.", code="too_many_webhooks")
+    if WebhookEndpoint.objects.of(organization).count() >= MAX_WEBHOOKS:
+        raise ConflictError(f"There are {MAX_WEBHOOKS} webhooks, which is the most.", code="too_many_webhooks")
     secret = secrets.new_secret()
     webhook = WebhookEndpoint.objects.create(
         organization=organization,
@@ -120,8 +120,8 @@ def rotate_webhook(
     *, organization: Organization, webhook: WebhookEndpoint, grace: timedelta, now: datetime, actor: str
 ) -> IssuedWebhook:
     """A new secret. Messages bear the signatures of both while `grace` (0 to 30 days) lasts; an older one ends now."""
-    if not timedelta(0) <= grace <= LONGEST_GRACE:
-        longest = int(LONGEST_GRACE.total_seconds())
+    if not timedelta(0) <= grace <= MAX_GRACE:
+        longest = int(MAX_GRACE.total_seconds())
         raise InvalidError(f"grace_seconds: from 0 to {longest} (30 days).", param="grace_seconds")
     webhook = _locked(organization, webhook)
     secret = secrets.new_secret()

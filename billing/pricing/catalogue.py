@@ -45,7 +45,7 @@ _KINDS = {
 _REQUESTS_PER_UNIT = 1000
 # The finest a unit price of ours can be. Some of the catalogue's numbers are floats (0.08333333333333334).
 _DECIMALS = 12
-_LONGEST_ALIAS = 255
+_MAX_ALIAS_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _entry(provider: Provider, model: ModelInfo) -> CatalogueEntry:
     aliases = {
         name: None
         for name in _equal_names(model.match)
-        if name.lower() != model.id.lower() and "*" not in name and len(name) <= _LONGEST_ALIAS
+        if name.lower() != model.id.lower() and "*" not in name and len(name) <= _MAX_ALIAS_LENGTH
     }
     return CatalogueEntry(provider.id, model.id, tuple(aliases), tuple(_segments(_conditional(model))))
 

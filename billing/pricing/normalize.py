@@ -42,7 +42,7 @@ _ROUTERS = frozenset({"", "litellm", "litellm_proxy"})
 _WAYPOINT = re.compile(
     r"us|eu|apac|global|global-standard|converse|invoke|chat|responses|(us|eu|ap|ca|sa|me|af|il)-[a-z-]+-\d"
 )
-_MOST_SEGMENTS = 4
+_MAX_SEGMENTS = 4
 
 
 class CatalogueModel(NamedTuple):
@@ -99,7 +99,7 @@ def _by_model_name(name: str) -> CatalogueModel | None:
 
 def _at_provider(provider: Provider, name: str) -> CatalogueModel | None:
     """Try the name as it is (OpenRouter's own names hold slashes), then without what leads to the model."""
-    for _ in range(_MOST_SEGMENTS):
+    for _ in range(_MAX_SEGMENTS):
         found = _find(provider, name)
         if found is not None:
             return found

@@ -10,10 +10,10 @@ from costtrack.errors import InvalidError
 
 _DECIMALS = 12
 _TOO_LARGE = Decimal(10) ** 12
-_MOST_ALIASES = 100
-_MOST_TIERS = 20
-_MOST_TOKENS = 2**53
-_LONGEST_NAME = {"provider": 64, "model": 255, "aliases": 255}
+_MAX_ALIASES = 100
+_MAX_TIERS = 20
+_MAX_TOKENS = 2**53
+_MAX_NAME_LENGTH = {"provider": 64, "model": 255, "aliases": 255}
 _KIND_OF_COLUMN = {kind.column: kind for kind in PriceKind}
 _NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?")
 
@@ -22,14 +22,14 @@ def check_names(provider: str, model: str, aliases: Sequence[str]) -> None:
     """Raises InvalidError. An empty provider is any provider."""
     if not model:
         raise InvalidError("model: give the name of the model.", param="model")
-    if len(aliases) > _MOST_ALIASES:
-        raise InvalidError(f"aliases: at most {_MOST_ALIASES}.", param="aliases")
+    if len(aliases) > _MAX_ALIASES:
+        raise InvalidError(f"aliases: at most {_MAX_ALIASES}.", param="aliases")
     if not all(aliases):
         raise InvalidError("aliases: a name must not be empty.", param="aliases")
     for param, names in (("provider", [provider]), ("model", [model]), ("aliases", aliases)):
         for name in names:
-            if len(name) > _LONGEST_NAME[param]:
-                raise InvalidError(f"{param}: at most {_LONGEST_NAME[param]} characters.", param=param)
+            if len(name) > _MAX_NAME_LENGTH[param]:
+                raise InvalidError(f"{param}: at most {_MAX_NAME_LENGTH[param]} characters.", param=param)
             if not name.isprintable():
                 raise InvalidError(f"{param}: no control characters.", param=param)
 
@@ -41,12 +41,12 @@ def check_prices(prices: UnitPrices) -> None:
         raise InvalidError(f"{param}: give at least one unit price.", param=param)
     for kind, price in prices.unit_prices.items():
         _check_amount(price, kind.column)
-    if len(prices.tiers) > _MOST_TIERS:
-        raise InvalidError(f"tiers: at most {_MOST_TIERS}.", param="tiers")
+    if len(prices.tiers) > _MAX_TIERS:
+        raise InvalidError(f"tiers: at most {_MAX_TIERS}.", param="tiers")
     before = 0
     for place, tier in enumerate(prices.tiers):
         path = f"tiers.{place}"
-        if not before < tier.above_input_tokens <= _MOST_TOKENS:
+        if not before < tier.above_input_tokens <= _MAX_TOKENS:
             param = f"{path}.above_input_tokens"
             raise InvalidError(f"{param}: a whole number of tokens above {before}, the tiers in order.", param=param)
         if not tier.unit_prices:

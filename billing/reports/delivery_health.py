@@ -16,7 +16,7 @@ LATE_AFTER = timedelta(minutes=5)
 LATELY = timedelta(days=1)
 
 _SECTION = "Notifications"
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 _GIVEN_UP = "They are not tried again by themselves. See what the recipient said, and send them again:"
 _ADVICE = {
     Channel.EMAIL: "Look at the workers of the queue notifications, and at COSTTRACK_EMAIL_URL.",
@@ -46,7 +46,7 @@ def deliveries(*, channel: Channel, now: datetime) -> Deliveries:
     )
     failed = of_channel.filter(state=DeliveryState.FAILED.value, finished_at__gt=now - LATELY)
     by_organization = failed.values_list("organization__slug").annotate(number=Count("*"))
-    most = by_organization.order_by("-number", "organization__slug")[:_MOST_NAMED]
+    most = by_organization.order_by("-number", "organization__slug")[:_MAX_NAMED]
     return Deliveries(**waiting, given_up=failed.count(), given_up_by=tuple(most))
 
 

@@ -14,7 +14,7 @@ LATE_AFTER = timedelta(seconds=10)
 OVERDUE_AFTER = timedelta(days=2)
 
 _SECTION = "Rollups"
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def last_verification(*, now: datetime) -> Verification:
         rows=Sum("differences", default=0),
     )
     newest = checks.values("organization").annotate(newest=Max("checked_at"))
-    named = checks.filter(wrong).order_by("organization__slug", "rollup")[:_MOST_NAMED]
+    named = checks.filter(wrong).order_by("organization__slug", "rollup")[:_MAX_NAMED]
     return Verification(
         last_at=found["last_at"],
         organizations=found["organizations"],

@@ -15,8 +15,8 @@ from costtrack.health.registry import Check, Link
 from costtrack.ids import ids_at
 from costtrack.organization_paths import for_organization
 
-MOST_LOOKED_AT = 20_000
-MOST_MODELS = 5
+MAX_EXAMINED = 20_000
+MAX_MODELS = 5
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -92,18 +92,18 @@ def last_received() -> datetime | None:
 
 def received(*, since: datetime) -> Received:
     with connection.cursor() as cursor:
-        cursor.execute(_RECEIVED, {"first": ids_at(since)[0], "most": MOST_LOOKED_AT})
+        cursor.execute(_RECEIVED, {"first": ids_at(since)[0], "most": MAX_EXAMINED})
         [(events, refused, batches)] = cursor.fetchall()
-    return Received(int(events), int(refused), is_all=batches < MOST_LOOKED_AT)
+    return Received(int(events), int(refused), is_all=batches < MAX_EXAMINED)
 
 
 def waiting() -> list[Waiting]:
     """The models with the most events that wait."""
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING, {"most": MOST_LOOKED_AT, "models": MOST_MODELS})
+        cursor.execute(_WAITING, {"most": MAX_EXAMINED, "models": MAX_MODELS})
         rows = cursor.fetchall()
     return [
-        Waiting(slug, service, model, UnpricedReason(reason), events, first_at, is_all=looked_at < MOST_LOOKED_AT)
+        Waiting(slug, service, model, UnpricedReason(reason), events, first_at, is_all=looked_at < MAX_EXAMINED)
         for slug, service, model, reason, events, first_at, looked_at in rows
     ]
 

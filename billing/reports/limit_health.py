@@ -16,7 +16,7 @@ from costtrack.health.registry import Check
 from costtrack.money import ZERO, usd
 
 _SECTION = "Spend limits"
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def last_verification(*, now: datetime) -> Verification:
         differences=Sum("differences", default=0),
     )
     named = checks.filter(wrong).order_by("organization__slug").values_list(F("organization__slug"), flat=True)
-    return Verification(**found, differing=tuple(named[: _MOST_NAMED + 1]))
+    return Verification(**found, differing=tuple(named[: _MAX_NAMED + 1]))
 
 
 def limit_checks() -> list[Check]:
@@ -99,8 +99,8 @@ def _verification_check(found: Verification) -> Check:
         "Organizations": f"{found.organizations:,}" + (f", {found.overdue:,} overdue" if found.overdue else ""),
     }
     if found.differences:
-        more = ", ..." if len(found.differing) > _MOST_NAMED else ""
-        facts["Wrong"] = f"{found.differences:,} differences: {', '.join(found.differing[:_MOST_NAMED])}{more}"
+        more = ", ..." if len(found.differing) > _MAX_NAMED else ""
+        facts["Wrong"] = f"{found.differences:,} differences: {', '.join(found.differing[:_MAX_NAMED])}{more}"
     return Check(
         "limits", "Verified", _SECTION, ok=state in ("right", "pending"), state=state, facts=facts, advice=advice
     )

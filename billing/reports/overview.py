@@ -11,7 +11,7 @@ from psycopg import sql
 from costtrack.ids import ids_at
 from organizations.models import Organization
 
-MOST_COUNTED = 1_000
+MAX_COUNTED = 1_000
 
 # Of an organization `chosen`; counted no further than a cap.
 _QUEUES = sql.SQL("""
@@ -39,7 +39,7 @@ CROSS JOIN LATERAL (
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How much of an organization waits for somebody (up to `MOST_COUNTED`)."""
+    """How much of an organization waits for somebody (up to `MAX_COUNTED`)."""
 
     unpriced: int
     quarantined: int
@@ -60,7 +60,7 @@ def overviews(*, organizations: Sequence[Organization], since: datetime) -> list
     """One for each organization, in the order given. Takes one query."""
     ids = [organization.pk for organization in organizations]
     with connection.cursor() as cursor:
-        cursor.execute(_FIGURES, {"organizations": ids, "first": ids_at(since)[0], "cap": MOST_COUNTED})
+        cursor.execute(_FIGURES, {"organizations": ids, "first": ids_at(since)[0], "cap": MAX_COUNTED})
         figures = {row[0]: row[1:] for row in cursor.fetchall()}
     return [_overview(organization, *figures[organization.pk]) for organization in organizations]
 
@@ -78,5 +78,5 @@ def _overview(
 
 def waiting(*, organization: Organization) -> Waiting:
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING, {"organization": organization.pk, "cap": MOST_COUNTED})
+        cursor.execute(_WAITING, {"organization": organization.pk, "cap": MAX_COUNTED})
         return Waiting(*cursor.fetchone())

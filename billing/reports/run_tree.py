@@ -1,7 +1,7 @@
 """The tree of workflow runs a page at a time, with what each run and all runs below it cost. Read-only.
 
 The same sums as `billing.reports.runs`, for many runs in one statement. Each page walks along an index, and of a tree
-no more than `MOST_WALKED` runs are looked at: a larger one says so (`RunRow.is_cut`), and `costs_of_run` knows all of
+no more than `MAX_WALKED` runs are looked at: a larger one says so (`RunRow.is_cut`), and `costs_of_run` knows all of
 it. The tree is the callers' word, so it may hold cycles: each run counts once.
 """
 
@@ -21,9 +21,9 @@ from organizations.models import Organization
 
 Parameters = dict[str, Any]
 
-MOST_WALKED = 2_000
+MAX_WALKED = 2_000
 """Runs of one row's tree that are added up."""
-MOST_ANCESTORS = 100
+MAX_ANCESTORS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class RunPage:
 
 @dataclass(frozen=True, slots=True)
 class Ancestors:
-    """From the root to the parent, at most the nearest `MOST_ANCESTORS`. Where the line comes back to one of its own
+    """From the root to the parent, at most the nearest `MAX_ANCESTORS`. Where the line comes back to one of its own
     runs (`is_circle`), each of them once, and without the run itself."""
 
     run_ids: tuple[str, ...]
@@ -158,7 +158,7 @@ def run_named(*, organization: Organization, run_id: str) -> Run | None:
 
 def ancestors_of(*, organization: Organization, run_id: str) -> Ancestors:
     with connection.cursor() as cursor:
-        cursor.execute(_ANCESTORS, {"organization": organization.pk, "run": run_id, "most": MOST_ANCESTORS})
+        cursor.execute(_ANCESTORS, {"organization": organization.pk, "run": run_id, "most": MAX_ANCESTORS})
         line = cursor.fetchall()
     return Ancestors(
         tuple(ancestor for ancestor, is_again in line if not is_again), is_circle=any(is_again for _, is_again in line)
@@ -176,7 +176,7 @@ def _page(
     # No text in the database has a NUL, and PostgreSQL would not take the question.
     if any("\0" in value for value in values.values()):
         return RunPage((), None)
-    parameters = {**values, "organization": organization.pk, "enough": limit + 1, "most": MOST_WALKED}
+    parameters = {**values, "organization": organization.pk, "enough": limit + 1, "most": MAX_WALKED}
     if after is not None:
         parameters["after"] = after
         condition = sql.SQL(" AND ").join([condition, _BEFORE if direction is _NEWEST_FIRST else _AFTER])
@@ -223,8 +223,8 @@ def _row(told: Sequence[Any]) -> RunRow:
         workflow_id=workflow_id,
         first_seen_at=created_at,
         # The run itself is walked, too, and one more than may be where there are more.
-        runs_below=min(walked, MOST_WALKED) - 1,
-        is_cut=walked > MOST_WALKED,
+        runs_below=min(walked, MAX_WALKED) - 1,
+        is_cut=walked > MAX_WALKED,
         own=_figures(sums[: len(_MEASURES)]),
         whole=_figures(sums[len(_MEASURES) :]),
     )

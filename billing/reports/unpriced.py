@@ -9,8 +9,8 @@ from billing.models import UnpricedEvent
 from organizations.models import Organization
 
 # So that the answer comes at once however long the queue is.
-MOST_LOOKED_AT = 20_000
-_MOST_MODELS = 50
+MAX_EXAMINED = 20_000
+_MAX_MODELS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class UnpricedModel:
 
 
 def unpriced_models(organization: Organization) -> list[UnpricedModel]:
-    """The models of the events that came in last (`MOST_LOOKED_AT` of them), the most frequent first."""
-    newest = UnpricedEvent.objects.of(organization).order_by("-event_id").values("pk")[:MOST_LOOKED_AT]
+    """The models of the events that came in last (`MAX_EXAMINED` of them), the most frequent first."""
+    newest = UnpricedEvent.objects.of(organization).order_by("-event_id").values("pk")[:MAX_EXAMINED]
     groups = (
         UnpricedEvent.objects.of(organization)
         .filter(pk__in=newest)
@@ -34,4 +34,4 @@ def unpriced_models(organization: Organization) -> list[UnpricedModel]:
         .annotate(events=Count("pk"), first_at=Min("occurred_at"))
         .order_by("-events", "service", "model")
     )
-    return [UnpricedModel(**group) for group in groups[:_MOST_MODELS]]
+    return [UnpricedModel(**group) for group in groups[:_MAX_MODELS]]

@@ -16,7 +16,7 @@ from psycopg import sql
 from billing.rollups.definitions import Rollup
 from billing.rollups.sql import IN_WINDOW, all_true
 
-MOST_EVENTS = 2_000_000
+MAX_EVENTS = 2_000_000
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _END = datetime.max.replace(tzinfo=UTC)
@@ -55,7 +55,7 @@ def whole(organization_id: int, rollups: Sequence[Rollup]) -> list[tuple[Rollup,
     """Parts that make up the whole of these rollups, whatever is in the ledger or in their tables."""
     days = _events_by_day(organization_id, _BEGINNING, _END)
     spans = _cut(days, _BEGINNING, _END)
-    is_small = sum(events for _, events in days) <= MOST_EVENTS
+    is_small = sum(events for _, events in days) <= MAX_EVENTS
     parts: list[tuple[Rollup, Chunk]] = []
     for rollup in rollups:
         if rollup.bucket:
@@ -135,7 +135,7 @@ def _ranges(organization_id: int, rollup: Rollup) -> list[Range]:
         condition=sql.SQL(rollup.condition),
     )
     with connection.cursor() as cursor:
-        cursor.execute(query, {"organization": organization_id, "most": MOST_EVENTS})
+        cursor.execute(query, {"organization": organization_id, "most": MAX_EVENTS})
         greatest = [value for (value,) in cursor.fetchall()]
     return list(pairwise([None, *greatest[:-1], None]))
 
@@ -150,7 +150,7 @@ def _cut(days: Iterable[tuple[date, int]], start: datetime, end: datetime) -> li
     """Spans without gaps that hold about as many events as a part should, or one day."""
     bounds, filled = [start], 0
     for day, events in days:
-        if filled and filled + events > MOST_EVENTS:
+        if filled and filled + events > MAX_EVENTS:
             bounds.append(_midnight(day))
             filled = 0
         filled += events

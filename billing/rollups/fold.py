@@ -20,8 +20,8 @@ from billing.rollups.state import has_changed
 
 logger = logging.getLogger(__name__)
 
-_MOST_BATCHES = 100
-_MOST_EVENTS = 50_000
+_MAX_BATCHES = 100
+_MAX_EVENTS = 50_000
 
 _WAITING = (
     "SELECT organization_id FROM billing_ingestbatch WHERE folded_at IS NULL GROUP BY 1 ORDER BY min(received_at)"
@@ -99,13 +99,13 @@ def _fold_some(organization_id: int, now: datetime) -> Folded:
 
 
 def _claim(cursor: Any, organization_id: int) -> Sequence[tuple[UUID, UUID, int]]:
-    """The oldest batches that nobody has claimed, about `_MOST_EVENTS` events together. Those beyond are locked until
+    """The oldest batches that nobody has claimed, about `_MAX_EVENTS` events together. Those beyond are locked until
     the transaction ends, which is soon."""
-    cursor.execute(_CLAIM, [organization_id, _MOST_BATCHES])
+    cursor.execute(_CLAIM, [organization_id, _MAX_BATCHES])
     claimed: list[tuple[UUID, UUID, int]] = []
     events = 0
     for batch in cursor.fetchall():
-        if claimed and events + batch[2] > _MOST_EVENTS:
+        if claimed and events + batch[2] > _MAX_EVENTS:
             break
         claimed.append(batch)
         events += batch[2]

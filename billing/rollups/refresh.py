@@ -12,7 +12,7 @@ from costtrack.jobs import enqueue_throttled_on_commit
 from organizations.models import Organization
 
 # What is folded while the caller waits; workers do the rest.
-_MOST_EVENTS = 50_000
+_MAX_EVENTS = 50_000
 _NUDGE_INTERVAL = timedelta(milliseconds=400)
 
 
@@ -21,7 +21,7 @@ def refresh(*, organization: Organization, fold_now: bool, now: datetime) -> boo
     Without `fold_now`, or where too much waits, workers are asked to."""
     waiting = IngestBatch.objects.of(organization).filter(folded_at=None)
     with transaction.atomic(), connection.cursor() as cursor:
-        if fold_now and (waiting.aggregate(events=Sum("accepted"))["events"] or 0) <= _MOST_EVENTS:
+        if fold_now and (waiting.aggregate(events=Sum("accepted"))["events"] or 0) <= _MAX_EVENTS:
             fold_organization(organization_id=organization.pk, now=now)
         # Something is left also where somebody else is folding at this moment.
         is_done = fold_now and not waiting.exists()

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _LOCK = 7_301_117
 # So many organizations are archived in one transaction. In months that are shared by more, the events of the smallest
 # ones are deleted before, organization by organization.
-_MOST_TOGETHER = 200
+_MAX_TOGETHER = 200
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.5
 _SYSTEM = "system"
@@ -50,7 +50,7 @@ def drop_events(
     """
     for partition in _due(before, organization, now):
         if organization is None:
-            for holder in list(_counts(partition))[_MOST_TOGETHER:]:
+            for holder in list(_counts(partition))[_MAX_TOGETHER:]:
                 report(_delete(partition, holder, actor, now))
             report(_drop(partition, actor, now))
         elif partition.organization_id == organization.pk:

@@ -29,7 +29,7 @@ LIMITS = "limits"
 """What `billing.limits.verify` keeps in the same place."""
 
 _OTHERS = (TOTALS, QUEUE, COUNTED)
-_MOST_SHOWN = 20
+_MAX_SHOWN = 20
 
 # One statement, so one moment.
 _WAITING = sql.SQL("""
@@ -56,7 +56,7 @@ def verify(
         count, found = 0, list[Difference]()
         for rollup, chunk in part:
             more, first = _compare(rollup, organization_id, chunk)
-            count, found = count + more, [*found, *first][:_MOST_SHOWN]
+            count, found = count + more, [*found, *first][:_MAX_SHOWN]
             number += 1
             progress(Step(organization_id, name, number, len(parts)))
         done.append(keep(organization_id, Checked(name, count, tuple(found)), now))
@@ -70,7 +70,7 @@ def verify(
 def _compare(rollup: Rollup, organization_id: int, chunk: Chunk) -> tuple[int, list[Difference]]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(WORK_MEMORY)
-        return differences(cursor, rollup, organization_id, chunk, _MOST_SHOWN)
+        return differences(cursor, rollup, organization_id, chunk, _MAX_SHOWN)
 
 
 def _totals(organization_id: int) -> Checked:

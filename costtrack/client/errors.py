@@ -3,7 +3,7 @@
 from enum import IntEnum
 from typing import Any
 
-_LONGEST = 600
+_MAX_LENGTH = 600
 _WHERE = ("query", "body", "path", "header")  # where FastAPI's locations start
 
 
@@ -68,7 +68,7 @@ def said_by(body: Any) -> str:
             text = str(error)
         case _:
             text = ""
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}..."
 
 
 def _fastapi(error: Any) -> str:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from costtrack.client.event_file import EventFile
     from costtrack.client.send_state import SendState, Totals
 
-_MOST_EVENTS = 10_000  # the server's bound for one request
-_MOST_RETRIES = 1_000
+_MAX_EVENTS = 10_000  # the server's bound for one request
+_MAX_RETRIES = 1_000
 
 
 def add_to(commands: Subparsers) -> None:
@@ -36,14 +36,14 @@ def add_to(commands: Subparsers) -> None:
     )
     send.add_argument(
         "--batch-size",
-        type=partial(whole_number, lowest=1, highest=_MOST_EVENTS),
+        type=partial(whole_number, lowest=1, highest=_MAX_EVENTS),
         default=1_000,
         metavar="N",
         help="events in one request (default: %(default)s)",
     )
     send.add_argument(
         "--retries",
-        type=partial(whole_number, lowest=0, highest=_MOST_RETRIES),
+        type=partial(whole_number, lowest=0, highest=_MAX_RETRIES),
         default=6,
         metavar="N",
         help="how often a request is tried again when the server is busy or away (default: %(default)s)",

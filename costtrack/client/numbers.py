@@ -8,7 +8,7 @@ NOBODY = "(none)"
 """For the empty name in a map: costs of no model, of no user."""
 
 _CENTS = 2
-_MOST_DIGITS = 60  # more on one side of the point are nobody's money
+_MAX_DIGITS = 60  # more on one side of the point are nobody's money
 _MONEY = frozenset({"amount", "cost", "costs", "price", "spend", "usd"})
 
 
@@ -68,7 +68,7 @@ def number_of(value: Any, *, from_text: bool) -> Decimal | None:
         number = Decimal(value)
     except InvalidOperation:
         return None
-    is_readable = number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS and _places(number) <= _MOST_DIGITS
+    is_readable = number.is_finite() and abs(number.adjusted()) < _MAX_DIGITS and _places(number) <= _MAX_DIGITS
     return number if is_readable else None
 
 

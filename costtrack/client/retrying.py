@@ -9,7 +9,7 @@ from costtrack.client.errors import CannotConnectError
 from costtrack.client.transport import Answer
 
 _PASSING = frozenset({429, 502, 503, 504})
-_LONGEST_PAUSE = 60.0
+_MAX_PAUSE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Retrying:
     def call(self, attempt: Callable[[], Answer]) -> Answer:
         """The first answer that will not be another one soon, or the last one. Raises CannotConnectError."""
         for retry in range(self.retries):
-            pause = min(2.0**retry, _LONGEST_PAUSE)
+            pause = min(2.0**retry, _MAX_PAUSE)
             try:
                 answer = attempt()
             except CannotConnectError as error:

@@ -13,7 +13,7 @@ from costtrack.client.retrying import Retrying
 from costtrack.client.send_state import SendState, Totals
 from costtrack.client.transport import Answer
 
-_MOST_BYTES = 1_000_000  # what a proxy lets through that nobody has configured
+_MAX_BYTES = 1_000_000  # what a proxy lets through that nobody has configured
 
 
 class Poster(Protocol):
@@ -68,7 +68,7 @@ class Sending:
     def _batches(self, after: int) -> Iterator[Batch]:
         batch, size = Batch(), 0
         for index, record in enumerate(self.file.records(after=after), start=after):
-            if batch.size == self.batch_size or size + len(record.json) > _MOST_BYTES:
+            if batch.size == self.batch_size or size + len(record.json) > _MAX_BYTES:
                 if batch.size:
                     yield batch
                 batch, size = Batch(), 0

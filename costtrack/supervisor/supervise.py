@@ -13,7 +13,7 @@ from costtrack.supervisor.folder import DataFolder
 from costtrack.supervisor.interruption import Interruption
 from costtrack.supervisor.parts import Part, stop_signal
 
-_LONGEST_DELAY = 30
+_MAX_DELAY = 30
 # A part that has run for so long is healthy again: its next failure is the first one.
 _HEALTHY_SECONDS = 60
 _LOG_CHECK_SECONDS = 60
@@ -73,7 +73,7 @@ class Supervisor:
 
     def _plan_restart(self, running: _Running, reason: str, now: float) -> None:
         running.failures = 1 if now - running.started > _HEALTHY_SECONDS else running.failures + 1
-        delay = min(2 ** (running.failures - 1), _LONGEST_DELAY)
+        delay = min(2 ** (running.failures - 1), _MAX_DELAY)
         running.restart_at = now + delay
         self._say(f"{running.part.title} stopped ({reason}); it is started again in {delay} s")
 

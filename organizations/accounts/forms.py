@@ -17,7 +17,7 @@ from costtrack.organization_paths import for_sign_in
 from organizations.accounts.sending import enqueue_password_reset
 
 NOT_SENT = "No e-mail can be sent just now. Try again in a minute."
-_LONGEST_NAME = 100
+_MAX_NAME_LENGTH = 100
 _LABELS = {
     "email": "E-mail",
     "oldpassword": "Current password",
@@ -95,7 +95,7 @@ class ActivateTOTPForm(ThemeMixin, totp.ActivateTOTPForm):
 class AddWebAuthnForm(ThemeMixin, webauthn.AddWebAuthnForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["name"].validators.append(MaxLengthValidator(_LONGEST_NAME))
+        self.fields["name"].validators.append(MaxLengthValidator(_MAX_NAME_LENGTH))
         alone = self.fields["passwordless"]
         alone.label, alone.initial = "Log in with it alone", True
         alone.help_text = "Without the password. Otherwise it is the second factor beside the password."
@@ -104,4 +104,4 @@ class AddWebAuthnForm(ThemeMixin, webauthn.AddWebAuthnForm):
 class EditWebAuthnForm(ThemeMixin, webauthn.EditWebAuthnForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["name"].validators.append(MaxLengthValidator(_LONGEST_NAME))
+        self.fields["name"].validators.append(MaxLengthValidator(_MAX_NAME_LENGTH))

@@ -8,7 +8,7 @@ from costtrack.organization_paths import for_installation, for_organization
 from organizations.admin_request import chosen_organization
 from organizations.models import Organization, User
 
-_MOST_SHOWN = 20
+_MAX_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ def switcher(request: HttpRequest) -> Switcher | None:
     if len(person.roles) < 2 and not person.is_superuser:  # noqa: PLR2004 - one is no choice
         return Switcher(name, plan)
     visible = Organization.objects.visible_to(person).order_by("name", "id")
-    found = list(visible[: _MOST_SHOWN + 1])
+    found = list(visible[: _MAX_SHOWN + 1])
     return Switcher(
         name,
         plan,
         choices=tuple(
-            Choice(one.name, for_organization(one.slug, "index"), is_shown=one == chosen) for one in found[:_MOST_SHOWN]
+            Choice(one.name, for_organization(one.slug, "index"), is_shown=one == chosen) for one in found[:_MAX_SHOWN]
         ),
         all_url=for_installation("organizations_organization_changelist")
-        if len(found) > _MOST_SHOWN or person.is_superuser
+        if len(found) > _MAX_SHOWN or person.is_superuser
         else for_installation("index"),
     )

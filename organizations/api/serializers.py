@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from costtrack.serializers import StrictSerializer
 from organizations.models import APICredential, AuditEntry, Membership, Organization
-from organizations.services import LONGEST_GRACE
+from organizations.services import MAX_GRACE
 from organizations.types import Environment, Role, Scope, WeekDay
 from organizations.validators import validate_in_the_future
 
@@ -91,7 +91,7 @@ class IssuedCredentialSerializer(CredentialSerializer):
 class RotationSerializer(StrictSerializer):
     grace_seconds = serializers.IntegerField(
         min_value=0,
-        max_value=int(LONGEST_GRACE.total_seconds()),
+        max_value=int(MAX_GRACE.total_seconds()),
         help_text="How long the secret before stays valid, at most 30 days.",
     )
 

@@ -4,7 +4,7 @@ Whoever calls has already checked that the actor may do this at all; what depend
 scopes may be handed on or who may make an owner, is checked here. `actor` is the name for the audit log.
 """
 
-from organizations.services.credentials import LONGEST_GRACE, issue_credential, revoke_credential, rotate_credential
+from organizations.services.credentials import MAX_GRACE, issue_credential, revoke_credential, rotate_credential
 from organizations.services.members import add_member, change_role, invite_again, remove_member
 from organizations.services.organizations import (
     create_organization,
@@ -14,7 +14,7 @@ from organizations.services.organizations import (
 )
 
 __all__ = [
-    "LONGEST_GRACE",
+    "MAX_GRACE",
     "add_member",
     "change_role",
     "create_organization",

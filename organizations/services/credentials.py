@@ -10,7 +10,7 @@ from organizations import audit, secrets
 from organizations.models import APICredential, Organization
 from organizations.types import ALL_SCOPES, Environment, IssuedCredential, Scope
 
-LONGEST_GRACE = timedelta(days=30)
+MAX_GRACE = timedelta(days=30)
 
 
 @transaction.atomic
@@ -52,8 +52,8 @@ def rotate_credential(
     *, organization: Organization | None, credential: APICredential, grace: timedelta, now: datetime, actor: str
 ) -> IssuedCredential:
     """A new secret; the one before stays valid for `grace` (0 to 30 days), any older one ends at once."""
-    if not timedelta(0) <= grace <= LONGEST_GRACE:
-        longest = int(LONGEST_GRACE.total_seconds())
+    if not timedelta(0) <= grace <= MAX_GRACE:
+        longest = int(MAX_GRACE.total_seconds())
         raise InvalidError(f"grace_seconds: from 0 to {longest} (30 days).", param="grace_seconds")
     credential = _locked(organization, credential)
     if not credential.is_usable(now):

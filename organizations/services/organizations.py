@@ -15,7 +15,7 @@ from organizations.plan_hooks import apply_plan_change
 from organizations.types import Role, WeekDay
 
 SLUG = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*\Z")
-_LONGEST_SLUG = 63
+_MAX_SLUG_LENGTH = 63
 
 
 @transaction.atomic
@@ -122,7 +122,7 @@ def follow_changed_plan(*, before: Plan, now: datetime, actor: str) -> None:
 
 
 def _free_slug(name: str) -> str:
-    stem = slugify(name).replace("_", "-").strip("-")[: _LONGEST_SLUG - 6].rstrip("-")
+    stem = slugify(name).replace("_", "-").strip("-")[: _MAX_SLUG_LENGTH - 6].rstrip("-")
     if not stem:
         raise InvalidError("slug: none can be made from the name, so give one.", param="slug")
     taken = set(Organization.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
@@ -134,8 +134,8 @@ def _free_slug(name: str) -> str:
 
 
 def _check_slug(slug: str) -> None:
-    if len(slug) > _LONGEST_SLUG or not SLUG.fullmatch(slug):
-        message = f"slug: use lower-case letters, digits and single hyphens, at most {_LONGEST_SLUG} characters."
+    if len(slug) > _MAX_SLUG_LENGTH or not SLUG.fullmatch(slug):
+        message = f"slug: use lower-case letters, digits and single hyphens, at most {_MAX_SLUG_LENGTH} characters."
         raise InvalidError(message, param="slug")
 
 

@@ -15,7 +15,7 @@ from tests.usage import NOW, Send
 
 # Half past, so that the hour in which a rolling window begins is only partly in it.
 MOMENT = NOW + timedelta(minutes=30)
-_LEAST, _MOST = 1, 50  # thousandths of a dollar
+_LEAST, _MAX_ITEMS = 1, 50  # thousandths of a dollar
 _numbers = count()
 
 
@@ -53,7 +53,7 @@ def calls_of(seed: int, number: int) -> list[Call]:
     source = random.Random(seed)
     return [
         Call(
-            cost=Decimal(source.randint(_LEAST, _MOST)) / 1000,
+            cost=Decimal(source.randint(_LEAST, _MAX_ITEMS)) / 1000,
             user=source.choice(("ada", "brin", "carl")),
             run=f"run-{source.randrange(12)}",
             tags=tuple(source.sample(("team:a", "team:b", "env:c"), source.randint(0, 2))),

@@ -8,7 +8,7 @@ import pytest
 
 from billing.limits.cache import limit_set
 from billing.limits.increases import request_increase
-from billing.limits.services import MOST_LIMITS, change_limit
+from billing.limits.services import MAX_LIMITS, change_limit
 from billing.models import IncreaseRequest, LimitException, SpendLimit
 from billing.types import LimitScope
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
@@ -26,7 +26,7 @@ TOGETHER = range(8)
 def test_the_last_free_place_is_taken_once(organization: Organization) -> None:
     SpendLimit.objects.bulk_create(
         SpendLimit(organization=organization, scope="run", window="lifetime", amount_usd=Decimal(1), created_at=NOW)
-        for _ in range(MOST_LIMITS - 1)
+        for _ in range(MAX_LIMITS - 1)
     )
 
     def make(_: int) -> bool:
@@ -37,7 +37,7 @@ def test_the_last_free_place_is_taken_once(organization: Organization) -> None:
         return True
 
     assert sorted(at_once(make, TOGETHER)) == [False] * 7 + [True]
-    assert SpendLimit.objects.in_place().count() == MOST_LIMITS
+    assert SpendLimit.objects.in_place().count() == MAX_LIMITS
 
 
 def test_the_same_wish_is_made_once(organization: Organization, viewer: User) -> None:

@@ -105,7 +105,7 @@ def is_right(organization: Organization) -> bool:
 def test_intake_and_folds_go_on_while_rollups_are_verified_and_rebuilt(
     send: Send, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "MOST_EVENTS", 40)
+    monkeypatch.setattr(chunks, "MAX_EVENTS", 40)
     sent = 0
 
     def take_in() -> None:

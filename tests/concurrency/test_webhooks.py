@@ -15,7 +15,7 @@ from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.deliver import CLAIM
 from billing.notifications.outbox import notify
 from billing.notifications.webhook_sender import deliver_webhooks
-from billing.notifications.webhooks import MOST_WEBHOOKS, create_webhook
+from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
 from billing.types import DeliveryState, NoticeKind
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError
@@ -88,7 +88,7 @@ def test_what_a_killed_worker_was_sending_comes_again_with_the_same_id(organizat
 
 def test_an_organization_never_has_more_webhooks_than_it_may(organization: Organization) -> None:
     url = "http://127.0.0.1:8080/"
-    for _ in range(MOST_WEBHOOKS - 2):
+    for _ in range(MAX_WEBHOOKS - 2):
         create_webhook(organization=organization, url=url, actor="tests", now=utc_now())
 
     def create(_: int) -> bool:
@@ -99,4 +99,4 @@ def test_an_organization_never_has_more_webhooks_than_it_may(organization: Organ
         return True
 
     assert sorted(at_once(create, range(6))) == [False] * 4 + [True] * 2
-    assert WebhookEndpoint.objects.count() == MOST_WEBHOOKS
+    assert WebhookEndpoint.objects.count() == MAX_WEBHOOKS

@@ -27,7 +27,7 @@ from tests.usage import Send
 
 EXAMPLES = int(os.environ.get("COSTTRACK_SCHEMATHESIS_EXAMPLES", "30"))
 ROWS = 6
-_LONGEST_ARRAY = 100
+_MAX_ARRAY_LENGTH = 100
 _AS_JSON = {"Accept": "application/vnd.oai.openapi+json"}
 _LINES = "application/x-ndjson"
 
@@ -75,7 +75,7 @@ def before_load_schema(_: schemathesis.HookContext, raw_schema: dict[str, Any]) 
 
 def _forget_long_arrays(node: object) -> None:
     if isinstance(node, dict):
-        if isinstance(node.get("maxItems"), int) and node["maxItems"] > _LONGEST_ARRAY:
+        if isinstance(node.get("maxItems"), int) and node["maxItems"] > _MAX_ARRAY_LENGTH:
             del node["maxItems"]
         node = list(node.values())
     if isinstance(node, list):

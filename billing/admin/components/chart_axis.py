@@ -12,7 +12,7 @@ from costtrack.money import ZERO
 
 _UTC = ZoneInfo("UTC")
 UTC_DAYS = Calendar(_UTC)
-_MOST_DAYS = 400
+_MAX_DAYS = 400
 _SECOND = timedelta(seconds=1)
 
 
@@ -46,11 +46,11 @@ class Axis:
 def axis(span: Span, used: Collection[date]) -> Axis:
     """A bar for every day. A span of years is cut to the days in it that have usage, and if those are many, too, the
     bars are months."""
-    if (span.end - span.start).days > _MOST_DAYS:
+    if (span.end - span.start).days > _MAX_DAYS:
         if not used:
             return Axis((), Unit.DAY)
         span = UTC_DAYS.days(min(used), max(used))
-    unit = Unit.MONTH if (span.end - span.start).days > _MOST_DAYS else Unit.DAY
+    unit = Unit.MONTH if (span.end - span.start).days > _MAX_DAYS else Unit.DAY
     return Axis(tuple(_bar(part, unit) for part in UTC_DAYS.periods(unit, span)), unit)
 
 

@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 
 PARAMETER = "after"
 _SEPARATOR = "."
-_LONGEST = 30  # pages that one can go back; from there, to the newest
+_MAX_LENGTH = 30  # pages that one can go back; from there, to the newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class CursorTrail:
     def of(cls, query: QueryDict) -> Self:
         given = {name: str(query[name]) for name in query if query[name] and name != PARAMETER}
         cursors = filter(None, query.get(PARAMETER, "").split(_SEPARATOR))
-        return cls(given, tuple(cursors)[-_LONGEST:])
+        return cls(given, tuple(cursors)[-_MAX_LENGTH:])
 
     @property
     def cursor(self) -> str:
@@ -46,7 +46,7 @@ class CursorTrail:
         return self._query(self.cursors[:-1])
 
     def older(self, cursor: str) -> str:
-        return self._query((*self.cursors, cursor)[-_LONGEST:])
+        return self._query((*self.cursors, cursor)[-_MAX_LENGTH:])
 
     def _query(self, cursors: tuple[str, ...]) -> str:
         after = {PARAMETER: _SEPARATOR.join(cursors)} if cursors else {}

@@ -10,7 +10,7 @@ from costtrack.money import plain
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_LONGEST = 400
+_MAX_LENGTH = 400
 _AMOUNT = re.compile(r"-?[0-9]{1,20}(,[0-9]{1,24})?")  # a full stop would part the places of a trail
 
 
@@ -24,7 +24,7 @@ def parse_cursor(text: str) -> tuple[datetime, str] | None:
         return None
     try:
         microseconds, tilde, key = text.partition("~")
-        if not tilde or "\0" in key or len(text) > _LONGEST:
+        if not tilde or "\0" in key or len(text) > _MAX_LENGTH:
             raise _not_ours()
         return _EPOCH + timedelta(microseconds=int(microseconds)), key
     except (ValueError, OverflowError) as error:

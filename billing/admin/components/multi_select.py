@@ -9,8 +9,8 @@ from django import forms
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-_MOST_OFFERED = 200
-_LONGEST = 600
+_MAX_OPTIONS = 200
+_MAX_LENGTH = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class MultiSelect(forms.SelectMultiple):
     def _offered(self, chosen: set[str]) -> list[Option]:
         known = {option.value for option in self.offers}
         heaviest = sorted(self.offers, key=lambda option: (option.value not in chosen, -option.weight))
-        shown = [*heaviest[:_MOST_OFFERED], *(Option(value, value) for value in chosen - known)]
+        shown = [*heaviest[:_MAX_OPTIONS], *(Option(value, value) for value in chosen - known)]
         return sorted(shown, key=lambda option: (option.label.lower(), option.value))
 
     def _summary(self, chosen: Sequence[str], names: dict[str, str]) -> str:
@@ -74,7 +74,7 @@ class MultiSelectField(forms.MultipleChoiceField):
         return _told(super().to_python(value))
 
     def validate(self, value: Sequence[str]) -> None:
-        if any("\0" in unquote(one) or len(one) > _LONGEST for one in value):  # also as what is escaped in it
+        if any("\0" in unquote(one) or len(one) > _MAX_LENGTH for one in value):  # also as what is escaped in it
             raise forms.ValidationError("Nothing has such a name.")
 
     def offer(self, options: Iterable[Option]) -> None:

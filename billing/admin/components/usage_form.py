@@ -22,13 +22,13 @@ STACKS = (
     (NOT_STACKED, "Nothing"),
 )
 FILTERS = ("client_id", "capability", "model", "status")
-_LONGEST = 255
-MOST_OFFERED = 500
+_MAX_LENGTH = 255
+MAX_OPTIONS = 500
 
 
 def _any_text(label: str) -> forms.CharField:
     """Chosen from what was used; what nobody has used is no mistake and leaves nothing."""
-    return forms.CharField(required=False, max_length=_LONGEST, label=label, widget=forms.Select)
+    return forms.CharField(required=False, max_length=_MAX_LENGTH, label=label, widget=forms.Select)
 
 
 class UsageForm(PeriodForm):
@@ -68,4 +68,4 @@ class UsageForm(PeriodForm):
         chosen = self.data.get(name, "").strip()
         if chosen and chosen not in dict(offered):
             offered = [(chosen, chosen), *offered]
-        cast("forms.Select", self.fields[name].widget).choices = [("", all_of_them), *offered[:MOST_OFFERED]]
+        cast("forms.Select", self.fields[name].widget).choices = [("", all_of_them), *offered[:MAX_OPTIONS]]

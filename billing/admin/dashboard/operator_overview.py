@@ -11,14 +11,14 @@ from django.utils.http import urlencode
 
 from billing.admin.components import formatting
 from billing.admin.limits.limit_summary_card import LimitOverview, limit_overview
-from billing.reports.overview import MOST_COUNTED, Overview, Waiting, overviews
+from billing.reports.overview import MAX_COUNTED, Overview, Waiting, overviews
 from costtrack.clock import utc_now
 from costtrack.money import usd
 from costtrack.organization_paths import for_organization
 from organizations.admin_request import person_of
 from organizations.models import Organization
 
-_MOST_SHOWN = 12
+_MAX_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The index page's context; `UNFOLD["DASHBOARD_CALLBACK"]` names this function."""
     person = person_of(request)
     visible = Organization.objects.visible_to(person).select_related("plan").order_by("name", "id")
-    shown = list(visible[: _MOST_SHOWN + 1])
+    shown = list(visible[: _MAX_SHOWN + 1])
     now = utc_now()
-    figures = overviews(organizations=shown[:_MOST_SHOWN], since=now - timedelta(days=1))
+    figures = overviews(organizations=shown[:_MAX_SHOWN], since=now - timedelta(days=1))
     context["cards"] = [_card(one, now) for one in figures]
     context["has_several"] = len(shown) > 1
-    context["has_more"] = len(shown) > _MOST_SHOWN
+    context["has_more"] = len(shown) > _MAX_SHOWN
     context["may_add"] = person.is_superuser
     return context
 
@@ -90,6 +90,6 @@ def queues(organization: Organization, found: Waiting) -> list[Queue]:
 
 
 def _number(number: int, singular: str, plural: str) -> str:
-    if number == MOST_COUNTED:
+    if number == MAX_COUNTED:
         return f"{number:,} or more {plural}"
     return f"{number:,} {singular if number == 1 else plural}"

@@ -28,9 +28,9 @@ from costtrack.calendar import Unit
 from costtrack.money import usd
 
 TAGS_PER_PAGE = 50
-_MOST_LINES = 8
-_MOST_KINDS = 50
-_LONGEST = 255
+_MAX_LINES = 8
+_MAX_KINDS = 50
+_MAX_LENGTH = 255
 _SEPARATOR = ":"
 _COLUMNS = (
     Column("Tag", "name"),
@@ -44,9 +44,9 @@ _SORTED_BY = {column.order: attrgetter(column.order) for column in _COLUMNS if c
 class TagsForm(PeriodForm):
     """`kind` is what stands before a tag's colon; `tag` is one whole tag."""
 
-    kind = forms.CharField(required=False, max_length=_LONGEST, label="Kind of tag", widget=forms.Select)
+    kind = forms.CharField(required=False, max_length=_MAX_LENGTH, label="Kind of tag", widget=forms.Select)
     search = forms.CharField(
-        required=False, max_length=_LONGEST, label="Tag", widget=forms.TextInput(attrs={"type": "search"})
+        required=False, max_length=_MAX_LENGTH, label="Tag", widget=forms.TextInput(attrs={"type": "search"})
     )
     tag = forms.Field(required=False, widget=forms.HiddenInput)
     sort_by = forms.Field(required=False, widget=forms.HiddenInput)
@@ -58,7 +58,7 @@ class TagsForm(PeriodForm):
     def offer(self, tags: Iterable[Named]) -> None:
         """The kinds that there are; the one that is chosen in any case."""
         kinds = dict.fromkeys(tag.name.partition(_SEPARATOR)[0] for tag in tags if _SEPARATOR in tag.name)
-        offered = {*list(kinds)[:_MOST_KINDS], self["kind"].value() or ""} - {""}
+        offered = {*list(kinds)[:_MAX_KINDS], self["kind"].value() or ""} - {""}
         select = self.fields["kind"].widget
         if isinstance(select, forms.Select):
             select.choices = [("", "All kinds"), *((kind, f"{kind}{_SEPARATOR}") for kind in sorted(offered))]
@@ -123,7 +123,7 @@ class TagsPage(OrganizationPage):
 
     def _chart(self, chosen: Sequence[Named], period: Period) -> Chart | None:
         """The dearest of the tags that were asked for. They are not stacked: they have calls in common."""
-        names = [one.name for one in chosen[:_MOST_LINES]]
+        names = [one.name for one in chosen[:_MAX_LINES]]
         days = days_of_tags(organization=self.organization, window=Window(*period.span), tags=names)
         along = axis(period.span, {day for of_tag in days.values() for day, _ in of_tag})
         if not names or not along.bars:

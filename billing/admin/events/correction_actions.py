@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
 from billing.admin.components.model_admins import SingleOrganizationAdmin
-from billing.ledger.corrections import LONGEST_REASON, adjust, void, why_not_correctable
+from billing.ledger.corrections import MAX_REASON_LENGTH, adjust, void, why_not_correctable
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import UsageEvent
 from costtrack.clock import utc_now
@@ -28,7 +28,7 @@ Change = tuple[str, str, str]
 
 class VoidForm(forms.Form):
     reason = forms.CharField(
-        max_length=LONGEST_REASON,
+        max_length=MAX_REASON_LENGTH,
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
         help_text="For those who look at it later. It stays with the event and in the audit log.",
     )
@@ -45,7 +45,7 @@ class AdjustForm(forms.Form):
         help_text="All in all, for example 1.25. Its tokens and other counts stay as they are.",
     )
     reason = forms.CharField(
-        max_length=LONGEST_REASON,
+        max_length=MAX_REASON_LENGTH,
         widget=UnfoldAdminTextInputWidget(),
         help_text="For those who look at it later. It stays with the event and in the audit log.",
     )

@@ -15,7 +15,7 @@ from billing.admin.components.model_admins import OrganizationFilter, SingleOrga
 from billing.admin.components.server_url import server_address
 from billing.admin.events.correction_actions import CorrectingAdmin
 from billing.admin.events.event_page import event_page
-from billing.admin.events.event_search import MOST_LOOKED_THROUGH, events_named, looked_through_since
+from billing.admin.events.event_search import MAX_SEARCHED, events_named, looked_through_since
 from billing.models import UnpricedEvent, UsageEvent
 from billing.querysets import UsageEventQuerySet
 from billing.types import CostSource, EventKind, Status, UnpricedReason
@@ -104,7 +104,7 @@ class LedgerList(SingleOrganizationList):
             since = looked_through_since(self._in_period(request, events))
             if since is not None:
                 self.notice = (
-                    f"Looked through {MOST_LOOKED_THROUGH:,} events, back to {formatting.instant(since)} UTC. "
+                    f"Looked through {MAX_SEARCHED:,} events, back to {formatting.instant(since)} UTC. "
                     "Choose a period to look at older ones."
                 )
                 queryset = queryset.filter(occurred_at__gte=since)

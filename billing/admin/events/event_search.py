@@ -10,19 +10,19 @@ from billing.models import EventKey
 from billing.querysets import UsageEventQuerySet
 from organizations.models import Organization
 
-MOST_LOOKED_THROUGH = 50_000
+MAX_SEARCHED = 50_000
 """What has no index is looked for among this many events of an organization."""
-_MOST_FOUND = 100
+_MAX_MATCHES = 100
 _SOURCES_AMONG = 10_000
 
 
 def looked_through_since(events: UsageEventQuerySet) -> datetime | None:
-    """When the oldest of the newest `MOST_LOOKED_THROUGH` events occurred; None when there are not so many.
+    """When the oldest of the newest `MAX_SEARCHED` events occurred; None when there are not so many.
 
     `events` are an organization's, of all times or of a span of time: this walks along the index on time only.
     """
     newest = events.order_by("-occurred_at", "-id").values_list("occurred_at", flat=True)
-    for occurred_at in newest[MOST_LOOKED_THROUGH - 1 : MOST_LOOKED_THROUGH]:
+    for occurred_at in newest[MAX_SEARCHED - 1 : MAX_SEARCHED]:
         return occurred_at
     return None
 
@@ -41,7 +41,7 @@ def events_named(organization: Organization, events: UsageEventQuerySet, name: s
     since = looked_through_since(events)
     recent = events if since is None else events.filter(occurred_at__gte=since)
     found = recent.filter(request_id=name).order_by("-occurred_at", "-id").values_list("pk", flat=True)
-    return Q(pk__in=list(found[:_MOST_FOUND]))
+    return Q(pk__in=list(found[:_MAX_MATCHES]))
 
 
 def _with_id(name: str) -> Q:

@@ -18,7 +18,7 @@ from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from organizations.admin_base import button, showing_refusals
 
-_MOST_AT_ONCE = 500
+_MAX_AT_ONCE = 500
 
 
 class StateFilter(DropdownFilter):
@@ -75,15 +75,15 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
 
     @admin.action(description="Try again", permissions=["manage"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[QuarantinedRecord]) -> None:
-        records = list(queryset.order_by("id")[: _MOST_AT_ONCE + 1])
-        outcomes = Counter(self._retry(record) for record in records[:_MOST_AT_ONCE])
+        records = list(queryset.order_by("id")[: _MAX_AT_ONCE + 1])
+        outcomes = Counter(self._retry(record) for record in records[:_MAX_AT_ONCE])
         stored = outcomes.pop("", 0)
         if stored:
             messages.success(request, f"{stored:,} {_plural(stored, 'record is', 'records are')} in the ledger now.")
         for reason, number in outcomes.most_common():
             messages.warning(request, f"{number:,} {_plural(number, 'record stays', 'records stay')}: {reason}")
-        if len(records) > _MOST_AT_ONCE:
-            messages.info(request, f"Only {_MOST_AT_ONCE} records are tried at once. Select the rest and go on.")
+        if len(records) > _MAX_AT_ONCE:
+            messages.info(request, f"Only {_MAX_AT_ONCE} records are tried at once. Select the rest and go on.")
 
     @button("Try again", icon="replay")
     @showing_refusals

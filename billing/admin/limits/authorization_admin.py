@@ -20,7 +20,7 @@ from costtrack.clock import utc_now
 from costtrack.ids import ids_at
 from costtrack.money import usd
 
-MOST_LOOKED_THROUGH = 50_000
+MAX_SEARCHED = 50_000
 """What has no index, a status that is over, is looked for among this many authorizations of an organization."""
 
 
@@ -50,9 +50,9 @@ class AuthorizationList(SingleOrganizationList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
         if self.params.get("status", "") not in ("", AuthorizationStatus.RESERVED.value):
-            for oldest in self._in_period(request).order_by("-id")[MOST_LOOKED_THROUGH - 1 : MOST_LOOKED_THROUGH]:
+            for oldest in self._in_period(request).order_by("-id")[MAX_SEARCHED - 1 : MAX_SEARCHED]:
                 self.notice = (
-                    f"Looked through {MOST_LOOKED_THROUGH:,} authorizations, back to "
+                    f"Looked through {MAX_SEARCHED:,} authorizations, back to "
                     f"{formatting.instant(oldest.created_at)} UTC. Choose a period to look at older ones."
                 )
                 queryset = queryset.filter(id__gte=oldest.pk)

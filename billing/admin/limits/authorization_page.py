@@ -12,7 +12,7 @@ from billing.admin.components.formatting import Fact
 from billing.models import Authorization, UsageEvent
 from billing.types import AuthorizationStatus
 
-_MOST_EVENTS = 20
+_MAX_EVENTS = 20
 # An event that settles is received when its authorization ends, so it is found by its id, which tells that time.
 _BADGES = {
     AuthorizationStatus.RESERVED: "info",
@@ -77,7 +77,7 @@ def _sentence(authorization: Authorization, now: datetime) -> str:
 
 def _settling_events(authorization: Authorization) -> list[UsageEvent]:
     events = UsageEvent.objects.of(authorization.organization).filter(authorization_id=authorization.pk)
-    return list(events.order_by("id")[:_MOST_EVENTS])
+    return list(events.order_by("id")[:_MAX_EVENTS])
 
 
 def _event(event: UsageEvent) -> SettlingEvent:

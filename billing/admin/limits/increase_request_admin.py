@@ -16,7 +16,7 @@ from billing.admin.components.list_filters import ChoiceFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_page import status_of
-from billing.limits.increases import LONGEST_TEXT, decline, grant
+from billing.limits.increases import MAX_TEXT_LENGTH, decline, grant
 from billing.limits.scope_values import display_values
 from billing.models import IncreaseRequest
 from billing.types import IncreaseState
@@ -40,12 +40,12 @@ class GrantForm(forms.Form):
     amount_usd = MoneyField(label="Amount until then (US dollars)", help_text="As asked for, or another one.")
     until = TimestampField(label="Until", help_text="Then the limit's own amount holds again by itself.")
     answer = reason_field(
-        label="Answer", longest=LONGEST_TEXT, required=False, help_text="Whoever asked reads it. It may be empty."
+        label="Answer", longest=MAX_TEXT_LENGTH, required=False, help_text="Whoever asked reads it. It may be empty."
     )
 
 
 class DeclineForm(forms.Form):
-    answer = reason_field(label="Answer", longest=LONGEST_TEXT, help_text="Say why. Whoever asked reads it.")
+    answer = reason_field(label="Answer", longest=MAX_TEXT_LENGTH, help_text="Say why. Whoever asked reads it.")
 
 
 class IncreaseList(SingleOrganizationList):

@@ -8,11 +8,11 @@ from django.contrib.postgres.forms import SimpleArrayField
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components.form_fields import MoneyField, TimestampField, add_refusal, reason_field, use_clocks_of
-from billing.limits.increases import LONGEST_TEXT
+from billing.limits.increases import MAX_TEXT_LENGTH
 from billing.limits.scope_values import credential_number
 from billing.limits.validation import (
-    LONGEST_REASON,
-    LONGEST_VALUE,
+    MAX_REASON_LENGTH,
+    MAX_VALUE_LENGTH,
     LimitInput,
     check_end,
     check_plan_allows,
@@ -128,7 +128,7 @@ class HoldForm(forms.Form):
     """What the forms of a limit's exceptions have in common: which value, until when, and why."""
 
     value = forms.CharField(
-        label="Which one", max_length=LONGEST_VALUE, required=False, widget=UnfoldAdminTextInputWidget()
+        label="Which one", max_length=MAX_VALUE_LENGTH, required=False, widget=UnfoldAdminTextInputWidget()
     )
 
     def __init__(self, *args: Any, limit: SpendLimit, **kwargs: Any) -> None:
@@ -147,24 +147,24 @@ class HoldForm(forms.Form):
 class RaiseForm(HoldForm):
     amount_usd = MoneyField(label="Amount until then (US dollars)", is_first=True)
     ends_at = TimestampField(label="Until", help_text="Then the limit's own amount holds again by itself.")
-    reason = reason_field(longest=LONGEST_REASON, help_text=_REASON_HELP)
+    reason = reason_field(longest=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
 class PauseForm(HoldForm):
     ends_at = TimestampField(label="Until", required=False, help_text="Empty: until somebody resumes it.")
-    reason = reason_field(longest=LONGEST_REASON, help_text=_REASON_HELP)
+    reason = reason_field(longest=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
 class OpenForm(HoldForm):
     ends_at = TimestampField(label="Until", help_text="Until then nothing is refused, however much is spent.")
-    reason = reason_field(longest=LONGEST_REASON, help_text=_REASON_HELP)
+    reason = reason_field(longest=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
 class ResumeForm(HoldForm):
-    reason = reason_field(longest=LONGEST_REASON, help_text=_REASON_HELP)
+    reason = reason_field(longest=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
 class AskForm(HoldForm):
     amount_usd = MoneyField(label="Amount you need (US dollars)", is_first=True)
     until = TimestampField(label="Until", required=False, help_text="How long you need it. The owner decides.")
-    reason = reason_field(label="What for", longest=LONGEST_TEXT, help_text="The owners read it.")
+    reason = reason_field(label="What for", longest=MAX_TEXT_LENGTH, help_text="The owners read it.")

@@ -15,8 +15,8 @@ from billing.models import LimitCrossing, SpendLimit
 from billing.types import LimitScope, LimitState
 from organizations.models import Organization
 
-_MOST_CROSSED = 20
-_MOST_EXCEPTED = 10
+_MAX_CROSSED = 20
+_MAX_OVERRIDDEN = 10
 _LATELY = timedelta(days=7)
 _NOTICEABLE = Decimal("0.01")
 """What part of a limit a value must have spent to be shown; adding up all values might take long."""
@@ -72,7 +72,7 @@ def _excepted(book: LimitSet, limit: SpendLimit, now: datetime) -> list[str]:
     """The values that something else holds for now, the newest first."""
     rows = [row for row in book.exceptions.get(limit.pk, ()) if row.value and row.starts_at <= now]
     values = [row.value for row in reversed(rows) if row.ends_at is None or now < row.ends_at]
-    return list(dict.fromkeys(values))[:_MOST_EXCEPTED]
+    return list(dict.fromkeys(values))[:_MAX_OVERRIDDEN]
 
 
 def _worst_first(found: Iterable[LimitStatus]) -> list[LimitStatus]:
@@ -86,7 +86,7 @@ def standings_of_note(*, organization: Organization, now: datetime) -> list[Limi
     threshold lately, or are paused by hand. The worst first."""
     crossed = LimitCrossing.objects.of(organization).filter(resolved_at=None, crossed_at__gte=now - _LATELY)
     crossed = crossed.order_by("-crossed_at", "-id")
-    rules = list(_rules_of_note(limit_set(organization), crossed[:_MOST_CROSSED], now))
+    rules = list(_rules_of_note(limit_set(organization), crossed[:_MAX_CROSSED], now))
     found = statuses(organization=organization, rules=rules, now=now)
     return _worst_first(found)
 

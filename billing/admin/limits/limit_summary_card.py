@@ -14,7 +14,7 @@ from billing.types import LimitScope, LimitState, LimitWindow
 from costtrack.money import usd
 from organizations.models import Organization
 
-_MOST_BANNERS = 3
+_MAX_BANNERS = 3
 _ICONS = {
     LimitState.WARNING: "notifications_active",
     LimitState.EXCEEDED: "error",
@@ -67,7 +67,7 @@ def limit_overview(organization: Organization, *, now: datetime) -> LimitOvervie
     for status in found:
         if status.evaluation.state is not LimitState.OK:
             pressing.setdefault(status.rule.limit_id, []).append(status)
-    shown = list(pressing.values())[:_MOST_BANNERS]
+    shown = list(pressing.values())[:_MAX_BANNERS]
     return LimitOverview(
         banners=tuple(_banner(organization, worst, has_others=bool(others), now=now) for worst, *others in shown),
         more=len(pressing) - len(shown),

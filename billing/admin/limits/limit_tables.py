@@ -19,9 +19,9 @@ from billing.types import ExceptionKind, IncreaseState
 from costtrack.calendar import Calendar
 from costtrack.money import usd
 
-MOST_VALUES = 10
-MOST_CROSSINGS = 10
-MOST_REQUESTS = 10
+MAX_VALUES = 10
+MAX_CROSSINGS = 10
+MAX_REQUESTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def value_rows(limit: SpendLimit, *, may_manage: bool, now: datetime) -> tuple[V
             resets=limit_text.reset(status, calendar=calendar, now=now),
             actions=tuple(_actions(limit, status.rule, may_manage=may_manage)),
         )
-        for status in worst_values(organization=limit.organization, limit=limit, now=now, most=MOST_VALUES)
+        for status in worst_values(organization=limit.organization, limit=limit, now=now, most=MAX_VALUES)
     )
 
 
@@ -106,7 +106,7 @@ def request_rows(limit: SpendLimit) -> tuple[RequestRow, ...]:
     rows = list(
         IncreaseRequest.objects.of(limit.organization)
         .filter(limit=limit, state=IncreaseState.OPEN)
-        .order_by("-id")[:MOST_REQUESTS]
+        .order_by("-id")[:MAX_REQUESTS]
     )
     shown = _shown(limit, [row.value for row in rows])
     calendar = limit.organization.calendar
@@ -126,7 +126,7 @@ def request_rows(limit: SpendLimit) -> tuple[RequestRow, ...]:
 def crossing_rows(limit: SpendLimit, *, now: datetime) -> tuple[CrossingRow, ...]:
     """What it has done last."""
     rows = list(
-        LimitCrossing.objects.of(limit.organization).filter(limit=limit).order_by("-crossed_at", "-id")[:MOST_CROSSINGS]
+        LimitCrossing.objects.of(limit.organization).filter(limit=limit).order_by("-crossed_at", "-id")[:MAX_CROSSINGS]
     )
     shown = _shown(limit, [row.value for row in rows])
     return tuple(

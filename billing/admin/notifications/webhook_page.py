@@ -14,7 +14,7 @@ from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.webhook_urls import display_url
 from billing.types import NoticeKind
 
-_MOST_DELIVERIES = 10
+_MAX_DELIVERIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +87,5 @@ def _deliveries(webhook: WebhookEndpoint, *, is_open: bool, now: datetime) -> li
             datetimes.both(row.created_at, calendar=calendar, now=now),
             row.last_error if is_open else "",
         )
-        for row in rows[:_MOST_DELIVERIES]
+        for row in rows[:_MAX_DELIVERIES]
     ]

@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from billing.admin.components import formatting
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, shown_organization
 from billing.admin.prices.repricing_page import badge, repricing_page
-from billing.ledger.corrections import LONGEST_REASON
+from billing.ledger.corrections import MAX_REASON_LENGTH
 from billing.ledger.reprice import Selection
 from billing.ledger.repricings import request_repricing
 from billing.models import Repricing
@@ -48,7 +48,7 @@ class RepricingForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
 
 class ApplyForm(forms.Form):
     reason = forms.CharField(
-        max_length=LONGEST_REASON,
+        max_length=MAX_REASON_LENGTH,
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
         help_text="For those who look at it later. It stays with each event and in the audit log.",
     )

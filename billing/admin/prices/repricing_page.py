@@ -11,7 +11,7 @@ from billing.ledger.repricings import figures_of
 from billing.models import Repricing
 from billing.types import RepricingState
 
-_MOST_ROWS = 200
+_MAX_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def repricing_page(repricing: Repricing) -> RepricingPage:
         looked_at=repricing.looked_at,
         total=repricing.total or 0,
         facts=formatting.present(_facts(repricing)),
-        rows=tuple(map(_row, figures[:_MOST_ROWS])),
+        rows=tuple(map(_row, figures[:_MAX_ROWS])),
         sum=_row(_sum(repricing)),
         leaves_alone=repricing.left_alone > 0,
     )

@@ -24,8 +24,8 @@ from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
-MOST_ENTRIES = 1_000
-_LONGEST_ID = 255
+MAX_ENTRIES = 1_000
+_MAX_ID_LENGTH = 255
 
 
 class ExactParser(JSONParser):
@@ -48,7 +48,7 @@ class AmountField(serializers.FloatField):
 
 
 def _text(**options: Any) -> serializers.CharField:
-    return serializers.CharField(max_length=_LONGEST_ID, trim_whitespace=False, **options)
+    return serializers.CharField(max_length=_MAX_ID_LENGTH, trim_whitespace=False, **options)
 
 
 class NewServiceCost(StrictSerializer):
@@ -157,8 +157,8 @@ class CostEntriesView(OrganizationScopedAPIView):
 
 
 def _check_run(run_id: str) -> None:
-    if len(run_id) > _LONGEST_ID or "\0" in run_id:
-        raise InvalidError(f"run_id: at most {_LONGEST_ID} characters, without NUL.", param="run_id")
+    if len(run_id) > _MAX_ID_LENGTH or "\0" in run_id:
+        raise InvalidError(f"run_id: at most {_MAX_ID_LENGTH} characters, without NUL.", param="run_id")
 
 
 def _new_entries(data: Any, run_id: str, *, is_one: bool) -> list[NewEntry]:
@@ -166,7 +166,7 @@ def _new_entries(data: Any, run_id: str, *, is_one: bool) -> list[NewEntry]:
     if is_one:
         body: serializers.BaseSerializer[Any] = NewServiceCost(data=data)
     else:
-        body = serializers.ListSerializer(data=data, child=NewServiceCost(), allow_empty=False, max_length=MOST_ENTRIES)
+        body = serializers.ListSerializer(data=data, child=NewServiceCost(), allow_empty=False, max_length=MAX_ENTRIES)
     body.is_valid(raise_exception=True)
     told: list[dict[str, Any]] = [body.validated_data] if is_one else body.validated_data
     for index, entry in enumerate(told):

@@ -13,8 +13,8 @@ from rest_framework.response import Response
 from billing.api.limits import examples
 from billing.api.limits.serializers import VALUE_TEXT, DisplayValueField, DollarsField, display_values_of
 from billing.api.usage.events import AmountField
-from billing.limits.increases import LONGEST_TEXT, decline, grant, request_increase
-from billing.limits.validation import LONGEST_VALUE
+from billing.limits.increases import MAX_TEXT_LENGTH, decline, grant, request_increase
+from billing.limits.validation import MAX_VALUE_LENGTH
 from billing.models import IncreaseRequest, SpendLimit
 from billing.types import IncreaseState
 from costtrack.clock import utc_now
@@ -49,10 +49,10 @@ class IncreaseRequestSerializer(serializers.ModelSerializer[IncreaseRequest]):
 
 class NewRequestSerializer(StrictSerializer):
     limit = serializers.IntegerField(min_value=1, help_text="The limit's id.")
-    value = serializers.CharField(default="", allow_blank=True, max_length=LONGEST_VALUE, help_text=VALUE_TEXT)
+    value = serializers.CharField(default="", allow_blank=True, max_length=MAX_VALUE_LENGTH, help_text=VALUE_TEXT)
     amount_usd = DollarsField(help_text="More than holds now.")
     until = serializers.DateTimeField(default=None, allow_null=True, help_text="How long; the owner decides.")
-    reason = serializers.CharField(max_length=LONGEST_TEXT)
+    reason = serializers.CharField(max_length=MAX_TEXT_LENGTH)
 
 
 class GrantSerializer(StrictSerializer):
@@ -60,11 +60,11 @@ class GrantSerializer(StrictSerializer):
     until = serializers.DateTimeField(
         default=None, allow_null=True, help_text="Null: as the request says. A grant always ends."
     )
-    answer = serializers.CharField(default="", allow_blank=True, max_length=LONGEST_TEXT)
+    answer = serializers.CharField(default="", allow_blank=True, max_length=MAX_TEXT_LENGTH)
 
 
 class DeclineSerializer(StrictSerializer):
-    answer = serializers.CharField(max_length=LONGEST_TEXT, help_text="Why not, or what to do instead.")
+    answer = serializers.CharField(max_length=MAX_TEXT_LENGTH, help_text="Why not, or what to do instead.")
 
 
 class IncreaseRequestFilter(django_filters.FilterSet):

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from billing.api.usage.events import AmountField
 from billing.limits.scope_values import display_values
-from billing.limits.validation import AMOUNT_DECIMALS, LONGEST_REASON, LONGEST_VALUE, MOST_THRESHOLDS, LimitInput
+from billing.limits.validation import AMOUNT_DECIMALS, MAX_REASON_LENGTH, MAX_THRESHOLDS, MAX_VALUE_LENGTH, LimitInput
 from billing.models import PAUSING, IncreaseRequest, LimitCrossing, LimitException, SpendLimit
 from billing.models.limits import default_thresholds
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow
@@ -96,7 +96,7 @@ class _TermsSerializer(StrictSerializer):
     )
     thresholds = serializers.ListField(
         child=serializers.IntegerField(min_value=1, max_value=PAUSING),
-        max_length=MOST_THRESHOLDS,
+        max_length=MAX_THRESHOLDS,
         required=False,
         help_text=f"Percents at which to warn, ascending; {PAUSING} always counts. "
         f"{default_thresholds()} if not given.",
@@ -118,7 +118,7 @@ class NewLimitSerializer(_TermsSerializer):
     scope_value = serializers.CharField(
         required=False,
         allow_blank=True,
-        max_length=LONGEST_VALUE,
+        max_length=MAX_VALUE_LENGTH,
         help_text="A Client ID, a user, a tag, ... as events name it. Empty: every value has the limit for itself, so "
         "one limit bounds each run.",
     )
@@ -135,14 +135,14 @@ class LimitChangeSerializer(_TermsSerializer):
     """What is not given stays. What a limit is about stays anyway: these fields are taken if they say the same."""
 
     scope = serializers.ChoiceField(choices=LimitScope.choices, required=False)
-    scope_value = serializers.CharField(required=False, allow_blank=True, max_length=LONGEST_VALUE)
+    scope_value = serializers.CharField(required=False, allow_blank=True, max_length=MAX_VALUE_LENGTH)
     window = serializers.ChoiceField(choices=LimitWindow.choices, required=False)
     amount_usd = DollarsField(required=False)
 
 
 class _ByHandSerializer(StrictSerializer):
-    value = serializers.CharField(default="", allow_blank=True, max_length=LONGEST_VALUE, help_text=VALUE_TEXT)
-    reason = serializers.CharField(max_length=LONGEST_REASON, help_text="Why; it stands in the audit log.")
+    value = serializers.CharField(default="", allow_blank=True, max_length=MAX_VALUE_LENGTH, help_text=VALUE_TEXT)
+    reason = serializers.CharField(max_length=MAX_REASON_LENGTH, help_text="Why; it stands in the audit log.")
 
 
 class RaiseSerializer(_ByHandSerializer):

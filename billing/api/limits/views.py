@@ -86,7 +86,7 @@ class LimitViewSet(OrganizationScopedViewSet[SpendLimit]):
         request=NewLimitSerializer,
         responses={
             201: _SHOWN,
-            409: OpenApiResponse(description=f"There are {services.MOST_LIMITS} limits already."),
+            409: OpenApiResponse(description=f"There are {services.MAX_LIMITS} limits already."),
         },
         examples=[examples.OF_EACH_RUN, examples.OF_A_USER],
     )

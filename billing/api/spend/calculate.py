@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.reports.spend.estimate import LONGEST_NAME, Counted, Estimate, cost_of_response, estimate_prompt
+from billing.reports.spend.estimate import MAX_NAME_LENGTH, Counted, Estimate, cost_of_response, estimate_prompt
 from costtrack.clock import utc_now
 from costtrack.error_formats import LITELLM, Dialect
 from costtrack.errors import DomainError
@@ -107,7 +107,7 @@ class ObjectField(serializers.Field[dict[str, Any], Any, Any, Any]):
 class CalculationSerializer(StrictSerializer):
     """Either a model and messages, or a completion response. The model wins when both are there."""
 
-    model = serializers.CharField(required=False, allow_null=True, max_length=LONGEST_NAME)
+    model = serializers.CharField(required=False, allow_null=True, max_length=MAX_NAME_LENGTH)
     messages = MessagesField(
         required=False, allow_null=True, help_text="What would be sent to the model, as OpenAI's chat messages."
     )

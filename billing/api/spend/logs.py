@@ -33,7 +33,7 @@ from billing.api.spend.rows import SpendLogSerializer, log_objects
 from billing.reports.spend.days import DaySpend, spend_by_day, spend_of_rows_by_day
 from billing.reports.spend.keys import credentials_by_id, credentials_called, key_hash
 from billing.reports.spend.log_types import Exactness, LogFilter, Order
-from billing.reports.spend.logs import MOST_ROWS, newest_rows, page_of_rows
+from billing.reports.spend.logs import MAX_ROWS, newest_rows, page_of_rows
 from billing.types import Status
 from costtrack.clock import utc_now
 from costtrack.money import number
@@ -44,7 +44,7 @@ TRUNCATED = OpenApiParameter(
     "X-Costtrack-Truncated",
     OpenApiTypes.BOOL,
     OpenApiParameter.HEADER,
-    description=f"true: there are more rows than the newest {MOST_ROWS}. `Link` names the route that pages.",
+    description=f"true: there are more rows than the newest {MAX_ROWS}. `Link` names the route that pages.",
     response=True,
 )
 TOTAL = OpenApiParameter(
@@ -53,7 +53,7 @@ TOTAL = OpenApiParameter(
     OpenApiParameter.HEADER,
     enum=[str(exactness) for exactness in Exactness],
     description="What `total` is. exact: the rows. calls: too many to look at, so it is the model calls that were not "
-    f"voided. at_least: there are more rows than {MOST_ROWS}.",
+    f"voided. at_least: there are more rows than {MAX_ROWS}.",
     response=True,
 )
 

@@ -37,7 +37,7 @@ UNPRICED = OpenApiParameter(
 )
 
 _SECONDS = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}")
-_LONGEST_TEXT = 1000
+_MAX_TEXT_LENGTH = 1000
 
 
 class BadParameterError(DomainError):
@@ -72,7 +72,7 @@ def _is_in_seconds(text: Any) -> bool:
 
 def text_field(help_text: str) -> serializers.CharField:
     """An optional filter. What nothing can be equal to finds nothing."""
-    return serializers.CharField(required=False, max_length=_LONGEST_TEXT, help_text=help_text)
+    return serializers.CharField(required=False, max_length=_MAX_TEXT_LENGTH, help_text=help_text)
 
 
 def start_field() -> SpendDateField:

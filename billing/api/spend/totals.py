@@ -29,7 +29,7 @@ from costtrack.money import ZERO, number
 from organizations.models import APICredential
 
 _LAST = timedelta(days=30)
-_MOST_LISTED = 10_000
+_MAX_LISTED = 10_000
 
 
 class SpendKeySerializer(serializers.Serializer[Any]):
@@ -133,13 +133,13 @@ class SpendUsersView(SpendView):
                 "models": [],
                 "metadata": {},
             }
-            for user in users[:_MOST_LISTED]
+            for user in users[:_MAX_LISTED]
         ]
         return Response(body, headers=headers(now))
 
 
 class LimitQuery(SpendQuery):
-    limit = serializers.IntegerField(default=10, min_value=1, max_value=_MOST_LISTED)
+    limit = serializers.IntegerField(default=10, min_value=1, max_value=_MAX_LISTED)
 
 
 class KeyQuery(SpendQuery):

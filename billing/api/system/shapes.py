@@ -14,10 +14,10 @@ from billing.reports.pricing.group_order import GroupOrder
 from billing.reports.types import Window
 from costtrack.serializers import StrictSerializer
 
-_MOST_IDS = 1_000
-_MOST_PER_PAGE = 500
+_MAX_IDS = 1_000
+_MAX_PER_PAGE = 500
 _LAST_PAGE = 1_000_000_000
-_LONGEST = 255
+_MAX_LENGTH = 255
 
 ORDERS = {
     "date": GroupOrder.DATE,
@@ -33,7 +33,7 @@ def _date(text: str) -> DateOrDateTimeField:
 
 def _uuids(text: str) -> serializers.ListField:
     return serializers.ListField(
-        child=serializers.UUIDField(), required=False, allow_null=True, max_length=_MOST_IDS, help_text=text
+        child=serializers.UUIDField(), required=False, allow_null=True, max_length=_MAX_IDS, help_text=text
     )
 
 
@@ -42,7 +42,7 @@ def _text(text: str) -> serializers.CharField:
         required=False,
         allow_null=True,
         allow_blank=True,
-        max_length=_LONGEST,
+        max_length=_MAX_LENGTH,
         trim_whitespace=False,
         help_text=text,
     )
@@ -65,7 +65,7 @@ class RunsBody(StrictSerializer):
     department_ids = _uuids(f"{_NO_EFFECT} There are no departments here.")
     snapshot_key = _text(_NO_EFFECT)
     page_limit = serializers.IntegerField(
-        required=False, allow_null=True, min_value=1, max_value=_MOST_PER_PAGE, help_text=_NO_EFFECT
+        required=False, allow_null=True, min_value=1, max_value=_MAX_PER_PAGE, help_text=_NO_EFFECT
     )
     page_offset = serializers.IntegerField(
         required=False, allow_null=True, min_value=0, max_value=_LAST_PAGE, help_text=_NO_EFFECT
@@ -84,7 +84,7 @@ class PricingBody(RunsBody):
         required=False, allow_null=True, min_value=0, max_value=_LAST_PAGE, help_text=_NO_EFFECT
     )
     page_size = serializers.IntegerField(
-        required=False, allow_null=True, min_value=1, max_value=_MOST_PER_PAGE, help_text=_NO_EFFECT
+        required=False, allow_null=True, min_value=1, max_value=_MAX_PER_PAGE, help_text=_NO_EFFECT
     )
     sort_by = serializers.ChoiceField(choices=list(ORDERS), required=False, allow_null=True, help_text=_NO_EFFECT)
     sort_order = serializers.ChoiceField(choices=["asc", "desc"], required=False, allow_null=True, help_text=_NO_EFFECT)
@@ -96,7 +96,7 @@ class GroupsBody(RunsBody):
     page = serializers.IntegerField(
         default=1, min_value=0, max_value=_LAST_PAGE, help_text="The first page is 1; 0 is the first page, too."
     )
-    page_size = serializers.IntegerField(default=50, min_value=1, max_value=_MOST_PER_PAGE)
+    page_size = serializers.IntegerField(default=50, min_value=1, max_value=_MAX_PER_PAGE)
     sort_by = serializers.ChoiceField(
         choices=list(ORDERS), default="date", help_text="date is the time of the group's last run."
     )
@@ -114,7 +114,7 @@ class ExportBody(RunsBody):
 
 class RefreshBody(StrictSerializer):
     idempotency_key = serializers.CharField(
-        default=None, allow_null=True, max_length=_LONGEST, help_text="Comes back. Refreshing twice changes nothing."
+        default=None, allow_null=True, max_length=_MAX_LENGTH, help_text="Comes back. Refreshing twice changes nothing."
     )
     soft = serializers.BooleanField(
         default=False, allow_null=True, help_text="Only drop cached answers; have workers bring the views up to date."

@@ -22,7 +22,7 @@ from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
-MOST_TAGS = 50
+MAX_TAGS = 50
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -38,7 +38,7 @@ class AccessQuery(StrictSerializer):
     tags = serializers.ListField(
         required=False,
         child=serializers.CharField(allow_blank=True, max_length=255),
-        max_length=MOST_TAGS,
+        max_length=MAX_TAGS,
         help_text="Repeated: `tags=a&tags=b`.",
     )
     estimated_cost_usd = serializers.DecimalField(

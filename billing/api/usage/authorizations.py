@@ -31,7 +31,7 @@ from billing.ingest.types import Malformed
 from billing.limits.authorize import AuthorizationRequest, authorize, extend, release
 from billing.limits.estimate import Estimate, reserved_amount
 from billing.limits.request_schema import (
-    LONGEST_KEY,
+    MAX_KEY_LENGTH,
     AuthorizationInput,
     payload_hash,
     read_authorization,
@@ -191,8 +191,8 @@ def _idempotency_key(request: Request, asked: AuthorizationInput) -> str:
     if told and header and told != header:
         message = "idempotency_key: is not what the header Idempotency-Key says."
         raise InvalidError(message, param="idempotency_key", code="ambiguous")
-    if len(header) > LONGEST_KEY:
-        raise InvalidError(f"Idempotency-Key: at most {LONGEST_KEY} characters.", param="Idempotency-Key")
+    if len(header) > MAX_KEY_LENGTH:
+        raise InvalidError(f"Idempotency-Key: at most {MAX_KEY_LENGTH} characters.", param="Idempotency-Key")
     return told or header
 
 

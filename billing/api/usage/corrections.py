@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.usage.events import AdjustmentSerializer, AmountField
-from billing.ledger.corrections import LONGEST_REASON, Corrected, adjust, void
+from billing.ledger.corrections import MAX_REASON_LENGTH, Corrected, adjust, void
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS, plain
 from costtrack.serializers import StrictSerializer
@@ -26,7 +26,7 @@ _NOT_CORRECTABLE = OpenApiResponse(
 
 
 class VoidSerializer(StrictSerializer):
-    reason = serializers.CharField(max_length=LONGEST_REASON, help_text="Why, for those who look at it later.")
+    reason = serializers.CharField(max_length=MAX_REASON_LENGTH, help_text="Why, for those who look at it later.")
 
 
 class AdjustSerializer(VoidSerializer):

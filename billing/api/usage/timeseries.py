@@ -21,7 +21,7 @@ from billing.api.usage.shapes import (
     requests_of,
     tokens_of,
 )
-from billing.reports.usage.breakdown import MOST_SERIES, series
+from billing.reports.usage.breakdown import MAX_SERIES, series
 from billing.reports.usage.figures import NOTHING, Figures, GroupBy, Series
 from billing.reports.usage.periods import LARGEST, View, periods_of, unit_for
 from billing.reports.usage.query import UsageQuery
@@ -45,7 +45,7 @@ class TimeseriesQuery(UsageQuerySerializer):
     group_by = serializers.ChoiceField(
         required=False,
         choices=[by.value for by in GroupBy],
-        help_text=f"A line for each; after the {MOST_SERIES} largest one for all others.",
+        help_text=f"A line for each; after the {MAX_SERIES} largest one for all others.",
     )
 
 

@@ -24,7 +24,7 @@ from billing.ingest.validate import (
 SOURCE = "litellm"
 
 _MAX_TAGS = 50
-_LONGEST_CALL = 10**9  # seconds; what is longer is not a duration
+_MAX_CALL_DURATION = 10**9  # seconds; what is longer is not a duration
 _KEY_HASH = re.compile(r"[0-9a-f]{64}")
 
 # What LiteLLM calls an operation (an "a" before it only means asynchronous), as the product area it belongs to.
@@ -166,7 +166,7 @@ def _instant(epoch_seconds: float | None) -> datetime | None:
 
 
 def _milliseconds(start: float | None, end: float | None) -> Decimal | None:
-    if start is None or end is None or not 0 <= end - start <= _LONGEST_CALL:
+    if start is None or end is None or not 0 <= end - start <= _MAX_CALL_DURATION:
         return None
     return round(Decimal(end - start) * 1000, 3)
 

@@ -6,10 +6,10 @@ plan's maximum, and what only operators may do with the limit that a plan brings
 """
 
 from billing.limits.services.exceptions import end_exception, end_pause, open_limit, pause_limit, raise_limit
-from billing.limits.services.limits import MOST_LIMITS, change_limit, check_plan_has_api, create_limit, remove_limit
+from billing.limits.services.limits import MAX_LIMITS, change_limit, check_plan_has_api, create_limit, remove_limit
 
 __all__ = [
-    "MOST_LIMITS",
+    "MAX_LIMITS",
     "change_limit",
     "check_plan_has_api",
     "create_limit",

@@ -29,7 +29,7 @@ from organizations.models import Organization, Plan
 from organizations.selectors import refusal_without_api
 from organizations.types import Principal
 
-MOST_LIMITS = 200
+MAX_LIMITS = 200
 """In place, of one organization: each call is compared with all of them."""
 
 
@@ -38,7 +38,7 @@ def create_limit(*, organization: Organization, limit_input: LimitInput, actor: 
     """A new limit, from now on or from `starts_at` on.
 
     Raises InvalidError naming the field, ForbiddenError for a plan without API access, ConflictError beyond
-    `MOST_LIMITS`.
+    `MAX_LIMITS`.
     """
     validate_limit_input(limit_input)
     if limit_input.ends_at is not None:
@@ -48,8 +48,8 @@ def create_limit(*, organization: Organization, limit_input: LimitInput, actor: 
     check_plan_allows(plan, limit_input.window, limit_input.amount_usd)
     if limit_input.scope is LimitScope.CREDENTIAL and limit_input.scope_value:
         credential_number(organization, limit_input.scope_value, param="scope_value")
-    if SpendLimit.objects.of(organization).in_place().count() >= MOST_LIMITS:
-        message = f"An organization has at most {MOST_LIMITS} limits. One without a scope_value bounds each value."
+    if SpendLimit.objects.of(organization).in_place().count() >= MAX_LIMITS:
+        message = f"An organization has at most {MAX_LIMITS} limits. One without a scope_value bounds each value."
         raise ConflictError(message, code="too_many_limits")
     limit = SpendLimit.objects.create(organization=organization, created_at=now, **limit_input.columns())
     _audit(limit, "limit.created", actor, **_told(limit_input.columns()))

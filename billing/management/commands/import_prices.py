@@ -13,7 +13,7 @@ from billing.pricing.types import PriceKind, Tier, UnitPrices
 from costtrack.clock import utc_now
 from costtrack.money import plain
 
-_MOST_LINES = 50
+_MAX_LINES = 50
 _LOUD = 2
 
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             report = import_catalogue(now=utc_now())
             transaction.set_rollback(dry_run)
         lines = [*map(_created_line, report.created), *map(_ended_line, report.ended)]
-        shown = lines if verbosity >= _LOUD else lines[:_MOST_LINES]
+        shown = lines if verbosity >= _LOUD else lines[:_MAX_LINES]
         for line in shown:
             write(f"  {line}")
         if len(shown) < len(lines):

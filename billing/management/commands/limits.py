@@ -12,7 +12,7 @@ from billing.management.tables import differences_table
 from billing.rollups.types import Checked
 from costtrack.clock import utc_now
 
-_MOST_DIFFERENCES = 20
+_MAX_DIFFERENCES = 20
 
 
 class Command(BaseCommand):
@@ -35,6 +35,6 @@ class Command(BaseCommand):
         if not wrong:
             self.stdout.write(f"The limits of {counted(organizations)} rest on what the ledger says.")
             return
-        self.stdout.write(differences_table(wrong, _MOST_DIFFERENCES))
+        self.stdout.write(differences_table(wrong, _MAX_DIFFERENCES))
         number = sum(checked.count for _, checked in wrong)
         raise CommandError(f"{number:,} differences. Please report them; the ledger itself has all that was sent.")

@@ -18,7 +18,7 @@ from billing.rollups.verify import verify
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 
-_MOST_DIFFERENCES = 5
+_MAX_DIFFERENCES = 5
 
 
 class Command(BaseCommand):
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         if not wrong:
             self.stdout.write(f"All rollups of {counted(organizations)} are what the ledger says.")
             return
-        self.stdout.write(differences_table(wrong, _MOST_DIFFERENCES))
+        self.stdout.write(differences_table(wrong, _MAX_DIFFERENCES))
         rows = sum(check.count for _, check in wrong)
         raise CommandError(f"{rows:,} rows differ from the ledger. `costtrack rollups rebuild` makes them right.")
 

@@ -14,7 +14,7 @@ from costtrack.errors import DomainError
 from costtrack.money import ZERO
 from organizations.models import Organization
 
-MOST_DAYS = 3_660
+MAX_DAYS = 3_660
 
 
 @dataclass(slots=True)
@@ -86,8 +86,8 @@ def _empty_days(window: Window) -> dict[str, DaySpend]:
     first = window.start.astimezone(UTC).date()
     last = (window.end - timedelta(microseconds=1)).astimezone(UTC).date()
     number = (last - first).days + 1
-    if number > MOST_DAYS:
-        raise TooManyDaysError(f"end_date: the window has more than {MOST_DAYS} days.", param="end_date")
+    if number > MAX_DAYS:
+        raise TooManyDaysError(f"end_date: the window has more than {MAX_DAYS} days.", param="end_date")
     days = (first + place * DAY for place in range(number))
     return {day.isoformat(): DaySpend(day) for day in days}
 

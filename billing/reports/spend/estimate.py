@@ -21,7 +21,7 @@ from billing.types import UnpricedReason
 from costtrack.errors import DomainError, InvalidError
 from organizations.models import Organization
 
-LONGEST_NAME = 255
+MAX_NAME_LENGTH = 255
 
 _RESPONSE = "completion_response"
 # OpenAI, Anthropic and LiteLLM; Gemini; Gemini as its Python client writes it.
@@ -84,8 +84,8 @@ def _model_of(response: Mapping[str, Any]) -> str:
     param = f"{_RESPONSE}.{key}"
     if not isinstance(model, str):
         raise InvalidError(f"{param}: must be the name of a model.", param=param)
-    if len(model) > LONGEST_NAME:
-        raise InvalidError(f"{param}: at most {LONGEST_NAME} characters.", param=param)
+    if len(model) > MAX_NAME_LENGTH:
+        raise InvalidError(f"{param}: at most {MAX_NAME_LENGTH} characters.", param=param)
     return model
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from organizations.models import APICredential, Organization
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-_LONGEST_CLIENT_ID = 40
+_MAX_CLIENT_ID_LENGTH = 40
 
 
 def key_hash(client_id: str) -> str:
@@ -25,7 +25,7 @@ def credentials_meant(*, organization: Organization, text: str) -> tuple[int, ..
     if _HASH.fullmatch(text):
         return tuple(pk for pk, client_id in own.values_list("pk", "client_id") if key_hash(client_id) == text)
     client_id = text.partition(".")[0]
-    if not client_id.isascii() or "\0" in client_id or len(client_id) > _LONGEST_CLIENT_ID:
+    if not client_id.isascii() or "\0" in client_id or len(client_id) > _MAX_CLIENT_ID_LENGTH:
         return ()
     return tuple(own.filter(client_id=client_id).values_list("pk", flat=True))
 

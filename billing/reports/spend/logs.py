@@ -28,11 +28,11 @@ from billing.reports.spend.scan_planner import days_of, number_of_calls, spans_t
 from costtrack.money import ZERO
 from organizations.models import Organization
 
-MOST_ROWS = 10_000
+MAX_ROWS = 10_000
 """That one answer has, and that can be paged through."""
-MOST_COUNTED = 20_000
+MAX_COUNTED = 20_000
 """Calls on the days that are looked at to count the rows of a filter."""
-MOST_LOOKED_THROUGH = 100_000
+MAX_SEARCHED = 100_000
 """The newest events of a window, among which a request id is looked for that is no event's id."""
 
 _TOLD = (
@@ -72,20 +72,20 @@ _ID, _OCCURRED_AT, _METADATA = (_TOLD.index(name) for name in ("id", "occurred_a
 
 
 def newest_rows(*, organization: Organization, filters: LogFilter) -> LogRows:
-    """At most `MOST_ROWS`, the newest first. Of filters that no rollup knows only the request id is looked at."""
+    """At most `MAX_ROWS`, the newest first. Of filters that no rollup knows only the request id is looked at."""
     if filters.credentials == ():
         return LogRows((), is_cut=False)
     if filters.request_id is not None:
         return LogRows(_rows_of_request(organization, filters), is_cut=False)
-    reading = days_of(organization, filters).to_read(enough=MOST_ROWS + 1, oldest=False)
-    ids = newest_ids(organization, filters, reading.spans, offset=0, limit=MOST_ROWS + 1, oldest=False)
-    return LogRows(_rows(organization, ids[:MOST_ROWS]), is_cut=reading.is_cut or len(ids) > MOST_ROWS)
+    reading = days_of(organization, filters).to_read(enough=MAX_ROWS + 1, oldest=False)
+    ids = newest_ids(organization, filters, reading.spans, offset=0, limit=MAX_ROWS + 1, oldest=False)
+    return LogRows(_rows(organization, ids[:MAX_ROWS]), is_cut=reading.is_cut or len(ids) > MAX_ROWS)
 
 
 def page_of_rows(
     *, organization: Organization, filters: LogFilter, order: Order, descending: bool, offset: int, limit: int
 ) -> LogPage:
-    """A page; one past the end is empty. Raises TooMuchToReadError: for pages beyond `MOST_ROWS` rows, and where an
+    """A page; one past the end is empty. Raises TooMuchToReadError: for pages beyond `MAX_ROWS` rows, and where an
     order or a filter needs every event of a window that has too many."""
     if filters.credentials == ():
         return LogPage((), 0, Exactness.EXACT)
@@ -100,18 +100,18 @@ def page_of_rows(
 
 
 def _page_by_time(organization: Organization, filters: LogFilter, offset: int, limit: int, *, oldest: bool) -> LogPage:
-    limit = min(limit, MOST_ROWS - offset)
+    limit = min(limit, MAX_ROWS - offset)
     days = days_of(organization, filters)
-    reading = days.to_read(enough=MOST_ROWS + 1, oldest=oldest)
+    reading = days.to_read(enough=MAX_ROWS + 1, oldest=oldest)
     total, exactness = number_of_calls(organization, filters), Exactness.CALLS
     # Rollups count calls, the ledger rows. Which is dearer, so rows are only counted where there are few to look at.
-    if total <= MOST_ROWS and reading.calls <= MOST_COUNTED and not reading.is_cut:
-        rows = count_up_to(MOST_ROWS + 1, organization, filters, reading.spans)
-        total, exactness = min(rows, MOST_ROWS), Exactness.EXACT if rows <= MOST_ROWS else Exactness.AT_LEAST
+    if total <= MAX_ROWS and reading.calls <= MAX_COUNTED and not reading.is_cut:
+        rows = count_up_to(MAX_ROWS + 1, organization, filters, reading.spans)
+        total, exactness = min(rows, MAX_ROWS), Exactness.EXACT if rows <= MAX_ROWS else Exactness.AT_LEAST
     else:
         reading = days.to_read(enough=offset + limit, oldest=oldest)
-    if limit <= 0 and total >= MOST_ROWS:
-        message = f"page: only {MOST_ROWS} rows of a window can be paged through; choose a shorter window."
+    if limit <= 0 and total >= MAX_ROWS:
+        message = f"page: only {MAX_ROWS} rows of a window can be paged through; choose a shorter window."
         raise TooMuchToReadError(message, param="page")
     if limit <= 0 or (exactness is Exactness.EXACT and offset >= total):
         return LogPage((), total, exactness)
@@ -130,7 +130,7 @@ def _rows_of_request(organization: Organization, filters: LogFilter) -> list[Log
         return []
     rows = _rows(organization, _ids_by_key(organization, text))
     if not rows:
-        rows = _rows(organization, named_among_newest(MOST_LOOKED_THROUGH, organization, text, filters.window))
+        rows = _rows(organization, named_among_newest(MAX_SEARCHED, organization, text, filters.window))
     rows = [row for row in rows if _matches(row, filters)]
     return sorted(rows, key=lambda row: (row.occurred_at, row.id), reverse=True)
 

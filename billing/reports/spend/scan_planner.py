@@ -11,9 +11,9 @@ from billing.reports.types import Window
 from billing.rollups.definitions import CUSTOMER_DAYS, MODEL_DAYS, ORGANIZATION_HOURS, SPEND_DAYS, USAGE_DAYS, Rollup
 from organizations.models import Organization
 
-MOST_READ = 500_000
+MAX_READ = 500_000
 """Calls on the days that are read to find the rows that a filter leaves."""
-MOST_SCANNED = 200_000
+MAX_SCANNED = 200_000
 """Calls of a window that are looked at one by one, where no rollup and no index helps."""
 
 # The dimensions that filters are about, by the filters' names.
@@ -52,7 +52,7 @@ class Days:
         days: list[date] = []
         for day in sorted(self.calls, reverse=not oldest):
             matching, calls = self.calls[day]
-            is_cut = left > 0 and to_read + calls > MOST_READ and bool(days)
+            is_cut = left > 0 and to_read + calls > MAX_READ and bool(days)
             if left <= 0 or is_cut:
                 break
             days.append(day)
@@ -92,10 +92,10 @@ def spans_to_scan(organization: Organization, filters: LogFilter, order: Order) 
     answers = ask(organization, *questions)
     calls = {date.fromisoformat(sums.key[0]): sums.requests for sums in answers[0]}
     days = sorted(date.fromisoformat(sums.key[0]) for sums in answers[-1])
-    if sum(calls.get(day, 0) for day in days) > MOST_SCANNED:
+    if sum(calls.get(day, 0) for day in days) > MAX_SCANNED:
         raise TooMuchToReadError(
             f"end_date: this order and these filters look at each call of the window; choose one with at most"
-            f" {MOST_SCANNED} calls.",
+            f" {MAX_SCANNED} calls.",
             param="end_date",
         )
     return list(_merged(days, filters.window))

@@ -8,7 +8,7 @@ from costtrack.calendar import Span
 from costtrack.money import ZERO
 from organizations.models import APICredential, Organization
 
-MOST_SERIES = 20
+MAX_SERIES = 20
 _NO_CREDENTIAL = ("", "")
 _OTHERS = "Others"
 
@@ -56,7 +56,7 @@ def series(
     windows: Sequence[Span],
     by: GroupBy,
     largest: Callable[[Figures], object],
-    most: int = MOST_SERIES,
+    most: int = MAX_SERIES,
 ) -> list[Series]:
     """A line for each model, capability, ..., with the figures of every window. After the `most` with the largest total
     comes one line for all others."""

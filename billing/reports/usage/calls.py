@@ -25,7 +25,7 @@ from costtrack.ids import ids_at
 from organizations.models import Organization
 
 _DAY = timedelta(days=1)  # more than clocks of callers can be ahead of ours
-_MOST_DAYS = 14
+_MAX_DAYS = 14
 """That are looked through for a page where no rollup knows all of a filter."""
 
 
@@ -213,7 +213,7 @@ def _days_with_calls(
         return days_of_session(parameters, window=window)
     rollup, condition, is_all = _narrowing(filters, parameters)
     if not is_all:
-        return some_days(rollup, condition, parameters, window=window, most=_MOST_DAYS)
+        return some_days(rollup, condition, parameters, window=window, most=_MAX_DAYS)
     listed = utc_day(after.occurred_at) if after is not None else None
     return enough_days(rollup, condition, parameters, window=window, listed=listed, enough=enough)
 

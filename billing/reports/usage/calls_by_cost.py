@@ -1,7 +1,7 @@
 """Model calls with the most expensive first: for the question what a span of time cost so much for. Read-only.
 
 No index of the ledger has the cost, which corrections change anyway. So each event of the span is looked at, along the
-index on time, and a span with more calls than `MOST_SORTED` is not sorted.
+index on time, and a span with more calls than `MAX_SORTED` is not sorted.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from billing.reports.usage.series import totals
 from costtrack.calendar import Span
 from organizations.models import Organization
 
-MOST_SORTED = 100_000
+MAX_SORTED = 100_000
 """Calls of a span, whatever a filter leaves of them."""
 
 
@@ -61,7 +61,7 @@ _IN_ORDER = sql.SQL("event.known_usd DESC, event.occurred_at DESC, event.id DESC
 
 
 def number_of_calls(*, organization: Organization, window: Span) -> int:
-    """All of the organization's, as a rollup knows them: to be compared with `MOST_SORTED`."""
+    """All of the organization's, as a rollup knows them: to be compared with `MAX_SORTED`."""
     (figures,) = totals(organization=organization, filters=UsageFilter(), windows=[window])
     return figures.requests
 

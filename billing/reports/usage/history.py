@@ -9,7 +9,7 @@ from costtrack.errors import ForbiddenError
 from organizations.models import Organization
 from organizations.selectors import cheapest_plan_with_history
 
-_LONGEST_DAYS = 36_525  # longer ago there is nothing
+_MAX_DAYS = 36_525  # longer ago there is nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ def history_start(*, organization: Organization, now: datetime) -> datetime | No
     """The beginning of the first day that the organization's plan shows: today and as many days before it. None: it
     shows everything."""
     days = organization.plan.history_days
-    if days is None or days > _LONGEST_DAYS:
+    if days is None or days > _MAX_DAYS:
         return None
     calendar = organization.calendar
     return calendar.start_of(calendar.date_of(now) - timedelta(days=days))

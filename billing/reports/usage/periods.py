@@ -9,7 +9,7 @@ from billing.reports.usage.figures import Figures
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.errors import InvalidError
 
-MOST_PERIODS = 1_000
+MAX_PERIODS = 1_000
 
 # Up to how long a window is shown by the hour, by the day and so on, unless something else is asked for.
 _UNITS = ((timedelta(days=2), Unit.HOUR), (timedelta(days=93), Unit.DAY), (timedelta(days=731), Unit.WEEK))
@@ -38,7 +38,7 @@ def unit_for(window: Span) -> Unit:
 def periods_of(calendar: Calendar, window: Span, unit: Unit, *, param: str) -> list[Span]:
     """The window cut into hours, days, weeks or months. Raises InvalidError, naming the parameter, when there are too
     many."""
-    found = list(islice(calendar.periods(unit, window), MOST_PERIODS + 1))
-    if len(found) > MOST_PERIODS:
-        raise InvalidError(f"{param}: more than {MOST_PERIODS} {unit}s; ask for less.", param=param)
+    found = list(islice(calendar.periods(unit, window), MAX_PERIODS + 1))
+    if len(found) > MAX_PERIODS:
+        raise InvalidError(f"{param}: more than {MAX_PERIODS} {unit}s; ask for less.", param=param)
     return found

@@ -97,7 +97,7 @@ def test_filters_and_search_find_them(owner: User, organization: Organization, s
 def test_what_has_no_index_is_looked_for_among_the_newest(
     owner: User, organization: Organization, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(authorization_admin, "MOST_LOOKED_THROUGH", 2)
+    monkeypatch.setattr(authorization_admin, "MAX_SEARCHED", 2)
     old = taken(organization)
     release(organization=organization, authorization_id=old.pk, now=utc_now())
     taken(organization)

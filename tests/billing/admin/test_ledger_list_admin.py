@@ -127,7 +127,7 @@ def test_the_order_is_the_indexs_whatever_the_address_says(owner: User, send: Se
 def test_what_has_no_index_is_looked_for_among_the_newest_events(
     owner: User, send: Send, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_search, "MOST_LOOKED_THROUGH", 2)
+    monkeypatch.setattr(event_search, "MAX_SEARCHED", 2)
     send(
         {"id": "1", "occurred_at": "2026-11-02T03:00:00Z", "model": "a"},
         {"id": "2", "occurred_at": "2026-11-02T02:00:00Z", "model": "b"},

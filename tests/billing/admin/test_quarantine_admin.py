@@ -131,7 +131,7 @@ def test_one_record_is_tried_again_on_its_own_page(owner: User, organization: Or
 def test_only_so_many_are_tried_at_once(
     owner: User, organization: Organization, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "_MOST_AT_ONCE", 1)
+    monkeypatch.setattr(pages, "_MAX_AT_ONCE", 1)
     quarantine(organization, early(id="1"), early(id="2"))
     its_time_has_come()
     assert try_again(sign_in(owner), *QuarantinedRecord.objects.all()) == [

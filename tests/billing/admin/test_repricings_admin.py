@@ -77,7 +77,7 @@ def test_the_difference_is_shown_first_and_then_applied(
 def test_a_long_dry_run_shows_how_far_it_is(
     owner: User, organization: Organization, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repricings, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(repricings, "MAX_AT_ONCE", 1)
     monkeypatch.setattr(repricings, "_STEP", 1)
     browser = sign_in(owner)
     browser.post(ADD, asked(organization))

@@ -109,7 +109,7 @@ def test_wrong_questions_are_wrong_each_time(api: APIClient) -> None:
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(response_cache, "LARGEST", 10)
-    monkeypatch.setattr(response_cache, "MOST_BYTES", 25)
+    monkeypatch.setattr(response_cache, "MAX_BYTES", 25)
     answers = ResponseCache()
     for number in range(4):
         answers.keep((1, str(number)), Answer("s", b"x" * 10, {}))

@@ -77,7 +77,7 @@ def test_the_work_is_queued_and_watched(api: APIClient, key: Key, organization: 
 
 @pytest.mark.usefixtures("cheaper")
 def test_a_long_dry_run_is_queued_too(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repricings, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(repricings, "MAX_AT_ONCE", 2)
     response = api.post(PATH, PERIOD)
     assert (response.status_code, response.json()["state"]) == (202, "queued")
     reprice_task(response.json()["id"])

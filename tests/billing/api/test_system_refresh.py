@@ -64,7 +64,7 @@ def test_softly_workers_are_asked_to_fold(api: APIClient, organization: Organiza
 def test_where_much_waits_nobody_waits_for_it(
     api: APIClient, organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refreshing, "_MOST_EVENTS", 1)
+    monkeypatch.setattr(refreshing, "_MAX_EVENTS", 1)
     send({"model": "gpt-4o", "cost_usd": "1"}, {"model": "gpt-4o", "cost_usd": "2"})
 
     assert api.post(PATH, {}).json()["refreshed_views"] == []

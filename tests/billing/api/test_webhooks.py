@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.secrets import decrypt
-from billing.notifications.webhooks import MOST_WEBHOOKS
+from billing.notifications.webhooks import MAX_WEBHOOKS
 from costtrack.clock import utc_now
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Scope
@@ -138,7 +138,7 @@ def test_a_removed_webhook_is_gone_and_its_deliveries_stay(api: APIClient, webho
 def test_there_are_twenty_at_most(api: APIClient, organization: Organization) -> None:
     WebhookEndpoint.objects.bulk_create(
         WebhookEndpoint(organization=organization, url=URL, secret="", created_at=utc_now())
-        for _ in range(MOST_WEBHOOKS)
+        for _ in range(MAX_WEBHOOKS)
     )
     response = api.post(WEBHOOKS, {"url": URL})
     assert (response.status_code, response.json()["code"]) == (409, "too_many_webhooks")

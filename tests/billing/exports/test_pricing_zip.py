@@ -12,7 +12,7 @@ from django.db import connection
 
 from billing.exports import pricing_zip as exporting
 from billing.exports.cells import text_cell
-from billing.exports.pricing_zip import MOST_ROWS, ExportFilter, PricingZip, pricing_zip
+from billing.exports.pricing_zip import MAX_ROWS, ExportFilter, PricingZip, pricing_zip
 from billing.ledger.corrections import adjust, void
 from billing.models import UsageEvent
 from billing.reports.pricing.daily import pricing
@@ -28,7 +28,7 @@ def call(cost: str, **fields: Any) -> dict[str, Any]:
     return {"id": cost, "service": "openai", "model": "gpt-4o", "cost_usd": cost, **fields}
 
 
-def rows(organization: Organization, filters: ExportFilter = ALL, most_rows: int = MOST_ROWS) -> list[dict[str, str]]:
+def rows(organization: Organization, filters: ExportFilter = ALL, most_rows: int = MAX_ROWS) -> list[dict[str, str]]:
     with pricing_zip(organization=organization, filters=filters, now=NOW, most_rows=most_rows) as export:
         found = read(export)
         assert len(found) == export.rows
@@ -152,19 +152,19 @@ def fill(organization: Organization, rows: int) -> None:
 
 
 def test_of_more_than_a_hundred_thousand_rows_the_newest_are_exported(organization: Organization) -> None:
-    fill(organization, MOST_ROWS + 5)
+    fill(organization, MAX_ROWS + 5)
 
     with pricing_zip(organization=organization, filters=ALL, now=NOW) as export:
         found = read(export)
 
-    assert (export.rows, export.is_complete) == (MOST_ROWS, False)
-    assert len({row["run_id"] for row in found}) == MOST_ROWS
-    assert sum(Decimal(row["cost"]) for row in found) == sum(range(1, MOST_ROWS + 1)) * Decimal("0.000001")
+    assert (export.rows, export.is_complete) == (MAX_ROWS, False)
+    assert len({row["run_id"] for row in found}) == MAX_ROWS
+    assert sum(Decimal(row["cost"]) for row in found) == sum(range(1, MAX_ROWS + 1)) * Decimal("0.000001")
 
 
 def test_memory_does_not_grow_with_the_rows(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "_PAGE", 1_000)
-    monkeypatch.setattr(exporting, "_MOST_IN_MEMORY", 1024)
+    monkeypatch.setattr(exporting, "_MAX_IN_MEMORY", 1024)
     fill(organization, 20_000)
 
     def peak(rows: int) -> int:

@@ -286,7 +286,7 @@ def test_a_dry_run_over_few_events_is_answered_at_once_and_a_long_one_is_work(
     send(CALL, CALL)
     assert request(organization, dry_run=True, reason="").is_finished
 
-    monkeypatch.setattr(repricings, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(repricings, "MAX_AT_ONCE", 1)
     asked = request(organization, dry_run=True)
     assert asked.state == "queued"
     reprice_task(asked.pk)

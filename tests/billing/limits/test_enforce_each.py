@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from billing.limits.enforce import MOST_TOLD
+from billing.limits.enforce import MAX_NOTIFIED
 from billing.limits.services import change_limit, end_exception, pause_limit, remove_limit
 from billing.models import LimitCrossing, Notice, ScopeTotal, SpendLimit
 from billing.notifications.email_content import content_of
@@ -52,13 +52,13 @@ def test_each_value_has_its_own_crossings(limit: SpendLimit, enforced: Enforce, 
 def test_of_very_many_at_once_twenty_are_told_and_the_others_counted(
     limit: SpendLimit, enforced: Enforce, send: Send
 ) -> None:
-    send(*({"cost_usd": "9", "session_id": f"s-{number}"} for number in range(MOST_TOLD + 7)))
+    send(*({"cost_usd": "9", "session_id": f"s-{number}"} for number in range(MAX_NOTIFIED + 7)))
 
     told = enforced()
 
-    assert len(names(told)) == MOST_TOLD
+    assert len(names(told)) == MAX_NOTIFIED
     assert told[-1] == "Acme Research: 7 more have passed thresholds of the limit of each session"
-    assert LimitCrossing.objects.values("value").distinct().count() == MOST_TOLD + 7
+    assert LimitCrossing.objects.values("value").distinct().count() == MAX_NOTIFIED + 7
     last = Notice.objects.latest("pk")
     assert last.data["more_values"] == 7
     content = content_of(kind=NoticeKind(last.kind), organization="Acme", zone=ZoneInfo("UTC"), data=last.data)

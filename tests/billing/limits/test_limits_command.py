@@ -73,7 +73,7 @@ def test_wrong_arguments_are_refused(arguments: tuple[str, ...]) -> None:
 
 
 def test_long_work_tells_where_it_is(organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("billing.limits.verify.MOST_VALUES", 1)
+    monkeypatch.setattr("billing.limits.verify.MAX_VALUES", 1)
     for window in LimitWindow:
         set_limit(organization, "10", LimitScope.USER, window=window)
     send(*({"user_id": f"user-{number}"} for number in range(5)))

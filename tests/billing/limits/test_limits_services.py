@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from billing.limits.cache import limit_set
-from billing.limits.services import MOST_LIMITS, change_limit, create_limit, remove_limit
+from billing.limits.services import MAX_LIMITS, change_limit, create_limit, remove_limit
 from billing.limits.types import Dimensions
 from billing.limits.validation import LimitInput
 from billing.models import SpendLimit
@@ -228,7 +228,7 @@ def test_an_organization_has_at_most_200_limits_in_place(
     limit = make_limit(organization)
     SpendLimit.objects.bulk_create(
         SpendLimit(organization=organization, scope="run", window="lifetime", amount_usd=Decimal(1), created_at=NOW)
-        for _ in range(MOST_LIMITS - 1)
+        for _ in range(MAX_LIMITS - 1)
     )
     with pytest.raises(ConflictError) as caught:
         make_limit(organization)

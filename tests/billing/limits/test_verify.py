@@ -186,7 +186,7 @@ def test_what_came_of_it_is_kept_beside_the_rollups_checks(organization: Organiz
 
 @pytest.mark.usefixtures("usage")
 def test_many_values_are_compared_part_by_part(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "MOST_VALUES", 2)
+    monkeypatch.setattr(verify, "MAX_VALUES", 2)
     set_limit(organization, "10", LimitScope.USER)
     set_limit(organization, "10", window=LimitWindow.CALENDAR_WEEK)
     steps: list[Step] = []

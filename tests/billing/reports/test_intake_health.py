@@ -66,7 +66,7 @@ def test_no_more_than_so_many_batches_are_looked_at(send: Send, monkeypatch: pyt
     for _ in range(3):
         send(PRICED, now=NOW)
     assert received(since=NOW) == Received(3, 0, is_all=True)
-    monkeypatch.setattr(intake_health, "MOST_LOOKED_AT", 2)
+    monkeypatch.setattr(intake_health, "MAX_EXAMINED", 2)
     assert received(since=NOW) == Received(2, 0, is_all=False)
     assert checks_at(NOW, monkeypatch)["intake"].facts["Last minute"] == "at least 2"
 
@@ -95,7 +95,7 @@ def test_models_that_wait_are_named_with_what_to_do_and_where(
 def test_no_more_than_so_many_models_are_named(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
     send(*({**HOUSE, "model": f"house-{number}"} for number in range(7)), now=NOW)
     assert len(waiting()) == 5
-    monkeypatch.setattr(intake_health, "MOST_LOOKED_AT", 3)
+    monkeypatch.setattr(intake_health, "MAX_EXAMINED", 3)
     assert {one.is_all for one in waiting()} == {False}
     assert checks_at(NOW, monkeypatch)["unpriced_1"].facts["Events"] == "at least 1"
 

@@ -147,7 +147,7 @@ def test_wrong_arguments_are_refused(arguments: tuple[str, ...]) -> None:
 
 
 def test_long_work_tells_where_it_is(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "MOST_EVENTS", 1)
+    monkeypatch.setattr(chunks, "MAX_EVENTS", 1)
     for day in range(1, 5):
         send({**FULL, "session_id": f"s-{day}", "occurred_at": f"2026-10-0{day}T00:00:00Z"})
     fold(now=NOW)

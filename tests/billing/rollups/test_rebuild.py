@@ -155,7 +155,7 @@ PARTS = 14 * 3 + 4 + 9
 def test_a_large_ledger_is_rebuilt_in_parts_and_folds_go_on_between_them(
     send: Send, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "MOST_EVENTS", 2)
+    monkeypatch.setattr(chunks, "MAX_EVENTS", 2)
     for day in range(1, 6):
         send({**FULL, "session_id": f"s-{day}", "occurred_at": f"2026-10-{day:02}T00:00:00Z"})
     fold(now=NOW)

@@ -255,7 +255,7 @@ def test_what_would_be_dropped_can_be_asked_before(organization: Organization) -
 def test_of_very_many_organizations_the_smallest_are_taken_out_one_by_one(
     organization: Organization, other_organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "_MOST_TOGETHER", 1)
+    monkeypatch.setattr(retention, "_MAX_TOGETHER", 1)
     send(at(AUGUST), to=other_organization, now=AUGUST + 12 * DAY)
     before = totals()
 

@@ -146,7 +146,7 @@ def test_who_was_interrupted_goes_on_where_it_was(send: Send, organization: Orga
 def test_a_large_ledger_is_compared_in_parts(
     send: Send, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "MOST_EVENTS", 3)
+    monkeypatch.setattr(chunks, "MAX_EVENTS", 3)
     for day in range(1, 4):
         for number in range(3):
             session = {"session_id": f"s-{day}-{number}", "occurred_at": f"2026-10-{day:02}T23:59:59.999999Z"}

@@ -14,13 +14,13 @@ from organizations.models import APICredential
 
 ALL = "all"
 _ROWS = ((Rows.REQUESTS.value, "Each model call"), (Rows.DAYS.value, "Each day"))
-_LONGEST = 255
+_MAX_LENGTH = 255
 _DATES = ("start_date", "end_date")
 
 
 def _word(label: str, **attributes: str) -> forms.CharField:
     widget = forms.TextInput(attrs={"autocomplete": "off", **attributes})
-    return forms.CharField(required=False, max_length=_LONGEST, label=label, widget=widget)
+    return forms.CharField(required=False, max_length=_MAX_LENGTH, label=label, widget=widget)
 
 
 class _ExportForm(PeriodForm):

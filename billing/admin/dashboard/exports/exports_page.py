@@ -18,7 +18,7 @@ from billing.admin.components import formatting
 from billing.admin.components.date_range import period_of
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.dashboard.exports.export_form import ALL, PricingExportForm, UsageExportForm, credential_choices
-from billing.exports.pricing_zip import MOST_ROWS, ExportFilter, pricing_zip
+from billing.exports.pricing_zip import MAX_ROWS, ExportFilter, pricing_zip
 from billing.exports.usage_csv import file_name, usage_csv
 from billing.reports.pricing.run_filter import RunFilter, known_models
 from billing.reports.types import Window
@@ -28,7 +28,7 @@ from costtrack.errors import DomainError, InvalidError
 from organizations.models import APICredential
 from organizations.selectors import refusal_without_api, refusal_without_exports
 
-_MOST_CREDENTIALS = 100
+_MAX_CREDENTIALS = 100
 _PIECE = 64 * 1024
 _NOT_VALID = "Some of the choices cannot be. They are marked below."
 _BEGUN_SECONDS = 60
@@ -54,9 +54,9 @@ class ExportsPage(OrganizationPage):
             "usage_refused": self.refused_usage(),
             "pricing": pricing,
             "pricing_refused": self.refused_pricing(),
-            "credentials": credential_choices(credentials[:_MOST_CREDENTIALS]),
+            "credentials": credential_choices(credentials[:_MAX_CREDENTIALS]),
             "history_days": None if self.person.is_superuser else plan.history_days,
-            "most_rows": formatting.count(MOST_ROWS),
+            "most_rows": formatting.count(MAX_ROWS),
             "time_zone": self.organization.time_zone,
         }
 

@@ -23,7 +23,7 @@ from organizations.models import APICredential
 from organizations.selectors import cheapest_plan_with_api
 from organizations.types import Scope
 
-_MOST_SHOWN = 5
+_MAX_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,12 @@ class GettingStartedPage(_Steps):
     def page_context(self) -> dict[str, Any]:
         plan, server = self.organization.plan, server_address(self.request)
         # One more than is shown tells whether there are others.
-        found = list(self._credentials()[: _MOST_SHOWN + 1])
+        found = list(self._credentials()[: _MAX_SHOWN + 1])
         sending = [one for one in found if one.is_usable(self.now) and Scope.USAGE_WRITE.value in one.scopes]
         return {
             **self.next_steps(),
-            "credentials": [self._row(one) for one in found[:_MOST_SHOWN]],
-            "has_more": len(found) > _MOST_SHOWN,
+            "credentials": [self._row(one) for one in found[:_MAX_SHOWN]],
+            "has_more": len(found) > _MAX_SHOWN,
             "can_send": bool(sending),
             "variables": environment(server=server, client_id=sending[0].client_id if sending else ""),
             "secret": SECRET,

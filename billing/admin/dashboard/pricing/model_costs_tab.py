@@ -18,8 +18,8 @@ from billing.reports.pricing.run_filter import ModelKey
 from costtrack.calendar import Span, Unit
 from costtrack.money import ZERO, usd
 
-_MOST_COLORS = 8  # with the others' there are nine, as many as charts.js has
-_MOST_ROWS = 30
+_MAX_COLORS = 8  # with the others' there are nine, as many as charts.js has
+_MAX_ROWS = 30
 NO_MODEL = "No model"
 
 
@@ -41,7 +41,7 @@ class Breakdown:
 
     @property
     def shown(self) -> Sequence[ModelRow]:
-        return self.rows[:_MOST_ROWS]
+        return self.rows[:_MAX_ROWS]
 
 
 def text_of(model: ModelKey) -> str:
@@ -77,7 +77,7 @@ def breakdown(report: Pricing, request: HttpRequest) -> Breakdown:
         )
         for model, cost in costs.items()
     ]
-    return Breakdown(rows, max(len(rows) - _MOST_ROWS, 0))
+    return Breakdown(rows, max(len(rows) - _MAX_ROWS, 0))
 
 
 def chart_of(report: Pricing, span: Span, request: HttpRequest) -> Chart | None:
@@ -86,7 +86,7 @@ def chart_of(report: Pricing, span: Span, request: HttpRequest) -> Chart | None:
         return None
     costs = _costs(report)
     names, along = _names(costs), axis(span, {bucket.day for bucket in report.daily})
-    chosen = list(costs)[:_MOST_COLORS]
+    chosen = list(costs)[:_MAX_COLORS]
     lines = [_line(names[model], _of(report, {model}), along, request, model) for model in chosen]
     if others := set(costs) - set(chosen):
         lines.append(_line(f"{len(others)} other models", _of(report, others), along, request, None))

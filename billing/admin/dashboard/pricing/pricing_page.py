@@ -26,7 +26,7 @@ from costtrack.admin_site import register_page
 from costtrack.money import ZERO, usd
 
 GROUPS_PER_PAGE = 25
-LONGEST_SEARCH = 255
+MAX_SEARCH_LENGTH = 255
 
 
 class PricingForm(PeriodForm):
@@ -46,7 +46,7 @@ class PricingForm(PeriodForm):
 
     def clean_search(self) -> str:
         """Whatever it is: the field stands beside the groups, and is no reason not to show the costs."""
-        return str(self.cleaned_data["search"] or "").replace("\0", "").strip()[:LONGEST_SEARCH]
+        return str(self.cleaned_data["search"] or "").replace("\0", "").strip()[:MAX_SEARCH_LENGTH]
 
     def clean_sort_by(self) -> str:
         asked = self.cleaned_data["sort_by"]

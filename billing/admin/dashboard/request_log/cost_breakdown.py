@@ -16,9 +16,9 @@ from billing.reports.usage.labels import Labelled, labels
 from billing.reports.usage.query import UsageQuery
 from costtrack.money import ZERO, usd
 
-LONGEST = timedelta(hours=25)
+MAX_LENGTH = timedelta(hours=25)
 """A day, also one on which clocks are set back."""
-_MOST = 3
+_MAX_ITEMS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ class SpentOn:
 def spent_on(query: UsageQuery, request: HttpRequest) -> SpentOn | None:
     """None: nothing was used, or the span is so long that the usage page is the place to look."""
     window = query.window
-    if window.end - window.start > LONGEST:
+    if window.end - window.start > MAX_LENGTH:
         return None
     models = breakdown.models(organization=query.organization, filters=query.filters, window=window)
     whole = sum((one.figures for one in models), NOTHING)
     if whole == NOTHING:
         return None
-    named = labels(organization=query.organization, filters=query.filters, window=window, most=_MOST)
+    named = labels(organization=query.organization, filters=query.filters, window=window, most=_MAX_ITEMS)
     return SpentOn(
         cost=usd(whole.cost_usd),
         calls=formatting.count(whole.requests),
@@ -87,7 +87,7 @@ def _parts(
             cost=usd(cost),
             share=share_of(cost, max(whole, ZERO)),
         )
-        for name, cost in found[:_MOST]
+        for name, cost in found[:_MAX_ITEMS]
         if cost
     ]
     return Parts(title, shown, "" if shown else f"No {parameter} was named.")

@@ -19,7 +19,7 @@ TIMES = "times"
 BY_COST = "cost"
 ORDERS = (("", "Newest first"), (BY_COST, "Most expensive first"))
 
-_LONGEST = 255
+_MAX_LENGTH = 255
 _HOUR = timedelta(hours=1)
 _DATES, _TIMES = ("start_date", "end_date"), ("start", "end")
 _NOT_NARROWING = ("range", "sort_by", *_DATES, *_TIMES)
@@ -28,7 +28,9 @@ _PARTS = ("run", "session", "user", "tag")
 
 def _word(label: str) -> forms.CharField:
     attributes = {"type": "search", "placeholder": "All", "autocomplete": "off"}
-    return forms.CharField(required=False, max_length=_LONGEST, label=label, widget=forms.TextInput(attrs=attributes))
+    return forms.CharField(
+        required=False, max_length=_MAX_LENGTH, label=label, widget=forms.TextInput(attrs=attributes)
+    )
 
 
 class RequestLogForm(UsageForm):

@@ -14,11 +14,11 @@ from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.event_table import row_of_call
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import url_with
-from billing.admin.dashboard.request_log.cost_breakdown import LONGEST, spent_on
+from billing.admin.dashboard.request_log.cost_breakdown import MAX_LENGTH, spent_on
 from billing.admin.dashboard.request_log.request_log_form import BY_COST, ORDERS, RequestLogForm
 from billing.reports.event_list import Position
 from billing.reports.usage.calls import Call, list_calls
-from billing.reports.usage.calls_by_cost import MOST_SORTED, Place, most_expensive_calls, number_of_calls
+from billing.reports.usage.calls_by_cost import MAX_SORTED, Place, most_expensive_calls, number_of_calls
 from billing.reports.usage.choices import used_since
 from billing.reports.usage.query import UsageQuery, build_query
 from costtrack.admin_site import register_page
@@ -26,7 +26,7 @@ from costtrack.calendar import Span
 from organizations.models import APICredential
 
 _CALLS_SHOWN = 50
-_MOST_CREDENTIALS = 500
+_MAX_CREDENTIALS = 500
 _HOUR = timedelta(hours=1)
 
 
@@ -63,7 +63,7 @@ class RequestLogPage(OrganizationPage):
             "trail": trail,
             "older": trail.older(listed.place) if listed.place else "",
             "orders": [(name, url_with(self.request, sort_by=order), order == form.order) for order, name in ORDERS],
-            "most_sorted": formatting.count(MOST_SORTED),
+            "most_sorted": formatting.count(MAX_SORTED),
             "spent": spent_on(query, self.request) if tells_sums else None,
             "day_url": self._day_url(form, query),
             "ledger_url": _ledger_url(query.window),
@@ -81,7 +81,7 @@ class RequestLogPage(OrganizationPage):
         )
 
     def _offer(self, form: RequestLogForm, query: UsageQuery) -> None:
-        credentials = APICredential.objects.of(self.organization).order_by("name", "id")[:_MOST_CREDENTIALS]
+        credentials = APICredential.objects.of(self.organization).order_by("name", "id")[:_MAX_CREDENTIALS]
         used = used_since(organization=self.organization, since=query.window.start)
         form.offer(credentials=[(one.client_id, one.name) for one in credentials], used=used)
 
@@ -89,7 +89,7 @@ class RequestLogPage(OrganizationPage):
         too_many = ""
         if form.order == BY_COST:
             number = number_of_calls(organization=self.organization, window=query.window)
-            if number <= MOST_SORTED:
+            if number <= MAX_SORTED:
                 return self._dearest(form, query, trail)
             too_many = formatting.count(number)
         return self._newest(form, query, trail, too_many)
@@ -128,7 +128,7 @@ class RequestLogPage(OrganizationPage):
         """Of a part of a day: the whole day by the hour, with the same filters."""
         window, calendar = query.window, query.calendar
         day = calendar.date_of(window.start)
-        if window.end - window.start > LONGEST or window == calendar.days(day, day):
+        if window.end - window.start > MAX_LENGTH or window == calendar.days(day, day):
             return ""
         given = {
             name: value for name in ("client_id", "capability", "model", "status") if (value := form.data.get(name))

@@ -13,23 +13,23 @@ from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import run_url
 from billing.admin.dashboard.runs.run_rows import DEEPEST_SHOWN, branch_of, lines_of, number_in
-from billing.reports.run_tree import MOST_WALKED, RunPage, newest_runs, run_row
+from billing.reports.run_tree import MAX_WALKED, RunPage, newest_runs, run_row
 from costtrack.admin_site import register_page
 
 _RUNS_SHOWN = 25
-_LONGEST_ID = 255
+_MAX_ID_LENGTH = 255
 
 
 class RunsForm(forms.Form):
     run = forms.CharField(
         required=False,
-        max_length=_LONGEST_ID,
+        max_length=_MAX_ID_LENGTH,
         label="Run id",
         widget=forms.TextInput(attrs={"type": "search", "placeholder": "The whole id", "autocomplete": "off"}),
     )
     workflow = forms.CharField(
         required=False,
-        max_length=_LONGEST_ID,
+        max_length=_MAX_ID_LENGTH,
         label="Workflow id",
         widget=forms.TextInput(attrs={"type": "search", "placeholder": "All", "autocomplete": "off"}),
     )
@@ -52,7 +52,7 @@ class RunsPage(OrganizationPage):
             "trail": trail,
             "older": trail.older(str(page.last)) if page.last is not None else "",
             "is_cut": any(row.is_cut for row in page.rows),
-            "most_walked": formatting.count(MOST_WALKED),
+            "most_walked": formatting.count(MAX_WALKED),
         }
 
     def _page(self, asked: dict[str, Any], trail: CursorTrail) -> RunPage:

@@ -29,7 +29,7 @@ from costtrack.money import usd
 _EVENTS_SHOWN = 20
 _NEAREST = 8
 """Runs above this one that are named."""
-_LONGEST_TITLE = 60
+_MAX_TITLE_LENGTH = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def _part(name: str, amount: Decimal, total: Decimal) -> Part:
 
 
 def _shortened(run_id: str) -> str:
-    return run_id if len(run_id) <= _LONGEST_TITLE else f"{run_id[:_LONGEST_TITLE]}…"
+    return run_id if len(run_id) <= _MAX_TITLE_LENGTH else f"{run_id[:_MAX_TITLE_LENGTH]}…"
 
 
 register_page("runs/r/<opaque_id:run_id>/", RunPage.as_view(), name="run")

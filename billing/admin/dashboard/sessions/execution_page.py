@@ -27,7 +27,7 @@ from costtrack.calendar import Calendar
 from costtrack.money import usd
 
 # An execution may have any number of sessions; so many, the first ones, are shown one by one.
-MOST_SESSIONS = 200
+MAX_SESSIONS = 200
 _THINNEST = Decimal("0.5")
 _HUNDRED = Decimal(100)
 
@@ -55,7 +55,7 @@ class ExecutionPage(DetailPage):
     def page_context(self) -> dict[str, Any]:
         execution_id: str = self.kwargs["execution_id"]
         execution = costs_of_execution(organization=self.organization, execution_id=execution_id)
-        sessions = sessions_of_execution(organization=self.organization, execution_id=execution_id, limit=MOST_SESSIONS)
+        sessions = sessions_of_execution(organization=self.organization, execution_id=execution_id, limit=MAX_SESSIONS)
         return {
             "subtitle": execution_id,
             "as_of": datetimes.exact(self.now, self.organization.calendar),

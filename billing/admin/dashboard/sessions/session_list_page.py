@@ -33,7 +33,7 @@ from costtrack.money import usd
 SESSIONS, EXECUTIONS = "sessions", "executions"
 _TABS = ((SESSIONS, "Sessions"), (EXECUTIONS, "Executions"))
 PAGE_SIZE = 50
-_LONGEST_ID = 255
+_MAX_ID_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class SessionsForm(forms.Form):
 
     find = forms.CharField(
         required=False,
-        max_length=_LONGEST_ID,
+        max_length=_MAX_ID_LENGTH,
         label="Find by id",
         widget=forms.TextInput(attrs={"type": "search", "placeholder": "A session or execution"}),
     )

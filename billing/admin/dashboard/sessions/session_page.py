@@ -33,7 +33,7 @@ from costtrack.money import ZERO, usd
 
 PAGE_SIZE = 50
 # Of the chart: the shortest step with which there are no more than so many parts.
-_MOST_PARTS = 48
+_MAX_PARTS = 48
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
 _STEPS = tuple(
     timedelta(seconds=seconds)
@@ -175,9 +175,9 @@ def _tool_tokens(session: SessionCosts) -> list[ToolTokens]:
 def _step_of(span: timedelta) -> timedelta:
     """The length of one part of the chart."""
     for step in _STEPS:
-        if span / step < _MOST_PARTS:
+        if span / step < _MAX_PARTS:
             return step
-    return _DAY * -(-span // (_DAY * _MOST_PARTS))
+    return _DAY * -(-span // (_DAY * _MAX_PARTS))
 
 
 def _chart(session: SessionCosts, parts: list[Part], step: timedelta, calendar: Calendar) -> Chart | None:

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from billing.admin.components import datetimes, formatting
 from billing.admin.components.urls import url_with
-from billing.admin.components.usage_form import FILTERS, MOST_OFFERED, UsageForm
+from billing.admin.components.usage_form import FILTERS, MAX_OPTIONS, UsageForm
 from billing.admin.dashboard.operator_overview import queues
 from billing.admin.dashboard.usage.usage_chart import usage_chart
 from billing.admin.dashboard.usage.usage_metrics import figures_of_spend, figures_of_window
@@ -75,7 +75,7 @@ class UsagePage(UsageQueryPage):
         recent = query.calendar.preset(Preset.DAYS_90, self.now).start
         credentials = APICredential.objects.of(self.organization).order_by("name", "id")
         form.offer(
-            credentials=credentials.values_list("client_id", "name")[:MOST_OFFERED],
+            credentials=credentials.values_list("client_id", "name")[:MAX_OPTIONS],
             used=used_since(organization=self.organization, since=min(query.window.start, recent)),
         )
 

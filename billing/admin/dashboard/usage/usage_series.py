@@ -11,7 +11,7 @@ from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.series import totals
 from costtrack.calendar import Span
 
-_MOST = 8  # and one for all others: so many colors there are
+_MAX_ITEMS = 8  # and one for all others: so many colors there are
 WITHOUT = {
     GroupBy.MODEL: "Without a model",
     GroupBy.CAPABILITY: "Without a capability",
@@ -51,7 +51,7 @@ def layers_of(query: UsageQuery, view: View, by: GroupBy | None, periods: Sequen
         windows=periods,
         by=by,
         largest=LARGEST[view],
-        most=_MOST,
+        most=_MAX_ITEMS,
     )
     layers = [
         Layer(one.name or WITHOUT[by], part_of(by, one.key), one.periods, is_one=one.key is not None) for one in found

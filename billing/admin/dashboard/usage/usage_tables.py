@@ -19,7 +19,7 @@ from billing.reports.usage.labels import Labelled, labels
 from billing.reports.usage.query import UsageQuery
 from costtrack.money import usd
 
-_MOST_ROWS = 10
+_MAX_ROWS = 10
 _TAG = "Tag"
 _NOT_BY_FILTER = (
     "Users are known by credential and model, and no further. Take the other filters away to see them.",
@@ -62,7 +62,7 @@ def by_capability(query: UsageQuery, whole: Figures, request: HttpRequest) -> Ta
 def breakdowns(query: UsageQuery, whole: Figures, request: HttpRequest) -> list[Table]:
     found = breakdown.models(organization=query.organization, filters=query.filters, window=query.window)
     models = _parts(found, GroupBy.MODEL, query, whole, request)
-    by_label = labels(organization=query.organization, filters=query.filters, window=query.window, most=_MOST_ROWS)
+    by_label = labels(organization=query.organization, filters=query.filters, window=query.window, most=_MAX_ROWS)
     of_users, of_tags = _NOT_BY_FILTER
     users = [_user(one, query, whole, request) for one in by_label.users] if by_label.users is not None else None
     tags = [_tag(one, query, whole, request) for one in by_label.tags] if by_label.tags is not None else None
@@ -77,9 +77,9 @@ def breakdowns(query: UsageQuery, whole: Figures, request: HttpRequest) -> list[
 def _parts(found: Sequence[Part], by: GroupBy, query: UsageQuery, whole: Figures, request: HttpRequest) -> list[Row]:
     rows = [
         _row(one.key or WITHOUT[by], one.figures, whole, *_urls(part_of(by, one.key), query, request))
-        for one in found[:_MOST_ROWS]
+        for one in found[:_MAX_ROWS]
     ]
-    if others := found[_MOST_ROWS:]:
+    if others := found[_MAX_ROWS:]:
         rows.append(_row(f"{len(others)} others", sum((one.figures for one in others), NOTHING), whole))
     return rows
 
@@ -96,8 +96,8 @@ def _urls(part: dict[str, str], query: UsageQuery, request: HttpRequest) -> tupl
 def _credentials(query: UsageQuery, whole: Figures, request: HttpRequest) -> Table:
     found = breakdown.credentials(organization=query.organization, filters=query.filters, window=query.window)
     used = [one for one in found if one.figures != NOTHING]
-    rows = [_credential(one, query, whole, request) for one in used[:_MOST_ROWS]]
-    if others := used[_MOST_ROWS:]:
+    rows = [_credential(one, query, whole, request) for one in used[:_MAX_ROWS]]
+    if others := used[_MAX_ROWS:]:
         rows.append(_row(f"{len(others)} others", sum((one.figures for one in others), NOTHING), whole))
     unused = len(found) - len(used)
     note = f"{unused:,} more {'was' if unused == 1 else 'were'} not used." if unused else ""
@@ -115,7 +115,7 @@ def _labels(title: str, what: str, rows: Sequence[Row] | None, not_known: str) -
         return Table(title, what, (), not_known)
     if not rows:
         return Table(title, what, (), f"No event named a {what.lower()}.")
-    notes = [f"The {_MOST_ROWS} dearest."] if len(rows) == _MOST_ROWS else []
+    notes = [f"The {_MAX_ROWS} dearest."] if len(rows) == _MAX_ROWS else []
     if what == _TAG and len(rows) > 1:
         notes.append("A call with several tags counts in full under each.")
     return Table(title, what, rows, " ".join(notes))

@@ -109,7 +109,7 @@ def test_an_execution_whose_sessions_have_gone_to_another_says_so(owner: User, s
 def test_of_many_sessions_the_first_ones_are_shown(
     owner: User, send: Send, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execution_page, "MOST_SESSIONS", 2)
+    monkeypatch.setattr(execution_page, "MAX_SESSIONS", 2)
     send(*(call(f"s-{n}", second=n) for n in range(3)))
     page = sign_in(owner).get(page_of("e"))
     assert [bar.id for bar in page.context["timeline"]["bars"]] == ["s-0", "s-1"]

@@ -163,7 +163,7 @@ def test_pages_go_on_and_back_without_gaps(
 def test_a_rare_mixture_is_looked_for_a_few_days_at_a_time(
     owner: User, sign_in: SignIn, send: Send, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "_MOST_DAYS", 2)
+    monkeypatch.setattr(calls, "_MAX_DAYS", 2)
     send(
         call("rare", now - timedelta(days=6), user_id="ada", status="failure"),
         *(call(f"c{day}", now - timedelta(days=day), user_id="ada") for day in range(6)),

@@ -134,7 +134,7 @@ def test_a_place_that_is_none_is_refused(after: str, owner: User, sign_in: SignI
 def test_too_many_calls_stay_in_the_order_of_time_and_the_page_says_why(
     owner: User, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_log_page, "MOST_SORTED", 6)
+    monkeypatch.setattr(request_log_page, "MAX_SORTED", 6)
     browser = sign_in(owner)
     response = browser.get(PAGE, {"sort_by": "cost", "range": "7d"})
     assert shown(response)[0] == "after"

@@ -100,13 +100,13 @@ def test_of_a_tree_that_is_too_large_the_first_runs_are_added_up(
     organization: Organization, owner: User, sign_in: SignIn, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(call("root", "1"), *(call(f"child-{number}", "1", "root") for number in range(5)))
-    monkeypatch.setattr(run_tree, "MOST_WALKED", 3)
+    monkeypatch.setattr(run_tree, "MAX_WALKED", 3)
     (row,) = newest_runs(organization=organization, workflow_id="", after=None, limit=9).rows
     assert (row.is_cut, row.runs_below) == (True, 2)
     (line,) = sign_in(owner).get(PAGE).context["lines"]
     assert line.whole.cost.endswith("+")
     assert line.runs_below == "at least 2 runs below"
-    monkeypatch.setattr(run_tree, "MOST_WALKED", 6)
+    monkeypatch.setattr(run_tree, "MAX_WALKED", 6)
     (row,) = newest_runs(organization=organization, workflow_id="", after=None, limit=9).rows
     assert (row.is_cut, row.runs_below, row.whole.cost_usd) == (False, 5, 6)
 

@@ -9,7 +9,7 @@ from pytest_django import Settings
 from billing.models import WebhookEndpoint
 from billing.notifications import webhooks
 from billing.notifications.secrets import decrypt
-from billing.notifications.webhooks import MOST_WEBHOOKS, WANTED_KINDS
+from billing.notifications.webhooks import MAX_WEBHOOKS, WANTED_KINDS
 from billing.types import DeliveryState, NoticeKind, WebhookFormat
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
@@ -68,7 +68,7 @@ def test_a_private_address_is_refused(add_webhook: AddWebhook, settings: Setting
 def test_an_organization_has_so_many_at_most(
     organization: Organization, other_organization: Organization, add_webhook: AddWebhook
 ) -> None:
-    for _ in range(MOST_WEBHOOKS):
+    for _ in range(MAX_WEBHOOKS):
         last = add_webhook(URL).webhook
     with pytest.raises(ConflictError) as caught:
         add_webhook(URL)
