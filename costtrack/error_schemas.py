@@ -20,7 +20,7 @@ NATIVE_ERROR = ErrorSchema(
         "description": "What went wrong. Some codes come with further keys, for example the scope that is missing.",
         "properties": {
             "error": {"type": "string", "description": "A sentence for people."},
-            "code": {"type": "string", "description": "A word for programs; it stays the same."},
+            "code": {"type": "string", "description": "Stable machine-readable error code."},
             "fields": {
                 "type": "object",
                 "description": "For wrong input: each field with its mistakes.",

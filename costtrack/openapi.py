@@ -29,7 +29,7 @@ _JSON = "application/json"
 # `costtrack.money.plain`
 DECIMAL_OUT: Schema = {"format": "decimal", "pattern": r"^-?\d+(\.\d+)?$"}
 
-_SAY_WHICH = [FieldError(("organization",), "organization: say which one (its slug).", "invalid")]
+_SAY_WHICH = [FieldError(("organization",), "The organization parameter is required.", "invalid")]
 # The component's name, what the answer means, and an example of it.
 _ERRORS: dict[int, tuple[str, str, Failure]] = {
     failure.status: (name, meaning, failure)
@@ -56,10 +56,10 @@ _ERRORS: dict[int, tuple[str, str, Failure]] = {
         ),
         (
             "NotAcceptable",
-            "The answer comes in no format that the request accepts.",
+            "Not acceptable.",
             Failure(406, "not_acceptable", "Could not satisfy the request Accept header."),
         ),
-        ("Conflict", "It contradicts what there is.", Failure(409, "conflict", "It contradicts what there is.")),
+        ("Conflict", "Conflict with the current state.", Failure(409, "conflict", "Conflict with the current state.")),
         ("TooLarge", "The body is too large.", Failure(413, "too_large", "The body is larger than 1048576 bytes.")),
         (
             "UnsupportedMediaType",
@@ -69,7 +69,7 @@ _ERRORS: dict[int, tuple[str, str, Failure]] = {
         (
             "Invalid",
             "A parameter or a field is wrong.",
-            Failure(422, "invalid", "organization: say which one (its slug).", "organization", _SAY_WHICH),
+            Failure(422, "invalid", "The organization parameter is required.", "organization", _SAY_WHICH),
         ),
         (
             "TooManyRequests",

@@ -29,4 +29,4 @@ def position_of(cursor: str) -> Position | None:
         microseconds = int.from_bytes(packed[_UUID_BYTES:])
         return Position(_EPOCH + timedelta(microseconds=microseconds), UUID(bytes=packed[:_UUID_BYTES]))
     except (ValueError, OverflowError) as error:
-        raise InvalidError("cursor: not one of ours; start without it.", param="cursor") from error
+        raise InvalidError("Invalid cursor. Remove it to start from the first page.", param="cursor") from error

@@ -70,7 +70,7 @@ def checked_reason(reason: str) -> str:
     """The reason on one line. Raises InvalidError."""
     reason = " ".join(reason.split())
     if not reason:
-        raise InvalidError("reason: say why.", param="reason")
+        raise InvalidError("reason: A reason is required.", param="reason")
     if len(reason) > MAX_REASON_LENGTH:
         raise InvalidError(f"reason: at most {MAX_REASON_LENGTH} characters.", param="reason")
     if "\0" in reason:

@@ -100,7 +100,7 @@ def checked_text(text: str, *, param: str, longest: int = MAX_REASON_LENGTH) -> 
     """What a person has to say, on one line."""
     text = " ".join(text.split())
     if not text:
-        raise InvalidError(f"{param}: say why.", param=param)
+        raise InvalidError(f"{param}: A reason is required.", param=param)
     if len(text) > longest:
         raise InvalidError(f"{param}: at most {longest} characters.", param=param)
     if "\0" in text:

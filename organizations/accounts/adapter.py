@@ -21,7 +21,7 @@ from organizations.accounts.secrets import decrypt, encrypt
 from organizations.accounts.sending import enqueue_notice
 from organizations.models import User
 
-NOT_TOGETHER = "This e-mail address and this password do not go together."
+NOT_TOGETHER = "Incorrect e-mail address or password."
 NO_WAY_IN = "This account has no access: it is not a member of any organization."
 
 

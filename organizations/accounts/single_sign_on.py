@@ -14,7 +14,7 @@ from costtrack.admin_site import may_enter
 from organizations.accounts.adapter import refuse
 from organizations.models import User
 
-UNKNOWN = "Nobody is known here by the e-mail address of that account. Ask an owner of your organization to add it."
+UNKNOWN = "No account exists for this e-mail address. Ask an owner of your organization to add it."
 FAILED = "Signing in there did not work. Try again, or use your password."
 
 

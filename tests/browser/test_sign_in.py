@@ -63,7 +63,7 @@ def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(browse: Bro
     for email in (owner.email, "nobody@acme.example"):
         page.goto("/admin/login/")
         sign_in(page, email, "wrong")
-        expect(page.get_by_text("do not go together")).to_be_visible()
+        expect(page.get_by_text("Incorrect e-mail address or password")).to_be_visible()
         answers.append(page.locator("#page").inner_text())
     assert answers[0] == answers[1]
 

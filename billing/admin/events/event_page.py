@@ -121,9 +121,9 @@ def _local(event: UsageEvent) -> str:
 
 # What was done last, where that says more than how the event came.
 _DONE_LAST = {
-    CorrectionKind.VOID: "Voided: nothing that it counted or cost is left in any sum.",
+    CorrectionKind.VOID: "Voided: excluded from all totals.",
     CorrectionKind.ADJUST: "A person has said what it costs.",
-    CorrectionKind.REPRICE: "Priced anew, since its price was changed.",
+    CorrectionKind.REPRICE: "Repriced after a price change.",
 }
 
 

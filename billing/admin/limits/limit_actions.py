@@ -78,7 +78,7 @@ ASK = Words(
 END = Words("End it now", "The limit's own amount decides again, at once.", "End it now", "It is ended.")
 REMOVE = Words(
     "Remove the limit",
-    "It warns and pauses no more, at once. What it has done stays to be looked at.",
+    "It warns and pauses no more, at once. History stays to be looked at.",
     "Remove the limit",
     "The limit is removed.",
 )

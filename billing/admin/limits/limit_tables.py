@@ -124,7 +124,7 @@ def request_rows(limit: SpendLimit) -> tuple[RequestRow, ...]:
 
 
 def crossing_rows(limit: SpendLimit, *, now: datetime) -> tuple[CrossingRow, ...]:
-    """What it has done last."""
+    """History last."""
     rows = list(
         LimitCrossing.objects.of(limit.organization).filter(limit=limit).order_by("-crossed_at", "-id")[:MAX_CROSSINGS]
     )

@@ -80,7 +80,7 @@ class WebhookActionsAdmin(SingleOrganizationAdmin):
     def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
         webhook = self._webhook(request, object_id)
         if request.method != "POST":
-            text = "It is told of what happens from now on. What was given up meanwhile can be sent again."
+            text = "It is told of what happens from now on. Failed deliveries can be retried."
             return self._ask(request, webhook, "Enable the webhook", text)
         enable_webhook(organization=webhook.organization, webhook=webhook, actor=person_of(request).email)
         messages.success(request, f"{webhook} is enabled.")
@@ -104,7 +104,7 @@ class WebhookActionsAdmin(SingleOrganizationAdmin):
     def remove(self, request: HttpRequest, object_id: str) -> HttpResponse:
         webhook = self._webhook(request, object_id)
         if request.method != "POST":
-            text = "It goes for good, with its secret. The log of what was sent to it stays."
+            text = "This permanently deletes the webhook and its secret. The log of what was sent to it stays."
             return self._ask(request, webhook, "Remove the webhook", text)
         organization = webhook.organization
         remove_webhook(organization=organization, webhook=webhook, actor=person_of(request).email, now=utc_now())

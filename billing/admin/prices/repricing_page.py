@@ -68,7 +68,7 @@ def _sentence(repricing: Repricing) -> str:
     if repricing.state == RepricingState.FAILED.value:
         return "It could not go on. What it had written stays and is right; begin again to do the rest."
     if not repricing.is_finished:
-        return "This page looks again by itself."
+        return "This page refreshes automatically."
     if not repricing.changed:
         return "Every call that was looked at costs what the prices of now say."
     changed, events = formatting.count(repricing.changed), formatting.count(repricing.events)

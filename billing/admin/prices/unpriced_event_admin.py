@@ -80,7 +80,7 @@ class UnpricedEventAdmin(SingleOrganizationAdmin):
     list_before_template = "admin/billing/unpricedevent/list_before.html"
     ordering = ("-event_id",)
     empty_title = "Every event has its price"
-    empty_text = "Events whose cost cannot be known yet wait here until a price is set. None does."
+    empty_text = "Events whose cost cannot be known yet wait here until a price is set. There are none."
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[UnpricedEvent]) -> QuerySet[UnpricedEvent]:
         # The index on the id begins with the organization, so one row is found through the organizations.

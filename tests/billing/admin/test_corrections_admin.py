@@ -95,7 +95,7 @@ def test_a_voided_event_says_so_and_offers_nothing_more(
     row = void(organization=organization, event_id=event.pk, reason="test", actor="ct_key", now=NOW).adjustment
 
     page = text(browser, page_of(event))
-    assert "Voided: nothing that it counted or cost is left in any sum." in page
+    assert "Voided: excluded from all totals." in page
     assert all(url(event, action) not in page for action in ACTIONS)
     its_page = text(browser, page_of(row))
     assert "A correction of another event, by ct_key: test." in its_page

@@ -54,7 +54,7 @@ def test_a_model_and_times_narrow_it() -> None:
     [
         (("--from", "x", "--to", "2026-11-02"), "--from: x is no date"),
         (("--from", "2026-11-03", "--to", "2026-11-02"), "end: must be later"),
-        ((*PERIOD, "--apply"), "reason: say why"),
+        ((*PERIOD, "--apply"), "reason: A reason is required"),
     ],
 )
 def test_what_is_wrong_is_said(options: tuple[str, ...], message: str, organization: Organization) -> None:

@@ -102,7 +102,7 @@ def test_an_operator_names_the_organization(
     file = tmp_path / "event.json"
     file.write_text(costing(1))
     operator = ["--token", operator_key.api_key]
-    assert "say which one" in run("events", "send", str(file), *operator).err
+    assert "organization parameter is required" in run("events", "send", str(file), *operator).err
     assert run("events", "send", str(file), *operator, "--organization", "acme").code == 0
     assert run("costs", "run", "run/1 ü").lines[0] == "total cost $0.10"
 

@@ -30,7 +30,7 @@ from organizations.selectors import refusal_without_api, refusal_without_exports
 
 _MAX_CREDENTIALS = 100
 _PIECE = 64 * 1024
-_NOT_VALID = "Some of the choices cannot be. They are marked below."
+_NOT_VALID = "These filters are invalid. They are marked below."
 _BEGUN_SECONDS = 60
 _USAGE_ID, _PRICING_ID = "usage_%s", "pricing_%s"  # both forms have a period
 
