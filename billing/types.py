@@ -21,7 +21,7 @@ class Status(models.TextChoices):
 
 
 class CostSource(models.TextChoices):
-    """Where a row's cost came from (design decision 3)."""
+    """Where a row's cost came from (docs/decisions/005-reported-and-computed-cost.md)."""
 
     COMPUTED = "computed", "Computed from a price"
     REPORTED = "reported", "Reported by the caller"

@@ -1,4 +1,4 @@
-"""How errors look. Each HTTP family speaks a dialect of its own (design section 6); one handler makes them all.
+"""How errors look. Each API family has an error format of its own (docs/families); one handler makes them all.
 
 A view class names its dialect (`dialect = DETAIL`); without one it speaks ours. Whatever goes wrong is first
 brought into one form, a `Failure`; a dialect turns a failure into a JSON body.

@@ -1,4 +1,4 @@
-"""PostgreSQL row-level security behind the code (design decision 11).
+"""PostgreSQL row-level security behind the code (docs/decisions/019-tenancy.md).
 
 Inside `tenant_scope` the connection acts as the role `costtrack_tenant`, for which every table with an
 `organization` column shows, and accepts, only the named organizations' rows. Both settings are local to the

@@ -1,4 +1,4 @@
-"""The HTTP surface (design section 6). No path ends in a slash, except the admin's own."""
+"""The HTTP surface (docs/architecture.md lists the API families). No path ends in a slash, except the admin's own."""
 
 from csp.constants import SELF
 from csp.decorators import csp_replace

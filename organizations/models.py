@@ -77,7 +77,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class Plan(models.Model):
-    """What an organization may do (design section 7). Rows, so that the operator can change them."""
+    """What an organization may do (docs/limits.md). Rows, so that operators can change them."""
 
     code = models.SlugField(primary_key=True, max_length=32)
     name = models.CharField(max_length=64)

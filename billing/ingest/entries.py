@@ -55,7 +55,7 @@ def to_entry(
 
 
 def event_key(source: str, event_id: str) -> UUID:
-    """What makes an event the same event within its organization (design decision 6)."""
+    """Return the digest that identifies an event within its organization (docs/decisions/016-event-identity.md)."""
     digest = hashlib.blake2b(f"{source}\0{event_id}".encode(), digest_size=16).digest()
     return UUID(bytes=digest)
 

@@ -1,4 +1,4 @@
-"""The one way into the ledger: a batch and its events in one transaction (design decision 7)."""
+"""The one way into the ledger: a batch and its events in one transaction (docs/decisions/015-batches.md)."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -1,7 +1,7 @@
 """Authorizations: a reservation is granted when every limit that covers the call has room for it, all or none.
 
 What is held of a limit is the sum of open reservations, read under the limit's lock together with what is spent
-(design decision 9; docs/decisions/013-authorizations.md).
+(docs/decisions/013-authorizations.md, docs/decisions/017-exact-limits.md).
 """
 
 from collections.abc import Sequence

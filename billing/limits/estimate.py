@@ -39,7 +39,8 @@ class Estimate:
 
 
 class UnpricedModelError(InvalidError):
-    """What the call will have cost would not be known, so a limit that pauses cannot hold (design decision 9)."""
+    """The cost of the call would be unknown, so a limit that pauses could not count it
+    (docs/decisions/017-exact-limits.md)."""
 
     code = "model_not_priced"
 

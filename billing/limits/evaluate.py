@@ -1,7 +1,7 @@
 """How a limit stands: a pure function of the limit, what was spent and is held, and the instant.
 
 A scope is paused when, and only when, spend has reached the amount; an authorization fits when spend, what is held and
-its own amount are together at most the amount (design decision 9).
+its own amount are together at most the amount (docs/decisions/017-exact-limits.md).
 """
 
 from collections.abc import Iterator

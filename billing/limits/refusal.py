@@ -70,7 +70,7 @@ class Refusal:
         return f"{said} {self._when()}"
 
     def details(self) -> dict[str, Any]:
-        """What the answer's body says beside the message and the code (design section 6)."""
+        """The fields of the response body besides the message and the code (docs/limits.md)."""
         rule, stands = self.status.rule, self.status.evaluation
         return {
             "reason": self.reason.value,

@@ -1,9 +1,9 @@
-"""Which crossings to write and which to tell of, by how a limit stands and what was written before: pure.
+"""Decide which threshold events to write and to notify, from a limit's balance and the rows that exist. Pure.
 
-A threshold is told once per limit, window and amount (design decision 10). Spend that falls below it and rises again
-by itself is not told twice: within a calendar window never, in a rolling one, which has no natural end, once in 24
-hours. When people have changed the limit meanwhile it is told again: access must not pause in silence after they were
-told that it is back.
+A notice is sent once per limit, threshold, window and amount (docs/decisions/018-threshold-events.md). Spend that falls
+below the threshold and rises again is not notified twice: within a calendar window never; in a rolling one, which has
+no natural end, at most once in 24 hours. If a user has changed the limit in between, the notice is sent again: access
+must not pause silently after a notice said that it is back.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

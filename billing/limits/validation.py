@@ -123,7 +123,7 @@ def check_unchangeable(limit: SpendLimit, changes: Mapping[str, Any]) -> None:
 
 
 def plan_maximum(plan: Plan, window: str) -> Decimal | None:
-    """The largest amount that a plan allows within a window (design section 7); None: any."""
+    """The largest amount that a plan allows within a window (docs/limits.md); None: any."""
     if window in WEEKLY:
         return plan.max_weekly_limit_usd
     return plan.max_monthly_limit_usd if window == LimitWindow.CALENDAR_MONTH else None

@@ -64,7 +64,8 @@ class IngestBatch(models.Model):
 
 
 class EventKey(models.Model):
-    """That an event has been counted: the digest of (source, event id), and what it said (design decision 6).
+    """The identity of a stored event: the digests of (source, event id) and of its content
+    (docs/decisions/016-event-identity.md).
 
     It stands apart from the ledger because a unique key of a partitioned table would have to contain what the table is
     partitioned by, and because it stays when old events are dropped: what was counted once is never counted again.
@@ -96,7 +97,7 @@ class UsageEvent(models.Model):
 
     The table is partitioned by the month of the id, which is the month of receipt (`billing.ledger.partitions`).
 
-    Tokens (design decision 5): `input_tokens` is uncached input. Parts are inside their wholes: the one-hour cache
+    Tokens: `input_tokens` is uncached input. Parts are inside their wholes: the one-hour cache
     writes in `cache_creation_tokens`, reasoning in `output_tokens`, audio in `input_tokens` and `output_tokens`.
 
     Cost: `token_cost_usd` is NULL when it is not known (`unpriced_reason` says why), `compute_cost_usd` is what

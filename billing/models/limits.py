@@ -122,7 +122,7 @@ class LimitBookRevision(models.Model):
 
 
 class LimitCrossing(models.Model):
-    """That a limit's spend has reached a threshold: noticed once (design decision 10).
+    """A threshold event: a limit's spend has reached a threshold (docs/decisions/018-threshold-events.md).
 
     `threshold` is in percent; 0 stands for the soft amount. `window_key` names the window: its beginning, or for
     rolling ones the moment of this crossing. A crossing is open until spend is below the threshold again; one of

@@ -1,4 +1,4 @@
-"""What people and programs are told: notices, their deliveries, and where webhooks go (design decision 10)."""
+"""Notices to users and programs, their deliveries, and webhook endpoints (docs/notifications.md)."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models

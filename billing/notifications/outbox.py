@@ -1,4 +1,4 @@
-"""The outbox: what is to be told is written in the transaction of what it tells about (design decision 10).
+"""The outbox: a notice is written in the same transaction as the change that it is about (docs/notifications.md).
 
 `notify` only writes rows. Workers send them afterwards (`billing.notifications.deliver`), so a notice is told if and
 only if what it tells of has been committed, and no mail server or webhook can hold up, or undo, what happened.

@@ -4,7 +4,7 @@ One engine folds, rebuilds and verifies them all (`billing.rollups.fold`, `rebui
 each that reports read (`billing.rollups.sql`). A new one is an entry here, its two models in `billing.models.rollups`,
 and a migration.
 
-Expressions are SQL over one row `event` of the ledger. All time buckets are UTC (design decision 12).
+Expressions are SQL over one row `event` of the ledger. All time buckets are UTC (docs/decisions/020-time.md).
 """
 
 from dataclasses import dataclass, replace
@@ -83,7 +83,7 @@ HOUR = Dimension("hour", "date_trunc('hour', event.occurred_at, 'UTC')")
 DAY = Dimension("day", "(event.occurred_at AT TIME ZONE 'UTC')::date")
 DAY_OF_HOUR = replace(DAY, of_finer="(finer.hour AT TIME ZONE 'UTC')::date")
 CREDENTIAL = Dimension("credential_id", "coalesce(event.credential_id, 0)")
-# Lumea's group: the event's own, else its model (design, words).
+# The cost group of the /costs API: the event's own, else its model (docs/families/002-lumea.md).
 COST_GROUP = Dimension("cost_group", "coalesce(nullif(event.cost_group, ''), event.model)")
 
 COSTS = (

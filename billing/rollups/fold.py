@@ -1,7 +1,8 @@
 """Folding: what new batches add up to is added to every rollup, and the batches are marked, in one transaction.
 
 So each batch is folded exactly once, whatever dies at whatever moment, and any number of workers may fold at the same
-time: what one has claimed is skipped by the others (design decision 7), and so is an organization that one works on.
+time: what one has claimed is skipped by the others (docs/decisions/015-batches.md), and so is an organization that one
+works on.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""The four plans of design section 7. From here on they are the operator's rows."""
+"""The four plans (docs/limits.md). After this migration they are rows that operators change."""
 
 from decimal import Decimal
 from typing import Any
