@@ -1,0 +1,79 @@
+"""What the documentation names exists: files in backticks, and the targets of links."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
+TOP = ("benchmarks", "billing", "costtrack", "docs", "examples", "organizations", "templates", "tests", ".ci")
+# In recipes: files that a reader adds, and an ellipsis.
+_ADDED = re.compile(r"acme|\.\.\.")
+_FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+_PATH = re.compile(rf"(?:{'|'.join(map(re.escape, TOP))})/[\w./*-]*")
+
+
+def text_of(page: Path) -> str:
+    """The page without its blocks of code."""
+    return _FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def paths_in(text: str) -> Iterator[str]:
+    """`billing/models/ledger.py:UsageEvent` names a file as well."""
+    for code in _CODE.findall(text):
+        path = re.sub(r":[\w.]+$", "", code)
+        if _PATH.fullmatch(path) and not _ADDED.search(path):
+            yield path
+
+
+def exists(path: str) -> bool:
+    return any(ROOT.glob(path.rstrip("/")))
+
+
+def anchors_of(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = _HEADING.findall(text_of(page))
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def is_broken(page: Path, link: str) -> bool:
+    if re.match(r"[a-z]+:", link):
+        return False
+    target, _, anchor = link.partition("#")
+    file = (page.parent / target).resolve() if target else page
+    return not file.exists() or (anchor != "" and anchor not in anchors_of(file))
+
+
+def test_every_path_that_a_page_names_exists() -> None:
+    named = [(page, path) for page in PAGES for path in paths_in(text_of(page))]
+    assert len(named) > 100
+    assert [f"{page.relative_to(ROOT)}: {path}" for page, path in named if not exists(path)] == []
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    links = [(page, link) for page in PAGES for link in _LINK.findall(text_of(page))]
+    assert len(links) > 50
+    assert [f"{page.relative_to(ROOT)}: {link}" for page, link in links if is_broken(page, link)] == []
+
+
+def test_documents_that_the_code_names_exist() -> None:
+    sources = [path for top in TOP for path in (ROOT / top).rglob("*.py") if path != Path(__file__)]
+    named = re.compile(r"\bdocs/[\w/.-]+\.md\b")
+    found = [(path, name) for path in sources for name in named.findall(path.read_text(encoding="utf-8"))]
+    assert found
+    assert [f"{path.relative_to(ROOT)}: {name}" for path, name in found if not exists(name)] == []
+    assert [path for path in sources if re.search(r"\bdesign (?:decision|section)s? \d", path.read_text("utf-8"))] == []
+
+
+def test_the_checks_see_what_is_wrong() -> None:
+    assert list(paths_in("`billing/nothing.py:Name`, `billing/x`, `docs/acme.md` and `a/b.py`")) == [
+        "billing/nothing.py",
+        "billing/x",
+    ]
+    assert not exists("billing/nothing.py")
+    assert is_broken(ROOT / "README.md", "docs/nothing.md")
+    assert is_broken(ROOT / "README.md", "docs/glossary.md#nothing")
+    assert not is_broken(ROOT / "docs" / "glossary.md", "glossary.md#rollups-and-reports")
