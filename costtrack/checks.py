@@ -1,11 +1,15 @@
 """System checks: a wrong configuration is one clear line with a hint, not a traceback later."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
+from django.db import DEFAULT_DB_ALIAS, OperationalError
 
+from costtrack.database.inspection import describe
+from costtrack.database.repair import find_problems
 from costtrack.settings import env
 
 
@@ -36,3 +40,22 @@ def https_is_on(**_: Any) -> list[CheckMessage]:
     if settings.BEHIND_HTTPS:
         return []
     return [CheckWarning("COSTTRACK_HTTPS is false.", hint="Serve costtrack through HTTPS.", id="costtrack.W001")]
+
+
+@register(Tags.database)
+def database_is_as_migrated(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """costtrack.E003: the database does not answer. costtrack.E004: what migrations have made is not there, in most
+    cases because a dump was restored into a cluster without the tenants' role.
+
+    `migrate` runs this check before anything else, and `check` does with `--database default`.
+    """
+    if DEFAULT_DB_ALIAS not in (databases or ()):
+        return []
+    try:
+        problems = find_problems()
+    except OperationalError as error:
+        message = f"The database does not answer: {str(error).strip()}"
+        return [Error(message, hint="Check DATABASE_URL and the server.", id="costtrack.E003")]
+    if not problems:
+        return []
+    return [Error(describe(problems), hint="See docs/restore.md.", id="costtrack.E004")]

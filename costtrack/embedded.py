@@ -74,6 +74,10 @@ class Postgres:
     def url(self, database: str = "costtrack") -> str:
         return postgres_url(self.data_dir, database)
 
+    def program(self, name: str) -> Path:
+        """One of PostgreSQL's programs, of the same version as the server: `pg_dump`, `pg_restore`, `psql`."""
+        return self._programs / name
+
     def start(self, log: Path) -> subprocess.Popen[bytes]:
         """Start the server process and answer without waiting for it; `wait_until_ready` does that."""
         self.data_dir.mkdir(parents=True, exist_ok=True)

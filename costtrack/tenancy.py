@@ -13,7 +13,8 @@ from typing import Any
 from django.db import connection, transaction
 from psycopg import sql
 
-TENANT_ROLE = "costtrack_tenant"
+from costtrack.roles import TENANT_ROLE
+
 _NO_ROLE = "none"
 _SETTINGS = 2
 

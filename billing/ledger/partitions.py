@@ -16,7 +16,8 @@ from django.db import connection
 from psycopg import sql
 
 from costtrack.ids import ids_at
-from costtrack.tenancy import TENANT_ROLE, owner_scope
+from costtrack.roles import TENANT_ROLE
+from costtrack.tenancy import owner_scope
 
 LEDGER = "billing_usageevent"
 MAX_OWN_PARTITIONS = 200

@@ -2,15 +2,16 @@
 
 import logging
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import psycopg
 import redis
 from django.db import connection
-from django.db.migrations.loader import MigrationLoader
 
 from costtrack import heartbeat
+from costtrack.database import catalog
+from costtrack.database.declared import Migration, pending
+from costtrack.database.inspection import Kind, Problem, describe, inspect
 from costtrack.health.registry import Check
 
 logger = logging.getLogger(__name__)
@@ -30,8 +31,9 @@ class _Database:
     version: str
     connections: int
     most_connections: int
-    applied: frozenset[tuple[str, str]]
-    """The migrations that were applied, by app and name."""
+    applied: frozenset[Migration]
+    problems: list[Problem] | None
+    """What is not as the migrations made it. None: it could not be read in time."""
 
 
 def database_checks() -> list[Check]:
@@ -39,9 +41,10 @@ def database_checks() -> list[Check]:
         found = _ask_database()
     except psycopg.Error as error:
         logger.warning("database is not ready", extra={"reason": type(error).__name__})
-        return [_unreachable("database", "PostgreSQL"), _migrations(ok=False, state="unknown")]
-    missing = _latest_migrations() - found.applied
-    return [_postgres(found), _migrations(ok=not missing, state="pending" if missing else "applied")]
+        return [_unreachable("database", "PostgreSQL"), _migrations(ok=False, state="unknown"), _tenant_role(None)]
+    is_pending = bool(pending(found.applied))
+    migrations = _migrations(ok=not is_pending, state="pending" if is_pending else "applied")
+    return [_postgres(found), migrations, _tenant_role(found.problems)]
 
 
 def redis_checks() -> list[Check]:
@@ -77,6 +80,17 @@ def _migrations(*, ok: bool, state: str) -> Check:
     return Check("migrations", "Migrations", _SECTION, ok=ok, state=state, advice=advice)
 
 
+def _tenant_role(problems: list[Problem] | None) -> Check:
+    """The role that tenants' rows are read with, its grants and policies, and the database's own functions."""
+    name, title = "tenant_role", "Tenants' role"
+    if problems is None:
+        return Check(name, title, _SECTION, ok=False, state="unknown")
+    if not problems:
+        return Check(name, title, _SECTION, ok=True, state="complete")
+    state = "missing" if any(problem.kind == Kind.ROLE for problem in problems) else "incomplete"
+    return Check(name, title, _SECTION, ok=False, state=state, advice=describe(problems))
+
+
 def _ask_database() -> _Database:
     """Over a connection of its own: the pool would let us wait for as long as a request may. The time limit is the
     transaction's, because a pooler gives the connection to others afterwards."""
@@ -85,13 +99,14 @@ def _ask_database() -> _Database:
         database.execute(f"SET LOCAL statement_timeout = {_STATEMENT_MILLISECONDS}")
         version = ".".join(map(str, divmod(database.info.server_version, 10_000)))
         [(used, most)] = database.execute(_CONNECTIONS).fetchall()
-        if database.execute("SELECT to_regclass('django_migrations')").fetchone() == (None,):
-            return _Database(version, used, most, frozenset())
-        rows = database.execute("SELECT app, name FROM django_migrations").fetchall()
-    return _Database(version, used, most, frozenset((app, name) for app, name in rows))
+        fetch = catalog.over(database)
+        applied = catalog.read_applied(fetch)
+        return _Database(version, used, most, applied, _problems(fetch, applied))
 
 
-@lru_cache(maxsize=1)
-def _latest_migrations() -> frozenset[tuple[str, str]]:
-    """The last migration of each app in this release; the ones before it must have been applied first."""
-    return frozenset(MigrationLoader(None).graph.leaf_nodes())
+def _problems(fetch: catalog.Fetch, applied: frozenset[Migration]) -> list[Problem] | None:
+    try:
+        return inspect(fetch, applied)
+    except psycopg.Error as error:
+        logger.warning("the database's roles and policies cannot be read", extra={"reason": type(error).__name__})
+        return None

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from django.core.checks import CheckMessage, run_checks
+from django.core.management import CommandError, call_command
+from django.db import connection
 from pytest_django import Settings
 
 from costtrack import checks
@@ -36,6 +38,30 @@ def test_a_wrong_variable_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatc
 def test_peppers_that_cannot_be_used_are_an_error(settings: Settings, peppers: str) -> None:
     settings.CREDENTIAL_PEPPERS = peppers
     assert ours(checks.peppers_are_numbered()) == ["costtrack.E002"]
+
+
+@pytest.mark.django_db
+def test_the_database_is_checked_where_it_is_named() -> None:
+    assert run_checks(databases=["default"]) == []
+    with connection.cursor() as cursor:
+        cursor.execute("DROP POLICY billing_run_tenant ON billing_run")
+    assert ours(run_checks()) == []
+    (message,) = run_checks(databases=["default"])
+    assert (message.id, message.msg) == (
+        "costtrack.E004",
+        "Policies missing (1): billing_run_tenant. Run the management command repair_roles.",
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "host", "/nowhere")
+    (message,) = run_checks(databases=["default"])
+    assert (message.id, message.msg.startswith("The database does not answer: ")) == ("costtrack.E003", True)
+    for command in ("repair_roles", "load_demo"):
+        with pytest.raises(CommandError, match=r"^The database does not answer: [^\n]*$"):
+            call_command(command)
 
 
 def test_serving_without_https_is_a_warning_for_deployments_only(settings: Settings) -> None:

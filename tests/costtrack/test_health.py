@@ -59,6 +59,7 @@ def states(client: Client) -> tuple[int, dict[str, str]]:
 ALL_WELL = {
     "database": "reachable",
     "migrations": "applied",
+    "tenant_role": "complete",
     "redis": "reachable",
     "queue_intake": "running",
     "queue_rollups": "running",
@@ -132,7 +133,8 @@ def test_not_ready_while_a_migration_is_missing(client: Client) -> None:
 
 def test_not_ready_without_the_database(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "host", "/nowhere")
-    assert states(client) == (503, {**ALL_WELL, "database": "unreachable", "migrations": "unknown"})
+    unknown = {"database": "unreachable", "migrations": "unknown", "tenant_role": "unknown"}
+    assert states(client) == (503, {**ALL_WELL, **unknown})
 
 
 def test_not_ready_without_redis(client: Client, settings: Settings) -> None:

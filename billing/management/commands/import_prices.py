@@ -5,19 +5,19 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from billing.pricing.catalogue_import import CreatedPrice, EndedPrice, ImportReport, import_catalogue
 from billing.pricing.types import PriceKind, Tier, UnitPrices
 from costtrack.clock import utc_now
+from costtrack.database.commands import SchemaCommand
 from costtrack.money import plain
 
 _MAX_LINES = 50
 _LOUD = 2
 
 
-class Command(BaseCommand):
+class Command(SchemaCommand):
     help = "Bring everyone's prices to what the installed genai-prices package says. A second run changes nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from billing.limits.verify import verify_limits
 from billing.management.organizations import counted, named
@@ -11,11 +11,12 @@ from billing.management.progress import ProgressDisplay
 from billing.management.tables import differences_table
 from billing.rollups.types import Checked
 from costtrack.clock import utc_now
+from costtrack.database.commands import SchemaCommand
 
 _MAX_DIFFERENCES = 20
 
 
-class Command(BaseCommand):
+class Command(SchemaCommand):
     help = "Looks after the spend limits."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from billing.demo.services import PASSWORD, PEOPLE, load_demo
 from costtrack.clock import utc_now
+from costtrack.database.commands import SchemaCommand
 
 
-class Command(BaseCommand):
+class Command(SchemaCommand):
     help = "Adds two demo organizations with logins and a month of usage. Safe to repeat."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -3,15 +3,16 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent
 from costtrack.clock import utc_now
+from costtrack.database.commands import SchemaCommand
 from organizations.models import Organization
 
 
-class Command(BaseCommand):
+class Command(SchemaCommand):
     help = "Prices events that were stored without a price, where one has appeared since (by adjustments)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -13,12 +13,13 @@ from billing.ledger.repricings import reprice
 from billing.management.tables import repricing_table
 from billing.models import Repricing
 from costtrack.clock import utc_now
+from costtrack.database.commands import SchemaCommand
 from costtrack.errors import DomainError
 from costtrack.money import plain
 from organizations.models import Organization
 
 
-class Command(BaseCommand):
+class Command(SchemaCommand):
     help = "Prices a period's usage anew from the prices that hold now, by adjustments. Safe to repeat."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

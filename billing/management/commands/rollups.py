@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from billing.management.organizations import counted, named
 from billing.management.progress import ProgressDisplay
@@ -16,12 +16,13 @@ from billing.rollups.retention import drop_events, would_drop
 from billing.rollups.types import Checked, Dropped, Step
 from billing.rollups.verify import verify
 from costtrack.clock import utc_now
+from costtrack.database.commands import SchemaCommand
 from costtrack.errors import DomainError
 
 _MAX_DIFFERENCES = 5
 
 
-class Command(BaseCommand):
+class Command(SchemaCommand):
     help = "Looks after the rollups: the sums that reports are made from."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

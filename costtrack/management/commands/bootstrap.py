@@ -5,10 +5,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from costtrack.clock import utc_now
+from costtrack.database.commands import SchemaCommand
 from costtrack.private_files import read_private, write_private
 from organizations.models import APICredential, User
 from organizations.secrets import verify_secret
@@ -16,7 +16,7 @@ from organizations.services import issue_credential
 from organizations.types import Scope
 
 
-class Command(BaseCommand):
+class Command(SchemaCommand):
     help = "Makes the operator's login and API key where there is none yet. Running it again changes nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,0 +1,26 @@
+"""The base class of management commands that work on the tables."""
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
+
+from costtrack.database.declared import pending
+from costtrack.database.inspection import describe
+from costtrack.database.repair import applied_migrations, find_problems
+
+
+class SchemaCommand(BaseCommand):
+    """A command that ends with one clear line where the database does not answer, is not migrated, or lacks the role
+    or the policies that migrations have made."""
+
+    requires_migrations_checks = True
+
+    def check_migrations(self) -> None:
+        try:
+            is_pending = bool(pending(applied_migrations()))
+            problems = [] if is_pending else find_problems()
+        except OperationalError as error:
+            raise CommandError(f"The database does not answer: {' '.join(str(error).split())}") from None
+        if is_pending:
+            raise CommandError("The database is not migrated to this release. Run the management command migrate.")
+        if problems:
+            raise CommandError(describe(problems))

@@ -1,0 +1,105 @@
+"""What the migrations create by SQL: functions, triggers, views and policies, read from the migrations themselves.
+
+Nothing else declares them, so a new migration is all it takes to add or replace one. A test compares the result with
+a freshly migrated database, which also proves that the patterns below recognize every statement.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations import RunSQL, SeparateDatabaseAndState
+
+Migration = tuple[str, str]
+"""A migration's app and name, as in the table `django_migrations`."""
+
+_STATEMENT = re.compile(
+    r"""
+    CREATE\ (?:OR\ REPLACE\ )?FUNCTION\ (?P<function>\w+)\s*\(.*?\bAS\s+(?P<quote>\$\w*\$)(?P<body>.*?)(?P=quote)
+    | CREATE\ (?:OR\ REPLACE\ )?VIEW\ (?P<view>\w+)
+    | CREATE\ TRIGGER\ (?P<trigger>\w+)\s[^;]*?\sON\ (?P<trigger_table>\w+)
+    | (?P<create_policy>CREATE\ POLICY\ (?P<policy>\w+)\ ON\ (?P<policy_table>\w+)[^;]*)
+    | DROP\ (?P<dropped_kind>FUNCTION|VIEW|TRIGGER|POLICY)\ (?:IF\ EXISTS\ )?(?P<dropped>\w+)
+      (?:\s+ON\s+(?P<dropped_table>\w+))?
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One object. `table` is empty for functions and views. `sql` is a function's body, as PostgreSQL stores it, or
+    the statement that creates a policy."""
+
+    kind: str
+    table: str
+    name: str
+    sql: str
+    migration: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """The migrations of this release, each after those it depends on."""
+
+    statements: dict[Migration, tuple[str, ...]]
+    latest: frozenset[Migration]
+
+
+def pending(applied: frozenset[Migration]) -> frozenset[Migration]:
+    """The last migration of each app, where it is not applied; the ones before it must have been applied first."""
+    return _release().latest - applied
+
+
+def is_of_a_later_release(applied: frozenset[Migration]) -> bool:
+    """Whether migrations were applied that this release does not have: then it cannot know what they replaced."""
+    known = _release().statements
+    ours = {app for (app, _), statements in known.items() if statements}
+    return any(migration[0] in ours and migration not in known for migration in applied)
+
+
+@lru_cache(maxsize=4)
+def declared(applied: frozenset[Migration]) -> tuple[Declared, ...]:
+    """What these migrations have created and not dropped."""
+    objects: dict[tuple[str, str, str], Declared] = {}
+    for migration, statements in _release().statements.items():
+        if migration not in applied:
+            continue
+        for match in _STATEMENT.finditer("\n;\n".join(statements)):
+            if match["dropped"]:
+                objects.pop((match["dropped_kind"].lower(), match["dropped_table"] or "", match["dropped"]), None)
+            else:
+                created = _created(match, ".".join(migration))
+                objects[created.kind, created.table, created.name] = created
+    return tuple(objects.values())
+
+
+def _created(match: "re.Match[str]", migration: str) -> Declared:
+    if match["function"]:
+        return Declared("function", "", match["function"], match["body"], migration)
+    if match["view"]:
+        return Declared("view", "", match["view"], "", migration)
+    if match["trigger"]:
+        return Declared("trigger", match["trigger_table"], match["trigger"], "", migration)
+    return Declared("policy", match["policy_table"], match["policy"], match["create_policy"], migration)
+
+
+@lru_cache(maxsize=1)
+def _release() -> _Release:
+    graph = MigrationLoader(None).graph
+    latest = frozenset(graph.leaf_nodes())
+    ordered = dict.fromkeys(key for leaf in sorted(latest) for key in graph.forwards_plan(leaf))
+    statements = {key: tuple(_statements(graph.nodes[key].operations)) for key in ordered}
+    return _Release(statements, latest)
+
+
+def _statements(operations: Iterable[Any]) -> Iterator[str]:
+    for operation in operations:
+        if isinstance(operation, SeparateDatabaseAndState):
+            yield from _statements(operation.database_operations)
+        elif isinstance(operation, RunSQL) and operation.sql != RunSQL.noop:
+            parts = [operation.sql] if isinstance(operation.sql, str) else operation.sql
+            yield from (part if isinstance(part, str) else part[0] for part in parts)

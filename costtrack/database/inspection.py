@@ -1,0 +1,250 @@
+"""Compares the database with what its migrations have made: the tenants' role and its grants, row-level security,
+policies, functions, triggers and views.
+
+A dump of one database does not hold the role, which belongs to the whole cluster; what names the role then fails to be
+restored, and PostgreSQL goes on without it. `repair` puts such things right.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from django.apps import apps
+from psycopg import sql
+
+from costtrack.database import catalog
+from costtrack.database.catalog import Fetch, Policy, Relation, Role
+from costtrack.database.declared import Declared, Migration, declared, is_of_a_later_release, pending
+from costtrack.roles import TENANT_ROLE
+
+# As organizations' migration 0002 grants them.
+_TABLE = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
+_SEQUENCE = frozenset({"USAGE", "SELECT"})
+_TENANT = sql.Identifier(TENANT_ROLE)
+_MAX_KINDS = 2
+
+
+class Kind(StrEnum):
+    """What is wrong, in the order in which it is put right: nothing is granted before policies protect it."""
+
+    ROLE = "role missing"
+    ROLE_ATTRIBUTE = f"attributes that {TENANT_ROLE} must not have"
+    ROLE_MEMBERSHIP = f"roles that {TENANT_ROLE} must not be a member of"
+    ROLE_NOT_GRANTED = f"database users that cannot act as {TENANT_ROLE}"
+    ROW_SECURITY = "row-level security not as migrated"
+    EXTRA_POLICY = "policies that no migration made"
+    WRONG_POLICY = "policies not as migrated"
+    MISSING_POLICY = "policies missing"
+    VIEW = "views that are not security_invoker"
+    TRIGGER = "triggers disabled"
+    PARTITION = "partitions that tenants reach directly"
+    SCHEMA = "schema grants missing"
+    DEFAULT_PRIVILEGE = "default privileges missing"
+    TABLE_GRANT = "table grants not as migrated"
+    SEQUENCE_GRANT = "sequence grants not as migrated"
+    FUNCTION_GRANT = "function grants missing"
+    MISSING_TABLE = "tables missing"
+    MISSING_VIEW = "views missing"
+    MISSING_FUNCTION = "functions missing"
+    WRONG_FUNCTION = "functions not as migrated"
+    MISSING_TRIGGER = "triggers missing"
+    OWNER = "tables of another owner"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is not as its migration made it. Without `statements` it cannot be put right here."""
+
+    kind: Kind
+    subject: str
+    statements: tuple[sql.Composable, ...] = field(default=(), compare=False)
+
+
+def inspect(fetch: Fetch, applied: frozenset[Migration]) -> list[Problem]:
+    """Everything that is not as the applied migrations made it, in the order of `Kind`. Empty when all is well, and
+    when no migration was applied yet."""
+    if not any(item.kind == "policy" for item in declared(applied)):
+        return []
+    problems = [*_inspect_role(fetch), *_inspect_objects(fetch, applied)]
+    order = list(Kind)
+    return sorted(problems, key=lambda problem: (order.index(problem.kind), problem.subject))
+
+
+def summarize(problems: Sequence[Problem], most: int = 3) -> list[str]:
+    """A line for each kind, with how many there are and the first ones."""
+    lines = []
+    for kind in Kind:
+        subjects = [problem.subject for problem in problems if problem.kind == kind]
+        if subjects:
+            more = f" and {len(subjects) - most:,} more" if len(subjects) > most else ""
+            lines.append(f"{kind} ({len(subjects):,}): {', '.join(subjects[:most])}{more}")
+    return lines
+
+
+def describe(problems: Sequence[Problem]) -> str:
+    """What is wrong and what to do, in a line for operators."""
+    lines = summarize(problems)
+    if len(lines) > _MAX_KINDS:
+        lines = [*lines[:_MAX_KINDS], f"{len(lines) - _MAX_KINDS} more kinds of problems"]
+    text = "; ".join(lines)
+    return f"{text[:1].upper()}{text[1:]}. Run the management command repair_roles."
+
+
+def _inspect_role(fetch: Fetch) -> Iterator[Problem]:
+    role = catalog.read_role(fetch)
+    [(user,)] = fetch("SELECT current_user::text", ())
+    take = sql.SQL("GRANT {} TO {}").format(_TENANT, sql.Identifier(user))
+    if role is None:
+        yield Problem(Kind.ROLE, TENANT_ROLE, (sql.SQL("CREATE ROLE {} NOLOGIN").format(_TENANT), take))
+    else:
+        yield from _inspect_attributes(role)
+        if not role.can_be_taken:
+            yield Problem(Kind.ROLE_NOT_GRANTED, user, (take,))
+    if role is None or not role.has_schema:
+        statement = sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(_TENANT)
+        yield Problem(Kind.SCHEMA, "public", (statement,))
+    defaults = catalog.read_default_privileges(fetch)
+    for kind, name, expected in (("r", "TABLES", _TABLE), ("S", "SEQUENCES", _SEQUENCE)):
+        if not expected <= defaults.get(kind, frozenset()):
+            statement = sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {} ON {} TO {}").format(
+                _listed(expected), sql.SQL(name), _TENANT
+            )
+            yield Problem(Kind.DEFAULT_PRIVILEGE, name.lower(), (statement,))
+
+
+def _inspect_attributes(role: Role) -> Iterator[Problem]:
+    for attribute in role.excess:
+        yield Problem(
+            Kind.ROLE_ATTRIBUTE, attribute, (sql.SQL("ALTER ROLE {} {}").format(_TENANT, sql.SQL(f"NO{attribute}")),)
+        )
+    for other in role.member_of:
+        statement = sql.SQL("REVOKE {} FROM {}").format(sql.SQL(other), _TENANT)
+        yield Problem(Kind.ROLE_MEMBERSHIP, other, (statement,))
+
+
+def _inspect_objects(fetch: Fetch, applied: frozenset[Migration]) -> Iterator[Problem]:
+    relations = catalog.read_relations(fetch)
+    names = _table_names()
+    yield from _inspect_grants(relations, names)
+    if not pending(applied):
+        missing = [name for name in sorted(names) if name not in relations]
+        views = {item.name for item in declared(applied) if item.kind == "view"}
+        yield from (Problem(Kind.MISSING_TABLE, name) for name in missing if name not in views)
+    if is_of_a_later_release(applied):
+        return  # it may have replaced what this release knows
+    items = [item for item in declared(applied) if not item.table or item.table in names]
+    yield from _inspect_policies(fetch, relations, {item.table: item for item in items if item.kind == "policy"})
+    yield from _inspect_views(relations, [item for item in items if item.kind == "view"])
+    yield from _inspect_functions(fetch, [item for item in items if item.kind == "function"])
+    yield from _inspect_triggers(fetch, [item for item in items if item.kind == "trigger"])
+
+
+def _inspect_grants(relations: dict[str, Relation], tables: frozenset[str]) -> Iterator[Problem]:
+    for relation in relations.values():
+        name = sql.Identifier(relation.name)
+        if (relation.table or relation.name) not in tables:
+            continue
+        if relation.is_partition:
+            statement = sql.SQL("REVOKE ALL ON {} FROM {}").format(name, _TENANT)
+            yield Problem(Kind.PARTITION, relation.name, (statement,))
+            continue
+        if not relation.is_ours:
+            yield Problem(Kind.OWNER, relation.name)
+        is_sequence = relation.kind == "S"
+        expected = _SEQUENCE if is_sequence else _TABLE
+        if relation.privileges != expected:
+            on = sql.SQL("SEQUENCE {}" if is_sequence else "TABLE {}").format(name)
+            statements = [sql.SQL("GRANT {} ON {} TO {}").format(_listed(expected), on, _TENANT)]
+            if not relation.privileges <= expected:
+                statements.insert(0, sql.SQL("REVOKE ALL ON {} FROM {}").format(on, _TENANT))
+            kind = Kind.SEQUENCE_GRANT if is_sequence else Kind.TABLE_GRANT
+            yield Problem(kind, relation.name, tuple(statements))
+
+
+def _inspect_policies(fetch: Fetch, relations: dict[str, Relation], expected: dict[str, Declared]) -> Iterator[Problem]:
+    policies = {(policy.table, policy.name): policy for policy in catalog.read_policies(fetch)}
+    for table, item in expected.items():
+        relation = relations.get(table)
+        if relation is None:
+            continue  # reported as a missing table
+        name = sql.Identifier(table)
+        if not relation.has_row_security or relation.is_forced:
+            enable = sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY").format(name)
+            yield Problem(Kind.ROW_SECURITY, table, (enable,))
+        create = sql.SQL(item.sql)
+        policy = policies.pop((table, item.name), None)
+        if policy is None:
+            yield Problem(Kind.MISSING_POLICY, item.name, (create,))
+        elif not _is_as_declared(policy, item):
+            yield Problem(Kind.WRONG_POLICY, item.name, (_drop(policy), create))
+    for policy in policies.values():
+        if policy.table in expected and not {"public", TENANT_ROLE}.isdisjoint(policy.roles):
+            yield Problem(Kind.EXTRA_POLICY, f"{policy.name} on {policy.table}", (_drop(policy),))
+
+
+def _drop(policy: Policy) -> sql.Composed:
+    return sql.SQL("DROP POLICY {} ON {}").format(sql.Identifier(policy.name), sql.Identifier(policy.table))
+
+
+def _is_as_declared(policy: Policy, item: Declared) -> bool:
+    using, _, check = item.sql.partition(" USING ")[2].partition(" WITH CHECK ")
+    expressions = (catalog.canonical(using), catalog.canonical(check))
+    return policy.is_permissive and (policy.command, policy.roles, policy.expressions) == (
+        "*",
+        (TENANT_ROLE,),
+        expressions,
+    )
+
+
+def _inspect_views(relations: dict[str, Relation], views: Sequence[Declared]) -> Iterator[Problem]:
+    for item in views:
+        relation = relations.get(item.name)
+        if relation is None:
+            yield Problem(Kind.MISSING_VIEW, _with_migration(item))
+        elif not relation.is_security_invoker:
+            statement = sql.SQL("ALTER VIEW {} SET (security_invoker = true)").format(sql.Identifier(item.name))
+            yield Problem(Kind.VIEW, item.name, (statement,))
+
+
+def _inspect_functions(fetch: Fetch, functions: Sequence[Declared]) -> Iterator[Problem]:
+    found = catalog.read_functions(fetch, [item.name for item in functions])
+    for item in functions:
+        routines = found.get(item.name, [])
+        if not routines:
+            yield Problem(Kind.MISSING_FUNCTION, _with_migration(item))
+        for routine in routines:
+            if routine.body != item.sql or routine.is_security_definer:
+                yield Problem(Kind.WRONG_FUNCTION, _with_migration(item))
+            if not routine.is_executable:
+                statement = sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(sql.SQL(routine.signature), _TENANT)
+                yield Problem(Kind.FUNCTION_GRANT, routine.name, (statement,))
+
+
+def _inspect_triggers(fetch: Fetch, triggers: Sequence[Declared]) -> Iterator[Problem]:
+    found = catalog.read_triggers(fetch, [item.name for item in triggers])
+    for item in triggers:
+        trigger = found.get((item.table, item.name))
+        if trigger is None:
+            yield Problem(Kind.MISSING_TRIGGER, f"{item.name} on {item.table} ({item.migration})")
+        elif not trigger.is_enabled:
+            statement = sql.SQL("ALTER TABLE {} ENABLE TRIGGER {}").format(
+                sql.Identifier(item.table), sql.Identifier(item.name)
+            )
+            yield Problem(Kind.TRIGGER, f"{item.name} on {item.table}", (statement,))
+
+
+def _with_migration(item: Declared) -> str:
+    return f"{item.name} ({item.migration})"
+
+
+def _listed(privileges: frozenset[str]) -> sql.Composable:
+    return sql.SQL(", ").join(map(sql.SQL, sorted(privileges)))
+
+
+def _table_names() -> frozenset[str]:
+    """The tables and views of all models."""
+    return frozenset(
+        model._meta.db_table  # noqa: SLF001 - documented for this
+        for model in apps.get_models(include_auto_created=True)
+        if not model._meta.proxy  # noqa: SLF001
+    )

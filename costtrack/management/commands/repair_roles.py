@@ -1,0 +1,79 @@
+"""`manage.py repair_roles`: the tenants' role, its grants, row-level security and policies, as the migrations made
+them. Needed after a dump was restored into another PostgreSQL cluster, because a dump does not hold roles."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
+
+from costtrack.database.declared import pending
+from costtrack.database.inspection import Problem, summarize
+from costtrack.database.repair import Outcome, applied_migrations, find_problems, repair, superuser_statements
+
+_COMPLETE = "The tenants' role, its grants and the policies are as the migrations made them."
+_INCOMPLETE = (
+    "Tables, functions, views, triggers and owners are not repaired, because data may be missing as well: "
+    "restore the dump again into an empty database (docs/restore.md)."
+)
+
+
+class Command(BaseCommand):
+    help = (
+        "Put the tenants' role, its grants, row-level security and policies right, for example after a dump was"
+        " restored into another cluster. A second run changes nothing. Exit code 1: something is still wrong."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="Say what would be repaired, and change nothing. Exit code 1: not all is right.",
+        )
+
+    def handle(self, *args: Any, check: bool, **options: Any) -> None:
+        del args, options
+        try:
+            applied = applied_migrations()
+            problems = find_problems()
+        except OperationalError as error:
+            raise CommandError(f"The database does not answer: {' '.join(str(error).split())}") from None
+        if not applied:
+            self.stdout.write("No migrations are applied yet, so there is nothing to repair. Run migrate.")
+            return
+        if not problems:
+            self.stdout.write(_COMPLETE)
+        elif check:
+            self._show(problems)
+        else:
+            self._report(repair(problems))
+        if pending(applied):
+            self.stdout.write("Migrations are pending. Run migrate.")
+
+    def _show(self, problems: list[Problem]) -> None:
+        self._write("Would repair: ", [problem for problem in problems if problem.statements])
+        self._write("Cannot repair: ", [problem for problem in problems if not problem.statements])
+        raise CommandError(f"{len(problems):,} problems found. Without --check, they are repaired where possible.")
+
+    def _report(self, outcome: Outcome) -> None:
+        self._write("Repaired: ", outcome.repaired)
+        if not outcome.left:
+            self.stdout.write(_COMPLETE)
+            return
+        self._write("Not repaired: ", outcome.left)
+        for problem, refusal in outcome.refusals.items():
+            self.stdout.write(f"PostgreSQL refused {problem.subject}: {refusal}")
+        statements = superuser_statements(outcome.left)
+        if statements:
+            raise CommandError(
+                "The database user may not create or change roles. Let a superuser run, in this database:\n"
+                + "".join(f"    {statement}\n" for statement in statements)
+                + "Then run repair_roles again."
+            )
+        if any(not problem.statements for problem in outcome.left):
+            raise CommandError(_INCOMPLETE)
+        raise CommandError("Run repair_roles again when the cause is removed.")
+
+    def _write(self, prefix: str, problems: list[Problem]) -> None:
+        for line in summarize(problems, most=len(problems)):
+            self.stdout.write(prefix + line)

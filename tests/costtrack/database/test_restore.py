@@ -1,0 +1,224 @@
+"""A dump that is restored into a cluster without the tenants' role: it fails closed, everything says so, and
+`repair_roles` puts it right (docs/restore.md)."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.core.management.base import SystemCheckError
+from django.test import Client
+
+from costtrack import heartbeat
+from costtrack.database.inspection import Kind
+from costtrack.database.repair import find_problems
+from costtrack.settings import BASE_DIR
+from organizations.models import Organization, User
+from tests.conftest import Key
+from tests.costtrack.database.conftest import Cluster, serving
+from tests.costtrack.pulse import all_well
+from tests.limits import set_limit
+from tests.usage import Send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COMMANDS = (
+    ("rollups", "verify"),
+    ("limits", "verify"),
+    ("import_prices",),
+    ("price_unpriced",),
+    ("reprice", "--organization", "acme", "--from", "2026-11-01", "--to", "2026-11-30"),
+    ("load_demo",),
+    ("bootstrap", "--email", "x@acme.example", "--key-file", "none", "--password-file", "none"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _workers() -> Iterator[None]:
+    heartbeat.client.cache_clear()
+    yield
+    heartbeat.client.cache_clear()
+
+
+@pytest.fixture
+def dump(
+    new_cluster: Cluster,
+    organization: Organization,
+    key: Key,
+    other_key: Key,
+    operator: User,
+    send: Send,
+    tmp_path: Path,
+) -> Path:
+    """Acme has spent 3 USD of 5, Globex 7; one of Acme's calls is not folded yet."""
+    del key, operator
+    set_limit(organization, "5")
+    send({"id": "a", "model": "m", "cost_usd": "2"})
+    send({"id": "secret", "model": "m", "cost_usd": "7"}, to=other_key.credential.organization)
+    call_command("rollups", "fold", stdout=io.StringIO())
+    send({"id": "b", "model": "m", "cost_usd": "1"})
+    return new_cluster.dump(tmp_path)
+
+
+def client_of(key: Key) -> Any:
+    client = key.client()
+    client.raise_request_exception = False
+    return client
+
+
+def spent(key: Key) -> Any:
+    response = client_of(key).get("/usage/limits")
+    assert response.status_code == 200, response.content
+    return [limit["spent_usd"] for limit in response.json()["limits"]]
+
+
+def event_ids(key: Key) -> set[str]:
+    return {event["event_id"] for event in client_of(key).get("/usage/events").json()["results"]}
+
+
+def tenant_role(client: Client) -> tuple[int, str]:
+    all_well()
+    response = client.get("/readyz")
+    return response.status_code, response.json()["checks"]["tenant_role"]["state"]
+
+
+def repaired(**options: Any) -> list[str]:
+    output = io.StringIO()
+    call_command("repair_roles", stdout=output, **options)
+    return output.getvalue().splitlines()
+
+
+def test_a_restore_without_the_role_fails_closed_and_is_reported_until_it_is_repaired(
+    dump: Path, new_cluster: Cluster, client: Client, operator: User, key: Key, other_key: Key
+) -> None:
+    finished = new_cluster.restore(dump)
+    assert finished.returncode == 1
+    assert 'role "costtrack_tenant" does not exist' in finished.stderr
+
+    with serving(new_cluster.url):
+        api = client_of(key)
+        for answer in (
+            api.get("/usage/summary"),
+            api.post("/usage/events", {"model": "m", "cost_usd": "1"}),
+            api.get("/usage/access"),
+            api.post("/usage/authorizations", {"estimated_cost_usd": "1"}),
+        ):
+            assert answer.status_code == 500
+            assert b"secret" not in answer.content
+        assert tenant_role(client) == (503, "missing")
+        client.force_login(operator)
+        page = client.get("/admin/health/").content.decode()
+        assert "Role missing (1): costtrack_tenant; policies missing" in page
+        assert "Run the management command repair_roles." in page
+        for arguments in (("migrate",), ("migrate", "--check"), ("check", "--deploy", "--database", "default")):
+            options: dict[str, Any] = {} if arguments[0] == "check" else {"skip_checks": False}
+            with pytest.raises(SystemCheckError, match=r"Role missing \(1\): costtrack_tenant; .*repair_roles\."):
+                call_command(*arguments, stdout=io.StringIO(), **options)
+        for command in COMMANDS:
+            with pytest.raises(CommandError, match=r"^Role missing \(1\): costtrack_tenant; .*repair_roles\.$"):
+                call_command(*command)
+        with pytest.raises(CommandError, match="problems found"):
+            repaired(check=True)
+        assert tenant_role(client) == (503, "missing")
+
+        assert repaired()[0] == "Repaired: role missing (1): costtrack_tenant"
+        assert repaired() == ["The tenants' role, its grants and the policies are as the migrations made them."]
+
+        assert tenant_role(client) == (200, "complete")
+        call_command("migrate", skip_checks=False, stdout=io.StringIO())
+        for name in ("rollups", "limits"):
+            call_command(name, "verify", stdout=io.StringIO(), stderr=io.StringIO())
+        assert api.post("/usage/events", {"id": "c", "model": "m", "cost_usd": "0.5"}).status_code == 200
+        assert spent(key) == ["3.5"]
+        assert api.get("/usage/access").json()["allowed"] is True
+        assert api.post("/usage/authorizations", {"estimated_cost_usd": "1"}).status_code == 201
+        assert api.post("/usage/authorizations", {"estimated_cost_usd": "1"}).status_code == 429
+        assert event_ids(key) == {"a", "b", "c"}
+        assert event_ids(other_key) == {"secret"}
+        assert "repair_roles" not in client.get("/admin/health/").content.decode()
+
+
+def test_with_the_role_made_first_a_restore_has_no_errors(dump: Path, new_cluster: Cluster, key: Key) -> None:
+    with new_cluster.superuser() as admin:
+        admin.execute("CREATE ROLE costtrack_tenant NOLOGIN")
+        admin.execute("GRANT costtrack_tenant TO costtrack")
+    finished = new_cluster.restore(dump, "--no-privileges", "--exit-on-error")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    with serving(new_cluster.url):
+        grants = {Kind.DEFAULT_PRIVILEGE, Kind.TABLE_GRANT, Kind.SEQUENCE_GRANT}
+        assert {problem.kind for problem in find_problems()} == grants
+        repaired()
+        assert find_problems() == []
+        assert spent(key) == ["3"]
+
+
+def test_a_user_who_may_not_create_roles_is_told_what_a_superuser_must_run(dump: Path, new_cluster: Cluster) -> None:
+    new_cluster.forget(may_create_roles=False)
+    new_cluster.restore(dump)
+    with serving(new_cluster.url):
+        with pytest.raises(CommandError) as error:
+            repaired()
+        lines = str(error.value).splitlines()
+        assert lines == [
+            "The database user may not create or change roles. Let a superuser run, in this database:",
+            '    CREATE ROLE "costtrack_tenant" NOLOGIN;',
+            '    GRANT "costtrack_tenant" TO "costtrack";',
+            "Then run repair_roles again.",
+        ]
+        with new_cluster.superuser() as admin:
+            for line in lines[1:-1]:
+                admin.execute(line.strip())
+        repaired()
+        assert find_problems() == []
+
+
+def test_tables_of_another_owner_are_named(dump: Path, new_cluster: Cluster) -> None:
+    new_cluster.restore(dump)
+    with new_cluster.superuser("restored") as admin:
+        admin.execute("ALTER TABLE billing_run OWNER TO postgres")
+    output = io.StringIO()
+    with serving(new_cluster.url):
+        with pytest.raises(CommandError, match="owners are not repaired"):
+            call_command("repair_roles", stdout=output)
+        assert "Not repaired: tables of another owner (2): billing_run, billing_run_id_seq" in output.getvalue()
+
+
+def test_ready_is_taken_back_when_the_role_goes_away_later(dump: Path, new_cluster: Cluster, client: Client) -> None:
+    new_cluster.restore(dump)
+    with serving(new_cluster.url):
+        repaired()
+        assert tenant_role(client) == (200, "complete")
+        with new_cluster.superuser("restored") as admin:
+            admin.execute("ALTER POLICY billing_run_tenant ON billing_run USING (true)")
+            assert tenant_role(client) == (503, "incomplete")
+            admin.execute("DROP OWNED BY costtrack_tenant; DROP ROLE costtrack_tenant")
+        assert tenant_role(client) == (503, "missing")
+
+
+def test_a_database_without_tables_is_one_line_of_every_command(new_cluster: Cluster) -> None:
+    with serving(new_cluster.url):
+        for arguments in COMMANDS:
+            with pytest.raises(CommandError, match=r"^The database is not migrated .* management command migrate\.$"):
+                call_command(*arguments)
+        assert repaired() == ["No migrations are applied yet, so there is nothing to repair. Run migrate."]
+
+
+def test_migrate_ends_with_an_error_and_names_the_command(dump: Path, new_cluster: Cluster) -> None:
+    """As its user runs it."""
+    new_cluster.restore(dump)
+    finished = subprocess.run(
+        [sys.executable, "manage.py", "migrate"],
+        cwd=BASE_DIR,
+        env={**os.environ, "DATABASE_URL": new_cluster.url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "Run the management command repair_roles." in finished.stderr
+    assert "Traceback" not in finished.stderr
