@@ -18,7 +18,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and answer its exit code: 0, 1 for a failure said in one line, 2 for wrong arguments. The
     client's commands have more of them (docs/cli.md)."""
     options = _parser().parse_args(arguments)
-    ours = {"up": _up, "manage": _manage, "rollups": _rollups, "limits": _limits}
+    ours = {
+        "up": _up,
+        "manage": _manage,
+        "rollups": _rollups,
+        "limits": _limits,
+        "backup": _backup,
+        "restore": _restore,
+    }
     try:
         if options.command in ours:
             return ours[options.command](options)
@@ -49,6 +56,14 @@ def _parser() -> argparse.ArgumentParser:
     limits = commands.add_parser("limits", help="verify that spend limits rest on what the ledger says")
     _add_data_dir(limits)
     limits.add_argument("arguments", nargs=argparse.REMAINDER, metavar="verify ...")
+
+    backup = commands.add_parser("backup", help="dump the database of `costtrack up` to a file while it runs")
+    _add_data_dir(backup)
+    backup.add_argument("file", type=Path, help="the dump to write; it must not exist")
+
+    restore = commands.add_parser("restore", help="load a dump into a new data folder")
+    _add_data_dir(restore)
+    restore.add_argument("file", type=Path, help="a dump by `costtrack backup` or by pg_dump --format=custom")
 
     client.add_to(commands)
     return parser
@@ -88,3 +103,15 @@ def _limits(options: argparse.Namespace) -> int:
     from costtrack.supervisor.manage import manage
 
     return manage(options.data_dir, ["limits", *options.arguments])
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from costtrack.supervisor.backup import backup
+
+    return backup(options.data_dir, options.file)
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from costtrack.supervisor.backup import restore
+
+    return restore(options.data_dir, options.file)

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalogue says about the schema, the tenants' role and its rights, read in a few milliseconds.
+"""What PostgreSQL's catalogue says about the schema, the tenants' role and its rights, read in about ten milliseconds.
 
 Nothing here waits for a lock on a table, with one exception: PostgreSQL locks the table to write a policy's
 expressions as SQL. They are remembered for each version of a policy's row, so only its first look can wait.

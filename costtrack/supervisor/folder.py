@@ -54,6 +54,11 @@ class DataFolder:
     def pids(self) -> Path:
         return self.path / "pids"
 
+    @property
+    def database(self) -> Path:
+        """PostgreSQL's data."""
+        return self.path / "postgres"
+
     def log(self, part: str) -> Path:
         return self.logs / f"{part}.log"
 

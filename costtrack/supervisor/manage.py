@@ -14,7 +14,7 @@ from costtrack.supervisor.folder import DataFolder
 def manage(data_dir: Path, arguments: Sequence[str]) -> int:
     """Run one management command in this process."""
     folder = DataFolder(data_dir)
-    if not (is_given("DATABASE_URL") or _answers(embedded.postgres_socket(folder.path))):
+    if not (is_given("DATABASE_URL") or answers(embedded.postgres_socket(folder.path))):
         sys.stderr.write(f"costtrack: nothing runs on the data folder {data_dir}: start `costtrack up` first\n")
         return 1
     os.environ.update(command_environment(folder))
@@ -25,7 +25,8 @@ def manage(data_dir: Path, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _answers(path: Path) -> bool:
+def answers(path: Path) -> bool:
+    """Whether a server listens on the Unix socket."""
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(str(path))

@@ -9,7 +9,7 @@ from pathlib import Path
 from costtrack.embedded import EmbeddedServerError, remove_sockets
 from costtrack.supervisor import logfiles
 from costtrack.supervisor.address import Address
-from costtrack.supervisor.environment import child_environment, command_environment
+from costtrack.supervisor.environment import child_environment, command_environment, is_given
 from costtrack.supervisor.folder import DataFolder, StackError
 from costtrack.supervisor.interruption import Interruption
 from costtrack.supervisor.leftovers import end_leftovers
@@ -66,8 +66,12 @@ class _Stack:
             self._terminal.say(f"Ended what an earlier costtrack had left running: {', '.join(ended)}")
         self._address.ensure_free()
         self._folder.keep_secret_key()
+        had_database = self._folder.database.exists()
         try:
             self._start_servers()
+            if had_database and not is_given("DATABASE_URL"):
+                # `costtrack manage` needs a running server, so an operator could not repair it with that.
+                self._manage("Roles and policies", "repair_roles")
             demo = self._prepare_database()
             self._start_programs()
             for line in welcome(self._options, self._folder, self._address, demo):

@@ -7,10 +7,11 @@ import stat
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 import redis
 
-from costtrack.embedded import redis_url
+from costtrack.embedded import postgres_url, redis_url
 from costtrack.queues import Queue
 from tests.stack.running import Running, is_alive, run
 
@@ -116,6 +117,17 @@ def test_a_start_after_a_kill_ends_what_was_left_behind_and_goes_on_with_the_dat
     assert stack.operator_key == key
     with stack.client() as client:
         assert client.get("/organizations/acme").json()["name"] == "Acme Research"
+
+
+def test_a_start_repairs_policies_and_grants(stack: Running) -> None:
+    with psycopg.connect(postgres_url(stack.data), autocommit=True) as database:
+        database.execute("DROP POLICY billing_run_tenant ON billing_run")
+    check = httpx.get(f"{stack.url}/readyz").json()["checks"]["tenant_role"]
+    assert check == {"ok": False, "state": "incomplete"}
+    stack.stop(signal.SIGTERM)
+    stack.up()
+    check = httpx.get(f"{stack.url}/readyz").json()["checks"]["tenant_role"]
+    assert check == {"ok": True, "state": "complete"}
 
 
 def test_a_data_folder_that_is_broken_is_one_line(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 
 import io
 import os
+import shutil
+import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 from django.test import Client
 
-from costtrack import heartbeat
+from costtrack import embedded, heartbeat
 from costtrack.database.inspection import Kind
 from costtrack.database.repair import find_problems
 from costtrack.settings import BASE_DIR
@@ -23,6 +26,7 @@ from tests.conftest import Key
 from tests.costtrack.database.conftest import Cluster, serving
 from tests.costtrack.pulse import all_well
 from tests.limits import set_limit
+from tests.stack.running import run
 from tests.usage import Send
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -222,3 +226,51 @@ def test_migrate_ends_with_an_error_and_names_the_command(dump: Path, new_cluste
     assert finished.returncode == 1
     assert "Run the management command repair_roles." in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_a_data_folder_is_backed_up_and_restored_into_a_new_one(
+    dump: Path, key: Key, other_key: Key, tmp_path: Path
+) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="ct-restored-"))
+    try:
+        finished = run("restore", "--data-dir", str(folder / "data"), str(dump))
+        assert finished.returncode == 0, finished.stderr
+        assert "copy the old secret.key" in finished.stdout
+        again = run("restore", "--data-dir", str(folder / "data"), str(dump))
+        assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+        assert "has a database already" in again.stderr
+
+        server = embedded.Postgres(folder / "data")
+        process = server.start(folder / "postgresql.log")
+        try:
+            server.wait_until_ready()
+            with serving(server.url()):
+                assert find_problems() == []
+                assert spent(key) == ["3"]
+                assert event_ids(other_key) == {"secret"}
+            file = tmp_path / "backup.dump"
+            backup = run("backup", "--data-dir", str(folder / "data"), str(file))
+            assert backup.returncode == 0, backup.stderr
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            assert file.read_bytes().startswith(b"PGDMP")
+            twice = run("backup", "--data-dir", str(folder / "data"), str(file))
+            assert (twice.returncode, twice.stderr.count("\n")) == (1, 1)
+        finally:
+            embedded.stop(process)
+    finally:
+        embedded.remove_sockets(folder / "data")
+        shutil.rmtree(folder)
+
+
+def test_a_file_that_is_no_dump_leaves_no_database(tmp_path: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="ct-restored-"))
+    (tmp_path / "x.dump").write_text("not a dump")
+    try:
+        finished = run("restore", "--data-dir", str(folder / "data"), str(tmp_path / "x.dump"))
+        assert finished.returncode == 1
+        assert finished.stderr.startswith("costtrack: pg_restore failed: ")
+        assert finished.stderr.count("\n") == 1
+        assert not (folder / "data" / "postgres").exists()
+        assert not (folder / "data" / "restore.new").exists()
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,177 @@
+"""`costtrack backup` and `costtrack restore`: a dump of the embedded database, and a new data folder from one.
+
+Both use the programs that come with the embedded server, so their version always fits. A database of your own is
+dumped and restored with its own programs (docs/restore.md).
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import IO
+
+import psycopg
+from psycopg import sql
+
+from costtrack import embedded
+from costtrack.embedded import EmbeddedServerError
+from costtrack.roles import TENANT_ROLE
+from costtrack.supervisor import logfiles
+from costtrack.supervisor.environment import command_environment, is_given
+from costtrack.supervisor.folder import DataFolder, StackError
+from costtrack.supervisor.interruption import Interruption
+from costtrack.supervisor.manage import answers
+from costtrack.supervisor.parts import run_module
+from costtrack.supervisor.supervise import stop_process
+from costtrack.supervisor.terminal import Terminal
+
+# For building indexes and loading tables.
+_SETTINGS = {"maintenance_work_mem": "256MB", "max_wal_size": "2GB"}
+
+
+def backup(data_dir: Path, file: Path) -> int:
+    """Dump the database of a running data folder. Returns the exit code."""
+    terminal = Terminal()
+    folder = DataFolder(data_dir)
+    Interruption().install()
+    try:
+        _refuse_own_server("pg_dump")
+        _dump(folder, file)
+    except KeyboardInterrupt:
+        terminal.complain("the backup was interrupted; there is no file")
+        return 1
+    except (StackError, OSError) as error:
+        terminal.complain(" ".join(str(error).split()))
+        return 1
+    size = file.stat().st_size
+    terminal.say(f"The backup is in {file} ({size / 1_000_000:,.1f} MB). Keep {folder.secret_key} with it.")
+    return 0
+
+
+def restore(data_dir: Path, file: Path) -> int:
+    """Make a data folder's database from a dump. Returns the exit code."""
+    terminal = Terminal()
+    folder = DataFolder(data_dir)
+    Interruption().install()
+    try:
+        _refuse_own_server("pg_restore")
+        with file.open("rb") as dump, folder.locked():
+            _Restore(folder, terminal).run(dump)
+    except KeyboardInterrupt:
+        terminal.complain("the restore was interrupted; nothing is restored")
+        return 1
+    except (StackError, EmbeddedServerError, OSError) as error:
+        terminal.complain(" ".join(str(error).split()))
+        return 1
+    terminal.say(f"Restored into {data_dir}. Next: costtrack up --data-dir {data_dir}")
+    if not folder.secret_key.exists() and not is_given("COSTTRACK_SECRET_KEY"):
+        terminal.say(f"Before that, copy the old secret.key to {folder.secret_key}: without it, no API key is valid.")
+    return 0
+
+
+def _refuse_own_server(program: str) -> None:
+    if is_given("DATABASE_URL"):
+        raise StackError(f"DATABASE_URL is set: use the {program} of that server (docs/restore.md)")
+
+
+def _server(data_dir: Path) -> embedded.Postgres:
+    try:
+        return embedded.Postgres(data_dir, _SETTINGS)
+    except ImportError as error:
+        raise StackError(
+            f"the embedded servers are not installed ({error.name}): install costtrack[embedded]"
+        ) from error
+
+
+def _dump(folder: DataFolder, file: Path) -> None:
+    """Write the dump, readable by its owner alone, or no file."""
+    if not answers(embedded.postgres_socket(folder.path)):
+        raise StackError(f"nothing runs on the data folder {folder.shown}: start `costtrack up` first")
+    program = _server(folder.path).program("pg_dump")
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise StackError(f"the file {file} exists already") from error
+    try:
+        with open(descriptor, "wb") as output:  # noqa: PTH123 - a descriptor, not a path
+            _run_pg_dump([str(program), "--format=custom", "--dbname", embedded.postgres_url(folder.path)], output)
+            os.fsync(descriptor)
+    except BaseException:
+        file.unlink()
+        raise
+
+
+def _run_pg_dump(arguments: list[str], output: IO[bytes]) -> None:
+    finished = subprocess.run(arguments, stdout=output, stderr=subprocess.PIPE, check=False)  # noqa: S603 - our own binary
+    if finished.returncode != 0:
+        raise StackError(f"pg_dump failed: {finished.stderr.decode(errors='replace')}")
+
+
+class _Restore:
+    """One restore, into a data folder that is locked for it and has no database yet. The database is made in a folder
+    of its own and moved at the end, so a restore that is cut off leaves no half database."""
+
+    def __init__(self, folder: DataFolder, terminal: Terminal) -> None:
+        self._folder = folder
+        self._terminal = terminal
+        self._unfinished = folder.path / "restore.new"
+        self._server = _server(self._unfinished)
+
+    def run(self, dump: IO[bytes]) -> None:
+        if self._folder.database.exists():
+            raise StackError(f"the data folder {self._folder.shown} has a database already: restore into a new one")
+        self._remove_unfinished()
+        try:
+            self._make(dump)
+            self._server.pgdata.rename(self._folder.database)
+        finally:
+            self._remove_unfinished()
+
+    def _make(self, dump: IO[bytes]) -> None:
+        with self._terminal.step(f"PostgreSQL {self._server.version}"):
+            process = self._server.start(self._folder.log("postgresql"))
+        try:
+            self._server.wait_until_ready()
+            with self._terminal.step("Loading the dump"):
+                self._load(dump)
+            with self._terminal.step("Roles and policies"):
+                self._repair()
+        finally:
+            embedded.stop(process, seconds=60)
+
+    def _load(self, dump: IO[bytes]) -> None:
+        """The role comes first, because policies name it. Grants are left to `repair_roles`: those in the dump may name
+        users of another server. Statistics are not in a dump, and later migrations need them."""
+        with psycopg.connect(self._server.url(), autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(TENANT_ROLE)))
+            arguments = ["--exit-on-error", "--no-owner", "--no-privileges", "--dbname", self._server.url()]
+            finished = subprocess.run(  # noqa: S603 - our own binary, no shell
+                [str(self._server.program("pg_restore")), *arguments],
+                stdin=dump,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+            if finished.returncode != 0:
+                raise StackError(f"pg_restore failed: {finished.stderr.decode(errors='replace')}")
+            connection.execute("ANALYZE")
+
+    def _repair(self) -> None:
+        log = self._folder.log("setup")
+        since = logfiles.size(log)
+        environment = {**command_environment(self._folder), "DATABASE_URL": self._server.url()}
+        # The settings want a key; this command uses none.
+        environment.pop("COSTTRACK_SECRET_KEY_FILE", None)
+        environment["COSTTRACK_SECRET_KEY"] = secrets.token_urlsafe(50)
+        process = run_module(["django", "repair_roles"], environment, log)
+        try:
+            process.wait()
+        finally:
+            stop_process(process, signal.SIGTERM, patience=5)
+        if process.returncode != 0:
+            raise StackError(f"repair_roles failed: {logfiles.problem(log, since)} (see {log})")
+
+    def _remove_unfinished(self) -> None:
+        embedded.remove_sockets(self._unfinished)
+        shutil.rmtree(self._unfinished, ignore_errors=True)
