@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.db import models
+from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 from django.db.models.functions import Coalesce
 
 from billing.types import RepricingState
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
     from billing.models import PriceVersion, Repricing, SpendLimit, UsageEvent  # noqa: F401 - named in the bases below
 
+
+def _unknown_to_the_planner(*values: "datetime | UUID") -> tuple[models.Func, ...]:
+    """PostgreSQL estimates a comparison of rows by the first column alone. Where all events that are left share the
+    last one's time it would expect none, and read and sort all of them instead of walking along the index."""
+    return tuple(models.Func(models.Value(value), template="(SELECT %(expressions)s)") for value in values)
+
+
+_PLACE = Tuple(models.F("occurred_at"), models.F("id"))
 MONEY: "models.DecimalField[Decimal, Decimal]" = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
 
 
@@ -24,6 +33,18 @@ class UsageEventQuerySet(OrganizationScopedQuerySet["UsageEvent"]):
     def of_batch(self, batch_id: "UUID") -> "UsageEventQuerySet":
         """The events that one batch wrote: a range of the primary key (`costtrack.ids`)."""
         return self.filter(id__gt=batch_id, id__lte=last_event_id(batch_id))
+
+    def before(self, occurred_at: datetime, event_id: "UUID") -> "UsageEventQuerySet":
+        """The events that come before a place in the order of (occurred_at, id).
+
+        A comparison of rows is one bound of the index on time. "Earlier, or at the same time with a smaller id" is
+        none: the index would be entered at the first event of the instant, and there may be any number of them.
+        """
+        return self.filter(TupleLessThan(_PLACE, _unknown_to_the_planner(occurred_at, event_id)))
+
+    def after(self, occurred_at: datetime, event_id: "UUID") -> "UsageEventQuerySet":
+        """The events that come after a place in the order of (occurred_at, id)."""
+        return self.filter(TupleGreaterThan(_PLACE, _unknown_to_the_planner(occurred_at, event_id)))
 
     def total_cost(self) -> Decimal:
         """The exact sum of what is known; events without a price add their compute cost only."""

@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from billing.ledger.adjustments import REPRICED, adjustment_of
 from billing.ledger.append import append
@@ -98,10 +98,15 @@ class Part:
     last: Position | None
 
 
-def selected(organization: Organization, selection: Selection) -> QuerySet[UsageEvent]:
-    """The calls that are looked at, in the order of time: the index on time serves."""
-    events = UsageEvent.objects.of(organization).filter(
-        occurred_at__gte=selection.start,
+def selected(organization: Organization, selection: Selection, after: Position | None = None) -> QuerySet[UsageEvent]:
+    """The calls that are looked at, in the order of time, from just after a position on: the index on time serves."""
+    events = UsageEvent.objects.of(organization)
+    # One lower bound and no more: the index is entered there.
+    if after is None:
+        events = events.filter(occurred_at__gte=selection.start)
+    else:
+        events = events.after(after.occurred_at, after.id)
+    events = events.filter(
         occurred_at__lt=selection.end,
         kind=EventKind.MODEL_CALL.value,
         cost_source=CostSource.COMPUTED.value,
@@ -121,13 +126,9 @@ def reprice_some(
 ) -> Part:
     """Look at the next `most` calls after a position. With a note (the adjustments' metadata) the differences are
     appended as one batch; without one nothing is written."""
-    events = selected(organization, selection)
+    events = selected(organization, selection, after)
     if note is None:
         events = events.only(*_READ)
-    if after is not None:
-        # The first condition is the index's; the second drops the calls of the same instant that were looked at.
-        events = events.filter(occurred_at__gte=after.occurred_at)
-        events = events.filter(Q(occurred_at__gt=after.occurred_at) | Q(id__gt=after.id))
     chunk = list(events[:most])
     adjustments = adjustments_of(chunk)
     work = _Work(price_book(organization.pk), _closed_sessions(organization, chunk))

@@ -218,6 +218,10 @@ class UsageEvent(models.Model):
                 name="event_of_authorization",
                 condition=models.Q(authorization_id__isnull=False),
             ),
+            # Not by time: a caller decides how many events occurred at one instant.
+            models.Index(
+                fields=("organization", "adjusts"), name="event_adjustments", condition=models.Q(adjusts__isnull=False)
+            ),
         )
 
     def __str__(self) -> str:

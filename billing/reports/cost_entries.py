@@ -39,7 +39,6 @@ class EntryPage:
     last: Position | None
 
 
-# An adjustment bears the time of its event and comes after it, which an index finds.
 _ENTRIES = sql.SQL("""
 SELECT event.id, CASE WHEN event.source = %(source)s THEN event.event_id ELSE event.id::text END,
     event.run_id, event.service, coalesce(nullif(event.cost_group, ''), event.model), event.occurred_at,
@@ -51,7 +50,7 @@ CROSS JOIN LATERAL (
         coalesce(sum(unpriced), 0) AS unpriced
     FROM billing_usageevent AS adjustment
     WHERE adjustment.organization_id = %(organization)s AND adjustment.id >= %(earliest)s
-        AND adjustment.occurred_at = event.occurred_at AND adjustment.adjusts = event.id
+        AND adjustment.adjusts = event.id
 ) AS adjusted
 ORDER BY event.occurred_at DESC, event.id DESC
 """)

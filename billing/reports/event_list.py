@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
-
 from billing.ingest import litellm
 from billing.ingest.entries import DEFAULT_SOURCE, event_key
 from billing.models import EventKey, UsageEvent
+from billing.querysets import UsageEventQuerySet
 from billing.reports.types import Window
 from costtrack.errors import NotFoundError
 from organizations.models import Organization
@@ -52,11 +51,12 @@ class EventPage:
 
 def list_events(*, organization: Organization, filters: EventFilter, after: Position | None, limit: int) -> EventPage:
     """The organization's rows, newest first, from just after a position on."""
-    events = _matching(organization, filters)
-    if after is not None:
-        # The first condition is the index's; the second drops the rows of the same instant that were listed already.
-        events = events.filter(occurred_at__lte=after.occurred_at)
-        events = events.filter(Q(occurred_at__lt=after.occurred_at) | Q(id__lt=after.id))
+    events, end = _matching(organization, filters), filters.window.end
+    # One upper bound and no more: the index on time is entered there.
+    if after is not None and (end is None or after.occurred_at < end):
+        events = events.before(after.occurred_at, after.id)
+    elif end is not None:
+        events = events.filter(occurred_at__lt=end)
     found = list(events.order_by("-occurred_at", "-id")[: limit + 1])
     page = found[:limit]
     return EventPage(page, Position(page[-1].occurred_at, page[-1].id) if len(found) > limit else None)
@@ -80,7 +80,8 @@ def first_event(*, organization: Organization) -> UsageEvent | None:
     return event
 
 
-def _matching(organization: Organization, filters: EventFilter) -> QuerySet[UsageEvent]:
+def _matching(organization: Organization, filters: EventFilter) -> UsageEventQuerySet:
+    """Without the end of the window."""
     events = UsageEvent.objects.of(organization)
     names = ("run_id", "session_id", "model", "service", "status", "source")
     events = events.filter(**{name: value for name in names if (value := getattr(filters, name))})
@@ -91,6 +92,4 @@ def _matching(organization: Organization, filters: EventFilter) -> QuerySet[Usag
         events = events.filter(id__in=list(holding.values_list("event_id", flat=True)))
     if filters.window.start is not None:
         events = events.filter(occurred_at__gte=filters.window.start)
-    if filters.window.end is not None:
-        events = events.filter(occurred_at__lt=filters.window.end)
     return events

@@ -30,7 +30,7 @@ class SessionTotalColumns(DetailedCosts):
 class SessionTotal(SessionTotalColumns):
     class Meta:
         indexes = (
-            models.Index(fields=("organization", "first_at", "session_id"), name="session_by_start"),
+            models.Index(fields=("organization", "-first_at", "session_id"), name="session_newest"),
             models.Index(models.F("organization"), COST.desc(), models.F("session_id"), name="session_by_cost"),
             models.Index(
                 fields=("organization", "execution_id"),

@@ -32,13 +32,7 @@ class Newest(NamedTuple):
 _NEWEST = sql.SQL("""
 WITH tail AS MATERIALIZED ({tail}), chosen AS (
     SELECT key, first_at FROM (
-        (SELECT {key} AS key, first_at FROM {table} AS total
-        WHERE organization_id = %(organization)s AND {total_is_after} AND {key} NOT IN (SELECT {key} FROM tail)
-            AND archived = (
-                SELECT archived FROM {table} AS other
-                WHERE organization_id = %(organization)s AND other.{key} = total.{key}
-                ORDER BY first_at, archived LIMIT 1)
-        ORDER BY first_at DESC, {key} LIMIT %(enough)s)
+        {totals}
         UNION ALL
         SELECT {key}, least(first_at, (
             SELECT min(first_at) FROM {table} AS kept
@@ -49,9 +43,21 @@ WITH tail AS MATERIALIZED ({tail}), chosen AS (
 SELECT {has_unfolded}, array_agg(key ORDER BY first_at DESC, key), array_agg(first_at ORDER BY first_at DESC, key)
 FROM chosen
 """)
-# The first condition is the index's; the second drops what began at the same instant and was listed already.
-_AFTER = sql.SQL("first_at <= %(after_at)s AND (first_at < %(after_at)s OR {key} > %(after_key)s)")
+_TOTALS = sql.SQL("""
+(SELECT {key} AS key, first_at FROM {table} AS total
+WHERE organization_id = %(organization)s AND {condition} AND {key} NOT IN (SELECT {key} FROM tail)
+    AND archived = (
+        SELECT archived FROM {table} AS other
+        WHERE organization_id = %(organization)s AND other.{key} = total.{key}
+        ORDER BY first_at, archived LIMIT 1)
+ORDER BY first_at DESC, {key} LIMIT %(enough)s)
+""")
 _ALL = sql.SQL("true")
+# What began at the same instant and what began earlier: each is a range of the index, and both together are not.
+_AFTER = (
+    sql.SQL("first_at = %(after_at)s AND {key} > %(after_key)s"),
+    sql.SQL("first_at < %(after_at)s"),
+)
 
 
 def newest(organization: Organization, rollup: Rollup, *, limit: int, after: Place | None = None) -> Newest:
@@ -65,14 +71,16 @@ def newest(organization: Organization, rollup: Rollup, *, limit: int, after: Pla
 
 def _ask(organization: Organization, rollup: Rollup, limit: int, after: Place | None, *, has_unfolded: bool) -> Newest:
     key = sql.Identifier(rollup.dimensions[0].column)
-    is_after = _ALL if after is None else _AFTER
+    table = sql.Identifier(rollup.table)
+    ranges = (_ALL,) if after is None else _AFTER
+    totals = [_TOTALS.format(key=key, table=table, condition=condition.format(key=key)) for condition in ranges]
     query = _NEWEST.format(
         has_unfolded=HAS_UNFOLDED,
         tail=tail_of(rollup, has_unfolded=has_unfolded),
         key=key,
-        table=sql.Identifier(rollup.table),
-        total_is_after=is_after.format(key=key),
-        candidate_is_after=is_after.format(key=sql.Identifier("key")),
+        table=table,
+        totals=sql.SQL(" UNION ALL ").join(totals),
+        candidate_is_after=sql.SQL(" OR ").join(condition.format(key=sql.Identifier("key")) for condition in ranges),
     )
     parameters: dict[str, Any] = {"organization": organization.pk, "enough": limit + 1}
     if after is not None:

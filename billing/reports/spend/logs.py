@@ -68,7 +68,7 @@ _SUMMED = (
     "compute_cost_usd",
 )
 _COUNTS = _SUMMED.index("token_cost_usd")
-_ID, _OCCURRED_AT, _METADATA = (_TOLD.index(name) for name in ("id", "occurred_at", "metadata"))
+_ID, _METADATA = _TOLD.index("id"), _TOLD.index("metadata")
 
 
 def newest_rows(*, organization: Organization, filters: LogFilter) -> LogRows:
@@ -171,8 +171,7 @@ def _rows(organization: Organization, ids: Sequence[UUID]) -> list[LogRow]:
     by_id = {row[_ID]: row for row in events_by_id(organization, ids, (*_TOLD, *_SUMMED))}
     if not by_id:
         return []
-    times = {event_id: row[_OCCURRED_AT] for event_id, row in by_id.items()}
-    adjusted = sums_of_adjustments(organization, times, _SUMMED)
+    adjusted = sums_of_adjustments(organization, by_id, _SUMMED)
     return [_row(by_id[event_id], adjusted.get(event_id)) for event_id in ids if event_id in by_id]
 
 

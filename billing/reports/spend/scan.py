@@ -1,6 +1,6 @@
 """Finding events in spans of time of the ledger, for the log of calls (document 004): their ids, in order."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -62,7 +62,6 @@ WHERE event.organization_id = %(organization)s AND event.id = ANY(%(ids)s::uuid[
 _ADJUSTMENTS = sql.SQL("""
 SELECT event.adjusts, {sums} FROM billing_usageevent AS event
 WHERE event.organization_id = %(organization)s AND event.id >= %(first_id)s
-    AND event.occurred_at = ANY(%(times)s::timestamptz[]) AND event.kind = 'adjustment'
     AND event.adjusts = ANY(%(ids)s::uuid[])
 GROUP BY event.adjusts
 """)
@@ -134,16 +133,14 @@ def events_by_id(organization: Organization, ids: Sequence[UUID], columns: Seque
 
 
 def sums_of_adjustments(
-    organization: Organization, times: Mapping[UUID, datetime], columns: Sequence[str]
+    organization: Organization, ids: Collection[UUID], columns: Sequence[str]
 ) -> dict[UUID, Sequence[Any]]:
-    """What the events' adjustments add up to, by the event's id; an event without any has none. `times` are those of
-    the events, which their adjustments bear too."""
+    """What the events' adjustments add up to, by the event's id; an event without any has none."""
     sums = sql.SQL(", ").join(sql.SQL("sum({})").format(sql.Identifier("event", column)) for column in columns)
     parameters = {
         "organization": organization.pk,
-        "ids": list(times),
-        "times": list(set(times.values())),
-        "first_id": earliest_after(min(times)),  # leaves the months before alone
+        "ids": list(ids),
+        "first_id": earliest_after(min(ids)),  # leaves the months before alone
     }
     return {row[0]: row[1:] for row in _rows(_ADJUSTMENTS.format(sums=sums), parameters)}
 

@@ -104,24 +104,26 @@ LEFT JOIN organizations_apicredential AS credential
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(coalesce(token_cost_usd, 0) + compute_cost_usd), 0) AS cost_usd,
         coalesce(sum(unpriced), 0) AS unpriced, coalesce(sum(requests), 0) AS requests
-    FROM billing_usageevent AS adjustment -- bears the time of its event
+    FROM billing_usageevent AS adjustment
     WHERE adjustment.organization_id = %(organization)s AND adjustment.id >= %(first_id)s
-        AND adjustment.occurred_at = event.occurred_at AND adjustment.adjusts = event.id
+        AND adjustment.adjusts = event.id
 ) AS adjusted
 ORDER BY {order}
 """)
+# One upper bound, where the index is entered: with a second one on the time alone, PostgreSQL would walk through all
+# events of the instant that the last page ended in.
 _NEWEST = sql.SQL("""
-SELECT event.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS span (starts, ends)
+SELECT event.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[], %(end_ids)s::uuid[])
+    AS span (starts, ends, end_id)
 CROSS JOIN LATERAL (
     SELECT * FROM billing_usageevent AS event
     WHERE organization_id = %(organization)s AND id >= %(first_id)s AND kind = 'model_call'
-        AND occurred_at >= span.starts AND occurred_at < span.ends AND {condition}
+        AND occurred_at >= span.starts AND (occurred_at, id) < (span.ends, span.end_id) AND {condition}
     ORDER BY occurred_at DESC, id DESC LIMIT %(enough)s
 ) AS event
 ORDER BY event.occurred_at DESC, event.id DESC LIMIT %(enough)s
 """)
 _NEWEST_FIRST = sql.SQL("event.occurred_at DESC, event.id DESC")
-_BEFORE = sql.SQL("(occurred_at, id) < (%(after_at)s, %(after_id)s)")
 _OF_ENDPOINT = sql.SQL("endpoint = %(endpoint)s")
 _RECEIVED_BY = sql.SQL("id <= %(last_id)s")
 # Conditions on '' let the indexes serve, which leave these out.
@@ -150,18 +152,21 @@ def list_calls(*, organization: Organization, filters: CallFilter, after: Positi
 def _ask(
     organization: Organization, filters: CallFilter, spans: Sequence[Span], after: Position | None, enough: int
 ) -> list[Call]:
+    ends = [after if after is not None and after.occurred_at < span.end else _end_of(span) for span in spans]
     parameters: Parameters = {
         "organization": organization.pk,
         "starts": [span.start for span in spans],
-        "ends": [span.end for span in spans],
+        "ends": [end.occurred_at for end in ends],
+        "end_ids": [end.id for end in ends],
         "first_id": first_id(min(span.start for span in spans)),
         "enough": enough,
     }
-    conditions: list[sql.Composable] = [condition_of(filters, parameters)]
-    if after is not None:
-        parameters |= {"after_at": after.occurred_at, "after_id": after.id}
-        conditions.append(_BEFORE)
-    return told(_NEWEST.format(condition=sql.SQL(" AND ").join(conditions)), _NEWEST_FIRST, parameters)
+    return told(_NEWEST.format(condition=condition_of(filters, parameters)), _NEWEST_FIRST, parameters)
+
+
+def _end_of(span: Span) -> Position:
+    """All events of the span are before it, and no others: no event has a smaller id."""
+    return Position(span.end, UUID(int=0))
 
 
 def told(events: sql.Composable, order: sql.Composable, parameters: Parameters) -> list[Call]:
