@@ -49,13 +49,14 @@ class Environment:
         self._wrong(name, f"{raw!r} is not a boolean.", "Use true or false.")
         return default
 
-    def integer(self, name: str, default: int, *, least: int = 0) -> int:
+    def integer(self, name: str, default: int, *, least: int = 0, most: int | None = None) -> int:
         raw = self.values.get(name)
         if raw is None:
             return default
-        if raw.isdecimal() and int(raw) >= least:
+        if raw.isdecimal() and int(raw) >= least and (most is None or int(raw) <= most):
             return int(raw)
-        self._wrong(name, f"{raw!r} is not a whole number of at least {least}.", f"For example {default}.")
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        self._wrong(name, f"{raw!r} is not a whole number {bounds}.", f"For example {default}.")
         return default
 
     def words(self, name: str, default: str = "") -> list[str]:

@@ -19,8 +19,9 @@ from rest_framework.response import Response
 
 from costtrack.error_schemas import DETAIL_ERROR, DETAIL_INVALID, LITELLM_ERROR, NATIVE_ERROR, ErrorSchema
 from costtrack.errors import DomainError
+from costtrack.timeouts import is_query_timeout, log_query_timeout
 
-_SECONDS_TO_WAIT = 5
+_RETRY_AFTER = {"Retry-After": "5"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,14 @@ class Failure:
     extra: Mapping[str, object] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     location: str = "query"  # where the fields stand: query, body or path
+
+
+QUERY_TIMEOUT = Failure(
+    503,
+    "query_timeout",
+    "The database took too long and the query was canceled; try again, or ask for a shorter period.",
+    headers=_RETRY_AFTER,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +162,10 @@ def to_failure(error: Exception, location: str = "query") -> Failure:  # noqa: P
             return Failure(413, "too_large", "The request's body is too large.")
         case SuspiciousOperation():
             return Failure(400, "bad_request", "The request cannot be understood.")
+        case OperationalError() if is_query_timeout(error):
+            return QUERY_TIMEOUT
         case OperationalError():
-            headers = {"Retry-After": str(_SECONDS_TO_WAIT)}
-            return Failure(503, "unavailable", "The database is not available; try again.", headers=headers)
+            return Failure(503, "unavailable", "The database is not available; try again.", headers=_RETRY_AFTER)
         case _:
             return Failure(500, "internal_error", "Something went wrong on our side.")
 
@@ -217,7 +227,9 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     dialect: Dialect = getattr(context["view"], "dialect", NATIVE)
     failure = to_failure(error, "query" if request.method in ("GET", "HEAD") else "body")
     response = Response(dialect.body(failure), status=failure.status, headers=dict(failure.headers))
-    if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, DomainError):
+    if failure is QUERY_TIMEOUT:
+        log_query_timeout(request, response)
+    elif failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, DomainError):
         # What Django does for an exception that nobody caught: tell the listeners, and log it with its traceback.
         signals.got_request_exception.send(sender=type(context["view"]), request=request)
         log_response(

@@ -1,6 +1,7 @@
 """Errors outside of any API view, such as an unknown path: a page for people, JSON for programs. What begins like a
 family's paths is answered in its dialect, whoever asks."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from http import HTTPStatus
@@ -9,21 +10,24 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.template.loader import render_to_string
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from costtrack.error_formats import NATIVE, Dialect, Failure
+from costtrack.error_formats import NATIVE, QUERY_TIMEOUT, Dialect, Failure
 from costtrack.organization_paths import for_installation, for_sign_in
+from costtrack.timeouts import is_query_timeout
 
-_CODES = {400: "bad_request", 403: "forbidden", 404: "not_found", 500: "internal_error"}
+_CODES = {400: "bad_request", 403: "forbidden", 404: "not_found", 500: "internal_error", 503: QUERY_TIMEOUT.code}
 _TITLES = {
     400: "This request cannot be understood",
     403: "This is not for you to see",
     404: "There is no such page",
     500: "Something went wrong on our side",
+    503: "This took too long",
 }
 _WHAT_TO_DO = {
     400: "Go back and try again. If you have typed the address, look at it once more.",
     403: "Ask an owner of the organization for the role that this needs, or sign in with another account.",
     404: "The address is wrong, what it showed is gone, or it belongs to an organization that you are no member of.",
     500: "Try again in a moment. If it stays, tell whoever runs this installation; the log says what happened.",
+    503: "The database took too long, and the query was canceled. Try again in a moment, or choose a shorter period.",
 }
 
 
@@ -41,7 +45,16 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Django has logged the exception."""
+    if is_query_timeout(sys.exception()):  # of a middleware: those of views are answered before
+        return query_timeout(request)
     return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side.")
+
+
+def query_timeout(request: HttpRequest) -> HttpResponseBase:
+    response = _answer(request, HTTPStatus(QUERY_TIMEOUT.status), QUERY_TIMEOUT.message)
+    for name, value in QUERY_TIMEOUT.headers.items():
+        response.headers[name] = value
+    return response
 
 
 def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponse:

@@ -1,4 +1,5 @@
-"""One middleware: every request has an id, in the log, in the answer, and in nobody else's log lines."""
+"""What every request has: an id, in the log, in the answer, and in nobody else's log lines; and a limit to how long its
+statements run in the database."""
 
 import logging
 import re
@@ -7,7 +8,12 @@ import time
 from collections.abc import Callable
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from costtrack import error_pages
+from costtrack.timeouts import is_query_timeout, log_query_timeout, statement_timeout
 
 logger = logging.getLogger("costtrack.request")
 
@@ -40,4 +46,23 @@ class RequestContextMiddleware:
                     "milliseconds": round((time.perf_counter() - started) * 1000, 1),
                 },
             )
+        return response
+
+
+class StatementTimeoutMiddleware:
+    """Limits each statement of a request, and answers 503 when a page's query was canceled. (API views answer in their
+    dialect.)"""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with statement_timeout(settings.STATEMENT_TIMEOUT):
+            return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        if not is_query_timeout(exception):
+            return None
+        response = error_pages.query_timeout(request)
+        log_query_timeout(request, response)
         return response

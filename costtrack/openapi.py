@@ -78,7 +78,7 @@ _ERRORS: dict[int, tuple[str, str, Failure]] = {
         ),
         (
             "Unavailable",
-            "The database is not available at the moment.",
+            "The database is not available at the moment, or a query took too long and was canceled.",
             Failure(503, "unavailable", "The database is not available; try again."),
         ),
     )

@@ -65,6 +65,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "costtrack.middleware.RequestContextMiddleware",
+    "costtrack.middleware.StatementTimeoutMiddleware",
     "organizations.middleware.OrganizationPathMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "costtrack.compression.StaticFilesMiddleware",
@@ -129,6 +130,12 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
         else False,
     }
 )
+
+# Seconds that one statement of a request may run, and one of an export or a download; 0: no limit. Workers and commands
+# have none.
+_MOST_SECONDS = (2**31 - 1) // 1000  # PostgreSQL counts milliseconds in 32 bits
+STATEMENT_TIMEOUT = env.integer("COSTTRACK_STATEMENT_TIMEOUT", 30, most=_MOST_SECONDS)
+EXPORT_STATEMENT_TIMEOUT = env.integer("COSTTRACK_EXPORT_STATEMENT_TIMEOUT", 300, most=_MOST_SECONDS)
 
 REDIS_URL = env.required("REDIS_URL", "redis://localhost:6379/0", _HINT, parse_redis_url)
 CACHES = {

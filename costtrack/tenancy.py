@@ -11,15 +11,14 @@ from contextvars import ContextVar
 from typing import Any
 
 from django.db import connection, transaction
-from psycopg import sql
 
+from costtrack.database.local_settings import execute_with
 from costtrack.roles import TENANT_ROLE
 
 _NO_ROLE = "none"
-_SETTINGS = 2
 
 _scope: ContextVar[tuple[int, ...] | None] = ContextVar("costtrack_tenant_scope", default=None)
-_before_each: ContextVar[str | None] = ContextVar("costtrack_before_each_statement", default=None)
+_before_each: ContextVar[tuple[str, str] | None] = ContextVar("costtrack_before_each_statement", default=None)
 
 
 @contextmanager
@@ -54,13 +53,7 @@ def _set_before(execute: Callable[..., Any], statement: Any, parameters: Any, ma
     settings = _before_each.get()
     if settings is None:
         return execute(statement, parameters, many, context)
-    if many:
-        raise RuntimeError("Only single statements can be sent along with the tenant's settings.")
-    joined = f"{settings}; {statement}" if isinstance(statement, str) else sql.SQL(f"{settings}; ") + statement
-    result = execute(joined, parameters, many, context)
-    for _ in range(_SETTINGS):
-        context["cursor"].nextset()
-    return result
+    return execute_with(settings, execute, statement, parameters, many=many, context=context)
 
 
 @contextmanager
@@ -94,11 +87,11 @@ def _transaction(organization_ids: tuple[int, ...] | None) -> Iterator[None]:
 
 def _enter(organization_ids: tuple[int, ...] | None) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_settings(organization_ids))
+        cursor.execute("; ".join(_settings(organization_ids)))
 
 
-def _settings(organization_ids: tuple[int, ...] | None) -> str:
-    """Two settings in one message, of a kind that PostgreSQL has nothing to plan about."""
+def _settings(organization_ids: tuple[int, ...] | None) -> tuple[str, str]:
+    """Two settings, of a kind that PostgreSQL has nothing to plan about."""
     role = _NO_ROLE if organization_ids is None else TENANT_ROLE
     listed = ",".join(str(int(pk)) for pk in organization_ids or ())
-    return f"SET LOCAL role = {role}; SET LOCAL costtrack.organizations = '{listed}'"
+    return f"SET LOCAL role = {role}", f"SET LOCAL costtrack.organizations = '{listed}'"

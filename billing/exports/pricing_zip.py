@@ -20,6 +20,7 @@ from typing import IO, NamedTuple
 from uuid import UUID
 from zipfile import ZIP_DEFLATED, ZipFile
 
+from django.conf import settings
 from django.db import connection
 from psycopg import sql
 
@@ -28,6 +29,7 @@ from billing.ledger.adjustments import IS_VOID
 from billing.reports.pricing.run_filter import Parameters, RunFilter, bound
 from costtrack.clock import iso
 from costtrack.money import plain
+from costtrack.timeouts import statement_timeout
 from organizations.models import Organization
 
 MAX_ROWS = 100_000
@@ -166,7 +168,7 @@ def _read(conditions: Sequence[sql.Composable], parameters: Parameters) -> list[
         changes=sql.SQL(", ").join(_CHANGE.format(column=column) for column in columns),
         sums=sql.SQL(", ").join(_SUM.format(column=column) for column in columns),
     )
-    with connection.cursor() as cursor:
+    with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return [_Run(*row) for row in cursor.fetchall()]
 

@@ -6,6 +6,8 @@ from datetime import date, timedelta
 from enum import StrEnum
 from io import StringIO
 
+from django.conf import settings
+
 from billing.exports.cells import text_cell
 from billing.reports.usage.calls import Call, CallFilter, list_calls
 from billing.reports.usage.figures import Figures, UsageFilter
@@ -16,6 +18,7 @@ from costtrack.calendar import Span, Unit
 from costtrack.clock import iso
 from costtrack.money import plain
 from costtrack.tenancy import tenant_scope
+from costtrack.timeouts import is_query_timeout, log_canceled_query, statement_timeout
 from organizations.models import Organization
 
 _PAGE = 2_000
@@ -30,6 +33,8 @@ _DAY_COLUMNS = (
     *("cost_usd", "unpriced_events"),
 )
 Row = Sequence[object]
+INCOMPLETE = "ERROR: this file is incomplete, because it could not be read to the end. Try again, or a shorter period."
+"""The only cell of the last row then."""
 
 
 class Rows(StrEnum):
@@ -45,9 +50,20 @@ def usage_csv(query: UsageQuery, rows: Rows, *, endpoint: str = "") -> Iterator[
     if rows is Rows.DAYS:
         spans = periods_of(query.calendar, query.window, Unit.DAY, param="start_date")
         days = [(query.calendar.date_of(span.start), span) for span in spans]
-        return days_csv(organization=query.organization, filters=query.filters, days=days)
+        return _or_incomplete(days_csv(organization=query.organization, filters=query.filters, days=days))
     filters = CallFilter(query.filters, query.window, endpoint=endpoint, received_by=query.now)
-    return calls_csv(organization=query.organization, filters=filters)
+    return _or_incomplete(calls_csv(organization=query.organization, filters=filters))
+
+
+def _or_incomplete(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The web server ends an answer that fails while it is sent like any other, so the file has to say it itself."""
+    try:
+        yield from pieces
+    except Exception as error:
+        yield _lines([[INCOMPLETE]])
+        if not is_query_timeout(error):
+            raise
+        log_canceled_query(export="usage.csv")
 
 
 def calls_csv(*, organization: Organization, filters: CallFilter) -> Iterator[bytes]:
@@ -55,7 +71,7 @@ def calls_csv(*, organization: Organization, filters: CallFilter) -> Iterator[by
     yield _lines([_CALL_COLUMNS])
     after, is_done = None, False
     while not is_done:
-        with tenant_scope(organization.pk):
+        with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(organization.pk):
             page = list_calls(organization=organization, filters=filters, after=after, limit=_PAGE)
         yield _lines(map(_call_row, page.calls))
         after, is_done = page.last, page.last is None
@@ -64,7 +80,7 @@ def calls_csv(*, organization: Organization, filters: CallFilter) -> Iterator[by
 def days_csv(*, organization: Organization, filters: UsageFilter, days: Sequence[tuple[date, Span]]) -> Iterator[bytes]:
     """A row for each day, oldest first."""
     yield _lines([_DAY_COLUMNS])
-    with tenant_scope(organization.pk):
+    with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(organization.pk):
         figures = totals(organization=organization, filters=filters, windows=[span for _, span in days])
     yield _lines(_day_row(day, of_day) for (day, _), of_day in zip(days, figures, strict=True))
 

@@ -44,6 +44,13 @@ def test_a_number_that_is_not_whole_or_too_small_is_a_problem(raw: str) -> None:
     assert names_of_problems(environment) == ([] if raw == "१" else ["X"])
 
 
+def test_a_number_that_is_too_large_is_a_problem() -> None:
+    environment = Environment({"X": "11", "Y": "10"})
+    assert environment.integer("Y", 3, most=10) == 10
+    assert environment.integer("X", 3, most=10) == 3
+    assert [problem.message for problem in environment.problems] == ["'11' is not a whole number from 0 to 10."]
+
+
 def test_words_lose_their_blanks_and_empty_ones_are_dropped() -> None:
     assert Environment({"X": " a.example, ,b.example ,"}).words("X") == ["a.example", "b.example"]
 
