@@ -1,15 +1,17 @@
 """Structured logs: JSON lines in production, readable lines in development.
 
-Every line carries what the request or task has bound (`request_id`, `organization`, `credential`); no caller may
-bind or log a secret.
+Every line carries what the request or task has bound (`request_id`, `organization`, `credential`). Secrets are masked
+in all of them, whichever library wrote the line (`costtrack.secret_links`).
 """
 
 import logging.config
 from typing import Any
 
 import structlog
+from django.http import HttpRequest
 
 from costtrack.queues import ROUTINE_TASKS
+from costtrack.secret_links import mask_value, path_for_logs
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -18,6 +20,18 @@ _SHARED: list[structlog.typing.Processor] = [
     structlog.stdlib.ExtraAdder(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+
+def _mask_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Leave out what Django and Celery attach to their records, the request (which prints as its whole URL) and the
+    arguments of a task, and mask the secrets in everything else."""
+    request = event.pop("request", None)
+    if isinstance(request, HttpRequest) and (shown := path_for_logs(request)) != request.path:
+        texts = {name: value.replace(request.path, shown) for name, value in event.items() if isinstance(value, str)}
+        event.update(texts)
+    if isinstance(task := event.get("data"), dict):
+        event["data"] = {name: value for name, value in task.items() if name not in ("args", "kwargs")}
+    return {name: mask_value(value) for name, value in event.items()}
 
 
 class NotRoutine(logging.Filter):
@@ -36,9 +50,11 @@ def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
         # Plain tracebacks: the usual rich ones print local variables, which hold secrets.
         else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     )
-    processors: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if json_lines:
-        processors.append(structlog.processors.format_exc_info)
+    processors: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        _mask_secrets,
+    ]
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -53,6 +69,7 @@ def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
+            "django": {"handlers": []},  # Django adds its own, which format differently
             "django.server": {"propagate": True},
             "django.request": {"level": "ERROR"},
             "celery.beat": {"level": "WARNING"},  # the workers say what they were sent

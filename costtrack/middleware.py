@@ -15,10 +15,14 @@ from django.http.response import HttpResponseBase
 from costtrack import error_pages
 from costtrack.timeouts import is_query_timeout, log_query_timeout, statement_timeout
 
+from costtrack.secret_links import has_secret, path_for_logs
+
 logger = logging.getLogger("costtrack.request")
 
 _ACCEPTABLE_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 _QUIET = ("/healthz", "/readyz", "/static/")
+# Without the path, which may be a secret, and with what Django checks a form's sender by.
+_REFERRER_POLICY = "strict-origin"
 
 
 class RequestContextMiddleware:
@@ -35,13 +39,15 @@ class RequestContextMiddleware:
         started = time.perf_counter()
         response = self.get_response(request)
         response["X-Request-Id"] = request_id
+        if has_secret(request.path):
+            response["Referrer-Policy"] = _REFERRER_POLICY
         if not request.path.startswith(_QUIET):
-            # The path without its query: a stray credential in a query string must not reach the log.
+            # Without the query string, which may hold a credential, and without the secret of a link.
             logger.info(
                 "request",
                 extra={
                     "method": request.method,
-                    "path": request.path,
+                    "path": path_for_logs(request),
                     "status": response.status_code,
                     "milliseconds": round((time.perf_counter() - started) * 1000, 1),
                 },

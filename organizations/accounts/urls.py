@@ -7,6 +7,7 @@ from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as webauthn
 from django.urls import path
 
+from costtrack.secret_links import secret_path
 from organizations.accounts import views
 
 urlpatterns = [
@@ -17,7 +18,7 @@ urlpatterns = [
     path("password/new", account.password_set, name="account_set_password"),
     path("password/reset", account.password_reset, name="account_reset_password"),
     path("password/reset/sent", account.password_reset_done, name="account_reset_password_done"),
-    path(
+    secret_path(
         "password/choose/<str:uidb36>/<str:key>",
         account.password_reset_from_key,
         name="account_reset_password_from_key",
