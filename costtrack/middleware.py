@@ -13,9 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from costtrack import error_pages
-from costtrack.timeouts import is_query_timeout, log_query_timeout, statement_timeout
-
 from costtrack.secret_links import has_secret, path_for_logs
+from costtrack.timeouts import is_query_timeout, log_query_timeout, statement_timeout
 
 logger = logging.getLogger("costtrack.request")
 

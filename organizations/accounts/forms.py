@@ -10,11 +10,15 @@ from allauth.mfa.webauthn import forms as webauthn
 from django import forms
 from django.contrib import messages
 from django.core.validators import MaxLengthValidator
+from django.db import transaction
 from django.http import HttpRequest, HttpResponseRedirect
+from django.utils.http import int_to_base36
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES
 
 from costtrack.organization_paths import for_sign_in
+from organizations.accounts.password_links import PasswordLinkTokens
 from organizations.accounts.sending import enqueue_password_reset
+from organizations.models import User
 
 NOT_SENT = "No e-mail can be sent just now. Try again in a minute."
 _MAX_NAME_LENGTH = 100
@@ -63,7 +67,15 @@ class ResetPasswordForm(ThemeMixin, account.ResetPasswordForm):
 
 
 class ResetPasswordKeyForm(ThemeMixin, account.ResetPasswordKeyForm):
-    pass
+    @transaction.atomic
+    def save(self) -> None:
+        """Setting the password ends the link, whoever has opened it where. With the person's row locked, only the first
+        of two forms that are sent at the same moment sets one; the other is told that the link has ended."""
+        self.user.refresh_from_db(from_queryset=User.objects.select_for_update(no_key=True))
+        if not PasswordLinkTokens().check_token(self.user, self.temp_key):
+            page = for_sign_in("account_reset_password_from_key", uidb36=int_to_base36(self.user.pk), key=self.temp_key)
+            raise ImmediateHttpResponse(HttpResponseRedirect(page))
+        super().save()
 
 
 class ChangePasswordForm(ThemeMixin, account.ChangePasswordForm):

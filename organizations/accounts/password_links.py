@@ -1,7 +1,8 @@
 """Links from e-mails that let somebody choose a password: an invitation, or a way back for who has forgotten it.
 
 A link is a hash over the person's present password and last sign-in, so it works once: choosing a password ends it, and
-all others that were sent before.
+all others that were sent before. Opening it ends nothing, because mail scanners open links too: allauth moves the key
+into the session and redirects to a page without it in the address.
 """
 
 from datetime import timedelta

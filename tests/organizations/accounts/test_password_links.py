@@ -1,11 +1,14 @@
 """Links that let somebody choose a password: after forgetting it, and as an invitation."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
 from django.core.mail import EmailMultiAlternatives
+from django.db import connection
 from django.test import Client
 from kombu.exceptions import OperationalError
 
@@ -65,6 +68,87 @@ def test_a_link_works_once_and_for_an_hour(client: Client, owner: User, mailoutb
     assert b"The link has ended" in choose(Client(), link, "yet-another-horse").content
     owner.refresh_from_db()
     assert owner.check_password(BETTER)
+
+
+def open_as_a_mail_scanner_does(link: str) -> None:
+    """Several times, in several browsers, following redirects or not, and sending the form without a password."""
+    for browser in (Client(), Client()):
+        browser.head(link, follow=True)
+        for _ in range(2):
+            browser.get(link)
+            browser.get(link, follow=True)
+            browser.get(link, headers={"X-Requested-With": "XMLHttpRequest"})
+        browser.options(link)
+        browser.post(link, follow=True)
+
+
+@pytest.mark.parametrize("who", ["owner", "invited"])
+def test_opening_a_link_never_spends_it_and_setting_the_password_does(
+    who: str, owner: User, organization: Organization, mailoutbox: Mails
+) -> None:
+    user = owner if who == "owner" else add(organization).user
+    first, second = (password_link(user).removeprefix("http://localhost:8000") for _ in range(2))
+    elsewhere = Client()
+    form = elsewhere.get(first, follow=True).redirect_chain[-1][0]
+    for link in (first, second):
+        open_as_a_mail_scanner_does(link)
+    assert choose(Client(), first)["Location"] == "/admin/"
+    other = {"password1": "yet-another-horse", "password2": "yet-another-horse"}
+    assert b"The link has ended" in elsewhere.post(form, other).content, "a form that was open in another browser"
+    for link in (first, second):
+        assert b"The link has ended" in Client().get(link).content
+    user.refresh_from_db()
+    assert user.check_password(BETTER)
+
+
+def test_an_invitation_that_was_sent_twice_ends_in_both_mails(
+    organization: Organization, mailoutbox: Mails, time_machine: Any
+) -> None:
+    membership = add(organization)
+    time_machine.move_to(utc_now() + timedelta(hours=1), tick=False)
+    services.invite_again(organization=organization, membership=membership, actor="tests")
+    first, second = (link_in(mail) for mail in mailoutbox)
+    assert first != second
+    open_as_a_mail_scanner_does(first)
+    assert choose(Client(), second).status_code == 302
+    assert b"The link has ended" in Client().get(first).content
+
+
+def test_the_page_that_asks_for_the_password_has_the_key_nowhere(client: Client, owner: User) -> None:
+    link = password_link(owner).removeprefix("http://localhost:8000")
+    page = client.get(link, follow=True)
+    key = link.rpartition("/")[2]
+    assert key not in page.redirect_chain[-1][0]
+    assert key not in page.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_forms_sent_at_the_same_moment_one_sets_the_password() -> None:
+    user = User.objects.create_superuser("operator@costtrack.example", PASSWORD)
+    link = password_link(user).removeprefix("http://localhost:8000")
+    barrier, passwords = Barrier(2), ("first-better-horse", "second-better-horse")
+    browsers = [(Client(), password) for password in passwords]
+    forms = [browser.get(link, follow=True).redirect_chain[-1][0] for browser, _ in browsers]
+
+    def send(number: int) -> str:
+        browser, password = browsers[number]
+        try:
+            connection.ensure_connection()
+            barrier.wait(timeout=20)
+            return str(browser.post(forms[number], {"password1": password, "password2": password})["Location"])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(send, range(2)))
+    assert sorted(answer == "/admin/" for answer in answers) == [False, True]
+    winner = answers.index("/admin/")
+    user.refresh_from_db()
+    assert user.check_password(passwords[winner])
+    loser, _ = browsers[1 - winner]
+    assert b"The link has ended" in loser.get(answers[1 - winner], follow=True).content
+    assert loser.get("/admin/").status_code == 302, "the other is not signed in"
+    assert browsers[winner][0].get("/admin/").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["1-x", "zzzzzzzzzzzzzz/abc-def", "1/set-password", "%00/%00"])
