@@ -3,7 +3,7 @@
 from django.http import HttpRequest
 
 from organizations.models import Organization, User
-from organizations.types import Role
+from organizations.types import ALL_SCOPES, Role
 
 
 def person_of(request: HttpRequest) -> User:
@@ -26,3 +26,12 @@ def roles_here(request: HttpRequest) -> list[Role]:
     if person.is_superuser:
         return [Role.OWNER]
     return list(person.roles.values()) if chosen is None else [person.roles[chosen.pk]]
+
+
+def scopes_in(request: HttpRequest, organization_id: int | None) -> frozenset[str]:
+    """What the person may do in an organization; None stands for the operators' own rows."""
+    person = person_of(request)
+    if person.is_superuser:
+        return ALL_SCOPES
+    role = person.roles.get(organization_id) if organization_id is not None else None
+    return role.scopes if role is not None else frozenset()

@@ -19,7 +19,7 @@ from unfold.widgets import (
 from costtrack.clock import utc_now
 from organizations import services
 from organizations.admin_base import OrganizationScopedAdmin, button, showing_refusals
-from organizations.admin_request import person_of
+from organizations.admin_request import person_of, scopes_in
 from organizations.models import APICredential
 from organizations.types import IssuedCredential, Scope
 from organizations.validators import validate_in_the_future
@@ -116,6 +116,7 @@ class APICredentialAdmin(OrganizationScopedAdmin):
             environment=given["environment"],
             expires_at=given["expires_at"],
             actor=person_of(request).email,
+            held_scopes=scopes_in(request, obj.organization_id),
         )
         obj.pk, obj.client_id = issued.credential.pk, issued.credential.client_id
         cast("_IssuingRequest", request).issued = issued
@@ -139,6 +140,7 @@ class APICredentialAdmin(OrganizationScopedAdmin):
             grace=timedelta(seconds=form.cleaned_data["grace_seconds"]),
             now=utc_now(),
             actor=person_of(request).email,
+            held_scopes=scopes_in(request, credential.organization_id),
         )
         return self._show_secret(request, issued)
 

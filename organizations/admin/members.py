@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget
 from costtrack.errors import ConflictError
 from organizations import services
 from organizations.admin_base import OrganizationScopedAdmin, button, showing_refusals
-from organizations.admin_request import person_of
+from organizations.admin_request import person_of, scopes_in
 from organizations.models import Membership, Organization
 from organizations.types import Role
 
@@ -81,7 +81,10 @@ class MembershipAdmin(OrganizationScopedAdmin):
             )
         try:
             services.invite_again(
-                organization=membership.organization, membership=membership, actor=person_of(request).email
+                organization=membership.organization,
+                membership=membership,
+                actor=person_of(request).email,
+                held_scopes=scopes_in(request, membership.organization_id),
             )
         except ConflictError as error:
             messages.error(request, error.message)
@@ -91,7 +94,7 @@ class MembershipAdmin(OrganizationScopedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
         organization, role = obj.organization, form.cleaned_data["role"]
-        rights = self._rights(request, organization)
+        rights = {**self._rights(request, organization), "held_scopes": scopes_in(request, organization.pk)}
         if change:
             services.change_role(organization=organization, membership=obj, role=role, **rights)
         else:

@@ -131,6 +131,7 @@ class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
             grace=timedelta(seconds=body.validated_data["grace_seconds"]),
             now=utc_now(),
             actor=self.principal.label,
+            held_scopes=self.access.scopes,
         )
         return _shown_once(issued, status.HTTP_200_OK)
 
@@ -167,6 +168,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
             **body.validated_data,
             acting_as=self.access.role,
             actor=self.principal.label,
+            held_scopes=self.access.scopes,
         )
         return Response(MemberSerializer(membership).data, status=status.HTTP_201_CREATED)
 
@@ -185,6 +187,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
             role=body.validated_data["role"],
             acting_as=self.access.role,
             actor=self.principal.label,
+            held_scopes=self.access.scopes,
         )
         return Response(MemberSerializer(membership).data)
 

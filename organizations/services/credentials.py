@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from costtrack.errors import ConflictError, ForbiddenError, InvalidError
+from costtrack.errors import ConflictError, InvalidError
 from organizations import audit, secrets
 from organizations.models import APICredential, Organization
+from organizations.services.held_scopes import check_held
 from organizations.types import ALL_SCOPES, Environment, IssuedCredential, Scope
 
 MAX_GRACE = timedelta(days=30)
@@ -28,7 +29,8 @@ def issue_credential(
 
     Raises ForbiddenError for a scope that the actor does not hold (`held_scopes`).
     """
-    _check_scopes(scopes, held_scopes)
+    _check_scopes(scopes)
+    check_held(scopes, held_scopes, param="scopes")
     if environment not in Environment.values:
         raise InvalidError(f"environment: choose one of {', '.join(Environment.values)}.", param="environment")
     secret = secrets.new_secret()
@@ -49,13 +51,24 @@ def issue_credential(
 
 @transaction.atomic
 def rotate_credential(
-    *, organization: Organization | None, credential: APICredential, grace: timedelta, now: datetime, actor: str
+    *,
+    organization: Organization | None,
+    credential: APICredential,
+    grace: timedelta,
+    now: datetime,
+    actor: str,
+    held_scopes: Collection[str] = ALL_SCOPES,
 ) -> IssuedCredential:
-    """A new secret; the one before stays valid for `grace` (0 to 30 days), any older one ends at once."""
+    """A new secret; the one before stays valid for `grace` (0 to 30 days), any older one ends at once, and their tokens
+    with them.
+
+    Raises ForbiddenError if the credential has a scope that the actor does not hold (`held_scopes`).
+    """
     if not timedelta(0) <= grace <= MAX_GRACE:
         longest = int(MAX_GRACE.total_seconds())
         raise InvalidError(f"grace_seconds: from 0 to {longest} (30 days).", param="grace_seconds")
     credential = _locked(organization, credential)
+    check_held(credential.scopes, held_scopes)
     if not credential.is_usable(now):
         raise ConflictError("The credential is revoked or expired; issue a new one.", code="credential_ended")
     secret = secrets.new_secret()
@@ -92,15 +105,11 @@ def revoke_credential(
     return credential
 
 
-def _check_scopes(scopes: Collection[str], held: Collection[str]) -> None:
+def _check_scopes(scopes: Collection[str]) -> None:
     unknown = sorted(set(scopes) - ALL_SCOPES)
     if unknown:
         known = ", ".join(Scope.values)
         raise InvalidError(f"scopes: {', '.join(unknown)} is unknown; choose from {known}.", param="scopes")
-    missing = sorted(set(scopes) - set(held))
-    if missing:
-        message = f"A credential cannot have scopes that its creator lacks: {', '.join(missing)}."
-        raise ForbiddenError(message, code="scope_not_held", param="scopes")
 
 
 def _locked(organization: Organization | None, credential: APICredential) -> APICredential:

@@ -1,7 +1,10 @@
 """Members: people in organizations. An organization that has an owner never loses its last one.
 
-`acting_as` is the actor's own role: only owners make, demote and remove owners.
+`acting_as` is the actor's own role: only owners make, demote and remove owners. `held_scopes` are what the actor may
+do, which is less than the role for an API key: a role with more scopes than that is refused.
 """
+
+from collections.abc import Collection
 
 from django.db import IntegrityError, transaction
 
@@ -9,15 +12,25 @@ from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFou
 from costtrack.jobs import enqueue_on_commit
 from organizations import audit
 from organizations.models import Membership, Organization, User
-from organizations.types import Role
+from organizations.services.held_scopes import check_held
+from organizations.types import ALL_SCOPES, Role
 
 
 @transaction.atomic
-def add_member(*, organization: Organization, email: str, role: str, acting_as: Role, actor: str) -> Membership:
+def add_member(
+    *,
+    organization: Organization,
+    email: str,
+    role: str,
+    acting_as: Role,
+    actor: str,
+    held_scopes: Collection[str] = ALL_SCOPES,
+) -> Membership:
     """Add a person by e-mail address. One that nobody knows yet becomes a new person; whoever has no password is sent
     a link to choose one."""
     _check_role(role)
     _check_owners_business(role, acting_as)
+    check_held(Role(role).scopes, held_scopes, param="role")
     user = _person(email)
     try:
         with transaction.atomic():
@@ -31,9 +44,12 @@ def add_member(*, organization: Organization, email: str, role: str, acting_as: 
 
 
 @transaction.atomic
-def invite_again(*, organization: Organization, membership: Membership, actor: str) -> None:
+def invite_again(
+    *, organization: Organization, membership: Membership, actor: str, held_scopes: Collection[str] = ALL_SCOPES
+) -> None:
     """Send another link to a member who has not chosen a password yet."""
     membership = _current(organization, membership)
+    check_held(Role(membership.role).scopes, held_scopes)
     if membership.user.has_usable_password():
         raise ConflictError("This member has a password already.", code="already_joined")
     audit.record(organization=organization, actor=actor, action="member.invited", subject=membership.user.email)
@@ -42,7 +58,13 @@ def invite_again(*, organization: Organization, membership: Membership, actor: s
 
 @transaction.atomic
 def change_role(
-    *, organization: Organization, membership: Membership, role: str, acting_as: Role, actor: str
+    *,
+    organization: Organization,
+    membership: Membership,
+    role: str,
+    acting_as: Role,
+    actor: str,
+    held_scopes: Collection[str] = ALL_SCOPES,
 ) -> Membership:
     _check_role(role)
     owners = _locked_owners(organization)
@@ -51,6 +73,7 @@ def change_role(
         return membership
     _check_owners_business(role, acting_as)
     _check_owners_business(membership.role, acting_as)
+    check_held(Role(role).scopes - Role(membership.role).scopes, held_scopes, param="role")
     _check_owner_remains(owners, membership)
     before, membership.role = membership.role, role
     membership.save(update_fields=["role"])
