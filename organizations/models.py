@@ -185,6 +185,11 @@ class APICredential(models.Model):
         """Neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
+    def valid_secret_hashes(self, now: datetime) -> list[str]:
+        """Of the current secret and, in its grace period, of the previous one."""
+        grace_ends = self.previous_valid_until
+        return [self.secret_hash, *([self.previous_hash] if grace_ends is not None and now < grace_ends else [])]
+
 
 class AuditEntry(models.Model):
     """Who changed what, and when. Append-only; operators' installation-wide acts have no organization."""

@@ -1,10 +1,12 @@
 """Signed access tokens of the OAuth client credentials grant (RFC 6749, section 4.4; RFC 7519).
 
 A token stands for its credential, not beside it: whoever reads one looks the credential up, so revoking that ends
-its tokens at once, and a scope taken from it is gone from them too.
+its tokens at once, and a scope taken from it is gone from them too. A token also names the secret that it was issued
+for, and is valid no longer than that secret: a rotation ends the tokens of the old secret when its grace period ends.
 """
 
 import hashlib
+import hmac
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,36 +24,49 @@ class Claims:
 
     client_id: str
     scopes: frozenset[str]
+    secret_id: str
+
+    def is_issued_for(self, secret_hash: str) -> bool:
+        return hmac.compare_digest(self.secret_id, _secret_id(secret_hash))
 
 
-def issue_token(*, client_id: str, scopes: Collection[str], now: datetime) -> str:
-    """A token that is valid from `now` for `settings.OAUTH_TOKEN_LIFETIME`."""
+def issue_token(
+    *, client_id: str, secret_hash: str, scopes: Collection[str], now: datetime, expires_at: datetime
+) -> str:
+    """A token for the secret that has this hash, valid from `now` until `expires_at`."""
     claims = {
         "sub": client_id,
         "client_id": client_id,
+        "secret_id": _secret_id(secret_hash),
         "scope": " ".join(scopes),
         "token_use": _USE,
         "iat": int(now.timestamp()),
-        "exp": int((now + settings.OAUTH_TOKEN_LIFETIME).timestamp()),
+        "exp": int(expires_at.timestamp()),
     }
     return jwt.encode(claims, _key(), algorithm=_ALGORITHM)
 
 
 def read_token(token: str, *, now: datetime) -> Claims | None:
-    """The claims, or None if the token is not ours, was changed, or has expired."""
+    """The claims, or None if the token is not ours, was changed, has expired, or names no secret, as those of earlier
+    releases do not."""
     try:
         claims = jwt.decode(
             token,
             _key(),
             algorithms=[_ALGORITHM],
             # Time is the caller's `now`, not the library's own clock.
-            options={"require": ["client_id", "scope", "exp"], "verify_exp": False, "verify_iat": False},
+            options={"require": ["client_id", "secret_id", "scope", "exp"], "verify_exp": False, "verify_iat": False},
         )
     except jwt.InvalidTokenError:
         return None
     if claims.get("token_use") != _USE or now.timestamp() >= claims["exp"]:
         return None
-    return Claims(claims["client_id"], frozenset(claims["scope"].split()))
+    return Claims(claims["client_id"], frozenset(claims["scope"].split()), claims["secret_id"])
+
+
+def _secret_id(secret_hash: str) -> str:
+    """Names a secret to nobody but this server: neither the secret nor its hash can be found from it."""
+    return hmac.new(_key(), f"secret:{secret_hash}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def _key() -> bytes:

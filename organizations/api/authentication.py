@@ -22,7 +22,7 @@ from organizations.credential_cache import credential_of
 from organizations.models import APICredential, User
 from organizations.second_factor import lacks_second_factor
 from organizations.secrets import verify_secret
-from organizations.tokens import read_token
+from organizations.tokens import Claims, read_token
 from organizations.types import ALL_SCOPES, Principal
 
 _CHALLENGE = 'Bearer realm="costtrack"'
@@ -86,7 +86,17 @@ class MemberSessionAuthentication(SessionAuthentication):
         return principal, principal
 
 
-def authenticate_credential(client_id: str, secret: str, *, now: datetime) -> APICredential | None:
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """A usable credential, and which of its secrets was presented. `valid_until` is the end of the grace period of a
+    previous secret."""
+
+    credential: APICredential
+    secret_hash: str = field(repr=False)
+    valid_until: datetime | None
+
+
+def authenticate_credential(client_id: str, secret: str, *, now: datetime) -> Authenticated | None:
     """The usable credential with this id and secret, or None. The work is the same whether or not the id exists."""
     credential = _find(client_id)
     current_is_right = verify_secret(
@@ -101,9 +111,10 @@ def authenticate_credential(client_id: str, secret: str, *, now: datetime) -> AP
     )
     if credential is None or not credential.is_usable(now):
         return None
-    valid_until = credential.previous_valid_until
-    if current_is_right or (previous_is_right and valid_until is not None and now < valid_until):
-        return credential
+    if current_is_right:
+        return Authenticated(credential, credential.secret_hash, None)
+    if previous_is_right and credential.previous_hash in credential.valid_secret_hashes(now):
+        return Authenticated(credential, credential.previous_hash, credential.previous_valid_until)
     return None
 
 
@@ -124,15 +135,24 @@ def _principal(presented: Presented, *, now: datetime) -> Principal:
         claims = read_token(presented.token, now=now)
         if claims is not None:
             scopes = claims.scopes
-            credential = _find(claims.client_id)
-            credential = credential if credential is not None and credential.is_usable(now) else None
+            credential = _credential_of(claims, now)
     elif presented.client_id:
-        credential = authenticate_credential(presented.client_id, presented.secret, now=now)
+        authenticated = authenticate_credential(presented.client_id, presented.secret, now=now)
+        credential = authenticated.credential if authenticated is not None else None
     if credential is None:
         raise AuthenticationFailed("The credentials are not valid.")
     _note_use(credential, now)
     _bind_to_log(credential)
     return Principal(credential=credential, scopes=scopes & frozenset(credential.scopes))
+
+
+def _credential_of(claims: Claims, now: datetime) -> APICredential | None:
+    """The credential of a token, if it is usable and the token's secret is still valid."""
+    credential = _find(claims.client_id)
+    if credential is None or not credential.is_usable(now):
+        return None
+    is_valid = any(claims.is_issued_for(secret_hash) for secret_hash in credential.valid_secret_hashes(now))
+    return credential if is_valid else None
 
 
 def _find(client_id: str) -> APICredential | None:

@@ -1,6 +1,7 @@
 """`POST /oauth2/token`: the client credentials grant (RFC 6749, sections 2.3, 4.4 and 5)."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from costtrack.error_schemas import ErrorSchema
 from costtrack.errors import DomainError
 from costtrack.openapi import DialectSchema
 from costtrack.parsers import read_limited
-from organizations.api.authentication import authenticate_credential, basic_credentials
+from organizations.api.authentication import Authenticated, authenticate_credential, basic_credentials
 from organizations.models import APICredential
 from organizations.tokens import issue_token
 
@@ -120,17 +121,30 @@ class TokenView(APIView):
         ],
     )
     def post(self, request: Request) -> Response:
-        """Exchange a client id and secret for a token that is valid for one hour."""
+        """Exchange a client id and secret for a token that is valid for one hour.
+
+        It ends before, with the secret or the credential that it was issued for: when these are rotated, revoked or
+        expire.
+        """
         form = _read_form(request)
-        credential = _authenticate_client(request, form)
+        now = utc_now()
+        client = _authenticate_client(request, form, now)
         if form.get("grant_type") != "client_credentials":
             raise TokenError("grant_type must be client_credentials.", code="unsupported_grant_type")
-        scopes = _granted_scopes(credential, form.get("scope", EVERYTHING))
-        token = issue_token(client_id=credential.client_id, scopes=scopes, now=utc_now())
+        scopes = _granted_scopes(client.credential, form.get("scope", EVERYTHING))
+        ends = (now + settings.OAUTH_TOKEN_LIFETIME, client.valid_until, client.credential.expires_at)
+        expires_at = min(end for end in ends if end is not None)
+        token = issue_token(
+            client_id=client.credential.client_id,
+            secret_hash=client.secret_hash,
+            scopes=scopes,
+            now=now,
+            expires_at=expires_at,
+        )
         body = {
             "access_token": token,
             "token_type": "Bearer",
-            "expires_in": int(settings.OAUTH_TOKEN_LIFETIME.total_seconds()),
+            "expires_in": int((expires_at - now).total_seconds()),
             "scope": " ".join(scopes),
         }
         return Response(body, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
@@ -153,7 +167,7 @@ def _read_form(request: Request) -> dict[str, str]:
     return found
 
 
-def _authenticate_client(request: Request, form: Mapping[str, str]) -> APICredential:
+def _authenticate_client(request: Request, form: Mapping[str, str], now: datetime) -> Authenticated:
     in_header = basic_credentials(request)
     if in_header is not None and "client_secret" in form:
         raise TokenError("Send the client's secret in the header or in the body, not in both.")
@@ -161,11 +175,11 @@ def _authenticate_client(request: Request, form: Mapping[str, str]) -> APICreden
         client_id, secret = in_header.client_id, in_header.secret
     else:
         client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
-    credential = authenticate_credential(client_id, secret, now=utc_now())
-    if credential is None or form.get("client_id", client_id) != client_id:
+    authenticated = authenticate_credential(client_id, secret, now=now)
+    if authenticated is None or form.get("client_id", client_id) != client_id:
         headers = {"WWW-Authenticate": 'Basic realm="costtrack"'}
         raise InvalidClientError("The client id or its secret is not valid.", headers=headers)
-    return credential
+    return authenticated
 
 
 def _granted_scopes(credential: APICredential, asked: str) -> list[str]:

@@ -8,6 +8,8 @@ import jwt
 import pytest
 import time_machine
 from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from organizations import services, tokens
@@ -46,6 +48,7 @@ def test_a_token_is_given_for_the_credential_in_the_body(key: Key) -> None:
         "scope": "usage:write costs:read limits:authorize manage",
     }
     claims = jwt.decode(body["access_token"], options={"verify_signature": False})
+    assert len(claims.pop("secret_id")) == 32
     assert claims == {
         "sub": key.credential.client_id,
         "client_id": key.credential.client_id,
@@ -121,7 +124,8 @@ def test_a_large_form_is_refused() -> None:
 
 
 def token_of(key: Key, *, at: datetime = NOW) -> str:
-    return tokens.issue_token(client_id=key.credential.client_id, scopes=list(Scope), now=at)
+    with time_machine.travel(at, tick=False):
+        return str(ask(form_of(key)).json()["access_token"])
 
 
 def status_with(token: str, *, at: datetime = NOW) -> int:
@@ -146,6 +150,82 @@ def test_a_token_ends_when_its_credential_expires(key: Key) -> None:
     token = token_of(key)
     APICredential.objects.filter(pk=key.credential.pk).update(expires_at=NOW)
     assert status_with(token) == 401
+
+
+def rotate(key: Key, grace: timedelta, *, at: datetime = NOW) -> Key:
+    issued = services.rotate_credential(
+        organization=key.credential.organization, credential=key.credential, grace=grace, now=at, actor="tests"
+    )
+    return Key(issued.credential, issued.client_secret, issued.api_key)
+
+
+def test_a_rotation_without_grace_ends_the_tokens_of_the_old_secret_at_once(key: Key) -> None:
+    old = token_of(key)
+    assert status_with(old) == 200
+    rotated = rotate(key, timedelta(0))
+    assert status_with(old) == 401
+    assert status_with(token_of(rotated)) == 200
+
+
+def test_tokens_of_the_old_secret_end_with_its_grace(key: Key) -> None:
+    before = token_of(key)
+    rotated = rotate(key, timedelta(minutes=10))
+    during = token_of(key, at=NOW + timedelta(minutes=1))
+    new = token_of(rotated)
+    for minutes, status in ((9, 200), (10, 401), (59, 401)):
+        at = NOW + timedelta(minutes=minutes)
+        assert [status_with(token, at=at) for token in (before, during, new)] == [status, status, 200]
+
+
+def test_a_token_of_the_old_secret_says_when_it_ends(key: Key) -> None:
+    rotated = rotate(key, timedelta(minutes=10))
+    with time_machine.travel(NOW, tick=False):
+        assert ask(form_of(key)).json()["expires_in"] == 600
+        assert ask(form_of(rotated)).json()["expires_in"] == 3600
+    rotate(rotated, timedelta(days=30))
+    with time_machine.travel(NOW, tick=False):
+        assert ask(form_of(rotated)).json()["expires_in"] == 3600
+
+
+def test_a_second_rotation_ends_the_tokens_of_the_first_secret(key: Key) -> None:
+    first = token_of(key)
+    second = rotate(key, timedelta(days=1))
+    assert status_with(first) == 200
+    rotate(second, timedelta(days=1))
+    assert status_with(first) == 401
+    assert status_with(token_of(second)) == 200
+
+
+def test_a_token_ends_no_later_than_its_credential(key: Key) -> None:
+    APICredential.objects.filter(pk=key.credential.pk).update(expires_at=NOW + timedelta(minutes=5))
+    with time_machine.travel(NOW, tick=False):
+        assert ask(form_of(key)).json()["expires_in"] == 300
+
+
+def test_a_token_that_names_no_secret_is_refused(key: Key) -> None:
+    """Releases before issued such tokens; they lived for an hour."""
+    claims = jwt.decode(token_of(key), options={"verify_signature": False})
+    assert status_with(jwt.encode(claims, tokens._key(), algorithm="HS256")) == 200
+    del claims["secret_id"]
+    assert status_with(jwt.encode(claims, tokens._key(), algorithm="HS256")) == 401
+
+
+def test_a_token_does_not_show_its_secret_or_the_secrets_hash(key: Key) -> None:
+    claims = str(jwt.decode(token_of(key), options={"verify_signature": False}))
+    assert key.client_secret not in claims
+    assert key.credential.secret_hash[:16] not in claims
+
+
+def test_a_token_needs_no_more_statements_than_a_key(key: Key) -> None:
+    def statements(bearer: str) -> int:
+        client = APIClient(headers={"Authorization": f"Bearer {bearer}"})
+        for _ in range(2):
+            client.get("/organizations/acme")  # notes the use
+        with CaptureQueriesContext(connection) as queries:
+            client.get("/organizations/acme")
+        return len(queries)
+
+    assert statements(token_of(key, at=datetime.now(tz=UTC))) == statements(key.api_key)
 
 
 def test_a_scope_taken_from_the_credential_is_gone_from_its_tokens(key: Key) -> None:
