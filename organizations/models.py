@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 
 from costtrack.calendar import Calendar
 from organizations.querysets import OrganizationQuerySet, OrganizationScopedQuerySet
-from organizations.types import Environment, Role, Scope, WeekDay
+from organizations.types import Environment, OrganizationName, Role, Scope, WeekDay
 
 
 class UserManager(BaseUserManager["User"]):
@@ -58,17 +58,25 @@ class User(AbstractBaseUser, PermissionsMixin):
     @cached_property
     def roles(self) -> dict[int, Role]:
         """The person's role in each organization (by id) they are a member of; one query for each request."""
-        return {organization: Role(role) for organization, role, _ in self._memberships_now}
+        return {organization: Role(role) for organization, role, *_ in self._memberships_now}
 
     @property
     def must_have_second_factor(self) -> bool:
         """Whether one of their organizations asks for it; without a query of its own."""
-        return any(is_required for *_, is_required in self._memberships_now)
+        return any(is_required for _, _, is_required, *_ in self._memberships_now)
+
+    @property
+    def organization_names(self) -> list[OrganizationName]:
+        """The organizations the person is a member of, in the order of their names; without a query of its own."""
+        names = (OrganizationName(pk, slug, name) for pk, _, _, slug, name in self._memberships_now)
+        return sorted(names, key=OrganizationName.sort_key)
 
     @cached_property
-    def _memberships_now(self) -> list[tuple[int, str, bool]]:
-        columns = ("organization_id", "role", "organization__requires_second_factor")
-        return list(self.memberships.values_list(*columns))
+    def _memberships_now(self) -> list[tuple[int, str, bool, str, str]]:
+        """Read before a tenant scope begins, which shows the memberships of one organization alone."""
+        columns = ("requires_second_factor", "slug", "name")
+        of_organization = [f"organization__{column}" for column in columns]
+        return list(self.memberships.values_list("organization_id", "role", *of_organization))
 
     @property
     def is_staff(self) -> bool:

@@ -1,5 +1,6 @@
 """Words that the organizations app shares with everything above it."""
 
+import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -57,6 +58,21 @@ class Environment(models.TextChoices):
     PRODUCTION = "production", "Production"
     STAGING = "staging", "Staging"
     DEVELOPMENT = "development", "Development"
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationName:
+    """What a list of organizations to choose from needs of each."""
+
+    id: int
+    slug: str
+    name: str
+
+    def sort_key(self) -> tuple[str, str, int]:
+        """By name, without regard to case and accents, which the database's order depends on its locale for."""
+        letters = unicodedata.normalize("NFKD", self.name)
+        plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+        return plain.casefold(), self.name, self.id
 
 
 @dataclass(frozen=True, slots=True)

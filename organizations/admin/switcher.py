@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+from django.db.models.functions import Lower
 from django.http import HttpRequest
 
 from costtrack.organization_paths import for_installation, for_organization
 from organizations.admin_request import chosen_organization
 from organizations.models import Organization, User
+from organizations.types import OrganizationName
 
-_MAX_SHOWN = 20
+_MAX_FOR_OPERATORS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +37,28 @@ def switcher(request: HttpRequest) -> Switcher | None:
         return None
     chosen = chosen_organization(request)
     name, plan = (chosen.name, chosen.plan.name) if chosen is not None else ("costtrack", "All organizations")
-    if len(person.roles) < 2 and not person.is_superuser:  # noqa: PLR2004 - one is no choice
+    if person.is_superuser:
+        return Switcher(
+            name,
+            plan,
+            choices=_choices(_names_for_operator(chosen), chosen),
+            all_url=for_installation("organizations_organization_changelist"),
+        )
+    if len(person.roles) < 2:  # noqa: PLR2004 - one is no choice
         return Switcher(name, plan)
-    visible = Organization.objects.visible_to(person).order_by("name", "id")
-    found = list(visible[: _MAX_SHOWN + 1])
-    return Switcher(
-        name,
-        plan,
-        choices=tuple(
-            Choice(one.name, for_organization(one.slug, "index"), is_shown=one == chosen) for one in found[:_MAX_SHOWN]
-        ),
-        all_url=for_installation("organizations_organization_changelist")
-        if len(found) > _MAX_SHOWN or person.is_superuser
-        else for_installation("index"),
-    )
+    return Switcher(name, plan, choices=_choices(person.organization_names, chosen), all_url=for_installation("index"))
+
+
+def _choices(names: list[OrganizationName], chosen: Organization | None) -> tuple[Choice, ...]:
+    shown = chosen.pk if chosen is not None else None
+    return tuple(Choice(one.name, for_organization(one.slug, "index"), is_shown=one.id == shown) for one in names)
+
+
+def _names_for_operator(chosen: Organization | None) -> list[OrganizationName]:
+    """The first ones of the installation by name, and the one that the page is about. The list behind "All
+    organizations" has every one of them, with a search."""
+    columns = Organization.objects.order_by(Lower("name"), "id").values_list("id", "slug", "name")
+    names = {pk: OrganizationName(pk, slug, name) for pk, slug, name in columns[:_MAX_FOR_OPERATORS]}
+    if chosen is not None:
+        names[chosen.pk] = OrganizationName(chosen.pk, chosen.slug, chosen.name)
+    return sorted(names.values(), key=OrganizationName.sort_key)
