@@ -1,4 +1,4 @@
-"""The one check behind everything that gives scopes away: nobody can give what they lack.
+"""The one check behind everything that gives scopes away: a caller cannot give a scope that it lacks.
 
 It covers credentials that are issued or rotated (their new secret is in the answer) and members that are added,
 promoted or invited, because a member's role implies scopes. Taking away, by revoking a credential or by removing or

@@ -1,4 +1,4 @@
-"""Nobody gives a scope that they lack: each way of giving one, by each kind of caller, in the API and in the web UI."""
+"""A caller cannot give a scope that it lacks: each way to give one, by each kind of caller, by API and on pages."""
 
 from collections.abc import Callable
 from typing import Any
