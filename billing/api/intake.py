@@ -10,6 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.queries import checked
 from billing.api.structs import REFERENCES, struct_schemas
 from billing.ingest import json_events, litellm
 from billing.ingest.body import decompress
@@ -18,6 +19,7 @@ from billing.ingest.services import IngestResult, ingest
 from billing.ingest.types import Malformed, TooMany, UsageEventInput
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError, TooLargeError
+from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
@@ -66,6 +68,14 @@ def _body_schema() -> dict[str, Any]:
         "title": "Events",
     }
     return {"oneOf": [event, events, envelope]}
+
+
+class LiteLLMQuery(StrictSerializer):
+    end_user_as_user = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="Where no user is known, the end user (OpenAI's parameter `user`) becomes the user, too.",
+    )
 
 
 class _IntakeView(OrganizationScopedAPIView):
@@ -145,6 +155,7 @@ class LiteLLMView(_IntakeView):
     @extend_schema(
         operation_id="integrations_litellm",
         tags=["intake"],
+        parameters=[LiteLLMQuery],
         request={"application/json": {"type": "array", "items": {"type": "object"}}},
         responses={200: IngestResultSerializer},
     )
@@ -152,6 +163,7 @@ class LiteLLMView(_IntakeView):
         """What LiteLLM's generic API logger sends. Answers 200 once the good records are durable, also when others
         are bad: those are kept in the quarantine, because the logger would throw everything away on an error."""
         now = utc_now()
+        query = checked(LiteLLMQuery, request.query_params)
         try:
             records = litellm.split(
                 self.body(request, max_bytes=settings.LITELLM_MAX_BYTES),
@@ -162,6 +174,8 @@ class LiteLLMView(_IntakeView):
             raise MalformedBodyError(str(error)) from error
         except TooMany as error:
             raise _too_many() from error
+        if query["end_user_as_user"]:
+            records = [litellm.mark_end_user_as_user(bytes(record)) for record in records]
         result = ingest_or_quarantine(
             organization=self.organization,
             credential=self.principal.credential,

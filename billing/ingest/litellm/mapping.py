@@ -12,6 +12,7 @@ import msgspec
 from billing.ingest.json_records import named_fault
 from billing.ingest.litellm.payload import Metadata, Payload, caller_metadata, decode, short_text
 from billing.ingest.litellm.usage import reported_cost, token_counts
+from billing.ingest.litellm.users import end_user_of, user_of
 from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
 from billing.ingest.validate import (
     MAX_METADATA_BYTES,
@@ -20,6 +21,7 @@ from billing.ingest.validate import (
     nests_deeper,
     normalize,
 )
+from billing.pricing.normalize import catalogue_provider
 
 SOURCE = "litellm"
 
@@ -98,7 +100,8 @@ def _to_event(payload: Payload) -> UsageEventInput:
     said = caller_metadata(metadata)
     counts = token_counts(payload, metadata.usage_object)
     cost = reported_cost(payload, counts)
-    service = short_text(payload.custom_llm_provider)
+    service, model = _service_and_model(payload)
+    end_user = end_user_of(payload, metadata, said)
     event = UsageEventInput(
         id=_event_id(payload, is_poll=not (payload.model or counts or cost)),
         source=SOURCE,
@@ -111,11 +114,11 @@ def _to_event(payload: Payload) -> UsageEventInput:
         endpoint=short_text(metadata.user_api_key_request_route),
         capability=_capability(payload.call_type),
         service=service,
-        model=_model(payload.model, service),
+        model=model,
         session_id=short_text(payload.session_id),
         tool=short_text(metadata.mcp_tool_call_metadata.name) if metadata.mcp_tool_call_metadata else None,
-        user_id=short_text(metadata.user_api_key_user_id),
-        end_user=_end_user(payload, metadata),
+        end_user=end_user,
+        user_id=user_of(payload, metadata, end_user=end_user),
         cost_usd=cost,
         tags=_tags(payload.request_tags),
     )
@@ -137,18 +140,14 @@ def _event_id(payload: Payload, *, is_poll: bool) -> str | None:
     return short_text(f"{event_id}_poll{payload.startTime}") if is_poll else event_id
 
 
-def _model(model: str | None, service: str | None) -> str | None:
-    """LiteLLM's router names a model with its provider before it, direct calls name it without."""
-    return short_text(model.removeprefix(f"{service}/") if model and service else model)
-
-
-def _end_user(payload: Payload, metadata: Metadata) -> str | None:
-    parameters = payload.model_parameters
-    return (
-        short_text(payload.end_user)
-        or short_text(metadata.user_api_key_end_user_id)
-        or (short_text(parameters.user) if parameters else None)
-    )
+def _service_and_model(payload: Payload) -> tuple[str | None, str | None]:
+    """LiteLLM's router names a model with its provider before it, direct calls name it without; some calls name their
+    provider nowhere else."""
+    service, model = short_text(payload.custom_llm_provider), payload.model or ""
+    prefix, slash, name = model.partition("/")
+    if service is None and slash and name and catalogue_provider(prefix) is not None:
+        service = prefix
+    return service, short_text(model.removeprefix(f"{service}/") if service else model)
 
 
 def _status_code(payload: Payload) -> int | None:
@@ -184,9 +183,10 @@ def _take_dimensions(event: UsageEventInput, said: dict[str, Any]) -> None:
         value = short_text(said.pop(name, None))
         if value is not None:
             setattr(event, name, value)
-    # Who it was the proxy knows better than the caller says.
-    event.user_id = event.user_id or short_text(said.pop("user_id", None))
-    event.end_user = event.end_user or short_text(said.pop("end_user", None))
+    for name in ("user_id", "end_user"):
+        # Another name than the event's stays in its metadata as what the caller said.
+        if short_text(said.get(name)) in (None, getattr(event, name)):
+            said.pop(name, None)
     event.authorization_id = _uuid(said.pop("authorization_id", None))
     if not event.run_id:
         event.parent_run_id = None

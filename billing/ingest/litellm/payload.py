@@ -44,6 +44,7 @@ class Metadata(Struct):
     user_api_key_request_route: Any = None
     spend_logs_metadata: Any = None
     requester_metadata: Any = None
+    requester_custom_headers: Any = None
     usage_object: Any = None
     mcp_tool_call_metadata: ToolCall | None = None
 
@@ -71,6 +72,8 @@ class Payload(Struct):
     metadata: Metadata | None = None
     model_parameters: ModelParameters | None = None
     error_information: ErrorInformation | None = None
+    # Not LiteLLM's: `mark_end_user_as_user` puts it there, so that the quarantine keeps it with the record.
+    end_user_as_user: Any = None
 
 
 # Numbers are taken from strings too: LiteLLM passes on what providers and callers gave it.
@@ -83,6 +86,10 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 _PROXY_ADDITIONS = ("headers", "tags", "spend_logs_metadata", "trace_id", "used_client_oauth_token")
 # Fields of LiteLLM's that hold prompts and answers; a caller's own metadata may be a copy of a whole payload.
 _PROMPT_FIELDS = ("messages", "response", "model_parameters", "error_str", "error_information")
+
+# The header of a request to LiteLLM's proxy that names its user. LiteLLM reports all that begin with `x-`; no other is
+# read or kept.
+USER_HEADER = "x-costtrack-user"
 
 _PARTS: dict[str, type[Struct]] = {
     "metadata": Metadata,
@@ -109,6 +116,15 @@ def decode(record: bytes) -> Payload | None:
         return payload
 
 
+def mark_end_user_as_user(record: bytes) -> bytes:
+    """The record with `end_user_as_user`; what is not an object stays as it is."""
+    body = record.strip()
+    if not body.startswith(b"{"):
+        return record
+    rest = body[1:].lstrip()
+    return b'{"end_user_as_user":true' + (b"" if rest.startswith(b"}") else b",") + rest
+
+
 def caller_metadata(metadata: Metadata) -> dict[str, Any]:
     """What the caller said about a call in words of their own. `spend_logs_metadata` passes through LiteLLM's SDK and
     proxy alike and wins; `requester_metadata` is what came to the proxy as `metadata`."""
@@ -122,6 +138,10 @@ def _of_requester(given: Any) -> dict[str, Any]:
 def _of_caller(given: Any) -> dict[str, Any]:
     said: dict[str, Any] = _clean(given) if isinstance(given, dict) else {}
     return said
+
+
+def _user_header(given: Any) -> dict[str, Any]:
+    return {USER_HEADER: given[USER_HEADER]} if isinstance(given, dict) and USER_HEADER in given else {}
 
 
 def short_text(value: Any) -> str | None:
@@ -194,6 +214,7 @@ def _clean(value: Any) -> Any:
 _KEEPERS: dict[str, Callable[[Any], Any]] = {
     "spend_logs_metadata": _of_caller,
     "requester_metadata": _of_requester,
+    "requester_custom_headers": _user_header,
     "usage_object": _numbers,
     "response_cost_failure_debug_info": bool,
     "request_tags": _scalars,

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,13 +14,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
+from billing.ingest.quarantine import retry
 from billing.models import IngestBatch, QuarantinedRecord, UsageEvent
+from costtrack.clock import utc_now
 from organizations.models import Organization
 from organizations.types import Scope
 from tests.billing.ingest.litellm_payloads import NAMES, all_payloads, payload, with_metadata
 from tests.conftest import Key, make_key
 
 PATH = "/integrations/litellm"
+DAY = timedelta(days=1)
 
 
 def post(api: APIClient, body: Any, content_type: str = "application/json", **headers: str) -> Any:
@@ -132,6 +136,34 @@ def test_runs_are_made_of_what_the_caller_says(api: APIClient) -> None:
     answer = api.get("/costs/runs/root?include_children=true").json()
     assert answer["total_cost"] == 0.00000585
     assert answer["costs_by_group"] == {"openai": {"gpt-4o-mini": 0.00000585}}
+
+
+def test_the_end_user_becomes_the_user_where_the_endpoint_says_so(api: APIClient) -> None:
+    by_key = with_metadata(user_api_key_user_id="u-1")
+    for query, number in (("", 1), ("?end_user_as_user=false", 2), ("?end_user_as_user=true", 3)):
+        records = [payload(id=f"end-{number}"), {**by_key, "id": f"key-{number}"}, None]
+        assert counted(api.post(f"{PATH}{query}", records, format="json")) == (2, 0, 0, 0)
+    users = dict(UsageEvent.objects.values_list("event_id", "user_ref"))
+    assert [users[f"end-{number}"] for number in (1, 2, 3)] == ["", "", "user-7"]
+    assert [users[f"key-{number}"] for number in (1, 2, 3)] == ["u-1"] * 3
+    assert set(UsageEvent.objects.values_list("end_user", flat=True)) == {"user-7"}
+
+
+def test_the_quarantine_remembers_that_the_end_user_is_the_user(api: APIClient) -> None:
+    answer = api.post(
+        f"{PATH}?end_user_as_user=true", [payload(startTime=(utc_now() + 3 * DAY).timestamp())], format="json"
+    )
+    assert counted(answer) == (0, 0, 0, 1)
+    retry(record=QuarantinedRecord.objects.get(), now=utc_now() + 4 * DAY)
+    assert UsageEvent.objects.get().user_ref == "user-7"
+
+
+@pytest.mark.parametrize("query", ["end_user_as_user=perhaps", "end_user_as_users=true"])
+def test_a_wrong_parameter_of_the_endpoint_is_refused_by_name(api: APIClient, query: str) -> None:
+    response = api.post(f"{PATH}?{query}", [payload()], format="json")
+    assert response.status_code == 422
+    assert query.partition("=")[0] in response.content.decode()
+    assert not UsageEvent.objects.exists()
 
 
 @pytest.mark.parametrize(

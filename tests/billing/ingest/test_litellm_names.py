@@ -39,6 +39,24 @@ def test_a_model_has_one_name_with_and_without_its_provider_before_it(model: str
 
 
 @pytest.mark.parametrize(
+    ("given", "service", "model"),
+    [
+        ("openai/gpt-4o-mini", "openai", "gpt-4o-mini"),
+        ("openrouter/anthropic/claude-sonnet-4.5", "openrouter", "anthropic/claude-sonnet-4.5"),
+        ("gpt-4o-mini", None, "gpt-4o-mini"),
+        ("our-cluster/llama", None, "our-cluster/llama"),
+        ("openai/", None, "openai/"),
+        ("", None, None),
+    ],
+)
+def test_a_provider_that_is_only_in_the_models_name_is_the_service(
+    given: str, service: str | None, model: str | None
+) -> None:
+    event = event_of(payload(model=given, custom_llm_provider=None))
+    assert (event.service, event.model) == (service, model)
+
+
+@pytest.mark.parametrize(
     ("call_type", "capability"),
     [
         ("acompletion", "chat"),
@@ -112,14 +130,6 @@ def test_the_session_comes_from_wherever_litellm_tells_it_apart_from_a_trace() -
     assert unknown.session_id is None
     assert unknown.metadata is not None
     assert unknown.metadata["litellm"]["trace_id"] == "conversation-9"
-
-
-def test_users_come_from_the_proxy_and_else_from_the_caller() -> None:
-    by_key = event_of(payload("virtual_key"))
-    assert (by_key.user_id, by_key.end_user, by_key.run_id) == ("u-1", "customer-5", "run-9")
-    assert event_of(payload("openai_chat")).end_user == "user-7"
-    said = event_of(with_metadata(spend_logs_metadata={"user_id": "ada", "end_user": "c-1"}))
-    assert (said.user_id, said.end_user) == ("ada", "user-7")
 
 
 def test_keys_and_teams_stand_in_the_metadata() -> None:
