@@ -1,4 +1,5 @@
-"""Spend limits of costtrack for LiteLLM's proxy and SDK: each call is authorized before it is made, and settled after.
+"""Usage of LiteLLM's proxy and SDK for costtrack, and its spend limits: each call is authorized before it is made and
+settled after it (`COSTTRACK_MODE=authorize`), or only reported (`COSTTRACK_MODE=report`).
 
 README.md has the settings and what becomes of each kind of call. LiteLLM loads a hook from one file, so everything is
 in this one; it needs nothing but litellm and httpx.
@@ -13,6 +14,7 @@ LiteLLM reports nothing (it was cancelled, or a program has abandoned its stream
 
 import asyncio
 import atexit
+import hashlib
 import json
 import logging
 import os
@@ -21,7 +23,7 @@ import time
 import weakref
 from collections import deque
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import httpx
@@ -40,26 +42,63 @@ _LONGEST_LOGGING = 3.0
 _TOO_MANY = "too_many_requests"
 _REFUSALS = {"spend_limit_exceeded", _TOO_MANY, "plan_without_api"}
 _PASSED_ON = ("retry-after", "x-ratelimit-reset", "x-should-retry", "cache-control")
+_MESSAGES = "anthropic_messages"
 # What goes in and comes out is text, which can be counted before the call.
-_TEXT_CALLS = {"acompletion", "atext_completion", "anthropic_messages", "aresponses", "agenerate_content"}
+_TEXT_CALLS = {"acompletion", "atext_completion", _MESSAGES, "aresponses", "agenerate_content"}
 _TEXT_CALLS |= {"agenerate_content_stream", "aembedding"}
 _OTHER_CALLS = {"aimage_generation", "aimage_edit", "atranscription", "aspeech", "arerank", "avideo_generation", "aocr"}
 _LONGEST_OUTPUT = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+# What LiteLLM writes where it knows no user, for calls with its master key.
+_PLACEHOLDERS = {"default_user_id", "litellm_proxy_master_key"}
+_USER_HEADER = "x-costtrack-user"
+_MAX_TEXT = 255
+
+
+def _setting(name: str, default: str) -> str:
+    """An empty variable counts as an unset one."""
+    return os.environ.get(name, "").strip() or default
+
+
+def _choice(name: str, *choices: str) -> str:
+    """The first choice is the default."""
+    value = _setting(name, choices[0])
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, but must be one of: {', '.join(choices)}.")
+    return value
+
+
+def _number(name: str, default: str) -> Decimal:
+    value = _setting(name, default)
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or number < 0:
+        raise ValueError(f"{name} is {value!r}, but must be a number that is not negative.")
+    return number
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`COSTTRACK_...` of the environment."""
+    """`COSTTRACK_...` of the environment. Raises ValueError, which names the variable."""
 
-    url: str = field(default_factory=lambda: os.environ.get("COSTTRACK_URL", "http://127.0.0.1:8000").rstrip("/"))
-    token: str = field(default_factory=lambda: os.environ.get("COSTTRACK_TOKEN", ""), repr=False)
-    timeout: float = field(default_factory=lambda: float(os.environ.get("COSTTRACK_TIMEOUT_MS", "500")) / 1000)
-    refuses_in_outage: bool = field(default_factory=lambda: os.environ.get("COSTTRACK_IN_OUTAGE", "allow") == "refuse")
-    max_tokens: int = field(default_factory=lambda: int(os.environ.get("COSTTRACK_MAX_TOKENS", "4096")))
+    url: str = field(default_factory=lambda: _setting("COSTTRACK_URL", "http://127.0.0.1:8000").rstrip("/"))
+    token: str = field(default_factory=lambda: _setting("COSTTRACK_TOKEN", ""), repr=False)
+    authorizes: bool = field(default_factory=lambda: _choice("COSTTRACK_MODE", "authorize", "report") == "authorize")
+    """False: calls are reported, never authorized."""
+    timeout: float = field(default_factory=lambda: float(_number("COSTTRACK_TIMEOUT_MS", "500")) / 1000)
+    refuses_in_outage: bool = field(
+        default_factory=lambda: _choice("COSTTRACK_IN_OUTAGE", "allow", "refuse") == "refuse"
+    )
+    max_tokens: int = field(default_factory=lambda: int(_number("COSTTRACK_MAX_TOKENS", "4096")))
     """How long an answer is taken to become when the call does not bound it."""
-    other_usd: str = field(default_factory=lambda: os.environ.get("COSTTRACK_OTHER_CALLS_USD", "0.05"))
+    other_usd: str = field(default_factory=lambda: f"{_number('COSTTRACK_OTHER_CALLS_USD', '0.05'):f}")
     """What is reserved for a call whose tokens cannot be counted: an image, speech, a rerank."""
-    ttl_seconds: int = field(default_factory=lambda: int(os.environ.get("COSTTRACK_TTL_SECONDS", "600")))
+    ttl_seconds: int = field(default_factory=lambda: int(_number("COSTTRACK_TTL_SECONDS", "600")))
+    end_user_as_user: bool = field(
+        default_factory=lambda: _choice("COSTTRACK_END_USER_AS_USER", "false", "true") == "true"
+    )
+    """Whether the end user (OpenAI's parameter `user`) is the user where no other is known."""
 
 
 class CallRefusedError(BudgetExceededError, GuardrailRaisedException, ImportError):
@@ -92,41 +131,96 @@ class Call:
     model: str
     provider: str
     metadata: Json
+    user_id: str | None = None
     started: float = field(default_factory=time.time)
     prompt_tokens: int = 0
     authorization_id: str | None = None
     unreported: Any = None
 
     @classmethod
-    def of(cls, kwargs: Json, kind: str) -> "Call":
+    def of(cls, kwargs: Json, kind: str, settings: Settings) -> "Call":
         model = str(kwargs.get("model") or kwargs["litellm_logging_obj"].model)
-        metadata = {**(kwargs.get("litellm_metadata") or {}), **(kwargs.get("metadata") or {})}
+        metadata = _metadata(kwargs)
+        user_id = _user_id(kwargs, end_user=kwargs.get("user"), settings=settings, is_messages=kind == _MESSAGES)
         try:
             model, provider, *_ = litellm.get_llm_provider(
                 model, custom_llm_provider=kwargs.get("custom_llm_provider"), api_base=kwargs.get("api_base")
             )
         except Exception:  # noqa: BLE001 - a model that LiteLLM does not know; the call itself will say so
             provider = str(kwargs.get("custom_llm_provider") or "")
-        return cls(id=kwargs["litellm_call_id"], kind=kind, model=model, provider=provider, metadata=metadata)
-
-    @property
-    def said(self) -> Json:
-        """What the caller says the call belongs to, as docs/litellm.md describes."""
-        told = (self.metadata.get("requester_metadata"), self.metadata.get("spend_logs_metadata"))
-        return {name: value for part in told if isinstance(part, dict) for name, value in part.items()}
-
-    def named(self, said: Json | None) -> Json:
-        """With the authorization; a caller cannot name one that another call has."""
-        others = {name: value for name, value in (said or {}).items() if name != "authorization_id"}
-        return {**others, "authorization_id": self.authorization_id} if self.authorization_id else others
+        return cls(
+            id=kwargs["litellm_call_id"],
+            kind=kind,
+            model=model,
+            provider=provider,
+            metadata=metadata,
+            user_id=user_id,
+        )
 
     @property
     def dimensions(self) -> Json:
-        user = self.metadata.get("user_api_key_user_id") or self.said.get("user_id")
-        named = {name: self.said.get(name) for name in ("run_id", "workflow_id", "session_id")}
-        told = {"service": self.provider, "model": self.model, "user_id": user, **named}
+        said = {**_requester(self.metadata), **_object(self.metadata.get("spend_logs_metadata"))}
+        names = ("run_id", "workflow_id", "session_id")
+        known = {"service": self.provider, "model": self.model, "user_id": self.user_id}
+        known |= {name: _text(said.get(name)) for name in names}
         tags = list(filter(None, self.metadata.get("tags") or []))[:50]
-        return {**{name: str(value) for name, value in told.items() if value}, **({"tags": tags} if tags else {})}
+        return {**{name: value for name, value in known.items() if value}, **({"tags": tags} if tags else {})}
+
+
+# --- Who makes a call ----------------------------------------------------------------------------------------------
+
+
+def _user_id(given: Json, *, end_user: Any, settings: Settings, is_messages: bool) -> str | None:
+    """The user of a call, from its arguments or from LiteLLM's `litellm_params`, by the rule in docs/litellm.md, which
+    costtrack applies to what LiteLLM's own logger sends. What callers say never replaces the user of their key."""
+    metadata = _metadata(given)
+    requester = _requester(metadata)
+    if not requester and not given.get("proxy_server_request"):
+        requester = metadata  # a program's own
+    route = str(metadata.get("user_api_key_request_route") or "")
+    if is_messages or route.endswith("/messages"):
+        requester = {}  # Anthropic's `metadata.user_id` is an end user, as OpenAI's `user` is
+    said = _object(metadata.get("spend_logs_metadata"))
+    known = [_key_user(metadata), _identity(said.get("user_id")), _identity(requester.get("user_id"))]
+    known.append(_identity(_object(metadata.get("headers")).get(_USER_HEADER)))
+    if settings.end_user_as_user:
+        named = {**_requester(metadata), **said}.get("end_user")
+        known += map(_identity, (metadata.get("user_api_key_end_user_id"), end_user, named))
+    return next(filter(None, known), None)
+
+
+def _key_user(metadata: Json) -> str | None:
+    """The user to whom LiteLLM's database says that the key belongs."""
+    return _identity(metadata.get("user_api_key_user_id"))
+
+
+def _metadata(given: Json) -> Json:
+    return {**_object(given.get("litellm_metadata")), **_object(given.get("metadata"))}
+
+
+def _requester(metadata: Json) -> Json:
+    """The `metadata` of a request to the proxy; programs may have one inside theirs."""
+    return _object(metadata.get("requester_metadata")) or _object(metadata.get("metadata"))
+
+
+def _object(given: Any) -> Json:
+    return given if isinstance(given, dict) else {}
+
+
+def _identity(value: Any) -> str | None:
+    text = _text(value)
+    return None if text in _PLACEHOLDERS else text
+
+
+def _text(value: Any) -> str | None:
+    """As costtrack's ledger holds it: of a text that is too long the beginning, and a digest of it all."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(value).replace("\0", "")
+    if len(text) <= _MAX_TEXT:
+        return text or None
+    digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return f"{text[: _MAX_TEXT - len(digest) - 1]}~{digest}"
 
 
 # --- What costtrack has to hear ------------------------------------------------------------------------------------
@@ -257,7 +351,8 @@ class Outbox:
 
 
 class Gateway(CustomLogger):
-    """Authorizes before each attempt, settles after it. Any number of event loops and threads may use one."""
+    """Authorizes each attempt before it is made, and reports it after. Any number of event loops and threads may use
+    one."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__()
@@ -277,19 +372,21 @@ class Gateway(CustomLogger):
         kind = getattr(call_type, "value", "")
         if kind not in _TEXT_CALLS | _OTHER_CALLS or kwargs["litellm_call_id"] in self._open:
             return None  # nothing that costs, or the same attempt in another form (Responses API by chat completion)
-        call = Call.of(kwargs, kind)
+        call = Call.of(kwargs, kind, self.settings)
         in_router = "model_group" in call.metadata
-        call.authorization_id = await self._authorize(await self._request(call, kwargs), in_router=in_router)
+        if kind in _TEXT_CALLS:
+            call.prompt_tokens = await asyncio.to_thread(_count, call.model, kwargs)
+        if self.settings.authorizes:
+            call.authorization_id = await self._authorize(self._request(call, kwargs), in_router=in_router)
         self._open[call.id] = call
         call.unreported = weakref.finalize(kwargs["litellm_logging_obj"], self._settle_unreported, call.id)
         call.unreported.atexit = False  # then LiteLLM may still tell
         return None if in_router else _with_retries_inside(kwargs)
 
-    async def _request(self, call: Call, kwargs: Json) -> Json:
+    def _request(self, call: Call, kwargs: Json) -> Json:
         asked = {**call.dimensions, "ttl_seconds": self.settings.ttl_seconds}
         if call.kind in _OTHER_CALLS:
             return {**asked, "estimated_cost_usd": self.settings.other_usd}
-        call.prompt_tokens = await asyncio.to_thread(_count, call.model, kwargs)
         longest = next((kwargs[name] for name in _LONGEST_OUTPUT if kwargs.get(name)), self.settings.max_tokens)
         output = 0 if call.kind == "aembedding" else int(longest) * int(kwargs.get("n") or 1)
         asked |= {"input_tokens": call.prompt_tokens, "max_tokens": output}
@@ -365,7 +462,7 @@ class Gateway(CustomLogger):
 
     async def async_logging_hook(self, kwargs: Json, result: Any, call_type: str) -> tuple[Json, Any]:
         """Runs before all loggers: LiteLLM's own logger, if it sends to costtrack too, sends the very same payload."""
-        self._name_authorization(kwargs)
+        self._annotate(kwargs)
         return kwargs, result
 
     async def async_log_success_event(self, kwargs: Json, response_obj: Any, start_time: Any, end_time: Any) -> None:
@@ -404,15 +501,29 @@ class Gateway(CustomLogger):
         call_id, payload = kwargs.get("litellm_call_id"), kwargs.get("standard_logging_object")
         if isinstance(kwargs.get("exception"), CallRefusedError) or call_id in self._told_already:
             return
-        self._name_authorization(kwargs)
+        self._annotate(kwargs)
         self._close(call_id)
         if payload:
             self.outbox.put(Usage.of(payload))
 
-    def _name_authorization(self, kwargs: Json) -> None:
+    def _annotate(self, kwargs: Json) -> None:
+        """Name the authorization and the user in the payload, where costtrack reads them, so that both are those of the
+        authorization. A caller cannot name an authorization that another call has."""
         call, payload = self._open.get(kwargs.get("litellm_call_id", "")), kwargs.get("standard_logging_object")
-        if call is not None and payload:
-            payload["metadata"]["spend_logs_metadata"] = call.named(payload["metadata"].get("spend_logs_metadata"))
+        if not payload:
+            return
+        metadata = payload["metadata"]
+        # Without an open call it is a synchronous function, or of a kind that needs no authorization.
+        user_id = call.user_id if call is not None else self._reported_user(kwargs, payload)
+        metadata["spend_logs_metadata"] = _annotated(metadata, call, user_id)
+
+    def _reported_user(self, kwargs: Json, payload: Json) -> str | None:
+        return _user_id(
+            _object(kwargs.get("litellm_params")),
+            end_user=payload.get("end_user") or _object(payload.get("model_parameters")).get("user"),
+            settings=self.settings,
+            is_messages=payload.get("call_type") == _MESSAGES,
+        )
 
     def _close(self, call_id: str | None) -> Call | None:
         call = self._open.pop(call_id, None) if call_id else None
@@ -429,7 +540,7 @@ class Gateway(CustomLogger):
     def _tell_estimate(self, call: Call, why: str, status: int, *, delivered: str = "") -> None:
         self._told_already.append(call.id)
         output = litellm.token_counter(call.model, text=delivered) if delivered else 0
-        said = {**(call.metadata.get("spend_logs_metadata") or {}), "estimated": True}
+        said = {**(_annotated(call.metadata, call, call.user_id) or {}), "estimated": True}
         payload = {
             "id": f"{call.id}_estimate",
             "litellm_call_id": call.id,
@@ -442,7 +553,7 @@ class Gateway(CustomLogger):
             "startTime": call.started,
             "endTime": time.time(),
             "request_tags": call.metadata.get("tags"),
-            "metadata": {**call.metadata, "spend_logs_metadata": call.named(said)},
+            "metadata": {**call.metadata, "spend_logs_metadata": said},
             "error_information": {"error_class": why, "error_code": str(status)},
         }
         self.outbox.put(Usage.of(payload))
@@ -466,6 +577,17 @@ class Gateway(CustomLogger):
         for call_id in list(self._open):
             self._settle_unreported(call_id)
         self.outbox.flush(seconds=10)
+
+
+def _annotated(metadata: Json, call: Call | None, user_id: str | None) -> Json | None:
+    """`spend_logs_metadata` with the user, unless costtrack reads it from the key, and with the authorization."""
+    said = _object(metadata.get("spend_logs_metadata"))
+    if call is not None:
+        said = {name: value for name, value in said.items() if name != "authorization_id"}
+        said |= {"authorization_id": call.authorization_id} if call.authorization_id else {}
+    if user_id and user_id != _key_user(metadata):
+        said = {**said, "user_id": user_id}
+    return said or None
 
 
 def _with_retries_inside(kwargs: Json) -> Json | None:

@@ -60,6 +60,13 @@ def setting(live_server: LiveServer, organization: Organization) -> Iterator[Set
         yield Setting(provider, door, environment)
 
 
+@pytest.fixture
+def reporting(setting: Setting, organization: Organization) -> dict[str, str]:
+    """The hook's environment when it reports, with a key that may do nothing else."""
+    key = make_key(organization, Scope.USAGE_WRITE)
+    return {"COSTTRACK_MODE": "report", "COSTTRACK_TOKEN": key.api_key}
+
+
 @dataclass(frozen=True)
 class Programs:
     """Programs of one test: they have `call(model)`, LiteLLM with the hook `gateway`, and `told`, which is given."""

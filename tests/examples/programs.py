@@ -25,9 +25,11 @@ def where():
 """
 _LOOP = """
 import sys, traceback
+BASE = dict(os.environ)
 for line in sys.stdin:
     given = json.loads(line)
-    os.environ.update(given["environment"])
+    os.environ.clear()
+    os.environ.update({**BASE, **given["environment"]})
     litellm.logging_callback_manager._reset_all_callbacks()
     names, told = dict(globals()), []
     names["told"], names["gateway"] = told, Gateway()

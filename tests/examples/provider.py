@@ -105,6 +105,7 @@ class Door(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Doorway)
         self.costtrack = costtrack
         self.asked: list[str] = []
+        self.answered: list[int] = []
         self.is_open = threading.Event()
         self.is_open.set()
 
@@ -126,6 +127,7 @@ class _Doorway(_Handler):
             passed = httpx.request(self.command, url, content=body, headers=headers, timeout=30)
             kept = ("content-type", "retry-after", "x-ratelimit-reset", "x-should-retry", "cache-control")
             told = {name: value for name, value in passed.headers.items() if name in kept}
+            self.server.answered.append(passed.status_code)
             self.answer(passed.status_code, passed.content, **told)
         except (httpx.HTTPError, OSError):  # the test is over, or who asked has gone
             self.close_connection = True

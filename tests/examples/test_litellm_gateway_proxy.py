@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from billing.models import Authorization, UsageEvent
-from billing.types import LimitWindow
+from billing.types import LimitScope, LimitWindow
 from organizations.models import Organization
 from tests.examples.conftest import GATEWAY, Setting
 from tests.examples.provider import MODELS
@@ -29,23 +29,27 @@ ASKED = {"messages": [{"role": "user", "content": "What is neutral?"}], "max_tok
 
 
 class Proxy:
-    def __init__(self, python: Path, folder: Path, setting: Setting, port: int) -> None:
+    def __init__(self, python: Path, folder: Path, setting: Setting, port: int, **environment: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self._log = folder / "log"
         shutil.copy(GATEWAY / "costtrack_gateway.py", folder)
         where = {"api_base": setting.provider.url, "api_key": "none"}
         models = [{"model_name": name, "litellm_params": {"model": f"openai/{name}", **where}} for name in MODELS]
+        instead = {"model": "openai/fine", "mock_response": "These are some neutral words."}  # in any API's form
+        models.append({"model_name": "mock", "litellm_params": {**instead, "api_key": "none"}})
         configuration = yaml.safe_load((GATEWAY / "config.yaml").read_text())
         configuration = {**configuration, "model_list": models, "general_settings": {"master_key": "sk-test"}}
         (folder / "config.yaml").write_text(yaml.safe_dump(configuration))
         command = [str(python.with_name("litellm")), "--config", str(folder / "config.yaml"), "--host", "127.0.0.1"]
-        environment = {**setting.environment, "PATH": os.environ["PATH"], "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-        environment["HOME"] = str(folder)
+        common = {"PATH": os.environ["PATH"], "HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [*command, "--port", str(port)], env=environment, stdout=log, stderr=log, start_new_session=True
+                [*command, "--port", str(port)],
+                env={**common, **setting.environment, **environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
-        self._wait()
 
     def client(self, **headers: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"Authorization": "Bearer sk-test", **headers}, timeout=60)
@@ -56,7 +60,7 @@ class Proxy:
             os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait(60)
 
-    def _wait(self) -> None:
+    def wait_until_ready(self) -> None:
         for _ in range(600):
             try:
                 if httpx.get(f"{self.url}/health/liveliness", timeout=5).is_success:
@@ -66,12 +70,30 @@ class Proxy:
             time.sleep(0.2)  # somebody else's process; it tells nobody when it is ready
         raise AssertionError(self._log.read_text())
 
+    def wait_until_it_fails(self) -> str:
+        """What it has logged."""
+        assert self._process.wait(120) != 0
+        return self._log.read_text()
+
 
 @pytest.fixture
-def proxy(gateway_python: Path, setting: Setting, tmp_path: Path) -> Iterator[Proxy]:
-    proxy = Proxy(gateway_python, tmp_path, setting, free_port())
-    yield proxy
-    proxy.end()
+def start(gateway_python: Path, setting: Setting, tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
+    started: list[Proxy] = []
+
+    def _start(**environment: str) -> Proxy:
+        started.append(Proxy(gateway_python, tmp_path, setting, free_port(), **environment))
+        return started[-1]
+
+    yield _start
+    for proxy in started:
+        proxy.end()
+
+
+@pytest.fixture
+def proxy(start: Callable[..., Proxy]) -> Proxy:
+    proxy = start()
+    proxy.wait_until_ready()
+    return proxy
 
 
 def complete(client: httpx.Client, model: str, **options: Any) -> httpx.Response:
@@ -136,3 +158,82 @@ def test_a_refusal_reaches_the_client_as_costtrack_gave_it_and_is_not_repeated(
     assert done.stdout.split() == ["429", refused.headers["x-ratelimit-reset"]]
     assert len(setting.door.asked) == asked + 1
     assert setting.provider.calls == ["fine"]
+
+
+# --- Users, with the master key and without LiteLLM's database ---------------------------------------------------
+
+
+def wait_for_events(organization: Organization, number: int) -> None:
+    """The proxy reports in the background."""
+    while UsageEvent.objects.of(organization).count() < number:
+        time.sleep(0.05)
+
+
+def test_a_limit_of_one_user_refuses_that_user_alone(
+    proxy: Proxy, setting: Setting, organization: Organization
+) -> None:
+    set_limit(organization, "0.0025", LimitScope.USER, "ada")
+    set_limit(organization, "0.0035", LimitScope.USER)  # each user's own
+    with proxy.client(**{"x-costtrack-user": "ada"}) as ada, proxy.client() as others:
+        bea = {"metadata": {"user_id": "bea"}}
+        assert complete(ada, "fine").status_code == 200
+        assert complete(others, "fine", **bea).status_code == 200
+        wait_for_events(organization, 2)
+        refused = complete(ada, "fine")
+        assert refused.status_code == 429
+        assert refused.json()["error"]["provider_specific_fields"]["limit"]["scope_value"] == "ada"
+        assert complete(others, "fine", **bea).status_code == 200
+        wait_for_events(organization, 3)
+        refused = complete(others, "fine", **bea)  # by the limit of each user
+        assert refused.status_code == 429
+        for _ in range(3):  # without a user, no limit of users is in the way
+            assert complete(others, "fine").status_code == 200
+        assert complete(others, "fine", user="shopper").status_code == 200
+    wait_for_events(organization, 7)
+    proxy.end()
+    events = UsageEvent.objects.of(organization)
+    assert sorted(events.values_list("user_ref", "end_user")) == [
+        *[("", "")] * 3,
+        ("", "shopper"),
+        ("ada", ""),
+        *[("bea", "bea")] * 2,
+    ]
+    users = dict(Authorization.objects.of(organization).values_list("id", "user_ref"))
+    assert dict(events.values_list("authorization_id", "user_ref")) == users
+    assert len(setting.provider.calls) == 7
+
+
+@pytest.mark.parametrize("mode", ["authorize", "report"])
+def test_the_users_header_is_read_in_each_api_of_the_proxy(
+    start: Callable[..., Proxy], reporting: dict[str, str], organization: Organization, setting: Setting, mode: str
+) -> None:
+    proxy = start(**(reporting if mode == "report" else {}))
+    proxy.wait_until_ready()
+    with proxy.client(**{"x-costtrack-user": "ada"}) as client:
+        session = {"metadata": {"user_id": "session-1"}}  # Anthropic's parameter for the end user
+        for path, body in (
+            ("/v1/chat/completions", ASKED),
+            ("/v1/messages", {**ASKED, **session}),
+            ("/v1/responses", {"input": "What is neutral?"}),
+        ):
+            answer = client.post(path, json={"model": "mock", **body})
+            assert answer.status_code == 200, answer.text
+    wait_for_events(organization, 3)
+    proxy.end()
+    events = UsageEvent.objects.of(organization)
+    rows = events.values_list("endpoint", "service", "model", "user_ref", "end_user")
+    assert sorted(rows) == [
+        ("/v1/chat/completions", "openai", "fine", "ada", ""),
+        ("/v1/messages", "openai", "fine", "ada", "session-1"),
+        ("/v1/responses", "openai", "fine", "ada", ""),
+    ]
+    authorizations = Authorization.objects.of(organization).values_list("user_ref", "model", "status")
+    assert list(authorizations) == ([("ada", "fine", "settled")] * 3 if mode == "authorize" else [])
+    assert set(setting.door.answered) <= {200, 201}
+    if mode == "report":
+        assert set(setting.door.asked) == {"POST /integrations/litellm"}
+
+
+def test_a_proxy_does_not_start_in_a_mode_that_there_is_not(start: Callable[..., Proxy]) -> None:
+    log = start(COSTTRACK_MODE="reporting").wait_until_it_fails()
+    assert "COSTTRACK_MODE is 'reporting', but must be one of: authorize, report." in log
