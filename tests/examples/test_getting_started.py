@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from pytest_django.live_server_helper import LiveServer
 
 from billing.admin.dashboard.getting_started.snippets import environment, ways
@@ -37,7 +38,12 @@ def pieces(live_server: LiveServer) -> dict[str, str]:
 
 @pytest.fixture
 def start(
-    live_server: LiveServer, organization: Organization, key: Key, gateway_python: Path, tmp_path: Path
+    live_server: LiveServer,
+    organization: Organization,
+    key: Key,
+    gateway_python: Path,
+    pieces: dict[str, str],
+    tmp_path: Path,
 ) -> Iterator[Start]:
     """A program of LiteLLM's environment, in a folder of its own, with the variables that the page shows."""
     set_price(MODEL, provider="openai", input="1", output="2", organization=organization)
@@ -56,12 +62,16 @@ def start(
     }
     started: list[subprocess.Popen[bytes]] = []
 
-    def _start(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    shutil.copy(GATEWAY / "costtrack_gateway.py", tmp_path)
+
+    def _start(program: str, *arguments: str, way: str = "litellm") -> subprocess.Popen[bytes]:
+        install = shlex.split(pieces[f"snippet-{way}-install"].splitlines()[-1])
+        mode = dict(word.split("=", 1) for word in install if word != "export")
         with (tmp_path / "log").open("w") as log:
             process = subprocess.Popen(
                 [gateway_python.with_name(program), *arguments],
                 cwd=tmp_path,
-                env={**around, **shown},
+                env={**around, **shown, **mode},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -119,14 +129,25 @@ def test_the_proxies_report_and_the_gateway_asks_before(
     pieces: dict[str, str], start: Start, organization: Organization, tmp_path: Path, way: str
 ) -> None:
     (tmp_path / "config.yaml").write_text(pieces[f"snippet-{way}-config"])
-    if way == "gateway":
-        shutil.copy(GATEWAY / "costtrack_gateway.py", tmp_path)
-    program, *arguments = shlex.split(pieces[f"snippet-{way}-start"].splitlines()[-1])
-    port = free_port()
-    process = start(program, *arguments, "--host", "127.0.0.1", "--port", str(port))
-    _ask(process, port, tmp_path / "log")
-
+    _ask_and_end(pieces, start, tmp_path, way)
     assert _recorded(organization) == [("openai", MODEL, 1000, 500)]
-    _end(process)
     authorizations = Authorization.objects.of(organization).values_list("status", flat=True)
     assert list(authorizations) == (["settled"] if way == "gateway" else [])
+
+
+def test_litellms_own_logger_reports_its_call(
+    pieces: dict[str, str], start: Start, organization: Organization, tmp_path: Path
+) -> None:
+    config = yaml.safe_load(pieces["snippet-litellm-config"])
+    logger = yaml.safe_load(pieces["snippet-litellm-logger"])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**config, **logger}))
+    _ask_and_end(pieces, start, tmp_path, "litellm")
+    assert _recorded(organization) == [("openai", MODEL, 1000, 500)]
+
+
+def _ask_and_end(pieces: dict[str, str], start: Start, folder: Path, way: str) -> None:
+    program, *arguments = shlex.split(pieces[f"snippet-{way}-start"].splitlines()[-1])
+    port = free_port()
+    process = start(program, *arguments, "--host", "127.0.0.1", "--port", str(port), way=way)
+    _ask(process, port, folder / "log")
+    _end(process)

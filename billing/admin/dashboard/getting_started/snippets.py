@@ -27,13 +27,37 @@ curl -X POST {address} \\
   -H "Content-Type: application/json" \\
   -d '{body}'
 """
-_PROXY = """\
+_CONFIG = """\
 model_list:
   - model_name: gpt-4.1-mini
     litellm_params:
       model: openai/gpt-4.1-mini
       api_key: os.environ/OPENAI_API_KEY
 
+litellm_settings:
+  callbacks: costtrack_gateway.gateway
+  turn_off_message_logging: true # prompts and answers go to no logger
+  num_retries: 1 # each attempt is a call of its own in the ledger
+
+general_settings:
+  master_key: os.environ/LITELLM_MASTER_KEY
+"""
+_PROGRAM = """\
+import asyncio
+
+import litellm
+from costtrack_gateway import gateway
+
+
+async def main() -> None:
+    litellm.callbacks = [gateway]
+    await litellm.acompletion("openai/gpt-4.1-mini", messages=[{"role": "user", "content": "Hello"}])
+    await gateway.aclose()  # before the program ends: send what is left
+
+
+asyncio.run(main())
+"""
+_LOGGER = """\
 litellm_settings:
   callbacks: ["costtrack"]
   turn_off_message_logging: true # prompts and answers stay with you
@@ -44,53 +68,14 @@ callback_settings:
     callback_type: generic_api
     endpoint: {address}
     headers: {{x-api-key: os.environ/COSTTRACK_TOKEN}}
-    max_retries: 5 # without retries LiteLLM drops a batch that did not arrive
+    max_retries: 6
+    retry_delay: 1 # seconds, doubled each time: 63 in all; without it all retries happen at once
 """
-_PROGRAM = """\
-import asyncio
-import os
-
-import litellm
-from litellm.integrations.generic_api.generic_api_callback import GenericAPILogger
-
-
-async def main() -> None:
-    logger = GenericAPILogger(
-        endpoint="{address}",
-        headers={{"x-api-key": os.environ["COSTTRACK_TOKEN"]}},
-        max_retries=5,
-    )
-    litellm.callbacks = [logger]
-    await litellm.acompletion("openai/gpt-4.1-mini", messages=[{{"role": "user", "content": "Hello"}}])
-    while not logger.log_queue:  # LiteLLM logs in the background
-        await asyncio.sleep(0.1)
-    await logger.async_send_batch()  # before the program ends: what LiteLLM still holds
-
-
-asyncio.run(main())
-"""
-_GATEWAY = """\
-model_list:
-  - model_name: gpt-4.1-mini
-    litellm_params:
-      model: openai/gpt-4.1-mini
-      api_key: os.environ/OPENAI_API_KEY
-
-litellm_settings:
-  callbacks: costtrack_gateway.gateway
-  turn_off_message_logging: true # prompts and answers go to no logger
-  num_retries: 1 # each attempt is authorized by itself
-
-general_settings:
-  master_key: os.environ/LITELLM_MASTER_KEY
-"""
-_START_PROXY = """\
-pip install 'litellm[proxy]'
-export OPENAI_API_KEY=YOUR_OPENAI_KEY
-litellm --config config.yaml
-"""
-_START_GATEWAY = """\
+_INSTALL = """\
 pip install 'litellm[proxy]' httpx
+export COSTTRACK_MODE={mode}
+"""
+_START = """\
 export OPENAI_API_KEY=YOUR_OPENAI_KEY LITELLM_MASTER_KEY=sk-YOUR_CHOICE
 litellm --config config.yaml
 """
@@ -145,15 +130,16 @@ def ways(*, server: str, has_api: bool) -> tuple[Way, ...]:
     litellm = Way(
         "litellm",
         "LiteLLM",
-        "LiteLLM's own generic API logger reports every call, its tokens and its cost. Nothing else is installed.",
+        "A hook for LiteLLM's proxy or SDK that reports every call, its tokens and its cost, and keeps what it has to "
+        "report while this server is away.",
         (Scope.USAGE_WRITE.value,),
         tuple(_litellm(server)),
     )
     gateway = Way(
         "gateway",
         "Gateway with limits",
-        "A LiteLLM proxy that asks before each call whether the spend limits allow it, so that a limit stops calls "
-        "and does not just report them.",
+        "The same hook, which also asks before each call whether the spend limits allow it. So a limit stops calls "
+        "instead of only reporting them.",
         (Scope.USAGE_WRITE.value, Scope.LIMITS_AUTHORIZE.value),
         tuple(_gateway()),
     )
@@ -174,16 +160,25 @@ def _curl(server: str) -> str:
 
 
 def _litellm(server: str) -> Iterator[Piece]:
+    yield from _hook("litellm", mode="report")
+    yield Piece("snippet-litellm-program", "Or use it in a program:", _PROGRAM, "Copy program")
+    about = (
+        "Without a file to copy, LiteLLM's own generic API logger sends calls, too. It loses some: under load, those "
+        "that end while it sends (2.5% to 12% in our measurements), and in an outage most."
+    )
     address = f"{server}/integrations/litellm"
-    yield Piece("snippet-litellm-config", "For the proxy, as config.yaml:", _PROXY.format(address=address), "Copy file")
-    yield Piece("snippet-litellm-start", "Start the proxy:", _START_PROXY, "Copy commands")
-    yield Piece("snippet-litellm-program", "Or in a program:", _PROGRAM.format(address=address), "Copy program")
+    yield Piece("snippet-litellm-logger", about, _LOGGER.format(address=address), "Copy settings")
 
 
 def _gateway() -> Iterator[Piece]:
-    about = "Copy costtrack_gateway.py from examples/litellm_gateway of costtrack, and put this config.yaml beside it:"
-    yield Piece("snippet-gateway-config", about, _GATEWAY, "Copy file")
-    yield Piece("snippet-gateway-start", "Start the gateway:", _START_GATEWAY, "Copy commands")
+    yield from _hook("gateway", mode="authorize")
+
+
+def _hook(way: str, *, mode: str) -> Iterator[Piece]:
+    about = "Copy costtrack_gateway.py from examples/litellm_gateway of costtrack, then:"
+    yield Piece(f"snippet-{way}-install", about, _INSTALL.format(mode=mode), "Copy commands")
+    yield Piece(f"snippet-{way}-config", "Put this config.yaml beside it:", _CONFIG, "Copy file")
+    yield Piece(f"snippet-{way}-start", "Start the proxy:", _START, "Copy commands")
 
 
 def _command_line(*, has_api: bool) -> Iterator[Piece]:

@@ -78,26 +78,45 @@ def test_the_curl_command_records_a_priced_event_once(organization: Organization
     assert (event.model, event.cost_usd) == ("gpt-4.1-mini", Decimal("0.00096"))
 
 
-def test_litellms_settings_report_to_this_server_with_the_key() -> None:
-    config = yaml.safe_load(piece("snippet-litellm-config"))
+def test_litellms_own_logger_reports_to_this_server_with_the_key_and_retries_for_a_minute() -> None:
+    config = yaml.safe_load(piece("snippet-litellm-logger"))
     (name,) = config["litellm_settings"]["callbacks"]
     callback = config["callback_settings"][name]
     assert callback["callback_type"] == "generic_api"
     assert callback["endpoint"] == "https://spend.example/integrations/litellm"
     assert callback["headers"] == {"x-api-key": "os.environ/COSTTRACK_TOKEN"}
     assert config["litellm_settings"]["turn_off_message_logging"] is True
+    assert sum(callback["retry_delay"] * 2**attempt for attempt in range(callback["max_retries"])) == 63
 
 
-def test_the_program_is_python_that_reports_to_this_server() -> None:
+def test_the_hook_comes_before_litellms_own_logger_which_says_what_it_loses() -> None:
+    for has_api in (True, False):
+        (litellm,) = (way for way in ways(server="https://spend.example", has_api=has_api) if way.id == "litellm")
+        assert [one.id.removeprefix("snippet-litellm-") for one in litellm.pieces] == [
+            "install",
+            "config",
+            "start",
+            "program",
+            "logger",
+        ]
+        assert litellm.scopes == (Scope.USAGE_WRITE.value,)
+        assert "It loses some" in litellm.pieces[-1].about
+
+
+def test_the_program_uses_the_hook_and_closes_it() -> None:
     tree = ast.parse(piece("snippet-litellm-program"))
-    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    assert {"https://spend.example/integrations/litellm", "COSTTRACK_TOKEN"} <= texts
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    awaited = {ast.unparse(node.value) for node in ast.walk(tree) if isinstance(node, ast.Await)}
+    assert imported == {"costtrack_gateway"}
+    assert "gateway.aclose()" in awaited
 
 
-def test_the_gateways_settings_are_those_of_the_example() -> None:
-    ours, example = (yaml.safe_load(text) for text in (piece("snippet-gateway-config"), EXAMPLE.read_text()))
+@pytest.mark.parametrize(("way", "mode"), [("litellm", "report"), ("gateway", "authorize")])
+def test_the_hooks_settings_are_those_of_the_example(way: str, mode: str) -> None:
+    ours, example = (yaml.safe_load(text) for text in (piece(f"snippet-{way}-config"), EXAMPLE.read_text()))
     for name in ("litellm_settings", "general_settings"):
         assert ours[name] == example[name]
+    assert variables(piece(f"snippet-{way}-install").splitlines()[-1]) == {"COSTTRACK_MODE": mode}
     assert (EXAMPLE.parent / "costtrack_gateway.py").is_file()
 
 
