@@ -129,8 +129,9 @@ def test_the_proxies_report_and_the_gateway_asks_before(
     pieces: dict[str, str], start: Start, organization: Organization, tmp_path: Path, way: str
 ) -> None:
     (tmp_path / "config.yaml").write_text(pieces[f"snippet-{way}-config"])
-    _ask_and_end(pieces, start, tmp_path, way)
+    process = _start_and_ask(pieces, start, tmp_path, way)
     assert _recorded(organization) == [("openai", MODEL, 1000, 500)]
+    _end(process)
     authorizations = Authorization.objects.of(organization).values_list("status", flat=True)
     assert list(authorizations) == (["settled"] if way == "gateway" else [])
 
@@ -141,13 +142,13 @@ def test_litellms_own_logger_reports_its_call(
     config = yaml.safe_load(pieces["snippet-litellm-config"])
     logger = yaml.safe_load(pieces["snippet-litellm-logger"])
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({**config, **logger}))
-    _ask_and_end(pieces, start, tmp_path, "litellm")
+    _start_and_ask(pieces, start, tmp_path, "litellm")
     assert _recorded(organization) == [("openai", MODEL, 1000, 500)]
 
 
-def _ask_and_end(pieces: dict[str, str], start: Start, folder: Path, way: str) -> None:
+def _start_and_ask(pieces: dict[str, str], start: Start, folder: Path, way: str) -> subprocess.Popen[bytes]:
     program, *arguments = shlex.split(pieces[f"snippet-{way}-start"].splitlines()[-1])
     port = free_port()
     process = start(program, *arguments, "--host", "127.0.0.1", "--port", str(port), way=way)
     _ask(process, port, folder / "log")
-    _end(process)
+    return process

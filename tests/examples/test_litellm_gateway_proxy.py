@@ -234,6 +234,6 @@ def test_the_users_header_is_read_in_each_api_of_the_proxy(
         assert set(setting.door.asked) == {"POST /integrations/litellm"}
 
 
-def test_a_proxy_does_not_start_in_a_mode_that_there_is_not(start: Callable[..., Proxy]) -> None:
+def test_a_proxy_with_an_unknown_mode_does_not_start(start: Callable[..., Proxy]) -> None:
     log = start(COSTTRACK_MODE="reporting").wait_until_it_fails()
     assert "COSTTRACK_MODE is 'reporting', but must be one of: authorize, report." in log

@@ -101,7 +101,7 @@ def test_reported_usage_survives_an_outage(
         ),
     ],
 )
-def test_a_setting_that_cannot_be_is_named_at_the_start(run: Programs, name: str, value: str, said: str) -> None:
+def test_an_invalid_setting_is_named_at_the_start(run: Programs, name: str, value: str, said: str) -> None:
     told = run(
         f"""
         os.environ["{name}"] = "{value}"
