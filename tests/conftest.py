@@ -3,6 +3,7 @@
 Three roles as everywhere: the owner, the viewer, and the stranger (owner of the other organization).
 """
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -49,6 +50,14 @@ def _restore_plans(sender: AppConfig, **_: object) -> None:
     """A test with real transactions ends with a flush of all tables, and a flush ends with this signal."""
     if sender.name == "organizations":
         import_module("organizations.migrations.0003_plans").add_plans(apps, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible_processes() -> None:
+    """A script that runs `make test &` has it ignore SIGINT. What tests start would inherit that, so that no test could
+    interrupt it; a handler is not inherited."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

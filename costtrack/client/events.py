@@ -82,11 +82,9 @@ def _deliver(
     options: argparse.Namespace, file: "EventFile", state: "SendState", errors: list[dict[str, Any]]
 ) -> "Totals":
     """Send the file; what is rejected is said at once, and collected for `--json`."""
-    import time
-
     from costtrack.client.call import show_headers
     from costtrack.client.progress import progress
-    from costtrack.client.retrying import Retrying
+    from costtrack.client.retrying import Retrying, pause
     from costtrack.client.sending import Sending
     from costtrack.client.transport import Answer, Transport
 
@@ -103,7 +101,7 @@ def _deliver(
             if options.json:
                 errors.append(error)
 
-        retrying = Retrying(options.retries, time.sleep, shown.say)
+        retrying = Retrying(options.retries, pause, shown.say)
         return Sending(file, state, request, retrying, shown, on_error, options.batch_size).run()
 
 

@@ -1,5 +1,6 @@
 """Trying a request again while the server cannot take it. Only for requests that may arrive twice."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from costtrack.client.transport import Answer
 
 _PASSING = frozenset({429, 502, 503, 504})
 _MAX_PAUSE = 60.0
+_PAUSE_STEP_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,14 @@ class Retrying:
             self.say(f"{reason}; next attempt in {pause:g} s ({retry + 1} of {self.retries})")
             self.pause(pause)
         return attempt()
+
+
+def pause(seconds: float) -> None:
+    """Sleep in short steps. Python does not notice a Ctrl-C that arrives in the moment before a sleep begins until that
+    sleep is over, and a server may request minutes."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, _PAUSE_STEP_SECONDS))
 
 
 def _asked_for(header: str, otherwise: float) -> float:

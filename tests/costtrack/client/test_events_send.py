@@ -10,7 +10,7 @@ import pytest
 
 from costtrack.client.errors import CannotConnectError
 from costtrack.client.progress import Lines
-from costtrack.client.retrying import Retrying
+from costtrack.client.retrying import Retrying, pause
 from costtrack.client.transport import Answer
 from tests.costtrack.client.conftest import HANG_UP, Request, Run, Server
 
@@ -385,6 +385,31 @@ def attempts_of(
 
 def busy(**headers: str) -> Answer:
     return Answer(503, "", [(name.replace("_", "-"), value) for name, value in headers.items()], b"")
+
+
+def test_an_interruption_just_before_a_pause_is_noticed_long_before_the_pause_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        """As Python does with a signal that came a moment before: it sleeps all the time, then raises."""
+        slept.append(seconds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        pause(600)
+    assert len(slept) == 1
+    assert slept[0] <= 0.5
+
+
+def test_a_pause_takes_the_time_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setattr("time.monotonic", lambda: sum(slept))
+    pause(7.1)
+    assert sum(slept) == pytest.approx(7.1)
 
 
 GOOD = Answer(200, "", [], b"{}")

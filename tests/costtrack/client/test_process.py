@@ -7,8 +7,11 @@ import select
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,7 @@ from tests.costtrack.client.conftest import HANG_UP, TOKEN, Server
 from tests.costtrack.client.test_events_send import accepted
 
 COSTTRACK = [sys.executable, "-m", "costtrack"]
+WAIT = 60  # seconds that a process may take to show something, or to end
 SLOW = ("django", "rest_framework", "rich", "celery", "psycopg", "redis", "ssl", "http")
 
 
@@ -30,6 +34,17 @@ def environment(home: Path, server: Server) -> dict[str, str]:
         "TERM": "xterm",
         "COLUMNS": "80",
     }
+
+
+@contextmanager
+def running(arguments: list[str], environment: dict[str, str], **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    """`costtrack` in the background. It is killed at the end, because a test that failed would wait for it."""
+    command = [*COSTTRACK, *arguments]
+    with subprocess.Popen(command, env=environment, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 # --- Starting --------------------------------------------------------------------------------------------------
@@ -92,63 +107,74 @@ def test_an_interrupted_sending_says_where_it_goes_on(
     file.write_text("\n".join(json.dumps({"id": f"e{number}"}) for number in range(3)))
     server.answers(accepted(2))
     server.answers({}, 503, Retry_After="600")
-    command = [*COSTTRACK, "events", "send", str(file), "--batch-size", "2"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with running(["events", "send", str(file), "--batch-size", "2"], environment, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         assert "next attempt in 600 s" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
+        assert process.wait(WAIT) == 130
 
     assert said == "costtrack: 2 of 3 events are acknowledged; the same command goes on from there\n"
-    assert process.returncode == 130
 
 
 # --- On a terminal ---------------------------------------------------------------------------------------------
 
 
+@dataclass
 class Terminal:
     """`costtrack` on a pseudo-terminal of its own."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
-        self.shown = ""
-        self._fd, end = pty.openpty()
-        self._process = subprocess.Popen(
-            [*COSTTRACK, *arguments], env=environment, stdin=end, stdout=end, stderr=end, start_new_session=True
-        )
-        os.close(end)
+    process: "subprocess.Popen[str]"
+    fd: int
+    shown: str = ""
 
     def read_until(self, text: str) -> None:
-        """Until it has been shown, for half a minute at most."""
-        deadline = time.monotonic() + 30
+        """Until it has been shown."""
         while text not in self.shown:
-            assert select.select([self._fd], [], [], max(0.0, deadline - time.monotonic()))[0], self.shown
-            self.shown += os.read(self._fd, 65_536).decode()
+            assert self._read(), self.shown
 
     def type(self, text: str) -> None:
-        os.write(self._fd, text.encode())
+        os.write(self.fd, text.encode())
 
     def end(self) -> int:
         """Read the rest; answers the exit code."""
-        try:
-            while chunk := os.read(self._fd, 65_536):
-                self.shown += chunk.decode()
-        except OSError:  # how Linux says that the other side is closed
+        while self._read():
             pass
-        os.close(self._fd)
-        return self._process.wait()
+        return self.process.wait(WAIT)
+
+    def _read(self) -> bool:
+        """What is shown next; False at the end."""
+        assert select.select([self.fd], [], [], WAIT)[0], self.shown
+        try:
+            chunk = os.read(self.fd, 65_536)
+        except OSError:  # how Linux says that the other side is closed
+            return False
+        self.shown += chunk.decode()
+        return bool(chunk)
+
+
+@contextmanager
+def terminal(arguments: list[str], environment: dict[str, str]) -> Iterator[Terminal]:
+    fd, end = pty.openpty()
+    try:
+        with running(arguments, environment, stdin=end, stdout=end, stderr=end, start_new_session=True) as process:
+            os.close(end)
+            yield Terminal(process, fd)
+    finally:
+        os.close(fd)
 
 
 def test_login_asks_for_the_address_and_hides_the_key(environment: dict[str, str], server: Server, home: Path) -> None:
     server.answers({"results": []})
-    terminal = Terminal(["login"], {**environment, "COSTTRACK_URL": ""})
-    terminal.read_until("Address of the server: ")
-    terminal.type(f"{server.url}\n")
-    terminal.read_until("API key (it is not shown): ")
-    terminal.type("the-hidden-key\n")
+    with terminal(["login"], {**environment, "COSTTRACK_URL": ""}) as login:
+        login.read_until("Address of the server: ")
+        login.type(f"{server.url}\n")
+        login.read_until("API key (it is not shown): ")
+        login.type("the-hidden-key\n")
+        assert login.end() == 0
 
-    assert terminal.end() == 0
-    assert "The key works." in terminal.shown
-    assert "hidden-key" not in terminal.shown
+    assert "The key works." in login.shown
+    assert "hidden-key" not in login.shown
     assert server.last.headers["Authorization"] == "Bearer the-hidden-key"
     assert "the-hidden-key" in (home / "config" / "costtrack" / "logins.json").read_text()
 
@@ -161,24 +187,24 @@ def test_sending_shows_a_bar_and_rejected_records_beside_it(
     error = {"index": 1, "id": "e1", "code": "invalid", "message": "Not [red]right[/red]."}
     server.answers(accepted(2, rejected=1, errors=[error]), 207)
 
-    terminal = Terminal(["events", "send", str(file)], environment)
+    with terminal(["events", "send", str(file)], environment) as sending:
+        assert sending.end() == 1
 
-    assert terminal.end() == 1
-    assert "3/3" in terminal.shown
-    assert "costtrack: line 2, id e1: Not [red]right[/red]." in terminal.shown
-    assert "3 events: 2 stored, 1 rejected" in terminal.shown
+    assert "3/3" in sending.shown
+    assert "costtrack: line 2, id e1: Not [red]right[/red]." in sending.shown
+    assert "3 events: 2 stored, 1 rejected" in sending.shown
 
 
 def test_a_table_fits_the_terminal_without_losing_anything(environment: dict[str, str], server: Server) -> None:
     server.answers([{"session_id": "a" * 100, "total_cost_usd": "0.5"}])
-    terminal = Terminal(["costs", "sessions"], environment)
-    assert terminal.end() == 0
-    assert terminal.shown.count("a") >= 100
-    assert "…" not in terminal.shown
+    with terminal(["costs", "sessions"], environment) as sessions:
+        assert sessions.end() == 0
+    assert sessions.shown.count("a") >= 100
+    assert "…" not in sessions.shown
 
 
 def test_connection_errors_on_a_terminal_are_one_line_too(environment: dict[str, str], server: Server) -> None:
     server.answers(HANG_UP)
-    terminal = Terminal(["costs", "summary"], environment)
-    assert terminal.end() == 3
-    assert terminal.shown.count("\n") == 1
+    with terminal(["costs", "summary"], environment) as summary:
+        assert summary.end() == 3
+    assert summary.shown.count("\n") == 1
