@@ -2,13 +2,18 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Locks are complete, so pip resolves nothing (--no-deps). What has no wheel (Redis, with Python 3.13 or later) is compiled
+# with the tools in requirements-build.txt.
+INSTALL := $(PIP) install --quiet --quiet --no-deps --no-build-isolation
+INSTALL_LOCK := $(INSTALL) --require-hashes --requirement
 # The first one that is there. For 3.11 and 3.12 all dependencies have wheels; with a later Python the Redis server
 # is compiled, which needs a C compiler.
 PYTHONS := $(PYTHON) python3.12 python3.11 python3 python3.13 python3.14 python
-UV := build/uv/bin/uv
-LOCK := pip compile pyproject.toml --extra embedded --group editable --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+UV_VERSION := 0.13.9
+UV := build/uv-$(UV_VERSION)/bin/uv
+LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	--no-annotate --quiet
 
 .PHONY: install run test lint format lock schema
 
@@ -38,16 +43,26 @@ schema: $(VENV)/.runtime  ## writes docs/openapi.yaml; it reads the code, not th
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 lock: $(UV)  ## ARGS=--upgrade takes the newest versions
-	$(UV) $(LOCK) $(ARGS) --output-file requirements.txt
-	$(UV) $(LOCK) $(ARGS) --extra dev --constraints requirements.txt --output-file requirements-dev.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra embedded --output-file requirements.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra embedded --extra dev --constraints requirements.txt \
+		--output-file requirements-dev.txt
+	$(LOCK) $(ARGS) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
+	for example in examples/litellm examples/litellm_gateway; do \
+		$(LOCK) $(ARGS) $$example/requirements.in --output-file $$example/requirements.txt || exit; \
+	done
 
-$(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/pip
-	$(PIP) install --require-hashes --requirement requirements.txt
-	$(PIP) install --no-deps --no-build-isolation --editable .
+$(VENV)/.runtime: requirements-build.txt requirements.txt pyproject.toml | $(BIN)/pip
+	@echo 'Installing requirements.txt into $(VENV) (a minute or more with an empty pip cache)'
+	@$(INSTALL_LOCK) requirements-build.txt
+	@$(INSTALL_LOCK) requirements.txt
+	@$(INSTALL) --editable .
+	@$(PIP) check
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
-	$(PIP) install --require-hashes --requirement requirements-dev.txt
+	@echo 'Installing requirements-dev.txt into $(VENV), for tests and lint (a minute or more with an empty pip cache)'
+	@$(INSTALL_LOCK) requirements-dev.txt
+	@$(PIP) check
 	@touch $@
 
 $(BIN)/pip:
@@ -62,5 +77,5 @@ $(BIN)/pip:
 	exit 1
 
 $(UV): | $(BIN)/pip
-	$(BIN)/python -m venv build/uv
-	build/uv/bin/pip install --quiet uv
+	$(BIN)/python -m venv build/uv-$(UV_VERSION)
+	$(@D)/pip install --quiet --quiet --no-deps uv==$(UV_VERSION)
