@@ -18,14 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and answer its exit code: 0, 1 for a failure said in one line, 2 for wrong arguments. The
     client's commands have more of them (docs/cli.md)."""
     options = _parser().parse_args(arguments)
-    ours = {
-        "up": _up,
-        "manage": _manage,
-        "rollups": _rollups,
-        "limits": _limits,
-        "backup": _backup,
-        "restore": _restore,
-    }
+    ours = {"up": _up, "serve": _serve, "manage": _manage, "rollups": _rollups, "limits": _limits}
     try:
         if options.command in ours:
             return ours[options.command](options)
@@ -40,10 +33,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     up = commands.add_parser("up", help="start everything on this machine, and keep it running")
-    up.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    up.add_argument("--port", type=_port, default=8000, help="port to listen on (default: %(default)s)")
+    _add_address(up)
     up.add_argument("--demo", action=argparse.BooleanOptionalAction, default=False, help="load demo organizations")
     _add_data_dir(up)
+
+    serve = commands.add_parser("serve", help="run the web server alone, beside servers and workers of your own")
+    _add_address(serve)
+    _add_count(serve, "--workers", 2, "processes")
+    _add_count(serve, "--threads", 8, "requests that each process answers at the same time")
 
     manage = commands.add_parser("manage", help="run a Django management command on the data of `costtrack up`")
     _add_data_dir(manage)
@@ -69,6 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8000, help="port to listen on (default: %(default)s)")
+
+
+def _add_count(parser: argparse.ArgumentParser, name: str, default: int, explanation: str) -> None:
+    parser.add_argument(name, type=_count, default=default, help=f"{explanation} (default: %(default)s)")
+
+
 def _add_data_dir(parser: argparse.ArgumentParser) -> None:
     default = Path(os.environ.get("COSTTRACK_DATA_DIR", ".costtrack"))
     parser.add_argument("--data-dir", type=Path, default=default, help="the data folder (default: %(default)s)")
@@ -79,6 +85,19 @@ def _port(text: str) -> int:
     if not 0 < port < 1 << 16:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port between 1 and 65535")
     return port
+
+
+def _count(text: str) -> int:
+    count = int(text) if text.isdecimal() else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return count
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from costtrack.web_server import ServeOptions, serve
+
+    return serve(ServeOptions(options.host, options.port, options.workers, options.threads))
 
 
 def _up(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The WSGI entry point: `granian --interface wsgi costtrack.wsgi:application`."""
+"""The WSGI entry point, which granian loads in each of its worker processes (`costtrack serve`)."""
 
 import gc
 import os
@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from costtrack.settings import env
+from costtrack.web_server import end_with_parent
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -21,6 +22,7 @@ _CHARSET = re.compile(r";\s*charset=[^;]*", re.IGNORECASE)
 
 _django = get_wsgi_application()
 env.exit_if_wrong()
+end_with_parent()
 # What has been loaded stays for good: the garbage collector need not look through it again and again.
 gc.collect()
 gc.freeze()

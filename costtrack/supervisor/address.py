@@ -7,6 +7,7 @@ import urllib.request
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from costtrack import web_server
 from costtrack.supervisor.folder import StackError
 
 # Who listens on all addresses is reached on this machine by these.
@@ -27,9 +28,8 @@ class Address:
 
     @property
     def numeric(self) -> str:
-        """The host as an IP address, of version 4 where there is a choice. Raises OSError when it has none."""
-        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
+        """The host as an IP address. Raises OSError when it has none."""
+        return web_server.numeric_address(self.host, self.port)
 
     @property
     def allowed_hosts(self) -> list[str]:
@@ -41,16 +41,9 @@ class Address:
     def ensure_free(self) -> None:
         """Raises StackError when nothing can listen here."""
         try:
-            family = socket.AF_INET6 if ":" in self.numeric else socket.AF_INET
-            with socket.socket(family) as probe:
-                # As servers do: connections that are only waiting for their end do not count.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((self.numeric, self.port))
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise StackError(
-                f"cannot listen on {self.host}, port {self.port}: {reason}; try --port or --host"
-            ) from error
+            web_server.ensure_free(self.host, self.port)
+        except web_server.AddressError as error:
+            raise StackError(str(error)) from error
 
     def what_is_missing(self) -> str | None:
         """None when /readyz answers 200; otherwise what it says is not ready yet."""

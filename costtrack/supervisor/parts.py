@@ -25,8 +25,6 @@ _LIMIT_QUEUES = (Queue.LIMITS,)
 _OTHER_QUEUES = tuple(queue for queue in Queue if queue not in (*_ROLLUP_QUEUES, *_LIMIT_QUEUES))
 _OTHER_PROCESSES = 2
 
-_WEB_WORKERS = 2
-_WEB_THREADS = 8
 _MEGABYTE = 1024 * 1024
 _CELERY = ("celery", "--app", "costtrack.celery", "--quiet")
 
@@ -68,16 +66,11 @@ def servers(folder: DataFolder) -> list[Part]:
 
 def programs(folder: DataFolder, environment: Mapping[str, str], host: str, port: int) -> list[Part]:
     """The processes of costtrack itself: the web server, the Celery workers and the scheduler."""
-    web = [
-        *("granian", "--interface", "wsgi", "--host", host, "--port", str(port), "--no-ws"),
-        *("--workers", str(_WEB_WORKERS), "--blocking-threads", str(_WEB_THREADS)),
-        *("--respawn-failed-workers", "--workers-kill-timeout", "5"),
-        "costtrack.wsgi:application",
-    ]
+    web = ["costtrack", "serve", "--host", host, "--port", str(port)]
     beat = [*_CELERY, "beat", "--schedule", str(folder.beat_schedule), "--loglevel", "INFO"]
-    rollup_worker = _worker("rollups", _ROLLUP_QUEUES, processes=1)
-    limit_worker = _worker("limits", _LIMIT_QUEUES, processes=1)
-    worker = _worker("worker", _OTHER_QUEUES, processes=_OTHER_PROCESSES)
+    rollup_worker = worker_command("rollups", _ROLLUP_QUEUES, processes=1)
+    limit_worker = worker_command("limits", _LIMIT_QUEUES, processes=1)
+    worker = worker_command("worker", _OTHER_QUEUES, processes=_OTHER_PROCESSES)
     # A worker runs one task at a time: it needs a connection, not a pool of them.
     no_pool = {**environment, "COSTTRACK_DATABASE_POOL": "false"}
     return [
@@ -89,7 +82,7 @@ def programs(folder: DataFolder, environment: Mapping[str, str], host: str, port
     ]
 
 
-def _worker(name: str, queues: Iterable[Queue], *, processes: int) -> list[str]:
+def worker_command(name: str, queues: Iterable[Queue], *, processes: int) -> list[str]:
     return [
         *(*_CELERY, "worker", "--hostname", f"{name}@%h"),
         *("--queues", ",".join(queues), "--concurrency", str(processes)),

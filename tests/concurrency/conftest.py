@@ -14,6 +14,7 @@ from threading import Barrier
 from typing import TypeVar
 
 import httpx
+import psutil
 import psycopg
 import pytest
 from django.db import connection, connections
@@ -41,14 +42,19 @@ def at_once(work: Callable[[T], R], inputs: Sequence[T]) -> list[R]:
 
 @dataclass
 class Server:
-    """costtrack's web server as it runs in production: granian with two worker processes."""
+    """costtrack's web server as it runs in production: with two worker processes."""
 
     port: int
     process: subprocess.Popen[bytes]
+    log: Path
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that answer requests, or are about to: each says in the log when it has begun."""
+        return psutil.Process(self.process.pid).children()
 
     def kill(self) -> None:
         """SIGKILL to all its processes at once: nothing gets a chance to finish."""
@@ -92,9 +98,9 @@ def start_server(transactional_db: None, tmp_path: Path) -> Iterator[StartServer
 
     def start(port: int | None = None, **environment: str) -> Server:
         port = port or _free_port()
-        command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--workers", "2", "--no-ws", "costtrack.wsgi:application"]
-        with (tmp_path / "server.log").open("ab") as log:
+        command = [sys.executable, "-m", "costtrack", "serve", "--port", str(port)]
+        log_path = tmp_path / f"server-{len(servers)}.log"
+        with log_path.open("ab") as log:
             process = subprocess.Popen(
                 command,
                 env={**os.environ, "DATABASE_URL": database_url(), **environment},
@@ -103,7 +109,7 @@ def start_server(transactional_db: None, tmp_path: Path) -> Iterator[StartServer
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        server = Server(port, process)
+        server = Server(port, process, log_path)
         servers.append(server)
         server.wait_until_ready()
         return server

@@ -2,12 +2,15 @@
 
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
 import tempfile
+import textwrap
 import time
 from collections.abc import Mapping
+from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,20 +22,16 @@ import pytest
 # Debian puts it where only administrators look for programs.
 _PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 
-_CONFIGURATION = """
-[databases]
-{name} = {target}
+_OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = {pool_size}
-query_wait_timeout = 30
-logfile = {folder}/pgbouncer.log
-"""
+
+def _documented() -> ConfigParser:
+    """The configuration that docs/operations.md shows."""
+    found = re.search(r"^    \[databases\]\n(?:(?:    .*)?\n)+", _OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None
+    configuration = ConfigParser(interpolation=None)
+    configuration.read_string(textwrap.dedent(found[0]))
+    return configuration
 
 
 def _program() -> str:
@@ -58,6 +57,11 @@ class PgBouncer:
     def url(self) -> str:
         return f"postgresql://anybody@127.0.0.1:{self.port}/{self.parameters['dbname']}"
 
+    @property
+    def console_url(self) -> str:
+        """PgBouncer's own database, which shows its settings."""
+        return f"postgresql://anybody@127.0.0.1:{self.port}/pgbouncer"
+
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="ct-pgbouncer-"))
         configuration = self._folder / "pgbouncer.ini"
@@ -66,15 +70,21 @@ class PgBouncer:
             for key in ("host", "port", "dbname", "user", "password")
             if key in self.parameters
         )
-        configuration.write_text(
-            _CONFIGURATION.format(
-                name=self.parameters["dbname"],
-                target=target,
-                port=self.port,
-                pool_size=self.pool_size,
-                folder=self._folder,
-            )
-        )
+        documented = _documented()
+        documented["databases"] = {str(self.parameters["dbname"]): target}
+        own = {
+            "listen_port": str(self.port),
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            "stats_users": "anybody",
+            "default_pool_size": str(self.pool_size),
+            "query_wait_timeout": "30",
+            "logfile": f"{self._folder}/pgbouncer.log",
+        }
+        documented["pgbouncer"].update(own)
+        documented.remove_option("pgbouncer", "auth_file")
+        with configuration.open("w") as file:
+            documented.write(file)
         user, group = _account(str(self.parameters.get("host", "")))
         if user is not None and group is not None:
             for path in (self._folder, configuration):

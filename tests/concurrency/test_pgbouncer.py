@@ -127,3 +127,9 @@ def _row(database: "psycopg.Connection[Any]", query: str) -> tuple[Any, ...]:
     row: tuple[Any, ...] | None = database.execute(query).fetchone()
     assert row is not None
     return row
+
+
+def test_as_documented_it_connects_again_soon_after_postgresql_was_away(pooler: PgBouncer) -> None:
+    with psycopg.connect(pooler.console_url, autocommit=True, cursor_factory=psycopg.ClientCursor) as console:
+        settings = {row[0]: row[1] for row in console.execute("SHOW CONFIG").fetchall()}
+    assert settings["server_login_retry"] == "1"

@@ -1,5 +1,7 @@
 """The parts: which servers are brought, and how PostgreSQL is set."""
 
+import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from costtrack.supervisor.folder import DataFolder
 from costtrack.supervisor.parts import PART_NAMES, postgres_settings, programs, servers
 
 GIGABYTE = 1024**3
+OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
 def test_servers_that_the_caller_has_named_are_not_brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +41,16 @@ def test_postgresql_takes_a_share_of_the_memory_up_to_a_cap(memory: int, shared_
 
 def test_commits_stay_durable() -> None:
     assert {"fsync", "synchronous_commit", "full_page_writes"}.isdisjoint(postgres_settings(GIGABYTE))
+
+
+def test_the_documented_commands_are_those_of_the_supervisor(tmp_path: Path) -> None:
+    lines = OPERATIONS.read_text(encoding="utf-8").splitlines()
+    documented = [shlex.split(line)[2:] for line in lines if line.startswith("    python -m c")]
+    commands = []
+    for part in programs(DataFolder(tmp_path), {}, "0.0.0.0", 8000):  # noqa: S104 - nothing listens
+        assert isinstance(part.start, partial)
+        commands.append([word for word in part.start.args[0] if word != "--quiet"])
+    web, *workers, beat = commands
+    assert documented[0] == [*web, "--workers", "4", "--threads", "8"]
+    assert documented[1:-1] == workers
+    assert documented[-1] == [word.replace(str(tmp_path / "beat"), "/var/lib/costtrack") for word in beat]

@@ -1,0 +1,133 @@
+"""`costtrack serve`: the web server with the options that it needs, on an address that is free.
+
+granian listens with SO_REUSEPORT, so a second server on the same port starts without an error, and the kernel gives
+each of them a part of the requests: perhaps one with old code, or another database. So the address is checked first.
+"""
+
+import errno
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psutil
+
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
+# A server that was stopped a moment ago may still be answering its last requests.
+_PATIENCE_SECONDS = 3.0
+_RETRY_SECONDS = 0.1
+_PARENT_CHECK_SECONDS = 1.0
+
+
+class AddressError(Exception):
+    """Nothing can listen on an address; the message is one line for people."""
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """The command line of `costtrack serve`."""
+
+    host: str
+    port: int
+    workers: int
+    threads: int
+
+
+def serve(options: ServeOptions) -> int:
+    """Become the web server: this process is replaced. Returns 1 after an error."""
+    try:
+        wait_until_free(options.host, options.port)
+    except AddressError as error:
+        print(f"costtrack: {error}", file=sys.stderr)  # noqa: T201 - this is the command's output
+    else:
+        os.execv(sys.executable, [sys.executable, "-m", *granian_command(options)])  # noqa: S606 - no shell
+    return 1
+
+
+def granian_command(options: ServeOptions) -> list[str]:
+    """What follows `python -m`. Without --respawn-failed-workers the death of one worker process stops the server."""
+    return [
+        *("granian", "--interface", "wsgi", "--host", numeric_address(options.host, options.port)),
+        *("--port", str(options.port), "--no-ws"),
+        *("--workers", str(options.workers), "--blocking-threads", str(options.threads)),
+        *("--respawn-failed-workers", "--workers-kill-timeout", "5"),
+        "costtrack.wsgi:application",
+    ]
+
+
+def numeric_address(host: str, port: int) -> str:
+    """The host as an IP address, of version 4 where there is a choice. Raises OSError if it has none."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
+
+
+def wait_until_free(host: str, port: int, seconds: float = _PATIENCE_SECONDS) -> None:
+    """Raises AddressError if the address is not free within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            ensure_free(host, port)
+        except AddressError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
+
+
+def ensure_free(host: str, port: int) -> None:
+    """Raises AddressError if nothing can listen here, with the processes that do if they can be found."""
+    try:
+        address = numeric_address(host, port)
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            # As servers do: connections that are only waiting for their end do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        pids = _listeners(address, port) if error.errno == errno.EADDRINUSE else []
+        raise AddressError(f"cannot listen on {host}, port {port}: {reason}{_advice(pids)}") from error
+
+
+def _advice(pids: list[int]) -> str:
+    if not pids:
+        return "; try --port or --host"
+    listed = " ".join(map(str, pids))
+    return f" by process {listed.replace(' ', ', ')}; end it with `kill {listed}`, or try --port or --host"
+
+
+def _listeners(address: str, port: int) -> list[int]:
+    """The processes that listen there, as far as this user may see them."""
+    with suppress(psutil.Error):
+        return sorted(
+            {
+                connection.pid
+                for connection in psutil.net_connections("tcp")
+                if connection.pid is not None
+                and connection.status == psutil.CONN_LISTEN
+                and connection.laddr
+                and connection.laddr.port == port
+                and (connection.laddr.ip in (address, *_WILDCARDS) or address in _WILDCARDS)
+            }
+        )
+    return []
+
+
+def end_with_parent() -> None:
+    """In a worker process of granian: end when the main process is gone, however it ended. Otherwise the worker would
+    keep answering requests, and nothing could stop or replace it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        threading.Thread(target=_end_after, args=(parent.pid,), name="end-with-parent", daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    # (`parent_process().join()` never returns in a forked process: it has a copy of the pipe's other end.)
+    while os.getppid() == parent:
+        time.sleep(_PARENT_CHECK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)

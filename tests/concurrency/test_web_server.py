@@ -1,0 +1,77 @@
+"""`costtrack serve` when one of its processes is killed, and when its port is taken."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+import httpx
+import psutil
+
+from tests.concurrency.conftest import Server, StartServer
+from tests.stack.running import is_alive
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def wait_for_workers(server: Server) -> list[psutil.Process]:
+    """Until both accept connections."""
+    wait_until(lambda: all(f"Started worker-{number}" in server.log.read_text() for number in (1, 2)))
+    return server.workers()
+
+
+def answers(server: Server) -> bool:
+    """On a new connection, which the kernel gives to any of the processes that listen."""
+    return httpx.get(f"{server.url}/healthz", timeout=30).status_code == HTTPStatus.OK
+
+
+def serve(port: int) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "costtrack", "serve", "--port", str(port)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_killed_worker_process_is_replaced_while_the_server_goes_on_answering(start_server: StartServer) -> None:
+    server = start_server()
+    victim, other = wait_for_workers(server)
+    victim.kill()
+    wait_until(lambda: not is_alive(victim))
+    assert all(answers(server) for _ in range(10))
+    wait_until(lambda: len(set(server.workers()) - {victim, other}) == 1)
+    assert other in server.workers()
+    assert all(answers(server) for _ in range(10))
+
+
+def test_worker_processes_end_when_the_main_process_is_killed_and_free_the_port(start_server: StartServer) -> None:
+    server = start_server()
+    workers = wait_for_workers(server)
+    os.kill(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+    wait_until(lambda: not any(is_alive(worker) for worker in workers))
+    assert answers(start_server(server.port))
+
+
+def test_a_port_that_is_taken_is_refused_in_one_line_that_names_the_processes(start_server: StartServer) -> None:
+    server = start_server()
+    workers = wait_for_workers(server)
+    for process in workers:
+        process.suspend()  # they cannot notice that their main process is gone
+    os.kill(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+    finished = serve(server.port)
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr.startswith(f"costtrack: cannot listen on 127.0.0.1, port {server.port}: address already in")
+    assert finished.stderr.count("\n") == 1
+    named = finished.stderr.partition("`kill ")[2].partition("`")[0]
+    assert {int(pid) for pid in named.split()} == {process.pid for process in workers}
+    for process in workers:
+        process.kill()
+    psutil.wait_procs(workers, timeout=30)
+    assert answers(start_server(server.port))
