@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from django.apps import AppConfig, apps
@@ -22,6 +23,7 @@ from organizations.models import APICredential, Membership, Organization, User
 from organizations.services import issue_credential
 from organizations.types import Role, Scope
 from tests import database
+from tests.redis_server import RedisServer
 from tests.usage import send
 
 __all__ = ["send"]  # a fixture from another module
@@ -63,6 +65,14 @@ def _interruptible_processes() -> None:
 @pytest.fixture(autouse=True)
 def _empty_cache() -> None:
     cache.clear()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis server beside the one of all tests, to be stopped and started."""
+    server = RedisServer(tmp_path)
+    yield server
+    server.remove()
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""A channel whose connection is lost: what was taken from it can still be acknowledged."""
+
+import pytest
+import redis
+from kombu import Connection, Message
+
+from costtrack import broker
+from costtrack.celery import app
+from costtrack.queues import Queue
+from tests.redis_server import RedisServer
+
+QUEUE = Queue.EXPORTS
+
+
+def take_message(server: RedisServer, connection: Connection) -> Message:
+    app.send_task("costtrack.tick", kwargs={"queue": QUEUE.value}, queue=QUEUE.value, connection=connection)
+    message = connection.SimpleQueue(QUEUE.value).get(timeout=10)
+    assert (server.waiting(QUEUE), server.unacknowledged()) == (0, 1)
+    return message
+
+
+def lose(server: RedisServer, connection: Connection) -> None:
+    """What a worker does with its connection when Redis is gone."""
+    server.stop()
+    connection.collect()
+    connection.close()
+
+
+def test_a_message_is_acknowledged_once_redis_is_back(redis_server: RedisServer) -> None:
+    connection = redis_server.connection()
+    message = take_message(redis_server, connection)
+    lose(redis_server, connection)
+    redis_server.start()
+    message.ack()
+    assert (redis_server.waiting(QUEUE), redis_server.unacknowledged()) == (0, 0)
+
+
+def test_while_redis_is_away_it_is_a_connection_error(redis_server: RedisServer) -> None:
+    connection = redis_server.connection()
+    message = take_message(redis_server, connection)
+    lose(redis_server, connection)
+    with pytest.raises(redis.ConnectionError) as error:
+        message.ack()
+    assert isinstance(error.value, connection.connection_errors)
+
+
+@pytest.mark.parametrize("url", ["redis://localhost/0", "rediss://localhost/0", "redis+socket:///tmp/redis.sock"])
+def test_every_kind_of_url_leads_to_this_transport(url: str) -> None:
+    assert app.connection_for_read(url).get_transport_cls() is broker.Transport
