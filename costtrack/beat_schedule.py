@@ -30,6 +30,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "verify-limits": _send("billing.verify_limits", crontab(hour="4", minute="0"), expires=20 * _HOUR),
     "reprice": _send("billing.reprice", crontab(), expires=60),
     "deliver-email": _send("billing.deliver_email", 15, expires=30),
+    "deliver-account-email": _send("organizations.deliver_email", 15, expires=30),
     "deliver-webhooks": _send("billing.deliver_webhooks", 15, expires=30),
 }
 

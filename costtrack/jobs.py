@@ -1,4 +1,4 @@
-"""Nudging the workers. Work that must happen is a row in the database; a nudge only makes it happen sooner."""
+"""Celery tasks sent on commit. The work itself is a row in the database; a task only makes it happen sooner."""
 
 import logging
 from datetime import timedelta
@@ -20,27 +20,22 @@ def enqueue_on_commit(task_name: str, **arguments: int | str) -> None:
     transaction.on_commit(partial(_send, task_name, arguments))
 
 
-def enqueue(task_name: str, **arguments: int | str) -> bool:
-    """Send the task now, for work that is in no row. False: the broker is down, and whoever asked is to be told."""
-    return _send(task_name, arguments)
-
-
 def enqueue_throttled_on_commit(task_name: str, *, at_most_every: timedelta) -> None:
     """The same for work that comes in quick succession: within the interval it is sent once. What is left over waits
     for the beat schedule."""
-    transaction.on_commit(partial(_nudge, task_name, {}, at_most_every))
+    transaction.on_commit(partial(_enqueue, task_name, {}, at_most_every))
 
 
 def enqueue_debounced_on_commit(task_name: str, *, within: timedelta, **arguments: int | str) -> None:
     """The same for work that must see everything that came in the interval: the task with these arguments is sent once,
     to begin when the interval is over."""
-    transaction.on_commit(partial(_nudge, task_name, arguments, within, delay=within))
+    transaction.on_commit(partial(_enqueue, task_name, arguments, within, delay=within))
 
 
-def _nudge(
+def _enqueue(
     task_name: str, arguments: dict[str, int | str], interval: timedelta, delay: timedelta = timedelta()
 ) -> None:
-    key = ":".join(["costtrack:nudged", task_name, *map(str, arguments.values())])
+    key = ":".join(["costtrack:enqueued", task_name, *map(str, arguments.values())])
     try:
         is_first = heartbeat.client().set(key, "1", px=interval, nx=True)
     except redis.RedisError:
@@ -50,10 +45,8 @@ def _nudge(
         _send(task_name, arguments, delay)
 
 
-def _send(task_name: str, arguments: dict[str, int | str], delay: timedelta = timedelta()) -> bool:
+def _send(task_name: str, arguments: dict[str, int | str], delay: timedelta = timedelta()) -> None:
     try:
         app.send_task(task_name, kwargs=arguments, countdown=delay.total_seconds() or None, retry=False)
     except OperationalError:
         logger.warning("task could not be queued", extra={"task": task_name})
-        return False
-    return True

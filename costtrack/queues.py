@@ -41,16 +41,14 @@ TASKS: dict[str, Queue] = {
     "billing.verify_limits": Queue.MAINTENANCE,
     "billing.deliver_email": Queue.NOTIFICATIONS,
     "billing.deliver_webhooks": Queue.NOTIFICATIONS,
-    "organizations.send_invitation": Queue.NOTIFICATIONS,
-    "organizations.send_password_reset": Queue.NOTIFICATIONS,
-    "organizations.send_notice": Queue.NOTIFICATIONS,
+    "organizations.deliver_email": Queue.NOTIFICATIONS,
 }
 """Every task by its name. One that is not here cannot be sent: there is no queue that it would go to."""
 
 ROUTINE_TASKS = frozenset(
     {
         *(TICK, "billing.fold", "billing.enforce_limits", "billing.expire_authorizations"),
-        *("billing.deliver_email", "billing.deliver_webhooks"),
+        *("billing.deliver_email", "billing.deliver_webhooks", "organizations.deliver_email"),
     }
 )
 """Those that run every few seconds: logged only when they fail."""

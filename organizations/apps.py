@@ -9,6 +9,8 @@ class OrganizationsConfig(AppConfig):
 
     def ready(self) -> None:
         from costtrack.health import registry
+        from organizations.accounts.health import account_email_checks
         from organizations.rate_limits import rate_limit_checks
 
+        registry.register("account_emails", account_email_checks, needed_for_requests=False)
         registry.register("rate_limits", rate_limit_checks, needed_for_requests=False)

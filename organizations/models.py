@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 
 from costtrack.calendar import Calendar
 from organizations.querysets import OrganizationQuerySet, OrganizationScopedQuerySet
-from organizations.types import Environment, OrganizationName, Role, Scope, WeekDay
+from organizations.types import AccountEmailKind, Environment, OrganizationName, Role, Scope, WeekDay
 
 
 class UserManager(BaseUserManager["User"]):
@@ -219,3 +219,38 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.subject}"
+
+
+class AccountEmail(models.Model):
+    """An e-mail about somebody's account, on its way: a row that workers claim, try, try again later, and remove.
+
+    It holds no link: the link that works once is made when the message is sent. A password reset knows no user, only
+    the address that was typed, so that a known address takes no longer than another.
+    """
+
+    kind = models.CharField(max_length=16, choices=AccountEmailKind)
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, null=True, related_name="+", help_text="Which invites."
+    )
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
+    address = models.CharField(max_length=254, blank=True, help_text="Of a password reset: what was typed.")
+    details = models.JSONField(default=dict, help_text="Of a security notice: which, and the network address.")
+    message_id = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField()
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField()
+    claimed_until = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True, help_text="When it was given up.")
+    last_error = models.CharField(max_length=500, blank=True)
+
+    objects = OrganizationScopedQuerySet["AccountEmail"].as_manager()
+
+    class Meta:
+        indexes = (
+            models.Index(
+                fields=("next_attempt_at",), name="account_email_due", condition=models.Q(failed_at__isnull=True)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.message_id}"

@@ -111,6 +111,14 @@ class Principal:
         return self.user.email if self.user is not None else "system"
 
 
+class AccountEmailKind(models.TextChoices):
+    """E-mails about a person's account."""
+
+    INVITATION = "invitation", "Invitation"
+    PASSWORD_RESET = "password_reset", "Password reset"
+    SECURITY_NOTICE = "security_notice", "Security notice"
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """What a principal may do in one organization.

@@ -14,7 +14,6 @@ and because it lasts longer than any task may, nobody else tries a delivery whil
 """
 
 import logging
-import random
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,31 +25,11 @@ from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.outbox import enqueue_delivery, new_message_id
 from billing.types import Channel, DeliveryState
 from costtrack.errors import ConflictError, NotFoundError
-from costtrack.queues import TIME_LIMITS, Queue
+from costtrack.mail.sending import BACKOFF, CLAIM, MAX_ERROR_LENGTH, retry_delay_after
 from organizations import audit
 from organizations.models import Organization
 
 logger = logging.getLogger(__name__)
-
-CLAIM = timedelta(seconds=TIME_LIMITS[Queue.NOTIFICATIONS] + 30)
-"""How long a claim holds."""
-
-BACKOFF = (
-    timedelta(seconds=5),
-    timedelta(minutes=1),
-    timedelta(minutes=5),
-    timedelta(minutes=30),
-    timedelta(hours=2),
-    timedelta(hours=5),
-    timedelta(hours=10),
-    timedelta(hours=24),
-    timedelta(hours=24),
-)
-"""How long to wait after the first, the second, ... failed attempt. After one more the delivery is given up."""
-
-_MAX_WAIT = timedelta(hours=24)
-_JITTER = 0.1
-_MAX_ERROR_LENGTH = 500
 
 
 def claim(*, channel: Channel, now: datetime, most: int) -> list[Delivery]:
@@ -99,7 +78,7 @@ def failed(
     it can lengthen the wait, up to a day. Says nothing of a delivery whose claim has run out: it is another's now.
     """
     attempts = delivery.attempts + 1
-    changes: dict[str, Any] = {"attempts": attempts, "last_status": status, "last_error": error[:_MAX_ERROR_LENGTH]}
+    changes: dict[str, Any] = {"attempts": attempts, "last_status": status, "last_error": error[:MAX_ERROR_LENGTH]}
     is_over = give_up or attempts > len(BACKOFF)
     if is_over:
         changes |= {"state": DeliveryState.FAILED, "finished_at": now}
@@ -112,7 +91,7 @@ def failed(
 
 def release_claim(deliveries: Iterable[Delivery], *, until: datetime, error: str | None = None) -> None:
     """End the claims of deliveries that were not tried; they are due again at `until`. This is no failed attempt."""
-    changes = {} if error is None else {"last_status": None, "last_error": error[:_MAX_ERROR_LENGTH]}
+    changes = {} if error is None else {"last_status": None, "last_error": error[:MAX_ERROR_LENGTH]}
     for delivery in deliveries:
         _claimed(delivery).update(claimed_until=None, next_attempt_at=until, **changes)
 
@@ -122,15 +101,8 @@ def put_off(*, channel: Channel, now: datetime, until: datetime, error: str) -> 
     with transaction.atomic():
         due = _due(channel, now).select_for_update(skip_locked=True).values_list("pk", flat=True)
         Delivery.objects.filter(pk__in=list(due)).update(
-            claimed_until=None, next_attempt_at=until, last_status=None, last_error=error[:_MAX_ERROR_LENGTH]
+            claimed_until=None, next_attempt_at=until, last_status=None, last_error=error[:MAX_ERROR_LENGTH]
         )
-
-
-def retry_delay_after(attempts: int, retry_after: timedelta | None = None) -> timedelta:
-    """How long to wait after so many failed attempts: `BACKOFF`, a tenth more or less, so that what failed together
-    does not come back together."""
-    wait = BACKOFF[attempts - 1] * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
-    return min(max(wait, retry_after or wait), _MAX_WAIT * (1 + _JITTER))
 
 
 @transaction.atomic

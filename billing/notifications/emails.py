@@ -1,7 +1,6 @@
 """The message that a delivery becomes."""
 
 from dataclasses import dataclass
-from email.utils import parseaddr
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,6 +12,7 @@ from billing.models import Delivery, Notice
 from billing.notifications.email_content import content_of
 from billing.notifications.email_types import Content, Page, Tone
 from billing.types import NoticeKind
+from costtrack.mail.sending import message_id_header
 from costtrack.organization_paths import for_installation, for_organization
 from organizations.models import Organization
 
@@ -51,7 +51,7 @@ def compose(delivery: Delivery) -> EmailMultiAlternatives:
         body=text,
         to=[delivery.recipient],
         headers={
-            "Message-ID": f"<{delivery.message_id}@{_domain()}>",
+            "Message-ID": message_id_header(delivery),
             "Auto-Submitted": "auto-generated",
             "X-Auto-Response-Suppress": "All",
         },
@@ -92,7 +92,3 @@ def _zone(data: dict[str, Any], organization: Organization) -> ZoneInfo:
         return ZoneInfo(data.get("time_zone") or organization.time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         return ZoneInfo("UTC")
-
-
-def _domain() -> str:
-    return parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]

@@ -1,8 +1,8 @@
 """What becomes of an attempt: of the delivery, and of an endpoint that keeps failing.
 
 An endpoint is disabled when it says that it is gone (410), or when a message is given up after all its attempts (nearly
-three days, `deliver.BACKOFF`) and no other message has arrived for two days. By then a weekend is over, and whatever is
-sent goes nowhere. The organization's owners and admins are told by e-mail.
+three days, `costtrack.mail.sending.BACKOFF`) and no other message has arrived for two days. By then a weekend is over,
+and whatever is sent goes nowhere. The organization's owners and admins are told by e-mail.
 """
 
 from datetime import datetime, timedelta

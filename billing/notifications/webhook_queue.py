@@ -12,8 +12,8 @@ from django.db import transaction
 from django.db.models import F, Min, Q, QuerySet
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.deliver import CLAIM
 from billing.types import Channel, DeliveryState
+from costtrack.mail.sending import CLAIM
 
 logger = logging.getLogger(__name__)
 

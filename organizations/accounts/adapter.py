@@ -16,9 +16,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from costtrack.admin_site import may_enter
 from costtrack.organization_paths import for_installation, for_sign_in
+from organizations.account_emails import queue_security_notice
 from organizations.accounts.mails import NOTICES
 from organizations.accounts.secrets import decrypt, encrypt
-from organizations.accounts.sending import enqueue_notice
 from organizations.models import User
 
 NOT_TOGETHER = "Incorrect e-mail address or password."
@@ -73,8 +73,8 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def send_notification_mail(self, template_prefix: str, user: AbstractBaseUser, *_: Any, **__: Any) -> None:
         """Security notices: a password was changed, a passkey was added. Others that allauth has do not occur."""
-        if template_prefix in NOTICES:
-            enqueue_notice(user, template_prefix, address=self.get_client_ip(self.request))
+        if template_prefix in NOTICES and isinstance(user, User):
+            queue_security_notice(user, template_prefix, network_address=self.get_client_ip(self.request))
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """What the counted proxies (`COSTTRACK_TRUSTED_PROXIES`) say. Whatever they do not say, or nobody has counted,

@@ -7,9 +7,10 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
+from costtrack.mail.sending import message_id_header
 from costtrack.organization_paths import for_sign_in
 from organizations.accounts.password_links import INVITATION_LIFETIME, RESET_LIFETIME, password_link
-from organizations.models import Organization, User
+from organizations.models import AccountEmail, Organization, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +81,19 @@ def notice(name: str, *, address: str) -> Content:
     )
 
 
-def compose(content: Content, user: User) -> EmailMultiAlternatives:
+def compose(content: Content, user: User, row: AccountEmail) -> EmailMultiAlternatives:
+    """The message for a row of the outbox. All attempts have the same Message-ID."""
     context = {"email": content, "subject": content.subject, "url": content.url}
     text = render_to_string("emails/account.txt", context)
     message = EmailMultiAlternatives(
         subject=" ".join(content.subject.split()),
         body=text,
         to=[user.email],
-        headers={"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"},
+        headers={
+            "Message-ID": message_id_header(row),
+            "Auto-Submitted": "auto-generated",
+            "X-Auto-Response-Suppress": "All",
+        },
     )
     message.attach_alternative(render_to_string("emails/account.html", context), "text/html")
     return message

@@ -9,8 +9,8 @@ from collections.abc import Collection
 from django.db import IntegrityError, transaction
 
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from costtrack.jobs import enqueue_on_commit
 from organizations import audit
+from organizations.account_emails import queue_invitation
 from organizations.models import Membership, Organization, User
 from organizations.services.held_scopes import check_held
 from organizations.types import ALL_SCOPES, Role
@@ -39,7 +39,7 @@ def add_member(
         raise ConflictError("email: already a member.", param="email", code="already_member") from None
     audit.record(organization=organization, actor=actor, action="member.added", subject=user.email, role=role)
     if not user.has_usable_password():
-        _send_invitation(membership)
+        queue_invitation(membership)
     return membership
 
 
@@ -53,7 +53,7 @@ def invite_again(
     if membership.user.has_usable_password():
         raise ConflictError("This member has a password already.", code="already_joined")
     audit.record(organization=organization, actor=actor, action="member.invited", subject=membership.user.email)
-    _send_invitation(membership)
+    queue_invitation(membership)
 
 
 @transaction.atomic
@@ -97,10 +97,6 @@ def remove_member(*, organization: Organization, membership: Membership, acting_
     email = membership.user.email
     membership.delete()
     audit.record(organization=organization, actor=actor, action="member.removed", subject=email)
-
-
-def _send_invitation(membership: Membership) -> None:
-    enqueue_on_commit("organizations.send_invitation", membership_id=membership.pk)
 
 
 def _person(email: str) -> User:

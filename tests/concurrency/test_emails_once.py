@@ -24,9 +24,9 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from billing.models import Delivery
-from billing.notifications.deliver import CLAIM
 from billing.types import DeliveryState, NoticeKind
 from costtrack.clock import utc_now
+from costtrack.mail.sending import CLAIM
 from organizations.models import Membership, Organization, User
 from organizations.types import Role
 from tests.billing.notifications.telling import tell

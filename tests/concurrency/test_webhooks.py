@@ -12,13 +12,13 @@ from pytest_django import Settings
 from standardwebhooks import Webhook
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.deliver import CLAIM
 from billing.notifications.outbox import notify
 from billing.notifications.webhook_sender import deliver_webhooks
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
 from billing.types import DeliveryState, NoticeKind
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError
+from costtrack.mail.sending import CLAIM
 from organizations.models import Organization
 from tests.billing.notifications.webhooks.receiver import Reply, receiving
 from tests.concurrency.conftest import at_once, database_url

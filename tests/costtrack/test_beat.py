@@ -12,7 +12,7 @@ from costtrack import heartbeat
 from costtrack.beat import Scheduler
 from costtrack.beat_schedule import SCHEDULE
 from costtrack.celery import app
-from costtrack.queues import TICK, Queue
+from costtrack.queues import TASKS, TICK, Queue
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +89,8 @@ def test_probes_come_often_enough_to_tell_a_stuck_queue() -> None:
     probes = [entry for entry in SCHEDULE.values() if entry["task"] == TICK]
     assert {probe["kwargs"]["queue"] for probe in probes} == set(Queue)
     assert all(probe["schedule"] <= 10 for probe in probes)
+
+
+def test_every_task_is_also_sent_by_the_clock_so_that_none_is_lost_while_the_broker_is_down() -> None:
+    by_hand = {"billing.rebuild_rollups"}
+    assert set(TASKS) - by_hand == {entry["task"] for entry in SCHEDULE.values()}

@@ -1,7 +1,7 @@
 """Usage over time: what any windows add up to, in one question to the database. Read-only.
 
 All of an organization comes from `ORGANIZATION_HOURS`, which has a few rows for each hour; what is filtered or grouped
-from days, hours and the ledger's rows (`billing.reports.cascade`).
+from days, hours and the ledger's rows (`billing.reports.bucketed_query`).
 """
 
 from bisect import bisect_left

@@ -7,19 +7,17 @@ from django.db import connections, transaction
 
 from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.deliver import (
-    BACKOFF,
-    CLAIM,
     claim,
     failed,
     is_due,
     put_off,
     release_claim,
     resend,
-    retry_delay_after,
     succeeded,
 )
 from billing.types import Channel, DeliveryState
 from costtrack.errors import ConflictError, NotFoundError
+from costtrack.mail.sending import BACKOFF, CLAIM, retry_delay_after
 from organizations.models import AuditEntry, Organization
 from tests.billing.notifications.telling import tell
 from tests.concurrency.conftest import at_once

@@ -11,9 +11,10 @@ from django.core.cache import cache
 from pytest_django import Settings
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.send_emails import SERVER_PAUSE, deliver_emails
+from billing.notifications.send_emails import deliver_emails
 from billing.tasks import deliver_email_task
 from billing.types import DeliveryState, NoticeKind
+from costtrack.mail.sending import SERVER_PAUSE
 from organizations.models import Organization, User
 from tests.billing.notifications.telling import tell
 from tests.mail_server import Mailbox, free_port, serving, speaking, use

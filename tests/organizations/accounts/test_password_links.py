@@ -10,9 +10,7 @@ import pytest
 from django.core.mail import EmailMultiAlternatives
 from django.db import connection
 from django.test import Client
-from kombu.exceptions import OperationalError
 
-from costtrack.celery import app
 from costtrack.clock import utc_now
 from organizations import services
 from organizations.accounts.password_links import password_link
@@ -174,18 +172,6 @@ def test_a_weak_password_is_refused(client: Client, owner: User) -> None:
     link = password_link(owner).removeprefix("http://localhost:8000")
     assert choose(client, link, "short").context["form"].errors
     assert choose(client, link, "owner@acme.example").context["form"].errors
-
-
-def test_without_a_queue_everybody_is_told_that_nothing_is_sent(
-    client: Client, owner: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def away(*_: object, **__: object) -> None:
-        raise OperationalError
-
-    monkeypatch.setattr(app, "send_task", away)
-    for email in (owner.email, "nobody@acme.example"):
-        page = client.post(RESET, {"email": email}, follow=True)
-        assert "No e-mail can be sent just now" in page.content.decode()
 
 
 def test_the_link_leads_to_the_installation_and_not_to_what_the_request_calls_it(

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 import pytest
 
 from billing.models import Notice, WebhookEndpoint
-from billing.notifications.deliver import BACKOFF
 from billing.notifications.exchange import Answer
 from billing.notifications.webhook_outcomes import DISABLED_AFTER, record_answer
 from billing.notifications.webhook_queue import claim_one_per_endpoint
@@ -13,6 +12,7 @@ from billing.notifications.webhook_sender import deliver_webhooks
 from billing.notifications.webhooks import enable_webhook, remove_webhook, send_test
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import utc_now
+from costtrack.mail.sending import BACKOFF
 from organizations.models import AuditEntry, Organization, User
 from tests.billing.notifications.webhooks.conftest import AddWebhook, Tell, delivery_of
 from tests.billing.notifications.webhooks.receiver import Receiver, Reply

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from billing.notifications.deliver import BACKOFF
 from billing.notifications.exchange import Network
 from billing.notifications.webhook_outcomes import parse_retry_after
 from billing.notifications.webhook_sender import deliver_webhooks
 from billing.types import DeliveryState
 from costtrack.clock import utc_now
+from costtrack.mail.sending import BACKOFF
 from tests.billing.notifications.webhooks.conftest import AddWebhook, Tell, delivery_of
 from tests.billing.notifications.webhooks.receiver import Receiver, Reply
 from tests.usage import NOW

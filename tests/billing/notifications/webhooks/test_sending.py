@@ -9,12 +9,12 @@ from pytest_django import Settings
 from standardwebhooks import Webhook
 
 from billing.models import Delivery
-from billing.notifications.deliver import CLAIM
 from billing.notifications.exchange import Network
 from billing.notifications.webhook_sender import deliver_webhooks
 from billing.notifications.webhooks import send_test
 from billing.types import DeliveryState, NoticeKind
 from costtrack.clock import utc_now
+from costtrack.mail.sending import CLAIM
 from organizations.models import Organization
 from tests.billing.notifications.webhooks.conftest import AddWebhook, Tell, delivery_of
 from tests.billing.notifications.webhooks.receiver import Receiver, Reply, receiving

@@ -1,0 +1,27 @@
+"""An invitation while Redis is really stopped: accepted, and sent when Redis is back."""
+
+from http import HTTPStatus
+
+import httpx
+from django.core import mail
+
+from costtrack.beat_schedule import SCHEDULE
+from costtrack.celery import app
+from tests.concurrency.conftest import StartServer
+from tests.conftest import Key
+from tests.redis_server import RedisServer
+
+
+def test_an_invitation_outlives_an_outage_of_redis(
+    key: Key, start_server: StartServer, redis_server: RedisServer
+) -> None:
+    server = start_server(REDIS_URL=redis_server.url)
+    redis_server.stop()
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30) as client:
+        answer = client.post("/organizations/acme/members", json={"email": "new@acme.example", "role": "viewer"})
+        assert answer.status_code == HTTPStatus.CREATED, answer.text
+    redis_server.start()
+
+    app.loader.import_default_modules()
+    app.tasks[SCHEDULE["deliver-account-email"]["task"]].apply(throw=True)  # what beat sends
+    assert [message.to for message in mail.outbox] == [["new@acme.example"]]
