@@ -1,4 +1,4 @@
-"""A channel whose connection is lost: what was taken from it can still be acknowledged."""
+"""A channel that was closed while messages were unacknowledged."""
 
 import pytest
 import redis
@@ -14,19 +14,19 @@ QUEUE = Queue.EXPORTS
 
 def take_message(server: RedisServer, connection: Connection) -> Message:
     app.send_task("costtrack.tick", kwargs={"queue": QUEUE.value}, queue=QUEUE.value, connection=connection)
-    message = connection.SimpleQueue(QUEUE.value).get(timeout=10)
+    message = connection.SimpleQueue(QUEUE.value, channel=connection.default_channel).get(timeout=10)
     assert (server.waiting(QUEUE), server.unacknowledged()) == (0, 1)
     return message
 
 
 def lose(server: RedisServer, connection: Connection) -> None:
-    """What a worker does with its connection when Redis is gone."""
+    """What a worker does when Redis is gone and another channel of the connection has failed to close first."""
     server.stop()
-    connection.collect()
+    connection._do_close_transport()
     connection.close()
 
 
-def test_a_message_is_acknowledged_once_redis_is_back(redis_server: RedisServer) -> None:
+def test_a_lost_channel_closes_and_its_message_is_acknowledged_once_redis_is_back(redis_server: RedisServer) -> None:
     connection = redis_server.connection()
     message = take_message(redis_server, connection)
     lose(redis_server, connection)
@@ -35,7 +35,9 @@ def test_a_message_is_acknowledged_once_redis_is_back(redis_server: RedisServer)
     assert (redis_server.waiting(QUEUE), redis_server.unacknowledged()) == (0, 0)
 
 
-def test_while_redis_is_away_it_is_a_connection_error(redis_server: RedisServer) -> None:
+def test_while_redis_is_away_acknowledging_is_a_connection_error_which_workers_handle(
+    redis_server: RedisServer,
+) -> None:
     connection = redis_server.connection()
     message = take_message(redis_server, connection)
     lose(redis_server, connection)
