@@ -140,14 +140,19 @@ def test_every_endpoint_of_the_documents_has_a_golden_pair() -> None:
     assert [endpoint for endpoint in filters if not asked[endpoint]] == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_a_file_is_named_after_its_document_and_asks_an_endpoint_of_it(file: Path) -> None:
+def test_a_file_is_named_after_its_document_and_asks_an_endpoint_of_it() -> None:
+    assert FILES
+    assert [file.name for file in FILES if not _is_of_its_document(file)] == []
+
+
+def _is_of_its_document(file: Path) -> bool:
     golden = read(file)
-    assert file.suffix == ".json"
-    assert file.name.startswith(f"{golden.document}_")
-    assert golden.example
-    for pair in golden.pairs:
-        assert golden.document in FAMILIES[pair.request.path.split("/")[1]].split()
+    return (
+        file.suffix == ".json"
+        and file.name.startswith(f"{golden.document}_")
+        and bool(golden.example)
+        and all(golden.document in FAMILIES[pair.request.path.split("/")[1]].split() for pair in golden.pairs)
+    )
 
 
 def test_no_two_files_ask_the_same_of_the_same() -> None:
