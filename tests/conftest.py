@@ -22,11 +22,36 @@ from rest_framework.test import APIClient
 from organizations.models import APICredential, Membership, Organization, User
 from organizations.services import issue_credential
 from organizations.types import Role, Scope
-from tests import database
+from tests import database, profiles
 from tests.redis_server import RedisServer
 from tests.usage import send
 
 __all__ = ["send"]  # a fixture from another module
+
+
+ROOT = Path(__file__).parent
+# What needs more than PostgreSQL, Redis and this process: a browser, servers and other processes, or other packages.
+# All other tests are units.
+PARTS = {
+    "browser": "browser",
+    "concurrency": "concurrency",
+    "costtrack/supervisor": "stack",
+    "examples": "clients",
+    "stack": "stack",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the part of the suite that its folder belongs to."""
+    for item in items:
+        item.add_marker(_part_of(item.path.relative_to(ROOT)))
+        if profiles.IS_LONG:
+            item.add_marker(pytest.mark.timeout(profiles.TIMEOUT_SECONDS), append=False)
+
+
+def _part_of(path: Path) -> str:
+    return next((part for folder, part in PARTS.items() if path.is_relative_to(folder)), "unit")
 
 
 # Of `live_server`: tests connect with many clients at once, and ten would be let in.

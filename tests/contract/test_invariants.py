@@ -8,30 +8,22 @@ and those to the total; 4 windows hold their last day; 8 amounts are written out
 In `test_invariants_of_limits`: 7 and 13, which are about spend limits.
 """
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.contract.asking import ALL_DAYS, Reader, amounts, exact, summed
 from tests.contract.books import ZERO, Books, Entry, by_tag, cost, costs_by, known, total
 from tests.contract.history import History, Stage, histories, instant
+from tests.profiles import examples
 from tests.usage import NOW
 
-EXAMPLES = int(os.environ.get("COSTTRACK_INVARIANT_EXAMPLES", "6"))
-# The same every time: what fails here fails for everybody. (The first one is always the simplest.)
-few = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],  # a history is too dear to be made smaller
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+few = examples(6, shrinks=False)
 
 
 def readers(stage: Stage) -> Iterator[tuple[Reader, Books]]:

@@ -1,14 +1,13 @@
 """The invariants of spend limits, over HTTP: 7 spend at the limit pauses and spend just below it does not; 13 what is
 exactly seven days old is out of a rolling window. Whatever was sent late, ahead of time, taken back or folded."""
 
-import os
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 import pytest
 import time_machine
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
@@ -17,20 +16,14 @@ from organizations.models import Organization
 from tests.conftest import Key
 from tests.contract.limit_history import USERS, Limited, LimitHistory, Limits, limit_histories
 from tests.limits import set_limit
+from tests.profiles import examples
 from tests.usage import NOW, Send
 
-EXAMPLES = int(os.environ.get("COSTTRACK_INVARIANT_EXAMPLES", "6"))
 MOMENT = timedelta(microseconds=1)
 HUNDREDTH = Decimal("0.01")
 FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
-few = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+few = examples(6, shrinks=False)
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """The server against its own OpenAPI document: schemathesis makes up requests to every operation, good and bad ones,
 and compares each answer with what the document promises.
 
-COSTTRACK_SCHEMATHESIS_EXAMPLES is how many random requests each operation gets, beside those at the edges of its
-parameters, which are always the same. Numbers are drawn from a fixed seed, so a failure comes again.
+Each operation gets some random requests (`tests.profiles`), beside those at the edges of its parameters, which are
+always the same. Numbers are drawn from a fixed seed, so a failure comes again.
 """
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,9 +22,9 @@ from organizations.models import Organization
 from tests.conftest import Key
 from tests.contract.existing import Existing
 from tests.example_requests import Examples
+from tests.profiles import count
 from tests.usage import Send
 
-EXAMPLES = int(os.environ.get("COSTTRACK_SCHEMATHESIS_EXAMPLES", "30"))
 ROWS = 6
 _MAX_ARRAY_LENGTH = 100
 _AS_JSON = {"Accept": "application/vnd.oai.openapi+json"}
@@ -37,7 +36,7 @@ _CONFIG = SchemathesisConfig.from_dict(
     {
         "seed": 4,
         "base-url": "http://testserver",
-        "generation": {"max-examples": EXAMPLES, "database": "none", "with-security-parameters": False},
+        "generation": {"max-examples": count(30), "database": "none", "with-security-parameters": False},
         "phases": {"stateful": {"enabled": False}},
         "checks": {
             # It would send each request three times; test_without_credentials.py asks every endpoint.

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import override_settings
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
@@ -21,6 +20,7 @@ from organizations.models import Organization
 from organizations.types import Scope
 from tests.billing.ingest.litellm_payloads import NAMES, all_payloads, payload, with_metadata
 from tests.conftest import Key, make_key
+from tests.profiles import examples
 
 PATH = "/integrations/litellm"
 DAY = timedelta(days=1)
@@ -219,7 +219,7 @@ _fields = st.sampled_from(sorted(payload()))
 _records = _json | st.dictionaries(_fields, _json).map(lambda changes: {**payload(), **changes})
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60)
 @given(records=st.lists(_records, max_size=6))
 def test_whatever_an_array_holds_is_counted_and_what_is_bad_is_kept(api: APIClient, records: list[Any]) -> None:
     QuarantinedRecord.objects.all().delete()

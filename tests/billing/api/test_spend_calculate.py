@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
@@ -15,6 +15,7 @@ from billing.models import IngestBatch, UsageEvent
 from organizations.models import Organization, User
 from organizations.types import Scope
 from tests.conftest import make_key
+from tests.profiles import examples
 from tests.usage import Send, set_price
 
 PATH = "/spend/calculate"
@@ -261,7 +262,7 @@ usages = st.one_of(
 models = st.sampled_from(["gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash", "anthropic/claude-sonnet-4-5"])
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60)
 @given(model=models, usage=usages)
 def test_a_response_costs_what_it_costs_when_it_is_ingested(api: APIClient, model: str, usage: dict[str, Any]) -> None:
     sent = api.post("/usage/events", {"model": model, "usage": usage})
@@ -418,7 +419,7 @@ bodies = json_values | st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(200)
 @given(body=bodies)
 def test_any_json_is_answered_or_refused(api: APIClient, body: Any) -> None:
     sent = json.dumps(body).replace("Infinity", "1e999")

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import time_machine
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.ingest import json_events
@@ -24,6 +24,7 @@ from costtrack.calendar import Calendar
 from organizations.models import APICredential, Organization
 from tests.billing.api.usage_model import Counted, figures, shown
 from tests.conftest import Key, make_key
+from tests.profiles import examples
 from tests.usage import NOW
 
 ZONES = ("UTC", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe")
@@ -166,7 +167,7 @@ def stage(organization: Organization, other_organization: Organization, key: Key
     return Stage(organization, other_organization, key)
 
 
-many = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = examples(25)
 zones = st.sampled_from(ZONES)
 
 

@@ -3,61 +3,61 @@
 from datetime import timedelta
 from io import StringIO
 
-import pytest
+import time_machine
 from django.core.management import call_command
-from django.test import Client
+from django.test import Client, TestCase
 
 from billing.demo.services import PASSWORD, PEOPLE, TENANTS, load_demo
 from billing.models import Run, SpendLimit, UnpricedEvent, UsageEvent
 from organizations.models import Organization
 from tests.usage import NOW
 
-pytestmark = pytest.mark.django_db
 
+class LoadDemo(TestCase):
+    """The demo is loaded once; what a test changes is undone."""
 
-def test_it_fills_two_organizations_with_a_month(capsys: pytest.CaptureFixture[str]) -> None:
-    call_command("import_prices", verbosity=0, stdout=StringIO())
-    out = StringIO()
-    call_command("load_demo", stdout=out)
+    printed: str
 
-    for tenant in TENANTS:
-        organization = Organization.objects.get(slug=tenant.slug)
-        events = UsageEvent.objects.of(organization)
-        assert events.count() > 5_000
-        oldest, newest = events.earliest("occurred_at"), events.latest("occurred_at")
-        assert newest.occurred_at - oldest.occurred_at > timedelta(days=28)
-        assert {"model_call", "tool_call", "compute"} <= set(events.values_list("kind", flat=True))
-        assert {"success", "failure"} == set(events.values_list("status", flat=True))
-        assert events.total_cost() > 20
-        assert Run.objects.of(organization).exclude(parent_run_id="").exists()
-    waiting = set(UnpricedEvent.objects.values_list("service", "model"))
-    assert waiting == {("in-house", "meadow-13b")}
-    assert all(f"{email} / {PASSWORD}" in out.getvalue() for email, _ in PEOPLE)
+    @classmethod
+    def setUpTestData(cls) -> None:
+        out = StringIO()
+        with time_machine.travel(NOW, tick=False):
+            call_command("import_prices", verbosity=0, stdout=StringIO())
+            call_command("load_demo", stdout=out)
+        cls.printed = out.getvalue()
 
+    def test_it_fills_two_organizations_with_a_month(self) -> None:
+        for tenant in TENANTS:
+            organization = Organization.objects.get(slug=tenant.slug)
+            events = UsageEvent.objects.of(organization)
+            assert events.count() > 5_000
+            oldest, newest = events.earliest("occurred_at"), events.latest("occurred_at")
+            assert newest.occurred_at - oldest.occurred_at > timedelta(days=28)
+            assert {"model_call", "tool_call", "compute"} <= set(events.values_list("kind", flat=True))
+            assert {"success", "failure"} == set(events.values_list("status", flat=True))
+            assert events.total_cost() > 20
+            assert Run.objects.of(organization).exclude(parent_run_id="").exists()
+        waiting = set(UnpricedEvent.objects.values_list("service", "model"))
+        assert waiting == {("in-house", "meadow-13b")}
+        assert all(f"{email} / {PASSWORD}" in self.printed for email, _ in PEOPLE)
 
-def test_loading_it_again_adds_nothing() -> None:
-    first = load_demo(now=NOW, progress=lambda *_: None)
+    def test_loading_it_again_adds_nothing(self) -> None:
+        first = UsageEvent.objects.count()
 
-    assert first > 10_000
-    assert load_demo(now=NOW, progress=lambda *_: None) == 0
-    assert UsageEvent.objects.count() == first
+        assert first > 10_000
+        assert load_demo(now=NOW, progress=lambda *_: None) == 0
+        assert UsageEvent.objects.count() == first
 
+    def test_its_organizations_have_limits_beside_their_plans(self) -> None:
+        for tenant in TENANTS:
+            limits = SpendLimit.objects.filter(organization__slug=tenant.slug)
+            assert limits.filter(is_plan=True).count() == (tenant.plan == "pay_as_you_go")
+            assert limits.filter(is_plan=False).count() == 4
+            assert {limit.is_of_each for limit in limits} == {True, False}
+            assert {limit.action for limit in limits} == {"pause", "notify"}
 
-def test_its_organizations_have_limits_beside_their_plans() -> None:
-    load_demo(now=NOW, progress=lambda *_: None)
-
-    for tenant in TENANTS:
-        limits = SpendLimit.objects.filter(organization__slug=tenant.slug)
-        assert limits.filter(is_plan=True).count() == (tenant.plan == "pay_as_you_go")
-        assert limits.filter(is_plan=False).count() == 4
-        assert {limit.is_of_each for limit in limits} == {True, False}
-        assert {limit.action for limit in limits} == {"pause", "notify"}
-
-
-def test_its_people_can_sign_in() -> None:
-    load_demo(now=NOW, progress=lambda *_: None)
-
-    for email, _ in PEOPLE:
-        client = Client()
-        assert client.login(username=email, password=PASSWORD)
-        assert client.get("/admin/", follow=True).status_code == 200
+    def test_its_people_can_sign_in(self) -> None:
+        for email, _ in PEOPLE:
+            client = Client()
+            assert client.login(username=email, password=PASSWORD)
+            assert client.get("/admin/", follow=True).status_code == 200

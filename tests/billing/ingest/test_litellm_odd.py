@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.ingest import litellm
@@ -22,6 +22,7 @@ from tests.billing.ingest.litellm_payloads import (
     with_metadata,
     with_usage,
 )
+from tests.profiles import examples
 
 # --- Prompts ---------------------------------------------------------------------------------------------------
 
@@ -162,7 +163,7 @@ _json = st.recursive(
 _fields = st.sampled_from([*payload(), *payload()["metadata"]])
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(changes=st.dictionaries(_fields, _json, max_size=6))
 def test_whatever_a_field_holds_the_record_is_an_event_or_refused(changes: dict[str, Any]) -> None:
     changed_metadata = {name: value for name, value in changes.items() if name in payload()["metadata"]}

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.ingest.tolerant import repaired, split_tolerantly
@@ -110,7 +110,6 @@ _json = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(records=st.lists(_json, max_size=6), indent=st.none() | st.just(1))
 def test_whatever_python_writes_is_split_into_the_same_records(records: list[Any], indent: int | None) -> None:
     """NaN is not equal to itself, so the texts are compared."""

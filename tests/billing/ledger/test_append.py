@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 from django.db import IntegrityError, connection, transaction
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -14,6 +14,7 @@ from billing.ingest.services import ingest
 from billing.models import IngestBatch, UsageEvent
 from costtrack.money import plain, to_storable
 from organizations.models import Organization
+from tests.profiles import examples
 from tests.usage import NOW, Send
 
 
@@ -72,7 +73,7 @@ amounts = st.decimals(min_value=0, max_value=10**9, places=24, allow_nan=False)
 class AnyAmounts(TestCase):
     """Whatever is reported, the ledger's sum is the exact sum."""
 
-    @settings(max_examples=50, deadline=None)
+    @examples(50)
     @given(st.lists(st.tuples(amounts, amounts), min_size=1, max_size=20))
     def test_the_sum_is_exact(self, costs: list[tuple[Decimal, Decimal]]) -> None:
         organization = Organization.objects.create(slug="exact", name="Exact")

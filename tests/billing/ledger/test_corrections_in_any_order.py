@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from django.db.models import Sum
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -26,6 +26,7 @@ from costtrack.money import ZERO
 from organizations.models import Organization
 from tests.billing.ledger.test_corrections import NOT_TAKEN_BACK
 from tests.billing.ledger.test_reprice import DAY
+from tests.profiles import examples
 from tests.usage import NOW
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -134,7 +135,7 @@ def _quietly(repricing: object) -> None:
 
 
 class Properties(TestCase):
-    @settings(max_examples=60, deadline=None)
+    @examples(10)
     @given(told=EVENTS, steps=STEPS)
     def test_after_every_step_the_cost_is_the_same_wherever_it_is_asked_for(
         self, told: dict[str, Any], steps: list[tuple[Any, ...]]

@@ -10,7 +10,6 @@ from uuid import UUID
 import msgspec
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -29,6 +28,7 @@ from costtrack.errors import ConflictError
 from costtrack.money import ZERO
 from organizations.models import Organization
 from tests.limits import set_limit, take
+from tests.profiles import examples
 
 WEEK = timedelta(days=7)
 LAST = timedelta(microseconds=1)
@@ -272,9 +272,4 @@ class Authorizations(RuleBasedStateMachine):
 @pytest.mark.django_db
 @pytest.mark.timeout(600)
 def test_authorizations_are_what_a_plain_account_says() -> None:
-    run_state_machine_as_test(
-        Authorizations,
-        settings=settings(
-            max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_state_machine_as_test(Authorizations, settings=examples(5, steps=25))

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -16,6 +15,7 @@ from billing.limits.types import ByHand, Rule
 from billing.types import LimitAction, LimitWindow
 from costtrack.calendar import Calendar
 from tests.billing.limits.crossing_book import CrossingBook, opened, paused, rule_of
+from tests.profiles import examples
 
 _DAY = timedelta(days=1)
 _BERLIN = Calendar(ZoneInfo("Europe/Berlin"))
@@ -119,4 +119,4 @@ class Crossing(RuleBasedStateMachine):
 
 
 TestCrossing = Crossing.TestCase
-TestCrossing.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestCrossing.settings = examples(150, steps=30)

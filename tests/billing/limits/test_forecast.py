@@ -7,7 +7,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.limits.forecast import forecast
@@ -15,6 +15,7 @@ from billing.limits.types import Balance, Bucket, Rule
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.calendar import Calendar
 from tests.billing.limits.oracle import Oracle
+from tests.profiles import examples
 
 MOMENT, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
 NOW = datetime(2026, 10, 22, 9, 30, tzinfo=UTC)  # a Thursday, three days before clocks go back in Berlin
@@ -105,7 +106,7 @@ ages = st.integers(0, 9 * 24).map(lambda hours: hours * HOUR) | st.integers(-3_6
 
 
 @pytest.mark.parametrize("window", LimitWindow)
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     told=st.lists(st.tuples(ages, amounts), max_size=12),
     amount=st.sampled_from(("1", "2.5", "10")),

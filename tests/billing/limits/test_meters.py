@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from django.db import connection
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -21,6 +21,7 @@ from billing.rollups.fold import fold
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.ids import new_id
 from organizations.models import Organization
+from tests.profiles import examples
 
 NOW = datetime(2026, 11, 2, 12, 34, 56, tzinfo=UTC)
 ZONES = ("UTC", "Asia/Kolkata", "Australia/Lord_Howe", "America/New_York")
@@ -54,7 +55,7 @@ events = st.fixed_dictionaries(
 class TwoReaders(TestCase):
     """`spent` and `edge` of the function bound what the detailed reading says; without an edge they are the same."""
 
-    @settings(max_examples=25, deadline=None)
+    @examples(25)
     @given(
         zone=st.sampled_from(ZONES),
         folded=st.lists(events, max_size=6),

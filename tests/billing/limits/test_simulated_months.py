@@ -7,7 +7,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.limits.evaluate import evaluate, fits_at, span_of
@@ -15,6 +15,7 @@ from billing.limits.types import Balance, Bucket, ByHand, Reservation, Rule, Win
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitState, LimitWindow
 from costtrack.calendar import Calendar
 from tests.billing.limits.oracle import NEVER, Oracle
+from tests.profiles import examples
 
 MOMENT, SECOND, HOUR = timedelta(microseconds=1), timedelta(seconds=1), timedelta(hours=1)
 MONTH = timedelta(days=32)
@@ -120,7 +121,7 @@ def _or_none(until: datetime) -> datetime | None:
 
 
 @pytest.mark.parametrize("window", LimitWindow)
-@settings(deadline=None, max_examples=120)
+@examples(30)
 @given(data=st.data())
 def test_it_pauses_at_the_limit_and_comes_back_when_told(window: LimitWindow, data: st.DataObject) -> None:
     month = data.draw(months(window))

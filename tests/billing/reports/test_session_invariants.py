@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from django.db import transaction
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.ingest import json_events
@@ -22,6 +22,7 @@ from billing.reports.types import Window
 from billing.rollups.fold import fold_organization
 from costtrack.money import ZERO
 from organizations.models import Organization
+from tests.profiles import examples
 from tests.usage import NOW
 
 SESSIONS, EXECUTIONS, RUNS = ("s-1", "s-2", "s-3"), ("e-1", "e-2"), ("r-1", "r-2", "r-3")
@@ -69,7 +70,7 @@ sent = st.lists(st.lists(st.one_of(events, summaries), min_size=1, max_size=5), 
 
 
 @pytest.mark.django_db
-@settings(max_examples=40, deadline=None)
+@examples(10)
 @given(batches=sent, folds=st.lists(st.booleans(), min_size=1, max_size=5), seed=st.integers(0, 9))
 def test_everything_adds_up(batches: list[list[dict[str, Any]]], folds: list[bool], seed: int) -> None:
     with transaction.atomic():

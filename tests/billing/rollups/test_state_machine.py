@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from django.db import connection, transaction
 from django.db.models import Sum
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -27,6 +26,7 @@ from billing.rollups.verify import verify
 from costtrack.money import ZERO
 from organizations.models import Organization
 from tests.billing.rollups.model import SUMS, Books, Counted, columns_of
+from tests.profiles import examples
 from tests.usage import set_price
 
 NEW_MODELS = ("new-a", "new-b")
@@ -245,6 +245,4 @@ def price_of(body: dict[str, Any]) -> Decimal:
 
 @pytest.mark.django_db
 def test_every_rollup_is_what_the_ledger_says_whatever_happens() -> None:
-    run_state_machine_as_test(
-        LedgerAndRollups, settings=settings(max_examples=12, stateful_step_count=20, deadline=None)
-    )
+    run_state_machine_as_test(LedgerAndRollups, settings=examples(4, steps=20))
