@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.apps import AppConfig, apps
@@ -18,6 +19,7 @@ from django.db import connection
 from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from organizations.models import APICredential, Membership, Organization, User
 from organizations.services import issue_credential
@@ -30,11 +32,12 @@ __all__ = ["send"]  # a fixture from another module
 
 
 ROOT = Path(__file__).parent
-# What needs more than PostgreSQL, Redis and this process: a browser, servers and other processes, or other packages.
-# All other tests are units.
+# Parts that need more than PostgreSQL, Redis and one process (a browser, servers and other processes, packages of
+# others), or that take long because they go through everything. All other tests are units.
 PARTS = {
     "browser": "browser",
     "concurrency": "concurrency",
+    "contract": "contract",
     "costtrack/supervisor": "stack",
     "examples": "clients",
     "stack": "stack",
@@ -64,8 +67,7 @@ def django_db_setup(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # tests make many people
     with django_db_blocker.unblock():
         name = database.clone_template()
-        settings.DATABASES["default"]["NAME"] = name
-        connection.settings_dict["NAME"] = name
+        database.connect_with(name)
         post_migrate.connect(_restore_plans)
         yield
         post_migrate.disconnect(_restore_plans)
@@ -87,6 +89,24 @@ def _interruptible_processes() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_are_listed_once() -> Iterator[None]:
+    """Each test client has middleware of its own, and whitenoise's lists all static files when it is made: that took
+    two thirds of the time of a request."""
+    files: dict[str, Any] = {}
+    add_files = WhiteNoiseMiddleware.add_files_from_finders
+
+    def add_known_files(middleware: WhiteNoiseMiddleware) -> None:
+        if not files:
+            add_files(middleware)
+            files.update(middleware.files)
+        middleware.files.update(files)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", add_known_files)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _empty_cache() -> None:
     cache.clear()
@@ -100,17 +120,23 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     server.remove()
 
 
+# A database may have these already (`tests.browser.history`).
+
+
 @pytest.fixture
 def organization(db: None) -> Organization:
-    return Organization.objects.create(slug="acme", name="Acme Research")
+    return Organization.objects.get_or_create(slug="acme", defaults={"name": "Acme Research"})[0]
 
 
 @pytest.fixture
 def other_organization(db: None) -> Organization:
-    return Organization.objects.create(slug="globex", name="Globex Labs")
+    return Organization.objects.get_or_create(slug="globex", defaults={"name": "Globex Labs"})[0]
 
 
-def _member(organization: Organization, email: str, role: Role) -> User:
+def add_member(organization: Organization, email: str, role: Role) -> User:
+    member = organization.memberships.filter(user__email=email).first()
+    if member is not None:
+        return member.user
     user = User.objects.create_user(email, "correct-horse-battery")
     Membership.objects.create(organization=organization, user=user, role=role)
     return user
@@ -118,17 +144,17 @@ def _member(organization: Organization, email: str, role: Role) -> User:
 
 @pytest.fixture
 def owner(organization: Organization) -> User:
-    return _member(organization, "owner@acme.example", Role.OWNER)
+    return add_member(organization, "owner@acme.example", Role.OWNER)
 
 
 @pytest.fixture
 def viewer(organization: Organization) -> User:
-    return _member(organization, "viewer@acme.example", Role.VIEWER)
+    return add_member(organization, "viewer@acme.example", Role.VIEWER)
 
 
 @pytest.fixture
 def stranger(other_organization: Organization) -> User:
-    return _member(other_organization, "owner@globex.example", Role.OWNER)
+    return add_member(other_organization, "owner@globex.example", Role.OWNER)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Test databases: one template, migrated once, and a clone of it for each process that runs tests."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import psycopg
@@ -28,8 +30,7 @@ def _admin_connection() -> psycopg.Connection:
 
 def clone_template() -> str:
     """The name of a fresh database with all migrations applied."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    name = f"test_costtrack_{worker}"
+    name = _own_name()
     with _admin_connection() as admin:
         # The lock makes one worker migrate while the others wait; it ends with the connection.
         admin.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
@@ -43,8 +44,59 @@ def clone_template() -> str:
             _migrate(TEMPLATE)
             admin.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(TEMPLATE), sql.Literal(run)))
         drop(name)
-        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
+        _copy(admin, TEMPLATE, name)
     return name
+
+
+@contextmanager
+def make_template(name: str, source: str = TEMPLATE) -> Iterator[str]:
+    """A further template of this process: a copy of another one, to which the block adds something."""
+    name = f"{_own_name()}_{name}"
+    with _connected_with_a_copy(source, name):
+        yield name
+
+
+@contextmanager
+def clone(template: str) -> Iterator[None]:
+    """Work with a copy of a template, which is gone after the block."""
+    name = f"{_own_name()}_copy"
+    try:
+        with _connected_with_a_copy(template, name):
+            yield
+    finally:
+        drop(name)
+
+
+@contextmanager
+def _connected_with_a_copy(template: str, name: str) -> Iterator[None]:
+    with _admin_connection() as admin:
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        _copy(admin, template, name)
+    before = connection.settings_dict["NAME"]
+    connect_with(name)
+    try:
+        yield
+    finally:
+        connect_with(before)
+
+
+def connect_with(name: str) -> None:
+    """Of this thread and of those to come."""
+    connection.close()
+    settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = name
+
+
+def _own_name() -> str:
+    """Of the database of this process."""
+    return f"test_costtrack_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+
+
+def _copy(admin: psycopg.Connection, template: str, name: str) -> None:
+    admin.execute(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+            sql.Identifier(name), sql.Identifier(template)
+        )
+    )
 
 
 def drop(name: str) -> None:
@@ -54,12 +106,11 @@ def drop(name: str) -> None:
 
 def _migrate(name: str) -> None:
     before = connection.settings_dict["NAME"]
-    settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = name
+    connect_with(name)
     call_command("migrate", verbosity=0)
     from billing.ledger.partitions import ensure_month  # needs Django's models, which are ready only now
 
     # Made once here rather than by nearly every test that writes an event.
     for month in (NOW, utc_now()):
         ensure_month(month)
-    connection.close()
-    settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = before
+    connect_with(before)

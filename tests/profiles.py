@@ -40,9 +40,10 @@ def count(short: int) -> int:
 def examples(short: int, *, steps: int | None = None, shrinks: bool = True) -> settings:
     """Settings of one test. `steps` are those of an example of a state machine. An example that takes seconds is not
     made smaller when it fails (`shrinks=False`)."""
+    profile = settings.get_profile(NAME)
     return settings(
-        settings.get_profile(NAME),
+        profile,
         max_examples=count(short),
-        stateful_step_count=steps or settings.default.stateful_step_count,
-        phases=settings.default.phases if shrinks else (Phase.explicit, Phase.reuse, Phase.generate),
+        stateful_step_count=steps or profile.stateful_step_count,
+        phases=profile.phases if shrinks else (Phase.explicit, Phase.reuse, Phase.generate),
     )

@@ -23,13 +23,18 @@ Send = Callable[..., IngestResult]
 
 @pytest.fixture
 def send(organization: Organization) -> Send:
-    """Ingest events (keyword arguments are one event's fields) for Acme or the named organization."""
+    """Ingest events for Acme or the named organization."""
 
     def _send(*events: dict[str, Any], to: Organization = organization, now: datetime = NOW) -> IngestResult:
-        parsed = json_events.parse(msgspec.json.encode(events), content_type="", max_events=10_000, now=now)
-        return ingest(organization=to, credential=None, format="json", parsed=parsed, now=now)
+        return send_events(to, *events, now=now)
 
     return _send
+
+
+def send_events(organization: Organization, *events: dict[str, Any], now: datetime = NOW) -> IngestResult:
+    """Ingest events for an organization, in one batch."""
+    parsed = json_events.parse(msgspec.json.encode(events), content_type="", max_events=10_000, now=now)
+    return ingest(organization=organization, credential=None, format="json", parsed=parsed, now=now)
 
 
 def set_price(

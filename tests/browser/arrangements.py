@@ -4,30 +4,30 @@ and webhooks. Made by the API, as far as that makes it."""
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from rest_framework.test import APIClient
 
 from billing.limits.enforce import enforce
 from billing.models import Delivery
 from billing.types import Channel, DeliveryState, LimitScope, LimitWindow
 from costtrack.clock import iso
-from organizations.models import Organization, User
-from organizations.types import Scope
+from organizations.models import Organization
+from organizations.types import Role, Scope
 from tests.browser.history import MOMENT
-from tests.conftest import make_key
+from tests.browser.some_usage import record_some
+from tests.conftest import add_member, make_key
 from tests.limits import set_limit
-from tests.usage import Send
+from tests.usage import send_events
 
 ACME = "/organizations/acme"
 
 
-@pytest.fixture
-def arrangements(
-    history: None, usage: None, owner: User, organization: Organization, send: Send, api: APIClient
-) -> None:
-    """The owner is told of it by e-mail."""
+def record(api: APIClient) -> None:
+    """Write it for Acme, whose owner gets its e-mails."""
+    organization = Organization.objects.get(slug="acme")
+    record_some(organization, Organization.objects.create(slug="globex", name="Globex Labs"))
+    add_member(organization, "owner@acme.example", Role.OWNER)
     _limits(organization, api)
-    _authorizations(api, send)
+    _authorizations(organization, api)
     enforce(organization=organization, now=MOMENT)
     _increase_requests(api)
     told = Delivery.objects.filter(organization=organization).order_by("id")
@@ -74,18 +74,19 @@ def _limits(organization: Organization, api: APIClient) -> None:
     )
 
 
-def _authorizations(api: APIClient, send: Send) -> None:
+def _authorizations(organization: Organization, api: APIClient) -> None:
     """One is still held, one was used, and one was not needed."""
     call = {"service": "openai", "model": "gpt-4.1-mini", "user_id": "curie", "input_tokens": 90_000, "max_tokens": 900}
     held, used, released = (
         _post(api, "/usage/authorizations", {**call, "idempotency_key": key}) for key in ("held", "used", "released")
     )
     assert held["status"] == "reserved"
-    send(
+    send_events(
+        organization,
         {
             **{name: call[name] for name in ("service", "model", "user_id", "input_tokens")},
             "authorization_id": used["id"],
-        }
+        },
     )
     assert api.delete(f"/usage/authorizations/{released['id']}").status_code in (200, 204)
 

@@ -1,11 +1,9 @@
 """Chromium against a running server. A page that logs an error, or asks for something that fails, fails its test."""
 
-import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
-from decimal import Decimal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +14,16 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from pytest_django import DjangoDbBlocker
 from pytest_django.live_server_helper import LiveServer
 
-from billing.ingest.quarantine import ingest_or_quarantine
-from billing.limits.increases import request_increase
-from billing.models import LimitCrossing
-from billing.notifications.webhooks import create_webhook, send_test
-from billing.types import LimitWindow
-from costtrack.clock import utc_now
 from organizations.models import Organization, User
-from organizations.types import Principal
-from tests.billing.ingest.litellm_payloads import payload
-from tests.limits import set_limit, take
-from tests.usage import Send, set_price
+from organizations.types import Scope
+from tests import database
+from tests.browser import arrangements, history
+from tests.browser.history import Past
+from tests.browser.some_usage import record_some
+from tests.conftest import Key, make_key
 
 _ARGUMENTS = (
     "--no-sandbox",
@@ -150,67 +145,56 @@ def browse(live_server: LiveServer, chromium: Browser) -> Iterator[Browse]:
 
 
 @pytest.fixture
-def usage(organization: Organization, other_organization: Organization, send: Send) -> None:
+def usage(organization: Organization, other_organization: Organization) -> None:
     """A little of everything for Acme, and something of Globex that Acme must not see."""
-    now = utc_now()
-    set_price("gpt-5", provider="openai", input="1.25", output="10")
-    call = {"service": "openai", "model": "gpt-5", "input_tokens": 1200, "output_tokens": 34, "capability": "chat"}
-    send(
-        {
-            **call,
-            "id": "call-1",
-            "run_id": "nightly",
-            "workflow_id": "report",
-            "tags": ["a", "b"],
-            "metadata": {"k": 1},
-        },
-        {**call, "id": "call-2", "run_id": "nightly/part", "parent_run_id": "nightly", "cost_usd": "0.5"},
-        {"id": "failed-1", "status": "failure", "status_code": 429, "service": "openai", "model": "gpt-5"},
-        {"id": "tool-1", "kind": "tool_call", "tool": "search", "compute_cost_usd": "0.002"},
-        {"id": "house-1", "service": "in-house", "model": "house-13b", "input_tokens": 1_000_000},
-        now=now,
-    )
-    send({**call, "id": "globex-call", "run_id": "globex-run", "model": "globex-model"}, to=other_organization, now=now)
-    early = payload(startTime=(now + timedelta(hours=2)).timestamp(), endTime=None, id="early-1")
-    bad = payload(prompt_tokens=-1, id="bad-1")
-    for owner, records in (
-        (organization, [early, bad]),
-        (other_organization, [payload(prompt_tokens=-1, id="globex-bad")]),
-    ):
-        raw = [json.dumps(record).encode() for record in records]
-        ingest_or_quarantine(organization=owner, credential=None, format="litellm", records=raw, now=now)
-        _add_limit(owner, now)
+    record_some(organization, other_organization)
 
 
-def _add_limit(organization: Organization, now: datetime) -> None:
-    """100 USD in any seven days, with something on every page that has to do with limits."""
-    limit = set_limit(organization, "100", window=LimitWindow.ROLLING_7D)
-    take(organization, "0.5", now=now, model="gpt-5")
-    LimitCrossing.objects.create(
-        organization=organization,
-        limit=limit,
-        threshold=80,
-        window_key="before",
-        amount_usd=Decimal(100),
-        spent_usd=Decimal(81),
-        crossed_at=now - timedelta(days=8),
-        resolved_at=now - timedelta(days=3),
-    )
-    request_increase(
-        organization=organization,
-        limit=limit,
-        value="",
-        amount_usd=Decimal(200),
-        reason=f"A busy week at {organization.name}",
-        until=None,
-        actor=Principal(),
-        now=now,
-    )
-    webhook = create_webhook(
-        organization=organization,
-        url=f"https://hooks.{organization.slug}.example/limits",
-        description=f"On call at {organization.name}",
-        actor="tests",
-        now=now,
-    ).webhook
-    send_test(organization=organization, webhook=webhook, actor="tests", now=now)
+# --- A past, from a template database --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def past(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Past]:
+    """Six weeks of Acme's usage (`tests.browser.history`), written once by each worker."""
+    with django_db_blocker.unblock():
+        with history.making("history") as template:
+            past = Past(template, *history.record())
+        yield past
+        database.drop(template)
+
+
+@pytest.fixture(scope="session")
+def arranged_past(past: Past, django_db_blocker: DjangoDbBlocker) -> Iterator[Past]:
+    """The same, with what Acme has arranged beside it (`tests.browser.arrangements`)."""
+    with django_db_blocker.unblock():
+        with history.making("arranged", past.template) as template:
+            arrangements.record(past.key.client())
+        yield replace(past, template=template)
+        database.drop(template)
+
+
+@pytest.fixture(name="history")
+def _history(transactional_db: None, past: Past) -> Iterator[None]:
+    with past.copy():
+        yield
+
+
+@pytest.fixture(name="arrangements")
+def _arrangements(transactional_db: None, arranged_past: Past) -> Iterator[None]:
+    with arranged_past.copy():
+        yield
+
+
+@pytest.fixture
+def key(request: pytest.FixtureRequest, organization: Organization) -> Key:
+    """A credential of Acme with every scope; with a past, the one that has sent part of it."""
+    if {"history", "arrangements"} & set(request.fixturenames):
+        past: Past = request.getfixturevalue("past")
+        return past.key
+    return make_key(organization, *Scope)
+
+
+@pytest.fixture
+def gateway(past: Past) -> Key:
+    """The credential that has sent another part."""
+    return past.gateway

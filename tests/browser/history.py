@@ -1,23 +1,26 @@
 """Six weeks of an organization's usage, drawn by chance from a fixed seed, and a moment at which it is looked at.
 
 It is five past midnight in UTC, and the evening before where Acme is: pages that count days of UTC and pages that count
-Acme's differ. Part of the usage is folded, and the newest is not.
+Acme's differ. Part of the usage is folded, and the newest is not. It is written once into a template database.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-import pytest
 import time_machine
+from django.core.cache import cache
 
 from billing.rollups.fold import fold
 from costtrack.clock import iso
 from organizations.models import Organization
 from organizations.types import Scope
+from tests import database
 from tests.conftest import Key, make_key
-from tests.usage import Send, set_price
+from tests.usage import send_events, set_price
 
 MOMENT = datetime(2026, 11, 3, 0, 5, tzinfo=UTC)
 ZONE = "America/New_York"  # its clocks were set back two days ago
@@ -54,34 +57,46 @@ _TAGS = ("project:search", "project:chat", "project:docs", "env:prod", "env:stag
 _SESSIONS = 9
 
 
-@pytest.fixture(autouse=True)
-def at_five_past_midnight() -> Iterator[None]:
-    """Whatever the hour of the machine is; the clock stands, so that a page and an answer are of one moment."""
-    with time_machine.travel(MOMENT, tick=False):
-        yield
+@dataclass(frozen=True)
+class Past:
+    """A template database that holds a past, and the credentials of it: only their hashes are in the database."""
+
+    template: str
+    key: Key
+    gateway: Key
+
+    @contextmanager
+    def copy(self) -> Iterator[None]:
+        """A copy of it, at the moment at which it is looked at. The clock stands, so that a page and an answer are of
+        one moment."""
+        with time_machine.travel(MOMENT, tick=False), database.clone(self.template):
+            yield
 
 
-@pytest.fixture
-def gateway(organization: Organization) -> Key:
-    """A credential that sends part of the usage."""
-    return make_key(organization, *Scope, name="Gateway")
+@contextmanager
+def making(name: str, source: str = database.TEMPLATE) -> Iterator[str]:
+    """Make a template database from another one: what is done in the block is in it, at the moment."""
+    with time_machine.travel(MOMENT, tick=False), database.make_template(name, source) as template:
+        yield template
+    cache.clear()
 
 
-@pytest.fixture
-def history(organization: Organization, send: Send, key: Key, gateway: Key) -> None:
-    organization.time_zone = ZONE
-    organization.save()
+def record() -> tuple[Key, Key]:
+    """Write six weeks of usage for Acme; returns the two credentials that have sent most of it."""
+    organization = Organization.objects.create(slug="acme", name="Acme Research", time_zone=ZONE)
+    key, gateway = make_key(organization, *Scope), make_key(organization, *Scope, name="Gateway")
     set_price("gpt-4.1", provider="openai", input="1.25", output="10", cache_read="0.125")
     set_price("gpt-4.1-mini", provider="openai", input="0.25", output="2")
     set_price("claude-sonnet-4-5", provider="anthropic", input="3", output="15")
     drawn = Random(4)
     events = [_event(drawn, number) for number in range(240)]
-    send(*events[:80], now=MOMENT)
+    send_events(organization, *events[:80], now=MOMENT)
     _post(gateway, events[80:160])
     fold(now=MOMENT)
     _post(key, events[160:200])
     _correct(key)
-    send(*events[200:], *_ends(), now=MOMENT)
+    send_events(organization, *events[200:], *_ends(), now=MOMENT)
+    return key, gateway
 
 
 def _post(key: Key, events: list[Event]) -> None:

@@ -7,12 +7,10 @@ from playwright.sync_api import Page, ViewportSize, expect
 
 from organizations.models import User
 from tests.browser.conftest import Browse
-
-DESK: ViewportSize = {"width": 1400, "height": 900}
-HAND: ViewportSize = {"width": 390, "height": 844}
+from tests.browser.screens import DESK, HAND, assert_well_formed
 
 
-def sidebar(page: Page) -> list[str]:
+def sidebar_paths(page: Page) -> list[str]:
     """Where the sidebar leads."""
     page.goto("/admin/")
     links = page.locator("#nav-sidebar-apps a").all()
@@ -26,13 +24,6 @@ def visit(page: Page, path: str) -> None:
     assert_well_formed(page)
 
 
-def assert_well_formed(page: Page) -> None:
-    expect(page.locator("h1")).not_to_be_empty()
-    assert page.title().endswith("| costtrack")
-    too_wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert too_wide <= 0, page.url
-
-
 def open_first_row(page: Page) -> bool:
     link = page.locator("#result_list tbody :is(th, td) > a[href*='/change/']").first
     if not link.count():
@@ -42,7 +33,7 @@ def open_first_row(page: Page) -> bool:
     return True
 
 
-# What viewers see is in test_walk_roles.
+# What viewers see is in test_roles.
 @pytest.mark.parametrize(("who", "size", "colors"), [("operator", DESK, "light"), ("owner", HAND, "dark")])
 @pytest.mark.usefixtures("usage", "key")
 def test_every_page_opens_without_an_error(
@@ -51,7 +42,7 @@ def test_every_page_opens_without_an_error(
     user: User = request.getfixturevalue(who)
     page = browse(user, viewport=size, color_scheme=colors)
     visited = 0
-    for path in (*sidebar(page), "/admin/billing/", "/admin/password_change/"):
+    for path in (*sidebar_paths(page), "/admin/billing/", "/admin/password_change/"):
         visit(page, path)
         visited += 1
         add = page.locator("a.addlink").first
@@ -68,4 +59,4 @@ def test_every_page_opens_without_an_error(
 def test_the_sidebar_leads_to_every_list(browse: Browse, operator: User) -> None:
     names = [f"{model._meta.app_label}_{model._meta.model_name}" for model in admin.site._registry]
     lists = {reverse(f"admin:{name}_changelist") for name in names}
-    assert lists <= set(sidebar(browse(operator)))
+    assert lists <= set(sidebar_paths(browse(operator)))

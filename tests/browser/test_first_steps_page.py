@@ -9,7 +9,8 @@ from playwright.sync_api import Page, ViewportSize, expect
 from costtrack.clock import utc_now
 from organizations.models import Organization, User
 from tests.browser.conftest import Browse
-from tests.browser.test_every_page import DESK, HAND, visit
+from tests.browser.screens import SCREENS
+from tests.browser.test_every_page import visit
 from tests.conftest import Key
 from tests.usage import Send, set_price
 
@@ -99,7 +100,7 @@ def test_dates_are_asked_for_only_where_they_count(browse: Browse, operator: Use
     expect(page.get_by_role("alert").first).to_contain_text("No file was made.")
 
 
-@pytest.mark.parametrize(("size", "colors"), [(DESK, "light"), (HAND, "dark")])
+@pytest.mark.parametrize(("size", "colors"), SCREENS)
 @pytest.mark.usefixtures("usage", "key")
 def test_the_pages_fit_a_desk_and_a_hand(browse: Browse, owner: User, size: ViewportSize, colors: str) -> None:
     page: Page = browse(owner, viewport=size, color_scheme=colors)

@@ -1,18 +1,204 @@
-"""Reading the ledger: from the overview to why one call costs what it costs."""
+"""The ledger: its lists and their filters beside what the API says was recorded (events, runs, batches, what has no
+price, what could not be read, and what was priced again), and the way from the usage to the reasons of a call's cost.
+"""
 
 import re
+from collections import Counter, defaultdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+from rest_framework.test import APIClient
 
 from organizations.models import Organization, User
 from tests.browser.conftest import Browse
+from tests.browser.history import ODD
+from tests.browser.screens import DESK
+from tests.browser.walks import (
+    all_pages,
+    answer,
+    click,
+    count,
+    dollars,
+    follow,
+    listed,
+    narrow,
+    search,
+    start,
+)
 
-pytestmark = pytest.mark.usefixtures("usage")
+PER_PAGE = 50
+KINDS = {
+    "model_call": "Model call",
+    "tool_call": "Tool call",
+    "session_summary": "Session summary",
+    "adjustment": "Adjustment",
+}
+
+OCTOBER = {"output_usd_per_million": "8", "cache_read_usd_per_million": "0.5", "effective_from": "2026-10-01T00:00:00Z"}
+
+Event = dict[str, Any]
+
+
+@pytest.mark.usefixtures("history", "usage")
+def test_lists_are_of_what_the_api_says_whatever_is_filtered(browse: Browse, operator: User, api: APIClient) -> None:
+    dry_run(api)
+    every = all_pages(api, "/usage/events")
+    page = browse(operator, viewport=DESK)
+    start(page)
+    walk_events(page, api, every)
+    walk_runs(page, every)
+    walk_batches(page, every)
+    walk_what_waits(page, [event for event in every if event["unpriced_reason"]])
+    follow(page, "Repricing", "Repricings")
+    assert_repricing(page, answer(api, "/organizations/acme/prices/reprice")["results"])
+
+
+def walk_events(page: Page, api: APIClient, every: list[Event]) -> None:
+    follow(page, "All events", "Usage events")
+    assert_events(page, every)
+    narrow(page, when_from="2026-11-01", when_to="2026-11-01")
+    on_sunday = all_pages(api, "/usage/events", start_date="2026-11-01", end_date="2026-11-01")
+    assert_events(page, on_sunday)
+    hour = on_sunday[0]["occurred_at"][:13]
+    narrow(page, when_from="", when_to="", hour=f"{hour}:00")
+    assert_events(page, [event for event in every if event["occurred_at"].startswith(hour)])
+    narrow(page, hour="", status="failure", kind="model_call")
+    assert_events(page, all_pages(api, "/usage/events", status="failure"))
+    narrow(page, status="", kind="", cost_source="reported", model="GEMINI")
+    gemini = all_pages(api, "/usage/events", model="gemini-2.5-flash")
+    assert_events(page, [event for event in gemini if event["cost_source"] == "reported"])
+    narrow(page, cost_source="", model="", when_to="2020-01-01")
+    expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+    click(page, "Show all")
+    assert_events(page, every)
+    narrow(page, run="night-2/part-1")
+    assert_events(page, all_pages(api, "/usage/events", run_id="night-2/part-1"))
+    narrow(page, run="")
+    search(page, ODD)
+    assert_events(page, all_pages(api, "/usage/events", run_id=ODD))  # it is a session's, too: the run comes first
+
+
+def walk_runs(page: Page, every: list[Event]) -> None:
+    follow(page, "All runs", "Runs")
+    assert {row["Run"] for row in listed(page)} == {event["run_id"] for event in every} - {""}
+    narrow(page, workflow="nightly", parent="night-3")
+    assert [row["Run"] for row in listed(page)] == ["night-3/part-1"]
+    narrow(page, workflow="", parent="")
+    search(page, ODD)
+    assert [row["Run"] for row in listed(page)] == [ODD]
+
+
+def walk_batches(page: Page, every: list[Event]) -> None:
+    follow(page, "Batches", "Batches")
+    assert_batches(page, every)
+    smallest = min((events for events in events_of_batches(every) if len(events) > 1), key=len)
+    click(page, count(len(smallest)))
+    assert_events(page, smallest)
+    follow(page, "Batches", "Batches")
+    narrow(page, when_to="2026-11-02")
+    assert listed(page) == []
+
+
+def walk_what_waits(page: Page, waiting: list[Event]) -> None:
+    follow(page, "Unpriced", "Unpriced events")
+    assert_waiting(page, waiting)
+    narrow(page, reason="no_price", model="in-house")
+    assert listed(page) == []
+    narrow(page, model="house-13b")
+    assert_waiting(page, [event for event in waiting if event["model"] == "house-13b"])
+
+    follow(page, "Quarantine", "Quarantined records")
+    assert {row["Record"] for row in listed(page)} == {"early-1", "bad-1"}
+    narrow(page, state="resolved")
+    assert listed(page) == []
+
+
+def dry_run(api: APIClient) -> None:
+    """What another price would have made of a month."""
+    for path, body in (
+        ("prices", {"provider": "openai", "model": "gpt-4.1", "input_usd_per_million": "2", **OCTOBER}),
+        ("prices/reprice", {"start": "2026-10-01", "end": "2026-11-03", "reason": "A test", "dry_run": True}),
+    ):
+        answered = api.post(f"/organizations/acme/{path}", body, format="json")
+        assert answered.status_code < 300, answered.content
+
+
+# --- The lists beside the answers ------------------------------------------------------------------------------
+
+
+def assert_events(page: Page, expected: list[Event]) -> None:
+    assert expected
+    assert [told(row) for row in listed(page)] == [as_listed(event) for event in expected[:PER_PAGE]]
+
+
+def told(row: dict[str, str]) -> list[str]:
+    heads = ("When (UTC)", "Kind", "Model or tool", "Run", "Tokens in / out", "Cost", "Cost is")
+    return [" ".join(row[head].casefold().split()) for head in heads]
+
+
+def as_listed(event: Event) -> list[str]:
+    sent = event["input_tokens"] + event["cache_read_tokens"] + event["cache_creation_tokens"]
+    name = event["model"] or event["tool"] or event["capability"] or event["endpoint"] or "-"
+    cells = (
+        f"{datetime.fromisoformat(event['occurred_at']):%Y-%m-%d %H:%M:%S}",
+        KINDS[event["kind"]] + (" failed" if event["status"] == "failure" else ""),
+        f"{name} {event['service']}",
+        event["run_id"] or "-",
+        f"{count(sent)} / {count(event['output_tokens'])}" if sent or event["output_tokens"] else "-",
+        dollars(event["cost_usd"]) if event["cost_usd"] is not None else "unpriced: no price",
+        event["cost_source"],
+    )
+    return [" ".join(cell.casefold().split()) for cell in cells]
+
+
+def assert_batches(page: Page, every: list[Event]) -> None:
+    expected = sorted(
+        [
+            count(len(events)),
+            count_or_nothing(sum(bool(event["unpriced_reason"]) for event in events)),
+            dollars(sum(Decimal(event["cost_usd"] or event["compute_cost_usd"]) for event in events)),
+        ]
+        for events in events_of_batches(every)
+    )
+    assert sorted([row["Events"], row["Unpriced"], row["Known cost"]] for row in listed(page)) == expected
+
+
+def events_of_batches(every: list[Event]) -> list[list[Event]]:
+    """A batch and its events have all but the last four digits of their ids in common."""
+    batches: dict[str, list[Event]] = defaultdict(list)
+    for event in every:
+        batches[event["id"][:-4]].append(event)
+    return list(batches.values())
+
+
+def count_or_nothing(number: int) -> str:
+    return count(number) if number else "-"
+
+
+def assert_repricing(page: Page, answered: list[dict[str, Any]]) -> None:
+    (told,), (row,) = answered, listed(page)
+    assert told["changed"] > 0
+    assert row["State"].casefold() == told["state"]
+    assert row["Changed"] == count(told["changed"])
+    assert Decimal(row["Difference"].lstrip("+").replace("$", "")) == Decimal(told["difference_usd"])
+
+
+def assert_waiting(page: Page, waiting: list[Event]) -> None:
+    shown = Counter((row["Occurred (UTC)"], row["Model"].partition("\n")[0]) for row in listed(page))
+    expected = Counter(
+        (f"{datetime.fromisoformat(event['occurred_at']):%Y-%m-%d %H:%M:%S}", event["model"]) for event in waiting
+    )
+    assert shown <= expected
+    assert shown.total() == min(expected.total(), PER_PAGE)
+
 
 ROWS = "#result_list tbody"
 
 
+@pytest.mark.usefixtures("usage")
 def test_from_the_usage_to_the_reasons_of_a_cost(browse: Browse, owner: User) -> None:
     page = browse(owner)
     page.goto("/admin/")
@@ -41,37 +227,7 @@ def test_from_the_usage_to_the_reasons_of_a_cost(browse: Browse, owner: User) ->
     expect(page.locator(ROWS)).to_have_count(5)
 
 
-def filter_by(page: Page, **choices: str) -> None:
-    """Open the filters, choose, apply."""
-    page.locator("#changelist button[aria-controls=changelist-filter]").click()
-    for name, value in choices.items():
-        field = page.locator(f"#changelist-filter [name={name}]")
-        if field.evaluate("field => field.tagName") == "SELECT":
-            field.select_option(value, force=True)
-        else:
-            field.fill(value)
-    page.get_by_role("button", name="Apply Filters").click()
-
-
-def test_filters_narrow_the_ledger_and_can_be_taken_back(browse: Browse, owner: User) -> None:
-    page = browse(owner)
-    page.goto("/admin/billing/usageevent/")
-    filter_by(page, kind="tool_call")
-    expect(page.locator(ROWS)).to_have_count(1)
-    expect(page.locator(ROWS)).to_contain_text("search")
-
-    page.goto("/admin/billing/usageevent/")
-    filter_by(page, status="failure", model="GPT")
-    expect(page.locator(ROWS)).to_have_count(1)
-    expect(page.locator(ROWS)).to_contain_text("failed")
-
-    page.goto("/admin/billing/usageevent/")
-    filter_by(page, when_to="2020-01-01")
-    expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
-    page.get_by_role("link", name="Show all").click()
-    expect(page.locator(ROWS)).to_have_count(5)
-
-
+@pytest.mark.usefixtures("usage")
 def test_an_operator_chooses_the_organization(
     browse: Browse, operator: User, organization: Organization, other_organization: Organization
 ) -> None:
@@ -86,6 +242,7 @@ def test_an_operator_chooses_the_organization(
     expect(page.locator(ROWS)).to_contain_text("globex-model")
 
 
+@pytest.mark.usefixtures("usage")
 def test_a_runs_cost_is_shown_with_the_runs_below_it(browse: Browse, owner: User) -> None:
     page = browse(owner)
     page.goto("/admin/billing/usageevent/")

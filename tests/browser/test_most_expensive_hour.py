@@ -21,7 +21,7 @@ from costtrack.clock import iso
 from costtrack.money import usd
 from organizations.models import Organization, User
 from tests.browser.conftest import Browse
-from tests.browser.test_every_page import DESK, HAND, assert_well_formed
+from tests.browser.screens import DESK, SCREENS, assert_well_formed
 from tests.browser.test_quality import violations
 from tests.browser.test_sign_in import sign_in
 from tests.usage import Send
@@ -131,6 +131,7 @@ def test_three_clicks_lead_from_the_sign_in_to_the_call_that_cost_most(
     expect(page.get_by_label("User", exact=True)).to_have_value("ada")
 
 
+@pytest.mark.parametrize("now", MOMENTS[::2], indirect=True)
 def test_the_highest_bar_leads_there_too(browse: Browse, owner: User, dearest: list[Call]) -> None:
     page = browse(owner, viewport=DESK)
     page.goto("/admin/")
@@ -188,7 +189,7 @@ def test_times_are_filters_that_are_seen_changed_and_cleared(browse: Browse, own
     expect(page).to_have_url(re.compile("/requests/$"))
 
 
-@pytest.mark.parametrize(("size", "colors"), [(DESK, "light"), (DESK, "dark"), (HAND, "light"), (HAND, "dark")])
+@pytest.mark.parametrize(("size", "colors"), SCREENS)
 @pytest.mark.parametrize("now", MOMENTS[-1:], indirect=True)
 def test_the_way_fits_on_every_screen_and_everybody_can_go_it(
     size: ViewportSize, colors: str, browse: Browse, owner: User, dearest: list[Call]
@@ -196,7 +197,7 @@ def test_the_way_fits_on_every_screen_and_everybody_can_go_it(
     page = browse(owner, viewport=size, color_scheme=colors)
     page.goto("/o/acme/admin/usage/?range=yesterday")
     assert_well_formed(page)
-    found = [*violations(page)]
+    found = [*violations(page, colors)]
     page.locator(".ct-peak").get_by_role("link").click()
     expect(rows(page)).to_have_count(len(dearest))
     assert_well_formed(page)
@@ -204,9 +205,9 @@ def test_the_way_fits_on_every_screen_and_everybody_can_go_it(
     box = rows(page).first.locator("td").first.bounding_box()
     assert box is not None
     assert box["x"] + box["width"] <= size["width"]
-    found += violations(page)
+    found += violations(page, colors)
     for query in ("start=soon", "range=times", "start=2026-11-01T01:00-05:00&end=2026-11-01T02:00", "sort_by=cost"):
         page.goto(f"/o/acme/admin/requests/?{query}")
         assert_well_formed(page)
-        found += violations(page)
+        found += violations(page, colors)
     assert not found, "\n".join(found)

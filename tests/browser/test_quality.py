@@ -21,7 +21,7 @@ from playwright.sync_api import Page, expect
 from costtrack.clock import utc_now
 from organizations.models import User
 from tests.browser.conftest import Browse
-from tests.browser.test_every_page import DESK
+from tests.browser.screens import DESK, colors_of
 from tests.conftest import Key
 from tests.pages import every_page, kind_of
 from tests.usage import Send
@@ -50,7 +50,6 @@ BOUNDS = Bounds()
 PARTS = 3
 """The pages are divided among so many tests, which may run side by side."""
 SEVERE = ("serious", "critical")
-COLORS = ("light", "dark")
 GZIP = {"accept-encoding": "gzip"}
 
 
@@ -67,9 +66,9 @@ def addresses(client: Client, without: Container[str] = ()) -> list[str]:
 # --- Accessibility ---------------------------------------------------------------------------------------------
 
 
-def violations(page: Page) -> Iterator[str]:
-    """What axe finds that keeps somebody from using the page, in each color."""
-    for colors in COLORS:
+def violations(page: Page, *schemes: str) -> Iterator[str]:
+    """What axe finds that keeps somebody from using the page, in these colors."""
+    for colors in schemes:
         # The theme follows the system when it loads; this is what it does then.
         page.evaluate("colors => document.documentElement.className = colors", colors)
         for found in Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]:
@@ -84,9 +83,9 @@ def _told(page: Page, colors: str, found: dict[str, Any], node: dict[str, Any]) 
 
 def assert_accessible(page: Page, paths: list[str]) -> None:
     problems: list[str] = []
-    for path in paths:
+    for number, path in enumerate(paths):
         page.goto(path)
-        problems += violations(page)
+        problems += violations(page, *colors_of(number))
     assert not problems, "\n".join(problems)
 
 
@@ -94,7 +93,7 @@ def test_the_check_itself_sees_what_is_wrong(browse: Browse, owner: User) -> Non
     page = browse(owner, viewport=DESK)
     page.goto("/o/acme/admin/plan/")
     page.evaluate("document.querySelector('#content').prepend(document.createElement('button'))")
-    assert [problem for problem in violations(page) if "button-name" in problem]
+    assert [problem for problem in violations(page, "light") if "button-name" in problem]
 
 
 @pytest.mark.parametrize("part", range(PARTS))

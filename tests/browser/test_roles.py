@@ -1,25 +1,192 @@
-"""Nobody finds anything of another organization. (What viewers find is in `test_walk_roles`.)"""
+"""Every page of the sidebar, opened by a click, as owner, as viewer and as operator: each finds the same numbers, those
+of the API, and nobody finds what is not for them or of another organization. (Who comes by address is in
+`test_addresses`.)
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
+from rest_framework.test import APIClient
 
 from organizations.models import Organization, User
 from tests.browser.conftest import Browse
-from tests.browser.test_every_page import sidebar, visit
+from tests.browser.screens import DESK, assert_well_formed
+from tests.browser.test_every_page import open_first_row, sidebar_paths, visit
+from tests.browser.test_ledger import assert_batches, assert_events, assert_waiting
+from tests.browser.test_limits import (
+    assert_authorizations,
+    assert_crossings,
+    assert_limits,
+    assert_requests,
+    crossings,
+)
+from tests.browser.test_pricing import assert_pricing
+from tests.browser.test_request_log import Calls, assert_calls
+from tests.browser.test_runs import Runs, assert_cost
+from tests.browser.test_sessions import assert_all
+from tests.browser.test_settings import assert_credentials, assert_entries, assert_members, assert_prices, every
+from tests.browser.test_tags import assert_tags
+from tests.browser.test_usage import assert_as_answered
+from tests.browser.walks import all_pages, answer, dollars, figures, leaving, listed, sidebar, start
 from tests.conftest import Key
 
-pytestmark = pytest.mark.usefixtures("usage")
+ACME = "/organizations/acme"
+PAGES = (
+    *("Usage", "API credentials", "Getting started"),
+    *("Pricing", "Sessions & executions", "Runs", "Request log", "Tags"),
+    *("Limits", "Increase requests", "Crossings", "Authorizations", "Plan", "Exports"),
+    *("All events", "All runs", "Batches", "Unpriced", "Quarantine", "Repricing"),
+    *("Organization", "Members", "Prices", "Webhooks", "Deliveries", "E-mails you get", "E-mail previews", "Audit log"),
+)
+VIEWERS = tuple(name for name in PAGES if name != "E-mail previews")
+OWNERS_ELSEWHERE = (
+    *("Usage", "Pricing", "Sessions & executions", "Request log", "Exports"),
+    *("Limits", "Increase requests", "Crossings", "Authorizations", "Prices", "Webhooks", "Deliveries"),
+)
+OPERATORS_ELSEWHERE = (
+    *("API credentials", "Getting started", "Runs", "Tags", "Plan", "Members", "Audit log"),
+    *("All events", "All runs", "Batches", "Unpriced", "Quarantine", "Repricing"),
+)
+"""They are opened by a click, too, where each of their filters is used (the files of these pages)."""
+INSTALLATION = ("All organizations", "Plans", "People", "Health")
+OWN = "E-mails you get"
+"""Where a viewer, too, changes something."""
+
+CHANGES = (
+    *("Save", "Delete", "Add", "Rotate secret", "Revoke", "Try again", "Price now", "Set a price"),
+    *("Raise until", "Pause by hand", "Resume by hand", "Remove", "Grant", "Decline", "Send again", "Send a test"),
+    *("Price usage anew", "Issue a credential", "Edit", "Change"),
+)
+_OFFERED = """(main) => [...main.querySelectorAll("a, button, summary, input[type=submit], input[type=checkbox]")]
+    .filter((one) => one.checkVisibility())
+    .map((one) => [one.getAttribute("aria-label") || one.innerText || one.value, one.className])"""
+
+Check = Callable[[Page], Any]
+
+
+def checks(api: APIClient, *keys: Key) -> dict[str, Check]:
+    """What a page must say, by its name in the sidebar."""
+    events = all_pages(api, "/usage/events")
+    calls, runs = Calls(api, *keys), Runs(api)
+    waiting = [event for event in events if event["unpriced_reason"]]
+    month = answer(api, "/usage/summary")["spend"]["month_to_date_usd"]
+    return {
+        "Usage": lambda page: assert_as_answered(page, api),
+        "API credentials": lambda page: assert_credentials(page, every(api, "credentials")),
+        "Pricing": lambda page: assert_pricing(page, api),
+        "Sessions & executions": lambda page: assert_all(page, api),
+        "Runs": lambda page: assert_cost(page, runs, "night-2"),
+        "Request log": lambda page: assert_calls(page, calls.rows(range="30d")),
+        "Tags": lambda page: assert_tags(page, api),
+        "Limits": lambda page: assert_limits(page, api, answer(api, f"{ACME}/limits")["results"]),
+        "Increase requests": lambda page: assert_requests(page, answer(api, f"{ACME}/limit-requests")["results"]),
+        "Crossings": lambda page: assert_crossings(page, crossings(api)),
+        "Authorizations": lambda page: assert_authorizations(page, answer(api, "/usage/authorizations")["results"]),
+        "Plan": lambda page: assert_equal(figures(page)["Spent this month"], dollars(month)),
+        "All events": lambda page: assert_events(page, events),
+        "All runs": lambda page: assert_equal(len(listed(page)), len({event["run_id"] for event in events} - {""})),
+        "Batches": lambda page: assert_batches(page, events),
+        "Unpriced": lambda page: assert_waiting(page, waiting),
+        "Quarantine": lambda page: assert_equal(len(listed(page)), 2),
+        "Members": lambda page: assert_members(page, every(api, "members")),
+        "Prices": lambda page: assert_prices(page, every(api, "prices")),
+        "Webhooks": lambda page: assert_equal(len(listed(page)), len(every(api, "webhooks"))),
+        "Deliveries": lambda page: assert_equal(len(listed(page)), len(every(api, "deliveries"))),
+        "Audit log": lambda page: assert_entries(page, every(api, "audit")),
+    }
+
+
+def assert_equal(shown: object, expected: object) -> None:
+    assert shown == expected
+
+
+def offered(page: Page) -> list[str]:
+    """What there is to change: buttons and links that say so, signs to add, and boxes to choose rows by. (Ids may have
+    "add" in them.)"""
+    found = page.locator("#main").evaluate(_OFFERED)
+    words = re.compile(rf"\b({'|'.join(CHANGES)})\b")
+    return [told or kind for told, kind in found if words.search(told) or re.search("addlink|action-select", kind)]
+
+
+def assert_nothing_to_change(page: Page) -> None:
+    assert offered(page) == [], page.url
+
+
+def names(page: Page) -> list[str]:
+    return [link.inner_text().split("\n")[-1].strip() for link in sidebar(page).get_by_role("link").all()]
+
+
+def walk(
+    page: Page,
+    expected: tuple[str, ...],
+    must: dict[str, Check],
+    elsewhere: tuple[str, ...] = (),
+    on_page: Check = lambda _: None,
+) -> None:
+    start(page)
+    assert names(page) == list(expected)
+    for name in (name for name in expected if name not in elsewhere):
+        with leaving(page):
+            sidebar(page).get_by_role("link", name=name, exact=True).click()
+        assert_well_formed(page)
+        if name in must:
+            must[name](page)
+        if name != OWN:
+            on_page(page)
+
+
+@pytest.mark.usefixtures("arrangements")
+def test_an_owner_finds_the_numbers_of_the_api(
+    browse: Browse, owner: User, api: APIClient, key: Key, gateway: Key
+) -> None:
+    changed = set()
+
+    def look(page: Page) -> None:
+        if offered(page):
+            changed.add(page.get_by_role("heading", level=1).inner_text().strip())
+
+    walk(browse(owner, viewport=DESK), PAGES, checks(api, key, gateway), OWNERS_ELSEWHERE, look)
+    assert changed >= {"API credentials", "Members", "Repricings", "Quarantined records", "Unpriced events"}
+
+
+@pytest.mark.usefixtures("arrangements")
+def test_an_operator_finds_the_same_and_the_installation(
+    browse: Browse, operator: User, api: APIClient, key: Key, gateway: Key
+) -> None:
+    walk(browse(operator, viewport=DESK), (*PAGES, *INSTALLATION), checks(api, key, gateway), OPERATORS_ELSEWHERE)
+
+
+@pytest.mark.usefixtures("arrangements")
+def test_a_viewer_finds_the_same_and_nothing_to_change(
+    browse: Browse, viewer: User, api: APIClient, key: Key, gateway: Key
+) -> None:
+    page = browse(viewer, viewport=DESK)
+    opened = []
+
+    def look(page: Page) -> None:
+        assert_nothing_to_change(page)
+        if open_first_row(page):
+            assert_nothing_to_change(page)
+            opened.append(page.url)
+
+    walk(page, VIEWERS, checks(api, key, gateway), on_page=look)
+    assert len(opened) >= 13
+
 
 MADE_UP = "/admin/email-previews/"
 """Shows nobody's data."""
 
 
+@pytest.mark.usefixtures("usage")
 def test_a_member_sees_nothing_of_another_organization(
     browse: Browse, stranger: User, owner: User, organization: Organization, key: Key
 ) -> None:
     page = browse(stranger)
     foreign = (organization.name, owner.email, key.credential.client_id, "house-13b", "nightly", "early-1")
-    for path in {path for path in sidebar(page) if not path.endswith(MADE_UP)}:
+    for path in {path for path in sidebar_paths(page) if not path.endswith(MADE_UP)}:
         visit(page, path)
         shown = page.locator("body").inner_text()
         assert not [text for text in foreign if text in shown], path
@@ -30,6 +197,7 @@ def test_a_member_sees_nothing_of_another_organization(
     expect(page).to_have_title("Usage | costtrack")
 
 
+@pytest.mark.usefixtures("usage")
 def test_only_operators_find_the_pages_of_people_and_plans(browse: Browse, owner: User, operator: User) -> None:
     page = browse(owner)
     page.goto("/admin/")

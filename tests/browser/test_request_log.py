@@ -1,4 +1,4 @@
-"""The request log walked by its filters: its rows are the calls of `GET /usage/requests`, one by one and in its order.
+"""The request log: whatever the filters, its rows are the calls of `GET /usage/requests`, one by one and in its order.
 
 That endpoint does not narrow by run, session, user and tag: which calls these are is taken from `GET /usage/events`.
 """
@@ -15,8 +15,8 @@ from rest_framework.test import APIClient
 
 from organizations.models import User
 from tests.browser.conftest import Browse
-from tests.browser.history import ODD, ZONE, at_five_past_midnight, gateway, history
-from tests.browser.test_every_page import DESK
+from tests.browser.history import ODD, ZONE
+from tests.browser.screens import DESK
 from tests.browser.walks import (
     Rows,
     all_pages,
@@ -31,12 +31,11 @@ from tests.browser.walks import (
     fill,
     fill_period,
     follow,
+    leaving,
     same_case,
     start,
 )
 from tests.conftest import Key
-
-__all__ = ["at_five_past_midnight", "gateway", "history"]  # fixtures from another module
 
 pytestmark = pytest.mark.usefixtures("history")
 
@@ -111,10 +110,7 @@ def test_rows_are_the_calls_of_the_api_whatever_is_filtered(
     follow(page, "Request log")
     every = calls.rows(range="30d")
     assert_calls(page, every)
-    click(page, "Older")
-    assert_calls(page, every[PER_PAGE:])
-    click(page, "Newer")
-    assert_calls(page, every)
+    assert_pages(page, every)
     fill_period(page, "2026-10-31", "2026-11-01")
     assert_calls(page, calls.rows(start_date="2026-10-31", end_date="2026-11-01"))
     choose(page, Period="yesterday")
@@ -147,6 +143,8 @@ def test_rows_are_the_calls_of_the_api_whatever_is_filtered(
     choose(page, Capability="agents")
     assert_calls(page, calls.rows(range="30d", capability="agents"))
     fill(page, User="ada", Tag="env:prod")
+    expect(field(page, "User")).to_have_value("ada")
+    assert "user=ada" in page.url
     assert_calls(
         page,
         calls.rows(
@@ -160,3 +158,33 @@ def test_rows_are_the_calls_of_the_api_whatever_is_filtered(
     assert_calls(page, calls.rows(lambda event: event["run_id"] == "night-1/part-2", range="30d"))
     fill(page, Run_id="nobody's")
     expect(page.get_by_role("heading", name="No call matches")).to_be_visible()
+    clear(page)
+    assert_reasons(page, calls)
+
+
+def assert_pages(page: Page, every: Rows) -> None:
+    """Forward to the last one, a page back on the way, and to the newest again."""
+    click(page, "Older")
+    assert_calls(page, every[PER_PAGE:])
+    click(page, "Older")
+    assert_calls(page, every[2 * PER_PAGE :])
+    click(page, "Newer")
+    assert_calls(page, every[PER_PAGE:])
+    while page.get_by_role("link", name="Older").count():
+        click(page, "Older")
+    assert_calls(page, every[(len(every) - 1) // PER_PAGE * PER_PAGE :])
+    click(page, "Newest")
+    assert_calls(page, every)
+
+
+def assert_reasons(page: Page, calls: Calls) -> None:
+    """The first priced call of the page leads to how its cost is computed."""
+    call, *_ = all_pages(calls.api, "/usage/requests", range="30d", model="gpt-4.1-mini")
+    event = calls.events[call["id"]]
+    choose(page, Model="gpt-4.1-mini")
+    with leaving(page):
+        page.locator("#live tbody tr").first.get_by_role("link").first.click()
+    expect(page.get_by_role("heading", name="What it costs, and why")).to_be_visible()
+    table = page.get_by_role("region", name="How the cost is computed")
+    expect(table).to_contain_text("$0.25 per million")
+    expect(table.get_by_role("row", name="At the price of")).to_contain_text(dollars(event["cost_usd"]))

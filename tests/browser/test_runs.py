@@ -1,5 +1,9 @@
-"""Runs walked: the list with its filters, a branch that is opened, and a run, beside `GET /costs/runs/...`."""
+"""Runs: trees whose branches open and close by mouse and by keyboard, the filters of the list, and a run's page, beside
+`GET /costs/runs/...`.
+"""
 
+import re
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
@@ -8,10 +12,12 @@ import pytest
 from playwright.sync_api import Page, expect
 from rest_framework.test import APIClient
 
+from costtrack.clock import utc_now
+from costtrack.organization_paths import for_organization
 from organizations.models import User
 from tests.browser.conftest import Browse
-from tests.browser.history import ODD, at_five_past_midnight, gateway, history
-from tests.browser.test_every_page import DESK
+from tests.browser.history import ODD
+from tests.browser.screens import DESK
 from tests.browser.walks import (
     Rows,
     all_pages,
@@ -26,15 +32,14 @@ from tests.browser.walks import (
     rows,
     start,
 )
-
-__all__ = ["at_five_past_midnight", "gateway", "history"]  # fixtures from another module
-
-pytestmark = pytest.mark.usefixtures("history")
+from tests.usage import Send
 
 KINDS = {"model_call": "Model call", "tool_call": "Tool call", "adjustment": "Adjustment"}
+AWKWARD = "etl/2026-11-02 #1?x=100%"
 NIGHTS = tuple(f"night-{number}" for number in range(4))
 
 
+@pytest.mark.usefixtures("history")
 def test_trees_and_runs_cost_what_the_api_says(browse: Browse, operator: User, api: APIClient) -> None:
     runs = Runs(api)
     page = browse(operator, viewport=DESK)
@@ -53,6 +58,8 @@ def test_trees_and_runs_cost_what_the_api_says(browse: Browse, operator: User, a
     fill(page, Workflow_id="", Run_id=ODD)
     assert_listed(page, runs, ODD)
     click(page, ODD)
+    expect(page).to_have_url(re.compile(re.escape(for_organization("acme", "run", ODD)) + "$"))
+    expect(page.locator("h1")).to_contain_text(ODD)
     assert_run(page, runs, ODD)
     page.go_back()
     fill(page, Run_id="night-1/part-1")
@@ -60,6 +67,11 @@ def test_trees_and_runs_cost_what_the_api_says(browse: Browse, operator: User, a
     assert_run(page, runs, "night-1/part-1")
     click(page, "Its calls")
     assert len(rows(page, "Model calls")) == len(runs.calls["night-1/part-1"])
+    page.go_back()
+    page.get_by_role("navigation", name="Where this run stands").get_by_role("link", name="night-1").click()
+    expect(page.locator("h1")).to_contain_text("Run night-1")
+    page.get_by_role("region", name="The newest events of this run").get_by_role("link").first.click()
+    expect(page.get_by_role("heading", name="What it costs, and why")).to_be_visible()
 
 
 class Runs:
@@ -127,3 +139,73 @@ def assert_run(page: Page, runs: Runs, run_id: str) -> None:
     assert listed == [
         [event["model"] or event["tool"], KINDS[event["kind"]], count(event["output_tokens"])] for event in events
     ]
+
+
+# --- Branches --------------------------------------------------------------------------------------------------
+
+
+def call(now: datetime, run_id: str, cost: str, parent: str = "", **others: Any) -> dict[str, Any]:
+    at = (now - timedelta(minutes=5)).isoformat()
+    told = {"run_id": run_id, "cost_usd": cost, "service": "openai", "model": "gpt-5", "occurred_at": at, **others}
+    return {**told, "parent_run_id": parent} if parent else told
+
+
+@pytest.fixture
+def tree(send: Send) -> None:
+    """Three levels, one of them wide."""
+    now = utc_now()
+    send(
+        call(now, "nightly", "1", workflow_id="report"),
+        call(now, AWKWARD, "0.5", "nightly"),
+        call(now, "draft", "0.25", AWKWARD),
+        *(call(now, f"part-{number:02}", "0.01", "draft") for number in range(60)),
+        now=now,
+    )
+
+
+def row(page: Page, run_id: str) -> Any:
+    return page.locator("table.ct-runs tbody tr", has=page.get_by_role("link", name=run_id, exact=True))
+
+
+def button(page: Page, run_id: str) -> Any:
+    return page.get_by_role("button", name=f"Runs below {run_id}", exact=True)
+
+
+@pytest.mark.usefixtures("tree")
+def test_branches_open_by_level_close_together_and_stay_as_they_are(browse: Browse, owner: User) -> None:
+    page = browse(owner)
+    page.goto("/o/acme/admin/runs/")
+    expect(page.locator("table.ct-runs tbody tr")).to_have_count(1)
+    expect(row(page, "nightly")).to_contain_text("$2.35")
+
+    button(page, "nightly").click()
+    expect(button(page, "nightly")).to_have_attribute("aria-expanded", "true")
+    button(page, AWKWARD).focus()
+    page.keyboard.press("Enter")
+    expect(row(page, "draft")).to_contain_text("$0.85")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(button(page, "draft")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(row(page, "part-00")).to_be_visible()
+    expect(row(page, "part-59")).to_have_count(0)
+    page.get_by_role("button", name="Show more runs").click()
+    expect(row(page, "part-59")).to_be_visible()
+    expect(page.get_by_role("button", name="Show more runs")).to_have_count(0)
+
+    button(page, AWKWARD).click()
+    expect(row(page, "draft")).to_be_hidden()
+    button(page, "nightly").click()
+    expect(row(page, AWKWARD)).to_be_hidden()
+    button(page, "nightly").click()
+    expect(row(page, AWKWARD)).to_be_visible()
+    expect(row(page, "draft")).to_be_hidden()
+    expect(row(page, "part-00")).to_be_hidden()
+    button(page, AWKWARD).click()
+    expect(row(page, "part-00")).to_be_visible()
+
+    # A refresh of the page disturbs nobody who reads an opened tree.
+    page.evaluate("document.activeElement.blur()")
+    page.evaluate("htmx.ajax('GET', location.href, {source: '#live', target: '#live', swap: 'innerHTML'})")
+    page.wait_for_load_state("networkidle")
+    expect(row(page, AWKWARD)).to_be_visible()

@@ -7,13 +7,10 @@ from playwright.sync_api import Page
 from rest_framework.test import APIClient
 
 from organizations.models import User
-from tests.browser.arrangements import arrangements
 from tests.browser.conftest import Browse
-from tests.browser.history import MOMENT, at_five_past_midnight, gateway, history
-from tests.browser.test_every_page import DESK
+from tests.browser.history import MOMENT
+from tests.browser.screens import DESK
 from tests.browser.walks import answer, dollars, follow, listed, narrow, narrow_to, search, start
-
-__all__ = ["arrangements", "at_five_past_midnight", "gateway", "history"]  # fixtures from other modules
 
 pytestmark = pytest.mark.usefixtures("arrangements")
 

@@ -1,4 +1,5 @@
-"""The pricing page walked by its filters: what it shows is what `POST /system/pricing` and `/system/groups` answer."""
+"""The pricing page: its filters, its chart and the history of groups, beside what `POST /system/pricing` and
+`/system/groups` answer."""
 
 import re
 from collections import defaultdict
@@ -11,9 +12,10 @@ from rest_framework.test import APIClient
 
 from organizations.models import User
 from tests.browser.conftest import Browse
-from tests.browser.history import UTC_PERIODS, at_five_past_midnight, gateway, history
-from tests.browser.test_every_page import DESK
+from tests.browser.history import UTC_PERIODS
+from tests.browser.screens import DESK, assert_fits_a_hand
 from tests.browser.walks import (
+    chart,
     choose,
     clear,
     click,
@@ -31,8 +33,6 @@ from tests.browser.walks import (
     start,
 )
 
-__all__ = ["at_five_past_midnight", "gateway", "history"]  # fixtures from another module
-
 pytestmark = pytest.mark.usefixtures("history")
 
 Body = dict[str, Any]
@@ -47,6 +47,7 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(browse: Browse, ow
     for head, order in (("Cost", "total_cost"), ("Tokens", "total_tokens"), ("Runs", "run_count"), ("When", "date")):
         with leaving(page):
             table_head(page, head).click()
+        expect(page.get_by_role("columnheader", name=head).last).to_have_attribute("aria-sort", "descending")
         assert_groups(page, api, **body, sort_by=order)
     with leaving(page):
         table_head(page, "When").click()
@@ -55,28 +56,60 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(browse: Browse, ow
     page.get_by_role("searchbox", name="Name or id of a group").fill("grading")
     with leaving(page):
         page.keyboard.press("Enter")
+    assert "page=" not in page.url
     assert_groups(page, api, **body, sort_by="date", sort_order="asc", search="grading")
+    session = page.get_by_role("region", name="Group history").get_by_role("link", name=re.compile("^session-")).first
+    name = session.inner_text().strip()
+    with leaving(page):
+        session.click()
+    expect(page.locator("#live")).to_contain_text(name)
+    page.go_back()
     clear(page)
+    expect(page).to_have_url(re.compile(r"pricing/$"))
+    assert_pricing(page, api)
+    assert_fits_a_hand(page)
 
     choose(page, Period="last_week")
     assert_pricing(page, api, **UTC_PERIODS["last_week"])
     body = dict(UTC_PERIODS["last_week"])
     options = posted(api, "/system/pricing", body)
     pick(page, "All models", "gpt-4.1", "claude-sonnet-4-5")
+    expect(page.locator("summary", has_text="and 1 more")).to_be_visible()
     body["model_ids"] = ids(options["model_options"], "gpt-4.1", "claude-sonnet-4-5")
     assert_pricing(page, api, **body)
     pick(page, "All agents", "Grader")
     body["agent_ids"] = ids(options["agent_options"], "Grader")
     assert_pricing(page, api, **body)
     fill_period(page, "2026-10-31", "2026-11-02")
-    assert_pricing(page, api, **{**body, "start_date": "2026-10-31", "end_date": "2026-11-02"})
+    body |= {"start_date": "2026-10-31", "end_date": "2026-11-02"}
+    assert_pricing(page, api, **body)
+    model, day = click_highest_bar(page)
+    body |= {"start_date": day, "end_date": day, "model_ids": ids(options["model_options"], model)}
+    assert_pricing(page, api, **body)
+
+
+def click_highest_bar(page: Page) -> tuple[str, str]:
+    """Of the chart's first model; returns its name and the bar's day."""
+    name, day, x, y = chart(page).evaluate(
+        """(canvas) => {
+            const chart = Chart.getChart(canvas), { label, data } = chart.data.datasets[0];
+            const at = data.indexOf(Math.max(...data));
+            const { x, y } = chart.getDatasetMeta(0).data[at].getCenterPoint();
+            return [label, chart.data.labels[at], x, y];
+        }"""
+    )
+    with leaving(page):
+        chart(page).click(position={"x": x, "y": y})
+    return name, day
 
 
 def pick(page: Page, button: str, *names: str) -> None:
     """Several of a list of checkboxes, which acts when it is closed."""
     page.get_by_text(button, exact=True).first.click()
+    before = page.url
     for name in names:
         page.get_by_role("checkbox", name=re.compile(rf"^{re.escape(name)}\s+[\d,]+$")).check()
+    assert page.url == before
     with leaving(page):
         page.keyboard.press("Escape")
 

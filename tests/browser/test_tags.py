@@ -11,10 +11,11 @@ from rest_framework.test import APIClient
 
 from organizations.models import User
 from tests.browser.conftest import Browse
-from tests.browser.history import UTC_PERIODS, at_five_past_midnight, gateway, history
-from tests.browser.test_every_page import DESK
+from tests.browser.history import UTC_PERIODS
+from tests.browser.screens import DESK, assert_fits_a_hand
 from tests.browser.walks import (
     answer,
+    chart,
     choose,
     click,
     columns,
@@ -30,8 +31,6 @@ from tests.browser.walks import (
     start,
 )
 
-__all__ = ["at_five_past_midnight", "gateway", "history"]  # fixtures from another module
-
 pytestmark = pytest.mark.usefixtures("history")
 
 Tag = dict[str, Any]
@@ -42,6 +41,8 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(browse: Browse, op
     start(page)
     follow(page, "Tags")
     assert_tags(page, api, UTC_PERIODS["30d"])
+    assert not chart(page).evaluate("(canvas) => Chart.getChart(canvas).options.scales.y.stacked")
+    assert_fits_a_hand(page)
     choose(page, Period="7d")
     assert_tags(page, api, UTC_PERIODS["7d"])
     click(page, "Requests")
@@ -49,6 +50,10 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(browse: Browse, op
     click(page, "Requests")
     assert_tags(page, api, UTC_PERIODS["7d"], order=lambda tag: -tag["log_count"])
     choose(page, Kind_of_tag="env")
+    assert_tags(page, api, UTC_PERIODS["7d"], lambda tag: tag.startswith("env:"), lambda tag: -tag["log_count"])
+    click(page, "env:prod")
+    expect(page.locator("#live")).to_contain_text("Cost of env:prod per day (UTC)")
+    click(page, "All tags")
     assert_tags(page, api, UTC_PERIODS["7d"], lambda tag: tag.startswith("env:"), lambda tag: -tag["log_count"])
     choose(page, Kind_of_tag="")
     fill(page, Tag="STAG")

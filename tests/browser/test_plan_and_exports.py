@@ -14,8 +14,8 @@ from rest_framework.test import APIClient
 from billing.types import LimitWindow
 from organizations.models import Organization, User
 from tests.browser.conftest import Browse
-from tests.browser.history import ODD, at_five_past_midnight, gateway, history
-from tests.browser.test_every_page import DESK
+from tests.browser.history import ODD
+from tests.browser.screens import DESK
 from tests.browser.walks import (
     all_pages,
     answer,
@@ -29,8 +29,6 @@ from tests.browser.walks import (
 )
 from tests.conftest import Key
 from tests.limits import set_limit
-
-__all__ = ["at_five_past_midnight", "gateway", "history"]  # fixtures from another module
 
 pytestmark = pytest.mark.usefixtures("history")
 

@@ -1,5 +1,6 @@
-"""Sessions and executions walked: lists, one of each, and finding one, beside `GET /costs/...` (document 003)."""
+"""Sessions and executions: lists, one of each, and finding one, beside `GET /costs/...` (document 003)."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -8,10 +9,11 @@ import pytest
 from playwright.sync_api import Page, expect
 from rest_framework.test import APIClient
 
+from costtrack.clock import utc_now
 from organizations.models import User
 from tests.browser.conftest import Browse
-from tests.browser.history import ODD, at_five_past_midnight, gateway, history
-from tests.browser.test_every_page import DESK
+from tests.browser.history import ODD
+from tests.browser.screens import DESK, HAND, assert_well_formed
 from tests.browser.walks import (
     all_pages,
     answer,
@@ -31,14 +33,14 @@ from tests.browser.walks import (
     share,
     start,
 )
-
-__all__ = ["at_five_past_midnight", "gateway", "history"]  # fixtures from another module
-
-pytestmark = pytest.mark.usefixtures("history")
+from tests.usage import Send
 
 Costs = dict[str, Any]
 
+LIST = "/o/acme/admin/sessions/"
 
+
+@pytest.mark.usefixtures("history")
 def test_lists_and_pages_say_what_the_api_says(browse: Browse, owner: User, api: APIClient) -> None:
     page = browse(owner, viewport=DESK)
     start(page)
@@ -49,6 +51,7 @@ def test_lists_and_pages_say_what_the_api_says(browse: Browse, owner: User, api:
     expect(page.get_by_role("alert")).to_have_text("No session and no execution has this id.")
     for session_id in (ODD, "session-4"):
         find(page, session_id)
+        expect(page.locator("#told-id")).to_have_text(session_id)
         assert_session(page, api, session_id)
         click(page, "All sessions")
     click(page, "Executions")
@@ -165,3 +168,64 @@ def assert_parts(page: Page, name: str, amounts: dict[str, str]) -> None:
         for part, amount in dearest_first(amounts.items(), lambda item: item[1])
     ]
     assert same_case(columns(page, name, head, "Cost", "Share")) == same_case(expected), name
+
+
+# --- Long lists and long names ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_names(send: Send) -> None:
+    """A session of 61 calls, and ids as long as they can be."""
+    now = utc_now()
+
+    def at(seconds: int) -> str:
+        return (now - timedelta(hours=1) + timedelta(seconds=seconds)).isoformat()
+
+    told = {"execution_id": ODD, "workflow_id": "report", "model": "gpt-5", "service": "openai", "cost_usd": "0.5"}
+    send(
+        *({**told, "session_id": "plan", "phase_id": "plan", "occurred_at": at(20 * n)} for n in range(60)),
+        {**told, "session_id": ODD, "phase_id": "build", "occurred_at": at(600), "input_tokens": 12_345},
+        {"session_id": "plan", "kind": "tool_call", "tool": "x" * 200, "tool_result_tokens": 9, "occurred_at": at(30)},
+        {"session_id": "y" * 255, "execution_id": "z" * 255, "model": "m", "occurred_at": at(700)},
+        now=now,
+    )
+
+
+def heading(page: Page, text: str) -> None:
+    expect(page.locator("h2", has_text=text).first).to_be_visible()
+
+
+@pytest.mark.usefixtures("long_names")
+def test_pages_with_long_names_fit_a_hand(browse: Browse, viewer: User) -> None:
+    page = browse(viewer, viewport=HAND, color_scheme="dark")
+    page.goto(LIST)
+    assert_well_formed(page)
+    page.get_by_role("link", name="Executions", exact=True).click()
+    assert_well_formed(page)
+    page.get_by_role("link", name=ODD, exact=True).first.click()
+    expect(page.locator("#told-id")).to_have_text(ODD)
+    heading(page, "Timeline")
+    assert_well_formed(page)
+    page.locator(".ct-timeline").get_by_role("link", name=ODD, exact=True).click()
+    expect(page.locator("#told-id")).to_have_text(ODD)
+    heading(page, "Calls")
+    assert_well_formed(page)
+    page.get_by_role("link", name="Model call").click()
+    assert_well_formed(page)
+
+
+@pytest.mark.usefixtures("long_names")
+def test_older_calls_are_a_page_further_and_unknown_ids_lead_back(browse: Browse, owner: User) -> None:
+    page = browse(owner, refused_with=404, viewport=DESK)
+    page.goto(f"{LIST}s/plan/")
+    calls = page.get_by_role("region", name="Calls").locator("tbody tr")
+    expect(calls).to_have_count(50)
+    page.get_by_role("link", name="Older").click()
+    expect(calls).to_have_count(11)
+    page.get_by_role("link", name="Newest").click()
+    expect(calls).to_have_count(50)
+
+    page.goto("/o/acme/admin/executions/nobody/")
+    heading(page, "Nothing has this id")
+    page.get_by_role("link", name="All executions").click()
+    heading(page, "The newest executions")

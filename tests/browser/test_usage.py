@@ -1,26 +1,33 @@
-"""The usage page walked by its filters: what it shows is what `GET /usage/...` answers for the same ones."""
+"""The usage page: its filters, beside what `GET /usage/...` answers for the same ones, its chart and its rows."""
 
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 from rest_framework.test import APIClient
 
-from organizations.models import User
+from billing.limits.enforce import enforce
+from billing.rollups.fold import fold
+from billing.types import LimitWindow
+from costtrack.clock import iso, utc_now
+from organizations.models import Organization, User
 from tests.browser.conftest import Browse
-from tests.browser.history import at_five_past_midnight, gateway, history
-from tests.browser.test_every_page import DESK
+from tests.browser.screens import DESK, SCREENS, assert_well_formed
 from tests.browser.walks import (
     all_pages,
     answer,
     beside,
     choose,
+    clear,
     columns,
     count,
     dollars,
     drawn,
+    field,
     figures,
     fill_period,
     follow,
@@ -28,16 +35,16 @@ from tests.browser.walks import (
     leaving,
     percent,
     share,
-    start,
 )
 from tests.conftest import Key
-
-__all__ = ["at_five_past_midnight", "gateway", "history"]  # fixtures from another module
-
-pytestmark = pytest.mark.usefixtures("history")
+from tests.limits import set_limit
+from tests.usage import Send
 
 Query = dict[str, str]
 
+PAGE = "/o/acme/admin/usage/"
+COST = ".ct-by-two .ct-figure > strong"
+TITLES = {"cost": "Cost", "requests": "Requests", "tokens": "Tokens"}
 VIEWS = {"Cost": "cost", "Requests": "requests", "Tokens": "tokens"}
 STACKS = {"Model": "model", "Capability": "capability", "Credential": "credential", "Status": "status", "Nothing": ""}
 AMOUNTS = {"cost": "cost_usd", "requests": "requests", "tokens": "total_tokens"}
@@ -48,11 +55,15 @@ PARTS: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
 }
 
 
+@pytest.mark.usefixtures("history")
 def test_the_page_says_what_the_api_says_whatever_is_filtered(
     browse: Browse, owner: User, api: APIClient, gateway: Key
 ) -> None:
     page = browse(owner, viewport=DESK)
-    start(page)
+    page.goto("/admin/")
+    expect(page).to_have_url(re.compile(f"{PAGE}$"))
+    expect(page.get_by_role("heading", name="Last 30 days")).to_be_visible()
+    assert draws(page)
     follow(page, "Usage")
     assert_as_answered(page, api)
     assert_users_and_tags(page, api)
@@ -76,6 +87,8 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(
     ):
         choose(page, **{label: value})
         query[name] = value
+        of_one = page.get_by_text(re.compile("All figures are of the chosen .*model.* alone"))
+        expect(of_one).to_have_count(1 if query.get("model") else 0)
         assert_as_answered(page, api, **query)
 
     # However the chart is looked at: by the day, and by the hour.
@@ -91,9 +104,18 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(
         with leaving(page):
             page.get_by_role("navigation", name=tabs).get_by_role("link", name=name, exact=True).click()
         view, by = (VIEWS[name], by) if tabs == "View by" else (view, STACKS[name])
+        expect(field(page, "Status")).to_have_value("success")
+        stacked = f", stacked by {by}" if by else ""
+        expect(page.get_by_role("heading", name=f"{TITLES[view]} by the day{stacked}", exact=True)).to_be_visible()
         assert_chart(page, api, view, by, query)
     choose(page, Period="today")
     assert_chart(page, api, view, by, {**query, "range": "today"})
+
+    clear(page)
+    assert_as_answered(page, api)
+    page.get_by_role("region", name="API usage by capability").get_by_role("link", name="chat", exact=True).click()
+    expect(field(page, "Capability")).to_have_value("chat")
+    assert_as_answered(page, api, range="30d", capability="chat")
 
 
 # --- The page beside the answers -------------------------------------------------------------------------------
@@ -185,3 +207,83 @@ def assert_users_and_tags(page: Page, api: APIClient) -> None:
         assert sorted(columns(page, name, head, "Cost")) == sorted(
             [one, dollars(cost)] for one, cost in amounts.items()
         )
+
+
+# --- The chart -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fortnight(organization: Organization, send: Send) -> None:
+    now = utc_now()
+    send(
+        *(
+            {
+                "occurred_at": iso(now - timedelta(hours=number * 3.5)),
+                "cost_usd": f"0.{number + 10}",
+                "model": ("gpt-4.1", "claude-sonnet-4-5", "gemini-2.5-flash")[number % 3],
+                "capability": ("chat", "embeddings")[number % 2],
+                "status": "failure" if number % 9 == 0 else "success",
+                "input_tokens": 1000 + number,
+                "output_tokens": 50,
+                "user_id": ("ada", "brin")[number % 2],
+                "tags": ["project:search"],
+            }
+            for number in range(96)
+        ),
+        now=now,
+    )
+    fold(now=now)
+
+
+def draws(page: Page) -> bool:
+    """Whether the chart has painted something."""
+    return bool(
+        page.locator(".ct-canvas canvas").evaluate(
+            "one => one.getContext('2d').getImageData(0, 0, one.width, one.height).data.some(value => value)"
+        )
+    )
+
+
+@pytest.mark.usefixtures("fortnight")
+def test_bars_lead_to_a_day_and_to_the_calls_of_an_hour_and_numbers_refresh(
+    browse: Browse, owner: User, send: Send
+) -> None:
+    page = browse(owner, viewport=DESK)
+    page.goto(f"{PAGE}?range=7d&group_by=none")
+    canvas = page.locator(".ct-canvas canvas")
+    box = canvas.bounding_box()
+    assert box is not None
+    # The bar in the middle is three days ago.
+    canvas.click(position={"x": box["width"] * 0.53, "y": box["height"] * 0.85})
+    day = f"{utc_now() - timedelta(days=3):%Y-%m-%d}"
+    expect(page).to_have_url(re.compile(f"range=custom.*start_date={day}&end_date={day}"))
+    expect(page.get_by_label("From", exact=True)).to_have_value(day)
+
+    page.get_by_text("The numbers", exact=True).click()
+    page.get_by_role("region", name="Cost by the hour, as a table").get_by_role("link").nth(12).click()
+    expect(page).to_have_url(re.compile(f"/requests/.*start={day}T12%3A00&end={day}T13%3A00"))
+    expect(page.get_by_label("From time")).to_have_value(f"{day}T12:00")
+
+    page.goto(f"{PAGE}?range=today")
+    before = page.locator(COST).first.inner_text()
+    send({"cost_usd": "100"}, now=utc_now())
+    page.evaluate("htmx.trigger('#live', 'refresh'); htmx.ajax('GET', location.href, '#live')")
+    expect(page.locator(COST).first).not_to_have_text(before)
+    assert draws(page)
+
+
+@pytest.mark.parametrize(("size", "colors"), SCREENS)
+@pytest.mark.usefixtures("fortnight")
+def test_it_fits_on_every_screen(
+    size: ViewportSize, colors: str, browse: Browse, owner: User, organization: Organization
+) -> None:
+    set_limit(organization, "40", window=LimitWindow.ROLLING_7D)
+    enforce(organization=organization, now=utc_now())
+    page = browse(owner, viewport=size, color_scheme=colors)
+    for query in ("", "range=today&view=tokens", "model=gpt-4.1&group_by=credential", "view=speed", "model=unused"):
+        page.goto(f"{PAGE}?{query}")
+        assert_well_formed(page)
+    Organization.objects.filter(pk=organization.pk).update(plan="free")
+    page.goto(PAGE)
+    assert_well_formed(page)
+    expect(page.get_by_text("The Free plan has no API access")).to_be_visible()

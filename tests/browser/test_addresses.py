@@ -7,14 +7,10 @@ from playwright.sync_api import Page, expect
 from rest_framework.test import APIClient
 
 from organizations.models import Organization, User
-from tests.browser.arrangements import arrangements
 from tests.browser.conftest import Browse
-from tests.browser.history import at_five_past_midnight, gateway, history
-from tests.browser.test_every_page import DESK
+from tests.browser.screens import DESK
 from tests.browser.test_sign_in import sign_in
 from tests.browser.walks import answer, dollars, figures, leaving, sidebar, start
-
-__all__ = ["arrangements", "at_five_past_midnight", "gateway", "history"]  # fixtures from other modules
 
 pytestmark = pytest.mark.usefixtures("arrangements")
 

@@ -1,0 +1,40 @@
+"""Screens that pages are looked at on, and what each page must be there."""
+
+from playwright.sync_api import Page, ViewportSize, expect
+
+from tests import profiles
+
+DESK: ViewportSize = {"width": 1400, "height": 900}
+HAND: ViewportSize = {"width": 390, "height": 844}
+COLORS = ("light", "dark")
+SCREENS = (
+    [(size, colors) for size in (DESK, HAND) for colors in COLORS]
+    if profiles.IS_LONG
+    else [(DESK, "light"), (HAND, "dark")]
+)
+"""Sizes with the colors that they are seen in: in the short profile each size and each color once."""
+
+
+def colors_of(number: int) -> tuple[str, ...]:
+    """The colors in which the page with this number is checked: both in the long profile, else one and the other in
+    turn."""
+    return COLORS if profiles.IS_LONG else (COLORS[number % len(COLORS)],)
+
+
+def assert_well_formed(page: Page) -> None:
+    expect(page.locator("h1")).not_to_be_empty()
+    assert page.title().endswith("| costtrack")
+    too_wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert too_wide <= 0, page.url
+
+
+def assert_fits_a_hand(page: Page) -> None:
+    """In the dark, without a mouse's room; then the page is as wide as before again."""
+    before = page.viewport_size
+    assert before is not None
+    page.set_viewport_size(HAND)
+    page.emulate_media(color_scheme="dark")
+    page.reload()
+    assert_well_formed(page)
+    page.set_viewport_size(before)
+    page.emulate_media(color_scheme="light")
