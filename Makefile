@@ -10,22 +10,28 @@ INSTALL_LOCK := $(INSTALL) --require-hashes --requirement
 # The first one that is there. For 3.11 and 3.12 all dependencies have wheels; with a later Python the Redis server
 # is compiled, which needs a C compiler.
 PYTHONS := $(PYTHON) python3.12 python3.11 python3 python3.13 python3.14 python
+# An idle worker takes tests from the others, so that none ends long after them.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 UV_VERSION := 0.13.9
 UV := build/uv-$(UV_VERSION)/bin/uv
 LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	--no-annotate --quiet
 
-.PHONY: install run test lint format lock schema
+.PHONY: install run test test-unit test-clients lint format lock schema
 
 install: $(VENV)/.runtime
 
 run: install  ## ARGS are those of `costtrack up`, for example ARGS="--port 9000"
 	@$(BIN)/costtrack up --demo $(ARGS)
 
-test: $(VENV)/.dev  ## PYTEST_ARGS are those of pytest
-	COSTTRACK_TEST_BROWSER="$$(.ci/browser)" $(BIN)/python -m pytest -n logical --maxprocesses 8 -m "not alone" \
-		--junitxml=build/tests.xml $(PYTEST_ARGS)
-	$(BIN)/python -m pytest -m alone --junitxml=build/tests-alone.xml $(PYTEST_ARGS) || [ $$? -eq 5 ]  # 5: there is none
+test: $(VENV)/.dev  ## all but `test-clients`; PYTEST_ARGS are those of pytest
+	COSTTRACK_TEST_BROWSER="$$(.ci/browser)" $(PYTEST) -m "not clients" --junitxml=build/tests.xml $(PYTEST_ARGS)
+
+test-unit: $(VENV)/.dev  ## without a browser, other processes and whole documents
+	$(PYTEST) -m unit --junitxml=build/tests-unit.xml $(PYTEST_ARGS)
+
+test-clients: $(VENV)/.dev  ## with packages of others, which it installs into environments of their own
+	$(PYTEST) -m clients --junitxml=build/tests-clients.xml $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
