@@ -130,18 +130,17 @@ def test_threads_that_fold_at_once_fold_each_batch_once(organization: Organizati
 def test_folding_processes_that_are_killed_again_and_again_lose_nothing(organization: Organization, send: Send) -> None:
     source = random.Random(7)
     sent = 0
-    for number in range(12):
+    for number in range(8):
         folder = start_folder()
         # Between the first event and the kill the process is somewhere in its folding, each time somewhere else.
         until = time.monotonic() + source.uniform(0.0, 0.15)
-        while sent == 0 or time.monotonic() < until:
+        while sent <= number * 100 or time.monotonic() < until:
             send(*events(f"k{number}-{sent}", 100), now=datetime.now(UTC))
             sent += 100
         kill(folder)
 
     wait_until_nobody_folds(organization)
     fold(now=utc_now())
-    assert sent > 1000
     assert_nothing_lost_or_doubled(organization, sent)
 
 
