@@ -21,7 +21,7 @@ from playwright.sync_api import Page, expect
 from costtrack.clock import utc_now
 from organizations.models import User
 from tests.browser.conftest import Browse
-from tests.browser.screens import DESK, colors_of
+from tests.browser.screens import DESK, assert_well_formed, colors_of
 from tests.conftest import Key
 from tests.pages import every_page, kind_of
 from tests.usage import Send
@@ -142,7 +142,7 @@ def sent(client: Client, address: str) -> int:
     return len(b"".join(response))
 
 
-def test_no_page_is_heavy(browse: Browse, operator: User) -> None:
+def test_pages_are_well_formed_and_none_is_heavy(browse: Browse, operator: User) -> None:
     client = signed_in(operator)
     page = browse(operator, viewport=DESK)
     asked: set[str] = set()
@@ -152,6 +152,7 @@ def test_no_page_is_heavy(browse: Browse, operator: User) -> None:
     for path in addresses(client):
         asked.clear()
         page.goto(path, wait_until="load")
+        assert_well_formed(page)
         loaded = {url for url in asked if not url.startswith("data:")}
         for url in loaded:
             if url not in sizes:
