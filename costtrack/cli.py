@@ -18,10 +18,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and answer its exit code: 0, 1 for a failure said in one line, 2 for wrong arguments. The
     client's commands have more of them (docs/cli.md)."""
     options = _parser().parse_args(arguments)
-    ours = {"up": _up, "serve": _serve, "manage": _manage, "rollups": _rollups, "limits": _limits}
+    local = {
+        "up": _up,
+        "serve": _serve,
+        "manage": _manage,
+        "rollups": _rollups,
+        "limits": _limits,
+        "backup": _backup,
+        "restore": _restore,
+    }
     try:
-        if options.command in ours:
-            return ours[options.command](options)
+        if options.command in local:
+            return local[options.command](options)
         return client.run_command(options.run, options)
     except KeyboardInterrupt:
         return _INTERRUPTED

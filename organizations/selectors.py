@@ -43,12 +43,14 @@ def access_without_url(*, principal: Principal, chosen: str | None) -> Access:
     if principal.organization is not None:
         return _access(principal, principal.organization)
     if principal.is_operator:
-        raise InvalidError("organization: say which one (its slug); you reach all of them.", param="organization")
+        raise InvalidError(
+            "The organization parameter is required: an operator reaches all of them.", param="organization"
+        )
     own = list(visible_organizations(principal).select_related("plan").order_by("slug")[:2])
     if not own:
         raise ForbiddenError("You are not a member of any organization.", code="no_organization")
     if len(own) > 1:
-        raise InvalidError("organization: say which one (its slug); you are a member of several.", param="organization")
+        raise InvalidError("The organization parameter is required: you are a member of several.", param="organization")
     return _access(principal, own[0])
 
 

@@ -1,7 +1,6 @@
 """A real server, whose queries wait for a lock that somebody holds: they are canceled, and clients can tell."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -9,21 +8,25 @@ from django.db import connection, transaction
 
 from billing.exports.usage_csv import INCOMPLETE
 from organizations.models import Organization
-from tests.concurrency.conftest import StartServer
+from tests.concurrency.conftest import Server, StartServer
 from tests.conftest import Key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def client(start_server: StartServer, key: Key, organization: Organization) -> Iterator[httpx.Client]:
+def server(start_server: StartServer) -> Server:
+    return start_server(COSTTRACK_STATEMENT_TIMEOUT="1", COSTTRACK_EXPORT_STATEMENT_TIMEOUT="1")
+
+
+@pytest.fixture
+def client(server: Server, key: Key, organization: Organization) -> Iterator[httpx.Client]:
     Organization.objects.filter(pk=organization.pk).update(plan="enterprise")
-    server = start_server(COSTTRACK_STATEMENT_TIMEOUT="1", COSTTRACK_EXPORT_STATEMENT_TIMEOUT="1")
     with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30) as client:
         yield client
 
 
-def test_a_query_that_waits_for_a_lock_is_canceled_and_an_export_says_so(client: httpx.Client, tmp_path: Path) -> None:
+def test_a_query_that_waits_for_a_lock_is_canceled_and_an_export_says_so(server: Server, client: httpx.Client) -> None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE billing_usageevent IN ACCESS EXCLUSIVE MODE")
@@ -33,6 +36,6 @@ def test_a_query_that_waits_for_a_lock_is_canceled_and_an_export_says_so(client:
     assert INCOMPLETE in broken
     assert client.get("/usage/requests").status_code == 200
     assert INCOMPLETE not in client.get("/usage/export?rows=requests").text
-    log = (tmp_path / "server.log").read_text()
+    log = server.log.read_text()
     assert log.count("query canceled, it took too long") == 2
     assert "Traceback" not in log

@@ -184,7 +184,7 @@ def test_an_id_leads_to_its_page(owner: User, send: Send, sign_in: SignIn) -> No
     assert found(find="both", show="executions") == for_organization("acme", "execution", "both")
 
 
-@pytest.mark.parametrize("wanted", ["nobody", "theirs", "a\0b", "x" * 300])
+@pytest.mark.parametrize("filters", ["nobody", "theirs", "a\0b", "x" * 300])
 def test_an_id_that_nothing_has_is_told_beside_the_field(
     owner: User, send: Send, other_organization: Organization, sign_in: SignIn, filters: str
 ) -> None:
