@@ -43,7 +43,7 @@ def backup(data_dir: Path, file: Path) -> int:
         terminal.complain("the backup was interrupted; there is no file")
         return 1
     except (StackError, OSError) as error:
-        terminal.complain(" ".join(str(error).split()))
+        terminal.complain(_in_one_line(error))
         return 1
     size = file.stat().st_size
     terminal.say(f"The backup is in {file} ({size / 1_000_000:,.1f} MB). Keep {folder.secret_key} with it.")
@@ -63,12 +63,19 @@ def restore(data_dir: Path, file: Path) -> int:
         terminal.complain("the restore was interrupted; nothing is restored")
         return 1
     except (StackError, EmbeddedServerError, OSError) as error:
-        terminal.complain(" ".join(str(error).split()))
+        terminal.complain(_in_one_line(error))
         return 1
     terminal.say(f"Restored into {data_dir}. Next: costtrack up --data-dir {data_dir}")
     if not folder.secret_key.exists() and not is_given("COSTTRACK_SECRET_KEY"):
         terminal.say(f"Before that, copy the old secret.key to {folder.secret_key}: without it, no API key is valid.")
     return 0
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return the message of an error, for a file without the number that the system gives it."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 def _refuse_own_server(program: str) -> None:

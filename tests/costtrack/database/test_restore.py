@@ -262,6 +262,13 @@ def test_a_data_folder_is_backed_up_and_restored_into_a_new_one(
         shutil.rmtree(folder)
 
 
+def test_a_dump_that_does_not_exist_is_named_and_makes_no_folder(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.dump"
+    finished = run("restore", "--data-dir", str(tmp_path / "data"), str(missing))
+    assert (finished.returncode, finished.stderr) == (1, f"costtrack: {missing}: No such file or directory\n")
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_file_that_is_no_dump_leaves_no_database(tmp_path: Path) -> None:
     folder = Path(tempfile.mkdtemp(prefix="ct-restored-"))
     (tmp_path / "x.dump").write_text("not a dump")
