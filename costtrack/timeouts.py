@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 class _Timeout:
     milliseconds: int
     is_set: bool = False
-    """In the transaction that is open. (Each new one is told.)"""
+    """Whether the open transaction has it; each new transaction needs it again."""
 
 
 _timeout: ContextVar[_Timeout | None] = ContextVar("costtrack_statement_timeout", default=None)

@@ -18,7 +18,7 @@ def queue_invitation(membership: Membership) -> AccountEmail:
 
 
 def queue_password_reset(address: str) -> AccountEmail:
-    """Nobody is looked up here, so that a known address takes no longer than another."""
+    """The account is not looked up here, so that a known address takes no longer than an unknown one."""
     return _queue(AccountEmailKind.PASSWORD_RESET, address=address)
 
 

@@ -2,7 +2,7 @@
 policies, functions, triggers and views.
 
 A dump of one database does not hold the role, which belongs to the whole cluster; what names the role then fails to be
-restored, and PostgreSQL goes on without it. `repair` puts such things right.
+restored, and PostgreSQL continues without it. `repair` restores such things.
 """
 
 from collections.abc import Iterator, Sequence

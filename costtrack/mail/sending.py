@@ -106,7 +106,7 @@ class _ServerUnusableError(Exception):
 
 
 class _RefusedError(Exception):
-    """The server refuses this one message, for good or for now."""
+    """The server refuses this one message, permanently or temporarily."""
 
     def __init__(self, status: int | None, text: str, *, for_good: bool) -> None:
         super().__init__(text)

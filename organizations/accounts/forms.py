@@ -52,7 +52,7 @@ class LoginForm(ThemeMixin, account.LoginForm):
 
 class ResetPasswordForm(ThemeMixin, account.ResetPasswordForm):
     def clean_email(self) -> str:
-        """Nobody is looked up here: that is the worker's, so that a known address takes no longer than another."""
+        """The worker looks the account up, so that a known address takes no longer than an unknown one."""
         return str(self.cleaned_data["email"])
 
     def save(self, request: HttpRequest, **_: Any) -> str:
@@ -65,8 +65,8 @@ class ResetPasswordForm(ThemeMixin, account.ResetPasswordForm):
 class ResetPasswordKeyForm(ThemeMixin, account.ResetPasswordKeyForm):
     @transaction.atomic
     def save(self) -> None:
-        """Setting the password ends the link, whoever has opened it where. With the person's row locked, only the first
-        of two forms that are sent at the same moment sets one; the other is told that the link has ended."""
+        """Set the password, which ends the link in every browser. With the user's row locked, only the first of two
+        concurrent forms sets it; the other one shows that the link has ended."""
         self.user.refresh_from_db(from_queryset=User.objects.select_for_update(no_key=True))
         if not PasswordLinkTokens().check_token(self.user, self.temp_key):
             page = for_sign_in("account_reset_password_from_key", uidb36=int_to_base36(self.user.pk), key=self.temp_key)
