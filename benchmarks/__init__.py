@@ -1,1 +1,1 @@
-"""Speed and size as ratios to yardsticks of the same run (docs/performance.md): `python -m benchmarks all`."""
+"""Speed and size, as ratios to baselines measured in the same run (docs/performance.md): `python -m benchmarks all`."""

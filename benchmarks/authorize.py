@@ -1,8 +1,8 @@
-"""Authorizations beside their yardstick: one conditional UPDATE of one row by a bare view of the same server.
+"""Authorizations, compared with one conditional UPDATE of one row by a bare view of the same server.
 
-An authorization finds out who asks, prices the call, and reads what was spent in seven days and what is held of three
-limits (the organization's, one of each user, one of each model) before it reserves. The ledger is the large one, and
-reservations last two seconds, so as many are open as with calls that take that long.
+An authorization authenticates the caller, prices the call, and reads what is spent in seven days and reserved under
+three limits (the organization's, one of each user, one of each model) before it reserves. The ledger is the large one,
+and reservations last two seconds, so as many are open as with calls that take that long.
 """
 
 import random
@@ -24,13 +24,13 @@ _CONNECTIONS = (2, 8)
 _REQUESTS_PER_EVENT = 1 / 50
 _SECONDS = 2
 
-# `benchmarks.yardstick_urls` has the view that spends.
+# `benchmarks.baseline_urls` has the view that spends.
 _TABLE = """
-DROP TABLE IF EXISTS yardstick_spend;
-CREATE TABLE yardstick_spend (id int PRIMARY KEY, spent numeric NOT NULL, amount numeric NOT NULL);
-INSERT INTO yardstick_spend VALUES (1, 0, 1000000000);
+DROP TABLE IF EXISTS baseline_spend;
+CREATE TABLE baseline_spend (id int PRIMARY KEY, spent numeric NOT NULL, amount numeric NOT NULL);
+INSERT INTO baseline_spend VALUES (1, 0, 1000000000);
 """
-_YARDSTICK = "a bare conditional UPDATE of one row"
+_BASELINE = "a bare conditional UPDATE of one row"
 
 
 @dataclass
@@ -42,8 +42,8 @@ class _Leg:
     slow: list[float] = field(default_factory=list)
 
     def measure(self, caller: Caller, requests: Sequence[bytes], connections: int) -> None:
-        seconds, of_each = caller.measure(requests, connections)
-        percentiles = quantiles(of_each, n=100)
+        seconds, durations = caller.measure(requests, connections)
+        percentiles = quantiles(durations, n=100)
         self.rates.append(len(requests) / seconds)
         self.typical.append(percentiles[49] * 1000)
         self.slow.append(percentiles[98] * 1000)
@@ -58,29 +58,29 @@ def run(bench: Bench) -> list[Figure]:
         with psycopg.connect(site.database_url, autocommit=True) as admin:
             admin.execute(_TABLE)
         kinds = {
-            _YARDSTICK: [site.caller.post("/bare/spend", b"{}")] * requests,
-            "authorize, the cost is given": _asking(site.caller, requests, is_priced=False),
-            "authorize, the call is priced": _asking(site.caller, requests, is_priced=True),
+            _BASELINE: [site.caller.post("/bare/spend", b"{}")] * requests,
+            "authorize, the cost is given": _authorization_requests(site.caller, requests, is_priced=False),
+            "authorize, the call is priced": _authorization_requests(site.caller, requests, is_priced=True),
         }
         legs = {(kind, connections): _Leg() for kind in kinds for connections in _CONNECTIONS}
         for _ in range(bench.rounds):
             for (kind, connections), leg in legs.items():
                 leg.measure(site.caller, kinds[kind], connections)
-    return [figure for key in legs if key[0] != _YARDSTICK for figure in _figures(*key, legs)]
+    return [figure for key in legs if key[0] != _BASELINE for figure in _figures(*key, legs)]
 
 
 def _figures(kind: str, connections: int, legs: dict[tuple[str, int], _Leg]) -> list[Figure]:
-    leg, bare = legs[kind, connections], legs[_YARDSTICK, connections]
+    leg, bare = legs[kind, connections], legs[_BASELINE, connections]
     name = f"{kind}, {connections} connections"
     return [
-        Figure(name, "requests/s", leg.rates, _YARDSTICK, bare.rates, BUDGET),
-        Figure(f"{name}: p50", "ms", leg.typical, _YARDSTICK, bare.typical, lower_is_better=True),
-        Figure(f"{name}: p99", "ms", leg.slow, _YARDSTICK, bare.slow, lower_is_better=True),
+        Figure(name, "requests/s", leg.rates, _BASELINE, bare.rates, BUDGET),
+        Figure(f"{name}: p50", "ms", leg.typical, _BASELINE, bare.typical, lower_is_better=True),
+        Figure(f"{name}: p99", "ms", leg.slow, _BASELINE, bare.slow, lower_is_better=True),
     ]
 
 
 def _limit(bench: Bench, database: str) -> None:
-    """Limits with room for all that is asked."""
+    """Create limits that never refuse."""
     from benchmarks.stack import PREPARED
     from billing.limits.cache import announce_limit_change
     from billing.models import SpendLimit
@@ -102,7 +102,7 @@ def _limit(bench: Bench, database: str) -> None:
     bench.stack.use(PREPARED)
 
 
-def _asking(caller: Caller, requests: int, *, is_priced: bool) -> list[bytes]:
+def _authorization_requests(caller: Caller, requests: int, *, is_priced: bool) -> list[bytes]:
     chance = random.Random(requests)
     bodies = []
     for _ in range(requests):

@@ -1,4 +1,4 @@
-"""What every benchmark is given: the servers, the sizes, and databases that are filled when first asked for."""
+"""The context of every benchmark: the servers, the sizes, and databases that are filled on first use."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,7 +51,7 @@ class Bench:
             yield site
 
     def fold(self, *databases: str) -> int:
-        """Fold all that waits, in this process; answers how many events that was."""
+        """Fold all unfolded events in this process, and return their number."""
         from billing.rollups.fold import fold
         from costtrack.clock import utc_now
 

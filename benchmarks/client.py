@@ -1,5 +1,5 @@
-"""A lean HTTP client, so that little of what is measured is the client: requests are made before the clock runs, and
-an answer is read by its length."""
+"""A minimal HTTP client, so that the client itself costs little: requests are prepared in advance, and a response is
+read by its length."""
 
 import json
 import re
@@ -34,16 +34,16 @@ class Connection:
     def __exit__(self, *error: object) -> None:
         self._socket.close()
 
-    def ask(self, request: bytes) -> bytes:
-        """Send one prepared request; answers the body of the response."""
+    def exchange(self, request: bytes) -> bytes:
+        """Send one prepared request, and return the body of the response."""
         self._socket.sendall(request)
         answer = self._receive()
         while (end := answer.find(b"\r\n\r\n")) < 0:
             answer += self._receive()
         length = _LENGTH.search(answer, 0, end)
         assert length is not None, answer[:end]
-        whole = end + 4 + int(length[1])
-        while len(answer) < whole:
+        total = end + 4 + int(length[1])
+        while len(answer) < total:
             answer += self._receive()
         assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")), answer[:2000]
         return answer[end + 4 :]
@@ -53,12 +53,12 @@ class Connection:
         taken = []
         for request in requests:
             started = time.perf_counter()
-            self.ask(request)
+            self.exchange(request)
             taken.append(time.perf_counter() - started)
         return taken
 
     def json(self, request: bytes) -> Any:
-        return json.loads(self.ask(request))
+        return json.loads(self.exchange(request))
 
     def _receive(self) -> bytes:
         piece = self._socket.recv(_PIECE)
@@ -103,8 +103,8 @@ class Caller:
             shares = [requests[number::connections] for number in range(connections)]
             pool = stack.enter_context(ThreadPoolExecutor(connections))
             started = time.perf_counter()
-            of_each = list(pool.map(Connection.seconds_of_each, opened, shares))
-            return time.perf_counter() - started, [taken for share in of_each for taken in share]
+            durations = list(pool.map(Connection.seconds_of_each, opened, shares))
+            return time.perf_counter() - started, [taken for share in durations for taken in share]
 
     def _spread(self, stack: ExitStack, connections: int) -> list[Connection]:
         by_process: dict[int, list[Connection]] = {}

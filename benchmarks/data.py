@@ -50,17 +50,17 @@ def fill(*, events: int, now: datetime, batch: int = BATCH, threads: int = 2) ->
     planned = list(_plan(list(credentials), events, now, batch))
     gap = min(SPAN * batch * len(credentials) / max(events, 1), _MAX_BATCH_DURATION)
     done = 0
-    for month, batches in groupby(planned, lambda one: month_of(one.received_at)):
+    for month, batches in groupby(planned, lambda entry: month_of(entry.received_at)):
         ensure_month(month)
         of_month = list(batches)
         pieces = [
             _Piece(organization_id, credential_id, chunk, models, gap)
             for organization_id, credential_id in credentials.items()
-            for chunk in _chunks([one for one in of_month if one.organization_id == organization_id])
+            for chunk in _chunks([entry for entry in of_month if entry.organization_id == organization_id])
         ]
         _write_all(pieces, threads)
         prepare(of_month[-1].received_at)
-        done += sum(one.size for one in of_month)
+        done += sum(entry.size for entry in of_month)
         say(f"filled: {done:,} of {events:,} events")
 
 
@@ -94,16 +94,16 @@ class _Piece:
     gap: timedelta
 
     def write(self) -> None:
-        ids = [new_batch_id(one.received_at) for one in self.batches]
+        ids = [new_batch_id(entry.received_at) for entry in self.batches]
         parameters: dict[str, Any] = {
             "organization": self.organization_id,
             "credential": self.credential_id,
             "gap": self.gap,
             "ids": ids,
             "last_ids": list(map(last_event_id, ids)),
-            "times": [one.received_at for one in self.batches],
-            "firsts": [one.first for one in self.batches],
-            "sizes": [one.size for one in self.batches],
+            "times": [entry.received_at for entry in self.batches],
+            "firsts": [entry.first for entry in self.batches],
+            "sizes": [entry.size for entry in self.batches],
             **self.models,
             **data_sql.NUMBERS,
         }
@@ -144,12 +144,12 @@ def _chunks(batches: Sequence[Batch]) -> list[Sequence[Batch]]:
 
 def _models(now: datetime) -> dict[str, list[Any]]:
     """The models with the unit prices that the product finds for them."""
-    book = price_book(0)
+    prices = price_book(0)
     rows = []
     for service, model in MODELS:
-        found = book.find(service, model, now)
-        assert found is not None, model
-        price = PriceVersion.objects.get(pk=int(found.price_version_id or 0))
+        price_entry = prices.find(service, model, now)
+        assert price_entry is not None, model
+        price = PriceVersion.objects.get(pk=int(price_entry.price_version_id or 0))
         cached = price.cache_read_usd_per_million
         assert price.request_usd is None, model
         row = (service, model, price.pk, price.input_usd_per_million, price.output_usd_per_million)

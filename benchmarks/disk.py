@@ -53,17 +53,17 @@ def run(bench: Bench) -> list[Figure]:
     total = [sum(sizes.values()) / events]
     return [
         Figure(name, "bytes", total, "its own values in binary", [values], BUDGET, lower_is_better=True),
-        *(Figure(f"disk: {part}", "bytes", [size / events]) for part, size in sizes.items()),
+        *(Figure(f"disk: {table_name}", "bytes", [size / events]) for table_name, size in sizes.items()),
     ]
 
 
 def _values(connection: psycopg.Connection, events: int) -> sql.Composed:
     """SELECT of the average size of a row's values, in a sample of some hundred thousand rows."""
     columns = connection.execute(_COLUMNS).fetchall()
-    parts = [sql.SQL(_SIZES[kind]).format(sql.Identifier(name)) for name, kind in columns]
+    column_sizes = [sql.SQL(_SIZES[kind]).format(sql.Identifier(name)) for name, kind in columns]
     share = sql.Literal(min(100.0, 100 * _SAMPLE / events))
     return sql.SQL("SELECT avg({}) FROM billing_usageevent TABLESAMPLE SYSTEM ({})").format(
-        sql.SQL(" + ").join(parts), share
+        sql.SQL(" + ").join(column_sizes), share
     )
 
 

@@ -19,7 +19,7 @@ def run(bench: Bench) -> list[Figure]:
         bench.fold(database)
         figures = _backlog(bench, site, database)
         site.start_workers()
-        figures += _workers(bench, site, figures[0].yardstick)
+        figures += _workers(bench, site, figures[0].baseline)
     return figures
 
 
@@ -36,17 +36,17 @@ def _backlog(bench: Bench, site: Site, database: str) -> list[Figure]:
 
 
 def _workers(bench: Bench, site: Site, alone: list[float]) -> list[Figure]:
-    intake, most, last, rest = [], [], [], []
+    intake, peak, last, rest = [], [], [], []
     for number in range(bench.rounds):
         say(f"fold: with the workers {number + 1} of {bench.rounds}")
         with LagWatch(site.database_url) as watch:
             intake.append(bench.load / load.send(site, bench.load))
-        most.append(max(watch.seen, default=0.0))
+        peak.append(max(watch.seen, default=0.0))
         last.append(watch.seen[-1] if watch.seen else 0.0)
         rest.append(wait_until_folded(site.database_url))
     return [
         Figure("intake while the workers fold", "events/s", intake, "intake alone", alone),
-        Figure("lag at full intake, largest", "s", most, limit=MAX_LAG, lower_is_better=True),
+        Figure("lag at full intake, largest", "s", peak, limit=MAX_LAG, lower_is_better=True),
         Figure("lag when the intake ends", "s", last, limit=MAX_LAG, lower_is_better=True),
         Figure("until all is folded then", "s", rest),
     ]

@@ -1,6 +1,6 @@
 """Intake into a large ledger, beside intake into one with 100 thousand events, in turns in the same run.
 
-Each round clones the small ledger anew; the large one grows by what is sent. Nothing folds meanwhile. No checkpoint is
+Each round clones the small ledger again; the large one grows by what is sent. Nothing folds meanwhile. No checkpoint is
 forced after the fill, so both pay for those that come.
 """
 
@@ -25,8 +25,8 @@ def run(bench: Bench) -> list[Figure]:
         at_large.append(large_rate)
         at_small.append(small_rate)
     bench.fold(large)
-    name, yardstick = f"intake at {bench.events:,} events", f"at {bench.small_events:,}"
-    return [Figure(name, "events/s", at_large, yardstick, at_small, BUDGET)]
+    name, baseline = f"intake at {bench.events:,} events", f"at {bench.small_events:,}"
+    return [Figure(name, "events/s", at_large, baseline, at_small, BUDGET)]
 
 
 def _rates(bench: Bench, *databases: str) -> list[float]:
@@ -34,6 +34,6 @@ def _rates(bench: Bench, *databases: str) -> list[float]:
         sites = [stack.enter_context(bench.site(database)) for database in databases]
         seconds = [0.0] * len(sites)
         for _ in range(_TURNS):
-            for place, site in enumerate(sites):
-                seconds[place] += load.send(site, bench.load // _TURNS)
+            for index, site in enumerate(sites):
+                seconds[index] += load.send(site, bench.load // _TURNS)
     return [bench.load // _TURNS * _TURNS / taken for taken in seconds]

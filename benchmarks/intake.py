@@ -1,7 +1,7 @@
 """JSON intake through HTTP, durable, priced, deduplicated - beside COPY to staging + INSERT ON CONFLICT of the very
 rows that it wrote.
 
-The yardstick is strict: its rows lie ready as COPY text, so it formats, prices and checks nothing. They go into one
+The baseline is strict: its rows lie ready as COPY text, so it formats, prices and checks nothing. They go into one
 empty table, without partitions, that has the ledger's columns and indexes and the events' keys with their unique
 index (organization, key). Both sides use two connections and commit every 1,000 rows.
 
@@ -29,10 +29,10 @@ BUDGET = 0.5
 _MANY = 32
 _SINGLES_PER_EVENT = 1 / 50
 
-_YARDSTICK = """
-CREATE TABLE yardstick (LIKE billing_usageevent INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES,
+_BASELINE = """
+CREATE TABLE baseline (LIKE billing_usageevent INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES,
     key uuid NOT NULL, payload_hash bigint NOT NULL);
-CREATE UNIQUE INDEX ON yardstick (organization_id, key);
+CREATE UNIQUE INDEX ON baseline (organization_id, key);
 """
 _ROWS = sql.SQL("""
 COPY (
@@ -41,7 +41,7 @@ COPY (
     WHERE event.id >= {} ORDER BY event.id
 ) TO STDOUT
 """)
-_INSERT = "INSERT INTO yardstick SELECT * FROM staging ON CONFLICT (organization_id, key) DO NOTHING"
+_INSERT = "INSERT INTO baseline SELECT * FROM staging ON CONFLICT (organization_id, key) DO NOTHING"
 
 
 def run(bench: Bench) -> list[Figure]:
@@ -60,19 +60,19 @@ def run(bench: Bench) -> list[Figure]:
 
 
 def _alone(bench: Bench, site: Site) -> list[Figure]:
-    batches, yardstick, small_batches = [], [], []
+    batches, baseline, small_batches = [], [], []
     singles = _Singles(site, max(int(bench.load * _SINGLES_PER_EVENT), 100))
     for number in range(bench.rounds):
         say(f"intake: round {number + 1} of {bench.rounds}")
         first = ids_at(utc_now())[0]
         batches.append(bench.load / load.send(site, bench.load))
-        yardstick.append(bench.load / _bare_seconds(site.database_url, _rows(site.database_url, first)))
+        baseline.append(bench.load / _bare_seconds(site.database_url, _rows(site.database_url, first)))
         small_batches.append(bench.load / load.send(site, bench.load, batch=100, connections=_MANY))
         singles.measure()
     name = "COPY + INSERT ON CONFLICT"
     return [
-        Figure(f"intake, {CONNECTIONS} connections x {BATCH:,}", "events/s", batches, name, yardstick, BUDGET),
-        Figure(f"intake, {_MANY} connections x 100", "events/s", small_batches, name, yardstick),
+        Figure(f"intake, {CONNECTIONS} connections x {BATCH:,}", "events/s", batches, name, baseline, BUDGET),
+        Figure(f"intake, {_MANY} connections x 100", "events/s", small_batches, name, baseline),
         *singles.figures(),
     ]
 
@@ -117,8 +117,8 @@ def _rows(database_url: str, first: object) -> list[bytes]:
 
 def _bare_seconds(database_url: str, batches: list[bytes]) -> float:
     with psycopg.connect(database_url, autocommit=True) as admin:
-        admin.execute("DROP TABLE IF EXISTS yardstick")
-        admin.execute(_YARDSTICK)
+        admin.execute("DROP TABLE IF EXISTS baseline")
+        admin.execute(_BASELINE)
     shares = [batches[number::CONNECTIONS] for number in range(CONNECTIONS)]
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         started = perf_counter()
@@ -128,7 +128,7 @@ def _bare_seconds(database_url: str, batches: list[bytes]) -> float:
 
 def _copy_and_insert(database_url: str, batches: Sequence[bytes]) -> None:
     with psycopg.connect(database_url) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE TEMP TABLE staging (LIKE yardstick) ON COMMIT DELETE ROWS")
+        cursor.execute("CREATE TEMP TABLE staging (LIKE baseline) ON COMMIT DELETE ROWS")
         connection.commit()
         for batch in batches:
             with cursor.copy("COPY staging FROM STDIN") as copy:

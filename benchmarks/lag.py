@@ -16,12 +16,12 @@ _PATIENCE_SECONDS = 300
 
 
 class LagWatch:
-    """Looks at the lag ten times a second while the block runs."""
+    """Measures the lag ten times a second while the block runs."""
 
     def __init__(self, database_url: str) -> None:
         self._connection = psycopg.connect(database_url, autocommit=True)
         self._over = Event()
-        self._thread = Thread(target=self._look)
+        self._thread = Thread(target=self._poll)
         self.seen: list[float] = []
 
     def __enter__(self) -> Self:
@@ -35,7 +35,7 @@ class LagWatch:
         self._thread.join()
         self._connection.close()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while not self._over.wait(_EVERY_SECONDS):
             self.seen.append(lag(self._connection))
 

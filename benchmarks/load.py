@@ -71,13 +71,13 @@ def _session(now: datetime) -> list[dict[str, Any]]:
     }
     main = _source.choice(MODELS[1:])
     events = []
-    for place in range(PER_SESSION):
-        if place % PER_RUN == 0:
+    for index in range(PER_SESSION):
+        if index % PER_RUN == 0:
             run = {
                 "run_id": f"run-{_source.getrandbits(48):012x}",
                 "workflow_id": f"workflow-{_source.randrange(WORKFLOWS)}",
             }
-        events.append({**_call(now, MODELS[0] if place % 3 == 0 else main), **shared, **run})
+        events.append({**_call(now, MODELS[0] if index % 3 == 0 else main), **shared, **run})
     return events
 
 

@@ -19,7 +19,7 @@ from benchmarks.report import Figure, say
 OF_BARE_VIEW = 10.0
 _START = "/o/bench-0/admin/usage/"
 _EMAIL = "owner@bench.example"
-_MAX_REQUESTS, _LEAST_REQUESTS = 100, 5
+_MAX_REQUESTS, _MIN_REQUESTS = 100, 5
 _LEG_SECONDS = 1.0
 
 _SIDEBAR = re.compile(r'id="nav-sidebar-apps".*?(?=id="user-links")', re.DOTALL)
@@ -73,12 +73,12 @@ def _sign_in(bench: Bench, database: str) -> str:
 
 def _requests(connection: Connection, caller: Caller, cookie: str) -> dict[str, bytes]:
     """Every page by its address, and the parts that refresh."""
-    sidebar = _SIDEBAR.search(connection.ask(caller.get(_START, cookie)).decode())
+    sidebar = _SIDEBAR.search(connection.exchange(caller.get(_START, cookie)).decode())
     assert sidebar is not None
     requests = {}
     for path in dict.fromkeys(unescape(link) for link in _LINK.findall(sidebar[0])):
         requests[path] = caller.get(path, cookie)
-        if _REFRESHES in connection.ask(requests[path]).decode():
+        if _REFRESHES in connection.exchange(requests[path]).decode():
             requests[path + _PART] = caller.get(path, cookie, "HX-Request: true")
     assert len(requests) > 10, requests.keys()  # noqa: PLR2004
     return requests
@@ -87,6 +87,6 @@ def _requests(connection: Connection, caller: Caller, cookie: str) -> dict[str, 
 def _typical(connection: Connection, request: bytes) -> float:
     """Milliseconds."""
     [first] = connection.seconds_of_each([request])
-    filters = max(_LEAST_REQUESTS, min(_MAX_REQUESTS, int(_LEG_SECONDS / first)))
-    taken: Sequence[float] = connection.seconds_of_each(list(repeat(request, filters)))
+    count = max(_MIN_REQUESTS, min(_MAX_REQUESTS, int(_LEG_SECONDS / first)))
+    taken: Sequence[float] = connection.seconds_of_each(list(repeat(request, count)))
     return median(taken) * 1000

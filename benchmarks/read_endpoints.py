@@ -12,7 +12,7 @@ _NAME = re.compile(r"<(\w+)>")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Without a body it is a GET. Some answers are kept while nothing changes: `is_new` asks for one made anew."""
+    """Without a body it is a GET. Some responses are cached while nothing changes: `is_new` bypasses the cache."""
 
     name: str
     address: str
@@ -31,7 +31,7 @@ _MONTH_BODY = '{"start_date": "<month_ago>", "end_date": "<today>"}'
 ENDPOINTS = (
     Endpoint("/costs/runs", "/costs/runs"),
     Endpoint("/costs/runs, 30 days", f"/costs/runs?{_MONTH}"),
-    Endpoint("/costs/runs, from minute to minute", "/costs/runs?start_date=<week_before>&end_date=<moment>"),
+    Endpoint("/costs/runs, from minute to minute", "/costs/runs?start_date=<week_before>&end_date=<instant>"),
     Endpoint("/costs/runs, a workflow", "/costs/runs?workflow_id=<workflow>"),
     Endpoint("/costs/runs, a workflow and children", "/costs/runs?workflow_id=<workflow>&include_children=true"),
     Endpoint("/costs/runs/(id)", "/costs/runs/<run>"),

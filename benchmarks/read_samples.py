@@ -30,11 +30,11 @@ def samples(site: Site, organization_id: int) -> list[Sample]:
         batches = batches[:: max(len(batches) // MAX_ITEMS, 1)][:MAX_ITEMS]
         # A batch's first run is the root of a chain; somewhere inside it is any run.
         roots = [UUID(int=batch["id"].int + 1) for batch in batches]
-        events = [UUID(int=batch["id"].int + 1 + place * 17 % batch["accepted"]) for place, batch in enumerate(batches)]
+        events = [UUID(int=batch["id"].int + 1 + index * 17 % batch["accepted"]) for index, batch in enumerate(batches)]
         parents = [row["run_id"] for row in connection.execute(_EVENTS, [organization_id, roots]).fetchall()]
-        found = connection.execute(_EVENTS, [organization_id, events]).fetchall()
+        rows = connection.execute(_EVENTS, [organization_id, events]).fetchall()
         # The newest were really sent, so their keys are known by the sender's ids.
-        sent = [row["event_id"] for row in connection.execute(_SENT, [organization_id, len(found)]).fetchall()]
+        sent = [row["event_id"] for row in connection.execute(_SENT, [organization_id, len(rows)]).fetchall()]
     return [
         {
             "event": str(event["id"]),
@@ -48,23 +48,23 @@ def samples(site: Site, organization_id: int) -> list[Sample]:
             **_times(event["occurred_at"]),
             "cursor": _cursor(site, event["occurred_at"]),
         }
-        for event, parent, sent_id in zip(found, parents, sent, strict=True)
+        for event, parent, sent_id in zip(rows, parents, sent, strict=True)
     ]
 
 
-def _times(moment: datetime) -> Sample:
+def _times(instant: datetime) -> Sample:
     now = utc_now()
     return {
-        "moment": iso(moment),
-        "week_before": iso(moment - timedelta(days=7)),
-        "day": f"{moment:%Y-%m-%d}",
+        "instant": iso(instant),
+        "week_before": iso(instant - timedelta(days=7)),
+        "day": f"{instant:%Y-%m-%d}",
         "today": f"{now:%Y-%m-%d}",
         "month_ago": f"{now - timedelta(days=30):%Y-%m-%d}",
     }
 
 
-def _cursor(site: Site, moment: datetime) -> str:
+def _cursor(site: Site, instant: datetime) -> str:
     """Where the page after that moment begins, as the server tells it."""
     with site.caller.connect() as connection:
-        page = connection.json(site.caller.get(f"/usage/events?limit=1&end_date={iso(moment)}"))
+        page = connection.json(site.caller.get(f"/usage/events?limit=1&end_date={iso(instant)}"))
     return str(page["next_cursor"])

@@ -21,7 +21,7 @@ from benchmarks.site import Site
 OF_BARE_VIEW = 3.0
 OF_SMALL_LEDGER = 1.5
 TAIL = 10_000
-_MAX_REQUESTS, _LEAST_REQUESTS = 200, 5
+_MAX_REQUESTS, _MIN_REQUESTS = 200, 5
 _LEG_SECONDS = 2.0
 _WITH_TAIL, _AGAIN, _BEFORE = " with the tail", ", asked again", "bare before "
 
@@ -47,10 +47,10 @@ class _Reader:
         self.legs: dict[str, _Legs] = {}
 
     def read(self, connection: Connection, endpoint: Endpoint, label: str = "") -> None:
-        requests = [endpoint.request(self.site.caller, one) for one in self._samples]
+        requests = [endpoint.request(self.site.caller, sample) for sample in self._samples]
         first = _seconds(connection, requests[0])
-        filters = max(_LEAST_REQUESTS, min(_MAX_REQUESTS, int(_LEG_SECONDS / first)))
-        taken = [_seconds(connection, request) * 1000 for request in islice(cycle(requests), filters)]
+        count = max(_MIN_REQUESTS, min(_MAX_REQUESTS, int(_LEG_SECONDS / first)))
+        taken = [_seconds(connection, request) * 1000 for request in islice(cycle(requests), count)]
         self.legs.setdefault(endpoint.name + label, _Legs()).add(taken)
 
 
@@ -100,13 +100,13 @@ def _figures(bench: Bench, large: dict[str, _Legs], small: dict[str, _Legs]) -> 
             (f"{name}: with {TAIL:,} not folded", tail.medians, "without", legs.medians, None),
         )
         figures += [
-            Figure(row_name, "ms", measured, yardstick_name, yardstick, budget, lower_is_better=True)
-            for row_name, measured, yardstick_name, yardstick, budget in rows
+            Figure(row_name, "ms", measured, baseline_name, baseline, budget, lower_is_better=True)
+            for row_name, measured, baseline_name, baseline, budget in rows
         ]
     return figures
 
 
 def _seconds(connection: Connection, request: bytes) -> float:
     started = perf_counter()
-    connection.ask(request)
+    connection.exchange(request)
     return perf_counter() - started

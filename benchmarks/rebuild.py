@@ -1,4 +1,4 @@
-"""Comparing all rollups with the ledger, and computing them anew, beside one sequential scan with one GROUP BY.
+"""Verifying and rebuilding all rollups, compared with one sequential scan with one GROUP BY.
 
 One round of each: they read everything, once for each rollup. What is rebuilt was emptied before.
 """
@@ -34,12 +34,12 @@ def run(bench: Bench) -> list[Figure]:
     rebuilt = _rebuild(list(organizations))
     bench.stack.use(PREPARED)
     events = sum(organizations.values())
-    yardstick = "a scan and one GROUP BY"
+    baseline = "a scan and one GROUP BY"
     return [
-        Figure(f"verify all rollups of {events:,} events", "s", [verified], yardstick, scans),
-        Figure("verify, events", "events/s", [events / verified], yardstick, [events / scan for scan in scans]),
-        Figure("rebuild all of them from nothing", "s", [rebuilt], yardstick, scans),
-        Figure("rebuild, events", "events/s", [events / rebuilt], yardstick, [events / scan for scan in scans]),
+        Figure(f"verify all rollups of {events:,} events", "s", [verified], baseline, scans),
+        Figure("verify, events", "events/s", [events / verified], baseline, [events / scan for scan in scans]),
+        Figure("rebuild all of them from nothing", "s", [rebuilt], baseline, scans),
+        Figure("rebuild, events", "events/s", [events / rebuilt], baseline, [events / scan for scan in scans]),
     ]
 
 
@@ -49,8 +49,8 @@ def _verify(organizations: list[int]) -> float:
 
     started = perf_counter()
     for organization_id in organizations:
-        found = verify(organization_id=organization_id, now=utc_now(), progress=_tell)
-        differences = [checked for checked in found if checked.count]
+        checked_rollups = verify(organization_id=organization_id, now=utc_now(), progress=_report_progress)
+        differences = [checked for checked in checked_rollups if checked.count]
         assert not differences, differences
     return perf_counter() - started
 
@@ -61,14 +61,16 @@ def _rebuild(organizations: list[int]) -> float:
 
     rows = _empty()
     started = perf_counter()
-    corrected = [rebuild(organization_id=organization_id, progress=_tell) for organization_id in organizations]
+    corrected = [
+        rebuild(organization_id=organization_id, progress=_report_progress) for organization_id in organizations
+    ]
     taken = perf_counter() - started
-    assert sum(sum(one.values()) for one in corrected) == rows, (rows, corrected)
+    assert sum(sum(counts.values()) for counts in corrected) == rows, (rows, corrected)
     return taken
 
 
 def _empty() -> int:
-    """Empty all rollups; answers how many rows they had."""
+    """Empty all rollups, and return how many rows they had."""
     from django.db import connection
 
     from billing.rollups.definitions import ROLLUPS
@@ -88,6 +90,6 @@ def _scan(database_url: str) -> float:
         return perf_counter() - started
 
 
-def _tell(step: "Step") -> None:
+def _report_progress(step: "Step") -> None:
     if step.number == step.steps:
         say(f"organization {step.organization_id}: all {step.steps} parts")

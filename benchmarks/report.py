@@ -1,4 +1,4 @@
-"""What a benchmark says: a figure beside its yardstick."""
+"""The figures of a benchmark, compared with their baselines."""
 
 import sys
 import time
@@ -17,17 +17,17 @@ def say(what: str) -> None:
 
 @dataclass(frozen=True)
 class Figure:
-    """What costtrack and the yardstick did in the same run, one value for each round; the medians are compared.
+    """What costtrack and the baseline did in the same run, one value for each round; the medians are compared.
 
     `budget` bounds the ratio of the two, `limit` the measured value itself. Both are "at least", or "at most" where
-    lower is better. A figure without a yardstick is only told; one without measures tells only its yardstick.
+    lower is better. A figure without a baseline is only reported; one without measurements reports only its baseline.
     """
 
     name: str
     unit: str
     measured: list[float]
-    yardstick_name: str = ""
-    yardstick: list[float] = field(default_factory=list)
+    baseline_name: str = ""
+    baseline: list[float] = field(default_factory=list)
     budget: float | None = None
     limit: float | None = None
     lower_is_better: bool = False
@@ -37,14 +37,14 @@ class Figure:
         return median(self.measured) if self.measured else None
 
     @property
-    def yardstick_value(self) -> float | None:
-        return median(self.yardstick) if self.yardstick else None
+    def baseline_value(self) -> float | None:
+        return median(self.baseline) if self.baseline else None
 
     @property
     def ratio(self) -> float | None:
-        if self.value is None or not self.yardstick_value:
+        if self.value is None or not self.baseline_value:
             return None
-        return self.value / self.yardstick_value
+        return self.value / self.baseline_value
 
     @property
     def is_missed(self) -> bool:
@@ -55,16 +55,16 @@ class Figure:
         return value > bound if self.lower_is_better else value < bound
 
     def as_dict(self) -> dict[str, object]:
-        medians = {"median": self.value, "yardstick_median": self.yardstick_value, "ratio": self.ratio}
+        medians = {"median": self.value, "baseline_median": self.baseline_value, "ratio": self.ratio}
         return {**asdict(self), **medians, "missed": self.is_missed}
 
 
 def table(figures: list[Figure]) -> str:
-    """Columns for people. `<` before a budget: lower is better."""
+    """Format the figures as a table. `<` before a budget means that lower is better."""
     header = f"{'what':<{_NAME}}" + "".join(
-        f"{title:>{_NUMBER}}" for title in ("measured", "yardstick", "ratio", "budget")
+        f"{title:>{_NUMBER}}" for title in ("measured", "baseline", "ratio", "budget")
     )
-    return "\n".join([f"{header}  unit; yardstick", "-" * (len(header) + 17), *map(_line, figures)])
+    return "\n".join([f"{header}  unit; baseline", "-" * (len(header) + 17), *map(_line, figures)])
 
 
 def _line(figure: Figure) -> str:
@@ -74,11 +74,11 @@ def _line(figure: Figure) -> str:
         budget = f"{bound} {figure.limit:g}"
     cells = (
         _number(figure.value),
-        _number(figure.yardstick_value),
+        _number(figure.baseline_value),
         f"{figure.ratio:.2f}x" if figure.ratio is not None else "",
         budget,
     )
-    notes = "; ".join(filter(None, (figure.unit, figure.yardstick_name)))
+    notes = "; ".join(filter(None, (figure.unit, figure.baseline_name)))
     return (
         f"{figure.name:<{_NAME}}"
         + "".join(f"{cell:>{_NUMBER}}" for cell in cells)

@@ -17,7 +17,7 @@ from benchmarks.client import PROCESSES, Caller
 from benchmarks.stack import Stack
 from costtrack.supervisor.address import Address
 from costtrack.supervisor.folder import DataFolder
-from costtrack.supervisor.parts import Part, programs
+from costtrack.supervisor.services import Service, programs
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 60
@@ -62,23 +62,23 @@ class Site:
 
     def start_workers(self) -> None:
         """Celery's workers and the scheduler; returns when /readyz finds everything there."""
-        for part in self._workers:
-            self._start(part)
+        for service in self._workers:
+            self._start(service)
         self._wait(lambda: self._address.what_is_missing() is None)
 
     def web_processes(self) -> list[psutil.Process]:
         """The processes that answer requests."""
         return psutil.Process(self._processes[0].pid).children(recursive=True)
 
-    def _start(self, part: Part) -> None:
-        self._processes.append(part.start(self._log / f"{part.name}.log"))
+    def _start(self, service: Service) -> None:
+        self._processes.append(service.start(self._log / f"{service.name}.log"))
 
     def _wait(self, is_there: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not is_there():
             ended = [process.args for process in self._processes if process.poll() is not None]
             if ended or time.monotonic() > deadline:
-                raise RuntimeError(f"The site does not start ({ended or 'too slow'}): {self._last_words()}")
+                raise RuntimeError(f"The site does not start ({ended or 'too slow'}): {self._log_tails()}")
             time.sleep(0.05)
 
     def _answers(self) -> bool:
@@ -90,7 +90,7 @@ class Site:
             return False
         return len(self._answering) == PROCESSES
 
-    def _last_words(self) -> str:
+    def _log_tails(self) -> str:
         return "\n".join(log.read_text(errors="replace")[-1000:] for log in sorted(self._log.glob("*.log")))
 
     def _stop(self) -> None:

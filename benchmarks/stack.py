@@ -11,11 +11,11 @@ import psycopg
 from psycopg import sql
 
 from costtrack import embedded
-from costtrack.supervisor.parts import postgres_settings
+from costtrack.supervisor.services import postgres_settings
 
 PREPARED = "costtrack"
 """The database that is migrated and has prices and organizations, and no event."""
-OTHERS = 5
+OTHER_ORGANIZATIONS = 5
 """Organizations beside the one that the API key belongs to."""
 
 
@@ -60,7 +60,7 @@ class Stack:
             "DATABASE_URL": self.url(database),
             "REDIS_URL": self.redis_url(database),
             "COSTTRACK_DATABASE_POOL": "true",
-            "DJANGO_SETTINGS_MODULE": "benchmarks.yardstick_settings",
+            "DJANGO_SETTINGS_MODULE": "benchmarks.baseline_settings",
         }
 
     def clone(self, template: str, database: str) -> None:
@@ -117,7 +117,7 @@ class Stack:
 
         call_command("migrate", verbosity=0)
         call_command("import_prices", verbosity=0)
-        for number in range(OTHERS + 1):
+        for number in range(OTHER_ORGANIZATIONS + 1):
             organization = Organization.objects.create(
                 slug=f"bench-{number}", name=f"Bench {number}", plan_id="enterprise"
             )

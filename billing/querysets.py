@@ -1,4 +1,4 @@
-"""Filters and annotations that more than one caller needs, as querysets."""
+"""Querysets with filters and annotations that several callers use."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -20,39 +20,41 @@ if TYPE_CHECKING:
 
 
 def _unknown_to_the_planner(*values: "datetime | UUID") -> tuple[models.Func, ...]:
-    """PostgreSQL estimates a comparison of rows by the first column alone. Where all events that are left share the
-    last one's time it would expect none, and read and sort all of them instead of walking along the index."""
+    """Hide the values from the planner, which estimates a row comparison by its first column alone.
+
+    If all remaining events had the same time it would expect none, and sort all of them instead of scanning the index.
+    """
     return tuple(models.Func(models.Value(value), template="(SELECT %(expressions)s)") for value in values)
 
 
-_PLACE = Tuple(models.F("occurred_at"), models.F("id"))
+_POSITION = Tuple(models.F("occurred_at"), models.F("id"))
 MONEY: "models.DecimalField[Decimal, Decimal]" = models.DecimalField(max_digits=DIGITS, decimal_places=DECIMALS)
 
 
 class UsageEventQuerySet(OrganizationScopedQuerySet["UsageEvent"]):
     def of_batch(self, batch_id: "UUID") -> "UsageEventQuerySet":
-        """The events that one batch wrote: a range of the primary key (`costtrack.ids`)."""
+        """The events of a batch, which are a range of the primary key (`costtrack.ids`)."""
         return self.filter(id__gt=batch_id, id__lte=last_event_id(batch_id))
 
     def before(self, occurred_at: datetime, event_id: "UUID") -> "UsageEventQuerySet":
-        """The events that come before a place in the order of (occurred_at, id).
+        """The events before a position in the order of (occurred_at, id).
 
-        A comparison of rows is one bound of the index on time. "Earlier, or at the same time with a smaller id" is
-        none: the index would be entered at the first event of the instant, and there may be any number of them.
+        A row comparison is a bound of the index on time. "Earlier, or at the same time with a smaller id" is not: the
+        scan would begin at the first event of that time, and there may be any number of them.
         """
-        return self.filter(TupleLessThan(_PLACE, _unknown_to_the_planner(occurred_at, event_id)))
+        return self.filter(TupleLessThan(_POSITION, _unknown_to_the_planner(occurred_at, event_id)))
 
     def after(self, occurred_at: datetime, event_id: "UUID") -> "UsageEventQuerySet":
-        """The events that come after a place in the order of (occurred_at, id)."""
-        return self.filter(TupleGreaterThan(_PLACE, _unknown_to_the_planner(occurred_at, event_id)))
+        """The events after a position in the order of (occurred_at, id)."""
+        return self.filter(TupleGreaterThan(_POSITION, _unknown_to_the_planner(occurred_at, event_id)))
 
     def total_cost(self) -> Decimal:
-        """The exact sum of what is known; events without a price add their compute cost only."""
+        """The exact sum of known costs; unpriced events add their compute cost only."""
         total: Decimal | None = self.aggregate(total=models.Sum(COST))["total"]
         return total if total is not None else ZERO
 
 
-# What an event costs as far as it is known. (`UsageEvent.cost_usd` is the same in Python, and None when unknown.)
+# The known cost of an event. (`UsageEvent.cost_usd` is the same in Python, and None if the cost is unknown.)
 COST = models.ExpressionWrapper(
     Coalesce(models.F("token_cost_usd"), models.Value(ZERO), output_field=MONEY) + models.F("compute_cost_usd"),
     output_field=MONEY,
@@ -61,15 +63,15 @@ COST = models.ExpressionWrapper(
 
 class PriceVersionQuerySet(OrganizationScopedQuerySet["PriceVersion"]):
     def catalogue(self) -> "PriceVersionQuerySet":
-        """The prices that hold for everyone."""
+        """Everyone's prices."""
         return self.filter(organization=None)
 
     def visible_to(self, organization_ids: list[int]) -> "PriceVersionQuerySet":
-        """The organizations' own prices and those of everyone."""
+        """The organizations' own prices and everyone's."""
         return self.filter(models.Q(organization=None) | models.Q(organization__in=organization_ids))
 
     def in_force(self) -> "PriceVersionQuerySet":
-        """Without those that were taken back: they end where they begin."""
+        """Without withdrawn versions, which end where they begin."""
         return self.exclude(effective_to=models.F("effective_from"))
 
     def active_at(self, instant: datetime) -> "PriceVersionQuerySet":
@@ -83,6 +85,6 @@ class RepricingQuerySet(OrganizationScopedQuerySet["Repricing"]):
 
 
 class SpendLimitQuerySet(OrganizationScopedQuerySet["SpendLimit"]):
-    def in_place(self) -> "SpendLimitQuerySet":
-        """Those that have not been removed; also ones that begin later, or have ended."""
+    def not_removed(self) -> "SpendLimitQuerySet":
+        """Limits that have not been removed, including those that begin later or have ended."""
         return self.filter(removed_at=None)

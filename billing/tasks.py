@@ -1,4 +1,4 @@
-"""Celery tasks: load by id, call one service. All are safe to run twice."""
+"""Celery tasks. Each calls one service and is safe to run twice."""
 
 from datetime import datetime
 
@@ -6,11 +6,11 @@ from django.conf import settings
 
 from billing.ledger.partitions import prepare
 from billing.ledger.price_unpriced import price_unpriced
-from billing.ledger.repricings import go_on, left_lying
+from billing.ledger.repricings import run_next_step, stalled_repricings
 from billing.limits.authorize import expire
 from billing.limits.enforce import enforce, enforce_all
-from billing.limits.retention import forget
-from billing.limits.scheduling import enforce_those_with_limits
+from billing.limits.retention import delete_old_authorizations
+from billing.limits.scheduling import enqueue_enforcement_for_organizations
 from billing.limits.verify import verify_limits
 from billing.models import Repricing, UnpricedEvent
 from billing.notifications.send_emails import deliver_emails
@@ -29,15 +29,15 @@ from organizations.models import Organization
 
 @app.task(name="billing.fold")
 def fold_task() -> int:
-    """Fold what waits, and have the limits of those compared with it; answers how many events that was."""
+    """Fold unfolded batches and enqueue the enforcement of the organizations' limits; return the number of events."""
     folded = fold(now=utc_now())
-    enforce_those_with_limits(folded.organizations)
+    enqueue_enforcement_for_organizations(folded.organizations)
     return folded.events
 
 
 @app.task(name="billing.enforce_limits")
 def enforce_limits_task(organization_id: int | None = None) -> int:
-    """Write and tell what has changed, under the limits of one organization or of all; answers how many notices."""
+    """Enforce the limits of one organization or of all; return the number of notices."""
     if organization_id is None:
         return enforce_all(now=utc_now()).notices
     return enforce(organization=Organization.objects.get(pk=organization_id), now=utc_now()).notices
@@ -45,9 +45,9 @@ def enforce_limits_task(organization_id: int | None = None) -> int:
 
 @app.task(name="billing.price_unpriced")
 def price_unpriced_task(organization_id: int | None = None) -> int:
-    """Price waiting events, of one organization or of all that have some."""
-    waiting = UnpricedEvent.objects.values("organization_id")
-    organizations = Organization.objects.filter(pk__in=waiting)
+    """Price unpriced events, of one organization or of all that have some."""
+    unpriced = UnpricedEvent.objects.values("organization_id")
+    organizations = Organization.objects.filter(pk__in=unpriced)
     if organization_id is not None:
         organizations = organizations.filter(pk=organization_id)
     return sum(price_unpriced(organization=organization, now=utc_now()) for organization in organizations)
@@ -55,31 +55,31 @@ def price_unpriced_task(organization_id: int | None = None) -> int:
 
 @app.task(name="billing.reprice")
 def reprice_task(repricing_id: int | None = None) -> None:
-    """Do the next step of a repricing; without one, of each that nobody works on."""
+    """Do the next step of a repricing, or of each that is stalled."""
     now = utc_now()
-    repricings = left_lying(now)
+    repricings = stalled_repricings(now)
     if repricing_id is not None:
         repricings = Repricing.objects.filter(pk=repricing_id).select_related("organization")
     for repricing in repricings:
-        go_on(repricing=repricing, now=now)
+        run_next_step(repricing=repricing, now=now)
 
 
 @app.task(name="billing.deliver_webhooks")
 def deliver_webhooks_task() -> int:
-    """Send webhook messages that are due; answers how many have arrived."""
+    """Send webhook messages that are due; return the number of successful ones."""
     return deliver_webhooks(now=utc_now())
 
 
 @app.task(name="billing.prepare_partitions")
 def prepare_partitions_task() -> None:
-    """Make the ledger's partitions of this month and the next."""
+    """Create the ledger's partitions of this month and the next."""
     prepare(utc_now())
 
 
 @app.task(name="billing.verify_rollups")
 def verify_rollups_task(organization_id: int | None = None, since: str | None = None) -> None:
-    """Compare an organization's rollups with the ledger; without one, have it done for each. What was compared since
-    that instant is left out, so a task that is delivered again goes on where it was lost."""
+    """Verify an organization's rollups; without one, enqueue the task for each. Rollups that were verified after
+    `since` are skipped, so a redelivered task continues."""
     if organization_id is None:
         for pk in Organization.objects.order_by("pk").values_list("pk", flat=True):
             enqueue_on_commit("billing.verify_rollups", organization_id=pk, since=iso(utc_now()))
@@ -90,13 +90,13 @@ def verify_rollups_task(organization_id: int | None = None, since: str | None = 
 
 @app.task(name="billing.expire_authorizations")
 def expire_authorizations_task() -> int:
-    """Mark authorizations that have run out; answers how many that were. They hold nothing any more anyway."""
+    """Mark expired authorizations; return their number. (They stop reserving at their expiry, without this task.)"""
     return expire(now=utc_now())
 
 
 @app.task(name="billing.verify_limits")
 def verify_limits_task(organization_id: int | None = None) -> None:
-    """Compare an organization's limits and authorizations with the ledger; without one, have it done for each."""
+    """Verify an organization's limits and authorizations; without one, enqueue the task for each."""
     if organization_id is None:
         for pk in Organization.objects.order_by("pk").values_list("pk", flat=True):
             enqueue_on_commit("billing.verify_limits", organization_id=pk)
@@ -106,7 +106,7 @@ def verify_limits_task(organization_id: int | None = None) -> None:
 
 @app.task(name="billing.rebuild_rollups")
 def rebuild_rollups_task(organization_id: int, rollup: str | None = None) -> None:
-    """Make one of an organization's rollups what the ledger says; without one, have it done for each."""
+    """Rebuild one of an organization's rollups; without one, enqueue the task for each."""
     if rollup is None:
         for name in BY_NAME:
             enqueue_on_commit("billing.rebuild_rollups", organization_id=organization_id, rollup=name)
@@ -115,14 +115,14 @@ def rebuild_rollups_task(organization_id: int, rollup: str | None = None) -> Non
 
 
 def _fold_between(step: Step) -> None:
-    """While an organization is rebuilt, others hardly get to fold its batches."""
+    """Fold between steps, because other workers are blocked while an organization is rebuilt."""
     fold_organization(organization_id=step.organization_id, now=utc_now())
 
 
 @app.task(name="billing.deliver_email")
 def deliver_email_task() -> int:
-    """Send e-mails that are due, for about 20 seconds; answers how many that were. What is left is sent by the next
-    run, at once."""
+    """Send e-mails that are due, for about 20 seconds; return their number. If some are left, the task is enqueued
+    again."""
     done = deliver_emails(now=utc_now())
     if done.has_more:
         enqueue_on_commit("billing.deliver_email")
@@ -131,11 +131,10 @@ def deliver_email_task() -> int:
 
 @app.task(name="billing.retain")
 def retain_task() -> None:
-    """Drop events that are older than the installation or their organization wants to keep them, and authorizations
-    that ended long ago."""
-    forget(now=utc_now())
-    retain(months=settings.RETENTION_MONTHS, now=utc_now(), report=_say_nothing)
+    """Drop events beyond the retention of the installation or their organization, and old authorizations."""
+    delete_old_authorizations(now=utc_now())
+    retain(months=settings.RETENTION_MONTHS, now=utc_now(), report=_ignore_dropped)
 
 
-def _say_nothing(dropped: Dropped) -> None:
-    """The audit log has it."""
+def _ignore_dropped(dropped: Dropped) -> None:
+    """Drops are recorded in the audit log."""

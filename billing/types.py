@@ -1,10 +1,10 @@
-"""Words of the billing app that cross its rooms."""
+"""Choices that several packages of the billing app use."""
 
 from django.db import models
 
 
 class EventKind(models.TextChoices):
-    """What a ledger row stands for. Callers send the first four; adjustments are written by costtrack alone."""
+    """The kind of a ledger row. Callers send the first four; only costtrack creates adjustments."""
 
     MODEL_CALL = "model_call", "Model call"
     TOOL_CALL = "tool_call", "Tool call"
@@ -14,14 +14,14 @@ class EventKind(models.TextChoices):
 
 
 class Status(models.TextChoices):
-    """How the call ended."""
+    """The status of a call."""
 
     SUCCESS = "success", "Success"
     FAILURE = "failure", "Failure"
 
 
 class CostSource(models.TextChoices):
-    """Where a row's cost came from (docs/decisions/005-reported-and-computed-cost.md)."""
+    """The origin of a row's cost (docs/decisions/005-reported-and-computed-cost.md)."""
 
     COMPUTED = "computed", "Computed from a price"
     REPORTED = "reported", "Reported by the caller"
@@ -29,7 +29,7 @@ class CostSource(models.TextChoices):
 
 
 class UnpricedReason(models.TextChoices):
-    """Why a row has no token cost. Unknown is not zero."""
+    """Why a row has no token cost. An unknown cost is not zero."""
 
     NO_MODEL = "no_model", "The event names no model"
     NO_PRICE = "no_price", "No price covers the model at that time"
@@ -38,7 +38,7 @@ class UnpricedReason(models.TextChoices):
 
 
 class CorrectionKind(models.TextChoices):
-    """What an adjustment does to its event. The first three are done by people; void and adjust name one event."""
+    """The kind of an adjustment. Users request the first three; void and adjust apply to one event."""
 
     VOID = "void", "Voided"
     ADJUST = "adjust", "Cost set by hand"
@@ -48,7 +48,7 @@ class CorrectionKind(models.TextChoices):
 
 
 class RepricingState(models.TextChoices):
-    """How far a repricing has come."""
+    """The state of a repricing."""
 
     QUEUED = "queued", "Waiting for a worker"
     RUNNING = "running", "Running"
@@ -61,15 +61,14 @@ class RepricingState(models.TextChoices):
 
 
 class PriceSource(models.TextChoices):
-    """Who set a price."""
+    """The origin of a price."""
 
     CATALOGUE = "catalogue", "genai-prices catalogue"
     MANUAL = "manual", "Set by hand"
 
 
 class LimitScope(models.TextChoices):
-    """What a spend limit is about. Rollups keep what each of these has cost, hour by hour
-    (`billing.models.ScopeHour`)."""
+    """What a spend limit applies to. A rollup has the cost of each scope by hour (`billing.models.ScopeHour`)."""
 
     ORGANIZATION = "organization", "Organization"
     CREDENTIAL = "credential", "Credential"
@@ -82,7 +81,7 @@ class LimitScope(models.TextChoices):
 
 
 class LimitWindow(models.TextChoices):
-    """The time over which spend counts. Calendar windows follow the organization's time zone and week start."""
+    """The window of a limit. Calendar windows follow the organization's time zone and week start."""
 
     ROLLING_7D = "rolling_7d", "Rolling 7 days"
     CALENDAR_DAY = "calendar_day", "Day"
@@ -99,7 +98,7 @@ class LimitAction(models.TextChoices):
 
 
 class LimitState(models.TextChoices):
-    """How a limit stands."""
+    """The state of a limit."""
 
     OK = "ok", "OK"
     WARNING = "warning", "Near the limit"
@@ -108,7 +107,7 @@ class LimitState(models.TextChoices):
 
 
 class ExceptionKind(models.TextChoices):
-    """What holds instead of a limit for a while."""
+    """The kind of a temporary override of a limit."""
 
     RAISE = "raise", "Raised"
     PAUSE = "pause", "Paused by hand"
@@ -116,7 +115,7 @@ class ExceptionKind(models.TextChoices):
 
 
 class IncreaseState(models.TextChoices):
-    """What became of a wish for more."""
+    """The state of an increase request."""
 
     OPEN = "open", "Waiting for an answer"
     GRANTED = "granted", "Granted"
@@ -124,7 +123,7 @@ class IncreaseState(models.TextChoices):
 
 
 class AuthorizationStatus(models.TextChoices):
-    """What became of a reservation."""
+    """The state of an authorization."""
 
     RESERVED = "reserved", "Reserved"
     SETTLED = "settled", "Settled"
@@ -133,7 +132,7 @@ class AuthorizationStatus(models.TextChoices):
 
 
 class NoticeKind(models.TextChoices):
-    """What there is to tell; also the `type` of a webhook's message."""
+    """The kind of a notice; also the `type` of a webhook message."""
 
     THRESHOLD = "limit.threshold_reached", "Limit nearly reached"
     PAUSED = "limit.paused", "Access paused"
@@ -147,14 +146,14 @@ class NoticeKind(models.TextChoices):
 
 
 class Channel(models.TextChoices):
-    """How a notice travels."""
+    """The channel of a delivery."""
 
     EMAIL = "email", "E-mail"
     WEBHOOK = "webhook", "Webhook"
 
 
 class DeliveryState(models.TextChoices):
-    """How far a delivery has come."""
+    """The state of a delivery."""
 
     PENDING = "pending", "Waiting"
     SENT = "sent", "Sent"
@@ -162,7 +161,7 @@ class DeliveryState(models.TextChoices):
 
 
 class WebhookFormat(models.TextChoices):
-    """What is sent to a webhook."""
+    """The format of webhook messages."""
 
     STANDARD = "standard", "Standard Webhooks"
     SLACK = "slack", "Slack"

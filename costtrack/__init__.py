@@ -1,3 +1,3 @@
-"""costtrack: one exact ledger of AI spend for many organizations."""
+"""costtrack: an exact, multi-tenant ledger of AI spend."""
 
 __version__ = "0.1.0"

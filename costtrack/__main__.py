@@ -1,4 +1,4 @@
-"""`python -m costtrack` is the console script `costtrack`."""
+"""`python -m costtrack` runs the console script `costtrack`."""
 
 import sys
 

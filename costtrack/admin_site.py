@@ -1,4 +1,4 @@
-"""The admin site: members of an organization come in, not only Django's staff."""
+"""The admin site. Members of organizations may use it, not only Django's staff users."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from unfold.sites import UnfoldAdminSite
 
 from costtrack.navigation import sidebar
-from costtrack.organization_paths import for_sign_in
+from costtrack.organization_paths import sign_in_url
 
 if TYPE_CHECKING:
     from organizations.models import User
@@ -25,13 +25,13 @@ _pages: list[tuple[str, Callable[[HttpRequest], HttpResponseBase], str]] = []
 
 
 def register_page(route: str, view: Callable[[HttpRequest], HttpResponseBase], *, name: str) -> None:
-    """Add a page that belongs to no model, for those who may come in: `admin:<name>`. To be called where an app's
-    admin is imported, before addresses are looked up."""
+    """Add an admin page that belongs to no model, as `admin:<name>`. Call it where an app's admin module is imported,
+    before URLs are resolved."""
     _pages.append((route, view, name))
 
 
 def may_enter(user: "User") -> bool:
-    """Operators, and members of at least one organization."""
+    """Whether the user may use the admin: operators, and members of at least one organization."""
     return user.is_active and (user.is_superuser or bool(user.roles))
 
 
@@ -46,40 +46,40 @@ class CosttrackAdminSite(UnfoldAdminSite):
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """To the sign-in page (`organizations.accounts`), which leads back to what was asked for."""
-        wanted = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")
+        """Redirect to the sign-in page (`organizations.accounts`), which returns to the requested page."""
+        next_url = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")
         if self.has_permission(request):
             return HttpResponseRedirect(reverse("admin:index"))
         if request.user.is_authenticated:
-            logout(request)  # nobody comes in with this account any more
-        return redirect_to_login(wanted, for_sign_in("account_login"))
+            logout(request)  # the account has lost its access
+        return redirect_to_login(next_url, sign_in_url("account_login"))
 
     @method_decorator(never_cache)
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         logout(request)
-        return HttpResponseRedirect(for_sign_in("account_login"))
+        return HttpResponseRedirect(sign_in_url("account_login"))
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        return HttpResponseRedirect(for_sign_in("account_change_password"))
+        return HttpResponseRedirect(sign_in_url("account_change_password"))
 
     def get_urls(self) -> list[Any]:
-        from costtrack.health.page import health_page  # it needs this site, which is being made
+        from costtrack.health.page import health_page  # imported late: it needs this site
 
         pages = [("health/", health_page, "health"), *_pages]
         own = [path(route, self.admin_view(view), name=name) for route, view, name in pages]
         return [*own, *super().get_urls()]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> Any:
-        """Django asks for it for every page, and works out everybody's permission for every model; few show it."""
+        """Build the list only where a template uses it: Django calls this for every page and checks each permission."""
         return SimpleLazyObject(lambda: super(CosttrackAdminSite, self).get_app_list(request, app_label))
 
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         return sidebar(request)
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """The sidebar's search; a page number that cannot be is a 404."""
+        """The search of the sidebar. An invalid page number is a 404."""
         try:
             return super().search(request, extra_context)
         except (ValueError, InvalidPage) as error:

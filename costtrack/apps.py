@@ -1,4 +1,4 @@
-"""The project's own app (checks, templates' home) and the admin site that replaces Django's."""
+"""App configurations: the project's own app, which registers checks, and the admin site that replaces Django's."""
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig

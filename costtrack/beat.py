@@ -1,6 +1,7 @@
-"""The scheduler that beat runs: Celery's own, which also tells that it lives and does not fill a queue nobody empties.
+"""The scheduler of Celery beat. It also writes a heartbeat, and stops sending frequent tasks to a queue without a
+worker.
 
-(`expires` makes workers drop a message that is too old, but it lies in the broker until one does.)
+`expires` alone is not enough: an expired message stays in the broker until a worker drops it.
 """
 
 import math
@@ -18,7 +19,7 @@ _FREQUENT_SECONDS = 60
 
 
 class Scheduler(PersistentScheduler):
-    """Sends what `costtrack.beat_schedule` says."""
+    """Sends the tasks of `costtrack.beat_schedule`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._started = time.monotonic()
@@ -30,13 +31,14 @@ class Scheduler(PersistentScheduler):
         now = time.monotonic()
         if now - self._beaten >= heartbeat.PERIOD_SECONDS:
             self._beaten = now
-            with suppress(redis.RedisError):  # the key expires meanwhile, as it should
+            with suppress(redis.RedisError):  # the key expires, which reports beat as missing
                 heartbeat.beat_lives(heartbeat.Beat(now - self._started))
         seconds: float = super().tick(*args, **options)
         return seconds
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
-        """Send a message that is due, unless it is one of the frequent ones and plenty wait in its queue already."""
+        """Send a message that is due, unless its task is frequent and its queue already holds `_MAX_PENDING`
+        messages."""
         if not self._is_pointless(entry):
             super().apply_entry(entry, producer=producer)
 
@@ -46,6 +48,6 @@ class Scheduler(PersistentScheduler):
             return False
         queue = self.app.amqp.router.route(options, str(entry.task))["queue"].name
         try:
-            return heartbeat.waiting_in(queue) >= _MAX_PENDING
+            return heartbeat.queue_length(queue) >= _MAX_PENDING
         except redis.RedisError:
-            return False  # sending it will say what is wrong
+            return False  # sending reports the error

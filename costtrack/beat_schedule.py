@@ -1,7 +1,7 @@
-"""What beat sends, and when (UTC).
+"""The beat schedule (UTC).
 
-A message expires before the next one of its kind, or little later: when no worker has taken it by then, a fresh one
-does the same work. (`costtrack.beat` sees to it that expired ones do not pile up in the broker.)
+A message expires about when the next one of its kind is sent, which does the same work. `costtrack.beat` keeps expired
+messages from piling up in the broker.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "deliver-webhooks": _send("billing.deliver_webhooks", 15, expires=30),
 }
 
-# To every queue, past the table of queues: whoever consumes it shows that it takes messages.
+# A probe for every queue, independent of the task routes: it shows that the queue's workers take messages.
 SCHEDULE |= {
     f"tick-{queue}": {
         "task": TICK,

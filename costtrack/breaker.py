@@ -1,4 +1,4 @@
-"""Leaving a server alone for a while after it has failed, so that not every request waits for its timeout."""
+"""A circuit breaker: after a failure it pauses the use of a server, so that not every request waits for a timeout."""
 
 import logging
 import threading
@@ -11,18 +11,18 @@ PAUSE_SECONDS = 5.0
 
 
 class Breaker:
-    """For one server, or one use of it, in this process. Threads share it.
+    """Guards one server, or one use of it, in this process. Thread-safe.
 
         if breaker.may_try():
             try:
-                ask()
+                call_server()
             except ServerError as error:
                 breaker.failed(error)
             else:
                 breaker.worked()
 
-    After a failure nobody may try for `pause_seconds`; then one caller may, and the others wait for what comes of it.
-    An outage is logged once when it begins and once when it is over, whatever number of requests it meets.
+    After a failure no caller may try for `pause_seconds`. Then one caller may try, and the others wait for its result.
+    An outage is logged once when it begins and once when it ends.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Breaker:
         self._pause_seconds = pause_seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._retry_at: float | None = None  # None: all is well
+        self._retry_at: float | None = None  # None: closed
 
     @property
     def is_open(self) -> bool:
@@ -47,7 +47,7 @@ class Breaker:
             if self._retry_at is not None:
                 if now < self._retry_at:
                     return False
-                self._retry_at = now + self._pause_seconds  # this caller tries; the others go on waiting
+                self._retry_at = now + self._pause_seconds  # this caller tries; the others keep waiting
             return True
 
     def failed(self, error: Exception) -> None:

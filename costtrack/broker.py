@@ -1,4 +1,4 @@
-"""Celery's connection to Redis: kombu's transport with one correction (registered in `costtrack.celery`)."""
+"""Celery's Redis transport: kombu's, with one bug fixed (registered in `costtrack.celery`)."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""The cache in Redis, which counts attempts to sign in even while Redis is away.
+"""The Redis cache backend, which keeps counting sign-in attempts while Redis is unavailable.
 
-Everybody else who uses the cache knows what to do without it, and gets Redis' error. django-allauth does not: it counts
-with it how often somebody has tried to sign in, and nobody may be locked out, or let guess without end, because a
-counter is away. Its keys are kept in this process meanwhile, so limits hold for each process by itself.
+Other users of the cache handle its errors themselves. django-allauth does not: it counts sign-in attempts there, and an
+outage must neither lock users out nor allow unlimited guesses. During an outage its keys are stored in this process, so
+the limits then apply per process.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from redis.exceptions import RedisError
 from costtrack.breaker import Breaker
 
 SIGN_IN_KEYS = "allauth"
-"""How the keys of django-allauth begin."""
+"""Prefix of django-allauth's cache keys."""
 
 breaker = Breaker("sign-in limits")
-"""Of this process."""
+"""One per process."""
 
 
 class Cache(RedisCache):
     def __init__(self, server: str, params: dict[str, Any]) -> None:
         super().__init__(server, params)
-        self._here = LocMemCache("sign-in", {})
+        self._local = LocMemCache("sign-in", {})
 
     def add(self, key: str, value: Any, *args: Any, **kwargs: Any) -> bool:
         return bool(self._do(key, lambda cache: cache.add(key, value, *args, **kwargs)))
@@ -38,15 +38,15 @@ class Cache(RedisCache):
     def delete(self, key: str, *args: Any, **kwargs: Any) -> bool:
         return bool(self._do(key, lambda cache: cache.delete(key, *args, **kwargs)))
 
-    def _do(self, key: str, ask: Callable[[Any], Any]) -> Any:
+    def _do(self, key: str, operation: Callable[[Any], Any]) -> Any:
         if not key.startswith(SIGN_IN_KEYS):
-            return ask(super())
+            return operation(super())
         if not breaker.may_try():
-            return ask(self._here)
+            return operation(self._local)
         try:
-            answer = ask(super())
+            answer = operation(super())
         except RedisError as error:
             breaker.failed(error)
-            return ask(self._here)
+            return operation(self._local)
         breaker.worked()
         return answer

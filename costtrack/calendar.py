@@ -1,7 +1,7 @@
-"""Hours, days, weeks and months as the clocks of a time zone show them: for charts, presets and limits. Pure.
+"""Hours, days, weeks and months of a time zone, for charts, presets and limits. Pure functions.
 
-Instants are aware UTC and spans half-open. A day begins when its date does, so where clocks are changed it has 23, 25
-or 24.5 hours; months and weeks are made of days. What a zone tells of a time is taken from the IANA database.
+Instants are aware UTC datetimes and spans are half-open. A day starts when its local date does, so a day with a clock
+change has 23, 25 or 24.5 hours; weeks and months consist of days. Offsets come from the IANA database.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class Unit(StrEnum):
 
 
 class Preset(StrEnum):
-    """Spans with a name. They end with today, or before it."""
+    """Named spans that end with today or earlier."""
 
     TODAY = "today"
     YESTERDAY = "yesterday"
@@ -50,27 +50,27 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """A time zone, and the day that weeks start on there (ISO 8601: Monday is 1)."""
+    """A time zone and the first day of its weeks (ISO 8601: Monday is 1)."""
 
     zone: ZoneInfo
     week_start: int = 1
 
     def date_of(self, instant: datetime) -> date:
-        """The day that an instant belongs to."""
+        """Return the local day of an instant."""
         day = instant.astimezone(self.zone).date()
-        # Where clocks are set back at midnight, they show the end of the day before once more.
+        # Where clocks are set back at midnight, the end of the previous day occurs twice.
         return day + _DAY if self.start_of(day + _DAY) <= instant else day
 
     def start_of(self, day: date) -> datetime:
-        """The first instant of a day."""
+        """Return the first instant of a day."""
         return datetime.combine(day, time(), self.zone).astimezone(UTC)
 
     def days(self, first: date, last: date) -> Span:
-        """From the beginning of one day to the end of another."""
+        """Return the span from the start of one day to the end of another."""
         return Span(self.start_of(first), self.start_of(last + _DAY))
 
     def period(self, unit: Unit, instant: datetime) -> Span:
-        """The hour, day, week or month that an instant belongs to."""
+        """Return the hour, day, week or month of an instant."""
         if unit is Unit.HOUR:
             start = self._start_of_hour(instant)
             return Span(start, self._start_of_hour(start + _HOUR))
@@ -78,7 +78,7 @@ class Calendar:
         return self.days(first, _last_day(unit, first))
 
     def periods(self, unit: Unit, span: Span) -> Iterator[Span]:
-        """The span cut into periods; the first and the last may be parts of one."""
+        """Split a span into periods; the first and the last may be incomplete."""
         start = span.start
         while start < span.end:
             end = min(self.period(unit, start).end, span.end)
@@ -95,7 +95,7 @@ class Calendar:
         return self.period(unit, self.period(unit, now).start - _SECOND)
 
     def before(self, span: Span) -> Span:
-        """What comes just before: as many days as the span has, or, if it is not made of days, as much time."""
+        """Return the preceding span: as many days if the span consists of days, otherwise the same duration."""
         first, last = self.date_of(span.start), self.date_of(span.end)
         if self.start_of(first) == span.start and self.start_of(last) == span.end:
             return Span(self.start_of(first - (last - first)), span.start)
@@ -107,7 +107,7 @@ class Calendar:
         return day.replace(day=1) if unit is Unit.MONTH else day
 
     def _start_of_hour(self, instant: datetime) -> datetime:
-        """When the clock last showed a full hour, or was changed by a part of one (as on Lord Howe Island)."""
+        """Return the last full local hour, or a clock change by less than an hour after it (as on Lord Howe Island)."""
         start = instant - self._into_the_hour(instant)
         return start if not self._into_the_hour(start) else self._change_between(start, instant)
 
@@ -116,7 +116,7 @@ class Calendar:
         return timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
 
     def _change_between(self, before: datetime, after: datetime) -> datetime:
-        """The second in which the zone's offset became what it is at `after`."""
+        """Return the second in which the zone's offset became the one in effect at `after`."""
         offset = after.astimezone(self.zone).utcoffset()
         after = after.replace(microsecond=0)
         while after - before > _SECOND:

@@ -1,4 +1,4 @@
-"""What all lists of the admin have in common."""
+"""The changelist that all lists of the admin use."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from unfold.views import ChangeList
 
 
 class PlainChangeList(ChangeList):
-    """Its title is what it lists, not an instruction, and it promises no count of rows that nobody has counted."""
+    """Titled with the plural name of its model, and without the count of all rows, which would be a query of its
+    own."""
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)

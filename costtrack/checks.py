@@ -1,4 +1,4 @@
-"""System checks: a wrong configuration is one clear line with a hint, not a traceback later."""
+"""System checks: each configuration error is one line with a hint instead of a traceback later."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from costtrack.settings import env
 
 @register()
 def environment_is_valid(**_: Any) -> list[CheckMessage]:
-    """costtrack.E001: an environment variable is missing, or has a value that cannot be used."""
+    """costtrack.E001: an environment variable is missing or invalid."""
     return [
         Error(f"{problem.name}: {problem.message}", hint=problem.hint, id="costtrack.E001") for problem in env.problems
     ]
@@ -23,7 +23,7 @@ def environment_is_valid(**_: Any) -> list[CheckMessage]:
 
 @register()
 def peppers_are_numbered(**_: Any) -> list[CheckMessage]:
-    """costtrack.E002."""
+    """costtrack.E002: the peppers are malformed."""
     from organizations.secrets import parse_peppers
 
     try:
@@ -36,7 +36,7 @@ def peppers_are_numbered(**_: Any) -> list[CheckMessage]:
 
 @register(deploy=True)
 def https_is_on(**_: Any) -> list[CheckMessage]:
-    """costtrack.W001: credentials travel in headers."""
+    """costtrack.W001: credentials are sent in headers, so they need TLS."""
     if settings.BEHIND_HTTPS:
         return []
     return [CheckWarning("COSTTRACK_HTTPS is false.", hint="Serve costtrack through HTTPS.", id="costtrack.W001")]
@@ -44,10 +44,10 @@ def https_is_on(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.database)
 def database_is_as_migrated(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """costtrack.E003: the database does not answer. costtrack.E004: what migrations have made is not there, in most
-    cases because a dump was restored into a cluster without the tenants' role.
+    """costtrack.E003: the database does not respond. costtrack.E004: objects that migrations created are missing,
+    usually because a dump was restored into a cluster without the tenant role.
 
-    `migrate` runs this check before anything else, and `check` does with `--database default`.
+    `migrate` runs this check first, and `check` does with `--database default`.
     """
     if DEFAULT_DB_ALIAS not in (databases or ()):
         return []

@@ -1,6 +1,6 @@
 """The console script `costtrack`.
 
-It must start at once, so what a command needs is imported when that command runs.
+It must start fast, so each command imports what it needs when it runs.
 """
 
 import argparse
@@ -11,25 +11,17 @@ from pathlib import Path
 from costtrack import __version__
 from costtrack.client import commands as client
 
-_INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
+_INTERRUPTED = 130  # a shell's exit code for a program that Ctrl-C ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and answer its exit code: 0, 1 for a failure said in one line, 2 for wrong arguments. The
-    client's commands have more of them (docs/cli.md)."""
+    """Run one command and return its exit code: 0, 1 for a failure reported in one line, 2 for wrong arguments. The
+    client's commands have more codes (docs/cli.md)."""
     options = _parser().parse_args(arguments)
-    local = {
-        "up": _up,
-        "serve": _serve,
-        "manage": _manage,
-        "rollups": _rollups,
-        "limits": _limits,
-        "backup": _backup,
-        "restore": _restore,
-    }
+    server_commands = {"up": _up, "serve": _serve, "manage": _manage, "rollups": _rollups, "limits": _limits}
     try:
-        if options.command in local:
-            return local[options.command](options)
+        if options.command in server_commands:
+            return server_commands[options.command](options)
         return client.run_command(options.run, options)
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -45,10 +37,12 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--demo", action=argparse.BooleanOptionalAction, default=False, help="load demo organizations")
     _add_data_dir(up)
 
-    serve = commands.add_parser("serve", help="run the web server alone, beside servers and workers of your own")
+    serve = commands.add_parser(
+        "serve", help="run only the web server, for a deployment with its own servers and workers"
+    )
     _add_address(serve)
     _add_count(serve, "--workers", 2, "processes")
-    _add_count(serve, "--threads", 8, "requests that each process answers at the same time")
+    _add_count(serve, "--threads", 8, "concurrent requests per process")
 
     manage = commands.add_parser("manage", help="run a Django management command on the data of `costtrack up`")
     _add_data_dir(manage)
@@ -58,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_dir(rollups)
     rollups.add_argument("arguments", nargs=argparse.REMAINDER, metavar="fold|verify|rebuild|retain ...")
 
-    limits = commands.add_parser("limits", help="verify that spend limits rest on what the ledger says")
+    limits = commands.add_parser("limits", help="verify that spend limits match the ledger")
     _add_data_dir(limits)
     limits.add_argument("arguments", nargs=argparse.REMAINDER, metavar="verify ...")
 

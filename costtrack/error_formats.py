@@ -1,7 +1,7 @@
-"""How errors look. Each API family has an error format of its own (docs/families); one handler makes them all.
+"""Error formats. Each API family has its own (docs/families); one exception handler renders them all.
 
-A view class names its dialect (`dialect = DETAIL`); without one it speaks ours. Whatever goes wrong is first
-brought into one form, a `Failure`; a dialect turns a failure into a JSON body.
+A view class declares its dialect (`dialect = DETAIL`); the default is the native format. An exception is first
+converted to a `Failure`, which a dialect renders as a JSON body.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ _RETRY_AFTER = {"Retry-After": "5"}
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field; `path` leads to it, for example `("events", 3, "id")`. Empty: the whole input."""
+    """An error in one field, with its path, for example `("events", 3, "id")`. An empty path means the whole input."""
 
     path: tuple[str | int, ...]
     message: str
@@ -39,7 +39,7 @@ class FieldError:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error answer, before a dialect gives it its form."""
+    """An error response, before a dialect renders it."""
 
     status: int
     code: str
@@ -48,25 +48,25 @@ class Failure:
     fields: Sequence[FieldError] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    location: str = "query"  # where the fields stand: query, body or path
+    location: str = "query"  # of the fields: query, body or path
 
 
 QUERY_TIMEOUT = Failure(
     503,
     "query_timeout",
-    "The database took too long and the query was canceled; try again, or ask for a shorter period.",
+    "The query took too long and was canceled. Try again, or request a shorter period.",
     headers=_RETRY_AFTER,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A form of error answers. The name and the schemas are for the OpenAPI document."""
+    """An error format. The name and the schemas are for the OpenAPI document."""
 
     name: str
     body: Callable[[Failure], dict[str, Any]]
     schema: ErrorSchema
-    schema_of_invalid: ErrorSchema | None = None  # of 422, where it is another
+    schema_of_invalid: ErrorSchema | None = None  # of 422, if it differs
 
     def schema_for(self, status: int) -> ErrorSchema:
         if status == HTTPStatus.UNPROCESSABLE_ENTITY and self.schema_of_invalid is not None:
@@ -77,7 +77,7 @@ class Dialect:
 # --- The dialects ----------------------------------------------------------------------------------------------
 
 
-def _ours(failure: Failure) -> dict[str, Any]:
+def _native(failure: Failure) -> dict[str, Any]:
     """`{"error": message, "code": code}`, for wrong input with `"fields": {"name": ["..."]}`."""
     body: dict[str, Any] = {"error": failure.message, "code": failure.code}
     fields: dict[str, list[str]] = {}
@@ -89,7 +89,7 @@ def _ours(failure: Failure) -> dict[str, Any]:
     return {**body, **failure.extra}
 
 
-# FastAPI's words for what can be wrong, where Django's are others.
+# FastAPI's error types, where Django's codes differ.
 _FASTAPI_TYPES = {
     "required": "missing",
     "null": "none_required",
@@ -103,7 +103,7 @@ _FASTAPI_TYPES = {
 }
 
 
-def _detail(failure: Failure) -> dict[str, Any]:
+def _fastapi(failure: Failure) -> dict[str, Any]:
     """`{"detail": message}`; 422 is FastAPI's list of `{"loc", "msg", "type"}`."""
     if failure.status != HTTPStatus.UNPROCESSABLE_ENTITY:
         return {"detail": failure.message, **failure.extra}
@@ -120,7 +120,7 @@ def _detail(failure: Failure) -> dict[str, Any]:
     }
 
 
-# Codes that LiteLLM's clients know as a type of their own, whatever the status.
+# Codes that LiteLLM's clients know as types, whatever the status.
 _LITELLM_CODES = frozenset({"model_not_priced"})
 _LITELLM_TYPES = {400: "bad_request", 401: "auth_error", 403: "permission_denied", 404: "not_found", 422: "bad_request"}
 
@@ -137,8 +137,8 @@ def _litellm(failure: Failure) -> dict[str, Any]:
     return {"error": {"message": failure.message, "type": kind, "param": param, "code": str(failure.status)}}
 
 
-NATIVE = Dialect("", _ours, NATIVE_ERROR)
-DETAIL = Dialect("Detail", _detail, DETAIL_ERROR, DETAIL_INVALID)
+NATIVE = Dialect("", _native, NATIVE_ERROR)
+DETAIL = Dialect("Detail", _fastapi, DETAIL_ERROR, DETAIL_INVALID)
 LITELLM = Dialect("Spend", _litellm, LITELLM_ERROR)
 
 
@@ -146,7 +146,7 @@ LITELLM = Dialect("Spend", _litellm, LITELLM_ERROR)
 
 
 def to_failure(error: Exception, location: str = "query") -> Failure:  # noqa: PLR0911 - one for each kind
-    """Bring any exception into the one form. What nobody foresaw is a 500 that tells nothing."""
+    """Convert an exception to a `Failure`. An unexpected one is a 500 without details."""
     match error:
         case DomainError():
             return _of_domain_error(error, location)
@@ -157,15 +157,15 @@ def to_failure(error: Exception, location: str = "query") -> Failure:  # noqa: P
         case Http404():
             return Failure(404, "not_found", "Not found.")
         case PermissionDenied():
-            return Failure(403, "forbidden", "You may not do this.")
+            return Failure(403, "forbidden", "You do not have permission to do this.")
         case RequestDataTooBig():
-            return Failure(413, "too_large", "The request's body is too large.")
+            return Failure(413, "too_large", "The request body is too large.")
         case SuspiciousOperation():
-            return Failure(400, "bad_request", "The request cannot be understood.")
+            return Failure(400, "bad_request", "The request is malformed.")
         case OperationalError() if is_query_timeout(error):
             return QUERY_TIMEOUT
         case OperationalError():
-            return Failure(503, "unavailable", "The database is not available; try again.", headers=_RETRY_AFTER)
+            return Failure(503, "unavailable", "The database is unavailable. Try again.", headers=_RETRY_AFTER)
         case _:
             return Failure(500, "internal_error", "Something went wrong on our side.")
 
@@ -230,7 +230,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     if failure is QUERY_TIMEOUT:
         log_query_timeout(request, response)
     elif failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, DomainError):
-        # What Django does for an exception that nobody caught: tell the listeners, and log it with its traceback.
+        # As Django does for an uncaught exception: send the signal, and log it with its traceback.
         signals.got_request_exception.send(sender=type(context["view"]), request=request)
         log_response(
             "%s: %s", response.reason_phrase, request.path, response=response, request=request, exception=error

@@ -1,5 +1,5 @@
-"""Errors outside of any API view, such as an unknown path: a page for people, JSON for programs. What begins like a
-family's paths is answered in its dialect, whoever asks."""
+"""Errors outside of API views, such as an unknown path: a page for browsers, JSON for programs. Paths that start like
+those of an API family get errors in its dialect."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,32 +11,32 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from costtrack.error_formats import NATIVE, QUERY_TIMEOUT, Dialect, Failure
-from costtrack.organization_paths import for_installation, for_sign_in
+from costtrack.organization_paths import installation_url, sign_in_url
 from costtrack.timeouts import is_query_timeout
 
 _CODES = {400: "bad_request", 403: "forbidden", 404: "not_found", 500: "internal_error", 503: QUERY_TIMEOUT.code}
 _TITLES = {
-    400: "This request cannot be understood",
-    403: "This is not for you to see",
-    404: "There is no such page",
+    400: "Bad request",
+    403: "Access denied",
+    404: "Page not found",
     500: "Something went wrong on our side",
     503: "This took too long",
 }
-_WHAT_TO_DO = {
-    400: "Go back and try again. If you have typed the address, look at it once more.",
-    403: "Ask an owner of the organization for the role that this needs, or sign in with another account.",
-    404: "The address is wrong, what it showed is gone, or it belongs to an organization that you are no member of.",
-    500: "Try again in a moment. If it stays, tell whoever runs this installation; the log says what happened.",
-    503: "The database took too long, and the query was canceled. Try again in a moment, or choose a shorter period.",
+_ADVICE = {
+    400: "Go back and try again. If you typed the URL, check it.",
+    403: "Ask an owner of the organization for access, or sign in with another account.",
+    404: "The URL is wrong, the page was removed, or it belongs to an organization that you are not a member of.",
+    500: "Try again in a moment. If the problem persists, contact your administrator, who can find details in the log.",
+    503: "The query took too long and was canceled. Try again in a moment, or choose a shorter period.",
 }
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001 - Django names it
-    return _answer(request, HTTPStatus.BAD_REQUEST, "The request cannot be understood.")
+    return _answer(request, HTTPStatus.BAD_REQUEST, "The request is malformed.")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001 - Django names it
-    return _answer(request, HTTPStatus.FORBIDDEN, "You may not do this.")
+    return _answer(request, HTTPStatus.FORBIDDEN, "You do not have permission to do this.")
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001 - Django names it
@@ -44,8 +44,8 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Django has logged the exception."""
-    if is_query_timeout(sys.exception()):  # of a middleware: those of views are answered before
+    """Render a 500. Django has already logged the exception."""
+    if is_query_timeout(sys.exception()):  # raised in a middleware; views handle theirs
         return query_timeout(request)
     return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side.")
 
@@ -58,25 +58,25 @@ def query_timeout(request: HttpRequest) -> HttpResponseBase:
 
 
 def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponse:
-    dialect = _dialects().get(_first_word(request.path))
-    if dialect is None and _is_for_people(request):
-        texts = {"title": _TITLES[status], "text": _WHAT_TO_DO[status], "status": status.value}
+    dialect = _dialects().get(_first_segment(request.path))
+    if dialect is None and _wants_page(request):
+        texts = {"title": _TITLES[status], "text": _ADVICE[status], "status": status.value}
         return HttpResponse(
-            render_to_string("error.html", {**texts, "overview_url": for_installation("index")}), status=status
+            render_to_string("error.html", {**texts, "overview_url": installation_url("index")}), status=status
         )
     failure = Failure(status, _CODES[status], message)
     return JsonResponse((dialect or NATIVE).body(failure), status=status)
 
 
-def _is_for_people(request: HttpRequest) -> bool:
-    """The pages' own addresses, and whatever a browser asks for: it names pages, programs take anything."""
-    pages = (reverse("admin:index"), for_sign_in("account_login").removesuffix("login"))
+def _wants_page(request: HttpRequest) -> bool:
+    """Whether to answer with a page: for the web UI's own paths, and for browsers, which name HTML in `Accept`."""
+    pages = (reverse("admin:index"), sign_in_url("account_login").removesuffix("login"))
     return request.path.startswith(pages) or "text/html" in request.headers.get("Accept", "")
 
 
 @cache
 def _dialects() -> dict[str, Dialect]:
-    """Each family's, by the first word of its paths."""
+    """Return the dialect of each family by the first segment of its paths."""
     return dict(_dialects_of(get_resolver().url_patterns))
 
 
@@ -86,8 +86,8 @@ def _dialects_of(patterns: Iterable[URLPattern | URLResolver], prefix: str = "")
         if isinstance(pattern, URLResolver):
             yield from _dialects_of(pattern.url_patterns, route)
         elif (dialect := getattr(getattr(pattern.callback, "cls", None), "dialect", None)) is not None:
-            yield _first_word(route), dialect
+            yield _first_segment(route), dialect
 
 
-def _first_word(path: str) -> str:
+def _first_segment(path: str) -> str:
     return path.lstrip("/").partition("/")[0]

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says about the bodies of errors, one or two components for each dialect."""
+"""OpenAPI components of error bodies, one or two per dialect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ErrorSchema:
-    """A component of the document: its name and its JSON schema."""
+    """An OpenAPI component: its name and JSON schema."""
 
     name: str
     schema: Mapping[str, Any]
@@ -17,13 +17,13 @@ NATIVE_ERROR = ErrorSchema(
     "Error",
     {
         "type": "object",
-        "description": "What went wrong. Some codes come with further keys, for example the scope that is missing.",
+        "description": "An error. Some codes have additional keys, for example the missing scope.",
         "properties": {
-            "error": {"type": "string", "description": "A sentence for people."},
+            "error": {"type": "string", "description": "Human-readable message."},
             "code": {"type": "string", "description": "Stable machine-readable error code."},
             "fields": {
                 "type": "object",
-                "description": "For wrong input: each field with its mistakes.",
+                "description": "For invalid input: the messages of each field.",
                 "additionalProperties": {"type": "array", "items": {"type": "string"}},
             },
         },
@@ -35,7 +35,7 @@ DETAIL_ERROR = ErrorSchema(
     "DetailError",
     {
         "type": "object",
-        "properties": {"detail": {"type": "string", "description": "A sentence for people."}},
+        "properties": {"detail": {"type": "string", "description": "Human-readable message."}},
         "required": ["detail"],
     },
 )
@@ -53,11 +53,11 @@ DETAIL_INVALID = ErrorSchema(
                     "properties": {
                         "loc": {
                             "type": "array",
-                            "description": "Where it stands, for example query and the parameter's name.",
+                            "description": "Location, for example query and the parameter's name.",
                             "items": {"type": ["string", "integer"]},
                         },
                         "msg": {"type": "string"},
-                        "type": {"type": "string", "description": "A word for programs."},
+                        "type": {"type": "string", "description": "Machine-readable error type."},
                     },
                     "required": ["loc", "msg", "type"],
                 },
@@ -75,9 +75,9 @@ LITELLM_ERROR = ErrorSchema(
             "error": {
                 "type": "object",
                 "properties": {
-                    "message": {"type": "string", "description": "A sentence for people."},
-                    "type": {"type": "string", "description": "A word for programs, for example auth_error."},
-                    "param": {"type": ["string", "null"], "description": "The parameter at fault, if one is."},
+                    "message": {"type": "string", "description": "Human-readable message."},
+                    "type": {"type": "string", "description": "Machine-readable error type, for example auth_error."},
+                    "param": {"type": ["string", "null"], "description": "The invalid parameter, if any."},
                     "code": {"type": "string", "description": "The HTTP status."},
                 },
                 "required": ["message", "type", "param", "code"],

@@ -1,13 +1,13 @@
-"""The one hierarchy of errors that a caller can cause. Each HTTP family renders them in its own dialect."""
+"""The hierarchy of errors that a caller can cause. Each API family renders them in its own dialect."""
 
 from collections.abc import Mapping
 
 
 class DomainError(Exception):
-    """Something the caller asked for cannot be done.
+    """A request that cannot be fulfilled.
 
-    `code` is for machines and stable, `message` for people, `param` names the field at fault (if one is), `extra`
-    holds further JSON-ready details. Subclasses stand beside the code that raises them.
+    `code` is stable and machine-readable, `message` is for users, `param` names the invalid field (if any), and `extra`
+    contains further JSON-ready details. Subclasses are defined next to the code that raises them.
     """
 
     status: int = 400
@@ -31,35 +31,35 @@ class DomainError(Exception):
 
 
 class InvalidError(DomainError):
-    """The input is understood and wrong; `param` names the field."""
+    """The input is well-formed and invalid; `param` names the field."""
 
     status = 422
     code = "invalid"
 
 
 class NotFoundError(DomainError):
-    """No such thing, or one of another organization: the answers are the same."""
+    """It does not exist, or belongs to another organization: both give the same response."""
 
     status = 404
     code = "not_found"
 
 
 class ForbiddenError(DomainError):
-    """Known caller, but the role, the scope or the plan does not allow this."""
+    """The caller is known, but the role, the scope or the plan does not allow this."""
 
     status = 403
     code = "forbidden"
 
 
 class ConflictError(DomainError):
-    """The request contradicts what exists, for example the last owner of an organization would leave."""
+    """The request conflicts with the current state, for example removing an organization's last owner."""
 
     status = 409
     code = "conflict"
 
 
 class TooLargeError(DomainError):
-    """The body is larger than what one request may bring."""
+    """The request body is too large."""
 
     status = 413
     code = "too_large"

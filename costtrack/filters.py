@@ -1,4 +1,4 @@
-"""Filters of lists (django-filter)."""
+"""Filters for list endpoints (django-filter)."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -10,18 +10,18 @@ from django_filters.fields import IsoDateTimeField
 
 
 class TimestampField(IsoDateTimeField):
-    """An ISO 8601 time as an aware datetime in UTC: PostgreSQL knows fewer offsets than Python."""
+    """Parses an ISO 8601 time as an aware datetime in UTC. (PostgreSQL supports fewer offsets than Python.)"""
 
     def clean(self, value: Any) -> datetime | None:
         instant: datetime | None = super().clean(value)
         try:
             return instant.astimezone(UTC) if instant is not None else None
         except OverflowError:
-            raise ValidationError("Not a time between the years 1 and 9999.") from None
+            raise ValidationError("Must be a time between the years 1 and 9999.") from None
 
 
 class TrueOrFalseField(forms.Field):
-    """True or False, or None for nothing; django-filter's own takes whatever it does not know for nothing too."""
+    """True, False, or None if it is empty. Unlike django-filter's own field, it rejects other values."""
 
     def to_python(self, value: Any) -> bool | None:
         if value in self.empty_values:

@@ -1,8 +1,8 @@
-"""What the background processes tell about themselves, in Redis: who is there, and what was done last.
+"""Heartbeats of the background processes, in Redis.
 
-Workers and beat write a key that expires every two seconds, so a process that dies, or loses its broker, is missing
-soon. The probe task (`costtrack.tasks.tick`) notes when a queue's messages were executed last. Readers get all of it
-with two round trips. All times are durations, or by Redis' own clock: machines' clocks may differ.
+Workers and beat refresh an expiring key every two seconds, so a process that dies or loses its broker soon disappears.
+The probe task (`costtrack.tasks.tick`) records when a message of each queue was last executed. `read` takes two round
+trips. Times are durations, or by Redis' clock, because the clocks of machines differ.
 """
 
 from collections.abc import Iterable
@@ -18,55 +18,55 @@ from redis.retry import Retry
 from costtrack.queues import Queue
 
 PERIOD_SECONDS = 2.0
-# A busy machine may miss some beats.
+# Long enough for a busy machine to miss some beats.
 LIFETIME_SECONDS = 20
 
-_WORKERS = "costtrack:workers"  # a set of names; each has a key of its own
+_WORKERS = "costtrack:workers"  # a set of names; each worker has its own key
 _WORKER = "costtrack:worker:"
 _BEAT = "costtrack:beat"
 _TICK = "costtrack:tick:"
 
 
 class RunningTask(msgspec.Struct, frozen=True):
-    """A task that a worker executes, and for how many seconds it has."""
+    """A task that a worker is executing, and for how many seconds."""
 
     name: str
     seconds: float
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """A Celery worker that has beaten lately. Durations are in seconds, as of its last beat."""
+    """A live Celery worker. Durations are in seconds, as of its last heartbeat."""
 
     name: str
     queues: list[str]
     slots: int
     up_for: float
     idle_for: float
-    """Since it has received its last message."""
+    """Since its last message."""
     tasks: list[RunningTask]
 
 
 class Beat(msgspec.Struct, frozen=True):
-    """The scheduler, and for how many seconds it has run."""
+    """The scheduler, and for how many seconds it has been running."""
 
     up_for: float
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
-    """All that is known at one moment. Queues without a tick are missing in `ticks` (seconds ago); `waiting` counts
-    the messages of each queue that no worker has taken."""
+class HeartbeatSnapshot:
+    """All heartbeats at one instant. `ticks` are seconds since the last probe of each queue, if there was one;
+    `pending` counts the messages of each queue that no worker has taken."""
 
     workers: list[Worker]
     beat: Beat | None
     ticks: dict[str, float]
-    waiting: dict[str, int]
+    pending: dict[str, int]
 
 
 @cache
 def client(timeout: float = 1) -> redis.Redis:
-    """A client that answers or fails within about `timeout` seconds, and never tries twice. Threads share it, and the
-    connections it keeps open."""
+    """Return a client that responds or fails within about `timeout` seconds, without retries. Thread-safe; it pools
+    connections."""
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=timeout,
@@ -77,7 +77,7 @@ def client(timeout: float = 1) -> redis.Redis:
 
 
 def worker_lives(worker: Worker) -> None:
-    """Raises redis.RedisError, as all functions here do."""
+    """Write the heartbeat of a worker. Raises redis.RedisError, as all functions here do."""
     with client().pipeline(transaction=False) as pipeline:
         pipeline.set(_WORKER + worker.name, msgspec.json.encode(worker), ex=LIFETIME_SECONDS)
         pipeline.sadd(_WORKERS, worker.name)
@@ -85,7 +85,7 @@ def worker_lives(worker: Worker) -> None:
 
 
 def worker_ends(name: str) -> None:
-    """A worker that stops in order says so."""
+    """Remove a worker that shuts down cleanly."""
     with client().pipeline(transaction=False) as pipeline:
         pipeline.delete(_WORKER + name)
         pipeline.srem(_WORKERS, name)
@@ -93,20 +93,21 @@ def worker_ends(name: str) -> None:
 
 
 def beat_lives(beat: Beat) -> None:
+    """Write the heartbeat of the scheduler."""
     client().set(_BEAT, msgspec.json.encode(beat), ex=LIFETIME_SECONDS)
 
 
 def ticked(queue: str) -> None:
-    """A message of this queue has been executed just now."""
+    """Record that a message of this queue has just been executed."""
     client().set(_TICK + queue, _now(client().time()))
 
 
-def waiting_in(queue: str) -> int:
-    """How many messages wait in a queue. (Celery's broker keeps each queue as a list of that name.)"""
+def queue_length(queue: str) -> int:
+    """Count the pending messages of a queue. (Celery stores each queue as a Redis list of that name.)"""
     return int(client().llen(queue))
 
 
-def read() -> Pulse:
+def read() -> HeartbeatSnapshot:
     queues = [queue.value for queue in Queue]
     names = sorted(map(str, client().smembers(_WORKERS)))
     with client().pipeline(transaction=False) as pipeline:
@@ -117,22 +118,22 @@ def read() -> Pulse:
             pipeline.llen(queue)
         time, (beat, *workers), ticks, *lengths = pipeline.execute()
     _forget(name for name, worker in zip(names, workers, strict=True) if worker is None)
-    return Pulse(
+    return HeartbeatSnapshot(
         workers=[msgspec.json.decode(worker, type=Worker) for worker in workers if worker is not None],
         beat=msgspec.json.decode(beat, type=Beat) if beat is not None else None,
         ticks={queue: _now(time) - float(tick) for queue, tick in zip(queues, ticks, strict=True) if tick is not None},
-        waiting=dict(zip(queues, lengths, strict=True)),
+        pending=dict(zip(queues, lengths, strict=True)),
     )
 
 
 def _forget(names: Iterable[str]) -> None:
-    """Workers that beat no more."""
+    """Remove workers without a heartbeat."""
     gone = list(names)
     if gone:
         client().srem(_WORKERS, *gone)
 
 
 def _now(time: tuple[int, int]) -> float:
-    """Redis' clock, in seconds since 1970."""
+    """Convert Redis' clock to seconds since 1970."""
     seconds, microseconds = time
     return seconds + microseconds / 1e6

@@ -1,8 +1,8 @@
-"""Identifiers of batches and events: UUIDs of version 7 (RFC 9562), so that new rows are neighbours on disk.
+"""Identifiers of batches and events: UUIDs of version 7 (RFC 9562), so that new rows are close to each other on disk.
 
-The 16 last bits of a batch's id are zero, and its events are numbered in them: event i of a batch has the id
-`batch + 1 + i`. So an event tells its batch, and a batch's events are one range of the primary key, without a
-column or an index for it.
+The last 16 bits of a batch id are zero and number its events: event i of a batch has the id `batch + 1 + i`. So an
+event id contains its batch id, and the events of a batch are one range of the primary key, without a column or index
+for it.
 """
 
 import secrets
@@ -15,7 +15,7 @@ MAX_EVENTS_PER_BATCH = (1 << _EVENT_BITS) - 1
 
 
 def new_batch_id(now: datetime) -> UUID:
-    """A fresh id whose 48 first bits are `now` in milliseconds and whose 16 last bits are zero."""
+    """Create an id whose first 48 bits are `now` in milliseconds and whose last 16 bits are zero."""
     milliseconds = int(now.timestamp() * 1000)
     rand_a = secrets.randbits(12)
     rand_b = secrets.randbits(62 - _EVENT_BITS) << _EVENT_BITS
@@ -23,37 +23,37 @@ def new_batch_id(now: datetime) -> UUID:
 
 
 def new_id(now: datetime) -> UUID:
-    """A fresh id whose 48 first bits are `now` in milliseconds; the others are random."""
+    """Create an id whose first 48 bits are `now` in milliseconds; the others are random."""
     milliseconds = int(now.timestamp() * 1000)
     return UUID(int=milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62))
 
 
 def event_ids(batch_id: UUID, count: int) -> list[UUID]:
-    """The ids of the batch's first `count` events, in order."""
+    """Return the ids of the first `count` events of a batch, in order."""
     if count > MAX_EVENTS_PER_BATCH:
-        raise ValueError(f"A batch holds at most {MAX_EVENTS_PER_BATCH} events.")
+        raise ValueError(f"A batch can contain up to {MAX_EVENTS_PER_BATCH} events.")
     first = batch_id.int + 1
     return [UUID(int=number) for number in range(first, first + count)]
 
 
 def batch_of(event_id: UUID) -> UUID:
-    """The id of the batch that wrote the event."""
+    """Return the id of the batch of an event."""
     return UUID(int=event_id.int >> _EVENT_BITS << _EVENT_BITS)
 
 
 def last_event_id(batch_id: UUID) -> UUID:
-    """The largest id an event of the batch can have."""
+    """Return the largest possible id of an event in the batch."""
     return UUID(int=batch_id.int | MAX_EVENTS_PER_BATCH)
 
 
 def earliest_after(first_id: UUID) -> UUID:
-    """No id that is made later is smaller than this, even where clocks differ by up to an hour."""
+    """Return a lower bound of all ids created later, even by machines whose clocks differ by up to an hour."""
     milliseconds = max((first_id.int >> 80) - _CLOCKS_DIFFER_MS, 0)
     return UUID(int=milliseconds << 80)
 
 
 def ids_at(instant: datetime) -> tuple[UUID, UUID]:
-    """The smallest and the largest id that can be made in this millisecond. Ids are ordered by the time of their
-    batch, so a span of time is a range of them."""
+    """Return the smallest and the largest id of this millisecond. Ids are ordered by the time of their batch, so a span
+    of time is a range of ids."""
     first = int(instant.timestamp() * 1000) << 80
     return UUID(int=first), UUID(int=first | (1 << 80) - 1)

@@ -1,4 +1,4 @@
-"""Celery tasks sent on commit. The work itself is a row in the database; a task only makes it happen sooner."""
+"""Enqueue Celery tasks on commit. The work itself is a row in the database; a task only makes it happen sooner."""
 
 import logging
 from datetime import timedelta
@@ -15,20 +15,19 @@ logger = logging.getLogger(__name__)
 
 
 def enqueue_on_commit(task_name: str, **arguments: int | str) -> None:
-    """Send the task once the transaction has committed. A broker that is down is logged, never an error: the beat
-    schedule runs the same task again."""
+    """Send the task after the transaction commits. An unavailable broker is logged and is no error: the beat schedule
+    sends the same task."""
     transaction.on_commit(partial(_send, task_name, arguments))
 
 
-def enqueue_throttled_on_commit(task_name: str, *, at_most_every: timedelta) -> None:
-    """The same for work that comes in quick succession: within the interval it is sent once. What is left over waits
-    for the beat schedule."""
-    transaction.on_commit(partial(_enqueue, task_name, {}, at_most_every))
+def enqueue_throttled_on_commit(task_name: str, *, interval: timedelta) -> None:
+    """Like `enqueue_on_commit`, but once per interval. The beat schedule picks up the rest."""
+    transaction.on_commit(partial(_enqueue, task_name, {}, interval))
 
 
 def enqueue_debounced_on_commit(task_name: str, *, within: timedelta, **arguments: int | str) -> None:
-    """The same for work that must see everything that came in the interval: the task with these arguments is sent once,
-    to begin when the interval is over."""
+    """Like `enqueue_on_commit`, but once per interval and arguments, to start when the interval is over. For tasks that
+    must see everything that happened in it."""
     transaction.on_commit(partial(_enqueue, task_name, arguments, within, delay=within))
 
 

@@ -1,7 +1,7 @@
 """Structured logs: JSON lines in production, readable lines in development.
 
-Every line carries what the request or task has bound (`request_id`, `organization`, `credential`). Secrets are masked
-in all of them, whichever library wrote the line (`costtrack.secret_links`).
+Every line contains the context of its request or task (`request_id`, `organization`, `credential`). Secrets are masked
+in lines of all libraries (`costtrack.secret_links`).
 """
 
 import logging.config
@@ -23,8 +23,8 @@ _SHARED: list[structlog.typing.Processor] = [
 
 
 def _mask_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Leave out what Django and Celery attach to their records, the request (which prints as its whole URL) and the
-    arguments of a task, and mask the secrets in everything else."""
+    """Drop the request, which prints as its full URL, and the arguments of a task, which Django and Celery attach to
+    their records. Mask the secrets in everything else."""
     request = event.pop("request", None)
     if isinstance(request, HttpRequest) and (shown := path_for_logs(request)) != request.path:
         texts = {name: value.replace(request.path, shown) for name, value in event.items() if isinstance(value, str)}
@@ -35,7 +35,7 @@ def _mask_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structl
 
 
 class NotRoutine(logging.Filter):
-    """Drops what Celery says of tasks that run every few seconds, unless they fail."""
+    """Drops Celery's lines about tasks that run every few seconds, unless they failed."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         task = getattr(record, "data", {}).get("name")
@@ -43,11 +43,11 @@ class NotRoutine(logging.Filter):
 
 
 def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
-    """The dictConfig for Django, granian and Celery alike."""
+    """Return the dictConfig for Django, granian and Celery."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if json_lines
-        # Plain tracebacks: the usual rich ones print local variables, which hold secrets.
+        # Plain tracebacks: the default rich ones print local variables, which may contain secrets.
         else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     )
     processors: list[structlog.typing.Processor] = [
@@ -69,10 +69,10 @@ def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
-            "django": {"handlers": []},  # Django adds its own, which format differently
+            "django": {"handlers": []},  # remove Django's own handlers
             "django.server": {"propagate": True},
             "django.request": {"level": "ERROR"},
-            "celery.beat": {"level": "WARNING"},  # the workers say what they were sent
+            "celery.beat": {"level": "WARNING"},  # the workers log the tasks
             "celery.worker.strategy": {"filters": ["not routine"]},
             "celery.app.trace": {"filters": ["not routine"]},
         },
@@ -80,7 +80,7 @@ def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
 
 
 def configure(config: dict[str, Any]) -> None:
-    """What Django calls with the LOGGING setting."""
+    """Configure logging; Django calls this with the LOGGING setting."""
     logging.config.dictConfig(config)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

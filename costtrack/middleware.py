@@ -1,5 +1,4 @@
-"""What every request has: an id, in the log, in the answer, and in nobody else's log lines; and a limit to how long its
-statements run in the database."""
+"""Request id, request log and statement timeout."""
 
 import logging
 import re
@@ -20,19 +19,19 @@ logger = logging.getLogger("costtrack.request")
 
 _ACCEPTABLE_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 _QUIET = ("/healthz", "/readyz", "/static/")
-# Without the path, which may be a secret, and with what Django checks a form's sender by.
+# Sends the origin, which Django's CSRF check needs, without the path, which may be a secret.
 _REFERRER_POLICY = "strict-origin"
 
 
 class RequestContextMiddleware:
-    """Takes `X-Request-Id` (or makes one), binds it for all log lines, returns it, and logs each request once."""
+    """Reads or creates `X-Request-Id`, adds it to all log lines and to the response, and logs each request once."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.headers.get("X-Request-Id", "")
-        request_id = given if _ACCEPTABLE_ID.match(given) else secrets.token_hex(8)
+        sent_id = request.headers.get("X-Request-Id", "")
+        request_id = sent_id if _ACCEPTABLE_ID.match(sent_id) else secrets.token_hex(8)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
@@ -41,7 +40,7 @@ class RequestContextMiddleware:
         if has_secret(request.path):
             response["Referrer-Policy"] = _REFERRER_POLICY
         if not request.path.startswith(_QUIET):
-            # Without the query string, which may hold a credential, and without the secret of a link.
+            # Without the query string, which may contain a credential, and without the secret of a link.
             logger.info(
                 "request",
                 extra={
@@ -55,8 +54,8 @@ class RequestContextMiddleware:
 
 
 class StatementTimeoutMiddleware:
-    """Limits each statement of a request, and answers 503 when a page's query was canceled. (API views answer in their
-    dialect.)"""
+    """Limits each statement of a request, and responds with 503 when the query of a page was canceled. (API views
+    respond in their own dialect.)"""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,7 +1,7 @@
-"""Money is Decimal US dollars. Amounts are never rounded on the way; this module alone turns them into output.
+"""Money is US dollars as Decimal. Amounts are never rounded in between; only this module formats them.
 
-Importing it widens Python's decimal arithmetic from 28 to 64 digits for every thread that has not used it yet, so
-that sums and products of amounts stay exact.
+Importing it widens Python's decimal arithmetic from 28 to 64 digits, for this thread and all threads that start later,
+so that sums and products of amounts stay exact.
 """
 
 import decimal
@@ -9,21 +9,21 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 ZERO = Decimal(0)
 
-# A cost a caller reports is often a float with 17 significant digits (0.00000749999999999999). 24 decimals keep all
-# of them down to a ten-millionth of a dollar; 12 digits before the point are room for any invoice.
+# A reported cost is often a float with 17 significant digits (0.00000749999999999999). 24 decimals store all of them
+# down to a ten-millionth of a dollar; 12 digits before the point are enough for any invoice.
 DECIMALS = 24
 DIGITS = 36
-LARGEST = Decimal(10) ** (DIGITS - DECIMALS) - 1
+MAX_AMOUNT_USD = Decimal(10) ** (DIGITS - DECIMALS) - 1
 _QUANTUM = Decimal(1).scaleb(-DECIMALS)
 
 _PRECISION = 64
-decimal.DefaultContext.prec = _PRECISION  # what threads start with (documented for exactly this use)
-decimal.getcontext().prec = _PRECISION  # the thread that imports this module has begun already
+decimal.DefaultContext.prec = _PRECISION  # what new threads start with (documented for this use)
+decimal.getcontext().prec = _PRECISION  # the thread that imports this module
 
 
 def to_storable(amount: Decimal) -> Decimal:
-    """The amount as the ledger's column holds it: at most 24 decimals (half-even beyond them), no trailing zeros, so
-    that equal amounts are written alike."""
+    """Return the amount as the ledger stores it: up to 24 decimals (rounded half-even), without trailing zeros, so that
+    equal amounts have the same form."""
     exponent = amount.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -DECIMALS:
         amount = amount.quantize(_QUANTUM, rounding=ROUND_HALF_EVEN)
@@ -31,7 +31,7 @@ def to_storable(amount: Decimal) -> Decimal:
 
 
 def plain(amount: Decimal) -> str:
-    """A decimal string without exponent and without trailing zeros: `0`, `0.0000001`, `12.5`."""
+    """Format as a decimal string without exponent and trailing zeros: `0`, `0.0000001`, `12.5`."""
     text = format(amount, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
@@ -39,15 +39,15 @@ def plain(amount: Decimal) -> str:
 
 
 def usd(amount: Decimal) -> str:
-    """For people: cents, and below a dollar as many digits as show three significant ones: `$1,234.50`, `$0.0123`,
+    """Format for display: with cents, and below a dollar with three significant digits: `$1,234.50`, `$0.0123`,
     `$0.0000123`."""
-    places = 2 if abs(amount) >= 1 or not amount else 2 - amount.adjusted()
-    text = f"{abs(amount):,.{places}f}"
-    while places > 2 and text.endswith("0"):  # noqa: PLR2004 - cents
-        text, places = text[:-1], places - 1
+    decimals = 2 if abs(amount) >= 1 or not amount else 2 - amount.adjusted()
+    text = f"{abs(amount):,.{decimals}f}"
+    while decimals > 2 and text.endswith("0"):  # noqa: PLR2004 - cents
+        text, decimals = text[:-1], decimals - 1
     return f"-${text}" if amount < 0 else f"${text}"
 
 
 def number(amount: Decimal) -> float:
-    """A JSON number from an exact sum, rounded to 10 decimals so that 0.35 + 0.1 prints 0.45."""
+    """Convert an exact sum to a JSON number, rounded to 10 decimals so that 0.35 + 0.1 prints 0.45."""
     return float(round(amount, 10))

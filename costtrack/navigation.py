@@ -6,13 +6,12 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import get_script_prefix, reverse
 
-from costtrack.organization_paths import for_installation, script_prefix
+from costtrack.organization_paths import installation_url, script_prefix
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    """Sections of links, in the shape that the theme wants. Those of pages about one organization keep to the one that
-    is shown; operators see the installation's section too. `active` is the link that leads to the page asked for, or
-    to the list that it belongs to."""
+    """Return the sections of links in the theme's format. Links to organization pages stay in the current organization;
+    operators also see the installation's section. `active` marks the link of the current page or its list."""
     sections = _sections(request)
     home = _link("", "", "index")["link"]
     for section in sections:
@@ -43,7 +42,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
             "Billing",
             _link("Limits", "speed", "billing_spendlimit_changelist"),
             _link("Increase requests", "request_quote", "billing_increaserequest_changelist"),
-            _link("Crossings", "notifications_active", "billing_limitcrossing_changelist"),
+            _link("Threshold events", "notifications_active", "billing_limitcrossing_changelist"),
             _link("Authorizations", "verified_user", "billing_authorization_changelist"),
             _link("Plan", "workspace_premium", "plan"),
             _link("Exports", "download", "exports"),
@@ -59,7 +58,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
         ),
         _section(
             "Settings",
-            _own_page(request),
+            _organization_link(request),
             _link("Members", "group", "organizations_membership_changelist"),
             _link("Prices", "payments", "billing_priceversion_changelist"),
             _link("Webhooks", "webhook", "billing_webhookendpoint_changelist"),
@@ -75,7 +74,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
                 "Installation",
                 _installation("All organizations", "domain", "organizations_organization_changelist"),
                 _installation("Plans", "sell", "organizations_plan_changelist"),
-                _installation("People", "person", "organizations_user_changelist"),
+                _installation("Users", "person", "organizations_user_changelist"),
                 _installation("Health", "monitor_heart", "health"),
             )
         )
@@ -83,13 +82,13 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _overview(request: HttpRequest) -> list[dict[str, Any]]:
-    """Of all organizations: not where a page is about one of them."""
+    """Return the overview link, except on pages of a single organization."""
     if getattr(request, "organization", None) is not None:
         return []
     return [_section("", _link("Overview", "space_dashboard", "index"))]
 
 
-def _own_page(request: HttpRequest) -> dict[str, Any]:
+def _organization_link(request: HttpRequest) -> dict[str, Any]:
     organization = getattr(request, "organization", None)
     if organization is None:
         return _link("Organizations", "apartment", "organizations_organization_changelist")
@@ -107,17 +106,17 @@ def _link(title: str, icon: str, view: str) -> dict[str, Any]:
 
 @cache
 def _path(view: str) -> str:
-    """Without the script's prefix: each page has some thirty links, and looking them all up takes a while."""
+    """Return the path without the script prefix. Cached, because each page has 30 links and `reverse` is slow."""
     with script_prefix("/"):
         return reverse(f"admin:{view}").removeprefix("/")
 
 
 def _installation(title: str, icon: str, view: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": for_installation(view)}
+    return {"title": title, "icon": icon, "link": installation_url(view)}
 
 
 def _previews(request: HttpRequest) -> list[dict[str, Any]]:
-    """For those who run something: operators, owners and admins."""
+    """Return the link to the e-mail previews for operators, owners and admins."""
     roles = getattr(request.user, "roles", {}).values()
     if not (getattr(request.user, "is_superuser", False) or any(role.may_change for role in roles)):
         return []

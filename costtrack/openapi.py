@@ -1,8 +1,8 @@
-"""The OpenAPI document's operations (drf-spectacular), completed by what all endpoints have in common.
+"""The OpenAPI operations (drf-spectacular), with the errors that all endpoints have in common.
 
-An endpoint documents what it takes and answers; its errors come from here, in the dialect of its view. An error of
-its own is named with a description alone, `responses={201: Thing, 409: OpenApiResponse(description="Taken.")}`, and
-gets the dialect's body too.
+An endpoint documents its request and response; this module adds its errors, in the dialect of its view. An endpoint's
+additional errors need only a description, `responses={201: Thing, 409: OpenApiResponse(description="Taken.")}`, and get
+the body of the dialect.
 """
 
 from copy import deepcopy
@@ -29,19 +29,19 @@ _JSON = "application/json"
 # `costtrack.money.plain`
 DECIMAL_OUT: Schema = {"format": "decimal", "pattern": r"^-?\d+(\.\d+)?$"}
 
-_SAY_WHICH = [FieldError(("organization",), "The organization parameter is required.", "invalid")]
-# The component's name, what the answer means, and an example of it.
+_MISSING_ORGANIZATION = [FieldError(("organization",), "The organization parameter is required.", "invalid")]
+# The component's name, the meaning of the response, and an example.
 _ERRORS: dict[int, tuple[str, str, Failure]] = {
     failure.status: (name, meaning, failure)
     for name, meaning, failure in (
         (
             "BadRequest",
-            "The request cannot be understood.",
+            "The request is malformed.",
             Failure(400, "bad_request", "The body is not JSON: Expecting value: line 1 column 1 (char 0)"),
         ),
         (
             "Unauthorized",
-            "No credentials, or none that are valid.",
+            "Missing or invalid credentials.",
             Failure(401, "unauthorized", "The credentials are not valid."),
         ),
         (
@@ -51,7 +51,7 @@ _ERRORS: dict[int, tuple[str, str, Failure]] = {
         ),
         (
             "NotFound",
-            "There is none, or it is another organization's.",
+            "It does not exist, or belongs to another organization.",
             Failure(404, "not_found", "No such organization."),
         ),
         (
@@ -63,23 +63,23 @@ _ERRORS: dict[int, tuple[str, str, Failure]] = {
         ("TooLarge", "The body is too large.", Failure(413, "too_large", "The body is larger than 1048576 bytes.")),
         (
             "UnsupportedMediaType",
-            "The body comes in a format that is not read here.",
+            "The media type of the body is not supported.",
             Failure(415, "unsupported_media_type", 'Unsupported media type "text/plain" in request.'),
         ),
         (
             "Invalid",
-            "A parameter or a field is wrong.",
-            Failure(422, "invalid", "The organization parameter is required.", "organization", _SAY_WHICH),
+            "A parameter or a field is invalid.",
+            Failure(422, "invalid", "The organization parameter is required.", "organization", _MISSING_ORGANIZATION),
         ),
         (
             "TooManyRequests",
-            "The credential has made as many requests in the last minute as its plan allows.",
+            "The credential has exceeded the rate limit of its plan.",
             Failure(429, "too_many_requests", "Rate limit exceeded"),
         ),
         (
             "Unavailable",
-            "The database is not available at the moment, or a query took too long and was canceled.",
-            Failure(503, "unavailable", "The database is not available; try again."),
+            "The database is unavailable, or a query took too long and was canceled.",
+            Failure(503, "unavailable", "The database is unavailable. Try again."),
         ),
     )
 }
@@ -94,15 +94,15 @@ _HEADERS: dict[int, Schema] = {
 
 
 def classes_without_descriptions() -> list[type]:
-    """GET_LIB_DOC_EXCLUDES: bases whose docstrings are for programmers."""
+    """GET_LIB_DOC_EXCLUDES: base classes whose docstrings are for developers."""
     return [*plumbing.get_lib_doc_excludes(), StrictSerializer]
 
 
 class DialectSchema(AutoSchema):
-    """Adds the error answers that can happen, a summary, and stricter types to each operation."""
+    """Adds the possible errors, a summary, and stricter types to each operation."""
 
     def error_statuses(self) -> set[int]:
-        """Which of them any caller can run into: by what the operation has."""
+        """Return the statuses that any caller can get, depending on the parameters and the body of the operation."""
         statuses = {400, 406, 503}
         if self.view.get_authenticators():
             statuses |= {401, 403}
@@ -117,7 +117,7 @@ class DialectSchema(AutoSchema):
         return statuses
 
     def get_description(self) -> str:  # type: ignore[override] # as drf-spectacular does
-        """The method's docstring; where Django REST framework wrote the method, a sentence about the model."""
+        """Return the method's docstring, or a sentence about the model for a method of Django REST framework."""
         action = getattr(self.view, "action", None) or self.method.lower()
         written = plumbing.get_doc(getattr(self.view, action, None))
         model = plumbing.get_view_model(self.view, emit_warnings=False)
@@ -128,12 +128,12 @@ class DialectSchema(AutoSchema):
         return f"One {model._meta.verbose_name}."  # noqa: SLF001
 
     def get_summary(self) -> str | None:
-        """The description's first sentence, in one line."""
+        """Return the first sentence of the description."""
         first, _, _ = " ".join(self.get_description().split()).partition(". ")
         return first.rstrip(".") or None
 
     def get_operation_id(self) -> str:
-        """A viewset's own actions are named as they are: `prices_end`, not `organizations_prices_end_create`."""
+        """Name custom actions of viewsets directly: `prices_end`, not `organizations_prices_end_create`."""
         action = getattr(self.view, "action", None)
         if not isinstance(self.view, GenericViewSet) or action is None:
             return super().get_operation_id()
@@ -142,7 +142,7 @@ class DialectSchema(AutoSchema):
         return "_".join([*(noun for noun in nouns if noun != action), action])
 
     def _is_rate_limited(self) -> bool:
-        """Of views that know the word (`organizations.api.base`)."""
+        """Only views based on `organizations.api.base` have rate limits."""
         exempt: frozenset[str] | None = getattr(self.view, "actions_without_rate_limit", None)
         action = getattr(self.view, "action", None) or self.method.lower()
         return exempt is not None and action not in exempt
@@ -154,7 +154,7 @@ class DialectSchema(AutoSchema):
         return {**self._rate_limit_headers(), **headers}
 
     def _rate_limit_headers(self) -> Schema:
-        """References to components that all operations share."""
+        """Return references to shared components."""
         return {
             name: self._component(ResolvedComponent.HEADER, name, deepcopy(schema))
             for name, schema in RATE_LIMIT_HEADERS.items()
@@ -185,7 +185,7 @@ class DialectSchema(AutoSchema):
         return getattr(self.view, "dialect", NATIVE)
 
     def _error(self, status: int) -> Schema:
-        """A reference to the component that all operations of the dialect share."""
+        """Return a reference to the shared component of the dialect."""
         name = self._dialect.name + _ERRORS[status][0]
         return self._component(ResolvedComponent.RESPONSE, name, self._error_response(status))
 
@@ -197,11 +197,11 @@ class DialectSchema(AutoSchema):
 
     def _error_body(self, status: int) -> Schema:
         error = self._dialect.schema_for(status)
-        # A copy: hooks that work on the document change what they find.
+        # A copy: post-processing hooks change it in place.
         return self._component(ResolvedComponent.SCHEMA, error.name, deepcopy(dict(error.schema)))
 
     def _with_error(self, response: Schema, status: int) -> Schema:
-        """The view answers this status itself, and the dialect's error can come too."""
+        """Add the dialect's error to a status for which the view has its own response."""
         body = response.get("content", {}).get(_JSON)
         error = self._error_body(status)
         if body is None or body["schema"] == error:
@@ -216,7 +216,7 @@ class DialectSchema(AutoSchema):
     # --- Parameters --------------------------------------------------------------------------------------------
 
     def _get_parameters(self) -> list[Schema]:
-        """In the query an empty value is as none, so it may be sent wherever none may."""
+        """Allow empty values for optional query parameters: they count as missing."""
         parameters: list[Schema] = super()._get_parameters()
         for parameter in parameters:
             if parameter["in"] == "query" and not parameter.get("required", False):
@@ -226,7 +226,7 @@ class DialectSchema(AutoSchema):
     def _get_request_for_media_type(
         self, serializer: Any, direction: Direction = "request"
     ) -> tuple[Schema | None, bool]:
-        """A body that is described by a schema of its own is needed; drf-spectacular takes it for optional."""
+        """Mark a body with an explicit schema as required; drf-spectacular considers it optional."""
         schema, required = super()._get_request_for_media_type(serializer, direction)
         return schema, required or isinstance(serializer, dict)
 
@@ -235,7 +235,9 @@ class DialectSchema(AutoSchema):
     def _map_serializer_field(self, field: Any, direction: Direction, bypass_extensions: bool = False) -> Schema:  # noqa: FBT001, FBT002 - its base's
         schema: Schema = super()._map_serializer_field(field, direction, bypass_extensions)
         if isinstance(schema.get("type"), list):
-            schema["type"] = list(dict.fromkeys(schema["type"]))  # null comes twice where the field's own schema has it
+            schema["type"] = list(
+                dict.fromkeys(schema["type"])
+            )  # null is listed twice if the field's own schema has it
         if isinstance(field, serializers.DecimalField) and "pattern" in schema:
             return {**schema, **(_decimal_in(field, schema) if direction == "request" else DECIMAL_OUT)}
         return schema
@@ -254,25 +256,25 @@ class DialectSchema(AutoSchema):
     def _get_serializer_field_meta(self, field: Any, direction: Direction) -> Schema:
         meta: Schema = super()._get_serializer_field_meta(field, direction)
         if isinstance(field, serializers.JSONField):
-            meta.pop("nullable", None)  # any JSON is null too
+            meta.pop("nullable", None)  # any JSON value may be null
         if direction == "response":
-            meta.pop("readOnly", None)  # as everything in an answer
+            meta.pop("readOnly", None)  # as everything in a response
             meta.pop("default", None)
         return meta
 
 
 def _decimal_in(field: serializers.DecimalField, schema: Schema) -> Schema:
-    """Numbers are taken too; a string may leave out the digits on one side of the point."""
-    whole, places = field.max_whole_digits, field.decimal_places
+    """Accept numbers too; a string may omit the digits on one side of the point."""
+    integer_digits, fraction_digits = field.max_whole_digits, field.decimal_places
     sign = "" if field.min_value is not None and field.min_value >= 0 else "-?"
-    pattern = rf"^{sign}(\d{{1,{whole}}}(\.\d{{0,{places}}})?|\.\d{{1,{places}}})$"
+    pattern = rf"^{sign}(\d{{1,{integer_digits}}}(\.\d{{0,{fraction_digits}}})?|\.\d{{1,{fraction_digits}}})$"
     null = ["null"] if "null" in schema["type"] else []
     return {"type": ["string", "number", *null], "pattern": pattern}
 
 
 def _is_always_there(field: serializers.Field[Any, Any, Any, Any]) -> bool:
-    """Whether an answer has it: all but declared fields that say `required=False` and have no default."""
+    """Whether every response contains the field: all except declared ones with `required=False` and no default."""
     is_of_the_model = isinstance(field.parent, serializers.ModelSerializer) and (
-        field.field_name not in field.parent._declared_fields  # noqa: SLF001 - nothing public tells it
+        field.field_name not in field.parent._declared_fields  # noqa: SLF001 - there is no public equivalent
     )
     return is_of_the_model or field.required or field.read_only or field.default is not empty

@@ -1,39 +1,39 @@
-"""What the OpenAPI document says as a whole, and how it is made."""
+"""Settings of the OpenAPI document (drf-spectacular)."""
 
 from typing import Any
 
 _DESCRIPTION = """\
-One exact ledger of AI spend for many organizations: usage comes in once, is priced once, and every family of
-endpoints reads the same numbers.
+An exact ledger of AI spend for many organizations: usage is recorded once, priced once, and every family of endpoints
+reads the same numbers.
 
 **Authentication.** Send an API key or a token from `/oauth2/token` as `Authorization: Bearer ...`, an API key as
-`x-api-key` or `x-alphaneural-api-key`, or Client ID and secret by HTTP Basic; never in the query. People who are
-signed in to the admin may call the same endpoints from the browser; what changes something then needs the CSRF token.
-A credential belongs to one organization. Operators, and people who are members of several, name one with
+`x-api-key` or `x-alphaneural-api-key`, or Client ID and secret by HTTP Basic; never in the query. Users who
+are signed in to the admin may call the same endpoints from the browser; requests that change something then need the
+CSRF token. A credential belongs to one organization. Operators, and users who are members of several, select one with
 `organization=<slug>` where the path does not.
 
 **Money** is US dollars. Decimal strings (`"0.0000125"`) are exact and have no exponent; where a family's document
-shows a number, it is the exact sum as a number. A cost that is not known yet is `null`, never 0: such events wait for
-a price.
+shows a number, it is the exact sum as a number. A cost that is not yet known is `null`, never 0: such events have no
+price yet.
 
-**Time** is UTC. Times are ISO 8601; one without an offset is UTC. Where a date or a time may be given, a date stands
-for its whole day, so an end date includes that day.
+**Time** is UTC. Times are ISO 8601; one without an offset is UTC. Where a date or a time is accepted, a date means
+its whole day, so an end date includes that day.
 
-**Parameters.** An empty parameter in the query is as none.
+**Parameters.** An empty query parameter counts as missing.
 
-**Errors** come in the form of each family. 401: no valid credentials. 403: the scope, the role or the plan does not
-allow it. 404: there is none, or it is another organization's. 422: a parameter or a field is wrong, and is named.
-429: the plan's requests per minute are used up, or, with the code `spend_limit_exceeded`, a spend limit is. A method
-that a path does not have answers 405. Every answer carries `X-Request-Id`, which our logs know it by.
+**Errors** have the format of each family. 401: no valid credentials. 403: the scope, the role or the plan does not
+allow it. 404: it does not exist, or belongs to another organization. 422: a parameter or a field is invalid; the error
+names it. 429: the plan's requests per minute are used up, or, with the code `spend_limit_exceeded`, a spend limit is.
+405: the path does not support the method. Every response has an `X-Request-Id`, which also appears in our logs.
 """
 
 _TAGS = {
-    "usage": "The ledger itself: events one by one, their corrections, and what dashboards show of them.",
-    "intake": "Recording usage, in costtrack's own format or in that of a gateway.",
-    "limits": "May a call go ahead: authorizations that reserve what it can cost, and how spend limits stand.",
-    "system": "Glow: model calls by pricing, groups and agents, with an export.",
-    "costs": "Lumea and Syntropic137: what workflow runs, sessions and executions cost.",
-    "spend": "AlphaNeural and LiteLLM: spend logs, tags and calculations, as LiteLLM's clients call them.",
+    "usage": "The ledger: events, their corrections, and the figures of dashboards.",
+    "intake": "Recording usage, in costtrack's format or a gateway's.",
+    "limits": "Spend limits and their status, and authorizations, which reserve the possible cost of a call.",
+    "system": "Glow: model calls by pricing, group and agent, with an export.",
+    "costs": "Lumea and Syntropic137: the costs of workflow runs, sessions and executions.",
+    "spend": "AlphaNeural and LiteLLM: spend logs, tags and calculations, compatible with LiteLLM's clients.",
     "organizations": "Managing an organization: its credentials, members, prices and audit log.",
     "oauth2": "Tokens for a Client ID and its secret.",
 }
@@ -78,7 +78,7 @@ OPENAPI: dict[str, Any] = {
         "Scope": "organizations.types.Scope.choices",
         "TokenErrorCode": "organizations.api.oauth.ERROR_CODES",
         "UnpricedReason": "billing.types.UnpricedReason.choices",
-        "WantedNoticeKind": "billing.api.webhooks.WANTED_KINDS",
+        "WantedNoticeKind": "billing.api.webhooks.SELECTABLE_KINDS",
         "WebhookFormat": "billing.types.WebhookFormat.choices",
         "WeekDay": "organizations.types.WeekDay.choices",
     },

@@ -1,7 +1,7 @@
-"""Addresses below `/o/<slug>/`, which are about one organization alone.
+"""URLs below `/o/<slug>/`, which show one organization.
 
-The prefix acts as the script name of such a request, so that every link a page makes keeps it, and what is sent on or
-opened in another tab shows the same organization.
+The prefix acts as the script name of such a request, so that every link on a page keeps it, and a shared link shows the
+same organization.
 """
 
 import re
@@ -16,31 +16,31 @@ _END = re.compile(r"o/[^/]+/$")
 
 
 def split(path: str) -> tuple[str, str] | None:
-    """The slug that a path names, and the path behind it; None: it names none."""
-    found = _PREFIX.match(path)
-    return None if found is None else (found["slug"], found["rest"] or "/")
+    """Return the slug in a path and the rest of the path, or None if it contains no slug."""
+    match = _PREFIX.match(path)
+    return None if match is None else (match["slug"], match["rest"] or "/")
 
 
-def for_organization(slug: str, view: str, *args: Any) -> str:
-    """The address of an admin page about this organization, wherever it is asked for."""
+def organization_url(slug: str, view: str, *args: Any) -> str:
+    """Return the URL of an admin page of this organization, from any request."""
     with script_prefix(f"{_installation()}o/{slug}/"):
         return reverse(f"admin:{view}", args=args)
 
 
-def for_installation(view: str, *args: Any) -> str:
-    """The address of an admin page that is about no organization, or about all of them."""
+def installation_url(view: str, *args: Any) -> str:
+    """Return the URL of an admin page of the installation, without an organization."""
     with script_prefix(_installation()):
         return reverse(f"admin:{view}", args=args)
 
 
-def outside_of_admin(view: str) -> str:
-    """The address of what no organization's prefix belongs before, such as an endpoint of the API."""
+def unprefixed_url(view: str) -> str:
+    """Return a URL that never has an organization's prefix, such as an API endpoint."""
     with script_prefix(_installation()):
         return reverse(view)
 
 
-def for_sign_in(view: str, **arguments: Any) -> str:
-    """The address of a page of signing in, which is about no organization either (`organizations.accounts.urls`)."""
+def sign_in_url(view: str, **arguments: Any) -> str:
+    """Return the URL of a sign-in page, which has no organization's prefix (`organizations.accounts.urls`)."""
     with script_prefix(_installation()):
         return reverse(view, kwargs=arguments)
 

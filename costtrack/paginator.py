@@ -1,4 +1,4 @@
-"""Pages of tables that grow without end."""
+"""A paginator for large tables."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -10,19 +10,17 @@ if TYPE_CHECKING:
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]  # Django's takes no parameter
-    """Counts no further than `most` rows, so that its cost does not grow with the table.
+    """Counts up to `max_count` rows, so that its cost does not grow with the table. Users reach later rows by
+    filtering."""
 
-    Later rows are reached by narrowing the search.
-    """
-
-    most: ClassVar[int] = 5_000
+    max_count: ClassVar[int] = 5_000
 
     @cached_property
     def count(self) -> int:
         rows = cast("QuerySet[Any]", self.object_list)
-        return rows.order_by().values("pk")[: self.most].count()
+        return rows.order_by().values("pk")[: self.max_count].count()
 
     @property
     def is_capped(self) -> bool:
-        """Whether there are, or may be, rows that no page shows."""
-        return self.count == self.most
+        """Whether there may be rows that no page shows."""
+        return self.count == self.max_count

@@ -14,7 +14,7 @@ MAX_BYTES = 1024 * 1024
 
 
 def read_limited(stream: Any, max_bytes: int = MAX_BYTES) -> bytes:
-    """The whole body. Raises TooLargeError above 1 MiB (or what is allowed), before it is held in memory."""
+    """Read the whole body. Raises TooLargeError above `max_bytes`, before it is in memory."""
     body: bytes = stream.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise TooLargeError(f"The body is larger than {max_bytes} bytes.")
@@ -22,11 +22,11 @@ def read_limited(stream: Any, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 class JSONParser(parsers.JSONParser):
-    """JSON in UTF-8, whatever charset the header names (RFC 8259), at most 1 MiB if a subclass does not say more."""
+    """Parses JSON in UTF-8, whatever charset the header names (RFC 8259), up to `max_bytes`."""
 
     max_bytes: ClassVar[int] = MAX_BYTES
     fractions: ClassVar[type[float | Decimal]] = float
-    """What becomes of numbers with a fraction; Decimal keeps them as they were written."""
+    """The type of numbers with a fraction; Decimal preserves all their digits."""
 
     def parse(
         self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
@@ -36,7 +36,7 @@ class JSONParser(parsers.JSONParser):
         try:
             parsed: dict[str, Any] = json.loads(body.decode(), parse_float=self.fractions, parse_constant=_refuse)
             if b"\\u" in body:
-                # Half of a surrogate pair is no character: neither PostgreSQL nor an answer could hold it.
+                # A lone surrogate is not a character: neither PostgreSQL nor a response can contain it.
                 json.dumps(parsed, ensure_ascii=False, default=str).encode()
         except (ValueError, RecursionError) as error:
             raise ParseError(f"The body is not JSON: {error}") from error

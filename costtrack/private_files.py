@@ -1,11 +1,11 @@
-"""Files that hold a secret: one line, readable by their owner alone."""
+"""Files with a secret: one line, readable only by their owner."""
 
 import os
 from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write the line with mode 0600, whole or not at all."""
+    """Write the line atomically, with mode 0600."""
     unfinished = path.with_name(f"{path.name}.new")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -17,7 +17,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_private(path: Path) -> str:
-    """The line without its newline; empty when there is no such file."""
+    """Return the line without its newline, or an empty string if the file does not exist."""
     try:
         return path.read_text(encoding="utf-8").rstrip("\n")
     except FileNotFoundError:

@@ -1,27 +1,26 @@
-"""Which queue each task goes to, and how long a task of each queue may take. `costtrack.settings` tells Celery.
+"""The queue of each task, and the time limit of each queue. `costtrack.settings` configures Celery with them.
 
-Nothing of Celery or Django is imported here: the supervisor reads this too.
+Do not import Celery or Django here: the supervisor imports this module too.
 """
 
 from enum import StrEnum
 
 
 class Queue(StrEnum):
-    """A kind of background work. What is quick never waits in one queue with what is long."""
+    """A kind of background work. Short and long tasks never share a queue."""
 
     INTAKE = "intake"
-    """What the intake leaves to do later: pricing events that had no price, making tables for the months to come."""
+    """Deferred work of the intake: pricing unpriced events, creating tables for the coming months."""
     ROLLUPS = "rollups"
-    """Folding, each time a matter of seconds. It has a worker of its own, so that totals stay fresh meanwhile."""
+    """Folding, which takes seconds. It has its own worker, so that totals stay fresh."""
     LIMITS = "limits"
-    """Watching spend limits: warnings, pauses and their end. A matter of seconds, and not behind anything long: a
-    warning that comes when the money is spent is none."""
+    """Enforcing spend limits: warnings, pauses and their end. Takes seconds, and must not wait behind longer tasks."""
     MAINTENANCE = "maintenance"
-    """Minutes: rebuilding and verifying rollups, dropping old events, pricing a period anew."""
+    """Long tasks: rebuilding and verifying rollups, dropping old events, repricing."""
     NOTIFICATIONS = "notifications"
     """E-mails and webhooks."""
     EXPORTS = "exports"
-    """Files that somebody waits for."""
+    """Files that a user is waiting for."""
 
 
 TICK = "costtrack.tick"
@@ -43,7 +42,7 @@ TASKS: dict[str, Queue] = {
     "billing.deliver_webhooks": Queue.NOTIFICATIONS,
     "organizations.deliver_email": Queue.NOTIFICATIONS,
 }
-"""Every task by its name. One that is not here cannot be sent: there is no queue that it would go to."""
+"""Every task by its name. A task that is not listed cannot be sent: it has no queue."""
 
 ROUTINE_TASKS = frozenset(
     {
@@ -51,7 +50,7 @@ ROUTINE_TASKS = frozenset(
         *("billing.deliver_email", "billing.deliver_webhooks", "organizations.deliver_email"),
     }
 )
-"""Those that run every few seconds: logged only when they fail."""
+"""Tasks that run every few seconds; they are logged only if they fail."""
 
 TIME_LIMITS: dict[Queue, int] = {
     Queue.INTAKE: 300,
@@ -61,27 +60,27 @@ TIME_LIMITS: dict[Queue, int] = {
     Queue.NOTIFICATIONS: 120,
     Queue.EXPORTS: 1800,
 }
-"""Seconds after which a task is killed. It is asked to end `GRACE_SECONDS` before."""
+"""Seconds after which a task is killed. It gets a soft time limit `GRACE_SECONDS` earlier."""
 
 GRACE_SECONDS = 30
 
 REDELIVERED_AFTER_SECONDS = 3600
-"""When the broker gives a task that was lost with its worker to another one; longer than any task may take."""
+"""When the broker redelivers a task that was lost with its worker; longer than any time limit."""
 
 
 def time_limit_of(task: str) -> int:
-    """Seconds that a task may take; of a task that is not ours, the longest."""
+    """Return the time limit of a task in seconds; for an unknown task, the largest one."""
     queue = TASKS.get(task)
     return max(TIME_LIMITS.values()) if queue is None else TIME_LIMITS[queue]
 
 
 def task_routes() -> dict[str, dict[str, str]]:
-    """Celery's `task_routes`."""
+    """Return Celery's `task_routes`."""
     return {task: {"queue": queue.value} for task, queue in TASKS.items()}
 
 
 def task_limits() -> dict[str, dict[str, int]]:
-    """Celery's `task_annotations`."""
+    """Return Celery's `task_annotations`."""
     return {
         task: {"time_limit": TIME_LIMITS[queue], "soft_time_limit": TIME_LIMITS[queue] - GRACE_SECONDS}
         for task, queue in TASKS.items()

@@ -1,10 +1,10 @@
-"""The headers of answers to a credential whose plan limits its requests, as the OpenAPI document has them."""
+"""OpenAPI descriptions of the rate limit headers."""
 
 from typing import Any
 
-_LIMIT = "Requests that the plan lets a credential make in any 60 seconds."
-_REMAINING = "How many of them are left now."
-_RESET = "When the first of those that were made leaves the 60 seconds"
+_LIMIT = "Requests that a credential may make in any 60 seconds."
+_REMAINING = "Requests that are left now."
+_RESET = "When the oldest request leaves the 60-second window"
 _COUNT = {"type": "integer", "minimum": 0}
 
 RATE_LIMIT_HEADERS: dict[str, dict[str, Any]] = {

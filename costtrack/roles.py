@@ -1,3 +1,3 @@
-"""The database role that tenants' rows are read with (`costtrack.tenancy`)."""
+"""The database role that is subject to row-level security (`costtrack.tenancy`)."""
 
 TENANT_ROLE = "costtrack_tenant"

@@ -1,8 +1,7 @@
-"""Links that work like a password, and how logs show them.
+"""Masking of secrets in logs: links that work like a password, query strings, API keys and tokens.
 
-A route whose address carries a secret is declared with `secret_path`. Logs then show the route up to its first
-parameter, and a mask instead of the rest. Query strings, API keys and tokens are masked wherever a log line mentions
-them (`costtrack.logs`).
+A route whose URL contains a secret is declared with `secret_path`. Logs then show the route up to its first parameter,
+and a mask instead of the rest (`costtrack.logs`).
 """
 
 import re
@@ -23,14 +22,16 @@ _API_KEY = re.compile(r"\b(ct_[0-9a-f]{20})\.[A-Za-z0-9_-]+")
 _TOKEN = re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 _secret_paths: dict[str, re.Pattern[str]] = {}
-"""By the route's text before its first parameter: what matches it and the rest of the line."""
+"""By the route's text before its first parameter: a pattern of it and the rest of the line."""
 
 
 def secret_path(route: str, view: Callable[..., HttpResponseBase], *, name: str) -> URLPattern:
-    """`django.urls.path` for an address that carries a secret. Everything from the first parameter on is masked."""
+    """Declare a route whose URL contains a secret. Logs mask everything from the first parameter on."""
     prefix, parameter, _ = route.partition("<")
     if not parameter or "/" not in prefix.rstrip("/"):
-        raise ValueError(f"{route}: it needs two segments before its first parameter, to be recognized in text.")
+        raise ValueError(
+            f"{route}: it needs two segments before its first parameter, so that it can be recognized in text."
+        )
     _secret_paths[prefix] = re.compile(f"({_SLASH.join(map(re.escape, prefix.split('/')))}).+", re.IGNORECASE)
     return path(route, view, name=name)
 
@@ -44,8 +45,8 @@ def path_for_logs(request: HttpRequest) -> str:
 
 
 def mask_path(request_path: str, *, has_route: bool = True) -> str:
-    """The path without its secret. One without a route may be a link that was copied wrongly, so its long segments
-    are masked too."""
+    """Return the path without its secret. A path without a route may be a mistyped link, so its long segments are
+    masked too."""
     for pattern in _secret_paths.values():
         if match := pattern.search(request_path):
             return f"{request_path[: match.end(1)]}{MASK}"
@@ -56,7 +57,7 @@ def mask_path(request_path: str, *, has_route: bool = True) -> str:
 
 
 def mask(text: str) -> str:
-    """The text without the secrets of links, the query strings, the API keys and the tokens in it."""
+    """Mask the secrets of links, query strings, API keys and tokens in a text."""
     for pattern in _secret_paths.values():
         text = pattern.sub(rf"\1{MASK}", text)
     text = _QUERY.sub(f"?{MASK}", text)
@@ -65,7 +66,7 @@ def mask(text: str) -> str:
 
 
 def mask_value(value: Any) -> Any:
-    """The same for everything that a log line can carry."""
+    """Mask secrets in any value of a log line."""
     match value:
         case str():
             return mask(value)
@@ -80,7 +81,7 @@ def mask_value(value: Any) -> Any:
 
 
 def _has_route(request: HttpRequest) -> bool:
-    """Whether a view answers this path. Django does not look for one where a middleware has answered."""
+    """Whether a view exists for this path. Django does not resolve it if a middleware has already responded."""
     if request.resolver_match is not None:
         return True
     try:

@@ -1,4 +1,4 @@
-"""What every request body has in common."""
+"""The base class of request bodies."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from rest_framework import serializers
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses fields it does not know, by name: a misspelled one must not be ignored in silence. Nor is a number
-    taken for text."""
+    """Rejects unknown fields by name, so that a misspelled field is not silently ignored, and numbers for text
+    fields."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):

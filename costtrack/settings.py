@@ -1,4 +1,4 @@
-"""Settings, from environment variables only. docs/settings.md lists them; `costtrack.checks` reports wrong ones."""
+"""Settings, from environment variables only. docs/settings.md lists them; `costtrack.checks` reports invalid ones."""
 
 import secrets
 from datetime import timedelta
@@ -19,16 +19,16 @@ from costtrack.unfold_settings import ADMIN_THEME
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
-_HINT = "Set it, or run `costtrack up`, which brings servers of its own (then: `costtrack manage <command>`)."
+_HINT = "Set it, or run `costtrack up`, which starts its own servers (then: `costtrack manage <command>`)."
 
 # --- The installation ------------------------------------------------------------------------------------------
 
 DEBUG = env.boolean("COSTTRACK_DEBUG", default=False)
 SECRET_KEY = env.required(
-    "COSTTRACK_SECRET_KEY", secrets.token_urlsafe(50), "Give 50 random characters, and keep them for good.", str
+    "COSTTRACK_SECRET_KEY", secrets.token_urlsafe(50), "Set it to 50 random characters, and never change it.", str
 )
-ALLOWED_HOSTS = env.words("COSTTRACK_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
-CSRF_TRUSTED_ORIGINS = env.words("COSTTRACK_CSRF_TRUSTED_ORIGINS")
+ALLOWED_HOSTS = env.comma_separated("COSTTRACK_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.comma_separated("COSTTRACK_CSRF_TRUSTED_ORIGINS")
 BEHIND_HTTPS = env.boolean("COSTTRACK_HTTPS", default=True)
 
 # Peppers for the keyed hashes of credentials' secrets, `number:value` pairs; the last one hashes new secrets, the
@@ -105,14 +105,14 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
-# So that templates/ may have a lighter one instead of one of Django's.
+# So that templates/ may override the form templates of Django.
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 DATABASES: dict[str, Any] = {
     "default": {
         **env.required("DATABASE_URL", "postgresql:///costtrack", _HINT, parse_database_url),
         "CONN_MAX_AGE": 0,
-        # A pooled connection that died with a restart of PostgreSQL must not fail the request that is given it.
+        # A pooled connection that died with a restart of PostgreSQL must not fail the next request.
         "CONN_HEALTH_CHECKS": True,
         # The pool keeps connections open between requests; DISABLE_SERVER_SIDE_CURSORS lets PgBouncer pool
         # transactions.
@@ -123,7 +123,7 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
     {
         "pool": {
             "min_size": 1,
-            "max_size": env.integer("COSTTRACK_DATABASE_POOL_SIZE", 16, least=1),
+            "max_size": env.integer("COSTTRACK_DATABASE_POOL_SIZE", 16, minimum=1),
             "timeout": 10,
         }
         if env.boolean("COSTTRACK_DATABASE_POOL", default=True)
@@ -133,21 +133,21 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
 
 # Seconds that one statement of a request may run, and one of an export or a download; 0: no limit. Workers and commands
 # have none.
-_MOST_SECONDS = (2**31 - 1) // 1000  # PostgreSQL counts milliseconds in 32 bits
-STATEMENT_TIMEOUT = env.integer("COSTTRACK_STATEMENT_TIMEOUT", 30, most=_MOST_SECONDS)
-EXPORT_STATEMENT_TIMEOUT = env.integer("COSTTRACK_EXPORT_STATEMENT_TIMEOUT", 300, most=_MOST_SECONDS)
+_MAX_TIMEOUT_SECONDS = (2**31 - 1) // 1000  # PostgreSQL counts milliseconds in 32 bits
+STATEMENT_TIMEOUT = env.integer("COSTTRACK_STATEMENT_TIMEOUT", 30, maximum=_MAX_TIMEOUT_SECONDS)
+EXPORT_STATEMENT_TIMEOUT = env.integer("COSTTRACK_EXPORT_STATEMENT_TIMEOUT", 300, maximum=_MAX_TIMEOUT_SECONDS)
 
 REDIS_URL = env.required("REDIS_URL", "redis://localhost:6379/0", _HINT, parse_redis_url)
 CACHES = {
     "default": {
         "BACKEND": "costtrack.cache.Cache",
         "LOCATION": REDIS_URL,
-        # Nobody waits long for what is only there to make things quicker.
+        # The cache only makes things faster, so requests do not wait long for it.
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
     }
 }
 
-# How people sign in; the names are django-allauth's.
+# Signing in; the names are django-allauth's.
 sign_in = sign_in_settings(env, https=BEHIND_HTTPS)
 globals().update(sign_in)
 OIDC_NAME: str = sign_in["OIDC_NAME"]
@@ -189,13 +189,13 @@ CONTENT_SECURITY_POLICY = content_policy()
 
 INTAKE_MAX_BYTES = 20 * 1024 * 1024
 INTAKE_MAX_EVENTS = 10_000
-# LiteLLM sends every prompt and answer along, and drops its whole batch when it is refused.
+# LiteLLM sends all prompts and responses along, and drops its whole batch if it is refused.
 LITELLM_MAX_BYTES = 64 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = LITELLM_MAX_BYTES
 
-# --- How long single events are kept ---------------------------------------------------------------------------
+# --- Retention of events ---------------------------------------------------------------------------------------
 
-# In whole months, beside the one that runs. 0: for good.
+# In whole months, in addition to the current one. 0: keep them permanently.
 RETENTION_MONTHS = env.integer("COSTTRACK_RETENTION_MONTHS", 0)
 
 # --- E-mail ----------------------------------------------------------------------------------------------------
@@ -208,18 +208,18 @@ EMAIL_HOST, EMAIL_PORT = mail_server.host, mail_server.port
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail_server.user, mail_server.password
 EMAIL_USE_TLS, EMAIL_USE_SSL = mail_server.starttls, mail_server.tls
 EMAIL_FILE_PATH = mail_server.folder
-EMAIL_TIMEOUT = env.integer("COSTTRACK_EMAIL_TIMEOUT", 10, least=1)
+EMAIL_TIMEOUT = env.integer("COSTTRACK_EMAIL_TIMEOUT", 10, minimum=1)
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.optional(
     "COSTTRACK_EMAIL_FROM", "costtrack <costtrack@localhost>", "For example Costs <costs@acme.example>.", parse_sender
 )
-# Where people reach the web UI; e-mails link to it.
+# The URL of the web UI, for links in e-mails.
 PUBLIC_URL = env.optional(
     "COSTTRACK_PUBLIC_URL", "http://localhost:8000", "For example https://spend.acme.example.", parse_public_url
 )
 
 # --- Webhooks --------------------------------------------------------------------------------------------------
 
-# Whether webhooks may go to addresses that only this server's own network has, and without TLS.
+# Whether webhooks may go to private addresses, and without TLS.
 WEBHOOK_PRIVATE_ADDRESSES = env.boolean("COSTTRACK_WEBHOOK_PRIVATE_ADDRESSES", default=False)
 
 # --- HTTP APIs -------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ SPECTACULAR_SETTINGS = OPENAPI
 
 # --- Workers ---------------------------------------------------------------------------------------------------
 
-# Celery has other names for a Unix socket and for the number of the database in it.
+# Celery has other names for a Unix socket and its database number.
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=", 1)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
@@ -260,8 +260,8 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_RESULT_EXPIRES = None  # there are none to clean up by the clock
-# Whatever costtrack.queues does not name cannot be sent, and no worker consumes it.
+CELERY_RESULT_EXPIRES = None  # there are no results to clean up
+# Queues that costtrack.queues does not list cannot be used.
 CELERY_TASK_QUEUES = [BrokerQueue(queue.value, routing_key=queue.value) for queue in Queue]
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_ROUTES = task_routes()
@@ -282,6 +282,6 @@ LOG_LEVEL = env.choice("COSTTRACK_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING
 LOGGING_CONFIG = "costtrack.logs.configure"
 LOGGING = logging_config(json_lines=LOG_FORMAT == "json", level=LOG_LEVEL)
 
-# --- The admin's looks -----------------------------------------------------------------------------------------
+# --- The admin's theme -----------------------------------------------------------------------------------------
 
 UNFOLD = ADMIN_THEME

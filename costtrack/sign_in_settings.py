@@ -1,4 +1,4 @@
-"""Settings of django-allauth: how people sign in. docs/settings.md lists the environment variables."""
+"""Settings of django-allauth for signing in. docs/settings.md lists the environment variables."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,8 +9,8 @@ from costtrack.mail.address import parse_public_url
 _ACCOUNTS = "organizations.accounts"
 _INVITATION_LIFETIME = timedelta(days=7)
 
-# By client address, and by e-mail address or person. A whole office, or a proxy that is not counted, may share one
-# address, so those numbers are what no single person needs.
+# Per client address, and per e-mail address or user. An office, or a proxy that is not configured, may share one
+# address, so the limits per address are higher than one user needs.
 RATE_LIMITS = {
     "login": "60/m/ip",
     "login_failed": "30/m/ip,5/5m/key",
@@ -25,15 +25,15 @@ def sign_in_settings(env: Environment, *, https: bool) -> dict[str, Any]:
     return {
         "LOGIN_URL": "account_login",
         "LOGIN_REDIRECT_URL": "admin:index",
-        # Of an invitation; a link that replaces a password ends before (organizations.accounts.password_links).
+        # For invitations; password reset links expire earlier (organizations.accounts.password_links).
         "PASSWORD_RESET_TIMEOUT": int(_INVITATION_LIFETIME.total_seconds()),
-        # How many proxies in front of the server add to X-Forwarded-For. None is trusted without being counted.
+        # How many proxies in front of the server append to X-Forwarded-For. Others are not trusted.
         "ALLAUTH_TRUSTED_PROXY_COUNT": env.integer("COSTTRACK_TRUSTED_PROXIES", 0),
         "ACCOUNT_ADAPTER": f"{_ACCOUNTS}.adapter.AccountAdapter",
         "ACCOUNT_USER_MODEL_USERNAME_FIELD": None,
         "ACCOUNT_LOGIN_METHODS": {"email"},
-        "ACCOUNT_SIGNUP_FIELDS": ["email*", "password1*"],  # nobody signs up, but allauth asks
-        "ACCOUNT_EMAIL_VERIFICATION": "none",  # links are sent to the one address that a person has
+        "ACCOUNT_SIGNUP_FIELDS": ["email*", "password1*"],  # there is no sign-up, but allauth requires it
+        "ACCOUNT_EMAIL_VERIFICATION": "none",  # links are sent to the user's only address
         "ACCOUNT_PREVENT_ENUMERATION": "strict",
         "ACCOUNT_SESSION_REMEMBER": True,
         "ACCOUNT_LOGIN_ON_PASSWORD_RESET": True,
@@ -50,7 +50,7 @@ def sign_in_settings(env: Environment, *, https: bool) -> dict[str, Any]:
         "MFA_ADAPTER": f"{_ACCOUNTS}.adapter.MFAAdapter",
         "MFA_SUPPORTED_TYPES": ["totp", "webauthn", "recovery_codes"],
         "MFA_PASSKEY_LOGIN_ENABLED": True,
-        "MFA_ALLOW_UNVERIFIED_EMAIL": True,  # there are no other ones
+        "MFA_ALLOW_UNVERIFIED_EMAIL": True,  # addresses are never verified
         "MFA_TOTP_ISSUER": "costtrack",
         "MFA_TOTP_TOLERANCE": 1,
         "MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN": not https,  # browsers offer passkeys there on localhost only
@@ -70,7 +70,7 @@ def _single_sign_on(env: Environment) -> dict[str, Any]:
     name = env.text("COSTTRACK_OIDC_NAME", "single sign-on") if issuer else ""
     providers: dict[str, Any] = {}
     if issuer:
-        hint = "The provider has told it when costtrack was registered there."
+        hint = "The provider issues it when you register costtrack there."
         app = {
             "provider_id": "oidc",
             "name": name,
@@ -83,7 +83,7 @@ def _single_sign_on(env: Environment) -> dict[str, Any]:
         "OIDC_NAME": name,
         "SOCIALACCOUNT_ADAPTER": f"{_ACCOUNTS}.single_sign_on.SocialAccountAdapter",
         "SOCIALACCOUNT_PROVIDERS": providers,
-        # The provider's page is reached by a link: what it answers is bound to the browser that asked.
+        # The sign-in starts with a link; its state is bound to the browser.
         "SOCIALACCOUNT_LOGIN_ON_GET": True,
     }
 

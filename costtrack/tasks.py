@@ -1,4 +1,4 @@
-"""The project's own task; the others are in `billing.tasks`."""
+"""The probe task; the others are in `billing.tasks` and `organizations.tasks`."""
 
 from costtrack import heartbeat
 from costtrack.celery import app
@@ -7,5 +7,5 @@ from costtrack.queues import TICK
 
 @app.task(name=TICK)
 def tick(queue: str) -> None:
-    """Show that somebody takes this queue's messages and executes them."""
+    """Record that a worker executes this queue's messages."""
     heartbeat.ticked(queue)

@@ -1,8 +1,8 @@
-"""PostgreSQL row-level security behind the code (docs/decisions/019-tenancy.md).
+"""PostgreSQL row-level security (docs/decisions/019-tenancy.md).
 
-Inside `tenant_scope` the connection acts as the role `costtrack_tenant`, for which every table with an
-`organization` column shows, and accepts, only the named organizations' rows. Both settings are local to the
-transaction, so they end with it and a transaction pooler cannot carry them to somebody else.
+Inside `tenant_scope` the connection acts as the role `costtrack_tenant`, for which every table with an `organization`
+column shows and accepts only rows of the given organizations. Both settings are local to the transaction, so a
+transaction pooler cannot leak them to another client.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,19 +23,19 @@ _before_each: ContextVar[tuple[str, str] | None] = ContextVar("costtrack_before_
 
 @contextmanager
 def tenant_scope(*organization_ids: int) -> Iterator[None]:
-    """One transaction that sees nothing but these organizations' rows. An inner scope replaces the outer one until
-    it ends."""
+    """Run a transaction that sees only rows of these organizations. An inner scope replaces the outer one until it
+    ends."""
     with _transaction(organization_ids):
         yield
 
 
 @contextmanager
 def tenant_reads(*organization_ids: int) -> Iterator[None]:
-    """The same for statements that only read, without a transaction around them: each sees what is committed then.
+    """Like `tenant_scope`, for statements that only read, without a transaction around them.
 
-    The settings go to the server together with the statement, which makes them a transaction of its own. That saves
-    three messages of four for what asks one question, as most requests do. Inside a transaction, where settings would
-    outlive the statement, it is a `tenant_scope`.
+    The settings are sent together with each statement, as a transaction of its own. That saves three of four messages
+    for a request with one query, as most requests are. Inside a transaction, where the settings would outlive the
+    statement, it is a `tenant_scope`.
     """
     if connection.in_atomic_block:
         with _transaction(organization_ids):
@@ -58,8 +58,8 @@ def _set_before(execute: Callable[..., Any], statement: Any, parameters: Any, ma
 
 @contextmanager
 def owner_scope() -> Iterator[None]:
-    """One transaction with all rights of the database's user, also inside a tenant scope: for work on the tables
-    themselves."""
+    """Run a transaction with all privileges of the database user, even inside a tenant scope. For maintenance of
+    tables."""
     with _transaction(None):
         yield
 
@@ -69,16 +69,16 @@ def _transaction(organization_ids: tuple[int, ...] | None) -> Iterator[None]:
     outer = _scope.get()
     joined = connection.in_atomic_block
     before_each = _before_each.set(None)
-    is_in_place = joined and organization_ids == outer
+    is_unchanged = joined and organization_ids == outer
     token = _scope.set(organization_ids)
     try:
         with transaction.atomic():
-            if not is_in_place and (organization_ids is not None or outer is not None):
+            if not is_unchanged and (organization_ids is not None or outer is not None):
                 _enter(organization_ids)
             yield
-            # A transaction of our own ends here and takes the settings with it; one we joined goes on without them.
-            # (After an error the rollback to the savepoint restores them.)
-            if joined and not is_in_place and not connection.needs_rollback:
+            # Our own transaction ends here, and the settings with it. In a joined one, restore the outer settings.
+            # (After an error the rollback to the savepoint does that.)
+            if joined and not is_unchanged and not connection.needs_rollback:
                 _enter(outer)
     finally:
         _before_each.reset(before_each)
@@ -91,7 +91,7 @@ def _enter(organization_ids: tuple[int, ...] | None) -> None:
 
 
 def _settings(organization_ids: tuple[int, ...] | None) -> tuple[str, str]:
-    """Two settings, of a kind that PostgreSQL has nothing to plan about."""
+    """Return the two SET statements, which PostgreSQL does not need to plan."""
     role = _NO_ROLE if organization_ids is None else TENANT_ROLE
     listed = ",".join(str(int(pk)) for pk in organization_ids or ())
     return f"SET LOCAL role = {role}", f"SET LOCAL costtrack.organizations = '{listed}'"

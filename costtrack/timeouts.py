@@ -1,11 +1,10 @@
-"""How long one statement may run in the database.
+"""Statement timeouts of requests.
 
-Inside `statement_timeout` PostgreSQL cancels a statement that runs longer, whether it reads or waits for a lock. A
-request is then answered with 503 (`costtrack.error_formats`, `costtrack.error_pages`). Outside, as in workers and
-commands, nothing is limited.
+Inside `statement_timeout` PostgreSQL cancels a statement that runs longer, including lock waits. The request then gets
+a 503 (`costtrack.error_formats`, `costtrack.error_pages`). Workers and commands have no timeout.
 
-The setting is local to a transaction and goes to the server with the statement that begins it, so it costs no round
-trip, and a transaction pooler cannot carry it over to another client.
+The setting is local to a transaction and is sent with its first statement, so it costs no round trip, and a transaction
+pooler cannot leak it to another client.
 """
 
 import logging
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 class _Timeout:
     milliseconds: int
     is_set: bool = False
-    """Whether the open transaction has it; each new transaction needs it again."""
+    """Whether it is set in the current transaction."""
 
 
 _timeout: ContextVar[_Timeout | None] = ContextVar("costtrack_statement_timeout", default=None)
@@ -38,8 +37,8 @@ _timeout: ContextVar[_Timeout | None] = ContextVar("costtrack_statement_timeout"
 
 @contextmanager
 def statement_timeout(seconds: float) -> Iterator[None]:
-    """Limit each statement inside to so many seconds; 0: no limit. An inner limit replaces the outer one until it
-    ends, also in a transaction that is open."""
+    """Limit each statement inside to this many seconds; 0 means no limit. An inner limit replaces the outer one until
+    it ends, even in an open transaction."""
     outer = _timeout.get()
     token = _timeout.set(_Timeout(round(seconds * 1000)))
     try:
@@ -67,12 +66,12 @@ def _set_before(execute: Callable[..., Any], statement: Any, parameters: Any, ma
 
 
 def is_query_timeout(error: BaseException | None) -> bool:
-    """Whether PostgreSQL has canceled the statement."""
+    """Whether PostgreSQL canceled the statement because of the timeout."""
     return isinstance(error, OperationalError) and isinstance(error.__cause__, QueryCanceled)
 
 
 def log_query_timeout(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Log one line with the route, instead of the error that Django logs for each answer of 500 or more."""
+    """Log one line with the route, instead of the error that Django logs for each 5xx response."""
     match = request.resolver_match
     log_canceled_query(method=str(request.method), route=f"/{match.route}" if match is not None else "")
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001 - as `django.utils.log` does

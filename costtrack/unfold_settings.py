@@ -4,7 +4,7 @@ from typing import Any
 
 from django.templatetags.static import static
 
-from costtrack.organization_paths import for_sign_in
+from costtrack.organization_paths import sign_in_url
 
 ADMIN_THEME: dict[str, Any] = {
     "SITE_TITLE": "costtrack",
@@ -41,8 +41,8 @@ ADMIN_THEME: dict[str, Any] = {
     },
     "ACCOUNT": {
         "navigation": [
-            {"title": "Sign-in and security", "link": lambda _request: for_sign_in("mfa_index")},
-            {"title": "Change password", "link": lambda _request: for_sign_in("account_change_password")},
+            {"title": "Sign-in and security", "link": lambda _request: sign_in_url("mfa_index")},
+            {"title": "Change password", "link": lambda _request: sign_in_url("account_change_password")},
         ]
     },
 }

@@ -9,7 +9,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from costtrack.health.views import healthz, readyz
 
-# It has a script of its own, and needs nothing that compiles code.
+# The page has its own script, and does not need `unsafe-eval`.
 try_it_page = csp_replace({"script-src": [SELF]})
 
 urlpatterns = [

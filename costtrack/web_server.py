@@ -1,7 +1,7 @@
-"""`costtrack serve`: the web server with the options that it needs, on an address that is free.
+"""`costtrack serve`: runs granian with the required options, after checking that the port is free.
 
-granian listens with SO_REUSEPORT, so a second server on the same port starts without an error, and the kernel gives
-each of them a part of the requests: perhaps one with old code, or another database. So the address is checked first.
+granian listens with SO_REUSEPORT: a second server on the same port would start without an error, and the kernel would
+split the requests between them, perhaps with old code or another database.
 """
 
 import errno
@@ -18,14 +18,14 @@ from dataclasses import dataclass
 import psutil
 
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
-# A server that was stopped a moment ago may still be answering its last requests.
+# A server that was just stopped may still be finishing its last requests.
 _PATIENCE_SECONDS = 3.0
 _RETRY_SECONDS = 0.1
 _PARENT_CHECK_SECONDS = 1.0
 
 
 class AddressError(Exception):
-    """Nothing can listen on an address; the message is one line for people."""
+    """The address cannot be used. The message is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ServeOptions:
 
 
 def serve(options: ServeOptions) -> int:
-    """Become the web server: this process is replaced. Returns 1 after an error."""
+    """Replace this process with the web server. Returns 1 after an error."""
     try:
         wait_until_free(options.host, options.port)
     except AddressError as error:
@@ -50,7 +50,8 @@ def serve(options: ServeOptions) -> int:
 
 
 def granian_command(options: ServeOptions) -> list[str]:
-    """What follows `python -m`. Without --respawn-failed-workers the death of one worker process stops the server."""
+    """Return the arguments of `python -m`. Without --respawn-failed-workers one dead worker process stops the
+    server."""
     return [
         *("granian", "--interface", "wsgi", "--host", numeric_address(options.host, options.port)),
         *("--port", str(options.port), "--no-ws"),
@@ -61,13 +62,13 @@ def granian_command(options: ServeOptions) -> list[str]:
 
 
 def numeric_address(host: str, port: int) -> str:
-    """The host as an IP address, of version 4 where there is a choice. Raises OSError if it has none."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
+    """Return the IP address of a host, preferably of version 4. Raises OSError if it has none."""
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return str(min(addresses, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
 
 
 def wait_until_free(host: str, port: int, seconds: float = _PATIENCE_SECONDS) -> None:
-    """Raises AddressError if the address is not free within so many seconds."""
+    """Wait until the address is free. Raises AddressError after this many seconds."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -81,11 +82,11 @@ def wait_until_free(host: str, port: int, seconds: float = _PATIENCE_SECONDS) ->
 
 
 def ensure_free(host: str, port: int) -> None:
-    """Raises AddressError if nothing can listen here, with the processes that do if they can be found."""
+    """Raise AddressError if the address is in use or invalid, naming the listening processes if they can be found."""
     try:
         address = numeric_address(host, port)
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            # As servers do: connections that are only waiting for their end do not count.
+            # As servers do: ignore connections in TIME_WAIT.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, port))
     except OSError as error:
@@ -102,7 +103,7 @@ def _advice(pids: list[int]) -> str:
 
 
 def _listeners(address: str, port: int) -> list[int]:
-    """The processes that listen there, as far as this user may see them."""
+    """Return the processes that listen there and that this user may see."""
     with suppress(psutil.Error):
         return sorted(
             {
@@ -119,8 +120,8 @@ def _listeners(address: str, port: int) -> list[int]:
 
 
 def end_with_parent() -> None:
-    """In a worker process of granian: end when the main process is gone, however it ended. Otherwise the worker would
-    keep answering requests, and nothing could stop or replace it."""
+    """In a worker process of granian: exit when the main process is gone, however it ended. Otherwise the worker would
+    keep serving requests, and nothing could stop or replace it."""
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         threading.Thread(target=_end_after, args=(parent.pid,), name="end-with-parent", daemon=True).start()

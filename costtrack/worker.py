@@ -1,4 +1,4 @@
-"""A Celery worker's own heartbeat: a step of its consumer, so it beats only while the broker is connected."""
+"""The heartbeat of a Celery worker. As a step of its consumer it runs only while the broker is connected."""
 
 import logging
 import time
@@ -20,13 +20,13 @@ _received = _started
 
 @task_received.connect
 def _note(**_: Any) -> None:
-    """In the worker's main process, for every message it takes, expired ones too."""
+    """Runs in the worker's main process for every message it receives, including expired ones."""
     global _received
     _received = time.monotonic()
 
 
 class Heartbeat(bootsteps.StartStopStep):
-    """Tells what this worker consumes and executes, every two seconds."""
+    """Reports the worker's queues and current tasks every two seconds."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -39,7 +39,7 @@ class Heartbeat(bootsteps.StartStopStep):
         self._timer = parent.timer.call_repeatedly(heartbeat.PERIOD_SECONDS, self._beat, (parent,))
 
     def stop(self, parent: Any) -> None:
-        """The connection is lost, or the worker ends; in the first case it is started again with the next one."""
+        """Runs when the connection is lost or the worker ends; after a reconnect `start` runs again."""
         if self._timer is not None:
             parent.timer.cancel(self._timer)
             self._timer = None
@@ -63,5 +63,5 @@ class Heartbeat(bootsteps.StartStopStep):
         try:
             heartbeat.worker_lives(worker)
         except redis.RedisError as error:
-            # The key expires meanwhile, as it should.
+            # The key expires, which reports the worker as missing.
             logger.warning("heartbeat could not be written", extra={"reason": type(error).__name__})

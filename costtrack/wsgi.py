@@ -1,4 +1,4 @@
-"""The WSGI entry point, which granian loads in each of its worker processes (`costtrack serve`)."""
+"""The WSGI entry point, which granian loads in each worker process (`costtrack serve`)."""
 
 import gc
 import os
@@ -23,13 +23,13 @@ _CHARSET = re.compile(r";\s*charset=[^;]*", re.IGNORECASE)
 _django = get_wsgi_application()
 env.exit_if_wrong()
 end_with_parent()
-# What has been loaded stays for good: the garbage collector need not look through it again and again.
+# Loaded modules stay forever: exclude them from garbage collection.
 gc.collect()
 gc.freeze()
 
 
 def application(environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
-    """Django, after two corrections of what it would misread."""
+    """Call Django, after fixing two kinds of requests that it would misread."""
     if "charset" in environ.get("CONTENT_TYPE", "").lower():
         _forget_charset(environ)
     if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
@@ -38,14 +38,14 @@ def application(environ: dict[str, Any], start_response: "StartResponse") -> Ite
 
 
 def _forget_charset(environ: dict[str, Any]) -> None:
-    """Everything is UTF-8 here, whatever charset a Content-Type names. Django would decode the query string with any
-    codec of that name, and some of Python's codecs are not for text at all."""
+    """Drop the charset of the Content-Type: everything is UTF-8. Django would decode the query string with any codec of
+    that name, and some of Python's codecs are not text encodings."""
     environ["CONTENT_TYPE"] = _CHARSET.sub("", environ["CONTENT_TYPE"])
 
 
 def _measure_chunks(environ: dict[str, Any]) -> None:
-    """A chunked body has no length in the headers, and Django takes it for empty: events would be lost. It is read
-    here, no further than one byte past the limit, which Django then refuses by its length."""
+    """Read a chunked body and set its length. Without a length Django considers it empty, and events would be lost. It
+    is read up to one byte beyond the limit, which Django then refuses."""
     body = environ["wsgi.input"].read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
     environ["wsgi.input"] = BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))

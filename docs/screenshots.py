@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 ADMIN = "/o/harbor-analytics/admin/"
 OWNER = ("owner@harbor.example", "costtrack-demo")  # as billing.demo makes them
-DESK: ViewportSize = {"width": 1400, "height": 900}
-HAND: ViewportSize = {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1400, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 START_SECONDS, STOP_SECONDS = 300, 60
 
 Colors = Literal["light", "dark"]
@@ -39,7 +39,7 @@ class Picture:
     path: str
     colors: Colors = "light"
     follow: str = ""
-    height: int = DESK["height"]
+    height: int = DESKTOP["height"]
 
 
 PICTURES = (
@@ -47,10 +47,10 @@ PICTURES = (
     Picture("execution", f"{ADMIN}sessions/?show=executions", follow="#live tbody a[href*='/executions/']"),
     Picture("limits", f"{ADMIN}billing/spendlimit/", colors="dark", height=500),
 )
-LOOKS: tuple[tuple[str, Colors, ViewportSize], ...] = (
-    ("light", "light", DESK),
-    ("dark", "dark", DESK),
-    ("phone", "light", HAND),
+THEMES: tuple[tuple[str, Colors, ViewportSize], ...] = (
+    ("light", "light", DESKTOP),
+    ("dark", "dark", DESKTOP),
+    ("phone", "light", PHONE),
 )
 
 
@@ -109,45 +109,45 @@ def settle(page: Page) -> None:
     page.evaluate("document.fonts.ready.then(() => true)")
 
 
-def photograph_for_readme(browser: Browser, url: str, wanted: Sequence[Picture]) -> None:
-    for picture in wanted:
-        with signed_in(browser, url, picture.colors, DESK) as page:
+def photograph_for_readme(browser: Browser, url: str, pictures: Sequence[Picture]) -> None:
+    for picture in pictures:
+        with signed_in(browser, url, picture.colors, DESKTOP) as page:
             page.goto(picture.path)
             if picture.follow:
                 page.locator(picture.follow).first.click()
             settle(page)
-            clip = {"x": 0.0, "y": 0.0, "width": float(DESK["width"]), "height": float(picture.height)}
+            clip = {"x": 0.0, "y": 0.0, "width": float(DESKTOP["width"]), "height": float(picture.height)}
             page.screenshot(path=IMAGES / f"{picture.name}.png", clip=clip)  # type: ignore[arg-type]  # a FloatRect
             print(f"{picture.name}.png: {page.url.removeprefix(url)}")
 
 
 def photograph_all(browser: Browser, url: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for look, colors, size in LOOKS:
+    for theme, colors, size in THEMES:
         with signed_in(browser, url, colors, size) as page:
             for path in [*sidebar(page)]:
                 try:
-                    photograph_with_row(page, path, folder, look)
+                    photograph_with_row(page, path, folder, theme)
                 except Error as error:
                     print(f"{path}: {error.message}")
 
 
 def sidebar(page: Page) -> list[str]:
-    found: list[str] = page.locator("#nav-sidebar-apps a").evaluate_all("links => links.map(link => link.pathname)")
-    return list(dict.fromkeys(found))
+    paths: list[str] = page.locator("#nav-sidebar-apps a").evaluate_all("links => links.map(link => link.pathname)")
+    return list(dict.fromkeys(paths))
 
 
-def photograph_with_row(page: Page, path: str, folder: Path, look: str) -> None:
+def photograph_with_row(page: Page, path: str, folder: Path, theme: str) -> None:
     page.goto(path)
     settle(page)
     name = urlsplit(path).path.removeprefix(ADMIN).strip("/").replace("/", "-") or "overview"
-    page.screenshot(path=folder / f"{name}.{look}.png", full_page=True)
+    page.screenshot(path=folder / f"{name}.{theme}.png", full_page=True)
     links: list[str] = page.locator("tbody a[href]").evaluate_all("links => links.map(link => link.pathname)")
     rows = [link for link in links if link.startswith(path) and link not in (path, f"{path}add/")]
     if rows:
         page.goto(rows[0])
         settle(page)
-        page.screenshot(path=folder / f"{name}-row.{look}.png", full_page=True)
+        page.screenshot(path=folder / f"{name}-row.{theme}.png", full_page=True)
 
 
 def main() -> None:
@@ -157,14 +157,14 @@ def main() -> None:
     options = parser.parse_args()
     # Whatever ends this program, costtrack and the browser are stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    found = subprocess.run([ROOT / ".ci" / "browser"], stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    paths = subprocess.run([ROOT / ".ci" / "browser"], stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
     with running_stack() as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found.stdout.strip(), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=paths.stdout.strip(), args=["--no-sandbox"])
         if options.all:
             photograph_all(browser, url, options.all)
         else:
-            wanted = [picture for picture in PICTURES if not options.only or picture.name in options.only]
-            photograph_for_readme(browser, url, wanted)
+            pictures = [picture for picture in PICTURES if not options.only or picture.name in options.only]
+            photograph_for_readme(browser, url, pictures)
         browser.close()
 
 

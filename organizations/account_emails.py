@@ -1,4 +1,4 @@
-"""The outbox of e-mails about accounts: rows are written here, and sent by workers (`organizations.accounts`)."""
+"""The outbox of account e-mails. Rows are written here and sent by workers (`organizations.accounts`)."""
 
 import secrets
 from datetime import datetime
@@ -18,7 +18,7 @@ def queue_invitation(membership: Membership) -> AccountEmail:
 
 
 def queue_password_reset(address: str) -> AccountEmail:
-    """The account is not looked up here, so that a known address takes no longer than an unknown one."""
+    """Queue a reset without looking the user up, so that timing does not reveal which addresses are known."""
     return _queue(AccountEmailKind.PASSWORD_RESET, address=address)
 
 

@@ -1,4 +1,4 @@
-"""Who looks at a page of the admin, and about which organization it is."""
+"""The user and the organization of an admin request."""
 
 from django.http import HttpRequest
 
@@ -6,32 +6,32 @@ from organizations.models import Organization, User
 from organizations.types import ALL_SCOPES, Role
 
 
-def person_of(request: HttpRequest) -> User:
-    """Who is signed in; the admin site lets nobody else as far as this."""
+def request_user(request: HttpRequest) -> User:
+    """Return the signed-in user; the admin site admits no one else."""
     user = request.user
     if not isinstance(user, User):
-        raise TypeError("Nobody is signed in.")
+        raise TypeError("No user is signed in.")
     return user
 
 
 def chosen_organization(request: HttpRequest) -> Organization | None:
-    """The one that the address names (`/o/<slug>/`), which the person may see; None: the page is about all of them."""
+    """Return the organization in the URL (`/o/<slug>/`), which the user may see, or None for a page of all of them."""
     organization: Organization | None = getattr(request, "organization", None)
     return organization
 
 
-def roles_here(request: HttpRequest) -> list[Role]:
-    """What the person is in the organization that the page is about, or in each of theirs. Operators are owners."""
-    person, chosen = person_of(request), chosen_organization(request)
-    if person.is_superuser:
+def request_roles(request: HttpRequest) -> list[Role]:
+    """Return the user's role in the current organization, or in each of theirs. Operators count as owners."""
+    user, chosen = request_user(request), chosen_organization(request)
+    if user.is_superuser:
         return [Role.OWNER]
-    return list(person.roles.values()) if chosen is None else [person.roles[chosen.pk]]
+    return list(user.roles.values()) if chosen is None else [user.roles[chosen.pk]]
 
 
 def scopes_in(request: HttpRequest, organization_id: int | None) -> frozenset[str]:
-    """What the person may do in an organization; None stands for the operators' own rows."""
-    person = person_of(request)
-    if person.is_superuser:
+    """Return the user's scopes in an organization; None stands for the operators' own rows."""
+    user = request_user(request)
+    if user.is_superuser:
         return ALL_SCOPES
-    role = person.roles.get(organization_id) if organization_id is not None else None
+    role = user.roles.get(organization_id) if organization_id is not None else None
     return role.scopes if role is not None else frozenset()

@@ -1,4 +1,4 @@
-"""The organizations app: who uses costtrack, and with which rights."""
+"""The organizations app: users, organizations and their permissions."""
 
 from django.apps import AppConfig
 

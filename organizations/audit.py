@@ -1,4 +1,4 @@
-"""The audit log: one entry for each change, written in the change's own transaction."""
+"""The audit log: one entry per change, written in the same transaction."""
 
 from organizations.models import AuditEntry, Organization
 
@@ -6,7 +6,8 @@ from organizations.models import AuditEntry, Organization
 def record(
     *, organization: Organization | None, actor: str, action: str, subject: str, **details: str | int | list[str] | None
 ) -> AuditEntry:
-    """`action` is "<thing>.<past participle>", for example `credential.rotated`; details hold no secrets."""
+    """Record a change. `action` is "<noun>.<past participle>", for example `credential.rotated`. No secrets in
+    details."""
     return AuditEntry.objects.create(
         organization=organization, actor=actor, action=action, subject=subject, details=details
     )

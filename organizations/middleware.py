@@ -1,4 +1,4 @@
-"""Which organization a page of the admin is about, and row-level security for it (see `costtrack.tenancy`)."""
+"""The organization of an admin request, and its row-level security (see `costtrack.tenancy`)."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -11,22 +11,22 @@ from costtrack.organization_paths import script_prefix, split
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization, User
 
-_LAST = "organization"
-"""In the session: the slug of the organization whose pages were looked at last."""
+_LAST_SLUG_KEY = "organization"
+"""Session key of the slug of the organization that was viewed last."""
 
 
 class OrganizationPathMiddleware:
-    """Takes `/o/<slug>` off the path (see `costtrack.organization_paths`). Only the admin has such addresses."""
+    """Strips `/o/<slug>` from the path (see `costtrack.organization_paths`). Only the admin has such URLs."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
         self._admin = reverse("admin:index")
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        found = split(request.path_info)
-        if found is None:
+        match = split(request.path_info)
+        if match is None:
             return self.get_response(request)
-        slug, rest = found
+        slug, rest = match
         prefix = f"{get_script_prefix()}o/{slug}"
         if rest == "/":
             return HttpResponseRedirect(f"{prefix}{self._admin}")
@@ -40,8 +40,8 @@ class OrganizationPathMiddleware:
 
 
 class AdminTenantScopeMiddleware:
-    """Members who are not operators use the admin inside a tenant scope: of the organization that the address names,
-    or of all that are theirs. `request.organization` is the one that is named; another's is unknown."""
+    """Runs admin requests of members in a tenant scope: of the organization in the URL, or of all of theirs. Sets
+    `request.organization`; the organization of another tenant is a 404."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -51,7 +51,7 @@ class AdminTenantScopeMiddleware:
         user = request.user
         if not request.path_info.startswith(self._prefix) or not user.is_authenticated:
             return self.get_response(request)
-        organization = _named(request, user)
+        organization = _resolve_organization(request, user)
         request.organization = organization  # type: ignore[attr-defined]
         if user.is_superuser:
             return self.get_response(request)
@@ -62,21 +62,21 @@ class AdminTenantScopeMiddleware:
             return response
 
 
-def _named(request: HttpRequest, user: User) -> Organization | None:
+def _resolve_organization(request: HttpRequest, user: User) -> Organization | None:
     slug: str | None = getattr(request, "organization_slug", None)
     if slug is None:
         return None
     visible = Organization.objects.visible_to(user).select_related("plan")
-    # A slug that no organization can have is not asked for: PostgreSQL refuses some characters.
+    # An impossible slug is not queried: PostgreSQL rejects some characters.
     organization = visible.filter(slug=slug).first() if slug.isprintable() else None
     if organization is None:
         raise Http404
-    if request.session.get(_LAST) != slug:
-        request.session[_LAST] = slug
+    if request.session.get(_LAST_SLUG_KEY) != slug:
+        request.session[_LAST_SLUG_KEY] = slug
     return organization
 
 
 def last_organization(request: HttpRequest, user: User) -> Organization | None:
-    """The one that was looked at last, else the first one by name; None: the person has none."""
+    """Return the organization viewed last, or the first one by name; None if the user has none."""
     visible = Organization.objects.visible_to(user).order_by("name", "id")
-    return visible.filter(slug=request.session.get(_LAST, "")).first() or visible.first()
+    return visible.filter(slug=request.session.get(_LAST_SLUG_KEY, "")).first() or visible.first()

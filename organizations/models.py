@@ -1,6 +1,6 @@
-"""Who: people, organizations, their plans, their members and their credentials.
+"""Users, organizations, plans, memberships, credentials, the audit log and account e-mails.
 
-Rules live in `organizations.services`; these classes say what a row is and what the database itself guarantees.
+Business rules are in `organizations.services`; these classes define the rows and the database constraints.
 """
 
 from datetime import datetime
@@ -30,13 +30,13 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, **{**fields, "is_superuser": True})
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        """E-mail addresses are compared without regard to case, as people type them."""
+        """E-mail addresses are case-insensitive."""
         return self.get(email__iexact=username)
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. `is_superuser` makes an operator, who runs the installation; everyone else sees only the
-    organizations they are a member of.
+    """A user. `is_superuser` marks an operator, who runs the installation; other users see only the organizations they
+    are members of.
     """
 
     email = models.EmailField(unique=True)
@@ -57,35 +57,35 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @cached_property
     def roles(self) -> dict[int, Role]:
-        """The person's role in each organization (by id) they are a member of; one query for each request."""
+        """The user's role by organization id; one query per request."""
         return {organization: Role(role) for organization, role, *_ in self._memberships_now}
 
     @property
     def must_have_second_factor(self) -> bool:
-        """Whether one of their organizations asks for it; without a query of its own."""
+        """Whether one of the user's organizations requires it; without an additional query."""
         return any(is_required for _, _, is_required, *_ in self._memberships_now)
 
     @property
     def organization_names(self) -> list[OrganizationName]:
-        """The organizations the person is a member of, in the order of their names; without a query of its own."""
+        """The user's organizations, sorted by name; without an additional query."""
         names = (OrganizationName(pk, slug, name) for pk, _, _, slug, name in self._memberships_now)
         return sorted(names, key=OrganizationName.sort_key)
 
     @cached_property
     def _memberships_now(self) -> list[tuple[int, str, bool, str, str]]:
-        """Read before a tenant scope begins, which shows the memberships of one organization alone."""
+        """Read before a tenant scope begins, which shows only the memberships of one organization."""
         columns = ("requires_second_factor", "slug", "name")
         of_organization = [f"organization__{column}" for column in columns]
         return list(self.memberships.values_list("organization_id", "role", *of_organization))
 
     @property
     def is_staff(self) -> bool:
-        """The admin site decides by membership who may come in (`costtrack.admin_site`); Django asks for this."""
+        """Required by Django; the admin site itself decides by membership (`costtrack.admin_site`)."""
         return self.is_superuser
 
 
 class Plan(models.Model):
-    """What an organization may do (docs/limits.md). Rows, so that operators can change them."""
+    """The features and limits of an organization (docs/limits.md). Rows, so that operators can change them."""
 
     code = models.SlugField(primary_key=True, max_length=32)
     name = models.CharField(max_length=64)
@@ -103,7 +103,7 @@ class Plan(models.Model):
 
 
 class Organization(models.Model):
-    """The tenant. Days and weeks of its calendar limits and of its dashboard follow its time zone."""
+    """The tenant. Its time zone defines the days and weeks of its calendar limits and dashboard."""
 
     slug = models.SlugField(max_length=63, unique=True)
     name = models.CharField(max_length=120)
@@ -139,7 +139,7 @@ class Organization(models.Model):
 
 
 class Membership(models.Model):
-    """A person's role in an organization."""
+    """A user's role in an organization."""
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
@@ -157,10 +157,10 @@ class Membership(models.Model):
 
 
 class APICredential(models.Model):
-    """A Client ID with a secret, of one organization; without an organization it is an operator's.
+    """A Client ID with a secret, of one organization, or of an operator if it has none.
 
-    Secrets are kept as keyed hashes (`organizations.secrets`). After a rotation the previous secret stays valid
-    until `previous_valid_until`.
+    Secrets are stored as keyed hashes (`organizations.secrets`). After a rotation the previous secret stays valid until
+    `previous_valid_until`.
     """
 
     organization = models.ForeignKey(
@@ -194,13 +194,13 @@ class APICredential(models.Model):
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
     def valid_secret_hashes(self, now: datetime) -> list[str]:
-        """Of the current secret and, in its grace period, of the previous one."""
+        """Return the hashes of the current secret and, in its grace period, of the previous one."""
         grace_ends = self.previous_valid_until
         return [self.secret_hash, *([self.previous_hash] if grace_ends is not None and now < grace_ends else [])]
 
 
 class AuditEntry(models.Model):
-    """Who changed what, and when. Append-only; operators' installation-wide acts have no organization."""
+    """A change: who, what and when. Append-only. Installation-wide changes by operators have no organization."""
 
     organization = models.ForeignKey(
         Organization, on_delete=models.PROTECT, related_name="audit_entries", null=True, blank=True
@@ -222,10 +222,10 @@ class AuditEntry(models.Model):
 
 
 class AccountEmail(models.Model):
-    """An e-mail about somebody's account, on its way: a row that workers claim, try, try again later, and remove.
+    """A pending account e-mail, which workers claim, send, retry and then delete.
 
-    It holds no link: the link that works once is made when the message is sent. A password reset knows no user, only
-    the address that was typed, so that a known address takes no longer than another.
+    It contains no link: single-use links are created when the message is sent. A password reset stores the typed
+    address instead of a user, so that timing does not reveal which addresses are known.
     """
 
     kind = models.CharField(max_length=16, choices=AccountEmailKind)

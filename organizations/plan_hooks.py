@@ -1,7 +1,6 @@
-"""What else follows from an organization's plan.
+"""Hooks that run when an organization gets another plan, in the same transaction.
 
-Apps that know organizations, while organizations do not know them, register what they keep by plan
-(`billing.limits.plans`). It runs in the transaction that gives an organization its plan.
+Apps that depend on organizations register them to keep their own data in line with the plan (`billing.limits.plans`).
 """
 
 from datetime import datetime
@@ -12,19 +11,18 @@ from organizations.models import Organization, Plan
 
 class PlanHook(Protocol):
     def __call__(self, *, organization: Organization, before: Plan | None, now: datetime, actor: str) -> None:
-        """The organization's plan is another one than `before` now, or says something else than that row said; None:
-        the organization is new."""
+        """Called after the plan or its row has changed from `before`; None means that the organization is new."""
 
 
-_rules: list[PlanHook] = []
+_hooks: list[PlanHook] = []
 
 
-def register(rule: PlanHook) -> None:
-    if rule not in _rules:
-        _rules.append(rule)
+def register(hook: PlanHook) -> None:
+    if hook not in _hooks:
+        _hooks.append(hook)
 
 
 def apply_plan_change(*, organization: Organization, before: Plan | None, now: datetime, actor: str) -> None:
-    """Have everything that depends on the plan follow it."""
-    for rule in _rules:
-        rule(organization=organization, before=before, now=now, actor=actor)
+    """Run all hooks for an organization whose plan has changed."""
+    for hook in _hooks:
+        hook(organization=organization, before=before, now=now, actor=actor)

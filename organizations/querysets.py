@@ -1,4 +1,4 @@
-"""Filters that more than one caller needs, as querysets."""
+"""Querysets with shared filters."""
 
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -20,7 +20,7 @@ class OrganizationScopedQuerySet(models.QuerySet[M]):
 
 class OrganizationQuerySet(models.QuerySet["Organization"]):
     def visible_to(self, user: "User") -> "OrganizationQuerySet":
-        """Every organization for an operator, else those the person is a member of."""
+        """All organizations for an operator, otherwise those the user is a member of."""
         if user.is_superuser:
             return self
         return self.filter(pk__in=list(user.roles))

@@ -1,19 +1,19 @@
-"""How many requests a credential may make in a minute: as many as its organization's plan says.
+"""Rate limits: the requests that a credential may make in a minute, by its organization's plan.
 
-Rate limits protect the servers; spend limits (`billing.limits`) protect the organization's money. They have nothing in
-common but the status 429.
+Rate limits protect the servers; spend limits (`billing.limits`) protect the organization's money. They share
+only the status 429.
 
 **The rule.** A request is let through while fewer than N of the credential's requests were let through in the last 60
-seconds. So no 60 seconds, wherever they begin, see more than N; a fixed minute, or a bucket that refills (GCRA), lets
-up to twice as many through. Refused requests do not count: who retries in vain is not kept out longer.
+seconds. So no 60-second window contains more than N; fixed minutes, or a refilling bucket (GCRA), would allow up to
+twice as many. Refused requests do not count, so retrying does not prolong the refusal.
 
-**How.** Requests are counted by the second in which they came, in one Redis hash of at most 61 numbers, whatever N is
-(a log of single requests would hold N). A second leaves as a whole, when its last instant is 60 seconds old, so a place
-may come back up to one second late and never early. One script counts, decides and takes the place, so concurrent
-requests of any number of processes see each other; time is Redis' clock, because machines' clocks differ.
+**How.** Requests are counted per second, in one Redis hash of up to 61 numbers, whatever N is (a log of single requests
+would contain N). A second expires as a whole, when its last instant is 60 seconds old, so a slot becomes free up to one
+second late and never early. One script counts, decides and takes the slot atomically; time is Redis' clock, because
+the clocks of machines differ.
 
-**Without Redis** requests go through: nobody is locked out of their costs because a counter is away. A short timeout
-and a breaker bound what that costs: a quarter of a second, for one request in five seconds of each process.
+**Without Redis** requests are not limited: an outage of the counter must not lock users out. A short timeout and a
+circuit breaker bound the delay: a quarter of a second, for one request every five seconds per process.
 """
 
 import hashlib
@@ -60,11 +60,11 @@ return {granted, taken, oldest + window + 1, now}
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 breaker = Breaker("rate limits")
-"""Of this process."""
+"""One per process."""
 
 
 class RateLimitExceededError(DomainError):
-    """The credential has made as many requests in the last minute as its plan allows."""
+    """The credential has exceeded the rate limit of its plan."""
 
     status = 429
     code = "too_many_requests"
@@ -72,20 +72,20 @@ class RateLimitExceededError(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left of a credential's rate limit, with the request that asked counted in."""
+    """The state of a credential's rate limit, including the current request."""
 
     granted: bool
     limit: int
     """Requests in any 60 seconds."""
     remaining: int
     resets_at: int
-    """Epoch seconds, by Redis' clock: when the first of the places that are taken is free again."""
+    """When the oldest request leaves the window, in epoch seconds by Redis' clock."""
     resets_in: int
-    """The same, in seconds from now."""
+    """The same in seconds from now."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The names of the IETF's draft, where a reset is in seconds, and the older ones, where it is an instant."""
+        """The headers of the IETF draft, where a reset is in seconds, and the older ones, where it is a timestamp."""
         limit, remaining = str(self.limit), str(self.remaining)
         return {
             "RateLimit-Limit": limit,
@@ -98,7 +98,8 @@ class Allowance:
 
 
 def take_slot(*, organization: Organization, credential: APICredential) -> Allowance | None:
-    """Count a request, if it may go ahead. None if nothing limits it: the plan has no rate limit, or Redis is away."""
+    """Count a request if it is allowed. None if it is not limited: the plan has no rate limit, or Redis is
+    unavailable."""
     limit = organization.plan.requests_per_minute
     if limit is None or not breaker.may_try():
         return None
@@ -122,7 +123,7 @@ def refusal(allowance: Allowance) -> RateLimitExceededError:
 
 
 def _run(key: str, limit: int) -> Any:
-    """One round trip; two when Redis does not know the script yet."""
+    """One round trip; two if Redis does not know the script yet."""
     client = heartbeat.client(TIMEOUT_SECONDS)
     try:
         return client.evalsha(_SHA, 1, key, limit, WINDOW_SECONDS)
@@ -134,22 +135,24 @@ def _run(key: str, limit: int) -> Any:
 
 
 def rate_limit_checks() -> list[Check]:
-    """Whether this process can limit requests now."""
+    """Check whether this process can enforce rate limits now."""
     started = time.perf_counter()
     try:
         heartbeat.client(TIMEOUT_SECONDS).ping()
     except redis.RedisError:
         return [_check("not enforced", {})]
-    facts = {"Redis answers in": f"{(time.perf_counter() - started) * 1000:.1f} ms"}
-    return [_check("not enforced" if breaker.is_open else "enforced", facts)]
+    details = {"Redis answers in": f"{(time.perf_counter() - started) * 1000:.1f} ms"}
+    return [_check("not enforced" if breaker.is_open else "enforced", details)]
 
 
-def _check(state: str, facts: Mapping[str, str]) -> Check:
+def _check(state: str, details: Mapping[str, str]) -> Check:
     ok = state == "enforced"
     advice = (
         ""
         if ok
-        else f"Redis fails, or takes more than {TIMEOUT_SECONDS} s: requests go through without being limited. "
-        "Limits hold again within seconds of its being back."
+        else f"Redis fails or takes more than {TIMEOUT_SECONDS} s, so requests are not limited. "
+        "Limits apply again within seconds after it recovers."
     )
-    return Check("rate_limits", "Requests per minute", "Rate limits", ok=ok, state=state, facts=facts, advice=advice)
+    return Check(
+        "rate_limits", "Requests per minute", "Rate limits", ok=ok, state=state, details=details, advice=advice
+    )

@@ -1,4 +1,4 @@
-"""Reads: which organization a request is about, and what its maker may do there."""
+"""Queries: the organization of a request, the caller's access to it, and plans."""
 
 from django.db.models import Q
 
@@ -9,7 +9,7 @@ from organizations.types import Access, Principal, Role, Scope
 
 
 def visible_organizations(principal: Principal) -> OrganizationQuerySet:
-    """All of them for an operator, else a credential's own one or those a person is a member of."""
+    """Return all organizations for an operator, otherwise the credential's own or those of the user."""
     if principal.user is not None:
         return Organization.objects.visible_to(principal.user)
     if principal.organization is not None:
@@ -18,14 +18,14 @@ def visible_organizations(principal: Principal) -> OrganizationQuerySet:
 
 
 def access_to(*, principal: Principal, slug: str) -> Access:
-    """Access to the organization that the URL names.
+    """Return the access to the organization in the URL.
 
-    Raises NotFoundError, in the same words whether there is no such organization or it is another's.
+    Raises NotFoundError with the same message whether it does not exist or belongs to another tenant.
     """
     if principal.organization is not None:
         organization = principal.organization if principal.organization.slug == slug else None
     else:
-        # A slug that no organization can have is not asked for: PostgreSQL refuses some characters.
+        # An impossible slug is not queried: PostgreSQL rejects some characters.
         candidates = visible_organizations(principal).select_related("plan")
         organization = candidates.filter(slug=slug).first() if slug.isprintable() else None
     if organization is None:
@@ -34,28 +34,27 @@ def access_to(*, principal: Principal, slug: str) -> Access:
 
 
 def access_without_url(*, principal: Principal, chosen: str | None) -> Access:
-    """Access where the URL names no organization.
+    """Return the access where the URL names no organization.
 
-    That is a credential's own one, or the one a person chooses (`chosen`, a slug); with only one, they need not.
+    That is the credential's own organization, or the one a user chooses (`chosen`, a slug); a user with only one need
+    not choose.
     """
     if chosen is not None:
         return access_to(principal=principal, slug=chosen)
     if principal.organization is not None:
         return _access(principal, principal.organization)
     if principal.is_operator:
-        raise InvalidError(
-            "The organization parameter is required: an operator reaches all of them.", param="organization"
-        )
+        raise InvalidError("The organization parameter is required.", param="organization")
     own = list(visible_organizations(principal).select_related("plan").order_by("slug")[:2])
     if not own:
         raise ForbiddenError("You are not a member of any organization.", code="no_organization")
     if len(own) > 1:
-        raise InvalidError("The organization parameter is required: you are a member of several.", param="organization")
+        raise InvalidError("The organization parameter is required.", param="organization")
     return _access(principal, own[0])
 
 
 def role_in(organization: Organization, principal: Principal) -> Role:
-    """What the principal acts as; see `Access`."""
+    """Return the role that the principal acts with; see `Access`."""
     if principal.is_operator:
         return Role.OWNER
     if principal.user is not None:
@@ -70,12 +69,12 @@ def _access(principal: Principal, organization: Organization) -> Access:
 
 
 def cheapest_plan_with_api() -> Plan | None:
-    """The plan that a refusal for want of API access names."""
+    """Return the cheapest plan with API access, for the message of a refusal."""
     return Plan.objects.filter(api_access=True).order_by("position", "code").first()
 
 
 def refusal_without_api(plan: Plan) -> ForbiddenError:
-    """For an organization whose plan has no API access: says which plan has it."""
+    """Return the error for a plan without API access, which names a plan that has it."""
     upgrade = cheapest_plan_with_api()
     message = f"The {plan.name} plan has no API access."
     if upgrade is not None:
@@ -85,12 +84,12 @@ def refusal_without_api(plan: Plan) -> ForbiddenError:
 
 
 def cheapest_plan_with_exports() -> Plan | None:
-    """The plan that a refusal of an export names."""
+    """Return the cheapest plan with exports, for the message of a refusal."""
     return Plan.objects.filter(api_access=True, exports=True).order_by("position", "code").first()
 
 
 def refusal_without_exports(plan: Plan) -> ForbiddenError:
-    """For an organization whose plan has no exports: says which plan has them."""
+    """Return the error for a plan without exports, which names a plan that has them."""
     upgrade = cheapest_plan_with_exports()
     message = f"The {plan.name} plan has no exports."
     if upgrade is not None:
@@ -100,13 +99,13 @@ def refusal_without_exports(plan: Plan) -> ForbiddenError:
 
 
 def cheapest_plan_with_history(days: int) -> Plan | None:
-    """The plan that a refusal to show what is so many days old names."""
+    """Return the cheapest plan that shows this many days of history."""
     is_enough = Q(history_days=None) | Q(history_days__gte=days)
     return Plan.objects.filter(is_enough, api_access=True).order_by("position", "code").first()
 
 
 def changeable_organizations(user: User) -> OrganizationQuerySet:
-    """Those in which a person may change things."""
+    """Return the organizations in which the user may change things."""
     if user.is_superuser:
         return Organization.objects.all()
     return Organization.objects.filter(pk__in=[pk for pk, role in user.roles.items() if role.may_change])

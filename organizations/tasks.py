@@ -9,7 +9,7 @@ from organizations.accounts.delivery import deliver_account_emails
 
 @app.task(name=DELIVER_TASK)
 def deliver_email_task() -> int:
-    """Send e-mails that are due, for about 20 seconds; returns how many. What is left is sent by the next run."""
+    """Send due e-mails for about 20 seconds, and return how many. The next run sends the rest."""
     done = deliver_account_emails(now=utc_now())
     if done.has_more:
         enqueue_on_commit(DELIVER_TASK)

@@ -1,8 +1,8 @@
 """Signed access tokens of the OAuth client credentials grant (RFC 6749, section 4.4; RFC 7519).
 
-A token stands for its credential, not beside it: whoever reads one looks the credential up, so revoking that ends
-its tokens at once, and a scope taken from it is gone from them too. A token also names the secret that it was issued
-for, and is valid no longer than that secret: a rotation ends the tokens of the old secret when its grace period ends.
+Each request with a token looks its credential up, so revoking the credential or removing a scope affects its tokens at
+once. A token also names the secret that it was issued for, and is valid no longer than that secret: after a rotation
+the tokens of the old secret end with its grace period.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _USE = "access"
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token says."""
+    """The content of a valid token."""
 
     client_id: str
     scopes: frozenset[str]
@@ -33,7 +33,7 @@ class Claims:
 def issue_token(
     *, client_id: str, secret_hash: str, scopes: Collection[str], now: datetime, expires_at: datetime
 ) -> str:
-    """A token for the secret that has this hash, valid from `now` until `expires_at`."""
+    """Create a token for the secret with this hash, valid from `now` until `expires_at`."""
     claims = {
         "sub": client_id,
         "client_id": client_id,
@@ -47,8 +47,7 @@ def issue_token(
 
 
 def read_token(token: str, *, now: datetime) -> Claims | None:
-    """The claims, or None if the token is not ours, was changed, has expired, or names no secret, as those of earlier
-    releases do not."""
+    """Return the claims, or None if the token is invalid, has expired, or names no secret, as in earlier releases."""
     try:
         claims = jwt.decode(
             token,
@@ -65,7 +64,7 @@ def read_token(token: str, *, now: datetime) -> Claims | None:
 
 
 def _secret_id(secret_hash: str) -> str:
-    """Names a secret to nobody but this server: neither the secret nor its hash can be found from it."""
+    """Return an id of a secret that reveals neither the secret nor its hash."""
     return hmac.new(_key(), f"secret:{secret_hash}".encode(), hashlib.sha256).hexdigest()[:32]
 
 

@@ -1,4 +1,4 @@
-"""Words that the organizations app shares with everything above it."""
+"""Roles, scopes and other types of the organizations app."""
 
 import unicodedata
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Role(models.TextChoices):
-    """What a member may do. An owner is an admin who also manages owners."""
+    """A member's role. An owner is an admin who may also manage owners."""
 
     OWNER = "owner", "Owner"
     ADMIN = "admin", "Admin"
@@ -24,12 +24,12 @@ class Role(models.TextChoices):
 
     @property
     def scopes(self) -> "frozenset[str]":
-        """What a member with this role may do in the browser, in the words of credentials' scopes."""
+        """The scopes of a member with this role in the browser."""
         return ALL_SCOPES if self.may_change else frozenset({Scope.COSTS_READ})
 
 
 class Scope(models.TextChoices):
-    """What a credential may do."""
+    """A permission of a credential."""
 
     USAGE_WRITE = "usage:write", "Send usage"
     COSTS_READ = "costs:read", "Read costs"
@@ -53,7 +53,7 @@ class WeekDay(models.IntegerChoices):
 
 
 class Environment(models.TextChoices):
-    """Where a credential is used; dashboards can tell the traffic apart by it."""
+    """Where a credential is used; dashboards can filter by it."""
 
     PRODUCTION = "production", "Production"
     STAGING = "staging", "Staging"
@@ -62,14 +62,14 @@ class Environment(models.TextChoices):
 
 @dataclass(frozen=True, slots=True)
 class OrganizationName:
-    """What a list of organizations to choose from needs of each."""
+    """An organization in a list of choices."""
 
     id: int
     slug: str
     name: str
 
     def sort_key(self) -> tuple[str, str, int]:
-        """By name, without regard to case and accents, which the database's order depends on its locale for."""
+        """Sort by name, ignoring case and accents, independent of the database's locale."""
         letters = unicodedata.normalize("NFKD", self.name)
         plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
         return plain.casefold(), self.name, self.id
@@ -77,9 +77,9 @@ class OrganizationName:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who makes a request: a credential (of one organization, or of an operator) or a person in the browser.
+    """The caller of a request: a credential (of one organization, or of an operator) or a user in the browser.
 
-    `scopes` are a credential's, or all of them for an operator; what other people may do depends on the organization
+    `scopes` are those of a credential, or all for an operator; those of other users depend on the organization
     (`Access`).
     """
 
@@ -93,26 +93,26 @@ class Principal:
 
     @property
     def is_operator(self) -> bool:
-        """Operators run the installation: they reach every organization."""
+        """Operators run the installation, and may access every organization."""
         if self.credential is not None:
             return self.credential.organization_id is None
         return self.user is not None and self.user.is_superuser
 
     @property
     def organization(self) -> "Organization | None":
-        """The organization a credential belongs to; None for operators and for people, whom the URL tells."""
+        """The organization of a credential; None for operators and users, for whom the URL decides."""
         return self.credential.organization if self.credential is not None else None
 
     @property
     def label(self) -> str:
-        """How the audit log names the actor."""
+        """The actor in the audit log."""
         if self.credential is not None:
             return self.credential.client_id
         return self.user.email if self.user is not None else "system"
 
 
 class AccountEmailKind(models.TextChoices):
-    """E-mails about a person's account."""
+    """Kinds of account e-mails."""
 
     INVITATION = "invitation", "Invitation"
     PASSWORD_RESET = "password_reset", "Password reset"
@@ -121,7 +121,7 @@ class AccountEmailKind(models.TextChoices):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a principal may do in one organization.
+    """The permissions of a principal in one organization.
 
     Operators act as owners; a credential that may manage the organization acts as an admin, any other as a viewer.
     """
@@ -134,7 +134,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class IssuedCredential:
-    """A credential with the secret that is shown once and never again."""
+    """A new or rotated credential with its secret, which is shown only once."""
 
     credential: "APICredential"
     client_secret: str = field(repr=False)
@@ -142,5 +142,5 @@ class IssuedCredential:
 
     @property
     def api_key(self) -> str:
-        """One string for `Authorization: Bearer`: client id and secret, joined by a dot."""
+        """Client ID and secret, joined by a dot, for `Authorization: Bearer`."""
         return f"{self.credential.client_id}.{self.client_secret}"

@@ -1,4 +1,4 @@
-"""Checks of single values that the API and the admin's forms share."""
+"""Validators shared by the API and the forms of the admin."""
 
 from datetime import datetime
 

@@ -71,37 +71,37 @@ class Examples:
             )
             set_price(f"model-{number}", provider="openai", input="1", output="2", organization=self.organization)
             make_key(self.organization, name=f"credential-{number}")
-            person = User.objects.create(email=f"person-{number}@acme.example")
-            Membership.objects.create(organization=self.organization, user=person, role=Role.VIEWER)
+            user = User.objects.create(email=f"person-{number}@acme.example")
+            Membership.objects.create(organization=self.organization, user=user, role=Role.VIEWER)
             take(self.organization, "0.01", user_ref=f"user-{number}")
             now = utc_now()
             Repricing.objects.create(
                 organization=self.organization, start=now, end=now, created_at=now, touched_at=now, state="done"
             )
-            self._limit(number, person)
+            self._limit(number, user)
             if number < MAX_WEBHOOKS // 2:
                 self._webhook(number)
         self.rows += rows
 
-    def _limit(self, number: int, person: User) -> None:
+    def _limit(self, number: int, user: User) -> None:
         """A limit of each credential with a raise, a crossing of the first one, and a request for more."""
         operator, now = Principal(credential=self.operator_key.credential), utc_now()
-        terms = LimitInput(scope=LimitScope.CREDENTIAL, window=LimitWindow.CALENDAR_DAY, amount_usd=Decimal(1000))
-        limit = create_limit(organization=self.organization, limit_input=terms, actor=operator, now=now)
+        limit_input = LimitInput(scope=LimitScope.CREDENTIAL, window=LimitWindow.CALENDAR_DAY, amount_usd=Decimal(1000))
+        limit = create_limit(organization=self.organization, limit_input=limit_input, actor=operator, now=now)
         credential = self.organization.credentials.get(name=f"credential-{number}")
-        about: dict[str, Any] = {
+        common: dict[str, Any] = {
             "organization": self.organization,
             "limit": limit,
             "value": credential.client_id,
             "now": now,
         }
         amount, until = Decimal(1500), now + timedelta(days=1)
-        raise_limit(**about, amount_usd=amount, ends_at=until, reason="Launch.", actor=operator)
-        asking = Principal(user=person)
-        request_increase(**about, amount_usd=amount * 2, reason="Launch.", until=until, actor=asking)
+        raise_limit(**common, amount_usd=amount, ends_at=until, reason="Launch.", actor=operator)
+        requester = Principal(user=user)
+        request_increase(**common, amount_usd=amount * 2, reason="Launch.", until=until, actor=requester)
         LimitCrossing.objects.create(
             organization=self.organization,
-            limit=SpendLimit.objects.of(self.organization).in_place().order_by("pk")[0],
+            limit=SpendLimit.objects.of(self.organization).not_removed().order_by("pk")[0],
             value=str(credential.pk),
             threshold=80,
             window_key=f"window-{number}",
@@ -112,9 +112,9 @@ class Examples:
 
     def _webhook(self, number: int) -> None:
         """A webhook, and a delivery to it that waits."""
-        about: dict[str, Any] = {"organization": self.organization, "now": utc_now()}
-        webhook = create_webhook(**about, url=f"{_PUBLIC}/{number}", actor="tests").webhook
-        notify(**about, kind=NoticeKind.PAUSED, subject="Paused", data={}, to=(), webhooks=[webhook])
+        common: dict[str, Any] = {"organization": self.organization, "now": utc_now()}
+        webhook = create_webhook(**common, url=f"{_PUBLIC}/{number}", actor="tests").webhook
+        notify(**common, kind=NoticeKind.PAUSED, subject="Paused", data={}, to=(), webhooks=[webhook])
 
     def request(self, endpoint: Endpoint) -> tuple[APIClient, dict[str, Any]]:
         """Who asks, and the arguments for `APIClient.generic`."""
@@ -155,8 +155,8 @@ class Examples:
                 value = organization.credentials.get(name=f"credential-{number}").client_id
             case "event_id":
                 # Each correction is of an event that has none.
-                place = number + 10 if route.endswith("/adjust") else number
-                value = UsageEvent.objects.of(organization).get(event_id=f"event-{place}").pk
+                index = number + 10 if route.endswith("/adjust") else number
+                value = UsageEvent.objects.of(organization).get(event_id=f"event-{index}").pk
             case "pk":
                 value = self._row(route, number).pk
             case "authorization_id":
@@ -175,14 +175,14 @@ class Examples:
             "reprice": self.organization.repricings.all(),
             "webhooks": self.organization.webhooks.all(),
             "deliveries": self.organization.deliveries.filter(webhook__isnull=False),
-            "limits": SpendLimit.objects.of(self.organization).in_place(),
+            "limits": SpendLimit.objects.of(self.organization).not_removed(),
             "limit-requests": IncreaseRequest.objects.of(self.organization).filter(
                 limit__removed_at=None, state=IncreaseState.OPEN
             ),
         }
         word = route.partition("/<int:pk>")[0].rpartition("/")[2]
-        found: Model = rows[word].order_by("pk")[number]
-        return found
+        row: Model = rows[word].order_by("pk")[number]
+        return row
 
 
 def _body(endpoint: str, number: int, key: Key) -> dict[str, Any]:
@@ -246,7 +246,7 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/limits/<int:pk>/resume": lambda _: {"ends_at": _in(hours=1), "reason": "The report is due."},
     f"DELETE {_OF}/limits/<int:pk>/exceptions/<int:exception_id>": lambda _: {},
     f"POST {_OF}/limit-requests": lambda number: {
-        "limit": SpendLimit.objects.in_place().order_by("-pk")[number].pk,
+        "limit": SpendLimit.objects.not_removed().order_by("-pk")[number].pk,
         "value": _client_id(number),
         "amount_usd": 9000,
         "reason": "Launch.",
@@ -262,8 +262,8 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/webhooks/<int:pk>/test": lambda _: {},
     f"POST {_OF}/deliveries/<int:pk>/resend": lambda _: {},
     "POST /usage/events": lambda number: [
-        {"id": f"new-{number}-{place}", "model": f"model-{place}", "service": "openai", "input_tokens": 100}
-        for place in range(10)
+        {"id": f"new-{number}-{index}", "model": f"model-{index}", "service": "openai", "input_tokens": 100}
+        for index in range(10)
     ],
     "POST /usage/authorizations": lambda _: {
         "service": "openai",
@@ -282,9 +282,9 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     "POST /system/export": lambda _: {},
     "POST /system/refresh": lambda number: {"idempotency_key": f"refresh-{number}"},
     "POST /costs/runs/<path:run_id>/entries": lambda number: [
-        {"id": f"cost-{number}-{place}", "service": "openai", "amount": 0.25} for place in range(10)
+        {"id": f"cost-{number}-{index}", "service": "openai", "amount": 0.25} for index in range(10)
     ],
-    "POST /integrations/litellm": lambda number: [payload(id=f"litellm-{number}-{place}") for place in range(10)],
+    "POST /integrations/litellm": lambda number: [payload(id=f"litellm-{number}-{index}") for index in range(10)],
 }
 
 

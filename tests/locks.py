@@ -131,5 +131,5 @@ def install_commands() -> list[tuple[str, tuple[str, ...]]]:
         check=True,
         timeout=60,
     ).stdout
-    commands = [(place, tuple(shlex.split(options))) for place in texts for options in _INSTALL.findall(texts[place])]
+    commands = [(file, tuple(shlex.split(options))) for file in texts for options in _INSTALL.findall(texts[file])]
     return [*commands, ("tests/examples/environments.py", INSTALL_LOCK[INSTALL_LOCK.index("install") + 1 :])]

@@ -56,9 +56,9 @@ def sidebar_of(client: Client, start: str = START) -> list[str]:
 def every_page(client: Client, without: Container[str] = ()) -> Iterator[tuple[str, Any]]:
     """One page of each kind: those of the sidebar, and all to which their links lead. `without` are kinds."""
     roots = sidebar_of(client)
-    waiting, seen = deque(roots), set[str]()
-    while waiting:
-        path = waiting.popleft()
+    pending, seen = deque(roots), set[str]()
+    while pending:
+        path = pending.popleft()
         kind = kind_of(path)
         if kind in seen or kind in without:
             continue
@@ -66,18 +66,18 @@ def every_page(client: Client, without: Container[str] = ()) -> Iterator[tuple[s
         response = client.get(path)
         assert response.status_code < 400, (path, response.status_code)
         if response.status_code == 302 and _is_inside(response["Location"], roots):
-            waiting.append(response["Location"])
+            pending.append(response["Location"])
         if response.status_code == 200 and b"<html" in response.getvalue()[:4000]:
             yield path, response
             links = (urljoin(path, link) for link in Markup(response.content.decode()).links())
-            waiting += [link for link in links if _is_inside(link, roots)]
+            pending += [link for link in links if _is_inside(link, roots)]
 
 
 def kind_of(path: str) -> str:
     """What view shows it, and whether it is about one organization."""
-    found = split(urlsplit(path).path)
-    rest = found[1] if found else urlsplit(path).path
-    return f"{'one' if found else 'all'}: {resolve(rest).view_name}"
+    match = split(urlsplit(path).path)
+    rest = match[1] if match else urlsplit(path).path
+    return f"{'one' if match else 'all'}: {resolve(rest).view_name}"
 
 
 def _is_inside(link: str, roots: list[str]) -> bool:

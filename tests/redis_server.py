@@ -34,7 +34,7 @@ class RedisServer:
         """Celery's connection to this broker."""
         return app.connection_for_write(self.url.replace("unix", "redis+socket", 1))
 
-    def waiting(self, queue: Queue) -> int:
+    def pending(self, queue: Queue) -> int:
         """How many messages no worker has taken."""
         return int(self.client.llen(queue.value))
 

@@ -13,7 +13,7 @@ PACKAGES = ("costtrack", "organizations", "billing", "benchmarks")
 SOURCES = sorted(
     path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if "migrations" not in path.parts
 )
-_NUDGE = re.compile(r"(?:enqueue|nudge)_on_commit\(\s*\"([^\"]+)\"")
+_ENQUEUE = re.compile(r"(?:enqueue|nudge)_on_commit\(\s*\"([^\"]+)\"")
 
 
 def test_the_sources_are_found() -> None:
@@ -25,17 +25,17 @@ def test_a_file_is_named_by_what_is_in_it() -> None:
     assert [str(path.relative_to(ROOT)) for path in SOURCES if path.name in vague] == []
 
 
-def test_every_task_that_is_nudged_or_scheduled_is_registered() -> None:
+def test_every_enqueued_or_scheduled_task_is_registered() -> None:
     app.loader.import_default_modules()
-    nudged = {name for path in SOURCES for name in _NUDGE.findall(path.read_text(encoding="utf-8"))}
+    enqueued = {name for path in SOURCES for name in _ENQUEUE.findall(path.read_text(encoding="utf-8"))}
     scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
 
-    assert nudged
+    assert enqueued
     assert scheduled
-    assert nudged | scheduled <= set(app.tasks)
+    assert enqueued | scheduled <= set(app.tasks)
 
 
 def test_every_task_has_its_queue_in_the_table() -> None:
     app.loader.import_default_modules()
-    ours = {name for name in app.tasks if not name.startswith("celery.")}
-    assert ours == set(TASKS), "costtrack/queues.py names the queue of every task, and no task that is not there."
+    registered = {name for name in app.tasks if not name.startswith("celery.")}
+    assert registered == set(TASKS), "costtrack/queues.py names the queue of every task, and no task that is not there."

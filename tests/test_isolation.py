@@ -29,7 +29,7 @@ from billing.notifications.webhooks import create_webhook
 from billing.types import Channel, LimitScope, NoticeKind
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Scope
-from tests.billing.limits.made import make_limit, raised
+from tests.billing.limits.factories import make_limit, raised
 from tests.conftest import Key, make_key
 from tests.example_requests import routes
 from tests.limits import take
@@ -148,10 +148,10 @@ def assert_clean(response: Any, url: str) -> None:
     assert response.status_code < 500, (url, response.content)
     text = b"".join(response.streaming_content) if response.streaming else response.content
     # What was asked for may be repeated in an error; what was not asked for may not appear.
-    asked = url.encode()
+    requested = url.encode()
     for secret in (MARK.encode(), AMOUNT.encode()):
         assert secret not in text.replace(b"Run globex-only-child not found", b"") or (
-            response.status_code >= 400 and secret in asked
+            response.status_code >= 400 and secret in requested
         ), (url, text[:500])
 
 

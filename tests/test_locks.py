@@ -187,8 +187,8 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 
 def test_the_commands_are_found() -> None:
-    places = {place for place, _ in COMMANDS}
-    assert places == {
+    files = {file for file, _ in COMMANDS}
+    assert files == {
         "Makefile",
         "README.md",
         "examples/litellm/README.md",

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 BASELINE = Path(__file__).with_name("query_counts.json")
 # Kept answers would hide what it takes to make them.
-ANEW = {"X-Bypass-Cache": "1"}
+UNCACHED = {"X-Bypass-Cache": "1"}
 HOW_TO_WRITE = "If that is meant: COSTTRACK_WRITE_QUERY_COUNTS=1 .venv/bin/pytest tests/test_query_counts.py"
 
 
@@ -41,7 +41,7 @@ def statements(examples: Examples, endpoint: Endpoint) -> list[str]:
     for _ in range(2):
         client, arguments = examples.request(endpoint)
         with CaptureQueriesContext(connection) as captured:
-            response = client.generic(**arguments, headers=ANEW)
+            response = client.generic(**arguments, headers=UNCACHED)
         assert response.status_code < 300, (str(endpoint), response.content)
     return [str(query["sql"]) for query in captured]
 
@@ -55,11 +55,11 @@ def test_every_endpoint_needs_as_many_statements_as_are_written_down(examples: E
     expected = json.loads(BASELINE.read_text())
 
     different = [name for name in counts if counts[name] != expected.get(name)]
-    told = [
+    lines = [
         f"{name}: {counts[name]}, not {expected.get(name, 'written down yet')}\n  " + "\n  ".join(found[name])
         for name in different
     ]
-    assert not different, "\n".join([*told, HOW_TO_WRITE])
+    assert not different, "\n".join([*lines, HOW_TO_WRITE])
     assert set(expected) <= set(counts), f"{BASELINE.name} has endpoints that are no more. {HOW_TO_WRITE}"
 
 

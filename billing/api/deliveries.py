@@ -1,4 +1,4 @@
-"""`/organizations/{slug}/deliveries`: the log of what was told to whom, and sending it again."""
+"""`/organizations/{slug}/deliveries`: the log of notice deliveries, and resending them."""
 
 from typing import Any
 
@@ -36,29 +36,33 @@ _DELIVERY = {
 }
 
 
-def sees_secrets(serializer: serializers.BaseSerializer[Any]) -> bool:
-    """Whether the caller may manage the organization. A URL's path, or an error that repeats it, may be all that it
-    takes to post to somebody's channel; addresses of members are for those who may list members."""
+def can_see_secrets(serializer: serializers.BaseSerializer[Any]) -> bool:
+    """Whether the caller may see full recipients and errors, which requires `manage`. The path of a URL may be
+    enough to post to a channel, and errors may repeat it."""
     return Scope.MANAGE in serializer.context["view"].access.scopes
 
 
 class DeliverySerializer(serializers.ModelSerializer[Delivery]):
-    """A notice on its way to one recipient."""
+    """The delivery of a notice to one recipient."""
 
     kind = serializers.ChoiceField(source="notice.kind", choices=NoticeKind.choices)
-    subject = serializers.CharField(source="notice.subject", help_text="One line for people.")
+    subject = serializers.CharField(source="notice.subject", help_text="One line of text.")
     channel = serializers.ChoiceField(choices=Channel.choices)
     recipient = serializers.SerializerMethodField(
-        help_text="The URL or the e-mail address; without manage, only its host."
+        help_text="The URL or e-mail address; without `manage` only its host."
     )
-    webhook = serializers.IntegerField(source="webhook_id", allow_null=True, help_text="Null once it is removed.")
-    message_id = serializers.CharField(help_text="The same for every attempt: `webhook-id`, or in `Message-ID`.")
+    webhook = serializers.IntegerField(
+        source="webhook_id", allow_null=True, help_text="Null if the webhook was deleted."
+    )
+    message_id = serializers.CharField(
+        help_text="The same for every attempt: header `webhook-id`, or part of `Message-ID`."
+    )
     state = serializers.ChoiceField(choices=DeliveryState.choices)
-    next_attempt_at = serializers.SerializerMethodField(help_text="Null once it is sent or given up.")
+    next_attempt_at = serializers.SerializerMethodField(help_text="Null once it is sent or failed.")
     last_status = serializers.IntegerField(
-        allow_null=True, help_text="The HTTP or SMTP status of the last attempt; null without an answer."
+        allow_null=True, help_text="HTTP or SMTP status of the last attempt; null if there was no response."
     )
-    last_error = serializers.SerializerMethodField(help_text="What the last attempt failed of; empty without manage.")
+    last_error = serializers.SerializerMethodField(help_text="Error of the last attempt; empty without `manage`.")
 
     class Meta:
         model = Delivery
@@ -69,7 +73,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
 
     @extend_schema_field(str)
     def get_recipient(self, delivery: Delivery) -> str:
-        if sees_secrets(self):
+        if can_see_secrets(self):
             return delivery.recipient
         if delivery.channel == Channel.WEBHOOK:
             return display_url(delivery.recipient)
@@ -83,12 +87,12 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
 
     @extend_schema_field(str)
     def get_last_error(self, delivery: Delivery) -> str:
-        return delivery.last_error if sees_secrets(self) else ""
+        return delivery.last_error if can_see_secrets(self) else ""
 
 
 @extend_schema_field({"type": "integer"})
 class RowFilter(django_filters.Filter):
-    """By a row's id: a whole number."""
+    """Filters by the id of a row."""
 
     field_class = forms.IntegerField
 
@@ -97,7 +101,7 @@ class DeliveryFilter(django_filters.FilterSet):
     channel = django_filters.ChoiceFilter(choices=Channel.choices)
     state = django_filters.ChoiceFilter(choices=DeliveryState.choices)
     kind = django_filters.ChoiceFilter(field_name="notice__kind", choices=NoticeKind.choices)
-    webhook = RowFilter(field_name="webhook_id", label="A webhook's id.")
+    webhook = RowFilter(field_name="webhook_id", label="Id of the webhook.")
 
     class Meta:
         model = Delivery
@@ -105,7 +109,7 @@ class DeliveryFilter(django_filters.FilterSet):
 
 
 class DeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Delivery]):
-    """The newest first."""
+    """Deliveries, newest first."""
 
     queryset = Delivery.objects.order_by("-id")
     serializer_class = DeliverySerializer
@@ -117,11 +121,11 @@ class DeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiza
 
     @extend_schema(
         request=None,
-        responses={200: DeliverySerializer, 409: OpenApiResponse(description="Its webhook is removed or disabled.")},
+        responses={200: DeliverySerializer, 409: OpenApiResponse(description="The webhook is deleted or disabled.")},
         examples=[OpenApiExample("A webhook", _DELIVERY, response_only=True, status_codes=["200"])],
     )
     def resend(self, request: Request, **_: Any) -> Response:
-        """Send it again, now: what was given up, what was sent, or what waits. A webhook's message keeps its id."""
+        """Resend a delivery now, whatever its state. The message id of a webhook stays the same."""
         delivery = resend(
             organization=self.organization, delivery=self.get_object(), now=utc_now(), actor=self.principal.label
         )

@@ -1,26 +1,26 @@
-"""Headers of requests and answers that more than one family has."""
+"""Request and response headers that several API families share."""
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
 
-def of_answers(name: str, description: str, kind: OpenApiTypes = OpenApiTypes.STR) -> OpenApiParameter:
+def response_header(name: str, description: str, kind: OpenApiTypes = OpenApiTypes.STR) -> OpenApiParameter:
     return OpenApiParameter(name, kind, OpenApiParameter.HEADER, description=description, response=[200])
 
 
-AS_OF = of_answers("X-Costtrack-As-Of", "When the totals held.", OpenApiTypes.DATETIME)
-UNPRICED = of_answers(
+AS_OF = response_header("X-Costtrack-As-Of", "The instant up to which the totals are complete.", OpenApiTypes.DATETIME)
+UNPRICED = response_header(
     "X-Costtrack-Unpriced-Events",
-    "Events that are not in the totals because no price is known for them yet.",
+    "Events that are excluded from the totals because their price is unknown.",
     OpenApiTypes.INT,
 )
 BYPASS = OpenApiParameter(
-    "X-Bypass-Cache", OpenApiTypes.STR, OpenApiParameter.HEADER, description="1: do not answer from the cache."
+    "X-Bypass-Cache", OpenApiTypes.STR, OpenApiParameter.HEADER, description="1: bypass the response cache."
 )
-CACHE_HIT = of_answers(
+CACHE_HIT = response_header(
     "X-Cache-Hit",
-    "1: the answer was kept from an earlier request. Nothing has come in since, or it would not be served.",
+    "1: the response comes from the cache. Nothing has changed since it was cached.",
     OpenApiTypes.INT,
 )
-KEPT = (AS_OF, BYPASS, CACHE_HIT)
-"""Of operations whose answers are kept (`billing.api.response_cache`)."""
+CACHE_HEADERS = (AS_OF, BYPASS, CACHE_HIT)
+"""Headers of operations with a response cache (`billing.api.response_cache`)."""

@@ -1,4 +1,4 @@
-"""Intake: `POST /usage/events` and `POST /integrations/litellm`."""
+"""Ingestion endpoints: `POST /usage/events` and `POST /integrations/litellm`."""
 
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.queries import checked
+from billing.api.queries import validated_query
 from billing.api.structs import REFERENCES, struct_schemas
 from billing.ingest import json_events, litellm
 from billing.ingest.body import decompress
@@ -25,22 +25,22 @@ from organizations.types import Scope
 
 
 class MalformedBodyError(DomainError):
-    """The body as a whole cannot be read."""
+    """The body cannot be parsed at all."""
 
     status = 400
     code = "malformed"
 
 
 class RecordErrorSerializer(serializers.Serializer[Any]):
-    index = serializers.IntegerField(help_text="Which record of the request, counted from 0.")
-    id = serializers.CharField(allow_null=True, help_text="The one that was sent, if one was.")
-    field = serializers.CharField(allow_null=True, help_text="The one at fault, if it is one.")
+    index = serializers.IntegerField(help_text="Zero-based index of the record in the request.")
+    id = serializers.CharField(allow_null=True, help_text="Id of the record, if it has one.")
+    field = serializers.CharField(allow_null=True, help_text="The invalid field, if it is a single one.")
     code = serializers.CharField()
     message = serializers.CharField()
 
 
 class IngestResultSerializer(serializers.Serializer[IngestResult]):
-    """What became of each record; whatever is accepted or a duplicate is durable when this is answered."""
+    """The outcome of each record. Accepted records and duplicates are durable when the response is sent."""
 
     batch_id = serializers.UUIDField(allow_null=True)
     accepted = serializers.IntegerField()
@@ -51,7 +51,7 @@ class IngestResultSerializer(serializers.Serializer[IngestResult]):
 
 
 def with_event_schemas(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """For the OpenAPI document (POSTPROCESSING_HOOKS): an event's schema, from the very type that decodes it."""
+    """OpenAPI post-processing hook: add the schemas of events, generated from the types that decode them."""
     schemas = {**result["components"]["schemas"], **struct_schemas(UsageEventInput)}
     result["components"]["schemas"] = dict(sorted(schemas.items()))
     return result
@@ -74,12 +74,12 @@ class LiteLLMQuery(StrictSerializer):
     end_user_as_user = serializers.BooleanField(
         required=False,
         default=False,
-        help_text="Where no user is known, the end user (OpenAI's parameter `user`) becomes the user, too.",
+        help_text="If no user is known, use the end user (the OpenAI parameter `user`) as the user.",
     )
 
 
 class _IntakeView(OrganizationScopedAPIView):
-    """Reads the body itself: sizes, encodings and formats are the parsers' business, not Django REST framework's."""
+    """Reads the body itself, because the parsers handle sizes, encodings and formats."""
 
     required_scope: ClassVar[Scope] = Scope.USAGE_WRITE
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"post"})
@@ -107,7 +107,7 @@ class _IntakeView(OrganizationScopedAPIView):
 
 
 def _too_many() -> TooLargeError:
-    return TooLargeError(f"A request brings at most {settings.INTAKE_MAX_EVENTS:,} events.", code="too_many_events")
+    return TooLargeError(f"A request may contain up to {settings.INTAKE_MAX_EVENTS:,} events.", code="too_many_events")
 
 
 class EventsView(_IntakeView):
@@ -124,7 +124,7 @@ class EventsView(_IntakeView):
         },
     )
     def post(self, request: Request) -> Response:
-        """Store usage events: one, an array, `{"events": [...]}`, or one per line; gzip and zstd are accepted."""
+        """Store usage events: one, an array, `{"events": [...]}`, or one per line. gzip and zstd are accepted."""
         now = utc_now()
         try:
             parsed = json_events.parse(
@@ -160,10 +160,11 @@ class LiteLLMView(_IntakeView):
         responses={200: IngestResultSerializer},
     )
     def post(self, request: Request) -> Response:
-        """What LiteLLM's generic API logger sends. Answers 200 once the good records are durable, also when others
-        are bad: those are kept in the quarantine, because the logger would throw everything away on an error."""
+        """Accept the payloads of the generic API logger of LiteLLM. Responds with 200 once valid records are
+        durable, even if others are invalid: those are quarantined, because the logger would discard the whole batch
+        on an error."""
         now = utc_now()
-        query = checked(LiteLLMQuery, request.query_params)
+        query = validated_query(LiteLLMQuery, request.query_params)
         try:
             records = litellm.split(
                 self.body(request, max_bytes=settings.LITELLM_MAX_BYTES),

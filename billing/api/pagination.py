@@ -1,4 +1,4 @@
-"""Places in lists of the ledger's rows as callers carry them from page to page."""
+"""Encode and decode the cursors of ledger lists."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ _UUID_BYTES = 16
 
 
 def cursor_of(position: Position | None) -> str | None:
-    """Microseconds since 1970 and the id, in base64; None where the list ends."""
+    """Encode a position (microseconds since 1970 and the id) in base64. None stays None."""
     if position is None:
         return None
     microseconds = (position.occurred_at - _EPOCH) // timedelta(microseconds=1)
@@ -21,7 +21,7 @@ def cursor_of(position: Position | None) -> str | None:
 
 
 def position_of(cursor: str) -> Position | None:
-    """None for an empty one. Raises InvalidError for what is not one of ours."""
+    """Decode a cursor; an empty one is None. Raises InvalidError for an invalid cursor."""
     if not cursor:
         return None
     try:

@@ -1,4 +1,4 @@
-"""`/organizations/{slug}/notification-preferences`: which notices a member gets by e-mail, for the member alone."""
+"""`/organizations/{slug}/notification-preferences`: the e-mail preferences of the member who sends the request."""
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -14,12 +14,12 @@ from organizations.models import Membership
 from organizations.types import Scope
 
 _ALL = dict.fromkeys(CATEGORY_NAMES, True)
-_MEMBERS_ONLY = OpenApiResponse(description="The caller is no member, but a credential or an operator.")
+_MEMBERS_ONLY = OpenApiResponse(description="The caller is a credential or an operator, not a member.")
 _EXAMPLE = OpenApiExample("All but webhooks", {**_ALL, "webhooks": False}, response_only=True, status_codes=["200"])
 
 
 class PreferencesSerializer(serializers.ModelSerializer[NotificationPreference]):
-    """What owners and admins get by e-mail. Viewers get the answers to their own requests, whatever stands here."""
+    """E-mail preferences of owners and admins. Viewers always get the responses to their own requests."""
 
     class Meta:
         model = NotificationPreference
@@ -27,9 +27,11 @@ class PreferencesSerializer(serializers.ModelSerializer[NotificationPreference])
 
 
 class PreferencesChangeSerializer(StrictSerializer):
-    warnings = serializers.BooleanField(required=False, help_text="A limit is near, or one that only notifies passed.")
-    pauses = serializers.BooleanField(required=False, help_text="Access is paused, and when it is back.")
-    requests = serializers.BooleanField(required=False, help_text="Somebody asks for an increase, and the answers.")
+    warnings = serializers.BooleanField(
+        required=False, help_text="A limit is close to its amount, or a notify-only limit was exceeded."
+    )
+    pauses = serializers.BooleanField(required=False, help_text="Access was paused or resumed.")
+    requests = serializers.BooleanField(required=False, help_text="An increase was requested, approved or declined.")
     webhooks = serializers.BooleanField(required=False, help_text="A webhook was disabled because it kept failing.")
 
 
@@ -38,16 +40,16 @@ class NotificationPreferencesView(OrganizationScopedAPIView):
 
     @extend_schema(responses={200: PreferencesSerializer, 403: _MEMBERS_ONLY}, examples=[_EXAMPLE])
     def get(self, request: Request, **_: str) -> Response:
-        """Which notices the member who asks gets by e-mail."""
+        """Get the e-mail preferences of the current member."""
         return Response(PreferencesSerializer(preference_of(self._membership())).data)
 
     @extend_schema(
         request=PreferencesChangeSerializer,
         responses={200: PreferencesSerializer, 403: _MEMBERS_ONLY},
-        examples=[OpenApiExample("No more about webhooks", {"webhooks": False}, request_only=True), _EXAMPLE],
+        examples=[OpenApiExample("Turn off webhook e-mails", {"webhooks": False}, request_only=True), _EXAMPLE],
     )
     def patch(self, request: Request, **_: str) -> Response:
-        """Turn kinds of e-mails on or off, for the member who asks."""
+        """Turn categories of e-mails on or off for the current member."""
         body = PreferencesChangeSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         preference = change_preference(
@@ -59,6 +61,6 @@ class NotificationPreferencesView(OrganizationScopedAPIView):
         members = Membership.objects.of(self.organization).select_related("user")
         membership = members.filter(user=self.principal.user).first() if self.principal.user is not None else None
         if membership is None:
-            message = "Preferences are a member's own: sign in as a member of the organization."
+            message = "Only members have preferences. Sign in as a member of the organization."
             raise ForbiddenError(message, code="members_only")
         return membership

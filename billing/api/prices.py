@@ -1,4 +1,4 @@
-"""`/organizations/{slug}/prices`: the organization's own prices, and those of everyone beside them."""
+"""`/organizations/{slug}/prices`: the prices of the organization and the shared prices."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -43,7 +43,7 @@ _TIER_SCHEMA: dict[str, Any] = {
 
 
 class UnitPriceField(serializers.DecimalField):
-    """US dollars: a string or a number in, a plain decimal string out."""
+    """US dollars: accepts a string or a number, returns a plain decimal string."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_digits=24, decimal_places=12, required=False, allow_null=True, **options)
@@ -54,7 +54,7 @@ class UnitPriceField(serializers.DecimalField):
 
 @extend_schema_field({"type": "array", "items": _TIER_SCHEMA})
 class TiersField(serializers.Field[Any, Any, Any, Any]):
-    """Unit prices that replace the others for calls with more input tokens (caches included) than a tier names."""
+    """Unit prices that replace the others for calls with more input tokens (including caches) than a tier names."""
 
     def to_internal_value(self, data: Any) -> tuple[Tier, ...]:
         return parse_tiers(data)
@@ -69,20 +69,24 @@ class UnitPricesSerializer(serializers.Serializer[Any]):
     input_usd_per_million = UnitPriceField()
     output_usd_per_million = UnitPriceField()
     cache_read_usd_per_million = UnitPriceField(help_text="Null: cache reads are charged as input.")
-    cache_creation_usd_per_million = UnitPriceField(help_text="Cache writes of 5 minutes. Null: charged as input.")
-    cache_creation_1h_usd_per_million = UnitPriceField(help_text="Cache writes of 1 hour. Null: as those of 5 minutes.")
+    cache_creation_usd_per_million = UnitPriceField(help_text="5-minute cache writes. Null: charged as input.")
+    cache_creation_1h_usd_per_million = UnitPriceField(
+        help_text="1-hour cache writes. Null: charged as 5-minute cache writes."
+    )
     reasoning_usd_per_million = UnitPriceField(help_text="Null: reasoning is charged as output.")
     audio_input_usd_per_million = UnitPriceField(help_text="Null: audio is charged as input.")
     audio_output_usd_per_million = UnitPriceField(help_text="Null: audio is charged as output.")
-    request_usd = UnitPriceField(help_text="Charged once for each call.")
+    request_usd = UnitPriceField(help_text="Charged per call.")
     tiers = TiersField(default=())
 
 
 class PriceSerializer(UnitPricesSerializer):
-    """A price as it is shown."""
+    """A price version."""
 
     id = serializers.IntegerField()
-    is_own = serializers.SerializerMethodField(help_text="The organization's own price; else it holds for everyone.")
+    is_own = serializers.SerializerMethodField(
+        help_text="True for a price of the organization, false for a shared price."
+    )
     provider = serializers.CharField(help_text="Empty: any provider.")
     model = serializers.CharField()
     aliases = serializers.ListField(child=serializers.CharField())
@@ -96,20 +100,20 @@ class PriceSerializer(UnitPricesSerializer):
 
 
 class NewPriceSerializer(UnitPricesSerializer, StrictSerializer):
-    """A price to begin."""
+    """A new price version."""
 
     provider = serializers.CharField(
-        max_length=64, allow_blank=True, default="", help_text="As events name their service. Empty: any provider."
+        max_length=64, allow_blank=True, default="", help_text="The `service` of events. Empty: any provider."
     )
-    model = serializers.CharField(max_length=255, help_text="A * stands for any run of characters.")
+    model = serializers.CharField(max_length=255, help_text="`*` matches any characters.")
     aliases = serializers.ListField(
         child=serializers.CharField(max_length=255), default=list, help_text="Other names of the model."
     )
-    effective_from = serializers.DateTimeField(required=False, help_text="Now if not given.")
-    effective_to = serializers.DateTimeField(allow_null=True, default=None, help_text="Null: for good.")
+    effective_from = serializers.DateTimeField(required=False, help_text="Default: now.")
+    effective_to = serializers.DateTimeField(allow_null=True, default=None, help_text="Null: no end.")
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """The unit prices and tiers become one value, `prices`."""
+        """Combine the unit prices and tiers into one value, `prices`."""
         fields: dict[str, Any] = super().to_internal_value(data)
         given = {kind: fields.pop(kind.column, None) for kind in PriceKind}
         unit_prices = {kind: price for kind, price in given.items() if price is not None}
@@ -118,13 +122,13 @@ class NewPriceSerializer(UnitPricesSerializer, StrictSerializer):
 
 
 class PriceEndSerializer(StrictSerializer):
-    effective_to = serializers.DateTimeField(help_text="From this instant on the price does not hold.")
+    effective_to = serializers.DateTimeField(help_text="When the price stops being effective.")
 
 
 class PriceFilter(django_filters.FilterSet):
     provider = django_filters.CharFilter(lookup_expr="iexact")
-    model = django_filters.CharFilter(method="filter_model", label="The model's name in any case, or an alias.")
-    active_at = TimestampFilter(method="filter_active_at", label="Prices that hold at this instant.")
+    model = django_filters.CharFilter(method="filter_model", label="Model name (case-insensitive) or an alias.")
+    active_at = TimestampFilter(method="filter_active_at", label="Prices that are effective at this instant.")
 
     class Meta:
         model = PriceVersion
@@ -138,7 +142,7 @@ class PriceFilter(django_filters.FilterSet):
 
 
 class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[PriceVersion]):
-    """Own prices come first in the list, and win over everyone's when an event is priced."""
+    """Prices of the organization come first and take precedence over shared prices."""
 
     queryset = PriceVersion.objects.order_by(
         F("organization").asc(nulls_last=True), "provider", "model", "-effective_from", "-id"
@@ -150,7 +154,7 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
 
     @extend_schema(request=NewPriceSerializer, responses={201: PriceSerializer})
     def create(self, request: Request, **_: str) -> Response:
-        """Begin a price of the organization's own; the one that holds at its start ends there."""
+        """Create a price of the organization. The price version that is effective at its start ends there."""
         body = NewPriceSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         fields = {"effective_from": utc_now(), **body.validated_data}
@@ -159,13 +163,13 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
 
     @extend_schema(
         request=PriceEndSerializer,
-        responses={200: PriceSerializer, 409: OpenApiResponse(description="The price has ended already.")},
+        responses={200: PriceSerializer, 409: OpenApiResponse(description="The price has already ended.")},
     )
     def end(self, request: Request, **_: Any) -> Response:
-        """End one of the organization's own prices."""
+        """End a price of the organization."""
         price = self.get_object()
         if price.organization_id is None:
-            message = "This price holds for everyone. Create one of your own, which wins over it."
+            message = "This price is shared by all organizations. Create your own price to override it."
             raise ForbiddenError(message, code="price_of_everyone")
         body = PriceEndSerializer(data=request.data)
         body.is_valid(raise_exception=True)

@@ -1,4 +1,4 @@
-"""Query strings, checked."""
+"""Validation of query strings."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from django.http import QueryDict
 from costtrack.serializers import StrictSerializer
 
 
-def checked(serializer: type[StrictSerializer], given: QueryDict) -> dict[str, Any]:
-    """The query's parameters; every endpoint takes `organization` besides. Raises ValidationError."""
-    given = given.copy()
-    given.pop("organization", None)
-    query = serializer(data=given)
+def validated_query(serializer: type[StrictSerializer], params: QueryDict) -> dict[str, Any]:
+    """Validate and return the parameters. Every endpoint also accepts `organization`. Raises ValidationError."""
+    params = params.copy()
+    params.pop("organization", None)
+    query = serializer(data=params)
     query.is_valid(raise_exception=True)
-    asked: dict[str, Any] = query.validated_data
-    return asked
+    validated: dict[str, Any] = query.validated_data
+    return validated

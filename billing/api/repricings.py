@@ -1,4 +1,4 @@
-"""`/organizations/{slug}/prices/reprice`: a period's usage priced anew."""
+"""`/organizations/{slug}/prices/reprice`: price the usage of a period again."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -23,16 +23,16 @@ from organizations.types import Scope
 
 class NewRepricingSerializer(StrictSerializer):
     start = DateOrDateTimeField(help_text="Calls that occurred from this date or time on.")
-    end = DateOrDateTimeField(help_text="Calls that occurred before this time, or until the end of this date.")
-    service = serializers.CharField(required=False, allow_blank=True, max_length=255, help_text="As events name it.")
-    model = serializers.CharField(required=False, allow_blank=True, max_length=255, help_text="As events name it.")
-    dry_run = serializers.BooleanField(default=True, help_text="Only say what would change.")
+    end = DateOrDateTimeField(help_text="Calls that occurred before this time, or until this date (inclusive).")
+    service = serializers.CharField(required=False, allow_blank=True, max_length=255, help_text="The value in events.")
+    model = serializers.CharField(required=False, allow_blank=True, max_length=255, help_text="The value in events.")
+    dry_run = serializers.BooleanField(default=True, help_text="Only report what would change.")
     reason = serializers.CharField(
-        default="", allow_blank=True, max_length=MAX_REASON_LENGTH, help_text="Why. A dry run needs none."
+        default="", allow_blank=True, max_length=MAX_REASON_LENGTH, help_text="The reason. Optional for a dry run."
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """The fields that say which calls become one value, `selection`."""
+        """Combine the fields that select calls into one value, `selection`."""
         fields: dict[str, Any] = super().to_internal_value(data)
         start, end = fields.pop("start"), fields.pop("end")
         named = {name: fields.pop(name, "") for name in ("service", "model")}
@@ -48,26 +48,26 @@ def _midnight(day: date) -> datetime:
 class ModelFiguresSerializer(serializers.Serializer[Any]):
     service = serializers.CharField()
     model = serializers.CharField()
-    events = serializers.IntegerField(help_text="Calls that were priced anew.")
-    changed = serializers.IntegerField(help_text="Those among them that cost something else then.")
+    events = serializers.IntegerField(help_text="Calls that were priced again.")
+    changed = serializers.IntegerField(help_text="Calls whose cost changed.")
     left_alone = serializers.IntegerField(
-        help_text="Calls that a person has corrected, that wait for a price, whose session a summary has closed, or "
-        "that no price covers now."
+        help_text="Calls that were corrected manually, are unpriced, belong to a session with a summary, or have no "
+        "current price."
     )
-    old_usd = AmountField(help_text="What the calls priced anew cost before.")
+    old_usd = AmountField(help_text="The previous cost of the repriced calls.")
     new_usd = AmountField()
     difference_usd = AmountField()
 
 
 class RepricingSerializer(serializers.ModelSerializer[Repricing]):
-    """A repricing; ask again until `state` is `done` or `failed`. Of a dry run, what would change."""
+    """A repricing; poll until `state` is `done` or `failed`. A dry run reports what would change."""
 
-    old_usd = AmountField(help_text="What the calls priced anew cost before.")
+    old_usd = AmountField(help_text="The previous cost of the repriced calls.")
     new_usd = AmountField()
     difference_usd = AmountField()
-    looked_at = serializers.IntegerField(help_text="How far it has come, of `total`.")
-    total = serializers.IntegerField(allow_null=True, help_text="Null until it has begun.")
-    models = serializers.SerializerMethodField(help_text="Each model; those that change most come first.")
+    looked_at = serializers.IntegerField(help_text="Progress, out of `total`.")
+    total = serializers.IntegerField(allow_null=True, help_text="Null until it has started.")
+    models = serializers.SerializerMethodField(help_text="By model, the largest change first.")
     state = serializers.ChoiceField(choices=RepricingState.choices)
 
     class Meta:
@@ -94,13 +94,13 @@ class RepricingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiz
     @extend_schema(
         request=NewRepricingSerializer,
         responses={
-            200: OpenApiResponse(RepricingSerializer, description="The dry run is done."),
-            202: OpenApiResponse(RepricingSerializer, description="Workers do it; ask for it by its id."),
-            409: OpenApiResponse(description="Another repricing is not finished."),
+            200: OpenApiResponse(RepricingSerializer, description="The dry run is complete."),
+            202: OpenApiResponse(RepricingSerializer, description="Started in the background. Poll it by its id."),
+            409: OpenApiResponse(description="Another repricing is in progress."),
         },
     )
     def create(self, request: Request, **_: str) -> Response:
-        """Price a period's usage anew from the prices that hold now, by adjustments; see the dry run first."""
+        """Reprice the usage of a period with current prices, by adjustments. Start with a dry run."""
         body = NewRepricingSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         repricing = request_repricing(

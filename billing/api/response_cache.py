@@ -1,9 +1,10 @@
-"""Answers that are not made anew while nothing has changed: the same question about the same state of the ledger has
-the same answer, and dashboards ask the same again and again.
+"""Response cache of GET endpoints: the same query on the same ledger state has the same response, and dashboards
+repeat queries.
 
-Each process keeps its own, with the state that they are of, and asks the database for the state each time: so an answer
-never hides what was acknowledged, whichever process took it in. For answers that depend on nothing but the question,
-the organization's ledger and its prices; not on the time of day, and not on who asks.
+Each process has its own cache of responses with the ledger state they were made from, and reads the current state
+from the database for each request. So the cache never hides acknowledged usage, whichever process accepted it. Use
+it only for responses that depend on nothing but the query, the ledger and the prices of the organization; not on the
+time of day or the caller.
 """
 
 import threading
@@ -17,50 +18,50 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, BYPASS, CACHE_HIT
-from billing.reports.response_cache_redis import Answer, ledger_state
+from billing.reports.response_cache_redis import CachedResponse, ledger_state
 from costtrack.clock import iso, utc_now
 from costtrack.renderers import JSONRenderer
 from organizations.api.base import OrganizationScopedAPIView
 
 MAX_BYTES = 32 * 1024 * 1024
-LARGEST = 256 * 1024
+MAX_BODY_BYTES = 256 * 1024
 
-Question = tuple[int, str]
+CacheKey = tuple[int, str]
 _render = JSONRenderer().render
 
 
 class ResponseCache:
-    """Bounded; the least recently used are given up first. Threads share it."""
+    """A bounded, thread-safe LRU cache."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Question, Answer] = OrderedDict()
+        self._responses: OrderedDict[CacheKey, CachedResponse] = OrderedDict()
         self._bytes = 0
 
-    def get(self, query: Question, state: str) -> Answer | None:
+    def get(self, query: CacheKey, state: str) -> CachedResponse | None:
         with self._lock:
-            answer = self._kept.get(query)
-            if answer is None or answer.state != state:
+            response = self._responses.get(query)
+            if response is None or response.state != state:
                 return None
-            self._kept.move_to_end(query)
-            return answer
+            self._responses.move_to_end(query)
+            return response
 
-    def keep(self, query: Question, answer: Answer) -> None:
-        if len(answer.body) > LARGEST:
+    def put(self, query: CacheKey, response: CachedResponse) -> None:
+        if len(response.body) > MAX_BODY_BYTES:
             return
         with self._lock:
-            self._forget(self._kept.pop(query, None))
-            self._kept[query] = answer
-            self._bytes += len(answer.body)
+            self._subtract(self._responses.pop(query, None))
+            self._responses[query] = response
+            self._bytes += len(response.body)
             while self._bytes > MAX_BYTES:
-                self._forget(self._kept.popitem(last=False)[1])
+                self._subtract(self._responses.popitem(last=False)[1])
 
-    def _forget(self, answer: Answer | None) -> None:
-        self._bytes -= len(answer.body) if answer is not None else 0
+    def _subtract(self, response: CachedResponse | None) -> None:
+        self._bytes -= len(response.body) if response is not None else 0
 
 
-answers = ResponseCache()
-"""Of this process."""
+response_cache = ResponseCache()
+"""The cache of this process."""
 
 
 def bypasses_cache(request: Request) -> bool:
@@ -68,20 +69,20 @@ def bypasses_cache(request: Request) -> bool:
 
 
 def cache_until_ledger_changes(get: Callable[..., Response]) -> Callable[..., HttpResponse]:
-    """For the `get` of a view. Its `AS_OF` header, if it has one, is the time of the request also when the answer was
-    kept: what held then holds still."""
+    """Decorate the `get` of a view. The `AS_OF` header is the time of the request also for a cached response, which
+    is still current."""
 
     @wraps(get)
-    def answered(view: OrganizationScopedAPIView, request: Request, **named: Any) -> HttpResponse:
+    def cached_get(view: OrganizationScopedAPIView, request: Request, **named: Any) -> HttpResponse:
         now, query = utc_now(), (view.organization.pk, request.get_full_path())
         state = ledger_state(organization=view.organization)
-        answer = None if bypasses_cache(request) else answers.get(query, state)
-        is_hit = answer is not None
-        if answer is None:
-            made = get(view, request, **named)
-            answer = Answer(state, _render(made.data), dict(made.headers))
-            answers.keep(query, answer)
-        headers = {**answer.headers, AS_OF.name: iso(now), CACHE_HIT.name: str(int(is_hit))}
-        return HttpResponse(answer.body, headers={**headers, "Content-Type": "application/json"})
+        response = None if bypasses_cache(request) else response_cache.get(query, state)
+        is_hit = response is not None
+        if response is None:
+            rendered = get(view, request, **named)
+            response = CachedResponse(state, _render(rendered.data), dict(rendered.headers))
+            response_cache.put(query, response)
+        headers = {**response.headers, AS_OF.name: iso(now), CACHE_HIT.name: str(int(is_hit))}
+        return HttpResponse(response.body, headers={**headers, "Content-Type": "application/json"})
 
-    return answered
+    return cached_get

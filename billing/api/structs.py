@@ -1,4 +1,4 @@
-"""For the OpenAPI document: the JSON schemas of bodies that msgspec decodes, from the very types that do."""
+"""JSON schemas for the OpenAPI document of bodies that msgspec decodes, generated from the decoded types."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ REFERENCES = "#/components/schemas/{name}"
 
 
 def struct_schemas(*structs: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
-    """Each struct's schema by its name. Amounts may be strings or numbers."""
+    """Return the schema of each struct by name. Amounts may be strings or numbers."""
     components = msgspec.json.schema_components(structs, ref_template=REFERENCES)[1]
     for schema in components.values():
         for field in schema["properties"].values():

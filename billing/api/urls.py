@@ -1,4 +1,6 @@
-"""Routes of the billing families, mounted at the root. Each has its own, so that a request is compared with few."""
+"""Routes of the billing families, mounted at the root. Each family is an include, so that a request is matched
+against few patterns.
+"""
 
 from django.urls import include, path
 

@@ -1,4 +1,4 @@
-"""`/organizations/{slug}/webhooks`: where notices are sent to."""
+"""`/organizations/{slug}/webhooks`: webhook endpoints that receive notices."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from rest_framework import mixins, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.deliveries import DeliverySerializer, sees_secrets
+from billing.api.deliveries import DeliverySerializer, can_see_secrets
 from billing.models import WebhookEndpoint
 from billing.notifications import webhooks
 from billing.notifications.webhook_urls import MAX_URL_LENGTH, display_url
@@ -21,8 +21,8 @@ from organizations.api.base import OrganizationScopedViewSet
 from organizations.services import MAX_GRACE
 from organizations.types import Scope
 
-WANTED_KINDS = [(kind.value, kind.label) for kind in webhooks.WANTED_KINDS]
-_NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+SELECTABLE_KINDS = [(kind.value, kind.label) for kind in webhooks.SELECTABLE_KINDS]
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _MAX_DESCRIPTION_LENGTH = 120
 _DEFAULT_GRACE = timedelta(hours=24)
 
@@ -45,21 +45,25 @@ _ISSUED = {**_WEBHOOK, "secret": "whsec_<base64 of 32 random bytes>"}
 
 
 class WebhookSerializer(serializers.ModelSerializer[WebhookEndpoint]):
-    """A webhook as it is shown: never with a secret."""
+    """A webhook endpoint, without its secret."""
 
-    url = serializers.SerializerMethodField(help_text="Without manage, only its host: a path may be a secret.")
+    url = serializers.SerializerMethodField(
+        help_text="Without `manage` only its host, because the path may be a secret."
+    )
     format = serializers.ChoiceField(choices=WebhookFormat.choices)
     kinds = serializers.ListField(
-        child=serializers.ChoiceField(choices=WANTED_KINDS), help_text="What it is told of. Empty: everything."
+        child=serializers.ChoiceField(choices=SELECTABLE_KINDS),
+        help_text="Kinds of notices to send. Empty: all.",
     )
     disabled_reason = serializers.CharField(help_text="Empty while it is enabled.")
     failing_since = serializers.DateTimeField(
-        allow_null=True, help_text="The first failed attempt since a message has arrived. Null: the last one has."
+        allow_null=True,
+        help_text="The first failed attempt since the last successful one. Null if the last attempt succeeded.",
     )
     previous_secret_valid_until = serializers.DateTimeField(
         source="previous_valid_until",
         allow_null=True,
-        help_text="Until then messages bear the signature of the secret before, too.",
+        help_text="Until then messages are also signed with the previous secret.",
     )
 
     class Meta:
@@ -71,13 +75,13 @@ class WebhookSerializer(serializers.ModelSerializer[WebhookEndpoint]):
 
     @extend_schema_field(str)
     def get_url(self, webhook: WebhookEndpoint) -> str:
-        return webhook.url if sees_secrets(self) else display_url(webhook.url)
+        return webhook.url if can_see_secrets(self) else display_url(webhook.url)
 
 
 class IssuedWebhookSerializer(WebhookSerializer):
-    """For the OpenAPI document: a webhook with its secret."""
+    """A webhook with its secret, for the OpenAPI document."""
 
-    secret = serializers.CharField(help_text="Verifies the signatures. Shown now, and never again.")
+    secret = serializers.CharField(help_text="Secret to verify signatures. Shown only once.")
 
     class Meta(WebhookSerializer.Meta):
         fields = (*WebhookSerializer.Meta.fields, "secret")  # type: ignore[assignment]
@@ -87,23 +91,25 @@ class WebhookChangeSerializer(StrictSerializer):
     url = serializers.CharField(
         max_length=MAX_URL_LENGTH,
         required=False,
-        help_text="https, at port 443 or from 1024 on, on the public internet.",
+        help_text="An https URL on the public internet, with port 443 or 1024 and above.",
     )
     description = serializers.CharField(max_length=_MAX_DESCRIPTION_LENGTH, required=False, allow_blank=True)
     format = serializers.ChoiceField(choices=WebhookFormat.choices, required=False)
     kinds = serializers.ListField(
-        child=serializers.ChoiceField(choices=WANTED_KINDS), required=False, help_text="Empty: everything."
+        child=serializers.ChoiceField(choices=SELECTABLE_KINDS), required=False, help_text="Empty: all."
     )
 
 
 class NewWebhookSerializer(WebhookChangeSerializer):
     url = serializers.CharField(
-        max_length=MAX_URL_LENGTH, help_text="https, at port 443 or from 1024 on, on the public internet."
+        max_length=MAX_URL_LENGTH, help_text="An https URL on the public internet, with port 443 or 1024 and above."
     )
 
 
 class WebhookPatchSerializer(WebhookChangeSerializer):
-    enabled = serializers.BooleanField(required=False, help_text="False: it is told nothing until it is enabled again.")
+    enabled = serializers.BooleanField(
+        required=False, help_text="False: it receives nothing until it is enabled again."
+    )
 
 
 class WebhookRotationSerializer(StrictSerializer):
@@ -111,12 +117,12 @@ class WebhookRotationSerializer(StrictSerializer):
         min_value=0,
         max_value=int(MAX_GRACE.total_seconds()),
         default=int(_DEFAULT_GRACE.total_seconds()),
-        help_text="How long messages bear the signature of the secret before, too: a day if not given, at most 30.",
+        help_text="How long messages are also signed with the previous secret. Default: one day, maximum: 30 days.",
     )
 
 
 class WebhookFilter(django_filters.FilterSet):
-    enabled = TrueOrFalseFilter(label="Only enabled ones, or only others.")
+    enabled = TrueOrFalseFilter(label="Only enabled or only disabled ones.")
 
     class Meta:
         model = WebhookEndpoint
@@ -133,7 +139,7 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         request=NewWebhookSerializer,
         responses={
             201: IssuedWebhookSerializer,
-            409: OpenApiResponse(description="There are as many webhooks as there may be."),
+            409: OpenApiResponse(description="The maximum number of webhooks is reached."),
         },
         examples=[
             OpenApiExample("Two kinds", _NEW, request_only=True),
@@ -141,21 +147,21 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         ],
     )
     def create(self, request: Request, **_: str) -> Response:
-        """Add a webhook. The answer shows its secret, once and never again."""
+        """Create a webhook. The response contains its secret, which is never shown again."""
         body = NewWebhookSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         issued = webhooks.create_webhook(
             organization=self.organization, **body.validated_data, actor=self.principal.label, now=utc_now()
         )
-        return self._shown_once(issued, status.HTTP_201_CREATED)
+        return self._issued_response(issued, status.HTTP_201_CREATED)
 
     @extend_schema(
         request=WebhookPatchSerializer,
         responses=WebhookSerializer,
-        examples=[OpenApiExample("Told of everything", {"kinds": []}, request_only=True)],
+        examples=[OpenApiExample("All kinds", {"kinds": []}, request_only=True)],
     )
     def partial_update(self, request: Request, **_: Any) -> Response:
-        """Change what is given."""
+        """Change the given fields."""
         webhook = self.get_object()
         body = WebhookPatchSerializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -170,9 +176,9 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
             )
         return Response(self.get_serializer(webhook).data)
 
-    @extend_schema(responses={204: OpenApiResponse(description="The webhook is gone.")})
+    @extend_schema(responses={204: OpenApiResponse(description="The webhook was deleted.")})
     def destroy(self, request: Request, **_: Any) -> Response:
-        """Remove a webhook. What waits for it is given up; the log of its deliveries stays."""
+        """Delete a webhook. Its pending deliveries fail; the delivery log stays."""
         webhooks.remove_webhook(
             organization=self.organization, webhook=self.get_object(), actor=self.principal.label, now=utc_now()
         )
@@ -182,7 +188,7 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         request=WebhookRotationSerializer,
         responses=IssuedWebhookSerializer,
         examples=[
-            OpenApiExample("An hour to change it", {"grace_seconds": 3600}, request_only=True),
+            OpenApiExample("One hour of overlap", {"grace_seconds": 3600}, request_only=True),
             OpenApiExample("With its secret", _ISSUED, response_only=True),
         ],
     )
@@ -198,11 +204,11 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
             now=utc_now(),
             actor=self.principal.label,
         )
-        return self._shown_once(issued, status.HTTP_200_OK)
+        return self._issued_response(issued, status.HTTP_200_OK)
 
     @extend_schema(request=None, responses=WebhookSerializer)
     def enable(self, request: Request, **_: Any) -> Response:
-        """Enable a webhook again. What was given up meanwhile can be sent again, one by one."""
+        """Enable a webhook again. Failed deliveries can be resent one by one."""
         webhook = webhooks.enable_webhook(
             organization=self.organization, webhook=self.get_object(), actor=self.principal.label
         )
@@ -211,18 +217,18 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
     @extend_schema(
         request=None,
         responses={
-            202: OpenApiResponse(DeliverySerializer, description="On its way; ask for the delivery by its id."),
+            202: OpenApiResponse(DeliverySerializer, description="Queued. Poll the delivery by its id."),
             409: OpenApiResponse(description="The webhook is disabled."),
         },
     )
     def test(self, request: Request, **_: Any) -> Response:
-        """Send a message of the kind `test` to this webhook alone, in one attempt."""
+        """Send a message of kind `test` to this webhook only, in one attempt."""
         delivery = webhooks.send_test(
             organization=self.organization, webhook=self.get_object(), actor=self.principal.label, now=utc_now()
         )
-        shown = DeliverySerializer(delivery, context=self.get_serializer_context())
-        return Response(shown.data, status=status.HTTP_202_ACCEPTED)
+        serializer = DeliverySerializer(delivery, context=self.get_serializer_context())
+        return Response(serializer.data, status=status.HTTP_202_ACCEPTED)
 
-    def _shown_once(self, issued: webhooks.IssuedWebhook, code: int) -> Response:
+    def _issued_response(self, issued: webhooks.IssuedWebhook, code: int) -> Response:
         body = {**self.get_serializer(issued.webhook).data, "secret": issued.secret}
-        return Response(body, status=code, headers=_NEVER_KEPT)
+        return Response(body, status=code, headers=_NO_STORE)

@@ -1,7 +1,7 @@
-"""Dates and times in query strings and bodies, as every documented endpoint takes them.
+"""Dates and times in query strings and bodies, as all documented endpoints accept them.
 
-Naive values are UTC. A date stands for its whole day, so a date-only end includes that day; an end with a time is
-included to the microsecond (upstream-compatible). Inside, windows are half-open.
+Naive values are UTC. A date includes its whole day, so a date-only end includes that day; an end with a time is
+inclusive to the microsecond (upstream-compatible). Internally, windows are half-open.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -52,7 +52,7 @@ def _day(value: date | datetime) -> date:
 
 
 def window_of(start: date | datetime | None, end: date | datetime | None) -> Window:
-    """The half-open window; raises a ValidationError on `end_date` when it ends before it begins."""
+    """Build the half-open window. Raises a ValidationError on `end_date` if it ends before it begins."""
     first = datetime.combine(start, time.min, UTC) if start is not None and not isinstance(start, datetime) else start
     last: datetime | None
     if end is None:

@@ -1,1 +1,1 @@
-"""A month of believable usage of two invented organizations, for a first look around."""
+"""The demo: two organizations with a month of realistic usage."""

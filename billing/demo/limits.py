@@ -1,4 +1,4 @@
-"""The demo's limits: of one value and of each, near and far, such that there is something to see of every kind."""
+"""The demo's limits: single and per-value, reached and not reached."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -6,12 +6,12 @@ from decimal import Decimal
 from billing.limits.validation import LimitInput
 from billing.types import LimitAction, LimitScope, LimitWindow
 
-_EACH_RUN = LimitInput(scope=LimitScope.RUN, window=LimitWindow.LIFETIME, amount_usd=Decimal(1))
+_PER_RUN = LimitInput(scope=LimitScope.RUN, window=LimitWindow.LIFETIME, amount_usd=Decimal(1))
 
-# By the organization's slug. Beside them stands what the plan brings along: 100 USD a week for Meadow Labs.
+# By the organization's slug. The plan of Meadow Labs adds a limit of 100 USD a week.
 LIMITS: Mapping[str, Sequence[LimitInput]] = {
     "meadow-labs": (
-        _EACH_RUN,
+        _PER_RUN,
         LimitInput(
             scope=LimitScope.USER, window=LimitWindow.ROLLING_7D, amount_usd=Decimal(15), thresholds=(70, 90, 100)
         ),
@@ -31,7 +31,7 @@ LIMITS: Mapping[str, Sequence[LimitInput]] = {
         ),
     ),
     "harbor-analytics": (
-        _EACH_RUN,
+        _PER_RUN,
         LimitInput(
             scope=LimitScope.ORGANIZATION,
             window=LimitWindow.CALENDAR_MONTH,

@@ -1,4 +1,4 @@
-"""Puts the demo into an installation, through the same doors as everything else."""
+"""Loads the demo, through the same services as real usage."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from organizations.models import Membership, Organization, User
 from organizations.services import create_organization, issue_credential
 from organizations.types import Principal, Role, Scope
 
-PASSWORD = "costtrack-demo"  # noqa: S105 - printed at every start, and only for the demo
+PASSWORD = "costtrack-demo"  # noqa: S105 - only for the demo; printed at every start
 _ACTOR = "demo"
 _CHUNK = 2_000
 
@@ -45,7 +45,7 @@ TENANTS = (
             executions_per_day=7,
             chats_per_day=60,
             projects=("search", "checkout", "docs"),
-            people=("ana", "ben", "chloe"),
+            users=("ana", "ben", "chloe"),
             has_own_model=True,
         ),
     ),
@@ -60,13 +60,13 @@ TENANTS = (
             executions_per_day=12,
             chats_per_day=35,
             projects=("insights", "risk", "onboarding"),
-            people=("dara", "emil", "farah", "gus"),
+            users=("dara", "emil", "farah", "gus"),
         ),
     ),
 )
 
-# (address, organizations and roles): the owner of both shows how one person switches.
-PEOPLE: tuple[tuple[str, tuple[tuple[str, Role], ...]], ...] = (
+# (e-mail address, organizations and roles). One user has two organizations.
+USERS: tuple[tuple[str, tuple[tuple[str, Role], ...]], ...] = (
     ("owner@meadow.example", (("meadow-labs", Role.OWNER),)),
     ("viewer@meadow.example", (("meadow-labs", Role.VIEWER),)),
     ("owner@harbor.example", (("harbor-analytics", Role.OWNER), ("meadow-labs", Role.ADMIN))),
@@ -76,19 +76,21 @@ Progress = Callable[[str, int], None]
 
 
 def load_demo(*, now: datetime, progress: Progress) -> int:
-    """Make the organizations, their people and a month of usage; answers how many events are new. Safe to repeat:
-    what is there stays, and an organization that has the demo's usage gets no more."""
+    """Create the organizations, their users and a month of usage; return the number of new events.
+
+    Safe to repeat: existing objects do not change, and an organization with usage gets no more.
+    """
     stored = 0
     for tenant in TENANTS:
-        organization = Organization.objects.filter(slug=tenant.slug).first() or _make(tenant, now)
+        organization = Organization.objects.filter(slug=tenant.slug).first() or _create_organization(tenant, now)
         if not organization.batches.exists():
             stored += _send(organization, tenant.profile, now, progress)
-    _add_people()
+    _create_users()
     return stored
 
 
 @transaction.atomic
-def _make(tenant: Tenant, now: datetime) -> Organization:
+def _create_organization(tenant: Tenant, now: datetime) -> Organization:
     organization = create_organization(
         name=tenant.name, slug=tenant.slug, plan=tenant.plan, time_zone=tenant.time_zone, actor=_ACTOR, now=now
     )
@@ -98,8 +100,8 @@ def _make(tenant: Tenant, now: datetime) -> Organization:
     return organization
 
 
-def _add_people() -> None:
-    for email, roles in PEOPLE:
+def _create_users() -> None:
+    for email, roles in USERS:
         user = User.objects.filter(email=email).first() or User.objects.create_user(email, PASSWORD)
         for slug, role in roles:
             organization = Organization.objects.get(slug=slug)
@@ -113,7 +115,7 @@ def _send(organization: Organization, profile: Profile, now: datetime, progress:
         parsed = json_events.parse(msgspec.json.encode(chunk), content_type="", max_events=_CHUNK, now=now)
         result = ingest(organization=organization, credential=credential, format="json", parsed=parsed, now=now)
         if result.errors:
-            raise ValueError(f"The demo made an event that is refused: {result.errors[0]}")
+            raise ValueError(f"A demo event was rejected: {result.errors[0]}")
         stored += result.accepted
         progress(organization.name, stored)
     return stored

@@ -1,4 +1,4 @@
-"""The demo's events, as a caller would send them. Pure: the same seed and the same now give the same events."""
+"""The demo's events, as a caller would send them. Pure: deterministic for a seed and a time."""
 
 import random
 from collections.abc import Iterator
@@ -24,30 +24,30 @@ GPT = Model("openai", "gpt-4.1")
 GPT_MINI = Model("openai", "gpt-4.1-mini")
 GEMINI = Model("google", "gemini-2.5-flash")
 EMBEDDING = Model("openai", "text-embedding-3-small")
-IN_HOUSE = Model("in-house", "meadow-13b")  # nobody has set a price for it: it waits in the unpriced queue
+IN_HOUSE = Model("in-house", "meadow-13b")  # has no price, so its calls are unpriced
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How much of what an organization does on a working day."""
+    """The usage of an organization on a working day."""
 
     seed: int
     workflows: tuple[str, ...]
     executions_per_day: int
     chats_per_day: int
     projects: tuple[str, ...]
-    people: tuple[str, ...]
+    users: tuple[str, ...]
     has_own_model: bool = False
 
 
 PHASES = (("research", HAIKU), ("implement", SONNET), ("review", GPT))
 TOOLS = (("search", 900), ("read_file", 2600), ("run_tests", 700), ("edit_file", 400))
-# Share of a working day's calls in each hour, by the organization's clock: quiet nights, a dip at noon.
+# The relative number of calls in each hour of a working day.
 HOURS = (1, 1, 1, 1, 1, 1, 2, 5, 9, 12, 13, 12, 8, 10, 13, 12, 10, 8, 5, 4, 3, 2, 2, 1)
 
 
 def events(profile: Profile, now: datetime) -> Iterator[Event]:
-    """All events of the last 30 days, oldest day first."""
+    """Yield the events of the last 30 days, oldest day first."""
     source = random.Random(profile.seed)  # noqa: S311 - made-up data, not a secret
     for days_ago in range(DAYS, -1, -1):
         day = (now - timedelta(days=days_ago)).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -58,29 +58,29 @@ def events(profile: Profile, now: datetime) -> Iterator[Event]:
             yield from _until(now, _chat(profile, source, day, number))
 
 
-def _until(now: datetime, made: Iterator[Event]) -> Iterator[Event]:
-    """Nothing has happened yet that lies ahead."""
-    for event in made:
+def _until(now: datetime, events: Iterator[Event]) -> Iterator[Event]:
+    """Yield the events that are not in the future."""
+    for event in events:
         if event["when"] <= now:
             when = event.pop("when")
             yield {**event, "occurred_at": when.isoformat()}
 
 
-def _moment(source: random.Random, day: datetime) -> datetime:
+def _random_time(source: random.Random, day: datetime) -> datetime:
     hour = source.choices(range(24), HOURS)[0]
     return day + timedelta(hours=hour, seconds=source.randrange(3600))
 
 
 def _execution(profile: Profile, source: random.Random, day: datetime, number: int) -> Iterator[Event]:
-    """One run of a workflow: a session for each phase, each a child run."""
+    """Yield the events of one workflow run, with a session and a child run for each phase."""
     workflow = source.choice(profile.workflows)
     name = f"{workflow}-{day:%m%d}-{number}"
-    clock = _moment(source, day)
+    clock = _random_time(source, day)
     shared: Event = {
         "source": "demo",
         "workflow_id": workflow,
         "execution_id": name,
-        "user_id": source.choice(profile.people),
+        "user_id": source.choice(profile.users),
         "tags": [f"project:{source.choice(profile.projects)}", f"workflow:{workflow}"],
     }
     for phase, model in PHASES:
@@ -125,7 +125,7 @@ def _execution(profile: Profile, source: random.Random, day: datetime, number: i
 
 
 def _call(source: random.Random, model: Model, context: int) -> Event:
-    """A model call whose prompt grows with the session; most of it comes from the cache where there is one."""
+    """Return a model call with a prompt of `context` tokens, mostly from the cache if the model has one."""
     cached = int(context * 0.8) if model.caches else 0
     failed = source.random() < 0.015  # noqa: PLR2004 - a share
     call: Event = {
@@ -143,8 +143,8 @@ def _call(source: random.Random, model: Model, context: int) -> Event:
 
 
 def _chat(profile: Profile, source: random.Random, day: datetime, number: int) -> Iterator[Event]:
-    """One conversation of the organization's own product, with a lookup before each answer."""
-    clock = _moment(source, day)
+    """Yield a conversation of the organization's own product, with an embedding lookup before each answer."""
+    clock = _random_time(source, day)
     name = f"chat-{day:%m%d}-{number}"
     model = source.choices((GPT_MINI, GEMINI, GPT, HAIKU), (5, 4, 2, 1))[0]
     if profile.has_own_model and source.random() < 0.04:  # noqa: PLR2004 - a share
@@ -160,7 +160,7 @@ def _chat(profile: Profile, source: random.Random, day: datetime, number: int) -
     }
     for turn in range(source.randint(1, 5)):
         clock += timedelta(seconds=source.randint(10, 90))
-        look_up = {"service": EMBEDDING.service, "model": EMBEDDING.name, "input_tokens": source.randint(20, 200)}
-        yield {"id": f"{name}-{turn}-look", "when": clock, **shared, **look_up, "capability": "embeddings"}
+        lookup = {"service": EMBEDDING.service, "model": EMBEDDING.name, "input_tokens": source.randint(20, 200)}
+        yield {"id": f"{name}-{turn}-look", "when": clock, **shared, **lookup, "capability": "embeddings"}
         answer = _call(source, model, 600 + turn * 450)
         yield {"id": f"{name}-{turn}", "when": clock, **shared, **answer, "capability": "chat"}

@@ -1,10 +1,10 @@
-"""The export of document 000: the ledger's runs, one row each, as `runs.csv` in a ZIP.
+"""The export of document 000: the runs of the ledger, one row each, as `runs.csv` in a ZIP.
 
-A row is an event with its adjustments: its cost is what it costs now, and what was voided is not there. So the rows of
-a window add up to what `billing.reports.pricing.daily` says of it, as long as no events of it were dropped. Tool calls,
-compute and session summaries are rows too (`kind` says which), because they are part of the cost.
+A row is an event with its net cost; voided events are left out. So the rows of a window add up to
+`billing.reports.pricing.daily`, unless events were dropped. Tool calls, compute and session summaries are rows too
+(see `kind`), because they are part of the cost.
 
-Rows are read in pages and written as they come: the memory that is needed does not grow with their number.
+Rows are read in pages and written as they arrive, so memory does not grow with their number.
 """
 
 import csv
@@ -26,7 +26,7 @@ from psycopg import sql
 
 from billing.exports.cells import text_cell
 from billing.ledger.adjustments import IS_VOID
-from billing.reports.pricing.run_filter import Parameters, RunFilter, bound
+from billing.reports.pricing.run_filter import Parameters, RunFilter, bind
 from costtrack.clock import iso
 from costtrack.money import plain
 from costtrack.timeouts import statement_timeout
@@ -52,8 +52,8 @@ HEADER = (
 _PAGE = 5_000
 _MAX_IN_MEMORY = 4 * 1024 * 1024
 
-# A page of events, each with what its adjustments add. (In an array their ids are looked up by the index on what an
-# adjustment adjusts; a join might read all adjustments that there are.)
+# A page of events with the sums of their adjustments. Ids are passed as an array, so that adjustments come from their
+# index; a join might read all of them.
 _EVENTS = sql.SQL("""
 WITH page AS MATERIALIZED (
     SELECT * FROM billing_usageevent
@@ -99,7 +99,7 @@ class _Run(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ExportFilter:
-    """Which runs; those of one group or session. Empty: all."""
+    """Filters of runs, optionally of one group or session. Empty means any."""
 
     runs: RunFilter
     group_id: str = ""
@@ -108,7 +108,7 @@ class ExportFilter:
 
 @dataclass(frozen=True, slots=True)
 class PricingZip:
-    """The ZIP, at its beginning. `is_complete` is False where older rows were left out."""
+    """The ZIP file, at position 0. `is_complete` is False if older rows were left out."""
 
     file_name: str
     file: IO[bytes]
@@ -118,9 +118,10 @@ class PricingZip:
 
 @contextmanager
 def pricing_zip(
-    *, organization: Organization, filters: ExportFilter, now: datetime, most_rows: int = MAX_ROWS
+    *, organization: Organization, filters: ExportFilter, now: datetime, max_rows: int = MAX_ROWS
 ) -> Iterator[PricingZip]:
-    """The newest runs, newest first, at most `most_rows` of them. The file is gone when the context ends."""
+    """Yield an export of the newest runs, newest first, up to `max_rows`. The file is deleted at the end of the
+    context."""
     rows = 0
     runs = _runs(organization, filters)
     with SpooledTemporaryFile(max_size=_MAX_IN_MEMORY) as file:
@@ -131,7 +132,7 @@ def pricing_zip(
         ):
             writer = csv.writer(text)
             writer.writerow(HEADER)
-            for run in islice(runs, most_rows):
+            for run in islice(runs, max_rows):
                 writer.writerow(_cells(run))
                 rows += 1
         is_complete = next(runs, None) is None
@@ -140,23 +141,23 @@ def pricing_zip(
 
 
 def _runs(organization: Organization, filters: ExportFilter) -> Iterator[_Run]:
-    """Newest first, without those that were voided."""
+    """Yield runs, newest first, without voided ones."""
     parameters: Parameters = {"organization": organization.pk, "page": _PAGE}
     conditions = list(_conditions(filters, parameters))
     end = filters.runs.window.end
-    before_end = [] if end is None else [sql.SQL("occurred_at < {}").format(bound(parameters, end))]
+    before_end = [] if end is None else [sql.SQL("occurred_at < {}").format(bind(parameters, end))]
     page = _read([*conditions, *before_end], parameters)
     while page:
         yield from (run for run in page if not run.is_voided)
         if len(page) < _PAGE:
             return
         parameters |= {"last_at": page[-1].occurred_at, "last_id": page[-1].id}
-        # The only upper bound then: beside another one the index would not be entered at the last row, but at the first
-        # of its instant.
+        # Only one upper bound: with a second one the index would be entered at the first row of the instant, not at the
+        # last row read.
         page = _read([*conditions, _AFTER_LAST], parameters)
 
 
-# In subqueries the planner does not know the values (`billing.querysets` says why that is better).
+# In subqueries the planner does not see the values (`billing.querysets` explains why that is better).
 _AFTER_LAST = sql.SQL("(occurred_at, id) < ((SELECT %(last_at)s::timestamptz), (SELECT %(last_id)s::uuid))")
 
 
@@ -174,19 +175,19 @@ def _read(conditions: Sequence[sql.Composable], parameters: Parameters) -> list[
 
 
 def _conditions(filters: ExportFilter, parameters: Parameters) -> Iterator[sql.Composable]:
-    """Without the end of the window."""
-    yield filters.runs.chosen(parameters)
+    """Yield the conditions, without the end of the window."""
+    yield filters.runs.condition(parameters)
     for condition, value in (
         ("occurred_at >= {}", filters.runs.window.start),
         ("group_id = {}", filters.group_id),
         ("session_id = {}", filters.session_id),
     ):
         if value:
-            yield sql.SQL(condition).format(bound(parameters, value))
+            yield sql.SQL(condition).format(bind(parameters, value))
 
 
 def _cells(run: _Run) -> tuple[object, ...]:
-    """In the order of `HEADER`. Tokens are counted as everywhere in document 000: input is all of the prompt."""
+    """Return the cells in the order of `HEADER`. As everywhere in document 000, input tokens are the whole prompt."""
     prompt = run.input_tokens + run.cache_read_tokens + run.cache_creation_tokens
     cost = run.token_cost_usd + run.compute_cost_usd
     return (

@@ -1,4 +1,4 @@
-"""Usage as CSV, made while it is sent: memory does not grow with the number of rows."""
+"""Usage as CSV, generated while it is sent, so that memory does not grow with the number of rows."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ from django.conf import settings
 from billing.exports.cells import text_cell
 from billing.reports.usage.calls import Call, CallFilter, list_calls
 from billing.reports.usage.figures import Figures, UsageFilter
-from billing.reports.usage.periods import periods_of
+from billing.reports.usage.periods import split_into_periods
 from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.series import totals
 from costtrack.calendar import Span, Unit
@@ -33,32 +33,33 @@ _DAY_COLUMNS = (
     *("cost_usd", "unpriced_events"),
 )
 Row = Sequence[object]
-INCOMPLETE = "ERROR: this file is incomplete, because it could not be read to the end. Try again, or a shorter period."
-"""The only cell of the last row then."""
+INCOMPLETE = "ERROR: this file is incomplete. Try again, or choose a shorter period."
+"""The only cell of the last row of an incomplete file."""
 
 
 class Rows(StrEnum):
-    """What a row of the file is."""
+    """The granularity of rows."""
 
     REQUESTS = "requests"
     DAYS = "days"
 
 
 def usage_csv(query: UsageQuery, rows: Rows, *, endpoint: str = "") -> Iterator[bytes]:
-    """The file that answers a question: calls newest first, or days oldest first. Only calls are known by endpoint.
-    Raises InvalidError when there are too many days."""
+    """Return the file of a query: calls newest first, or days oldest first. `endpoint` filters calls only. Raises
+    InvalidError if there are too many days."""
     if rows is Rows.DAYS:
-        spans = periods_of(query.calendar, query.window, Unit.DAY, param="start_date")
+        spans = split_into_periods(query.calendar, query.window, Unit.DAY, param="start_date")
         days = [(query.calendar.date_of(span.start), span) for span in spans]
-        return _or_incomplete(days_csv(organization=query.organization, filters=query.filters, days=days))
+        return _mark_if_incomplete(days_csv(organization=query.organization, filters=query.filters, days=days))
     filters = CallFilter(query.filters, query.window, endpoint=endpoint, received_by=query.now)
-    return _or_incomplete(calls_csv(organization=query.organization, filters=filters))
+    return _mark_if_incomplete(calls_csv(organization=query.organization, filters=filters))
 
 
-def _or_incomplete(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The web server ends an answer that fails while it is sent like any other, so the file has to say it itself."""
+def _mark_if_incomplete(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Append an error row if reading fails: the client cannot otherwise tell a truncated response from a complete
+    one."""
     try:
-        yield from pieces
+        yield from chunks
     except Exception as error:
         yield _lines([[INCOMPLETE]])
         if not is_query_timeout(error):
@@ -67,7 +68,7 @@ def _or_incomplete(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def calls_csv(*, organization: Organization, filters: CallFilter) -> Iterator[bytes]:
-    """A row for each call, newest first, in pieces of many rows. Each piece is read in a transaction of its own."""
+    """Yield one row per call, newest first, in chunks. Each chunk is read in a separate transaction."""
     yield _lines([_CALL_COLUMNS])
     after, is_done = None, False
     while not is_done:
@@ -78,11 +79,11 @@ def calls_csv(*, organization: Organization, filters: CallFilter) -> Iterator[by
 
 
 def days_csv(*, organization: Organization, filters: UsageFilter, days: Sequence[tuple[date, Span]]) -> Iterator[bytes]:
-    """A row for each day, oldest first."""
+    """Yield one row per day, oldest first."""
     yield _lines([_DAY_COLUMNS])
     with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(organization.pk):
         figures = totals(organization=organization, filters=filters, windows=[span for _, span in days])
-    yield _lines(_day_row(day, of_day) for (day, _), of_day in zip(days, figures, strict=True))
+    yield _lines(_day_row(day, figures_of_day) for (day, _), figures_of_day in zip(days, figures, strict=True))
 
 
 def file_name(*, organization: Organization, rows: str, window: Span) -> str:
@@ -99,11 +100,11 @@ def _lines(rows: Iterable[Row]) -> bytes:
 
 
 def _call_row(call: Call) -> Row:
-    told = (call.event_id, call.request_id, call.endpoint, call.capability, call.service, call.model, call.client_id)
+    texts = (call.event_id, call.request_id, call.endpoint, call.capability, call.service, call.model, call.client_id)
     return (
         iso(call.occurred_at),
         call.id,
-        *map(text_cell, told),
+        *map(text_cell, texts),
         call.status,
         call.status_code,
         call.prompt_tokens,

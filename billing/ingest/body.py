@@ -1,4 +1,4 @@
-"""A request's body as plain bytes, never larger than allowed, however small it came (compressed)."""
+"""Decompression of request bodies, with a limit on the decompressed size."""
 
 import zlib
 
@@ -10,7 +10,7 @@ _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
 class UnreadableBodyError(DomainError):
-    """The body is not what its Content-Encoding says."""
+    """The body does not match its Content-Encoding."""
 
     status = 400
     code = "unreadable_body"
@@ -22,7 +22,7 @@ class UnsupportedEncodingError(DomainError):
 
 
 def decompress(body: bytes, *, encoding: str, max_bytes: int) -> bytes:
-    """The body after its Content-Encoding: none, gzip, deflate or zstd. Stops at `max_bytes`."""
+    """Decode a body with Content-Encoding none, gzip, deflate or zstd. Raises TooLargeError beyond `max_bytes`."""
     match encoding.strip().lower():
         case "" | "identity":
             plain = body
@@ -40,32 +40,32 @@ def decompress(body: bytes, *, encoding: str, max_bytes: int) -> bytes:
 
 
 def _inflate(body: bytes, max_bytes: int) -> bytes:
-    """Several members may follow one another in gzip; all are read."""
-    parts: list[bytes] = []
-    room = max_bytes + 1
+    """Decompress gzip or zlib. A gzip body may have several members; all are read."""
+    chunks: list[bytes] = []
+    remaining = max_bytes + 1
     try:
-        while body and room > 0:
+        while body and remaining > 0:
             stream = zlib.decompressobj(_GZIP_OR_ZLIB)
-            part = stream.decompress(body, room)
-            room -= len(part)
-            parts.append(part)
-            if room > 0 and not stream.eof:
+            chunk = stream.decompress(body, remaining)
+            remaining -= len(chunk)
+            chunks.append(chunk)
+            if remaining > 0 and not stream.eof:
                 raise UnreadableBodyError("The compressed body is cut off.", param="Content-Encoding")
             body = stream.unused_data
     except zlib.error as error:
         raise UnreadableBodyError("The body is not valid gzip.", param="Content-Encoding") from error
-    return b"".join(parts)
+    return b"".join(chunks)
 
 
 def _zstd(body: bytes, max_bytes: int) -> bytes:
-    """Frames are read one after the other, chunk by chunk, so that a small bomb stays small."""
-    parts: list[bytes] = []
+    """Decompress zstd frames chunk by chunk, so that a decompression bomb stops at the limit."""
+    chunks: list[bytes] = []
     size = 0
     try:
         with zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True) as reader:
-            while size <= max_bytes and (part := reader.read(1 << 20)):
-                parts.append(part)
-                size += len(part)
+            while size <= max_bytes and (chunk := reader.read(1 << 20)):
+                chunks.append(chunk)
+                size += len(chunk)
     except zstandard.ZstdError as error:
         raise UnreadableBodyError("The body is not valid zstd.", param="Content-Encoding") from error
-    return b"".join(parts)
+    return b"".join(chunks)

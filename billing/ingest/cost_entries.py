@@ -1,7 +1,7 @@
-"""Cost entries of workflow runs (document 002), as their callers name them.
+"""Cost entries of workflow runs (document 002).
 
-An entry is money without tokens, so it becomes a `compute` event: it counts in what its run cost, and neither as a
-model call nor as a call without usage that waits for a price. Its group stays the event's `cost_group`.
+An entry is an amount without tokens, so it is stored as a `compute` event: it adds to the cost of its run, and counts
+neither as a model call nor as an unpriced one. The entry's group becomes the event's `cost_group`.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _NAMES = {"occurred_at": "created_at", "compute_cost_usd": "amount"}
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """`amount` is in USD. Without an `id` it gets a new one; without `created_at` it is of now."""
+    """`amount` is in USD. `id` defaults to a new UUID and `created_at` to the time of the request."""
 
     service: str
     amount: Decimal
@@ -34,14 +34,14 @@ class NewEntry:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The ids of the entries in the order they were given, and whether any of them is new."""
+    """The ids of the entries in request order, and whether any of them is new."""
 
     ids: Sequence[str]
     is_new: bool
 
 
 class InvalidEntryError(Exception):
-    """One field of one entry is wrong; `index` says which entry it is."""
+    """One field of one entry is invalid; `index` is the position of the entry in the request."""
 
     def __init__(self, index: int, field: str, message: str) -> None:
         super().__init__(message)
@@ -58,8 +58,10 @@ def record_entries(
     entries: Sequence[NewEntry],
     now: datetime,
 ) -> Recorded:
-    """Put the entries into the ledger, all of them or none. One that is there already with the same content changes
-    nothing. Raises InvalidEntryError; ConflictError for an id that has other content."""
+    """Add the entries to the ledger, all or none. An entry that is already stored with the same content is ignored.
+
+    Raises InvalidEntryError, and ConflictError for an id that is stored with other content.
+    """
     events = [_event(entry, run_id) for entry in entries]
     for index, event in enumerate(events):
         try:

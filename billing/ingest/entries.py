@@ -1,4 +1,4 @@
-"""From the normal form to a ledger entry: identity, price, defaults."""
+"""Conversion of normalized events to ledger entries: identity, price and defaults."""
 
 import hashlib
 from datetime import datetime
@@ -9,38 +9,38 @@ from uuid import UUID
 import msgspec
 
 from billing.ingest.types import UsageEventInput
-from billing.ledger.types import SUMMARY_TOTALS, TOLD_FIELDS, LedgerEntry
+from billing.ledger.types import EVENT_FIELDS, SUMMARY_TOTALS, LedgerEntry
 from billing.pricing.cache import PriceBook
 from billing.pricing.types import TOKEN_COUNTS, TokenUsage
 from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.money import ZERO
 
 DEFAULT_SOURCE = "api"
-# Of cost entries (document 002): an entry's id is its own within the organization, whatever other events are called.
+# The source of cost entries (document 002), so that their ids never collide with those of other events.
 COSTS_SOURCE = "costs"
 
-# Looking up the value of an enumeration's member takes longer than most of what is done to an event here.
+# Reading `.value` of an enumeration member is slow compared with the rest of the work per event.
 _MODEL_CALL = EventKind.MODEL_CALL.value
 _TOOL_CALL = EventKind.TOOL_CALL.value
 _FAILURE = Status.FAILURE.value
 _REPORTED = CostSource.REPORTED.value
 
 _encode = msgspec.json.Encoder().encode
-# Slower, and only needed for what has no order of its own.
+# Slower; only needed for metadata, whose keys have no defined order.
 _encode_in_order = msgspec.json.Encoder(order="deterministic").encode
 
-# Totals of a summary that the wire has another word for.
-_TOLD_AS = {"token_cost_usd": "cost_usd"}
+# Summary totals whose field in the API has another name.
+_SUMMARY_FIELDS = {"token_cost_usd": "cost_usd"}
 
-_told = attrgetter(*TOLD_FIELDS)
+_event_fields = attrgetter(*EVENT_FIELDS)
 _counts = attrgetter(*TOKEN_COUNTS)
 
 
 def to_entry(
     event: UsageEventInput, *, book: PriceBook, now: datetime, credential_id: int | None = None
 ) -> LedgerEntry:
-    """A normalized event as the row it becomes, priced at the instant it occurred."""
-    entry = LedgerEntry(*_told(event))
+    """Return the ledger row for a normalized event, priced at the time it occurred."""
+    entry = LedgerEntry(*_event_fields(event))
     entry.source = event.source or DEFAULT_SOURCE
     entry.kind = event.kind or _MODEL_CALL
     entry.occurred_at = event.occurred_at or now
@@ -61,14 +61,14 @@ def event_key(source: str, event_id: str) -> UUID:
 
 
 def payload_hash(event: UsageEventInput) -> int:
-    """A signed 64-bit digest of everything the caller said in the event."""
+    """Return a signed 64-bit digest of all fields of the event."""
     encode = _encode if event.metadata is None else _encode_in_order
     digest = hashlib.blake2b(encode(event), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)
 
 
 def _cost_of_model_call(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
-    """A reported cost is kept as it is, with our own computation beside it; else our computation is the cost."""
+    """Use the reported cost if there is one and store the computed cost next to it; else use the computed cost."""
     entry.requests = entry.turns = 1
     computed, reason = _compute(entry, event, book)
     if event.cost_usd is not None:
@@ -82,8 +82,11 @@ def _cost_of_model_call(entry: LedgerEntry, event: UsageEventInput, book: PriceB
 
 
 def _compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> tuple[Decimal | None, str]:
-    """What our prices say, or why they say nothing. A call without any counts did not use nothing: how much it used
-    is unknown, and only a price per call can price it (a failed one is free)."""
+    """Return the computed cost, or None and the reason.
+
+    The usage of a call without any token counts is unknown, not zero, so only a price per request can price it.
+    A failed call without token counts is free.
+    """
     counts = _counts(event)
     has_usage = counts.count(None) < len(counts)
     if not has_usage and entry.status == _FAILURE:
@@ -101,7 +104,7 @@ def _compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> tup
 
 
 def _cost_of_tool_or_compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
-    """What tools and machines cost is compute cost; without a reported cost they are free."""
+    """The cost of tools and machines is compute cost; without a reported cost they are free."""
     del book
     entry.tool_calls = int(entry.kind == _TOOL_CALL)
     reported = event.cost_usd if event.cost_usd is not None else event.compute_cost_usd
@@ -112,12 +115,12 @@ def _cost_of_tool_or_compute(entry: LedgerEntry, event: UsageEventInput, book: P
 
 
 def _cost_of_summary(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
-    """Totals of a session as they are told; the ledger turns them into a difference."""
+    """Set the reported totals of a session; the ledger replaces them by differences when it stores them."""
     del book
     entry.turns, entry.tool_calls = event.turns or 0, event.tool_calls or 0
     entry.token_cost_usd = event.cost_usd if event.cost_usd is not None else ZERO
     entry.cost_source = _REPORTED
-    named = {total for total in SUMMARY_TOTALS if getattr(event, _TOLD_AS.get(total, total)) is not None}
+    named = {total for total in SUMMARY_TOTALS if getattr(event, _SUMMARY_FIELDS.get(total, total)) is not None}
     entry.named_counts = frozenset(named)
 
 

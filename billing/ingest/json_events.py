@@ -1,11 +1,11 @@
-"""`POST /usage/events`: one event, an array, `{"events": [...]}`, or one event per line. Pure: bytes in, events out."""
+"""Parser of `POST /usage/events`: one event, an array, `{"events": [...]}`, or one event per line. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
 
-from billing.ingest.json_records import NDJSON_TYPES, named_fault, split_records
+from billing.ingest.json_records import NDJSON_TYPES, split_records, to_record_error
 from billing.ingest.types import ParsedBatch, ParsedEvent, TooMany, UsageEventInput
 from billing.ingest.validate import InvalidEventError, normalize, refuse_nul
 
@@ -23,7 +23,7 @@ _MAX_COMMAS_AT_ONCE = 200_000
 
 
 def parse(body: bytes, *, content_type: str, max_events: int, now: datetime) -> ParsedBatch:
-    """Read a body. Raises Malformed when it is not JSON of a shape we know, TooMany beyond `max_events`."""
+    """Parse a body. Raises Malformed if it is not JSON of a known shape, TooMany beyond `max_events`."""
     events = _all_at_once(body, content_type)
     if events is not None:
         if len(events) > max_events:
@@ -43,7 +43,7 @@ def _normalized(
     batch = ParsedBatch(events=[], errors=[])
     for index, event in enumerate(events):
         if not isinstance(event, UsageEventInput):
-            batch.errors.append(named_fault(index, bytes(records[index]), event))
+            batch.errors.append(to_record_error(index, bytes(records[index]), event))
             continue
         try:
             if has_nul:
@@ -57,8 +57,10 @@ def _normalized(
 
 
 def _all_at_once(body: bytes, content_type: str) -> list[UsageEventInput] | None:
-    """The events of an array, or of an envelope, that is right in every record: the usual case, and by far the fastest.
-    None for everything else, which takes the careful way."""
+    """Decode an array or an envelope at once, which is the usual case and by far the fastest.
+
+    Return None if that fails; the body is then split and decoded record by record.
+    """
     if content_type in NDJSON_TYPES or b"\\ud" in body or b"\\uD" in body or body.count(b",") > _MAX_COMMAS_AT_ONCE:
         return None
     try:
@@ -68,17 +70,16 @@ def _all_at_once(body: bytes, content_type: str) -> list[UsageEventInput] | None
 
 
 def _decoded(records: Sequence[msgspec.Raw | bytes]) -> Iterable[UsageEventInput | Exception]:
-    """Each record as an event, or what is wrong with it. All are decoded at once where all are right, which is the
-    faster way."""
+    """Return each record as an event or as the exception that decoding it raised. Valid records are decoded at once."""
     try:
         events = _events.decode(b"[" + b",".join(map(bytes, records)) + b"]")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return map(_decode_one, records)
+        return map(_decode_record, records)
     # A line that holds two events separated by a comma is one bad record, not two good ones.
-    return events if len(events) == len(records) else map(_decode_one, records)
+    return events if len(events) == len(records) else map(_decode_record, records)
 
 
-def _decode_one(record: msgspec.Raw | bytes) -> UsageEventInput | Exception:
+def _decode_record(record: msgspec.Raw | bytes) -> UsageEventInput | Exception:
     try:
         return _event.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Splitting a JSON body into its records, and saying what is wrong with one. Shared by the JSON wire formats; pure."""
+"""Splitting of JSON bodies into records, and error descriptions. Shared by the JSON formats; pure."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,17 +19,16 @@ _UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`")
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
-# A string as a whole (closed or not), or one of the characters that give JSON its structure. Possessive, so that no
-# input takes longer than its length.
+# A string (closed or not), or a structural character of JSON. Possessive quantifiers keep matching linear.
 _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|[\[\]{},]', re.DOTALL)
 
-# Events have far fewer commas than this on average; only a body with more is counted before it is split.
+# Events have far fewer commas than this on average. The elements of a body with more are counted before it is split.
 _COMMAS_PER_RECORD = 64
 
 
 def split_records(body: bytes, *, content_type: str, max_records: int) -> Sequence[msgspec.Raw | bytes]:
-    """The records of an array, of an object whose only member is `events`, of newline-delimited JSON, or one single
-    object. Raises Malformed when the body is none of these, TooMany beyond `max_records`."""
+    """Return the records of an array, of an object whose only member is `events`, of newline-delimited JSON, or of a
+    single object. Raises Malformed if the body is none of these, TooMany beyond `max_records`."""
     stripped = _without_half_pairs(body.strip())
     if not stripped:
         raise Malformed("The body is empty; send an event, an array of events, or one event per line.")
@@ -49,8 +48,8 @@ def split_records(body: bytes, *, content_type: str, max_records: int) -> Sequen
 
 
 def split_array(array: bytes, max_records: int) -> Sequence[msgspec.Raw]:
-    """The elements of a JSON array. Raises TooMany before a hostile body of millions of tiny elements has become
-    millions of objects; msgspec's errors when it is no array."""
+    """Return the elements of a JSON array. Raises TooMany before a hostile body is decoded into millions of objects,
+    and msgspec's errors if it is not an array."""
     if array.count(b",") > _COMMAS_PER_RECORD * max_records and _has_more_elements(array, max_records):
         raise TooMany
     records = _raw_list.decode(array)
@@ -64,8 +63,10 @@ def _has_more_elements(array: bytes, limit: int) -> bool:
 
 
 def element_ends(array: bytes) -> Iterator[re.Match[bytes]]:
-    """Where each element of an array ends: the commas between them, and at last the bracket that closes the array.
-    Told by brackets and commas alone, so the elements themselves may be broken."""
+    """Yield the token that ends each element of an array: the commas, then the closing bracket.
+
+    Only brackets and commas are examined, so the elements themselves may be invalid JSON.
+    """
     depth = 0
     for token in _STRUCTURE.finditer(array):
         character = token[0]
@@ -81,30 +82,32 @@ def element_ends(array: bytes) -> Iterator[re.Match[bytes]]:
 
 
 def split_lines(body: bytes, max_records: int) -> list[bytes]:
-    """The lines that are not blank. Raises TooMany as soon as there are more than `max_records`."""
+    """Return the lines that are not blank. Raises TooMany as soon as there are more than `max_records`."""
     lines: list[bytes] = []
-    for found in _LINE.finditer(body):
-        if found[0].strip():
-            lines.append(found[0])
+    for match in _LINE.finditer(body):
+        if match[0].strip():
+            lines.append(match[0])
             if len(lines) > max_records:
                 raise TooMany
     return lines
 
 
-# An escape sequence: a whole surrogate pair, half of one, or any other.
+# An escape sequence: a surrogate pair, half of one, or any other.
 _ESCAPE = re.compile(rb"\\(?:(u[dD][89abAB]..\\u[dD][c-fC-F]..)|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 
 
 def _without_half_pairs(body: bytes) -> bytes:
-    """Text that was cut inside an emoji holds half a surrogate pair, which makes the whole body unreadable although
-    it mostly stands in prompts that nobody reads. It becomes a NUL, which `refuse_nul` finds where it matters."""
+    """Replace unpaired surrogates by NUL, so that text cut inside an emoji does not make the body unreadable.
+
+    `refuse_nul` rejects the NUL in the fields that are stored.
+    """
     if b"\\ud" not in body and b"\\uD" not in body:
         return body
-    return _ESCAPE.sub(lambda found: b"\\u0000" if found[2] else found[0], body)
+    return _ESCAPE.sub(lambda match: b"\\u0000" if match[2] else match[0], body)
 
 
-def named_fault(index: int, record: bytes, fault: Exception) -> RecordError:
-    """Which record it is (by its id if that can be read), which field, and what is wrong with it."""
+def to_record_error(index: int, record: bytes, fault: Exception) -> RecordError:
+    """Describe a decoding error: the record (by its id if that can be read), the field, and the reason."""
     event_id = record_id(record)
     if isinstance(fault, RecursionError):
         return RecordError(index=index, id=event_id, code="malformed", message="The record is nested too deeply.")
@@ -115,8 +118,8 @@ def named_fault(index: int, record: bytes, fault: Exception) -> RecordError:
     if unknown:
         name = unknown[1]
         return RecordError(index=index, id=event_id, field=name, code="unknown_field", message=f"Unknown field {name}.")
-    place = _PATH.search(message)
-    field = place[1] if place else None
+    path_match = _PATH.search(message)
+    field = path_match[1] if path_match else None
     text = _PATH.sub("", message).replace("`", "")
     return RecordError(
         index=index, id=event_id, field=field, code="invalid", message=f"{field}: {text}." if field else f"{text}."
@@ -129,7 +132,7 @@ def _from_object(body: bytes, max_records: int) -> Sequence[msgspec.Raw | bytes]
         return [body]
     unknown = sorted(members.keys() - {_ENVELOPE})
     if unknown:
-        raise Malformed(f"Unknown field beside {_ENVELOPE}: {unknown[0]}.")
+        raise Malformed(f"Unknown field next to {_ENVELOPE}: {unknown[0]}.")
     try:
         return split_array(bytes(members[_ENVELOPE]), max_records)
     except msgspec.ValidationError as error:
@@ -137,7 +140,7 @@ def _from_object(body: bytes, max_records: int) -> Sequence[msgspec.Raw | bytes]
 
 
 def record_id(record: bytes) -> str | None:
-    """The record's id, if that much can be read."""
+    """Return the id of a record, or None if it cannot be read."""
     try:
         raw_id = _raw_object.decode(record).get("id")
         return msgspec.json.decode(raw_id, type=str) if raw_id is not None else None

@@ -1,9 +1,9 @@
-"""A provider's own `usage` object, verbatim, as the ledger's token counts.
+"""Conversion of a provider's `usage` object to the ledger's token counts.
 
-genai-prices knows what each provider's fields mean; what is ours is telling the shapes apart (the object comes without
-its response) and turning inclusive counts into the ledger's uncached input. Pure: no Django, no database.
+genai-prices knows the meaning of each provider's fields. This module recognizes the shape (the object comes without its
+response) and converts inclusive counts to the ledger's uncached input. Pure: no Django, no database.
 
-LiteLLM answers for every provider in OpenAI's shape, and says in words of its own what was written to the cache.
+LiteLLM uses OpenAI's shape for every provider, with fields of its own for cache writes.
 """
 
 import re
@@ -20,12 +20,12 @@ _CAMEL = re.compile(r"_([a-z])")
 
 
 class UnreadableUsageError(ValueError):
-    """The object is none of the shapes we know; the message says what is missing."""
+    """The object has no known shape; the message names what is missing."""
 
 
 def token_counts(usage: Mapping[str, Any]) -> dict[str, int]:
-    """Counts by the ledger's field names, from an OpenAI chat, embeddings or responses, an Anthropic messages or a
-    Gemini usage object. Raises UnreadableUsageError."""
+    """Return counts by the ledger's field names, from a usage object of OpenAI (chat, embeddings, responses), Anthropic
+    or Gemini. Raises UnreadableUsageError."""
     provider, flavor, response = _recognize(usage)
     try:
         _, extracted = _provider(provider).extract_usage(response, api_flavor=flavor)
@@ -36,15 +36,15 @@ def token_counts(usage: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _recognize(usage: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    """The provider, the flavor of its API, and a response as genai-prices wants to see it."""
+    """Return the provider, the flavor of its API, and a response as genai-prices expects it."""
     if "prompt_tokens" in usage:
         return "openai", "chat" if "completion_tokens" in usage else "embeddings", {"usage": usage}
     if "input_tokens" in usage:
-        # Responses count cached tokens inside input_tokens, Anthropic beside it: only the former has these details.
+        # Responses include cached tokens in input_tokens, Anthropic does not. Only the former has these details.
         if "input_tokens_details" in usage:
             return "openai", "responses", {"usage": usage}
         return "anthropic", "default", {"usage": usage}
-    camel = {_CAMEL.sub(lambda found: found[1].upper(), key): value for key, value in usage.items()}
+    camel = {_CAMEL.sub(lambda match: match[1].upper(), key): value for key, value in usage.items()}
     if "promptTokenCount" in camel:
         details = {key: _camel_details(value) for key, value in camel.items()}
         return "google", "default", {"usageMetadata": details}
@@ -75,7 +75,7 @@ def _provider(provider_id: str) -> Provider:
 
 
 def _exclusive(usage: Usage) -> dict[str, int]:
-    """genai-prices counts caches inside the input; the ledger counts them beside it."""
+    """Convert counts of genai-prices, whose input includes the caches, to the ledger's exclusive counts."""
 
     def count(name: str) -> int:
         value = usage.reported_value(name)
@@ -105,7 +105,7 @@ def _exclusive(usage: Usage) -> dict[str, int]:
 
 
 def _with_litellms_cache_writes(counts: dict[str, int], usage: Mapping[str, Any]) -> dict[str, int]:
-    """They are inside the prompt tokens; where they do not fit in, an older LiteLLM counts them beside."""
+    """Add LiteLLM's cache writes. The prompt tokens include them, except in older versions, where they exceed it."""
     details = usage.get("prompt_tokens_details")
     within = details if isinstance(details, dict) else {}
     by_age = within.get("cache_creation_token_details")

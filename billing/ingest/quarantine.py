@@ -1,4 +1,4 @@
-"""Bad records of feeds whose sender cannot be told: kept without prompts, listed, and tried again on demand."""
+"""Quarantine for unreadable records of senders that cannot handle errors: stored without prompts, for a retry."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ MAX_OPEN_RECORDS = 10_000
 
 
 class _WireFormat(Protocol):
-    """What the quarantine needs to know of a format."""
+    """The functions of a format that the quarantine uses."""
 
     def parse(self, records: Sequence[msgspec.Raw | bytes], *, now: datetime) -> ParsedBatch: ...
 
@@ -38,43 +38,49 @@ def ingest_or_quarantine(
     *,
     organization: Organization,
     credential: APICredential | None,
-    format: str,  # noqa: A002 - the word of the model
+    format: str,  # noqa: A002 - named like the model field
     records: Sequence[msgspec.Raw | bytes],
     now: datetime,
 ) -> IngestResult:
-    """Store the good records and keep the bad and conflicting ones, in one transaction."""
+    """Store the valid records and quarantine the invalid and conflicting ones, in one transaction."""
     parsed = _FORMATS[format].parse(records, now=now)
     with tenant_scope(organization.pk):
         disambiguate_ids(organization, parsed.events)
         result = ingest(organization=organization, credential=credential, format=format, parsed=parsed, now=now)
         if result.errors:
             bad = ((bytes(records[error.index]), error) for error in result.errors)
-            _keep(organization, [_quarantined(organization, credential, format, raw, error, now) for raw, error in bad])
+            _store(
+                organization, [_quarantined(organization, credential, format, raw, error, now) for raw, error in bad]
+            )
     return result
 
 
-def _keep(organization: Organization, records: Sequence[QuarantinedRecord]) -> None:
-    new = list(_not_waiting_yet(organization, records))
-    room = MAX_OPEN_RECORDS - _open_records(organization)[:MAX_OPEN_RECORDS].count()
-    if len(new) > room:
-        logger.error("quarantine is full", extra={"organization": organization.slug, "lost": len(new) - room})
-    QuarantinedRecord.objects.bulk_create(new[:room])
+def _store(organization: Organization, records: Sequence[QuarantinedRecord]) -> None:
+    new = list(_without_repetitions(organization, records))
+    free_slots = MAX_OPEN_RECORDS - _open_records(organization)[:MAX_OPEN_RECORDS].count()
+    if len(new) > free_slots:
+        logger.error("quarantine is full", extra={"organization": organization.slug, "lost": len(new) - free_slots})
+    QuarantinedRecord.objects.bulk_create(new[:free_slots])
 
 
 def _open_records(organization: Organization) -> QuerySet[QuarantinedRecord]:
     return QuarantinedRecord.objects.of(organization).filter(resolved_at=None)
 
 
-def _not_waiting_yet(organization: Organization, records: Sequence[QuarantinedRecord]) -> Iterator[QuarantinedRecord]:
-    """Without those that are there already: a sender that repeats itself must not fill the quarantine. What has no id
-    cannot be told from others like it, and is kept each time."""
+def _without_repetitions(
+    organization: Organization, records: Sequence[QuarantinedRecord]
+) -> Iterator[QuarantinedRecord]:
+    """Yield the records that are not in the quarantine yet, so that repeated requests do not fill it.
+
+    Records without an id cannot be compared and are stored each time.
+    """
     ids = {record.record_id for record in records if record.record_id}
-    waiting = set(_open_records(organization).filter(record_id__in=ids).values_list("format", "record_id", "raw"))
+    seen = set(_open_records(organization).filter(record_id__in=ids).values_list("format", "record_id", "raw"))
     for record in records:
         identity = (record.format, record.record_id, record.raw)
-        if record.record_id and identity in waiting:
+        if record.record_id and identity in seen:
             continue
-        waiting.add(identity)
+        seen.add(identity)
         yield record
 
 
@@ -86,8 +92,8 @@ def _quarantined(
     error: RecordError,
     now: datetime,
 ) -> QuarantinedRecord:
-    kept = _FORMATS[format].without_prompts(raw)
-    text = kept[:MAX_RAW_BYTES].decode(errors="ignore")
+    stored = _FORMATS[format].without_prompts(raw)
+    text = stored[:MAX_RAW_BYTES].decode(errors="ignore")
     return QuarantinedRecord(
         organization=organization,
         credential=credential,
@@ -95,7 +101,7 @@ def _quarantined(
         received_at=now,
         record_id=_storable(error.id or "", 255),
         raw=text,
-        is_cut=text.encode() != kept,
+        is_cut=text.encode() != stored,
         **_fault(error),
     )
 
@@ -109,22 +115,25 @@ def _fault(error: RecordError) -> dict[str, str]:
 
 
 def _storable(text: str, length: int) -> str:
-    """PostgreSQL's text cannot hold a NUL."""
+    """Replace NUL, which PostgreSQL's text cannot hold, and cut the text."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:length]
 
 
 def retry(*, record: QuarantinedRecord, now: datetime) -> IngestResult:
-    """Read the record again, for instance after a price or a parser has changed. Resolved when it is in the ledger;
-    else its reason is brought up to date. Raises ConflictError for a record that cannot be retried."""
+    """Parse and store the record again, for instance after a price or a parser has changed.
+
+    The record is resolved if it is in the ledger afterwards; else its reason is updated. Raises ConflictError for a
+    record that cannot be retried.
+    """
     with tenant_scope(record.organization_id):
         locked = QuarantinedRecord.objects.of(record.organization).select_for_update().get(pk=record.pk)
         if locked.resolved_at is not None:
-            raise ConflictError("The record is in the ledger already.")
+            raise ConflictError("The record is already in the ledger.")
         if locked.is_cut:
-            raise ConflictError("The record was cut off when it was kept and cannot be read again.")
+            raise ConflictError("The stored record is incomplete and cannot be retried.")
         parsed = _FORMATS[locked.format].parse([locked.raw.encode()], now=now)
         disambiguate_ids(record.organization, parsed.events)
-        # An operator's credential cannot be read inside the organization's scope; its id is all that is needed.
+        # An operator's credential cannot be read inside the organization's tenant scope; only its id is needed.
         credential = APICredential(pk=locked.credential_id) if locked.credential_id is not None else None
         result = ingest(
             organization=record.organization,

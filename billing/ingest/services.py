@@ -1,4 +1,4 @@
-"""The one way in: parsed events are priced and appended to the ledger."""
+"""Intake: price parsed events and append them to the ledger. Every format ends here."""
 
 import logging
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError
 from billing.ledger.append import append
 from billing.ledger.types import Appended, LedgerEntry, Outcome
 from billing.pricing.cache import price_book
-from costtrack.money import LARGEST
+from costtrack.money import MAX_AMOUNT_USD
 from organizations.models import APICredential, Organization
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What became of a request's records. `errors` names each rejected or conflicting one, by its place."""
+    """The outcome of a request. `errors` has each rejected or conflicting record, by its index."""
 
     batch_id: UUID | None = None
     accepted: int = 0
@@ -35,12 +35,12 @@ class IngestResult:
 
     @property
     def is_complete(self) -> bool:
-        """Everything is in the ledger now (or was before)."""
+        """Whether every record is in the ledger now."""
         return not self.conflicts and not self.rejected
 
     @property
     def is_useless(self) -> bool:
-        """There were records, and not one of them is in the ledger."""
+        """Whether there were records and none of them is in the ledger."""
         return not self.is_complete and not self.accepted and not self.duplicates
 
 
@@ -48,12 +48,12 @@ def ingest(
     *,
     organization: Organization,
     credential: APICredential | None,
-    format: str,  # noqa: A002 - the word of the model
+    format: str,  # noqa: A002 - named like the model field
     parsed: ParsedBatch,
     now: datetime,
 ) -> IngestResult:
-    """Price and store the readable events; durable when it returns. Bad records do not stop good ones."""
-    entries, places, errors = _priced(organization, credential, parsed.events, now)
+    """Price and store the readable events; durable when it returns. Invalid records do not affect valid ones."""
+    entries, parsed_events, errors = _priced(organization, credential, parsed.events, now)
     errors = sorted([*parsed.errors, *errors], key=lambda error: error.index)
     if not entries:
         return IngestResult(rejected=len(errors), errors=errors)
@@ -65,7 +65,7 @@ def ingest(
         rejected=len(errors),
         now=now,
     )
-    conflicts = list(_conflicts(appended, places))
+    conflicts = list(_conflicts(appended, parsed_events))
     logger.info(
         "events stored",
         extra={"batch": str(appended.batch_id), "format": format, "accepted": appended.count(Outcome.ACCEPTED)},
@@ -83,23 +83,23 @@ def ingest(
 def _priced(
     organization: Organization, credential: APICredential | None, events: Iterable[ParsedEvent], now: datetime
 ) -> tuple[list[LedgerEntry], list[ParsedEvent], list[RecordError]]:
-    """The entries with the events they came from, and the events whose cost cannot be held."""
+    """Return the entries with the events they came from, and errors for events whose cost exceeds the column."""
     book = price_book(organization.pk)
     credential_id = credential.pk if credential is not None else None
     entries: list[LedgerEntry] = []
-    places: list[ParsedEvent] = []
+    parsed_events: list[ParsedEvent] = []
     errors: list[RecordError] = []
     for parsed in events:
         entry = to_entry(parsed.event, book=book, now=now, credential_id=credential_id)
-        if entry.known_cost_usd > LARGEST or (entry.computed_cost_usd or 0) > LARGEST:
-            message = f"At the price of {entry.model} this event would cost more than {LARGEST} USD."
+        if entry.known_cost_usd > MAX_AMOUNT_USD or (entry.computed_cost_usd or 0) > MAX_AMOUNT_USD:
+            message = f"At the price of {entry.model} this event would cost more than {MAX_AMOUNT_USD} USD."
             errors.append(
                 RecordError(index=parsed.index, id=parsed.event.id, code="cost_out_of_range", message=message)
             )
         else:
             entries.append(entry)
-            places.append(parsed)
-    return entries, places, errors
+            parsed_events.append(parsed)
+    return entries, parsed_events, errors
 
 
 def _append_with_retries(
@@ -111,8 +111,10 @@ def _append_with_retries(
     rejected: int,
     now: datetime,
 ) -> Appended:
-    """Events that share ids across different sessions can make two transactions wait for each other; PostgreSQL ends
-    one of them, and its batch is simply tried again."""
+    """Append the batch; retry it after a deadlock.
+
+    Two transactions can deadlock if they share event ids across different sessions. PostgreSQL aborts one of them.
+    """
     for attempt in range(_ATTEMPTS):
         try:
             return append(
@@ -126,17 +128,17 @@ def _append_with_retries(
         except OperationalError as error:
             if not isinstance(error.__cause__, postgres.DeadlockDetected) or attempt == _ATTEMPTS - 1:
                 raise
-            logger.warning("batch tried again after a deadlock", extra={"attempt": attempt + 1})
+            logger.warning("batch retried after a deadlock", extra={"attempt": attempt + 1})
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def _conflicts(appended: Appended, places: list[ParsedEvent]) -> Iterable[RecordError]:
-    for parsed, outcome in zip(places, appended.outcomes, strict=True):
+def _conflicts(appended: Appended, parsed_events: list[ParsedEvent]) -> Iterable[RecordError]:
+    for parsed, outcome in zip(parsed_events, appended.outcomes, strict=True):
         if outcome is Outcome.CONFLICT:
             yield RecordError(
                 index=parsed.index,
                 id=parsed.event.id,
                 field="id",
                 code="conflict",
-                message="An event with this source and id but other content is in the ledger already.",
+                message="An event with this source and id but other content is already in the ledger.",
             )

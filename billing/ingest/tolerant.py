@@ -1,8 +1,8 @@
-"""JSON as other people's encoders write it, cut into records so that one bad record does not spoil the others.
+"""Tolerant splitting of JSON bodies into records, so that one bad record does not affect the others.
 
-Python's `json` module, which LiteLLM writes with, lets through what JSON does not know: NaN and Infinity (in log
-probabilities), and halves of surrogate pairs (text that was cut inside an emoji). Strict readers refuse the whole
-body for one of them. Pure: bytes in, bytes out.
+LiteLLM encodes with Python's `json` module, which writes values that are not JSON: NaN and Infinity (in log
+probabilities), and unpaired surrogates (text that was cut inside an emoji). A strict parser rejects the entire body
+for one of them. Pure: bytes in, bytes out.
 """
 
 import json
@@ -18,8 +18,8 @@ _raw = msgspec.json.Decoder(msgspec.Raw)
 
 
 def split_tolerantly(body: bytes, *, content_type: str, max_records: int) -> Sequence[msgspec.Raw | bytes]:
-    """The records of an array, of newline-delimited JSON, or one single object (or null). A record may be bad, even
-    unreadable. Raises Malformed when nothing in the body is JSON, TooMany beyond `max_records`."""
+    """Return the records of an array, of newline-delimited JSON, or of a single object (or null). A record may be
+    unreadable. Raises Malformed if nothing in the body is JSON, TooMany beyond `max_records`."""
     stripped = body.strip()
     if not stripped:
         raise Malformed("The body is empty.")
@@ -29,9 +29,9 @@ def split_tolerantly(body: bytes, *, content_type: str, max_records: int) -> Seq
     return records
 
 
-def repaired(record: bytes) -> bytes:
-    """The record as JSON that every reader takes: null for numbers that are none, `?` for half characters. Raises
-    ValueError or RecursionError when it is not JSON even so."""
+def repair_json(record: bytes) -> bytes:
+    """Return the record as strict JSON: null for NaN and Infinity, `?` for unpaired surrogates. Raises ValueError or
+    RecursionError if it is not JSON."""
     text = record.decode(errors="replace")
     value = json.loads(text, parse_constant=_finite, parse_float=_finite)
     return json.dumps(value, ensure_ascii=False).encode(errors="replace")
@@ -51,7 +51,7 @@ def _split(body: bytes, content_type: str, max_records: int) -> Sequence[msgspec
     lines = split_lines(body, max_records)
     if content_type in NDJSON_TYPES:
         return lines
-    # LiteLLM sends its lines as application/json too; null stands for a call it could not describe.
+    # LiteLLM also sends lines as application/json; null stands for a call that it could not describe.
     if all(line.lstrip().startswith((b"{", b"null")) for line in lines):
         return lines
     if body.startswith(b"{"):
@@ -60,7 +60,7 @@ def _split(body: bytes, content_type: str, max_records: int) -> Sequence[msgspec
 
 
 def _elements(array: bytes, max_records: int) -> list[bytes]:
-    """The elements of an array, told apart by brackets and commas alone."""
+    """Return the elements of an array, split by brackets and commas alone."""
     elements: list[bytes] = []
     start, is_closed = 1, False
     for end in element_ends(array):
@@ -69,19 +69,19 @@ def _elements(array: bytes, max_records: int) -> list[bytes]:
         if len(elements) > max_records:
             raise TooMany
     if not is_closed or array[start:].strip():
-        raise Malformed("The array does not end where the body does.")
+        raise Malformed("The array is incomplete, or other content follows it.")
     if not all(elements):
-        raise Malformed("The array has a comma too many.")
+        raise Malformed("The array has an extra comma.")
     return elements
 
 
 def _is_json(record: msgspec.Raw | bytes) -> bool:
-    """What is nested too deeply to be read is taken for JSON."""
+    """Whether the record can be parsed. A record that is nested too deeply counts as JSON."""
     try:
         _raw.decode(record)
     except ValueError:
         try:
-            repaired(bytes(record))
+            repair_json(bytes(record))
         except ValueError:
             return False
         except RecursionError:

@@ -1,4 +1,4 @@
-"""The normal form that every wire format is turned into, and what is said of records that cannot be."""
+"""Types of the intake: the event that every format is converted to, and the errors of records."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,22 +8,22 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 Text = Annotated[str, Meta(max_length=255)]
-# A trillion: more than any call can have, and small enough that no product with a unit price leaves the column.
+# More than any call can have, and small enough that the cost at any unit price fits the column.
 LARGEST_COUNT = 1_000_000_000_000
 Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
-# Of turns and tool calls of a whole session; small enough for the column, also as a difference.
+# For turns and tool calls of a session; small enough for the column, also as a difference.
 SmallCount = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
 class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One event as `POST /usage/events` documents it. Absent and null mean the same.
 
-    Token counts are as in the ledger (`billing.models.UsageEvent`): `input_tokens` is uncached input, and parts are
-    inside their wholes. `usage` is a provider's own usage object instead of counts; it is turned into counts before
-    the event reaches the ledger (`billing.ingest.provider_usage`).
+    Token counts are as in the ledger (`billing.models.UsageEvent`): `input_tokens` is uncached input, and totals
+    include their parts. `usage` is a provider's usage object instead of counts; it is converted to counts before the
+    event reaches the ledger (`billing.ingest.provider_usage`).
 
-    A `session_summary` tells the totals of a session, `turns` and `tool_calls` among them: those that it names take the
-    place of what the session's events add up to (`billing.ledger.session_summaries`).
+    A `session_summary` has the totals of a session, including `turns` and `tool_calls`. The totals that it names
+    replace the sums of the session's events (`billing.ledger.session_summaries`).
 
     `authorization_id` is the reservation that this event settles (`billing.models.Authorization`).
     """
@@ -76,7 +76,7 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
 
 
 class RecordError(Struct, frozen=True, kw_only=True):
-    """Why one record of a request was not stored. `index` counts the request's records from zero."""
+    """Why one record of a request was not stored. `index` is its position in the request, from zero."""
 
     index: int
     id: str | None = None
@@ -86,22 +86,22 @@ class RecordError(Struct, frozen=True, kw_only=True):
 
 
 class ParsedEvent(Struct, frozen=True, gc=False):
-    """A readable record and its place in the request."""
+    """A readable record and its index in the request."""
 
     index: int
     event: UsageEventInput
 
 
 class ParsedBatch(Struct):
-    """A request's records: the readable ones, and what is wrong with the others."""
+    """The readable records of a request, and the errors of the others."""
 
     events: list[ParsedEvent]
     errors: list[RecordError]
 
 
-class Malformed(Exception):  # noqa: N818 - reads as what the body is
-    """The body as a whole cannot be read; nothing of it is stored."""
+class Malformed(Exception):  # noqa: N818 - describes the body
+    """The body cannot be read; nothing of it is stored."""
 
 
-class TooMany(Exception):  # noqa: N818 - reads as what the body has
-    """The body has more records than one request may bring."""
+class TooMany(Exception):  # noqa: N818 - describes the body
+    """The body has more records than one request may have."""

@@ -1,4 +1,4 @@
-"""Corrections are new rows: an adjustment has the dimensions of the event it corrects and carries the difference."""
+"""Adjustments: rows with the dimensions of the event that they correct and the difference of its amounts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,17 +11,17 @@ from costtrack.money import ZERO
 
 SOURCE = "costtrack"
 
-# Why there is an adjustment, where costtrack itself made it.
+# Reasons of adjustments that costtrack creates automatically.
 PRICED = "priced"
 IN_SUMMARY = "in the session's summary"
 REPRICED = "repriced"
 
-# Where an adjustment's metadata says who made it. (Metadata of callers' events never stands in an adjustment.)
+# The key in an adjustment's metadata. (Adjustments never contain metadata of callers.)
 _NOTE = "correction"
 IS_VOID = "coalesce(metadata #>> '{correction,kind}' = 'void', false)"
-"""The same in SQL: whether the row of an adjustment takes its event back."""
+"""SQL condition: whether an adjustment voids its event."""
 
-# An adjustment is found wherever its event is: these columns are copied from it.
+# Columns that are copied from the event, so that reports count the adjustment with it.
 _DIMENSIONS = (
     "credential_id",
     "occurred_at",
@@ -51,8 +51,8 @@ _DIMENSIONS = (
 
 
 def adjustment_of(event: UsageEvent, *, reason: str, **changes: Any) -> LedgerEntry:
-    """The row that changes what an event counts and costs by `changes` (columns of the ledger; money and counts are
-    differences). A cost that is not named does not change."""
+    """Return the entry that changes the counts and costs of an event by `changes` (columns of the ledger; amounts and
+    counts are differences). A cost that is not named does not change."""
     changes.setdefault("token_cost_usd", ZERO)
     return LedgerEntry(
         source=SOURCE,
@@ -66,13 +66,13 @@ def adjustment_of(event: UsageEvent, *, reason: str, **changes: Any) -> LedgerEn
 
 
 def note(kind: CorrectionKind, *, actor: str, reason: str) -> dict[str, Any]:
-    """The metadata of an adjustment that a person has asked for: the ledger alone can say who, and why."""
+    """Return the metadata of an adjustment that a user requested: who, and why."""
     return {_NOTE: {"kind": kind.value, "actor": actor, "reason": reason}}
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """An adjustment in the words of people: what was done, by whom (empty: by costtrack itself), why and when."""
+    """A description of an adjustment: its kind, actor (empty: costtrack), reason and time."""
 
     kind: CorrectionKind
     actor: str
@@ -81,8 +81,10 @@ class Correction:
 
     @classmethod
     def of(cls, adjustment: UsageEvent) -> Self:
-        told = (adjustment.metadata or {}).get(_NOTE)
-        if told is not None:
-            return cls(CorrectionKind(told["kind"]), told["actor"], told["reason"], adjustment.received_at)
-        by_itself = CorrectionKind.SUMMARY if adjustment.adjustment_reason == IN_SUMMARY else CorrectionKind.PRICE
-        return cls(by_itself, "", adjustment.adjustment_reason, adjustment.received_at)
+        note_data = (adjustment.metadata or {}).get(_NOTE)
+        if note_data is not None:
+            return cls(
+                CorrectionKind(note_data["kind"]), note_data["actor"], note_data["reason"], adjustment.received_at
+            )
+        kind = CorrectionKind.SUMMARY if adjustment.adjustment_reason == IN_SUMMARY else CorrectionKind.PRICE
+        return cls(kind, "", adjustment.adjustment_reason, adjustment.received_at)

@@ -1,4 +1,4 @@
-"""The one way into the ledger: a batch and its events in one transaction (docs/decisions/015-batches.md)."""
+"""Append a batch and its events to the ledger in one transaction (docs/decisions/015-batches.md)."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from psycopg import errors as postgres
 from billing.ledger import staging
 from billing.ledger.partitions import ensure_month
 from billing.ledger.runs import upsert_runs
-from billing.ledger.session_summaries import as_difference, lock_pending_summaries, lock_session, priced_by_summary
+from billing.ledger.session_summaries import lock_pending_summaries, lock_session, mark_priced_by_summary, to_difference
 from billing.ledger.settle_authorizations import settle
 from billing.ledger.types import Appended, LedgerEntry, Outcome
 from billing.models import IngestBatch, UnpricedEvent
@@ -28,15 +28,15 @@ def append(
     *,
     organization_id: int,
     credential_id: int | None,
-    format: str,  # noqa: A002 - the word of the model
+    format: str,  # noqa: A002 - named like the model field
     entries: Sequence[LedgerEntry],
     rejected: int,
     now: datetime,
 ) -> Appended:
-    """Write the entries that are new as one batch; durable when it returns. At most 65,535 entries.
+    """Write the new entries as one batch; durable when it returns. At most 65,535 entries.
 
-    An entry whose key was counted before (or came earlier in the same batch) is a duplicate, or a conflict if its
-    payload differs. Session summaries are turned into differences here, where nothing can come between.
+    An entry whose key is already in the ledger (or earlier in the batch) is a duplicate, or a conflict if its payload
+    differs. Session summaries are converted to differences here, while their session is locked.
     """
     batch = _Batch(organization_id, entries, now)
     try:
@@ -51,13 +51,13 @@ def append(
 
 
 def _lacks_partition(error: IntegrityError) -> bool:
-    """The first event of a month, where nobody has prepared it. (Checks of columns have names.)"""
+    """Whether the month's partition is missing. (Check constraints of columns have names.)"""
     cause = error.__cause__
     return isinstance(cause, postgres.CheckViolation) and cause.diag.constraint_name is None
 
 
 class _Batch:
-    """The state of one `append`: entries by their place, their ids, and what became of them."""
+    """The state of one `append`: entries, their ids and their outcomes, by index."""
 
     def __init__(self, organization_id: int, entries: Sequence[LedgerEntry], now: datetime) -> None:
         self.organization_id = organization_id
@@ -73,7 +73,7 @@ class _Batch:
     def store(self, credential_id: int | None, format: str, rejected: int) -> None:  # noqa: A002
         with tenant_scope(self.organization_id):
             staging.prepare_staging()
-            self._write([place for place in self._to_try if not self._is_summary(place)])
+            self._write([index for index in self._to_try if not self._is_summary(index)])
             header = IngestBatch(
                 id=self.id,
                 last_event_id=last_event_id(self.id),
@@ -85,60 +85,64 @@ class _Batch:
             )
             self._queue_unpriced()
             self._write_summaries(header)
-            self._settle()
+            self._set_outcomes()
             accepted = self._accepted()
             upsert_runs(self.organization_id, accepted, self.now)
             settle(organization_id=self.organization_id, entries=accepted, now=self.now)
             self._complete(header, accepted)
-        enqueue_throttled_on_commit("billing.fold", at_most_every=_FOLD_INTERVAL)
+        enqueue_throttled_on_commit("billing.fold", interval=_FOLD_INTERVAL)
 
-    def _write(self, places: Sequence[int]) -> None:
-        """Insert these entries; of those whose key was there already, remember the payload that is."""
-        if not places:
+    def _write(self, indexes: Sequence[int]) -> None:
+        """Insert these entries, and record the stored payload hashes of keys that already existed."""
+        if not indexes:
             return
-        self._tried.update(places)
+        self._tried.update(indexes)
         present = staging.write(
             organization_id=self.organization_id,
             received_at=self.now,
-            ids=[self.ids[place] for place in places],
-            entries=[self.entries[place] for place in places],
+            ids=[self.ids[index] for index in indexes],
+            entries=[self.entries[index] for index in indexes],
         )
         self._present.update(present)
 
     def _write_summaries(self, header: IngestBatch) -> None:
-        """One by one, by session: sessions are locked in this one order. What a session adds up to is read with what
-        this batch has written so far, so the batch itself must be there."""
-        summaries = [place for place in self._to_try if self._is_summary(place)]
+        """Write summaries one by one, ordered by session, which is the lock order.
+
+        The sums of a session include what this batch has written so far, so the batch row must exist.
+        """
+        summaries = [index for index in self._to_try if self._is_summary(index)]
         if summaries:
             header.save(force_insert=True)
-        for place in sorted(summaries, key=lambda place: self.entries[place].session_id or ""):
-            summary = self.entries[place]
+        for index in sorted(summaries, key=lambda index: self.entries[index].session_id or ""):
+            summary = self.entries[index]
             lock_session(self.organization_id, summary)
-            waiting = lock_pending_summaries(self.organization_id, summary, MAX_EVENTS_PER_BATCH - len(self.entries))
-            self.entries[place] = as_difference(self.organization_id, summary)
-            self._write([place])
-            if self._is_new(place):
-                self._write(self._add(priced_by_summary(self.organization_id, waiting)))
+            unpriced_events = lock_pending_summaries(
+                self.organization_id, summary, MAX_EVENTS_PER_BATCH - len(self.entries)
+            )
+            self.entries[index] = to_difference(self.organization_id, summary)
+            self._write([index])
+            if self._is_new(index):
+                self._write(self._add(mark_priced_by_summary(self.organization_id, unpriced_events)))
 
     def _add(self, entries: Sequence[LedgerEntry]) -> list[int]:
-        """Take in entries of our own; answers their places."""
+        """Add generated entries and return their indexes."""
         first = len(self.entries)
         self.entries += entries
         self.ids = event_ids(self.id, len(self.entries))
         self.outcomes += [Outcome.ACCEPTED] * len(entries)
         return list(range(first, len(self.entries)))
 
-    def _settle(self) -> None:
-        """Decide what became of each entry: new, or a repetition of what was counted under its key."""
+    def _set_outcomes(self) -> None:
+        """Set the outcomes of entries whose key already existed: duplicate or conflict."""
         if len(self._tried) == len(self.entries) and not self._present:
             return
         hashes = {entry.key: entry.payload_hash for entry in reversed(self.entries) if entry.key is not None}
         hashes.update(self._present)
-        for place, entry in enumerate(self.entries):
-            if entry.key is None or self._is_new(place):
+        for index, entry in enumerate(self.entries):
+            if entry.key is None or self._is_new(index):
                 continue
             same = entry.payload_hash == hashes[entry.key]
-            self.outcomes[place] = Outcome.DUPLICATE if same else Outcome.CONFLICT
+            self.outcomes[index] = Outcome.DUPLICATE if same else Outcome.CONFLICT
 
     def _accepted(self) -> list[LedgerEntry]:
         if Outcome.DUPLICATE not in self.outcomes and Outcome.CONFLICT not in self.outcomes:
@@ -148,20 +152,22 @@ class _Batch:
         ]
 
     def _queue_unpriced(self) -> None:
-        """Before summaries, which price what waits of their session."""
-        waiting = [place for place in sorted(self._tried) if self.entries[place].unpriced > 0 and self._is_new(place)]
-        if not waiting:
+        """Queue unpriced events. Runs before summaries, which price the queued events of their session."""
+        unpriced_events = [
+            index for index in sorted(self._tried) if self.entries[index].unpriced > 0 and self._is_new(index)
+        ]
+        if not unpriced_events:
             return
         UnpricedEvent.objects.bulk_create(
             UnpricedEvent(
-                event_id=self.ids[place],
+                event_id=self.ids[index],
                 organization_id=self.organization_id,
-                service=self.entries[place].service or "",
-                model=self.entries[place].model or "",
-                occurred_at=self.entries[place].occurred_at,
-                reason=self.entries[place].unpriced_reason,
+                service=self.entries[index].service or "",
+                model=self.entries[index].model or "",
+                occurred_at=self.entries[index].occurred_at,
+                reason=self.entries[index].unpriced_reason,
             )
-            for place in waiting
+            for index in unpriced_events
         )
 
     def _complete(self, header: IngestBatch, accepted: Sequence[LedgerEntry]) -> None:
@@ -174,18 +180,18 @@ class _Batch:
         header.folded_at = None if accepted else self.now
         header.save(force_insert=header._state.adding, force_update=not header._state.adding)  # noqa: SLF001
 
-    def _is_new(self, place: int) -> bool:
-        """Whether the entry was written. (One without a key always is.)"""
-        return place in self._tried and self.entries[place].key not in self._present
+    def _is_new(self, index: int) -> bool:
+        """Whether the entry was written. (An entry without a key always is.)"""
+        return index in self._tried and self.entries[index].key not in self._present
 
-    def _is_summary(self, place: int) -> bool:
-        return self.entries[place].kind == _SUMMARY
+    def _is_summary(self, index: int) -> bool:
+        return self.entries[index].kind == _SUMMARY
 
     def _first_of_each_key(self) -> list[int]:
-        """Every entry without a key, and the first of those that share one."""
+        """Return the indexes of entries without a key, and of the first entry of each key."""
         seen: dict[UUID, int] = {}
         return [
-            place
-            for place, entry in enumerate(self.entries)
-            if entry.key is None or seen.setdefault(entry.key, place) == place
+            index
+            for index, entry in enumerate(self.entries)
+            if entry.key is None or seen.setdefault(entry.key, index) == index
         ]

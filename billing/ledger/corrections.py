@@ -1,4 +1,4 @@
-"""Corrections of one event by a person: void it, or say what it costs. Both append an adjustment and are audited."""
+"""Manual corrections of an event: void it, or set its cost. Both append an adjustment and are audited."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,26 +8,26 @@ from uuid import UUID
 
 from billing.ledger.adjustments import adjustment_of, note
 from billing.ledger.append import append
-from billing.ledger.locks import correction_lock
+from billing.ledger.locks import lock_event_correction
 from billing.ledger.net_cost import AMOUNTS, COUNTS, AdjustedEvent, load_adjusted_event
 from billing.models import UnpricedEvent, UsageEvent
 from billing.types import CorrectionKind, EventKind
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
 from costtrack.ids import event_ids
-from costtrack.money import DECIMALS, LARGEST, plain, to_storable
+from costtrack.money import DECIMALS, MAX_AMOUNT_USD, plain, to_storable
 from costtrack.tenancy import tenant_scope
 from organizations import audit
 from organizations.models import Organization
 
 MAX_REASON_LENGTH = 255
 
-# What these cost is compute cost; what model calls cost is token cost.
+# The cost of these kinds is compute cost; that of model calls is token cost.
 _WITHOUT_TOKENS = (EventKind.TOOL_CALL.value, EventKind.COMPUTE.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """The adjustment that was appended, and what its event cost before (None: it was not known) and costs now."""
+    """The appended adjustment, and the cost of its event before (None if unknown) and now."""
 
     adjustment: UsageEvent
     cost_before_usd: Decimal | None
@@ -35,12 +35,12 @@ class Corrected:
 
 
 def void(*, organization: Organization, event_id: UUID, reason: str, actor: str, now: datetime) -> Corrected:
-    """Take back all that the event counts and costs now: every sum is as if it had not been.
+    """Remove the current counts and cost of the event from all totals.
 
-    Its id stays known, so sent again it is a duplicate. Raises NotFoundError; ConflictError for an event that is
-    voided already and for rows that are no events of their own; InvalidError for the reason.
+    Its key stays, so sending it again is a duplicate. Raises NotFoundError; ConflictError if the event is already
+    voided or the row cannot be corrected; InvalidError for the reason.
     """
-    reason = checked_reason(reason)
+    reason = validate_reason(reason)
     with tenant_scope(organization.pk):
         adjusted_event = _correctable(organization, event_id)
         changes: dict[str, Any] = {name: -adjusted_event.count(name) for name in COUNTS}
@@ -51,51 +51,52 @@ def void(*, organization: Organization, event_id: UUID, reason: str, actor: str,
 def adjust(
     *, organization: Organization, event_id: UUID, cost_usd: Decimal, reason: str, actor: str, now: datetime
 ) -> Corrected:
-    """Make the event cost exactly `cost_usd` now, also one whose cost was not known. Its counts stay.
+    """Set the net cost of the event to `cost_usd`, also if its cost was unknown. Its counts do not change.
 
-    Raises what `void` raises; ConflictError also if it costs that already, InvalidError also for the cost.
+    Raises the errors of `void`; ConflictError also if the event already has that cost, InvalidError also for the cost.
     """
-    reason, cost_usd = checked_reason(reason), _checked_cost(cost_usd)
+    reason, cost_usd = validate_reason(reason), _validate_cost(cost_usd)
     with tenant_scope(organization.pk):
         adjusted_event = _correctable(organization, event_id)
         if adjusted_event.cost_usd == cost_usd:
-            raise ConflictError(f"cost_usd: the event costs {plain(cost_usd)} USD already.", code="nothing_to_adjust")
+            raise ConflictError(
+                f"cost_usd: The cost of the event is already {plain(cost_usd)} USD.", code="nothing_to_adjust"
+            )
         changes = {**_difference(adjusted_event, cost_usd), "unpriced": -adjusted_event.count("unpriced")}
         return _correct(
             organization, adjusted_event, CorrectionKind.ADJUST, changes, reason=reason, actor=actor, now=now
         )
 
 
-def checked_reason(reason: str) -> str:
-    """The reason on one line. Raises InvalidError."""
+def validate_reason(reason: str) -> str:
+    """Return the reason on one line. Raises InvalidError."""
     reason = " ".join(reason.split())
     if not reason:
         raise InvalidError("reason: A reason is required.", param="reason")
     if len(reason) > MAX_REASON_LENGTH:
-        raise InvalidError(f"reason: at most {MAX_REASON_LENGTH} characters.", param="reason")
+        raise InvalidError(f"reason: At most {MAX_REASON_LENGTH} characters are allowed.", param="reason")
     if "\0" in reason:
-        raise InvalidError("reason: no NUL characters.", param="reason")
+        raise InvalidError("reason: NUL characters are not allowed.", param="reason")
     return reason
 
 
 def why_not_correctable(adjusted_event: AdjustedEvent) -> ConflictError | None:
-    """What keeps a row of the ledger from being corrected, if anything."""
+    """Return the error if a row of the ledger cannot be corrected."""
     event = adjusted_event.event
     if event.kind == EventKind.ADJUSTMENT.value:
-        message = "This row is an adjustment. Correct the event that it belongs to."
+        message = "This row is an adjustment. Correct its event instead."
         return ConflictError(message, code="is_adjustment", extra={"adjusts": str(event.adjusts)})
     if event.kind == EventKind.SESSION_SUMMARY.value:
-        message = "A session's summary is corrected by sending another one, which takes its place."
+        message = "A session summary cannot be corrected. Send another summary to replace it."
         return ConflictError(message, code="is_session_summary")
     if adjusted_event.is_voided:
-        return ConflictError("The event is voided already.", code="already_voided")
+        return ConflictError("The event is already voided.", code="already_voided")
     return None
 
 
 def _correctable(organization: Organization, event_id: UUID) -> AdjustedEvent:
-    """The event as it stands, and stays until the transaction ends: other corrections, and what would price it,
-    wait."""
-    correction_lock(organization.pk, event_id)
+    """Return the event, locked against other corrections and pricing until the transaction ends."""
+    lock_event_correction(organization.pk, event_id)
     event = UsageEvent.objects.of(organization).filter(pk=event_id).first()
     if event is None:
         raise NotFoundError("No such event.")
@@ -126,7 +127,7 @@ def _correct(
         rejected=0,
         now=now,
     )
-    # Whatever it was, its cost is known now.
+    # The cost is known now.
     UnpricedEvent.objects.of(organization).filter(event_id=event.pk).delete()
     adjustment = UsageEvent.objects.of(organization).get(pk=event_ids(appended.batch_id, 1)[0])
     before, after = (
@@ -147,10 +148,10 @@ def _correct(
 
 
 def _difference(adjusted_event: AdjustedEvent, cost_usd: Decimal) -> dict[str, Decimal]:
-    """The change goes to the part that this kind of event is about; only what would make it negative goes to the
-    other."""
-    parts = ("token_cost_usd", "compute_cost_usd")
-    main, other = reversed(parts) if adjusted_event.event.kind in _WITHOUT_TOKENS else parts
+    """Return the changes of both costs. The main cost of this kind changes; the other changes only if the main cost
+    would become negative."""
+    columns = ("token_cost_usd", "compute_cost_usd")
+    main, other = reversed(columns) if adjusted_event.event.kind in _WITHOUT_TOKENS else columns
     other_cost = min(adjusted_event.amount(other), cost_usd)
     return {
         main: cost_usd - other_cost - adjusted_event.amount(main),
@@ -158,10 +159,10 @@ def _difference(adjusted_event: AdjustedEvent, cost_usd: Decimal) -> dict[str, D
     }
 
 
-def _checked_cost(cost_usd: Decimal) -> Decimal:
-    if not cost_usd.is_finite() or not 0 <= cost_usd <= LARGEST:
-        raise InvalidError(f"cost_usd: an amount from 0 to {LARGEST}.", param="cost_usd")
+def _validate_cost(cost_usd: Decimal) -> Decimal:
+    if not cost_usd.is_finite() or not 0 <= cost_usd <= MAX_AMOUNT_USD:
+        raise InvalidError(f"cost_usd: Must be an amount from 0 to {MAX_AMOUNT_USD}.", param="cost_usd")
     storable = to_storable(cost_usd)
     if storable != cost_usd:
-        raise InvalidError(f"cost_usd: at most {DECIMALS} decimals.", param="cost_usd")
+        raise InvalidError(f"cost_usd: At most {DECIMALS} decimals are allowed.", param="cost_usd")
     return storable

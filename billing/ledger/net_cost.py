@@ -1,4 +1,4 @@
-"""What an event counts and costs now: its own row and the adjustments that correct it, together. Read-only."""
+"""The net counts and cost of an event: its row and its adjustments. Read-only."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from costtrack.money import ZERO
 
 COUNTS = ("requests", "tool_calls", "turns", "unpriced", *TOKEN_COUNTS, "tool_use_tokens", "tool_result_tokens")
 AMOUNTS = ("duration_ms", "token_cost_usd", "compute_cost_usd")
-"""With `COUNTS`, every column of the ledger that is ever added up."""
+"""With `COUNTS`, all columns of the ledger that are summed."""
 
-_BY_HAND = (CorrectionKind.VOID, CorrectionKind.ADJUST)
+_MANUAL = (CorrectionKind.VOID, CorrectionKind.ADJUST)
 
 
 @dataclass(frozen=True, slots=True)
 class AdjustedEvent:
-    """An event (not an adjustment) with its adjustments, the oldest first."""
+    """An event (not an adjustment) with its adjustments, oldest first."""
 
     event: UsageEvent
     adjustments: tuple[UsageEvent, ...]
 
     @property
     def corrections(self) -> tuple[Correction, ...]:
-        """What each adjustment was, in the same order."""
+        """Descriptions of the adjustments, in the same order."""
         return tuple(map(Correction.of, self.adjustments))
 
     @property
@@ -37,8 +37,8 @@ class AdjustedEvent:
 
     @property
     def has_manual_correction(self) -> bool:
-        """Voided, or a person has said what it costs."""
-        return any(correction.kind in _BY_HAND for correction in self.corrections)
+        """Whether a user has voided the event or set its cost."""
+        return any(correction.kind in _MANUAL for correction in self.corrections)
 
     @property
     def is_priced(self) -> bool:
@@ -47,12 +47,12 @@ class AdjustedEvent:
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """Tokens and compute; None while it is not known."""
+        """The net cost; None while it is unknown."""
         return self.known_cost_usd if self.is_priced else None
 
     @property
     def known_cost_usd(self) -> Decimal:
-        """What is known of the cost, which may not be all of it."""
+        """The known part of the net cost."""
         return self.amount("token_cost_usd") + self.amount("compute_cost_usd")
 
     def count(self, column: str) -> int:
@@ -69,18 +69,18 @@ def load_adjusted_event(event: UsageEvent) -> AdjustedEvent:
 
 
 def adjustments_of(events: Iterable[UsageEvent]) -> dict[UUID, tuple[UsageEvent, ...]]:
-    """The adjustments of some events of one organization, by the event's id; without those that have none."""
+    """Return the adjustments of events of one organization, by event id. Events without adjustments are omitted."""
     by_id = {event.pk: event for event in events if event.kind != EventKind.ADJUSTMENT.value}
     if not by_id:
         return {}
     organization_id = next(iter(by_id.values())).organization_id
     rows = UsageEvent.objects.filter(
         organization_id=organization_id,
-        id__gte=earliest_after(min(by_id)),  # leaves the months before alone
+        id__gte=earliest_after(min(by_id)),  # skips earlier partitions
         adjusts__in=list(by_id),
     )
-    found: dict[UUID, list[UsageEvent]] = {}
+    by_event: dict[UUID, list[UsageEvent]] = {}
     for row in rows.order_by("received_at", "id"):
         if row.adjusts is not None:
-            found.setdefault(row.adjusts, []).append(row)
-    return {event_id: tuple(adjustments) for event_id, adjustments in found.items()}
+            by_event.setdefault(row.adjusts, []).append(row)
+    return {event_id: tuple(adjustments) for event_id, adjustments in by_event.items()}

@@ -1,11 +1,11 @@
-"""Where the ledger's rows lie: one partition for each month of receipt, and in it one for each busy organization
+"""Partitions of the ledger: one for each month of receipt, and in it one for each of the busiest organizations
 (docs/decisions/007-ledger-partitions.md).
 
-An event's id begins with the instant of its receipt, so the month is a range of ids: new events go to the newest
-partition whenever they occurred, and the indexes they touch stay small. Old events are dropped as whole partitions.
+An event's id begins with the time of its receipt, so a month is a range of ids: new events go to the newest partition
+whenever they occurred, and the indexes they touch stay small. Old events are dropped with their partition.
 Organizations without a partition of their own share the month's default one.
 
-Partitions are made apart and then attached, which lets everybody read and write meanwhile.
+Partitions are created as tables and then attached, which does not block reads and writes.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from costtrack.tenancy import owner_scope
 
 LEDGER = "billing_usageevent"
 MAX_OWN_PARTITIONS = 200
-"""So many organizations get partitions of their own; the number of tables stays bounded however many there are."""
+"""How many organizations get partitions of their own; bounds the number of tables."""
 
-# Any number: it keeps two processes from making the same partition at once.
+# An arbitrary key of the advisory lock that serializes the creation of partitions.
 _LOCK = 7_301_116
 
 _EXISTING = """
@@ -41,17 +41,17 @@ _LIKE_LEDGER_BY_ORGANIZATION = sql.SQL(
     " PARTITION BY LIST (organization_id)"
 )
 
-_CHILDLESS = """
+_EMPTY_MONTHS = """
 SELECT month.relname FROM pg_inherits AS months JOIN pg_class AS month ON month.oid = months.inhrelid
 WHERE months.inhparent = %s::regclass
     AND NOT EXISTS (SELECT FROM pg_inherits AS leaves WHERE leaves.inhparent = month.oid)
 ORDER BY month.relname
 """
-# Who wants a table for itself keeps everybody else waiting behind it, so it gives up soon; and before PostgreSQL looks
-# for deadlocks (after a second), so that it is never somebody's request that fails.
-_PATIENCE = "SET LOCAL lock_timeout = '900ms'"
+# A queued exclusive lock blocks all later requests, so it times out soon. It does so before the deadlock check (after
+# one second), so that a request never fails because of it.
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '900ms'"
 
-# Busy is who has brought events since an instant; the busiest first.
+# The organizations with the most events since an id.
 _BUSY = """
 SELECT organization_id FROM billing_ingestbatch WHERE id >= %s
 GROUP BY organization_id ORDER BY sum(accepted) DESC, organization_id LIMIT %s
@@ -60,7 +60,7 @@ GROUP BY organization_id ORDER BY sum(accepted) DESC, organization_id LIMIT %s
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """One table that holds rows: those of one organization, or (None) of all that have no own one that month."""
+    """A table with the rows of one organization, or (None) of all organizations without an own one in that month."""
 
     name: str
     month: datetime
@@ -69,7 +69,7 @@ class Partition:
 
 
 def month_of(instant: datetime) -> datetime:
-    """The first instant of its month, in UTC."""
+    """Return the start of the month, in UTC."""
     return instant.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -78,15 +78,15 @@ def next_month(month: datetime) -> datetime:
 
 
 def partitions() -> list[Partition]:
-    """All of them, the oldest first."""
+    """Return all partitions, oldest first."""
     with connection.cursor() as cursor:
         cursor.execute(_EXISTING, [LEDGER])
-        found = cursor.fetchall()
-    return [Partition(leaf, _month_named(month), _organization_in(leaf), size) for month, leaf, size in found]
+        rows = cursor.fetchall()
+    return [Partition(leaf, _month_named(month), _organization_in(leaf), size) for month, leaf, size in rows]
 
 
 def ensure_month(instant: datetime) -> None:
-    """Make the partition for events received in that month, unless it is there."""
+    """Create the partition for events received in that month, unless it exists."""
     month = month_of(instant)
     with owner_scope(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
@@ -107,8 +107,10 @@ def ensure_month(instant: datetime) -> None:
 
 
 def prepare(now: datetime) -> None:
-    """Make this month's partition and the next one's, where each organization that is busy now gets its own: while
-    the month has not begun, there are no rows to be moved."""
+    """Create the partitions of this month and the next, with one for each busy organization in the next.
+
+    Before the month begins there are no rows that would have to be moved.
+    """
     ensure_month(now)
     following = next_month(month_of(now))
     ensure_month(following)
@@ -124,27 +126,26 @@ def prepare(now: datetime) -> None:
 
 
 def exists(cursor: Any, name: str) -> bool:
-    """Whether there is a table of that name now. (`to_regclass` may not know yet what others have just done.)"""
+    """Whether a table with that name exists. (`to_regclass` may not see recent changes of other transactions.)"""
     cursor.execute("SELECT EXISTS (SELECT FROM pg_class WHERE relname = %s AND pg_table_is_visible(oid))", [name])
-    (found,) = cursor.fetchone()
-    return bool(found)
+    (rows,) = cursor.fetchone()
+    return bool(rows)
 
 
 def drop(partition: Partition) -> None:
-    """Give the partition's disk space back at once, rows and indexes. Raises OperationalError while the table is in
-    use."""
+    """Drop the partition, which frees its disk space at once. Raises OperationalError while the table is in use."""
     with owner_scope(), connection.cursor() as cursor:
-        cursor.execute(_PATIENCE)
+        cursor.execute(_LOCK_TIMEOUT)
         cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(partition.name)))
 
 
 def drop_empty_months() -> None:
-    """Remove months of which all partitions were dropped. Raises OperationalError while the ledger is in use."""
+    """Drop months without partitions. Raises OperationalError while the ledger is in use."""
     with owner_scope(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        cursor.execute(_CHILDLESS, [LEDGER])
+        cursor.execute(_EMPTY_MONTHS, [LEDGER])
         for (name,) in cursor.fetchall():
-            cursor.execute(_PATIENCE)
+            cursor.execute(_LOCK_TIMEOUT)
             cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
 
 
@@ -157,7 +158,7 @@ def _make_leaf(cursor: Any, month_name: str, name: str, bound: sql.Composable) -
 
 
 def _hide(cursor: Any, name: str) -> None:
-    """Tenants come in through the ledger alone: row-level security stands there."""
+    """Revoke the tenants' access to a partition: row-level security applies only through the parent table."""
     cursor.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.Identifier(name), sql.Identifier(TENANT_ROLE)))
 
 

@@ -1,4 +1,4 @@
-"""Events that wait for a price are priced when one appears, by adjustments."""
+"""Pricing of unpriced events after a price has appeared, by adjustments."""
 
 import logging
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from billing.pricing.cache import PriceBook, price_book
 from billing.pricing.calculate import CompiledPrice
 from billing.pricing.types import TokenUsage
 from billing.types import UnpricedReason
-from costtrack.money import LARGEST
+from costtrack.money import MAX_AMOUNT_USD
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization
 
@@ -24,15 +24,15 @@ _CHUNK = 1_000
 
 
 def price_unpriced(*, organization: Organization, now: datetime) -> int:
-    """Price the organization's waiting events for which a price has appeared; answers how many were.
+    """Price the unpriced events for which there is a price now; return their number.
 
-    Works in chunks, each in one transaction: an event leaves the queue and gains its adjustment together, and two
-    workers never take the same one.
+    Each chunk is one transaction that appends the adjustments and removes the events from the queue. Two workers never
+    take the same event.
     """
     priced = 0
     book = price_book(organization.pk)
-    waiting = UnpricedEvent.objects.of(organization).order_by("service", "model")
-    for service, model in waiting.values_list("service", "model").distinct():
+    queue = UnpricedEvent.objects.of(organization).order_by("service", "model")
+    for service, model in queue.values_list("service", "model").distinct():
         last_seen = UUID(int=0)
         while True:
             count, last_seen_now = _price_chunk(organization, book, (service, model), last_seen, now)
@@ -41,16 +41,16 @@ def price_unpriced(*, organization: Organization, now: datetime) -> int:
                 break
             last_seen = last_seen_now
     if priced:
-        logger.info("waiting events priced", extra={"organization": organization.slug, "events": priced})
+        logger.info("unpriced events priced", extra={"organization": organization.slug, "events": priced})
     return priced
 
 
 def _price_chunk(
-    organization: Organization, book: PriceBook, named: tuple[str, str], after: UUID, now: datetime
+    organization: Organization, book: PriceBook, requested: tuple[str, str], after: UUID, now: datetime
 ) -> tuple[int, UUID | None]:
-    """Price the next waiting events of one model after the given id; answers how many, and the last one looked at
-    (None: there were no more)."""
-    service, model = named
+    """Price the next unpriced events of one model after an id. Return their number, and the last id examined (None if
+    there are no more)."""
+    service, model = requested
     with tenant_scope(organization.pk):
         queue = UnpricedEvent.objects.of(organization).filter(service=service, model=model, event_id__gt=after)
         taken = list(
@@ -84,8 +84,8 @@ def _adjustments(events: Iterable[UsageEvent], book: PriceBook) -> Iterable[Ledg
 
 
 def cost_of(event: UsageEvent, price: CompiledPrice) -> Decimal | None:
-    """What the price says now. A call whose usage is unknown stays unknown, unless calls themselves are charged."""
+    """Return the cost at the price; None if the usage is unknown and the price has no charge per request."""
     if event.unpriced_reason == UnpricedReason.NO_USAGE and not price.charges_requests:
         return None
     cost = price.cost(TokenUsage.of(event))
-    return cost if cost is None or cost <= LARGEST else None
+    return cost if cost is None or cost <= MAX_AMOUNT_USD else None

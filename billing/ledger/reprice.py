@@ -1,13 +1,13 @@
-"""What model calls would cost by the prices that hold now, and the adjustments that make them cost that.
+"""Repricing of model calls at current prices, by adjustments.
 
-Priced anew are the calls whose cost we have computed, when they came or when their price appeared. Left alone are:
+Calls with a computed cost are repriced, whether they were priced on arrival or later. These are left alone:
 
-* calls whose cost the caller has reported (they are not even looked at), and those that wait for a price;
-* what a person has corrected: voided events, and those whose cost was set by hand;
-* calls of sessions that a summary has closed: the summary's totals hold;
-* calls that no price covers any more: what they cost is not known better now.
+* calls with a reported cost (they are not selected), and unpriced ones;
+* events that a user has corrected: voided, or with a manual cost;
+* calls of sessions with a summary, whose totals are authoritative;
+* calls that no price covers any more.
 
-So a second pass finds nothing to change. Nothing here keeps others away: the caller's transaction does.
+A second pass changes nothing. The caller's transaction holds the locks.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ from billing.types import CostSource, EventKind
 from costtrack.money import ZERO, plain
 from organizations.models import Organization
 
-# What a dry run reads of an event; adjustments copy all of it.
+# The columns that a dry run reads; adjustments copy all of them.
 _READ = (
     *("id", "organization", "kind", "occurred_at", "service", "model", "session_id", "unpriced", "unpriced_reason"),
     *("token_cost_usd", "compute_cost_usd", "price_version", *TOKEN_COUNTS),
@@ -52,7 +52,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """An event's place in the order of time."""
+    """The position of an event in the order of time."""
 
     occurred_at: datetime
     id: UUID
@@ -60,8 +60,8 @@ class Position:
 
 @dataclass(slots=True)
 class ModelFigures:
-    """One model's calls: how many were priced anew, how many of them cost something else then, how many were left
-    alone, and what those priced anew cost before and after."""
+    """Totals of one model: how many calls were repriced (`events`), how many of them changed, how many were left alone,
+    and the cost of the repriced ones before and after."""
 
     service: str
     model: str
@@ -86,22 +86,22 @@ class ModelFigures:
         }
 
     @classmethod
-    def from_json(cls, kept: dict[str, Any]) -> "ModelFigures":
-        return cls(**{**kept, "old_usd": Decimal(kept["old_usd"]), "new_usd": Decimal(kept["new_usd"])})
+    def from_json(cls, data: dict[str, Any]) -> "ModelFigures":
+        return cls(**{**data, "old_usd": Decimal(data["old_usd"]), "new_usd": Decimal(data["new_usd"])})
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What a step has found, and the last event it looked at (None: there are no more)."""
+class StepResult:
+    """The figures of a step, and the last event that it examined (None if there are no more)."""
 
     figures: Sequence[ModelFigures]
     last: Position | None
 
 
 def selected(organization: Organization, selection: Selection, after: Position | None = None) -> QuerySet[UsageEvent]:
-    """The calls that are looked at, in the order of time, from just after a position on: the index on time serves."""
+    """Return the calls to reprice after a position, in the order of time, which the index on time supports."""
     events = UsageEvent.objects.of(organization)
-    # One lower bound and no more: the index is entered there.
+    # Exactly one lower bound, at which the index is entered.
     if after is None:
         events = events.filter(occurred_at__gte=selection.start)
     else:
@@ -115,31 +115,34 @@ def selected(organization: Organization, selection: Selection, after: Position |
     return events.filter(**named).order_by("occurred_at", "id")
 
 
-def reprice_some(
+def reprice_step(
     *,
     organization: Organization,
     selection: Selection,
     after: Position | None,
-    most: int,
+    limit: int,
     note: dict[str, Any] | None,
     now: datetime,
-) -> Part:
-    """Look at the next `most` calls after a position. With a note (the adjustments' metadata) the differences are
-    appended as one batch; without one nothing is written."""
+) -> StepResult:
+    """Reprice the next `limit` calls after a position.
+
+    With a note (the metadata of the adjustments) the differences are appended as one batch; without one nothing is
+    written.
+    """
     events = selected(organization, selection, after)
     if note is None:
         events = events.only(*_READ)
-    chunk = list(events[:most])
+    chunk = list(events[:limit])
     adjustments = adjustments_of(chunk)
-    work = _Work(price_book(organization.pk), _closed_sessions(organization, chunk))
+    repricer = _Repricer(price_book(organization.pk), _closed_sessions(organization, chunk))
     entries = []
     for event in chunk:
-        anew = work.price(AdjustedEvent(event, adjustments.get(event.pk, ())))
-        if note is not None and anew is not None and anew.difference_usd:
-            entries.append(_adjustment(event, anew, note))
+        repriced = repricer.price(AdjustedEvent(event, adjustments.get(event.pk, ())))
+        if note is not None and repriced is not None and repriced.difference_usd:
+            entries.append(_adjustment(event, repriced, note))
     _append(organization, entries, now)
-    last = Position(chunk[-1].occurred_at, chunk[-1].pk) if len(chunk) == most else None
-    return Part(work.figures, last)
+    last = Position(chunk[-1].occurred_at, chunk[-1].pk) if len(chunk) == limit else None
+    return StepResult(repricer.figures, last)
 
 
 def _append(organization: Organization, entries: Sequence[LedgerEntry], now: datetime) -> None:
@@ -163,8 +166,8 @@ def _closed_sessions(organization: Organization, events: Iterable[UsageEvent]) -
 
 
 @dataclass(frozen=True, slots=True)
-class _Anew:
-    """What a call's tokens cost before, and by the price that holds now."""
+class _Repriced:
+    """The token cost of a call before, and at the current price."""
 
     old_usd: Decimal
     new_usd: Decimal
@@ -175,18 +178,18 @@ class _Anew:
         return self.new_usd - self.old_usd
 
 
-def _adjustment(event: UsageEvent, anew: _Anew, note: dict[str, Any]) -> LedgerEntry:
+def _adjustment(event: UsageEvent, repriced: _Repriced, note: dict[str, Any]) -> LedgerEntry:
     return adjustment_of(
         event,
         reason=REPRICED,
         metadata=note,
-        token_cost_usd=anew.difference_usd,
-        price_version_id=anew.price_version_id,
+        token_cost_usd=repriced.difference_usd,
+        price_version_id=repriced.price_version_id,
     )
 
 
-class _Work:
-    """Prices calls anew and counts them."""
+class _Repricer:
+    """Reprices calls and collects the figures."""
 
     def __init__(self, book: PriceBook, closed_sessions: frozenset[str]) -> None:
         self._book = book
@@ -197,21 +200,21 @@ class _Work:
     def figures(self) -> list[ModelFigures]:
         return list(self._figures.values())
 
-    def price(self, adjusted_event: AdjustedEvent) -> _Anew | None:
-        """None: the call is left alone."""
+    def price(self, adjusted_event: AdjustedEvent) -> _Repriced | None:
+        """Reprice a call; None if it is left alone."""
         event = adjusted_event.event
         figures = self._figures.setdefault((event.service, event.model), ModelFigures(event.service, event.model))
-        anew = self._anew(adjusted_event)
-        if anew is None:
+        repriced = self._reprice(adjusted_event)
+        if repriced is None:
             figures.left_alone += 1
             return None
         figures.events += 1
-        figures.changed += bool(anew.difference_usd)
-        figures.old_usd += anew.old_usd
-        figures.new_usd += anew.new_usd
-        return anew
+        figures.changed += bool(repriced.difference_usd)
+        figures.old_usd += repriced.old_usd
+        figures.new_usd += repriced.new_usd
+        return repriced
 
-    def _anew(self, adjusted_event: AdjustedEvent) -> _Anew | None:
+    def _reprice(self, adjusted_event: AdjustedEvent) -> _Repriced | None:
         event = adjusted_event.event
         if (
             not adjusted_event.is_priced
@@ -222,10 +225,10 @@ class _Work:
         old = adjusted_event.amount("token_cost_usd")
         if event.price_version_id is None and event.token_cost_usd is not None:
             # A failed call without token counts is free, whatever the prices are.
-            return _Anew(old, old, None)
+            return _Repriced(old, old, None)
         price = self._book.find(event.service, event.model, event.occurred_at)
         if price is None or (TokenUsage.of(event) == _NO_TOKENS and not price.charges_requests):
-            # Of a call without tokens the ledger does not know whether it used none or never said.
+            # The usage of a call without tokens may be zero or unknown.
             return None
         cost = cost_of(event, price)
-        return None if cost is None else _Anew(old, cost, price.price_version_id)
+        return None if cost is None else _Repriced(old, cost, price.price_version_id)

@@ -1,7 +1,7 @@
-"""Repricings as work: a person asks for one, workers do it step by step.
+"""Repricings as background work: requested by a user, done by workers step by step.
 
-Each step is one transaction: its adjustments, its figures and its place are written together, so that whoever dies in
-the middle loses nothing and doubles nothing, and anybody can go on.
+Each step is one transaction with its adjustments, figures and position, so any worker can continue after another one
+has died, without losing or repeating anything.
 """
 
 import logging
@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, OperationalError, transaction
 
 from billing.ledger.adjustments import note
-from billing.ledger.corrections import checked_reason
-from billing.ledger.locks import correcting_many
-from billing.ledger.reprice import ModelFigures, Part, Position, Selection, reprice_some, selected
+from billing.ledger.corrections import validate_reason
+from billing.ledger.locks import lock_all_corrections
+from billing.ledger.reprice import ModelFigures, Position, Selection, StepResult, reprice_step, selected
 from billing.models import Repricing, UsageEvent
 from billing.querysets import RepricingQuerySet
 from billing.types import CorrectionKind, RepricingState
@@ -27,25 +27,26 @@ from organizations.models import Organization
 
 logger = logging.getLogger(__name__)
 
-MAX_AT_ONCE = 20_000
-"""A dry run over so many rows of the ledger is answered at once; a longer one is work for the workers."""
+MAX_IMMEDIATE_ROWS = 20_000
+"""The largest number of ledger rows for which a dry run is done within the request."""
 
 _STEP = 2_000
-_PATIENCE = timedelta(minutes=1)
+_STALLED_AFTER = timedelta(minutes=1)
 _CONFLICT = "repricing_one_at_a_time"
 
 
 def request_repricing(
     *, organization: Organization, selection: Selection, dry_run: bool, reason: str, actor: str, now: datetime
 ) -> Repricing:
-    """Have the period priced anew by the workers; a dry run over a short one is done when this returns.
+    """Enqueue a repricing. A dry run over a short period is done when this returns.
 
-    Raises InvalidError for the period or the reason, ConflictError while another one (no dry run) is not finished.
+    Raises InvalidError for the period or the reason, ConflictError while another repricing (not a dry run) is
+    unfinished.
     """
     with tenant_scope(organization.pk):
         repricing = _begin(organization, selection, dry_run=dry_run, reason=reason, actor=actor, now=now)
         if dry_run and _is_short(organization, selection):
-            return _to_the_end(repricing, now)
+            return _run_to_completion(repricing, now)
         _enqueue(repricing)
         return repricing
 
@@ -60,15 +61,17 @@ def reprice(
     now: datetime,
     progress: Callable[[Repricing], None],
 ) -> Repricing:
-    """The same in this process, whatever its size; `progress` is called after each step."""
+    """Reprice a period of any size in this process; `progress` is called after each step."""
     with tenant_scope(organization.pk):
         repricing = _begin(organization, selection, dry_run=dry_run, reason=reason, actor=actor, now=now)
-    return _to_the_end(repricing, now, progress)
+    return _run_to_completion(repricing, now, progress)
 
 
-def go_on(*, repricing: Repricing, now: datetime) -> None:
-    """One step, and the next one is queued; nothing if somebody else is at it. What goes wrong ends the repricing,
-    unless it is the database that was away: then the beat schedule tries again."""
+def run_next_step(*, repricing: Repricing, now: datetime) -> None:
+    """Do one step and enqueue the next; nothing if another worker has locked the repricing.
+
+    An error ends the repricing as failed, except an OperationalError, after which the beat schedule retries.
+    """
     try:
         with tenant_scope(repricing.organization_id):
             current = _step(repricing, now, wait=False)
@@ -83,22 +86,22 @@ def go_on(*, repricing: Repricing, now: datetime) -> None:
             unfinished.update(state=RepricingState.FAILED.value, finished_at=now)
 
 
-def left_lying(now: datetime) -> RepricingQuerySet:
-    """Repricings that are not finished and that nobody has worked on lately, of all organizations."""
-    return Repricing.objects.unfinished().filter(touched_at__lt=now - _PATIENCE).select_related("organization")
+def stalled_repricings(now: datetime) -> RepricingQuerySet:
+    """Return unfinished repricings of all organizations that no worker has touched lately."""
+    return Repricing.objects.unfinished().filter(touched_at__lt=now - _STALLED_AFTER).select_related("organization")
 
 
 def _begin(
     organization: Organization, selection: Selection, *, dry_run: bool, reason: str, actor: str, now: datetime
 ) -> Repricing:
     if selection.start >= selection.end:
-        raise InvalidError("end: must be later than start.", param="end")
+        raise InvalidError("end: Must be later than start.", param="end")
     repricing = Repricing(
         organization=organization,
         created_at=now,
         touched_at=now,
         actor=actor,
-        reason=checked_reason(reason) if reason or not dry_run else "",
+        reason=validate_reason(reason) if reason or not dry_run else "",
         dry_run=dry_run,
         start=selection.start,
         end=selection.end,
@@ -111,7 +114,7 @@ def _begin(
     except IntegrityError as error:
         if _CONFLICT not in str(error):
             raise
-        message = "Another repricing of the organization is not finished yet."
+        message = "Another repricing of this organization is not finished."
         raise ConflictError(message, code="repricing_not_finished") from None
     if not dry_run:
         _audit(repricing, "repricing.started", start=iso(repricing.start), end=iso(repricing.end))
@@ -119,12 +122,12 @@ def _begin(
 
 
 def _is_short(organization: Organization, selection: Selection) -> bool:
-    """Counts no further than it must, and along the index on time."""
+    """Whether the period has at most `MAX_IMMEDIATE_ROWS` rows; counts no further, along the index on time."""
     rows = UsageEvent.objects.of(organization).filter(occurred_at__gte=selection.start, occurred_at__lt=selection.end)
-    return rows.order_by("occurred_at")[: MAX_AT_ONCE + 1].count() <= MAX_AT_ONCE
+    return rows.order_by("occurred_at")[: MAX_IMMEDIATE_ROWS + 1].count() <= MAX_IMMEDIATE_ROWS
 
 
-def _to_the_end(
+def _run_to_completion(
     repricing: Repricing, now: datetime, progress: Callable[[Repricing], None] = lambda _: None
 ) -> Repricing:
     while not repricing.is_finished:
@@ -134,7 +137,7 @@ def _to_the_end(
 
 
 def _step(repricing: Repricing, now: datetime, *, wait: bool) -> Repricing | None:
-    """The repricing after one more step; None: somebody else is at it."""
+    """Do one step and return the repricing; None if another worker has locked it."""
     organization = repricing.organization
     with tenant_scope(organization.pk):
         rows = Repricing.objects.of(organization).select_for_update(skip_locked=not wait)
@@ -147,17 +150,17 @@ def _step(repricing: Repricing, now: datetime, *, wait: bool) -> Repricing | Non
             current.total = selected(organization, selection).count()
         metadata = None
         if not current.dry_run:
-            correcting_many(organization.pk)
+            lock_all_corrections(organization.pk)
             metadata = note(CorrectionKind.REPRICE, actor=current.actor, reason=current.reason)
-        part = reprice_some(
+        step = reprice_step(
             organization=organization,
             selection=selection,
             after=_position(current),
-            most=_STEP,
+            limit=_STEP,
             note=metadata,
             now=now,
         )
-        _take_in(current, part, now)
+        _add_step(current, step, now)
         current.save()
     return current
 
@@ -168,9 +171,9 @@ def _position(repricing: Repricing) -> Position | None:
     return Position(repricing.last_occurred_at, repricing.last_event_id)
 
 
-def _take_in(repricing: Repricing, part: Part, now: datetime) -> None:
+def _add_step(repricing: Repricing, step: StepResult, now: datetime) -> None:
     by_model = {(figures.service, figures.model): figures for figures in figures_of(repricing)}
-    for figures in part.figures:
+    for figures in step.figures:
         by_model.setdefault((figures.service, figures.model), ModelFigures(figures.service, figures.model)).add(figures)
         repricing.events += figures.events
         repricing.changed += figures.changed
@@ -180,8 +183,8 @@ def _take_in(repricing: Repricing, part: Part, now: datetime) -> None:
     repricing.by_model = [figures.as_json() for figures in by_model.values()]
     repricing.touched_at = now
     repricing.state = RepricingState.RUNNING.value
-    if part.last is not None:
-        repricing.last_occurred_at, repricing.last_event_id = part.last.occurred_at, part.last.id
+    if step.last is not None:
+        repricing.last_occurred_at, repricing.last_event_id = step.last.occurred_at, step.last.id
         return
     repricing.state, repricing.finished_at = RepricingState.DONE.value, now
     if not repricing.dry_run:
@@ -190,9 +193,9 @@ def _take_in(repricing: Repricing, part: Part, now: datetime) -> None:
 
 
 def figures_of(repricing: Repricing) -> list[ModelFigures]:
-    """For each model; those that change most come first."""
+    """Return the figures by model, largest change first."""
     figures = map(ModelFigures.from_json, repricing.by_model)
-    return sorted(figures, key=lambda each: (-abs(each.difference_usd), each.service, each.model))
+    return sorted(figures, key=lambda figure: (-abs(figure.difference_usd), figure.service, figure.model))
 
 
 def _enqueue(repricing: Repricing) -> None:

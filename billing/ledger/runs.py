@@ -1,4 +1,4 @@
-"""The run tree, as the events tell it."""
+"""Creates and updates the rows of runs that events name."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,18 +7,18 @@ from django.db import connection
 
 from billing.ledger.types import LedgerEntry
 
-# Runs are locked in the order of their ids, so that batches which name the same runs cannot deadlock; a run that is
-# known as it is told is not touched at all.
+# Runs are locked in the order of their ids, so batches that name the same runs cannot deadlock. A run that does not
+# change is not touched.
 _UPSERT = """
 INSERT INTO billing_run AS run (organization_id, run_id, parent_run_id, workflow_id, created_at)
-SELECT %(organization)s, told.run_id, told.parent_run_id, told.workflow_id, %(now)s
+SELECT %(organization)s, named.run_id, named.parent_run_id, named.workflow_id, %(now)s
 FROM unnest(%(runs)s::text[], %(parents)s::text[], %(workflows)s::text[])
-    AS told (run_id, parent_run_id, workflow_id)
-LEFT JOIN billing_run AS known ON known.organization_id = %(organization)s AND known.run_id = told.run_id
+    AS named (run_id, parent_run_id, workflow_id)
+LEFT JOIN billing_run AS known ON known.organization_id = %(organization)s AND known.run_id = named.run_id
 WHERE known.id IS NULL
-    OR (told.parent_run_id <> '' AND told.parent_run_id <> known.parent_run_id)
-    OR (told.workflow_id <> '' AND told.workflow_id <> known.workflow_id)
-ORDER BY told.run_id
+    OR (named.parent_run_id <> '' AND named.parent_run_id <> known.parent_run_id)
+    OR (named.workflow_id <> '' AND named.workflow_id <> known.workflow_id)
+ORDER BY named.run_id
 ON CONFLICT (organization_id, run_id) DO UPDATE SET
     parent_run_id = CASE WHEN excluded.parent_run_id = '' THEN run.parent_run_id ELSE excluded.parent_run_id END,
     workflow_id = CASE WHEN excluded.workflow_id = '' THEN run.workflow_id ELSE excluded.workflow_id END
@@ -26,17 +26,19 @@ ON CONFLICT (organization_id, run_id) DO UPDATE SET
 
 
 def upsert_runs(organization_id: int, entries: Sequence[LedgerEntry], now: datetime) -> None:
-    """Make the runs (and the parents) that the entries name known. What is told last about a run's parent or
-    workflow holds; nothing told changes nothing, and an adjustment repeats what its event has told."""
-    told: dict[str, tuple[str, str]] = {}
+    """Create the runs and parents that the entries name, and update the parent and workflow to the last value named.
+
+    Empty values change nothing. Adjustments are skipped, because they repeat the values of their event.
+    """
+    runs: dict[str, tuple[str, str]] = {}
     for entry in entries:
         if not entry.run_id or entry.adjusts is not None:
             continue
-        parent, workflow = told.get(entry.run_id, ("", ""))
-        told[entry.run_id] = (entry.parent_run_id or parent, entry.workflow_id or workflow)
+        parent, workflow = runs.get(entry.run_id, ("", ""))
+        runs[entry.run_id] = (entry.parent_run_id or parent, entry.workflow_id or workflow)
         if entry.parent_run_id:
-            told.setdefault(entry.parent_run_id, ("", ""))
-    if not told:
+            runs.setdefault(entry.parent_run_id, ("", ""))
+    if not runs:
         return
     with connection.cursor() as cursor:
         cursor.execute(
@@ -44,8 +46,8 @@ def upsert_runs(organization_id: int, entries: Sequence[LedgerEntry], now: datet
             {
                 "organization": organization_id,
                 "now": now,
-                "runs": list(told),
-                "parents": [parent for parent, _ in told.values()],
-                "workflows": [workflow for _, workflow in told.values()],
+                "runs": list(runs),
+                "parents": [parent for parent, _ in runs.values()],
+                "workflows": [workflow for _, workflow in runs.values()],
             },
         )

@@ -1,7 +1,7 @@
-"""Session summaries: authoritative totals that replace a session's running ones (document 003).
+"""Session summaries: authoritative totals that replace the running totals of a session (document 003).
 
-The ledger only appends, so a summary is written as the difference between its totals and what the session's events
-add up to. Whatever the summary does not name keeps its running value.
+The ledger is append-only, so a summary is written as the difference between its totals and the sums of the session's
+events. Totals that the summary does not name keep their running value.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from costtrack.money import ZERO
 
 
 def lock_session(organization_id: int, summary: LedgerEntry) -> None:
-    """Until the transaction ends, so that two summaries of a session come one after the other."""
+    """Lock the session until the transaction ends, which serializes its summaries."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [summary.session_id, organization_id])
 
 
-def as_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
-    """The entry that makes the session's sums, as they are now, equal to the summary."""
+def to_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
+    """Return the entry that makes the current sums of the session equal to the summary."""
     running = LiveSessionTotal.objects.filter(organization_id=organization_id, session_id=summary.session_id).aggregate(
         **{name: Sum(name) for name in SUMMARY_TOTALS}
     )
@@ -34,25 +34,27 @@ def as_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
     return msgspec.structs.replace(summary, **differences)
 
 
-def lock_pending_summaries(organization_id: int, summary: LedgerEntry, most: int) -> list[UsageEvent]:
-    """The session's events that wait for a price, if the summary names its cost. Whoever prices or corrects one of them
-    at this moment is waited for: so what the session adds up to afterwards has that in it."""
+def lock_pending_summaries(organization_id: int, summary: LedgerEntry, limit: int) -> list[UsageEvent]:
+    """Lock and return up to `limit` unpriced events of the session if the summary names its cost, else none.
+
+    This waits for transactions that price or correct one of the events, so the session's sums include their result.
+    """
     if "token_cost_usd" not in summary.named_counts:
         return []
-    waiting = UnpricedEvent.objects.filter(organization_id=organization_id)
+    queue = UnpricedEvent.objects.filter(organization_id=organization_id)
     unpriced = UsageEvent.objects.filter(
         organization_id=organization_id,
         session_id=summary.session_id,
         unpriced__gt=0,
-        id__in=waiting.values("event_id"),
+        id__in=queue.values("event_id"),
     )
-    events = {event.pk: event for event in unpriced[:most]}
-    held = waiting.filter(event_id__in=list(events)).order_by("event_id").select_for_update()
-    return [events[event_id] for event_id in held.values_list("event_id", flat=True)]
+    events = {event.pk: event for event in unpriced[:limit]}
+    locked = queue.filter(event_id__in=list(events)).order_by("event_id").select_for_update()
+    return [events[event_id] for event_id in locked.values_list("event_id", flat=True)]
 
 
-def priced_by_summary(organization_id: int, events: Sequence[UsageEvent]) -> list[LedgerEntry]:
-    """The summary's cost has theirs in it: takes the events out of the queue and answers, for each, the adjustment that
-    says so."""
+def mark_priced_by_summary(organization_id: int, events: Sequence[UsageEvent]) -> list[LedgerEntry]:
+    """Remove the events from the unpriced queue, because the summary's cost includes theirs, and return an adjustment
+    for each that records this."""
     UnpricedEvent.objects.filter(organization_id=organization_id, event_id__in=[event.pk for event in events]).delete()
     return [adjustment_of(event, reason=IN_SUMMARY, token_cost_usd=ZERO, unpriced=-1) for event in events]

@@ -1,7 +1,7 @@
-"""Settling: an event that names its authorization ends it, in the transaction that stores the event.
+"""Settle authorizations: an event that names its authorization ends it, in the transaction that stores the event.
 
-So what the event cost is spent from the moment on at which its reservation holds nothing more, and once: an event that
-is sent again is a duplicate and settles nothing. Late events, of reservations that have ended, are told there too.
+The cost of the event counts as spent from the moment its reservation is released. An event that is sent again is a
+duplicate and settles nothing. The cost of a late event is added to an authorization that has already ended.
 """
 
 from collections.abc import Iterable
@@ -14,21 +14,23 @@ from django.db import connection
 from billing.ledger.types import LedgerEntry
 from costtrack.money import ZERO
 
-# One event settles it; what further events of the same call cost is added.
+# The first event settles the authorization; the costs of further events of the same call are added.
 _SETTLE = """
-UPDATE billing_authorization AS held
-SET status = 'settled', settled_usd = coalesce(held.settled_usd, 0) + told.usd, ended_at = coalesce(held.ended_at, %s)
+UPDATE billing_authorization AS reservation
+SET status = 'settled',
+    settled_usd = coalesce(reservation.settled_usd, 0) + cost.usd,
+    ended_at = coalesce(reservation.ended_at, %s)
 FROM (
-    SELECT kept.id, named.usd FROM unnest(%s::uuid[], %s::numeric[]) AS named (id, usd)
-    JOIN billing_authorization AS kept ON kept.organization_id = %s AND kept.id = named.id
-    ORDER BY kept.id FOR NO KEY UPDATE OF kept
-) AS told
-WHERE held.organization_id = %s AND held.id = told.id
+    SELECT locked.id, named.usd FROM unnest(%s::uuid[], %s::numeric[]) AS named (id, usd)
+    JOIN billing_authorization AS locked ON locked.organization_id = %s AND locked.id = named.id
+    ORDER BY locked.id FOR NO KEY UPDATE OF locked
+) AS cost
+WHERE reservation.organization_id = %s AND reservation.id = cost.id
 """
 
 
 def settle(*, organization_id: int, entries: Iterable[LedgerEntry], now: datetime) -> None:
-    """End the authorizations that stored entries name. One that nobody knows is left unsaid: its usage has happened."""
+    """End the authorizations that the stored entries name. Unknown ids are ignored, because the usage has happened."""
     costs: dict[UUID, Decimal] = {}
     for entry in entries:
         if entry.authorization_id is not None:

@@ -1,8 +1,8 @@
-"""From Python to the database: entries are copied into a staging table of the connection, and one statement claims
-their keys and moves those that are new into the ledger.
+"""Bulk insert: entries are copied into a temporary staging table, and one statement claims their keys and moves the
+new ones into the ledger.
 
-Two things make this quick (docs/performance.md): only the columns that a batch uses are copied, about twenty of fifty,
-the others keep their defaults; and they are copied in PostgreSQL's binary format.
+This is fast (docs/performance.md) because only the columns that a batch uses are copied, about twenty of fifty, and
+because the copy is in PostgreSQL's binary format.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from billing.ledger.types import LedgerEntry
 from billing.models import EventKey, UsageEvent
 
-# PostgreSQL's names for the types of Django's fields.
+# PostgreSQL's types of Django's fields.
 _TYPES = {
     "BigIntegerField": "int8",
     "CharField": "text",
@@ -34,14 +34,14 @@ _TYPES = {
     "PositiveSmallIntegerField": "int2",
     "UUIDField": "uuid",
 }
-# A literal is several times quicker to write than an array.
+# Writing a literal is several times faster than writing an array.
 _TAGS = "tags_literal"
-_OF_THE_BATCH = ("id", "organization_id", "received_at")
+_BATCH_FIELDS = ("id", "organization_id", "received_at")
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """`default` is what the column holds when it is left out; NOT_PROVIDED: it never is."""
+    """A column of the copy. `default` is its value when it is omitted; with NOT_PROVIDED it never is."""
 
     name: str
     type: str
@@ -53,23 +53,23 @@ class _Column:
         return cls(field.column, _TYPES[field.get_internal_type()], default)
 
     def values(self, entries: Sequence[LedgerEntry]) -> list[Any] | None:
-        """One for each entry; None if the column can be left out."""
+        """Return a value for each entry; None if the column can be omitted."""
         values = list(map(attrgetter(self.name), entries))
-        silent = values.count(None)
-        if silent + (values.count(self.default) if self.default is not None else 0) == len(values):
+        empty = values.count(None)
+        if empty + (values.count(self.default) if self.default is not None else 0) == len(values):
             return None
-        if silent and self.default is not None:
+        if empty and self.default is not None:
             return [self.default if value is None else value for value in values]
         return [Jsonb(value) for value in values] if self.type == "jsonb" else values
 
 
 _FIELDS = {field.column: field for field in UsageEvent._meta.concrete_fields}  # noqa: SLF001 - documented for this
 _KEY_FIELDS = {field.column: field for field in EventKey._meta.concrete_fields if field.column}  # noqa: SLF001
-_BATCH_COLUMNS = [_Column.of(_FIELDS[name]) for name in _OF_THE_BATCH]
-_ENTRY_COLUMNS = [_Column.of(field) for name, field in _FIELDS.items() if name not in (*_OF_THE_BATCH, "tags")]
+_BATCH_COLUMNS = [_Column.of(_FIELDS[name]) for name in _BATCH_FIELDS]
+_ENTRY_COLUMNS = [_Column.of(field) for name, field in _FIELDS.items() if name not in (*_BATCH_FIELDS, "tags")]
 _KEY_COLUMNS = [_Column(name, _TYPES[_KEY_FIELDS[name].get_internal_type()], None) for name in ("key", "payload_hash")]
 
-# A pooler's connections outlive a deployment: a staging table of other columns has another name.
+# Connections of a pooler outlive deployments, so the name depends on the columns.
 _STAGING = sql.Identifier(
     f"staged_usageevent_{crc32(repr([_BATCH_COLUMNS, _ENTRY_COLUMNS, _KEY_COLUMNS]).encode()):08x}"
 )
@@ -78,8 +78,8 @@ _CREATE_STAGING = sql.SQL(
     " key uuid, payload_hash bigint, tags_literal text) ON COMMIT DELETE ROWS"
 ).format(_STAGING)
 
-# Keys are claimed in their order, so two transactions that bring the same events wait for each other and cannot
-# deadlock. A transaction may bring several batches (and tests run in one): each takes its own rows.
+# Keys are claimed in order, so transactions with the same events cannot deadlock. A transaction may write several
+# batches (tests do); each takes its own rows.
 _INSERT = sql.SQL("""
 WITH claimed AS (
     INSERT INTO billing_eventkey (organization_id, key, event_id, payload_hash)
@@ -103,7 +103,7 @@ WHERE staged.id BETWEEN %(first)s AND %(last)s
 
 
 def prepare_staging() -> None:
-    """Make the connection's staging table, unless it has one."""
+    """Create the connection's staging table, unless it exists."""
     with connection.cursor() as cursor:
         cursor.execute(_CREATE_STAGING)
 
@@ -111,8 +111,8 @@ def prepare_staging() -> None:
 def write(
     *, organization_id: int, received_at: datetime, ids: Sequence[UUID], entries: Sequence[LedgerEntry]
 ) -> dict[UUID, int]:
-    """Insert the entries whose keys are new (ids ascending, no key twice). Answers the keys that were there already,
-    each with the hash of the payload it stands for."""
+    """Insert the entries whose keys are new (ids ascending, keys unique). Return the keys that already existed, with
+    the hashes of their payloads."""
     bounds = {"first": ids[0], "last": ids[-1]}
     with connection.cursor() as cursor:
         _copy(cursor, [ids, [organization_id] * len(ids), [received_at] * len(ids)], entries)
@@ -123,10 +123,10 @@ def write(
         return dict(cursor.fetchall())
 
 
-def _copy(cursor: Any, of_the_batch: list[Sequence[Any]], entries: Sequence[LedgerEntry]) -> None:
-    names = list(_OF_THE_BATCH)
+def _copy(cursor: Any, batch_values: list[Sequence[Any]], entries: Sequence[LedgerEntry]) -> None:
+    names = list(_BATCH_FIELDS)
     types = [column.type for column in _BATCH_COLUMNS]
-    columns = of_the_batch
+    columns = batch_values
     for column in (*_KEY_COLUMNS, *_ENTRY_COLUMNS):
         values = column.values(entries)
         if values is not None:
@@ -146,6 +146,6 @@ def _copy(cursor: Any, of_the_batch: list[Sequence[Any]], entries: Sequence[Ledg
 
 @lru_cache(maxsize=1024)
 def _array_literal(texts: tuple[str, ...]) -> str:
-    """PostgreSQL's way to write an array: `{"a","b"}`, quotes and backslashes escaped."""
+    """Return an array literal of PostgreSQL: `{"a","b"}`, with escaped quotes and backslashes."""
     escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
     return "{" + ",".join(f'"{text}"' for text in escaped) + "}"

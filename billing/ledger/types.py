@@ -1,4 +1,4 @@
-"""What the ledger is told, and what it answers. Pure values."""
+"""Value types of the ledger's input and output."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -14,12 +14,11 @@ from costtrack.money import ZERO
 
 
 class LedgerEntry(Struct, gc=False):
-    """A row to be, named like the columns of `billing.models.UsageEvent`; `key` and `payload_hash` are those of
-    `billing.models.EventKey`. What all rows of a batch share (organization, received_at) and their ids are given by
-    the batch.
+    """A row to insert. Fields are named like the columns of `billing.models.UsageEvent`; `key` and `payload_hash` are
+    those of `billing.models.EventKey`. The batch sets the ids, the organization and `received_at`.
 
-    The fields before `credential_id` are what an event says of itself, in the words of the wire; None is not said, and
-    the column keeps its default. Choices are plain strings, the values of the enumerations in `billing.types`.
+    The fields before `credential_id` are those of an event, named as in the API; None means that the column keeps its
+    default. Choices are plain strings, the values of the enumerations in `billing.types`.
     """
 
     source: str
@@ -79,16 +78,16 @@ class LedgerEntry(Struct, gc=False):
     adjusts: UUID | None = None
     adjustment_reason: str = ""
     named_counts: frozenset[str] = frozenset()
-    """Which of `SUMMARY_TOTALS` a summary really named. Not a column."""
+    """The `SUMMARY_TOTALS` that a summary named. Not a column."""
 
     @property
     def known_cost_usd(self) -> Decimal:
-        """What is known of the cost: an entry without a price adds its compute cost only."""
+        """The known cost: only the compute cost for an unpriced entry."""
         return (self.token_cost_usd or ZERO) + (self.compute_cost_usd or ZERO)
 
 
-TOLD_FIELDS = LedgerEntry.__struct_fields__[: LedgerEntry.__struct_fields__.index("credential_id")]
-"""What an event says of itself, in the order of the entry's positional arguments."""
+EVENT_FIELDS = LedgerEntry.__struct_fields__[: LedgerEntry.__struct_fields__.index("credential_id")]
+"""The fields of an event, in the order of the positional arguments."""
 
 SUMMARY_COUNTS = (*TOKEN_COUNTS, "tool_use_tokens", "tool_result_tokens", "turns", "tool_calls")
 SUMMARY_AMOUNTS = ("token_cost_usd", "compute_cost_usd", "duration_ms")
@@ -97,7 +96,7 @@ SUMMARY_TOTALS = (*SUMMARY_COUNTS, *SUMMARY_AMOUNTS)
 
 
 class Outcome(Enum):
-    """What became of an entry."""
+    """The outcome of an entry."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -105,7 +104,7 @@ class Outcome(Enum):
 
 
 class Appended(Struct, frozen=True):
-    """A written batch, and what became of each entry, in the order they were given."""
+    """A written batch, with the outcome of each entry in order."""
 
     batch_id: UUID
     outcomes: list[Outcome]

@@ -1,4 +1,4 @@
-"""May calls like this one go ahead? The answer of an authorization that reserves nothing. Read-only."""
+"""Check whether a call would be authorized, without reserving anything. Read-only."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -16,19 +16,20 @@ from organizations.models import Organization
 def access_refusal(
     *, organization: Organization, call: Dimensions, estimated_usd: Decimal | None, now: datetime
 ) -> Refusal | None:
-    """What stands in the way of a call that may cost so much (None: of any that costs a little); None if nothing does.
+    """Return why a call would be refused, or None if it would be authorized.
 
-    Raises UnpricedModelError where only the model's missing price does.
+    Without an estimate the call is checked as one that costs next to nothing. Raises UnpricedModelError if the only
+    obstacle is that the model has no price.
     """
     usd = estimated_usd if estimated_usd is not None else ZERO
     rules = limit_set(organization).rules_for(call, now=now)
-    found = read_balances(organization=organization, rules=rules, now=now)
+    balances = read_balances(organization=organization, rules=rules, now=now)
     calendar = organization.calendar
     fits = [
         fits_at(rule, balance, usd=usd, calendar=calendar, now=now) == now
-        for rule, balance in zip(rules, found, strict=True)
+        for rule, balance in zip(rules, balances, strict=True)
     ]
-    # Only who is refused waits for the reasons.
+    # The reasons take more queries, so they are read only for a refusal.
     refused = None if all(fits) else refusal(organization=organization, rules=rules, requested_usd=usd, now=now)
     if refused is None and call.model:
         reserved_amount(organization=organization, call=call, estimate=Estimate(usd=usd), now=now)

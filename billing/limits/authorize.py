@@ -1,7 +1,7 @@
-"""Authorizations: a reservation is granted when every limit that covers the call has room for it, all or none.
+"""Authorizations: reserve the cost of a call if every limit that covers the call has room for it.
 
-What is held of a limit is the sum of open reservations, read under the limit's lock together with what is spent
-(docs/decisions/013-authorizations.md, docs/decisions/017-exact-limits.md).
+The reserved amount of a limit is the sum of its open authorizations. It is read under the limit's lock together with
+the spend (docs/decisions/013-authorizations.md, docs/decisions/017-exact-limits.md).
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from billing.limits.balances import read_balances
 from billing.limits.cache import LimitSet, cached_limit_set, limit_set, limit_set_of_revision
 from billing.limits.evaluate import fits_at
 from billing.limits.refusal import SpendLimitExceededError, refusal
-from billing.limits.reserve import ReservationRequest, columns, grant, lock, prepare
+from billing.limits.reserve import ReservationRequest, lock_rules, set_transaction_options, to_columns, try_reserve
 from billing.limits.types import Dimensions, Rule
 from billing.models import Authorization
 from billing.types import AuthorizationStatus
@@ -28,12 +28,12 @@ from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.models import APICredential, Organization
 
 _RESERVED = AuthorizationStatus.RESERVED.value
-_ATTEMPTS = 5
+_MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """What a call may cost at most, and whose it is. The same idempotency key always stands for the same payload."""
+    """The maximum cost of a call and its dimensions. An idempotency key may only be used with one `payload_hash`."""
 
     dimensions: Dimensions
     amount_usd: Decimal
@@ -44,7 +44,10 @@ class AuthorizationRequest:
 
 @dataclass(frozen=True, slots=True)
 class GrantedLimit:
-    """`remaining_usd` is what is at least left: of the hour in which a rolling window begins, all counts."""
+    """A limit that the authorization counts against.
+
+    `remaining_usd` is a lower bound: spend of the whole hour in which a rolling window begins is counted.
+    """
 
     rule: Rule
     remaining_usd: Decimal
@@ -52,7 +55,7 @@ class GrantedLimit:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A reservation, and what it leaves of each limit; of one that was there already, nothing is told."""
+    """An authorization and the remaining amounts of its limits. `limits` is empty if the authorization is not new."""
 
     authorization: Authorization
     limits: tuple[GrantedLimit, ...] = ()
@@ -60,7 +63,7 @@ class Grant:
 
 
 class IdempotencyKeyReusedError(InvalidError):
-    """The key stands for another request."""
+    """The idempotency key was used for a different request."""
 
     code = "idempotency_key_reused"
 
@@ -68,10 +71,10 @@ class IdempotencyKeyReusedError(InvalidError):
 def authorize(
     *, organization: Organization, credential: APICredential | None, request: AuthorizationRequest, now: datetime
 ) -> Grant:
-    """Reserve the amount. Raises SpendLimitExceededError, IdempotencyKeyReusedError.
+    """Reserve the amount. Raises SpendLimitExceededError, IdempotencyKeyReusedError, ConflictError.
 
-    The row is written with asynchronous commit: it expires anyway. (Not inside another transaction, which would commit
-    later: others would not see the reservation, and wait for its locks.)
+    The row is written with asynchronous commit, because it expires anyway. Do not call this inside a transaction: the
+    locks would be held, and the reservation would be invisible to others, until that transaction commits.
     """
     reservation_request = ReservationRequest(
         id=new_id(now),
@@ -83,57 +86,65 @@ def authorize(
         idempotency_key=request.idempotency_key,
         payload_hash=request.payload_hash,
     )
-    book = cached_limit_set(organization)
-    for _ in range(_ATTEMPTS):
-        rules = book.rules_for(request.dimensions, now=now)
-        answer = grant(
-            organization=organization, rules=rules, revision=book.revision, reservation_request=reservation_request
+    all_limits = cached_limit_set(organization)
+    for _ in range(_MAX_ATTEMPTS):
+        rules = all_limits.rules_for(request.dimensions, now=now)
+        result = try_reserve(
+            organization=organization,
+            rules=rules,
+            revision=all_limits.revision,
+            reservation_request=reservation_request,
         )
-        if answer.is_granted:
-            left = zip(rules, answer.left_usd, strict=True)
+        if result.is_granted:
+            left = zip(rules, result.left_usd, strict=True)
             limits = tuple(GrantedLimit(rule, max(left_usd, ZERO)) for rule, left_usd in left)
-            return Grant(_row(organization, reservation_request), limits)
-        if answer.revision != book.revision:
-            book = limit_set_of_revision(organization.pk, answer.revision)
+            return Grant(_build_row(organization, reservation_request), limits)
+        if result.revision != all_limits.revision:
+            all_limits = limit_set_of_revision(organization.pk, result.revision)
             continue
         with tenant_reads(organization.pk):
-            granted = _granted_before(organization, reservation_request)
-        if granted is None and not answer.is_sure:
+            granted = _find_by_idempotency_key(organization, reservation_request)
+        if granted is None and not result.is_certain:
             try:
-                granted = _look_closely(organization, book, rules, reservation_request)
+                granted = _grant_by_exact_balances(organization, all_limits, rules, reservation_request)
             except IntegrityError:
-                continue  # somebody has used the idempotency key since it was looked for
+                continue  # a concurrent request has used the idempotency key
         if granted is not None:
             return granted
         with tenant_reads(organization.pk):
-            found = refusal(
+            reason = refusal(
                 organization=organization, rules=rules, requested_usd=reservation_request.amount_usd, now=now
             )
-        if found is not None:
-            raise SpendLimitExceededError(found)
-    raise ConflictError("The limits are changing; try again.", code="limits_changing")
+        if reason is not None:
+            raise SpendLimitExceededError(reason)
+    raise ConflictError("The limits are being changed. Try again.", code="limits_changing")
 
 
 def release(*, organization: Organization, authorization_id: UUID, now: datetime) -> Authorization:
-    """Give back what is held: the call does not take place. Releasing again changes nothing; a settled one is a
-    ConflictError."""
+    """End an authorization whose call does not take place. Releasing it again changes nothing.
+
+    Raises ConflictError if the authorization is settled.
+    """
     with tenant_scope(organization.pk):
         Authorization.objects.of(organization).filter(pk=authorization_id, status=_RESERVED).update(
             status=AuthorizationStatus.RELEASED.value, ended_at=now
         )
-        authorization = _found(organization, authorization_id)
+        authorization = _get(organization, authorization_id)
     if authorization.status == AuthorizationStatus.SETTLED.value:
-        raise ConflictError("The authorization is settled: its call has taken place.", code="authorization_ended")
+        raise ConflictError("The authorization is already settled.", code="authorization_ended")
     return authorization
 
 
 def extend(*, organization: Organization, authorization_id: UUID, ttl: timedelta, now: datetime) -> Authorization:
-    """Let it hold for `ttl` from now on. One that has ended is a ConflictError: others may have what it held. So is one
-    that had run out by the clock of somebody who has taken another one since; its limits' locks tell who came first."""
+    """Let the authorization expire `ttl` from now.
+
+    Raises ConflictError if it has ended, because its amount may be reserved by others. It also counts as ended if a
+    server whose clock is ahead has authorized a call after it expired; the locks of its limits decide the order.
+    """
     with tenant_scope(organization.pk):
-        call = _dimensions(_found(organization, authorization_id))
-        lock(limit_set(organization).rules_for(call, now=now))
-        authorization = _found(organization, authorization_id)
+        call = _dimensions(_get(organization, authorization_id))
+        lock_rules(limit_set(organization).rules_for(call, now=now))
+        authorization = _get(organization, authorization_id)
         is_open = Authorization.objects.of(organization).filter(
             ~Exists(Authorization.objects.of(organization).filter(id__gte=ids_at(authorization.expires_at)[0])),
             pk=authorization_id,
@@ -141,46 +152,55 @@ def extend(*, organization: Organization, authorization_id: UUID, ttl: timedelta
             expires_at__gt=now,
         )
         is_extended = is_open.update(expires_at=now + ttl)
-        authorization = _found(organization, authorization_id)
+        authorization = _get(organization, authorization_id)
     if not is_extended:
         status = AuthorizationStatus(authorization.status)
         ended = AuthorizationStatus.EXPIRED if status is AuthorizationStatus.RESERVED else status
-        raise ConflictError(f"The authorization is {ended.value}; take a new one.", code="authorization_ended")
+        raise ConflictError(f"The authorization is {ended.value}. Create a new one.", code="authorization_ended")
     return authorization
 
 
 def expire(*, now: datetime) -> int:
-    """Say of every organization's reservations which have run out. (They hold nothing since that moment anyway.)"""
+    """Mark authorizations of all organizations as expired, and return how many.
+
+    Balances ignore an authorization from `expires_at` on, whether it is marked or not.
+    """
     return Authorization.objects.filter(status=_RESERVED, expires_at__lte=now).update(
         status=AuthorizationStatus.EXPIRED.value, ended_at=F("expires_at")
     )
 
 
-def _granted_before(organization: Organization, reservation_request: ReservationRequest) -> Grant | None:
-    """What the idempotency key stands for, if it was used."""
+def _find_by_idempotency_key(organization: Organization, reservation_request: ReservationRequest) -> Grant | None:
+    """Return the authorization that was created with the same idempotency key, if any."""
     if not reservation_request.idempotency_key:
         return None
-    kept = Authorization.objects.of(organization).filter(idempotency_key=reservation_request.idempotency_key).first()
-    if kept is None:
+    existing = (
+        Authorization.objects.of(organization).filter(idempotency_key=reservation_request.idempotency_key).first()
+    )
+    if existing is None:
         return None
-    if kept.payload_hash != reservation_request.payload_hash:
-        raise IdempotencyKeyReusedError("idempotency_key: another request has used it.", param="idempotency_key")
-    return Grant(kept, is_new=False)
+    if existing.payload_hash != reservation_request.payload_hash:
+        raise IdempotencyKeyReusedError(
+            "idempotency_key: Already used for a different request.", param="idempotency_key"
+        )
+    return Grant(existing, is_new=False)
 
 
-def _look_closely(
-    organization: Organization, book: LimitSet, rules: Sequence[Rule], reservation_request: ReservationRequest
+def _grant_by_exact_balances(
+    organization: Organization, all_limits: LimitSet, rules: Sequence[Rule], reservation_request: ReservationRequest
 ) -> Grant | None:
-    """Grant by what was spent since the very instant at which each window begins. None: there is no room, or the limits
-    have changed."""
+    """Authorize by exact balances, where `try_reserve` could not prove that the limits have room.
+
+    Returns None if a limit has no room, or if the limits have changed.
+    """
     with tenant_scope(organization.pk):
-        prepare()
-        lock(rules)
-        if limit_set(organization).revision != book.revision:
+        set_transaction_options()
+        lock_rules(rules)
+        if limit_set(organization).revision != all_limits.revision:
             return None
-        found = read_balances(organization=organization, rules=rules, now=reservation_request.created_at)
+        balances = read_balances(organization=organization, rules=rules, now=reservation_request.created_at)
         left = []
-        for rule, balance in zip(rules, found, strict=True):
+        for rule, balance in zip(rules, balances, strict=True):
             at = fits_at(
                 rule,
                 balance,
@@ -193,28 +213,28 @@ def _look_closely(
             left.append(
                 max(rule.amount_usd - balance.spent_usd - balance.reserved_usd - reservation_request.amount_usd, ZERO)
             )
-        row = _row(organization, reservation_request)
+        row = _build_row(organization, reservation_request)
         row.save(force_insert=True)
     return Grant(row, tuple(GrantedLimit(rule, left_usd) for rule, left_usd in zip(rules, left, strict=True)))
 
 
-def _row(organization: Organization, reservation_request: ReservationRequest) -> Authorization:
+def _build_row(organization: Organization, reservation_request: ReservationRequest) -> Authorization:
     return Authorization(
         organization=organization,
         credential_id=reservation_request.credential_id,
         status=_RESERVED,
         amount_usd=reservation_request.amount_usd,
         created_at=reservation_request.created_at,
-        **columns(reservation_request),
+        **to_columns(reservation_request),
     )
 
 
 def _dimensions(authorization: Authorization) -> Dimensions:
-    names = (each.name for each in fields(Dimensions) if each.name != "tags")
+    names = (field.name for field in fields(Dimensions) if field.name != "tags")
     return Dimensions(**{name: getattr(authorization, name) for name in names}, tags=tuple(authorization.tags))
 
 
-def _found(organization: Organization, authorization_id: UUID) -> Authorization:
+def _get(organization: Organization, authorization_id: UUID) -> Authorization:
     authorization = Authorization.objects.of(organization).filter(pk=authorization_id).first()
     if authorization is None:
         raise NotFoundError("No such authorization.")

@@ -1,7 +1,8 @@
-"""What has been spent under a limit and is held of it, exactly: what is folded, what is not yet, and the events of the
-hours in which windows begin, which the rollup has only as wholes.
+"""Read exact balances of limits: folded and unfolded spend, and open authorizations.
 
-One statement reads one moment, so an event and the reservation that it settled are never both missing, nor both there.
+For the hour in which a window begins the events themselves are read, because the rollup only has full hours. One
+statement reads everything from one snapshot, so an event and the authorization that it settled are never both counted,
+and never both missing.
 """
 
 from collections.abc import Sequence
@@ -11,47 +12,47 @@ from uuid import UUID
 
 from django.db import connection
 
-from billing.limits.evaluate import span_of
+from billing.limits.evaluate import window_span
 from billing.limits.types import Balance, Bucket, Reservation, Rule
 from costtrack.ids import ids_at
 from organizations.models import Organization
 
 _DAY = timedelta(days=1)
-# An event is received at most an hour before it occurred; a day leaves room for clocks that differ.
-_RECEIVED_BEFORE = _DAY
-_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+# An event may be received up to an hour before it occurs; a day tolerates clock differences between servers.
+_ID_MARGIN = _DAY
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 # billing/migrations/0015.
-_READINGS = """
+_BALANCES = """
 SELECT place, kind, nullif(begins, '-infinity'), nullif(ends, '-infinity'), usd, unpriced
 FROM billing_readings(%s, %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s, %s, %s::uuid[])
 """
-_INSTANTS = """
+_EVENT_AMOUNTS = """
 SELECT place, instant, usd FROM billing_instants(
     %s, %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::numeric[], %s::uuid[])
 """
 
 
 def read_balances(*, organization: Organization, rules: Sequence[Rule], now: datetime) -> list[Balance]:
-    """What the database says of each rule, in their order, all at one moment."""
+    """Return the balance of each rule, in order, from one snapshot."""
     if not rules:
         return []
     spend: list[list[Bucket]] = [[] for _ in rules]
     reservations: list[list[Reservation]] = [[] for _ in rules]
     unpriced = [0] * len(rules)
-    for place, kind, start, end, usd, without_price in _rows(organization, rules, now):
+    for index, kind, start, end, usd, without_price in _rows(organization, rules, now):
         if kind == "hold":
-            reservations[place - 1].append(Reservation(usd, end))
+            reservations[index - 1].append(Reservation(usd, end))
         else:
-            spend[place - 1].append(Bucket(start or _EVER, end or _EVER, usd))
-            unpriced[place - 1] += without_price
+            spend[index - 1].append(Bucket(start or _BEGINNING, end or _BEGINNING, usd))
+            unpriced[index - 1] += without_price
     return [
-        Balance(tuple(sorted(spend[place])), tuple(reservations[place]), unpriced[place]) for place in range(len(rules))
+        Balance(tuple(sorted(spend[index])), tuple(reservations[index]), unpriced[index]) for index in range(len(rules))
     ]
 
 
 def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[Sequence[Any]]:
-    starts = [span_of(rule.window, organization.calendar, now).start for rule in rules]
+    starts = [window_span(rule.window, organization.calendar, now).start for rule in rules]
     parameters: list[Any] = [
         organization.pk,
         [rule.scope.value for rule in rules],
@@ -63,36 +64,42 @@ def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> l
         [_first_id(start) if start is not None else None for start in starts],
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_READINGS, parameters)
+        cursor.execute(_BALANCES, parameters)
         rows: list[Sequence[Any]] = cursor.fetchall()
     return rows
 
 
-def split_by_event(*, organization: Organization, wanted: Sequence[tuple[Rule, Balance, Bucket]]) -> list[Balance]:
-    """The same readings, each with one of its buckets taken apart into the instants at which the amounts were spent, in
-    their order. (What was folded since they were read may be among them: so read again what must be of one moment.)"""
+def split_by_event(*, organization: Organization, requests: Sequence[tuple[Rule, Balance, Bucket]]) -> list[Balance]:
+    """Return the balances with the given bucket of each replaced by one bucket per event, in order.
+
+    The events are read later than the balances, so they may include some that were folded in between. Read the balances
+    again if everything must come from one snapshot.
+    """
     parameters: list[Any] = [
         organization.pk,
-        [rule.scope.value for rule, _, _ in wanted],
-        [rule.value for rule, _, _ in wanted],
-        [bucket.start for _, _, bucket in wanted],
-        [bucket.end for _, _, bucket in wanted],
-        [rule.fallback_price for rule, _, _ in wanted],
-        [_first_id(bucket.start) for _, _, bucket in wanted],
+        [rule.scope.value for rule, _, _ in requests],
+        [rule.value for rule, _, _ in requests],
+        [bucket.start for _, _, bucket in requests],
+        [bucket.end for _, _, bucket in requests],
+        [rule.fallback_price for rule, _, _ in requests],
+        [_first_id(bucket.start) for _, _, bucket in requests],
     ]
-    instants: list[list[Bucket]] = [[] for _ in wanted]
+    event_amounts: list[list[Bucket]] = [[] for _ in requests]
     with connection.cursor() as cursor:
-        cursor.execute(_INSTANTS, parameters)
-        for place, at, usd in cursor.fetchall():
-            instants[place - 1].append(Bucket(at, at, usd))
-    return [_with(balance, bucket, found) for (_, balance, bucket), found in zip(wanted, instants, strict=True)]
+        cursor.execute(_EVENT_AMOUNTS, parameters)
+        for index, at, usd in cursor.fetchall():
+            event_amounts[index - 1].append(Bucket(at, at, usd))
+    return [
+        _replace_bucket(balance, bucket, found)
+        for (_, balance, bucket), found in zip(requests, event_amounts, strict=True)
+    ]
 
 
-def _with(balance: Balance, bucket: Bucket, instants: Sequence[Bucket]) -> Balance:
+def _replace_bucket(balance: Balance, bucket: Bucket, event_amounts: Sequence[Bucket]) -> Balance:
     others = [other for other in balance.spend if not bucket.start <= other.start < bucket.end]
-    return Balance(tuple(sorted([*others, *instants])), balance.reservations, balance.unpriced)
+    return Balance(tuple(sorted([*others, *event_amounts])), balance.reservations, balance.unpriced)
 
 
 def _first_id(start: datetime) -> UUID:
-    """No event that occurred from then on has a smaller id."""
-    return ids_at(start - _RECEIVED_BEFORE)[0]
+    """Return a lower bound for the ids of events that occurred at `start` or later."""
+    return ids_at(start - _ID_MARGIN)[0]

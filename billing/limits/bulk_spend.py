@@ -1,8 +1,8 @@
-"""What has been spent under many limits at once, as exactly as crossings need it.
+"""Read the spend of many limits at once, exactly enough to compare it with their thresholds.
 
-The rollups have whole hours. Of the hour in which a window begins they tell only what it can have cost at most
-(`billing_meter`), which is nothing where windows begin with an hour; where it makes a difference, the single events of
-that hour tell (`billing.limits.balances`).
+`billing_meter` reads full hours from the rollups. For the hour in which a window begins it returns only an upper bound
+(`edge`; zero if the window begins on the hour). Exact balances (`billing.limits.balances`) are read only for limits
+where that bound decides about a threshold.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,46 +13,50 @@ from typing import TypeVar
 from django.db import connection
 
 from billing.limits.balances import read_balances
-from billing.limits.evaluate import span_of
-from billing.limits.threshold_events import lowest_level
+from billing.limits.evaluate import window_span
+from billing.limits.threshold_events import lowest_threshold_usd
 from billing.limits.types import Rule
 from organizations.models import Organization
 
 T = TypeVar("T")
 
-_METERED_AT_ONCE = 1000
-_READ_AT_ONCE = 10  # each rule makes the statement longer
-_METER = """
+_BATCH_SIZE = 1000
+_EXACT_BATCH_SIZE = 10  # each rule makes the statement longer
+_BOUNDS = """
 SELECT spent, edge FROM billing_meter(%s, %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s) ORDER BY place
 """
 
 
 def spend_of_rules(*, organization: Organization, rules: Sequence[Rule], now: datetime) -> list[Decimal]:
-    """What was spent under each rule, in their order. (If that is less than its lowest threshold, it may be less than
-    what was spent, but that is less than the threshold, too.)"""
-    metered = [found for some in _parts(rules, _METERED_AT_ONCE) for found in _meter(organization, some, now)]
-    spent = [surely for surely, _ in metered]
-    unsure = [
-        place for place, (surely, edge) in enumerate(metered) if edge and surely + edge >= lowest_level(rules[place])
+    """Return the spend of each rule, in order.
+
+    A value below the rule's lowest threshold may be too low, but then the actual spend is below the threshold as well.
+    """
+    bounds = [bound for batch in _batches(rules, _BATCH_SIZE) for bound in _spend_bounds(organization, batch, now)]
+    spent = [minimum for minimum, _ in bounds]
+    inexact = [
+        index
+        for index, (minimum, edge) in enumerate(bounds)
+        if edge and minimum + edge >= lowest_threshold_usd(rules[index])
     ]
-    for places in _parts(unsure, _READ_AT_ONCE):
-        found = read_balances(organization=organization, rules=[rules[place] for place in places], now=now)
-        for place, balance in zip(places, found, strict=True):
-            spent[place] = balance.spent_usd
+    for indexes in _batches(inexact, _EXACT_BATCH_SIZE):
+        balances = read_balances(organization=organization, rules=[rules[index] for index in indexes], now=now)
+        for index, balance in zip(indexes, balances, strict=True):
+            spent[index] = balance.spent_usd
     return spent
 
 
-def _meter(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[tuple[Decimal, Decimal]]:
-    """What was surely spent, and what may have been spent beside it in the hour in which the window begins."""
+def _spend_bounds(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[tuple[Decimal, Decimal]]:
+    """Return for each rule the minimum spend, and the maximum that the first hour of the window may add to it."""
     calendar = organization.calendar
     with connection.cursor() as cursor:
         cursor.execute(
-            _METER,
+            _BOUNDS,
             [
                 organization.pk,
                 [rule.scope.value for rule in rules],
                 [rule.value for rule in rules],
-                [span_of(rule.window, calendar, now).start for rule in rules],
+                [window_span(rule.window, calendar, now).start for rule in rules],
                 [rule.fallback_price for rule in rules],
                 now,
             ],
@@ -61,6 +65,6 @@ def _meter(organization: Organization, rules: Sequence[Rule], now: datetime) -> 
     return rows
 
 
-def _parts(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(whole), size):
-        yield whole[start : start + size]
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

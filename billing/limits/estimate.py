@@ -1,7 +1,7 @@
-"""What is reserved for a call: the most that it can cost, as far as that is known before.
+"""Compute the amount to reserve for a call: its maximum cost, as far as it is known before the call.
 
-Input counts at the price of uncached tokens and output as long as it may become. (A cache that is written costs more
-than that, at some providers: an authorization's event brings what the call did cost.)
+All input counts at the price of uncached tokens, and output at `max_tokens`. At some providers cache writes cost more
+than uncached input; the authorization's event has the actual cost.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from billing.pricing.calculate import CompiledPrice
 from billing.pricing.tokens import count_prompt
 from billing.pricing.types import TokenUsage
 from costtrack.errors import InvalidError
-from costtrack.money import DECIMALS, LARGEST, ZERO
+from costtrack.money import DECIMALS, MAX_AMOUNT_USD, ZERO
 from organizations.models import Organization
 
 _TOKENS_PER_UNIT = 1_000_000
@@ -26,7 +26,7 @@ _QUANTUM = Decimal(1).scaleb(-DECIMALS)
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What the caller knows of a call's cost: an amount, or tokens (of messages, or counted), or both."""
+    """The caller's estimate: an amount in US dollars, tokens (counted, or as messages to count), or both."""
 
     usd: Decimal | None = None
     messages: list[Any] | None = None
@@ -39,17 +39,17 @@ class Estimate:
 
 
 class UnpricedModelError(InvalidError):
-    """The cost of the call would be unknown, so a limit that pauses could not count it
+    """The cost of the call would be unknown, so a limit that pauses access could not be enforced
     (docs/decisions/017-exact-limits.md)."""
 
     code = "model_not_priced"
 
 
 def reserved_amount(*, organization: Organization, call: Dimensions, estimate: Estimate, now: datetime) -> Decimal:
-    """US dollars to reserve for the call: the larger of the caller's amount and what its tokens cost.
+    """Return the US dollars to reserve for the call: the larger of the caller's amount and the cost of its tokens.
 
-    Raises InvalidError naming what is missing, and UnpricedModelError where a limit that pauses covers the call, names
-    no fallback price, and the model has no price. What no such limit covers is reserved as far as it is known.
+    Raises InvalidError naming the missing field, and UnpricedModelError if the model has no price and a limit that
+    pauses access and has no fallback price covers the call. If none does, only the known cost is reserved.
     """
     tokens = _tokens(call.model, estimate)
     known = estimate.usd if estimate.usd is not None else ZERO
@@ -63,26 +63,26 @@ def reserved_amount(*, organization: Organization, call: Dimensions, estimate: E
 
 
 def _price(organization: Organization, call: Dimensions, now: datetime) -> CompiledPrice | None:
-    """An estimate may be by the prices of a second ago; that there is no price must be true now."""
+    """Find the price in the cache, which may be a second old; only if there is none, look at the current prices."""
     return cached_price_book(organization.pk).find(call.service, call.model, now) or price_book(organization.pk).find(
         call.service, call.model, now
     )
 
 
 def _tokens(model: str, estimate: Estimate) -> TokenUsage | None:
-    """The most tokens that the call can have; None if only an amount is given."""
+    """Return the maximum tokens of the call, or None if only an amount is given."""
     if not estimate.has_input and estimate.max_tokens is None:
         if estimate.usd is None:
-            message = "say what the call may cost, or give model, messages or input_tokens, and max_tokens."
+            message = "Required, unless model, max_tokens and either messages or input_tokens are given."
             raise InvalidError(f"estimated_cost_usd: {message}", param="estimated_cost_usd", code="required")
         return None
     if not model:
-        raise InvalidError("model: is needed to tell what tokens cost.", param="model", code="required")
+        raise InvalidError("model: Required to price tokens.", param="model", code="required")
     if not estimate.has_input:
-        message = "input_tokens: is needed beside max_tokens, or messages to count."
+        message = "input_tokens: Required with max_tokens, unless messages are given."
         raise InvalidError(message, param="input_tokens", code="required")
     if estimate.max_tokens is None:
-        message = "max_tokens: is needed to tell what the call may cost: how many tokens the output has at most."
+        message = "max_tokens: Required to estimate the cost of the output."
         raise InvalidError(message, param="max_tokens", code="required")
     return TokenUsage(input_tokens=_input_tokens(model, estimate), output_tokens=estimate.max_tokens)
 
@@ -91,7 +91,7 @@ def _input_tokens(model: str, estimate: Estimate) -> int:
     if estimate.messages is None:
         return estimate.input_tokens or 0
     if estimate.input_tokens is not None:
-        raise InvalidError("messages: give messages or input_tokens, not both.", param="messages", code="ambiguous")
+        raise InvalidError("messages: Give either messages or input_tokens.", param="messages", code="ambiguous")
     return count_prompt(model, estimate.messages).tokens
 
 
@@ -104,20 +104,20 @@ def _at_fallback_price(
     if tokens is None:
         return ZERO
     cost = (tokens.input_tokens + tokens.output_tokens) * highest / _TOKENS_PER_UNIT
-    return cost.quantize(_QUANTUM, rounding=ROUND_CEILING) if cost <= LARGEST else cost
+    return cost.quantize(_QUANTUM, rounding=ROUND_CEILING) if cost <= MAX_AMOUNT_USD else cost
 
 
 def _refuse_unpriced(model: str, rules: Sequence[Rule]) -> None:
     if any(rule.pauses and rule.fallback_price is None for rule in rules):
         message = (
-            f"model: no price that covers the call is known for {model}, so a limit that pauses could not hold. Set a "
-            "price for it, name its provider as service, or give the limit a fallback price."
+            f"model: {model} has no price, so a limit that pauses access cannot be enforced. Set a price for the "
+            "model, name its provider as service, or give the limit a fallback price."
         )
         raise UnpricedModelError(message, param="model")
 
 
 def _bounded(amount: Decimal) -> Decimal:
-    if amount > LARGEST:
-        message = f"At the model's price this call may cost more than {LARGEST} USD."
+    if amount > MAX_AMOUNT_USD:
+        message = f"At the model's price, this call may cost more than {MAX_AMOUNT_USD} USD."
         raise InvalidError(message, param="max_tokens", code="out_of_range")
     return amount

@@ -1,77 +1,77 @@
-"""When a limit will be reached if spend goes on as it did lately. Pure.
+"""Forecast when a limit will be reached at the recent rate of spend. Pure.
 
-The rate is that of the last 24 hours or, where the window is younger, since it began. What leaves a rolling window
-meanwhile makes room, and a raise that ends takes some; what is held does not count, as it need not be spent.
+The rate is that of the last 24 hours, or since the window began if that is more recent. The forecast includes spend
+that leaves a rolling window and raises that end. Reserved amounts do not count, because they may not be spent.
 """
 
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import NamedTuple
 
-from billing.limits.evaluate import ROLLING, amount_at, span_of
+from billing.limits.evaluate import ROLLING, amount_at, window_span
 from billing.limits.types import Balance, Rule, WindowSpan
 from billing.types import LimitWindow
 from costtrack.calendar import Calendar
 from costtrack.money import ZERO
 
-LATELY = timedelta(hours=24)
-FARTHEST = timedelta(days=3653)
-"""What would take longer than ten years is not foreseen."""
+RATE_PERIOD = timedelta(hours=24)
+MAX_HORIZON = timedelta(days=3653)
+"""Nothing is forecast beyond ten years."""
 
-_MOMENT = timedelta(microseconds=1)
-_MAX_MOMENTS = Decimal(FARTHEST // _MOMENT)
+_MICROSECOND = timedelta(microseconds=1)
+_MAX_MICROSECONDS = Decimal(MAX_HORIZON // _MICROSECOND)
 
 
 class Rate(NamedTuple):
-    """So much in so much time."""
+    """An amount spent during a period."""
 
     usd: Decimal
     during: timedelta
 
     def time_for(self, usd: Decimal) -> timedelta:
-        """How long it takes to spend that, in whole microseconds: no time for less than nothing, at most `FARTHEST`."""
-        moments = min(max(usd, ZERO) * (self.during // _MOMENT) / self.usd, _MAX_MOMENTS)
-        return int(moments.to_integral_value(ROUND_CEILING)) * _MOMENT
+        """Return how long it takes to spend `usd`, in whole microseconds, from 0 to `MAX_HORIZON`."""
+        microseconds = min(max(usd, ZERO) * (self.during // _MICROSECOND) / self.usd, _MAX_MICROSECONDS)
+        return int(microseconds.to_integral_value(ROUND_CEILING)) * _MICROSECOND
 
 
 def forecast(
     rule: Rule, balance: Balance, *, recent_usd: Decimal, calendar: Calendar, now: datetime
 ) -> datetime | None:
-    """The first instant at which spend will be at the amount, to the microsecond.
+    """Return when spend will reach the amount, to the microsecond.
 
-    `recent_usd` is what the scope has spent in the last 24 hours. None: it is reached already, nothing is being spent,
-    the calendar window ends before, or it would take longer than `FARTHEST`.
+    `recent_usd` is the spend of the last 24 hours. None if the amount is already reached, nothing is being spent, the
+    calendar window ends before, or it would take longer than `MAX_HORIZON`.
     """
-    span = span_of(rule.window, calendar, now)
-    rate, left = _rate(rule, balance, span, recent_usd, now), balance.spent_usd
-    if rate.usd <= 0 or left >= rule.amount_usd:
+    span = window_span(rule.window, calendar, now)
+    rate, spent_usd = _rate(rule, balance, span, recent_usd, now), balance.spent_usd
+    if rate.usd <= 0 or spent_usd >= rule.amount_usd:
         return None
     start, end = now, _end(rule, span, now)
     for at, leaving in [*_changes(rule, balance, now, end), (end, ZERO)]:
-        reached = max(start, now + rate.time_for(amount_at(rule, start) - left))
+        reached = max(start, now + rate.time_for(amount_at(rule, start) - spent_usd))
         if reached < at:
             return reached
-        start, left = at, left - leaving
+        start, spent_usd = at, spent_usd - leaving
     return None
 
 
 def _rate(rule: Rule, balance: Balance, span: WindowSpan, recent_usd: Decimal, now: datetime) -> Rate:
     began = None if rule.window is LimitWindow.ROLLING_7D else span.start
-    if began is None or now - began >= LATELY:
-        return Rate(recent_usd, LATELY)
-    return Rate(balance.spent_usd, now - began) if now > began else Rate(ZERO, LATELY)
+    if began is None or now - began >= RATE_PERIOD:
+        return Rate(recent_usd, RATE_PERIOD)
+    return Rate(balance.spent_usd, now - began) if now > began else Rate(ZERO, RATE_PERIOD)
 
 
 def _end(rule: Rule, span: WindowSpan, now: datetime) -> datetime:
-    """Where looking ahead ends. A rolling window that is not full after its own length will never be at this rate."""
+    """Return the end of the forecast. A rolling limit that is not reached within seven days never is at this rate."""
     if rule.window is LimitWindow.ROLLING_7D:
         return now + ROLLING
-    return span.end if span.end is not None else now + FARTHEST
+    return span.end if span.end is not None else now + MAX_HORIZON
 
 
 def _changes(rule: Rule, balance: Balance, now: datetime, end: datetime) -> list[tuple[datetime, Decimal]]:
-    """The instants between at which there is more or less room all of a sudden, and what leaves the window then."""
-    found = [] if rule.raised_until is None else [(rule.raised_until, ZERO)]
+    """Return the times at which the remaining amount changes in a step, each with the spend that leaves the window."""
+    changes = [] if rule.raised_until is None else [(rule.raised_until, ZERO)]
     if rule.window is LimitWindow.ROLLING_7D:
-        found += [(bucket.end + ROLLING, bucket.usd) for bucket in balance.spend]
-    return sorted((at, usd) for at, usd in found if now < at < end)
+        changes += [(bucket.end + ROLLING, bucket.usd) for bucket in balance.spend]
+    return sorted((at, usd) for at, usd in changes if now < at < end)

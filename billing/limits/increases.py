@@ -1,7 +1,7 @@
-"""Asking for more: whoever may see the costs asks, an owner grants it until a date, or declines.
+"""Increase requests: a member asks for a higher limit, and an owner grants it until a date or declines it.
 
-Each step is in the audit log, and a notice of it goes out: of a wish to those who answer, of an answer to whoever
-asked.
+Each step is written to the audit log and sends a notice: a request to those who can answer it, an answer also to the
+requester.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from billing.limits.locks import limit_in_place, lock_limits
 from billing.limits.scope_values import display_value, stored_value
 from billing.limits.selectors import current_amount
 from billing.limits.services import check_plan_has_api, raise_limit
-from billing.limits.validation import check_amount, check_end, checked_text
+from billing.limits.validation import check_amount, check_end, clean_text
 from billing.models import IncreaseRequest, SpendLimit
 from billing.notifications.outbox import notify
 from billing.notifications.preferences import subscribed_addresses
@@ -28,8 +28,8 @@ from organizations.models import Organization
 from organizations.types import Principal, Role
 
 MAX_TEXT_LENGTH = 500
-"""Of a reason and of an answer."""
-_MAX_STORED_REASON_LENGTH = 255  # with the raise that a request becomes
+"""Maximum length of a reason and of an answer."""
+_MAX_STORED_REASON_LENGTH = 255  # of the raise that is created for a granted request
 
 
 @transaction.atomic
@@ -44,36 +44,38 @@ def request_increase(
     actor: Principal,
     now: datetime,
 ) -> IncreaseRequest:
-    """Ask for more than holds now, for one value of the limit or (empty) all that it is about.
+    """Request a higher amount for one value of the limit, or (empty) for everything that it applies to.
 
-    Raises InvalidError naming the field, ConflictError while the same actor's wish for the same is not answered,
+    Raises InvalidError naming the field, ConflictError if the actor already has an open request for the same value,
     ForbiddenError for a plan without API access.
     """
     check_amount(amount_usd, param="amount_usd")
-    reason = checked_text(reason, param="reason", longest=MAX_TEXT_LENGTH)
+    reason = clean_text(reason, param="reason", max_length=MAX_TEXT_LENGTH)
     if until is not None:
         check_end(until, now=now, param="until")
     plan = lock_limits(organization)
     limit = limit_in_place(organization, limit.pk)
     check_plan_has_api(plan, actor)
-    kept = stored_value(limit, value)
-    present = current_amount(limit, kept=kept, now=now)
-    if amount_usd <= present:
-        raise InvalidError(f"amount_usd: must be more than holds now, {plain(present)} USD.", param="amount_usd")
-    same = IncreaseRequest.objects.of(organization).filter(limit=limit, value=kept, requested_by=actor.label)
+    stored = stored_value(limit, value)
+    current = current_amount(limit, stored=stored, now=now)
+    if amount_usd <= current:
+        raise InvalidError(
+            f"amount_usd: Must be more than the current amount, {plain(current)} USD.", param="amount_usd"
+        )
+    same = IncreaseRequest.objects.of(organization).filter(limit=limit, value=stored, requested_by=actor.label)
     if same.filter(state=IncreaseState.OPEN).exists():
-        raise ConflictError("You have asked for this already; it waits for an answer.", code="increase_requested")
+        raise ConflictError("You already have an open request for this limit.", code="increase_requested")
     request = IncreaseRequest.objects.create(
         organization=organization,
         limit=limit,
-        value=kept,
+        value=stored,
         amount_usd=amount_usd,
         until=until,
         reason=reason,
         requested_by=actor.label,
         requested_at=now,
     )
-    _tell(request, NoticeKind.INCREASE_REQUESTED, "asks for", actor, now)
+    _notify(request, NoticeKind.INCREASE_REQUESTED, "requests", actor, now)
     return request
 
 
@@ -89,17 +91,17 @@ def grant(
     actor: Principal,
     now: datetime,
 ) -> IncreaseRequest:
-    """Raise the limit as asked for, or to another amount; until the date given here, or else the one asked for.
+    """Raise the limit to the requested or another amount, until `until` or the requested date.
 
-    Raises ForbiddenError unless an owner does it, ConflictError for a request that was answered, InvalidError naming
-    the field: a grant always ends, and stays within the plan's maximum unless an operator gives it.
+    Raises ForbiddenError unless `acting_as` is an owner, ConflictError if the request was answered, InvalidError naming
+    the field. An end is required, and only operators may exceed the plan's maximum.
     """
     request = _open_request(organization, request, acting_as)
     if request.limit.removed_at is not None:
-        raise ConflictError("The limit was removed since; decline the request.", code="limit_removed")
+        raise ConflictError("The limit was removed. Decline the request.", code="limit_removed")
     until = until if until is not None else request.until
     if until is None:
-        raise InvalidError("until: say until when; the request does not.", param="until")
+        raise InvalidError("until: Required, because the request has no date.", param="until")
     check_end(until, now=now, param="until")
     request.granted = raise_limit(
         organization=organization,
@@ -112,7 +114,7 @@ def grant(
         now=now,
     )
     _answer(request, IncreaseState.GRANTED, answer, actor, now)
-    _tell(request, NoticeKind.INCREASE_GRANTED, "grants", actor, now)
+    _notify(request, NoticeKind.INCREASE_GRANTED, "grants", actor, now)
     return request
 
 
@@ -126,32 +128,32 @@ def decline(
     actor: Principal,
     now: datetime,
 ) -> IncreaseRequest:
-    """Say no, and why. Raises ForbiddenError unless an owner does it, ConflictError for a request that was answered,
-    InvalidError without an answer."""
+    """Decline the request. Raises ForbiddenError unless `acting_as` is an owner, ConflictError if the request was
+    answered, InvalidError without an answer."""
     request = _open_request(organization, request, acting_as)
-    _answer(request, IncreaseState.DECLINED, checked_text(answer, param="answer", longest=MAX_TEXT_LENGTH), actor, now)
-    _tell(request, NoticeKind.INCREASE_DECLINED, "declines", actor, now)
+    _answer(request, IncreaseState.DECLINED, clean_text(answer, param="answer", max_length=MAX_TEXT_LENGTH), actor, now)
+    _notify(request, NoticeKind.INCREASE_DECLINED, "declines", actor, now)
     return request
 
 
 def _open_request(organization: Organization, request: IncreaseRequest, acting_as: Role) -> IncreaseRequest:
-    """The request, which nobody else answers until the transaction ends."""
+    """Return the request, locked until the transaction ends."""
     if acting_as is not Role.OWNER:
-        raise ForbiddenError("Only owners and operators answer requests for more.", code="owners_only")
+        raise ForbiddenError("Only owners and operators can answer increase requests.", code="owners_only")
     lock_limits(organization)
-    found = IncreaseRequest.objects.of(organization).select_related("limit").filter(pk=request.pk).first()
-    if found is None:
-        raise NotFoundError("No such request.")
-    if found.state != IncreaseState.OPEN:
-        message = f"The request was {found.get_state_display().lower()} already."
-        raise ConflictError(message, code="request_answered", extra={"state": found.state})
-    found.organization = found.limit.organization = organization
-    return found
+    locked = IncreaseRequest.objects.of(organization).select_related("limit").filter(pk=request.pk).first()
+    if locked is None:
+        raise NotFoundError("No such increase request.")
+    if locked.state != IncreaseState.OPEN:
+        message = f"The request was already {locked.get_state_display().lower()}."
+        raise ConflictError(message, code="request_answered", extra={"state": locked.state})
+    locked.organization = locked.limit.organization = organization
+    return locked
 
 
 def _answer(request: IncreaseRequest, state: IncreaseState, answer: str, actor: Principal, now: datetime) -> None:
     request.state = state.value
-    request.answer = checked_text(answer, param="answer", longest=MAX_TEXT_LENGTH) if answer else ""
+    request.answer = clean_text(answer, param="answer", max_length=MAX_TEXT_LENGTH) if answer else ""
     request.answered_by, request.answered_at = actor.label, now
     request.save(update_fields=["state", "answer", "answered_by", "answered_at", "granted"])
 
@@ -159,8 +161,8 @@ def _answer(request: IncreaseRequest, state: IncreaseState, answer: str, actor: 
 # --- Audit and notices -----------------------------------------------------------------------------------------
 
 
-def _tell(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Principal, now: datetime) -> None:
-    """A wish goes to whoever wants such notices, an answer also to whoever asked."""
+def _notify(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Principal, now: datetime) -> None:
+    """Write the audit entry and the notice. An answer also goes to the requester."""
     amount = request.granted.amount_usd if request.granted is not None else None
     amount = amount if amount is not None else request.amount_usd
     audit.record(
@@ -185,14 +187,14 @@ def _tell(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Principa
 
 
 def _recipients(request: IncreaseRequest, kind: NoticeKind) -> Sequence[str] | None:
-    """None: whoever wants such notices. (A Client ID is no address and gets no e-mail.)"""
+    """Return the recipients; None: everyone who subscribed to such notices. A Client ID gets no e-mail."""
     if kind is NoticeKind.INCREASE_REQUESTED:
         return None
     return [request.requested_by, *subscribed_addresses(organization=request.organization, kind=kind)]
 
 
 def _data(request: IncreaseRequest) -> dict[str, Any]:
-    """The shape of `increase.*` notices (docs/notifications.md)."""
+    """Return the data of `increase.*` notices (docs/notifications.md)."""
     limit, granted = request.limit, request.granted
     amount = granted.amount_usd if granted is not None else None
     until = granted.ends_at if granted is not None else request.until

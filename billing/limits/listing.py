@@ -1,5 +1,4 @@
-"""The limits of an organization and how they stand: of those that every value has for itself, the values that matter.
-Read-only."""
+"""List the limits of an organization with their state. Per-value limits list the values that need attention."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from decimal import Decimal
 
 from billing.limits.cache import LimitSet, limit_set
 from billing.limits.status import statuses
-from billing.limits.threshold_events import lowest_level
+from billing.limits.threshold_events import lowest_threshold_usd
 from billing.limits.types import LimitStatus, Rule
 from billing.limits.values_near_threshold import ValuesNearThreshold, list_values_near_threshold
 from billing.types import LimitScope, LimitState
@@ -20,9 +19,9 @@ _PERCENT = Decimal(100)
 
 @dataclass(frozen=True, slots=True)
 class LimitFilter:
-    """Which limits; None: all. `value` is as rollups keep it (a credential by its number).
+    """Which limits to list; None: all. `value` is as rollups store it (a credential by its primary key).
 
-    `of_credential` leaves those that the credential has for itself, and the organization's.
+    `of_credential` keeps only limits of that credential and of the organization.
     """
 
     scope: LimitScope | None = None
@@ -34,28 +33,28 @@ class LimitFilter:
         is_covering = scope is LimitScope.ORGANIZATION or (
             scope is LimitScope.CREDENTIAL and value == self.of_credential
         )
-        is_seen = self.of_credential is None or is_covering
-        return is_seen and self.scope in (None, scope) and self.value in (None, value)
+        is_visible = self.of_credential is None or is_covering
+        return is_visible and self.scope in (None, scope) and self.value in (None, value)
 
-    def has_each(self, scope: LimitScope) -> bool:
-        """Of limits that every value has for itself."""
+    def has_per_value(self, scope: LimitScope) -> bool:
+        """Whether per-value limits of the scope are listed."""
         if self.of_credential is None:
             return self.scope in (None, scope)
         return self.has(scope, self.of_credential)
 
     @property
     def only_value(self) -> str | None:
-        """The only one that is wanted of a limit that every value has for itself; None: any."""
+        """The only value to list of a per-value limit; None: any."""
         return self.value if self.of_credential is None else self.of_credential
 
 
 @dataclass(frozen=True, slots=True)
-class EachStatus:
-    """A limit that every value has for itself. `rule` is what holds for a value of which nothing else is said.
+class PerValueStatus:
+    """A per-value limit. `rule` applies to values without an exception.
 
-    `values` are those that are at a threshold or beyond, and those that somebody has made an exception for; the largest
-    share comes first. If one value was asked for, it is that. `left_out` is how many more may be at a threshold, and
-    `used` how many values something was received of since the window began (None: one was asked for).
+    `values` are those that have reached a threshold or have an exception, the highest percentage first; or only the
+    requested value. `left_out` is how many more may have reached a threshold, and `used` how many values have received
+    events since the window began (None if one value was requested).
     """
 
     rule: Rule
@@ -64,32 +63,34 @@ class EachStatus:
     used: int | None = None
 
 
-def list_limits(*, organization: Organization, filters: LimitFilter, now: datetime) -> list[LimitStatus | EachStatus]:
-    """In the order in which they were made. All of it is of one moment."""
-    book = limit_set(organization)
-    ones = [rule for rule in book.rules_of_single_limits(now=now) if filters.has(rule.scope, rule.value)]
-    eaches = list(_eaches(organization, book, filters, now))
-    rules = [*ones, *(rule for each in eaches for rule in each.rules)]
-    stands = iter(statuses(organization=organization, rules=rules, now=now))
-    listed: list[LimitStatus | EachStatus] = [
-        status for status in (next(stands) for _ in ones) if filters.state in (None, status.evaluation.state)
+def list_limits(
+    *, organization: Organization, filters: LimitFilter, now: datetime
+) -> list[LimitStatus | PerValueStatus]:
+    """Return the limits in the order of their creation, with balances from one snapshot."""
+    all_limits = limit_set(organization)
+    single_rules = [rule for rule in all_limits.single_limit_rules(now=now) if filters.has(rule.scope, rule.value)]
+    per_value = list(_per_value_limits(organization, all_limits, filters, now))
+    rules = [*single_rules, *(rule for limit in per_value for rule in limit.rules)]
+    results = iter(statuses(organization=organization, rules=rules, now=now))
+    listed: list[LimitStatus | PerValueStatus] = [
+        status for status in (next(results) for _ in single_rules) if filters.state in (None, status.evaluation.state)
     ]
-    for each in eaches:
-        values = _that_matter([next(stands) for _ in each.rules], each, filters.state)
+    for limit in per_value:
+        values = _relevant([next(results) for _ in limit.rules], limit, filters.state)
         if values or filters.state is None:
-            listed.append(EachStatus(each.rule, tuple(values), each.left_out, each.used))
-    return sorted(listed, key=lambda one: one.rule.limit_id)
+            listed.append(PerValueStatus(limit.rule, tuple(values), limit.left_out, limit.used))
+    return sorted(listed, key=lambda status: status.rule.limit_id)
 
 
 def percent_of(status: LimitStatus) -> Decimal:
-    """Spend as a part of the amount."""
+    """Return spend in percent of the amount."""
     amount = status.rule.amount_usd
     return status.evaluation.spent_usd * _PERCENT / amount if amount else _PERCENT
 
 
 @dataclass(frozen=True, slots=True)
-class _Each:
-    """A limit that every value has for itself, and those of its values that are looked at."""
+class _PerValueLimit:
+    """A per-value limit with the rules of the values to evaluate."""
 
     rule: Rule
     rules: Sequence[Rule]
@@ -97,53 +98,55 @@ class _Each:
     used: int | None = None
 
 
-def _eaches(organization: Organization, book: LimitSet, filters: LimitFilter, now: datetime) -> Iterator[_Each]:
-    rules = [rule for limit in book.limits_of_each(now=now) for rule in _of(book, limit.pk, [""], now)]
-    asked = [(rule, filters.only_value) for rule in rules if filters.has_each(rule.scope)]
-    open_ones = [rule for rule, value in asked if value is None]
-    near = iter(_near(organization, book, open_ones, now))
-    for rule, value in asked:
+def _per_value_limits(
+    organization: Organization, all_limits: LimitSet, filters: LimitFilter, now: datetime
+) -> Iterator[_PerValueLimit]:
+    rules = [rule for limit in all_limits.per_value_limits(now=now) for rule in _rules(all_limits, limit.pk, [""], now)]
+    selected = [(rule, filters.only_value) for rule in rules if filters.has_per_value(rule.scope)]
+    unfiltered = [rule for rule, value in selected if value is None]
+    near = iter(_near(organization, all_limits, unfiltered, now))
+    for rule, value in selected:
         if value is not None:
-            yield _Each(rule, _of(book, rule.limit_id, [value], now))
+            yield _PerValueLimit(rule, _rules(all_limits, rule.limit_id, [value], now))
             continue
-        found = next(near)
-        values = dict.fromkeys([*_excepted(book, rule.limit_id, now), *found.values])
-        rules = _of(book, rule.limit_id, values, now)
-        yield _Each(rule, rules, found.near - len(found.values), found.used)
+        near_values = next(near)
+        values = dict.fromkeys([*_excepted(all_limits, rule.limit_id, now), *near_values.values])
+        rules = _rules(all_limits, rule.limit_id, values, now)
+        yield _PerValueLimit(rule, rules, near_values.near - len(near_values.values), near_values.used)
 
 
 def _near(
-    organization: Organization, book: LimitSet, rules: Sequence[Rule], now: datetime
+    organization: Organization, all_limits: LimitSet, rules: Sequence[Rule], now: datetime
 ) -> list[ValuesNearThreshold]:
-    limits = {limit.pk: limit for limit in book.limits}
-    limit_minimums = [(limits[rule.limit_id], lowest_level(rule)) for rule in rules]
+    limits = {limit.pk: limit for limit in all_limits.limits}
+    limit_minimums = [(limits[rule.limit_id], lowest_threshold_usd(rule)) for rule in rules]
     return list_values_near_threshold(
-        organization=organization, limit_minimums=limit_minimums, now=now, most=MAX_VALUES
+        organization=organization, limit_minimums=limit_minimums, now=now, max_values=MAX_VALUES
     )
 
 
-def _excepted(book: LimitSet, limit_id: int, now: datetime) -> list[str]:
-    """The values that somebody has made an exception for."""
-    values = {one.value for one in book.exceptions.get(limit_id, ()) if one.value}
-    return [rule.value for rule in _of(book, limit_id, sorted(values), now) if _is_excepted(rule)]
+def _excepted(all_limits: LimitSet, limit_id: int, now: datetime) -> list[str]:
+    """Return the values that currently have an exception."""
+    values = {exception.value for exception in all_limits.exceptions.get(limit_id, ()) if exception.value}
+    return [rule.value for rule in _rules(all_limits, limit_id, sorted(values), now) if _is_excepted(rule)]
 
 
-def _of(book: LimitSet, limit_id: int, values: Iterable[str], now: datetime) -> list[Rule]:
-    rules = (book.rule(limit_id, value, now=now) for value in values)
+def _rules(all_limits: LimitSet, limit_id: int, values: Iterable[str], now: datetime) -> list[Rule]:
+    rules = (all_limits.rule(limit_id, value, now=now) for value in values)
     return [rule for rule in rules if rule is not None]
 
 
 def _is_excepted(rule: Rule) -> bool:
-    return rule.by_hand is not None or rule.amount_usd != rule.base_amount_usd
+    return rule.manual_override is not None or rule.amount_usd != rule.base_amount_usd
 
 
-def _that_matter(found: Iterable[LimitStatus], each: _Each, state: LimitState | None) -> list[LimitStatus]:
-    """One that was asked for matters however it stands."""
-    is_asked_for = each.used is None
-    kept = [
+def _relevant(found: Iterable[LimitStatus], limit: _PerValueLimit, state: LimitState | None) -> list[LimitStatus]:
+    """Return the statuses to list; a requested value is always listed."""
+    is_requested = limit.used is None
+    relevant = [
         status
         for status in found
-        if (is_asked_for or status.evaluation.state is not LimitState.OK or _is_excepted(status.rule))
+        if (is_requested or status.evaluation.state is not LimitState.OK or _is_excepted(status.rule))
         and state in (None, status.evaluation.state)
     ]
-    return sorted(kept, key=lambda status: (-percent_of(status), status.rule.value))
+    return sorted(relevant, key=lambda status: (-percent_of(status), status.rule.value))

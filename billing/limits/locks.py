@@ -1,4 +1,4 @@
-"""Changes of an organization's limits come one after the other."""
+"""Serialize changes to an organization's limits."""
 
 from billing.models import LimitBookRevision, SpendLimit
 from costtrack.errors import NotFoundError
@@ -6,8 +6,10 @@ from organizations.models import Organization, Plan
 
 
 def lock_limits(organization: Organization) -> Plan:
-    """Wait for other changes of its limits, and hold up later ones until the transaction ends. Answers the plan as it
-    is now, which a request that has waited may not have seen."""
+    """Lock the organization's limits until the transaction ends, and return its current plan.
+
+    The plan may have changed while the request waited for the lock.
+    """
     LimitBookRevision.objects.bulk_create(
         [LimitBookRevision(organization=organization, revision=0)], ignore_conflicts=True
     )
@@ -16,8 +18,8 @@ def lock_limits(organization: Organization) -> Plan:
 
 
 def limit_in_place(organization: Organization, limit_id: int) -> SpendLimit:
-    """The limit as it is now, behind the lock. Raises NotFoundError if it was removed, or is another organization's."""
-    limit = SpendLimit.objects.of(organization).in_place().filter(pk=limit_id).first()
+    """Read the limit again under the lock. Raises NotFoundError if it was removed or is another organization's."""
+    limit = SpendLimit.objects.of(organization).not_removed().filter(pk=limit_id).first()
     if limit is None:
         raise NotFoundError("No such limit.")
     limit.organization = organization

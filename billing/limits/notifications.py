@@ -1,11 +1,11 @@
-"""What people and programs are told of a limit: the line and the data of a notice."""
+"""Notices about limits: the subject line for people, and the data for programs."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing.limits.refusal import described, limit_details
+from billing.limits.refusal import describe_limit, limit_details
 from billing.limits.threshold_events import SOFT, Notification
 from billing.limits.types import Evaluation, Rule
 from billing.models import Notice
@@ -20,21 +20,23 @@ _MINUTE = timedelta(minutes=1)
 
 
 def notify_threshold_event(
-    *, organization: Organization, rule: Rule, evaluation: Evaluation | None, told: Notification, now: datetime
+    *, organization: Organization, rule: Rule, evaluation: Evaluation | None, notification: Notification, now: datetime
 ) -> Notice:
-    """Write the notice in the caller's transaction. Without an evaluation: of a limit that holds no longer, or that is
-    paused for all the values that it holds for."""
+    """Write the notice in the caller's transaction.
+
+    `evaluation` is None for a limit that is no longer in force, or that is paused for all of its values.
+    """
     return notify(
         organization=organization,
-        kind=told.kind,
-        subject=f"{organization.name}: {_sentence(organization, rule, evaluation, told)}",
-        data=_data(organization, rule, evaluation, told, now),
+        kind=notification.kind,
+        subject=f"{organization.name}: {_sentence(organization, rule, evaluation, notification)}",
+        data=_data(organization, rule, evaluation, notification, now),
         now=now,
     )
 
 
 def notify_summary(*, organization: Organization, rule: Rule, count: int, now: datetime) -> Notice:
-    """Of a limit that each value has for itself: how many more there were to tell of than were told one by one."""
+    """Write one notice for all values of a per-value limit beyond `MAX_NOTICES_PER_LIMIT`."""
     data = {
         "organization": organization.slug,
         "limit": limit_details(rule),
@@ -44,25 +46,25 @@ def notify_summary(*, organization: Organization, rule: Rule, count: int, now: d
         "time_zone": organization.time_zone,
         "more_values": count,
     }
-    subject = f"{organization.name}: {count:,} more have passed thresholds of the {_named(rule)}"
+    subject = f"{organization.name}: {count:,} more have passed thresholds of the {_limit_label(rule)}"
     return notify(organization=organization, kind=NoticeKind.THRESHOLD, subject=subject, data=data, now=now)
 
 
 def resets_at(rule: Rule, evaluation: Evaluation | None) -> datetime | None:
-    """When the limit is below its amount again, or begins anew. None: not in sight, or people decide."""
-    if rule.is_paused_by_hand and rule.by_hand is not None:
-        return rule.by_hand.until
+    """Return when spend is below the amount again or the window ends. None if that is unknown or depends on a user."""
+    if rule.is_paused_manually and rule.manual_override is not None:
+        return rule.manual_override.until
     return None if evaluation is None else evaluation.resets_at or evaluation.span.end
 
 
 def _data(
-    organization: Organization, rule: Rule, evaluation: Evaluation | None, told: Notification, now: datetime
+    organization: Organization, rule: Rule, evaluation: Evaluation | None, notification: Notification, now: datetime
 ) -> dict[str, Any]:
     span = evaluation.span if evaluation is not None else None
     return {
         "organization": organization.slug,
         "limit": limit_details(rule),
-        "threshold": told.threshold,
+        "threshold": notification.threshold,
         "spent_usd": plain(evaluation.spent_usd) if evaluation is not None else None,
         "remaining_usd": plain(evaluation.remaining_usd) if evaluation is not None else None,
         "window_start": _iso(span.start) if span is not None else None,
@@ -70,7 +72,7 @@ def _data(
         "resets_at": _iso(resets_at(rule, evaluation)),
         "as_of": iso(now),
         "time_zone": organization.time_zone,
-        "reason": rule.by_hand.reason if rule.by_hand is not None and rule.is_paused_by_hand else None,
+        "reason": rule.manual_override.reason if rule.manual_override is not None and rule.is_paused_manually else None,
     }
 
 
@@ -78,36 +80,36 @@ def _iso(instant: datetime | None) -> str | None:
     return None if instant is None else iso(instant)
 
 
-def _sentence(organization: Organization, rule: Rule, evaluation: Evaluation | None, told: Notification) -> str:
-    limit = _named(rule)
+def _sentence(organization: Organization, rule: Rule, evaluation: Evaluation | None, notification: Notification) -> str:
+    limit = _limit_label(rule)
     at = resets_at(rule, evaluation)
     when = None if at is None else _local(organization, at)
     used = f"{_amount(evaluation.spent_usd)} of {_amount(rule.amount_usd)} USD" if evaluation is not None else ""
-    match told.kind:
+    match notification.kind:
         case NoticeKind.PAUSED:
-            until = f"until {when}" if when is not None else "until somebody changes it"
-            if rule.is_paused_by_hand and rule.by_hand is not None:
-                return f"access is paused by hand {until} ({limit}): {rule.by_hand.reason}"
+            until = f"until {when}" if when is not None else "until someone changes it"
+            if rule.is_paused_manually and rule.manual_override is not None:
+                return f"access is paused manually {until} ({limit}): {rule.manual_override.reason}"
             return f"access is paused {until}, the {limit} is reached ({used})"
         case NoticeKind.RESUMED:
             return f"access is back, {used} of the {limit} are used" if used else f"access is back ({limit})"
         case NoticeKind.EXCEEDED:
-            said = f"the {limit} is exceeded ({used})"
-        case _ if told.threshold == SOFT:
-            said = f"the soft amount of the {limit} is reached ({used})"
+            text = f"the {limit} is exceeded ({used})"
+        case _ if notification.threshold == SOFT:
+            text = f"the soft amount of the {limit} is reached ({used})"
         case _:
-            said = f"{told.threshold} % of the {limit} is used ({used})"
-    return said if when is None else f"{said}, it resets {when}"
+            text = f"{notification.threshold} % of the {limit} is used ({used})"
+    return text if when is None else f"{text}, it resets {when}"
 
 
-def _named(rule: Rule) -> str:
-    """`weekly limit`, `weekly limit of user ada`. Values are what callers send, of any length."""
-    shown = rule.display_value
-    if len(shown) > _MAX_VALUE_LENGTH:
-        rule = replace(rule, display_value=f"{shown[: _MAX_VALUE_LENGTH - 1]}…")
-    if rule.is_of_each and not shown:
+def _limit_label(rule: Rule) -> str:
+    """Return `weekly limit` or `weekly limit of user ada`. Long values are shortened."""
+    label = rule.display_value
+    if len(label) > _MAX_VALUE_LENGTH:
+        rule = replace(rule, display_value=f"{label[: _MAX_VALUE_LENGTH - 1]}…")
+    if rule.is_per_value and not label:
         return f"limit of each {rule.scope.label.lower()}"
-    return described(rule).removesuffix(" of the organization")
+    return describe_limit(rule).removesuffix(" of the organization")
 
 
 def _amount(amount: Decimal) -> str:
@@ -115,7 +117,7 @@ def _amount(amount: Decimal) -> str:
 
 
 def _local(organization: Organization, at: datetime) -> str:
-    """By the organization's clocks, to the minute, and never too early."""
+    """Format a time in the organization's time zone, rounded up to the minute."""
     full = at.replace(second=0, microsecond=0)
     local = (full if full == at else full + _MINUTE).astimezone(organization.calendar.zone)
     return f"{local:%a %d %b %Y %H:%M} ({organization.time_zone})"

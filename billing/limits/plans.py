@@ -1,7 +1,7 @@
-"""The limits that plans bring along: rows like all others, marked `is_plan`, that follow what the plan says.
+"""The limits that come with a plan: ordinary rows marked `is_plan` that follow changes of the plan.
 
-Registered with `organizations.plan_hooks` (`billing.apps`), so they follow in the transaction that gives an
-organization its plan or changes what the plan says, whoever does it.
+`apply_plan` is registered with `organizations.plan_hooks` (`billing.apps`), so it runs in every transaction that gives
+an organization another plan or changes the plan itself.
 """
 
 from collections.abc import Iterator
@@ -21,21 +21,20 @@ _WINDOWS = (LimitWindow.ROLLING_7D, LimitWindow.CALENDAR_MONTH)
 
 
 def apply_plan(*, organization: Organization, now: datetime, actor: str, before: Plan | None = None) -> None:
-    """Make, change or remove the plan's limits, in the caller's transaction.
+    """Create, change or remove the plan's limits, in the caller's transaction.
 
-    An amount that is what the plan `before` said becomes what the plan says now. Any other was set by the organization
-    and stays, at most the plan's maximum. Other limits are left alone: the plan's own bounds whatever they allow. A
-    raise goes on until its end.
+    An amount that equals that of the plan `before` is set to the new plan's. Any other was set by the organization and
+    stays, capped at the new plan's maximum. Other limits and active raises are not changed.
     """
     plan = lock_limits(organization)
-    rows = SpendLimit.objects.of(organization).in_place().filter(is_plan=True)
+    rows = SpendLimit.objects.of(organization).not_removed().filter(is_plan=True)
     present = {LimitWindow(limit.window): limit for limit in rows}
     followed = [
         (limit, action)
         for window in _WINDOWS
         for limit, action in _follow(organization, window, present.get(window), plan, before, now)
     ]
-    if before is not None:  # of a new organization the audit log has the plan already
+    if before is not None:  # for a new organization, the audit log already has the plan
         for limit, action in followed:
             _audit(organization, limit, action, actor, plan)
     if followed:
@@ -43,7 +42,7 @@ def apply_plan(*, organization: Organization, now: datetime, actor: str, before:
 
 
 def plan_amount(plan: Plan, window: LimitWindow) -> Decimal | None:
-    """What the plan's own limit is while nobody has lowered it; None: the plan has none for this window."""
+    """Return the default amount of the plan's limit for the window; None if the plan has no such limit."""
     if window is LimitWindow.CALENDAR_MONTH:
         return plan.max_monthly_limit_usd
     amounts = (plan.default_weekly_limit_usd, plan.max_weekly_limit_usd)
@@ -58,7 +57,7 @@ def _follow(
     before: Plan | None,
     now: datetime,
 ) -> Iterator[tuple[SpendLimit, str]]:
-    """The limit and what was done with it, if anything was."""
+    """Apply the plan to the limit of one window; yield the limit with the audit action if it was changed."""
     amount = plan_amount(plan, window)
     if limit is None and amount is not None:
         yield _create(organization, window, amount, now), "limit.created"
@@ -82,7 +81,7 @@ def _create(organization: Organization, window: LimitWindow, amount: Decimal, no
 
 
 def _adapt(limit: SpendLimit, amount: Decimal, plan: Plan, before: Plan | None) -> bool:
-    """Whether the limit had to change."""
+    """Adjust the limit to the plan, and return whether it was changed."""
     if before is None or limit.amount_usd != plan_amount(before, LimitWindow(limit.window)):
         maximum = plan_maximum(plan, limit.window)
         amount = limit.amount_usd if maximum is None else min(limit.amount_usd, maximum)

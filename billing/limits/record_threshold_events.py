@@ -1,7 +1,6 @@
-"""Making the crossings of one limit, for one value, what they are to be, and telling of it: in one transaction, and
-only one of an organization at a time.
+"""Update the threshold events of one limit and value, and write the notices, in one transaction.
 
-The lock is an advisory one of its own: authorizations and changes of limits do not know it.
+An advisory lock allows one such transaction per organization. Authorizations and changes of limits do not take it.
 """
 
 from collections.abc import Iterable
@@ -13,10 +12,17 @@ from django.db import connection
 from django.db.models import Max, Q
 
 from billing.limits.cache import LimitSet, client_ids, limit_set
-from billing.limits.evaluate import span_of
+from billing.limits.evaluate import window_span
 from billing.limits.notifications import notify_summary, notify_threshold_event, resets_at
 from billing.limits.status import statuses
-from billing.limits.threshold_events import QUIET, Standing, Step, step, step_without_limit, window_keys
+from billing.limits.threshold_events import (
+    RENOTIFY_AFTER,
+    Changes,
+    LimitSnapshot,
+    plan_changes,
+    plan_changes_without_limit,
+    window_keys,
+)
 from billing.limits.types import Evaluation, Rule
 from billing.models import LimitCrossing, SpendLimit
 from billing.types import LimitAction, LimitScope, LimitWindow
@@ -24,122 +30,134 @@ from costtrack.money import ZERO
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization
 
-# In the upper half of the 64 bits, so that organizations' numbers do not meet other users of such locks.
+# In the upper half of the 64 bits, so that the keys do not collide with other advisory locks.
 _ENFORCING = 0x4C494D << 36
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
 
 
-class Place(NamedTuple):
-    """A limit and one of its values, as rollups keep it. Empty, of a limit that each has for itself: all of them."""
+class LimitValue(NamedTuple):
+    """A limit and one of its values, as rollups store it. Empty for a per-value limit: all values."""
 
     limit_id: int
     value: str
 
 
-def reconcile(*, organization: Organization, place: Place, now: datetime, is_told: bool = True) -> int:
-    """Answers how many notices came of it, or would have if it were told."""
+def reconcile(*, organization: Organization, limit_value: LimitValue, now: datetime, is_notified: bool = True) -> int:
+    """Update the threshold events, and return the number of notices. With `is_notified=False` they are not written."""
     with tenant_scope(organization.pk):
         with connection.cursor() as cursor:
             cursor.execute(_LOCK, [_ENFORCING + organization.pk])
-        now = _no_earlier_than_others(organization, place, now)
-        book = limit_set(organization)
-        rule = book.rule(place.limit_id, place.value, now=now)
+        now = _not_before_existing(organization, limit_value, now)
+        all_limits = limit_set(organization)
+        rule = all_limits.rule(limit_value.limit_id, limit_value.value, now=now)
         if rule is None:
-            return _settle_without_limit(organization, place, now, is_told=is_told)
-        return _settle(organization, book, rule, now, is_told=is_told)
+            return _reconcile_without_limit(organization, limit_value, now, is_notified=is_notified)
+        return _reconcile(organization, all_limits, rule, now, is_notified=is_notified)
 
 
-def notify_rest(*, organization: Organization, limit_id: int, count: int, now: datetime) -> None:
-    """Tell of those that were not told one by one."""
+def notify_remaining(*, organization: Organization, limit_id: int, count: int, now: datetime) -> None:
+    """Write one notice for the values that got no notice of their own."""
     with tenant_scope(organization.pk):
         limit = SpendLimit.objects.of(organization).get(pk=limit_id)
         notify_summary(organization=organization, rule=_former_rule(organization, limit, ""), count=count, now=now)
 
 
-def is_for_all(rule: Rule) -> bool:
-    """Whether the rule is not about one value, but about what is done by hand with all of them."""
-    return rule.is_of_each and not rule.value
+def is_for_all_values(rule: Rule) -> bool:
+    """Whether the rule stands for all values of a per-value limit; then only manual pauses matter."""
+    return rule.is_per_value and not rule.value
 
 
-def standing_of(
-    *, organization: Organization, book: LimitSet, rule: Rule, spent_usd: Decimal, now: datetime
-) -> Standing:
-    for_all = book.rule(rule.limit_id, "", now=now) if rule.is_of_each and rule.value else None
-    return Standing(
+def take_snapshot(
+    *, organization: Organization, all_limits: LimitSet, rule: Rule, spent_usd: Decimal, now: datetime
+) -> LimitSnapshot:
+    for_all = all_limits.rule(rule.limit_id, "", now=now) if rule.is_per_value and rule.value else None
+    return LimitSnapshot(
         rule=rule,
-        spent_usd=None if is_for_all(rule) else spent_usd,
-        span=span_of(rule.window, organization.calendar, now),
+        spent_usd=None if is_for_all_values(rule) else spent_usd,
+        span=window_span(rule.window, organization.calendar, now),
         now=now,
-        is_paused_for_all=for_all is not None and for_all.is_paused_by_hand and for_all.by_hand == rule.by_hand,
+        is_paused_for_all=for_all is not None
+        and for_all.is_paused_manually
+        and for_all.manual_override == rule.manual_override,
     )
 
 
-def _no_earlier_than_others(organization: Organization, place: Place, now: datetime) -> datetime:
-    """Who had to wait may come from before the end of a window, which others have seen already."""
-    rows = LimitCrossing.objects.of(organization).filter(limit=place.limit_id, value=place.value)
-    seen: dict[str, datetime | None] = rows.aggregate(crossed=Max("crossed_at"), resolved=Max("resolved_at"))
-    return max([now, *(instant for instant in seen.values() if instant is not None)])
+def _not_before_existing(organization: Organization, limit_value: LimitValue, now: datetime) -> datetime:
+    """Return `now`, or a later time that another worker has written while this one waited for the lock."""
+    rows = LimitCrossing.objects.of(organization).filter(limit=limit_value.limit_id, value=limit_value.value)
+    latest: dict[str, datetime | None] = rows.aggregate(crossed=Max("crossed_at"), resolved=Max("resolved_at"))
+    return max([now, *(instant for instant in latest.values() if instant is not None)])
 
 
-def _settle(organization: Organization, book: LimitSet, rule: Rule, now: datetime, *, is_told: bool) -> int:
+def _reconcile(
+    organization: Organization, all_limits: LimitSet, rule: Rule, now: datetime, *, is_notified: bool
+) -> int:
     evaluation = None
-    if not is_for_all(rule):
+    if not is_for_all_values(rule):
         (status,) = statuses(organization=organization, rules=[rule], now=now)
         evaluation = status.evaluation
     spent_usd = ZERO if evaluation is None else evaluation.spent_usd
-    standing = standing_of(organization=organization, book=book, rule=rule, spent_usd=spent_usd, now=now)
-    taken = step(standing, _rows(organization, standing))
-    _write(organization, taken, rule, evaluation, now)
-    for told in taken.notifications if is_told else ():
-        notify_threshold_event(organization=organization, rule=rule, evaluation=evaluation, told=told, now=now)
-    return len(taken.notifications)
+    snapshot = take_snapshot(organization=organization, all_limits=all_limits, rule=rule, spent_usd=spent_usd, now=now)
+    changes = plan_changes(snapshot, _rows(organization, snapshot))
+    _write(organization, changes, rule, evaluation, now)
+    for notification in changes.notifications if is_notified else ():
+        notify_threshold_event(
+            organization=organization, rule=rule, evaluation=evaluation, notification=notification, now=now
+        )
+    return len(changes.notifications)
 
 
-def _settle_without_limit(organization: Organization, place: Place, now: datetime, *, is_told: bool) -> int:
-    limit = SpendLimit.objects.of(organization).get(pk=place.limit_id)
-    is_open = LimitCrossing.objects.of(organization).filter(limit=limit, value=place.value, resolved_at=None)
-    taken = step_without_limit(is_open)
-    rule = _former_rule(organization, limit, place.value)
-    _write(organization, taken, rule, None, now)
-    for told in taken.notifications if is_told else ():
-        notify_threshold_event(organization=organization, rule=rule, evaluation=None, told=told, now=now)
-    return len(taken.notifications)
+def _reconcile_without_limit(
+    organization: Organization, limit_value: LimitValue, now: datetime, *, is_notified: bool
+) -> int:
+    limit = SpendLimit.objects.of(organization).get(pk=limit_value.limit_id)
+    is_open = LimitCrossing.objects.of(organization).filter(limit=limit, value=limit_value.value, resolved_at=None)
+    changes = plan_changes_without_limit(is_open)
+    rule = _former_rule(organization, limit, limit_value.value)
+    _write(organization, changes, rule, None, now)
+    for notification in changes.notifications if is_notified else ():
+        notify_threshold_event(
+            organization=organization, rule=rule, evaluation=None, notification=notification, now=now
+        )
+    return len(changes.notifications)
 
 
-def _rows(organization: Organization, standing: Standing) -> Iterable[LimitCrossing]:
-    """What `step` asks for."""
-    rule = standing.rule
-    is_recent = Q(crossed_at__gt=standing.now - QUIET) if standing.is_rolling else Q()
+def _rows(organization: Organization, snapshot: LimitSnapshot) -> Iterable[LimitCrossing]:
+    """Return the rows that `plan_changes` needs."""
+    rule = snapshot.rule
+    is_recent = Q(crossed_at__gt=snapshot.now - RENOTIFY_AFTER) if snapshot.is_rolling else Q()
     return LimitCrossing.objects.filter(
-        Q(resolved_at=None) | Q(window_key__in=window_keys(standing)) | is_recent,
+        Q(resolved_at=None) | Q(window_key__in=window_keys(snapshot)) | is_recent,
         organization=organization,
         limit=rule.limit_id,
         value=rule.value,
     )
 
 
-def _write(organization: Organization, taken: Step, rule: Rule, evaluation: Evaluation | None, now: datetime) -> None:
-    # A threshold has one open crossing: the old one goes before the new one comes.
-    for resolved in taken.resolved:
+def _write(
+    organization: Organization, changes: Changes, rule: Rule, evaluation: Evaluation | None, now: datetime
+) -> None:
+    # A threshold has at most one open row, so the old one is resolved before the new one is written.
+    for resolved in changes.resolved:
         _update(resolved.row, resolved_at=now, times=resolved.times)
     spent_usd = ZERO if evaluation is None else evaluation.spent_usd
     at = resets_at(rule, evaluation)
-    for reopened in taken.reopened:
-        begun = {"crossed_at": now, "spent_usd": spent_usd} if reopened.is_told else {}
-        _update(reopened.row, resolved_at=None, resets_at=at, times=reopened.times, **begun)
+    for reopened in changes.reopened:
+        restarted = {"crossed_at": now, "spent_usd": spent_usd} if reopened.is_notified else {}
+        _update(reopened.row, resolved_at=None, resets_at=at, times=reopened.times, **restarted)
     LimitCrossing.objects.bulk_create(
         LimitCrossing(
             organization=organization,
             limit_id=rule.limit_id,
             value=rule.value,
-            threshold=opened.mark.threshold,
+            threshold=opened.reached.threshold,
             window_key=opened.key,
-            amount_usd=opened.mark.amount_usd,
+            amount_usd=opened.reached.amount_usd,
             spent_usd=spent_usd,
             crossed_at=now,
             resets_at=at,
         )
-        for opened in taken.opened
+        for opened in changes.opened
     )
 
 
@@ -148,16 +166,16 @@ def _update(row: LimitCrossing, **columns: Any) -> None:
 
 
 def _former_rule(organization: Organization, limit: SpendLimit, value: str) -> Rule:
-    """A limit that is not in force, as it would hold."""
-    shown = value
+    """Return the rule of a limit that is not in force, without exceptions."""
+    display_value = value
     if limit.scope == LimitScope.CREDENTIAL:
-        shown = client_ids(organization.pk, [value]).get(value, value)
+        display_value = client_ids(organization.pk, [value]).get(value, value)
     return Rule(
         limit_id=limit.pk,
         scope=LimitScope(limit.scope),
         value=value,
-        display_value=shown,
-        is_of_each=limit.is_of_each,
+        display_value=display_value,
+        is_per_value=limit.is_per_value,
         window=LimitWindow(limit.window),
         amount_usd=limit.amount_usd,
         base_amount_usd=limit.amount_usd,

@@ -1,4 +1,4 @@
-"""Why a call may not go ahead, and from when on it may: what a 429 says, for machines and for people."""
+"""Why a call is refused, and when it would be authorized: the contents of a 429 response."""
 
 import math
 from collections.abc import Sequence
@@ -21,16 +21,16 @@ CURRENCY = "USD"
 
 
 class Reason(StrEnum):
-    """What stands in the way."""
+    """Why the call is refused."""
 
     LIMIT_REACHED = "limit_reached"
     NOT_ENOUGH_LEFT = "not_enough_left"
-    PAUSED_BY_HAND = "paused_by_hand"
+    PAUSED_MANUALLY = "paused_by_hand"
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """`returns_at` is when a call of that amount would be granted if nothing else were spent; None: not in sight."""
+    """A refused call. `returns_at` is when it would be authorized if nothing else were spent; None if unknown."""
 
     organization: Organization
     status: LimitStatus
@@ -39,58 +39,60 @@ class Refusal:
 
     @property
     def reason(self) -> Reason:
-        if self.status.rule.is_paused_by_hand:
-            return Reason.PAUSED_BY_HAND
+        if self.status.rule.is_paused_manually:
+            return Reason.PAUSED_MANUALLY
         if self.status.evaluation.spent_usd >= self.status.rule.amount_usd:
             return Reason.LIMIT_REACHED
         return Reason.NOT_ENOUGH_LEFT
 
     @property
     def retry_after(self) -> int | None:
-        """In whole seconds, rounded up: by then it is time."""
+        """Return the seconds until `returns_at`, rounded up."""
         if self.returns_at is None:
             return None
         return max(math.ceil((self.returns_at - self.status.evaluation.as_of).total_seconds()), 1)
 
     @property
     def message(self) -> str:
-        """A sentence or three for people."""
-        rule, stands = self.status.rule, self.status.evaluation
-        what = f"The {described(rule)}"
-        if self.reason is Reason.PAUSED_BY_HAND:
-            by_hand = rule.by_hand.reason if rule.by_hand is not None else ""
-            said = f"{what} is paused by hand" + (f": {by_hand}." if by_hand else ".")
+        """Return an explanation for people."""
+        rule, evaluation = self.status.rule, self.status.evaluation
+        subject = f"The {describe_limit(rule)}"
+        if self.reason is Reason.PAUSED_MANUALLY:
+            reason = rule.manual_override.reason if rule.manual_override is not None else ""
+            text = f"{subject} is paused manually" + (f": {reason}." if reason else ".")
         elif self.reason is Reason.LIMIT_REACHED:
-            said = f"{what} is reached: {usd(stands.spent_usd)} of {usd(rule.amount_usd)} are spent."
+            text = f"{subject} is reached: {usd(evaluation.spent_usd)} of {usd(rule.amount_usd)} are spent."
         else:
-            said = (
-                f"{what} has {usd(stands.remaining_usd)} left, and the call may cost {usd(self.requested_usd)}: "
-                f"{usd(stands.spent_usd)} of {usd(rule.amount_usd)} are spent and {usd(stands.reserved_usd)} reserved."
+            text = (
+                f"{subject} has {usd(evaluation.remaining_usd)} left, and the call may cost {usd(self.requested_usd)}: "
+                f"{usd(evaluation.spent_usd)} of {usd(rule.amount_usd)} are spent and "
+                f"{usd(evaluation.reserved_usd)} reserved."
             )
-        return f"{said} {self._when()}"
+        return f"{text} {self._when()}"
 
     def details(self) -> dict[str, Any]:
-        """The fields of the response body besides the message and the code (docs/limits.md)."""
-        rule, stands = self.status.rule, self.status.evaluation
+        """Return the fields of the response body other than the message and the code (docs/limits.md)."""
+        rule, evaluation = self.status.rule, self.status.evaluation
         return {
             "reason": self.reason.value,
             "limit": limit_details(rule),
-            "spent_usd": plain(stands.spent_usd),
-            "reserved_usd": plain(stands.reserved_usd),
-            "remaining_usd": plain(stands.remaining_usd),
+            "spent_usd": plain(evaluation.spent_usd),
+            "reserved_usd": plain(evaluation.reserved_usd),
+            "remaining_usd": plain(evaluation.remaining_usd),
             "requested_usd": plain(self.requested_usd),
             "currency": CURRENCY,
-            "window_start": iso(stands.span.start) if stands.span.start is not None else None,
-            "window_end": iso(stands.span.end) if stands.span.end is not None else None,
+            "window_start": iso(evaluation.span.start) if evaluation.span.start is not None else None,
+            "window_end": iso(evaluation.span.end) if evaluation.span.end is not None else None,
             "time_zone": self.organization.time_zone,
             "resets_at": iso(self.returns_at) if self.returns_at is not None else None,
             "retry_after": self.retry_after,
-            "as_of": iso(stands.as_of),
+            "as_of": iso(evaluation.as_of),
             "request_increase": f"/organizations/{self.organization.slug}/limit-requests",
         }
 
     def headers(self) -> dict[str, str]:
-        """Vendors' SDKs repeat a 429 unless they are told not to; `X-RateLimit-Reset` is in epoch seconds."""
+        """Return the response headers. `x-should-retry: false` keeps the vendors' SDKs from retrying a 429;
+        `X-RateLimit-Reset` is in epoch seconds."""
         headers = {"x-should-retry": "false", "Cache-Control": "no-store"}
         if self.returns_at is not None:
             headers["Retry-After"] = str(self.retry_after)
@@ -99,13 +101,13 @@ class Refusal:
 
     def _when(self) -> str:
         if self.returns_at is None:
-            return "It does not free itself: ask for an increase."
+            return "It does not reset automatically. Request an increase."
         local = self.returns_at.astimezone(self.organization.calendar.zone)
         return f"Access is back {local:%A, %d %B %Y, at %H:%M:%S} ({self.organization.time_zone})."
 
 
 class SpendLimitExceededError(DomainError):
-    """A limit has no room for the call."""
+    """A limit does not allow the call."""
 
     status = 429
     code = CODE
@@ -118,20 +120,22 @@ class SpendLimitExceededError(DomainError):
 def refusal(
     *, organization: Organization, rules: Sequence[Rule], requested_usd: Decimal, now: datetime
 ) -> Refusal | None:
-    """What stands in the way of a call that these limits cover: of several the one that lasts longest. None: nothing,
-    as of this moment."""
-    found = [
+    """Return why a call that these limits cover is refused, or None if it is not.
+
+    If several limits refuse it, the result is the one that does so for the longest time.
+    """
+    refusals = [
         Refusal(organization, status, requested_usd, returns_at)
         for rule in rules
-        if rule.pauses or rule.is_paused_by_hand
+        if rule.pauses or rule.is_paused_manually
         for status, returns_at in [status_and_fit(organization=organization, rule=rule, usd=requested_usd, now=now)]
         if returns_at is None or returns_at > now
     ]
-    return max(found, key=lambda one: one.returns_at or datetime.max.replace(tzinfo=UTC), default=None)
+    return max(refusals, key=lambda refusal: refusal.returns_at or datetime.max.replace(tzinfo=UTC), default=None)
 
 
 def limit_details(rule: Rule) -> dict[str, Any]:
-    """A limit as answers, notices and webhooks name it."""
+    """Return a limit as responses, notices and webhooks show it."""
     return {
         "id": rule.limit_id,
         "scope": rule.scope.value,
@@ -151,7 +155,7 @@ _WINDOWS = {
 }
 
 
-def described(rule: Rule) -> str:
-    """A limit in words: "weekly limit of user ada"."""
+def describe_limit(rule: Rule) -> str:
+    """Return the name of a limit, such as "weekly limit of user ada"."""
     whose = "the organization" if not rule.display_value else f"{rule.scope.label.lower()} {rule.display_value}"
     return f"{_WINDOWS[rule.window]} of {whose}"

@@ -1,4 +1,4 @@
-"""What `POST /usage/authorizations` says: bytes in, a checked request out. Pure."""
+"""Parse and validate the bodies of `POST` and `PATCH /usage/authorizations`. Pure."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -8,11 +8,11 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from billing.ingest.json_records import named_fault
+from billing.ingest.json_records import to_record_error
 from billing.ingest.types import Count, Malformed, Text
 from billing.limits.types import Dimensions
 from costtrack.errors import InvalidError
-from costtrack.money import LARGEST, to_storable
+from costtrack.money import MAX_AMOUNT_USD, to_storable
 
 DEFAULT_TTL_SECONDS = 600
 MAX_TTL_SECONDS = 86_400
@@ -23,11 +23,11 @@ TtlSeconds = Annotated[int, Meta(ge=1, le=MAX_TTL_SECONDS)]
 
 
 class AuthorizationInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """A request as the wire has it: what is known of the call, in the words of an event
-    (`billing.ingest.types.UsageEventInput`), and what it may cost. Absent and null mean the same.
+    """The body of an authorization request: the call's dimensions, named as in `billing.ingest.types.UsageEventInput`,
+    and its estimated cost. Absent and null mean the same.
 
-    What it may cost is `estimated_cost_usd`, or `model` and what goes in and comes out at most: `messages` (OpenAI's
-    chat messages) or `input_tokens`, and `max_tokens`. Of both, the dearer one counts.
+    The cost is `estimated_cost_usd`, or follows from `model`, `max_tokens` and either `messages` (OpenAI's chat
+    messages) or `input_tokens`. If both are given, the higher cost is reserved.
     """
 
     service: Text | None = None
@@ -62,40 +62,40 @@ class AuthorizationInput(Struct, kw_only=True, omit_defaults=True, forbid_unknow
 
 
 class ExtensionInput(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """For how long from now on an authorization is to hold."""
+    """The body of a request to extend an authorization."""
 
     ttl_seconds: TtlSeconds | None = None
 
 
 _authorization = msgspec.json.Decoder(AuthorizationInput)
 _extension = msgspec.json.Decoder(ExtensionInput)
-# Messages have members in whatever order their sender wrote them.
+# The members of messages come in any order.
 _encode_in_order = msgspec.json.Encoder(order="deterministic").encode
 
 _TEXTS = ("service", "model", "user_id", "workflow_id", "run_id", "session_id", "idempotency_key")
 
 
-def read_authorization(body: bytes) -> AuthorizationInput:
-    """Raises Malformed when the body is not JSON, InvalidError naming the field that is wrong."""
-    asked = _decode(_authorization, body)
+def parse_authorization(body: bytes) -> AuthorizationInput:
+    """Parse a body. Raises Malformed if it is not JSON, InvalidError naming an invalid field."""
+    request = _decode(_authorization, body)
     if b"\\u0000" in body:
-        _refuse_nul(asked)
-    if asked.estimated_cost_usd is not None:
-        asked.estimated_cost_usd = _amount(asked.estimated_cost_usd)
-    return asked
+        _refuse_nul(request)
+    if request.estimated_cost_usd is not None:
+        request.estimated_cost_usd = _amount(request.estimated_cost_usd)
+    return request
 
 
-def read_extension(body: bytes) -> timedelta:
-    """The new time to live, from now on. Raises as `read_authorization` does."""
+def parse_extension(body: bytes) -> timedelta:
+    """Return the new time to live, from now on. Raises the same errors as `parse_authorization`."""
     seconds = _decode(_extension, body).ttl_seconds
     if seconds is None:
-        raise InvalidError("ttl_seconds: say for how long from now on.", param="ttl_seconds", code="required")
+        raise InvalidError("ttl_seconds: Required.", param="ttl_seconds", code="required")
     return timedelta(seconds=seconds)
 
 
-def payload_hash(asked: AuthorizationInput, credential_id: int | None) -> int:
-    """A signed 64-bit digest of who asks for what: the same idempotency key stands for the same of both."""
-    payload = msgspec.structs.replace(asked, idempotency_key=None)
+def payload_hash(request: AuthorizationInput, credential_id: int | None) -> int:
+    """Return a signed 64-bit digest of credential and body; it must not change for an idempotency key."""
+    payload = msgspec.structs.replace(request, idempotency_key=None)
     digest = blake2b(_encode_in_order([credential_id, payload]), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)
 
@@ -104,22 +104,22 @@ def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        fault = named_fault(0, body, error)
+        fault = to_record_error(0, body, error)
     if fault.code == "malformed":
         raise Malformed(fault.message)
     raise InvalidError(fault.message, param=fault.field, code=fault.code)
 
 
 def _amount(amount: Decimal) -> Decimal:
-    if not amount.is_finite() or not 0 <= amount <= LARGEST:
-        message = f"estimated_cost_usd: is not an amount from 0 to {LARGEST}."
+    if not amount.is_finite() or not 0 <= amount <= MAX_AMOUNT_USD:
+        message = f"estimated_cost_usd: Must be an amount from 0 to {MAX_AMOUNT_USD}."
         raise InvalidError(message, param="estimated_cost_usd", code="out_of_range")
     return to_storable(amount)
 
 
-def _refuse_nul(asked: AuthorizationInput) -> None:
-    """PostgreSQL's texts cannot hold it. (Messages are counted and not kept.)"""
+def _refuse_nul(request: AuthorizationInput) -> None:
+    """Refuse NUL characters, which PostgreSQL cannot store. Messages may have them, because they are not stored."""
     for field in (*_TEXTS, "tags"):
-        told = getattr(asked, field)
-        if told is not None and any("\0" in text for text in ([told] if isinstance(told, str) else told)):
-            raise InvalidError(f"{field}: contains a NUL character.", param=field, code="invalid_text")
+        value = getattr(request, field)
+        if value is not None and any("\0" in text for text in ([value] if isinstance(value, str) else value)):
+            raise InvalidError(f"{field}: Must not contain NUL characters.", param=field, code="invalid_text")

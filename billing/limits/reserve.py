@@ -1,9 +1,8 @@
-"""Granting an authorization by one message to PostgreSQL: it locks, reads, decides and writes, and nobody waits for
-Python meanwhile. Authorizations of one organization mostly share a limit, so how long its lock is held is how many of
-them there can be.
+"""Reserve an amount in one round trip to PostgreSQL, which locks, reads, decides and writes.
 
-What it cannot tell for sure it does not grant (`billing.limits.authorize` looks more closely then): of the hour in
-which a rolling window begins it takes all that it may have cost.
+Authorizations of an organization usually share a limit, so the time for which its lock is held bounds the throughput.
+This fast path counts all spend of the hour in which a rolling window begins. If it cannot prove that a limit has room,
+it refuses, and `billing.limits.authorize` retries with exact balances.
 """
 
 from collections.abc import Sequence
@@ -16,15 +15,15 @@ from uuid import UUID
 
 from django.db import connection
 
-from billing.limits.evaluate import span_of
+from billing.limits.evaluate import window_span
 from billing.limits.types import Dimensions, Rule
 from costtrack.tenancy import tenant_reads
 from organizations.models import Organization
 
-# Whoever waits for a lock for longer than this is told to try again (503).
+# A request that waits longer than this for a lock gets a 503.
 _PREPARE = "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'"
-_LOCK = "SELECT pg_advisory_xact_lock(told.key) FROM unnest(%s::bigint[]) AS told (key)"
-# billing/migrations/0015. Written once: composing takes as long as asking.
+_LOCK = "SELECT pg_advisory_xact_lock(keys.key) FROM unnest(%s::bigint[]) AS keys (key)"
+# billing/migrations/0015. A constant, because composing the statement would take as long as executing it.
 _RESERVE = """
 SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'; SELECT * FROM billing_reserve(
     %s, %s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s, %s, %s, %s, %s, %s,
@@ -35,7 +34,7 @@ _SETTINGS = 2
 
 @dataclass(frozen=True, slots=True)
 class ReservationRequest:
-    """A reservation to be."""
+    """The reservation to make."""
 
     id: UUID
     credential_id: int | None
@@ -49,28 +48,29 @@ class ReservationRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReservationResult:
-    """`revision` is that of the limits at that moment; `left_usd`, for each rule, what is at least left."""
+    """The result of `try_reserve`. `revision` is that of the current limits; `left_usd` has a lower bound of the
+    remaining amount for each rule."""
 
     is_granted: bool
     revision: int
     left_usd: tuple[Decimal, ...] = ()
-    is_sure: bool = True
-    """Whether a refusal is certain: nothing had to be taken at its most."""
+    is_certain: bool = True
+    """Whether a refusal is exact, because no upper bound was used."""
 
 
-def grant(
+def try_reserve(
     *, organization: Organization, rules: Sequence[Rule], revision: int, reservation_request: ReservationRequest
 ) -> ReservationResult:
-    """Reserve, unless a limit has no room, the limits have changed, or the idempotency key was used."""
+    """Reserve the amount, unless a limit has no room, the limits have changed, or the idempotency key was used."""
     now, call = reservation_request.created_at, reservation_request.dimensions
     parameters = [
         organization.pk,
         lock_keys(rules),
         [rule.scope.value for rule in rules],
         [rule.value for rule in rules],
-        [span_of(rule.window, organization.calendar, now).start for rule in rules],
+        [window_span(rule.window, organization.calendar, now).start for rule in rules],
         [rule.fallback_price for rule in rules],
-        [_bound(rule) for rule in rules],
+        [_max_committed_usd(rule) for rule in rules],
         revision,
         *(
             reservation_request.id,
@@ -88,45 +88,45 @@ def grant(
         for _ in range(_SETTINGS):
             cursor.nextset()
         rows = cursor.fetchall()
-    metered = [row[2:] for row in rows if row[2] is not None]
+    balances = [row[2:] for row in rows if row[2] is not None]
     left = tuple(
-        rule.amount_usd - spent - edge - held for rule, (spent, edge, held) in zip(rules, metered, strict=True)
+        rule.amount_usd - spent - edge - reserved for rule, (spent, edge, reserved) in zip(rules, balances, strict=True)
     )
     is_granted = rows[0][0]
     return ReservationResult(
         is_granted=is_granted,
         revision=rows[0][1],
         left_usd=tuple(amount - reservation_request.amount_usd for amount in left) if is_granted else left,
-        is_sure=not any(edge for _, edge, _ in metered),
+        is_certain=not any(edge for _, edge, _ in balances),
     )
 
 
 def lock_keys(rules: Sequence[Rule]) -> list[int]:
-    """What authorizations under these limits lock, in the one order: a key for each limit and value."""
-    return sorted({_lock_key(rule) for rule in rules if _bound(rule) is not None})
+    """Return the advisory lock keys of the limits and values, in the order in which they must be taken."""
+    return sorted({_lock_key(rule) for rule in rules if _max_committed_usd(rule) is not None})
 
 
-def _bound(rule: Rule) -> Decimal | None:
-    """What spend and holds must not pass; None: whatever they are."""
-    if rule.is_paused_by_hand:
+def _max_committed_usd(rule: Rule) -> Decimal | None:
+    """Return the maximum of spent and reserved amounts; None if the limit refuses nothing."""
+    if rule.is_paused_manually:
         return Decimal("-Infinity")
     return rule.amount_usd if rule.pauses else None
 
 
-def prepare() -> None:
-    """What every granting transaction begins with."""
+def set_transaction_options() -> None:
+    """Set asynchronous commit and the lock timeout for the current transaction."""
     with connection.cursor() as cursor:
         cursor.execute(_PREPARE)
 
 
-def lock(rules: Sequence[Rule]) -> None:
-    """Take the locks in the transaction that is open."""
+def lock_rules(rules: Sequence[Rule]) -> None:
+    """Lock the rules' limits and values in the current transaction."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, [lock_keys(rules)])
 
 
-def columns(reservation_request: ReservationRequest) -> dict[str, Any]:
-    """What the reservation's row holds, without the moment and the amount."""
+def to_columns(reservation_request: ReservationRequest) -> dict[str, Any]:
+    """Return the columns of the authorization's row other than its state, amount and creation time."""
     call = reservation_request.dimensions
     return {
         "id": reservation_request.id,

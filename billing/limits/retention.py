@@ -1,4 +1,4 @@
-"""Old authorizations are forgotten: a row for each call would fill the disk, and their events tell what was spent."""
+"""Delete old authorizations; their events keep what was spent."""
 
 from datetime import datetime, timedelta
 
@@ -7,19 +7,19 @@ from billing.types import AuthorizationStatus
 from costtrack.ids import ids_at
 from organizations.models import Organization
 
-KEPT = timedelta(days=30)
-"""So long an idempotency key stands for its request, and an authorization can be looked up."""
+RETENTION = timedelta(days=30)
+"""How long an authorization can be retrieved, and its idempotency key is remembered."""
 
-_AT_ONCE = 10_000
+_BATCH_SIZE = 10_000
 
 
-def forget(*, now: datetime) -> int:
-    """Delete what has ended and was made longer ago, in transactions of bounded size; answers how many those were."""
-    first_kept = ids_at(now - KEPT)[0]
-    forgotten = 0
+def delete_old_authorizations(*, now: datetime) -> int:
+    """Delete ended authorizations older than `RETENTION`, in batches, and return how many."""
+    first_retained_id = ids_at(now - RETENTION)[0]
+    deleted = 0
     for organization in Organization.objects.order_by("pk"):
         own = Authorization.objects.of(organization)
-        ended = own.filter(id__lt=first_kept).exclude(status=AuthorizationStatus.RESERVED.value)
-        while ids := list(ended.order_by("id").values_list("id", flat=True)[:_AT_ONCE]):
-            forgotten += own.filter(id__in=ids).delete()[0]
-    return forgotten
+        ended = own.filter(id__lt=first_retained_id).exclude(status=AuthorizationStatus.RESERVED.value)
+        while ids := list(ended.order_by("id").values_list("id", flat=True)[:_BATCH_SIZE]):
+            deleted += own.filter(id__in=ids).delete()[0]
+    return deleted

@@ -1,4 +1,4 @@
-"""Having limits enforced soon, rather than within a minute: after a fold, and after every change of limits."""
+"""Enqueue enforcement after a fold and after a change of limits, instead of waiting for the minutely run."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -10,12 +10,12 @@ _INTERVAL = timedelta(seconds=1)
 
 
 def enqueue_enforcement(organization_id: int) -> None:
-    """Within about a second of the commit; of several in the same second, once, when it is over."""
+    """Enforce the organization's limits about a second after the commit; requests within that second are combined."""
     enqueue_debounced_on_commit("billing.enforce_limits", within=_INTERVAL, organization_id=organization_id)
 
 
-def enforce_those_with_limits(organization_ids: Iterable[int]) -> None:
-    """The same for those among these organizations that have limits."""
-    limits = SpendLimit.objects.in_place().filter(organization_id__in=organization_ids)
+def enqueue_enforcement_for_organizations(organization_ids: Iterable[int]) -> None:
+    """Enqueue enforcement for those of the organizations that have limits."""
+    limits = SpendLimit.objects.not_removed().filter(organization_id__in=organization_ids)
     for organization_id in limits.values_list("organization_id", flat=True).distinct().order_by("organization_id"):
         enqueue_enforcement(organization_id)

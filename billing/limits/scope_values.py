@@ -1,7 +1,7 @@
-"""What a limit's exceptions, requests and crossings are about, between people and rollups.
+"""Convert scope values between their displayed and stored forms.
 
-People and programs name a credential by its Client ID, as `SpendLimit.scope_value` does; rollups, and what is kept by
-one value of a limit that each has for itself, by its number. Every other value is the same for both.
+The API and `SpendLimit.scope_value` name a credential by its Client ID. Rollups, exceptions, increase requests and
+threshold events store its primary key. All other values are the same in both forms.
 """
 
 from collections.abc import Iterable
@@ -14,31 +14,34 @@ from costtrack.errors import InvalidError
 from organizations.models import APICredential, Organization
 
 
-def credential_number(organization: Organization, client_id: str, *, param: str) -> int:
-    """Raises InvalidError, in the same words whether nobody has the Client ID or another organization does."""
-    found = APICredential.objects.of(organization).filter(client_id=client_id).values_list("pk", flat=True).first()
-    if found is None:
-        raise InvalidError(f"{param}: no credential of the organization has this Client ID.", param=param)
-    return found
+def credential_pk(organization: Organization, client_id: str, *, param: str) -> int:
+    """Return the primary key of the organization's credential.
 
-
-def stored_value(limit: SpendLimit, shown: str) -> str:
-    """The value that somebody names, as it is kept. Empty: all that the limit is about.
-
-    Raises InvalidError that names `value` for one that the limit is not about.
+    Raises the same InvalidError whether the Client ID is unknown or belongs to another organization.
     """
-    if not limit.is_of_each:
-        if shown not in ("", limit.scope_value):
-            raise InvalidError("value: the limit is not about it; leave it empty.", param="value")
+    pk = APICredential.objects.of(organization).filter(client_id=client_id).values_list("pk", flat=True).first()
+    if pk is None:
+        raise InvalidError(f"{param}: No credential of the organization has this Client ID.", param=param)
+    return pk
+
+
+def stored_value(limit: SpendLimit, displayed: str) -> str:
+    """Return the stored form of a displayed value. Empty: everything that the limit applies to.
+
+    Raises InvalidError naming `value` if the limit does not apply to it.
+    """
+    if not limit.is_per_value:
+        if displayed not in ("", limit.scope_value):
+            raise InvalidError("value: The limit does not apply to this value. Leave it empty.", param="value")
         return ""
-    check_value(shown, param="value")
-    if shown and limit.scope == LimitScope.CREDENTIAL:
-        return str(credential_number(limit.organization, shown, param="value"))
-    return shown
+    check_value(displayed, param="value")
+    if displayed and limit.scope == LimitScope.CREDENTIAL:
+        return str(credential_pk(limit.organization, displayed, param="value"))
+    return displayed
 
 
 def display_values(organization: Organization, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """What to call each (scope, kept value), with one query at most."""
+    """Return the displayed form of each (scope, stored value), with at most one query."""
     pairs = set(pairs)
     names = client_ids(organization.pk, [value for scope, value in pairs if scope == LimitScope.CREDENTIAL])
     return {
@@ -46,7 +49,7 @@ def display_values(organization: Organization, pairs: Iterable[tuple[str, str]])
     }
 
 
-def display_value(limit: SpendLimit, kept: str) -> str:
-    """The same for a single one."""
-    pair = (limit.scope, kept)
+def display_value(limit: SpendLimit, stored: str) -> str:
+    """Return the displayed form of one stored value of the limit."""
+    pair = (limit.scope, stored)
     return display_values(limit.organization, [pair])[pair]

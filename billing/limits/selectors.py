@@ -1,4 +1,4 @@
-"""Reads: limits as they were set, and what holds instead of them. How a limit stands is `billing.limits.status`."""
+"""Read limits and their active exceptions. For the state of limits see `billing.limits.status`."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -12,36 +12,36 @@ from organizations.models import Organization
 
 
 def in_force_at(now: datetime) -> Q:
-    """Limits that have begun and not ended."""
+    """Return a filter for limits that have begun and not ended."""
     has_begun = Q(starts_at=None) | Q(starts_at__lte=now)
     return has_begun & (Q(ends_at=None) | Q(ends_at__gt=now))
 
 
-def holding(limit: SpendLimit, now: datetime) -> QuerySet[LimitException]:
-    """What holds instead of the limit now, the oldest first."""
-    rows = LimitException.objects.filter(_holds_at(now), organization=limit.organization_id, limit=limit)
+def active_exceptions(limit: SpendLimit, now: datetime) -> QuerySet[LimitException]:
+    """Return the active exceptions of the limit, the oldest first."""
+    rows = LimitException.objects.filter(_active_at(now), organization=limit.organization_id, limit=limit)
     return rows.order_by("pk")
 
 
-def holding_of(
+def active_exceptions_by_limit(
     organization: Organization, limits: Collection[SpendLimit], now: datetime
 ) -> dict[int, list[LimitException]]:
-    """The same for several limits, by the limit's id, with one query."""
+    """Return the active exceptions of several limits, by limit id, with one query."""
     by_id = {limit.pk: limit for limit in limits}
-    found: dict[int, list[LimitException]] = {pk: [] for pk in by_id}
-    rows = LimitException.objects.of(organization).filter(_holds_at(now), limit__in=list(by_id))
+    by_limit: dict[int, list[LimitException]] = {pk: [] for pk in by_id}
+    rows = LimitException.objects.of(organization).filter(_active_at(now), limit__in=list(by_id))
     for row in rows.order_by("pk"):
         row.limit = by_id[row.limit_id]
-        found[row.limit_id].append(row)
-    return found
+        by_limit[row.limit_id].append(row)
+    return by_limit
 
 
-def current_amount(limit: SpendLimit, *, kept: str, now: datetime) -> Decimal:
-    """What may be spent for one value (as it is kept, see `billing.limits.scope_values`), raises included."""
-    raises = holding(limit, now).filter(kind=ExceptionKind.RAISE, value__in=("", kept))
+def current_amount(limit: SpendLimit, *, stored: str, now: datetime) -> Decimal:
+    """Return the limit's amount for one stored value (see `billing.limits.scope_values`), including active raises."""
+    raises = active_exceptions(limit, now).filter(kind=ExceptionKind.RAISE, value__in=("", stored))
     raised: Decimal | None = raises.aggregate(largest=Max("amount_usd"))["largest"]
     return limit.amount_usd if raised is None else max(limit.amount_usd, raised)
 
 
-def _holds_at(now: datetime) -> Q:
+def _active_at(now: datetime) -> Q:
     return Q(starts_at__lte=now) & (Q(ends_at=None) | Q(ends_at__gt=now))

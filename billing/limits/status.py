@@ -1,4 +1,4 @@
-"""How limits stand now, to the last digit and the very instant: for people, programs and enforcement."""
+"""Compute the exact state of limits, for pages, the API and enforcement."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -16,35 +16,35 @@ _DAY = timedelta(days=1)
 
 
 def statuses(*, organization: Organization, rules: Sequence[Rule], now: datetime) -> list[LimitStatus]:
-    """How each of these limits stands, in their order."""
-    found = read_balances(organization=organization, rules=rules, now=now)
-    return _statuses(organization, rules, found, now)
+    """Return the status of each rule, in order."""
+    balances = read_balances(organization=organization, rules=rules, now=now)
+    return _statuses(organization, rules, balances, now)
 
 
 def status_and_fit(
     *, organization: Organization, rule: Rule, usd: Decimal, now: datetime
 ) -> tuple[LimitStatus, datetime | None]:
-    """How the limit stands, and from when on a call of that amount would be granted (None: not in sight)."""
-    found = read_balances(organization=organization, rules=[rule], now=now)
+    """Return the status of the rule, and when a call of that amount would be authorized (None if unknown)."""
+    balances = read_balances(organization=organization, rules=[rule], now=now)
 
     def fit(rule: Rule, balance: Balance) -> datetime | None:
         return fits_at(rule, balance, usd=usd, calendar=organization.calendar, now=now)
 
-    (status,) = _statuses(organization, [rule], found, now)
-    (balance,) = _sharpened(organization, [rule], found, fit)
+    (status,) = _statuses(organization, [rule], balances, now)
+    (balance,) = _with_event_detail(organization, [rule], balances, fit)
     return status, fit(rule, balance)
 
 
 def _statuses(
-    organization: Organization, rules: Sequence[Rule], found: Sequence[Balance], now: datetime
+    organization: Organization, rules: Sequence[Rule], balances: Sequence[Balance], now: datetime
 ) -> list[LimitStatus]:
     calendar = organization.calendar
 
     def resets_at(rule: Rule, balance: Balance) -> datetime | None:
         return evaluate(rule, balance, calendar=calendar, now=now).resets_at
 
-    sharp = _sharpened(organization, rules, found, resets_at)
-    return [_status(rule, balance, calendar, now) for rule, balance in zip(rules, sharp, strict=True)]
+    detailed = _with_event_detail(organization, rules, balances, resets_at)
+    return [_status(rule, balance, calendar, now) for rule, balance in zip(rules, detailed, strict=True)]
 
 
 def _status(rule: Rule, balance: Balance, calendar: Calendar, now: datetime) -> LimitStatus:
@@ -57,21 +57,24 @@ def _status(rule: Rule, balance: Balance, calendar: Calendar, now: datetime) -> 
     )
 
 
-def _sharpened(
+def _with_event_detail(
     organization: Organization,
     rules: Sequence[Rule],
-    found: Sequence[Balance],
-    question: Callable[[Rule, Balance], datetime | None],
+    balances: Sequence[Balance],
+    boundary: Callable[[Rule, Balance], datetime | None],
 ) -> list[Balance]:
-    """The readings in which the answers are not the end of a whole hour, but of an event."""
-    sharp = list(found)
-    while blurs := [
-        (place, bucket)
-        for place, (rule, balance) in enumerate(zip(rules, sharp, strict=True))
-        if (bucket := needs_event_detail(balance, question(rule, balance))) is not None
+    """Return the balances with events instead of full hours wherever `boundary` falls into an hour.
+
+    Without them `boundary` would return the end of the hour instead of the time of an event.
+    """
+    detailed = list(balances)
+    while inexact := [
+        (index, bucket)
+        for index, (rule, balance) in enumerate(zip(rules, detailed, strict=True))
+        if (bucket := needs_event_detail(balance, boundary(rule, balance))) is not None
     ]:
-        wanted = [(rules[place], sharp[place], bucket) for place, bucket in blurs]
-        apart = split_by_event(organization=organization, wanted=wanted)
-        for (place, _), balance in zip(blurs, apart, strict=True):
-            sharp[place] = balance
-    return sharp
+        requests = [(rules[index], detailed[index], bucket) for index, bucket in inexact]
+        split = split_by_event(organization=organization, requests=requests)
+        for (index, _), balance in zip(inexact, split, strict=True):
+            detailed[index] = balance
+    return detailed

@@ -19,28 +19,31 @@ from billing.types import LimitWindow, NoticeKind
 from costtrack.clock import iso
 
 SOFT = 0
-"""The threshold that stands for the soft amount."""
-QUIET = timedelta(hours=24)
-"""How long the crossing of a rolling window is not told again."""
+"""The threshold that represents the soft amount."""
+RENOTIFY_AFTER = timedelta(hours=24)
+"""How long a threshold of a rolling window is not notified again."""
 _LIFTED = 0
 _PERCENT = Decimal(100)
 
 
 class Cause(StrEnum):
-    """Why there is a crossing; its `window_key` begins with it. A pause by hand is not the one that spend brings about,
-    and an amount that is reached while nothing is paused is neither."""
+    """Why there is a threshold event; its `window_key` begins with this.
+
+    REACHED: spend reached a threshold, and at 100 percent pauses access. OVER: spend reached the amount, but nothing is
+    paused. MANUAL: a user paused the limit.
+    """
 
     REACHED = ""
     OVER = "over"
-    HAND = "by hand"
+    MANUAL = "by hand"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a limit stands for one value.
+class LimitSnapshot:
+    """The state of a limit for one value, at one time.
 
-    `spent_usd` None: for all values of a limit that each has for itself, where nothing counts but what is done by hand.
-    `is_paused_for_all`: somebody has paused such a limit for all values, which is told once, and not of each.
+    `spent_usd` is None for all values of a per-value limit together; then only manual pauses count.
+    `is_paused_for_all`: such a limit is paused for all values, which is notified once and not for each value.
     """
 
     rule: Rule
@@ -55,7 +58,7 @@ class Standing:
 
     @property
     def window(self) -> str:
-        """What `window_key` calls the window."""
+        """Return the window's part of `window_key`."""
         if self.is_rolling:
             return iso(self.now)
         return LimitWindow.LIFETIME.value if self.span.start is None else iso(self.span.start)
@@ -64,11 +67,11 @@ class Standing:
         return self.is_rolling or _window_of(row) == self.window
 
     def has_reached(self, threshold: int, amount_usd: Decimal) -> bool:
-        return self.spent_usd is not None and self.spent_usd >= _level(threshold, amount_usd)
+        return self.spent_usd is not None and self.spent_usd >= _threshold_usd(threshold, amount_usd)
 
 
-class Mark(NamedTuple):
-    """A threshold that is reached now. `amount_usd` is the limit's amount, or the soft one."""
+class ReachedThreshold(NamedTuple):
+    """A threshold that is currently reached. `amount_usd` is the limit's amount, or the soft amount."""
 
     threshold: int
     cause: Cause
@@ -76,22 +79,22 @@ class Mark(NamedTuple):
 
 
 class NewThresholdEvent(NamedTuple):
-    mark: Mark
+    reached: ReachedThreshold
     key: str
 
 
 class Reopened(NamedTuple):
     row: LimitCrossing
-    is_told: bool
+    is_notified: bool
 
     @property
     def times(self) -> int:
-        """How often spend has crossed it since it was told."""
-        return 1 if self.is_told else self.row.times + 1
+        """How often spend has reached the threshold since it was notified."""
+        return 1 if self.is_notified else self.row.times + 1
 
 
 class Resolved(NamedTuple):
-    """`is_lifted`: people have ended it; spend has not fallen."""
+    """A row to resolve. `is_lifted`: a user changed the limit; spend has not fallen."""
 
     row: LimitCrossing
     is_lifted: bool
@@ -107,8 +110,8 @@ class Notification(NamedTuple):
 
 
 @dataclass(slots=True)
-class Step:
-    """What to write, in this order, and to tell."""
+class Changes:
+    """The rows to write, in this order, and the notifications to send."""
 
     resolved: list[Resolved] = field(default_factory=list)
     reopened: list[Reopened] = field(default_factory=list)
@@ -116,144 +119,158 @@ class Step:
     notifications: list[Notification] = field(default_factory=list)
 
 
-def marks(standing: Standing) -> list[Mark]:
-    """The thresholds that are reached now, the lowest percent first."""
-    rule = standing.rule
-    found = [
-        Mark(threshold, Cause.REACHED, rule.amount_usd)
+def reached_thresholds(snapshot: LimitSnapshot) -> list[ReachedThreshold]:
+    """Return the thresholds that are currently reached, the lowest percent first."""
+    rule = snapshot.rule
+    thresholds = [
+        ReachedThreshold(threshold, Cause.REACHED, rule.amount_usd)
         for threshold in rule.thresholds
-        if threshold != PAUSING and standing.has_reached(threshold, rule.amount_usd)
+        if threshold != PAUSING and snapshot.has_reached(threshold, rule.amount_usd)
     ]
-    if rule.soft_amount_usd is not None and standing.has_reached(SOFT, rule.soft_amount_usd):
-        found.append(Mark(SOFT, Cause.REACHED, rule.soft_amount_usd))
-    if rule.is_paused_by_hand and not standing.is_paused_for_all:
-        found.append(Mark(PAUSING, Cause.HAND, rule.amount_usd))
-    elif standing.has_reached(PAUSING, rule.amount_usd):
-        found.append(Mark(PAUSING, Cause.REACHED if rule.pauses else Cause.OVER, rule.amount_usd))
-    return sorted(found)
+    if rule.soft_amount_usd is not None and snapshot.has_reached(SOFT, rule.soft_amount_usd):
+        thresholds.append(ReachedThreshold(SOFT, Cause.REACHED, rule.soft_amount_usd))
+    if rule.is_paused_manually and not snapshot.is_paused_for_all:
+        thresholds.append(ReachedThreshold(PAUSING, Cause.MANUAL, rule.amount_usd))
+    elif snapshot.has_reached(PAUSING, rule.amount_usd):
+        thresholds.append(ReachedThreshold(PAUSING, Cause.REACHED if rule.pauses else Cause.OVER, rule.amount_usd))
+    return sorted(thresholds)
 
 
-def lowest_level(rule: Rule) -> Decimal:
-    """Spend below it has reached no threshold."""
-    levels = [_level(threshold, rule.amount_usd) for threshold in (*rule.thresholds, PAUSING)]
-    return min(levels) if rule.soft_amount_usd is None else min(*levels, rule.soft_amount_usd)
+def lowest_threshold_usd(rule: Rule) -> Decimal:
+    """Return the lowest spend that reaches a threshold."""
+    amounts_usd = [_threshold_usd(threshold, rule.amount_usd) for threshold in (*rule.thresholds, PAUSING)]
+    return min(amounts_usd) if rule.soft_amount_usd is None else min(*amounts_usd, rule.soft_amount_usd)
 
 
-def is_settled(standing: Standing, rows: Sequence[LimitCrossing]) -> bool:
-    """Whether the open crossings are just what is reached now: then there is nothing to do."""
-    found = marks(standing)
-    return len(found) == len(rows) and all(any(_is(mark, row, standing) for row in rows) for mark in found)
+def is_up_to_date(snapshot: LimitSnapshot, rows: Sequence[LimitCrossing]) -> bool:
+    """Whether the open rows match the thresholds that are currently reached, so that there is nothing to do."""
+    thresholds = reached_thresholds(snapshot)
+    return len(thresholds) == len(rows) and all(
+        any(_matches(reached, row, snapshot) for row in rows) for reached in thresholds
+    )
 
 
-def window_keys(standing: Standing) -> list[str]:
-    """Of crossings of the same window that may be reopened."""
-    return [_key(cause, standing) for cause in Cause]
+def window_keys(snapshot: LimitSnapshot) -> list[str]:
+    """Return the keys of rows of the same window that may be reopened."""
+    return [_key(cause, snapshot) for cause in Cause]
 
 
-def step(standing: Standing, rows: Iterable[LimitCrossing]) -> Step:
-    """From what was written to what is reached now. `rows` are the crossings of the limit and value that are open, and
-    those that are over and have one of the `window_keys` or, in a rolling window, are younger than `QUIET`."""
+def plan_changes(snapshot: LimitSnapshot, rows: Iterable[LimitCrossing]) -> Changes:
+    """Return the changes that bring the rows in line with the thresholds that are currently reached.
+
+    `rows` are those of the limit and value that are open, and resolved ones that have one of the `window_keys` or, in a
+    rolling window, are younger than `RENOTIFY_AFTER`.
+    """
     rows = list(rows)
-    left = {row.threshold: row for row in rows if row.resolved_at is None}
-    over = sorted((row for row in rows if row.resolved_at is not None), key=lambda row: row.crossed_at)
-    taken = Step()
-    told: list[Mark] = []
-    for mark in marks(standing):
-        current = left.get(mark.threshold)
-        if current is not None and _is(mark, current, standing):
-            del left[mark.threshold]
+    open_rows = {row.threshold: row for row in rows if row.resolved_at is None}
+    resolved = sorted((row for row in rows if row.resolved_at is not None), key=lambda row: row.crossed_at)
+    changes = Changes()
+    to_notify: list[ReachedThreshold] = []
+    for reached in reached_thresholds(snapshot):
+        current = open_rows.get(reached.threshold)
+        if current is not None and _matches(reached, current, snapshot):
+            del open_rows[reached.threshold]
             continue
-        previous = next((row for row in reversed(over) if _was(mark, row, standing)), None)
-        is_told = _is_to_be_told(mark, current, previous, standing)
-        if is_told:
-            told.append(mark)
+        previous = next((row for row in reversed(resolved) if _can_reopen(reached, row, snapshot)), None)
+        is_notified = _should_notify(reached, current, previous, snapshot)
+        if is_notified:
+            to_notify.append(reached)
         if previous is None:
-            taken.opened.append(NewThresholdEvent(mark, _key(mark.cause, standing)))
+            changes.opened.append(NewThresholdEvent(reached, _key(reached.cause, snapshot)))
         else:
-            taken.reopened.append(Reopened(previous, is_told))
-    taken.resolved = [Resolved(row, _is_lifted(row, standing)) for row in left.values()]
-    taken.notifications = list(_tells(taken.resolved, told, standing))
-    return taken
+            changes.reopened.append(Reopened(previous, is_notified))
+    changes.resolved = [Resolved(row, _is_lifted(row, snapshot)) for row in open_rows.values()]
+    changes.notifications = list(_notifications(changes.resolved, to_notify, snapshot))
+    return changes
 
 
-def step_without_limit(rows: Iterable[LimitCrossing]) -> Step:
-    """The same for the open crossings of a limit that was removed, or is not in force any more."""
+def plan_changes_without_limit(rows: Iterable[LimitCrossing]) -> Changes:
+    """Return the changes for the open rows of a limit that was removed or is no longer in force."""
     resolved = [Resolved(row, is_lifted=True) for row in rows]
-    is_back = any(_is_told_pause(row) for row, _ in resolved)
-    return Step(resolved=resolved, notifications=[Notification(NoticeKind.RESUMED, PAUSING)] if is_back else [])
+    is_back = any(_is_notified_pause(row) for row, _ in resolved)
+    return Changes(resolved=resolved, notifications=[Notification(NoticeKind.RESUMED, PAUSING)] if is_back else [])
 
 
-def _is(mark: Mark, row: LimitCrossing, standing: Standing) -> bool:
-    """Whether the open crossing is what is reached now. A pause by hand goes on, whatever the amount and window."""
-    if mark.threshold != row.threshold or mark.cause is not _cause_of(row):
+def _matches(reached: ReachedThreshold, row: LimitCrossing, snapshot: LimitSnapshot) -> bool:
+    """Whether the open row is for the reached threshold. A manual pause is independent of amount and window."""
+    if reached.threshold != row.threshold or reached.cause is not _cause_of(row):
         return False
-    return mark.cause is Cause.HAND or (mark.amount_usd == row.amount_usd and standing.is_window_of(row))
+    return reached.cause is Cause.MANUAL or (reached.amount_usd == row.amount_usd and snapshot.is_window_of(row))
 
 
-def _was(mark: Mark, row: LimitCrossing, standing: Standing) -> bool:
-    """Whether the crossing that is over is to be opened again, and not another one beside it."""
-    if mark != (row.threshold, _cause_of(row), row.amount_usd):
+def _can_reopen(reached: ReachedThreshold, row: LimitCrossing, snapshot: LimitSnapshot) -> bool:
+    """Whether the resolved row is reopened instead of creating a new one."""
+    if reached != (row.threshold, _cause_of(row), row.amount_usd):
         return False
-    if standing.is_rolling and mark.cause is not Cause.HAND and row.times != _LIFTED:
-        return standing.now - row.crossed_at < QUIET
-    return row.window_key == _key(mark.cause, standing)
+    if snapshot.is_rolling and reached.cause is not Cause.MANUAL and row.times != _LIFTED:
+        return snapshot.now - row.crossed_at < RENOTIFY_AFTER
+    return row.window_key == _key(reached.cause, snapshot)
 
 
-def _is_to_be_told(
-    mark: Mark, current: LimitCrossing | None, previous: LimitCrossing | None, standing: Standing
+def _should_notify(
+    reached: ReachedThreshold, current: LimitCrossing | None, previous: LimitCrossing | None, snapshot: LimitSnapshot
 ) -> bool:
-    """`current` is the open crossing whose place the mark takes, `previous` the one that is opened again."""
+    """Whether to notify the reached threshold. `current` is the open row that it replaces, `previous` the one to
+    reopen."""
     is_new = previous is None or previous.times == _LIFTED
-    if _is_pause(mark.threshold, mark.cause):
+    if _is_pause(reached.threshold, reached.cause):
         return is_new or current is not None
-    # Spend that was, and is, above the threshold has not crossed it because somebody has changed the amount.
-    goes_on = current is not None and _cause_of(current) is not Cause.HAND and standing.is_window_of(current)
-    return is_new and not goes_on
+    # A changed amount is no new event if spend was above the threshold before and still is.
+    is_unchanged_crossing = (
+        current is not None and _cause_of(current) is not Cause.MANUAL and snapshot.is_window_of(current)
+    )
+    return is_new and not is_unchanged_crossing
 
 
-def _is_lifted(row: LimitCrossing, standing: Standing) -> bool:
-    if _cause_of(row) is Cause.HAND:
+def _is_lifted(row: LimitCrossing, snapshot: LimitSnapshot) -> bool:
+    if _cause_of(row) is Cause.MANUAL:
         return True
-    if row.threshold == PAUSING and standing.rule.is_paused_by_hand:
-        return False  # it is only hidden
-    return standing.is_window_of(row) and standing.has_reached(row.threshold, row.amount_usd)
+    if row.threshold == PAUSING and snapshot.rule.is_paused_manually:
+        return False  # only hidden by the manual pause
+    return snapshot.is_window_of(row) and snapshot.has_reached(row.threshold, row.amount_usd)
 
 
-def _tells(resolved: Sequence[Resolved], told: Sequence[Mark], standing: Standing) -> Iterator[Notification]:
-    """Of several thresholds, only the highest; of a pause that goes on for another reason, not that it ends."""
-    causes_pause = any(_is_pause(mark.threshold, mark.cause) for mark in marks(standing))
-    is_paused = causes_pause or standing.rule.is_paused_by_hand
-    if not is_paused and any(_is_told_pause(row) for row, _ in resolved):
+def _notifications(
+    resolved: Sequence[Resolved], to_notify: Sequence[ReachedThreshold], snapshot: LimitSnapshot
+) -> Iterator[Notification]:
+    """Yield only the highest of several thresholds, and the end of a pause only if access is no longer paused."""
+    causes_pause = any(_is_pause(reached.threshold, reached.cause) for reached in reached_thresholds(snapshot))
+    is_paused = causes_pause or snapshot.rule.is_paused_manually
+    if not is_paused and any(_is_notified_pause(row) for row, _ in resolved):
         yield Notification(NoticeKind.RESUMED, PAUSING)
-    if told:
-        highest = max(told, key=_height)
+    if to_notify:
+        highest = max(to_notify, key=_severity)
         yield Notification(_kind(highest), highest.threshold)
 
 
-def _height(mark: Mark) -> tuple[bool, Decimal, int]:
-    return (_is_pause(mark.threshold, mark.cause), _level(mark.threshold, mark.amount_usd), mark.threshold)
+def _severity(reached: ReachedThreshold) -> tuple[bool, Decimal, int]:
+    return (
+        _is_pause(reached.threshold, reached.cause),
+        _threshold_usd(reached.threshold, reached.amount_usd),
+        reached.threshold,
+    )
 
 
-def _kind(mark: Mark) -> NoticeKind:
-    if _is_pause(mark.threshold, mark.cause):
+def _kind(reached: ReachedThreshold) -> NoticeKind:
+    if _is_pause(reached.threshold, reached.cause):
         return NoticeKind.PAUSED
-    return NoticeKind.EXCEEDED if mark.threshold == PAUSING else NoticeKind.THRESHOLD
+    return NoticeKind.EXCEEDED if reached.threshold == PAUSING else NoticeKind.THRESHOLD
 
 
 def _is_pause(threshold: int, cause: Cause) -> bool:
     return threshold == PAUSING and cause is not Cause.OVER
 
 
-def _is_told_pause(row: LimitCrossing) -> bool:
+def _is_notified_pause(row: LimitCrossing) -> bool:
     return row.times == 1 and _is_pause(row.threshold, _cause_of(row))
 
 
-def _level(threshold: int, amount_usd: Decimal) -> Decimal:
+def _threshold_usd(threshold: int, amount_usd: Decimal) -> Decimal:
     return amount_usd if threshold == SOFT else amount_usd * threshold / _PERCENT
 
 
-def _key(cause: Cause, standing: Standing) -> str:
-    return f"{cause} {iso(standing.now) if cause is Cause.HAND else standing.window}".strip()
+def _key(cause: Cause, snapshot: LimitSnapshot) -> str:
+    return f"{cause} {iso(snapshot.now) if cause is Cause.MANUAL else snapshot.window}".strip()
 
 
 def _cause_of(row: LimitCrossing) -> Cause:

@@ -11,7 +11,7 @@ from costtrack.money import ZERO
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """What a call tells of itself, in the ledger's words. Empty: not told. A credential by its number."""
+    """The dimensions of a call, named as in the ledger. Empty: not given. `credential_id` is a primary key."""
 
     credential_id: int | None = None
     service: str = ""
@@ -23,7 +23,7 @@ class Dimensions:
     tags: tuple[str, ...] = ()
 
     def values(self, scope: LimitScope) -> tuple[str, ...]:
-        """Which values of a scope the call belongs to, as rollups keep them."""
+        """Return the values of a scope that the call belongs to, as rollups store them."""
         match scope:
             case LimitScope.ORGANIZATION:
                 return ("",)
@@ -31,19 +31,19 @@ class Dimensions:
                 return self.tags
             case LimitScope.CREDENTIAL:
                 return () if self.credential_id is None else (str(self.credential_id),)
-        told = {
+        value = {
             LimitScope.USER: self.user_ref,
             LimitScope.MODEL: self.model,
             LimitScope.WORKFLOW: self.workflow_id,
             LimitScope.RUN: self.run_id,
             LimitScope.SESSION: self.session_id,
         }[scope]
-        return (told,) if told else ()
+        return (value,) if value else ()
 
 
 @dataclass(frozen=True, slots=True)
-class ByHand:
-    """That somebody has paused or opened a limit; `until` None: until somebody ends it."""
+class ManualOverride:
+    """A manual pause of a limit, or access regardless of spend. `until` is None if it has no end."""
 
     kind: ExceptionKind
     until: datetime | None
@@ -52,17 +52,17 @@ class ByHand:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A limit as it holds at an instant for one value of its scope, exceptions applied.
+    """A limit at one time for one value of its scope, with exceptions applied.
 
-    `value` is as rollups keep it (a credential by its number); `display_value` is for people and programs (its Client
-    ID). `amount_usd` is what holds now, `base_amount_usd` what holds without a raise, which ends at `raised_until`.
+    `value` is as rollups store it (a credential by its primary key), `display_value` as the API shows it (its Client
+    ID). `amount_usd` is the current amount, `base_amount_usd` the amount without the raise that ends at `raised_until`.
     """
 
     limit_id: int
     scope: LimitScope
     value: str
     display_value: str
-    is_of_each: bool
+    is_per_value: bool
     window: LimitWindow
     amount_usd: Decimal
     base_amount_usd: Decimal
@@ -71,28 +71,28 @@ class Rule:
     soft_amount_usd: Decimal | None = None
     fallback_price: Decimal | None = None
     raised_until: datetime | None = None
-    by_hand: ByHand | None = None
+    manual_override: ManualOverride | None = None
 
     @property
     def pauses(self) -> bool:
-        """Whether it refuses anything: not if it only notifies, or somebody has opened it."""
-        is_open = self.by_hand is not None and self.by_hand.kind is ExceptionKind.OPEN
+        """Whether the limit refuses calls: not if it only notifies, or was opened manually."""
+        is_open = self.manual_override is not None and self.manual_override.kind is ExceptionKind.OPEN
         return self.action is LimitAction.PAUSE and not is_open
 
     @property
-    def is_paused_by_hand(self) -> bool:
-        return self.by_hand is not None and self.by_hand.kind is ExceptionKind.PAUSE
+    def is_paused_manually(self) -> bool:
+        return self.manual_override is not None and self.manual_override.kind is ExceptionKind.PAUSE
 
 
 class WindowSpan(NamedTuple):
-    """`start <= t < end`. No start: ever. No end: it does not end (lifetime), or it moves along (rolling)."""
+    """`start <= t < end`. Lifetime limits have neither; rolling windows have no end, because they move."""
 
     start: datetime | None
     end: datetime | None
 
 
 class Bucket(NamedTuple):
-    """What was spent from one instant to another; both the same for a single event's instant."""
+    """Spend between two times. Both are the same for a single event."""
 
     start: datetime
     end: datetime
@@ -108,10 +108,10 @@ class Reservation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How a limit stands at `as_of`.
+    """The state of a limit at `as_of`.
 
-    `remaining_usd` is what an authorization may still take: the amount without what is spent and held, at least 0.
-    `resets_at` is when spend is below the amount again; None if it is already, or if that is not in sight (lifetime).
+    `remaining_usd` is what can still be authorized: the amount minus spent and reserved amounts, at least 0.
+    `resets_at` is when spend will be below the amount again; None if it already is, or if that is unknown (lifetime).
     """
 
     state: LimitState
@@ -129,7 +129,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What the database says of one rule: spend by bucket (all inside the window, oldest first), open holds."""
+    """Spend of one rule by bucket (inside the window, the oldest first), and its open authorizations."""
 
     spend: tuple[Bucket, ...]
     reservations: tuple[Reservation, ...] = ()
@@ -141,12 +141,12 @@ class Balance:
 
     @property
     def reserved_usd(self) -> Decimal:
-        return sum((hold.usd for hold in self.reservations), ZERO)
+        return sum((reservation.usd for reservation in self.reservations), ZERO)
 
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
-    """A rule and how it stands. `hit_at` is when it will be reached if spend goes on as it did in the last day."""
+    """A rule with its state. `hit_at` is when it will be reached at the rate of the last day."""
 
     rule: Rule
     evaluation: Evaluation

@@ -1,7 +1,7 @@
-"""Whether limits rest on the truth: what `billing_meter` says is spent and held beside plain sums over the ledger and
-the authorizations' rows, and whether each authorization is in a state that it may be in.
+"""Verify limits: compare the balances that `billing_meter` returns with sums over the ledger and the authorizations,
+and check the state of each authorization.
 
-Each statement sees one snapshot and takes no lock, so it is right whatever is taken in meanwhile.
+Each statement reads one snapshot and takes no lock, so it is correct while events arrive.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ from django.db import connection, transaction
 from psycopg import sql
 
 from billing.limits.cache import LimitSet, limit_set
-from billing.limits.evaluate import span_of
+from billing.limits.evaluate import window_span
 from billing.limits.types import Rule
 from billing.models import SpendLimit
 from billing.rollups.compare import WORK_MEMORY
 from billing.rollups.definitions import SCOPES_OF_EVENT
-from billing.rollups.types import Checked, Difference, Progress, Step, silent
-from billing.rollups.verify import LIMITS, keep
+from billing.rollups.types import Checked, Difference, Progress, Step, ignore_progress
+from billing.rollups.verify import LIMITS, save_check
 from billing.types import LimitWindow
 from costtrack.ids import ids_at
 from costtrack.money import plain
@@ -29,19 +29,19 @@ from organizations.models import Organization
 
 _AUTHORIZATIONS = "authorizations"
 
-# Values of one statement: each is looked up by itself, and the ledger is read once for all of them.
+# Values per statement: each needs its own lookups, but the ledger is read once for all of them.
 MAX_VALUES = 5_000
-_MAX_SHOWN = 20
-# What has changed since the last times this was run; the rest stands as it was found.
-_LOOKS_BACK = timedelta(days=7)
+_MAX_DIFFERENCES = 20
+# Only what has changed recently is checked; earlier runs have checked the rest.
+_LOOKBACK = timedelta(days=7)
 _FUTURE_TOLERANCE = timedelta(hours=1)
-# Marking expired ones is a task of every minute.
-_MARKED_WITHIN = timedelta(minutes=5)
+# A task marks expired authorizations every minute.
+_EXPIRY_GRACE = timedelta(minutes=5)
 
 _SCOPES = sql.SQL(SCOPES_OF_EVENT)
-# The first full hour of the window, as the function has it.
+# The first full hour of the window, as in the function.
 _FIRST_HOUR = sql.SQL("date_trunc('hour', %(start)s + interval '1 hour' - interval '1 microsecond', 'UTC')")
-# The values of a scope that something was received of, or is held for. (Authorizations have an event's dimensions.)
+# The values of a scope with recent events or open authorizations, which have an event's dimensions.
 _VALUES = sql.SQL("""
 SELECT value FROM billing_livescopetotal
 WHERE organization_id = %(organization)s AND scope = %(scope)s AND last_received_at >= %(since)s
@@ -49,12 +49,12 @@ UNION SELECT part.value FROM billing_authorization AS event {scopes}
 WHERE event.organization_id = %(organization)s AND event.status = 'reserved' AND part.scope = %(scope)s
 ORDER BY 1
 """).format(scopes=_SCOPES)
-# The function has what is folded by whole hours, so of the hour in which the window begins only what is not folded.
-_METERS = sql.SQL("""
-WITH measured AS MATERIALIZED (
+# The function reads folded spend by full hours, so for the hour in which the window begins it only has unfolded spend.
+_COMPARE_BALANCES = sql.SQL("""
+WITH requested AS MATERIALIZED (
     SELECT * FROM unnest(%(scopes)s::text[], %(values)s::text[], %(fallbacks)s::numeric[])
-        WITH ORDINALITY AS told (scope, value, fallback, place)
-), metered AS MATERIALIZED (
+        WITH ORDINALITY AS given (scope, value, fallback, place)
+), balance AS MATERIALIZED (
     SELECT * FROM billing_meter(%(organization)s, %(scopes)s::text[], %(values)s::text[],
         array_fill(%(start)s::timestamptz, ARRAY[cardinality(%(scopes)s::text[])]), %(fallbacks)s::numeric[], %(now)s)
 ), counted AS MATERIALIZED (
@@ -63,45 +63,47 @@ WITH measured AS MATERIALIZED (
             OR substring(uuid_send(event.id), 1, 14) IN (
                 SELECT substring(uuid_send(batch.id), 1, 14) FROM billing_ingestbatch AS batch
                 WHERE batch.organization_id = %(organization)s AND batch.folded_at IS NULL
-            ) AS is_metered,
-        CASE WHEN waiting.event_id IS NOT NULL THEN
+            ) AS is_counted,
+        CASE WHEN unpriced.event_id IS NOT NULL THEN
             event.input_tokens + event.output_tokens + event.cache_read_tokens + event.cache_creation_tokens
         END AS unpriced_tokens
-    FROM billing_usageevent AS event LEFT JOIN billing_unpricedevent AS waiting
-        ON waiting.organization_id = %(organization)s AND waiting.event_id = event.id
+    FROM billing_usageevent AS event LEFT JOIN billing_unpricedevent AS unpriced
+        ON unpriced.organization_id = %(organization)s AND unpriced.event_id = event.id
     WHERE event.organization_id = %(organization)s
         AND (%(start)s::timestamptz IS NULL OR event.occurred_at >= %(start)s)
 ), ledger AS (
-    SELECT measured.place, sum(event.usd) FILTER (WHERE event.is_metered) AS spent,
-        sum(event.usd) FILTER (WHERE NOT event.is_metered) AS edge,
-        sum(event.unpriced_tokens) * min(measured.fallback) / 1000000 AS supposed
-    FROM counted AS event {scopes} JOIN measured ON measured.scope = part.scope AND measured.value = part.value
-    GROUP BY measured.place
+    SELECT requested.place, sum(event.usd) FILTER (WHERE event.is_counted) AS spent,
+        sum(event.usd) FILTER (WHERE NOT event.is_counted) AS edge,
+        sum(event.unpriced_tokens) * min(requested.fallback) / 1000000 AS fallback_cost
+    FROM counted AS event {scopes} JOIN requested ON requested.scope = part.scope AND requested.value = part.value
+    GROUP BY requested.place
 ), dropped AS (
-    SELECT measured.place, sum(kept.cost_usd) AS spent FROM measured JOIN {rollup} AS kept
-        ON kept.organization_id = %(organization)s AND kept.scope = measured.scope AND kept.value = measured.value
-    WHERE kept.archived AND {since_first_hour} GROUP BY measured.place
+    SELECT requested.place, sum(archive.cost_usd) AS spent FROM requested JOIN {rollup} AS archive
+        ON archive.organization_id = %(organization)s AND archive.scope = requested.scope
+        AND archive.value = requested.value
+    WHERE archive.archived AND {since_first_hour} GROUP BY requested.place
 ), reserved AS (
-    SELECT measured.place, sum(event.amount_usd) AS held
+    SELECT requested.place, sum(event.amount_usd) AS amount
     FROM billing_authorization AS event {scopes}
-    JOIN measured ON measured.scope = part.scope AND measured.value = part.value
+    JOIN requested ON requested.scope = part.scope AND requested.value = part.value
     WHERE event.organization_id = %(organization)s AND event.status = 'reserved' AND event.expires_at > %(now)s
-    GROUP BY measured.place
-), beside AS (
-    SELECT place, metered.spent, metered.held, metered.edge,
-        coalesce(ledger.spent, 0) + coalesce(dropped.spent, 0) + coalesce(ledger.supposed, 0) AS told_spent,
-        coalesce(reserved.held, 0) AS told_held, coalesce(ledger.edge, 0) AS told_edge
-    FROM metered LEFT JOIN ledger USING (place) LEFT JOIN dropped USING (place) LEFT JOIN reserved USING (place)
+    GROUP BY requested.place
+), compared AS (
+    SELECT place, balance.spent, balance.held AS reserved, balance.edge,
+        coalesce(ledger.spent, 0) + coalesce(dropped.spent, 0) + coalesce(ledger.fallback_cost, 0) AS expected_spent,
+        coalesce(reserved.amount, 0) AS expected_reserved, coalesce(ledger.edge, 0) AS expected_edge
+    FROM balance LEFT JOIN ledger USING (place) LEFT JOIN dropped USING (place) LEFT JOIN reserved USING (place)
 )
-SELECT count(*) OVER (), place - 1, spent, told_spent, held, told_held, edge, told_edge FROM beside
-WHERE spent <> told_spent OR held <> told_held OR edge < told_edge ORDER BY place LIMIT %(most)s
+SELECT count(*) OVER (), place - 1, spent, expected_spent, reserved, expected_reserved, edge, expected_edge
+FROM compared WHERE spent <> expected_spent OR reserved <> expected_reserved OR edge < expected_edge
+ORDER BY place LIMIT %(max_rows)s
 """)
-# Each of these answers: how many there are, and of the first ones the authorization, a column, what it is and what it
-# should be.
+# Each of these returns the number of differences, and for the first ones the authorization, a column, its value and the
+# expected value.
 _OVERDUE = """
 SELECT count(*) OVER (), id, 'status', status, 'expired' FROM billing_authorization
 WHERE organization_id = %(organization)s AND status = 'reserved' AND expires_at <= %(overdue)s
-ORDER BY id LIMIT %(most)s
+ORDER BY id LIMIT %(max_rows)s
 """
 _SETTLED_WRONGLY = """
 SELECT count(*) OVER (), ended.id, 'settled_usd', coalesce(ended.settled_usd::text, 'nothing'),
@@ -114,86 +116,86 @@ WHERE ended.organization_id = %(organization)s AND ended.status = 'settled' AND 
     )
 GROUP BY ended.id, ended.settled_usd
 HAVING sum(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd) IS DISTINCT FROM ended.settled_usd
-ORDER BY ended.id LIMIT %(most)s
+ORDER BY ended.id LIMIT %(max_rows)s
 """
 _NOT_SETTLED = """
-SELECT count(*) OVER (), held.id, 'status', held.status, 'settled'
-FROM billing_usageevent AS event JOIN billing_authorization AS held
-    ON held.organization_id = %(organization)s AND held.id = event.authorization_id
-WHERE event.organization_id = %(organization)s AND event.id >= %(first_id)s AND held.status <> 'settled'
-GROUP BY held.id, held.status ORDER BY held.id LIMIT %(most)s
+SELECT count(*) OVER (), open.id, 'status', open.status, 'settled'
+FROM billing_usageevent AS event JOIN billing_authorization AS open
+    ON open.organization_id = %(organization)s AND open.id = event.authorization_id
+WHERE event.organization_id = %(organization)s AND event.id >= %(first_id)s AND open.status <> 'settled'
+GROUP BY open.id, open.status ORDER BY open.id LIMIT %(max_rows)s
 """
-_TWICE = """
+_DUPLICATE_EVENTS = """
 SELECT count(*) OVER (), min(authorization_id::text), 'events ' || event_id, count(*)::text, '1'
 FROM billing_usageevent
 WHERE organization_id = %(organization)s AND id >= %(first_id)s AND authorization_id IS NOT NULL AND event_id <> ''
-GROUP BY source, event_id HAVING count(*) > 1 ORDER BY 2 LIMIT %(most)s
+GROUP BY source, event_id HAVING count(*) > 1 ORDER BY 2 LIMIT %(max_rows)s
 """
-_QUESTIONS = (_OVERDUE, _SETTLED_WRONGLY, _NOT_SETTLED, _TWICE)
+_AUTHORIZATION_CHECKS = (_OVERDUE, _SETTLED_WRONGLY, _NOT_SETTLED, _DUPLICATE_EVENTS)
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """Rules of one window, or of none: then the authorizations themselves."""
+class _CheckGroup:
+    """A step of the check: rules with the same window, or no rules to check the authorizations themselves."""
 
     name: str
     rules: Sequence[Rule] = ()
 
 
-def verify_limits(*, organization: Organization, now: datetime, progress: Progress = silent) -> Checked:
-    """Check all of an organization's limits and authorizations, and keep what came of it (`RollupCheck`)."""
-    parts = [*_meters(organization, now), _Part(_AUTHORIZATIONS)]
-    count, found = 0, list[Difference]()
-    for number, part in enumerate(parts, start=1):
-        more, first = _compare(organization, part, now)
-        count, found = count + more, [*found, *first][:_MAX_SHOWN]
-        progress(Step(organization.pk, part.name, number, len(parts)))
-    return keep(organization.pk, Checked(LIMITS, count, tuple(found)), now)
+def verify_limits(*, organization: Organization, now: datetime, progress: Progress = ignore_progress) -> Checked:
+    """Check all limits and authorizations of an organization, and store the result (`RollupCheck`)."""
+    groups = [*_rule_groups(organization, now), _CheckGroup(_AUTHORIZATIONS)]
+    count, differences = 0, list[Difference]()
+    for number, group in enumerate(groups, start=1):
+        more, first = _check_group(organization, group, now)
+        count, differences = count + more, [*differences, *first][:_MAX_DIFFERENCES]
+        progress(Step(organization.pk, group.name, number, len(groups)))
+    return save_check(organization.pk, Checked(LIMITS, count, tuple(differences)), now)
 
 
-def _meters(organization: Organization, now: datetime) -> Iterator[_Part]:
-    """The rules in force, those of one window together."""
-    book = limit_set(organization)
-    rules = book.rules_of_single_limits(now=now)
-    for limit in book.limits_of_each(now=now):
-        rules += _rules_of(organization, book, limit, now)
+def _rule_groups(organization: Organization, now: datetime) -> Iterator[_CheckGroup]:
+    """Yield the rules in force, grouped by window."""
+    all_limits = limit_set(organization)
+    rules = all_limits.single_limit_rules(now=now)
+    for limit in all_limits.per_value_limits(now=now):
+        rules += _rules_of(organization, all_limits, limit, now)
     for window, group in groupby(sorted(rules, key=_window), key=_window):
         of_window = list(group)
         for first in range(0, len(of_window), MAX_VALUES):
-            yield _Part(window, of_window[first : first + MAX_VALUES])
+            yield _CheckGroup(window, of_window[first : first + MAX_VALUES])
 
 
 def _window(rule: Rule) -> str:
     return rule.window.value
 
 
-def _rules_of(organization: Organization, book: LimitSet, limit: SpendLimit, now: datetime) -> list[Rule]:
-    """A limit of each for the values that have changed since the last times, of which there may be many."""
-    start = span_of(LimitWindow(limit.window), organization.calendar, now).start
-    since = max(start or now - _LOOKS_BACK, now - _LOOKS_BACK) - _FUTURE_TOLERANCE
+def _rules_of(organization: Organization, all_limits: LimitSet, limit: SpendLimit, now: datetime) -> list[Rule]:
+    """Return the rules of a per-value limit for the values that have changed recently."""
+    start = window_span(LimitWindow(limit.window), organization.calendar, now).start
+    since = max(start or now - _LOOKBACK, now - _LOOKBACK) - _FUTURE_TOLERANCE
     with connection.cursor() as cursor:
         cursor.execute(_VALUES, {"organization": organization.pk, "scope": limit.scope, "since": since})
         values = [value for (value,) in cursor.fetchall()]
-    return [rule for value in values if (rule := book.rule(limit.pk, value, now=now)) is not None]
+    return [rule for value in values if (rule := all_limits.rule(limit.pk, value, now=now)) is not None]
 
 
-def _compare(organization: Organization, part: _Part, now: datetime) -> tuple[int, list[Difference]]:
+def _check_group(organization: Organization, group: _CheckGroup, now: datetime) -> tuple[int, list[Difference]]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(WORK_MEMORY)
-        if part.rules:
-            return _metered(cursor, organization, part.rules, now)
-        return _authorizations(cursor, organization, now)
+        if group.rules:
+            return _compare_balances(cursor, organization, group.rules, now)
+        return _check_authorizations(cursor, organization, now)
 
 
-def _metered(
+def _compare_balances(
     cursor: Any, organization: Organization, rules: Sequence[Rule], now: datetime
 ) -> tuple[int, list[Difference]]:
-    start = span_of(rules[0].window, organization.calendar, now).start
-    query = _METERS.format(
+    start = window_span(rules[0].window, organization.calendar, now).start
+    query = _COMPARE_BALANCES.format(
         scopes=_SCOPES,
         rollup=sql.Identifier("billing_scopetotal" if start is None else "billing_scopehour"),
         first_hour=sql.SQL("NULL") if start is None else _FIRST_HOUR,
-        since_first_hour=sql.SQL("true") if start is None else sql.SQL("kept.hour >= {}").format(_FIRST_HOUR),
+        since_first_hour=sql.SQL("true") if start is None else sql.SQL("archive.hour >= {}").format(_FIRST_HOUR),
     )
     parameters = {
         "organization": organization.pk,
@@ -202,45 +204,45 @@ def _metered(
         "fallbacks": [rule.fallback_price for rule in rules],
         "start": start,
         "now": now,
-        "most": _MAX_SHOWN,
+        "max_rows": _MAX_DIFFERENCES,
     }
     cursor.execute(query, parameters)
-    found = cursor.fetchall()
-    differences = [_metered_wrongly(rules[place], *amounts) for _, place, *amounts in found]
-    return (found[0][0] if found else 0), differences
+    rows = cursor.fetchall()
+    differences = [_balance_difference(rules[index], *amounts) for _, index, *amounts in rows]
+    return (rows[0][0] if rows else 0), differences
 
 
-def _metered_wrongly(rule: Rule, *amounts: Decimal) -> Difference:
-    """`amounts` are pairs: what the function says, and what it should. The edge may be more than it has to be."""
-    spent, told_spent, held, told_held, edge, told_edge = amounts
-    pairs = {"spent_usd": (spent, told_spent), "held_usd": (held, told_held)}
+def _balance_difference(rule: Rule, *amounts: Decimal) -> Difference:
+    """`amounts` are pairs: what the function returned, and the expected amount. The edge is an upper bound."""
+    spent, expected_spent, reserved, expected_reserved, edge, expected_edge = amounts
+    pairs = {"spent_usd": (spent, expected_spent), "held_usd": (reserved, expected_reserved)}
     wrong = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    if edge < told_edge:
-        wrong["edge_usd"] = (edge, told_edge)
+    if edge < expected_edge:
+        wrong["edge_usd"] = (edge, expected_edge)
     return Difference(
         LIMITS,
         {"limit": str(rule.limit_id), "value": rule.value},
-        {name: plain(is_) for name, (is_, _) in wrong.items()},
-        {name: plain(should_be) for name, (_, should_be) in wrong.items()},
+        {name: plain(actual) for name, (actual, _) in wrong.items()},
+        {name: plain(expected) for name, (_, expected) in wrong.items()},
     )
 
 
-def _authorizations(cursor: Any, organization: Organization, now: datetime) -> tuple[int, list[Difference]]:
-    since = now - _LOOKS_BACK
+def _check_authorizations(cursor: Any, organization: Organization, now: datetime) -> tuple[int, list[Difference]]:
+    since = now - _LOOKBACK
     parameters = {
         "organization": organization.pk,
-        "overdue": now - _MARKED_WITHIN,
+        "overdue": now - _EXPIRY_GRACE,
         "since": since,
         "first_id": ids_at(since - _FUTURE_TOLERANCE)[0],
-        "most": _MAX_SHOWN,
+        "max_rows": _MAX_DIFFERENCES,
     }
     count, differences = 0, list[Difference]()
-    for question in _QUESTIONS:
-        cursor.execute(question, parameters)
-        found = cursor.fetchall()
-        count += found[0][0] if found else 0
+    for query in _AUTHORIZATION_CHECKS:
+        cursor.execute(query, parameters)
+        rows = cursor.fetchall()
+        count += rows[0][0] if rows else 0
         differences += [
-            Difference(LIMITS, {"authorization": str(pk)}, {column: is_}, {column: should_be})
-            for _, pk, column, is_, should_be in found
+            Difference(LIMITS, {"authorization": str(pk)}, {column: actual}, {column: expected})
+            for _, pk, column, actual, expected in rows
         ]
     return count, differences

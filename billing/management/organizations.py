@@ -1,4 +1,4 @@
-"""Which organizations a command is about."""
+"""Selection of organizations by the option of a command."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ from django.core.management.base import CommandError
 from organizations.models import Organization
 
 
-def named(slug: str | None) -> list[Organization]:
-    """The one of that slug, or all of them."""
+def organizations_by_slug(slug: str | None) -> list[Organization]:
+    """Return the organization with that slug, or all organizations. Raises CommandError."""
     organizations = Organization.objects.order_by("slug")
     if slug is None:
         return list(organizations)
-    found = list(organizations.filter(slug=slug))
-    if not found:
+    matches = list(organizations.filter(slug=slug))
+    if not matches:
         raise CommandError(f"There is no organization {slug}.")
-    return found
+    return matches
 
 
-def counted(organizations: Sequence[Organization]) -> str:
+def count_organizations(organizations: Sequence[Organization]) -> str:
     number = len(organizations)
     return "1 organization" if number == 1 else f"{number:,} organizations"

@@ -1,4 +1,4 @@
-"""How far a long command has come: a bar on a terminal, now and then a line elsewhere."""
+"""Progress of a long command: a bar on a terminal, else some lines of text."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -15,7 +15,7 @@ _FEW_STEPS = 20
 
 
 class ProgressDisplay:
-    """Shows the steps of work on some organizations, one after the other. Use it as a context manager."""
+    """Shows the steps of work on organizations. Use it as a context manager."""
 
     def __init__(self, title: str, output: OutputWrapper, organizations: Sequence[Organization]) -> None:
         self._output = output
@@ -44,9 +44,9 @@ class ProgressDisplay:
             self._bar.stop()
 
     def step(self, step: Step) -> None:
-        what = f"{self._slugs[step.organization_id]}: {step.rollup}"
+        label = f"{self._slugs[step.organization_id]}: {step.rollup}"
         if self._bar is not None:
-            self._bar.update(self._task, description=what, total=step.steps, completed=step.number)
-        elif step.steps > _FEW_STEPS and what != self._rollup:
-            self._output.write(f"{what} ({step.number} of {step.steps})")
-        self._rollup = what
+            self._bar.update(self._task, description=label, total=step.steps, completed=step.number)
+        elif step.steps > _FEW_STEPS and label != self._rollup:
+            self._output.write(f"{label} ({step.number} of {step.steps})")
+        self._rollup = label

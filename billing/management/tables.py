@@ -1,4 +1,4 @@
-"""Tables for people who read a command's output."""
+"""Text tables in the output of commands."""
 
 from collections.abc import Iterator, Sequence
 from io import StringIO
@@ -15,21 +15,21 @@ from costtrack.money import plain
 _WIDTH = 160  # where the output goes to a file
 
 
-def differences_table(found: Sequence[tuple[str, Checked]], most: int) -> str:
-    """The first differences of each organization's rollups."""
-    table = Table("organization", "rollup", "row", "column", "is", "should be", title="Different from the ledger")
-    for organization, checked in found:
+def differences_table(checks: Sequence[tuple[str, Checked]], max_rows: int) -> str:
+    """Return a table of the first differences of each organization's rollups."""
+    table = Table("organization", "rollup", "row", "column", "is", "should be", title="Differences from the ledger")
+    for organization, checked in checks:
         rows = [cells for difference in checked.differences for cells in _cells(difference)]
-        for cells in rows[:most]:
+        for cells in rows[:max_rows]:
             table.add_row(organization, checked.name, *cells)
-        if checked.count > len(checked.differences) or len(rows) > most:
-            table.add_row(organization, checked.name, f"... {checked.count:,} rows in all")
+        if checked.count > len(checked.differences) or len(rows) > max_rows:
+            table.add_row(organization, checked.name, f"... {checked.count:,} rows in total")
         table.add_section()
     return _as_text(table)
 
 
 def repricing_table(repricing: Repricing) -> str:
-    """What each model's calls cost before and after; every digit, so that the lines add up."""
+    """Return a table of the cost of each model before and after, unrounded, so that the lines add up."""
     table = Table("service", "model", show_footer=True)
     for heading, total in (
         ("calls", f"{repricing.events:,}"),
@@ -50,12 +50,12 @@ def repricing_table(repricing: Repricing) -> str:
 def _cells(difference: Difference) -> Iterator[tuple[str, str, str, str]]:
     row = ", ".join(f"{column} {value!r}" for column, value in difference.key.items())
     if difference.stored is None:
-        yield row, "", "missing", "there"
-    elif difference.told is None:
-        yield row, "", "there", "not there"
+        yield row, "", "missing", "present"
+    elif difference.expected is None:
+        yield row, "", "present", "missing"
     else:
         for column, value in difference.stored.items():
-            yield row, column, str(value), str(difference.told[column])
+            yield row, column, str(value), str(difference.expected[column])
 
 
 def _as_text(table: Table) -> str:

@@ -13,11 +13,11 @@ def _dimension() -> "models.CharField[str, str]":
 
 
 class Authorization(models.Model):
-    """What a call may cost, taken from every limit that covers it until the call's event brings what it did cost.
+    """The estimated cost of a call, reserved under every limit that covers it until the call's event settles it.
 
-    It holds `amount_usd` while it is reserved and not expired. So what is held of a limit is always the sum of these
-    rows, also of limits made later; there is no counter beside them that could drift. The dimensions are an event's
-    (`billing.models.UsageEvent`), and as there no foreign keys are checked.
+    `amount_usd` is reserved while the status is reserved and the authorization is not expired. The reserved amount of a
+    limit is always the sum of these rows, also for limits that are created later; there is no counter that could drift.
+    The dimensions are those of `billing.models.UsageEvent`, and as there no foreign keys are checked.
 
     In the database the primary key begins with the organization (migration 0014): always filter by it too.
     """

@@ -1,7 +1,7 @@
 """The ledger: batches of usage events, append-only.
 
-In the database the primary keys of these tables begin with the organization (migrations 0002 and 0003); ids are
-unique by themselves, so Django is told of `id` alone. Always filter by organization too.
+In the database the primary keys of these tables begin with the organization (migrations 0002 and 0003). Ids are unique,
+so in Django the primary key is `id` alone. Always filter by organization too.
 """
 
 from decimal import Decimal
@@ -29,7 +29,7 @@ def _small_count() -> "models.IntegerField[int, int]":
 
 
 class IngestBatch(models.Model):
-    """One accepted request's worth of events. Folding works through batches, so exactly once is per batch.
+    """The events of one accepted request. A batch is folded in one transaction, exactly once.
 
     The batch's events are those with `id < event.id <= last_event_id` (`costtrack.ids`).
     """
@@ -67,8 +67,8 @@ class EventKey(models.Model):
     """The identity of a stored event: the digests of (source, event id) and of its content
     (docs/decisions/016-event-identity.md).
 
-    It stands apart from the ledger because a unique key of a partitioned table would have to contain what the table is
-    partitioned by, and because it stays when old events are dropped: what was counted once is never counted again.
+    It is a separate table because a unique key of a partitioned table must contain the partition key, and because it
+    stays when old events are dropped, so that no event is counted twice.
     """
 
     pk = models.CompositePrimaryKey("organization", "key")
@@ -90,22 +90,22 @@ class EventKey(models.Model):
 
 
 class UsageEvent(models.Model):
-    """One priced thing: a model call, a tool call, a compute charge, or an adjustment. One row of the ledger.
+    """A row of the ledger: a model call, a tool call, a compute charge, a session summary, or an adjustment.
 
     Append-only: the database refuses UPDATE and DELETE, and a correction is a new row that names the old one in
     `adjusts`. Counts of an adjustment are differences and may be negative.
 
     The table is partitioned by the month of the id, which is the month of receipt (`billing.ledger.partitions`).
 
-    Tokens: `input_tokens` is uncached input. Parts are inside their wholes: the one-hour cache
-    writes in `cache_creation_tokens`, reasoning in `output_tokens`, audio in `input_tokens` and `output_tokens`.
+    Tokens: `input_tokens` is uncached input. Totals include their parts: `cache_creation_tokens` the one-hour cache
+    writes, `output_tokens` reasoning and audio, `input_tokens` audio.
 
-    Cost: `token_cost_usd` is NULL when it is not known (`unpriced_reason` says why), `compute_cost_usd` is what
-    tools and machines cost beside it. `computed_cost_usd` stands beside a reported token cost: what our prices say.
-    `price_version` and the token counts are all that is needed to show quantity x unit price per kind again.
+    Cost: `token_cost_usd` is NULL if it is unknown (`unpriced_reason` has the reason). `compute_cost_usd` is the cost
+    of tools and machines. `computed_cost_usd` is the cost by our prices, next to a reported token cost. The lines of
+    quantity x unit price can be computed again from `price_version` and the token counts.
 
-    There are no foreign keys in the database: each would be checked for every row of a batch, and what they point
-    to (organizations, credentials, prices) is never deleted.
+    There are no foreign keys in the database: each would be checked for every row of a batch, and the rows that they
+    reference (organizations, credentials, prices) are never deleted.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -125,7 +125,7 @@ class UsageEvent(models.Model):
         db_constraint=False,
     )
 
-    # Identity, kept in `EventKey`: an event without an id of its own is never a duplicate.
+    # Identity, stored in `EventKey`. An event without an id is never a duplicate.
     source = models.CharField(max_length=64)
     event_id = _dimension()
     request_id = _dimension()
@@ -145,7 +145,7 @@ class UsageEvent(models.Model):
     cost_group = _dimension()
     tool = _dimension()
 
-    # For whom, and as part of what.
+    # Context and attribution.
     run_id = _dimension()
     workflow_id = _dimension()
     execution_id = _dimension()
@@ -166,7 +166,7 @@ class UsageEvent(models.Model):
     # The reservation that this event settled (`billing.models.Authorization`).
     authorization_id = models.UUIDField(null=True, editable=False)
 
-    # How much.
+    # Usage.
     input_tokens = _count()
     output_tokens = _count()
     cache_read_tokens = _count()
@@ -178,14 +178,14 @@ class UsageEvent(models.Model):
     tool_use_tokens = _count()
     tool_result_tokens = _count()
 
-    # How it counts, signed: a void takes back what its event counted, a summary brings the difference. `unpriced` is
-    # 1 for an event without a known cost and -1 for the row that brings its cost.
+    # Signed counts: negative for a void, a difference for a summary. `unpriced` is 1 for an event without a known cost
+    # and -1 for the adjustment that prices it.
     requests = _small_count()
     tool_calls = _small_count()
     turns = _small_count()
     unpriced = _small_count()
 
-    # What it cost.
+    # Cost.
     token_cost_usd = optional_money_field()
     compute_cost_usd = money_field(db_default=ZERO)
     computed_cost_usd = optional_money_field()
@@ -218,7 +218,7 @@ class UsageEvent(models.Model):
                 name="event_of_authorization",
                 condition=models.Q(authorization_id__isnull=False),
             ),
-            # Not by time: a caller decides how many events occurred at one instant.
+            # Not by time: any number of events may have the same time.
             models.Index(
                 fields=("organization", "adjusts"), name="event_adjustments", condition=models.Q(adjusts__isnull=False)
             ),
@@ -229,12 +229,12 @@ class UsageEvent(models.Model):
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """Tokens and compute together; None while the token cost is not known."""
+        """Token and compute cost; None while the token cost is unknown."""
         return None if self.token_cost_usd is None else self.token_cost_usd + self.compute_cost_usd
 
 
 class UnpricedEvent(models.Model):
-    """The queue of events that wait for a price. Priced, an event leaves the queue and gains an adjustment."""
+    """The queue of unpriced events. When an event is priced, it leaves the queue and an adjustment is appended."""
 
     event_id = models.UUIDField(primary_key=True)
     organization = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""Spend limits, what suspends or changes them for a while, and what they have done."""
+"""Spend limits, their temporary overrides, threshold events and increase requests."""
 
 from decimal import Decimal
 
@@ -26,11 +26,11 @@ def default_thresholds() -> list[int]:
 class SpendLimit(models.Model):
     """How much may be spent in a scope within a window.
 
-    `scope_value` names what is limited: a Client ID, a user, a tag, ...; empty, every value of the scope has the limit
-    for itself, so one row can bound each run. The organization's scope has no values.
+    `scope_value` names what is limited: a Client ID, a user, a tag, ... If it is empty, the limit applies to every
+    value of the scope separately (a per-value limit). The organization scope has no values.
 
-    `is_plan` marks the limit that the organization's plan brings along: its admins may lower it and cannot remove it.
-    A removed limit stays, because crossings tell of it.
+    `is_plan` marks the limit of the organization's plan: admins may lower it and cannot remove it. The row of a removed
+    limit stays, because threshold events reference it.
     """
 
     organization = models.ForeignKey(
@@ -70,19 +70,19 @@ class SpendLimit(models.Model):
         indexes = (models.Index(fields=("organization", "id"), name="limit_of_organization"),)
 
     def __str__(self) -> str:
-        scope = f"Each {self.scope}" if self.is_of_each else f"{self.get_scope_display()} {self.scope_value}".strip()
+        scope = f"Each {self.scope}" if self.is_per_value else f"{self.get_scope_display()} {self.scope_value}".strip()
         return f"{scope}, {self.get_window_display().lower()}"
 
     @property
-    def is_of_each(self) -> bool:
-        """Whether every value of the scope has the limit for itself."""
+    def is_per_value(self) -> bool:
+        """Whether the limit applies to every value of its scope separately."""
         return self.scope != LimitScope.ORGANIZATION.value and not self.scope_value
 
 
 class LimitException(models.Model):
-    """What holds instead of a limit for a while: another amount, or that it is paused or open by hand.
+    """A temporary override of a limit: another amount, or access that is manually paused or allowed.
 
-    `value` is the one value it is about, of a limit that holds for each; empty: all of them.
+    `value` is the value of a per-value limit that it applies to; empty means all of them.
     """
 
     organization = models.ForeignKey(
@@ -107,8 +107,7 @@ class LimitException(models.Model):
 
 
 class LimitBookRevision(models.Model):
-    """Moved on by every change of an organization's limits, so that every process sees it at once
-    (`billing.limits.cache`)."""
+    """Changes with an organization's limits, so that every process reloads them (`billing.limits.cache`)."""
 
     organization = models.OneToOneField(
         "organizations.Organization", on_delete=models.PROTECT, primary_key=True, related_name="+"
@@ -125,8 +124,8 @@ class LimitCrossing(models.Model):
     """A threshold event: a limit's spend has reached a threshold (docs/decisions/018-threshold-events.md).
 
     `threshold` is in percent; 0 stands for the soft amount. `window_key` names the window: its beginning, or for
-    rolling ones the moment of this crossing. A crossing is open until spend is below the threshold again; one of
-    `PAUSING` percent of a limit that pauses is the pause itself.
+    rolling windows the time of this threshold event. It is open until spend is below the threshold again. At `PAUSING`
+    percent of a limit that pauses access, it is the pause itself.
     """
 
     organization = models.ForeignKey(
@@ -163,7 +162,7 @@ class LimitCrossing(models.Model):
 
 
 class IncreaseRequest(models.Model):
-    """A member asks for more; an owner grants it until a date, or declines."""
+    """A member's request for a higher limit, which an owner approves until a date, or declines."""
 
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False

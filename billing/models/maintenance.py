@@ -1,4 +1,4 @@
-"""What looking after the ledger and its rollups has found and done."""
+"""Results of the maintenance of the ledger and its rollups."""
 
 from django.db import models
 
@@ -6,7 +6,7 @@ from organizations.querysets import OrganizationScopedQuerySet
 
 
 class RollupCheck(models.Model):
-    """When one of an organization's rollups was last compared with the ledger, and what came of it."""
+    """The last verification of one of an organization's rollups, and its result."""
 
     pk = models.CompositePrimaryKey("organization", "rollup")
     organization = models.ForeignKey(
@@ -27,12 +27,12 @@ class RollupCheck(models.Model):
 
 
 class LedgerState(models.Model):
-    """What is known of an organization's rollups as a whole.
+    """The state of an organization's rollups.
 
-    `version` changes whenever rollups do, to a random number, so that one that was rolled back, or is restored from a
-    backup, never means something else; with the batches that are not folded it says which state of the ledger an answer
-    is of (`billing.reports.response_cache_redis`). The others are how many there are of what nobody wants to count
-    anew: the database's triggers keep them.
+    `version` changes to a random number whenever rollups change, so that a number that was rolled back or restored from
+    a backup never identifies another state. With the unfolded batches it identifies the state of the ledger that a
+    response is of (`billing.reports.response_cache_redis`). The other columns are counts that database triggers
+    maintain.
     """
 
     organization = models.OneToOneField(
@@ -50,9 +50,9 @@ class LedgerState(models.Model):
 
 
 class DroppedMonth(models.Model):
-    """An organization's events that were received in one month and have been dropped since (docs/decisions/008).
+    """An organization's events of one month of receipt that were dropped (docs/decisions/008).
 
-    `unpriced` of them never got a price: the rollups go on counting them, and the queue has let them go.
+    `unpriced` of them never got a price: the rollups still count them, and they have left the queue.
     """
 
     pk = models.CompositePrimaryKey("organization", "month")

@@ -8,7 +8,7 @@ from organizations.querysets import OrganizationScopedQuerySet
 
 
 class Notice(models.Model):
-    """One thing to tell, written in the transaction of what it tells about. `data` is the body of the webhook."""
+    """A notice, written in the transaction of its cause. `data` is the body of the webhook."""
 
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="notices", db_index=False
@@ -28,7 +28,7 @@ class Notice(models.Model):
 
 
 class WebhookEndpoint(models.Model):
-    """An address that is told of notices. The secrets are encrypted (`billing.notifications.secrets`)."""
+    """A URL that notices are sent to. The secrets are encrypted (`billing.notifications.secrets`)."""
 
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="webhooks", db_index=False
@@ -53,15 +53,15 @@ class WebhookEndpoint(models.Model):
         indexes = (models.Index(fields=("organization", "id"), name="webhook_of_organization"),)
 
     def __str__(self) -> str:
-        return self.description or f"Webhook {self.pk}"  # its URL may be all that it takes to post there
+        return self.description or f"Webhook {self.pk}"  # the URL may be a secret
 
 
 class Delivery(models.Model):
-    """A notice on its way to one recipient: a row that workers claim, try, and try again later.
+    """A message of a notice to one recipient. Workers claim it, try to send it, and retry later.
 
-    `claimed_until` is set while a worker tries: if it dies, another one may take the delivery then. `message_id` is the
-    same for every attempt, so that the recipient can tell a repetition (`Message-ID`, `webhook-id`).
-    """
+    `claimed_until` is set during an attempt; if the worker dies, another one may claim the delivery after it.
+    `message_id` is the same for every attempt, so that the recipient can detect duplicates (`Message-ID`,
+    `webhook-id`)."""
 
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="deliveries", db_index=False

@@ -1,4 +1,4 @@
-"""What one model costs from an instant on."""
+"""Prices of models."""
 
 from decimal import Decimal
 
@@ -14,15 +14,15 @@ def _unit_price(**options: str) -> "models.DecimalField[Decimal | None, Decimal 
 
 
 class PriceVersion(models.Model):
-    """Unit prices of one model from `effective_from` until `effective_to` (exclusive; empty: for good).
+    """Unit prices of one model from `effective_from` until `effective_to` (exclusive; empty means no end).
 
-    Without an organization the price holds for everyone; an organization's own price wins over it. Unit prices never
-    change once written: a new price ends the old version and begins a new one, so that a ledger row that names its
-    version can always show how its cost came about. A version that ends where it begins was taken back: it never
-    holds, and another one may begin at the same instant.
+    Without an organization the price applies to everyone; an organization's own price takes precedence. Unit prices
+    never change: a new price ends the old version and begins another one, so the cost of a ledger row can always be
+    explained by its version. A version that ends where it begins was withdrawn: it is never in effect, and another one
+    may begin at the same time.
 
     `tiers` is a list of `{"above_input_tokens": 200000, "<unit price field>": "6.00", ...}`: above that many input
-    tokens (caches included) the whole call is charged the tier's unit prices where it names them.
+    tokens (including caches) the entire call is charged at the tier's unit prices, where it names them.
     """
 
     organization = models.ForeignKey(
@@ -75,8 +75,10 @@ class PriceVersion(models.Model):
 
 
 class PriceBookRevision(models.Model):
-    """Changes with an organization's prices (or, without one, with everyone's), so that a cached price book knows at
-    once that it is stale. A random number each time: one that was rolled back never comes again, as a count would."""
+    """Changes with an organization's prices (or everyone's), so that processes detect outdated price books.
+
+    `revision` is a random number, because a counter would repeat a value that was rolled back.
+    """
 
     organization = models.OneToOneField("organizations.Organization", on_delete=models.CASCADE, null=True)
     revision = models.PositiveBigIntegerField(default=0)

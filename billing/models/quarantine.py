@@ -1,4 +1,4 @@
-"""Records that could not be read, kept so that nothing is lost."""
+"""Records that could not be read, stored for a retry."""
 
 from django.db import models
 
@@ -6,9 +6,9 @@ from organizations.querysets import OrganizationScopedQuerySet
 
 
 class QuarantinedRecord(models.Model):
-    """One bad record of a feed whose sender cannot be told (LiteLLM drops its queue on an error answer).
+    """An invalid record of a sender that cannot handle errors (LiteLLM drops its queue on an error response).
 
-    `raw` is the record as it came, without prompts and answers, cut off at a limit; a cut record cannot be retried.
+    `raw` is the record without prompts and responses, cut at a maximum size; a cut record cannot be retried.
     """
 
     organization = models.ForeignKey(

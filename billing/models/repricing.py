@@ -1,4 +1,4 @@
-"""Repricings: what a period would cost, or costs from now on, by the prices that hold now."""
+"""Repricings of a period at current prices."""
 
 from decimal import Decimal
 
@@ -10,8 +10,8 @@ from costtrack.fields import total_field
 
 
 class Repricing(models.Model):
-    """One pass over the model calls of a period, in steps that each keep their place and their figures, so that a
-    worker that dies leaves nothing half done. A dry run only counts.
+    """One pass over the model calls of a period, in steps. Each step stores its position and figures in its
+    transaction, so another worker can continue. A dry run only counts.
 
     `by_model` is a list of `{"service", "model", "events", "changed", "left_alone", "old_usd", "new_usd"}`, the amounts
     as decimal strings: the figures of the columns, for each model.
@@ -31,7 +31,7 @@ class Repricing(models.Model):
     service = models.CharField(max_length=255, blank=True)
     model = models.CharField(max_length=255, blank=True)
 
-    # How far it has come: the last event that was looked at.
+    # Progress: the last event that was examined.
     state = models.CharField(max_length=8, choices=RepricingState, default=RepricingState.QUEUED.value, editable=False)
     touched_at = models.DateTimeField(editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
@@ -39,7 +39,7 @@ class Repricing(models.Model):
     last_occurred_at = models.DateTimeField(null=True, editable=False)
     last_event_id = models.UUIDField(null=True, editable=False)
 
-    # What it found: events priced anew, how many of them cost something else then, and those that were not touched.
+    # Results: repriced events, how many of them changed, and events that were left alone.
     events = models.PositiveBigIntegerField(default=0, editable=False)
     changed = models.PositiveBigIntegerField(default=0, editable=False)
     left_alone = models.PositiveBigIntegerField(default=0, editable=False)
@@ -60,8 +60,8 @@ class Repricing(models.Model):
         indexes = (models.Index(fields=("organization", "-id"), name="repricing_of_organization"),)
 
     def __str__(self) -> str:
-        what = self.model or self.service or "all models"
-        return f"{what}, {self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
+        subject = self.model or self.service or "all models"
+        return f"{subject}, {self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
 
     @property
     def is_finished(self) -> bool:

@@ -1,4 +1,4 @@
-"""Workflow runs: a tree."""
+"""Workflow runs, which form a tree."""
 
 from django.db import models
 
@@ -6,10 +6,10 @@ from organizations.querysets import OrganizationScopedQuerySet
 
 
 class Run(models.Model):
-    """A workflow run, known since the first event that named it (or named it as a parent).
+    """A workflow run, created by the first event that names it or names it as a parent.
 
-    The parent is kept by its id as the caller gave it, because it may be named before it is seen. The tree is the
-    callers' word: it may hold cycles, and readers must survive them.
+    The parent is stored by the caller's id, because it may be named before it exists. Callers define the tree, so it
+    may contain cycles, which readers must handle.
     """
 
     organization = models.ForeignKey(
@@ -24,7 +24,7 @@ class Run(models.Model):
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("organization", "run_id"), name="run_once"),)
-        # Each ends with the id, so that lists are read page by page, however long they are.
+        # Each ends with the id, for keyset pagination.
         indexes = (
             models.Index(fields=("organization", "id"), name="run_root", condition=models.Q(parent_run_id="")),
             models.Index(

@@ -1,16 +1,15 @@
-"""Deliveries on their way: claimed by a worker, tried, and tried again later. E-mails and webhooks share this.
+"""Claim deliveries, record the results of attempts, and schedule retries, for e-mails and webhooks.
 
-A worker claims a few deliveries in a transaction of their own, sends each one, and writes down what became of it right
-after that:
+A worker claims a few deliveries in a transaction of their own, sends each of them, and records the result immediately:
 
-    for delivery in claim(channel=Channel.EMAIL, now=now, most=20):
+    for delivery in claim(channel=Channel.EMAIL, now=now, limit=20):
         ...                              # send it, then one of
         succeeded(delivery, status=250, now=now)
         failed(delivery, error="Mailbox full", status=452, now=now)
-        give_back([delivery], until=now)     # not tried after all
+        release_claim([delivery], until=now)     # not tried after all
 
-No lock is held while something is sent. A claim ends by itself, so what a killed worker had claimed is sent by another;
-and because it lasts longer than any task may, nobody else tries a delivery while its worker still can.
+No lock is held while a message is sent. A claim expires, so another worker sends what a killed worker had claimed. It
+lasts longer than the time limit of any task, so no delivery is tried by two workers at once.
 """
 
 import logging
@@ -32,12 +31,12 @@ from organizations.models import Organization
 logger = logging.getLogger(__name__)
 
 
-def claim(*, channel: Channel, now: datetime, most: int) -> list[Delivery]:
-    """Take up to `most` due deliveries of a channel for this worker, those that wait longest first. Each comes with
-    its notice, organization and webhook."""
+def claim(*, channel: Channel, now: datetime, limit: int) -> list[Delivery]:
+    """Claim up to `limit` due deliveries of a channel, the longest overdue first, each with its notice, organization
+    and webhook."""
     with transaction.atomic():
         due = _due(channel, now).select_related("organization", "notice", "webhook").order_by("next_attempt_at", "pk")
-        claimed = list(due.select_for_update(of=("self",), skip_locked=True)[:most])
+        claimed = list(due.select_for_update(of=("self",), skip_locked=True)[:limit])
         for delivery in claimed:
             if delivery.claimed_until is not None:
                 logger.warning("delivery taken over from a lost worker", extra={"message_id": delivery.message_id})
@@ -47,12 +46,12 @@ def claim(*, channel: Channel, now: datetime, most: int) -> list[Delivery]:
 
 
 def is_due(*, channel: Channel, now: datetime) -> bool:
-    """Whether there is anything to claim."""
+    """Whether the channel has deliveries to claim."""
     return _due(channel, now).exists()
 
 
 def succeeded(delivery: Delivery, *, status: int | None, now: datetime) -> None:
-    """The recipient has it. That stays true even if the claim has run out meanwhile."""
+    """Record that the message was delivered, even if the claim has expired in the meantime."""
     Delivery.objects.filter(pk=delivery.pk).exclude(state=DeliveryState.SENT).update(
         state=DeliveryState.SENT,
         attempts=delivery.attempts + 1,
@@ -69,17 +68,18 @@ def failed(
     error: str,
     status: int | None,
     now: datetime,
-    give_up: bool = False,
+    is_permanent: bool = False,
     retry_after: timedelta | None = None,
 ) -> bool:
-    """The attempt has failed: try again after a while, or give up; answers whether it was given up.
+    """Record a failed attempt, and schedule a retry or fail the delivery permanently; return whether it is final.
 
-    `status` is the HTTP or SMTP status, None without an answer. `retry_after` is how long the recipient asks to wait;
-    it can lengthen the wait, up to a day. Says nothing of a delivery whose claim has run out: it is another's now.
+    `status` is the HTTP or SMTP status, None without a response. `retry_after` is how long the recipient asks to wait;
+    it can extend the delay, up to a day. Nothing is recorded if the claim has expired, because another worker may have
+    claimed the delivery.
     """
     attempts = delivery.attempts + 1
     changes: dict[str, Any] = {"attempts": attempts, "last_status": status, "last_error": error[:MAX_ERROR_LENGTH]}
-    is_over = give_up or attempts > len(BACKOFF)
+    is_over = is_permanent or attempts > len(BACKOFF)
     if is_over:
         changes |= {"state": DeliveryState.FAILED, "finished_at": now}
         logger.warning("delivery given up", extra={"message_id": delivery.message_id, "status": status})
@@ -90,14 +90,14 @@ def failed(
 
 
 def release_claim(deliveries: Iterable[Delivery], *, until: datetime, error: str | None = None) -> None:
-    """End the claims of deliveries that were not tried; they are due again at `until`. This is no failed attempt."""
+    """Release deliveries that were not tried; they are due again at `until`. This does not count as an attempt."""
     changes = {} if error is None else {"last_status": None, "last_error": error[:MAX_ERROR_LENGTH]}
     for delivery in deliveries:
         _claimed(delivery).update(claimed_until=None, next_attempt_at=until, **changes)
 
 
-def put_off(*, channel: Channel, now: datetime, until: datetime, error: str) -> None:
-    """Nothing of the channel can be sent: all that is due and unclaimed waits until then. No attempt has failed."""
+def postpone(*, channel: Channel, now: datetime, until: datetime, error: str) -> None:
+    """Postpone all due and unclaimed deliveries of a channel that cannot send. This does not count as an attempt."""
     with transaction.atomic():
         due = _due(channel, now).select_for_update(skip_locked=True).values_list("pk", flat=True)
         Delivery.objects.filter(pk__in=list(due)).update(
@@ -107,12 +107,12 @@ def put_off(*, channel: Channel, now: datetime, until: datetime, error: str) -> 
 
 @transaction.atomic
 def resend(*, organization: Organization, delivery: Delivery, now: datetime, actor: str) -> Delivery:
-    """Send again: what was given up or sent, or now what waits. The attempts are counted anew.
+    """Send a delivery again, or a pending one now. The attempts are counted from zero.
 
-    It keeps its message id, by which a program that has handled the message already can tell the repetition. Only a
-    sent e-mail gets a new one: whoever asks for it again wants to see it, and mail programs hide a second copy.
+    It keeps its message id, so that a receiver can recognize a message that it has already handled. Only a sent e-mail
+    gets a new id, because mail programs hide a second message with the same one.
 
-    Raises NotFoundError if it is another organization's, ConflictError if its webhook is gone or disabled.
+    Raises NotFoundError if it is another organization's, ConflictError if its webhook was removed or is disabled.
     """
     locked = Delivery.objects.of(organization).select_for_update().filter(pk=delivery.pk).first()
     if locked is None:
@@ -121,12 +121,12 @@ def resend(*, organization: Organization, delivery: Delivery, now: datetime, act
         locked.recipient = _enabled_webhook(locked).url
     if locked.channel == Channel.EMAIL and locked.state == DeliveryState.SENT:
         locked.message_id = new_message_id(locked.notice_id, Channel.EMAIL)
-    was = locked.state
+    previous_state = locked.state
     locked.state, locked.attempts, locked.next_attempt_at, locked.finished_at = DeliveryState.PENDING, 0, now, None
     locked.save(update_fields=["recipient", "message_id", "state", "attempts", "next_attempt_at", "finished_at"])
     subject = f"delivery {locked.pk}"  # a URL may be a secret, and is too long
     audit.record(
-        organization=organization, actor=actor, action="delivery.resent", subject=subject, was=was,
+        organization=organization, actor=actor, action="delivery.resent", subject=subject, was=previous_state,
         message_id=locked.message_id,
     )  # fmt: skip
     enqueue_delivery(Channel(locked.channel))
@@ -135,9 +135,9 @@ def resend(*, organization: Organization, delivery: Delivery, now: datetime, act
 
 def _enabled_webhook(delivery: Delivery) -> WebhookEndpoint:
     if delivery.webhook is None:
-        raise ConflictError("The webhook is gone, so nothing can be sent to it.")
+        raise ConflictError("The webhook was removed.")
     if not delivery.webhook.enabled:
-        raise ConflictError("The webhook is disabled; enable it first.", code="webhook_disabled")
+        raise ConflictError("The webhook is disabled. Enable it first.", code="webhook_disabled")
     return delivery.webhook
 
 
@@ -151,5 +151,5 @@ def _due(channel: Channel, now: datetime) -> QuerySet[Delivery]:
 
 
 def _claimed(delivery: Delivery) -> QuerySet[Delivery]:
-    """The row, if it still has the claim that the worker was given."""
+    """Return the row, if it still has this worker's claim."""
     return Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.PENDING, claimed_until=delivery.claimed_until)

@@ -1,4 +1,4 @@
-"""A notice of each kind, made up, for the previews in the admin."""
+"""An example notice of each kind, for the e-mail previews in the admin and for tests."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -24,12 +24,12 @@ _OF_ADA = {**_WEEKLY, "scope": LimitScope.USER.value, "scope_value": "ada", "win
 
 
 def example_organization() -> Organization:
-    """Not in the database."""
+    """Return an organization that is not stored."""
     return Organization(slug="acme", name="Acme Research", time_zone="Europe/Berlin")
 
 
 def example_notice(kind: NoticeKind, *, now: datetime) -> Notice:
-    """Not in the database."""
+    """Return a notice that is not stored."""
     subject, data = _examples(now)[kind]
     return Notice(kind=kind, subject=subject, data={"organization": "acme", **data}, created_at=now)
 
@@ -56,7 +56,7 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
         ),
         NoticeKind.RESUMED: ("Acme Research: access is back", _limit(_WEEKLY, 100, "93.7", now, paused=False)),
         NoticeKind.INCREASE_REQUESTED: (
-            "ada@acme.example asks for $250.00 for user ada",
+            "ada@acme.example requests $250.00 for user ada",
             {"limit": _OF_ADA, "request": request},
         ),
         NoticeKind.INCREASE_GRANTED: ("Granted: $250.00 for user ada", {"limit": _OF_ADA, "request": granted}),

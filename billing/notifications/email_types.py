@@ -1,4 +1,4 @@
-"""What an e-mail is made of, before it has a look."""
+"""The content of an e-mail, before it is rendered."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from billing.notifications.times import LocalTime, local_time
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.money import usd
 
-_LETTERS = 20
+_TEXT_BAR_WIDTH = 20
 IN_WINDOW = {
     LimitWindow.ROLLING_7D: "in the last 7 days",
     LimitWindow.CALENDAR_DAY: "today",
@@ -22,7 +22,7 @@ IN_WINDOW = {
 
 
 class Tone(StrEnum):
-    """What colour the message has."""
+    """The color of the message."""
 
     WARNING = "warning"
     STOP = "stop"
@@ -31,7 +31,7 @@ class Tone(StrEnum):
 
 
 class Page(StrEnum):
-    """Where the button goes."""
+    """The page that the button links to."""
 
     LIMIT = "limit"
     REQUEST = "request"
@@ -40,7 +40,7 @@ class Page(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Gauge:
+class ProgressBar:
     """`percent` of the limit is used, rounded down so that 100 means reached; `width` is that of the bar, 0 to 100."""
 
     percent: int
@@ -50,14 +50,14 @@ class Gauge:
 
     @property
     def text(self) -> str:
-        """The bar in letters."""
-        filled = self.width * _LETTERS // 100
-        return f"[{'#' * filled}{'.' * (_LETTERS - filled)}] {self.percent}%"
+        """The bar for the plain-text part."""
+        filled = self.width * _TEXT_BAR_WIDTH // 100
+        return f"[{'#' * filled}{'.' * (_TEXT_BAR_WIDTH - filled)}] {self.percent}%"
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What somebody has written."""
+    """A user's text."""
 
     title: str
     text: str
@@ -73,15 +73,15 @@ class Content:
     button: str
     page: Page = Page.HOME
     page_id: int | None = None
-    gauge: Gauge | None = None
+    progress_bar: ProgressBar | None = None
     returns: LocalTime | None = None
-    facts: tuple[tuple[str, str], ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
     quote: Quote | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EmailContext:
-    """A notice's data, with the names that sentences need."""
+    """A notice's data, with properties for use in sentences."""
 
     organization: str
     zone: ZoneInfo
@@ -98,7 +98,7 @@ class EmailContext:
 
     @property
     def spent(self) -> Decimal | None:
-        """None where it was not measured: for a limit that holds no longer, or that is paused for all its values."""
+        """Return the spend; None for a limit that is no longer in force, or that is paused for all its values."""
         text = self.data.get("spent_usd")
         return None if text is None else Decimal(text)
 
@@ -111,8 +111,8 @@ class EmailContext:
         return self.limit.get("action") == LimitAction.PAUSE.value
 
     @property
-    def who(self) -> str:
-        """Whose limit it is: `Acme Research`, `user ada`, `each run`."""
+    def subject(self) -> str:
+        """Return what the limit applies to: `Acme Research`, `user ada`, `each run`."""
         scope = LimitScope(self.limit["scope"])
         if scope is LimitScope.ORGANIZATION:
             return self.organization
@@ -120,9 +120,9 @@ class EmailContext:
         return f"{name} {value}" if value else f"each {name}"
 
     @property
-    def started_by(self) -> str:
-        """The same at the beginning of a sentence. An organization's name stays as it is."""
-        return self.who if self.who == self.organization else self.who[:1].upper() + self.who[1:]
+    def capitalized_subject(self) -> str:
+        """Return `subject` for the beginning of a sentence. An organization's name stays as it is."""
+        return self.subject if self.subject == self.organization else self.subject[:1].upper() + self.subject[1:]
 
     @property
     def in_window(self) -> str:
@@ -135,6 +135,6 @@ class EmailContext:
     def time(self, name: str, values: Mapping[str, Any] | None = None) -> LocalTime | None:
         return local_time((self.data if values is None else values).get(name), self.zone)
 
-    def shown_time(self, name: str, values: Mapping[str, Any] | None = None) -> str | None:
+    def format_time(self, name: str, values: Mapping[str, Any] | None = None) -> str | None:
         instant = self.time(name, values)
         return None if instant is None else instant.local

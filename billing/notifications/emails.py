@@ -1,4 +1,4 @@
-"""The message that a delivery becomes."""
+"""Render the e-mail of a delivery."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +9,11 @@ from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
 from billing.models import Delivery, Notice
-from billing.notifications.email_content import content_of
+from billing.notifications.email_content import build_content
 from billing.notifications.email_types import Content, Page, Tone
 from billing.types import NoticeKind
 from costtrack.mail.sending import message_id_header
-from costtrack.organization_paths import for_installation, for_organization
+from costtrack.organization_paths import installation_url, organization_url
 from organizations.models import Organization
 
 _ADMIN_PAGES = {
@@ -25,7 +25,7 @@ _ADMIN_PAGES = {
 
 @dataclass(frozen=True, slots=True)
 class _Colors:
-    """Of the label and the bar, on white; the dark theme's are in templates/emails/base.html."""
+    """Colors of the label and the bar in the light theme; those of the dark theme are in templates/emails/base.html."""
 
     ink: str
     background: str
@@ -41,9 +41,9 @@ _COLORS = {
 
 
 def compose(delivery: Delivery) -> EmailMultiAlternatives:
-    """A text and an HTML part for one recipient. `delivery` comes with its notice and organization.
+    """Build a message with a text and an HTML part. `delivery` must have its notice and organization loaded.
 
-    Every attempt has the same Message-ID, so a mailbox can tell a repetition.
+    Every attempt has the same Message-ID, so that a mailbox can recognize duplicates.
     """
     text, html = render(notice=delivery.notice, organization=delivery.organization)
     message = EmailMultiAlternatives(
@@ -61,8 +61,8 @@ def compose(delivery: Delivery) -> EmailMultiAlternatives:
 
 
 def render(*, notice: Notice, organization: Organization) -> tuple[str, str]:
-    """The text and the HTML part."""
-    content = content_of(
+    """Return the text and the HTML part."""
+    content = build_content(
         kind=NoticeKind(notice.kind),
         organization=organization.name,
         zone=_zone(notice.data, organization),
@@ -74,7 +74,7 @@ def render(*, notice: Notice, organization: Organization) -> tuple[str, str]:
         "subject": notice.subject,
         "organization": organization,
         "url": _page_url(content, organization),
-        "preferences_url": settings.PUBLIC_URL + for_installation("notification_preferences"),
+        "preferences_url": settings.PUBLIC_URL + installation_url("notification_preferences"),
     }
     text = render_to_string("emails/notice.txt", context)
     return text, render_to_string("emails/notice.html", context)
@@ -82,12 +82,12 @@ def render(*, notice: Notice, organization: Organization) -> tuple[str, str]:
 
 def _page_url(content: Content, organization: Organization) -> str:
     if content.page not in _ADMIN_PAGES:
-        return settings.PUBLIC_URL + for_organization(organization.slug, "index")
-    return settings.PUBLIC_URL + for_organization(organization.slug, _ADMIN_PAGES[content.page], content.page_id)
+        return settings.PUBLIC_URL + organization_url(organization.slug, "index")
+    return settings.PUBLIC_URL + organization_url(organization.slug, _ADMIN_PAGES[content.page], content.page_id)
 
 
 def _zone(data: dict[str, Any], organization: Organization) -> ZoneInfo:
-    """That of the notice, from when it was written; else the organization's."""
+    """Return the time zone in which the notice was written, or else the organization's."""
     try:
         return ZoneInfo(data.get("time_zone") or organization.time_zone)
     except (ZoneInfoNotFoundError, ValueError):

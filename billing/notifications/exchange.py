@@ -1,7 +1,7 @@
-"""One HTTP request to somebody else's server, who may be slow, gone, or up to no good.
+"""Send one HTTP request to a customer's server, which may be slow, unreachable or malicious.
 
-The connection goes to the very address that was checked, with the URL's name for TLS; nothing is followed, nothing is
-retried, no more than a little is read, and all of it together ends in time.
+The connection goes to the address that was checked, with the URL's host name for TLS. Redirects are not followed,
+nothing is retried, only the beginning of the response is read, and one timeout covers everything.
 """
 
 import re
@@ -24,21 +24,21 @@ from billing.notifications.addresses import (
 from billing.notifications.webhook_urls import parse_url
 
 TIMEOUT_SECONDS = 15.0
-_MAX_READ = 4096
-_MAX_REPORTED = 200
+_MAX_BODY_BYTES = 4096
+_MAX_REPORTED_LENGTH = 200
 _MAX_ADDRESSES = 3
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\uffff]+")
 
 
 @lru_cache(maxsize=1)
 def _system_trust() -> ssl.SSLContext:
-    """The system's certificates; reading them takes longer than the request."""
+    """Return the system's certificates; cached, because reading them takes longer than a request."""
     return httpcore2.default_ssl_context()
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How the outside world is reached. Tests have one of their own."""
+    """How requests are sent. Tests use their own."""
 
     resolve: Resolve = system_addresses
     trust: Callable[[], ssl.SSLContext] = _system_trust
@@ -46,20 +46,23 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back: `text` is the beginning of the body, for people; `retry_after` the header as it was, or empty."""
+class WebhookResponse:
+    """A response. `text` is the printable beginning of the body, `retry_after` the raw header or empty."""
 
     status: int
     text: str
     retry_after: str
 
 
-class NoAnswerError(Exception):
-    """There was no answer; the message says why, in a sentence."""
+class NoResponseError(Exception):
+    """There was no response; the message explains why, in a sentence."""
 
 
-def post(url: str, *, headers: Mapping[str, str], body: bytes, network: Network) -> Answer:
-    """POST once. Any status is an answer. Raises NoAnswerError, or InvalidError for a URL that is not allowed."""
+def post(url: str, *, headers: Mapping[str, str], body: bytes, network: Network) -> WebhookResponse:
+    """POST once, and return the response, whatever its status.
+
+    Raises NoResponseError, or InvalidError for a URL that is not allowed.
+    """
     target = parse_url(url)
     deadline = _Deadline(network.timeout_seconds)
     backend = _CheckedBackend(network.resolve, deadline)
@@ -72,30 +75,30 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes, network: Network)
             httpcore2.ConnectionPool(ssl_context=network.trust(), network_backend=backend) as pool,
             pool.stream("POST", address, headers=sent, content=body) as response,
         ):
-            return _answer_of(response)
+            return _read_response(response)
     except (UnknownHostError, PrivateAddressError) as error:
-        raise NoAnswerError(str(error)) from error
+        raise NoResponseError(str(error)) from error
     except httpcore2.TimeoutException as error:
-        raise NoAnswerError(f"No answer within {network.timeout_seconds:g} seconds.") from error
+        raise NoResponseError(f"No response within {network.timeout_seconds:g} seconds.") from error
     except httpcore2.NetworkError as error:
-        raise NoAnswerError(_sentence("The connection failed", error)) from error
+        raise NoResponseError(_sentence("The connection failed", error)) from error
     except httpcore2.ProtocolError as error:
-        raise NoAnswerError(_sentence("The answer is not HTTP", error)) from error
+        raise NoResponseError(_sentence("The response is not HTTP", error)) from error
 
 
-def _answer_of(response: httpcore2.Response) -> Answer:
+def _read_response(response: httpcore2.Response) -> WebhookResponse:
     headers = {name.lower(): value for name, value in response.headers}
     body = b""
     for chunk in response.iter_stream():
         body += chunk
-        if len(body) >= _MAX_READ:
+        if len(body) >= _MAX_BODY_BYTES:
             break
-    text = _printable(body[:_MAX_READ].decode(errors="replace"))
-    return Answer(response.status, text, headers.get(b"retry-after", b"").decode("ascii", errors="replace"))
+    text = _printable(body[:_MAX_BODY_BYTES].decode(errors="replace"))
+    return WebhookResponse(response.status, text, headers.get(b"retry-after", b"").decode("ascii", errors="replace"))
 
 
 def _printable(text: str) -> str:
-    return " ".join(_UNPRINTABLE.sub(" ", text).split())[:_MAX_REPORTED]
+    return " ".join(_UNPRINTABLE.sub(" ", text).split())[:_MAX_REPORTED_LENGTH]
 
 
 def _sentence(what: str, error: Exception) -> str:
@@ -104,13 +107,13 @@ def _sentence(what: str, error: Exception) -> str:
 
 
 class _Deadline:
-    """An instant that every step of an exchange has in common."""
+    """A deadline shared by all steps of a request."""
 
     def __init__(self, seconds: float) -> None:
         self._ends_at = time.monotonic() + seconds
 
     def seconds_left(self) -> float:
-        """More than 0. Raises httpcore2.TimeoutException when the time is up."""
+        """Return the remaining seconds, more than 0. Raises httpcore2.TimeoutException after the deadline."""
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise httpcore2.TimeoutException
@@ -118,9 +121,9 @@ class _Deadline:
 
 
 class _CheckedBackend(httpcore2.NetworkBackend):
-    """Looks a host up, checks what it finds, and connects to that: nothing is looked up a second time.
+    """Resolves a host, checks its addresses and connects to one of them, without resolving again.
 
-    The timeouts that it is called with are not used: the deadline holds for everything.
+    The timeout arguments are ignored in favor of the deadline.
     """
 
     def __init__(self, resolve: Resolve, deadline: _Deadline) -> None:
@@ -138,13 +141,13 @@ class _CheckedBackend(httpcore2.NetworkBackend):
     ) -> httpcore2.NetworkStream:
         left = self._deadline.seconds_left()
         addresses = permitted_addresses(host, port, resolve=self._resolve, seconds=left)[:_MAX_ADDRESSES]
-        for place, address in enumerate(addresses, start=1):
-            # An address that does not answer, as IPv6 often does not, leaves time for those that follow.
-            share = self._deadline.seconds_left() / (len(addresses) - place + 1)
+        for attempt, address in enumerate(addresses, start=1):
+            # An address that does not respond, as is common with IPv6, leaves time for the others.
+            share = self._deadline.seconds_left() / (len(addresses) - attempt + 1)
             try:
                 stream = self._plain.connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                if place == len(addresses):
+                if attempt == len(addresses):
                     raise
             else:
                 return _BoundedStream(stream, self._deadline)
@@ -152,7 +155,7 @@ class _CheckedBackend(httpcore2.NetworkBackend):
 
 
 class _BoundedStream(httpcore2.NetworkStream):
-    """Every read and write has only what is left of the time."""
+    """A stream whose reads and writes must finish before the deadline."""
 
     def __init__(self, stream: httpcore2.NetworkStream, deadline: _Deadline) -> None:
         self._stream = stream

@@ -1,7 +1,7 @@
-"""The outbox: a notice is written in the same transaction as the change that it is about (docs/notifications.md).
+"""The outbox: a notice is written in the transaction of the change that it is about (docs/notifications.md).
 
-`notify` only writes rows. Workers send them afterwards (`billing.notifications.deliver`), so a notice is told if and
-only if what it tells of has been committed, and no mail server or webhook can hold up, or undo, what happened.
+`notify` only writes rows, and workers send them afterwards (`billing.notifications.deliver`). So a notice is sent if
+and only if the change is committed, and no mail server or webhook can delay or fail the change.
 """
 
 import secrets
@@ -19,7 +19,7 @@ from costtrack.jobs import enqueue_throttled_on_commit
 from organizations.models import Organization
 
 DELIVER_TASKS = {Channel.EMAIL: "billing.deliver_email", Channel.WEBHOOK: "billing.deliver_webhooks"}
-_NUDGE_INTERVAL = timedelta(milliseconds=200)
+_ENQUEUE_INTERVAL = timedelta(milliseconds=200)
 _TOKEN_BYTES = 8
 _MAX_SUBJECT_LENGTH = 254
 
@@ -44,10 +44,10 @@ def notify(
 ) -> Notice:
     """Write a notice and a delivery for each recipient, in the caller's transaction.
 
-    E-mail goes to the owners and admins who want this kind of notice, or exactly to the addresses `to`. (A name that
-    is no address, as a Client ID that has asked for an increase, gets none.) Webhooks: the enabled endpoints that want
-    this kind, or exactly `webhooks`. `data` is JSON-ready and becomes the `data` of the webhook's message; its shape
-    for each kind is in docs/notifications.md.
+    E-mails go to the owners and admins who subscribed to this kind of notice, or exactly to the addresses in `to`;
+    names that are no address, such as the Client ID of a requester, are ignored. Webhooks are the enabled endpoints
+    that subscribed to this kind, or exactly `webhooks`. `data` is JSON-ready and becomes the `data` of the webhook's
+    message; docs/notifications.md has its shape for each kind.
     """
     notice = Notice.objects.create(
         organization=organization, kind=kind, subject=_one_line(subject), data=data, created_at=now
@@ -55,7 +55,7 @@ def notify(
     if to is None:
         to = subscribed_addresses(organization=organization, kind=kind)
     if webhooks is None:
-        webhooks = _wanting_endpoints(organization, kind)
+        webhooks = _subscribed_endpoints(organization, kind)
     recipients = [_Recipient(Channel.EMAIL, address) for address in _addresses(to)]
     recipients += [_Recipient(Channel.WEBHOOK, webhook.url, webhook) for webhook in webhooks]
     Delivery.objects.bulk_create(_delivery(notice, recipient) for recipient in recipients)
@@ -65,14 +65,17 @@ def notify(
 
 
 def new_message_id(notice_id: int, channel: Channel) -> str:
-    """An id for all attempts of one delivery. Its end is random: notices of a database that is set up anew are numbered
-    from 1 again, and nobody who remembers ids is to take them for repetitions."""
+    """Return an id for all attempts of one delivery.
+
+    Its end is random, because a new database numbers notices from 1 again, and receivers must not take them for
+    duplicates.
+    """
     return f"{notice_id}-{channel.value}-{secrets.token_hex(_TOKEN_BYTES)}"
 
 
 def enqueue_delivery(channel: Channel) -> None:
-    """Have a channel's deliveries sent as soon as the transaction has committed, rather than by the timetable."""
-    enqueue_throttled_on_commit(DELIVER_TASKS[channel], at_most_every=_NUDGE_INTERVAL)
+    """Send a channel's deliveries as soon as the transaction commits, instead of by the beat schedule."""
+    enqueue_throttled_on_commit(DELIVER_TASKS[channel], interval=_ENQUEUE_INTERVAL)
 
 
 def _delivery(notice: Notice, recipient: _Recipient) -> Delivery:
@@ -88,18 +91,18 @@ def _delivery(notice: Notice, recipient: _Recipient) -> Delivery:
     )
 
 
-def _wanting_endpoints(organization: Organization, kind: NoticeKind) -> list[WebhookEndpoint]:
-    # One that is being removed is waited for, and is gone then.
+def _subscribed_endpoints(organization: Organization, kind: NoticeKind) -> list[WebhookEndpoint]:
+    # The lock waits for an endpoint that is being removed, which is then not returned.
     enabled = WebhookEndpoint.objects.of(organization).filter(enabled=True).select_for_update(no_key=True)
     enabled = enabled.order_by("pk")
     return [endpoint for endpoint in enabled if not endpoint.kinds or kind.value in endpoint.kinds]
 
 
 def _addresses(names: Iterable[str]) -> list[str]:
-    """Each address once; case makes no difference."""
+    """Return each address once, ignoring case."""
     return list({name.casefold(): name for name in names if "@" in name}.values())
 
 
 def _one_line(subject: str) -> str:
-    """Values in it are whatever callers send as a tag or a user; a header has one line."""
+    """Return the subject on one line, as a header needs; it may contain values that callers sent."""
     return " ".join(subject.split())[:_MAX_SUBJECT_LENGTH]

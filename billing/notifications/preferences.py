@@ -1,4 +1,4 @@
-"""Which notices a member gets by e-mail."""
+"""Members' preferences for notices by e-mail."""
 
 from collections.abc import Mapping
 
@@ -21,24 +21,24 @@ CATEGORIES: Mapping[NoticeKind, str] = {
     NoticeKind.INCREASE_DECLINED: "requests",
     NoticeKind.WEBHOOK_DISABLED: "webhooks",
 }
-"""The preference (a field of `NotificationPreference`) that a kind belongs to. A test message belongs to none."""
+"""The field of `NotificationPreference` that each kind belongs to. Test messages belong to none."""
 
 CATEGORY_NAMES: tuple[str, ...] = tuple(dict.fromkeys(CATEGORIES.values()))
-_TOLD_ROLES = tuple(role.value for role in Role if role.may_change)
+_NOTIFIED_ROLES = tuple(role.value for role in Role if role.may_change)
 
 
 def subscribed_addresses(*, organization: Organization, kind: NoticeKind) -> list[str]:
-    """The e-mail addresses of the active owners and admins who want this kind of notice."""
-    members = Membership.objects.of(organization).filter(role__in=_TOLD_ROLES, user__is_active=True)
+    """Return the e-mail addresses of the active owners and admins who subscribed to this kind of notice."""
+    members = Membership.objects.of(organization).filter(role__in=_NOTIFIED_ROLES, user__is_active=True)
     if kind in CATEGORIES:
         members = members.exclude(**{f"notification_preference__{CATEGORIES[kind]}": False})
     return list(members.order_by("pk").values_list("user__email", flat=True))
 
 
 def preference_of(membership: Membership) -> NotificationPreference:
-    """The member's preference; the one that holds without a row is not stored."""
-    found = NotificationPreference.objects.filter(membership=membership).first()
-    return found or NotificationPreference(organization_id=membership.organization_id, membership=membership)
+    """Return the member's preference, or the default, which is not stored."""
+    preference = NotificationPreference.objects.filter(membership=membership).first()
+    return preference or NotificationPreference(organization_id=membership.organization_id, membership=membership)
 
 
 @transaction.atomic
@@ -47,10 +47,10 @@ def change_preference(
 ) -> NotificationPreference:
     """Turn categories of notices on or off, for the member's own e-mails.
 
-    Raises InvalidError if `changes` is empty: nothing would change.
+    Raises InvalidError if `changes` is empty.
     """
     if not changes:
-        raise InvalidError(f"Name at least one of {', '.join(CATEGORY_NAMES)}.")
+        raise InvalidError(f"At least one of {', '.join(CATEGORY_NAMES)} is required.")
     preference, _ = NotificationPreference.objects.update_or_create(
         organization=organization, membership=membership, defaults=dict(changes)
     )

@@ -1,7 +1,8 @@
-"""Secrets of webhooks: made here, kept encrypted, because signing needs them again.
+"""Create and encrypt the secrets of webhooks.
 
-The key of the encryption is derived from SECRET_KEY, which is not in the database: a stolen table signs nothing. (A
-credential's secret is only compared, so it is kept as a hash: `organizations.secrets`.)
+They are stored encrypted instead of hashed, because messages are signed with them. The encryption key is derived from
+SECRET_KEY, which is not in the database, so a stolen table is useless. (A credential's secret is only compared, so it
+is stored as a hash: `organizations.secrets`.)
 """
 
 import base64
@@ -23,21 +24,21 @@ class UnreadableSecretError(Exception):
 
 
 def new_secret() -> str:
-    """256 random bits in the form of Standard Webhooks: `whsec_` and their base64."""
+    """Return a random 256-bit secret in the format of Standard Webhooks: `whsec_` followed by base64."""
     return PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 def encrypt(secret: str) -> str:
-    """The secret as the database keeps it: a Fernet token, which also shows whether it was changed."""
+    """Encrypt a secret for the database, as a Fernet token, which also detects changes."""
     return _cipher(settings.SECRET_KEY).encrypt(secret.encode()).decode()
 
 
 def decrypt(token: str) -> str:
-    """Raises UnreadableSecretError if the token is not from this SECRET_KEY."""
+    """Decrypt a stored secret. Raises UnreadableSecretError if it was encrypted with another SECRET_KEY."""
     try:
         return _cipher(settings.SECRET_KEY).decrypt(token.encode()).decode()
     except InvalidToken:
-        raise UnreadableSecretError("The secret cannot be read: was COSTTRACK_SECRET_KEY changed?") from None
+        raise UnreadableSecretError("The secret cannot be decrypted. Was COSTTRACK_SECRET_KEY changed?") from None
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""Instants as people read them in e-mails: on their own clocks, and in UTC."""
+"""Format times for e-mails, in a time zone and in UTC."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,14 +10,14 @@ _UTC = ZoneInfo("UTC")
 
 @dataclass(frozen=True, slots=True)
 class LocalTime:
-    """An instant in a time zone, and the same in UTC; `utc` is empty where the zone is UTC."""
+    """A time in a time zone and in UTC; `utc` is empty if the zone is UTC."""
 
     local: str
     utc: str
 
 
 def local_time(text: str | None, zone: ZoneInfo) -> LocalTime | None:
-    """From ISO 8601. Parts of a second are rounded up: what begins then has begun at the time shown."""
+    """Format an ISO 8601 time. Fractions of a second are rounded up, so that the time shown is never too early."""
     if text is None:
         return None
     instant = datetime.fromisoformat(text)
@@ -28,18 +28,18 @@ def local_time(text: str | None, zone: ZoneInfo) -> LocalTime | None:
 
 
 def local_span(start: str, end: str, zone: ZoneInfo) -> str:
-    """From one instant to another, with the zone named once."""
-    return f"{_shown(datetime.fromisoformat(start), zone)} to {_with_zone(datetime.fromisoformat(end), zone)}"
+    """Format a start and an end, with the time zone given once."""
+    return f"{_format(datetime.fromisoformat(start), zone)} to {_with_zone(datetime.fromisoformat(end), zone)}"
 
 
 def _with_zone(instant: datetime, zone: ZoneInfo) -> str:
     """`Mon 9 Nov 2026, 14:05 (Europe/Berlin)`"""
     name = zone.key if zone.key == _UTC.key else f"({zone.key})"
-    return f"{_shown(instant, zone)} {name}"
+    return f"{_format(instant, zone)} {name}"
 
 
-def _shown(instant: datetime, zone: ZoneInfo) -> str:
+def _format(instant: datetime, zone: ZoneInfo) -> str:
     """`Mon 9 Nov 2026, 14:05`, with seconds if there are any."""
-    moment = instant.astimezone(zone)
-    seconds = ":%S" if moment.second else ""
-    return f"{moment:%a} {moment.day} {moment:%b %Y}, {moment.strftime('%H:%M' + seconds)}"
+    local = instant.astimezone(zone)
+    seconds = ":%S" if local.second else ""
+    return f"{local:%a} {local.day} {local:%b %Y}, {local.strftime('%H:%M' + seconds)}"

@@ -1,7 +1,7 @@
-"""What is sent to a webhook: the headers and the body of Standard Webhooks, or a message that Slack shows.
+"""Build the message for a webhook: headers and body of Standard Webhooks, or a message for Slack.
 
-The body is made of the notice alone, so every attempt sends the same bytes; the time of the attempt, and with it the
-signature, is in the headers. https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+The body depends on the notice alone, so every attempt sends the same bytes. The headers have the time of the attempt
+and the signature. https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
 import json
@@ -19,9 +19,9 @@ from costtrack import __version__
 from costtrack.clock import iso
 
 _MAX_HEADLINE_LENGTH = 250
-_MAX_VALUE_LENGTH = 500  # Slack's own bound is 2,000, and 3,000 for a whole section
+_MAX_VALUE_LENGTH = 500  # Slack allows 2,000, and 3,000 for a section
 _MAX_FIELDS = 10  # of a section in Slack
-# What people want to read, in this order; the rest is for programs.
+# The fields that are shown to people, in this order.
 _SLACK_FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Organization", ("organization",)),
     ("Limit of", ("limit", "scope")),
@@ -31,8 +31,8 @@ _SLACK_FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Spent (USD)", ("spent_usd",)),
     ("Remaining (USD)", ("remaining_usd",)),
     ("Resets at", ("resets_at",)),
-    ("Asked for (USD)", ("request", "amount_usd")),
-    ("Asked by", ("request", "requested_by")),
+    ("Requested (USD)", ("request", "amount_usd")),
+    ("Requested by", ("request", "requested_by")),
     ("Until", ("request", "until")),
     ("Answered by", ("request", "answered_by")),
     ("Webhook", ("webhook", "description")),
@@ -48,8 +48,8 @@ class Message:
     body: bytes
 
 
-def message_of(delivery: Delivery, webhook: WebhookEndpoint, *, now: datetime) -> Message:
-    """The message of an attempt at `now`. Raises UnreadableSecretError if the secret cannot be decrypted."""
+def build_message(delivery: Delivery, webhook: WebhookEndpoint, *, now: datetime) -> Message:
+    """Build the message of an attempt at `now`. Raises UnreadableSecretError if the secret cannot be decrypted."""
     body = _slack(delivery.notice) if webhook.format == WebhookFormat.SLACK else _standard(delivery.notice)
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     signatures = [Webhook(secret).sign(delivery.message_id, now, text) for secret in _secrets(webhook, now)]
@@ -64,7 +64,7 @@ def message_of(delivery: Delivery, webhook: WebhookEndpoint, *, now: datetime) -
 
 
 def _secrets(webhook: WebhookEndpoint, now: datetime) -> Iterator[str]:
-    """The secret, and the one before while its grace lasts."""
+    """Yield the secret, and the previous one during its grace period."""
     yield decrypt(webhook.secret)
     if webhook.previous_valid_until is not None and now < webhook.previous_valid_until:
         yield decrypt(webhook.previous_secret)
@@ -75,11 +75,10 @@ def _standard(notice: Notice) -> dict[str, Any]:
 
 
 def _slack(notice: Notice) -> dict[str, Any]:
-    """For Slack's incoming webhooks, and others that read the same: `text` is for the notification, `blocks` for the
-    channel."""
+    """Build the body for Slack-compatible incoming webhooks: `text` for the notification, `blocks` for the channel."""
     headline = _escaped(notice.subject, _MAX_HEADLINE_LENGTH)
     blocks: list[dict[str, Any]] = [{"type": "section", "text": {"type": "mrkdwn", "text": f"*{headline}*"}}]
-    fields = [{"type": "mrkdwn", "text": f"*{label}*\n{value}"} for label, value in _told(notice.data)]
+    fields = [{"type": "mrkdwn", "text": f"*{label}*\n{value}"} for label, value in _slack_fields(notice.data)]
     if fields:
         blocks.append({"type": "section", "fields": fields[:_MAX_FIELDS]})
     footer = f"{notice.kind} \u00b7 {iso(notice.created_at)}"
@@ -87,7 +86,7 @@ def _slack(notice: Notice) -> dict[str, Any]:
     return {"text": headline, "blocks": blocks}
 
 
-def _told(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _slack_fields(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for label, path in _SLACK_FIELDS:
         value: Any = data
         for name in path:
@@ -96,7 +95,9 @@ def _told(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield label, _escaped(str(value), _MAX_VALUE_LENGTH)
 
 
-def _escaped(text: str, most: int) -> str:
-    """Whoever names a tag or a user `<!channel>` must not call everybody. Slack has three special characters:
-    https://api.slack.com/reference/surfaces/formatting#escaping"""
-    return " ".join(text.split())[:most].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _escaped(text: str, max_length: int) -> str:
+    """Shorten and escape a text, so that a tag or user named `<!channel>` does not notify the whole channel.
+
+    https://api.slack.com/reference/surfaces/formatting#escaping
+    """
+    return " ".join(text.split())[:max_length].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

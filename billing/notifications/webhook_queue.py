@@ -1,7 +1,6 @@
-"""Which webhook deliveries are tried next: one at a time for each endpoint, so that no endpoint holds up another.
+"""Select the webhook deliveries to try next: one at a time per endpoint, so that no endpoint delays another.
 
-An endpoint is worked on by one worker, and for one delivery. The oldest delivery goes first; endpoints that have failed
-lately wait behind the others.
+The oldest delivery of an endpoint goes first. Endpoints that have failed recently come after the others.
 """
 
 import logging
@@ -19,16 +18,16 @@ logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
-def claim_one_per_endpoint(*, now: datetime, most: int, leave_out: Collection[int] = ()) -> list[Delivery]:
-    """Claim a due delivery of up to `most` endpoints, each with its organization, notice and webhook.
+def claim_one_per_endpoint(*, now: datetime, max_endpoints: int, exclude: Collection[int] = ()) -> list[Delivery]:
+    """Claim one due delivery of up to `max_endpoints` endpoints, each with its organization, notice and webhook.
 
-    `leave_out` are ids of endpoints. Endpoints on which somebody works are left out, too.
+    `exclude` has ids of endpoints. Endpoints with a delivery in progress are excluded as well.
     """
-    wanted = _waiting_endpoints(now, leave_out)[:most]
-    enabled = WebhookEndpoint.objects.filter(pk__in=list(wanted), enabled=True)
+    candidates = _pending_endpoints(now, exclude)[:max_endpoints]
+    enabled = WebhookEndpoint.objects.filter(pk__in=list(candidates), enabled=True)
     locked = list(enabled.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True))
-    # Whoever held a lock until a moment ago has claimed something by now, which only a new statement sees.
-    free = set(locked) - set(_under_way(now).filter(webhook__in=locked).values_list("webhook_id", flat=True))
+    # A worker that has just released a lock may have committed a claim, which only a new statement sees.
+    free = set(locked) - set(_in_progress(now).filter(webhook__in=locked).values_list("webhook_id", flat=True))
     due = _due(now).filter(webhook__in=free).order_by("webhook_id", "next_attempt_at", "pk").distinct("webhook_id")
     claimed = list(due.select_related("organization", "notice", "webhook"))
     for delivery in claimed:
@@ -39,11 +38,11 @@ def claim_one_per_endpoint(*, now: datetime, most: int, leave_out: Collection[in
     return claimed
 
 
-def _waiting_endpoints(now: datetime, leave_out: Collection[int]) -> "QuerySet[Delivery, int]":
-    """Ids of endpoints that nobody works on, in the order in which they are tried."""
-    due = _due(now).filter(webhook__enabled=True).exclude(webhook__in=leave_out)
+def _pending_endpoints(now: datetime, exclude: Collection[int]) -> "QuerySet[Delivery, int]":
+    """Return the ids of endpoints without a delivery in progress, in the order in which they are tried."""
+    due = _due(now).filter(webhook__enabled=True).exclude(webhook__in=exclude)
     return (
-        due.exclude(webhook__in=_under_way(now).values("webhook_id"))
+        due.exclude(webhook__in=_in_progress(now).values("webhook_id"))
         .values("webhook_id")
         .annotate(since=Min("next_attempt_at"))
         .order_by(F("webhook__failing_since").asc(nulls_first=True), "since", "webhook_id")
@@ -59,5 +58,5 @@ def _due(now: datetime) -> QuerySet[Delivery]:
     return _pending().filter(Q(claimed_until=None) | Q(claimed_until__lte=now), next_attempt_at__lte=now)
 
 
-def _under_way(now: datetime) -> QuerySet[Delivery]:
+def _in_progress(now: datetime) -> QuerySet[Delivery]:
     return _pending().filter(claimed_until__gt=now)

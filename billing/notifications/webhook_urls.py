@@ -1,4 +1,4 @@
-"""Where webhooks may go: what a URL must be like, checked when it is saved and again when it is used."""
+"""Parse and check the URLs of webhooks, when they are saved and again when they are used."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from billing.notifications.addresses import (
 from costtrack.errors import InvalidError
 
 MAX_URL_LENGTH = 500
-_LOOKUP_SECONDS = 3  # somebody waits for the answer
+_LOOKUP_SECONDS = 3  # a user is waiting for the response
 _PORTS = {"http": 80, "https": 443}
 _FIRST_UNRESERVED_PORT = 1024
 _NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
@@ -25,7 +25,7 @@ _CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")  # of RFC 398
 
 @dataclass(frozen=True, slots=True)
 class WebhookUrl:
-    """A URL in the parts that a request is made of. `authority` is as the URL has it: `[2001:db8::1]:8443`."""
+    """The parts of a URL that a request needs. `authority` is as in the URL: `[2001:db8::1]:8443`."""
 
     scheme: str
     host: str
@@ -35,18 +35,20 @@ class WebhookUrl:
 
 
 def parse_url(url: str) -> WebhookUrl:
-    """Raises InvalidError with a sentence about `url` that says what is wrong. The host is not looked up."""
+    """Parse a URL without resolving the host. Raises InvalidError if webhooks may not go there."""
     parts = _split(url)
     if "@" in parts.netloc:
-        raise _invalid("a name and a password do not belong in it; messages are signed instead.")
+        raise _invalid("Must not contain a user name or a password. Messages are signed instead.")
     port = _port(parts)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return WebhookUrl(parts.scheme, parts.hostname or "", port, parts.netloc, target)
 
 
 def check_url(url: str, *, resolve: Resolve = system_addresses) -> None:
-    """Raises InvalidError unless webhooks may go there. A name without an address yet is fine: before every connection
-    the address is checked anyway."""
+    """Raise InvalidError unless webhooks may go there.
+
+    A name that has no address yet is accepted, because the address is checked again before every connection.
+    """
     parsed = parse_url(url)
     if private_addresses_are_allowed():
         return
@@ -59,24 +61,26 @@ def check_url(url: str, *, resolve: Resolve = system_addresses) -> None:
 
 
 def display_url(url: str) -> str:
-    """For those who may not manage webhooks, and for logs: paths and queries may hold secrets (Slack's do)."""
+    """Return the URL without path and query, which may contain secrets (Slack's do), for logs and restricted users."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}/\u2026"
 
 
 def _split(url: str) -> SplitResult:
     if len(url) > MAX_URL_LENGTH:
-        raise _invalid(f"at most {MAX_URL_LENGTH} characters.")
+        raise _invalid(f"Must be at most {MAX_URL_LENGTH} characters.")
     if not _CHARACTERS.fullmatch(url):
-        raise _invalid("only the characters of a URL (write others as %20, names as xn--...), and nothing after a #.")
+        raise _invalid(
+            "Must only contain the characters of a URL (others as %20, names as xn--...), without a fragment (#)."
+        )
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise _invalid("it cannot be read.") from error
+        raise _invalid("Invalid URL.") from error
     if parts.scheme not in _schemes():
-        raise _invalid(f"it begins with {' or '.join(f'{scheme}://' for scheme in _schemes())}.")
+        raise _invalid(f"Must begin with {' or '.join(f'{scheme}://' for scheme in _schemes())}.")
     if not _names_a_host(parts):
-        raise _invalid("it names no host.")
+        raise _invalid("Must have a valid host.")
     return parts
 
 
@@ -95,7 +99,7 @@ def _schemes() -> tuple[str, ...]:
 
 
 def _port(parts: SplitResult) -> int:
-    """Ports below 1024 belong to other protocols, which must not be spoken to by way of a webhook."""
+    """Return the port. Ports below 1024 other than 443 are refused, because they belong to other protocols."""
     try:
         port = _PORTS[parts.scheme] if parts.port is None else parts.port
     except ValueError as error:
@@ -103,7 +107,7 @@ def _port(parts: SplitResult) -> int:
     if port == 0:
         raise _invalid("a port is a number from 1 to 65535.")
     if not private_addresses_are_allowed() and port != _PORTS["https"] and port < _FIRST_UNRESERVED_PORT:
-        raise _invalid(f"port {port} is none that webhooks go to: 443, or from {_FIRST_UNRESERVED_PORT} on.")
+        raise _invalid(f"Port {port} is not allowed. Use 443, or {_FIRST_UNRESERVED_PORT} and above.")
     return port
 
 

@@ -1,6 +1,6 @@
-"""An organization's webhooks: made, changed, given new secrets, tried out, removed.
+"""Create, change, rotate, test and remove an organization's webhooks.
 
-A secret is in the answers of `create_webhook` and `rotate_webhook`, and nowhere else but encrypted in its row.
+A secret is only returned by `create_webhook` and `rotate_webhook`; the database has it encrypted.
 """
 
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ from organizations.models import Organization
 from organizations.services import MAX_GRACE
 
 MAX_WEBHOOKS = 20
-"""Of one organization: each multiplies what has to be sent."""
+"""Maximum number of webhooks of one organization, because every notice is sent to each of them."""
 
-WANTED_KINDS: tuple[NoticeKind, ...] = tuple(kind for kind in NoticeKind if kind is not NoticeKind.TEST)
-"""What a webhook may choose among. A test message goes to the webhook that is tested, and to no other."""
+SELECTABLE_KINDS: tuple[NoticeKind, ...] = tuple(kind for kind in NoticeKind if kind is not NoticeKind.TEST)
+"""The kinds that a webhook can subscribe to. A test message only goes to the webhook that is tested."""
 
-_BY_HAND = "Disabled by hand."
+_MANUAL_REASON = "Disabled manually."
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedWebhook:
-    """A webhook with its secret, for the one answer that shows it."""
+    """A webhook with its secret, which is shown only once."""
 
     webhook: WebhookEndpoint
     secret: str
@@ -51,14 +51,14 @@ def create_webhook(
     now: datetime,
     resolve: Resolve = system_addresses,
 ) -> IssuedWebhook:
-    """A new webhook; without `kinds` it is told of everything.
+    """Create a webhook; without `kinds` it gets all notices.
 
-    Raises InvalidError for a URL that webhooks may not go to, ConflictError if there are `MAX_WEBHOOKS` already.
+    Raises InvalidError for a URL that webhooks may not go to, ConflictError if there already are `MAX_WEBHOOKS`.
     """
     check_url(url, resolve=resolve)
-    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)  # counted once at a time
+    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)  # serializes the count
     if WebhookEndpoint.objects.of(organization).count() >= MAX_WEBHOOKS:
-        raise ConflictError(f"There are {MAX_WEBHOOKS} webhooks, which is the most.", code="too_many_webhooks")
+        raise ConflictError(f"An organization can have at most {MAX_WEBHOOKS} webhooks.", code="too_many_webhooks")
     secret = secrets.new_secret()
     webhook = WebhookEndpoint.objects.create(
         organization=organization,
@@ -85,30 +85,32 @@ def change_webhook(
     actor: str,
     resolve: Resolve = system_addresses,
 ) -> WebhookEndpoint:
-    """Change what is given. What still waits is sent to the new URL, in the new format."""
+    """Change the given fields. Pending deliveries are sent to the new URL, in the new format."""
     if url is not None:
         check_url(url, resolve=resolve)
     webhook = _locked(organization, webhook)
-    wanted: dict[str, Any] = {
+    requested: dict[str, Any] = {
         "url": url,
         "description": description,
         "format": None if format is None else _known_format(format),
         "kinds": None if kinds is None else _known_kinds(kinds),
     }
-    changes = {name: value for name, value in wanted.items() if value is not None and value != getattr(webhook, name)}
+    changes = {
+        name: value for name, value in requested.items() if value is not None and value != getattr(webhook, name)
+    }
     for name, value in changes.items():
         setattr(webhook, name, value)
     if changes:
         webhook.save(update_fields=list(changes))
         _audit(webhook, actor, "webhook.changed", changed=sorted(changes), url=display_url(webhook.url))
     if "url" in changes:
-        _waiting(webhook).update(recipient=webhook.url)
+        _pending(webhook).update(recipient=webhook.url)
     return webhook
 
 
 @transaction.atomic
 def remove_webhook(*, organization: Organization, webhook: WebhookEndpoint, actor: str, now: datetime) -> None:
-    """Remove a webhook with its secrets. The log of its deliveries stays; what still waits is given up."""
+    """Remove a webhook with its secrets. Its pending deliveries fail; the log of deliveries stays."""
     webhook = _locked(organization, webhook)
     cancel_pending(webhook, reason="The webhook was removed.", now=now)
     _audit(webhook, actor, "webhook.removed", url=display_url(webhook.url))
@@ -119,10 +121,10 @@ def remove_webhook(*, organization: Organization, webhook: WebhookEndpoint, acto
 def rotate_webhook(
     *, organization: Organization, webhook: WebhookEndpoint, grace: timedelta, now: datetime, actor: str
 ) -> IssuedWebhook:
-    """A new secret. Messages bear the signatures of both while `grace` (0 to 30 days) lasts; an older one ends now."""
+    """Create a new secret. Messages are signed with both secrets during `grace` (0 to 30 days)."""
     if not timedelta(0) <= grace <= MAX_GRACE:
-        longest = int(MAX_GRACE.total_seconds())
-        raise InvalidError(f"grace_seconds: from 0 to {longest} (30 days).", param="grace_seconds")
+        maximum = int(MAX_GRACE.total_seconds())
+        raise InvalidError(f"grace_seconds: Must be from 0 to {maximum} (30 days).", param="grace_seconds")
     webhook = _locked(organization, webhook)
     secret = secrets.new_secret()
     webhook.previous_secret, webhook.previous_valid_until = (webhook.secret, now + grace) if grace else ("", None)
@@ -134,7 +136,7 @@ def rotate_webhook(
 
 @transaction.atomic
 def enable_webhook(*, organization: Organization, webhook: WebhookEndpoint, actor: str) -> WebhookEndpoint:
-    """Tell it of what happens from now on. What was given up meanwhile can be sent again (`deliver.resend`)."""
+    """Send new notices to the webhook again. Deliveries that failed can be sent again (`deliver.resend`)."""
     webhook = _locked(organization, webhook)
     if not webhook.enabled:
         webhook.enabled, webhook.disabled_reason, webhook.failing_since = True, "", None
@@ -147,19 +149,19 @@ def enable_webhook(*, organization: Organization, webhook: WebhookEndpoint, acto
 def disable_webhook(
     *, organization: Organization, webhook: WebhookEndpoint, actor: str, now: datetime
 ) -> WebhookEndpoint:
-    """Tell it nothing until it is enabled again. What still waits is given up."""
+    """Send nothing to the webhook until it is enabled again. Its pending deliveries fail."""
     webhook = _locked(organization, webhook)
     if webhook.enabled:
-        switch_off(webhook, reason=_BY_HAND, actor=actor, now=now)
+        disable_locked(webhook, reason=_MANUAL_REASON, actor=actor, now=now)
     return webhook
 
 
 @transaction.atomic
 def send_test(*, organization: Organization, webhook: WebhookEndpoint, actor: str, now: datetime) -> Delivery:
-    """A message of the kind `test` to this webhook alone, tried once. Raises ConflictError if it is disabled."""
+    """Send a message of the kind `test` to this webhook, in one attempt. Raises ConflictError if it is disabled."""
     webhook = _locked(organization, webhook)
     if not webhook.enabled:
-        raise ConflictError("The webhook is disabled; enable it first.", code="webhook_disabled")
+        raise ConflictError("The webhook is disabled. Enable it first.", code="webhook_disabled")
     notice = notify(
         organization=organization,
         kind=NoticeKind.TEST,
@@ -173,7 +175,7 @@ def send_test(*, organization: Organization, webhook: WebhookEndpoint, actor: st
     return notice.deliveries.get()
 
 
-def switch_off(webhook: WebhookEndpoint, *, reason: str, actor: str, now: datetime) -> None:
+def disable_locked(webhook: WebhookEndpoint, *, reason: str, actor: str, now: datetime) -> None:
     """Disable a webhook whose row the caller has locked."""
     webhook.enabled, webhook.disabled_reason = False, reason
     webhook.save(update_fields=["enabled", "disabled_reason"])
@@ -182,38 +184,38 @@ def switch_off(webhook: WebhookEndpoint, *, reason: str, actor: str, now: dateti
 
 
 def cancel_pending(webhook: WebhookEndpoint, *, reason: str, now: datetime) -> None:
-    """Its deliveries that wait for an attempt get none."""
-    _waiting(webhook).update(state=DeliveryState.FAILED, claimed_until=None, finished_at=now, last_error=reason)
+    """Fail the pending deliveries of a webhook."""
+    _pending(webhook).update(state=DeliveryState.FAILED, claimed_until=None, finished_at=now, last_error=reason)
 
 
-def _waiting(webhook: WebhookEndpoint) -> QuerySet[Delivery]:
+def _pending(webhook: WebhookEndpoint) -> QuerySet[Delivery]:
     return Delivery.objects.filter(
         organization_id=webhook.organization_id, webhook=webhook, state=DeliveryState.PENDING
     )
 
 
 def _locked(organization: Organization, webhook: WebhookEndpoint) -> WebhookEndpoint:
-    """The row as it is now, which nobody else changes until the transaction ends."""
-    found = WebhookEndpoint.objects.of(organization).select_for_update().filter(pk=webhook.pk).first()
-    if found is None:
+    """Return the row, locked until the transaction ends."""
+    locked = WebhookEndpoint.objects.of(organization).select_for_update().filter(pk=webhook.pk).first()
+    if locked is None:
         raise NotFoundError("No such webhook.")
-    found.organization = organization  # asked for by the audit log
-    return found
+    locked.organization = organization  # for the audit log
+    return locked
 
 
 def _known_format(format: str) -> str:  # noqa: A002 - the field's name
     if format not in WebhookFormat.values:
-        raise InvalidError(f"format: choose one of {', '.join(WebhookFormat.values)}.", param="format")
+        raise InvalidError(f"format: Must be one of {', '.join(WebhookFormat.values)}.", param="format")
     return format
 
 
 def _known_kinds(kinds: Sequence[str]) -> list[str]:
-    """In their own order, each once."""
-    unknown = sorted(set(kinds) - set(WANTED_KINDS))
+    """Return the kinds in their declared order, each once."""
+    unknown = sorted(set(kinds) - set(SELECTABLE_KINDS))
     if unknown:
-        known = ", ".join(WANTED_KINDS)
-        raise InvalidError(f"kinds: {', '.join(unknown)} is unknown; choose from {known}.", param="kinds")
-    return [kind.value for kind in WANTED_KINDS if kind in kinds]
+        known = ", ".join(SELECTABLE_KINDS)
+        raise InvalidError(f"kinds: Unknown: {', '.join(unknown)}. Choose from {known}.", param="kinds")
+    return [kind.value for kind in SELECTABLE_KINDS if kind in kinds]
 
 
 def _audit(webhook: WebhookEndpoint, actor: str, action: str, **details: str | int | list[str] | None) -> None:

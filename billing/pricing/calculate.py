@@ -1,8 +1,8 @@
-"""What a call costs: pure and exact, the same for everyone who asks.
+"""Exact calculation of the cost of a call. Pure.
 
-Inside, money is a whole number of attodollars (10^-18 USD). A unit price has at most 12 decimals for a million
-tokens, so the price of one token is such a number; integers are exact whatever the ambient decimal context is, and
-several times faster than Decimal, which matters because the intake prices every event.
+Internally, money is an integer of attodollars (10^-18 USD). A unit price has at most 12 decimals per million tokens, so
+the price of one token is such an integer. Integers do not depend on the decimal context and are several times faster
+than Decimal, which matters because the intake prices every event.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,15 +19,15 @@ _WIDE = Context(prec=80)
 
 NO_UNIT_PRICE = Calculation(reason=UnpricedReason.NO_UNIT_PRICE)
 
-# A kind without a unit price of its own is charged as another one. Cache writes of an hour, reasoning and audio are
-# not here: they are parts, and simply stay in the line of their whole.
+# Kinds without a unit price are charged as another kind. One-hour cache writes, reasoning and audio are not listed:
+# without a unit price they stay in the line of their total.
 _FALLBACKS = {PriceKind.CACHE_READ: PriceKind.INPUT, PriceKind.CACHE_CREATION: PriceKind.INPUT}
 
 
 class CompiledPrice:
-    """A price made ready for many calls. Immutable, so threads may share it.
+    """A price prepared for many calls. Immutable, so threads may share it.
 
-    Counts must not be negative; a part that is larger than its whole is charged as the part alone.
+    Counts must not be negative. A partial count that exceeds its total is charged alone.
     """
 
     __slots__ = ("_base", "_tiers", "price_version_id", "prices")
@@ -44,11 +44,11 @@ class CompiledPrice:
 
     @property
     def charges_requests(self) -> bool:
-        """Whether a call costs something whatever its tokens are."""
+        """Whether the price has a charge per request."""
         return self._base.has_request_price
 
     def cost(self, usage: TokenUsage, *, requests: int = 1) -> Decimal | None:
-        """The total of `calculate` and nothing else: None when a token has no unit price."""
+        """Return the total of `calculate`; None if a token has no unit price."""
         level = self._level(usage)
         rates = level.rates
         total = level.request_rate * requests
@@ -60,7 +60,7 @@ class CompiledPrice:
         return _WIDE.scaleb(Decimal(total), -_DECIMALS)
 
     def calculate(self, usage: TokenUsage, *, requests: int = 1) -> Calculation:
-        """The lines in the order of `PriceKind`, and their sum."""
+        """Return the lines in the order of `PriceKind`, and their sum."""
         level = self._level(usage)
         quantities: dict[PriceKind, int] = dict(level.split(usage))
         if level.has_request_price and requests:
@@ -71,12 +71,12 @@ class CompiledPrice:
         return Calculation(lines=lines, total_usd=_sum(line.amount_usd for line in lines))
 
     def without_price(self, usage: TokenUsage) -> tuple[PriceKind, ...]:
-        """The kinds of the tokens that have no unit price."""
+        """Return the kinds of tokens without a unit price."""
         level = self._level(usage)
         return tuple(kind for kind, _ in level.split(usage) if level.rates[kind] is None)
 
     def _level(self, usage: TokenUsage) -> "_Level":
-        """The unit prices for a prompt of this size. A tier is a cliff: it holds for the whole call."""
+        """Return the unit prices for a prompt of this size. A tier applies to all tokens of the call."""
         if self._tiers:
             prompt_tokens = usage.prompt_tokens
             for above_input_tokens, level in self._tiers:
@@ -86,7 +86,7 @@ class CompiledPrice:
 
 
 class _Level:
-    """The unit prices of one tier (or of none), with every fallback looked up beforehand."""
+    """The unit prices of one tier, or the base prices, with fallbacks resolved."""
 
     __slots__ = (
         "has_request_price",
@@ -110,7 +110,7 @@ class _Level:
         self.own_reasoning = PriceKind.REASONING in unit_prices
 
     def split(self, usage: TokenUsage) -> list[tuple[PriceKind, int]]:
-        """The usage as quantities that do not overlap, without zeros: every token stands in one of them."""
+        """Split the usage into quantities that do not overlap and are not zero; each token is in exactly one."""
         plain_input, plain_output = usage.input_tokens, usage.output_tokens
         quantities: list[tuple[PriceKind, int]] = []
         if usage.cache_read_tokens:
@@ -148,7 +148,7 @@ class _Level:
 
 
 def calculate(prices: UnitPrices, usage: TokenUsage, *, requests: int = 1) -> Calculation:
-    """The cost of one call and its lines. For many calls at one price keep a `CompiledPrice`."""
+    """Return the cost of one call and its lines. For many calls at one price use a `CompiledPrice`."""
     return CompiledPrice(prices).calculate(usage, requests=requests)
 
 
@@ -157,7 +157,7 @@ def _with_fallback(kind: PriceKind, unit_prices: dict[PriceKind, Decimal]) -> De
 
 
 def _rate(kind: PriceKind, unit_price: Decimal | None) -> int | None:
-    """Attodollars for one token, or for one request."""
+    """Return attodollars per token, or per request."""
     if unit_price is None:
         return None
     units = 1 if kind is PriceKind.REQUEST else _TOKENS_PER_UNIT

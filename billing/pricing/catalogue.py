@@ -1,10 +1,10 @@
-"""The genai-prices catalogue as timelines of our unit prices: pure, nothing is written here.
+"""Conversion of the genai-prices catalogue to timelines of unit prices. Pure.
 
-What the catalogue knows and a price of ours cannot say:
+A price version cannot express everything that is in the catalogue:
 
-* prices of kinds that events do not carry (images, seconds of audio, searches) are left out;
-* a price that holds at certain hours of the day only is left out, and the model is listed in `time_of_day`;
-* prices of request options (batch, priority, fast) are left out: the standard price is taken.
+* prices of kinds that events do not have (images, seconds of audio, searches) are omitted;
+* prices for certain hours of the day are omitted, and the model is listed in `time_of_day`;
+* prices of request options (batch, priority, fast) are omitted; the standard price is used.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from genai_prices.types import (
 
 from billing.pricing.types import PriceKind, Tier, UnitPrices
 
-# A price without a start date has held since before anyone asks.
+# The start of prices without a start date.
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 _KINDS = {
@@ -43,14 +43,14 @@ _KINDS = {
     "requests_kcount": PriceKind.REQUEST,
 }
 _REQUESTS_PER_UNIT = 1000
-# The finest a unit price of ours can be. Some of the catalogue's numbers are floats (0.08333333333333334).
+# The precision of a unit price. Some numbers of the catalogue are floats (0.08333333333333334).
 _DECIMALS = 12
 _MAX_ALIAS_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What a model costs from an instant until the next segment; None: the catalogue knows no price."""
+    """The prices of a model from a time until the next segment; None if the catalogue has no price."""
 
     effective_from: datetime
     prices: UnitPrices | None
@@ -58,7 +58,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """One model of one provider. The first segment begins at `BEGINNING`, the others at dates of the catalogue."""
+    """A model of a provider. The first segment begins at `BEGINNING`, the others at dates of the catalogue."""
 
     provider: str
     model: str
@@ -68,7 +68,7 @@ class CatalogueEntry:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Everything that can be imported, and the models (`provider/model`) that cannot or only in part."""
+    """The models that can be imported, and those (`provider/model`) that cannot, or only partly."""
 
     entries: tuple[CatalogueEntry, ...]
     skipped: tuple[str, ...]
@@ -76,7 +76,7 @@ class Catalogue:
 
 
 def read_catalogue() -> Catalogue:
-    """The catalogue that came with the installed genai-prices package."""
+    """Read the catalogue of the installed genai-prices package."""
     entries: list[CatalogueEntry] = []
     skipped: list[str] = []
     time_of_day: list[str] = []
@@ -109,7 +109,7 @@ def _conditional(model: ModelInfo) -> list[ConditionalPrice]:
 
 
 def _segments(prices: list[ConditionalPrice]) -> Iterator[Segment]:
-    """Each price as far as another day brings another one."""
+    """Yield the prices, one segment for each date on which they change."""
     starts = {price.constraint.start_date for price in prices if isinstance(price.constraint, StartDateConstraint)}
     before: UnitPrices | None = None
     for position, day in enumerate([None, *sorted(starts)]):
@@ -120,7 +120,7 @@ def _segments(prices: list[ConditionalPrice]) -> Iterator[Segment]:
 
 
 def _standard(prices: list[ConditionalPrice], day: date | None) -> ModelPrice:
-    """The last price whose condition holds on the day, whatever the hour (genai-prices' own rule); else the first."""
+    """Return the last price whose condition holds on the day at any hour, as genai-prices does; else the first."""
     for price in reversed(prices):
         match price.constraint:
             case None:
@@ -131,21 +131,21 @@ def _standard(prices: list[ConditionalPrice], day: date | None) -> ModelPrice:
 
 
 def _unit_prices(price: ModelPrice) -> UnitPrices | None:
-    known = {
+    priced = {
         kind: value for key, kind in _KINDS.items() if isinstance(value := getattr(price, key), Decimal | TieredPrices)
     }
-    if not known:
+    if not priced:
         return None
     thresholds = sorted(
-        {tier.start for value in known.values() if isinstance(value, TieredPrices) for tier in value.tiers}
+        {tier.start for value in priced.values() if isinstance(value, TieredPrices) for tier in value.tiers}
     )
-    base = {kind: _amount(kind, _at(value, 0)) for kind, value in known.items()}
+    base = {kind: _amount(kind, _at(value, 0)) for kind, value in priced.items()}
     tiers = tuple(
         Tier(
             threshold,
             {
                 kind: _amount(kind, _at(value, threshold + 1))
-                for kind, value in known.items()
+                for kind, value in priced.items()
                 if isinstance(value, TieredPrices)
             },
         )
@@ -168,7 +168,7 @@ def _amount(kind: PriceKind, value: Decimal) -> Decimal:
 
 
 def _equal_names(clause: MatchLogic) -> Iterator[str]:
-    """The names a model is matched by as they stand; what else its clauses say is left to `normalize`."""
+    """Yield the exact names that match a model. `normalize` handles all other clauses."""
     if isinstance(clause, ClauseEquals):
         yield clause.equals
     elif isinstance(clause, ClauseOr):

@@ -1,4 +1,4 @@
-"""The catalogue into everyone's prices: idempotent, keeps history, and tells what it changed."""
+"""Import of the catalogue into everyone's prices. Idempotent; keeps history and reports changes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from billing.models import PriceVersion
 from billing.pricing.catalogue import Catalogue, CatalogueEntry, read_catalogue
 from billing.pricing.records import price_columns, unit_prices_of
 from billing.pricing.services import announce_price_change, lock_prices
-from billing.pricing.timeline import Begin, Held, plan_changes
+from billing.pricing.timeline import NewVersion, StoredVersion, plan_changes
 from billing.pricing.types import UnitPrices
 from billing.types import PriceSource
 from organizations import audit
@@ -21,7 +21,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class CreatedPrice:
-    """A version that begins, and what the model cost at that instant until now (None: nothing was known)."""
+    """A new version, and the previous prices of the model at its start (None if there were none)."""
 
     label: str
     effective_from: datetime
@@ -31,7 +31,7 @@ class CreatedPrice:
 
 @dataclass(frozen=True, slots=True)
 class EndedPrice:
-    """A version whose end moved to `effective_to`; None: it holds for good again."""
+    """A version whose end moved to `effective_to`; None means that it has no end again."""
 
     label: str
     effective_from: datetime
@@ -41,7 +41,7 @@ class EndedPrice:
 
 @dataclass(slots=True)
 class ImportReport:
-    """What an import did. Labels are `provider/model`; `unchanged` and `renamed` count models."""
+    """The result of an import. Labels are `provider/model`; `unchanged` and `renamed` count models."""
 
     created: list[CreatedPrice] = field(default_factory=list)
     ended: list[EndedPrice] = field(default_factory=list)
@@ -49,20 +49,20 @@ class ImportReport:
     renamed: int = 0
     skipped: tuple[str, ...] = ()
     time_of_day: tuple[str, ...] = ()
-    set_by_hand: list[str] = field(default_factory=list)
+    set_manually: list[str] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
-        """Nothing had to change."""
+        """Whether nothing had to change."""
         return not (self.created or self.ended or self.renamed)
 
 
 @transaction.atomic
 def import_catalogue(*, now: datetime, actor: str = "system") -> ImportReport:
-    """Bring everyone's prices to what the installed genai-prices package says.
+    """Update everyone's prices to the installed genai-prices package.
 
-    Models that it does not know any more keep their price, and a model with a price set by hand is left alone.
+    Models that are no longer in the catalogue keep their price. Models with a manual price are not changed.
     """
     lock_prices(None)
     update = _Update(read_catalogue(), now)
@@ -75,7 +75,7 @@ def import_catalogue(*, now: datetime, actor: str = "system") -> ImportReport:
 
 
 class _Update:
-    """What an import has to write, found out model by model, and the report of it."""
+    """The rows that an import has to write, and its report."""
 
     def __init__(self, catalogue: Catalogue, now: datetime) -> None:
         self._now = now
@@ -83,16 +83,16 @@ class _Update:
         self._changed: dict[int, PriceVersion] = {}
         self.report = ImportReport(skipped=catalogue.skipped, time_of_day=catalogue.time_of_day)
         imported: dict[tuple[str, str], list[PriceVersion]] = defaultdict(list)
-        by_hand: set[tuple[str, str]] = set()
+        manual: set[tuple[str, str]] = set()
         for row in PriceVersion.objects.catalogue().in_force().order_by("effective_from", "id"):
             if row.source == PriceSource.CATALOGUE:
                 imported[row.provider, row.model].append(row)
             else:
-                by_hand.add((row.provider.lower(), row.model.lower()))
+                manual.add((row.provider.lower(), row.model.lower()))
         for entry in catalogue.entries:
             rows = imported.pop((entry.provider, entry.model), [])
-            if (entry.provider.lower(), entry.model.lower()) in by_hand:
-                self.report.set_by_hand.append(_label(entry))
+            if (entry.provider.lower(), entry.model.lower()) in manual:
+                self.report.set_manually.append(_label(entry))
             else:
                 self._compare(entry, rows)
         self.report.vanished = [f"{provider}/{model}" for provider, model in imported]
@@ -102,16 +102,16 @@ class _Update:
         PriceVersion.objects.bulk_create(self._new, batch_size=_CHUNK)
 
     def _compare(self, entry: CatalogueEntry, rows: Sequence[PriceVersion]) -> None:
-        held = [Held(row.pk, row.effective_from, row.effective_to, unit_prices_of(row)) for row in rows]
-        changes = plan_changes(held, entry.segments, self._now)
+        stored = [StoredVersion(row.pk, row.effective_from, row.effective_to, unit_prices_of(row)) for row in rows]
+        changes = plan_changes(stored, entry.segments, self._now)
         row_of = {row.pk: row for row in rows}
         for begin in changes.begins:
-            self._begin(entry, begin, held)
+            self._begin(entry, begin, stored)
         for end in changes.ends:
-            row = row_of[end.held.id]
+            row = row_of[end.stored.id]
             row.effective_to = end.effective_to
             self._changed[row.pk] = row
-            self.report.ended.append(EndedPrice(_label(entry), row.effective_from, end.effective_to, end.held.prices))
+            self.report.ended.append(EndedPrice(_label(entry), row.effective_from, end.effective_to, end.stored.prices))
         outdated = [row for row in rows if tuple(row.aliases) != entry.aliases]
         for row in outdated:
             row.aliases = list(entry.aliases)
@@ -119,7 +119,7 @@ class _Update:
         self.report.renamed += bool(outdated)
         self.report.unchanged += not (changes.begins or changes.ends or outdated)
 
-    def _begin(self, entry: CatalogueEntry, begin: Begin, held: Sequence[Held]) -> None:
+    def _begin(self, entry: CatalogueEntry, begin: NewVersion, stored: Sequence[StoredVersion]) -> None:
         self._new.append(
             PriceVersion(
                 provider=entry.provider,
@@ -131,7 +131,7 @@ class _Update:
                 **price_columns(begin.prices),
             )
         )
-        old = next((version.prices for version in held if version.holds_at(begin.effective_from)), None)
+        old = next((version.prices for version in stored if version.holds_at(begin.effective_from)), None)
         self.report.created.append(CreatedPrice(_label(entry), begin.effective_from, old, begin.prices))
 
 

@@ -1,8 +1,8 @@
-"""Which model of the catalogue a call means, by the names its sender uses.
+"""Lookup of the catalogue's model for the service and model names of a call.
 
 Senders spell providers in many ways (LiteLLM `vertex_ai`, OpenTelemetry `gcp.vertex_ai`) and models with prefixes,
-regions and dates (`bedrock/us-east-1/anthropic.claude-3-haiku-20240307-v1:0`). genai-prices knows the models' names;
-this module leads it to the right provider first. Pure, and cached.
+regions and dates (`bedrock/us-east-1/anthropic.claude-3-haiku-20240307-v1:0`). genai-prices matches model names; this
+module finds the provider first. Pure, and cached.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
 from genai_prices.types import Provider
 
-# Names that genai-prices does not know, or takes for another provider's (azure.ai.openai is Azure, not OpenAI).
+# Names that genai-prices does not know, or resolves to another provider (azure.ai.openai is Azure, not OpenAI).
 _SPELLINGS = {
     "@cf": "cloudflare",
     "accounts": "fireworks",
@@ -26,7 +26,7 @@ _SPELLINGS = {
     "z.ai": "zai",
     "z_ai": "zai",
 }
-# Platforms serve other makers' models under their own prices, so the platform's name wins over the maker's in it.
+# Platforms serve models of other vendors at their own prices, so the platform takes precedence over the vendor.
 _PLATFORMS = (
     ("azure", "azure"),
     ("vertex", "google"),
@@ -34,11 +34,11 @@ _PLATFORMS = (
     ("aws", "aws"),
     ("openrouter", "openrouter"),
 )
-# A server of one's own speaks a vendor's protocol without charging a vendor's price.
+# Self-hosted servers use a vendor's protocol without charging the vendor's price.
 _SELF_HOSTED = re.compile(r"custom|compatible|like|local|self|hosted|vllm|ollama|llamafile|lm_studio|mock|fake")
-# Routers stand before the provider and say nothing about it.
+# Routers precede the provider and do not identify it.
 _ROUTERS = frozenset({"", "litellm", "litellm_proxy"})
-# What may stand between the provider and the model: a cloud's region, or the name of an API.
+# Segments between the provider and the model: a region, or the name of an API.
 _WAYPOINT = re.compile(
     r"us|eu|apac|global|global-standard|converse|invoke|chat|responses|(us|eu|ap|ca|sa|me|af|il)-[a-z-]+-\d"
 )
@@ -54,11 +54,11 @@ class CatalogueModel(NamedTuple):
 
 @lru_cache(maxsize=8192)
 def catalogue_model(service: str, model: str) -> CatalogueModel | None:
-    """The catalogue's model that a call of `model` at `service` means, or None.
+    """Return the catalogue's model for a call of `model` at `service`, or None.
 
-    The catalogue's provider is the one whose price holds: for `gpt-4o` at Azure that is OpenAI, because Azure has no
-    price of its own for it. A service that is named and not known is None whatever the model is called: a server of
-    one's own must not be charged at a vendor's price.
+    The provider is the one whose price applies: for `gpt-4o` at Azure that is OpenAI, because the catalogue has no
+    price of Azure for it. An unknown service returns None for every model, because a self-hosted server must not be
+    charged at a vendor's price.
     """
     name = model.strip().lower()
     if service.strip().lower() in _ROUTERS:
@@ -69,7 +69,7 @@ def catalogue_model(service: str, model: str) -> CatalogueModel | None:
 
 @lru_cache(maxsize=2048)
 def catalogue_provider(service: str) -> str | None:
-    """The catalogue's id of a provider, or None for a name that is not known."""
+    """Return the catalogue's id of a provider, or None for an unknown name."""
     provider = _provider(service)
     return provider.id if provider is not None else None
 
@@ -86,7 +86,7 @@ def _provider(service: str) -> Provider | None:
 
 
 def _by_model_name(name: str) -> CatalogueModel | None:
-    """Without a service the model's prefix tells the provider, or the makers' habits of naming do."""
+    """Find the model without a service: by the prefix of its name, else by the providers' name patterns."""
     prefix, slash, _ = name.partition("/")
     if slash:
         provider = _provider(prefix)
@@ -98,11 +98,11 @@ def _by_model_name(name: str) -> CatalogueModel | None:
 
 
 def _at_provider(provider: Provider, name: str) -> CatalogueModel | None:
-    """Try the name as it is (OpenRouter's own names hold slashes), then without what leads to the model."""
+    """Find the model by its name (OpenRouter's names contain slashes), then without its leading segments."""
     for _ in range(_MAX_SEGMENTS):
-        found = _find(provider, name)
-        if found is not None:
-            return found
+        match = _find(provider, name)
+        if match is not None:
+            return match
         first, slash, name = name.partition("/")
         if not slash or not _leads_to(provider, first):
             return None
@@ -112,8 +112,8 @@ def _at_provider(provider: Provider, name: str) -> CatalogueModel | None:
 def _leads_to(provider: Provider, segment: str) -> bool:
     if _WAYPOINT.fullmatch(segment):
         return True
-    named = _provider(segment)
-    return named is not None and named.id == provider.id
+    segment_provider = _provider(segment)
+    return segment_provider is not None and segment_provider.id == provider.id
 
 
 def _find(provider: Provider, name: str) -> CatalogueModel | None:

@@ -1,4 +1,4 @@
-"""One owner's prices in memory: an organization's own, or everyone's. Found by name, alias or pattern, then by time."""
+"""In-memory index of one owner's prices (an organization's, or everyone's) by name, alias or pattern, then by time."""
 
 import re
 from bisect import bisect_right
@@ -15,7 +15,7 @@ from billing.pricing.records import unit_prices_of
 
 @dataclass(frozen=True)
 class _Period:
-    """A price version and when it holds, compiled when it is first asked for."""
+    """A price version, compiled on first use."""
 
     version: PriceVersion
 
@@ -25,14 +25,14 @@ class _Period:
 
 
 class PriceTimeline:
-    """The versions of one (provider, model) that carry one name, one after the other. There may be gaps."""
+    """The versions of one (provider, model) with one name, ordered by time. There may be gaps."""
 
     def __init__(self, periods: Iterable[_Period]) -> None:
         self._periods = sorted(periods, key=lambda period: period.version.effective_from)
         self._starts = [period.version.effective_from for period in self._periods]
 
     def at(self, instant: datetime) -> CompiledPrice | None:
-        """The price of `effective_from <= instant < effective_to`."""
+        """Return the price with `effective_from <= instant < effective_to`."""
         position = bisect_right(self._starts, instant)
         if position == 0:
             return None
@@ -45,7 +45,7 @@ class PriceTimeline:
 
 @dataclass(frozen=True)
 class _Pattern:
-    """A name in which `*` stands for any run of characters, and everything else for itself."""
+    """A name in which `*` matches any characters."""
 
     name: str
     timelines: list[PriceTimeline]
@@ -53,7 +53,7 @@ class _Pattern:
     @cached_property
     def _regex(self) -> re.Pattern[str]:
         head, *middle, tail = (re.escape(part) for part in self.name.split("*"))
-        # Atomic groups never look back, so that no pattern, however many stars it has, takes long.
+        # Atomic groups do not backtrack, so the match stays fast for any number of stars.
         return re.compile(head + "".join(f"(?>.*?{part})" for part in middle) + ".*" + tail, re.DOTALL)
 
     def matches(self, model: str) -> bool:
@@ -61,14 +61,14 @@ class _Pattern:
 
 
 class PriceIndex:
-    """All prices of one owner as of a revision. Names are compared without regard to case."""
+    """All prices of one owner as of a revision. Names are case-insensitive."""
 
     def __init__(self, revision: int, versions: Iterable[PriceVersion]) -> None:
         self.revision = revision
         self._timelines: dict[tuple[str, str], list[PriceTimeline]] = {}
         self._patterns: dict[str, list[_Pattern]] = defaultdict(list)
         for (provider, name), periods_by_model in _carriers(versions).items():
-            # The model of that name comes before those that have it as an alias.
+            # The model with that name comes before those with that alias.
             namesake = periods_by_model.pop(name, None)
             groups = [*([namesake] if namesake else []), *periods_by_model.values()]
             timelines = [PriceTimeline(periods) for periods in groups]
@@ -77,7 +77,7 @@ class PriceIndex:
             else:
                 self._timelines[provider, name] = timelines
         for patterns in self._patterns.values():
-            # The most telling pattern first.
+            # The longest pattern first.
             patterns.sort(key=lambda pattern: len(pattern.name), reverse=True)
 
     @classmethod
@@ -86,17 +86,17 @@ class PriceIndex:
         return cls(revision, versions)
 
     def find(self, provider: str, model: str) -> list[PriceTimeline]:
-        """The timelines that carry this name: as their model, as an alias, as a pattern, in this order."""
+        """Return the timelines with this name: as their model, as an alias, as a pattern, in this order."""
         provider, model = provider.lower(), model.lower()
-        found = [*self._timelines.get((provider, model), ())]
+        timelines = [*self._timelines.get((provider, model), ())]
         for pattern in self._patterns.get(provider, ()):
             if pattern.matches(model):
-                found += pattern.timelines
-        return found
+                timelines += pattern.timelines
+        return timelines
 
 
 def _carriers(versions: Iterable[PriceVersion]) -> dict[tuple[str, str], dict[str, list[_Period]]]:
-    """For each provider and name the models that carry it, with the versions in which they do."""
+    """Group the versions by (provider, name), where names include aliases, and by model."""
     carriers: dict[tuple[str, str], dict[str, list[_Period]]] = defaultdict(lambda: defaultdict(list))
     for version in versions:
         period = _Period(version)

@@ -1,4 +1,4 @@
-"""Between the rows of `PriceVersion` and the values of `billing.pricing.types`."""
+"""Conversion between rows of `PriceVersion` and `billing.pricing.types`."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -14,7 +14,7 @@ UNIT_PRICE_COLUMNS = tuple(kind.column for kind in PriceKind)
 
 
 def unit_prices_of(version: PriceVersion) -> UnitPrices:
-    """A row's unit prices and tiers."""
+    """Return the unit prices and tiers of a row."""
     return UnitPrices(
         {kind: price for kind in PriceKind if (price := getattr(version, kind.column)) is not None},
         tuple(
@@ -28,13 +28,13 @@ def unit_prices_of(version: PriceVersion) -> UnitPrices:
 
 
 def price_columns(prices: UnitPrices) -> dict[str, Decimal | list[TierJSON] | None]:
-    """The values of a row's price columns, `tiers` included."""
+    """Return the values of a row's price columns, including `tiers`."""
     unit_prices = {kind.column: prices.unit_prices.get(kind) for kind in PriceKind}
     return {**unit_prices, "tiers": tiers_as_json(prices.tiers)}
 
 
 def tiers_as_json(tiers: Sequence[Tier]) -> list[TierJSON]:
-    """As `PriceVersion.tiers` holds them, and the API shows them."""
+    """Return tiers in the format of `PriceVersion.tiers` and the API."""
     return [
         {
             "above_input_tokens": tier.above_input_tokens,

@@ -1,7 +1,7 @@
-"""Writes: prices begin and end; what one costs never changes (see `PriceVersion`).
+"""Services that create and end prices. The unit prices of a version never change (see `PriceVersion`).
 
-Every change of an owner's prices (an organization, or everyone) locks the owner's revision, so that changes come one
-after the other, and moves it on, so that every process sees the new price at once (`billing.pricing.cache`).
+A change of an owner's prices (an organization's, or everyone's) locks the owner's revision, which serializes changes,
+and updates it, so that every process loads the new price (`billing.pricing.cache`).
 """
 
 import secrets
@@ -36,10 +36,10 @@ def create_price(
     effective_to: datetime | None = None,
     actor: str,
 ) -> PriceVersion:
-    """A price of the organization's own; without one it holds for everyone.
+    """Create a price of the organization, or of everyone if `organization` is None.
 
-    The version of the same model that holds at `effective_from` ends there. Raises InvalidError, also when the new
-    version would run into one that begins later.
+    The version of the same model in effect at `effective_from` ends there. Raises InvalidError, also if the new version
+    would overlap one that begins later.
     """
     provider, model = provider.strip(), model.strip()
     aliases = list(dict.fromkeys(alias.strip() for alias in aliases))
@@ -48,7 +48,7 @@ def create_price(
     check_period(effective_from, effective_to)
     lock_prices(organization)
     names = {"provider__iexact": provider, "model__iexact": model}
-    _make_room(PriceVersion.objects.filter(organization=organization, **names), effective_from, effective_to)
+    _end_previous(PriceVersion.objects.filter(organization=organization, **names), effective_from, effective_to)
     version = PriceVersion.objects.create(
         organization=organization,
         provider=provider,
@@ -68,10 +68,10 @@ def create_price(
 def end_price(
     *, organization: Organization | None, price: PriceVersion, effective_to: datetime, actor: str
 ) -> PriceVersion:
-    """Let a price hold until `effective_to` only; ended at its own start it never holds.
+    """End a price at `effective_to`. A price that ends at its own start is never in effect.
 
-    An end only moves to an earlier instant: to go on, or to go on differently, create a price. `organization` is the
-    owner, None for everyone's; another owner's price is a NotFoundError.
+    An end can only move to an earlier time; to extend or change a price, create another one. `organization` is the
+    owner, None for everyone's prices. Raises NotFoundError for another owner's price.
     """
     lock_prices(organization)
     try:
@@ -92,13 +92,13 @@ def end_price(
 
 
 def lock_prices(organization: Organization | None) -> None:
-    """Wait for other changes of this owner's prices, and hold up later ones until the transaction ends."""
+    """Lock this owner's prices against other changes until the transaction ends."""
     PriceBookRevision.objects.bulk_create([PriceBookRevision(organization=organization)], ignore_conflicts=True)
     PriceBookRevision.objects.select_for_update().get(organization=organization)
 
 
 def announce_price_change(organization: Organization | None) -> None:
-    """Tell every process, and have the events that lack a price looked at again."""
+    """Invalidate the cached prices in every process, and enqueue the pricing of unpriced events."""
     PriceBookRevision.objects.filter(organization=organization).update(revision=secrets.randbits(63))
     if organization is None:
         enqueue_on_commit("billing.price_unpriced")
@@ -106,8 +106,8 @@ def announce_price_change(organization: Organization | None) -> None:
         enqueue_on_commit("billing.price_unpriced", organization_id=organization.pk)
 
 
-def _make_room(versions: PriceVersionQuerySet, effective_from: datetime, effective_to: datetime | None) -> None:
-    """Of one model's versions end the one that holds at the new one's start; refuse to run into the next."""
+def _end_previous(versions: PriceVersionQuerySet, effective_from: datetime, effective_to: datetime | None) -> None:
+    """End the version in effect at the start of the new one. Raises InvalidError if a later version overlaps."""
     following = versions.in_force().filter(effective_from__gt=effective_from).order_by("effective_from").first()
     if following is not None and (effective_to is None or following.effective_from < effective_to):
         begins = iso(following.effective_from)

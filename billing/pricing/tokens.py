@@ -1,8 +1,8 @@
-"""How many tokens a prompt has: counted before the call, offline and in time that grows with its length.
+"""Token counts of prompts before a call, computed offline in linear time.
 
-OpenAI's vocabularies are public, so for its models the count is the one the bill will show. Nobody else's current
-ones come along: their prompts are counted with OpenAI's latest vocabulary and the result is called an estimate
-(docs/prices.md says how good it is). Pure: no Django, no database.
+OpenAI's vocabularies are public, so the count for its models is the billed one. The vocabularies of other providers are
+not available: their prompts are counted with OpenAI's latest one, and the result is an estimate (docs/prices.md has its
+accuracy). Pure: no Django, no database.
 """
 
 import re
@@ -21,12 +21,12 @@ _O200K = "o200k_base"
 _CL100K = "cl100k_base"
 _WITHOUT_VOCABULARY = "bytes/4"
 
-# OpenAI's published overhead: each message is wrapped, and so is the answer's beginning.
+# OpenAI's published overhead of each message and of the start of the response.
 _TOKENS_PER_MESSAGE = 3
 _TOKENS_PER_NAME = 1
-_TOKENS_FOR_THE_ANSWER = 3
+_TOKENS_OF_RESPONSE_START = 3
 
-# Names may carry a provider before them (`azure/gpt-4o`, `openai.gpt-4o`, `ft:gpt-4o:acme`) and a version behind.
+# Names may have a provider as prefix (`azure/gpt-4o`, `openai.gpt-4o`, `ft:gpt-4o:acme`) and a version as suffix.
 _ENCODINGS = tuple(
     (re.compile(rf"(?:^|[/:.])(?:{names})"), encoding)
     for names, encoding in (
@@ -40,7 +40,7 @@ _ESTIMATES = ((re.compile("claude"), Fraction(6, 5)),)
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """A prompt's tokens. `is_exact`: by the model's own vocabulary, and nothing in the prompt had to be guessed."""
+    """The tokens of a prompt. `is_exact`: counted with the model's own vocabulary, without estimated content."""
 
     tokens: int
     is_exact: bool
@@ -48,9 +48,8 @@ class TokenCount:
 
 
 def count_prompt(model: str, messages: list[Any]) -> TokenCount:
-    """The tokens of chat messages as OpenAI documents them (`billing.pricing.token_counting`). Raises InvalidError,
-    which
-    names the part that cannot be counted."""
+    """Count the tokens of chat messages in OpenAI's format (`billing.pricing.token_counting`). Raises InvalidError with
+    the path of a part that cannot be counted."""
     return _count(model.strip().lower(), read_prompt(messages))
 
 
@@ -58,7 +57,7 @@ def _count(model: str, prompt: Prompt) -> TokenCount:
     own = _own_encoding(model)
     tokenizer, count_text = _tokenizer(own or _O200K)
     tokens_of_text = sum(map(count_text, prompt.texts)) * _factor(model)
-    overhead = _TOKENS_PER_MESSAGE * prompt.messages + _TOKENS_PER_NAME * prompt.names + _TOKENS_FOR_THE_ANSWER
+    overhead = _TOKENS_PER_MESSAGE * prompt.messages + _TOKENS_PER_NAME * prompt.names + _TOKENS_OF_RESPONSE_START
     return TokenCount(
         tokens=ceil(tokens_of_text) + overhead + prompt.tokens_of_images,
         is_exact=tokenizer == own and not prompt.is_guessed,
@@ -67,7 +66,7 @@ def _count(model: str, prompt: Prompt) -> TokenCount:
 
 
 def _own_encoding(model: str) -> str | None:
-    """The encoding that the model really uses, where that is known."""
+    """Return the encoding of the model, if it is known."""
     return next((encoding for names, encoding in _ENCODINGS if names.search(model)), None)
 
 
@@ -77,8 +76,11 @@ def _factor(model: str) -> Fraction:
 
 @cache
 def _tokenizer(encoding: str) -> tuple[str, _CountText]:
-    """Its name and how it counts a text. A vocabulary takes 30 to 70 MB and up to 0.1 s, so it is loaded when it
-    is first needed; a Python without the package does without."""
+    """Return the name of the tokenizer and its function that counts a text.
+
+    A vocabulary takes 30 to 70 MB and up to 0.1 s, so it is loaded on first use. Without the package, bytes are
+    counted.
+    """
     try:
         from rs_bpe import openai
     except ImportError:
@@ -88,5 +90,5 @@ def _tokenizer(encoding: str) -> tuple[str, _CountText]:
 
 
 def _count_bytes(text: str) -> int:
-    """Closer than characters, which for Chinese, Japanese and Korean are off by more than half."""
+    """Estimate by UTF-8 bytes. Characters would be off by more than half for Chinese, Japanese and Korean."""
     return ceil(len(text.encode()) / 4)

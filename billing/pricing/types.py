@@ -1,4 +1,4 @@
-"""The vocabulary of prices: pure values, no Django models, no database."""
+"""Value types of pricing. Pure: no Django models, no database."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -12,7 +12,7 @@ from billing.types import UnpricedReason
 
 
 class PriceKind(StrEnum):
-    """What is charged for. Each kind names its unit price column on PriceVersion (`column`)."""
+    """A kind of usage that is charged. `column` is its unit price column in PriceVersion."""
 
     INPUT = "input"
     OUTPUT = "output"
@@ -30,7 +30,7 @@ class PriceKind(StrEnum):
 
 
 class TokenUsage(Struct, frozen=True):
-    """Token counts of one call, as the ledger keeps them: parts are inside their wholes (see `UsageEvent`)."""
+    """Token counts of one call as the ledger stores them: totals include their parts (see `UsageEvent`)."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -43,12 +43,12 @@ class TokenUsage(Struct, frozen=True):
 
     @classmethod
     def of(cls, row: object) -> Self:
-        """The counts of anything that names them so: a ledger's row, or an entry to be."""
+        """Return the counts of an object with these attributes, such as a row of the ledger."""
         return cls(*_counts_of(row))
 
     @property
     def prompt_tokens(self) -> int:
-        """All that went in, caches included: what tiers are chosen by."""
+        """All input, including caches; determines the tier."""
         return self.input_tokens + self.cache_read_tokens + self.cache_creation_tokens
 
 
@@ -84,7 +84,7 @@ class PriceLine:
 
 @dataclass(frozen=True, slots=True)
 class Calculation:
-    """The cost of one call: its lines and their exact sum, or the reason why there is none."""
+    """The cost of one call: its lines and their exact sum, or the reason why it is unknown."""
 
     lines: tuple[PriceLine, ...] = ()
     total_usd: Decimal | None = None

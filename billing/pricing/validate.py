@@ -1,4 +1,4 @@
-"""What a price must be before it is written. Every error names the field at fault as the API spells it."""
+"""Validation of prices. Errors name the field as the API does."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,38 +19,40 @@ _NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?")
 
 
 def check_names(provider: str, model: str, aliases: Sequence[str]) -> None:
-    """Raises InvalidError. An empty provider is any provider."""
+    """Raise InvalidError for invalid names. An empty provider means any provider."""
     if not model:
-        raise InvalidError("model: give the name of the model.", param="model")
+        raise InvalidError("model: A name is required.", param="model")
     if len(aliases) > _MAX_ALIASES:
-        raise InvalidError(f"aliases: at most {_MAX_ALIASES}.", param="aliases")
+        raise InvalidError(f"aliases: At most {_MAX_ALIASES} are allowed.", param="aliases")
     if not all(aliases):
-        raise InvalidError("aliases: a name must not be empty.", param="aliases")
+        raise InvalidError("aliases: A name must not be empty.", param="aliases")
     for param, names in (("provider", [provider]), ("model", [model]), ("aliases", aliases)):
         for name in names:
             if len(name) > _MAX_NAME_LENGTH[param]:
-                raise InvalidError(f"{param}: at most {_MAX_NAME_LENGTH[param]} characters.", param=param)
+                raise InvalidError(f"{param}: At most {_MAX_NAME_LENGTH[param]} characters are allowed.", param=param)
             if not name.isprintable():
-                raise InvalidError(f"{param}: no control characters.", param=param)
+                raise InvalidError(f"{param}: Control characters are not allowed.", param=param)
 
 
 def check_prices(prices: UnitPrices) -> None:
-    """Raises InvalidError for a price that says nothing, or that no row can hold."""
+    """Raise InvalidError for prices that are empty or do not fit the columns."""
     if not prices.unit_prices:
         param = PriceKind.INPUT.column
-        raise InvalidError(f"{param}: give at least one unit price.", param=param)
+        raise InvalidError(f"{param}: At least one unit price is required.", param=param)
     for kind, price in prices.unit_prices.items():
         _check_amount(price, kind.column)
     if len(prices.tiers) > _MAX_TIERS:
-        raise InvalidError(f"tiers: at most {_MAX_TIERS}.", param="tiers")
+        raise InvalidError(f"tiers: At most {_MAX_TIERS} are allowed.", param="tiers")
     before = 0
-    for place, tier in enumerate(prices.tiers):
-        path = f"tiers.{place}"
+    for index, tier in enumerate(prices.tiers):
+        path = f"tiers.{index}"
         if not before < tier.above_input_tokens <= _MAX_TOKENS:
             param = f"{path}.above_input_tokens"
-            raise InvalidError(f"{param}: a whole number of tokens above {before}, the tiers in order.", param=param)
+            raise InvalidError(
+                f"{param}: Must be a whole number above {before}; tiers must be in ascending order.", param=param
+            )
         if not tier.unit_prices:
-            raise InvalidError(f"{path}: give at least one unit price.", param=path)
+            raise InvalidError(f"{path}: At least one unit price is required.", param=path)
         for kind, price in tier.unit_prices.items():
             _check_amount(price, f"{path}.{kind.column}")
         before = tier.above_input_tokens
@@ -58,29 +60,29 @@ def check_prices(prices: UnitPrices) -> None:
 
 def check_period(effective_from: datetime, effective_to: datetime | None) -> None:
     if effective_to is not None and effective_to <= effective_from:
-        raise InvalidError("effective_to: must be later than effective_from.", param="effective_to")
+        raise InvalidError("effective_to: Must be later than effective_from.", param="effective_to")
 
 
 def parse_tiers(raw: object) -> tuple[Tier, ...]:
-    """`[{"above_input_tokens": 200000, "input_usd_per_million": "6.00"}]` as values; see `PriceVersion.tiers`.
+    """Parse `[{"above_input_tokens": 200000, "input_usd_per_million": "6.00"}]`; see `PriceVersion.tiers`.
 
-    Raises InvalidError that names the tier and the field.
+    Raises InvalidError with the path of the field.
     """
     if not isinstance(raw, list):
-        raise InvalidError("tiers: must be a list.", param="tiers")
-    return tuple(_parse_tier(entry, f"tiers.{place}") for place, entry in enumerate(raw))
+        raise InvalidError("tiers: Must be a list.", param="tiers")
+    return tuple(_parse_tier(entry, f"tiers.{index}") for index, entry in enumerate(raw))
 
 
 def _parse_tier(raw: object, path: str) -> Tier:
     if not isinstance(raw, Mapping):
-        raise InvalidError(f"{path}: must be an object.", param=path)
+        raise InvalidError(f"{path}: Must be an object.", param=path)
     unknown = sorted(str(name) for name in raw if name not in _KIND_OF_COLUMN and name != "above_input_tokens")
     if unknown:
-        raise InvalidError(f"{path}.{unknown[0]}: unknown field.", code="unknown_field", param=f"{path}.{unknown[0]}")
+        raise InvalidError(f"{path}.{unknown[0]}: Unknown field.", code="unknown_field", param=f"{path}.{unknown[0]}")
     above = raw.get("above_input_tokens")
     if not isinstance(above, int) or isinstance(above, bool):
         param = f"{path}.above_input_tokens"
-        raise InvalidError(f"{param}: a whole number of tokens.", param=param)
+        raise InvalidError(f"{param}: Must be a whole number of tokens.", param=param)
     prices = {
         kind: _parse_amount(raw[column], f"{path}.{column}")
         for column, kind in _KIND_OF_COLUMN.items()
@@ -90,19 +92,19 @@ def _parse_tier(raw: object, path: str) -> Tier:
 
 
 def _parse_amount(raw: object, param: str) -> Decimal:
-    """A decimal from a string or a JSON number."""
+    """Parse a decimal from a string or a JSON number."""
     text = str(raw) if isinstance(raw, str | int | float | Decimal) and not isinstance(raw, bool) else ""
     if not _NUMBER.fullmatch(text):
-        raise InvalidError(f'{param}: a decimal number, for example "2.50".', param=param)
+        raise InvalidError(f'{param}: Must be a decimal number, for example "2.50".', param=param)
     try:
         return Decimal(text)
-    except InvalidOperation:  # pragma: no cover - the pattern above lets nothing else through
-        raise InvalidError(f"{param}: not a number.", param=param) from None
+    except InvalidOperation:  # pragma: no cover - the pattern rejects it
+        raise InvalidError(f"{param}: Must be a number.", param=param) from None
 
 
 def _check_amount(price: Decimal, param: str) -> None:
     if not price.is_finite() or not 0 <= price < _TOO_LARGE:
-        raise InvalidError(f"{param}: from 0 to less than {_TOO_LARGE:f}.", param=param)
+        raise InvalidError(f"{param}: Must be from 0 to less than {_TOO_LARGE:f}.", param=param)
     exponent = price.normalize().as_tuple().exponent
     if isinstance(exponent, int) and exponent < -_DECIMALS:
-        raise InvalidError(f"{param}: at most {_DECIMALS} decimals.", param=param)
+        raise InvalidError(f"{param}: At most {_DECIMALS} decimals are allowed.", param=param)

@@ -1,4 +1,4 @@
-"""Authorizations as they are listed. Read-only. (`billing.limits.authorize` takes and ends them.)"""
+"""Read-only queries for authorizations. `billing.limits.authorize` creates and ends them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,40 +15,44 @@ from organizations.models import Organization
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationPage:
-    """Authorizations, newest first, and the last one's id if there are more."""
+    """A page of authorizations, newest first. `last` is the id to continue after, or None on the last page."""
 
     authorizations: Sequence[Authorization]
     last: UUID | None
 
 
 def status_at(authorization: Authorization, now: datetime) -> AuthorizationStatus:
-    """What has become of it. It stops holding when it expires, and is marked within a minute."""
+    """Return the effective status: an authorization past its expiry counts as expired before the task marks it."""
     is_over = authorization.status == AuthorizationStatus.RESERVED and authorization.expires_at <= now
     return AuthorizationStatus.EXPIRED if is_over else AuthorizationStatus(authorization.status)
 
 
-def authorization_by_id(*, organization: Organization, authorization_id: UUID) -> Authorization:
-    """Raises NotFoundError."""
-    found = Authorization.objects.of(organization).select_related("credential").filter(id=authorization_id).first()
-    if found is None:
+def get_authorization(*, organization: Organization, authorization_id: UUID) -> Authorization:
+    """Return one authorization. Raises NotFoundError."""
+    authorization = (
+        Authorization.objects.of(organization).select_related("credential").filter(id=authorization_id).first()
+    )
+    if authorization is None:
         raise NotFoundError("No such authorization.")
-    return found
+    return authorization
 
 
 def list_authorizations(
     *, organization: Organization, status: AuthorizationStatus | None, after: UUID | None, limit: int, now: datetime
 ) -> AuthorizationPage:
-    """Newest first, from just after one on. Ids are made in the order of time."""
-    wanted = Authorization.objects.of(organization).select_related("credential").filter(_has(status, now))
+    """Return a page, newest first, of the authorizations after the id `after`. Ids are ordered by time."""
+    queryset = (
+        Authorization.objects.of(organization).select_related("credential").filter(_status_condition(status, now))
+    )
     if after is not None:
-        wanted = wanted.filter(id__lt=after)
-    found = list(wanted.order_by("-id")[: limit + 1])
-    page = found[:limit]
-    return AuthorizationPage(page, page[-1].id if len(found) > limit else None)
+        queryset = queryset.filter(id__lt=after)
+    rows = list(queryset.order_by("-id")[: limit + 1])
+    page = rows[:limit]
+    return AuthorizationPage(page, page[-1].id if len(rows) > limit else None)
 
 
-def _has(status: AuthorizationStatus | None, now: datetime) -> Q:
-    """The status as `status_at` tells it."""
+def _status_condition(status: AuthorizationStatus | None, now: datetime) -> Q:
+    """Return the condition for a status, consistent with `status_at`."""
     if status is None:
         return Q()
     is_over = Q(status=AuthorizationStatus.RESERVED.value, expires_at__lte=now)

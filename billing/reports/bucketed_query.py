@@ -1,16 +1,16 @@
-"""Any windows of time from the coarsest rollups that fit: whole days, beside them whole hours, and what is cut off an
-hour from the ledger.
+"""Query arbitrary windows from the coarsest rollups that fit: whole days from a daily rollup, the remaining whole hours
+from an hourly one, and what is left from the ledger.
 
-    parts = cascade(windows, (USAGE_DAYS, USAGE_HOURS))
-    rows = cost_rows(parts, columns=("model", "requests"), condition=..., waits=waits, parameters=parameters)
+    sources = plan_sources(windows, (USAGE_DAYS, USAGE_HOURS))
+    rows = cost_rows(sources, columns=("model", "requests"), condition=..., has_unfolded=False, parameters=parameters)
 
-`cascade` is pure and says who answers for which time; `cost_rows` is the SQL for it. The levels go from coarse to fine,
-have a time bucket each, and all have the columns that are asked for; the finest one's definition tells how the ledger's
-rows make them. Boundaries between windows are respected: a day in which one window ends and another begins is looked at
-hour by hour, and the hour event by event.
+`plan_sources` is pure and assigns each piece of time to a source; `cost_rows` builds the SQL. Levels are ordered from
+coarse to fine, each has a time bucket, and all have the requested columns. The definition of the finest level says how
+ledger rows produce them. Boundaries between windows are respected: a day in which one window ends and another begins is
+read hour by hour, and that hour event by event.
 
-Events that retention has dropped are known by whole buckets of the finest level only: where such a bucket is cut, they
-count in the window that its beginning lies in. So windows that lie side by side always add up.
+Events dropped by retention exist only as buckets of the finest level. Where a window cuts such a bucket, the bucket
+counts in the window that contains its start, so adjacent windows always add up.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,60 +31,66 @@ from costtrack.ids import ids_at
 Parameters = dict[str, Any]
 
 _SIZES = {"hour": timedelta(hours=1), "day": DAY}
-# An event is received at most an hour before it occurred; a day leaves room for clocks that differ.
-_RECEIVED_BEFORE = timedelta(days=1)
+# An event is received at most an hour before it occurred; a day allows for clock skew.
+_MAX_CLOCK_SKEW = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Windows that a rollup answers for or, if there is none, the ledger. They lie apart from each other, in order."""
+class Source:
+    """Disjoint, ordered windows that are read from one rollup, or from the ledger if `rollup` is None."""
 
     rollup: Rollup | None
     finest: Rollup
     windows: tuple[Window, ...]
 
 
-def cascade(windows: Iterable[Window], levels: Sequence[Rollup]) -> list[Part]:
-    """Who answers for windows that are in order, do not overlap and are not empty."""
-    parts = []
-    finest, left = levels[-1], list(windows)
+def plan_sources(windows: Iterable[Window], levels: Sequence[Rollup]) -> list[Source]:
+    """Assign windows to sources. The windows must be ordered, disjoint and not empty."""
+    sources = []
+    finest, remaining = levels[-1], list(windows)
     for rollup in levels:
-        pieces = [split(window, _SIZES[rollup.bucket or ""]) for window in left]
-        parts.append(Part(rollup, finest, _joined(piece.whole for piece in pieces if piece.whole is not None)))
-        left = [edge for piece in pieces for edge in piece.edges]
-    parts.append(Part(None, finest, _joined(left)))
-    return [part for part in parts if part.windows]
+        pieces = [split(window, _SIZES[rollup.bucket or ""]) for window in remaining]
+        sources.append(
+            Source(rollup, finest, _merge_adjacent(piece.buckets for piece in pieces if piece.buckets is not None))
+        )
+        remaining = [edge for piece in pieces for edge in piece.edges]
+    sources.append(Source(None, finest, _merge_adjacent(remaining)))
+    return [source for source in sources if source.windows]
 
 
 def cost_rows(
-    parts: Sequence[Part],
+    sources: Sequence[Source],
     *,
     columns: Sequence[str],
     condition: sql.Composable,
     has_unfolded: bool,
     parameters: Parameters,
 ) -> sql.Composed:
-    """SELECTs of `at` (the beginning of the bucket, or the event's time) and the columns, joined by UNION ALL; any
-    number of rows for one key. `condition` is over the rollups' columns. Takes the parameter `organization`, and adds
-    what it takes itself. `has_unfolded` reads what is not folded as well (`billing.reports.live_rollups`)."""
+    """Build SELECTs of `at` (start of the bucket, or time of the event) and the columns, joined by UNION ALL. A key may
+    have several rows. `condition` refers to columns of the rollups. The statement needs the parameter `organization`;
+    other parameters are added. With `has_unfolded` it also reads unfolded batches (`billing.reports.live_rollups`)."""
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     selects = []
-    for number, part in enumerate(parts):
-        if part.rollup is not None:
+    for number, source in enumerate(sources):
+        if source.rollup is not None:
             selects.append(
-                _of_rollup(part.rollup, part.windows, names, condition, has_unfolded, f"part{number}", parameters)
+                _select_from_rollup(
+                    source.rollup, source.windows, names, condition, has_unfolded, f"source{number}", parameters
+                )
             )
         else:
-            selects += _of_ledger(part, columns, condition, f"part{number}", parameters)
+            selects += _select_from_ledger(source, columns, condition, f"source{number}", parameters)
     return sql.SQL("\nUNION ALL\n").join(selects)
 
 
-_OF_ROLLUP = sql.SQL("SELECT {at} AS at, {columns} FROM {table} WHERE organization_id = %(organization)s AND {within}")
+_FROM_ROLLUP = sql.SQL(
+    "SELECT {at} AS at, {columns} FROM {table} WHERE organization_id = %(organization)s AND {within}"
+)
 _AT = {"hour": sql.SQL("hour"), "day": sql.SQL("(day::timestamp AT TIME ZONE 'UTC')")}
 _TYPES = {"hour": sql.SQL("tstzmultirange"), "day": sql.SQL("datemultirange")}
 
 
-def _of_rollup(
+def _select_from_rollup(
     rollup: Rollup,
     windows: Sequence[Window],
     columns: sql.Composable,
@@ -93,7 +99,7 @@ def _of_rollup(
     name: str,
     parameters: Parameters,
 ) -> sql.Composed:
-    select = _OF_ROLLUP.format(
+    select = _FROM_ROLLUP.format(
         at=_AT[rollup.bucket or ""],
         columns=columns,
         table=table_of(rollup, has_unfolded=has_unfolded),
@@ -103,11 +109,11 @@ def _of_rollup(
 
 
 def _within(rollup: Rollup, windows: Sequence[Window], name: str, parameters: Parameters) -> sql.Composable:
-    """That the bucket lies in one of the windows. Many windows with small gaps are one range of the index, whose rows
-    are looked through; windows far apart are a range each."""
+    """Build the condition that a bucket lies in one of the windows. Many windows with small gaps become one index range
+    whose rows are filtered; windows that are far apart become one range each."""
     hull = Window(windows[0].start, windows[-1].end)
     if len(windows) == 1 or hull.start is None or hull.end is None or not _is_dense(windows, hull.end - hull.start):
-        ranges = [_between(rollup, one, f"{name}_{number}", parameters) for number, one in enumerate(windows)]
+        ranges = [_between(rollup, window, f"{name}_{number}", parameters) for number, window in enumerate(windows)]
         return sql.SQL("({})").format(sql.SQL(" OR ").join(ranges))
     parameters[f"{name}_all"] = Multirange([Range(_bound(rollup, w.start), _bound(rollup, w.end)) for w in windows])
     return sql.SQL("{} AND {} <@ {}::{}").format(
@@ -118,12 +124,12 @@ def _within(rollup: Rollup, windows: Sequence[Window], name: str, parameters: Pa
     )
 
 
-def _is_dense(windows: Sequence[Window], whole: timedelta) -> bool:
+def _is_dense(windows: Sequence[Window], hull_length: timedelta) -> bool:
     covered = sum(
         (window.end - window.start for window in windows if window.end is not None and window.start is not None),
         timedelta(),
     )
-    return covered * 2 >= whole
+    return covered * 2 >= hull_length
 
 
 def _between(rollup: Rollup, window: Window, name: str, parameters: Parameters) -> sql.Composable:
@@ -140,8 +146,8 @@ def _bound(rollup: Rollup, instant: datetime | None) -> datetime | date | None:
     return instant.astimezone(UTC).date() if instant is not None and rollup.bucket == "day" else instant
 
 
-# Each window is looked up by itself, in the months that can have received its events.
-_OF_LEDGER = sql.SQL("""
+# Each window is a separate lookup, limited to the monthly partitions that can contain its events.
+_FROM_LEDGER = sql.SQL("""
 SELECT at, {columns}
 FROM unnest({starts}::timestamptz[], {ends}::timestamptz[]) AS cut (starts, ends) CROSS JOIN LATERAL (
     SELECT event.occurred_at AS at, {expressions} FROM billing_usageevent AS event
@@ -156,25 +162,25 @@ WHERE organization_id = %(organization)s AND {bucket} = ANY({buckets}) AND archi
 """)
 
 
-def _of_ledger(
-    part: Part, columns: Sequence[str], condition: sql.Composable, name: str, parameters: Parameters
+def _select_from_ledger(
+    source: Source, columns: Sequence[str], condition: sql.Composable, name: str, parameters: Parameters
 ) -> Iterator[sql.Composed]:
-    finest, names = part.finest, sql.SQL(", ").join(map(sql.Identifier, columns))
-    starts = [window.start for window in part.windows if window.start is not None]
-    ends = [window.end for window in part.windows if window.end is not None]
+    finest, names = source.finest, sql.SQL(", ").join(map(sql.Identifier, columns))
+    starts = [window.start for window in source.windows if window.start is not None]
+    ends = [window.end for window in source.windows if window.end is not None]
     parameters |= {
         f"{name}_starts": starts,
         f"{name}_ends": ends,
-        f"{name}_id": ids_at(starts[0] - _RECEIVED_BEFORE)[0],
+        f"{name}_id": ids_at(starts[0] - _MAX_CLOCK_SKEW)[0],
     }
-    made = {dimension.column: dimension.expression for dimension in finest.dimensions}
-    made |= {measure.column: measure.expression for measure in finest.measures}
+    expression_by_column = {dimension.column: dimension.expression for dimension in finest.dimensions}
+    expression_by_column |= {measure.column: measure.expression for measure in finest.measures}
     expressions = [
-        sql.SQL("{} AS {}").format(sql.SQL(made[column]), sql.Identifier(column))
-        for column in made
+        sql.SQL("{} AS {}").format(sql.SQL(expression_by_column[column]), sql.Identifier(column))
+        for column in expression_by_column
         if column != finest.bucket
     ]
-    yield _OF_LEDGER.format(
+    yield _FROM_LEDGER.format(
         columns=names,
         starts=sql.Placeholder(f"{name}_starts"),
         ends=sql.Placeholder(f"{name}_ends"),
@@ -183,7 +189,7 @@ def _of_ledger(
         belongs=sql.SQL(finest.condition),
         condition=condition,
     )
-    if buckets := [_bound(finest, at) for at in _beginnings(starts, ends, _SIZES[finest.bucket or ""])]:
+    if buckets := [_bound(finest, at) for at in _bucket_starts(starts, ends, _SIZES[finest.bucket or ""])]:
         parameters[f"{name}_buckets"] = buckets
         yield _DROPPED.format(
             at=_AT[finest.bucket or ""],
@@ -195,8 +201,8 @@ def _of_ledger(
         )
 
 
-def _beginnings(starts: Iterable[datetime], ends: Iterable[datetime], size: timedelta) -> Iterator[datetime]:
-    """Of the buckets that begin in one of the windows."""
+def _bucket_starts(starts: Iterable[datetime], ends: Iterable[datetime], size: timedelta) -> Iterator[datetime]:
+    """Yield the start of each bucket that begins in one of the windows."""
     for start, end in zip(starts, ends, strict=True):
         bucket = next_boundary(start, size)
         while bucket < end:
@@ -204,12 +210,12 @@ def _beginnings(starts: Iterable[datetime], ends: Iterable[datetime], size: time
             bucket += size
 
 
-def _joined(windows: Iterable[Window]) -> tuple[Window, ...]:
-    """Windows that lie side by side become one."""
-    joined: list[Window] = []
+def _merge_adjacent(windows: Iterable[Window]) -> tuple[Window, ...]:
+    """Merge adjacent windows."""
+    merged: list[Window] = []
     for window in windows:
-        if joined and joined[-1].end == window.start and window.start is not None:
-            joined[-1] = Window(joined[-1].start, window.end)
+        if merged and merged[-1].end == window.start and window.start is not None:
+            merged[-1] = Window(merged[-1].start, window.end)
         elif window.start is None or window.end is None or window.start < window.end:
-            joined.append(window)
-    return tuple(joined)
+            merged.append(window)
+    return tuple(merged)

@@ -1,4 +1,4 @@
-"""Whether notices reach people and programs. Read-only."""
+"""Health checks of notice deliveries. Read-only."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,71 +9,72 @@ from billing.models import Delivery
 from billing.types import Channel, DeliveryState
 from costtrack.clock import utc_now
 from costtrack.health.registry import Check, Link
-from costtrack.organization_paths import for_organization
+from costtrack.organization_paths import organization_url
 
 LATE_AFTER = timedelta(minutes=5)
-"""What is due for longer than this is not being tried."""
-LATELY = timedelta(days=1)
+"""A delivery that is due for longer than this is late."""
+RECENTLY = timedelta(days=1)
 
 _SECTION = "Notifications"
 _MAX_NAMED = 5
-_GIVEN_UP = "They are not tried again by themselves. See what the recipient said, and send them again:"
-_ADVICE = {
-    Channel.EMAIL: "Look at the workers of the queue notifications, and at COSTTRACK_EMAIL_URL.",
-    Channel.WEBHOOK: "Look at the workers of the queue notifications.",
+_FAILED_ADVICE = "They are not retried automatically. Check the error and resend them:"
+_LATE_ADVICE = {
+    Channel.EMAIL: "Check the workers of the notifications queue and COSTTRACK_EMAIL_URL.",
+    Channel.WEBHOOK: "Check the workers of the notifications queue.",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Deliveries:
-    """Of one channel: how many wait, the oldest that is due, those tried in vain, and those given up lately."""
+class DeliveryCounts:
+    """Counts of one channel: pending deliveries, the oldest due one, pending ones with failed attempts, and failed ones
+    of the last day."""
 
-    waiting: int
+    pending: int
     due_since: datetime | None
     retried: int
-    given_up: int
-    given_up_by: tuple[tuple[str, int], ...] = ()
-    """The organizations (their slugs) whose notices were given up most."""
+    failed: int
+    failed_by_organization: tuple[tuple[str, int], ...] = ()
+    """The slugs of the organizations with the most failed deliveries."""
 
 
-def deliveries(*, channel: Channel, now: datetime) -> Deliveries:
+def count_deliveries(*, channel: Channel, now: datetime) -> DeliveryCounts:
     of_channel = Delivery.objects.filter(channel=channel.value)
-    # Of each kind by itself: what waits is an index of few rows.
-    waiting = of_channel.filter(state=DeliveryState.PENDING.value).aggregate(
-        waiting=Count("*"),
+    # One query per state, so that pending deliveries come from their small partial index.
+    pending = of_channel.filter(state=DeliveryState.PENDING.value).aggregate(
+        pending=Count("*"),
         due_since=Min("next_attempt_at", filter=Q(claimed_until=None) | Q(claimed_until__lt=now)),
         retried=Count("pk", filter=Q(attempts__gt=0)),
     )
-    failed = of_channel.filter(state=DeliveryState.FAILED.value, finished_at__gt=now - LATELY)
+    failed = of_channel.filter(state=DeliveryState.FAILED.value, finished_at__gt=now - RECENTLY)
     by_organization = failed.values_list("organization__slug").annotate(number=Count("*"))
-    most = by_organization.order_by("-number", "organization__slug")[:_MAX_NAMED]
-    return Deliveries(**waiting, given_up=failed.count(), given_up_by=tuple(most))
+    top_organizations = by_organization.order_by("-number", "organization__slug")[:_MAX_NAMED]
+    return DeliveryCounts(**pending, failed=failed.count(), failed_by_organization=tuple(top_organizations))
 
 
 def delivery_checks() -> list[Check]:
-    """For the operators' health page."""
+    """Return the checks for the operator health page."""
     now = utc_now()
-    return [_check(channel, deliveries(channel=channel, now=now), now) for channel in Channel]
+    return [_check(channel, count_deliveries(channel=channel, now=now), now) for channel in Channel]
 
 
-def _check(channel: Channel, found: Deliveries, now: datetime) -> Check:
-    is_late = found.due_since is not None and found.due_since < now - LATE_AFTER
-    facts = {"Waiting": f"{found.waiting:,}"}
-    if found.retried:
-        facts["Tried in vain"] = f"{found.retried:,}"
-    if found.given_up:
-        facts["Given up in the last day"] = f"{found.given_up:,}"
+def _check(channel: Channel, counts: DeliveryCounts, now: datetime) -> Check:
+    is_late = counts.due_since is not None and counts.due_since < now - LATE_AFTER
+    details = {"Pending": f"{counts.pending:,}"}
+    if counts.retried:
+        details["Retrying"] = f"{counts.retried:,}"
+    if counts.failed:
+        details["Failed in the last day"] = f"{counts.failed:,}"
     return Check(
         f"deliveries_{channel.value}",
         channel.label,
         _SECTION,
         ok=not is_late,
         state="late" if is_late else "current",
-        facts=facts,
-        advice=_ADVICE[channel] if is_late else _GIVEN_UP * bool(found.given_up),
-        links=tuple(Link(f"{slug} ({number:,})", _failed_url(slug)) for slug, number in found.given_up_by),
+        details=details,
+        advice=_LATE_ADVICE[channel] if is_late else _FAILED_ADVICE * bool(counts.failed),
+        links=tuple(Link(f"{slug} ({number:,})", _failed_url(slug)) for slug, number in counts.failed_by_organization),
     )
 
 
 def _failed_url(slug: str) -> str:
-    return f"{for_organization(slug, 'billing_delivery_changelist')}?state={DeliveryState.FAILED.value}"
+    return f"{organization_url(slug, 'billing_delivery_changelist')}?state={DeliveryState.FAILED.value}"

@@ -1,4 +1,4 @@
-"""Why single events cost what they cost. Read-only, and as quick on a large ledger as on a small one."""
+"""Explain what single events cost. Read-only, with cost independent of the size of the ledger."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,11 +12,11 @@ from billing.pricing.types import Calculation, PriceKind, TokenUsage
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why an event costs what it costs.
+    """How the cost of an event came about.
 
-    `adjusted_event` is the event with the rows that correct it. `calculation` is what `price`, the one that was applied
-    last, makes of the event's counts, and `without_price` are the kinds of tokens that it has no unit price for.
-    `corrected` is the event that this row corrects, if it is an adjustment.
+    `adjusted_event` is the event with its adjustments. `calculation` applies `price`, the last applied price version,
+    to the counts of the event; `without_price` are the token kinds for which it has no unit price. `corrected` is the
+    event that this row corrects, if it is an adjustment.
     """
 
     adjusted_event: AdjustedEvent
@@ -27,15 +27,15 @@ class Explanation:
 
     @property
     def cost_now_usd(self) -> Decimal | None:
-        """The cost with its adjustments; None while it is not known."""
+        """The net cost, or None while it is unknown."""
         return self.adjusted_event.cost_usd
 
 
 def explain(event: UsageEvent) -> Explanation:
-    """The way from the event's counts to its cost. For an adjustment these are the counts of the event it corrects;
-    when that one was dropped, nothing is left to calculate with."""
+    """Explain an event. An adjustment is explained with the counts of the event it corrects; if that event was dropped,
+    the calculation is empty."""
     adjusted_event = load_adjusted_event(event)
-    corrected = _corrected_by(event)
+    corrected = _find_corrected(event)
     applied = [row.price_version_id for row in (event, *adjusted_event.adjustments) if row.price_version_id is not None]
     price = PriceVersion.objects.filter(pk=applied[-1]).first() if applied else None
     if price is None or (event.adjusts is not None and corrected is None):
@@ -44,7 +44,7 @@ def explain(event: UsageEvent) -> Explanation:
     return Explanation(adjusted_event, price, compiled.calculate(usage), corrected, compiled.without_price(usage))
 
 
-def _corrected_by(event: UsageEvent) -> UsageEvent | None:
+def _find_corrected(event: UsageEvent) -> UsageEvent | None:
     if event.adjusts is None:
         return None
     return UsageEvent.objects.of(event.organization).filter(pk=event.adjusts).first()

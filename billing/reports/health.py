@@ -1,4 +1,4 @@
-"""How fresh the rollups are and whether they were right when they were last compared with the ledger. Read-only."""
+"""Health checks of the rollups: fold lag and the last verification. Read-only."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ _MAX_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class FoldLag:
-    """How many batches wait to be folded, and since when the oldest does, in seconds."""
+    """The number of unfolded batches, and the age of the oldest in seconds."""
 
     batches: int
     seconds: float
@@ -27,10 +27,10 @@ class FoldLag:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The last comparison of each organization's rollups with the ledger.
+    """The last verification of the rollups of all organizations.
 
-    `overdue` organizations have not been compared for `OVERDUE_AFTER`. `differing` names the first things that were
-    wrong ("acme: usage_hours"), `differing_count` says how many there are, `rows` how many of their rows.
+    `overdue` organizations have not been verified for `OVERDUE_AFTER`. `differing` names the first differences ("acme:
+    usage_hours"), `differing_count` is how many rollups differ, and `rows` how many of their rows.
     """
 
     last_at: datetime | None
@@ -42,15 +42,15 @@ class Verification:
 
 
 def fold_lag(*, now: datetime) -> FoldLag:
-    waiting = IngestBatch.objects.filter(folded_at=None).aggregate(batches=Count("*"), oldest=Min("received_at"))
-    oldest = waiting["oldest"]
-    return FoldLag(waiting["batches"], 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0))
+    unfolded = IngestBatch.objects.filter(folded_at=None).aggregate(batches=Count("*"), oldest=Min("received_at"))
+    oldest = unfolded["oldest"]
+    return FoldLag(unfolded["batches"], 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0))
 
 
 def last_verification(*, now: datetime) -> Verification:
     wrong = ~Q(differences=0)
     checks = RollupCheck.objects.exclude(rollup=LIMITS)
-    found = checks.aggregate(
+    totals = checks.aggregate(
         last_at=Max("checked_at"),
         organizations=Count("organization", distinct=True),
         differing=Count("rollup", filter=wrong),
@@ -59,17 +59,17 @@ def last_verification(*, now: datetime) -> Verification:
     newest = checks.values("organization").annotate(newest=Max("checked_at"))
     named = checks.filter(wrong).order_by("organization__slug", "rollup")[:_MAX_NAMED]
     return Verification(
-        last_at=found["last_at"],
-        organizations=found["organizations"],
+        last_at=totals["last_at"],
+        organizations=totals["organizations"],
         overdue=newest.filter(newest__lt=now - OVERDUE_AFTER).count(),
-        differing_count=found["differing"],
-        rows=found["rows"],
+        differing_count=totals["differing"],
+        rows=totals["rows"],
         differing=tuple(f"{slug}: {rollup}" for slug, rollup in named.values_list(F("organization__slug"), "rollup")),
     )
 
 
 def rollup_checks() -> list[Check]:
-    """For the operators' health page."""
+    """Return the checks for the operator health page."""
     now = utc_now()
     return [_fold_check(fold_lag(now=now)), _verification_check(last_verification(now=now))]
 
@@ -82,28 +82,29 @@ def _fold_check(lag: FoldLag) -> Check:
         _SECTION,
         ok=ok,
         state="current" if ok else "late",
-        facts={"Waiting": f"{lag.batches:,} batches", "Behind": f"{lag.seconds:,.1f} s"},
-        advice="" if ok else "Totals are right and reads become slow. Look at the workers of the queue rollups.",
+        details={"Unfolded": f"{lag.batches:,} batches", "Behind": f"{lag.seconds:,.1f} s"},
+        advice="" if ok else "Totals are correct, but reads are slower. Check the workers of the rollups queue.",
     )
 
 
-def _verification_check(found: Verification) -> Check:
+def _verification_check(verification: Verification) -> Check:
     state, advice = "right", ""
-    if found.last_at is None:
+    if verification.last_at is None:
         state = "pending"
-    elif found.differing_count:
+    elif verification.differing_count:
         state = "wrong"
-        advice = "costtrack rollups verify shows where, costtrack rollups rebuild makes it right. Please report it."
-    elif found.overdue:
+        advice = "Run costtrack rollups verify for details, costtrack rollups rebuild to repair. Please report it."
+    elif verification.overdue:
         state = "overdue"
-        advice = "Verifying runs every day. Look at the workers of the queue maintenance, and their log."
-    facts = {
-        "Last": f"{found.last_at:%Y-%m-%d %H:%M} UTC" if found.last_at else "never",
-        "Organizations": f"{found.organizations:,}" + (f", {found.overdue:,} overdue" if found.overdue else ""),
+        advice = "Verification runs daily. Check the workers of the maintenance queue and their log."
+    details = {
+        "Last": f"{verification.last_at:%Y-%m-%d %H:%M} UTC" if verification.last_at else "never",
+        "Organizations": f"{verification.organizations:,}"
+        + (f", {verification.overdue:,} overdue" if verification.overdue else ""),
     }
-    if found.differing_count:
-        more = ", ..." if found.differing_count > len(found.differing) else ""
-        facts["Wrong"] = f"{found.rows:,} rows: {', '.join(found.differing)}{more}"
+    if verification.differing_count:
+        more = ", ..." if verification.differing_count > len(verification.differing) else ""
+        details["Wrong"] = f"{verification.rows:,} rows: {', '.join(verification.differing)}{more}"
     return Check(
-        "rollups", "Verified", _SECTION, ok=state in ("right", "pending"), state=state, facts=facts, advice=advice
+        "rollups", "Verified", _SECTION, ok=state in ("right", "pending"), state=state, details=details, advice=advice
     )

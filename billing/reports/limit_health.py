@@ -1,5 +1,4 @@
-"""How authorizations and limits stand as a whole, and whether they were right when they were last compared with the
-ledger. Read-only."""
+"""Health checks of authorizations and spend limits. Read-only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +19,8 @@ _MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Holds:
-    """Open authorizations, and the limits that pause access at the moment."""
+class OpenAuthorizations:
+    """Open authorizations, and the number of limits that currently pause access."""
 
     open: int
     reserved_usd: Decimal
@@ -30,7 +29,7 @@ class Holds:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The last time that each organization's limits were compared with the ledger (`billing.limits.verify`)."""
+    """The last verification of the limits of all organizations (`billing.limits.verify`)."""
 
     last_at: datetime | None
     organizations: int
@@ -39,68 +38,71 @@ class Verification:
     differing: tuple[str, ...]
 
 
-def holds(*, now: datetime) -> Holds:
+def open_authorizations(*, now: datetime) -> OpenAuthorizations:
     is_open = Authorization.objects.filter(status=AuthorizationStatus.RESERVED.value, expires_at__gt=now)
-    found = is_open.aggregate(open=Count("*"), reserved=Sum("amount_usd", default=ZERO))
-    return Holds(found["open"], found["reserved"], _reached() + _paused_by_hand(now))
+    totals = is_open.aggregate(open=Count("*"), reserved=Sum("amount_usd", default=ZERO))
+    return OpenAuthorizations(totals["open"], totals["reserved"], _count_limits_reached() + _count_manual_pauses(now))
 
 
 def last_verification(*, now: datetime) -> Verification:
     checks = RollupCheck.objects.filter(rollup=LIMITS)
     wrong = ~Q(differences=0)
-    found = checks.aggregate(
+    totals = checks.aggregate(
         last_at=Max("checked_at"),
         organizations=Count("organization"),
         overdue=Count("organization", filter=Q(checked_at__lt=now - OVERDUE_AFTER)),
         differences=Sum("differences", default=0),
     )
     named = checks.filter(wrong).order_by("organization__slug").values_list(F("organization__slug"), flat=True)
-    return Verification(**found, differing=tuple(named[: _MAX_NAMED + 1]))
+    return Verification(**totals, differing=tuple(named[: _MAX_NAMED + 1]))
 
 
 def limit_checks() -> list[Check]:
-    """For the operators' health page."""
+    """Return the checks for the operator health page."""
     now = utc_now()
-    return [_holds_check(holds(now=now)), _verification_check(last_verification(now=now))]
+    return [_authorization_check(open_authorizations(now=now)), _verification_check(last_verification(now=now))]
 
 
-def _reached() -> int:
-    """Limits whose pause has been noticed (`billing.limits.enforce`)."""
+def _count_limits_reached() -> int:
+    """Count the limits whose pausing threshold event is unresolved (`billing.limits.enforce`)."""
     crossings = LimitCrossing.objects.filter(threshold=PAUSING, resolved_at=None, limit__action=LimitAction.PAUSE.value)
     return crossings.count()
 
 
-def _paused_by_hand(now: datetime) -> int:
+def _count_manual_pauses(now: datetime) -> int:
     in_force = Q(starts_at__lte=now) & (Q(ends_at=None) | Q(ends_at__gt=now))
     return LimitException.objects.filter(in_force, kind=ExceptionKind.PAUSE.value, limit__removed_at=None).count()
 
 
-def _holds_check(found: Holds) -> Check:
-    facts = {
-        "Open": f"{found.open:,} authorizations",
-        "Reserved": usd(found.reserved_usd),
-        "Paused": f"{found.paused:,} limits",
+def _authorization_check(authorizations: OpenAuthorizations) -> Check:
+    details = {
+        "Open": f"{authorizations.open:,} authorizations",
+        "Reserved": usd(authorizations.reserved_usd),
+        "Paused": f"{authorizations.paused:,} limits",
     }
-    return Check("authorizations", "Authorizations", _SECTION, ok=True, state="open", facts=facts)
+    return Check("authorizations", "Authorizations", _SECTION, ok=True, state="open", details=details)
 
 
-def _verification_check(found: Verification) -> Check:
+def _verification_check(verification: Verification) -> Check:
     state, advice = "right", ""
-    if found.last_at is None:
+    if verification.last_at is None:
         state = "pending"
-    elif found.differences:
+    elif verification.differences:
         state = "wrong"
-        advice = "costtrack limits verify shows where. Please report it; the ledger itself has all that was sent."
-    elif found.overdue:
+        advice = "Run costtrack limits verify for details, and please report it. The ledger itself is complete."
+    elif verification.overdue:
         state = "overdue"
-        advice = "Verifying runs every day. Look at the workers of the queue maintenance, and their log."
-    facts = {
-        "Last": f"{found.last_at:%Y-%m-%d %H:%M} UTC" if found.last_at else "never",
-        "Organizations": f"{found.organizations:,}" + (f", {found.overdue:,} overdue" if found.overdue else ""),
+        advice = "Verification runs daily. Check the workers of the maintenance queue and their log."
+    details = {
+        "Last": f"{verification.last_at:%Y-%m-%d %H:%M} UTC" if verification.last_at else "never",
+        "Organizations": f"{verification.organizations:,}"
+        + (f", {verification.overdue:,} overdue" if verification.overdue else ""),
     }
-    if found.differences:
-        more = ", ..." if len(found.differing) > _MAX_NAMED else ""
-        facts["Wrong"] = f"{found.differences:,} differences: {', '.join(found.differing[:_MAX_NAMED])}{more}"
+    if verification.differences:
+        more = ", ..." if len(verification.differing) > _MAX_NAMED else ""
+        details["Wrong"] = (
+            f"{verification.differences:,} differences: {', '.join(verification.differing[:_MAX_NAMED])}{more}"
+        )
     return Check(
-        "limits", "Verified", _SECTION, ok=state in ("right", "pending"), state=state, facts=facts, advice=advice
+        "limits", "Verified", _SECTION, ok=state in ("right", "pending"), state=state, details=details, advice=advice
     )

@@ -1,4 +1,4 @@
-"""What a first look shows of some organizations. Read-only, and as quick on large tables as on small ones."""
+"""Summaries of organizations for the operator overview. Read-only, with cost independent of the size of the tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,33 +13,33 @@ from organizations.models import Organization
 
 MAX_COUNTED = 1_000
 
-# Of an organization `chosen`; counted no further than a cap.
+# Backlog counts of the organization in alias `target`, each capped.
 _QUEUES = sql.SQL("""
     (SELECT count(*) FROM (SELECT FROM billing_unpricedevent AS event
-        WHERE event.organization_id = chosen.id LIMIT %(cap)s) AS waiting),
+        WHERE event.organization_id = target.id LIMIT %(cap)s) AS unpriced),
     (SELECT count(*) FROM (SELECT FROM billing_quarantinedrecord AS record
-        WHERE record.organization_id = chosen.id AND record.resolved_at IS NULL LIMIT %(cap)s) AS held)
+        WHERE record.organization_id = target.id AND record.resolved_at IS NULL LIMIT %(cap)s) AS quarantined)
 """)
-_WAITING = sql.SQL("SELECT {queues} FROM (VALUES (%(organization)s::bigint)) AS chosen (id)").format(queues=_QUEUES)
+_BACKLOG = sql.SQL("SELECT {queues} FROM (VALUES (%(organization)s::bigint)) AS target (id)").format(queues=_QUEUES)
 
-# The batches of a span of time are a range of their ids.
+# Batch ids are ordered by time.
 _FIGURES = sql.SQL("""
-SELECT chosen.id,
+SELECT target.id,
     (SELECT batch.received_at FROM billing_ingestbatch AS batch
-        WHERE batch.organization_id = chosen.id ORDER BY batch.id DESC LIMIT 1),
+        WHERE batch.organization_id = target.id ORDER BY batch.id DESC LIMIT 1),
     recent.events, recent.cost_usd, {queues}
-FROM unnest(%(organizations)s::bigint[]) AS chosen (id)
+FROM unnest(%(organizations)s::bigint[]) AS target (id)
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(batch.accepted), 0) AS events, coalesce(sum(batch.cost_usd), 0) AS cost_usd
     FROM billing_ingestbatch AS batch
-    WHERE batch.organization_id = chosen.id AND batch.id >= %(first)s
+    WHERE batch.organization_id = target.id AND batch.id >= %(first)s
 ) AS recent
 """).format(queues=_QUEUES)
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """How much of an organization waits for somebody (up to `MAX_COUNTED`)."""
+class Backlog:
+    """Unpriced events and quarantined records of an organization, each counted up to `MAX_COUNTED`."""
 
     unpriced: int
     quarantined: int
@@ -47,17 +47,17 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """One organization: what it recorded since an instant, and what waits."""
+    """What one organization recorded since an instant, and its backlog."""
 
     organization: Organization
     last_received_at: datetime | None
     events: int
     cost_usd: Decimal
-    waiting: Waiting
+    backlog: Backlog
 
 
-def overviews(*, organizations: Sequence[Organization], since: datetime) -> list[Overview]:
-    """One for each organization, in the order given. Takes one query."""
+def list_overviews(*, organizations: Sequence[Organization], since: datetime) -> list[Overview]:
+    """Return one overview per organization, in the given order, with one query."""
     ids = [organization.pk for organization in organizations]
     with connection.cursor() as cursor:
         cursor.execute(_FIGURES, {"organizations": ids, "first": ids_at(since)[0], "cap": MAX_COUNTED})
@@ -73,10 +73,10 @@ def _overview(
     unpriced: int,
     quarantined: int,
 ) -> Overview:
-    return Overview(organization, last_received_at, events, cost_usd, Waiting(unpriced, quarantined))
+    return Overview(organization, last_received_at, events, cost_usd, Backlog(unpriced, quarantined))
 
 
-def waiting(*, organization: Organization) -> Waiting:
+def backlog(*, organization: Organization) -> Backlog:
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING, {"organization": organization.pk, "cap": MAX_COUNTED})
-        return Waiting(*cursor.fetchone())
+        cursor.execute(_BACKLOG, {"organization": organization.pk, "cap": MAX_COUNTED})
+        return Backlog(*cursor.fetchone())

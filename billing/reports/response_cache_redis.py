@@ -1,10 +1,10 @@
-"""A cache of rendered answers, for each organization by itself.
+"""A Redis cache of rendered responses, separate for each organization.
 
-An answer is kept with the state of the ledger that it is of, and is served only while that is the state: so it never
-hides what was acknowledged. A question has one place, whose answer is replaced when the ledger has changed; had each
-state a place of its own, a busy ledger would fill Redis with answers that nobody asks for any more.
+A response is stored with the ledger state it was made from, and served only while the ledger is in that state, so the
+cache never hides acknowledged usage. The key does not contain the state: a new response replaces the old one, so a busy
+ledger does not fill Redis with stale responses.
 
-Redis may be down: then nothing is kept, and for some seconds it is not even asked.
+If Redis is down, nothing is cached, and Redis is not contacted for a few seconds.
 """
 
 import hashlib
@@ -21,18 +21,18 @@ from organizations.models import Organization
 logger = logging.getLogger(__name__)
 
 TTL_SECONDS = 300
-_LARGEST = 1024 * 1024
-_REST_SECONDS = 5.0
+_MAX_BODY_BYTES = 1024 * 1024
+_SUSPEND_SECONDS = 5.0
 
 # billing/migrations/0012
 _STATE = "SELECT billing_ledger_state(%s)"
 
-_rests_until = 0.0
+_suspended_until = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A rendered body, the headers that belong to it, and the state of the ledger that it is of."""
+class CachedResponse:
+    """A rendered body, its headers, and the ledger state it was made from."""
 
     state: str
     body: bytes
@@ -40,44 +40,44 @@ class Answer:
 
 
 def ledger_state(*, organization: Organization) -> str:
-    """Differs whenever answers may. To be read before the answer is made: what comes in between is then in the answer
-    and not in the state, which nobody will see again."""
+    """Return a text that changes whenever responses may change. Read it before building the response: usage that
+    arrives in between is then in a response that is cached under an outdated state and never served."""
     with connection.cursor() as cursor:
         cursor.execute(_STATE, [organization.pk])
         (state,) = cursor.fetchone()
     return str(state)
 
 
-def cached_response(*, organization: Organization, query: str, state: str) -> Answer | None:
-    """The answer to a question (its path and everything that was asked for), if the ledger is still in this state."""
-    if _rests():
+def get_cached_response(*, organization: Organization, query: str, state: str) -> CachedResponse | None:
+    """Return the cached response of a query (its path and parameters) if the ledger is still in this state."""
+    if _is_suspended():
         return None
     try:
-        answer = cache.get(_place(organization, query))
+        response = cache.get(_cache_key(organization, query))
     except RedisError as error:
-        _rest(error)
+        _suspend(error)
         return None
-    return answer if isinstance(answer, Answer) and answer.state == state else None
+    return response if isinstance(response, CachedResponse) and response.state == state else None
 
 
-def cache_response(*, organization: Organization, query: str, answer: Answer) -> None:
-    if _rests() or len(answer.body) > _LARGEST:
+def cache_response(*, organization: Organization, query: str, response: CachedResponse) -> None:
+    if _is_suspended() or len(response.body) > _MAX_BODY_BYTES:
         return
     try:
-        cache.set(_place(organization, query), answer, TTL_SECONDS)
+        cache.set(_cache_key(organization, query), response, TTL_SECONDS)
     except RedisError as error:
-        _rest(error)
+        _suspend(error)
 
 
-def _place(organization: Organization, query: str) -> str:
+def _cache_key(organization: Organization, query: str) -> str:
     return f"answer:{organization.pk}:{hashlib.sha256(query.encode()).hexdigest()}"
 
 
-def _rests() -> bool:
-    return time.monotonic() < _rests_until
+def _is_suspended() -> bool:
+    return time.monotonic() < _suspended_until
 
 
-def _rest(error: RedisError) -> None:
-    global _rests_until
-    _rests_until = time.monotonic() + _REST_SECONDS
-    logger.warning("answers are not kept: %s", error)
+def _suspend(error: RedisError) -> None:
+    global _suspended_until
+    _suspended_until = time.monotonic() + _SUSPEND_SECONDS
+    logger.warning("response cache is unavailable: %s", error)

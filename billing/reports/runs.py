@@ -1,7 +1,7 @@
-"""What workflow runs cost (document 002). Read-only.
+"""Cost of workflow runs (document 002). Read-only.
 
-Each run counts once, however often it is reached; a tree with a cycle ends like any other. Whole days come from
-rollups; what a window cuts off a day comes from the ledger.
+Each run counts once, however often it is reached, so cycles are harmless. Whole days come from rollups, the rest of a
+window from the ledger.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,12 +21,12 @@ from costtrack.money import ZERO
 from organizations.models import Organization
 
 Parameters = dict[str, Any]
-# SELECTs of costs, from a rollup's table or view; they add what they take to the parameters.
-Rows = Callable[[sql.Identifier, Parameters], Iterable[sql.Composable]]
+# Builds SELECTs of costs from a table or view of a rollup, and adds their parameters.
+RowSelects = Callable[[sql.Identifier, Parameters], Iterable[sql.Composable]]
 
 
-class _Row(NamedTuple):
-    """Costs of one service and group."""
+class _GroupCost(NamedTuple):
+    """Cost of one service and group."""
 
     has_unfolded: bool
     service: str
@@ -35,10 +35,10 @@ class _Row(NamedTuple):
     unpriced: int
 
 
-# Amounts without a service or a group go under this key, so that the groups always add up to their service.
-UNNAMED = "default"
+# Amounts without a service or a group use this key, so that groups always add up to their service.
+DEFAULT_NAME = "default"
 
-# What these rows add up to, and whether something is not folded yet: without costs there is no row to say so.
+# The sums, and whether there are unfolded batches; without costs there is no row.
 _SUMS = sql.SQL("""
 SELECT {has_unfolded}, service, cost_group, sum(amount), sum(unpriced)
 FROM ({rows}) AS cost GROUP BY service, cost_group
@@ -51,7 +51,7 @@ _ROLLED_UP = sql.SQL("""
 SELECT service, cost_group, token_cost_usd + compute_cost_usd AS amount, unpriced FROM {} AS cost
 WHERE organization_id = %(organization)s
 """)
-# An index leaves out the events without a run; the condition on '' lets it serve.
+# The condition on '' matches the partial index.
 _EVENTS = sql.SQL("""
 SELECT service, coalesce(nullif(cost_group, ''), model) AS cost_group,
     coalesce(token_cost_usd, 0) + compute_cost_usd AS amount, unpriced
@@ -65,7 +65,7 @@ _RUNS_OF_WORKFLOW = sql.SQL(
     "cost.run_id IN (SELECT run_id FROM billing_run"
     " WHERE organization_id = %(organization)s AND workflow_id = %(workflow)s AND workflow_id <> '')"
 )
-# UNION (not UNION ALL) drops runs that were reached before: this ends cycles and counts shared descendants once.
+# UNION (not UNION ALL) drops runs that were already reached, which ends cycles and counts shared descendants once.
 _WITH_DESCENDANTS = sql.SQL("""cost.run_id IN (
     WITH RECURSIVE tree (run_id) AS (
         SELECT run_id FROM billing_run WHERE organization_id = %(organization)s AND {base}
@@ -78,26 +78,26 @@ _BASE_RUN = sql.SQL("run_id = %(run)s")
 _BASE_WORKFLOW = sql.SQL("workflow_id = %(workflow)s AND workflow_id <> ''")
 
 
-def costs_of_run(*, organization: Organization, run_id: str, include_children: bool, now: datetime) -> RunCosts:
-    """One run, alone or with all its descendants. Raises NotFoundError for a run nobody has named."""
+def get_run_costs(*, organization: Organization, run_id: str, include_children: bool, now: datetime) -> RunCosts:
+    """Return the cost of one run, alone or with all its descendants. Raises NotFoundError for an unknown run."""
     runs = _WITH_DESCENDANTS.format(base=_BASE_RUN) if include_children else _ONE_RUN
 
     def rows(table: sql.Identifier, parameters: Parameters) -> Iterable[sql.Composable]:
         parameters["run"] = run_id
         yield sql.SQL("{} AND {}").format(_ROLLED_UP.format(table), runs)
 
-    # No text in the database has a NUL, and PostgreSQL would not take the question.
+    # PostgreSQL text cannot contain NUL.
     costs = _sum_up(organization, RUN_DAYS, rows, now, run_id) if "\0" not in run_id else None
     if costs is None:
         raise NotFoundError(f"Run {run_id} not found")
     return costs
 
 
-def costs_of_runs(
+def get_total_run_costs(
     *, organization: Organization, workflow_id: str | None, window: Window, include_children: bool, now: datetime
 ) -> RunCosts:
-    """All runs, or those of a workflow; with `include_children` also all their descendants, of any workflow. The
-    window applies to every cost that is counted."""
+    """Return the cost of all runs or of a workflow. `include_children` adds all descendants, of any workflow. The
+    window applies to every counted cost."""
     rollup, runs = RUN_SERVICE_DAYS, _ALL_RUNS
     if workflow_id:
         rollup = RUN_DAYS
@@ -113,15 +113,15 @@ def costs_of_runs(
 def _in_window(
     rolled_up: sql.Composable, runs: sql.Composable, window: Window, parameters: Parameters
 ) -> Iterator[sql.Composable]:
-    """SELECTs that together have the runs' costs in the window; adds its instants to the parameters."""
-    parts = split(window, DAY)
+    """Build the SELECTs of the cost in the window; its instants are added to the parameters."""
+    pieces = split(window, DAY)
     sources: list[tuple[sql.Composable, str, Window]] = []
-    if parts.whole is not None:
-        sources.append((rolled_up, "day", parts.whole))
-    sources += [(_EVENTS, "occurred_at", edge) for edge in parts.edges]
-    for number, (source, column, part) in enumerate(sources):
+    if pieces.buckets is not None:
+        sources.append((rolled_up, "day", pieces.buckets))
+    sources += [(_EVENTS, "occurred_at", edge) for edge in pieces.edges]
+    for number, (source, column, piece) in enumerate(sources):
         conditions = [source, runs]
-        for sign, side, instant in ((">=", "start", part.start), ("<", "end", part.end)):
+        for sign, side, instant in ((">=", "start", piece.start), ("<", "end", piece.end)):
             if instant is not None:
                 name = f"{side}_{number}"
                 parameters[name] = instant.date() if column == "day" else instant
@@ -131,39 +131,41 @@ def _in_window(
         yield sql.SQL(" AND ").join(conditions)
 
 
-def _sum_up(organization: Organization, rollup: Rollup, rows: Rows, now: datetime, run_id: str = "") -> RunCosts | None:
-    """What the rows add up to; None if they are about a run that is not known. Asks the rollup's table first, and its
-    view only if something waits to be folded (`billing.reports.live_rollups`)."""
-    found = _ask(organization, table_of(rollup, has_unfolded=False), rows)
-    if not found:
-        # Asked before the rows, and not after them: what is folded in between must not be missing.
-        has_unfolded, is_known = _state(organization, run_id)
+def _sum_up(
+    organization: Organization, rollup: Rollup, selects: RowSelects, now: datetime, run_id: str = ""
+) -> RunCosts | None:
+    """Sum the rows. Returns None for an unknown run. Reads the table of the rollup first, and its view only if there
+    are unfolded batches (`billing.reports.live_rollups`)."""
+    costs = _fetch(organization, table_of(rollup, has_unfolded=False), selects)
+    if not costs:
+        # Checked before the rows are read: what is folded in between must not be missing.
+        has_unfolded, is_known = _fetch_state(organization, run_id)
         if run_id and not is_known:
             return None
-        found = _ask(organization, table_of(rollup, has_unfolded=has_unfolded), rows)
-    elif found[0].has_unfolded:
-        found = _ask(organization, table_of(rollup, has_unfolded=True), rows)
+        costs = _fetch(organization, table_of(rollup, has_unfolded=has_unfolded), selects)
+    elif costs[0].has_unfolded:
+        costs = _fetch(organization, table_of(rollup, has_unfolded=True), selects)
     by_service: dict[str, Decimal] = {}
     by_group: dict[str, dict[str, Decimal]] = {}
-    for row in found:
-        service, group = row.service or UNNAMED, row.group or UNNAMED
+    for row in costs:
+        service, group = row.service or DEFAULT_NAME, row.group or DEFAULT_NAME
         by_service[service] = by_service.get(service, ZERO) + row.amount
         groups = by_group.setdefault(service, {})
         groups[group] = groups.get(group, ZERO) + row.amount
-    unpriced_events = sum(int(row.unpriced) for row in found)
+    unpriced_events = sum(int(row.unpriced) for row in costs)
     return RunCosts(sum(by_service.values(), ZERO), by_service, by_group, unpriced_events, as_of=now)
 
 
-def _ask(organization: Organization, table: sql.Identifier, rows: Rows) -> list[_Row]:
+def _fetch(organization: Organization, table: sql.Identifier, selects: RowSelects) -> list[_GroupCost]:
     parameters: Parameters = {"organization": organization.pk}
-    selects = sql.SQL(" UNION ALL ").join(rows(table, parameters))
+    union = sql.SQL(" UNION ALL ").join(selects(table, parameters))
     with connection.cursor() as cursor:
-        cursor.execute(_SUMS.format(has_unfolded=HAS_UNFOLDED, rows=selects), parameters)
-        return [_Row(*row) for row in cursor.fetchall()]
+        cursor.execute(_SUMS.format(has_unfolded=HAS_UNFOLDED, rows=union), parameters)
+        return [_GroupCost(*row) for row in cursor.fetchall()]
 
 
-def _state(organization: Organization, run_id: str) -> tuple[bool, bool]:
-    """Whether something waits to be folded, and whether there is such a run."""
+def _fetch_state(organization: Organization, run_id: str) -> tuple[bool, bool]:
+    """Return whether there are unfolded batches, and whether the run exists."""
     with connection.cursor() as cursor:
         cursor.execute(_STATE, {"organization": organization.pk, "run": run_id})
         has_unfolded, is_known = cursor.fetchone()

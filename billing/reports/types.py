@@ -1,4 +1,4 @@
-"""What reports answer. Ours: nothing of a documented wire shape stands here."""
+"""Types that several reports share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A half-open span of time, `start <= t < end`; an open side is None."""
+    """A half-open span of time, `start <= t < end`. None leaves a side open."""
 
     start: datetime | None = None
     end: datetime | None = None
@@ -16,8 +16,8 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class RunCosts:
-    """What a set of runs cost, by service and by group within a service. `unpriced_events` of them are not in the
-    amounts, because their cost is not known."""
+    """Cost of a set of runs, by service and by group within a service. `unpriced_events` counts events whose cost is
+    unknown and not included."""
 
     total: Decimal
     by_service: Mapping[str, Decimal]

@@ -1,4 +1,4 @@
-"""What waits for a price. Read-only."""
+"""The models of unpriced events. Read-only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,14 +8,14 @@ from django.db.models import Count, Min
 from billing.models import UnpricedEvent
 from organizations.models import Organization
 
-# So that the answer comes at once however long the queue is.
+# Bounds the query, however long the queue is.
 MAX_EXAMINED = 20_000
 _MAX_MODELS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class UnpricedModel:
-    """Events of one model that wait for the same reason; `first_at` is when the earliest of them occurred."""
+    """Unpriced events of one model and reason; `first_at` is when the earliest occurred."""
 
     service: str
     model: str
@@ -25,7 +25,7 @@ class UnpricedModel:
 
 
 def unpriced_models(organization: Organization) -> list[UnpricedModel]:
-    """The models of the events that came in last (`MAX_EXAMINED` of them), the most frequent first."""
+    """Return the models of the latest `MAX_EXAMINED` unpriced events, the most frequent first."""
     newest = UnpricedEvent.objects.of(organization).order_by("-event_id").values("pk")[:MAX_EXAMINED]
     groups = (
         UnpricedEvent.objects.of(organization)

@@ -1,7 +1,7 @@
-"""Taking an organization's events of one month out of the rollups without changing a total.
+"""Archival of an organization's events of one month in the rollups, without changing any total.
 
-What they add up to is added to the archived rows. The other rows of the same keys become what the remaining ledger says
-of them: not only sums, also the first and last times, and the texts.
+The sums of the events are added to the archived rows. The other rows of the same keys are computed again from the
+remaining events: sums, first and last times, and texts.
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from typing import Any
 from django.db.models import F
 from psycopg import sql
 
-from billing.ledger.locks import correcting_many
+from billing.ledger.locks import lock_all_corrections
 from billing.ledger.partitions import Partition, next_month
 from billing.models import DroppedMonth, UnpricedEvent
 from billing.rollups.chunks import Chunk, in_span, of_keys_among
-from billing.rollups.compare import WORK_MEMORY, make_right
+from billing.rollups.compare import WORK_MEMORY, write_differences
 from billing.rollups.definitions import ROLLUPS, Rollup
-from billing.rollups.locks import has_rollups_alone
-from billing.rollups.sql import added_to, aggregated
-from billing.rollups.state import has_changed
+from billing.rollups.locks import lock_rollups
+from billing.rollups.sql import aggregate_query, upsert_statement
+from billing.rollups.state import bump_ledger_version
 from costtrack.ids import ids_at
 from organizations import audit
 from organizations.models import Organization
@@ -31,7 +31,7 @@ _SPAN = sql.SQL("SELECT count(*), min(occurred_at), max(occurred_at) FROM {} AS 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """An organization's events in one partition, which are all of that month; `days` are those they occurred in."""
+    """An organization's events of one month; `days` is the span of days in which they occurred."""
 
     partition: Partition
     organization_id: int
@@ -53,24 +53,24 @@ class _Rows:
 
 
 def archive(cursor: Any, partition: Partition, organization: Organization, *, actor: str, now: datetime) -> int:
-    """Answers how many events there were. The caller keeps others from writing to the partition, and removes the events
-    in the same transaction.
+    """Archive an organization's events of a partition and return their number. The caller locks the partition against
+    writes, and removes the events in the same transaction.
 
-    Events that are not folded yet are archived with the others, and there will be nothing left of them to fold. Events
-    that waited for a price wait no more; archived rows go on counting them as unpriced.
+    Unfolded events are archived with the others. Unpriced events leave the queue; archived rows still count them as
+    unpriced.
     """
     cursor.execute(WORK_MEMORY)
-    correcting_many(organization.pk)
-    has_rollups_alone(cursor, organization.pk)
+    lock_all_corrections(organization.pk)
+    lock_rollups(cursor, organization.pk)
     rows = _find(cursor, partition, organization.pk)
     if rows is None:
         return 0
     for rollup in ROLLUPS:
-        archived = aggregated(rollup, sql.SQL("{} AS event").format(rows.table), _OF_ORGANIZATION, archived=True)
-        cursor.execute(added_to(rollup, archived), rows.parameters)
+        archived = aggregate_query(rollup, sql.SQL("{} AS event").format(rows.table), _OF_ORGANIZATION, archived=True)
+        cursor.execute(upsert_statement(rollup, archived), rows.parameters)
     for rollup in ROLLUPS:
-        make_right(cursor, rollup, organization.pk, _touched(rollup, rows), _REMAINING)
-    has_changed(cursor, organization.pk)
+        write_differences(cursor, rollup, organization.pk, _touched(rollup, rows), _REMAINING)
+    bump_ledger_version(cursor, organization.pk)
     _record(rows, organization, actor, now)
     return rows.events
 
@@ -86,7 +86,7 @@ def _find(cursor: Any, partition: Partition, organization_id: int) -> _Rows | No
 
 
 def _touched(rollup: Rollup, rows: _Rows) -> Chunk:
-    """The part of the rollup that has these events in it."""
+    """Return the chunk of the rollup with the keys of these events."""
     if rollup.bucket:
         start, end = rows.days
         chunk = in_span(rollup, start, end)

@@ -1,7 +1,6 @@
-"""How an organization's ledger is cut where a rollup is computed from all of it: into parts of about two million
-events, so that no statement takes much memory or time.
+"""Chunks of about two million events, in which rollups are computed from the ledger with bounded memory and time.
 
-Rollups with a time bucket are cut at midnights (UTC), the others by the first column of their key.
+Rollups with a time bucket are divided at midnight (UTC), the others by the first column of their key.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,21 +28,21 @@ SELECT (occurred_at AT TIME ZONE 'UTC')::date, count(*) FROM billing_usageevent
 WHERE organization_id = %(organization)s AND occurred_at >= %(start)s AND occurred_at < %(end)s
 GROUP BY 1 ORDER BY 1
 """
-# The greatest value of each part, as they are ordered in the database.
-_PARTS_BY_VALUE = sql.SQL("""
+# The greatest value of each chunk, in the order of the database.
+_CHUNKS_BY_VALUE = sql.SQL("""
 SELECT max(value) FROM (
     SELECT {value} AS value, sum(count(*)) OVER (ORDER BY {value}) AS so_far FROM billing_usageevent AS event {joined}
     WHERE event.organization_id = %(organization)s AND {condition} GROUP BY 1
 ) AS counted
-GROUP BY div(so_far - 1, %(most)s) ORDER BY 1
+GROUP BY div(so_far - 1, %(max_events)s) ORDER BY 1
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A part of an organization's rollup: which events it is made of and, saying the same, which rows of the table.
+    """A chunk of an organization's rollup, as equivalent SQL conditions on `event` and on the table's columns.
 
-    Both are conditions in SQL, on `event` and on the table's columns. Parameters: the organization, and these.
+    Parameters: the organization, and these.
     """
 
     events: sql.Composable
@@ -51,26 +50,26 @@ class Chunk:
     parameters: dict[str, Any]
 
 
-def whole(organization_id: int, rollups: Sequence[Rollup]) -> list[tuple[Rollup, Chunk]]:
-    """Parts that make up the whole of these rollups, whatever is in the ledger or in their tables."""
+def chunks_of_all(organization_id: int, rollups: Sequence[Rollup]) -> list[tuple[Rollup, Chunk]]:
+    """Return chunks that cover these rollups completely, with all events and all rows."""
     days = _events_by_day(organization_id, _BEGINNING, _END)
     spans = _cut(days, _BEGINNING, _END)
     is_small = sum(events for _, events in days) <= MAX_EVENTS
-    parts: list[tuple[Rollup, Chunk]] = []
+    chunks: list[tuple[Rollup, Chunk]] = []
     for rollup in rollups:
         if rollup.bucket:
-            parts += [(rollup, in_span(rollup, start, end)) for start, end in spans]
+            chunks += [(rollup, in_span(rollup, start, end)) for start, end in spans]
         else:
             ranges = [_EVERYTHING] if is_small else _ranges(organization_id, rollup)
-            parts += [(rollup, _between(rollup, after, last)) for after, last in ranges]
-    return parts
+            chunks += [(rollup, _between(rollup, after, last)) for after, last in ranges]
+    return chunks
 
 
-def within(
+def chunks_within(
     organization_id: int, rollups: Sequence[Rollup], start: datetime | None, end: datetime | None
 ) -> list[tuple[Rollup, Chunk]]:
-    """Parts for all buckets from `start` until `end`, whole days. Of rollups without a bucket: whatever has events in
-    that time, with all its events."""
+    """Return chunks for the buckets of the days from `start` to `end`; for rollups without a bucket, for the keys with
+    events on these days, with all their events."""
     first = _midnight(start.astimezone(UTC).date()) if start else _BEGINNING
     last = _next_midnight(end) if end else _END
     spans = _cut(_events_by_day(organization_id, first, last), first, last)
@@ -78,7 +77,7 @@ def within(
 
 
 def in_span(rollup: Rollup, start: datetime, end: datetime) -> Chunk:
-    """The buckets of whole days; or all keys that occur in them."""
+    """Return a chunk of the buckets of entire days, or of all keys that occur in them."""
     parameters = {"start": start, "end": end}
     if rollup.bucket:
         return Chunk(IN_WINDOW, _bucket_in_window(rollup), parameters)
@@ -88,7 +87,7 @@ def in_span(rollup: Rollup, start: datetime, end: datetime) -> Chunk:
 def of_keys_among(
     rollup: Rollup, table: sql.Composable, *conditions: sql.Composable, parameters: dict[str, Any]
 ) -> Chunk:
-    """All that belongs to the keys (their first column) of some of the organization's events."""
+    """Return a chunk of the keys (by their first column) of some of the organization's events."""
     leading = rollup.dimensions[0]
     of_organization = sql.SQL("event.organization_id = %(organization)s")
     keys = sql.SQL("(SELECT {} FROM {} AS event {} WHERE {})").format(
@@ -113,7 +112,7 @@ def _bucket_in_window(rollup: Rollup) -> sql.Composed:
 
 
 def _between(rollup: Rollup, after: str | None, last: str | None) -> Chunk:
-    """Keys above `after`, up to and with `last`; None is no bound."""
+    """Return a chunk of the keys above `after`, up to and including `last`; None means no bound."""
     leading = rollup.dimensions[0]
     named = ((" > %(after)s", after), (" <= %(last)s", last))
     bounds = [sql.SQL(bound) for bound, value in named if value is not None]
@@ -129,13 +128,13 @@ def _between(rollup: Rollup, after: str | None, last: str | None) -> Chunk:
 
 
 def _ranges(organization_id: int, rollup: Rollup) -> list[Range]:
-    query = _PARTS_BY_VALUE.format(
+    query = _CHUNKS_BY_VALUE.format(
         value=sql.SQL(rollup.dimensions[0].expression),
         joined=sql.SQL(rollup.joined),
         condition=sql.SQL(rollup.condition),
     )
     with connection.cursor() as cursor:
-        cursor.execute(query, {"organization": organization_id, "most": MAX_EVENTS})
+        cursor.execute(query, {"organization": organization_id, "max_events": MAX_EVENTS})
         greatest = [value for (value,) in cursor.fetchall()]
     return list(pairwise([None, *greatest[:-1], None]))
 
@@ -147,7 +146,7 @@ def _events_by_day(organization_id: int, start: datetime, end: datetime) -> list
 
 
 def _cut(days: Iterable[tuple[date, int]], start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
-    """Spans without gaps that hold about as many events as a part should, or one day."""
+    """Return adjacent spans with at most `MAX_EVENTS` events, or of one day."""
     bounds, filled = [start], 0
     for day, events in days:
         if filled and filled + events > MAX_EVENTS:
@@ -162,6 +161,6 @@ def _midnight(day: date) -> datetime:
 
 
 def _next_midnight(instant: datetime) -> datetime:
-    """The first midnight that is not before the instant."""
+    """Return the first midnight at or after the time."""
     midnight = _midnight(instant.astimezone(UTC).date())
     return midnight if midnight == instant else midnight + timedelta(days=1)

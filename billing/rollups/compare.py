@@ -1,7 +1,7 @@
-"""A part of a rollup beside what the ledger says of it. Each statement sees one snapshot, takes no lock on the ledger,
-and leaves out what is not folded: so it is right whatever is taken in meanwhile.
+"""Comparison of a chunk of a rollup with the ledger.
 
-Archived rows are not looked at: their events are gone.
+Each statement sees one snapshot, takes no lock on the ledger, and ignores unfolded events, so it is correct while
+intake continues. Archived rows are ignored, because their events were dropped.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from billing.rollups.definitions import Rollup
 from billing.rollups.sql import (
     EVENTS,
     IS_FOLDED,
-    aggregated,
+    aggregate_query,
     column_list,
     column_types,
     key_columns,
@@ -21,26 +21,26 @@ from billing.rollups.sql import (
 )
 from billing.rollups.types import Difference
 
-# Aggregates of a part fit into it.
+# Enough for the aggregates of a chunk.
 WORK_MEMORY = "SET LOCAL work_mem = '64MB'"
 
-_BESIDE = sql.SQL("""
+_COMPARISON = sql.SQL("""
 FROM (SELECT * FROM {table} WHERE organization_id = %(organization)s AND NOT archived AND {rows}) AS stored
-FULL JOIN ({told}) AS told USING ({keys})
-WHERE ROW({stored_measures}) IS DISTINCT FROM ROW({told_measures})
+FULL JOIN ({expected}) AS expected USING ({keys})
+WHERE ROW({stored_measures}) IS DISTINCT FROM ROW({expected_measures})
 """)
 _DIFFERENCES = sql.SQL("""
 SELECT count(*) OVER (), ARRAY[{key_texts}],
     CASE WHEN stored.organization_id IS NOT NULL THEN ARRAY[{stored_texts}] END,
-    CASE WHEN told.organization_id IS NOT NULL THEN ARRAY[{told_texts}] END
-{beside} ORDER BY {keys} LIMIT %(most)s
+    CASE WHEN expected.organization_id IS NOT NULL THEN ARRAY[{expected_texts}] END
+{comparison} ORDER BY {keys} LIMIT %(limit)s
 """)
-# What is removed and what is written are different rows, so it does not matter which comes first.
-_MAKE_RIGHT = sql.SQL("""
+# The removed and the written rows are disjoint, so their order does not matter.
+_WRITE_DIFFERENCES = sql.SQL("""
 WITH wrong AS MATERIALIZED (
-    SELECT {keys}, {told_measures}, told.organization_id IS NULL AS is_superfluous {beside}
+    SELECT {keys}, {expected_measures}, expected.organization_id IS NULL AS is_superfluous {comparison}
 ), removed AS (
-    DELETE FROM {table} AS kept USING wrong WHERE wrong.is_superfluous AND {same_key}
+    DELETE FROM {table} AS stored USING wrong WHERE wrong.is_superfluous AND {same_key}
 ), written AS (
     INSERT INTO {table} ({columns}) SELECT {columns} FROM wrong WHERE NOT is_superfluous ORDER BY {keys}
     ON CONFLICT ({keys}) DO UPDATE SET {replaced}
@@ -50,40 +50,42 @@ SELECT count(*) FROM wrong
 
 
 def differences(
-    cursor: Any, rollup: Rollup, organization_id: int, chunk: Chunk, most: int
+    cursor: Any, rollup: Rollup, organization_id: int, chunk: Chunk, limit: int
 ) -> tuple[int, list[Difference]]:
-    """How many rows of the part are not as the ledger says, and the first of them."""
+    """Return the number of rows that differ from the ledger, and the first of them."""
     keys, measures = key_columns(rollup)[1:-1], measure_columns(rollup)
     types = column_types(rollup)
     query = _DIFFERENCES.format(
         key_texts=_list(sql.SQL("{}::text"), keys),
         stored_texts=_list(sql.SQL("stored.{}::text"), measures),
-        told_texts=sql.SQL(", ").join(
-            sql.SQL("told.{}::{}::text").format(sql.Identifier(name), sql.SQL(types[name])) for name in measures
+        expected_texts=sql.SQL(", ").join(
+            sql.SQL("expected.{}::{}::text").format(sql.Identifier(name), sql.SQL(types[name])) for name in measures
         ),
         keys=column_list(keys),
-        beside=_beside(rollup, chunk),
+        comparison=_comparison(rollup, chunk),
     )
-    cursor.execute(query, {"organization": organization_id, "most": most, **chunk.parameters})
-    found = cursor.fetchall()
+    cursor.execute(query, {"organization": organization_id, "limit": limit, **chunk.parameters})
+    rows = cursor.fetchall()
     first = [
-        _difference(rollup, dict(zip(keys, key, strict=True)), _named(measures, stored), _named(measures, told))
-        for _, key, stored, told in found
+        _difference(rollup, dict(zip(keys, key, strict=True)), _named(measures, stored), _named(measures, expected))
+        for _, key, stored, expected in rows
     ]
-    return (found[0][0] if found else 0), first
+    return (rows[0][0] if rows else 0), first
 
 
-def make_right(cursor: Any, rollup: Rollup, organization_id: int, chunk: Chunk, *conditions: sql.Composable) -> int:
-    """Write what differs, and nothing else; answers how many rows that were. Needs the rollups alone
-    (`billing.rollups.locks`). Events that do not meet the conditions are taken as gone."""
+def write_differences(
+    cursor: Any, rollup: Rollup, organization_id: int, chunk: Chunk, *conditions: sql.Composable
+) -> int:
+    """Correct the rows that differ and return their number. The caller holds the lock on the rollups
+    (`billing.rollups.locks`). Events that do not meet the conditions count as removed."""
     keys, measures = key_columns(rollup), measure_columns(rollup)
-    query = _MAKE_RIGHT.format(
+    query = _WRITE_DIFFERENCES.format(
         table=sql.Identifier(rollup.table),
         keys=column_list(keys),
         columns=column_list([*keys, *measures]),
-        told_measures=_list(sql.SQL("told.{}"), measures),
-        beside=_beside(rollup, chunk, *conditions),
-        same_key=sql.SQL(" AND ").join(sql.SQL("kept.{0} = wrong.{0}").format(sql.Identifier(key)) for key in keys),
+        expected_measures=_list(sql.SQL("expected.{}"), measures),
+        comparison=_comparison(rollup, chunk, *conditions),
+        same_key=sql.SQL(" AND ").join(sql.SQL("stored.{0} = wrong.{0}").format(sql.Identifier(key)) for key in keys),
         replaced=_list(sql.SQL("{0} = excluded.{0}"), measures),
     )
     cursor.execute(query, {"organization": organization_id, **chunk.parameters})
@@ -91,15 +93,15 @@ def make_right(cursor: Any, rollup: Rollup, organization_id: int, chunk: Chunk, 
     return int(count)
 
 
-def _beside(rollup: Rollup, chunk: Chunk, *conditions: sql.Composable) -> sql.Composed:
+def _comparison(rollup: Rollup, chunk: Chunk, *conditions: sql.Composable) -> sql.Composed:
     measures = measure_columns(rollup)
-    return _BESIDE.format(
+    return _COMPARISON.format(
         table=sql.Identifier(rollup.table),
         rows=chunk.rows,
-        told=aggregated(rollup, EVENTS, IS_FOLDED, chunk.events, *conditions),
+        expected=aggregate_query(rollup, EVENTS, IS_FOLDED, chunk.events, *conditions),
         keys=column_list(key_columns(rollup)),
         stored_measures=_list(sql.SQL("stored.{}"), measures),
-        told_measures=_list(sql.SQL("told.{}"), measures),
+        expected_measures=_list(sql.SQL("expected.{}"), measures),
     )
 
 
@@ -112,11 +114,11 @@ def _named(names: tuple[str, ...], values: list[str | None] | None) -> dict[str,
 
 
 def _difference(
-    rollup: Rollup, key: dict[str, str], stored: dict[str, str | None] | None, told: dict[str, str | None] | None
+    rollup: Rollup, key: dict[str, str], stored: dict[str, str | None] | None, expected: dict[str, str | None] | None
 ) -> Difference:
-    if stored is None or told is None:
-        return Difference(rollup.name, key, stored, told)
-    differing = [name for name in stored if stored[name] != told[name]]
+    if stored is None or expected is None:
+        return Difference(rollup.name, key, stored, expected)
+    differing = [name for name in stored if stored[name] != expected[name]]
     return Difference(
-        rollup.name, key, {name: stored[name] for name in differing}, {name: told[name] for name in differing}
+        rollup.name, key, {name: stored[name] for name in differing}, {name: expected[name] for name in differing}
     )

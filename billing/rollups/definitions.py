@@ -1,8 +1,8 @@
-"""The rollups, as data: what each is grouped by, what it adds up, and which rows of the ledger it is made of.
+"""Definitions of the rollups: their dimensions, measures, and the rows of the ledger that they aggregate.
 
-One engine folds, rebuilds and verifies them all (`billing.rollups.fold`, `rebuild`, `verify`) and makes the view of
-each that reports read (`billing.rollups.sql`). A new one is an entry here, its two models in `billing.models.rollups`,
-and a migration.
+`billing.rollups.fold`, `rebuild` and `verify` work on all of them, and `billing.rollups.sql` composes their statements
+and the views that reports read. A new rollup is an entry here, two models in `billing.models.rollups`, and a migration
+(docs/rollups.md).
 
 Expressions are SQL over one row `event` of the ledger. All time buckets are UTC (docs/decisions/020-time.md).
 """
@@ -14,7 +14,7 @@ from billing import models
 
 
 class Merge(StrEnum):
-    """How two values of a measure become one."""
+    """How two values of a measure are combined."""
 
     SUM = "sum"
     FIRST = "min"
@@ -23,7 +23,7 @@ class Merge(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A column that is aggregated. Texts are attributes of what the row is about: the greatest one that was told."""
+    """A column that is aggregated. Texts are attributes of the key, and the greatest value is stored."""
 
     column: str
     expression: str
@@ -32,20 +32,20 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """A column that rows are grouped by. `of_finer` is the same over a row `finer` of a finer rollup; empty: its column
-    of that name."""
+    """A column that rows are grouped by. `finer_expression` is the expression over a row `finer` of a finer rollup;
+    empty means its column of the same name."""
 
     column: str
     expression: str
-    of_finer: str = ""
+    finer_expression: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rollup:
-    """`dimensions` are in the order of the table's key. `bucket` is the time bucket among them, if there is one.
+    """A rollup. `dimensions` are in the order of the table's key; `bucket` is the time bucket among them, if any.
 
-    `coarser` ones have a part of this one's dimensions and measures, and are made of the same events: folding adds this
-    one's rows up further instead of the events. (Verifying and rebuilding do not rely on that.)
+    `coarser` rollups have some of its dimensions and measures, and the same events: folding aggregates the rows of this
+    rollup instead of the events. (Verification and rebuild do not rely on that.)
     """
 
     name: str
@@ -67,35 +67,35 @@ class Rollup:
         return self.live._meta.db_table  # noqa: SLF001
 
 
-def _is(*columns: str) -> tuple[Dimension, ...]:
+def _columns(*columns: str) -> tuple[Dimension, ...]:
     return tuple(Dimension(column, f"event.{column}") for column in columns)
 
 
-def _adds(*columns: str) -> tuple[Measure, ...]:
+def _sums(*columns: str) -> tuple[Measure, ...]:
     return tuple(Measure(column, f"event.{column}") for column in columns)
 
 
-def _told(*columns: str) -> tuple[Measure, ...]:
+def _attributes(*columns: str) -> tuple[Measure, ...]:
     return tuple(Measure(column, f"event.{column}", Merge.LAST) for column in columns)
 
 
 HOUR = Dimension("hour", "date_trunc('hour', event.occurred_at, 'UTC')")
 DAY = Dimension("day", "(event.occurred_at AT TIME ZONE 'UTC')::date")
-DAY_OF_HOUR = replace(DAY, of_finer="(finer.hour AT TIME ZONE 'UTC')::date")
+DAY_OF_HOUR = replace(DAY, finer_expression="(finer.hour AT TIME ZONE 'UTC')::date")
 CREDENTIAL = Dimension("credential_id", "coalesce(event.credential_id, 0)")
 # The cost group of the /costs API: the event's own, else its model (docs/families/002-lumea.md).
 COST_GROUP = Dimension("cost_group", "coalesce(nullif(event.cost_group, ''), event.model)")
 
 COSTS = (
-    *_adds("requests", "unpriced"),
-    *_adds("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens"),
+    *_sums("requests", "unpriced"),
+    *_sums("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens"),
     Measure("token_cost_usd", "coalesce(event.token_cost_usd, 0)"),
-    *_adds("compute_cost_usd"),
+    *_sums("compute_cost_usd"),
 )
 DETAILED_COSTS = (
     *COSTS,
-    *_adds("tool_calls", "turns", "cache_creation_1h_tokens", "reasoning_tokens"),
-    *_adds("audio_input_tokens", "audio_output_tokens", "tool_use_tokens", "tool_result_tokens"),
+    *_sums("tool_calls", "turns", "cache_creation_1h_tokens", "reasoning_tokens"),
+    *_sums("audio_input_tokens", "audio_output_tokens", "tool_use_tokens", "tool_result_tokens"),
     Measure("duration_ms", "coalesce(event.duration_ms, 0)"),
 )
 SPAN = (
@@ -107,7 +107,7 @@ ORGANIZATION_HOURS = Rollup(
     "organization_hours",
     models.OrganizationHour,
     models.LiveOrganizationHour,
-    (HOUR, *_is("status")),
+    (HOUR, *_columns("status")),
     COSTS,
     bucket="hour",
 )
@@ -115,7 +115,7 @@ USAGE_DAYS = Rollup(
     "usage_days",
     models.UsageDay,
     models.LiveUsageDay,
-    (DAY_OF_HOUR, CREDENTIAL, *_is("capability", "service", "model", "status")),
+    (DAY_OF_HOUR, CREDENTIAL, *_columns("capability", "service", "model", "status")),
     COSTS,
     bucket="day",
 )
@@ -123,16 +123,16 @@ MODEL_DAYS = Rollup(
     "model_days",
     models.ModelDay,
     models.LiveModelDay,
-    (DAY_OF_HOUR, *_is("service", "model", "agent_id")),
-    (*COSTS, *_told("agent_name")),
+    (DAY_OF_HOUR, *_columns("service", "model", "agent_id")),
+    (*COSTS, *_attributes("agent_name")),
     bucket="day",
 )
 USAGE_HOURS = Rollup(
     "usage_hours",
     models.UsageHour,
     models.LiveUsageHour,
-    (HOUR, CREDENTIAL, *_is("capability", "service", "model", "agent_id", "status")),
-    (*DETAILED_COSTS, *_told("agent_name")),
+    (HOUR, CREDENTIAL, *_columns("capability", "service", "model", "agent_id", "status")),
+    (*DETAILED_COSTS, *_attributes("agent_name")),
     bucket="hour",
     coarser=(ORGANIZATION_HOURS, USAGE_DAYS, MODEL_DAYS),
 )
@@ -140,7 +140,7 @@ RUN_SERVICE_DAYS = Rollup(
     "run_service_days",
     models.RunServiceDay,
     models.LiveRunServiceDay,
-    (DAY, *_is("service"), COST_GROUP),
+    (DAY, *_columns("service"), COST_GROUP),
     COSTS,
     bucket="day",
     condition="event.run_id <> ''",
@@ -149,7 +149,7 @@ RUN_DAYS = Rollup(
     "run_days",
     models.RunDay,
     models.LiveRunDay,
-    (*_is("run_id"), DAY, *_is("service"), COST_GROUP),
+    (*_columns("run_id"), DAY, *_columns("service"), COST_GROUP),
     COSTS,
     bucket="day",
     condition="event.run_id <> ''",
@@ -159,10 +159,10 @@ SESSION_TOTALS = Rollup(
     "session_totals",
     models.SessionTotal,
     models.LiveSessionTotal,
-    _is("session_id"),
+    _columns("session_id"),
     (
         *DETAILED_COSTS,
-        *_told("execution_id", "workflow_id", "phase_id", "workspace_id", "agent_id"),
+        *_attributes("execution_id", "workflow_id", "phase_id", "workspace_id", "agent_id"),
         Measure("summaries", "(event.kind = 'session_summary')::int"),
         *SPAN,
         Measure("completed_at", "CASE WHEN event.kind = 'session_summary' THEN event.occurred_at END", Merge.LAST),
@@ -173,7 +173,7 @@ SESSION_MODELS = Rollup(
     "session_models",
     models.SessionModel,
     models.LiveSessionModel,
-    _is("service", "model"),
+    _columns("service", "model"),
     DETAILED_COSTS,
     condition="event.session_id <> ''",
 )
@@ -181,7 +181,7 @@ SESSION_COSTS = Rollup(
     "session_costs",
     models.SessionCost,
     models.LiveSessionCost,
-    _is("session_id", "phase_id", "service", "model", "tool"),
+    _columns("session_id", "phase_id", "service", "model", "tool"),
     DETAILED_COSTS,
     condition="event.session_id <> ''",
     coarser=(SESSION_MODELS,),
@@ -190,7 +190,7 @@ EXECUTION_TOTALS = Rollup(
     "execution_totals",
     models.ExecutionTotal,
     models.LiveExecutionTotal,
-    _is("execution_id"),
+    _columns("execution_id"),
     (*COSTS, *SPAN),
     condition="event.execution_id <> '' AND event.session_id <> ''",
 )
@@ -198,16 +198,16 @@ GROUP_TOTALS = Rollup(
     "group_totals",
     models.GroupTotal,
     models.LiveGroupTotal,
-    _is("group_id"),
-    (*COSTS, *_told("group_name", "session_id"), *SPAN),
+    _columns("group_id"),
+    (*COSTS, *_attributes("group_name", "session_id"), *SPAN),
     condition="event.group_id <> ''",
 )
 GROUP_DAYS = Rollup(
     "group_days",
     models.GroupDay,
     models.LiveGroupDay,
-    (*_is("group_id"), DAY, *_is("service", "model", "agent_id", "user_ref")),
-    (*COSTS, *_told("group_name", "agent_name", "session_id"), *SPAN),
+    (*_columns("group_id"), DAY, *_columns("service", "model", "agent_id", "user_ref")),
+    (*COSTS, *_attributes("group_name", "agent_name", "session_id"), *SPAN),
     bucket="day",
     condition="event.group_id <> ''",
     coarser=(GROUP_TOTALS,),
@@ -221,13 +221,13 @@ TAG_DAYS = Rollup(
     bucket="day",
     joined="CROSS JOIN LATERAL unnest(event.tags) AS label (tag)",
 )
-USER_DAYS = Rollup("user_days", models.UserDay, models.LiveUserDay, (DAY, *_is("user_ref")), COSTS, bucket="day")
-USER_TOTALS = Rollup("user_totals", models.UserTotal, models.LiveUserTotal, _is("user_ref"), COSTS)
+USER_DAYS = Rollup("user_days", models.UserDay, models.LiveUserDay, (DAY, *_columns("user_ref")), COSTS, bucket="day")
+USER_TOTALS = Rollup("user_totals", models.UserTotal, models.LiveUserTotal, _columns("user_ref"), COSTS)
 SPEND_DAYS = Rollup(
     "spend_days",
     models.SpendDay,
     models.LiveSpendDay,
-    (DAY, CREDENTIAL, *_is("user_ref", "model")),
+    (DAY, CREDENTIAL, *_columns("user_ref", "model")),
     COSTS,
     bucket="day",
     coarser=(USER_DAYS, USER_TOTALS),
@@ -236,19 +236,20 @@ CUSTOMER_DAYS = Rollup(
     "customer_days",
     models.CustomerDay,
     models.LiveCustomerDay,
-    (DAY, *_is("end_user"), CREDENTIAL, *_is("model")),
+    (DAY, *_columns("end_user"), CREDENTIAL, *_columns("model")),
     COSTS,
     bucket="day",
     condition="event.end_user <> ''",
 )
 
 SCOPE_COSTS = (
-    *_adds("requests", "unpriced"),
+    *_sums("requests", "unpriced"),
     Measure("cost_usd", "coalesce(event.token_cost_usd, 0) + event.compute_cost_usd"),
     Measure("charged_usd", "greatest(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd, 0)"),
     Measure("last_received_at", "event.received_at", Merge.LAST),
 )
-# Of an event, each scope that a spend limit can have (`billing.types.LimitScope`), with its value.
+# The scopes of an event (`billing.types.LimitScope`) with their values. Part of the views of migrations, which contain
+# the same aliases.
 SCOPES_OF_EVENT = """CROSS JOIN LATERAL (
     SELECT 'organization' AS scope, '' AS value
     UNION ALL SELECT scope, value FROM (VALUES
@@ -276,7 +277,7 @@ SCOPE_HOURS = Rollup(
     coarser=(SCOPE_TOTALS,),
 )
 
-# What folding computes from events, in this order.
+# The rollups that are folded from events, in this order.
 FINEST = (
     USAGE_HOURS,
     RUN_DAYS,

@@ -1,8 +1,7 @@
-"""Folding: what new batches add up to is added to every rollup, and the batches are marked, in one transaction.
+"""Folding: adds the events of new batches to every rollup and marks the batches as folded, in one transaction.
 
-So each batch is folded exactly once, whatever dies at whatever moment, and any number of workers may fold at the same
-time: what one has claimed is skipped by the others (docs/decisions/015-batches.md), and so is an organization that one
-works on.
+So each batch is folded exactly once, even if a process dies. Any number of workers may fold at the same time: they skip
+claimed batches (docs/decisions/015-batches.md) and organizations that another worker folds.
 """
 
 import logging
@@ -15,16 +14,16 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from billing.rollups.definitions import FINEST
-from billing.rollups.locks import gets_rollups
-from billing.rollups.sql import OF_BATCHES, folded
-from billing.rollups.state import has_changed
+from billing.rollups.locks import try_lock_rollups
+from billing.rollups.sql import OF_BATCHES, fold_statement
+from billing.rollups.state import bump_ledger_version
 
 logger = logging.getLogger(__name__)
 
 _MAX_BATCHES = 100
 _MAX_EVENTS = 50_000
 
-_WAITING = (
+_UNFOLDED_ORGANIZATIONS = (
     "SELECT organization_id FROM billing_ingestbatch WHERE folded_at IS NULL GROUP BY 1 ORDER BY min(received_at)"
 )
 _CLAIM = """
@@ -33,12 +32,12 @@ WHERE organization_id = %s AND folded_at IS NULL
 ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 """
 _MARK = "UPDATE billing_ingestbatch SET folded_at = %s WHERE organization_id = %s AND id = ANY(%s)"
-_FOLD = [folded(rollup, OF_BATCHES) for rollup in FINEST]
+_FOLD = [fold_statement(rollup, OF_BATCHES) for rollup in FINEST]
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """How much has been folded, and of whom."""
+    """The number of folded batches and events, and their organizations."""
 
     batches: int = 0
     events: int = 0
@@ -50,35 +49,35 @@ class Folded:
 
 
 def fold(*, now: datetime) -> Folded:
-    """Fold all that waits, of every organization, and that nobody else is folding."""
+    """Fold the unfolded batches of all organizations, except those that another worker folds."""
     done = Folded()
     for organization_id in organizations_with_unfolded():
         try:
             done += fold_organization(organization_id=organization_id, now=now)
         except Exception:
-            # What one organization has sent must not hold up the others; the next tick tries again.
+            # An error in one organization must not delay the others; the next run retries.
             logger.exception("batches could not be folded", extra={"organization_id": organization_id})
     return done
 
 
 def organizations_with_unfolded() -> list[int]:
-    """Who has batches that are not folded, the longest waiting first."""
+    """Return the organizations with unfolded batches, oldest batch first."""
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING)
+        cursor.execute(_UNFOLDED_ORGANIZATIONS)
         return [organization_id for (organization_id,) in cursor.fetchall()]
 
 
 def fold_organization(*, organization_id: int, now: datetime) -> Folded:
-    """Fold what waits of one organization, in transactions of bounded size."""
+    """Fold the unfolded batches of one organization, in transactions of bounded size."""
     done = Folded()
-    while (part := _fold_some(organization_id, now)).batches:
-        done += part
+    while (folded_now := _fold_some(organization_id, now)).batches:
+        done += folded_now
     return done
 
 
 def _fold_some(organization_id: int, now: datetime) -> Folded:
     with transaction.atomic(), connection.cursor() as cursor:
-        if not gets_rollups(cursor, organization_id):
+        if not try_lock_rollups(cursor, organization_id):
             return Folded()
         batches = _claim(cursor, organization_id)
         if not batches:
@@ -95,13 +94,13 @@ def _fold_some(organization_id: int, now: datetime) -> Folded:
         for statement in _FOLD:
             cursor.execute(statement, parameters)
         cursor.execute(_MARK, [now, organization_id, ids])
-        has_changed(cursor, organization_id)
+        bump_ledger_version(cursor, organization_id)
     return Folded(len(batches), sum(accepted for _, _, accepted in batches), frozenset({organization_id}))
 
 
 def _claim(cursor: Any, organization_id: int) -> Sequence[tuple[UUID, UUID, int]]:
-    """The oldest batches that nobody has claimed, about `_MAX_EVENTS` events together. Those beyond are locked until
-    the transaction ends, which is soon."""
+    """Claim the oldest unclaimed batches, up to about `_MAX_EVENTS` events. Further batches that were selected stay
+    locked until the transaction ends."""
     cursor.execute(_CLAIM, [organization_id, _MAX_BATCHES])
     claimed: list[tuple[UUID, UUID, int]] = []
     events = 0

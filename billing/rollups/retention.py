@@ -1,9 +1,9 @@
-"""Retention: old events are dropped by the month of their receipt, and every total stays as it was
+"""Retention: drops old events by the month of their receipt, without changing any total
 (docs/decisions/008-retention.md).
 
-What the events add up to moves to the rollups' archived rows (`billing.rollups.archive`) and their table is dropped, in
-one transaction. Reports add archived rows to the others, so no sum changes. The keys of the events stay: sent again, a
-dropped event is a duplicate.
+One transaction moves the sums of the events to the rollups' archived rows (`billing.rollups.archive`) and drops the
+partition. Reports include archived rows, so totals do not change. The event keys stay, so sending a dropped event again
+is a duplicate.
 """
 
 import logging
@@ -25,17 +25,17 @@ from organizations.models import Organization
 
 logger = logging.getLogger(__name__)
 
-# Any number: it keeps two processes from dropping at once.
+# An arbitrary key of the advisory lock that serializes drops.
 _LOCK = 7_301_117
-# So many organizations are archived in one transaction. In months that are shared by more, the events of the smallest
-# ones are deleted before, organization by organization.
-_MAX_TOGETHER = 200
+# The most organizations that are archived in one transaction. In a partition with more, the events of the smallest are
+# deleted first, organization by organization.
+_MAX_ORGANIZATIONS = 200
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.5
 _SYSTEM = "system"
 
 _COUNTS = sql.SQL("SELECT organization_id, count(*) FROM {} WHERE {} GROUP BY 1 ORDER BY 2 DESC, 1")
-_OF_ONE = sql.SQL("organization_id = {}")
+_OF_ORGANIZATION = sql.SQL("organization_id = {}")
 
 Report = Callable[[Dropped], None]
 
@@ -43,15 +43,15 @@ Report = Callable[[Dropped], None]
 def drop_events(
     *, before: datetime, organization: Organization | None = None, actor: str, now: datetime, report: Report
 ) -> None:
-    """Drop what was received before a month's first instant, of one organization or of everyone. Each table is told of
-    when it is done; whoever is interrupted goes on by doing it again.
+    """Drop events received before the start of a month, of one organization or of all. Safe to repeat if interrupted.
 
-    Raises InvalidError for `before`, ConflictError when a table stays in use for too long.
+    `report` is called for each partition. Raises InvalidError for `before`, ConflictError if a partition stays in use
+    for too long.
     """
     for partition in _due(before, organization, now):
         if organization is None:
-            for holder in list(_counts(partition))[_MAX_TOGETHER:]:
-                report(_delete(partition, holder, actor, now))
+            for organization_id in list(_counts(partition))[_MAX_ORGANIZATIONS:]:
+                report(_delete(partition, organization_id, actor, now))
             report(_drop(partition, actor, now))
         elif partition.organization_id == organization.pk:
             report(_drop(partition, actor, now))
@@ -60,21 +60,21 @@ def drop_events(
     _tidy_up()
 
 
-def would_drop(*, before: datetime, organization: Organization | None = None, now: datetime) -> list[Dropped]:
-    """What `drop_events` would tell now. Raises InvalidError."""
-    found = []
+def preview_drop(*, before: datetime, organization: Organization | None = None, now: datetime) -> list[Dropped]:
+    """Return what `drop_events` would report. Raises InvalidError."""
+    dropped = []
     for partition in _due(before, organization, now):
         counts = _counts(partition, organization)
-        is_whole = organization is None or partition.organization_id == organization.pk
-        if counts or is_whole:
-            size = partition.bytes if is_whole else 0
-            found.append(Dropped(partition.month, len(counts), sum(counts.values()), size))
-    return found
+        drops_table = organization is None or partition.organization_id == organization.pk
+        if counts or drops_table:
+            size = partition.bytes if drops_table else 0
+            dropped.append(Dropped(partition.month, len(counts), sum(counts.values()), size))
+    return dropped
 
 
 def retain(*, months: int, now: datetime, report: Report) -> None:
-    """Keep the events of this month and of so many months before it (0: of all), and fewer of the organizations that
-    have a smaller number of their own."""
+    """Drop events older than `months` months before this one (0: none), and those of organizations with a shorter
+    retention."""
     if months:
         drop_events(before=months_before(now, months), actor=_SYSTEM, now=now, report=report)
     for organization in Organization.objects.filter(retention_months__gt=0).order_by("pk"):
@@ -91,9 +91,9 @@ def months_before(now: datetime, months: int) -> datetime:
 
 def _due(before: datetime, organization: Organization | None, now: datetime) -> list[Partition]:
     if before != month_of(before):
-        raise InvalidError("before: the first instant of a month (UTC).", param="before")
+        raise InvalidError("before: Must be the start of a month (UTC).", param="before")
     if before > month_of(now):
-        raise InvalidError("before: at most the month that runs now.", param="before")
+        raise InvalidError("before: Must not be later than the current month.", param="before")
     due = [partition for partition in partitions() if next_month(partition.month) <= before]
     if organization is not None:
         due = [partition for partition in due if partition.organization_id in (None, organization.pk)]
@@ -101,12 +101,12 @@ def _due(before: datetime, organization: Organization | None, now: datetime) -> 
 
 
 def _counts(partition: Partition, organization: Organization | None = None) -> dict[int, int]:
-    """How many events each organization, or this one, has in it, the most first. Empty also when somebody else has just
-    dropped it."""
-    wanted = sql.SQL("true") if organization is None else _OF_ONE.format(organization.pk)
+    """Return the number of events of each organization, or of this one, most first. Empty if the partition was just
+    dropped."""
+    condition = sql.SQL("true") if organization is None else _OF_ORGANIZATION.format(organization.pk)
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(_COUNTS.format(sql.Identifier(partition.name), wanted))
+            cursor.execute(_COUNTS.format(sql.Identifier(partition.name), condition))
             return dict(cursor.fetchall())
     except ProgrammingError as error:
         if isinstance(error.__cause__, UndefinedTable):
@@ -115,11 +115,11 @@ def _counts(partition: Partition, organization: Organization | None = None) -> d
 
 
 def _delete(partition: Partition, organization_id: int, actor: str, now: datetime) -> Dropped:
-    """Take one organization's events out of a shared table. The ledger refuses to delete; its partitions do not."""
+    """Delete one organization's events from a shared partition. (Only the parent table refuses DELETE.)"""
     organization = Organization.objects.get(pk=organization_id)
     events = 0
     with owner_scope(), connection.cursor() as cursor:
-        if _reserved(cursor, partition):
+        if _lock_partition(cursor, partition):
             events = archive(cursor, partition, organization, actor=actor, now=now)
             statement = sql.SQL("DELETE FROM {} WHERE organization_id = %s").format(sql.Identifier(partition.name))
             cursor.execute(statement, [organization_id])
@@ -127,19 +127,18 @@ def _delete(partition: Partition, organization_id: int, actor: str, now: datetim
 
 
 def _drop(partition: Partition, actor: str, now: datetime) -> Dropped:
-    """Drop a table with all that is in it."""
+    """Archive all events of a partition and drop it."""
     with owner_scope(), connection.cursor() as cursor:
-        if not _reserved(cursor, partition):
+        if not _lock_partition(cursor, partition):
             return Dropped(partition.month, 0, 0, 0)
-        holders = Organization.objects.filter(pk__in=_counts(partition)).order_by("pk")
-        events = [archive(cursor, partition, holder, actor=actor, now=now) for holder in holders]
-        _drop_patiently(partition)
+        organizations = Organization.objects.filter(pk__in=_counts(partition)).order_by("pk")
+        events = [archive(cursor, partition, organization, actor=actor, now=now) for organization in organizations]
+        _drop_with_retries(partition)
     return Dropped(partition.month, len(events), sum(events), partition.bytes)
 
 
-def _reserved(cursor: Any, partition: Partition) -> bool:
-    """Keep others from writing to the table until the transaction ends; False: it is gone already. Whoever was writing
-    to it is waited for."""
+def _lock_partition(cursor: Any, partition: Partition) -> bool:
+    """Wait for writers and block further writes until the transaction ends. Return False if the partition is gone."""
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     if not exists(cursor, partition.name):
         return False
@@ -147,8 +146,8 @@ def _reserved(cursor: Any, partition: Partition) -> bool:
     return True
 
 
-def _drop_patiently(partition: Partition) -> None:
-    """Between attempts, those who wait behind us get their turn."""
+def _drop_with_retries(partition: Partition) -> None:
+    """Drop the partition. Between attempts, queued transactions proceed."""
     for _ in range(_ATTEMPTS):
         try:
             drop(partition)
@@ -158,12 +157,12 @@ def _drop_patiently(partition: Partition) -> None:
             sleep(_PAUSE_SECONDS)
         else:
             return
-    raise ConflictError(f"{partition.name} is in use all the time; nothing was dropped from it. Try again later.")
+    raise ConflictError(f"{partition.name} is in use; nothing was dropped from it. Try again later.")
 
 
 def _tidy_up() -> None:
     try:
         drop_empty_months()
     except OperationalError:
-        # Empty months do no harm; the next run tries again.
-        logger.info("empty months could not be removed: the ledger is in use")
+        # The next run retries.
+        logger.info("empty months could not be dropped: the ledger is in use")

@@ -1,4 +1,4 @@
-"""The SQL of a rollup, composed from its definition. Everything in it comes from this code; values are parameters."""
+"""SQL statements of rollups, composed from their definitions. Values are passed as parameters."""
 
 from collections.abc import Iterable
 
@@ -7,15 +7,15 @@ from psycopg import sql
 
 from billing.rollups.definitions import Measure, Merge, Rollup
 
-# Rows of the ledger to work on, as `event`. Parameters: organization, first and last (ids that bound the batches, so
-# that other partitions are not looked at), batches and last_events (arrays).
+# Rows of the ledger to fold, as `event`. Parameters: organization, first and last (ids that bound the batches, so that
+# other partitions are skipped), batches and last_events (arrays).
 OF_BATCHES = sql.SQL("""
 unnest(%(batches)s::uuid[], %(last_events)s::uuid[]) AS batch (id, last_event_id)
 CROSS JOIN LATERAL (
     SELECT * FROM billing_usageevent
     WHERE organization_id = %(organization)s AND id > batch.id AND id <= batch.last_event_id
         AND id > %(first)s AND id <= %(last)s
-    OFFSET 0 -- each batch by itself along the primary key, and not every event beside every batch
+    OFFSET 0 -- scans the primary key once per batch instead of joining all events
 ) AS event
 """)
 OF_UNFOLDED = sql.SQL("""billing_ingestbatch AS batch
@@ -23,8 +23,8 @@ JOIN billing_usageevent AS event ON event.organization_id = batch.organization_i
     AND event.id > batch.id AND event.id <= batch.last_event_id""")
 EVENTS = sql.SQL("billing_usageevent AS event")
 
-# Parameters: organization, start and end (of occurred_at). An event's id and its batch's are alike but for the last two
-# of 16 bytes: so batches are looked up in a hash table, also where very many events meet very many of them.
+# Parameters: organization, start and end (of occurred_at). The ids of an event and its batch differ only in the last
+# two of 16 bytes, so a hash table finds the batch even with very many events and batches.
 IS_FOLDED = sql.SQL("""
 event.organization_id = %(organization)s AND substring(uuid_send(event.id), 1, 14) NOT IN (
     SELECT substring(uuid_send(batch.id), 1, 14) FROM billing_ingestbatch AS batch
@@ -33,9 +33,9 @@ event.organization_id = %(organization)s AND substring(uuid_send(event.id), 1, 1
 IN_WINDOW = sql.SQL("event.occurred_at >= %(start)s AND event.occurred_at < %(end)s")
 
 _MERGED = {
-    Merge.SUM: sql.SQL("{column} = kept.{column} + excluded.{column}"),
-    Merge.FIRST: sql.SQL("{column} = least(kept.{column}, excluded.{column})"),
-    Merge.LAST: sql.SQL("{column} = greatest(kept.{column}, excluded.{column})"),
+    Merge.SUM: sql.SQL("{column} = stored.{column} + excluded.{column}"),
+    Merge.FIRST: sql.SQL("{column} = least(stored.{column}, excluded.{column})"),
+    Merge.LAST: sql.SQL("{column} = greatest(stored.{column}, excluded.{column})"),
 }
 
 
@@ -52,7 +52,7 @@ def measure_columns(rollup: Rollup) -> tuple[str, ...]:
 
 
 def column_types(rollup: Rollup) -> dict[str, str]:
-    """The types of the table's columns."""
+    """Return the types of the table's columns."""
     fields = rollup.model._meta.concrete_fields  # noqa: SLF001 - documented for such use
     return {field.column: str(field.db_type(connection)) for field in fields if field.column is not None}
 
@@ -61,10 +61,10 @@ def column_list(names: Iterable[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
-def aggregated(
+def aggregate_query(
     rollup: Rollup, source: sql.Composable, *conditions: sql.Composable, archived: bool = False
 ) -> sql.Composed:
-    """SELECT of the rollup's columns, in the order of its key: what the events of `source` add up to."""
+    """Return a SELECT that aggregates the events of `source` to the rollup's columns, in the order of its key."""
     dimensions = [sql.SQL(dimension.expression) for dimension in rollup.dimensions]
     keys = [sql.SQL("event.organization_id"), *dimensions, sql.Literal(archived)]
     columns = [*_named(keys, key_columns(rollup)), *_named(map(_aggregate, rollup.measures), measure_columns(rollup))]
@@ -77,16 +77,16 @@ def aggregated(
     )
 
 
-def added_to(rollup: Rollup, rows: sql.Composable) -> sql.Composed:
-    """INSERT that adds `rows` (a SELECT of the rollup's columns) to what the rollup's table holds.
+def upsert_statement(rollup: Rollup, rows: sql.Composable) -> sql.Composed:
+    """Return an INSERT that adds `rows` (a SELECT of the rollup's columns) to the rollup's table.
 
-    Rows are taken in the order of the key, so that two transactions wait for each other and cannot deadlock.
+    Rows are locked in the order of the key, so transactions cannot deadlock.
     """
     keys = column_list(key_columns(rollup))
     columns = column_list([*key_columns(rollup), *measure_columns(rollup)])
     merged = [_MERGED[measure.merge].format(column=sql.Identifier(measure.column)) for measure in rollup.measures]
     return sql.SQL(
-        "INSERT INTO {table} AS kept ({columns}) SELECT {columns} FROM ({rows}) AS told ORDER BY {keys} "
+        "INSERT INTO {table} AS stored ({columns}) SELECT {columns} FROM ({rows}) AS delta ORDER BY {keys} "
         "ON CONFLICT ({keys}) DO UPDATE SET {merged}"
     ).format(
         table=sql.Identifier(rollup.table),
@@ -97,36 +97,38 @@ def added_to(rollup: Rollup, rows: sql.Composable) -> sql.Composed:
     )
 
 
-def folded(rollup: Rollup, source: sql.Composable) -> sql.Composed:
-    """The statement that adds the events of `source` to a rollup and to its coarser ones."""
-    told = sql.SQL("SELECT * FROM told")
+def fold_statement(rollup: Rollup, source: sql.Composable) -> sql.Composed:
+    """Return the statement that adds the events of `source` to a rollup and to its coarser ones."""
+    rows = sql.SQL("SELECT * FROM delta")
     coarser = [
-        sql.SQL(", {} AS ({})").format(sql.Identifier(one.name), added_to(one, _summed_up(one)))
-        for one in rollup.coarser
+        sql.SQL(", {} AS ({})").format(
+            sql.Identifier(coarser_rollup.name), upsert_statement(coarser_rollup, _coarser_query(coarser_rollup))
+        )
+        for coarser_rollup in rollup.coarser
     ]
-    return sql.SQL("WITH told AS MATERIALIZED ({}){} {}").format(
-        aggregated(rollup, source), sql.Composed(coarser), added_to(rollup, told)
+    return sql.SQL("WITH delta AS MATERIALIZED ({}){} {}").format(
+        aggregate_query(rollup, source), sql.Composed(coarser), upsert_statement(rollup, rows)
     )
 
 
-def _summed_up(rollup: Rollup) -> sql.Composed:
-    """SELECT of a coarser rollup's columns: what the rows `told` of a finer one add up to."""
-    dimensions = [sql.SQL(dimension.of_finer or f"finer.{dimension.column}") for dimension in rollup.dimensions]
+def _coarser_query(rollup: Rollup) -> sql.Composed:
+    """Return a SELECT that aggregates the rows `delta` of a finer rollup to a coarser one."""
+    dimensions = [sql.SQL(dimension.finer_expression or f"finer.{dimension.column}") for dimension in rollup.dimensions]
     keys = [sql.SQL("finer.organization_id"), *dimensions, sql.SQL("finer.archived")]
     merged = [
         sql.SQL("{}({})").format(sql.SQL(measure.merge.value), sql.Identifier("finer", measure.column))
         for measure in rollup.measures
     ]
     columns = [*_named(keys, key_columns(rollup)), *_named(merged, measure_columns(rollup))]
-    return sql.SQL("SELECT {} FROM told AS finer GROUP BY {}").format(
+    return sql.SQL("SELECT {} FROM delta AS finer GROUP BY {}").format(
         sql.SQL(", ").join(columns), sql.SQL(", ").join(keys)
     )
 
 
 def live_view(rollup: Rollup, name: str) -> sql.Composed:
-    """CREATE VIEW: what is folded, and each event that is not.
+    """Return CREATE VIEW of the rollup's rows and, as rows of their own, its unfolded events.
 
-    Both halves have exactly the table's types: otherwise PostgreSQL would not look into them with a query's conditions.
+    Both halves have exactly the table's types; otherwise PostgreSQL would not push a query's conditions into them.
     """
     types = column_types(rollup)
     names = [*key_columns(rollup), *measure_columns(rollup)]
@@ -156,7 +158,7 @@ def live_view(rollup: Rollup, name: str) -> sql.Composed:
 
 
 def _aggregate(measure: Measure) -> sql.Composed:
-    # What is added up in PostgreSQL's bigint becomes numeric; the table's column makes it a bigint again.
+    # PostgreSQL's sum of bigint is numeric; the table's column converts it back.
     return sql.SQL("{}({})").format(sql.SQL(measure.merge.value), sql.SQL(measure.expression))
 
 

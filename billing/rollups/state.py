@@ -1,7 +1,7 @@
-"""The state of an organization's rollups as a whole (`billing.models.LedgerState`): its version, and how many sessions,
-executions and generation groups there are.
+"""The state of an organization's rollups (`billing.models.LedgerState`): a version, and the number of sessions,
+executions and generation groups.
 
-Triggers of the rollups' tables count (billing/migrations/0010), so the numbers are right whoever writes the tables.
+Triggers of the rollups' tables maintain the counts, so they are correct for every writer.
 """
 
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ ON CONFLICT (organization_id) DO UPDATE SET version = excluded.version
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A column of the state: how many keys a rollup has. One that has archived rows as well counts once."""
+    """A column of the state: the number of keys of a rollup. A key that also has archived rows counts once."""
 
     column: str
     rollup: Rollup
 
     @property
     def counted(self) -> sql.Composed:
-        """SELECT of the number, from the rollup. Parameter: organization."""
+        """A SELECT of the number from the rollup. Parameter: organization."""
         return sql.SQL("SELECT count(DISTINCT {}) FROM {} WHERE organization_id = %(organization)s").format(
             sql.Identifier(self.rollup.dimensions[0].column), sql.Identifier(self.rollup.table)
         )
@@ -36,11 +36,13 @@ COUNTS = (Count("sessions", SESSION_TOTALS), Count("executions", EXECUTION_TOTAL
 
 
 _COUNTS = sql.SQL(
-    "SELECT {counted}, {kept} FROM (VALUES (1)) AS once LEFT JOIN billing_ledgerstate AS state"
+    "SELECT {counted}, {stored} FROM (VALUES (1)) AS once LEFT JOIN billing_ledgerstate AS state"
     " ON state.organization_id = %(organization)s"
 ).format(
     counted=sql.SQL(", ").join(sql.SQL("({})").format(count.counted) for count in COUNTS),
-    kept=sql.SQL(", ").join(sql.SQL("coalesce(state.{}, 0)").format(sql.Identifier(count.column)) for count in COUNTS),
+    stored=sql.SQL(", ").join(
+        sql.SQL("coalesce(state.{}, 0)").format(sql.Identifier(count.column)) for count in COUNTS
+    ),
 )
 _RECOUNT = sql.SQL(
     "INSERT INTO billing_ledgerstate (organization_id, {columns}) VALUES (%(organization)s, {counted})"
@@ -53,19 +55,19 @@ _RECOUNT = sql.SQL(
 
 
 def wrong_counts(cursor: Any, organization_id: int) -> dict[str, tuple[int, int]]:
-    """What the state says and what the rollups have, where these differ; in one statement, so at one moment."""
+    """Return the counts that differ: (stored, counted), from the same snapshot."""
     cursor.execute(_COUNTS, {"organization": organization_id})
     row = cursor.fetchone()
-    counted, kept = row[: len(COUNTS)], row[len(COUNTS) :]
-    pairs = zip(COUNTS, kept, counted, strict=True)
-    return {count.column: (said, found) for count, said, found in pairs if said != found}
+    counted, stored = row[: len(COUNTS)], row[len(COUNTS) :]
+    pairs = zip(COUNTS, stored, counted, strict=True)
+    return {count.column: (was, should_be) for count, was, should_be in pairs if was != should_be}
 
 
 def recount(cursor: Any, organization_id: int) -> None:
-    """Make the counts right. The caller has the rollups alone."""
+    """Correct the counts. The caller holds the lock on the rollups."""
     cursor.execute(_RECOUNT, {"organization": organization_id})
 
 
-def has_changed(cursor: Any, organization_id: int) -> None:
-    """To be called in every transaction that changes rollups."""
+def bump_ledger_version(cursor: Any, organization_id: int) -> None:
+    """Change the version. To be called in every transaction that changes rollups."""
     cursor.execute(_CHANGED, [organization_id])

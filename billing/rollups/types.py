@@ -1,4 +1,4 @@
-"""What looking after rollups tells. Pure values."""
+"""Value types of the maintenance of rollups."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One of an organization's `steps` has been done, of this rollup."""
+    """A completed step: `number` of `steps` of an organization."""
 
     organization_id: int
     rollup: str
@@ -16,36 +16,36 @@ class Step:
 
 
 Progress = Callable[[Step], None]
-"""Called after each step, while nothing is locked: so it may fold, too."""
+"""Called after each step, while nothing is locked, so it may fold."""
 
 
-def silent(step: Step) -> None:
-    """For those who do not want to know."""
+def ignore_progress(step: Step) -> None:
+    """The default: does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A row that is not as the ledger says. `stored` and `told` (by the ledger) hold the columns that differ, as text;
-    None: there is no such row."""
+    """A row that differs from the ledger. `stored` and `expected` have the columns that differ, as text; None means
+    that there is no such row."""
 
     rollup: str
     key: dict[str, str]
     stored: dict[str, str | None] | None
-    told: dict[str, str | None] | None
+    expected: dict[str, str | None] | None
 
     def __str__(self) -> str:
         where = ", ".join(f"{column} {value!r}" for column, value in self.key.items())
         if self.stored is None:
             return f"{where}: the row is missing"
-        if self.told is None:
+        if self.expected is None:
             return f"{where}: the row has no events"
-        changes = (f"{column} is {self.stored[column]} instead of {self.told[column]}" for column in self.stored)
+        changes = (f"{column} is {self.stored[column]} instead of {self.expected[column]}" for column in self.stored)
         return f"{where}: {'; '.join(changes)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One thing that was compared with the ledger: how many of its rows differ, and the first of them."""
+    """The result of a check: the number of rows that differ from the ledger, and the first of them."""
 
     name: str
     count: int
@@ -54,8 +54,8 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Events of one table of the ledger that were dropped, or would be. `bytes` of disk come back at once: none where
-    other organizations' events stay in the table."""
+    """Events of a partition that were dropped, or would be. `bytes` is the disk space that is freed: 0 if events of
+    other organizations stay in the partition."""
 
     month: datetime
     organizations: int

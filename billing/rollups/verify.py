@@ -1,7 +1,7 @@
-"""Verifying: every rollup beside the ledger, row by row, while everything goes on (`billing.rollups.compare`).
+"""Verification: compares every row of the rollups with the ledger, while intake continues (`billing.rollups.compare`).
 
-More is compared with each other: the totals of rollups that are made of the same events (archived rows count here), the
-queue of events that wait for a price with how many the rollups say there are, and the counts that triggers keep.
+It also compares the totals of rollups of the same events (including archived rows), the queue of unpriced events with
+the unpriced counts of the rollups, and the counts that triggers maintain.
 """
 
 import logging
@@ -14,11 +14,11 @@ from django.db import connection, transaction
 from psycopg import sql
 
 from billing.models import RollupCheck
-from billing.rollups.chunks import Chunk, whole
+from billing.rollups.chunks import Chunk, chunks_of_all
 from billing.rollups.compare import WORK_MEMORY, differences
 from billing.rollups.definitions import BY_NAME, ROLLUPS, USAGE_HOURS, Merge, Rollup
 from billing.rollups.state import wrong_counts
-from billing.rollups.types import Checked, Difference, Progress, Step, silent
+from billing.rollups.types import Checked, Difference, Progress, Step, ignore_progress
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +26,13 @@ TOTALS = "totals"
 QUEUE = "unpriced_queue"
 COUNTED = "counts"
 LIMITS = "limits"
-"""What `billing.limits.verify` keeps in the same place."""
+"""The name of the checks of `billing.limits.verify`."""
 
 _OTHERS = (TOTALS, QUEUE, COUNTED)
 _MAX_SHOWN = 20
 
-# One statement, so one moment.
-_WAITING = sql.SQL("""
+# One statement, so both counts are of the same snapshot.
+_UNPRICED_COUNTS = sql.SQL("""
 SELECT
     (SELECT count(*) FROM billing_unpricedevent WHERE organization_id = %(organization)s),
     (SELECT coalesce(sum(unpriced), 0) FROM {} WHERE organization_id = %(organization)s)
@@ -41,27 +41,27 @@ SELECT
 
 
 def verify(
-    *, organization_id: int, now: datetime, unless_since: datetime | None = None, progress: Progress = silent
+    *, organization_id: int, now: datetime, unless_since: datetime | None = None, progress: Progress = ignore_progress
 ) -> list[Checked]:
-    """Compare all rollups of an organization with its ledger, and keep what came of it (`RollupCheck`).
+    """Compare all rollups of an organization with its ledger, and store the results (`RollupCheck`).
 
-    What was compared since `unless_since` is left out: so whoever was interrupted goes on. Events that are not folded
-    yet are on neither side.
+    Rollups that were compared since `unless_since` are skipped, so an interrupted run continues. Unfolded events are
+    on neither side.
     """
     left_out = _checked_since(organization_id, unless_since) if unless_since else set()
-    parts = whole(organization_id, [rollup for rollup in ROLLUPS if rollup.name not in left_out])
+    chunks = chunks_of_all(organization_id, [rollup for rollup in ROLLUPS if rollup.name not in left_out])
     done: list[Checked] = []
     number = 0
-    for name, part in groupby(parts, key=lambda part: part[0].name):
-        count, found = 0, list[Difference]()
-        for rollup, chunk in part:
+    for name, group in groupby(chunks, key=lambda item: item[0].name):
+        count, differing = 0, list[Difference]()
+        for rollup, chunk in group:
             more, first = _compare(rollup, organization_id, chunk)
-            count, found = count + more, [*found, *first][:_MAX_SHOWN]
+            count, differing = count + more, [*differing, *first][:_MAX_SHOWN]
             number += 1
-            progress(Step(organization_id, name, number, len(parts)))
-        done.append(keep(organization_id, Checked(name, count, tuple(found)), now))
-    done += [keep(organization_id, check(organization_id), now) for check in (_totals, _queue, _counts)]
-    # Of rollups that there are no more.
+            progress(Step(organization_id, name, number, len(chunks)))
+        done.append(save_check(organization_id, Checked(name, count, tuple(differing)), now))
+    done += [save_check(organization_id, check(organization_id), now) for check in (_totals, _queue, _counts)]
+    # Checks of rollups that no longer exist.
     known = (*BY_NAME, *_OTHERS, LIMITS)
     RollupCheck.objects.filter(organization_id=organization_id).exclude(rollup__in=known).delete()
     return done
@@ -74,8 +74,8 @@ def _compare(rollup: Rollup, organization_id: int, chunk: Chunk) -> tuple[int, l
 
 
 def _totals(organization_id: int) -> Checked:
-    """Rollups that are made of the same events must have the same sums."""
-    found: list[Difference] = []
+    """Compare the sums of rollups of the same events."""
+    differing: list[Difference] = []
     alike = sorted(ROLLUPS, key=_events_of)
     with connection.cursor() as cursor:
         for _, group in groupby(alike, key=_events_of):
@@ -84,8 +84,8 @@ def _totals(organization_id: int) -> Checked:
             cursor.execute(_sums(rollups, columns), {"organization": organization_id})
             sums = {name: dict(zip(columns, values, strict=True)) for name, values in cursor.fetchall()}
             first, *others = rollups
-            found += filter(None, (_beside(sums, other.name, first.name) for other in others))
-    return Checked(TOTALS, len(found), tuple(found))
+            differing += filter(None, (_compare_sums(sums, other.name, first.name) for other in others))
+    return Checked(TOTALS, len(differing), tuple(differing))
 
 
 def _events_of(rollup: Rollup) -> tuple[str, str]:
@@ -107,38 +107,38 @@ def _sums(rollups: Iterable[Rollup], columns: Iterable[str]) -> sql.Composed:
     )
 
 
-def _beside(sums: dict[str, dict[str, str]], name: str, other: str) -> Difference | None:
+def _compare_sums(sums: dict[str, dict[str, str]], name: str, other: str) -> Difference | None:
     differing = [column for column, value in sums[name].items() if value != sums[other][column]]
     if not differing:
         return None
     return Difference(
         name,
-        {"total": name, "beside": other},
+        {"total": name, "compared_with": other},
         {column: sums[name][column] for column in differing},
         {column: sums[other][column] for column in differing},
     )
 
 
 def _queue(organization_id: int) -> Checked:
-    """As many events wait for a price as are counted without one, but for those that were dropped while they waited."""
+    """Compare the queue with the unpriced counts, without events that were dropped while they were unpriced."""
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING, {"organization": organization_id})
+        cursor.execute(_UNPRICED_COUNTS, {"organization": organization_id})
         queued, counted = cursor.fetchone()
     if queued == counted:
         return Checked(QUEUE, 0, ())
-    waiting: dict[str, Any] = {"stored": {"events": str(queued)}, "told": {"events": str(counted)}}
-    return Checked(QUEUE, 1, (Difference(QUEUE, {"queue": "events that wait for a price"}, **waiting),))
+    values: dict[str, Any] = {"stored": {"events": str(queued)}, "expected": {"events": str(counted)}}
+    return Checked(QUEUE, 1, (Difference(QUEUE, {"queue": "unpriced events"}, **values),))
 
 
 def _counts(organization_id: int) -> Checked:
-    """There are as many sessions, executions and groups as the state of the rollups says."""
+    """Compare the stored counts of sessions, executions and groups with the rollups."""
     with connection.cursor() as cursor:
         wrong = wrong_counts(cursor, organization_id)
-    found = [
-        Difference(COUNTED, {"count": name}, {"rows": str(kept)}, {"rows": str(counted)})
-        for name, (kept, counted) in wrong.items()
+    differing = [
+        Difference(COUNTED, {"count": name}, {"rows": str(stored)}, {"rows": str(counted)})
+        for name, (stored, counted) in wrong.items()
     ]
-    return Checked(COUNTED, len(found), tuple(found))
+    return Checked(COUNTED, len(differing), tuple(differing))
 
 
 def _checked_since(organization_id: int, instant: datetime) -> set[str]:
@@ -146,8 +146,8 @@ def _checked_since(organization_id: int, instant: datetime) -> set[str]:
     return set(checks.values_list("rollup", flat=True))
 
 
-def keep(organization_id: int, checked: Checked, now: datetime) -> Checked:
-    """Remember what a comparison has found, in the place of the last one."""
+def save_check(organization_id: int, checked: Checked, now: datetime) -> Checked:
+    """Store the result of a check, replacing the previous one."""
     check = RollupCheck(
         organization_id=organization_id,
         rollup=checked.name,
@@ -162,6 +162,6 @@ def keep(organization_id: int, checked: Checked, now: datetime) -> Checked:
         update_fields=["checked_at", "differences", "first_difference"],
     )
     if checked.count:
-        told = {"organization_id": organization_id, "rollup": checked.name, "rows": checked.count}
-        logger.error("rollup differs from the ledger", extra={**told, "first": check.first_difference})
+        expected = {"organization_id": organization_id, "rollup": checked.name, "rows": checked.count}
+        logger.error("rollup differs from the ledger", extra={**expected, "first": check.first_difference})
     return checked

@@ -1,4 +1,4 @@
-"""A command that asks one question: the request, and the answer for people or for programs."""
+"""Commands with one request: send it, and print the response as tables or JSON."""
 
 import argparse
 import json
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from costtrack.client.transport import Answer
 
 View = Callable[[Any], list[Section]]
-"""How people see an answer's data. It takes any JSON: what the server may add or leave out must not stop it."""
+"""Renders the data of a response. It must accept any JSON, because the server may add or omit fields."""
 
 
 Query = Mapping[str, str | int | bool | None]
 
 
 def get(options: argparse.Namespace, path: str, view: View, query: Query | None = None) -> int:
-    """`GET` with the query parameters that are not None, and show the answer."""
-    given = {name: _spelled(value) for name, value in (query or {}).items() if value is not None}
-    return show(options, ask(options, "GET", path, query=given), view)
+    """Send a `GET` with the query parameters that are not None, and show the response."""
+    parameters = {name: _spelled(value) for name, value in (query or {}).items() if value is not None}
+    return show(options, send_request(options, "GET", path, query=parameters), view)
 
 
 def post(options: argparse.Namespace, path: str, body: str, view: View) -> int:
-    """`POST` a JSON text as it stands, and show the answer."""
-    return show(options, ask(options, "POST", path, body=body), view)
+    """`POST` a JSON text unchanged, and show the response."""
+    return show(options, send_request(options, "POST", path, body=body), view)
 
 
-def ask(
+def send_request(
     options: argparse.Namespace,
     method: str,
     path: str,
@@ -39,7 +39,7 @@ def ask(
     query: Mapping[str, str] | None = None,
     body: str | None = None,
 ) -> "Answer":
-    """One request. Raises what the server refused as a ClientError."""
+    """Send one request. Raises ClientError if the server refuses it."""
     from costtrack.client.transport import Transport
 
     headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -65,8 +65,8 @@ def show(options: argparse.Namespace, answer: "Answer", view: View) -> int:
 
 
 def print_json(answer: "Answer") -> None:
-    """The body, byte for byte, on a line of its own."""
-    answer.data()  # whoever asked for JSON gets an error rather than a proxy's page
+    """Print the body byte for byte, on its own line."""
+    answer.data()  # report an error instead of printing a proxy's HTML page
     sys.stdout.flush()
     sys.stdout.buffer.write(answer.body.rstrip(b"\n") + b"\n")
 
@@ -79,7 +79,7 @@ def show_headers(answer: "Answer") -> None:
 
 
 def json_object(text: str, option: str) -> str:
-    """The text if it is a JSON object; it is sent as it stands."""
+    """Return the text unchanged if it is a JSON object."""
     try:
         value = json.loads(text)
         text.encode()

@@ -11,13 +11,13 @@ from costtrack.client.terminal import complain
 
 
 def add_to(commands: Subparsers) -> None:
-    """Add them to the script's own. `run_command` runs the one that was chosen, in `options.run`."""
+    """Add the client's commands. `run_command` runs the chosen one, which is in `options.run`."""
     for group in (system, costs, spend, usage, events, login):
         group.add_to(commands)
 
 
 def run_command(run: Run, options: argparse.Namespace) -> int:
-    """Run one, and answer its exit code; what goes wrong is one line on stderr."""
+    """Run a command and return its exit code. Errors are one line on stderr."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character gets a question mark
     try:
@@ -36,5 +36,5 @@ def run_command(run: Run, options: argparse.Namespace) -> int:
 
 
 def _forget_stdout() -> None:
-    """Python flushes stdout once more when it ends, and would complain about the same pipe again."""
+    """Redirect stdout, because Python flushes it again at exit and would report the broken pipe again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

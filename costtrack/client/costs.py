@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from costtrack.client.call import get
 from costtrack.client.options import Subparsers, add_command, add_dates, add_group, identifier
-from costtrack.client.sections import Section, describe, facts, table
+from costtrack.client.sections import Section, describe, field_sections, table
 
 _SESSION_COLUMNS = (
     "session_id",
@@ -117,7 +117,7 @@ def _services(data: Any) -> list[Section]:
         groups = by_group.get(service) if isinstance(by_group, dict) else None
         if isinstance(groups, dict):
             rows += [{"service": "", "group": group, "cost": amount} for group, amount in groups.items()]
-    return [*facts("", {"total_cost": data.get("total_cost")}), *table("", rows, nothing="no costs")]
+    return [*field_sections("", {"total_cost": data.get("total_cost")}), *table("", rows, nothing="no costs")]
 
 
 def _session_list(data: Any) -> list[Section]:

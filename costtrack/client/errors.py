@@ -1,4 +1,4 @@
-"""How a command of the client ends when it cannot do what was asked: one line, and an exit code."""
+"""Errors of the client: a one-line message and an exit code."""
 
 from enum import IntEnum
 from typing import Any
@@ -14,11 +14,11 @@ class ExitCode(IntEnum):
     REFUSED = 1
     WRONG_ARGUMENTS = 2
     CANNOT_CONNECT = 3
-    READER_GONE = 141  # what a shell says of a program whose output nobody reads any more
+    READER_GONE = 141  # a shell's exit code for a program with a broken pipe
 
 
 class ClientError(Exception):
-    """The message is the line that people see."""
+    """The message is the line that the user sees."""
 
     exit_code = ExitCode.REFUSED
 
@@ -28,7 +28,7 @@ class WrongArgumentsError(ClientError):
 
 
 class CannotConnectError(ClientError):
-    """No answer. `is_final`: another attempt would end the same way."""
+    """No response. `is_final`: retrying is useless."""
 
     exit_code = ExitCode.CANNOT_CONNECT
 
@@ -38,9 +38,9 @@ class CannotConnectError(ClientError):
 
 
 def refusal(status: int, body: Any) -> ClientError:
-    """What the server answered instead of what was asked for; `body` is its JSON in any dialect, or None."""
-    said = said_by(body)
-    because = f": {said}" if said else ""
+    """Convert an error response to a ClientError. `body` is its JSON in any dialect, or None."""
+    message = error_message(body)
+    because = f": {message}" if message else ""
     match status:
         case 401:
             line = f"Authentication failed (HTTP 401){because} Run `costtrack login`, or check COSTTRACK_TOKEN."
@@ -53,8 +53,8 @@ def refusal(status: int, body: Any) -> ClientError:
     return ClientError(line)
 
 
-def said_by(body: Any) -> str:
-    """The message in an error's body, whichever family it comes from; empty where there is none."""
+def error_message(body: Any) -> str:
+    """Return the message in an error body of any family, or an empty string."""
     if not isinstance(body, dict):
         return ""
     match body:

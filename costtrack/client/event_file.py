@@ -1,7 +1,7 @@
 """Reads a file of usage events record by record, in bounded memory: a JSON array, `{"events": [...]}`, one event per
 line, or a single event.
 
-Records are handed on as they stand in the file, so that no number loses a digit.
+Records are passed on unchanged, so that no number loses a digit.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ _decoder = json.JSONDecoder()
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One event's JSON without line breaks, and where it stands: `line 17` or `events[16]`."""
+    """The JSON of one event without line breaks, and its location: `line 17` or `events[16]`."""
 
-    place: str
+    location: str
     json: bytes
 
 
 class EventFile:
-    """A seekable binary file. Reading it through once tells `digest` (of its content) and `count` (of records)."""
+    """A seekable binary file. It is read once for `digest` (of its content) and `count` (of records)."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file = file
@@ -45,7 +45,7 @@ class EventFile:
             raise ClientError(f"{name} has no events")
 
     def records(self, *, after: int) -> Iterator[Record]:
-        """The records after the first `after` ones, without what was written to the file after it was counted."""
+        """Return the records after the first `after` ones, ignoring what was written to the file later."""
         return islice(self._all(), after, self.count)
 
     def _all(self) -> Iterator[Record]:
@@ -54,7 +54,7 @@ class EventFile:
         return self._lines()
 
     def _find_array(self) -> int | None:
-        """The position of the array's bracket; None where each line is an event."""
+        """Return the position of the array's bracket, or None if each line is an event."""
         self._file.seek(0)
         head = self._file.read(_HEAD)
         start = len(head) - len(head.removeprefix(_BOM).lstrip())
@@ -77,8 +77,8 @@ class EventFile:
     def _lines(self) -> Iterator[Record]:
         self._file.seek(0)
         head = self._file.readline(_LARGEST_RECORD).removeprefix(_BOM)
-        if not _is_json(head) and _is_json(whole := head + self._file.read(_LARGEST_RECORD)):
-            yield Record("events[0]", b" ".join(whole.split(b"\n")))  # a single event over several lines
+        if not _is_json(head) and _is_json(content := head + self._file.read(_LARGEST_RECORD)):
+            yield Record("events[0]", b" ".join(content.split(b"\n")))  # a single event over several lines
             return
         self._file.seek(0)
         for number, line in enumerate(self._file, start=1):
@@ -100,8 +100,7 @@ class EventFile:
 
 
 class _ArrayReader:
-    """The texts of an array's elements, from a buffer that holds little more than one of them. `closed_by` is all
-    that may follow the array."""
+    """Reads the JSON texts of an array's elements with a small buffer. `closed_by` is all that may follow the array."""
 
     def __init__(self, file: io.TextIOWrapper, name: str, *, closed_by: str) -> None:
         self._file = file
@@ -132,7 +131,7 @@ class _ArrayReader:
             except (ValueError, RecursionError) as error:
                 fault = str(error)
             else:
-                # What reaches to the end of the buffer may go on behind it, if it is a number.
+                # A number at the end of the buffer may be incomplete.
                 if end < len(self._buffer):
                     element, self._position = self._buffer[self._position : end], end
                     return element
@@ -145,7 +144,7 @@ class _ArrayReader:
         self._position += 1
 
     def _next(self) -> str:
-        """The next character that is no space, which stays where it is; empty at the end."""
+        """Peek at the next non-space character; empty at the end."""
         while True:
             while self._position < len(self._buffer):
                 if self._buffer[self._position] not in " \t\r\n":
@@ -155,7 +154,7 @@ class _ArrayReader:
                 return ""
 
     def _read_more(self) -> bool:
-        """At least as much as there is, so that a large element is not tried too often."""
+        """Read at least as much as is buffered, so that a large element is not parsed too often."""
         rest = self._buffer[self._position :]
         more = self._file.read(max(_HEAD, len(rest)))
         self._buffer, self._position = rest + more, 0

@@ -1,4 +1,4 @@
-"""`costtrack events send FILE`: usage from a file into the ledger."""
+"""`costtrack events send FILE`: send usage events from a file."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from costtrack.client.errors import ClientError, ExitCode
 from costtrack.client.instance import find_instance
-from costtrack.client.options import Subparsers, add_command, add_group, file_path, whole_number
+from costtrack.client.options import Subparsers, add_command, add_group, bounded_integer, file_path
 from costtrack.client.terminal import complain, say
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _MAX_RETRIES = 1_000
 
 def add_to(commands: Subparsers) -> None:
     events = add_group(commands, "events", "send usage events")
-    send = add_command(events, "send", _send, "send a file of usage events, or go on with it")
+    send = add_command(events, "send", _send, "send a file of usage events, or resume an interrupted one")
     send.add_argument(
         "file",
         type=file_path,
@@ -36,19 +36,19 @@ def add_to(commands: Subparsers) -> None:
     )
     send.add_argument(
         "--batch-size",
-        type=partial(whole_number, lowest=1, highest=_MAX_EVENTS),
+        type=partial(bounded_integer, lowest=1, highest=_MAX_EVENTS),
         default=1_000,
         metavar="N",
         help="events in one request (default: %(default)s)",
     )
     send.add_argument(
         "--retries",
-        type=partial(whole_number, lowest=0, highest=_MAX_RETRIES),
+        type=partial(bounded_integer, lowest=0, highest=_MAX_RETRIES),
         default=6,
         metavar="N",
-        help="how often a request is tried again when the server is busy or away (default: %(default)s)",
+        help="retries when the server is busy or unavailable (default: %(default)s)",
     )
-    send.add_argument("--restart", action="store_true", help="send the file from its start, also what is acknowledged")
+    send.add_argument("--restart", action="store_true", help="send the file from its start again")
 
 
 def _send(options: argparse.Namespace) -> int:
@@ -81,7 +81,7 @@ def _send(options: argparse.Namespace) -> int:
 def _deliver(
     options: argparse.Namespace, file: "EventFile", state: "SendState", errors: list[dict[str, Any]]
 ) -> "Totals":
-    """Send the file; what is rejected is said at once, and collected for `--json`."""
+    """Send the file. Rejected records are reported at once, and collected for `--json`."""
     from costtrack.client.call import show_headers
     from costtrack.client.progress import progress
     from costtrack.client.retrying import Retrying, pause
@@ -107,7 +107,7 @@ def _deliver(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The file; what a pipe brings is put into a temporary one first, because events are read twice."""
+    """Open the file. Piped input is copied to a temporary file first, because events are read twice."""
     with ExitStack() as open_files:
         try:
             file = sys.stdin.buffer if str(path) == "-" else open_files.enter_context(path.open("rb"))

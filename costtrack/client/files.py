@@ -1,4 +1,4 @@
-"""Small files that only their owner reads, and that are never half written."""
+"""Atomic writes of small private files."""
 
 import os
 from contextlib import suppress
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def replace_privately(path: Path, text: str) -> None:
-    """Write the file anew, readable by its owner alone (0600), in one step."""
+    """Replace the file atomically, readable only by its owner (0600)."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Which server a command talks to, and with which key."""
+"""The server and the API key of a command."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ TOKEN_VARIABLES = ("COSTTRACK_TOKEN", "GLOW_TOKEN")
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A server and who asks. `url` has no slash at its end."""
+    """A server and an API key. `url` has no trailing slash."""
 
     url: str
     token: str = field(repr=False)
@@ -23,11 +23,11 @@ class Instance:
 
 
 def find_instance(options: argparse.Namespace) -> Instance:
-    """From the flags, else the environment, else what `costtrack login` has kept. Raises WrongArgumentsError when the
-    address or the key is nowhere, or is none."""
+    """Find the server and key in the flags, the environment, or the last `costtrack login`. Raises WrongArgumentsError
+    if one is missing or invalid."""
     address = options.url or from_environment(URL_VARIABLES) or logins.default_url()
     if not address:
-        raise WrongArgumentsError("no server is named: set COSTTRACK_URL, give --url, or run `costtrack login`")
+        raise WrongArgumentsError("no server: set COSTTRACK_URL, use --url, or run `costtrack login`")
     url = checked_url(address)
     token = options.token or from_environment(TOKEN_VARIABLES) or logins.token_for(url)
     if not token:
@@ -42,7 +42,7 @@ def from_environment(names: tuple[str, ...]) -> str:
 
 
 def checked_url(text: str) -> str:
-    """An address as it is compared and kept: scheme and host in lower case, no slash at the end."""
+    """Validate and normalize a URL: scheme and host in lower case, without a trailing slash."""
     text = text.strip()
     try:
         parts = urlsplit(text)
@@ -50,16 +50,16 @@ def checked_url(text: str) -> str:
     except ValueError:  # a port that is no number, brackets that do not close
         is_address = False
     if not (is_address and text.isascii() and text.isprintable() and " " not in text):
-        raise WrongArgumentsError(f"{text!r} is not an address like https://spend.example")
+        raise WrongArgumentsError(f"{text!r} is not a URL like https://spend.example")
     if parts.username is not None or parts.query or parts.fragment:
-        raise WrongArgumentsError("the address has more than scheme, host, port and path; the key goes into --token")
+        raise WrongArgumentsError("the URL must consist of scheme, host, port and path only; use --token for the key")
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
 def checked_token(text: str) -> str:
     token = text.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise WrongArgumentsError("the API key has characters that no key has")
+        raise WrongArgumentsError("the API key contains invalid characters")
     return token
 
 
@@ -70,4 +70,4 @@ def is_loopback(host: str) -> bool:
 def warn_of_plain_http(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        complain(f"warning: {url} is not encrypted: whoever is on the way can read the API key")
+        complain(f"warning: {url} is not encrypted: the API key can be intercepted")

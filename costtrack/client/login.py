@@ -1,4 +1,4 @@
-"""`costtrack login`: try an API key and keep it."""
+"""`costtrack login`: verify and store an API key."""
 
 import argparse
 import getpass
@@ -18,39 +18,39 @@ from costtrack.client.instance import (
 from costtrack.client.options import Subparsers, add_where
 from costtrack.client.terminal import say
 
-# Cheap, and there on every server. A key that only sends usage is told that it lacks a scope: it is a good key, too.
+# A cheap request that every server has. A key that may only send usage gets a missing_scope error, but is valid too.
 _CHECK = "/usage/events"
 
 
 def add_to(commands: Subparsers) -> None:
-    about = "check an API key and keep it for the next commands"
-    description = "Check an API key and keep it. Where stdin is no terminal, the key is its first line."
+    about = "verify and store an API key for later commands"
+    description = "Verify and store an API key. If stdin is not a terminal, the key is its first line."
     parser = commands.add_parser("login", help=about, description=description, allow_abbrev=False)
     add_where(parser)
     parser.set_defaults(run=_login)
 
 
 def _login(options: argparse.Namespace) -> int:
-    url = checked_url(options.url or from_environment(URL_VARIABLES) or _ask_for_address())
+    url = checked_url(options.url or from_environment(URL_VARIABLES) or _prompt_for_url())
     warn_of_plain_http(url)
-    token = checked_token(options.token or _ask_for_key())
+    token = checked_token(options.token or _prompt_for_key())
     _check(Instance(url, token, options.organization), options.timeout)
     logins.remember(url, token)
-    say(f"The key works. It is kept in {logins.file()} for {url}.")
+    say(f"The key works. It is stored in {logins.file()} for {url}.")
     return ExitCode.OK
 
 
-def _ask_for_address() -> str:
+def _prompt_for_url() -> str:
     if not sys.stdin.isatty():
-        raise WrongArgumentsError("say which server: --url https://spend.example")
-    sys.stderr.write("Address of the server: ")
+        raise WrongArgumentsError("no server: use --url https://spend.example")
+    sys.stderr.write("Server URL: ")
     sys.stderr.flush()
     return sys.stdin.readline()
 
 
-def _ask_for_key() -> str:
+def _prompt_for_key() -> str:
     if sys.stdin.isatty():
-        return getpass.getpass("API key (it is not shown): ")
+        return getpass.getpass("API key (hidden): ")
     return sys.stdin.readline()
 
 
@@ -63,11 +63,11 @@ def _check(instance: Instance, timeout: float) -> None:
     if not (answer.is_good or _is_a_good_key(answer.status, body)):
         raise refusal(answer.status, body)
     if not isinstance(body, dict):
-        raise ClientError(f"{instance.url} does not answer like a costtrack server")
+        raise ClientError(f"{instance.url} does not respond like a costtrack server")
 
 
 def _is_a_good_key(status: int, body: Any) -> bool:
-    """A key without the right to read, without a plan, or one that reaches several organizations."""
+    """Whether the error shows a valid key: without read access, without an API plan, or of several organizations."""
     code = body.get("code") if isinstance(body, dict) else None
     fields = body.get("fields") if isinstance(body, dict) else None
     must_choose = status == 422 and isinstance(fields, dict) and "organization" in fields  # noqa: PLR2004 - HTTP's

@@ -1,4 +1,4 @@
-"""What `costtrack login` keeps: an API key for each server, in a file that only its owner reads.
+"""The API keys that `costtrack login` stores, one per server, in a private file.
 
 {"default": "https://spend.example", "instances": {"https://spend.example": {"token": "..."}}}
 """
@@ -13,25 +13,25 @@ from costtrack.client.files import replace_privately
 
 
 def file() -> Path:
-    """Follows XDG_CONFIG_HOME, which is ~/.config where it is not set."""
+    """Return the path, below XDG_CONFIG_HOME (~/.config by default)."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "costtrack" / "logins.json"
 
 
 def default_url() -> str:
-    """The server of the last login; empty without one."""
+    """Return the server of the last login, or an empty string."""
     url = _read()["default"]
     return url if isinstance(url, str) else ""
 
 
 def token_for(url: str) -> str:
-    """The key for a server; empty without a login there."""
+    """Return the key for a server, or an empty string."""
     login = _read()["instances"].get(url)
     token = login.get("token") if isinstance(login, dict) else None
     return token if isinstance(token, str) else ""
 
 
 def remember(url: str, token: str) -> None:
-    """Keep the key, and make this server the default."""
+    """Store the key, and make this server the default."""
     instances = _read()["instances"] | {url: {"token": token}}
     text = json.dumps({"default": url, "instances": instances}, indent=2) + "\n"
     try:

@@ -24,21 +24,21 @@ def add_group(commands: Subparsers, name: str, about: str) -> Subparsers:
 
 
 def add_command(commands: Subparsers, name: str, run: Run, about: str) -> argparse.ArgumentParser:
-    """A command that asks the server, with the options that all of these have."""
+    """Add a command that sends a request, with the common options."""
     description = f"{about[0].upper()}{about[1:]}."
     parser = commands.add_parser(name, help=about, description=description, allow_abbrev=False)
     add_where(parser)
-    parser.add_argument("--json", action="store_true", help="print the server's JSON exactly as it came")
-    parser.add_argument("--show-headers", action="store_true", help="print the answer's status and headers on stderr")
+    parser.add_argument("--json", action="store_true", help="print the server's JSON unchanged")
+    parser.add_argument("--show-headers", action="store_true", help="print the response's status and headers on stderr")
     parser.set_defaults(run=run)
     return parser
 
 
 def add_where(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("server")
-    where.add_argument("--url", help="its address (default: COSTTRACK_URL, GLOW_INSTANCE_URL, or the last login's)")
-    where.add_argument("--token", help="an API key (better: COSTTRACK_TOKEN, GLOW_TOKEN, or `costtrack login`)")
-    where.add_argument("--organization", metavar="SLUG", help="for people and operators, who reach several")
+    where.add_argument("--url", help="its URL (default: COSTTRACK_URL, GLOW_INSTANCE_URL, or the last login)")
+    where.add_argument("--token", help="an API key (preferably use COSTTRACK_TOKEN, GLOW_TOKEN, or `costtrack login`)")
+    where.add_argument("--organization", metavar="SLUG", help="for users and operators with several organizations")
     where.add_argument(
         "--timeout", type=_seconds, default=DEFAULT_TIMEOUT, metavar="SECONDS", help="default: %(default)g"
     )
@@ -51,17 +51,17 @@ def add_dates(parser: argparse.ArgumentParser) -> None:
 
 def identifier(text: str) -> str:
     if not text.strip():
-        raise argparse.ArgumentTypeError("an id is not empty")
+        raise argparse.ArgumentTypeError("an id must not be empty")
     return text
 
 
 def file_path(text: str) -> Path:
     if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a file's name")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file name")
     return Path(text)
 
 
-def whole_number(text: str, lowest: int, highest: int) -> int:
+def bounded_integer(text: str, lowest: int, highest: int) -> int:
     number = int(text) if text.isdecimal() and len(text) <= len(str(highest)) else lowest - 1
     if not lowest <= number <= highest:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest} to {highest}")

@@ -1,4 +1,4 @@
-"""How far a sending is: a bar on a terminal, now and then a line elsewhere. On stderr, beside the result."""
+"""Progress on stderr: a bar on a terminal, occasional lines elsewhere."""
 
 import sys
 import time
@@ -15,11 +15,11 @@ class Progress(Protocol):
     def advance(self, events: int) -> None: ...
 
     def say(self, line: str) -> None:
-        """A line that does not disturb the bar."""
+        """Print a line without disturbing the bar."""
 
 
 class Lines:
-    """For logs. `clock` counts seconds."""
+    """Progress as lines, for logs. `clock` counts seconds."""
 
     def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._total = total
@@ -39,7 +39,7 @@ class Lines:
 
 @contextmanager
 def progress(total: int) -> Iterator[Progress]:
-    """The right one for where stderr goes."""
+    """Return a bar if stderr is a terminal, otherwise lines."""
     if not sys.stderr.isatty():
         yield Lines(total)
         return

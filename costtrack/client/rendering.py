@@ -1,4 +1,4 @@
-"""Draws sections with rich: for a terminal as wide as it is, elsewhere in full length and without color."""
+"""Renders sections with rich: fitted to a terminal, elsewhere in full width and without color."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,14 +10,14 @@ from rich.text import Text
 from costtrack.client.sections import Section
 from costtrack.client.terminal import printable
 
-_WIDE = 100_000  # where no terminal ends the line, nothing is broken or cut
+_WIDE = 100_000  # without a terminal, lines are never broken or cut
 
 
 def render(sections: Iterable[Section]) -> None:
     """Write them to stdout, with a blank line between them."""
     width = None if sys.stdout.isatty() else _WIDE
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
-    # Written by us: rich would end the process itself when nobody reads its output any more.
+    # Captured, because rich would exit the process itself on a broken pipe.
     with console.capture() as drawn:
         for number, section in enumerate(sections):
             if number:

@@ -1,4 +1,4 @@
-"""Trying a request again while the server cannot take it. Only for requests that may arrive twice."""
+"""Retries while the server is busy or unavailable. Only for idempotent requests."""
 
 import time
 from collections.abc import Callable
@@ -16,14 +16,14 @@ _PAUSE_STEP_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """`pause` waits so many seconds; `say` is told each time why."""
+    """`pause` sleeps for some seconds; `say` reports the reason of each retry."""
 
     retries: int
     pause: Callable[[float], None]
     say: Callable[[str], None]
 
     def call(self, attempt: Callable[[], Answer]) -> Answer:
-        """The first answer that will not be another one soon, or the last one. Raises CannotConnectError."""
+        """Return the first final response, or the last one. Raises CannotConnectError."""
         for retry in range(self.retries):
             pause = min(2.0**retry, _MAX_PAUSE)
             try:
@@ -36,7 +36,7 @@ class Retrying:
                 if answer.status not in _PASSING:
                     return answer
                 reason = f"the server is busy (HTTP {answer.status})"
-                pause = _asked_for(answer.header("Retry-After"), pause)
+                pause = _retry_after_seconds(answer.header("Retry-After"), pause)
             self.say(f"{reason}; next attempt in {pause:g} s ({retry + 1} of {self.retries})")
             self.pause(pause)
         return attempt()
@@ -50,7 +50,7 @@ def pause(seconds: float) -> None:
         time.sleep(min(left, _PAUSE_STEP_SECONDS))
 
 
-def _asked_for(header: str, otherwise: float) -> float:
+def _retry_after_seconds(header: str, otherwise: float) -> float:
     """`Retry-After` in seconds; it is a number or a date."""
     if header.isdecimal():
         return float(header[:9])

@@ -1,4 +1,4 @@
-"""What a command shows, before it is drawn: titles, columns of text, and notes."""
+"""The output of a command before rendering: titles, columns of text, and notes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ def note(text: str) -> list[Section]:
 
 
 def table(title: str, rows: Any, columns: Sequence[str] = (), *, nothing: str = "nothing") -> list[Section]:
-    """Objects as rows. Of the named columns those that any row has; where none is named or there, all."""
+    """Show objects as rows, with the given columns that any row has, or all columns if there are none."""
     records = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     if not records:
         return [Section(title=title, note=nothing)] if isinstance(rows, list) else describe(rows, title)
@@ -39,22 +39,22 @@ def table(title: str, rows: Any, columns: Sequence[str] = (), *, nothing: str = 
 
 
 def describe(data: Any, title: str = "") -> list[Section]:
-    """Any JSON: an object's plain fields as two columns, whatever it holds inside as tables below them."""
+    """Show any JSON: plain fields of an object as two columns, nested values as tables below."""
     if isinstance(data, list):
         is_table = all(isinstance(row, dict) for row in data)
         return table(title, data) if is_table else [Section(title=title, note=numbers.text(title, data))]
     if not isinstance(data, dict):
         return [Section(title=title, note=numbers.text(title, data))]
     plain = {name: value for name, value in data.items() if _is_plain(value)}
-    sections = facts(title, plain) if plain or not data else []
+    sections = field_sections(title, plain) if plain or not data else []
     for name, value in data.items():
         if name not in plain and value:
             sections += _inner(name, value)
     return sections
 
 
-def facts(title: str, fields: Mapping[str, Any]) -> list[Section]:
-    """An object's fields, one per line: first what is text, then the numbers, right-aligned."""
+def field_sections(title: str, fields: Mapping[str, Any]) -> list[Section]:
+    """Show the fields of an object, one per line: first texts, then right-aligned numbers."""
     texts: dict[str, Any] = {}
     figures: dict[str, Any] = {}
     for name, value in fields.items():
@@ -67,17 +67,17 @@ def facts(title: str, fields: Mapping[str, Any]) -> list[Section]:
 
 
 def amounts(title: str, amounts_by_name: Mapping[str, Any], *, of: str) -> list[Section]:
-    """A map from names to numbers, whose keys are data; `of` is the map's name, which tells money from counts."""
+    """Show a map from names to numbers. `of` is the map's name, which distinguishes money from counts."""
     cells, is_number = numbers.cells(of, list(amounts_by_name.values()))
     columns = [
-        Column(title, [name or numbers.NOBODY for name in amounts_by_name]),
+        Column(title, [name or numbers.NO_NAME for name in amounts_by_name]),
         Column(heading(of), cells, is_number),
     ]
     return [Section(title=title, columns=columns, has_headings=False)]
 
 
 def heading(name: str) -> str:
-    """`total_cost_usd` for people: `total cost`."""
+    """Return the heading of a field: `total cost` for `total_cost_usd`."""
     return name.removesuffix("_usd").replace("_", " ")
 
 

@@ -1,4 +1,4 @@
-"""How far a file has been sent, in a small file of its own, so that an interrupted sending goes on from there."""
+"""The progress of sending a file, stored so that an interrupted command can resume."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from costtrack.client.instance import Instance
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What became of a file's first `events` records."""
+    """The results of a file's first `events` records."""
 
     events: int = 0
     accepted: int = 0
@@ -28,8 +28,7 @@ class Totals:
         return not self.conflicts and not self.rejected
 
     def plus(self, events: int, unreadable: int, result: dict[str, Any]) -> "Totals":
-        """With a batch of so many records, some of which could not even be sent, and the server's answer about the
-        others."""
+        """Add a batch: the number of its records, of its unreadable ones, and the server's result for the others."""
         return Totals(
             self.events + events,
             self.accepted + result.get("accepted", 0),
@@ -40,7 +39,7 @@ class Totals:
 
 
 class SendState:
-    """Kept under what is sent (by its content), where to, and for whom."""
+    """Stored by the content of the file, the server, the organization and the key."""
 
     def __init__(self, path: Path, totals: Totals) -> None:
         self._path = path
@@ -48,7 +47,7 @@ class SendState:
 
     @classmethod
     def of(cls, digest: str, instance: Instance) -> Self:
-        """The state of a file and an instance; what cannot be read is as if nothing had been sent."""
+        """Load the state of a file and an instance. An unreadable state counts as none."""
         what = "\0".join((digest, instance.url, instance.organization or "", instance.token))
         path = _folder() / f"{hashlib.sha256(what.encode()).hexdigest()[:40]}.json"
         try:
@@ -59,8 +58,8 @@ class SendState:
         return cls(path, totals)
 
     def save(self, totals: Totals) -> None:
-        """After each acknowledged batch. Where it cannot be kept, a repetition sends everything again, which counts
-        nothing twice either."""
+        """Save after an acknowledged batch. If that fails, a repetition sends everything again, which is safe: events
+        are deduplicated."""
         self.totals = totals
         with suppress(OSError):
             replace_privately(self._path, json.dumps(asdict(totals)))
@@ -74,5 +73,5 @@ class SendState:
 
 
 def _folder() -> Path:
-    """Follows XDG_STATE_HOME, which is ~/.local/state where it is not set."""
+    """Return the folder, below XDG_STATE_HOME (~/.local/state by default)."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "costtrack" / "sends"

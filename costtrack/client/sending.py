@@ -1,4 +1,4 @@
-"""Sends a file's events in batches, and remembers how far the server has them."""
+"""Sends the events of a file in batches, and saves the progress."""
 
 import gzip
 import json
@@ -13,18 +13,18 @@ from costtrack.client.retrying import Retrying
 from costtrack.client.send_state import SendState, Totals
 from costtrack.client.transport import Answer
 
-_MAX_BYTES = 1_000_000  # what a proxy lets through that nobody has configured
+_MAX_BYTES = 1_000_000  # the default limit of common proxies
 
 
 class Poster(Protocol):
-    """What sends a request (see `Transport.request`)."""
+    """Sends a request (see `Transport.request`)."""
 
     def __call__(self, method: str, path: str, *, body: bytes, headers: dict[str, str]) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive records of the file: those to send, and errors about those that are no JSON."""
+    """Consecutive records of the file: those to send, and the errors of unreadable ones."""
 
     records: list[Record] = field(default_factory=list)
     unreadable: list[dict[str, Any]] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Sending:
-    """One file on its way. `on_error` is told each record that was not stored."""
+    """Sends one file. `on_error` is called for each record that was not stored."""
 
     file: EventFile
     state: SendState
@@ -47,12 +47,12 @@ class Sending:
     batch_size: int
 
     @property
-    def _made_up(self) -> str:
-        """How the ids begin that records without one get: the same whenever this content is sent."""
+    def _generated_id_prefix(self) -> str:
+        """The prefix of generated ids, which is the same whenever this content is sent."""
         return f"file-{self.file.digest[:32]}-"
 
     def run(self) -> Totals:
-        """Send what the server does not have yet; answers the totals of the whole file. Raises ClientError."""
+        """Send what the server has not acknowledged, and return the totals of the whole file. Raises ClientError."""
         totals = self.state.totals
         self.progress.advance(totals.events)
         for batch in self._batches(totals.events):
@@ -73,17 +73,17 @@ class Sending:
                     yield batch
                 batch, size = Batch(), 0
             try:
-                batch.records.append(with_id(record, f"{self._made_up}{index}"))
+                batch.records.append(with_id(record, f"{self._generated_id_prefix}{index}"))
             except ValueError as error:
                 batch.unreadable.append(
-                    {"place": record.place, "code": "malformed", "message": f"Not valid JSON: {error}"}
+                    {"place": record.location, "code": "malformed", "message": f"Not valid JSON: {error}"}
                 )
             size += len(record.json)
         if batch.size:
             yield batch
 
     def _send(self, records: Sequence[Record]) -> dict[str, Any]:
-        """The answer about a batch. One that stored nothing is a 422 and says so in the same shape."""
+        """Send a batch and return its result. A batch of which nothing was stored is a 422 with the same body."""
         body = gzip.compress(b"\n".join(record.json for record in records), compresslevel=1, mtime=0)
         headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
         answer = self.retrying.call(lambda: self.request("POST", "/usage/events", body=body, headers=headers))
@@ -91,7 +91,7 @@ class Sending:
         if isinstance(data, dict) and isinstance(data.get("accepted"), int):
             return data
         if answer.is_good:
-            raise ClientError("the answer does not say what was stored: is this the address of a costtrack server?")
+            raise ClientError("the response does not say what was stored: is this the URL of a costtrack server?")
         raise refusal(answer.status, data)
 
     def _errors(self, batch: Batch, result: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -99,27 +99,26 @@ class Sending:
         for error in result.get("errors", []):
             index = error.get("index")
             known = isinstance(index, int) and 0 <= index < len(batch.records)
-            place = batch.records[index].place if known else "a record"
+            location = batch.records[index].location if known else "a record"
             about = {name: value for name, value in error.items() if name != "index"}
-            if str(about.get("id")).startswith(self._made_up):
-                del about["id"]  # nobody has seen it
-            yield {"place": place, **about}
+            if str(about.get("id")).startswith(self._generated_id_prefix):
+                del about["id"]  # the user does not know it
+            yield {"place": location, **about}
 
 
-def with_id(record: Record, made_up: str) -> Record:
-    """The record, with this id if it has none: what is sent twice must be known again. Raises ValueError when it is
-    not JSON."""
+def with_id(record: Record, generated_id: str) -> Record:
+    """Add an id to a record without one, so that repetitions are recognized. Raises ValueError if it is not JSON."""
     try:
         event = json.loads(record.json)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(event, dict) or event.get("id") not in (None, ""):
-        return record  # what is no event, the server will say
+        return record  # the server rejects what is not an event
     comma = b"," if event else b""
-    return Record(record.place, record.json.removesuffix(b"}") + comma + f'"id":"{made_up}"}}'.encode())
+    return Record(record.location, record.json.removesuffix(b"}") + comma + f'"id":"{generated_id}"}}'.encode())
 
 
 def _position(error: dict[str, Any]) -> int:
-    """The number in `line 17` and `events[16]`."""
+    """Return the number in `line 17` or `events[16]`."""
     digits = "".join(filter(str.isdecimal, error["place"]))
     return int(digits or 0)

@@ -48,7 +48,7 @@ def add_to(commands: Subparsers) -> None:
     calculate = add_command(spend, "calculate", _calculate, "what a request would cost, or a completion has cost")
     calculate.add_argument("--model", help="estimate the prompt of --message for this model")
     calculate.add_argument("--message", action="append", metavar="TEXT", help="a user's message; may be repeated")
-    calculate.add_argument("--body", metavar="JSON", help="the request as a whole")
+    calculate.add_argument("--body", metavar="JSON", help="the complete request")
     calculate.add_argument("--file", type=file_path, metavar="FILE", help="the request from a JSON file; - is stdin")
 
 
@@ -67,10 +67,10 @@ def _calculate(options: argparse.Namespace) -> int:
 
 
 def _request(options: argparse.Namespace) -> str:
-    """The body, from whichever way it was given; exactly one is right."""
+    """Return the body from the one way in which it was given."""
     is_prompt = options.model is not None or options.message is not None
     if [is_prompt, options.body is not None, options.file is not None].count(True) != 1:
-        raise WrongArgumentsError("give either --model and --message, or --body, or --file")
+        raise WrongArgumentsError("use either --model and --message, or --body, or --file")
     if options.body is not None:
         return json_object(options.body, "--body")
     if options.file is not None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from costtrack.client.call import ask, json_object, post, print_json
+from costtrack.client.call import json_object, post, print_json, send_request
 from costtrack.client.errors import ClientError, ExitCode, WrongArgumentsError
 from costtrack.client.options import Subparsers, add_command, add_group, file_path
 from costtrack.client.sections import Section, describe, note, table
@@ -29,7 +29,7 @@ def add_to(commands: Subparsers) -> None:
     pricing = add_command(system, "pricing", _pricing, "costs by day and model")
     groups = add_command(system, "groups", _groups, "generation groups, a page at a time")
     export = add_command(system, "export", _export, "write all runs into a ZIP file")
-    refresh = add_command(system, "refresh", _refresh, "drop cached answers")
+    refresh = add_command(system, "refresh", _refresh, "drop cached responses")
     for parser in (pricing, groups, export, refresh):
         parser.add_argument("--body", default="{}", metavar="JSON", help="the request (default: %(default)s)")
     pricing.epilog = """example: costtrack system pricing --body '{"start_date": "2026-11-01", "model_ids": []}'"""
@@ -37,7 +37,7 @@ def add_to(commands: Subparsers) -> None:
     export.add_argument(
         "--output", type=file_path, metavar="FILE", help="default: the server's name for it; - is stdout"
     )
-    export.add_argument("--force", action="store_true", help="replace the file if it is there")
+    export.add_argument("--force", action="store_true", help="replace an existing file")
 
 
 def _pricing(options: argparse.Namespace) -> int:
@@ -54,8 +54,8 @@ def _refresh(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     if options.json and (options.output or options.force):
-        raise WrongArgumentsError("--json prints the answer and writes no file: leave --output and --force out")
-    answer = ask(options, "POST", "/system/export", body=json_object(options.body, "--body"))
+        raise WrongArgumentsError("--json prints the response and writes no file: omit --output and --force")
+    answer = send_request(options, "POST", "/system/export", body=json_object(options.body, "--body"))
     if options.json:
         print_json(answer)
         return ExitCode.OK
@@ -89,7 +89,7 @@ def _daily(data: Any) -> list[Section]:
 
 
 def _names(data: dict[str, Any]) -> dict[str, Any]:
-    """Of the models, by their ids."""
+    """Return the names of the models by their ids."""
     resources = data.get("resources")
     models = resources.get("models") if isinstance(resources, dict) else None
     pairs = models.items() if isinstance(models, dict) else ()
@@ -99,20 +99,20 @@ def _names(data: dict[str, Any]) -> dict[str, Any]:
 def _page(data: Any) -> list[Section]:
     if not isinstance(data, dict) or "data" not in data:
         return describe(data)
-    place = f"page {data.get('page', '?')} of {data.get('total_pages', '?')}, {data.get('total_count', '?')} groups"
-    return [*table("", data["data"], _GROUP_COLUMNS, nothing="no groups"), *note(place)]
+    summary = f"page {data.get('page', '?')} of {data.get('total_pages', '?')}, {data.get('total_count', '?')} groups"
+    return [*table("", data["data"], _GROUP_COLUMNS, nothing="no groups"), *note(summary)]
 
 
 def _content(data: Any) -> bytes:
     try:
         return base64.b64decode(data["content"], validate=True)
     except (binascii.Error, KeyError, TypeError, ValueError) as error:
-        raise ClientError("the answer has no file in it") from error
+        raise ClientError("the response contains no file") from error
 
 
-def _safe_name(given: Any) -> str:
-    """The file's name without any folder: the server does not choose where it is written."""
-    name = str(given or "").replace("\\", "/").rpartition("/")[2]
+def _safe_name(file_name: Any) -> str:
+    """Return the file name without a folder: the server must not choose where it is written."""
+    name = str(file_name or "").replace("\\", "/").rpartition("/")[2]
     return name if name.strip(". ") and name.isprintable() else "pricing_export.zip"
 
 
@@ -121,6 +121,6 @@ def _write(path: Path, content: bytes, *, replace: bool) -> None:
         with path.open("wb" if replace else "xb") as file:
             file.write(content)
     except FileExistsError as error:
-        raise ClientError(f"{path} is there already: choose another --output, or replace it with --force") from error
+        raise ClientError(f"{path} already exists: choose another --output, or replace it with --force") from error
     except OSError as error:
         raise ClientError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Lines for people. What came from elsewhere cannot move the cursor or color the screen."""
+"""Output lines. Text from elsewhere cannot move the cursor or color the screen."""
 
 import sys
 
@@ -8,15 +8,15 @@ def say(line: str) -> None:
 
 
 def complain(line: str) -> None:
-    """An error or a warning, in one line on stderr."""
+    """Print an error or a warning as one line on stderr."""
     sys.stderr.write(f"costtrack: {printable(line)}\n")
 
 
 def printable(text: str) -> str:
-    """The text on one line, with a mark for each character that is none to see (escape sequences, text direction)."""
+    """Return the text on one line, with unprintable characters (escape sequences, text direction) replaced."""
     text = " ".join(text.splitlines())
     return (
         text
         if text.isprintable()
-        else "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+        else "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     )

@@ -1,6 +1,6 @@
-"""HTTP to a costtrack server, over one connection that is kept.
+"""HTTP to a costtrack server, over one keep-alive connection.
 
-Redirects are not followed: they would take the API key to an address that nobody has named.
+Redirects are not followed: they could send the API key to another server.
 """
 
 import base64
@@ -22,7 +22,7 @@ from costtrack.client.instance import Instance, is_loopback
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server answered, whatever its status."""
+    """A response with any status."""
 
     status: int
     reason: str
@@ -34,25 +34,25 @@ class Answer:
         return 200 <= self.status < 300  # noqa: PLR2004 - HTTP's successes
 
     def header(self, name: str) -> str:
-        """The header's value; empty without it."""
+        """Return the header's value, or an empty string."""
         return next((value for header, value in self.headers if header.lower() == name.lower()), "")
 
     def data(self) -> Any:
-        """The JSON of the body, numbers with all their digits. Raises ClientError when it is none."""
+        """Parse the body as JSON, with exact numbers. Raises ClientError if it is invalid."""
         try:
             return json.loads(self.body, parse_float=Decimal)
         except (ValueError, RecursionError) as error:
-            raise ClientError("the answer is not JSON: is this the address of a costtrack server?") from error
+            raise ClientError("the response is not JSON: is this the URL of a costtrack server?") from error
 
     def data_or_none(self) -> Any:
-        """The same of an error's body, which a proxy may have written."""
+        """Like `data`, but None if it is not JSON, as in errors of proxies."""
         with suppress(ClientError):
             return self.data()
         return None
 
 
 class Transport:
-    """Sends requests to one instance. Not for several threads."""
+    """Sends requests to one instance. Not thread-safe."""
 
     def __init__(self, instance: Instance, *, timeout: float) -> None:
         self._instance = instance
@@ -81,7 +81,7 @@ class Transport:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request; `path` is quoted. Raises CannotConnectError without an answer, ClientError on a redirect."""
+        """Send a request; `path` is quoted. Raises CannotConnectError without a response, ClientError on a redirect."""
         try:
             answer = self._exchange(
                 method, self._target(path, query or {}), body, {**self._headers(), **(headers or {})}
@@ -104,10 +104,10 @@ class Transport:
         return Answer(response.status, response.reason, response.getheaders(), response.read())
 
     def _target(self, path: str, query: Mapping[str, str]) -> str:
-        wanted = dict(query)
+        parameters = dict(query)
         if self._instance.organization is not None:
-            wanted["organization"] = self._instance.organization
-        target = f"{self._address.path}{path}" + (f"?{urlencode(wanted)}" if wanted else "")
+            parameters["organization"] = self._instance.organization
+        target = f"{self._address.path}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
         is_through_proxy = self._proxy is not None and self._address.scheme == "http"
         return f"http://{self._address.netloc}{target}" if is_through_proxy else target
 
@@ -142,9 +142,9 @@ class Transport:
             case ssl.SSLCertVerificationError():
                 return CannotConnectError(f"{url} has no valid certificate: {error.verify_message}", is_final=True)
             case TimeoutError():
-                return CannotConnectError(f"no answer from {url} within {self._timeout:g} seconds")
+                return CannotConnectError(f"no response from {url} within {self._timeout:g} seconds")
             case http.client.RemoteDisconnected() | http.client.IncompleteRead():
-                return CannotConnectError(f"{url} closed the connection without a whole answer")
+                return CannotConnectError(f"{url} closed the connection before the response was complete")
             case http.client.HTTPException():
                 return CannotConnectError(f"{url} does not speak HTTP", is_final=True)
             case _:
@@ -152,7 +152,7 @@ class Transport:
 
 
 def _proxy_for(address: SplitResult) -> SplitResult | None:
-    """The proxy of the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY); none for this machine."""
+    """Return the proxy of the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY); none for this machine."""
     host = address.hostname or ""
     proxy = getproxies().get(address.scheme)
     if not proxy or is_loopback(host) or proxy_bypass(host):

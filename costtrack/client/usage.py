@@ -1,4 +1,4 @@
-"""`costtrack usage summary|timeseries`: document 001, the numbers of the dashboard."""
+"""`costtrack usage summary|timeseries`: document 001, the figures of the dashboard."""
 
 import argparse
 from typing import Any
@@ -13,9 +13,7 @@ def add_to(commands: Subparsers) -> None:
     summary = add_command(usage, "summary", _summary, "totals of a time range, and what was spent lately")
     timeseries = add_command(usage, "timeseries", _timeseries, "requests, tokens or cost by hour, day, week or month")
     for parser in (summary, timeseries):
-        parser.add_argument(
-            "--range", metavar="NAME", help="day, week, month, 7d, 30d, ...; custom: what the dates say"
-        )
+        parser.add_argument("--range", metavar="NAME", help="day, week, month, 7d, 30d, ...; custom: the given dates")
         add_dates(parser)
         parser.add_argument("--client-id", metavar="ID", help="only of this credential")
         parser.add_argument("--capability", metavar="NAME")
@@ -46,7 +44,7 @@ def _filters(options: argparse.Namespace) -> dict[str, str | None]:
 
 
 def _buckets(data: Any) -> list[Section]:
-    """What is said about the series, its buckets (each one ends where the next begins), and the lines' totals."""
+    """Show the metadata of the series, its buckets, and the totals of its lines."""
     if not isinstance(data, dict) or not isinstance(data.get("buckets"), list):
         return describe(data)
     about = {name: value for name, value in data.items() if name not in ("buckets", "series")}

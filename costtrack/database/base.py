@@ -1,7 +1,7 @@
-"""Django's PostgreSQL backend, whose pool looks at a connection's socket before it asks the server.
+"""Django's PostgreSQL backend, with a connection pool that checks the socket before it queries the server.
 
-Every request takes a connection from the pool, and one that died with a restart of PostgreSQL must not fail it. Asking
-the server each time would cost a round trip, about as much as many a question that follows.
+Every request takes a connection from the pool, and one that died with a restart of PostgreSQL must not fail it. A query
+each time would cost a round trip, as much as many requests need.
 """
 
 import select
@@ -26,13 +26,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 **options,
             )
             self._connection_pools.setdefault(self.alias, pool)  # type: ignore[attr-defined]
-        found: ConnectionPool | None = super().pool
-        return found
+        shared_pool: ConnectionPool | None = super().pool
+        return shared_pool
 
 
 def check_if_requested(connection: Connection[Any]) -> None:
-    """An idle connection with something to read has been told something, in most cases that it is over: then ask.
-    Raises psycopg.OperationalError when it is."""
+    """Check an idle connection only if its socket is readable, which usually means that the server closed it.
+    Raises psycopg.OperationalError if it is closed."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN | select.POLLERR | select.POLLHUP)
     if poll.poll(0):

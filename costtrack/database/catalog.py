@@ -1,7 +1,7 @@
-"""What PostgreSQL's catalogue says about the schema, the tenants' role and its rights, read in about ten milliseconds.
+"""Reads the schema, the tenant role and its privileges from PostgreSQL's catalogs, in about ten milliseconds.
 
-Nothing here waits for a lock on a table, with one exception: PostgreSQL locks the table to write a policy's
-expressions as SQL. They are remembered for each version of a policy's row, so only its first look can wait.
+Only one query may wait for a table lock: PostgreSQL locks the table to print a policy's expressions. They are cached
+per version of the policy's row, so only the first read can wait.
 """
 
 import re
@@ -74,7 +74,7 @@ WHERE NOT tgisinternal AND relation.relnamespace = 'public'::regnamespace AND tg
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """The tenants' role. `excess` are attributes it must not have, `member_of` roles whose rights it has too."""
+    """The tenant role. `excess` are attributes that it must not have, `member_of` the roles it is a member of."""
 
     excess: tuple[str, ...]
     can_be_taken: bool
@@ -92,7 +92,7 @@ class Relation:
     is_partition: bool
     has_row_security: bool
     is_forced: bool
-    is_ours: bool
+    is_owned: bool
     is_security_invoker: bool
     privileges: frozenset[str]
     table: str | None
@@ -126,7 +126,7 @@ class Trigger:
     is_enabled: bool
 
 
-_known_expressions: dict[tuple[int, str], tuple[str, str]] = {}
+_expression_cache: dict[tuple[int, str], tuple[str, str]] = {}
 
 
 def over(connection: "psycopg.Connection[Any]") -> Fetch:
@@ -139,14 +139,14 @@ def _fetch_over(connection: "psycopg.Connection[Any]", query: str, parameters: S
 
 
 def read_applied(fetch: Fetch) -> frozenset[Migration]:
-    """The migrations that were applied; none where there is no table of them yet."""
+    """Return the applied migrations; none if their table does not exist."""
     if fetch("SELECT to_regclass('django_migrations')", ()) == [(None,)]:
         return frozenset()
     return frozenset((app, name) for app, name in fetch("SELECT app, name FROM django_migrations", ()))
 
 
 def read_role(fetch: Fetch) -> Role | None:
-    """The tenants' role, or None when there is no such role in this cluster."""
+    """Return the tenant role, or None if this cluster has none."""
     names = ("SUPERUSER", "BYPASSRLS", "LOGIN", "CREATEROLE", "CREATEDB", "REPLICATION")
     for _, *attributes, can_be_taken, has_schema, member_of in fetch(_ROLE, (TENANT_ROLE,)):
         excess = tuple(name for name, has in zip(names, attributes, strict=True) if has)
@@ -157,14 +157,14 @@ def read_role(fetch: Fetch) -> Role | None:
 def read_relations(fetch: Fetch) -> dict[str, Relation]:
     relations = {}
     for name, kind, *flags, privileges, table in fetch(_RELATIONS, (TENANT_ROLE,)):
-        is_partition, has_row_security, is_forced, is_ours, is_security_invoker = flags
+        is_partition, has_row_security, is_forced, is_owned, is_security_invoker = flags
         relations[name] = Relation(
             name=name,
             kind=kind,
             is_partition=is_partition,
             has_row_security=has_row_security,
             is_forced=is_forced,
-            is_ours=is_ours,
+            is_owned=is_owned,
             is_security_invoker=is_security_invoker,
             privileges=frozenset(privileges),
             table=table,
@@ -173,28 +173,28 @@ def read_relations(fetch: Fetch) -> dict[str, Relation]:
 
 
 def read_default_privileges(fetch: Fetch) -> dict[str, frozenset[str]]:
-    """What the tenants' role gets on new tables (`r`) and sequences (`S`) of the user that is connected."""
+    """Return the default privileges of the tenant role on new tables (`r`) and sequences (`S`) of the current user."""
     return {kind: frozenset(granted) for kind, granted in fetch(_DEFAULT_PRIVILEGES, (TENANT_ROLE,))}
 
 
 def read_policies(fetch: Fetch) -> list[Policy]:
     rows = fetch(_POLICIES, ())
-    unknown = [oid for *_, oid, version in rows if (oid, version) not in _known_expressions]
+    unknown = [oid for *_, oid, version in rows if (oid, version) not in _expression_cache]
     if unknown:
         for oid, version, using, check in fetch(_EXPRESSIONS, (unknown,)):
-            _known_expressions[oid, version] = (canonical(using), canonical(check))
+            _expression_cache[oid, version] = (canonical(using), canonical(check))
     return [
-        Policy(table, name, permissive, command, tuple(roles), _known_expressions.get((oid, version), ("", "")))
+        Policy(table, name, permissive, command, tuple(roles), _expression_cache.get((oid, version), ("", "")))
         for table, name, permissive, command, roles, oid, version in rows
     ]
 
 
 def read_functions(fetch: Fetch, names: Sequence[str]) -> dict[str, list[Function]]:
-    """Functions of these names; more than one where a name is overloaded."""
-    found: dict[str, list[Function]] = {}
+    """Return the functions with these names; several for an overloaded name."""
+    functions: dict[str, list[Function]] = {}
     for name, *rest in fetch(_FUNCTIONS, (TENANT_ROLE, list(names))):
-        found.setdefault(name, []).append(Function(name, *rest))
-    return found
+        functions.setdefault(name, []).append(Function(name, *rest))
+    return functions
 
 
 def read_triggers(fetch: Fetch, names: Sequence[str]) -> dict[tuple[str, str], Trigger]:
@@ -203,5 +203,5 @@ def read_triggers(fetch: Fetch, names: Sequence[str]) -> dict[tuple[str, str], T
 
 
 def canonical(expression: str) -> str:
-    """An expression as written in a migration and as PostgreSQL shows it come out alike."""
+    """Normalize an expression, so that a migration's text and PostgreSQL's output are equal."""
     return re.sub(r"\s+AS\s+\w+|[\s()]", "", expression)

@@ -57,8 +57,8 @@ def pending(applied: frozenset[Migration]) -> frozenset[Migration]:
 def is_of_a_later_release(applied: frozenset[Migration]) -> bool:
     """Whether migrations were applied that this release does not have: then it cannot know what they replaced."""
     known = _release().statements
-    ours = {app for (app, _), statements in known.items() if statements}
-    return any(migration[0] in ours and migration not in known for migration in applied)
+    own_apps = {app for (app, _), statements in known.items() if statements}
+    return any(migration[0] in own_apps and migration not in known for migration in applied)
 
 
 @lru_cache(maxsize=4)

@@ -70,14 +70,14 @@ def inspect(fetch: Fetch, applied: frozenset[Migration]) -> list[Problem]:
     return sorted(problems, key=lambda problem: (order.index(problem.kind), problem.subject))
 
 
-def summarize(problems: Sequence[Problem], most: int = 3) -> list[str]:
+def summarize(problems: Sequence[Problem], max_subjects: int = 3) -> list[str]:
     """A line for each kind, with how many there are and the first ones."""
     lines = []
     for kind in Kind:
         subjects = [problem.subject for problem in problems if problem.kind == kind]
         if subjects:
-            more = f" and {len(subjects) - most:,} more" if len(subjects) > most else ""
-            lines.append(f"{kind} ({len(subjects):,}): {', '.join(subjects[:most])}{more}")
+            more = f" and {len(subjects) - max_subjects:,} more" if len(subjects) > max_subjects else ""
+            lines.append(f"{kind} ({len(subjects):,}): {', '.join(subjects[:max_subjects])}{more}")
     return lines
 
 
@@ -148,7 +148,7 @@ def _inspect_grants(relations: dict[str, Relation], tables: frozenset[str]) -> I
             statement = sql.SQL("REVOKE ALL ON {} FROM {}").format(name, _TENANT)
             yield Problem(Kind.PARTITION, relation.name, (statement,))
             continue
-        if not relation.is_ours:
+        if not relation.is_owned:
             yield Problem(Kind.OWNER, relation.name)
         is_sequence = relation.kind == "S"
         expected = _SEQUENCE if is_sequence else _TABLE

@@ -1,6 +1,5 @@
-"""Is everything there that a request or a task needs? One list of checks, shown in two places.
+"""Health checks.
 
-`registry` keeps the checks; `servers` and `queues` are the project's own, and apps register theirs in
-`AppConfig.ready`. `views` are `/healthz` and `/readyz`, for machines and strangers; `page` is for operators, in the
-admin.
+`registry` lists the checks: `servers` and `queues` are the project's own, and apps register theirs in
+`AppConfig.ready`. `views` are the public `/healthz` and `/readyz`; `page` is the operators' page in the admin.
 """

@@ -1,7 +1,7 @@
-"""The operators' page: every check with its facts, and what to do where something is wrong.
+"""The operators' Health page: every check with its details, and advice where something is wrong.
 
-It refreshes by itself, as the pages of an organization do (`templates/admin/dashboard`): the browser asks for the same
-address again and is answered with the part that changes.
+It refreshes automatically, as dashboards do (`templates/admin/dashboard`): the browser requests the same URL again and
+gets the part that changes.
 """
 
 from collections.abc import Iterable
@@ -19,15 +19,15 @@ from costtrack.health import registry
 from costtrack.health.registry import Check
 
 REFRESH_SECONDS = 10
-_WHOLE, _PART = "admin/dashboard/whole.html", "admin/dashboard/part.html"
+_FULL_TEMPLATE, _PARTIAL_TEMPLATE = "admin/dashboard/whole.html", "admin/dashboard/part.html"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A check, with a fact (or none) for each of its section's headings."""
+    """A check with its details in the order of its section's headings."""
 
     check: Check
-    facts: tuple[tuple[str, str], ...]
+    details: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,19 @@ class Section:
 
     @property
     def width(self) -> int:
-        """Columns beside the first one."""
+        """Columns after the first one."""
         return 1 + len(self.headings)
 
 
 def health_page(request: HttpRequest) -> TemplateResponse:
-    """For operators alone: it tells how the installation is built."""
+    """The page, for operators only, because it shows details of the installation."""
     if not getattr(request.user, "is_superuser", False):
         raise PermissionDenied
-    is_part = bool(request.headers.get("HX-Request"))
+    is_partial = bool(request.headers.get("HX-Request"))
     checks = registry.checks()
     context = {
-        **({} if is_part else admin.site.each_context(request)),
-        "layout": _PART if is_part else _WHOLE,
+        **({} if is_partial else admin.site.each_context(request)),
+        "layout": _PARTIAL_TEMPLATE if is_partial else _FULL_TEMPLATE,
         "refresh_seconds": REFRESH_SECONDS,
         "title": "Health",
         "sections": _sections(checks),
@@ -68,6 +68,6 @@ def _sections(checks: Iterable[Check]) -> list[Section]:
 
 
 def _section(title: str, checks: list[Check]) -> Section:
-    headings = tuple(dict.fromkeys(heading for check in checks for heading in check.facts))
-    rows = (Row(check, tuple((heading, check.facts.get(heading, "")) for heading in headings)) for check in checks)
+    headings = tuple(dict.fromkeys(heading for check in checks for heading in check.details))
+    rows = (Row(check, tuple((heading, check.details.get(heading, "")) for heading in headings)) for check in checks)
     return Section(title, headings, tuple(rows))

@@ -1,4 +1,4 @@
-"""The servers that everything needs, and whether the database is this release's. Details go to the log alone."""
+"""Health checks of PostgreSQL, Redis and the schema. Details are only logged."""
 
 import logging
 from dataclasses import dataclass
@@ -30,21 +30,21 @@ SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity W
 class _Database:
     version: str
     connections: int
-    most_connections: int
+    max_connections: int
     applied: frozenset[Migration]
     problems: list[Problem] | None
-    """What is not as the migrations made it. None: it could not be read in time."""
+    """Differences from the migrations; None if they could not be read in time."""
 
 
 def database_checks() -> list[Check]:
     try:
-        found = _ask_database()
+        database = _read_database()
     except psycopg.Error as error:
         logger.warning("database is not ready", extra={"reason": type(error).__name__})
         return [_unreachable("database", "PostgreSQL"), _migrations(ok=False, state="unknown"), _tenant_role(None)]
-    is_pending = bool(pending(found.applied))
+    is_pending = bool(pending(database.applied))
     migrations = _migrations(ok=not is_pending, state="pending" if is_pending else "applied")
-    return [_postgres(found), migrations, _tenant_role(found.problems)]
+    return [_postgres(database), migrations, _tenant_role(database.problems)]
 
 
 def redis_checks() -> list[Check]:
@@ -57,22 +57,22 @@ def redis_checks() -> list[Check]:
 
 
 def _unreachable(name: str, title: str) -> Check:
-    advice = "It does not answer: see its log, and this server's."
+    advice = "The server does not respond. See its log and the web server's."
     return Check(name, title, _SECTION, ok=False, state="unreachable", advice=advice)
 
 
-def _postgres(found: _Database) -> Check:
-    facts = {"Version": found.version, "Connections": f"{found.connections:,} of {found.most_connections:,}"}
-    is_near = found.connections >= _NEARLY_ALL * found.most_connections
-    advice = "Soon nobody can connect: raise max_connections, or put PgBouncer between." if is_near else ""
-    return Check("database", "PostgreSQL", _SECTION, ok=True, state="reachable", facts=facts, advice=advice)
+def _postgres(database: _Database) -> Check:
+    details = {"Version": database.version, "Connections": f"{database.connections:,} of {database.max_connections:,}"}
+    is_near = database.connections >= _NEARLY_ALL * database.max_connections
+    advice = "Few connections are left. Raise max_connections, or use PgBouncer." if is_near else ""
+    return Check("database", "PostgreSQL", _SECTION, ok=True, state="reachable", details=details, advice=advice)
 
 
 def _redis(info: dict[str, Any]) -> Check:
-    facts = {"Version": str(info["redis_version"]), "Memory": f"{info['used_memory'] / _MEGABYTE:,.1f} MB"}
+    details = {"Version": str(info["redis_version"]), "Memory": f"{info['used_memory'] / _MEGABYTE:,.1f} MB"}
     may_lose = info.get("maxmemory", 0) and info.get("maxmemory_policy") != "noeviction"
-    advice = "It may drop queued messages when its memory is full: set maxmemory-policy noeviction." if may_lose else ""
-    return Check("redis", "Redis", _SECTION, ok=True, state="reachable", facts=facts, advice=advice)
+    advice = "Redis may drop queued messages when it is full. Set maxmemory-policy noeviction." if may_lose else ""
+    return Check("redis", "Redis", _SECTION, ok=True, state="reachable", details=details, advice=advice)
 
 
 def _migrations(*, ok: bool, state: str) -> Check:
@@ -81,8 +81,8 @@ def _migrations(*, ok: bool, state: str) -> Check:
 
 
 def _tenant_role(problems: list[Problem] | None) -> Check:
-    """The role that tenants' rows are read with, its grants and policies, and the database's own functions."""
-    name, title = "tenant_role", "Tenants' role"
+    """The check of the tenant role, its grants and policies, and the functions of the schema."""
+    name, title = "tenant_role", "Tenant role"
     if problems is None:
         return Check(name, title, _SECTION, ok=False, state="unknown")
     if not problems:
@@ -91,17 +91,17 @@ def _tenant_role(problems: list[Problem] | None) -> Check:
     return Check(name, title, _SECTION, ok=False, state=state, advice=describe(problems))
 
 
-def _ask_database() -> _Database:
-    """Over a connection of its own: the pool would let us wait for as long as a request may. The time limit is the
-    transaction's, because a pooler gives the connection to others afterwards."""
+def _read_database() -> _Database:
+    """Use a separate connection, because the pool may block for long. The timeout is local to the transaction, because
+    a pooler reuses the connection."""
     parameters = {**connection.get_connection_params(), "connect_timeout": _CONNECT_SECONDS}
     with psycopg.connect(**parameters) as database:
         database.execute(f"SET LOCAL statement_timeout = {_STATEMENT_MILLISECONDS}")
         version = ".".join(map(str, divmod(database.info.server_version, 10_000)))
-        [(used, most)] = database.execute(_CONNECTIONS).fetchall()
+        [(used, max_connections)] = database.execute(_CONNECTIONS).fetchall()
         fetch = catalog.over(database)
         applied = catalog.read_applied(fetch)
-        return _Database(version, used, most, applied, _problems(fetch, applied))
+        return _Database(version, used, max_connections, applied, _problems(fetch, applied))
 
 
 def _problems(fetch: catalog.Fetch, applied: frozenset[Migration]) -> list[Problem] | None:

@@ -1,6 +1,6 @@
-"""`/healthz`: this process answers. `/readyz`: all that a request or a task needs is there.
+"""`/healthz`: the process responds. `/readyz`: everything that requests and tasks need is available.
 
-Both are open to everybody, so they say what is wrong in one word.
+Both are public, so they report each state in one word.
 """
 
 from http import HTTPStatus
@@ -15,7 +15,7 @@ from costtrack.health import registry
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """The process is up. It asks nothing else, so an outage elsewhere does not get the web server restarted."""
+    """The process is up. Checks nothing else, so that an outage elsewhere does not restart the web server."""
     del request
     return JsonResponse({"status": "ok"})
 
@@ -23,7 +23,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when everything is there, otherwise 503 with the same shape."""
+    """200 if everything is available, otherwise 503 with the same body."""
     del request
     checks = registry.checks(needed_for_requests=True)
     ready = all(check.ok for check in checks)

@@ -1,1 +1,1 @@
-"""How e-mail leaves this installation: which server, and Django backends for it."""
+"""Sending e-mail: the configuration of the server, Django backends, and delivery from an outbox."""

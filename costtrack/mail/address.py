@@ -1,4 +1,4 @@
-"""`COSTTRACK_EMAIL_URL`: where e-mail goes, as one address."""
+"""Parsing of `COSTTRACK_EMAIL_URL`, the sender and the public URL."""
 
 from dataclasses import dataclass
 from email.utils import parseaddr
@@ -32,12 +32,12 @@ def parse_email_url(url: str) -> MailServer:
     parts = urlsplit(url)
     if parts.scheme == "file":
         if parts.netloc or not parts.path.startswith("/"):
-            raise ValueError("it must name a folder by its whole path: file:///var/mail/costtrack.")
+            raise ValueError("it must be the absolute path of a folder: file:///var/mail/costtrack.")
         return MailServer("costtrack.mail.folder.EmailBackend", folder=unquote(parts.path))
     if parts.scheme not in _PORTS:
-        raise ValueError(f"it must begin with {', '.join(f'{scheme}://' for scheme in _PORTS)}, file:// or console:.")
+        raise ValueError(f"it must start with {', '.join(f'{scheme}://' for scheme in _PORTS)}, file:// or console:.")
     if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("it must be made of user, password, host and port, and nothing else.")
+        raise ValueError("it must consist of user, password, host and port only.")
     return MailServer(
         "costtrack.mail.smtp.EmailBackend",
         host=parts.hostname,
@@ -67,5 +67,5 @@ def parse_public_url(url: str) -> str:
     """The URL without a slash at its end. Raises ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{url!r} is not the address of a web site.")
+        raise ValueError(f"{url!r} is not the URL of a web site.")
     return url.rstrip("/")

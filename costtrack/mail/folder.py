@@ -1,7 +1,6 @@
-"""A mail backend that writes each message into a file of its own, which mail programs open: for a first look without a
-mail server.
+"""A mail backend that writes each message to a file, for trying costtrack without a mail server.
 
-A message that is sent again, under the same Message-ID, replaces the file: it is in the folder once.
+A message that is sent again with the same Message-ID replaces its file.
 """
 
 import hashlib
@@ -24,7 +23,7 @@ class EmailBackend(BaseEmailBackend):
         self._folder = Path(folder or settings.EMAIL_FILE_PATH)
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
-        """Answers how many were written. Raises OSError if the folder cannot be written to."""
+        """Return how many were written. Raises OSError if the folder is not writable."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for email in email_messages:
             message = email.message()
@@ -36,7 +35,7 @@ class EmailBackend(BaseEmailBackend):
 
 
 def _name(message: Message) -> str:
-    """The time it was made, so that files are in order, and a digest of what tells it from others."""
+    """The time of the message, so that files are sorted, and a digest that identifies it."""
     made_at = parsedate_to_datetime(str(message["Date"]))
-    told_by = f"{message['Message-ID']} {message['To']}"
-    return f"{made_at:%Y-%m-%dT%H%M%S}-{hashlib.sha256(told_by.encode()).hexdigest()[:_DIGITS]}.eml"
+    identity = f"{message['Message-ID']} {message['To']}"
+    return f"{made_at:%Y-%m-%dT%H%M%S}-{hashlib.sha256(identity.encode()).hexdigest()[:_DIGITS]}.eml"

@@ -1,9 +1,8 @@
 """One pass of sending e-mails from an outbox: claim a batch, send it over one connection, record each outcome; repeat.
 
-A row is marked as sent as soon as the server has accepted it, before the next one begins and before QUIT. When the
-server cannot be used, nothing is lost and nothing waits for it: all that is due is put off for a minute, and until then
-no other pass tries. An outbox is a table: notices in `billing.notifications`, e-mails about accounts in
-`organizations.accounts`.
+A row is marked as sent as soon as the server has accepted it, before the next one and before QUIT. If the server is
+unavailable, all due messages are postponed for a minute, during which no other pass tries. An outbox is a table:
+notices in `billing.notifications`, e-mails about accounts in `organizations.accounts`.
 """
 
 import logging
@@ -29,12 +28,12 @@ from costtrack.queues import TIME_LIMITS, Queue
 logger = logging.getLogger(__name__)
 
 RUN_SECONDS = 20.0
-"""No message is begun later in a pass."""
+"""A pass starts no message after this time."""
 SERVER_PAUSE = timedelta(seconds=60)
-"""For how long a mail server that could not be used is left alone."""
+"""The pause after the mail server was unavailable."""
 
 CLAIM = timedelta(seconds=TIME_LIMITS[Queue.NOTIFICATIONS] + 30)
-"""How long a claim holds: longer than any task may run."""
+"""The duration of a claim: longer than the time limit of the task."""
 
 BACKOFF = (
     timedelta(seconds=5),
@@ -47,13 +46,13 @@ BACKOFF = (
     timedelta(hours=24),
     timedelta(hours=24),
 )
-"""How long to wait after the first, the second, ... failed attempt. After one more the message is given up."""
+"""Delays after the first, the second, ... failed attempt. One more failure is permanent."""
 
 MAX_ERROR_LENGTH = 500
 
-_MAX_WAIT = timedelta(hours=24)
+_MAX_DELAY = timedelta(hours=24)
 _JITTER = 0.1
-_BATCH = 20  # many servers end a connection after some more
+_BATCH = 20  # many servers limit the messages per connection
 _ACCEPTED = 250
 _CLOSING = 421
 _PERMANENT = range(500, 600)
@@ -61,7 +60,7 @@ _PAUSE_KEY = "costtrack:email:paused"
 
 
 class OutboxRow(Protocol):
-    """A message on its way. `message_id` is the same for every attempt, so that a mailbox can tell a repetition."""
+    """A pending message. `message_id` is the same for every attempt, so that mailboxes recognize duplicates."""
 
     message_id: str
 
@@ -72,53 +71,52 @@ Row = TypeVar("Row", bound=OutboxRow)
 class Outbox(Protocol[Row]):
     """A table of messages, each claimed by one worker at a time. `until` is when they are due again."""
 
-    def claim(self, *, now: datetime, most: int) -> list[Row]: ...
+    def claim(self, *, now: datetime, limit: int) -> list[Row]: ...
 
     def is_due(self, *, now: datetime) -> bool: ...
 
     def compose(self, row: Row, *, now: datetime) -> EmailMultiAlternatives | None:
-        """The message, or None if there is nothing to send any more."""
+        """Return the message, or None if it need not be sent any more."""
 
     def dropped(self, row: Row) -> None:
-        """There was nothing to send."""
+        """Called if `compose` returned None."""
 
     def succeeded(self, row: Row, *, status: int | None, now: datetime) -> None: ...
 
-    def failed(self, row: Row, *, error: str, status: int | None, now: datetime, give_up: bool) -> None: ...
+    def failed(self, row: Row, *, error: str, status: int | None, now: datetime, is_permanent: bool) -> None: ...
 
     def release_claim(self, rows: Sequence[Row], *, until: datetime, error: str | None = None) -> None:
-        """End the claims of rows that were not tried. No attempt has failed."""
+        """Release the claims of rows that were not tried. Does not count as an attempt."""
 
-    def put_off(self, *, now: datetime, until: datetime, error: str) -> None:
-        """No message can be sent at all. No attempt has failed."""
+    def postpone(self, *, now: datetime, until: datetime, error: str) -> None:
+        """Postpone all due messages. Does not count as an attempt."""
 
 
 @dataclass
-class EmailPass:
-    """What became of a pass: how many were sent, and whether more can be sent at once."""
+class SendResult:
+    """The result of a pass: how many were sent, and whether more are due."""
 
     sent: int = 0
     has_more: bool = False
 
 
 class _ServerUnusableError(Exception):
-    """It is not about one message: the server cannot be reached, or takes nothing from us."""
+    """The server is unreachable or rejects everything; not specific to one message."""
 
 
 class _RefusedError(Exception):
-    """The server refuses this one message, permanently or temporarily."""
+    """The server rejects this message, permanently or temporarily."""
 
-    def __init__(self, status: int | None, text: str, *, for_good: bool) -> None:
+    def __init__(self, status: int | None, text: str, *, is_permanent: bool) -> None:
         super().__init__(text)
         self.status = status
-        self.for_good = for_good
+        self.is_permanent = is_permanent
 
 
 def retry_delay_after(attempts: int, retry_after: timedelta | None = None) -> timedelta:
-    """How long to wait after so many failed attempts: `BACKOFF`, a tenth more or less, so that what failed together
-    does not come back together."""
-    wait = BACKOFF[attempts - 1] * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
-    return min(max(wait, retry_after or wait), _MAX_WAIT * (1 + _JITTER))
+    """Return the delay after this many failed attempts: `BACKOFF` with 10% jitter."""
+    delay = BACKOFF[attempts - 1] * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
+    return min(max(delay, retry_after or delay), _MAX_DELAY * (1 + _JITTER))
 
 
 def message_id_header(row: OutboxRow) -> str:
@@ -126,24 +124,24 @@ def message_id_header(row: OutboxRow) -> str:
     return f"<{row.message_id}@{domain}>"
 
 
-def deliver(outbox: Outbox[Row], *, now: datetime, seconds: float = RUN_SECONDS) -> EmailPass:
-    """Send what is due, for about so many seconds."""
+def deliver(outbox: Outbox[Row], *, now: datetime, seconds: float = RUN_SECONDS) -> SendResult:
+    """Send due messages for about this many seconds."""
     error = _reason_of_pause()
     if error is not None:
-        outbox.put_off(now=now, until=now + SERVER_PAUSE, error=error)
-        return EmailPass()
+        outbox.postpone(now=now, until=now + SERVER_PAUSE, error=error)
+        return SendResult()
     run = _Run(outbox, now, seconds)
     try:
         run.deliver()
     except _ServerUnusableError as unusable:
         _pause(str(unusable))
-        outbox.put_off(now=run.now, until=run.now + SERVER_PAUSE, error=str(unusable))
-        return EmailPass(run.sent)
-    return EmailPass(run.sent, has_more=outbox.is_due(now=run.now))
+        outbox.postpone(now=run.now, until=run.now + SERVER_PAUSE, error=str(unusable))
+        return SendResult(run.sent)
+    return SendResult(run.sent, has_more=outbox.is_due(now=run.now))
 
 
 class _Run(Generic[Row]):
-    """The work of one pass. A connection is opened for the first message of a batch."""
+    """One pass. Opens a connection for the first message of each batch."""
 
     def __init__(self, outbox: Outbox[Row], now: datetime, seconds: float) -> None:
         self._outbox = outbox
@@ -161,9 +159,9 @@ class _Run(Generic[Row]):
         return time.monotonic() - self._clock
 
     def deliver(self) -> None:
-        """Raises _ServerUnusableError; what was claimed and not tried has been given back then."""
+        """Raises _ServerUnusableError after releasing the claims of rows that were not tried."""
         while self._elapsed < self._seconds:
-            claimed = self._outbox.claim(now=self.now, most=_BATCH)
+            claimed = self._outbox.claim(now=self.now, limit=_BATCH)
             if not claimed:
                 return
             try:
@@ -173,7 +171,7 @@ class _Run(Generic[Row]):
 
     def _deliver_each(self, claimed: Sequence[Row]) -> None:
         for number, row in enumerate(claimed):
-            # A worker that was halted may have lost its claims meanwhile, so the time is looked at before each.
+            # A suspended worker may have lost its claims, so check the time before each message.
             if self._elapsed >= self._seconds:
                 self._outbox.release_claim(claimed[number:], until=self.now)
                 return
@@ -188,10 +186,10 @@ class _Run(Generic[Row]):
         try:
             message = outbox.compose(row, now=self.now)
         except Exception:
-            # One that cannot be made must not keep all others from being sent, pass after pass.
-            logger.exception("e-mail cannot be made", extra={"message_id": row.message_id})
-            error = "The message cannot be made: see the worker's log."
-            outbox.failed(row, error=error, status=None, now=self.now, give_up=False)
+            # A message that cannot be composed must not block all others.
+            logger.exception("e-mail cannot be composed", extra={"message_id": row.message_id})
+            error = "The message cannot be composed. See the worker's log."
+            outbox.failed(row, error=error, status=None, now=self.now, is_permanent=False)
             return
         if message is None:
             outbox.dropped(row)
@@ -200,11 +198,13 @@ class _Run(Generic[Row]):
         try:
             self._send(message)
         except _RefusedError as refusal:
-            outbox.failed(row, error=str(refusal), status=refusal.status, now=self.now, give_up=refusal.for_good)
+            outbox.failed(
+                row, error=str(refusal), status=refusal.status, now=self.now, is_permanent=refusal.is_permanent
+            )
         except _ServerUnusableError as unusable:
             if not isinstance(unusable.__cause__, smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused):
-                # It is unknown whether it has arrived, and it may be this message that the server does not bear.
-                outbox.failed(row, error=str(unusable), status=None, now=self.now, give_up=False)
+                # It may have arrived, or this message may be the cause of the failure.
+                outbox.failed(row, error=str(unusable), status=None, now=self.now, is_permanent=False)
             raise
         else:
             status = _ACCEPTED if isinstance(self._connection, SMTPBackend) else None
@@ -217,7 +217,7 @@ class _Run(Generic[Row]):
         try:
             self._connection.open()
         except (smtplib.SMTPException, OSError) as error:
-            raise _ServerUnusableError(f"The mail server cannot be used: {_told(error)}") from error
+            raise _ServerUnusableError(f"The mail server cannot be used: {_describe(error)}") from error
         self._is_open = True
 
     def _close(self) -> None:
@@ -235,18 +235,18 @@ class _Run(Generic[Row]):
         except smtplib.SMTPDataError as error:
             raise _refused(error.smtp_code, error.smtp_error) from error
         except (smtplib.SMTPException, OSError) as error:
-            raise _ServerUnusableError(f"The mail server cannot be used: {_told(error)}") from error
+            raise _ServerUnusableError(f"The mail server cannot be used: {_describe(error)}") from error
         except ValueError as error:
-            raise _RefusedError(None, f"The address cannot be used: {error}", for_good=True) from error
+            raise _RefusedError(None, f"The address cannot be used: {error}", is_permanent=True) from error
 
 
 def _refused(status: int, text: bytes | str) -> _RefusedError | _ServerUnusableError:
     if status == _CLOSING:
         return _ServerUnusableError(f"The mail server cannot be used: {status} {_line(text)}")
-    return _RefusedError(status, f"{status} {_line(text)}", for_good=status in _PERMANENT)
+    return _RefusedError(status, f"{status} {_line(text)}", is_permanent=status in _PERMANENT)
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{error.smtp_code} {_line(error.smtp_error)}"
     return _line(str(error)) or type(error).__name__
@@ -264,7 +264,7 @@ def _pause(error: str) -> None:
 
 
 def _reason_of_pause() -> str | None:
-    """Why nothing is tried now. Without Redis each pass tries, and finds out for itself."""
+    """Return the reason of the current pause, if any. Without Redis each pass tries for itself."""
     with suppress(redis.RedisError):
         error: str | None = cache.get(_PAUSE_KEY)
         return error

@@ -1,8 +1,8 @@
-"""Django's SMTP backend, with a bound on each reply.
+"""Django's SMTP backend with a timeout for each reply.
 
-A socket's timeout starts anew with every byte, so a server that answers byte by byte could hold up a worker for hours.
-Here the connection is cut when a whole reply takes longer than the timeout (`COSTTRACK_EMAIL_TIMEOUT`); smtplib then
-raises what it raises for any server that has gone.
+A socket timeout restarts with every byte, so a server that replies byte by byte could block a worker for hours. Here
+the connection is closed when a complete reply takes longer than the timeout (`COSTTRACK_EMAIL_TIMEOUT`); smtplib then
+raises the error of a lost connection.
 """
 
 import smtplib

@@ -1,1 +1,1 @@
-"""`costtrack up`: brings up every part of an installation on one machine, watches the parts, and stops them."""
+"""`costtrack up`: starts all services of an installation on one machine, restarts those that die, and stops them."""

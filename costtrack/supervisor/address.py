@@ -1,4 +1,4 @@
-"""Where the web server listens: is the address free, and is costtrack ready behind it?"""
+"""The address of the web server: whether it is free, and whether costtrack is ready there."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ from http import HTTPStatus
 from costtrack import web_server
 from costtrack.supervisor.folder import StackError
 
-# Who listens on all addresses is reached on this machine by these.
+# How to reach a server that listens on all addresses, from this machine.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 _TIMEOUT_SECONDS = 10
 
@@ -33,20 +33,20 @@ class Address:
 
     @property
     def allowed_hosts(self) -> list[str]:
-        """Names in requests' Host header that mean this address."""
+        """Values of the Host header that mean this address."""
         if self.host in _LOOPBACK:
             return [_bracketed(_LOOPBACK[self.host]), socket.gethostname()]
         return list(dict.fromkeys([_bracketed(self.host), _bracketed(self.numeric)]))
 
     def ensure_free(self) -> None:
-        """Raises StackError when nothing can listen here."""
+        """Raise StackError if the address cannot be used."""
         try:
             web_server.ensure_free(self.host, self.port)
         except web_server.AddressError as error:
             raise StackError(str(error)) from error
 
     def what_is_missing(self) -> str | None:
-        """None when /readyz answers 200; otherwise what it says is not ready yet."""
+        """Return None if /readyz responds with 200, otherwise what is not ready yet."""
         host = _bracketed(_LOOPBACK.get(self.host, self.numeric))
         # Never through a proxy: this is our own machine.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

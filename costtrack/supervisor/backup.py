@@ -1,7 +1,7 @@
 """`costtrack backup` and `costtrack restore`: a dump of the embedded database, and a new data folder from one.
 
-Both use the programs that come with the embedded server, so their version always fits. A database of your own is
-dumped and restored with its own programs (docs/restore.md).
+Both use the programs of the embedded server, so their version always matches. Use the programs of your own server for
+an external database (docs/restore.md).
 """
 
 import os
@@ -19,11 +19,11 @@ from costtrack import embedded
 from costtrack.embedded import EmbeddedServerError
 from costtrack.roles import TENANT_ROLE
 from costtrack.supervisor import logfiles
-from costtrack.supervisor.environment import command_environment, is_given
+from costtrack.supervisor.environment import command_environment, is_set
 from costtrack.supervisor.folder import DataFolder, StackError
 from costtrack.supervisor.interruption import Interruption
 from costtrack.supervisor.manage import answers
-from costtrack.supervisor.parts import run_module
+from costtrack.supervisor.services import run_module
 from costtrack.supervisor.supervise import stop_process
 from costtrack.supervisor.terminal import Terminal
 
@@ -51,7 +51,7 @@ def backup(data_dir: Path, file: Path) -> int:
 
 
 def restore(data_dir: Path, file: Path) -> int:
-    """Make a data folder's database from a dump. Returns the exit code."""
+    """Create the database of a data folder from a dump. Returns the exit code."""
     terminal = Terminal()
     folder = DataFolder(data_dir)
     Interruption().install()
@@ -66,7 +66,7 @@ def restore(data_dir: Path, file: Path) -> int:
         terminal.complain(_in_one_line(error))
         return 1
     terminal.say(f"Restored into {data_dir}. Next: costtrack up --data-dir {data_dir}")
-    if not folder.secret_key.exists() and not is_given("COSTTRACK_SECRET_KEY"):
+    if not folder.secret_key.exists() and not is_set("COSTTRACK_SECRET_KEY"):
         terminal.say(f"Before that, copy the old secret.key to {folder.secret_key}: without it, no API key is valid.")
     return 0
 
@@ -79,7 +79,7 @@ def _in_one_line(error: Exception) -> str:
 
 
 def _refuse_own_server(program: str) -> None:
-    if is_given("DATABASE_URL"):
+    if is_set("DATABASE_URL"):
         raise StackError(f"DATABASE_URL is set: use the {program} of that server (docs/restore.md)")
 
 
@@ -93,7 +93,7 @@ def _server(data_dir: Path) -> embedded.Postgres:
 
 
 def _dump(folder: DataFolder, file: Path) -> None:
-    """Write the dump, readable by its owner alone, or no file."""
+    """Write the dump, readable only by its owner, or no file."""
     if not answers(embedded.postgres_socket(folder.path)):
         raise StackError(f"nothing runs on the data folder {folder.shown}: start `costtrack up` first")
     program = _server(folder.path).program("pg_dump")
@@ -117,8 +117,8 @@ def _run_pg_dump(arguments: list[str], output: IO[bytes]) -> None:
 
 
 class _Restore:
-    """One restore, into a data folder that is locked for it and has no database yet. The database is made in a folder
-    of its own and moved at the end, so a restore that is cut off leaves no half database."""
+    """Restores into a locked data folder without a database. The database is created in a separate folder and moved at
+    the end, so an interrupted restore leaves nothing half done."""
 
     def __init__(self, folder: DataFolder, terminal: Terminal) -> None:
         self._folder = folder
@@ -149,8 +149,8 @@ class _Restore:
             embedded.stop(process, seconds=60)
 
     def _load(self, dump: IO[bytes]) -> None:
-        """The role comes first, because policies name it. Grants are left to `repair_roles`: those in the dump may name
-        users of another server. Statistics are not in a dump, and later migrations need them."""
+        """Create the role first, because policies refer to it. `repair_roles` grants its privileges: grants in the dump
+        may refer to users of another server. A dump has no statistics, and later migrations need them."""
         with psycopg.connect(self._server.url(), autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(TENANT_ROLE)))
             arguments = ["--exit-on-error", "--no-owner", "--no-privileges", "--dbname", self._server.url()]
@@ -168,7 +168,7 @@ class _Restore:
         log = self._folder.log("setup")
         since = logfiles.size(log)
         environment = {**command_environment(self._folder), "DATABASE_URL": self._server.url()}
-        # The settings want a key; this command uses none.
+        # The settings require a key, but this command does not use it.
         environment.pop("COSTTRACK_SECRET_KEY_FILE", None)
         environment["COSTTRACK_SECRET_KEY"] = secrets.token_urlsafe(50)
         process = run_module(["django", "repair_roles"], environment, log)

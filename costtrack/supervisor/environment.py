@@ -1,4 +1,4 @@
-"""The environment that the parts get: the caller's own, completed by what the data folder knows."""
+"""The environment of the services: the caller's variables, completed by defaults for the data folder."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -7,28 +7,28 @@ from urllib.parse import quote
 from costtrack import embedded
 from costtrack.supervisor.folder import DataFolder
 
-# In every child's environment: tells which data folder a process belongs to.
+# Set for every child process: identifies its data folder.
 DATA_DIR = "COSTTRACK_DATA_DIR"
 _LOCAL_HOSTS = "localhost,127.0.0.1,[::1]"
 
 
-def is_given(name: str, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the caller has set a variable (or a file for it) that would otherwise be provided."""
+def is_set(name: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the caller has set a variable, directly or as a file."""
     return bool(environment.get(name) or environment.get(f"{name}_FILE"))
 
 
 def child_environment(folder: DataFolder, hosts: Iterable[str] = (), url: str | None = None) -> dict[str, str]:
-    """Variables for Django, granian and Celery. What the caller has set is kept; `hosts` are allowed besides. `url` is
-    where the web server will be."""
+    """Return variables for Django, granian and Celery. The caller's variables have precedence; `hosts` are also
+    allowed. `url` is that of the web server."""
     environment = dict(os.environ)
-    if not is_given("DATABASE_URL"):
+    if not is_set("DATABASE_URL"):
         environment["DATABASE_URL"] = embedded.postgres_url(folder.path)
-    if not is_given("REDIS_URL"):
+    if not is_set("REDIS_URL"):
         environment["REDIS_URL"] = embedded.redis_url(folder.path)
-    if not is_given("COSTTRACK_SECRET_KEY"):
+    if not is_set("COSTTRACK_SECRET_KEY"):
         environment["COSTTRACK_SECRET_KEY_FILE"] = str(folder.secret_key)
         environment.pop("COSTTRACK_SECRET_KEY", None)
-    if not is_given("COSTTRACK_EMAIL_URL"):
+    if not is_set("COSTTRACK_EMAIL_URL"):
         environment["COSTTRACK_EMAIL_URL"] = f"file://{quote(str(folder.mail))}"
     if url is not None:
         environment.setdefault("COSTTRACK_PUBLIC_URL", url)
@@ -43,5 +43,5 @@ def child_environment(folder: DataFolder, hosts: Iterable[str] = (), url: str | 
 
 
 def command_environment(folder: DataFolder) -> dict[str, str]:
-    """The same for one command at a time, which needs no pool of connections."""
+    """Like `child_environment`, for a single command, which needs no connection pool."""
     return {**child_environment(folder), "COSTTRACK_DATABASE_POOL": "false"}

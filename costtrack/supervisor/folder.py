@@ -1,4 +1,4 @@
-"""The data folder: where everything lies that `costtrack up` keeps (docs/operations.md lists its files)."""
+"""The data folder of `costtrack up` (docs/operations.md lists its files)."""
 
 import fcntl
 import os
@@ -12,12 +12,12 @@ from costtrack.private_files import read_private, write_private
 
 
 class StackError(Exception):
-    """Why the stack cannot run; the message is one line for people."""
+    """The stack cannot run. The message is one line for the user."""
 
 
 @dataclass(frozen=True)
 class DataFolder:
-    """Names the files of one data folder. `shown` is the path as the user wrote it."""
+    """The paths of a data folder. `shown` is the path as the user entered it."""
 
     shown: Path
 
@@ -59,12 +59,12 @@ class DataFolder:
         """PostgreSQL's data."""
         return self.path / "postgres"
 
-    def log(self, part: str) -> Path:
-        return self.logs / f"{part}.log"
+    def log(self, service: str) -> Path:
+        return self.logs / f"{service}.log"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder ready for use and keep it for this process. Raises StackError."""
+        """Create the folder and lock it for this process. Raises StackError."""
         try:
             self._make()
             lock = (self.path / "up.lock").open("a+", encoding="ascii")
@@ -83,8 +83,8 @@ class DataFolder:
             lock.flush()
             yield
 
-    def keep_secret_key(self) -> None:
-        """Make the installation's secret key once. Raises StackError."""
+    def ensure_secret_key(self) -> None:
+        """Create the installation's secret key if there is none. Raises StackError."""
         try:
             if not read_private(self.secret_key):
                 write_private(self.secret_key, secrets.token_urlsafe(50))

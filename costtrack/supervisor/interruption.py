@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal, all as KeyboardInterrupt - but never while a process is being started."""
+"""Ctrl-C, SIGTERM and a closed terminal, all as KeyboardInterrupt, but never while a process is being started."""
 
 import signal
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from types import FrameType
 
 
 class Interruption:
-    """Raises KeyboardInterrupt in the main thread, once, when the user or the system wants an end."""
+    """Raises KeyboardInterrupt in the main thread, once, when the user or the system stops the program."""
 
     def __init__(self) -> None:
         self._requested = False
@@ -21,7 +21,7 @@ class Interruption:
 
     @contextmanager
     def shield(self) -> Iterator[None]:
-        """Put an interruption off until the end of the block, so that what it starts is also remembered."""
+        """Defer an interruption to the end of the block, so that a started process is also recorded."""
         self._shielded = True
         try:
             yield
@@ -31,7 +31,7 @@ class Interruption:
                 raise KeyboardInterrupt
 
     def ignore_from_now_on(self) -> None:
-        """Stopping has begun and goes on to its end."""
+        """Ignore interruptions while stopping."""
         self._shielded = True
 
     def _handle(self, signal_number: int, frame: FrameType | None) -> None:

@@ -1,8 +1,7 @@
-"""Remembering the parts' processes in the data folder, and ending those that a killed `costtrack up` left behind.
+"""Records the processes of services in the data folder, and ends those that a killed `costtrack up` left behind.
 
-A number in a file may long belong to somebody else's process, so it counts only together with the start time. Of a
-part whose first process is gone, the other members of its process group count when their environment names this
-data folder.
+A process id may have been reused, so it counts only together with the start time. If the first process of a service is
+gone, other members of its process group count if their environment names this data folder.
 """
 
 import json
@@ -18,7 +17,7 @@ import psutil
 
 from costtrack.supervisor.environment import DATA_DIR
 from costtrack.supervisor.folder import DataFolder
-from costtrack.supervisor.parts import PART_NAMES, stop_signal
+from costtrack.supervisor.services import SERVICE_NAMES, stop_signal
 
 _SAME_START_SECONDS = 2.0
 _PATIENCE_SECONDS = 30.0
@@ -26,52 +25,52 @@ _PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """A part's process (which leads a process group of its own) and when it was started, in epoch seconds."""
+    """The process of a service, which leads its own process group, and its start time in epoch seconds."""
 
     pid: int
     started: float
 
 
-def remember(folder: DataFolder, part: str, process: subprocess.Popen[bytes]) -> None:
+def remember(folder: DataFolder, service: str, process: subprocess.Popen[bytes]) -> None:
     with suppress(psutil.NoSuchProcess):
         record = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
-        (folder.pids / part).write_text(json.dumps(record), encoding="ascii")
+        (folder.pids / service).write_text(json.dumps(record), encoding="ascii")
 
 
-def forget(folder: DataFolder, part: str) -> None:
-    (folder.pids / part).unlink(missing_ok=True)
+def forget(folder: DataFolder, service: str) -> None:
+    (folder.pids / service).unlink(missing_ok=True)
 
 
-def recall(folder: DataFolder, part: str) -> ProcessRecord | None:
+def recall(folder: DataFolder, service: str) -> ProcessRecord | None:
     try:
-        content = json.loads((folder.pids / part).read_text(encoding="ascii"))
+        content = json.loads((folder.pids / service).read_text(encoding="ascii"))
         return ProcessRecord(int(content["pid"]), float(content["started"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def end_leftovers(folder: DataFolder) -> list[str]:
-    """Stop, in order, what still runs from an earlier start on this folder. Answers the parts' names."""
+    """Stop services that still run from an earlier start on this folder, and return their names."""
     ended = []
-    for part in reversed(PART_NAMES):
-        record = recall(folder, part)
-        if record is not None and _end(folder, part, record):
-            ended.append(part)
-        forget(folder, part)
+    for service in reversed(SERVICE_NAMES):
+        record = recall(folder, service)
+        if record is not None and _end(folder, service, record):
+            ended.append(service)
+        forget(folder, service)
     return ended
 
 
-def _end(folder: DataFolder, part: str, record: ProcessRecord) -> bool:
+def _end(folder: DataFolder, service: str, record: ProcessRecord) -> bool:
     leader = _leader(record)
     if leader is not None:
-        leader.send_signal(stop_signal(part))
+        leader.send_signal(stop_signal(service))
         _wait_for_end(leader)
-    found = leader is not None
+    has_ended = leader is not None
     for process in _group(folder, record):
-        found = True
+        has_ended = True
         process.kill()
         _wait_for_end(process)
-    return found
+    return has_ended
 
 
 def _leader(record: ProcessRecord) -> psutil.Process | None:
@@ -85,8 +84,8 @@ def _leader(record: ProcessRecord) -> psutil.Process | None:
 def _group(folder: DataFolder, record: ProcessRecord) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            ours = os.getpgid(process.pid) == record.pid and process.environ().get(DATA_DIR) == str(folder.path)
-            if ours and _runs(process):
+            is_own = os.getpgid(process.pid) == record.pid and process.environ().get(DATA_DIR) == str(folder.path)
+            if is_own and _runs(process):
                 yield process
 
 
@@ -100,7 +99,7 @@ def _wait_for_end(process: psutil.Process) -> None:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """A dead process that nobody has waited for yet does not run any more."""
+    """Whether the process runs. A zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,17 +1,17 @@
-"""The parts' log files: kept small, and asked what went wrong."""
+"""Log files of services: limit their size, and find the line that explains a failure."""
 
 import re
 import shutil
 from pathlib import Path
 
-LARGEST = 20 * 1024 * 1024
+MAX_BYTES = 20 * 1024 * 1024
 _TAIL = 16 * 1024
 _PROBLEM = re.compile(r"FATAL|PANIC|Error\b|\(\w+\.E\d{3}\)")
 
 
 def cap(log: Path) -> None:
-    """Move a log that has grown too large to `<name>.1`. Its writers append, so they go on in the emptied file."""
-    if log.exists() and log.stat().st_size > LARGEST:
+    """Move a log that has grown too large to `<name>.1`. Its writers append, so they continue in the emptied file."""
+    if log.exists() and log.stat().st_size > MAX_BYTES:
         shutil.copyfile(log, log.with_name(f"{log.name}.1"))
         with log.open("r+b") as file:
             file.truncate(0)
@@ -22,10 +22,10 @@ def size(log: Path) -> int:
 
 
 def problem(log: Path, since: int) -> str:
-    """The line written after position `since` that says best what went wrong."""
+    """Return the line after position `since` that best explains a failure."""
     with log.open("rb") as file:
         file.seek(max(since, size(log) - _TAIL))
         lines = [line.rstrip() for line in file.read().decode(errors="replace").splitlines()]
-    telling = [line for line in lines if line and not line.startswith((" ", "\t"))]
-    problems = [line for line in telling if _PROBLEM.search(line)]
-    return (problems or telling or [""])[-1]
+    messages = [line for line in lines if line and not line.startswith((" ", "\t"))]
+    problems = [line for line in messages if _PROBLEM.search(line)]
+    return (problems or messages or [""])[-1]

@@ -1,4 +1,4 @@
-"""`costtrack manage <command>`: Django's management commands, on the data of `costtrack up`."""
+"""`costtrack manage <command>`: Django's management commands on the data of `costtrack up`."""
 
 import os
 import socket
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from costtrack import embedded
-from costtrack.supervisor.environment import command_environment, is_given
+from costtrack.supervisor.environment import command_environment, is_set
 from costtrack.supervisor.folder import DataFolder
 
 
 def manage(data_dir: Path, arguments: Sequence[str]) -> int:
     """Run one management command in this process."""
     folder = DataFolder(data_dir)
-    if not (is_given("DATABASE_URL") or answers(embedded.postgres_socket(folder.path))):
+    if not (is_set("DATABASE_URL") or answers(embedded.postgres_socket(folder.path))):
         sys.stderr.write(f"costtrack: nothing runs on the data folder {data_dir}: start `costtrack up` first\n")
         return 1
     os.environ.update(command_environment(folder))

@@ -1,4 +1,4 @@
-"""Starting parts, restarting those that die, and stopping all of them."""
+"""Starts services, restarts those that die, and stops all of them."""
 
 import os
 import signal
@@ -11,17 +11,17 @@ from costtrack.embedded import EmbeddedServerError
 from costtrack.supervisor import leftovers, logfiles
 from costtrack.supervisor.folder import DataFolder
 from costtrack.supervisor.interruption import Interruption
-from costtrack.supervisor.parts import Part, stop_signal
+from costtrack.supervisor.services import Service, stop_signal
 
 _MAX_DELAY = 30
-# A part that has run for so long is healthy again: its next failure is the first one.
+# A service that has run for this long counts as healthy: its next failure is the first one.
 _HEALTHY_SECONDS = 60
 _LOG_CHECK_SECONDS = 60
 
 
 @dataclass
 class _Running:
-    part: Part
+    service: Service
     process: "subprocess.Popen[bytes]"
     started: float
     failures: int = 0
@@ -29,7 +29,7 @@ class _Running:
 
 
 class Supervisor:
-    """Keeps the parts of one data folder running. `say` gets a line for people for all that is out of the ordinary."""
+    """Keeps the services of a data folder running. `say` prints a line for every unusual event."""
 
     def __init__(self, folder: DataFolder, interruption: Interruption, say: Callable[[str], None]) -> None:
         self._folder = folder
@@ -38,15 +38,15 @@ class Supervisor:
         self._running: list[_Running] = []
         self._logs_checked = 0.0
 
-    def start(self, part: Part, now: float) -> None:
-        """Start a part. `now` counts seconds from any moment on, here and in `watch`."""
-        logfiles.cap(self._folder.log(part.name))
+    def start(self, service: Service, now: float) -> None:
+        """Start a service. `now` is a monotonic time in seconds, here and in `watch`."""
+        logfiles.cap(self._folder.log(service.name))
         with self._interruption.shield():
-            process = self._launch(part)
-            self._running.append(_Running(part, process, now))
+            process = self._launch(service)
+            self._running.append(_Running(service, process, now))
 
     def watch(self, now: float) -> None:
-        """Look once at every part; restart what has died, later each time it dies again."""
+        """Check every service once; restart those that died, with increasing delays."""
         for running in self._running:
             if running.restart_at is None and running.process.poll() is not None:
                 end_group(running.process)
@@ -56,38 +56,38 @@ class Supervisor:
         if now - self._logs_checked > _LOG_CHECK_SECONDS:
             self._logs_checked = now
             for running in self._running:
-                logfiles.cap(self._folder.log(running.part.name))
+                logfiles.cap(self._folder.log(running.service.name))
 
     def stop(self) -> None:
-        """Stop all parts, the last started first, and wait for each."""
+        """Stop all services in reverse order, and wait for each."""
         self._interruption.ignore_from_now_on()
         for running in reversed(self._running):
-            stop_process(running.process, stop_signal(running.part.name), running.part.patience)
-            leftovers.forget(self._folder, running.part.name)
+            stop_process(running.process, stop_signal(running.service.name), running.service.patience)
+            leftovers.forget(self._folder, running.service.name)
         self._running.clear()
 
-    def _launch(self, part: Part) -> "subprocess.Popen[bytes]":
-        process = part.start(self._folder.log(part.name))
-        leftovers.remember(self._folder, part.name, process)
+    def _launch(self, service: Service) -> "subprocess.Popen[bytes]":
+        process = service.start(self._folder.log(service.name))
+        leftovers.remember(self._folder, service.name, process)
         return process
 
     def _plan_restart(self, running: _Running, reason: str, now: float) -> None:
         running.failures = 1 if now - running.started > _HEALTHY_SECONDS else running.failures + 1
         delay = min(2 ** (running.failures - 1), _MAX_DELAY)
         running.restart_at = now + delay
-        self._say(f"{running.part.title} stopped ({reason}); it is started again in {delay} s")
+        self._say(f"{running.service.title} stopped ({reason}); it is started again in {delay} s")
 
     def _restart(self, running: _Running, now: float) -> None:
         running.started, running.restart_at = now, None
         try:
             with self._interruption.shield():
-                running.process = self._launch(running.part)
+                running.process = self._launch(running.service)
         except (OSError, EmbeddedServerError) as error:
             self._plan_restart(running, str(error), now)
 
 
 def stop_process(process: "subprocess.Popen[bytes]", stop_with: signal.Signals, patience: float) -> None:
-    """Ask the process to stop, wait, and end what is left of its process group."""
+    """Send the signal, wait, and kill what is left of the process group."""
     if process.poll() is None:
         process.send_signal(stop_with)
         with suppress(subprocess.TimeoutExpired):

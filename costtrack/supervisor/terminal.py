@@ -1,4 +1,4 @@
-"""What `costtrack up` shows: a spinner and check marks on a terminal, plain lines elsewhere."""
+"""The output of `costtrack up`: a spinner and check marks on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from rich.console import Console
 
 
 class Terminal:
-    """Writes lines to stdout and errors to stderr. A terminal that has gone away stops nothing."""
+    """Writes lines to stdout and errors to stderr. A closed terminal is ignored."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True) if sys.stdout.isatty() else None
@@ -27,7 +27,7 @@ class Terminal:
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """Show that something is being done, and when it was done how long it took."""
+        """Show a running step, and its duration when it is done."""
         started = time.monotonic()
         if self._console is None:
             self.say(f"{title} ...")

@@ -9,11 +9,11 @@ from pathlib import Path
 from costtrack.embedded import EmbeddedServerError, remove_sockets
 from costtrack.supervisor import logfiles
 from costtrack.supervisor.address import Address
-from costtrack.supervisor.environment import child_environment, command_environment, is_given
+from costtrack.supervisor.environment import child_environment, command_environment, is_set
 from costtrack.supervisor.folder import DataFolder, StackError
 from costtrack.supervisor.interruption import Interruption
 from costtrack.supervisor.leftovers import end_leftovers
-from costtrack.supervisor.parts import programs, run_module, servers
+from costtrack.supervisor.services import programs, run_module, servers
 from costtrack.supervisor.supervise import Supervisor, stop_process
 from costtrack.supervisor.terminal import Terminal
 from costtrack.supervisor.welcome import OPERATOR_EMAIL, welcome
@@ -33,7 +33,7 @@ class Options:
 
 
 def up(options: Options) -> int:
-    """Run until Ctrl-C or SIGTERM. Answers the exit code: 0 after a wanted end, 1 after an error, said in one line."""
+    """Run until Ctrl-C or SIGTERM. Returns the exit code: 0 after a requested stop, 1 after an error."""
     terminal = Terminal()
     folder = DataFolder(options.data_dir)
     interruption = Interruption()
@@ -50,7 +50,7 @@ def up(options: Options) -> int:
 
 
 class _Stack:
-    """One run of `costtrack up`, in a data folder that is locked for it."""
+    """One run of `costtrack up` in its locked data folder."""
 
     def __init__(self, options: Options, folder: DataFolder, interruption: Interruption, terminal: Terminal) -> None:
         self._options = options
@@ -65,11 +65,11 @@ class _Stack:
         if ended:
             self._terminal.say(f"Ended what an earlier costtrack had left running: {', '.join(ended)}")
         self._address.ensure_free()
-        self._folder.keep_secret_key()
+        self._folder.ensure_secret_key()
         had_database = self._folder.database.exists()
         try:
             self._start_servers()
-            if had_database and not is_given("DATABASE_URL"):
+            if had_database and not is_set("DATABASE_URL"):
                 # `costtrack manage` needs a running server, so an operator could not repair it with that.
                 self._manage("Roles and policies", "repair_roles")
             demo = self._prepare_database()
@@ -87,18 +87,18 @@ class _Stack:
             remove_sockets(self._folder.path)
 
     def _start_servers(self) -> None:
-        for part in servers(self._folder):
-            since = logfiles.size(self._folder.log(part.name))
+        for service in servers(self._folder):
+            since = logfiles.size(self._folder.log(service.name))
             try:
-                with self._terminal.step(part.title):
-                    self._supervisor.start(part, time.monotonic())
-                    if part.wait_until_ready is not None:
-                        part.wait_until_ready()
+                with self._terminal.step(service.title):
+                    self._supervisor.start(service, time.monotonic())
+                    if service.wait_until_ready is not None:
+                        service.wait_until_ready()
             except EmbeddedServerError as error:
-                raise self._explained(str(error), part.name, since) from error
+                raise self._explained(str(error), service.name, since) from error
 
     def _prepare_database(self) -> list[str]:
-        """Tables, prices, the operator, and the demo if it is wanted. Answers what the demo has to say."""
+        """Prepare tables, prices, the operator, and the demo if requested. Returns the output of the demo."""
         self._manage("Database tables", "migrate", "--no-input")
         self._manage("Price catalogue", "import_prices")
         key, password = self._folder.operator_key, self._folder.operator_password
@@ -107,7 +107,7 @@ class _Stack:
         return self._manage("Demo data", "load_demo") if self._options.demo else []
 
     def _manage(self, title: str, *arguments: str) -> list[str]:
-        """Run a management command to its end. Answers the lines it wrote to stdout."""
+        """Run a management command, and return its lines on stdout."""
         log = self._folder.log("setup")
         logfiles.cap(log)
         since = logfiles.size(log)
@@ -127,8 +127,8 @@ class _Stack:
     def _start_programs(self) -> None:
         environment = child_environment(self._folder, self._address.allowed_hosts, self._address.url)
         with self._terminal.step("Web server, workers and scheduler"):
-            for part in programs(self._folder, environment, self._address.numeric, self._address.port):
-                self._supervisor.start(part, time.monotonic())
+            for service in programs(self._folder, environment, self._address.numeric, self._address.port):
+                self._supervisor.start(service, time.monotonic())
             self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:

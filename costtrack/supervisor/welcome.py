@@ -1,4 +1,4 @@
-"""What `costtrack up` says when it is ready."""
+"""The message of `costtrack up` when it is ready."""
 
 import os
 import shlex
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from costtrack.private_files import read_private
 from costtrack.supervisor.address import Address
-from costtrack.supervisor.environment import is_given
+from costtrack.supervisor.environment import is_set
 from costtrack.supervisor.folder import DataFolder
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _DEFAULT_DATA_DIR = Path(".costtrack")
 
 
 def welcome(options: "Options", folder: DataFolder, address: Address, demo: list[str]) -> Iterator[str]:
-    """The ready line, then logins, files and commands. `demo` are the lines of the demo's own logins."""
+    """Return the ready line, then logins, files and commands. `demo` are the lines with the demo's logins."""
     yield f"costtrack is ready at {address.url}"
     yield ""
     yield f"  Web UI          {address.url}/admin/"
@@ -30,7 +30,7 @@ def welcome(options: "Options", folder: DataFolder, address: Address, demo: list
         yield f"  Operator        {OPERATOR_EMAIL}  {password}"
     yield f"  Operator's key  {options.data_dir / folder.operator_key.name}"
     yield f"  Logs            {options.data_dir / folder.logs.name}"
-    if not is_given("COSTTRACK_EMAIL_URL"):
+    if not is_set("COSTTRACK_EMAIL_URL"):
         mail = options.data_dir / folder.mail.name
         yield f"  E-mails         {mail}  (no mail server is set: see docs/notifications.md)"
     data_dir = "" if options.data_dir == _DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(options.data_dir))}"
@@ -43,11 +43,11 @@ def welcome(options: "Options", folder: DataFolder, address: Address, demo: list
 
 
 def _program() -> str:
-    """How the user can call this program again from where they are."""
+    """Return the command that starts this program from the current folder."""
     program = Path(sys.argv[0])
     if program.name != "costtrack":
         return "python -m costtrack"
-    found = shutil.which("costtrack")
-    if found is not None and Path(found).samefile(program):
+    installed = shutil.which("costtrack")
+    if installed is not None and Path(installed).samefile(program):
         return "costtrack"
     return os.path.relpath(program)

@@ -10,7 +10,7 @@ from litellm import ModelResponse, Usage
 # Parent of each run. The names get the id of the job before them.
 RUNS = {"job": None, "research": "job", "search": "research", "read": "research", "write": "job"}
 
-QUESTION = "What is a neutral question?"
+PROMPT = "What is a neutral question?"
 ANSWER = "This is a neutral answer."
 
 

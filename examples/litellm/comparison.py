@@ -14,7 +14,7 @@ _ROUNDING = Decimal("1e-15")
 _MILLION = 1_000_000
 
 # The unit prices of LiteLLM's price list that stand for costtrack's kinds of tokens; the first that is there counts.
-_THEIR_PRICES = {
+_LITELLM_PRICES = {
     "input": ("input_cost_per_token",),
     "output": ("output_cost_per_token",),
     "cache_read": ("cache_read_input_token_cost", "input_cost_per_token"),
@@ -33,14 +33,14 @@ class ModelCosts:
 
     calls: int = 0
     litellm: Decimal = Decimal(0)
-    ours: Decimal = Decimal(0)
+    costtrack_usd: Decimal = Decimal(0)
     explained: Decimal = Decimal(0)
     prices: dict[str, str] = field(default_factory=dict)
     notes: set[str] = field(default_factory=set)
 
     @property
     def difference(self) -> Decimal:
-        difference = self.ours - self.litellm
+        difference = self.costtrack_usd - self.litellm
         return difference if abs(difference) > _ROUNDING else Decimal(0)
 
 
@@ -55,7 +55,7 @@ def compare(api: httpx.Client, payloads: list[dict[str, Any]], events: list[dict
     print("\nThe same calls at the prices of costtrack's catalogue, in USD (per million tokens, or per request):")
     print(f"{'model':<54}{'calls':>6}{'LiteLLM USD':>14}{'ours USD':>14}{'difference':>14}  why")
     for model, costs in sorted(by_model.items()):
-        columns = f"{costs.litellm:>14.8f}{costs.ours:>14.8f}{costs.difference:>14.8f}"
+        columns = f"{costs.litellm:>14.8f}{costs.costtrack_usd:>14.8f}{costs.difference:>14.8f}"
         print(f"{model:<54}{costs.calls:>6}{columns}  {_why(costs)}")
         if abs(costs.difference - costs.explained) > _ROUNDING:
             yield f"{model}: {costs.difference - costs.explained} USD are not explained by prices"
@@ -73,7 +73,7 @@ def _add(costs: ModelCosts, api: httpx.Client, payload: dict[str, Any], event: d
         costs.notes.add("not in the catalogue")
     else:
         costs.litellm += Decimal(repr(payload["response_cost"]))
-        costs.ours += Decimal(event["computed_cost_usd"])
+        costs.costtrack_usd += Decimal(event["computed_cost_usd"])
         _explain(costs, api, payload, event)
 
 
@@ -81,14 +81,14 @@ def _explain(costs: ModelCosts, api: httpx.Client, payload: dict[str, Any], even
     """Line by line: the quantity, our unit price, and LiteLLM's for the same kind."""
     listed = litellm.get_model_info(model=payload["model"], custom_llm_provider=payload["custom_llm_provider"])
     for line in api.get(f"/usage/events/{event['id']}").raise_for_status().json()["lines"]:
-        kind, our_price = line["kind"], Decimal(line["unit_price_usd"])
+        kind, costtrack_price = line["kind"], Decimal(line["unit_price_usd"])
         unit = 1 if kind == "request" else _MILLION
-        known = (listed.get(name) for name in _THEIR_PRICES[kind])
+        known = (listed.get(name) for name in _LITELLM_PRICES[kind])
         per_token = next((price for price in known if price is not None), 0)
-        their_price = (Decimal(repr(per_token)) * unit).normalize()
-        if our_price != their_price:
-            costs.prices[kind] = f"{kind}: ours {our_price:f}, LiteLLM's {their_price:f}"
-            costs.explained += (our_price - their_price) * line["quantity"] / unit
+        litellm_price = (Decimal(repr(per_token)) * unit).normalize()
+        if costtrack_price != litellm_price:
+            costs.prices[kind] = f"{kind}: ours {costtrack_price:f}, LiteLLM's {litellm_price:f}"
+            costs.explained += (costtrack_price - litellm_price) * line["quantity"] / unit
 
 
 def _why(costs: ModelCosts) -> str:

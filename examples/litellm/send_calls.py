@@ -12,13 +12,13 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # LiteLLM's price
 
 import httpx
 import litellm
-from calls import CALLS, QUESTION, RUNS, Call
+from calls import CALLS, PROMPT, RUNS, Call
 from comparison import compare
 from litellm.integrations.generic_api.generic_api_callback import GenericAPILogger
 from litellm.litellm_core_utils.safe_json_dumps import safe_dumps
 
 URL = os.environ.get("COSTTRACK_URL", "http://127.0.0.1:8000").rstrip("/")
-DOOR = "/integrations/litellm"
+ENDPOINT = "/integrations/litellm"
 _SECONDS_FOR_LOGGING = 60
 
 
@@ -45,7 +45,7 @@ def main() -> int:
 async def send_calls(job: str, token: str) -> list[dict[str, Any]]:
     """Make the calls, and send them with LiteLLM's own logger; answers what it sent."""
     logger = GenericAPILogger(
-        endpoint=f"{URL}{DOOR}",
+        endpoint=f"{URL}{ENDPOINT}",
         headers={"Authorization": f"Bearer {token}"},
         flush_interval=3600,  # this script sends the batch itself, to see what is in it
     )
@@ -60,7 +60,7 @@ async def send_calls(job: str, token: str) -> list[dict[str, Any]]:
             await asyncio.sleep(0.05)
     payloads = list(logger.log_queue)
     await logger.async_send_batch()
-    print(f"{len(payloads)} calls in {len(RUNS)} runs of {run_id(job, 'job')} sent to {URL}{DOOR}")
+    print(f"{len(payloads)} calls in {len(RUNS)} runs of {run_id(job, 'job')} sent to {URL}{ENDPOINT}")
     return payloads
 
 
@@ -77,7 +77,7 @@ async def make_call(call: Call, job: str) -> None:
     try:
         response = await litellm.acompletion(
             model=call.model,
-            messages=[{"role": "user", "content": QUESTION}],
+            messages=[{"role": "user", "content": PROMPT}],
             mock_response=call.answer(),
             stream=call.stream,
             metadata=metadata,
@@ -98,7 +98,7 @@ def check(api: httpx.Client, job: str, payloads: list[dict[str, Any]]) -> Iterat
     """What is wrong, sentence by sentence; nothing if all is well."""
     events = ledger_rows(api, job)
     yield from check_once(payloads, events)
-    again = api.post(DOOR, content=safe_dumps(payloads)).raise_for_status().json()
+    again = api.post(ENDPOINT, content=safe_dumps(payloads)).raise_for_status().json()
     print(f"The same batch again: {again['accepted']} accepted, {again['duplicates']} duplicates")
     if again["duplicates"] != len(payloads) or ledger_rows(api, job) != events:
         yield f"sent again, the batch was not all duplicates: {again}"
@@ -118,20 +118,24 @@ def check_costs(
     api: httpx.Client, job: str, payloads: list[dict[str, Any]], events: list[dict[str, Any]]
 ) -> Iterator[str]:
     """The costs are LiteLLM's, call by call and in the total of the run with its children."""
-    theirs = {payload["id"]: Decimal(repr(payload["response_cost"])) for payload in payloads if has_price(payload)}
-    ours = {event["request_id"]: Decimal(event["cost_usd"]) for event in events if event["cost_usd"] is not None}
-    if ours != theirs:
-        yield f"costs differ from LiteLLM's: {ours.items() ^ theirs.items()}"
+    litellm_costs = {
+        payload["id"]: Decimal(repr(payload["response_cost"])) for payload in payloads if has_price(payload)
+    }
+    costtrack_costs = {
+        event["request_id"]: Decimal(event["cost_usd"]) for event in events if event["cost_usd"] is not None
+    }
+    if costtrack_costs != litellm_costs:
+        yield f"costs differ from LiteLLM's: {costtrack_costs.items() ^ litellm_costs.items()}"
     answer = api.get(f"/costs/runs/{run_id(job, 'job')}", params={"include_children": "true"}).raise_for_status()
     total, unpriced = answer.json()["total_cost"], int(answer.headers["X-Costtrack-Unpriced-Events"])
-    expected = sum(theirs.values(), Decimal(0))
+    expected = sum(litellm_costs.values(), Decimal(0))
     print(f"Sum of LiteLLM's response_cost:  {expected:f} USD")
-    print(f"Sum of the same calls' ledger:   {sum(ours.values(), Decimal(0)):f} USD")
+    print(f"Sum of the same calls' ledger:   {sum(costtrack_costs.values(), Decimal(0)):f} USD")
     print(f"/costs/runs with all children:   {total} USD (rounded to 10 decimals), {unpriced} calls without a price")
     if total != float(round(expected, 10)):
         yield f"the run's total is {total} instead of {expected}"
-    if unpriced != len(payloads) - len(theirs):
-        yield f"{unpriced} calls have no price instead of {len(payloads) - len(theirs)}"
+    if unpriced != len(payloads) - len(litellm_costs):
+        yield f"{unpriced} calls have no price instead of {len(payloads) - len(litellm_costs)}"
 
 
 def has_price(payload: dict[str, Any]) -> bool:

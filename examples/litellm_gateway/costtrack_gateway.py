@@ -37,8 +37,8 @@ logger = logging.getLogger("costtrack")
 Json = dict[str, Any]
 
 _SECONDS_BETWEEN_OUTAGES = 1.0
-_LONGEST_ANSWER = 5.0
-_LONGEST_LOGGING = 3.0
+_MAX_RESPONSE_SECONDS = 5.0
+_MAX_LOGGING_SECONDS = 3.0
 _TOO_MANY = "too_many_requests"
 _REFUSALS = {"spend_limit_exceeded", _TOO_MANY, "plan_without_api"}
 _PASSED_ON = ("retry-after", "x-ratelimit-reset", "x-should-retry", "cache-control")
@@ -47,7 +47,7 @@ _MESSAGES = "anthropic_messages"
 _TEXT_CALLS = {"acompletion", "atext_completion", _MESSAGES, "aresponses", "agenerate_content"}
 _TEXT_CALLS |= {"agenerate_content_stream", "aembedding"}
 _OTHER_CALLS = {"aimage_generation", "aimage_edit", "atranscription", "aspeech", "arerank", "avideo_generation", "aocr"}
-_LONGEST_OUTPUT = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 # What LiteLLM writes where it knows no user, for calls with its master key.
 _PLACEHOLDERS = {"default_user_id", "litellm_proxy_master_key"}
 _USER_HEADER = "x-costtrack-user"
@@ -159,10 +159,10 @@ class Call:
 
     @property
     def dimensions(self) -> Json:
-        said = {**_requester(self.metadata), **_object(self.metadata.get("spend_logs_metadata"))}
+        caller_metadata = {**_requester(self.metadata), **_object(self.metadata.get("spend_logs_metadata"))}
         names = ("run_id", "workflow_id", "session_id")
         known = {"service": self.provider, "model": self.model, "user_id": self.user_id}
-        known |= {name: _text(said.get(name)) for name in names}
+        known |= {name: _text(caller_metadata.get(name)) for name in names}
         tags = list(filter(None, self.metadata.get("tags") or []))[:50]
         return {**{name: value for name, value in known.items() if value}, **({"tags": tags} if tags else {})}
 
@@ -180,11 +180,11 @@ def _user_id(given: Json, *, end_user: Any, settings: Settings, is_messages: boo
     route = str(metadata.get("user_api_key_request_route") or "")
     if is_messages or route.endswith("/messages"):
         requester = {}  # Anthropic's `metadata.user_id` is an end user, as OpenAI's `user` is
-    said = _object(metadata.get("spend_logs_metadata"))
-    known = [_key_user(metadata), _identity(said.get("user_id")), _identity(requester.get("user_id"))]
+    caller_metadata = _object(metadata.get("spend_logs_metadata"))
+    known = [_key_user(metadata), _identity(caller_metadata.get("user_id")), _identity(requester.get("user_id"))]
     known.append(_identity(_object(metadata.get("headers")).get(_USER_HEADER)))
     if settings.end_user_as_user:
-        named = {**_requester(metadata), **said}.get("end_user")
+        named = {**_requester(metadata), **caller_metadata}.get("end_user")
         known += map(_identity, (metadata.get("user_api_key_end_user_id"), end_user, named))
     return next(filter(None, known), None)
 
@@ -226,13 +226,30 @@ def _text(value: Any) -> str | None:
 # --- What costtrack has to hear ------------------------------------------------------------------------------------
 
 # All that `POST /integrations/litellm` reads of LiteLLM's payload: prompts and answers stay here.
-_READ = ("id", "litellm_call_id", "trace_id", "session_id", "call_type", "status", "custom_llm_provider", "model")
-_READ += ("model_group", "model_id", "prompt_tokens", "completion_tokens", "startTime", "endTime", "response_cost")
-_READ += ("response_cost_failure_debug_info", "cache_hit", "request_tags", "end_user")
-_READ_OF_METADATA = ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_end_user_id")
-_READ_OF_METADATA += ("user_api_key_team_id", "user_api_key_team_alias", "user_api_key_org_id")
-_READ_OF_METADATA += ("user_api_key_project_id", "user_api_key_request_route", "spend_logs_metadata")
-_READ_OF_METADATA += ("requester_metadata", "usage_object", "mcp_tool_call_metadata")
+_PAYLOAD_FIELDS = (
+    "id",
+    "litellm_call_id",
+    "trace_id",
+    "session_id",
+    "call_type",
+    "status",
+    "custom_llm_provider",
+    "model",
+)
+_PAYLOAD_FIELDS += (
+    "model_group",
+    "model_id",
+    "prompt_tokens",
+    "completion_tokens",
+    "startTime",
+    "endTime",
+    "response_cost",
+)
+_PAYLOAD_FIELDS += ("response_cost_failure_debug_info", "cache_hit", "request_tags", "end_user")
+_METADATA_FIELDS = ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_end_user_id")
+_METADATA_FIELDS += ("user_api_key_team_id", "user_api_key_team_alias", "user_api_key_org_id")
+_METADATA_FIELDS += ("user_api_key_project_id", "user_api_key_request_route", "spend_logs_metadata")
+_METADATA_FIELDS += ("requester_metadata", "usage_object", "mcp_tool_call_metadata")
 
 
 @dataclass(frozen=True)
@@ -243,8 +260,8 @@ class Usage:
 
     @classmethod
     def of(cls, payload: Any) -> "Usage":
-        read = {name: payload.get(name) for name in _READ}
-        read["metadata"] = _some(payload.get("metadata"), _READ_OF_METADATA)
+        read = {name: payload.get(name) for name in _PAYLOAD_FIELDS}
+        read["metadata"] = _some(payload.get("metadata"), _METADATA_FIELDS)
         read["model_parameters"] = _some(payload.get("model_parameters"), ("user",))
         read["error_information"] = _some(payload.get("error_information"), ("error_code", "error_class"))
         return cls(read)
@@ -263,15 +280,15 @@ def _some(given: Any, names: tuple[str, ...]) -> Json:
 
 class Outbox:
     """Sends in the background, in a thread of its own, and again until costtrack has it: no call waits for that. It
-    holds at most `LARGEST` items in memory; when there are more, the oldest is lost, and the log says so."""
+    holds at most `MAX_ITEMS` items in memory; when there are more, the oldest is lost, and the log says so."""
 
-    LARGEST = 100_000
+    MAX_ITEMS = 100_000
     BATCH = 100
-    LONGEST_PAUSE = 30.0
+    MAX_PAUSE = 30.0
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
         self._url, self._headers = url, headers
-        self._waiting: deque[Usage | Release] = deque()
+        self._pending: deque[Usage | Release] = deque()
         self._sending: list[Usage | Release] = []
         self._changed = threading.Condition()  # reentrant: the garbage collector may put something at any moment
         self._thread: threading.Thread | None = None
@@ -281,9 +298,9 @@ class Outbox:
 
     def put(self, item: Usage | Release) -> None:
         with self._changed:
-            if len(self._waiting) >= self.LARGEST:
-                logger.error("costtrack has been away for too long: lost %s", self._waiting.popleft())
-            self._waiting.append(item)
+            if len(self._pending) >= self.MAX_ITEMS:
+                logger.error("costtrack has been away for too long: lost %s", self._pending.popleft())
+            self._pending.append(item)
             if self._thread is None or not self._thread.is_alive():  # none yet, or not in this fork
                 self._thread = threading.Thread(target=self._run, name="costtrack-outbox", daemon=True)
                 self._thread.start()
@@ -293,10 +310,10 @@ class Outbox:
         """Whether everything has arrived within that time."""
         with self._changed:
             self._is_urgent = True
-            arrived = self._changed.wait_for(lambda: not self._waiting and not self._sending, seconds)
+            arrived = self._changed.wait_for(lambda: not self._pending and not self._sending, seconds)
             self._is_urgent = False
             if not arrived:
-                logger.error("costtrack has not heard of %s calls", len(self._waiting) + len(self._sending))
+                logger.error("costtrack has not heard of %s calls", len(self._pending) + len(self._sending))
         return arrived
 
     def _run(self) -> None:
@@ -304,25 +321,25 @@ class Outbox:
         with httpx.Client(base_url=self._url, headers=self._headers, timeout=10) as client:
             while True:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._waiting)
-                    self._take()
+                    self._changed.wait_for(lambda: self._pending)
+                    self._take_next()
                 is_done = self._deliver(client)
                 with self._changed:
                     if is_done:
                         self.sent += len(self._sending)
                     else:
-                        self._waiting.extendleft(reversed(self._sending))
+                        self._pending.extendleft(reversed(self._sending))
                     self._sending = []
                     self._changed.notify_all()
-                pause = 0.0 if is_done else min(max(pause * 2, 0.25), self.LONGEST_PAUSE)
+                pause = 0.0 if is_done else min(max(pause * 2, 0.25), self.MAX_PAUSE)
                 time.sleep(min(pause, 0.25) if self._is_urgent else pause)
 
-    def _take(self) -> None:
+    def _take_next(self) -> None:
         """A release, or as many calls as stand in line before the next one."""
-        self._sending = [self._waiting.popleft()]
+        self._sending = [self._pending.popleft()]
         if isinstance(self._sending[0], Usage):
-            while self._waiting and isinstance(self._waiting[0], Usage) and len(self._sending) < self.BATCH:
-                self._sending.append(self._waiting.popleft())
+            while self._pending and isinstance(self._pending[0], Usage) and len(self._sending) < self.BATCH:
+                self._sending.append(self._pending.popleft())
 
     def _deliver(self, client: httpx.Client) -> bool:
         """False: try again later. What costtrack finds unreadable is not sent again."""
@@ -360,9 +377,9 @@ class Gateway(CustomLogger):
         self.headers = {"Authorization": f"Bearer {self.settings.token}"}
         self.outbox = Outbox(self.settings.url, self.headers)
         self._open: dict[str, Call] = {}
-        self._told_already: deque[str] = deque(maxlen=1000)
+        self._reported_ids: deque[str] = deque(maxlen=1000)
         self._clients: weakref.WeakKeyDictionary[Any, httpx.AsyncClient] = weakref.WeakKeyDictionary()
-        self._ask_again_at = 0.0
+        self._retry_at = 0.0
         atexit.register(self._at_exit)
 
     # --- Before the call -------------------------------------------------------------------------------------------
@@ -384,30 +401,30 @@ class Gateway(CustomLogger):
         return None if in_router else _with_retries_inside(kwargs)
 
     def _request(self, call: Call, kwargs: Json) -> Json:
-        asked = {**call.dimensions, "ttl_seconds": self.settings.ttl_seconds}
+        request_body = {**call.dimensions, "ttl_seconds": self.settings.ttl_seconds}
         if call.kind in _OTHER_CALLS:
-            return {**asked, "estimated_cost_usd": self.settings.other_usd}
-        longest = next((kwargs[name] for name in _LONGEST_OUTPUT if kwargs.get(name)), self.settings.max_tokens)
-        output = 0 if call.kind == "aembedding" else int(longest) * int(kwargs.get("n") or 1)
-        asked |= {"input_tokens": call.prompt_tokens, "max_tokens": output}
+            return {**request_body, "estimated_cost_usd": self.settings.other_usd}
+        max_tokens = next((kwargs[name] for name in _OUTPUT_LIMITS if kwargs.get(name)), self.settings.max_tokens)
+        output = 0 if call.kind == "aembedding" else int(max_tokens) * int(kwargs.get("n") or 1)
+        request_body |= {"input_tokens": call.prompt_tokens, "max_tokens": output}
         try:  # the event will bring LiteLLM's cost, so what is dearer is reserved
             costs = litellm.cost_per_token(call.model, call.prompt_tokens, output, custom_llm_provider=call.provider)
         except Exception:  # noqa: BLE001 - LiteLLM has no price for it
-            return asked
-        return {**asked, "estimated_cost_usd": f"{Decimal(repr(sum(costs))):f}"}
+            return request_body
+        return {**request_body, "estimated_cost_usd": f"{Decimal(repr(sum(costs))):f}"}
 
-    async def _authorize(self, asked: Json, *, in_router: bool) -> str | None:
+    async def _authorize(self, request_body: Json, *, in_router: bool) -> str | None:
         """The authorization's id; None in an outage, if calls are allowed then."""
-        if time.monotonic() < self._ask_again_at:
+        if time.monotonic() < self._retry_at:
             return self._in_outage("it did not answer a moment ago", in_router=in_router)
-        asking = asyncio.ensure_future(self._client().post("/usage/authorizations", json=asked))
+        response_future = asyncio.ensure_future(self._client().post("/usage/authorizations", json=request_body))
         try:
-            answer = await asyncio.wait_for(asyncio.shield(asking), self.settings.timeout)
+            answer = await asyncio.wait_for(asyncio.shield(response_future), self.settings.timeout)
         except asyncio.CancelledError:
-            asking.add_done_callback(self._give_back)
+            response_future.add_done_callback(self._release_late_grant)
             raise
         except (TimeoutError, httpx.HTTPError) as error:
-            asking.add_done_callback(self._give_back)
+            response_future.add_done_callback(self._release_late_grant)
             return self._in_outage(type(error).__name__, in_router=in_router)
         body = _json(answer)
         if answer.is_success:
@@ -422,27 +439,31 @@ class Gateway(CustomLogger):
 
     def _in_outage(self, reason: str, *, in_router: bool) -> None:
         """Neither granted nor refused. Nobody asks again for a moment, so an outage costs few calls their timeout."""
-        if time.monotonic() >= self._ask_again_at:
+        if time.monotonic() >= self._retry_at:
             logger.warning("costtrack cannot be asked: %s", reason)
-            self._ask_again_at = time.monotonic() + _SECONDS_BETWEEN_OUTAGES
+            self._retry_at = time.monotonic() + _SECONDS_BETWEEN_OUTAGES
         if self.settings.refuses_in_outage:
             message = "costtrack cannot be asked whether this call is within its limits, so it is refused."
             body, headers = {"error": message, "code": "limits_unavailable"}, {"retry-after": "5"}
             raise CallRefusedError(message, status=503, body=body, headers=headers, in_router=in_router)
 
-    def _give_back(self, asking: "asyncio.Future[httpx.Response]") -> None:
+    def _release_late_grant(self, response_future: "asyncio.Future[httpx.Response]") -> None:
         """An answer that came too late for its call."""
-        if not asking.cancelled() and asking.exception() is None and asking.result().is_success:
-            self.outbox.put(Release(str(_json(asking.result())["id"])))
+        if (
+            not response_future.cancelled()
+            and response_future.exception() is None
+            and response_future.result().is_success
+        ):
+            self.outbox.put(Release(str(_json(response_future.result())["id"])))
 
     def _client(self) -> httpx.AsyncClient:
         """Connections belong to an event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
-            longest = max(_LONGEST_ANSWER, self.settings.timeout)
+            max_seconds = max(_MAX_RESPONSE_SECONDS, self.settings.timeout)
             self._clients[loop] = httpx.AsyncClient(
-                base_url=self.settings.url, headers=self.headers, timeout=longest, limits=limits
+                base_url=self.settings.url, headers=self.headers, timeout=max_seconds, limits=limits
             )
         return self._clients[loop]
 
@@ -486,7 +507,7 @@ class Gateway(CustomLogger):
         read the prompt."""
         call = self._close(request_data.get("litellm_call_id"))
         if call is not None and isinstance(exception, litellm.Timeout):
-            self._tell_estimate(call, "Timeout", 408)
+            self._report_estimate(call, "Timeout", 408)
         elif call is not None and call.authorization_id:
             self.outbox.put(Release(call.authorization_id))
 
@@ -494,12 +515,12 @@ class Gateway(CustomLogger):
         """For programs that stop reading a stream: what has come of it counts. (The proxy does so for its clients.)"""
         call = self._close(stream.logging_obj.litellm_call_id)
         if call is not None:
-            self._tell_estimate(call, "Abandoned", 499, delivered=stream.response_uptil_now)
+            self._report_estimate(call, "Abandoned", 499, delivered=stream.response_uptil_now)
         await stream.aclose()
 
     def _report(self, kwargs: Json) -> None:
         call_id, payload = kwargs.get("litellm_call_id"), kwargs.get("standard_logging_object")
-        if isinstance(kwargs.get("exception"), CallRefusedError) or call_id in self._told_already:
+        if isinstance(kwargs.get("exception"), CallRefusedError) or call_id in self._reported_ids:
             return
         self._annotate(kwargs)
         self._close(call_id)
@@ -535,12 +556,12 @@ class Gateway(CustomLogger):
         """LiteLLM has forgotten the call and told nobody of it."""
         call = self._close(call_id)
         if call is not None:
-            self._tell_estimate(call, "Unreported", 499)
+            self._report_estimate(call, "Unreported", 499)
 
-    def _tell_estimate(self, call: Call, why: str, status: int, *, delivered: str = "") -> None:
-        self._told_already.append(call.id)
+    def _report_estimate(self, call: Call, why: str, status: int, *, delivered: str = "") -> None:
+        self._reported_ids.append(call.id)
         output = litellm.token_counter(call.model, text=delivered) if delivered else 0
-        said = {**(_annotated(call.metadata, call, call.user_id) or {}), "estimated": True}
+        caller_metadata = {**(_annotated(call.metadata, call, call.user_id) or {}), "estimated": True}
         payload = {
             "id": f"{call.id}_estimate",
             "litellm_call_id": call.id,
@@ -553,7 +574,7 @@ class Gateway(CustomLogger):
             "startTime": call.started,
             "endTime": time.time(),
             "request_tags": call.metadata.get("tags"),
-            "metadata": {**call.metadata, "spend_logs_metadata": said},
+            "metadata": {**call.metadata, "spend_logs_metadata": caller_metadata},
             "error_information": {"error_class": why, "error_code": str(status)},
         }
         self.outbox.put(Usage.of(payload))
@@ -562,7 +583,7 @@ class Gateway(CustomLogger):
 
     async def aclose(self) -> None:
         """For programs, before they end. LiteLLM logs in the background: what it has not told yet is waited for."""
-        deadline = time.monotonic() + _LONGEST_LOGGING
+        deadline = time.monotonic() + _MAX_LOGGING_SECONDS
         while self._open and time.monotonic() < deadline:  # noqa: ASYNC110 - and tells nobody when it is done
             await asyncio.sleep(0.01)
         await asyncio.to_thread(self.close)
@@ -581,13 +602,13 @@ class Gateway(CustomLogger):
 
 def _annotated(metadata: Json, call: Call | None, user_id: str | None) -> Json | None:
     """`spend_logs_metadata` with the user, unless costtrack reads it from the key, and with the authorization."""
-    said = _object(metadata.get("spend_logs_metadata"))
+    caller_metadata = _object(metadata.get("spend_logs_metadata"))
     if call is not None:
-        said = {name: value for name, value in said.items() if name != "authorization_id"}
-        said |= {"authorization_id": call.authorization_id} if call.authorization_id else {}
+        caller_metadata = {name: value for name, value in caller_metadata.items() if name != "authorization_id"}
+        caller_metadata |= {"authorization_id": call.authorization_id} if call.authorization_id else {}
     if user_id and user_id != _key_user(metadata):
-        said = {**said, "user_id": user_id}
-    return said or None
+        caller_metadata = {**caller_metadata, "user_id": user_id}
+    return caller_metadata or None
 
 
 def _with_retries_inside(kwargs: Json) -> Json | None:

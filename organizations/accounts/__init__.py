@@ -1,5 +1,5 @@
-"""Signing in: what django-allauth is told about these people and organizations.
+"""Signing in with django-allauth.
 
-People are known by the e-mail address that is theirs in `User`; nobody signs up. allauth brings the flows (passwords,
-second factors, single sign-on) and keeps second factors in tables of its own; its other tables stay empty.
+Users are identified by `User.email`, and there is no sign-up. allauth provides the flows (passwords, second factors,
+single sign-on) and stores second factors in its own tables; its other tables stay empty.
 """

@@ -1,4 +1,4 @@
-"""What the pages of signing in have in their context: the theme's looks, and what the installation offers."""
+"""The template context of the sign-in pages."""
 
 from copy import copy
 from typing import Any
@@ -10,24 +10,24 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
-from costtrack.organization_paths import for_installation
+from costtrack.organization_paths import installation_url
 from organizations.models import User
 from organizations.second_factor import lacks_second_factor
 
 
 def sign_in_context(request: HttpRequest) -> dict[str, Any]:
-    """A context processor; other pages have nothing of it."""
+    """A context processor for the sign-in pages only."""
     if not request.path_info.startswith(_beginning()):
         return {}
-    person = request.user
-    # As for nobody: these pages have no sidebar, which is what takes the admin its time.
-    nobody = copy(request)
-    nobody.user = AnonymousUser()
+    user = request.user
+    # As for an anonymous user: these pages have no sidebar, which is slow to build.
+    anonymous = copy(request)
+    anonymous.user = AnonymousUser()
     return {
-        **admin.site.each_context(nobody),
-        "overview_url": for_installation("index"),
+        **admin.site.each_context(anonymous),
+        "overview_url": installation_url("index"),
         "single_sign_on": settings.OIDC_NAME,
-        "second_factor_is_missing": SimpleLazyObject(lambda: isinstance(person, User) and lacks_second_factor(person)),
+        "second_factor_is_missing": SimpleLazyObject(lambda: isinstance(user, User) and lacks_second_factor(user)),
     }
 
 

@@ -1,4 +1,4 @@
-"""Sending e-mails about accounts: `costtrack.mail.sending` on the table `AccountEmail`."""
+"""Sending account e-mails: `costtrack.mail.sending` on the table `AccountEmail`."""
 
 import logging
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from costtrack.admin_site import may_enter
-from costtrack.mail.sending import BACKOFF, CLAIM, MAX_ERROR_LENGTH, RUN_SECONDS, EmailPass, deliver, retry_delay_after
+from costtrack.mail.sending import BACKOFF, CLAIM, MAX_ERROR_LENGTH, RUN_SECONDS, SendResult, deliver, retry_delay_after
 from organizations.accounts import mails
 from organizations.accounts.password_links import RESET_LIFETIME
 from organizations.models import AccountEmail, Membership, User
@@ -17,20 +17,20 @@ from organizations.types import AccountEmailKind
 
 logger = logging.getLogger(__name__)
 
-FAILED_KEPT_FOR = timedelta(days=30)
+FAILED_RETENTION = timedelta(days=30)
 
 
-def deliver_account_emails(*, now: datetime, seconds: float = RUN_SECONDS) -> EmailPass:
-    """Send what is due, for about so many seconds."""
-    AccountEmail.objects.filter(failed_at__lt=now - FAILED_KEPT_FOR).delete()
+def deliver_account_emails(*, now: datetime, seconds: float = RUN_SECONDS) -> SendResult:
+    """Send due e-mails for about this many seconds."""
+    AccountEmail.objects.filter(failed_at__lt=now - FAILED_RETENTION).delete()
     return deliver(_Outbox(), now=now, seconds=seconds)
 
 
 class _Outbox:
-    def claim(self, *, now: datetime, most: int) -> list[AccountEmail]:
+    def claim(self, *, now: datetime, limit: int) -> list[AccountEmail]:
         with transaction.atomic():
             due = _due(now).select_related("organization", "user").order_by("next_attempt_at", "pk")
-            claimed = list(due.select_for_update(of=("self",), skip_locked=True)[:most])
+            claimed = list(due.select_for_update(of=("self",), skip_locked=True)[:limit])
             for email in claimed:
                 email.claimed_until = now + CLAIM
             AccountEmail.objects.filter(pk__in=[email.pk for email in claimed]).update(claimed_until=now + CLAIM)
@@ -54,12 +54,14 @@ class _Outbox:
     def succeeded(self, row: AccountEmail, *, status: int | None, now: datetime) -> None:
         row.delete()
 
-    def failed(self, row: AccountEmail, *, error: str, status: int | None, now: datetime, give_up: bool) -> None:
+    def failed(self, row: AccountEmail, *, error: str, status: int | None, now: datetime, is_permanent: bool) -> None:
         attempts = row.attempts + 1
         changes: dict[str, object] = {"attempts": attempts, "last_error": error[:MAX_ERROR_LENGTH]}
-        if give_up or attempts > len(BACKOFF):
+        if is_permanent or attempts > len(BACKOFF):
             changes["failed_at"] = now
-            logger.warning("e-mail given up", extra={"message_id": row.message_id, "kind": row.kind, "status": status})
+            logger.warning(
+                "e-mail failed permanently", extra={"message_id": row.message_id, "kind": row.kind, "status": status}
+            )
         else:
             changes["next_attempt_at"] = now + retry_delay_after(attempts)
         _claimed(row).update(claimed_until=None, **changes)
@@ -69,7 +71,7 @@ class _Outbox:
         for row in rows:
             _claimed(row).update(claimed_until=None, next_attempt_at=until, **changes)
 
-    def put_off(self, *, now: datetime, until: datetime, error: str) -> None:
+    def postpone(self, *, now: datetime, until: datetime, error: str) -> None:
         with transaction.atomic():
             due = _due(now).select_for_update(skip_locked=True).values_list("pk", flat=True)
             AccountEmail.objects.filter(pk__in=list(due)).update(
@@ -78,7 +80,7 @@ class _Outbox:
 
 
 def _invitation(row: AccountEmail) -> EmailMultiAlternatives | None:
-    """To a member who has no password yet; one who has a password meanwhile needs no link."""
+    """Compose an invitation, or None if the member has a password by now."""
     membership = Membership.objects.select_related("user", "organization").filter(
         organization=row.organization_id, user=row.user_id
     )
@@ -89,7 +91,7 @@ def _invitation(row: AccountEmail) -> EmailMultiAlternatives | None:
 
 
 def _password_reset(row: AccountEmail, now: datetime) -> EmailMultiAlternatives | None:
-    """To a person who may sign in, if the address is one's, and as long as a link would have been valid."""
+    """Compose a password reset, or None if no user with access has this address, or the link would have expired."""
     user = User.objects.filter(email__iexact=row.address).first()
     if user is None or not may_enter(user) or now - row.created_at > RESET_LIFETIME:
         return None
@@ -109,5 +111,5 @@ def _due(now: datetime) -> QuerySet[AccountEmail]:
 
 
 def _claimed(row: AccountEmail) -> QuerySet[AccountEmail]:
-    """The row, if it still has the claim that the worker was given."""
+    """Return the row if this worker still has its claim."""
     return AccountEmail.objects.filter(pk=row.pk, failed_at=None, claimed_until=row.claimed_until)

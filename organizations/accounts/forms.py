@@ -1,4 +1,4 @@
-"""allauth's forms, in the look of the theme."""
+"""The forms of allauth in the style of the theme."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.http import int_to_base36
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES
 
-from costtrack.organization_paths import for_sign_in
+from costtrack.organization_paths import sign_in_url
 from organizations.account_emails import queue_password_reset
 from organizations.accounts.password_links import PasswordLinkTokens
 from organizations.models import User
@@ -24,7 +24,7 @@ _LABELS = {
     "email": "E-mail",
     "oldpassword": "Current password",
     "password1": "New password",
-    "password2": "The same again",
+    "password2": "Confirm password",
     "code": "Code",
 }
 
@@ -52,11 +52,11 @@ class LoginForm(ThemeMixin, account.LoginForm):
 
 class ResetPasswordForm(ThemeMixin, account.ResetPasswordForm):
     def clean_email(self) -> str:
-        """The worker looks the account up, so that a known address takes no longer than an unknown one."""
+        """Do not look the user up (the worker does), so that timing does not reveal which addresses are known."""
         return str(self.cleaned_data["email"])
 
     def save(self, request: HttpRequest, **_: Any) -> str:
-        """Behind the rate limit."""
+        """Queue the e-mail. Called after the rate limit."""
         email = str(self.cleaned_data["email"])
         queue_password_reset(email)
         return email
@@ -65,11 +65,11 @@ class ResetPasswordForm(ThemeMixin, account.ResetPasswordForm):
 class ResetPasswordKeyForm(ThemeMixin, account.ResetPasswordKeyForm):
     @transaction.atomic
     def save(self) -> None:
-        """Set the password, which ends the link in every browser. With the user's row locked, only the first of two
-        concurrent forms sets it; the other one shows that the link has ended."""
+        """Setting the password invalidates the link everywhere. With the user's row locked, only the first of two
+        concurrent submissions succeeds; the other shows that the link is no longer valid."""
         self.user.refresh_from_db(from_queryset=User.objects.select_for_update(no_key=True))
         if not PasswordLinkTokens().check_token(self.user, self.temp_key):
-            page = for_sign_in("account_reset_password_from_key", uidb36=int_to_base36(self.user.pk), key=self.temp_key)
+            page = sign_in_url("account_reset_password_from_key", uidb36=int_to_base36(self.user.pk), key=self.temp_key)
             raise ImmediateHttpResponse(HttpResponseRedirect(page))
         super().save()
 
@@ -105,8 +105,8 @@ class AddWebAuthnForm(ThemeMixin, webauthn.AddWebAuthnForm):
         super().__init__(*args, **kwargs)
         self.fields["name"].validators.append(MaxLengthValidator(_MAX_NAME_LENGTH))
         alone = self.fields["passwordless"]
-        alone.label, alone.initial = "Log in with it alone", True
-        alone.help_text = "Without the password. Otherwise it is the second factor beside the password."
+        alone.label, alone.initial = "Use as only factor", True
+        alone.help_text = "Sign in without the password. Otherwise the passkey is the second factor after the password."
 
 
 class EditWebAuthnForm(ThemeMixin, webauthn.EditWebAuthnForm):

@@ -1,4 +1,4 @@
-"""Whether e-mails about accounts reach people, for the operators' Health page. Read-only."""
+"""The health check of account e-mails. Read-only."""
 
 from datetime import timedelta
 
@@ -9,39 +9,39 @@ from costtrack.health.registry import Check
 from organizations.models import AccountEmail
 
 LATE_AFTER = timedelta(minutes=5)
-"""What is due for longer than this is not being tried."""
+"""E-mails that have been due for longer are late."""
 LATELY = timedelta(days=1)
 
 _LATE = "Check the workers of the queue notifications, and COSTTRACK_EMAIL_URL."
-_GIVEN_UP = "They are not tried again. Invitations can be sent again on the member's page."
+_FAILED = "They are not retried. Invitations can be resent on the member's page."
 
 
 def account_email_checks() -> list[Check]:
     now = utc_now()
-    is_waiting, is_free = Q(failed_at=None), Q(claimed_until=None) | Q(claimed_until__lt=now)
+    is_pending, is_free = Q(failed_at=None), Q(claimed_until=None) | Q(claimed_until__lt=now)
     counts = AccountEmail.objects.aggregate(
-        waiting=Count("pk", filter=is_waiting),
-        due_since=Min("next_attempt_at", filter=is_waiting & is_free),
-        retried=Count("pk", filter=is_waiting & Q(attempts__gt=0)),
-        given_up=Count("pk", filter=Q(failed_at__gt=now - LATELY)),
+        pending=Count("pk", filter=is_pending),
+        due_since=Min("next_attempt_at", filter=is_pending & is_free),
+        retried=Count("pk", filter=is_pending & Q(attempts__gt=0)),
+        failed=Count("pk", filter=Q(failed_at__gt=now - LATELY)),
     )
     is_late = counts["due_since"] is not None and counts["due_since"] < now - LATE_AFTER
-    facts = {"Waiting": f"{counts['waiting']:,}"}
+    details = {"Pending": f"{counts['pending']:,}"}
     if counts["retried"]:
-        facts["Tried in vain"] = f"{counts['retried']:,}"
-    if counts["given_up"]:
-        facts["Given up in the last day"] = f"{counts['given_up']:,}"
+        details["Retried"] = f"{counts['retried']:,}"
+    if counts["failed"]:
+        details["Failed in the last day"] = f"{counts['failed']:,}"
     last = AccountEmail.objects.exclude(last_error="").order_by("-next_attempt_at").first()
     if last is not None:
-        facts["Last error"] = last.last_error
+        details["Last error"] = last.last_error
     return [
         Check(
             "account_emails",
-            "E-mails about accounts",
+            "Account e-mails",
             "Notifications",
             ok=not is_late,
             state="late" if is_late else "current",
-            facts=facts,
-            advice=_LATE if is_late else _GIVEN_UP * bool(counts["given_up"]),
+            details=details,
+            advice=_LATE if is_late else _FAILED * bool(counts["failed"]),
         )
     ]

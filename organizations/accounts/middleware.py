@@ -1,17 +1,17 @@
-"""Nobody works in the admin without the second factor that their organization asks for."""
+"""Requires the second factor of members whose organization asks for it."""
 
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from costtrack.organization_paths import for_sign_in
+from costtrack.organization_paths import sign_in_url
 from organizations.models import User
 from organizations.second_factor import lacks_second_factor
 
 
 class SecondFactorMiddleware:
-    """Leads to the page where one is set up, which says why, before anything else of the admin but signing out."""
+    """Redirects users without the required second factor to its setup page, from every admin page except logout."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -24,4 +24,4 @@ class SecondFactorMiddleware:
         user = request.user
         if not isinstance(user, User) or not lacks_second_factor(user):
             return self.get_response(request)
-        return HttpResponseRedirect(for_sign_in("mfa_index"))
+        return HttpResponseRedirect(sign_in_url("mfa_index"))

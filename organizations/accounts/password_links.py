@@ -1,8 +1,8 @@
-"""Links from e-mails that let somebody choose a password: an invitation, or a way back for who has forgotten it.
+"""Links in e-mails to choose a password: invitations and password resets.
 
-A link is a hash over the person's present password and last sign-in, so it works once: choosing a password ends it, and
-all others that were sent before. Opening it ends nothing, because mail scanners open links too: allauth moves the key
-into the session and redirects to a page without it in the address.
+A link is a hash of the user's current password and last sign-in, so it works once: choosing a password invalidates it
+and all earlier links. Opening a link does not, because mail scanners open links too: allauth moves the key to the
+session and redirects to a URL without it.
 """
 
 from datetime import timedelta
@@ -12,11 +12,11 @@ from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.utils.http import base36_to_int, int_to_base36
 
-from costtrack.organization_paths import for_sign_in
+from costtrack.organization_paths import sign_in_url
 from organizations.models import User
 
 INVITATION_LIFETIME = timedelta(days=7)
-"""Django's own PASSWORD_RESET_TIMEOUT is this; a link that replaces a password ends before."""
+"""Equal to Django's PASSWORD_RESET_TIMEOUT; password resets expire earlier."""
 RESET_LIFETIME = timedelta(hours=1)
 
 
@@ -31,7 +31,7 @@ class PasswordLinkTokens(PasswordResetTokenGenerator):
 
 
 def password_link(user: User) -> str:
-    """The whole address."""
+    """Return the absolute URL."""
     token = PasswordLinkTokens().make_token(user)
-    path = for_sign_in("account_reset_password_from_key", uidb36=int_to_base36(user.pk), key=token)
+    path = sign_in_url("account_reset_password_from_key", uidb36=int_to_base36(user.pk), key=token)
     return f"{settings.PUBLIC_URL}{path}"

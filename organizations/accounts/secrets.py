@@ -1,4 +1,4 @@
-"""The secrets of second factors, encrypted: a stolen table makes no codes. The key is derived from SECRET_KEY."""
+"""Encryption of second-factor secrets with a key derived from SECRET_KEY, so that a stolen table is of no use."""
 
 import base64
 import secrets
@@ -17,8 +17,8 @@ def encrypt(text: str) -> str:
 
 
 def decrypt(token: str) -> str:
-    """What cannot be read, because SECRET_KEY was changed, becomes a secret that nobody has: no code is right then,
-    and an operator removes the second factor."""
+    """Decrypt a secret. After a change of SECRET_KEY it returns a random one: no code is valid then, and an operator
+    has to remove the second factor."""
     try:
         return _cipher(settings.SECRET_KEY).decrypt(token.encode()).decode()
     except InvalidToken:

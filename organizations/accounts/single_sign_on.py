@@ -1,7 +1,7 @@
 """Single sign-on with OpenID Connect, where settings name a provider.
 
-The provider says whose e-mail address it has verified, and whoever is known by that address comes in, each time anew.
-Nobody becomes a person by signing in, and nothing of the provider is kept.
+The user with the e-mail address that the provider has verified is signed in. Signing in never creates users, and
+nothing from the provider is stored.
 """
 
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -15,7 +15,7 @@ from organizations.accounts.adapter import refuse
 from organizations.models import User
 
 UNKNOWN = "No account exists for this e-mail address. Ask an owner of your organization to add it."
-FAILED = "Signing in there did not work. Try again, or use your password."
+FAILED = "Single sign-on failed. Try again, or use your password."
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):
@@ -23,8 +23,8 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         return False
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        user = _known_by(sociallogin)
-        # Accounts are not connected to each other: who has signed in already has nothing to do here.
+        user = _find_user(sociallogin)
+        # Accounts cannot be connected, so this is only for signing in.
         if user is None or not may_enter(user) or sociallogin.state.get("process") != AuthProcess.LOGIN:
             raise ImmediateHttpResponse(refuse(request, UNKNOWN))
         sociallogin.user = user
@@ -33,8 +33,8 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         raise ImmediateHttpResponse(refuse(request, FAILED))
 
 
-def _known_by(login: SocialLogin) -> User | None:
-    """By an address that the provider calls verified: true, or "true" as some have it, and nothing else."""
+def _find_user(login: SocialLogin) -> User | None:
+    """Find the user by the verified address. Only true, or "true" as some providers send, counts as verified."""
     verified = [address.email for address in login.email_addresses if address.verified in (True, "true")]
     if len(verified) != 1 or not verified[0].isprintable():
         return None

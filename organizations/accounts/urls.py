@@ -1,4 +1,4 @@
-"""The pages of signing in: those of allauth's that are for people whom somebody else has added, by allauth's names."""
+"""The sign-in pages: allauth's views, except those for sign-up, under allauth's names."""
 
 from allauth.account import views as account
 from allauth.mfa.base import views as mfa

@@ -1,4 +1,4 @@
-"""allauth's pages of single sign-on, for a provider that may be away or answer nonsense."""
+"""allauth's views of single sign-on, which show an error if the provider is unavailable or misbehaves."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,7 +13,7 @@ from organizations.accounts.single_sign_on import FAILED
 View = Callable[[HttpRequest, str], HttpResponse]
 
 
-def _bearing_failures(view: View) -> View:
+def _with_error_message(view: View) -> View:
     @wraps(view)
     def wrapper(request: HttpRequest, provider_id: str) -> HttpResponse:
         try:
@@ -24,5 +24,5 @@ def _bearing_failures(view: View) -> View:
     return wrapper
 
 
-single_sign_on = _bearing_failures(views.login)
-single_sign_on_callback = _bearing_failures(views.callback)
+single_sign_on = _with_error_message(views.login)
+single_sign_on_callback = _with_error_message(views.callback)

@@ -1,5 +1,5 @@
-"""The admin pages of who: people, organizations, members, credentials, and the audit log."""
+"""Admins of organizations, members, credentials, users and the audit log."""
 
-from organizations.admin import audit, credentials, members, organizations, people
+from organizations.admin import audit, credentials, members, organizations, users
 
-__all__ = ["audit", "credentials", "members", "organizations", "people"]
+__all__ = ["audit", "credentials", "members", "organizations", "users"]

@@ -1,4 +1,4 @@
-"""The audit log: who changed what, to look at."""
+"""The audit log (read-only)."""
 
 from django.contrib import admin
 from django.db.models import QuerySet

@@ -1,4 +1,4 @@
-"""What each page of the admin has in its context."""
+"""The template context of all admin pages."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from organizations.admin_request import chosen_organization
 
 
 def organization_context(request: HttpRequest) -> dict[str, Any]:
-    """A context processor; pages that are not the admin's have nothing of it."""
+    """A context processor for admin pages only."""
     if not hasattr(request, "organization"):
         return {}
     return {

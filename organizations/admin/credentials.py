@@ -1,4 +1,4 @@
-"""Credentials: issued, rotated and revoked here. A secret is on the page that answers, and nowhere else."""
+"""The admin of credentials: issue, rotate and revoke. A secret is shown only on the page after that."""
 
 from datetime import timedelta
 from typing import Any, cast
@@ -18,14 +18,14 @@ from unfold.widgets import (
 
 from costtrack.clock import utc_now
 from organizations import services
-from organizations.admin_base import OrganizationScopedAdmin, button, showing_refusals
-from organizations.admin_request import person_of, scopes_in
+from organizations.admin_base import OrganizationScopedAdmin, button, show_domain_errors
+from organizations.admin_request import request_user, scopes_in
 from organizations.models import APICredential
 from organizations.types import IssuedCredential, Scope
 from organizations.validators import validate_in_the_future
 
 _GRACE_CHOICES = (
-    (0, "at once"),
+    (0, "immediately"),
     (3600, "after an hour"),
     (86_400, "after a day"),
     (7 * 86_400, "after a week"),
@@ -43,7 +43,7 @@ class NewCredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's 
         required=False,
         validators=[validate_in_the_future],
         widget=UnfoldAdminSplitDateTimeWidget(),
-        help_text="In UTC. Empty: never.",
+        help_text="In UTC. Leave empty for no expiration.",
     )
 
     class Meta:
@@ -53,7 +53,7 @@ class NewCredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's 
 
 class RotationForm(forms.Form):
     grace_seconds = forms.TypedChoiceField(
-        label="The present secret ends",
+        label="Current secret expires",
         choices=_GRACE_CHOICES,
         coerce=int,
         widget=UnfoldAdminSelectWidget(),
@@ -61,7 +61,7 @@ class RotationForm(forms.Form):
 
 
 class _IssuingRequest(HttpRequest):
-    """A request that has just issued a credential: carries the secret from the saving to the answer."""
+    """A request that has just issued a credential. It passes the secret from saving to the response."""
 
     issued: IssuedCredential
 
@@ -93,7 +93,7 @@ class APICredentialAdmin(OrganizationScopedAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """One button: the page that follows shows the secret."""
+        """Show only one save button, because the next page shows the secret."""
         buttons = {"show_save_and_continue": False, "show_save_and_add_another": False}
         return super().add_view(request, form_url, {**(extra_context or {}), **buttons})
 
@@ -115,8 +115,8 @@ class APICredentialAdmin(OrganizationScopedAdmin):
             scopes=given["scopes"],
             environment=given["environment"],
             expires_at=given["expires_at"],
-            actor=person_of(request).email,
-            held_scopes=scopes_in(request, obj.organization_id),
+            actor=request_user(request).email,
+            caller_scopes=scopes_in(request, obj.organization_id),
         )
         obj.pk, obj.client_id = issued.credential.pk, issued.credential.client_id
         cast("_IssuingRequest", request).issued = issued
@@ -127,51 +127,51 @@ class APICredentialAdmin(OrganizationScopedAdmin):
         return self._show_secret(request, cast("_IssuingRequest", request).issued)
 
     @button("Rotate secret", icon="autorenew")
-    @showing_refusals
+    @show_domain_errors
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         credential = self._get(request, object_id)
         form = RotationForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():
-            question = "The new secret is shown once, on the next page."
-            return self._ask(request, credential, "Rotate the secret", question, form)
+            explanation = "The new secret is shown only once, on the next page."
+            return self._confirm(request, credential, "Rotate the secret", explanation, form)
         issued = services.rotate_credential(
             organization=credential.organization,
             credential=credential,
             grace=timedelta(seconds=form.cleaned_data["grace_seconds"]),
             now=utc_now(),
-            actor=person_of(request).email,
-            held_scopes=scopes_in(request, credential.organization_id),
+            actor=request_user(request).email,
+            caller_scopes=scopes_in(request, credential.organization_id),
         )
         return self._show_secret(request, issued)
 
     @button("Revoke", icon="block")
-    @showing_refusals
+    @show_domain_errors
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         credential = self._get(request, object_id)
         if request.method != "POST":
-            question = "It ends for good, with its secrets and tokens. Whoever uses it will be refused from now on."
-            return self._ask(request, credential, "Revoke the credential", question, forms.Form())
+            explanation = "This permanently revokes the credential with its secrets and tokens."
+            return self._confirm(request, credential, "Revoke the credential", explanation, forms.Form())
         services.revoke_credential(
             organization=credential.organization,
             credential=credential,
             now=utc_now(),
-            actor=person_of(request).email,
+            actor=request_user(request).email,
         )
-        messages.success(request, f"{credential} is revoked.")
+        messages.success(request, f"{credential} was revoked.")
         return HttpResponseRedirect(reverse("admin:organizations_apicredential_change", args=[credential.pk]))
 
     def _get(self, request: HttpRequest, object_id: str) -> APICredential:
-        """The permission check before has found the row, in the person's own organizations."""
+        """Return the row; the permission check has already found it in the user's organizations."""
         credential: APICredential = self.get_queryset(request).get(pk=object_id)
         return credential
 
-    def _ask(
-        self, request: HttpRequest, credential: APICredential, title: str, question: str, form: forms.Form
+    def _confirm(
+        self, request: HttpRequest, credential: APICredential, title: str, explanation: str, form: forms.Form
     ) -> TemplateResponse:
         return self._page(
             request,
             "confirm",
-            {"title": title, "verb": title, "credential": credential, "question": question, "form": form},
+            {"title": title, "verb": title, "credential": credential, "question": explanation, "form": form},
         )
 
     def _show_secret(self, request: HttpRequest, issued: IssuedCredential) -> TemplateResponse:

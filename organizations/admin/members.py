@@ -1,4 +1,4 @@
-"""Members of organizations: added by e-mail address."""
+"""The admin of members."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from costtrack.errors import ConflictError
 from organizations import services
-from organizations.admin_base import OrganizationScopedAdmin, button, showing_refusals
-from organizations.admin_request import person_of, scopes_in
+from organizations.admin_base import OrganizationScopedAdmin, button, show_domain_errors
+from organizations.admin_request import request_user, scopes_in
 from organizations.models import Membership, Organization
 from organizations.types import Role
 
@@ -24,7 +24,7 @@ class NewMemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
     email = forms.EmailField(
         max_length=254,
         widget=UnfoldAdminEmailInputWidget(),
-        help_text="Whoever has no password yet gets an e-mail with a link to choose one.",
+        help_text="Users without a password get an e-mail with a link to choose one.",
     )
 
     class Meta:
@@ -36,7 +36,7 @@ class NewMemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
 class MembershipAdmin(OrganizationScopedAdmin):
     deletable = True
     actions_detail = ("invite_again",)
-    list_display = ("show_person", "organization", "role", "show_state", "created_at")
+    list_display = ("show_user", "organization", "role", "show_state", "created_at")
     list_filter = ("role", "organization")
     search_fields = ("user__email", "user__name")
     ordering = ("organization", "id")
@@ -50,25 +50,23 @@ class MembershipAdmin(OrganizationScopedAdmin):
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        return (
-            ("organization", "email", "role") if obj is None else ("organization", "show_person", "role", "show_state")
-        )
+        return ("organization", "email", "role") if obj is None else ("organization", "show_user", "role", "show_state")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        return () if obj is None else ("organization", "show_person", "show_state")
+        return () if obj is None else ("organization", "show_user", "show_state")
 
-    @display(description="Person")
-    def show_person(self, membership: Membership) -> str:
-        """Without the link to the person's page, which is for operators."""
+    @display(description="User")
+    def show_user(self, membership: Membership) -> str:
+        """Without a link to the user's page, which is only for operators."""
         return membership.user.email
 
     @display(description="State", label={"joined": "success", "invited": "warning"})
     def show_state(self, membership: Membership) -> str:
-        """Invited: has not chosen a password yet. (With single sign-on nobody needs one.)"""
+        """Invited: no password chosen yet, and no sign-in by single sign-on."""
         return "joined" if membership.user.has_usable_password() or membership.user.last_login else "invited"
 
-    @button("Send the invitation again", icon="forward_to_inbox")
-    @showing_refusals
+    @button("Resend invitation", icon="forward_to_inbox")
+    @show_domain_errors
     def invite_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
         membership = self.get_object(request, object_id)
         if membership is None:
@@ -83,18 +81,18 @@ class MembershipAdmin(OrganizationScopedAdmin):
             services.invite_again(
                 organization=membership.organization,
                 membership=membership,
-                actor=person_of(request).email,
-                held_scopes=scopes_in(request, membership.organization_id),
+                actor=request_user(request).email,
+                caller_scopes=scopes_in(request, membership.organization_id),
             )
         except ConflictError as error:
             messages.error(request, error.message)
         else:
-            messages.success(request, f"An e-mail with a new link is on its way to {membership.user.email}.")
+            messages.success(request, f"A new invitation was sent to {membership.user.email}.")
         return HttpResponseRedirect(page)
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
         organization, role = obj.organization, form.cleaned_data["role"]
-        rights = {**self._rights(request, organization), "held_scopes": scopes_in(request, organization.pk)}
+        rights = {**self._rights(request, organization), "caller_scopes": scopes_in(request, organization.pk)}
         if change:
             services.change_role(organization=organization, membership=obj, role=role, **rights)
         else:
@@ -112,6 +110,6 @@ class MembershipAdmin(OrganizationScopedAdmin):
             self.delete_model(request, membership)
 
     def _rights(self, request: HttpRequest, organization: Organization) -> dict[str, Any]:
-        person = person_of(request)
-        acting_as = Role.OWNER if person.is_superuser else person.roles[organization.pk]
-        return {"acting_as": acting_as, "actor": person.email}
+        user = request_user(request)
+        acting_as = Role.OWNER if user.is_superuser else user.roles[organization.pk]
+        return {"acting_as": acting_as, "actor": user.email}

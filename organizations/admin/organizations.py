@@ -1,4 +1,4 @@
-"""Organizations, and the plans they are on."""
+"""The admins of organizations and plans."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from costtrack.clock import utc_now
 from organizations import services
 from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin
-from organizations.admin_request import person_of
+from organizations.admin_request import request_user
 from organizations.models import Organization, Plan
 from organizations.services.organizations import SLUG, time_zones
 from organizations.types import Role
@@ -36,11 +36,11 @@ class PlanAdmin(OperatorAdmin):
         return () if obj is None else ("code",)
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
-        """Its organizations follow what it says now, in the transaction of this page."""
+        """Apply the changed plan to its organizations in the same transaction."""
         before = Plan.objects.filter(pk=obj.pk).first()
         super().save_model(request, obj, form, change)
         if before is not None:
-            services.follow_changed_plan(before=before, now=utc_now(), actor=person_of(request).email)
+            services.follow_changed_plan(before=before, now=utc_now(), actor=request_user(request).email)
 
 
 class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
@@ -49,13 +49,13 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's t
         required=False,
         validators=[RegexValidator(SLUG, "Use lower-case letters, digits and single hyphens.")],
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Part of addresses; it stays as it is. Empty: made from the name.",
+        help_text="Part of URLs; it cannot be changed later. Leave empty to generate it from the name.",
     )
     time_zone = forms.ChoiceField(
         choices=lambda: [(name, name) for name in sorted(time_zones())],
         initial="UTC",
         widget=UnfoldAdminSelectWidget(),
-        help_text="Days and weeks of calendar limits and of the dashboard follow it.",
+        help_text="Defines the days and weeks of calendar limits and of the dashboard.",
     )
 
     class Meta:
@@ -77,7 +77,7 @@ class OrganizationAdmin(OrganizationScopedAdmin):
         return queryset.select_related("plan")
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        is_operator = person_of(request).is_superuser
+        is_operator = request_user(request).is_superuser
         fields = ("name", "slug", "plan" if is_operator else "show_plan", "time_zone", "week_start")
         if obj is None:
             return fields
@@ -92,26 +92,26 @@ class OrganizationAdmin(OrganizationScopedAdmin):
 
     @display(description="Plan")
     def show_plan(self, organization: Organization) -> str:
-        """Without the link to the plan's page, which is for operators."""
+        """Without a link to the plan's page, which is only for operators."""
         return organization.plan.name
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
-        given = form.cleaned_data
-        values = {name: given[name] for name in ("name", "time_zone", "week_start")}
-        if "plan" in given:
-            values["plan"] = given["plan"].code
-        if "retention_months" in given:
-            values["retention_months"] = given["retention_months"]
-        actor = person_of(request).email
+        data = form.cleaned_data
+        values = {name: data[name] for name in ("name", "time_zone", "week_start")}
+        if "plan" in data:
+            values["plan"] = data["plan"].code
+        if "retention_months" in data:
+            values["retention_months"] = data["retention_months"]
+        actor = request_user(request).email
         if change:
             services.update_organization(organization=obj, actor=actor, now=utc_now(), **values)
-            if "requires_second_factor" in given:
+            if "requires_second_factor" in data:
                 services.require_second_factor(
                     organization=obj,
-                    required=given["requires_second_factor"],
+                    required=data["requires_second_factor"],
                     acting_as=self._role(request, obj) or Role.VIEWER,
                     actor=actor,
                 )
         else:
-            saved = services.create_organization(slug=given["slug"] or None, actor=actor, now=utc_now(), **values)
+            saved = services.create_organization(slug=data["slug"] or None, actor=actor, now=utc_now(), **values)
             obj.pk, obj.slug = saved.pk, saved.slug

@@ -1,7 +1,7 @@
-"""Who makes a request: a credential, by key, token or HTTP Basic, or a person who has signed in.
+"""Authentication: a credential, by key, token or HTTP Basic, or a signed-in user.
 
-`request.user` and `request.auth` are a `Principal`. A credential that is unknown, wrong, revoked, expired or badly
-written gets one and the same answer. Credentials never come from the query string, which ends up in logs.
+`request.user` and `request.auth` are a `Principal`. Unknown, wrong, revoked, expired and malformed credentials all get
+the same response. Credentials are never read from the query string, which ends up in logs.
 """
 
 import base64
@@ -18,7 +18,7 @@ from rest_framework.request import Request
 
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
-from organizations.credential_cache import credential_of
+from organizations.credential_cache import get_credential
 from organizations.models import APICredential, User
 from organizations.second_factor import lacks_second_factor
 from organizations.secrets import verify_secret
@@ -30,12 +30,12 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _KEY = re.compile(r"([A-Za-z0-9_-]{1,40})\.([A-Za-z0-9_-]{1,255})")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,1000}\.[A-Za-z0-9_-]{1,2000}\.[A-Za-z0-9_-]{1,255}")
 _KEY_HEADERS = ("x-api-key", "x-alphaneural-api-key")
-_USE_IS_NOTED_EVERY = timedelta(minutes=1)
+_USE_RECORDING_INTERVAL = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
-    """What a caller shows: a client id with its secret, or a token."""
+class PresentedCredential:
+    """A credential as sent: a client id with its secret, or a token."""
 
     client_id: str = ""
     secret: str = field(default="", repr=False)
@@ -69,17 +69,17 @@ class BasicCredentialAuthentication(BaseAuthentication):
 
 
 class MemberSessionAuthentication(SessionAuthentication):
-    """The session of a person who has signed in; requests that change something need the CSRF token."""
+    """The session of a signed-in user; requests that change something need the CSRF token."""
 
     def authenticate(self, request: Request) -> tuple[Principal, Principal] | None:
-        found = super().authenticate(request)
-        if found is None:
+        authenticated = super().authenticate(request)
+        if authenticated is None:
             return None
-        user = found[0]
+        user = authenticated[0]
         if not isinstance(user, User):
             raise TypeError(f"{type(user)} is not this project's user model.")
         if lacks_second_factor(user):
-            message = "Your organization asks for a second factor: set one up in the web UI first."
+            message = "Your organization requires a second factor. Set one up in the web UI first."
             raise ForbiddenError(message, code="second_factor_required")
         scopes = ALL_SCOPES if user.is_superuser else frozenset()
         principal = Principal(user=user, scopes=scopes)
@@ -88,8 +88,8 @@ class MemberSessionAuthentication(SessionAuthentication):
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """A usable credential, and which of its secrets was presented. `valid_until` is the end of the grace period of a
-    previous secret."""
+    """A usable credential and the secret that was presented. `valid_until` is the end of the grace period of a previous
+    secret."""
 
     credential: APICredential
     secret_hash: str = field(repr=False)
@@ -97,7 +97,8 @@ class Authenticated:
 
 
 def authenticate_credential(client_id: str, secret: str, *, now: datetime) -> Authenticated | None:
-    """The usable credential with this id and secret, or None. The work is the same whether or not the id exists."""
+    """Return the usable credential with this id and secret, or None. It takes the same time if the id does not
+    exist."""
     credential = _find(client_id)
     current_is_right = verify_secret(
         secret,
@@ -123,12 +124,12 @@ def _authenticate(request: Request) -> tuple[Principal, Principal] | None:
     if not presented:
         return None
     if len(presented) > 1:
-        raise AuthenticationFailed("Several different credentials were sent.")
+        raise AuthenticationFailed("The request contains several different credentials.")
     principal = _principal(presented.pop(), now=utc_now())
     return principal, principal
 
 
-def _principal(presented: Presented, *, now: datetime) -> Principal:
+def _principal(presented: PresentedCredential, *, now: datetime) -> Principal:
     scopes: frozenset[str] = ALL_SCOPES
     credential: APICredential | None = None
     if presented.token:
@@ -141,13 +142,13 @@ def _principal(presented: Presented, *, now: datetime) -> Principal:
         credential = authenticated.credential if authenticated is not None else None
     if credential is None:
         raise AuthenticationFailed("The credentials are not valid.")
-    _note_use(credential, now)
+    _record_use(credential, now)
     _bind_to_log(credential)
     return Principal(credential=credential, scopes=scopes & frozenset(credential.scopes))
 
 
 def _credential_of(claims: Claims, now: datetime) -> APICredential | None:
-    """The credential of a token, if it is usable and the token's secret is still valid."""
+    """Return the credential of a token, if it is usable and the token's secret is still valid."""
     credential = _find(claims.client_id)
     if credential is None or not credential.is_usable(now):
         return None
@@ -156,14 +157,14 @@ def _credential_of(claims: Claims, now: datetime) -> APICredential | None:
 
 
 def _find(client_id: str) -> APICredential | None:
-    if not _CLIENT_ID.fullmatch(client_id):  # such as one with a NUL, which PostgreSQL refuses
+    if not _CLIENT_ID.fullmatch(client_id):  # for example with a NUL, which PostgreSQL rejects
         return None
-    return credential_of(client_id)
+    return get_credential(client_id)
 
 
-def _note_use(credential: APICredential, now: datetime) -> None:
-    """Write `last_used_at` at most once a minute; the condition in the UPDATE lets one of many requests win."""
-    before = now - _USE_IS_NOTED_EVERY
+def _record_use(credential: APICredential, now: datetime) -> None:
+    """Update `last_used_at` once a minute; the condition in the UPDATE lets only one of many requests write."""
+    before = now - _USE_RECORDING_INTERVAL
     if credential.last_used_at is None or credential.last_used_at < before:
         is_due = Q(last_used_at=None) | Q(last_used_at__lt=before)
         APICredential.objects.filter(is_due, pk=credential.pk).update(last_used_at=now)
@@ -175,34 +176,35 @@ def _bind_to_log(credential: APICredential) -> None:
         structlog.contextvars.bind_contextvars(organization=credential.organization.slug)
 
 
-def _presented(request: Request) -> set[Presented]:
-    """All that the headers show; one that is badly written stays as an empty, never valid `Presented`."""
-    found = {_parse(value) for name in _KEY_HEADERS if (value := request.headers.get(name)) is not None}
+def _presented(request: Request) -> set[PresentedCredential]:
+    """Return all credentials in the headers; a malformed one is an empty `PresentedCredential`, which is never
+    valid."""
+    presented = {_parse(value) for name in _KEY_HEADERS if (value := request.headers.get(name)) is not None}
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        found.add(_parse(value))
+        presented.add(_parse(value))
     basic = basic_credentials(request)
     if basic is not None:
-        found.add(basic)
-    return found
+        presented.add(basic)
+    return presented
 
 
-def basic_credentials(request: Request) -> Presented | None:
+def basic_credentials(request: Request) -> PresentedCredential | None:
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None
     try:
         decoded = base64.b64decode(value.strip(), validate=True).decode("ascii")
     except (binascii.Error, ValueError):
-        return Presented()
+        return PresentedCredential()
     client_id, _, secret = decoded.partition(":")
     return _parse(f"{client_id}.{secret}")
 
 
-def _parse(text: str) -> Presented:
+def _parse(text: str) -> PresentedCredential:
     text = text.strip()
     if key := _KEY.fullmatch(text):
-        return Presented(client_id=key[1], secret=key[2])
+        return PresentedCredential(client_id=key[1], secret=key[2])
     if _TOKEN.fullmatch(text):
-        return Presented(token=text)
-    return Presented()
+        return PresentedCredential(token=text)
+    return PresentedCredential()

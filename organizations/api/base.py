@@ -1,7 +1,7 @@
-"""The sealed bases of every endpoint that belongs to an organization.
+"""The sealed base classes of every endpoint of an organization.
 
-A subclass says which scope it needs and what it answers. It cannot forget, or override, who may come in and whose
-rows there are to see: defining one of the sealed names is a TypeError when the class is made.
+A subclass declares its scope and returns its response. It cannot skip or override authentication and the tenant filter:
+defining one of the sealed names is a TypeError when the class is created.
 
     class TagList(OrganizationScopedAPIView):
         required_scope = Scope.COSTS_READ
@@ -38,28 +38,28 @@ M = TypeVar("M", bound=Model)
 
 
 class _OrganizationScope(APIView):
-    """What both bases share: one organization for each request, resolved once, and its transaction.
+    """Shared by both base classes: resolves the organization of the request and opens its transaction.
 
-    An error leaves the tenant scope as an exception, so whatever the handler wrote is rolled back before the answer
-    is made. Responses must not be lazy: they are rendered after the scope has ended.
+    An error leaves the tenant scope as an exception, so writes are rolled back before the response is created.
+    Responses must not be lazy: they are rendered after the scope has ended.
     """
 
     dialect: ClassVar[Dialect] = NATIVE
     required_scope: ClassVar[Scope | None] = Scope.MANAGE
-    """The strictest, for a class that does not say. None: whoever has access to the organization may call it, and the
-    view answers by what the caller's scopes let them know."""
+    """The strictest scope by default. None: every caller with access to the organization, and the view itself limits
+    the response to the caller's scopes."""
     scopes_by_action: ClassVar[Mapping[str, Scope | None]] = {}
-    """Other scopes for some actions of a viewset, or methods (in lower case) of a view."""
+    """Scopes of single actions of a viewset, or methods (in lower case) of a view."""
     requires_api_plan: ClassVar[bool] = False
     actions_of_every_plan: ClassVar[frozenset[str]] = frozenset()
-    """Actions, or methods in lower case, that are open without such a plan too: recording usage always is."""
+    """Actions, or methods in lower case, that are allowed with every plan. Recording usage always is."""
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset()
-    """Actions, or methods in lower case, that no rate limit of the plan holds back: usage that has happened is always
-    recorded. They do not count against it either."""
+    """Actions, or methods in lower case, that are exempt from the rate limit of the plan and do not count against it:
+    usage that has happened is always recorded."""
     own_transactions: ClassVar[bool] = False
-    """For views that open `tenant_scope` themselves, in parts shorter than the whole request."""
+    """For views that open shorter tenant scopes themselves."""
     only_reads: ClassVar[bool] = False
-    """For views whose other methods than GET change nothing either."""
+    """For views whose methods other than GET do not write either."""
 
     permission_classes = (IsAuthenticated,)
     metadata_class = None
@@ -91,7 +91,7 @@ class _OrganizationScope(APIView):
         self.access = self._resolve(request)
         structlog.contextvars.bind_contextvars(organization=self.organization.slug)
         if self._action() is None:
-            return  # a method that is not allowed, which the handler will say
+            return  # the handler responds with 405
         self._check_scope()
         self._check_plan()
         if not self.own_transactions:
@@ -103,14 +103,14 @@ class _OrganizationScope(APIView):
         return super().handle_exception(exc)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
-        """Adds the rate limit's headers. What the answer says itself stays: the reset of a spend limit, for one."""
+        """Add the rate limit headers, unless the response already has them, for example the reset of a spend limit."""
         response = super().finalize_response(request, response, *args, **kwargs)
         for name, value in self._allowance.headers.items() if self._allowance is not None else ():
             response.headers.setdefault(name, value)
         return response
 
     def _check_rate(self, request: Request) -> None:
-        """Right after authentication, so that refusals count and bear the headers, too. People are not limited."""
+        """Runs right after authentication, so that refusals count and have the headers too. Users are not limited."""
         credential = request.auth.credential if isinstance(request.auth, Principal) else None
         if credential is None or credential.organization is None or self._action() in self.actions_without_rate_limit:
             return
@@ -127,7 +127,7 @@ class _OrganizationScope(APIView):
         return access_without_url(principal=principal, chosen=request.query_params.get("organization") or None)
 
     def _action(self) -> str | None:
-        """The viewset's action, or the view's method; None if there is none for the request."""
+        """Return the viewset's action or the view's method, or None if the request has none."""
         method = str(self.request.method).lower()
         if method == "options":
             return None
@@ -151,17 +151,17 @@ class _OrganizationScope(APIView):
 
 
 class OrganizationScopedAPIView(_OrganizationScope):
-    """For endpoints without a model of their own."""
+    """The base class of endpoints without a model."""
 
 
 class OrganizationScopedViewSet(_OrganizationScope, GenericViewSet[M]):
-    """For endpoints over the rows of a model with an `organization` column; `queryset` must be totally ordered."""
+    """The base class of endpoints of a model with an `organization` column. `queryset` must be totally ordered."""
 
     shows_shared_rows: ClassVar[bool] = False
-    """Also show rows without an organization, which hold for everyone (prices)."""
+    """Also show rows without an organization, which apply to everyone (prices)."""
 
     def narrow(self, queryset: QuerySet[M]) -> QuerySet[M]:
-        """A subclass may leave rows out here, or select related ones."""
+        """A hook for subclasses to exclude rows or select related ones."""
         return queryset
 
     def get_queryset(self) -> QuerySet[M]:
@@ -187,7 +187,7 @@ _SEALED = (
 
 
 def _refuse_overrides(cls: type[_OrganizationScope]) -> None:
-    """Compares what the class really uses, so that a mixin cannot slip in either."""
+    """Compare the resolved attributes, so that a mixin cannot override them either."""
     base = OrganizationScopedViewSet if issubclass(cls, OrganizationScopedViewSet) else OrganizationScopedAPIView
     overridden = [name for name in _SEALED if getattr(cls, name, None) is not getattr(base, name, None)]
     if overridden:

@@ -1,4 +1,4 @@
-"""What management lists can be filtered by. Times are half-open: from `since` until just before `before`."""
+"""Filters of the management lists. Time ranges are half-open: `since` is included, `before` is not."""
 
 import django_filters
 from django.db.models import QuerySet
@@ -10,7 +10,7 @@ from organizations.types import Environment, Role
 
 class OrganizationFilter(django_filters.FilterSet):
     plan = django_filters.ModelChoiceFilter(queryset=Plan.objects.all(), to_field_name="code")
-    name = django_filters.CharFilter(lookup_expr="icontains", label="A part of the name.")
+    name = django_filters.CharFilter(lookup_expr="icontains", label="Part of the name.")
 
     class Meta:
         model = Organization
@@ -19,7 +19,7 @@ class OrganizationFilter(django_filters.FilterSet):
 
 class CredentialFilter(django_filters.FilterSet):
     environment = django_filters.ChoiceFilter(choices=Environment.choices)
-    revoked = TrueOrFalseFilter(method="filter_revoked", label="Only revoked ones, or only others.")
+    revoked = TrueOrFalseFilter(method="filter_revoked", label="Only revoked credentials, or only others.")
 
     class Meta:
         model = APICredential

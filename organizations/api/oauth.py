@@ -25,7 +25,7 @@ from organizations.models import APICredential
 from organizations.tokens import issue_token
 
 EVERYTHING = "api/access"
-"""The one scope of document 001: whatever the credential may do."""
+"""The only scope of document 001: everything the credential may do."""
 _PARAMETERS = ("grant_type", "client_id", "client_secret", "scope")
 _SERVER_ERROR = "server_error"
 ERROR_CODES = ("invalid_request", "invalid_client", "unsupported_grant_type", "invalid_scope", _SERVER_ERROR)
@@ -45,7 +45,7 @@ _ERROR = ErrorSchema(
         "type": "object",
         "properties": {
             "error": {"type": "string", "enum": list(ERROR_CODES)},
-            "error_description": {"type": "string", "description": "A sentence for people."},
+            "error_description": {"type": "string", "description": "Human-readable message."},
         },
         "required": ["error", "error_description"],
     },
@@ -67,7 +67,7 @@ class InvalidClientError(TokenError):
 
 
 class FormParser(parsers.BaseParser):
-    """A form in UTF-8, at most 1 MiB."""
+    """Parses a form in UTF-8, up to 1 MiB."""
 
     media_type = "application/x-www-form-urlencoded"
 
@@ -81,10 +81,10 @@ class TokenFormSerializer(serializers.Serializer[None]):
     """For the OpenAPI document; the view reads the form itself, because its errors have names of their own."""
 
     grant_type = serializers.ChoiceField(choices=["client_credentials"])
-    client_id = serializers.CharField(required=False, help_text="Unless HTTP Basic carries it.")
-    client_secret = serializers.CharField(required=False, help_text="Unless HTTP Basic carries it.")
+    client_id = serializers.CharField(required=False, help_text="Not needed with HTTP Basic.")
+    client_secret = serializers.CharField(required=False, help_text="Not needed with HTTP Basic.")
     scope = serializers.CharField(
-        required=False, help_text=f"Some of the credential's scopes, separated by blanks; `{EVERYTHING}` is all."
+        required=False, help_text=f"Scopes of the credential, separated by spaces; `{EVERYTHING}` means all."
     )
 
 
@@ -97,7 +97,7 @@ class TokenSerializer(serializers.Serializer[None]):
 
 class TokenSchema(DialectSchema):
     def error_statuses(self) -> set[int]:
-        """Whatever is wrong with the form is a 400."""
+        """Errors in the form are a 400."""
         return super().error_statuses() - {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
 
 
@@ -123,8 +123,7 @@ class TokenView(APIView):
     def post(self, request: Request) -> Response:
         """Exchange a client id and secret for a token that is valid for one hour.
 
-        It ends before, with the secret or the credential that it was issued for: when these are rotated, revoked or
-        expire.
+        It ends earlier if its secret or credential is rotated, revoked or expires.
         """
         form = _read_form(request)
         now = utc_now()
@@ -151,7 +150,7 @@ class TokenView(APIView):
 
 
 def _read_form(request: Request) -> dict[str, str]:
-    """The parameters this grant knows; others are ignored, and none may come twice (section 3.2)."""
+    """Return the parameters of this grant. Others are ignored, and duplicates are an error (section 3.2)."""
     try:
         form = request.data
     except UnsupportedMediaType:
@@ -160,17 +159,17 @@ def _read_form(request: Request) -> dict[str, str]:
         raise TokenError("Send a form (application/x-www-form-urlencoded).")
     for name in _PARAMETERS:
         if len(form.getlist(name)) > 1:
-            raise TokenError(f"{name} is there more than once.")
-    found = {name: str(form[name]) for name in _PARAMETERS if form.get(name)}
-    if "grant_type" not in found:
+            raise TokenError(f"{name} must not be repeated.")
+    parameters = {name: str(form[name]) for name in _PARAMETERS if form.get(name)}
+    if "grant_type" not in parameters:
         raise TokenError("grant_type is missing.")
-    return found
+    return parameters
 
 
 def _authenticate_client(request: Request, form: Mapping[str, str], now: datetime) -> Authenticated:
     in_header = basic_credentials(request)
     if in_header is not None and "client_secret" in form:
-        raise TokenError("Send the client's secret in the header or in the body, not in both.")
+        raise TokenError("Send the client secret in the header or in the body, not in both.")
     if in_header is not None:
         client_id, secret = in_header.client_id, in_header.secret
     else:
@@ -178,14 +177,14 @@ def _authenticate_client(request: Request, form: Mapping[str, str], now: datetim
     authenticated = authenticate_credential(client_id, secret, now=now)
     if authenticated is None or form.get("client_id", client_id) != client_id:
         headers = {"WWW-Authenticate": 'Basic realm="costtrack"'}
-        raise InvalidClientError("The client id or its secret is not valid.", headers=headers)
+        raise InvalidClientError("Invalid client id or secret.", headers=headers)
     return authenticated
 
 
-def _granted_scopes(credential: APICredential, asked: str) -> list[str]:
-    if asked == EVERYTHING:
+def _granted_scopes(credential: APICredential, requested: str) -> list[str]:
+    if requested == EVERYTHING:
         return credential.scopes
-    scopes = asked.split()
+    scopes = requested.split()
     if not scopes or not set(scopes) <= set(credential.scopes):
-        raise TokenError("scope: the credential does not have all of these.", code="invalid_scope")
+        raise TokenError("The credential does not have all requested scopes.", code="invalid_scope")
     return [scope for scope in credential.scopes if scope in scopes]

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says about authentication and about organizations."""
+"""The OpenAPI descriptions of authentication and organizations."""
 
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +17,7 @@ _PATH_PARAMETERS = {
     "run_id": "The run's id, as events name it.",
     "session_id": "The session's id, as events name it.",
     "execution_id": "The execution's id, as events name it.",
-    "id": "Its id, as the list shows it.",
+    "id": "Its id, as in the list.",
 }
 
 
@@ -27,11 +27,11 @@ class OrganizationSchema(DialectSchema):
     def get_override_parameters(self) -> list[Any]:
         if "{slug}" in self.path:
             return []
-        text = "The organization's slug. Needed by operators and by people who are members of several."
+        text = "The organization's slug. Required for operators and for users who are members of several."
         return [OpenApiParameter("organization", str, description=text)]
 
     def error_statuses(self) -> set[int]:
-        """The organization that the path or the query names may not be there."""
+        """Add 404: the organization in the path or the query may not exist."""
         return super().error_statuses() | {HTTPStatus.NOT_FOUND}
 
     def _resolve_path_parameters(self, variables: list[str]) -> list[dict[str, Any]]:
@@ -46,7 +46,7 @@ class CredentialScheme(OpenApiAuthenticationExtension):
     name = ["bearerAuth", "apiKeyAuth", "alphaneuralKeyAuth"]
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[Any]]]:
-        """Any one of them is enough."""
+        """Any of them is sufficient."""
         return [{name: []} for name in self.name]
 
     def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, str]]:

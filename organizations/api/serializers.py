@@ -1,4 +1,4 @@
-"""The JSON of the management API: what comes in, and apart from it what goes out."""
+"""Serializers of the management API, separate for requests and responses."""
 
 from rest_framework import serializers
 
@@ -30,9 +30,9 @@ class OrganizationSerializer(serializers.ModelSerializer[Organization]):
 
 class NewOrganizationSerializer(StrictSerializer):
     name = serializers.CharField(max_length=120)
-    slug = serializers.CharField(max_length=63, required=False, help_text="Made from the name if not given.")
-    plan = serializers.CharField(max_length=32, required=False, help_text="pay_as_you_go if not given.")
-    time_zone = serializers.CharField(max_length=64, required=False, help_text="An IANA name; UTC if not given.")
+    slug = serializers.CharField(max_length=63, required=False, help_text="Generated from the name by default.")
+    plan = serializers.CharField(max_length=32, required=False, help_text="Default: pay_as_you_go.")
+    time_zone = serializers.CharField(max_length=64, required=False, help_text="An IANA name. Default: UTC.")
     week_start = serializers.ChoiceField(choices=WeekDay.choices, required=False)
 
 
@@ -42,7 +42,8 @@ class OrganizationChangeSerializer(StrictSerializer):
     time_zone = serializers.CharField(max_length=64, required=False)
     week_start = serializers.ChoiceField(choices=WeekDay.choices, required=False)
     requires_second_factor = serializers.BooleanField(
-        required=False, help_text="Members need an authenticator app or a passkey to sign in. Owners only."
+        required=False,
+        help_text="Members need an authenticator app or a passkey to sign in. Only owners may change it.",
     )
 
 
@@ -71,7 +72,7 @@ class NewCredentialSerializer(StrictSerializer):
         child=serializers.ChoiceField(choices=Scope.choices),
         allow_empty=False,
         default=lambda: list(DEFAULT_SCOPES),
-        help_text="usage:write and costs:read if not given.",
+        help_text="Default: usage:write and costs:read.",
     )
     expires_at = serializers.DateTimeField(
         required=False, allow_null=True, default=None, validators=[validate_in_the_future]
@@ -82,7 +83,7 @@ class IssuedCredentialSerializer(CredentialSerializer):
     """For the OpenAPI document: a credential with its secret (`organizations.api.views`)."""
 
     client_secret = serializers.CharField()
-    api_key = serializers.CharField(help_text="Client id and secret in one, for `Authorization: Bearer`.")
+    api_key = serializers.CharField(help_text="Client ID and secret, joined by a dot, for `Authorization: Bearer`.")
 
     class Meta(CredentialSerializer.Meta):
         fields = (*CredentialSerializer.Meta.fields, "client_secret", "api_key")  # type: ignore[assignment]
@@ -92,7 +93,7 @@ class RotationSerializer(StrictSerializer):
     grace_seconds = serializers.IntegerField(
         min_value=0,
         max_value=int(MAX_GRACE.total_seconds()),
-        help_text="How long the secret before stays valid, at most 30 days.",
+        help_text="How long the previous secret stays valid, up to 30 days.",
     )
 
 
@@ -114,7 +115,7 @@ class MemberChangeSerializer(StrictSerializer):
 
 
 class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
-    details = serializers.DictField(help_text="What the action was about; its keys are the action's own.")
+    details = serializers.DictField(help_text="Details of the action; the keys depend on it.")
 
     class Meta:
         model = AuditEntry

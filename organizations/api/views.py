@@ -32,11 +32,11 @@ from organizations.models import APICredential, AuditEntry, Membership, Organiza
 from organizations.selectors import visible_organizations
 from organizations.types import IssuedCredential, Principal, Scope
 
-_NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
-    """`GET` and `POST /organizations`. Not of one organization, so not on the sealed base."""
+    """`GET` and `POST /organizations`. Not based on the sealed base class, because it has no organization."""
 
     queryset = Organization.objects.order_by("slug")
     serializer_class = OrganizationSerializer
@@ -51,13 +51,13 @@ class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
 
     @extend_schema(
         request=NewOrganizationSerializer,
-        responses={201: OrganizationSerializer, 409: OpenApiResponse(description="Another one has the slug.")},
+        responses={201: OrganizationSerializer, 409: OpenApiResponse(description="The slug is already in use.")},
     )
     def create(self, request: Request) -> Response:
-        """Make an organization. Operators only."""
+        """Create an organization. Operators only."""
         principal = self._principal()
         if not principal.is_operator or Scope.MANAGE not in principal.scopes:
-            raise ForbiddenError("Only operators make organizations.", code="operators_only")
+            raise ForbiddenError("Only operators may create organizations.", code="operators_only")
         body = NewOrganizationSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         organization = services.create_organization(**body.validated_data, actor=principal.label, now=utc_now())
@@ -66,7 +66,7 @@ class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
     def _principal(self) -> Principal:
         principal = self.request.auth
         if not isinstance(principal, Principal):
-            raise TypeError("IsAuthenticated has let somebody in without a principal.")
+            raise TypeError("The request has no principal.")
         return principal
 
 
@@ -80,11 +80,11 @@ class OrganizationView(OrganizationScopedAPIView):
 
     @extend_schema(request=OrganizationChangeSerializer, responses=OrganizationSerializer)
     def patch(self, request: Request, **_: str) -> Response:
-        """Change what is given. The plan is the operators' to change."""
+        """Change the given fields. Only operators may change the plan."""
         body = OrganizationChangeSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         if "plan" in body.validated_data and not self.principal.is_operator:
-            raise ForbiddenError("plan: only operators change it.", code="operators_only", param="plan")
+            raise ForbiddenError("Only operators may change the plan.", code="operators_only", param="plan")
         changes, actor = dict(body.validated_data), self.principal.label
         required = changes.pop("requires_second_factor", None)
         if required is not None:
@@ -105,14 +105,14 @@ class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
 
     @extend_schema(request=NewCredentialSerializer, responses={201: IssuedCredentialSerializer})
     def create(self, request: Request, **_: str) -> Response:
-        """Issue a credential. The answer shows the secret, once and never again."""
+        """Issue a credential. The response contains the secret, which is shown only once."""
         body = NewCredentialSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         issued = services.issue_credential(
             organization=self.organization,
             **body.validated_data,
             actor=self.principal.label,
-            held_scopes=self.access.scopes,
+            caller_scopes=self.access.scopes,
         )
         return _shown_once(issued, status.HTTP_201_CREATED)
 
@@ -121,7 +121,7 @@ class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
         responses={200: IssuedCredentialSerializer, 409: OpenApiResponse(description="It is revoked or expired.")},
     )
     def rotate(self, request: Request, **_: str) -> Response:
-        """A new secret, shown once; the one before stays valid for the grace period."""
+        """Create a new secret, which is shown only once. The previous one stays valid for the grace period."""
         credential = self.get_object()
         body = RotationSerializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -131,13 +131,13 @@ class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
             grace=timedelta(seconds=body.validated_data["grace_seconds"]),
             now=utc_now(),
             actor=self.principal.label,
-            held_scopes=self.access.scopes,
+            caller_scopes=self.access.scopes,
         )
         return _shown_once(issued, status.HTTP_200_OK)
 
     @extend_schema(request=None, responses=CredentialSerializer)
     def revoke(self, request: Request, **_: str) -> Response:
-        """End the credential for good, with its secrets and tokens."""
+        """Permanently revoke the credential with its secrets and tokens."""
         credential = services.revoke_credential(
             organization=self.organization,
             credential=self.get_object(),
@@ -157,10 +157,10 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
 
     @extend_schema(
         request=NewMemberSerializer,
-        responses={201: MemberSerializer, 409: OpenApiResponse(description="The person is a member already.")},
+        responses={201: MemberSerializer, 409: OpenApiResponse(description="The user is already a member.")},
     )
     def create(self, request: Request, **_: str) -> Response:
-        """Add a person by e-mail address."""
+        """Add a member by e-mail address."""
         body = NewMemberSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         membership = services.add_member(
@@ -168,16 +168,16 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
             **body.validated_data,
             acting_as=self.access.role,
             actor=self.principal.label,
-            held_scopes=self.access.scopes,
+            caller_scopes=self.access.scopes,
         )
         return Response(MemberSerializer(membership).data, status=status.HTTP_201_CREATED)
 
     @extend_schema(
         request=MemberChangeSerializer,
-        responses={200: MemberSerializer, 409: OpenApiResponse(description="The last owner stays one.")},
+        responses={200: MemberSerializer, 409: OpenApiResponse(description="The last owner must keep the role.")},
     )
     def partial_update(self, request: Request, **_: Any) -> Response:
-        """Give a member another role."""
+        """Change a member's role."""
         membership = self.get_object()
         body = MemberChangeSerializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -187,18 +187,18 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
             role=body.validated_data["role"],
             acting_as=self.access.role,
             actor=self.principal.label,
-            held_scopes=self.access.scopes,
+            caller_scopes=self.access.scopes,
         )
         return Response(MemberSerializer(membership).data)
 
     @extend_schema(
         responses={
-            204: OpenApiResponse(description="The member is gone."),
-            409: OpenApiResponse(description="The last owner stays."),
+            204: OpenApiResponse(description="The member was removed."),
+            409: OpenApiResponse(description="The last owner cannot be removed."),
         }
     )
     def destroy(self, request: Request, **_: Any) -> Response:
-        """Remove a member; the last owner stays."""
+        """Remove a member. The last owner cannot be removed."""
         services.remove_member(
             organization=self.organization,
             membership=self.get_object(),
@@ -209,7 +209,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
 
 
 class AuditViewSet(mixins.ListModelMixin, OrganizationScopedViewSet[AuditEntry]):
-    """Who changed what, the newest first."""
+    """Changes and who made them, newest first."""
 
     queryset = AuditEntry.objects.order_by("-id")
     serializer_class = AuditEntrySerializer
@@ -222,4 +222,4 @@ def _shown_once(issued: IssuedCredential, code: int) -> Response:
         "client_secret": issued.client_secret,
         "api_key": issued.api_key,
     }
-    return Response(body, status=code, headers=_NEVER_KEPT)
+    return Response(body, status=code, headers=_NO_STORE)

@@ -1,7 +1,7 @@
-"""Writes. Each function is one change, in one transaction, with its entry in the audit log.
+"""Services: each function is one change, in one transaction, with its entry in the audit log.
 
-Whoever calls has already checked that the actor may do this at all; what depends on the data itself, such as which
-scopes may be handed on or who may make an owner, is checked here. `actor` is the name for the audit log.
+The caller checks that the actor may perform the action at all. Rules that depend on data, such as which scopes may be
+granted or who may add an owner, are checked here. `actor` is the name in the audit log.
 """
 
 from organizations.services.credentials import MAX_GRACE, issue_credential, revoke_credential, rotate_credential

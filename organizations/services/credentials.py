@@ -1,4 +1,4 @@
-"""Credentials: issued, rotated, revoked. Their secrets are in the answers of these functions and nowhere else."""
+"""Issue, rotate and revoke credentials. Only the return values of these functions contain secrets."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from django.db import transaction
 from costtrack.errors import ConflictError, InvalidError
 from organizations import audit, secrets
 from organizations.models import APICredential, Organization
-from organizations.services.held_scopes import check_held
+from organizations.services.caller_scopes import check_can_grant
 from organizations.types import ALL_SCOPES, Environment, IssuedCredential, Scope
 
 MAX_GRACE = timedelta(days=30)
@@ -23,16 +23,16 @@ def issue_credential(
     environment: str = Environment.PRODUCTION,
     expires_at: datetime | None = None,
     actor: str,
-    held_scopes: Collection[str] = ALL_SCOPES,
+    caller_scopes: Collection[str] = ALL_SCOPES,
 ) -> IssuedCredential:
-    """A new credential; without an organization it is an operator's.
+    """Issue a credential, of an operator if it has no organization.
 
-    Raises ForbiddenError for a scope that the actor does not hold (`held_scopes`).
+    Raises ForbiddenError for a scope that the actor does not have (`caller_scopes`).
     """
     _check_scopes(scopes)
-    check_held(scopes, held_scopes, param="scopes")
+    check_can_grant(scopes, caller_scopes, param="scopes")
     if environment not in Environment.values:
-        raise InvalidError(f"environment: choose one of {', '.join(Environment.values)}.", param="environment")
+        raise InvalidError(f"environment: must be one of {', '.join(Environment.values)}.", param="environment")
     secret = secrets.new_secret()
     digest, pepper = secrets.hash_secret(secret)
     credential = APICredential.objects.create(
@@ -57,20 +57,20 @@ def rotate_credential(
     grace: timedelta,
     now: datetime,
     actor: str,
-    held_scopes: Collection[str] = ALL_SCOPES,
+    caller_scopes: Collection[str] = ALL_SCOPES,
 ) -> IssuedCredential:
-    """A new secret; the one before stays valid for `grace` (0 to 30 days), any older one ends at once, and their tokens
-    with them.
+    """Create a new secret. The previous one stays valid for `grace` (0 to 30 days); an older one and its tokens end at
+    once.
 
-    Raises ForbiddenError if the credential has a scope that the actor does not hold (`held_scopes`).
+    Raises ForbiddenError if the credential has a scope that the actor does not have (`caller_scopes`).
     """
     if not timedelta(0) <= grace <= MAX_GRACE:
-        longest = int(MAX_GRACE.total_seconds())
-        raise InvalidError(f"grace_seconds: from 0 to {longest} (30 days).", param="grace_seconds")
+        max_seconds = int(MAX_GRACE.total_seconds())
+        raise InvalidError(f"grace_seconds: must be from 0 to {max_seconds} (30 days).", param="grace_seconds")
     credential = _locked(organization, credential)
-    check_held(credential.scopes, held_scopes)
+    check_can_grant(credential.scopes, caller_scopes)
     if not credential.is_usable(now):
-        raise ConflictError("The credential is revoked or expired; issue a new one.", code="credential_ended")
+        raise ConflictError("The credential is revoked or expired. Issue a new one.", code="credential_ended")
     secret = secrets.new_secret()
     if grace:
         credential.previous_hash = credential.secret_hash
@@ -96,7 +96,7 @@ def rotate_credential(
 def revoke_credential(
     *, organization: Organization | None, credential: APICredential, now: datetime, actor: str
 ) -> APICredential:
-    """End a credential for good, its secrets and tokens at once. Revoking it again changes nothing."""
+    """Permanently revoke a credential with its secrets and tokens. Revoking it again changes nothing."""
     credential = _locked(organization, credential)
     if credential.revoked_at is None:
         credential.revoked_at = now
@@ -109,11 +109,11 @@ def _check_scopes(scopes: Collection[str]) -> None:
     unknown = sorted(set(scopes) - ALL_SCOPES)
     if unknown:
         known = ", ".join(Scope.values)
-        raise InvalidError(f"scopes: {', '.join(unknown)} is unknown; choose from {known}.", param="scopes")
+        raise InvalidError(f"scopes: unknown scope {', '.join(unknown)}. Must be one of {known}.", param="scopes")
 
 
 def _locked(organization: Organization | None, credential: APICredential) -> APICredential:
-    """The credential's own row, which nobody else changes until the transaction ends."""
+    """Return the credential, locked until the transaction ends."""
     return APICredential.objects.select_for_update(no_key=True).get(organization=organization, pk=credential.pk)
 
 

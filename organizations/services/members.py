@@ -1,7 +1,7 @@
-"""Members: people in organizations. An organization that has an owner never loses its last one.
+"""Add, change and remove members. An organization never loses its last owner.
 
-`acting_as` is the actor's own role: only owners make, demote and remove owners. `held_scopes` are what the actor may
-do, which is less than the role for an API key: a role with more scopes than that is refused.
+`acting_as` is the actor's own role: only owners add, demote and remove owners. `caller_scopes` are the actor's scopes,
+which for an API key may be fewer than those of the role: a role with more scopes is refused.
 """
 
 from collections.abc import Collection
@@ -12,7 +12,7 @@ from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFou
 from organizations import audit
 from organizations.account_emails import queue_invitation
 from organizations.models import Membership, Organization, User
-from organizations.services.held_scopes import check_held
+from organizations.services.caller_scopes import check_can_grant
 from organizations.types import ALL_SCOPES, Role
 
 
@@ -24,19 +24,19 @@ def add_member(
     role: str,
     acting_as: Role,
     actor: str,
-    held_scopes: Collection[str] = ALL_SCOPES,
+    caller_scopes: Collection[str] = ALL_SCOPES,
 ) -> Membership:
-    """Add a person by e-mail address. One that nobody knows yet becomes a new person; whoever has no password is sent
-    a link to choose one."""
+    """Add a member by e-mail address. Creates the user if there is none; a user without a password is sent a link to
+    choose one."""
     _check_role(role)
     _check_owners_business(role, acting_as)
-    check_held(Role(role).scopes, held_scopes, param="role")
-    user = _person(email)
+    check_can_grant(Role(role).scopes, caller_scopes, param="role")
+    user = _get_or_create_user(email)
     try:
         with transaction.atomic():
             membership = Membership.objects.create(organization=organization, user=user, role=role)
     except IntegrityError:
-        raise ConflictError("email: already a member.", param="email", code="already_member") from None
+        raise ConflictError("email: this user is already a member.", param="email", code="already_member") from None
     audit.record(organization=organization, actor=actor, action="member.added", subject=user.email, role=role)
     if not user.has_usable_password():
         queue_invitation(membership)
@@ -45,13 +45,13 @@ def add_member(
 
 @transaction.atomic
 def invite_again(
-    *, organization: Organization, membership: Membership, actor: str, held_scopes: Collection[str] = ALL_SCOPES
+    *, organization: Organization, membership: Membership, actor: str, caller_scopes: Collection[str] = ALL_SCOPES
 ) -> None:
-    """Send another link to a member who has not chosen a password yet."""
+    """Resend the invitation to a member who has not chosen a password yet."""
     membership = _current(organization, membership)
-    check_held(Role(membership.role).scopes, held_scopes)
+    check_can_grant(Role(membership.role).scopes, caller_scopes)
     if membership.user.has_usable_password():
-        raise ConflictError("This member has a password already.", code="already_joined")
+        raise ConflictError("This member already has a password.", code="already_joined")
     audit.record(organization=organization, actor=actor, action="member.invited", subject=membership.user.email)
     queue_invitation(membership)
 
@@ -64,7 +64,7 @@ def change_role(
     role: str,
     acting_as: Role,
     actor: str,
-    held_scopes: Collection[str] = ALL_SCOPES,
+    caller_scopes: Collection[str] = ALL_SCOPES,
 ) -> Membership:
     _check_role(role)
     owners = _locked_owners(organization)
@@ -73,7 +73,7 @@ def change_role(
         return membership
     _check_owners_business(role, acting_as)
     _check_owners_business(membership.role, acting_as)
-    check_held(Role(role).scopes - Role(membership.role).scopes, held_scopes, param="role")
+    check_can_grant(Role(role).scopes - Role(membership.role).scopes, caller_scopes, param="role")
     _check_owner_remains(owners, membership)
     before, membership.role = membership.role, role
     membership.save(update_fields=["role"])
@@ -99,20 +99,20 @@ def remove_member(*, organization: Organization, membership: Membership, acting_
     audit.record(organization=organization, actor=actor, action="member.removed", subject=email)
 
 
-def _person(email: str) -> User:
-    found = User.objects.filter(email__iexact=email).first()
-    if found is not None:
-        return found
+def _get_or_create_user(email: str) -> User:
+    user = User.objects.filter(email__iexact=email).first()
+    if user is not None:
+        return user
     try:
         with transaction.atomic():
             return User.objects.create_user(email)
-    except IntegrityError:  # somebody else has just added the same person
+    except IntegrityError:  # a concurrent request added the same user
         return User.objects.get(email__iexact=email)
 
 
 def _check_role(role: str) -> None:
     if role not in Role.values:
-        raise InvalidError(f"role: choose one of {', '.join(Role.values)}.", param="role")
+        raise InvalidError(f"role: must be one of {', '.join(Role.values)}.", param="role")
 
 
 def _check_owners_business(role: str, acting_as: Role) -> None:
@@ -121,22 +121,22 @@ def _check_owners_business(role: str, acting_as: Role) -> None:
 
 
 def _locked_owners(organization: Organization) -> set[int]:
-    """The owners' memberships, locked: of two changes at the same moment, the second sees what the first left."""
+    """Lock and return the ids of the owners' memberships, so that a concurrent change sees the result of this one."""
     owners = Membership.objects.of(organization).filter(role=Role.OWNER).order_by("id")
     return set(owners.select_for_update().values_list("id", flat=True))
 
 
 def _current(organization: Organization, membership: Membership) -> Membership:
-    """The membership as it is now, behind the locks."""
+    """Return the current membership, locked."""
     rows = Membership.objects.of(organization).select_related("user").select_for_update(of=("self",))
-    found = rows.filter(pk=membership.pk).first()
-    if found is None:
+    current = rows.filter(pk=membership.pk).first()
+    if current is None:
         raise NotFoundError("No such member.")
-    return found
+    return current
 
 
 def _check_owner_remains(owners: set[int], membership: Membership) -> None:
     if owners == {membership.pk}:
         raise ConflictError(
-            "An organization keeps at least one owner; make somebody else one first.", code="last_owner"
+            "An organization needs at least one owner. Make another member an owner first.", code="last_owner"
         )

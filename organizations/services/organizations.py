@@ -1,4 +1,4 @@
-"""Organizations: made by operators, changed by their owners and admins too."""
+"""Create and change organizations."""
 
 import re
 from datetime import datetime
@@ -29,7 +29,7 @@ def create_organization(
     actor: str,
     now: datetime,
 ) -> Organization:
-    """Without a slug one is made from the name, numbered if another organization has it already."""
+    """Create an organization. Without a slug one is generated from the name, numbered if it is in use."""
     slug = slug or _free_slug(name)
     _check_slug(slug)
     _check_time_zone(time_zone)
@@ -39,7 +39,7 @@ def create_organization(
                 name=name, slug=slug, plan=_plan(plan), time_zone=time_zone, week_start=week_start
             )
     except IntegrityError:
-        raise ConflictError("slug: another organization has it already.", param="slug") from None
+        raise ConflictError("slug: already in use.", param="slug") from None
     audit.record(
         organization=organization, actor=actor, action="organization.created", subject=slug, plan=plan, name=name
     )
@@ -59,9 +59,9 @@ def update_organization(
     actor: str,
     now: datetime,
 ) -> Organization:
-    """Change what is given; None leaves things as they are."""
+    """Change the given fields; None leaves a field unchanged."""
     organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-    wanted = {
+    values = {
         "name": name,
         "plan_id": plan,
         "time_zone": time_zone,
@@ -69,7 +69,7 @@ def update_organization(
         "retention_months": retention_months,
     }
     changes = {
-        field: value for field, value in wanted.items() if value is not None and value != getattr(organization, field)
+        field: value for field, value in values.items() if value is not None and value != getattr(organization, field)
     }
     if not changes:
         return organization
@@ -95,12 +95,12 @@ def update_organization(
 
 @transaction.atomic
 def require_second_factor(*, organization: Organization, required: bool, acting_as: Role, actor: str) -> None:
-    """Whether members need an authenticator app or a passkey beside their password; for owners to say."""
+    """Set whether members need an authenticator app or a passkey to sign in. Only owners may change it."""
     organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     if organization.requires_second_factor == required:
         return
     if acting_as is not Role.OWNER:
-        message = "requires_second_factor: only an owner changes it."
+        message = "Only an owner may change requires_second_factor."
         raise ForbiddenError(message, code="owners_only", param="requires_second_factor")
     organization.requires_second_factor = required
     organization.save(update_fields=["requires_second_factor"])
@@ -115,7 +115,7 @@ def require_second_factor(*, organization: Organization, required: bool, acting_
 
 @transaction.atomic
 def follow_changed_plan(*, before: Plan, now: datetime, actor: str) -> None:
-    """A plan's row says something else than `before` now: have all its organizations follow it."""
+    """Apply a changed plan to all its organizations. `before` is the plan before the change."""
     organizations = Organization.objects.filter(plan=before).order_by("pk")
     for organization in organizations.select_for_update(no_key=True):
         apply_plan_change(organization=organization, before=before, now=now, actor=actor)
@@ -124,7 +124,7 @@ def follow_changed_plan(*, before: Plan, now: datetime, actor: str) -> None:
 def _free_slug(name: str) -> str:
     stem = slugify(name).replace("_", "-").strip("-")[: _MAX_SLUG_LENGTH - 6].rstrip("-")
     if not stem:
-        raise InvalidError("slug: none can be made from the name, so give one.", param="slug")
+        raise InvalidError("slug: cannot be generated from this name. Please provide one.", param="slug")
     taken = set(Organization.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
     return next(
         slug
@@ -135,19 +135,19 @@ def _free_slug(name: str) -> str:
 
 def _check_slug(slug: str) -> None:
     if len(slug) > _MAX_SLUG_LENGTH or not SLUG.fullmatch(slug):
-        message = f"slug: use lower-case letters, digits and single hyphens, at most {_MAX_SLUG_LENGTH} characters."
+        message = f"slug: use lower-case letters, digits and single hyphens, up to {_MAX_SLUG_LENGTH} characters."
         raise InvalidError(message, param="slug")
 
 
 @lru_cache(maxsize=1)
 def time_zones() -> frozenset[str]:
-    """The IANA names that this machine knows."""
+    """Return the IANA names that this machine knows."""
     return frozenset(available_timezones())
 
 
 def _check_time_zone(name: str) -> None:
     if name not in time_zones():
-        raise InvalidError("time_zone: not an IANA time zone, such as Europe/Berlin.", param="time_zone")
+        raise InvalidError("time_zone: must be an IANA time zone, such as Europe/Berlin.", param="time_zone")
 
 
 def _plan(code: str) -> Plan:
@@ -155,4 +155,4 @@ def _plan(code: str) -> Plan:
         return Plan.objects.get(code=code)
     except Plan.DoesNotExist:
         codes = ", ".join(Plan.objects.order_by("position").values_list("code", flat=True))
-        raise InvalidError(f"plan: choose one of {codes}.", param="plan") from None
+        raise InvalidError(f"plan: must be one of {codes}.", param="plan") from None

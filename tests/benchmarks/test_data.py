@@ -12,7 +12,7 @@ from benchmarks.data import fill
 from benchmarks.load import new_events
 from billing.models import EventKey, IngestBatch, Run, UsageEvent, UsageHour
 from billing.reports.event_detail import explain
-from billing.reports.runs import costs_of_run
+from billing.reports.runs import get_run_costs
 from billing.rollups.verify import verify
 from costtrack.clock import utc_now
 from organizations.models import Organization
@@ -35,9 +35,9 @@ def filled(prices: None, key: Key, other_key: Key) -> None:
 def test_rollups_and_ledger_agree_and_everything_is_folded(
     organization: Organization, other_organization: Organization
 ) -> None:
-    for one in (organization, other_organization):
-        assert not any(checked.count for checked in verify(organization_id=one.pk, now=utc_now()))
-        assert one.events.count() == EVENTS / 2
+    for organization_filled in (organization, other_organization):
+        assert not any(checked.count for checked in verify(organization_id=organization_filled.pk, now=utc_now()))
+        assert organization_filled.events.count() == EVENTS / 2
     assert UsageHour.objects.aggregate(events=Sum("requests"))["events"] == EVENTS
     assert not IngestBatch.objects.filter(folded_at=None).exists()
     assert EventKey.objects.count() == EVENTS
@@ -65,8 +65,10 @@ def test_runs_make_trees(organization: Organization) -> None:
     assert child is not None
 
     costs = [
-        costs_of_run(organization=organization, run_id=child.parent_run_id, include_children=whole, now=utc_now()).total
-        for whole in (False, True)
+        get_run_costs(
+            organization=organization, run_id=child.parent_run_id, include_children=include_children, now=utc_now()
+        ).total
+        for include_children in (False, True)
     ]
 
     assert 0 < costs[0] < costs[1]

@@ -1,4 +1,4 @@
-"""Figures beside their yardsticks, and whether a budget was missed."""
+"""Figures beside their baselines, and whether a budget was missed."""
 
 import pytest
 

@@ -30,12 +30,12 @@ def test_an_event_is_voided_with_a_reason(browse: Browse, owner: User, organizat
     row = page.locator(".ct-table tbody tr", has_text="Cost")
     assert row.locator("td").all_inner_texts() == ["Cost", "$0.50", "$0.00"]
 
-    page.get_by_role("button", name="Void the event").click()
+    page.get_by_role("button", name="Void event").click()
     expect(page.get_by_text("This field is required.")).to_be_visible()
     page.get_by_label("Reason").fill("Sent twice by the batch job")
-    page.get_by_role("button", name="Void the event").click()
+    page.get_by_role("button", name="Void event").click()
 
-    expect(page.get_by_text("The event is voided.")).to_be_visible()
+    expect(page.get_by_text("Event voided.")).to_be_visible()
     expect(page.locator(".ct-amount")).to_have_text("$0.00")
     correction = page.locator(".ct-table", has_text="Corrected (UTC)").locator("tbody tr")
     expect(correction).to_have_count(1)
@@ -52,13 +52,13 @@ def test_an_unknown_cost_is_set_by_hand(browse: Browse, owner: User) -> None:
     open_event(page, "house-1")
     expect(page.locator(".ct-amount")).to_have_text("Not known yet")
     page.get_by_role("link", name="Adjust cost").click()
-    page.get_by_label("The event costs").fill("0.75")
+    page.get_by_label("Total cost (US dollars)").fill("0.75")
     page.get_by_label("Reason").fill("As on the bill")
     page.get_by_role("button", name="Continue").click()
     row = page.locator(".ct-table tbody tr", has_text="Cost")
     assert row.locator("td").all_inner_texts() == ["Cost", "Not known", "$0.75"]
-    page.get_by_role("button", name="Set this cost").click()
-    expect(page.get_by_text("The event costs $0.75 now.")).to_be_visible()
+    page.get_by_role("button", name="Adjust cost").click()
+    expect(page.get_by_text("Cost adjusted to $0.75.")).to_be_visible()
     expect(page.locator(".ct-amount")).to_have_text("$0.75")
 
 
@@ -80,12 +80,12 @@ def test_a_period_is_priced_anew_from_a_price(browse: Browse, owner: User, organ
     )
     page = browse(owner)
     page.goto("/admin/billing/priceversion/")
-    page.get_by_role("link", name="Price usage anew").click()
+    page.get_by_role("link", name="Reprice usage").click()
     expect(page).to_have_title("Price usage anew | costtrack")
     page.get_by_label("Model").fill("gpt-5")
     tomorrow = utc_now() + timedelta(days=1)
     page.locator("[name=end_0]").fill(f"{tomorrow:%Y-%m-%d}")
-    page.get_by_role("button", name="Show what would change").click()
+    page.get_by_role("button", name="Preview changes").click()
 
     expect(page.locator(".ct-table tbody tr")).to_have_count(1)
     expect(page.locator(".ct-amount")).to_have_text("+$0.00484")

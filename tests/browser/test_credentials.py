@@ -12,7 +12,7 @@ CREDENTIALS = "/admin/organizations/apicredential/"
 
 def api_key(page: Page) -> str:
     """The key on the page that shows it once."""
-    expect(page.get_by_text("This page is the only one that shows the secret.")).to_be_visible()
+    expect(page.get_by_text("The secret is shown only on this page")).to_be_visible()
     return page.locator(".ct-secret code").last.inner_text()
 
 
@@ -70,10 +70,10 @@ def test_a_revoked_credential_ends(page: Page, organization: Organization) -> No
     key = create(page, organization)
     page.get_by_role("link", name="I have copied it").click()
     page.get_by_role("link", name="Revoke").click()
-    expect(page.get_by_text("Whoever uses it will be refused from now on.")).to_be_visible()
+    expect(page.get_by_text("This permanently revokes the credential with its secrets and tokens.")).to_be_visible()
     assert works(key)
     page.locator("#content").get_by_role("button").click()
-    expect(page.get_by_text("is revoked.")).to_be_visible()
+    expect(page.get_by_text("was revoked.")).to_be_visible()
     assert not works(key)
     page.goto(CREDENTIALS)
     expect(page.locator("#result_list")).to_contain_text("revoked")

@@ -23,9 +23,9 @@ def test_the_first_event_appears_by_itself(browse: Browse, owner: User, key: Key
     visit(page, START)
     expect(page.get_by_role("heading", name="Step 3: waiting for your first event")).to_be_visible()
     send({"service": "openai", "model": "gpt-4.1-mini", "input_tokens": 1200, "output_tokens": 300}, now=utc_now())
-    expect(page.get_by_role("heading", name="Step 3: your first event is here")).to_be_visible()
+    expect(page.get_by_role("heading", name="Step 3: first event received")).to_be_visible()
     expect(page.locator("#first-event.ct-done")).to_contain_text("$0.00096")
-    page.get_by_role("link", name="Why it costs that").click()
+    page.get_by_role("link", name="View cost details").click()
     expect(page.get_by_text("$0.00096").first).to_be_visible()
 
 
@@ -59,7 +59,7 @@ def test_files_come_and_the_page_says_so(
         kept = tmp_path / found.value.suggested_filename
         found.value.save_as(kept)
         form = page.get_by_role("form", name=label)
-        expect(form.get_by_role("status")).to_contain_text("The download has begun")
+        expect(form.get_by_role("status")).to_contain_text("Download started")
         expect(page.get_by_role("button", name=verb)).to_be_enabled()
         if kept.suffix == ".zip":
             assert zipfile.ZipFile(kept).namelist() == ["runs.csv"]
@@ -82,9 +82,9 @@ def test_a_file_is_said_to_be_in_the_making_until_it_comes(browse: Browse, owner
     place.evaluate(_REMEMBER)
     with page.expect_download():
         page.get_by_role("button", name="Download ZIP").click()
-    expect(place).to_contain_text("The download has begun")
+    expect(place).to_contain_text("Download started")
     making, begun = page.evaluate("window.told")
-    assert making == ["The file is being made …", True]
+    assert making == ["Creating the file…", True]
     assert begun[1] is False
 
 
@@ -96,8 +96,8 @@ def test_dates_are_asked_for_only_where_they_count(browse: Browse, operator: Use
     form.get_by_label("Period").select_option("custom")
     expect(form.get_by_label("From")).to_be_visible()
     form.get_by_role("button").click()
-    expect(page.get_by_text("Say where the period begins.")).to_be_visible()
-    expect(page.get_by_role("alert").first).to_contain_text("No file was made.")
+    expect(page.get_by_text("Enter a start.")).to_be_visible()
+    expect(page.get_by_role("alert").first).to_contain_text("No file was created.")
 
 
 @pytest.mark.parametrize(("size", "colors"), SCREENS)

@@ -10,7 +10,7 @@ from costtrack.queues import Queue
 from organizations.models import User
 from tests.browser.conftest import Browse
 from tests.browser.screens import HAND, assert_well_formed
-from tests.costtrack.pulse import all_well, worker
+from tests.costtrack.heartbeats import all_well, worker
 
 
 @pytest.fixture(autouse=True)
@@ -25,12 +25,12 @@ def test_an_operator_finds_what_is_wrong_and_what_to_do(browse: Browse, operator
     page = browse(operator)
     page.goto("/admin/")
     page.get_by_role("link", name="Health").click()
-    expect(page.get_by_text("Everything is there")).to_be_visible()
+    expect(page.get_by_text("All checks passed")).to_be_visible()
     for queue in Queue:
         expect(page.get_by_role("row", name=queue.value).get_by_text("running", exact=True)).to_be_visible()
 
     heartbeat.worker_lives(worker(*[queue for queue in Queue if queue != Queue.EXPORTS]))
-    page.get_by_role("link", name="Look again").click()
+    page.get_by_role("link", name="Refresh").click()
     expect(page.get_by_text("1 check needs attention")).to_be_visible()
     expect(page.get_by_role("row", name="exports").first).to_contain_text("unattended", ignore_case=True)
     expect(page.get_by_text("worker --queues exports")).to_be_visible()
@@ -39,7 +39,7 @@ def test_an_operator_finds_what_is_wrong_and_what_to_do(browse: Browse, operator
 def test_it_looks_again_by_itself(browse: Browse, operator: User) -> None:
     page = browse(operator)
     page.goto("/admin/health/")
-    expect(page.get_by_text("Everything is there")).to_be_visible()
+    expect(page.get_by_text("All checks passed")).to_be_visible()
     heartbeat.worker_lives(worker(*[queue for queue in Queue if queue != Queue.EXPORTS]))
     expect(page.get_by_text("1 check needs attention")).to_be_visible(timeout=20_000)
 

@@ -71,7 +71,7 @@ def walk_events(page: Page, api: APIClient, every: list[Event]) -> None:
     gemini = all_pages(api, "/usage/events", model="gemini-2.5-flash")
     assert_events(page, [event for event in gemini if event["cost_source"] == "reported"])
     narrow(page, cost_source="", model="", when_to="2020-01-01")
-    expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No matches")).to_be_visible()
     click(page, "Show all")
     assert_events(page, every)
     narrow(page, run="night-2/part-1")
@@ -135,7 +135,7 @@ def assert_events(page: Page, expected: list[Event]) -> None:
 
 
 def told(row: dict[str, str]) -> list[str]:
-    heads = ("When (UTC)", "Kind", "Model or tool", "Run", "Tokens in / out", "Cost", "Cost is")
+    heads = ("When (UTC)", "Kind", "Model or tool", "Run", "Tokens in / out", "Cost", "Cost source")
     return [" ".join(row[head].casefold().split()) for head in heads]
 
 
@@ -213,7 +213,7 @@ def test_from_the_usage_to_the_reasons_of_a_cost(browse: Browse, owner: User) ->
     page.locator(ROWS).get_by_role("link").first.click()
 
     expect(page).to_have_title("call-1 | View usage event | costtrack")
-    expect(page.get_by_text("Computed from the price that held when the call was made.")).to_be_visible()
+    expect(page.get_by_text("Computed from the price at the time of the call.")).to_be_visible()
     line = page.locator(".ct-table tbody tr").first
     assert line.locator("th, td").all_inner_texts() == ["Input", "1,200", "$1.25 per million", "$0.0015"]
     expect(page.locator(".ct-table tfoot .ct-number").first).to_have_text("$0.00184")
@@ -221,9 +221,9 @@ def test_from_the_usage_to_the_reasons_of_a_cost(browse: Browse, owner: User) ->
     page.get_by_role("link", name="openai/gpt-5").click()
     expect(page).to_have_title(re.compile("openai/gpt-5"))
     page.go_back()
-    page.locator(".ct-facts a").last.click()
+    page.locator(".ct-details a").last.click()
     expect(page).to_have_title(re.compile("View batch"))
-    page.get_by_role("link", name="Its events").click()
+    page.get_by_role("link", name="View events").click()
     expect(page.locator(ROWS)).to_have_count(5)
 
 
@@ -250,5 +250,5 @@ def test_a_runs_cost_is_shown_with_the_runs_below_it(browse: Browse, owner: User
     expect(page.locator(ROWS)).to_have_count(1)
     page.goto("/admin/billing/run/")
     page.get_by_role("row").filter(has_text="report").get_by_role("link", name="nightly", exact=True).first.click()
-    expect(page.locator(".ct-card", has_text="Cost of the run alone").locator(".ct-amount")).to_have_text("$0.00184")
-    expect(page.locator(".ct-card", has_text="with all runs below").locator(".ct-amount")).to_have_text("$0.502")
+    expect(page.locator(".ct-card", has_text="Cost of this run").locator(".ct-amount")).to_have_text("$0.00184")
+    expect(page.locator(".ct-card", has_text="with child runs").locator(".ct-amount")).to_have_text("$0.502")

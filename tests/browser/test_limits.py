@@ -68,7 +68,7 @@ def test_limits_and_what_came_of_them_are_as_the_api_says(browse: Browse, owner:
     assert_requests(page, answer(api, f"{ACME}/limit-requests", state="declined")["results"])
 
     every = crossings(api)
-    follow(page, "Crossings", "Limit crossings")
+    follow(page, "Threshold events", "Limit crossings")
     assert_crossings(page, every)
     narrow(page, threshold="warning", state="open")
     assert_crossings(page, [one for one in every if 0 < one["threshold"] < 100 and not one["resolved_at"]])
@@ -130,7 +130,12 @@ def whose(limit: Told) -> str:
 def assert_requests(page: Page, expected: list[Told]) -> None:
     assert expected
     assert [
-        (row["Asked by"].partition("\n")[0], row["Wanted"].partition("\n")[0], row["What for"], row["State"].casefold())
+        (
+            row["Requested by"].partition("\n")[0],
+            row["Requested"].partition("\n")[0],
+            row["Reason"],
+            row["State"].casefold(),
+        )
         for row in listed(page)
     ] == [(one["requested_by"], dollars(one["amount_usd"]), one["reason"], STATES[one["state"]]) for one in expected]
 
@@ -139,17 +144,17 @@ def assert_crossings(page: Page, expected: list[Told]) -> None:
     assert expected
 
     def told(one: Told) -> tuple[str, str, bool]:
-        threshold = "The whole amount" if one["threshold"] == 100 else f"{one['threshold']} %"
+        threshold = "Full amount" if one["threshold"] == 100 else f"{one['threshold']} %"
         return threshold, f"{dollars(one['spent_usd'])}\nof {dollars(one['amount_usd'])}", bool(one["resolved_at"])
 
-    shown = [(row["Threshold"], row["Spent of"], row["Below again"] != "-") for row in listed(page)]
+    shown = [(row["Threshold"], row["Spent"], row["Below again"] != "-") for row in listed(page)]
     assert sorted(shown) == sorted(map(told, expected))
 
 
 def assert_authorizations(page: Page, expected: list[Told]) -> None:
     assert expected
     shown = [
-        (row["Status"].casefold(), row["Held"], row["Settled to"], row["For"].partition("\n")[0])
+        (row["Status"].casefold(), row["Reserved"], row["Settled at"], row["For"].partition("\n")[0])
         for row in listed(page)
     ]
     assert shown == [
@@ -217,15 +222,15 @@ def test_a_lowered_limit_warns_pauses_and_is_raised(
     enforce(organization=organization, now=utc_now())
     page.goto("/admin/")
     banner = page.locator(".ct-banner")
-    for shown in ("$10.50 spent of $10.00", "Access is paused. It is back in 7 days", "Paused"):
+    for shown in ("$10.50 spent of $10.00", "Access is paused. It resumes in 7 days", "Paused"):
         expect(banner).to_contain_text(shown)
     assert not key.client().get("/usage/access").json()["allowed"]
-    banner.get_by_role("link", name="Look at the limit").click()
-    expect(page.get_by_text("The whole amount")).to_be_visible()
+    banner.get_by_role("link", name="View limit").click()
+    expect(page.get_by_text("Full amount")).to_be_visible()
 
     later = utc_now() + timedelta(days=3)
     choose(page, "Raise until", amount_usd="30", ends_at_0=f"{later:%Y-%m-%d}", ends_at_1="12:00", reason="Launch")
-    expect(page.get_by_text("The limit is raised.")).to_be_visible()
+    expect(page.get_by_text("Limit raised.")).to_be_visible()
     expect(page.locator(".ct-of").first).to_have_text("of $30.00")
     expect(page.get_by_text("Raised to $30.00")).to_be_visible()
     assert key.client().get("/usage/access").json()["allowed"]
@@ -236,18 +241,18 @@ def test_a_lowered_limit_warns_pauses_and_is_raised(
 def test_access_is_paused_by_hand_and_resumed(day: SpendLimit, browse: Browse, owner: User, key: Key) -> None:
     page = browse(owner)
     open_first_limit(page)
-    choose(page, "Pause by hand", reason="")
+    choose(page, "Pause", reason="")
     expect(page.get_by_text("This field is required.")).to_be_visible()
     page.get_by_label("Reason").fill("Runaway script")
     page.get_by_role("button", name="Pause access").click()
-    expect(page.get_by_text("Access is paused by hand until somebody ends it: Runaway script")).to_be_visible()
+    expect(page.get_by_text("Access is paused manually: Runaway script")).to_be_visible()
     assert not key.client().get("/usage/access").json()["allowed"]
     page.goto("/admin/")
-    expect(page.locator(".ct-banner")).to_contain_text("Paused by hand")
+    expect(page.locator(".ct-banner")).to_contain_text("Paused manually")
 
     open_first_limit(page)
-    choose(page, "Resume by hand", reason="Fixed")
-    expect(page.get_by_text("Access is back.")).to_be_visible()
+    choose(page, "Resume", reason="Fixed")
+    expect(page.get_by_text("Access resumed.")).to_be_visible()
     assert key.client().get("/usage/access").json()["allowed"]
     page.goto("/admin/organizations/auditentry/")
     for action in ("limit.paused", "limit.exception_ended"):
@@ -259,7 +264,7 @@ def test_a_new_limit_bounds_each_user(
 ) -> None:
     page = browse(owner)
     page.goto(LIMITS)
-    expect(page.get_by_role("heading", name="No limit yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="No limits yet")).to_be_visible()
     page.goto(f"{LIMITS}add/")
     page.locator("[name=scope]").select_option("user", force=True)
     page.locator("[name=window]").select_option("calendar_day", force=True)
@@ -268,7 +273,7 @@ def test_a_new_limit_bounds_each_user(
     expect(page.get_by_text("An amount from 0 to")).to_be_visible()
     page.locator("[name=amount_usd]").fill("2")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("Nothing has been spent under it in this window.")).to_be_visible()
+    expect(page.get_by_text("No spend in this window.")).to_be_visible()
 
     send({"user_id": "ada", "cost_usd": "2"}, {"user_id": "brin", "cost_usd": "1"}, now=utc_now())
     page.reload()
@@ -278,7 +283,7 @@ def test_a_new_limit_bounds_each_user(
         expect(rows.first).to_contain_text(shown)
     later = utc_now() + timedelta(days=3)
     rows.first.get_by_role("link", name="Raise").click()
-    expect(page.get_by_label("Which one")).to_have_value("ada")
+    expect(page.get_by_label("Value")).to_have_value("ada")
     page.get_by_label("Amount until then").fill("5")
     page.locator("[name=ends_at_0]").fill(f"{later:%Y-%m-%d}")
     page.get_by_label("Reason").fill("Demo")
@@ -293,15 +298,15 @@ def test_a_viewer_asks_for_more_and_the_owner_grants_it(
     open_first_limit(page)
     expect(page.get_by_role("button", name="Save")).to_have_count(0)
     expect(page.get_by_role("link", name="Raise until")).to_have_count(0)
-    choose(page, "Ask for more", amount_usd="25", reason="Reindexing the handbook")
-    expect(page.get_by_text("The owners are asked.")).to_be_visible()
+    choose(page, "Request increase", amount_usd="25", reason="Reindexing the handbook")
+    expect(page.get_by_text("Request sent to the owners.")).to_be_visible()
 
     page = browse(owner)
     open_first_limit(page)
     page.get_by_role("link", name="$25.00").click()
     later = utc_now() + timedelta(days=3)
-    choose(page, "Grant", until_0=f"{later:%Y-%m-%d}", until_1="12:00", answer="Until Friday")
-    expect(page.get_by_text("The request is granted.")).to_be_visible()
+    choose(page, "Approve", until_0=f"{later:%Y-%m-%d}", until_1="12:00", answer="Until Friday")
+    expect(page.get_by_text("Request granted.")).to_be_visible()
     page.goto(LIMITS)
     expect(page.locator("#result_list")).to_contain_text("of $25.00")
 
@@ -315,13 +320,13 @@ def test_a_webhooks_secret_is_seen_once(browse: Browse, owner: User, organizatio
     assert secret.startswith("whsec_")
     expect(page).to_have_url(re.compile(r"/change/$"))  # so that reloading does not send the form again
     page.reload()
-    expect(page.get_by_text("Sent last")).to_be_visible()
+    expect(page.get_by_text("Recent deliveries")).to_be_visible()
     assert secret not in page.content()
     assert organization.webhooks.count() == 1  # reloading has not sent the form again
 
     page.get_by_role("link", name="Send a test").click()
     page.get_by_role("button", name="Send a test").click()
-    expect(page.get_by_text("The test is on its way.")).to_be_visible()
+    expect(page.get_by_text("Test queued.")).to_be_visible()
     page.goto("/admin/billing/delivery/")
     expect(page.locator("#result_list")).to_contain_text("A test message for Acme Research")
 

@@ -99,7 +99,7 @@ def rows(page: Page) -> Locator:
 
 
 def assert_on_the_page_of(page: Page, call: Call) -> None:
-    expect(page.get_by_role("heading", name="What it costs, and why")).to_be_visible()
+    expect(page.get_by_role("heading", name="Cost", exact=True)).to_be_visible()
     expect(page.locator(".ct-amount")).to_have_text(usd(call.cost))
     expect(page.get_by_text(call.id, exact=True).last).to_be_visible()
 
@@ -119,7 +119,7 @@ def test_three_clicks_lead_from_the_sign_in_to_the_call_that_cost_most(
     expect(said).to_contain_text(usd(whole))
     said.get_by_role("link").click()
 
-    expect(page.get_by_role("heading", name=f"What {usd(whole)} went to")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"Breakdown of {usd(whole)}")).to_be_visible()
     expect(rows(page)).to_have_count(len(dearest))
     costs = [row.locator("td").first.inner_text() for row in rows(page).all()]
     assert costs == [usd(call.cost) for call in dearest]
@@ -178,7 +178,7 @@ def test_times_are_filters_that_are_seen_changed_and_cleared(browse: Browse, own
     page.get_by_label("Model", exact=True).select_option(dearest[0].model)
     expect(page).to_have_url(re.compile(r"range=times&.*model=.*"))
     expect(rows(page).first.locator("td").first).to_have_text(usd(dearest[0].cost))
-    page.get_by_role("link", name="The day by the hour").click()
+    page.get_by_role("link", name="View day by hour").click()
     expect(page.get_by_role("heading", name="Cost by the hour, stacked by model")).to_be_visible()
     page.go_back()
 

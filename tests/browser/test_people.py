@@ -46,7 +46,7 @@ def test_the_last_owner_stays_and_the_page_says_why(browse: Browse, owner: User,
     open_row(page, owner.email)
     page.locator("[name=role]").select_option("viewer", force=True)
     save(page)
-    expect(page.get_by_text("An organization keeps at least one owner")).to_be_visible()
+    expect(page.get_by_text("An organization needs at least one owner")).to_be_visible()
     assert Membership.objects.get().role == Role.OWNER
 
 

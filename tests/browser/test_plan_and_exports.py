@@ -70,8 +70,8 @@ def test_the_plan_and_the_first_steps_say_what_the_api_says(
 
 def assert_first_event(page: Page, events: list[dict[str, Any]]) -> None:
     """The page links to the one that it tells of."""
-    step = page.get_by_role("heading", name="Step 3: your first event is here").locator("xpath=ancestor::section")
-    address = step.get_by_role("link", name="Why it costs that").get_attribute("href") or ""
+    step = page.get_by_role("heading", name="Step 3: first event received").locator("xpath=ancestor::section")
+    address = step.get_by_role("link", name="View cost details").get_attribute("href") or ""
     (event,) = [one for one in events if one["id"] in address]
     sent = event["input_tokens"] + event["cache_read_tokens"] + event["cache_creation_tokens"]
     expect(step).to_contain_text(event["model"] or event["tool"])
@@ -96,7 +96,7 @@ def test_files_are_those_of_the_api_whatever_is_chosen(
     follow(page, "Exports")
     usage = page.get_by_role("form", name="Usage as CSV")
     assert_same_csv(page, api, tmp_path, {"range": "30d"})
-    usage.get_by_label("A row for").select_option("days")
+    usage.get_by_label("One row per").select_option("days")
     assert_same_csv(page, api, tmp_path, {"range": "30d", "rows": "days"})
     usage.get_by_label("Period").select_option("custom")
     usage.get_by_label("From", exact=True).fill("2026-10-31")
@@ -104,7 +104,7 @@ def test_files_are_those_of_the_api_whatever_is_chosen(
     days = {"start_date": "2026-10-31", "end_date": "2026-11-01"}
     assert_same_csv(page, api, tmp_path, {**days, "rows": "days"})
     usage.get_by_label("Period").select_option("90d")
-    usage.get_by_label("A row for").select_option("requests")
+    usage.get_by_label("One row per").select_option("requests")
     asked = {"range": "90d"}
     for label, name, value in (
         ("Client ID", "client_id", gateway.credential.client_id),

@@ -33,7 +33,7 @@ def test_records_are_tried_again_together(browse: Browse, owner: User) -> None:
         box.check()
     page.locator("[name=action]").select_option("try_again")
     page.locator("#changelist-actions-wrapper").get_by_role("button", name="Run").click()
-    expect(page.get_by_text("1 record is in the ledger now.")).to_be_visible()
+    expect(page.get_by_text("1 record was added to the ledger.")).to_be_visible()
     expect(page.get_by_text("1 record stays:")).to_be_visible()
     expect(page.locator("#result_list tbody")).to_have_count(1)
     assert UsageEvent.objects.filter(event_id="early-1").count() == 1
@@ -45,10 +45,10 @@ def test_one_record_is_looked_at_and_tried_again(browse: Browse, owner: User) ->
     page.goto(QUARANTINE)
     page.locator("#result_list tbody", has_text="early-1").get_by_role("link").first.click()
     expect(page.locator(".ct-code")).to_contain_text('"early-1"')
-    page.get_by_role("link", name="Try again").click()
-    page.get_by_role("button", name="Try again").click()
-    expect(page.get_by_text("The record is in the ledger now.")).to_be_visible()
-    expect(page.locator(".ct-facts")).to_contain_text("resolved", ignore_case=True)
+    page.get_by_role("link", name="Retry").click()
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("The record was added to the ledger.")).to_be_visible()
+    expect(page.locator(".ct-details")).to_contain_text("resolved", ignore_case=True)
 
 
 def test_an_unpriced_model_is_given_a_price_and_its_events_a_cost(
@@ -56,10 +56,10 @@ def test_an_unpriced_model_is_given_a_price_and_its_events_a_cost(
 ) -> None:
     page = browse(owner)
     page.goto("/admin/")
-    page.get_by_role("link", name="1 event waits for a price").click()
+    page.get_by_role("link", name="1 event has no price yet").click()
     expect(page.locator(".ct-table")).to_contain_text("house-13b")
     page.get_by_role("button", name="Price now").click()
-    expect(page.get_by_text("No event could be priced")).to_be_visible()
+    expect(page.get_by_text("No events could be priced")).to_be_visible()
 
     page.get_by_role("link", name="Set a price").click()
     expect(page.get_by_label("Model")).to_have_value("house-13b")
@@ -70,11 +70,11 @@ def test_an_unpriced_model_is_given_a_price_and_its_events_a_cost(
 
     page.goto("/admin/billing/unpricedevent/")
     page.get_by_role("button", name="Price now").click()
-    expect(page.get_by_text("1 event is priced now.")).to_be_visible()
-    expect(page.get_by_role("heading", name="Every event has its price")).to_be_visible()
+    expect(page.get_by_text("1 event was priced.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Every event has a price")).to_be_visible()
     assert not UnpricedEvent.objects.of(organization).exists()
 
     page.goto("/admin/billing/usageevent/?q=house-1")
-    expect(page.locator("#result_list")).to_contain_text("priced since", ignore_case=True)
+    expect(page.locator("#result_list")).to_contain_text("priced later", ignore_case=True)
     page.locator("#result_list tbody").get_by_role("link").first.click()
     expect(page.locator(".ct-amount")).to_have_text("$2.00")

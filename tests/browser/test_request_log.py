@@ -75,7 +75,7 @@ class Calls:
 
 def shown(page: Page) -> Rows:
     """Without how long ago a call was."""
-    if page.get_by_role("heading", name="No call matches").count():
+    if page.get_by_role("heading", name="No matching calls").count():
         return []
     return [[when.partition("\n")[2], *others] for when, *others in cells(page, "Model calls", *HEADS)]
 
@@ -97,7 +97,7 @@ def assert_sorted(page: Page, expected: Rows) -> None:
 def assert_spent(page: Page, api: APIClient, **query: str) -> None:
     """Above the calls of a day or a part of one."""
     told = answer(api, "/usage/summary", **query)
-    heading = page.get_by_role("heading", name=f"What {dollars(told['cost_usd'])} went to")
+    heading = page.get_by_role("heading", name=f"Breakdown of {dollars(told['cost_usd'])}")
     expect(heading.locator("..")).to_contain_text(f"{count(told['requests'])} model calls")
 
 
@@ -157,7 +157,7 @@ def test_rows_are_the_calls_of_the_api_whatever_is_filtered(
     fill(page, Session_id="", Run_id="night-1/part-2")
     assert_calls(page, calls.rows(lambda event: event["run_id"] == "night-1/part-2", range="30d"))
     fill(page, Run_id="nobody's")
-    expect(page.get_by_role("heading", name="No call matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No matching calls")).to_be_visible()
     clear(page)
     assert_reasons(page, calls)
 
@@ -184,7 +184,7 @@ def assert_reasons(page: Page, calls: Calls) -> None:
     choose(page, Model="gpt-4.1-mini")
     with leaving(page):
         page.locator("#live tbody tr").first.get_by_role("link").first.click()
-    expect(page.get_by_role("heading", name="What it costs, and why")).to_be_visible()
+    expect(page.get_by_role("heading", name="Cost", exact=True)).to_be_visible()
     table = page.get_by_role("region", name="How the cost is computed")
     expect(table).to_contain_text("$0.25 per million")
     expect(table.get_by_role("row", name="At the price of")).to_contain_text(dollars(event["cost_usd"]))

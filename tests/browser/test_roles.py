@@ -37,28 +37,28 @@ ACME = "/organizations/acme"
 PAGES = (
     *("Usage", "API credentials", "Getting started"),
     *("Pricing", "Sessions & executions", "Runs", "Request log", "Tags"),
-    *("Limits", "Increase requests", "Crossings", "Authorizations", "Plan", "Exports"),
+    *("Limits", "Increase requests", "Threshold events", "Authorizations", "Plan", "Exports"),
     *("All events", "All runs", "Batches", "Unpriced", "Quarantine", "Repricing"),
     *("Organization", "Members", "Prices", "Webhooks", "Deliveries", "E-mails you get", "E-mail previews", "Audit log"),
 )
 VIEWERS = tuple(name for name in PAGES if name != "E-mail previews")
 OWNERS_ELSEWHERE = (
     *("Usage", "Pricing", "Sessions & executions", "Request log", "Exports"),
-    *("Limits", "Increase requests", "Crossings", "Authorizations", "Prices", "Webhooks", "Deliveries"),
+    *("Limits", "Increase requests", "Threshold events", "Authorizations", "Prices", "Webhooks", "Deliveries"),
 )
 OPERATORS_ELSEWHERE = (
     *("API credentials", "Getting started", "Runs", "Tags", "Plan", "Members", "Audit log"),
     *("All events", "All runs", "Batches", "Unpriced", "Quarantine", "Repricing"),
 )
 """They are opened by a click, too, where each of their filters is used (the files of these pages)."""
-INSTALLATION = ("All organizations", "Plans", "People", "Health")
+INSTALLATION = ("All organizations", "Plans", "Users", "Health")
 OWN = "E-mails you get"
 """Where a viewer, too, changes something."""
 
 CHANGES = (
-    *("Save", "Delete", "Add", "Rotate secret", "Revoke", "Try again", "Price now", "Set a price"),
-    *("Raise until", "Pause by hand", "Resume by hand", "Remove", "Grant", "Decline", "Send again", "Send a test"),
-    *("Price usage anew", "Issue a credential", "Edit", "Change"),
+    *("Save", "Delete", "Add", "Rotate secret", "Revoke", "Retry", "Price now", "Set a price"),
+    *("Raise until", "Pause", "Resume", "Remove", "Approve", "Decline", "Send again", "Send a test"),
+    *("Reprice usage", "Issue a credential", "Edit", "Change"),
 )
 _OFFERED = """(main) => [...main.querySelectorAll("a, button, summary, input[type=submit], input[type=checkbox]")]
     .filter((one) => one.checkVisibility())
@@ -83,7 +83,7 @@ def checks(api: APIClient, *keys: Key) -> dict[str, Check]:
         "Tags": lambda page: assert_tags(page, api),
         "Limits": lambda page: assert_limits(page, api, answer(api, f"{ACME}/limits")["results"]),
         "Increase requests": lambda page: assert_requests(page, answer(api, f"{ACME}/limit-requests")["results"]),
-        "Crossings": lambda page: assert_crossings(page, crossings(api)),
+        "Threshold events": lambda page: assert_crossings(page, crossings(api)),
         "Authorizations": lambda page: assert_authorizations(page, answer(api, "/usage/authorizations")["results"]),
         "Plan": lambda page: assert_equal(figures(page)["Spent this month"], dollars(month)),
         "All events": lambda page: assert_events(page, events),
@@ -191,7 +191,7 @@ def test_a_member_sees_nothing_of_another_organization(
         shown = page.locator("body").inner_text()
         assert not [text for text in foreign if text in shown], path
     page.goto(f"/admin/billing/usageevent/?organization={organization.pk}")
-    expect(page.locator(".ct-bar")).to_contain_text("There is no such organization.")
+    expect(page.locator(".ct-bar")).to_contain_text("Unknown organization.")
     page.goto(f"/admin/organizations/organization/{organization.pk}/change/")
     expect(page.get_by_text("Perhaps it was deleted?")).to_be_visible()
     expect(page).to_have_title("Usage | costtrack")
@@ -201,8 +201,8 @@ def test_a_member_sees_nothing_of_another_organization(
 def test_only_operators_find_the_pages_of_people_and_plans(browse: Browse, owner: User, operator: User) -> None:
     page = browse(owner)
     page.goto("/admin/")
-    expect(page.get_by_role("link", name="People")).to_have_count(0)
+    expect(page.get_by_role("link", name="Users")).to_have_count(0)
     page = browse(operator)
     page.goto("/admin/")
-    page.get_by_role("link", name="People").click()
+    page.get_by_role("link", name="Users").click()
     expect(page.locator("#result_list")).to_contain_text(owner.email)

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from rest_framework.test import APIClient
 
 from costtrack.clock import utc_now
-from costtrack.organization_paths import for_organization
+from costtrack.organization_paths import organization_url
 from organizations.models import User
 from tests.browser.conftest import Browse
 from tests.browser.history import ODD
@@ -58,20 +58,20 @@ def test_trees_and_runs_cost_what_the_api_says(browse: Browse, operator: User, a
     fill(page, Workflow_id="", Run_id=ODD)
     assert_listed(page, runs, ODD)
     click(page, ODD)
-    expect(page).to_have_url(re.compile(re.escape(for_organization("acme", "run", ODD)) + "$"))
+    expect(page).to_have_url(re.compile(re.escape(organization_url("acme", "run", ODD)) + "$"))
     expect(page.locator("h1")).to_contain_text(ODD)
     assert_run(page, runs, ODD)
     page.go_back()
     fill(page, Run_id="night-1/part-1")
     click(page, "night-1/part-1")
     assert_run(page, runs, "night-1/part-1")
-    click(page, "Its calls")
+    click(page, "View calls")
     assert len(rows(page, "Model calls")) == len(runs.calls["night-1/part-1"])
     page.go_back()
-    page.get_by_role("navigation", name="Where this run stands").get_by_role("link", name="night-1").click()
+    page.get_by_role("navigation", name="Parent runs").get_by_role("link", name="night-1").click()
     expect(page.locator("h1")).to_contain_text("Run night-1")
     page.get_by_role("region", name="The newest events of this run").get_by_role("link").first.click()
-    expect(page.get_by_role("heading", name="What it costs, and why")).to_be_visible()
+    expect(page.get_by_role("heading", name="Cost", exact=True)).to_be_visible()
 
 
 class Runs:
@@ -109,7 +109,7 @@ class Runs:
 
 def listed_costs(page: Page) -> dict[str, list[str]]:
     """Cost, requests and tokens of each run, alone and with those below it."""
-    shown: Rows = rows(page, "Runs, with what they cost")
+    shown: Rows = rows(page, "Runs with costs")
     names = [cells[0].removeprefix("chevron_right").strip().partition("\n")[0] for cells in shown]
     return {name: [cell.partition("\n")[0] for cell in cells[2:]] for name, cells in zip(names, shown, strict=True)}
 
@@ -124,7 +124,7 @@ def assert_cost(page: Page, runs: Runs, run_id: str) -> None:
 
 
 def assert_run(page: Page, runs: Runs, run_id: str) -> None:
-    for title, with_children in (("This run alone", False), ("With all runs below it", True)):
+    for title, with_children in (("This run only", False), ("With child runs", True)):
         told = runs.costs(run_id, with_children=with_children)
         assert figures(page)[title] == dollars(told["total_cost"])
         shown = columns(page, f"{title}, by service and group", "Service and group", "Cost")

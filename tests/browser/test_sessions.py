@@ -48,10 +48,10 @@ def test_lists_and_pages_say_what_the_api_says(browse: Browse, owner: User, api:
     assert_all(page, api)
     assert_listed(page, "Sessions", answer(api, "/costs/sessions", limit=100))
     find(page, "nobody's")
-    expect(page.get_by_role("alert")).to_have_text("No session and no execution has this id.")
+    expect(page.get_by_role("alert")).to_have_text("No session or execution has this id.")
     for session_id in (ODD, "session-4"):
         find(page, session_id)
-        expect(page.locator("#told-id")).to_have_text(session_id)
+        expect(page.locator("#opaque-id")).to_have_text(session_id)
         assert_session(page, api, session_id)
         click(page, "All sessions")
     click(page, "Executions")
@@ -77,10 +77,10 @@ def assert_all(page: Page, api: APIClient) -> None:
     assert shown["Executions"] == count(told["total_executions"])
     assert shown["Tokens"] == count(told["total_tokens"])
     assert shown["Tool calls"] == count(told["total_tool_calls"])
-    assert columns(page, "Models that cost the most", "Model", "Cost") == [
+    assert columns(page, "Most expensive models", "Model", "Cost") == [
         [one["model"], dollars(one["cost_usd"])] for one in told["top_models"]
     ]
-    assert columns(page, "Sessions that cost the most", "Session", "Tokens", "Cost") == [
+    assert columns(page, "Most expensive sessions", "Session", "Tokens", "Cost") == [
         [one["session_id"], count(one["tokens"]), dollars(one["cost_usd"])] for one in told["top_sessions"]
     ]
 
@@ -160,7 +160,7 @@ def assert_parts(page: Page, name: str, amounts: dict[str, str]) -> None:
     """The dearest first, with their parts of the whole."""
     head = name.rpartition(" ")[2].capitalize()
     if not amounts:
-        expect(page.get_by_text(f"No {head.lower()} was told.")).to_be_visible()
+        expect(page.get_by_text(f"No {head.lower()}s.")).to_be_visible()
         return
     whole = sum((Decimal(amount) for amount in amounts.values()), Decimal())
     expected = [
@@ -203,11 +203,11 @@ def test_pages_with_long_names_fit_a_hand(browse: Browse, viewer: User) -> None:
     page.get_by_role("link", name="Executions", exact=True).click()
     assert_well_formed(page)
     page.get_by_role("link", name=ODD, exact=True).first.click()
-    expect(page.locator("#told-id")).to_have_text(ODD)
+    expect(page.locator("#opaque-id")).to_have_text(ODD)
     heading(page, "Timeline")
     assert_well_formed(page)
     page.locator(".ct-timeline").get_by_role("link", name=ODD, exact=True).click()
-    expect(page.locator("#told-id")).to_have_text(ODD)
+    expect(page.locator("#opaque-id")).to_have_text(ODD)
     heading(page, "Calls")
     assert_well_formed(page)
     page.get_by_role("link", name="Model call").click()
@@ -226,6 +226,6 @@ def test_older_calls_are_a_page_further_and_unknown_ids_lead_back(browse: Browse
     expect(calls).to_have_count(50)
 
     page.goto("/o/acme/admin/executions/nobody/")
-    heading(page, "Nothing has this id")
+    heading(page, "No match for this id")
     page.get_by_role("link", name="All executions").click()
     heading(page, "The newest executions")

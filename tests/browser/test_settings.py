@@ -142,7 +142,7 @@ def assert_prices(page: Page, expected: list[Told]) -> None:
 
 def assert_webhooks(page: Page, expected: list[Told]) -> None:
     assert expected
-    shown = [(row["Webhook"], row["Told of"], row["State"].casefold() == "enabled") for row in listed(page)]
+    shown = [(row["Webhook"], row["Notified about"], row["State"].casefold() == "enabled") for row in listed(page)]
     assert shown == [
         (
             f"{one['description'] or 'Webhook'}\n{one['url']}",
@@ -156,6 +156,6 @@ def assert_webhooks(page: Page, expected: list[Told]) -> None:
 def assert_deliveries(page: Page, expected: list[Told]) -> None:
     assert expected
     assert [
-        (row["What is told"].partition("\n")[0], row["To"].partition("\n")[0], row["State"].casefold(), row["Attempts"])
+        (row["Notice"].partition("\n")[0], row["To"].partition("\n")[0], row["State"].casefold(), row["Attempts"])
         for row in listed(page)
     ] == [(one["subject"], one["recipient"], STATES[one["state"]], str(one["attempts"] or "-")) for one in expected]

@@ -97,7 +97,7 @@ def assert_tags(
     found = figures(page)
     assert found["All spend"] == dollars(whole)
     assert found["Tags"] == count(len(every))
-    assert found["Dearest tag"] == dollars(max(tag["total_spend"] for tag in every))
+    assert found["Most expensive tag"] == dollars(max(tag["total_spend"] for tag in every))
     assert drawn_by_label(page) == by_day(api, days, list(expected)), days
 
 

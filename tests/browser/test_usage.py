@@ -154,22 +154,22 @@ def assert_tables(page: Page, api: APIClient, told: dict[str, Any], query: Query
         return [name, count(one["requests"]), *more, dollars(one["cost_usd"]), share(one["cost_usd"], told["cost_usd"])]
 
     capabilities = answer(api, "/usage/capabilities", **query)["capabilities"]
-    heads = ("Capability", "Requests", "Tokens", "Error rate", "Cost", "Share of the cost")
+    heads = ("Capability", "Requests", "Tokens", "Error rate", "Cost", "Share of cost")
     assert (columns(page, "API usage by capability", *heads) if capabilities else []) == [
         cells(one, one["capability"] or "Without a capability", count(one["total_tokens"]), percent(one["error_rate"]))
         for one in capabilities
     ], query
     credentials = answer(api, "/usage/credentials", **query)["credentials"]
     used = [one for one in credentials if one["requests"] or Decimal(one["cost_usd"])]
-    assert (
-        columns(page, "API credentials", "Credential", "Requests", "Cost", "Share of the cost") if used else []
-    ) == [cells(one, one["name"] or "Without a credential") for one in used], query
+    assert (columns(page, "API credentials", "Credential", "Requests", "Cost", "Share of cost") if used else []) == [
+        cells(one, one["name"] or "Without a credential") for one in used
+    ], query
     models, calls = (
         answer(api, "/usage/timeseries", **query, group_by="model", view=view)["series"]
         for view in ("cost", "requests")
     )
     requests = {one["key"]: one["total"]["requests"] for one in calls}
-    assert (columns(page, "Top models", "Model", "Requests", "Cost", "Share of the cost") if models else []) == [
+    assert (columns(page, "Top models", "Model", "Requests", "Cost", "Share of cost") if models else []) == [
         cells({**one["total"], "requests": requests[one["key"]]}, one["name"] or "Without a model") for one in models
     ], query
 
@@ -184,7 +184,7 @@ def assert_chart(page: Page, api: APIClient, view: str, by: str, query: Query) -
     else:
         expected = {name: [float(amount(one)) for one in told["buckets"]] for name, amount in PARTS[view].items()}
     if not any(any(amounts) for amounts in expected.values()):
-        expect(page.get_by_text("Nothing was used in this period")).to_be_visible()
+        expect(page.get_by_text("No usage in this period")).to_be_visible()
         return
     shown = drawn(page)
     assert list(shown) == list(expected), query
@@ -259,7 +259,7 @@ def test_bars_lead_to_a_day_and_to_the_calls_of_an_hour_and_numbers_refresh(
     expect(page).to_have_url(re.compile(f"range=custom.*start_date={day}&end_date={day}"))
     expect(page.get_by_label("From", exact=True)).to_have_value(day)
 
-    page.get_by_text("The numbers", exact=True).click()
+    page.get_by_text("Show data", exact=True).click()
     page.get_by_role("region", name="Cost by the hour, as a table").get_by_role("link").nth(12).click()
     expect(page).to_have_url(re.compile(f"/requests/.*start={day}T12%3A00&end={day}T13%3A00"))
     expect(page.get_by_label("From time")).to_have_value(f"{day}T12:00")

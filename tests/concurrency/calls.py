@@ -1,4 +1,4 @@
-"""Calls that ask before and tell after, and a plain account of what was granted."""
+"""Calls with an authorization before and an event after, and a simple model of the limits."""
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,14 +14,14 @@ from tests.limits import take
 from tests.usage import NOW, Send
 
 # Half past, so that the hour in which a rolling window begins is only partly in it.
-MOMENT = NOW + timedelta(minutes=30)
+HALF_PAST = NOW + timedelta(minutes=30)
 _LEAST, _MAX_ITEMS = 1, 50  # thousandths of a dollar
 _numbers = count()
 
 
 @dataclass(frozen=True)
 class Call:
-    """What it will cost, and whose it is."""
+    """A call with its cost and dimensions."""
 
     cost: Decimal
     user: str = ""
@@ -42,7 +42,7 @@ class Call:
 
 @dataclass
 class Outcome:
-    """What became of a client's calls."""
+    """The calls of a client that were made and refused."""
 
     made: list[Call] = field(default_factory=list)
     refused: list[Call] = field(default_factory=list)
@@ -63,28 +63,30 @@ def calls_of(seed: int, number: int) -> list[Call]:
 
 
 def try_to_take(organization: Organization, call: Call, estimate: Decimal) -> Grant | None:
-    """None: a limit has no room."""
+    """Reserve the estimate; None if a limit refuses."""
     try:
-        return take(organization, estimate, now=MOMENT, user_ref=call.user, run_id=call.run, tags=call.tags)
+        return take(organization, estimate, now=HALF_PAST, user_ref=call.user, run_id=call.run, tags=call.tags)
     except SpendLimitExceededError:
         return None
 
 
 def make_all(organization: Organization, send: Send, calls: Iterable[Call]) -> Outcome:
-    """Each call asks for what it will cost and, if it may, takes place and is told of."""
+    """Authorize each call with its exact cost, and send its event if it is granted."""
     outcome = Outcome()
     for call in calls:
         grant = try_to_take(organization, call, call.cost)
         if grant is None:
             outcome.refused.append(call)
         else:
-            assert send(call.event(grant.authorization.pk), now=MOMENT).accepted == 1
+            assert send(call.event(grant.authorization.pk), now=HALF_PAST).accepted == 1
             outcome.made.append(call)
     return outcome
 
 
-def together(outcomes: Sequence[Outcome]) -> Outcome:
-    return Outcome([call for one in outcomes for call in one.made], [call for one in outcomes for call in one.refused])
+def merge_outcomes(outcomes: Sequence[Outcome]) -> Outcome:
+    return Outcome(
+        [call for entry in outcomes for call in entry.made], [call for entry in outcomes for call in entry.refused]
+    )
 
 
 def spent(calls: Iterable[Call]) -> Decimal:
@@ -93,7 +95,7 @@ def spent(calls: Iterable[Call]) -> Decimal:
 
 @dataclass(frozen=True)
 class Bound:
-    """A limit as the plain account has it: how much, for which calls."""
+    """A limit in the model: the amount, and the calls that it covers."""
 
     amount: Decimal
     user: str = ""
@@ -116,7 +118,7 @@ def assert_exact(outcome: Outcome, bounds: Sequence[Bound]) -> None:
         assert any(bound.covers(call) and call.cost > bound.left(outcome.made) for bound in bounds), call
 
 
-def each(amount: str, name: str, values: Iterable[str]) -> Iterator[Bound]:
-    """The bounds of a limit that each value has for itself."""
+def per_value(amount: str, name: str, values: Iterable[str]) -> Iterator[Bound]:
+    """The bounds of a per-value limit."""
     for value in values:
         yield Bound(Decimal(amount), **{name: value})

@@ -1,4 +1,4 @@
-"""Real threads, real connections, a real server process."""
+"""Fixtures with real threads, connections and server processes."""
 
 import os
 import signal
@@ -23,9 +23,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def at_once(work: Callable[[T], R], inputs: Sequence[T]) -> list[R]:
-    """Run `work` on every input in a thread of its own, all starting at the same moment, when each has its connection
-    to the database; results in order."""
+def run_concurrently(work: Callable[[T], R], inputs: Sequence[T]) -> list[R]:
+    """Run `work` on every input in separate threads that start at the same time, each connected to the database.
+    Return the results in order."""
     barrier = Barrier(len(inputs))
 
     def run(value: T) -> R:
@@ -53,11 +53,11 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that answer requests, or are about to: each says in the log when it has begun."""
+        """The worker processes."""
         return psutil.Process(self.process.pid).children()
 
     def kill(self) -> None:
-        """SIGKILL to all its processes at once: nothing gets a chance to finish."""
+        """Send SIGKILL to all processes at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
@@ -92,8 +92,8 @@ StartServer = Callable[..., Server]
 
 @pytest.fixture
 def start_server(transactional_db: None, tmp_path: Path) -> Iterator[StartServer]:
-    """Start servers on the test's database, or with other settings (`start_server(DATABASE_URL=...)`), on a port of
-    their own or that of one that is gone; all are gone after the test."""
+    """Start servers on the test's database, or with other settings (`start_server(DATABASE_URL=...)`), on a free or a
+    given port. They are killed after the test."""
     servers: list[Server] = []
 
     def start(port: int | None = None, **environment: str) -> Server:
@@ -122,7 +122,7 @@ def start_server(transactional_db: None, tmp_path: Path) -> Iterator[StartServer
 
 
 def _wait_until_disconnected(seconds: float = 30) -> None:
-    """The backends of a killed server notice a little later; truncating the tables would wait for them."""
+    """Wait for the backends of killed servers, which would block the truncation of tables."""
     deadline = time.monotonic() + seconds
     with psycopg.connect(database_url(), autocommit=True) as admin:
         while time.monotonic() < deadline:

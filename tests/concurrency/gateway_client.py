@@ -1,10 +1,9 @@
-"""A gateway's client as a program of its own, which may be killed at any instant and started again.
+"""A client of a gateway as a separate program, which may be killed at any time and restarted.
 
     python gateway_client.py <url> <api key> <journal> <calls as JSON>
 
-Each call is a list: its name and what it costs. It asks, makes the call (which is a line in the journal: the money is
-spent), and tells. Started again, it does all of that once more under the same names. Every step is told on stdout
-before it is taken.
+Each call is a list: its name and its cost. The client requests an authorization, makes the call (a line in the journal)
+and sends the event. Restarted, it repeats all of that with the same names. Each step is printed before it is taken.
 """
 
 import json
@@ -23,23 +22,23 @@ def main(url: str, api_key: str, journal: str, calls: str) -> None:
         path.open("a") as journal_file,
     ):
         for name, cost in json.loads(calls):
-            say("authorize", name)
+            print_step("authorize", name)
             body = {"estimated_cost_usd": cost, "idempotency_key": name, "ttl_seconds": 3600}
-            answer = insist(client, "/usage/authorizations", body)
+            answer = retry_until_answered(client, "/usage/authorizations", body)
             if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
                 continue
-            say("call", name)
+            print_step("call", name)
             if name not in made:
                 journal_file.write(f"{name}\n")
                 journal_file.flush()
-            say("settle", name)
-            told = {"id": name, "cost_usd": cost, "authorization_id": answer.json()["id"]}
-            insist(client, "/usage/events", told)
-    say("done", "")
+            print_step("settle", name)
+            event = {"id": name, "cost_usd": cost, "authorization_id": answer.json()["id"]}
+            retry_until_answered(client, "/usage/events", event)
+    print_step("done", "")
 
 
-def insist(client: httpx.Client, path: str, body: dict[str, str]) -> httpx.Response:
-    """Until the server answers: it may be killed and come back on the same address."""
+def retry_until_answered(client: httpx.Client, path: str, body: dict[str, str]) -> httpx.Response:
+    """Retry until the server responds; it may be killed and restarted on the same address."""
     while True:
         try:
             answer = client.post(path, json=body)
@@ -47,17 +46,17 @@ def insist(client: httpx.Client, path: str, body: dict[str, str]) -> httpx.Respo
             time.sleep(0.05)
             continue
         if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-            answer_is_known(answer)
+            check_status(answer)
             return answer
 
 
-def answer_is_known(answer: httpx.Response) -> None:
+def check_status(answer: httpx.Response) -> None:
     known = (httpx.codes.OK, httpx.codes.CREATED, httpx.codes.TOO_MANY_REQUESTS)
     if answer.status_code not in known:
         raise SystemExit(f"{answer.status_code} {answer.text}")
 
 
-def say(step: str, name: str) -> None:
+def print_step(step: str, name: str) -> None:
     print(f"{step} {name}", flush=True)  # noqa: T201 - the parent reads it
 
 

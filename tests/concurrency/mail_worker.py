@@ -1,4 +1,4 @@
-"""Worker processes that do nothing but send e-mails, again and again, until they are killed.
+"""Worker processes that send e-mails in a loop until they are killed.
 
     python -m tests.concurrency.mail_worker
 
@@ -23,8 +23,8 @@ from costtrack.clock import utc_now  # noqa: E402
 
 
 def start_workers() -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
-    reverse("admin:index")  # loads all that a message needs
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no one waits for the children
+    reverse("admin:index")  # loads everything that a message needs
     for line in sys.stdin:
         worker = os.fork()
         if worker == 0:

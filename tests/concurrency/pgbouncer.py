@@ -19,31 +19,31 @@ from typing import Any, Self
 import psycopg
 import pytest
 
-# Debian puts it where only administrators look for programs.
-_PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
+# Debian installs it in sbin.
+_SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 
 _OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
 def _documented() -> ConfigParser:
     """The configuration that docs/operations.md shows."""
-    found = re.search(r"^    \[databases\]\n(?:(?:    .*)?\n)+", _OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
-    assert found is not None
+    match = re.search(r"^    \[databases\]\n(?:(?:    .*)?\n)+", _OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert match is not None
     configuration = ConfigParser(interpolation=None)
-    configuration.read_string(textwrap.dedent(found[0]))
+    configuration.read_string(textwrap.dedent(match[0]))
     return configuration
 
 
 def _program() -> str:
-    found = shutil.which("pgbouncer", path=_PLACES)
-    if found is None:
+    match = shutil.which("pgbouncer", path=_SEARCH_PATH)
+    if match is None:
         pytest.fail("This test needs PgBouncer: install it (on Debian: apt install pgbouncer).")
-    return found
+    return match
 
 
 @dataclass
 class PgBouncer:
-    """Use as a context manager. `parameters` say, as for psycopg, which database is behind it."""
+    """A running PgBouncer, as a context manager. `parameters` are psycopg's, for the database behind it."""
 
     parameters: Mapping[str, Any]
     pool_size: int
@@ -122,7 +122,7 @@ class PgBouncer:
 
 
 def _account(host: str) -> tuple[int | None, int | None]:
-    """PgBouncer refuses to run as root: then it runs as whoever may enter the folder of PostgreSQL's socket."""
+    """PgBouncer refuses to run as root. Return a user that has access to the folder of PostgreSQL's socket."""
     if os.geteuid() != 0:
         return None, None
     if host.startswith("/"):

@@ -1,4 +1,4 @@
-"""64 clients at once under the same limits: never more than the limit, and all that fits."""
+"""64 concurrent clients under the same limits: never above the limit, and nothing refused that fits."""
 
 import threading
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ from billing.rollups.fold import fold
 from billing.types import LimitScope, LimitWindow
 from organizations.models import Organization
 from tests.concurrency.calls import (
-    MOMENT,
+    HALF_PAST,
     Bound,
     Call,
     Outcome,
     assert_exact,
     calls_of,
-    each,
     make_all,
+    merge_outcomes,
+    per_value,
     spent,
-    together,
     try_to_take,
 )
-from tests.concurrency.conftest import at_once
+from tests.concurrency.conftest import run_concurrently
 from tests.limits import set_limit
 from tests.usage import Send
 
@@ -39,12 +39,12 @@ ONE = Decimal(1)
 
 @contextmanager
 def folding() -> Iterator[None]:
-    """Somebody folds all the time, so that what is spent moves from the ledger's end into the rollups meanwhile."""
+    """Fold in the background, so that spend moves from unfolded events to the rollups meanwhile."""
     stop = threading.Event()
 
     def fold_on() -> None:
         while not stop.is_set():
-            fold(now=MOMENT)
+            fold(now=HALF_PAST)
         connections.close_all()
 
     folder = threading.Thread(target=fold_on)
@@ -58,19 +58,19 @@ def folding() -> Iterator[None]:
 
 def by_all_clients(organization: Organization, send: Send, *, calls_each: int = 4) -> Outcome:
     with folding():
-        outcomes = at_once(
+        outcomes = run_concurrently(
             lambda client: make_all(organization, send, calls_of(client, calls_each)), list(range(CLIENTS))
         )
-    return together(outcomes)
+    return merge_outcomes(outcomes)
 
 
-def assert_all_is_told(organization: Organization, outcome: Outcome) -> None:
-    """The ledger has each call that was made once, nothing is held any more, and limits rest on that."""
+def assert_all_is_reported(organization: Organization, outcome: Outcome) -> None:
+    """The ledger has each call once, nothing is reserved, and the limits match the ledger."""
     assert UsageEvent.objects.of(organization).total_cost() == spent(outcome.made)
     assert UsageEvent.objects.of(organization).count() == len(outcome.made)
     settled = Authorization.objects.of(organization).filter(status="settled")
     assert settled.count() == Authorization.objects.of(organization).count() == len(outcome.made)
-    assert verify_limits(organization=organization, now=MOMENT).count == 0
+    assert verify_limits(organization=organization, now=HALF_PAST).count == 0
 
 
 @pytest.mark.parametrize("window", [LimitWindow.LIFETIME, LimitWindow.ROLLING_7D, LimitWindow.CALENDAR_WEEK])
@@ -85,24 +85,24 @@ def test_accepted_spend_never_passes_the_limit_and_reaches_what_fits(
     assert len(outcome.made) > 20
     assert len(outcome.refused) > 100
     assert Decimal("0.95") < spent(outcome.made) <= ONE
-    assert_all_is_told(organization, outcome)
+    assert_all_is_reported(organization, outcome)
 
 
 def test_also_while_the_window_begins_within_an_hour_that_was_spent_in(organization: Organization, send: Send) -> None:
     """Rollups have that hour as a whole, and most of what was spent in it has left the window."""
     set_limit(organization, ONE, window=LimitWindow.ROLLING_7D)
-    begins = MOMENT - timedelta(days=7)
+    begins = HALF_PAST - timedelta(days=7)
     before = Call(Decimal(5))
     inside = Call(Decimal("0.25"))
     for call, occurred_at in ((before, begins), (inside, begins + timedelta(minutes=20))):
-        send({"occurred_at": occurred_at.isoformat(), "cost_usd": str(call.cost)}, now=MOMENT)
-    fold(now=MOMENT)
+        send({"occurred_at": occurred_at.isoformat(), "cost_usd": str(call.cost)}, now=HALF_PAST)
+    fold(now=HALF_PAST)
 
     outcome = by_all_clients(organization, send, calls_each=2)
 
     assert_exact(Outcome([inside, *outcome.made], outcome.refused), [Bound(ONE)])
     assert Decimal("0.70") < spent(outcome.made) <= Decimal("0.75")
-    assert verify_limits(organization=organization, now=MOMENT).count == 0
+    assert verify_limits(organization=organization, now=HALF_PAST).count == 0
 
 
 def test_several_limits_hold_at_once_all_or_none(organization: Organization, send: Send) -> None:
@@ -112,16 +112,16 @@ def test_several_limits_hold_at_once_all_or_none(organization: Organization, sen
     set_limit(organization, "0.2", LimitScope.RUN)
     bounds = [
         Bound(Decimal(2)),
-        *each("0.7", "user", ("ada", "brin", "carl")),
+        *per_value("0.7", "user", ("ada", "brin", "carl")),
         Bound(Decimal("0.5"), tag="team:a"),
-        *each("0.2", "run", (f"run-{number}" for number in range(12))),
+        *per_value("0.2", "run", (f"run-{number}" for number in range(12))),
     ]
 
     outcome = by_all_clients(organization, send)
 
     assert_exact(outcome, bounds)
     assert outcome.refused
-    assert_all_is_told(organization, outcome)
+    assert_all_is_reported(organization, outcome)
 
 
 def test_limits_that_are_met_in_any_order_do_not_wait_for_each_other_for_ever(
@@ -138,10 +138,10 @@ def test_limits_that_are_met_in_any_order_do_not_wait_for_each_other_for_ever(
         calls = [Call(Decimal("0.01"), user=f"user-{client % 2}", tags=ordered) for _ in range(2)]
         return make_all(organization, send, calls)
 
-    outcome = together(at_once(make, list(range(CLIENTS))))
+    outcome = merge_outcomes(run_concurrently(make, list(range(CLIENTS))))
 
     assert spent(outcome.made) == Decimal("0.5")
-    assert_all_is_told(organization, outcome)
+    assert_all_is_reported(organization, outcome)
 
 
 def test_estimates_that_are_too_low_by_half_overshoot_by_what_calls_in_flight_lack(
@@ -161,9 +161,9 @@ def test_estimates_that_are_too_low_by_half_overshoot_by_what_calls_in_flight_la
             asking.wait(timeout=60)
             if grant is not None:
                 rounds[number].append(call)
-                send(call.event(grant.authorization.pk), now=MOMENT)
+                send(call.event(grant.authorization.pk), now=HALF_PAST)
 
-    at_once(make, list(range(CLIENTS)))
+    run_concurrently(make, list(range(CLIENTS)))
 
     before = Decimal(0)
     for made in rounds:
@@ -173,7 +173,7 @@ def test_estimates_that_are_too_low_by_half_overshoot_by_what_calls_in_flight_la
     last = next(made for made in reversed(rounds) if made)
     overshoot, bound = before - limit, spent(last) - spent(last) / 2
     assert 0 < overshoot <= bound
-    assert_all_is_told(organization, Outcome([call for made in rounds for call in made]))
+    assert_all_is_reported(organization, Outcome([call for made in rounds for call in made]))
     assert try_to_take(organization, Call(Decimal(0)), Decimal(0)) is None, "the limit is reached"
 
 
@@ -185,11 +185,11 @@ def test_estimates_that_are_too_high_give_back_what_was_not_needed(organization:
         for call in calls_of(client, 4):
             grant = try_to_take(organization, call, call.cost * 2)
             if grant is not None:
-                send(call.event(grant.authorization.pk), now=MOMENT)
+                send(call.event(grant.authorization.pk), now=HALF_PAST)
                 made.append(call)
         return made
 
-    made = [call for calls in at_once(make, list(range(CLIENTS))) for call in calls]
+    made = [call for calls in run_concurrently(make, list(range(CLIENTS))) for call in calls]
 
     assert spent(made) <= ONE
     assert try_to_take(organization, Call(Decimal(0)), ONE - spent(made)) is not None, "nothing is held any more"

@@ -1,5 +1,5 @@
-"""Clients and web servers that die at any point between reserving, calling and settling: nothing is held for longer
-than its time to live, and nothing is charged twice."""
+"""Clients and servers die at any point between reserving, calling and settling: nothing stays reserved beyond its time
+to live, and nothing is charged twice."""
 
 import json
 import os
@@ -114,7 +114,7 @@ def assert_nothing_leaks(organization: Organization, spent: Decimal) -> None:
     assert not left or take(organization, left, now=later).is_new
     expire(now=later)
     open_ones = Authorization.objects.of(organization).filter(status="reserved")
-    assert sum((one.amount_usd for one in open_ones), Decimal(0)) == left
+    assert sum((authorization.amount_usd for authorization in open_ones), Decimal(0)) == left
     assert verify_limits(organization=organization, now=later).count == 0
 
 
@@ -156,19 +156,23 @@ def test_clients_that_never_come_back_leave_nothing_behind(
         client.kill()
     server.kill()
 
-    # What was told of is spent. What was reserved and not told of is held, until its time is over.
+    # Calls with an event are spent. Those without one are reserved until they expire.
     spent = UsageEvent.objects.of(organization).total_cost()
-    told = UsageEvent.objects.of(organization).count()
+    settled = UsageEvent.objects.of(organization).count()
     authorizations = Authorization.objects.of(organization)
-    assert authorizations.filter(status="settled").count() == told
-    assert spent + sum((one.amount_usd for one in authorizations.filter(status="reserved")), Decimal(0)) <= LIMIT
+    assert authorizations.filter(status="settled").count() == settled
+    assert (
+        spent
+        + sum((authorization.amount_usd for authorization in authorizations.filter(status="reserved")), Decimal(0))
+        <= LIMIT
+    )
     assert_nothing_leaks(organization, spent)
 
 
 def test_web_servers_that_are_killed_in_the_middle_lose_and_double_nothing(
     organization: Organization, clients: list[Client], start_server: StartServer
 ) -> None:
-    """The clients insist until a server is there again, so they send some requests twice."""
+    """The clients retry until a server is back, so they send some requests twice."""
     server = start_server()
     for client in clients:
         client.start(server)

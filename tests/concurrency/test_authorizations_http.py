@@ -1,5 +1,4 @@
-"""The same by HTTP, through four web processes on one database: no process knows of the others' reservations but by
-the database."""
+"""Concurrent authorizations by HTTP, through four web processes that share only the database."""
 
 from decimal import Decimal
 from typing import Any
@@ -12,8 +11,8 @@ from billing.models import Authorization, UsageEvent
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from organizations.models import Organization
-from tests.concurrency.calls import Bound, Call, Outcome, assert_exact, calls_of, each, spent, together
-from tests.concurrency.conftest import StartServer, at_once
+from tests.concurrency.calls import Bound, Call, Outcome, assert_exact, calls_of, merge_outcomes, per_value, spent
+from tests.concurrency.conftest import StartServer, run_concurrently
 from tests.conftest import Key
 from tests.limits import set_limit
 
@@ -36,26 +35,26 @@ def by_all_clients(urls: list[str], key: Key, *, estimated: Decimal = Decimal(1)
     def make(client: int) -> list[tuple[Call, bool]]:
         headers = {"Authorization": f"Bearer {key.api_key}"}
         with httpx.Client(base_url=urls[client % len(urls)], headers=headers, timeout=120) as http:
-            return [(call, ask_and_tell(http, call, call.cost * estimated)) for call in calls_of(client, CALLS)]
+            return [(call, authorize_and_send(http, call, call.cost * estimated)) for call in calls_of(client, CALLS)]
 
-    return at_once(make, list(range(CLIENTS)))
+    return run_concurrently(make, list(range(CLIENTS)))
 
 
-def ask_and_tell(http: httpx.Client, call: Call, estimate: Decimal) -> bool:
-    asked: dict[str, Any] = {"user_id": call.user, "run_id": call.run, "tags": list(call.tags)}
-    answer = http.post("/usage/authorizations", json={**asked, "estimated_cost_usd": str(estimate)})
+def authorize_and_send(http: httpx.Client, call: Call, estimate: Decimal) -> bool:
+    dimensions: dict[str, Any] = {"user_id": call.user, "run_id": call.run, "tags": list(call.tags)}
+    answer = http.post("/usage/authorizations", json={**dimensions, "estimated_cost_usd": str(estimate)})
     if answer.status_code == 429:
         assert answer.json()["code"] == "spend_limit_exceeded", answer.text
         assert answer.headers["x-should-retry"] == "false"
         return False
     assert answer.status_code == 201, answer.text
-    told = http.post("/usage/events", json=call.event(answer.json()["id"]))
-    assert (told.status_code, told.json()["accepted"]) == (200, 1), told.text
+    response = http.post("/usage/events", json=call.event(answer.json()["id"]))
+    assert (response.status_code, response.json()["accepted"]) == (200, 1), response.text
     return True
 
 
 def outcome_of(answers: list[list[tuple[Call, bool]]]) -> Outcome:
-    return together(
+    return merge_outcomes(
         [
             Outcome([call for call, granted in client if granted], [call for call, granted in client if not granted])
             for client in answers
@@ -71,8 +70,8 @@ def test_across_four_processes_the_limits_are_reached_and_not_passed(
     set_limit(organization, "0.15", LimitScope.RUN)
     bounds = [
         Bound(Decimal(1)),
-        *each("0.45", "user", ("ada", "brin", "carl")),
-        *each("0.15", "run", (f"run-{number}" for number in range(12))),
+        *per_value("0.45", "user", ("ada", "brin", "carl")),
+        *per_value("0.15", "run", (f"run-{number}" for number in range(12))),
     ]
 
     outcome = outcome_of(by_all_clients(urls, key))

@@ -1,4 +1,4 @@
-"""Corrections of the same events at the same moment: each starts from what the one before has left."""
+"""Concurrent corrections of the same events are serialized."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -9,10 +9,10 @@ import pytest
 
 from billing.ledger import adjustments, repricings
 from billing.ledger.corrections import adjust, void
-from billing.ledger.locks import correcting_many
+from billing.ledger.locks import lock_all_corrections
 from billing.ledger.net_cost import load_adjusted_event
 from billing.ledger.price_unpriced import price_unpriced
-from billing.ledger.reprice import Selection, reprice_some
+from billing.ledger.reprice import Selection, reprice_step
 from billing.models import Repricing, UnpricedEvent, UsageEvent
 from billing.rollups.fold import fold
 from billing.types import CorrectionKind
@@ -20,7 +20,7 @@ from costtrack.errors import ConflictError
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization
 from tests.billing.ledger.test_reprice import DAY, now_costs
-from tests.concurrency.conftest import at_once
+from tests.concurrency.conftest import run_concurrently
 from tests.usage import NOW, Send, set_price
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +38,7 @@ def test_of_many_voids_at_once_one_takes_the_event_back(organization: Organizati
     send({"cost_usd": "5"})
     event = UsageEvent.objects.get()
 
-    done = at_once(
+    done = run_concurrently(
         lambda number: try_it(
             partial(void, organization=organization, event_id=event.pk, reason="r", actor=f"{number}", now=NOW)
         ),
@@ -64,7 +64,7 @@ def test_adjustments_at_once_leave_the_cost_that_one_of_them_named(organization:
             now=NOW,
         )
 
-    at_once(correct, range(1, 9))
+    run_concurrently(correct, range(1, 9))
 
     assert UsageEvent.objects.of(organization).total_cost() in range(1, 9)
     assert load_adjusted_event(event).count("unpriced") == 0
@@ -73,7 +73,7 @@ def test_adjustments_at_once_leave_the_cost_that_one_of_them_named(organization:
 def test_pricing_voiding_and_repricing_the_same_events_leaves_nothing_twice(
     organization: Organization, send: Send
 ) -> None:
-    """Half of the events are voided while others are priced and priced anew: what is left is the other half."""
+    """Half of the events are voided while others are priced and repriced; the other half remains."""
     send(*({"model": "new", "input_tokens": 1_000_000} for _ in range(200)))
     events = list(UsageEvent.objects.order_by("pk"))
     set_price("new", input="3")
@@ -92,14 +92,14 @@ def test_pricing_voiding_and_repricing_the_same_events_leaves_nothing_twice(
             fold(now=NOW)
 
     work: list[Callable[[], None]] = [partial(void_some, 0), partial(void_some, 1), price, price, reprice]
-    at_once(lambda each: each(), work)
+    run_concurrently(lambda each: each(), work)
     price_unpriced(organization=organization, now=NOW)
 
     assert not UnpricedEvent.objects.exists()
     for number, event in enumerate(events):
-        standing = load_adjusted_event(event)
-        assert standing.cost_usd == (0 if number < 100 else 3)
-        assert standing.count("requests") == int(number >= 100)
+        adjusted_event = load_adjusted_event(event)
+        assert adjusted_event.cost_usd == (0 if number < 100 else 3)
+        assert adjusted_event.count("requests") == int(number >= 100)
     assert UsageEvent.objects.of(organization).total_cost() == 300
 
 
@@ -113,15 +113,15 @@ def test_two_passes_over_one_period_change_each_event_once(organization: Organiz
         changed, after, is_over = 0, None, False
         while not is_over:
             with tenant_scope(organization.pk):
-                correcting_many(organization.pk)
-                part = reprice_some(
-                    organization=organization, selection=selection, after=after, most=20, note=note, now=NOW
+                lock_all_corrections(organization.pk)
+                step = reprice_step(
+                    organization=organization, selection=selection, after=after, limit=20, note=note, now=NOW
                 )
-            changed += sum(figures.changed for figures in part.figures)
-            after, is_over = part.last, part.last is None
+            changed += sum(figures.changed for figures in step.figures)
+            after, is_over = step.last, step.last is None
         return changed
 
-    changed = at_once(pass_over, [DAY, Selection(DAY.start, DAY.end, service="a"), DAY])
+    changed = run_concurrently(pass_over, [DAY, Selection(DAY.start, DAY.end, service="a"), DAY])
 
     assert sum(changed) == 200
     assert UsageEvent.objects.of(organization).total_cost() == 400
@@ -134,11 +134,11 @@ def test_two_workers_at_one_repricing_count_each_event_once(
     set_price("m", input="3")
     send(*({"model": "m", "input_tokens": 1_000_000} for _ in range(200)))
     now_costs("2")
-    asked = repricings.request_repricing(
+    requested = repricings.request_repricing(
         organization=organization, selection=DAY, dry_run=False, reason="r", actor="a", now=NOW
     )
 
-    at_once(lambda _: repricings._to_the_end(asked, NOW), range(4))
+    run_concurrently(lambda _: repricings._run_to_completion(requested, NOW), range(4))
 
     done = Repricing.objects.get()
     assert (done.events, done.changed, done.old_usd, done.new_usd) == (200, 200, 600, 400)
@@ -166,7 +166,7 @@ def test_summaries_voids_and_prices_at_once_take_each_event_out_of_the_queue_onc
             price_unpriced(organization=organization, now=NOW)
 
     work: list[Callable[[], None]] = [summarize, void_all, price]
-    at_once(lambda each: each(), work)
+    run_concurrently(lambda each: each(), work)
 
     assert not UnpricedEvent.objects.exists()
     assert [load_adjusted_event(event).count("unpriced") for event in events] == [0] * 12

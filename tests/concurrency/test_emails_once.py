@@ -29,7 +29,7 @@ from costtrack.clock import utc_now
 from costtrack.mail.sending import CLAIM
 from organizations.models import Membership, Organization, User
 from organizations.types import Role
-from tests.billing.notifications.telling import tell
+from tests.billing.notifications.factories import create_notice
 from tests.concurrency.conftest import database_url
 from tests.mail_server import OK, Mailbox, parsed, serving
 
@@ -135,13 +135,13 @@ def start_workers(tmp_path: Path) -> Iterator[StartWorkers]:
 
 
 @pytest.fixture
-def told(organization: Organization) -> None:
+def notices(organization: Organization) -> None:
     """Threshold notices for ten owners."""
     for number in range(OWNERS):
         user = User.objects.create_user(f"owner-{number}@acme.example")
         Membership.objects.create(organization=organization, user=user, role=Role.OWNER)
     for _ in range(NOTICES):
-        tell(organization, NoticeKind.THRESHOLD, now=utc_now())
+        create_notice(organization, NoticeKind.THRESHOLD, now=utc_now())
     assert Delivery.objects.count() == MESSAGES
 
 
@@ -152,7 +152,7 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("notices")
 def test_each_message_arrives_exactly_once_while_workers_are_killed(start_workers: StartWorkers) -> None:
     box, chance = WatchedMailbox(), random.Random(5)
     with serving(box) as port:
@@ -179,7 +179,7 @@ def test_each_message_arrives_exactly_once_while_workers_are_killed(start_worker
 def test_killed_in_the_one_window_it_is_sent_again_under_the_same_message_id(
     organization: Organization, start_workers: StartWorkers
 ) -> None:
-    tell(organization, NoticeKind.THRESHOLD, to=["ada@acme.example"], now=utc_now())
+    create_notice(organization, NoticeKind.THRESHOLD, to=["ada@acme.example"], now=utc_now())
 
     class Killing(Mailbox):
         async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name

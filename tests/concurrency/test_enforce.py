@@ -1,4 +1,5 @@
-"""Enforcement by many at once, while events come in and limits are changed: each crossing is written and told once."""
+"""Enforcement by many at once, while events come in and limits are changed: each threshold event is written and
+sent once."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -10,27 +11,27 @@ import pytest
 from django.db import connections, transaction
 
 from billing.limits.authorize import AuthorizationRequest, authorize
-from billing.limits.enforce import Enforced, enforce
+from billing.limits.enforce import EnforcementResult, enforce
 from billing.limits.types import Dimensions
 from billing.models import LimitCrossing, Notice
 from billing.rollups.fold import fold
 from billing.types import LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
 from organizations.models import Organization
-from tests.billing.limits.made import make_limit
-from tests.concurrency.conftest import at_once
+from tests.billing.limits.factories import make_limit
+from tests.concurrency.conftest import run_concurrently
 from tests.usage import NOW, Send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def told() -> list[tuple[int, str, int]]:
+def notified() -> list[tuple[int, str, int]]:
     """Of each limit and value: the thresholds."""
     rows = Notice.objects.values_list("data__limit__id", "data__limit__scope_value", "data__threshold")
     return sorted((limit, value, threshold) for limit, value, threshold in rows)
 
 
-def test_many_that_see_the_same_write_and_tell_it_once(organization: Organization, send: Send) -> None:
+def test_many_that_see_the_same_write_and_send_it_once(organization: Organization, send: Send) -> None:
     limits = [
         make_limit(organization, scope=scope, window=window)
         for scope in (LimitScope.ORGANIZATION, LimitScope.SESSION)
@@ -38,23 +39,23 @@ def test_many_that_see_the_same_write_and_tell_it_once(organization: Organizatio
     ]
     send(*({"id": f"{number}", "session_id": f"s-{number}", "cost_usd": "10"} for number in range(8)))
 
-    done = at_once(lambda _: enforce(organization=organization, now=NOW), range(8))
+    done = run_concurrently(lambda _: enforce(organization=organization, now=NOW), range(8))
 
-    assert sum(part.notices for part in done) == 3 + 3 * 8
-    assert sum(part.failed for part in done) == 0
-    assert max(Counter(told()).values()) == 1
+    assert sum(result.notices for result in done) == 3 + 3 * 8
+    assert sum(result.failed for result in done) == 0
+    assert max(Counter(notified()).values()) == 1
     assert LimitCrossing.objects.count() == 3 * (3 + 3 * 8)
-    assert {limit for limit, _, _ in told()} == {limit.pk for limit in limits}
+    assert {limit for limit, _, _ in notified()} == {limit.pk for limit in limits}
 
 
 @pytest.mark.timeout(180)
-def test_events_that_come_in_meanwhile_are_told_once_and_none_is_missed(organization: Organization, send: Send) -> None:
+def test_events_that_come_in_meanwhile_are_sent_once_and_none_is_missed(organization: Organization, send: Send) -> None:
     make_limit(organization, window=LimitWindow.LIFETIME, thresholds=(10, 25, 50, 75, 90), amount_usd=Decimal(4))
     each = make_limit(organization, scope=LimitScope.USER, window=LimitWindow.ROLLING_7D, amount_usd=Decimal(1))
     is_over = Event()
 
-    def enforce_until_the_end(_: int) -> Enforced:
-        done = Enforced()
+    def enforce_until_the_end(_: int) -> EnforcementResult:
+        done = EnforcementResult()
         while not is_over.is_set():
             done += enforce(organization=organization, now=utc_now())
         connections.close_all()
@@ -70,17 +71,17 @@ def test_events_that_come_in_meanwhile_are_told_once_and_none_is_missed(organiza
     with ThreadPoolExecutor(4) as pool:
         enforcers = [pool.submit(enforce_until_the_end, number) for number in range(4)]
         try:
-            at_once(send_some, range(4))
+            run_concurrently(send_some, range(4))
         finally:
             is_over.set()
         done = [enforcer.result(timeout=60) for enforcer in enforcers]
     last = enforce(organization=organization, now=utc_now())
 
-    assert sum(part.failed for part in [*done, last]) == 0
-    assert max(Counter(told()).values()) == 1
+    assert sum(result.failed for result in [*done, last]) == 0
+    assert max(Counter(notified()).values()) == 1
     rows = LimitCrossing.objects.filter(resolved_at=None).exclude(limit=each).values_list("threshold", flat=True)
     assert sorted(rows) == [10, 25, 50, 75, 90, 100]
-    # Nobody is told of what is lower than what was told before.
+    # No notice for a threshold that is lower than a previous one.
     notices = Notice.objects.exclude(data__limit__id=each.pk).order_by("pk")
     thresholds = list(notices.values_list("data__threshold", flat=True))
     assert thresholds == sorted(thresholds)
@@ -100,4 +101,4 @@ def test_authorizations_and_usage_do_not_wait_for_enforcement(organization: Orga
 
     with transaction.atomic():  # everything that enforcement locks stays locked
         assert enforce(organization=organization, now=NOW).notices == 1
-        assert at_once(ask, range(4)) == [1, 1, 1, 1]
+        assert run_concurrently(ask, range(4)) == [1, 1, 1, 1]

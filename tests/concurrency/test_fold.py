@@ -19,11 +19,11 @@ from django.db.models import Sum
 
 from billing.models import EventKey, IngestBatch, LiveSpendDay, SpendDay, UsageEvent
 from billing.rollups.fold import fold
-from billing.rollups.locks import has_rollups_alone
+from billing.rollups.locks import lock_rollups
 from billing.rollups.verify import verify
 from costtrack.clock import utc_now
 from organizations.models import Organization
-from tests.concurrency.conftest import Server, at_once, database_url
+from tests.concurrency.conftest import Server, database_url, run_concurrently
 from tests.conftest import Key
 from tests.usage import Send
 
@@ -104,7 +104,7 @@ def events(name: str, count: int) -> list[dict[str, object]]:
 def wait_until_nobody_folds(organization: Organization) -> None:
     """PostgreSQL ends what a killed process has begun; until it has, others leave the organization to it."""
     with transaction.atomic(), connection.cursor() as cursor:
-        has_rollups_alone(cursor, organization.pk)
+        lock_rollups(cursor, organization.pk)
 
 
 def assert_nothing_lost_or_doubled(organization: Organization, sent: int) -> None:
@@ -119,9 +119,9 @@ def test_threads_that_fold_at_once_fold_each_batch_once(organization: Organizati
     for number in range(40):
         send(*events(f"b{number}", 25), now=datetime.now(UTC))
 
-    folded = at_once(lambda _: fold(now=utc_now()), range(4))
+    folded = run_concurrently(lambda _: fold(now=utc_now()), range(4))
 
-    assert sum(part.batches for part in folded) == 40
+    assert sum(result.batches for result in folded) == 40
     assert_nothing_lost_or_doubled(organization, 1000)
 
 
@@ -161,7 +161,7 @@ def test_four_processes_fold_what_four_connections_send_meanwhile(
         return BATCHES * EVENTS
 
     with folders(4):
-        sent = sum(at_once(send_all, range(4)))
+        sent = sum(run_concurrently(send_all, range(4)))
         assert LiveSpendDay.objects.filter(organization=organization).aggregate(Sum("requests")) == {
             "requests__sum": sent
         }

@@ -12,7 +12,7 @@ from billing.ledger.price_unpriced import price_unpriced
 from billing.models import IngestBatch, Run, UsageEvent
 from costtrack.clock import utc_now
 from organizations.models import Organization
-from tests.concurrency.conftest import at_once
+from tests.concurrency.conftest import run_concurrently
 from tests.conftest import Key
 from tests.usage import NOW, Send, set_price
 
@@ -29,7 +29,7 @@ def post(url: str, key: Key, events: list[dict[str, Any]]) -> dict[str, Any]:
 def test_sixteen_connections_with_the_same_thousand_events_store_a_thousand(live_server: LiveServer, key: Key) -> None:
     events = [{"id": f"e{number}", "model": "m", "cost_usd": "0.001"} for number in range(1_000)]
 
-    answers = at_once(lambda _: post(live_server.url, key, events), range(16))
+    answers = run_concurrently(lambda _: post(live_server.url, key, events), range(16))
 
     assert {answer["status"] for answer in answers} == {200}
     assert sum(answer["accepted"] for answer in answers) == 1_000
@@ -47,7 +47,7 @@ def test_overlapping_requests_in_any_order_neither_deadlock_nor_double(live_serv
     def shuffled(seed: int) -> dict[str, Any]:
         return post(live_server.url, key, random.Random(seed).sample(events, 300))
 
-    answers = at_once(shuffled, range(12))
+    answers = run_concurrently(shuffled, range(12))
 
     assert {answer["status"] for answer in answers} == {200}
     stored = set(UsageEvent.objects.values_list("event_id", flat=True))
@@ -57,7 +57,7 @@ def test_overlapping_requests_in_any_order_neither_deadlock_nor_double(live_serv
 
 
 def test_of_two_contents_under_one_id_exactly_one_is_stored(live_server: LiveServer, key: Key) -> None:
-    answers = at_once(
+    answers = run_concurrently(
         lambda number: post(live_server.url, key, [{"id": "same", "input_tokens": number}]), list(range(16))
     )
 
@@ -73,7 +73,7 @@ def test_summaries_of_one_session_come_one_after_the_other(organization: Organiz
         order = ["s", "t"] if number % 2 else ["t", "s"]
         send(*({"session_id": name, "kind": "session_summary", "cost_usd": str(number)} for name in order))
 
-    at_once(summarize, range(1, 9))
+    run_concurrently(summarize, range(1, 9))
 
     for session in ("s", "t"):
         total = UsageEvent.objects.of(organization).filter(session_id=session)
@@ -84,7 +84,7 @@ def test_four_workers_price_each_waiting_event_once(organization: Organization, 
     send(*({"model": "new", "input_tokens": 1_000_000} for _ in range(3_000)), now=NOW)
     set_price("new", input="1")
 
-    priced = at_once(lambda _: price_unpriced(organization=organization, now=utc_now()), range(4))
+    priced = run_concurrently(lambda _: price_unpriced(organization=organization, now=utc_now()), range(4))
 
     # A worker passes over what another one holds, so the last ones may find nothing.
     price_unpriced(organization=organization, now=utc_now())

@@ -14,8 +14,8 @@ from billing.types import LimitScope
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
 from organizations import services
 from organizations.models import Organization, User
-from tests.billing.limits.made import SYSTEM, by, make_limit, raised
-from tests.concurrency.conftest import at_once
+from tests.billing.limits.factories import SYSTEM, by, make_limit, raised
+from tests.concurrency.conftest import run_concurrently
 from tests.usage import NOW
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,8 +36,8 @@ def test_the_last_free_place_is_taken_once(organization: Organization) -> None:
             return False
         return True
 
-    assert sorted(at_once(make, TOGETHER)) == [False] * 7 + [True]
-    assert SpendLimit.objects.in_place().count() == MAX_LIMITS
+    assert sorted(run_concurrently(make, TOGETHER)) == [False] * 7 + [True]
+    assert SpendLimit.objects.not_removed().count() == MAX_LIMITS
 
 
 def test_the_same_wish_is_made_once(organization: Organization, viewer: User) -> None:
@@ -59,13 +59,13 @@ def test_the_same_wish_is_made_once(organization: Organization, viewer: User) ->
             return False
         return True
 
-    assert sum(at_once(ask, TOGETHER)) == 1
+    assert sum(run_concurrently(ask, TOGETHER)) == 1
     assert IncreaseRequest.objects.count() == 1
 
 
 def test_of_several_raises_one_holds(organization: Organization) -> None:
     limit = make_limit(organization, scope=LimitScope.USER)
-    at_once(lambda number: raised(limit, 20 + number, value="ada"), TOGETHER)
+    run_concurrently(lambda number: raised(limit, 20 + number, value="ada"), TOGETHER)
     assert LimitException.objects.filter(ends_at__gt=NOW + timedelta(minutes=1)).count() == 1
 
 
@@ -77,16 +77,16 @@ def test_whatever_changes_at_once_the_organization_has_the_limit_of_its_plan() -
             plan = "pay_as_you_go" if number % 4 == 1 else "pro"
             services.update_organization(organization=organization, plan=plan, actor="tests", now=NOW)
             return
-        limit = SpendLimit.objects.of(organization).in_place().get(is_plan=True)
+        limit = SpendLimit.objects.of(organization).not_removed().get(is_plan=True)
         with suppress(NotFoundError, InvalidError):  # another plan's limit is in its place by now
             change_limit(
                 organization=organization, limit=limit, changes={"amount_usd": Decimal(90)}, actor=SYSTEM, now=NOW
             )
 
-    at_once(change, TOGETHER)
+    run_concurrently(change, TOGETHER)
 
     organization.refresh_from_db()
-    limit = SpendLimit.objects.of(organization).in_place().get(is_plan=True)
+    limit = SpendLimit.objects.of(organization).not_removed().get(is_plan=True)
     windows = {"pay_as_you_go": "rolling_7d", "pro": "calendar_month"}
     assert limit.window == windows[organization.plan.code]
-    assert [rule.limit_id for rule in limit_set(organization).rules_of_single_limits(now=NOW)] == [limit.pk]
+    assert [rule.limit_id for rule in limit_set(organization).single_limit_rules(now=NOW)] == [limit.pk]

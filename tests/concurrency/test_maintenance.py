@@ -1,4 +1,4 @@
-"""Rollups are looked after while everybody else goes on."""
+"""Maintenance of rollups during intake, folds and reads."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from billing.ledger.partitions import partitions
 from billing.models import IngestBatch, LiveSpendDay, SpendDay, UsageEvent
 from billing.rollups import chunks, retention
 from billing.rollups.fold import Folded, fold
-from billing.rollups.locks import has_rollups_alone
+from billing.rollups.locks import lock_rollups
 from billing.rollups.rebuild import rebuild
 from billing.rollups.retention import drop_events
 from billing.rollups.verify import verify
@@ -35,16 +35,16 @@ def meanwhile(*works: Callable[[], object]) -> Iterator[list[BaseException]]:
     ended = threading.Event()
     errors: list[BaseException] = []
 
-    def go_on(work: Callable[[], object]) -> None:
+    def run_next_step(work: Callable[[], object]) -> None:
         try:
             while not ended.is_set():
                 work()
-        except BaseException as error:  # noqa: BLE001 - the test's thread tells of it
+        except BaseException as error:  # noqa: BLE001 - reported by the test's thread
             errors.append(error)
         finally:
             connections.close_all()
 
-    threads = [threading.Thread(target=go_on, args=[work]) for work in works]
+    threads = [threading.Thread(target=run_next_step, args=[work]) for work in works]
     for thread in threads:
         thread.start()
     try:
@@ -59,7 +59,7 @@ def meanwhile(*works: Callable[[], object]) -> Iterator[list[BaseException]]:
 @contextmanager
 def another_connection() -> Iterator[Callable[[Callable[[], object]], None]]:
     """Does things in one transaction of another connection, which is committed when the block ends."""
-    wanted: list[Callable[[], object]] = []
+    queued_work: list[Callable[[], object]] = []
     turn, done, failed = threading.Semaphore(0), threading.Semaphore(0), []
 
     def work() -> None:
@@ -67,11 +67,11 @@ def another_connection() -> Iterator[Callable[[Callable[[], object]], None]]:
             with transaction.atomic():
                 while True:
                     turn.acquire()
-                    if not wanted:
+                    if not queued_work:
                         return
-                    wanted.pop()()
+                    queued_work.pop()()
                     done.release()
-        except BaseException as error:  # noqa: BLE001 - the test's thread tells of it
+        except BaseException as error:  # noqa: BLE001 - reported by the test's thread
             failed.append(error)
             done.release()
         finally:
@@ -81,7 +81,7 @@ def another_connection() -> Iterator[Callable[[Callable[[], object]], None]]:
     thread.start()
 
     def do(this: Callable[[], object]) -> None:
-        wanted.append(this)
+        queued_work.append(this)
         turn.release()
         done.acquire()
 
@@ -131,7 +131,7 @@ def test_folds_leave_an_organization_out_while_somebody_has_its_rollups(
 ) -> None:
     def take() -> None:
         with connection.cursor() as cursor:
-            has_rollups_alone(cursor, organization.pk)
+            lock_rollups(cursor, organization.pk)
 
     with another_connection() as other:
         other(take)

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from billing.models import UsageEvent
-from tests.concurrency.conftest import Server, StartServer, at_once
+from tests.concurrency.conftest import Server, StartServer, run_concurrently
 from tests.concurrency.pgbouncer import PgBouncer
 from tests.conftest import Key
 
@@ -62,7 +62,7 @@ def test_two_organizations_at_once_see_their_own_and_nothing_else(
                 assert EVENTS * cents * (number + 1) <= total <= EVENTS * cents * BATCHES
         return answers
 
-    answers = at_once(send_and_read, senders)
+    answers = run_concurrently(send_and_read, senders)
 
     for cents, whose in ((1, key), (2, other_key)):
         mine = [
@@ -85,15 +85,15 @@ def test_errors_and_health_checks_leave_nothing_behind_either(pooler: PgBouncer,
             assert client.get("/readyz").json()["checks"]["database"]["state"] == "reachable"
             assert client.post("/usage/events", json=[{"id": f"e{number}", "cost_usd": "-1"}]).status_code == 422
 
-    at_once(ask, range(6))
+    run_concurrently(ask, range(6))
     assert_nothing_is_left_behind(pooler)
 
 
 def assert_nothing_is_left_behind(pooler: PgBouncer) -> None:
     """Every server connection, held here in a transaction at the same time, is as a fresh one."""
     with ExitStack() as stack:
-        held = [stack.enter_context(psycopg.connect(pooler.url)) for _ in range(POOL_SIZE)]
-        states = [_state(one) for one in held]
+        pooled = [stack.enter_context(psycopg.connect(pooler.url)) for _ in range(POOL_SIZE)]
+        states = [_state(event) for event in pooled]
     assert len({pid for pid, _ in states}) == POOL_SIZE
     with psycopg.connect(**connection.get_connection_params()) as fresh:
         _, expected = _state(fresh)

@@ -9,7 +9,7 @@ from django.db.models import Sum
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import LiveSessionTotal, UnpricedEvent
 from organizations.models import Organization
-from tests.concurrency.conftest import at_once
+from tests.concurrency.conftest import run_concurrently
 from tests.usage import NOW, Send, set_price
 
 SESSIONS = 60
@@ -28,7 +28,7 @@ def test_a_session_costs_what_its_summary_says_whoever_comes_first(organization:
         price_unpriced(organization=organization, now=NOW)
 
     work: list[Callable[[], None]] = [summarize, price]
-    at_once(lambda function: function(), work)
+    run_concurrently(lambda function: function(), work)
 
     sessions = LiveSessionTotal.objects.filter(organization=organization).values("session_id")
     totals = sessions.annotate(cost=Sum("token_cost_usd"), waiting=Sum("unpriced")).order_by()

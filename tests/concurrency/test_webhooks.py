@@ -21,7 +21,7 @@ from costtrack.errors import ConflictError
 from costtrack.mail.sending import CLAIM
 from organizations.models import Organization
 from tests.billing.notifications.webhooks.receiver import Reply, receiving
-from tests.concurrency.conftest import at_once, database_url
+from tests.concurrency.conftest import database_url, run_concurrently
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,7 +33,7 @@ def _loopback(settings: Settings) -> None:
     settings.WEBHOOK_PRIVATE_ADDRESSES = True
 
 
-def tell(organization: Organization, times: int = 1) -> None:
+def send_notices(organization: Organization, times: int = 1) -> None:
     for _ in range(times):
         notify(organization=organization, kind=NoticeKind.PAUSED, subject="Paused", data={}, now=utc_now(), to=())
 
@@ -42,10 +42,10 @@ def test_workers_side_by_side_send_everything_once(organization: Organization) -
     with receiving() as first, receiving() as second:
         for receiver in (first, second):
             create_webhook(organization=organization, url=receiver.url, actor="tests", now=utc_now())
-        tell(organization, times=40)
+        send_notices(organization, times=40)
 
         now = utc_now()
-        arrived = sum(at_once(lambda _: deliver_webhooks(now=now), range(4)))
+        arrived = sum(run_concurrently(lambda _: deliver_webhooks(now=now), range(4)))
         # A worker that finds everything taken ends; what it might have had is left for the next one.
         arrived += deliver_webhooks(now=utc_now())
 
@@ -60,7 +60,7 @@ def test_workers_side_by_side_send_everything_once(organization: Organization) -
 def test_what_a_killed_worker_was_sending_comes_again_with_the_same_id(organization: Organization) -> None:
     with receiving() as receiver:
         issued = create_webhook(organization=organization, url=receiver.url, actor="tests", now=utc_now())
-        tell(organization, times=2)
+        send_notices(organization, times=2)
         never = threading.Event()
         receiver.replies.append(Reply(after=never))
         environment = {"DATABASE_URL": database_url(), "COSTTRACK_WEBHOOK_PRIVATE_ADDRESSES": "true"}
@@ -98,5 +98,5 @@ def test_an_organization_never_has_more_webhooks_than_it_may(organization: Organ
             return False
         return True
 
-    assert sorted(at_once(create, range(6))) == [False] * 4 + [True] * 2
+    assert sorted(run_concurrently(create, range(6))) == [False] * 4 + [True] * 2
     assert WebhookEndpoint.objects.count() == MAX_WEBHOOKS

@@ -54,8 +54,8 @@ class Pair:
     response: GoldenResponse
 
     @classmethod
-    def of(cls, parts: dict[str, Any]) -> "Pair":
-        return cls(GoldenRequest(**parts.pop("request")), GoldenResponse(**parts.pop("response")))
+    def of(cls, content: dict[str, Any]) -> "Pair":
+        return cls(GoldenRequest(**content.pop("request")), GoldenResponse(**content.pop("response")))
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class Golden:
 
 def read(file: Path, key: Key | None = None) -> Golden:
     """Raises TypeError for a file that says something else than the fields above."""
-    parts = json.loads(_filled_in(file.read_text(), key) if key is not None else file.read_text())
-    first = [Pair.of(parts.pop("first"))] if "first" in parts else []
-    pairs = (*first, Pair.of(parts))
+    content = json.loads(_filled_in(file.read_text(), key) if key is not None else file.read_text())
+    first = [Pair.of(content.pop("first"))] if "first" in content else []
+    pairs = (*first, Pair.of(content))
     for name in ("usage", "elsewhere"):
-        parts[name] = _batches(parts.get(name, []))
-    return Golden(**{**parts, "pairs": pairs})
+        content[name] = _batches(content.get(name, []))
+    return Golden(**{**content, "pairs": pairs})
 
 
 def key_hash(client_id: str) -> str:

@@ -15,14 +15,14 @@ from rest_framework.test import APIClient
 
 from billing.ledger.adjustments import note
 from billing.ledger.price_unpriced import price_unpriced
-from billing.ledger.reprice import Selection, reprice_some
+from billing.ledger.reprice import Selection, reprice_step
 from billing.models import UsageEvent
 from billing.rollups.fold import fold
 from billing.types import CorrectionKind
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization
 from tests.conftest import Key
-from tests.contract.books import Books, Entry, Prices
+from tests.contract.expected_ledger import Entry, ExpectedLedger, Prices
 from tests.usage import NOW, set_price
 
 DAY = 60 * 24
@@ -30,28 +30,28 @@ LONG_AGO = NOW - timedelta(days=400)
 # Only these have prices, and only some time after their first calls.
 NEW_MODELS = ("new-a", "new-b")
 # The price of everybody, and an organization's own, in USD for a million tokens.
-EVERYBODYS: dict[str, Any] = {
+SHARED_PRICE: dict[str, Any] = {
     "input": "3",
     "output": "15",
     "cache_read": "0.3",
     "cache_creation": "3.75",
     "request": "0.25",
 }
-OWN: dict[str, Any] = {"input": "2", "output": "8", "cache_read": "1", "cache_creation": "2.5", "request": "0.01"}
+OWN_PRICE: dict[str, Any] = {"input": "2", "output": "8", "cache_read": "1", "cache_creation": "2.5", "request": "0.01"}
 
-Told = dict[str, Any]
+Fields = dict[str, Any]
 Step = tuple[int, tuple[str, Any]]
 _counts = st.sampled_from((0, 1, 7, 250, 4_000))
 _amounts = st.sampled_from(("0", "0.1", "0.35", "0.0000000001", "12.3456789", "987.6543210001"))
 _ages_in_minutes = st.sampled_from((0, 1, 59, 12 * 60, 12 * 60 + 1, DAY, DAY + 60, 8 * DAY, 35 * DAY, 300 * DAY))
 
 
-def _words(*words: str) -> st.SearchStrategy[str]:
+def _names(*names: str) -> st.SearchStrategy[str]:
     """One of them or none. `@` stands for the organization's own name: nobody else has that word."""
-    return st.sampled_from(("", *words))
+    return st.sampled_from(("", *names))
 
 
-def _said(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Told]:
+def _events(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Fields]:
     """An event that says nothing of what is empty."""
     return st.fixed_dictionaries(fields).map(
         lambda drawn: {name: value for name, value in drawn.items() if value not in ("", [])}
@@ -60,27 +60,27 @@ def _said(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Told]:
 
 _of_all = {
     "age": _ages_in_minutes,
-    "run_id": _words("run-1", "run-2", "run-3", "@run"),
-    "parent_run_id": _words("run-1", "run-2", "run-3", "@run"),
-    "workflow_id": _words("flow-1", "@flow"),
-    "session_id": _words("session-1", "session-2", "@session"),
+    "run_id": _names("run-1", "run-2", "run-3", "@run"),
+    "parent_run_id": _names("run-1", "run-2", "run-3", "@run"),
+    "workflow_id": _names("flow-1", "@flow"),
+    "session_id": _names("session-1", "session-2", "@session"),
     "has_execution": st.booleans(),
-    "phase_id": _words("phase-1", "@phase"),
-    "group_id": _words("group-1", "group-2", "@group"),
-    "group_name": _words("Group", "@Group"),
-    "agent_id": _words("agent-1", "@agent"),
-    "user_id": _words("ada", "@user"),
-    "end_user": _words("customer", "@customer"),
+    "phase_id": _names("phase-1", "@phase"),
+    "group_id": _names("group-1", "group-2", "@group"),
+    "group_name": _names("Group", "@Group"),
+    "agent_id": _names("agent-1", "@agent"),
+    "user_id": _names("ada", "@user"),
+    "end_user": _names("customer", "@customer"),
     "tags": st.lists(st.sampled_from(("a", "team:b", "@tag")), max_size=3),
-    "service": _words("openai", "@service"),
-    "cost_group": _words("", "group-of-costs"),
+    "service": _names("openai", "@service"),
+    "cost_group": _names("", "group-of-costs"),
     "duration_ms": st.sampled_from((0, 250)),
 }
-_calls = _said(
+_calls = _events(
     {
         **_of_all,
-        "model": _words("gpt-4o", "@model", *NEW_MODELS),
-        "capability": _words("chat", "@capability"),
+        "model": _names("gpt-4o", "@model", *NEW_MODELS),
+        "capability": _names("chat", "@capability"),
         "status": st.sampled_from(("success", "success", "failure")),
         "input_tokens": _counts,
         "output_tokens": _counts,
@@ -90,11 +90,11 @@ _calls = _said(
         "compute_cost_usd": st.sampled_from(("0", "0", "0.5")),
     }
 )
-_tools = _said(
+_tools = _events(
     {
         **_of_all,
         "kind": st.sampled_from(("tool_call", "compute")),
-        "tool": _words("Bash", "@tool"),
+        "tool": _names("Bash", "@tool"),
         "cost_usd": _amounts,
     }
 )
@@ -134,7 +134,7 @@ class History:
         return ", ".join(f"{number} {step}" for number, (step, _) in self.steps)
 
 
-def _history(rounds: list[tuple[list[Told], list[Step]]]) -> History:
+def _history(rounds: list[tuple[list[Fields], list[Step]]]) -> History:
     """The two send in turn, and after each time something else happens."""
     steps: list[Step] = []
     for number, (sent, others) in enumerate(rounds):
@@ -151,36 +151,36 @@ class Side:
 
     organization: Organization
     key: Key
-    books: Books = field(default_factory=Books)
-    sent: list[list[Told]] = field(default_factory=list)
+    ledger: ExpectedLedger = field(default_factory=ExpectedLedger)
+    sent: list[list[Fields]] = field(default_factory=list)
 
     @property
     def api(self) -> APIClient:
         return self.key.client()
 
     @property
-    def word(self) -> str:
+    def own_word(self) -> str:
         """What stands in every name that only this organization has."""
         return f"only-{self.organization.slug}"
 
     def events(self) -> list[Entry]:
         """Those that can be corrected."""
-        return [entry for entry in self.books.entries if entry.kind != "session_summary" and not entry.is_voided]
+        return [entry for entry in self.ledger.entries if entry.kind != "session_summary" and not entry.is_voided]
 
 
 class Stage:
     def __init__(self, *sides: Side) -> None:
         self.sides = sides
-        self.everybodys: Prices = {}
+        self.shared_prices: Prices = {}
 
     @contextmanager
     def after(self, history: History) -> Iterator[None]:
         """All of this has happened, and nothing of it is left afterwards (in the cache neither: a ledger that goes back
         in time has the same version twice)."""
         cache.clear()
-        self.everybodys = {}
+        self.shared_prices = {}
         for side in self.sides:
-            side.books, side.sent = Books(), []
+            side.ledger, side.sent = ExpectedLedger(), []
         with time_machine.travel(NOW, tick=False), transaction.atomic():
             for number, (step, given) in history.steps:
                 do: Callable[[Side, Any], None] = getattr(self, f"_{step}")
@@ -190,20 +190,20 @@ class Stage:
 
     # --- Callers -----------------------------------------------------------------------------------------------
 
-    def _send(self, side: Side, drawn: list[Told]) -> None:
-        bodies = [_told(side, one, len(side.books.entries) + place) for place, one in enumerate(drawn)]
+    def _send(self, side: Side, drawn: list[Fields]) -> None:
+        bodies = [_event_body(side, element, len(side.ledger.entries) + index) for index, element in enumerate(drawn)]
         _post(side, bodies, accepted=len(bodies))
         side.sent.append(bodies)
         for body in bodies:
-            side.books.record(body, side.key.credential.client_id)
+            side.ledger.record(body, side.key.credential.client_id)
 
-    def _summarize(self, side: Side, drawn: Told) -> None:
+    def _summarize(self, side: Side, drawn: Fields) -> None:
         """It is delivered twice, and once more under another id."""
-        number = len(side.books.entries)
-        for body in (_told(side, drawn, number), _told(side, drawn, number + 1)):
+        number = len(side.ledger.entries)
+        for body in (_event_body(side, drawn, number), _event_body(side, drawn, number + 1)):
             _post(side, [body], accepted=1)
             _post(side, [body], duplicates=1)
-            side.books.record(body, side.key.credential.client_id)
+            side.ledger.record(body, side.key.credential.client_id)
 
     def _send_again(self, side: Side, number: int) -> None:
         if side.sent:
@@ -223,7 +223,7 @@ class Stage:
         number, amount = given
         if events := side.events():
             entry = events[number % len(events)]
-            is_so_already = not entry.is_waiting and entry.cost == Decimal(amount)
+            is_so_already = not entry.is_unpriced and entry.cost == Decimal(amount)
             body = {"reason": "a test", "cost_usd": amount}
             response = side.api.post(f"{_path(side, entry)}/adjust", body, format="json")
             assert response.status_code in ((409,) if is_so_already else (200, 201)), response.content
@@ -232,31 +232,31 @@ class Stage:
 
     def _price(self, _: Side, model: str) -> None:
         """For everybody, and once for all."""
-        if model not in self.everybodys:
-            set_price(model, **EVERYBODYS)
-            self.everybodys[model] = _decimals(EVERYBODYS)
+        if model not in self.shared_prices:
+            set_price(model, **SHARED_PRICE)
+            self.shared_prices[model] = _decimals(SHARED_PRICE)
         for side in self.sides:
-            side.books.prices = {**self.everybodys, **side.books.prices}
+            side.ledger.prices = {**self.shared_prices, **side.ledger.prices}
             price_unpriced(organization=side.organization, now=NOW)
-            side.books.price_waiting()
+            side.ledger.price_unpriced_entries()
 
     def _own_price(self, side: Side, model: str) -> None:
         """And everything is priced anew by it."""
-        if side.books.prices.get(model) != _decimals(OWN):
-            set_price(model, organization=side.organization, **OWN)
-            side.books.prices[model] = _decimals(OWN)
+        if side.ledger.prices.get(model) != _decimals(OWN_PRICE):
+            set_price(model, organization=side.organization, **OWN_PRICE)
+            side.ledger.prices[model] = _decimals(OWN_PRICE)
         price_unpriced(organization=side.organization, now=NOW)
-        side.books.price_waiting()
+        side.ledger.price_unpriced_entries()
         with tenant_scope(side.organization.pk):
-            reprice_some(
+            reprice_step(
                 organization=side.organization,
                 selection=Selection(LONG_AGO, NOW + timedelta(days=1)),
                 after=None,
-                most=10_000,
+                limit=10_000,
                 note=note(CorrectionKind.REPRICE, actor="tests", reason="a test"),
                 now=NOW,
             )
-        side.books.reprice()
+        side.ledger.reprice()
 
     # --- Workers -----------------------------------------------------------------------------------------------
 
@@ -264,34 +264,34 @@ class Stage:
         fold(now=NOW)
 
 
-def _told(side: Side, drawn: Told, number: int) -> Told:
+def _event_body(side: Side, drawn: Fields, number: int) -> Fields:
     """An event's body. A session is always of the same execution, if that is told at all."""
-    body = {name: _named(side, value) for name, value in drawn.items() if name not in ("age", "has_execution")}
+    body = {name: _renamed(side, value) for name, value in drawn.items() if name not in ("age", "has_execution")}
     if body.get("model") in NEW_MODELS:
         body.pop("cost_usd", None)
     if "run_id" not in body:
         body.pop("parent_run_id", None)
     if drawn.get("has_execution") and "session_id" in body:
-        body["execution_id"] = _named(side, "@execution" if side.word in body["session_id"] else "execution-1")
+        body["execution_id"] = _renamed(side, "@execution" if side.own_word in body["session_id"] else "execution-1")
     occurred_at = NOW - timedelta(minutes=drawn["age"])
     return {**body, "id": f"event-{number}", "occurred_at": occurred_at.isoformat()}
 
 
-def _named(side: Side, value: Any) -> Any:
+def _renamed(side: Side, value: Any) -> Any:
     if isinstance(value, list):
-        return [_named(side, one) for one in value]
-    return value.replace("@", f"{side.word}-") if isinstance(value, str) else value
+        return [_renamed(side, element) for element in value]
+    return value.replace("@", f"{side.own_word}-") if isinstance(value, str) else value
 
 
-def _post(side: Side, bodies: list[Told], **expected: int) -> None:
+def _post(side: Side, bodies: list[Fields], **expected: int) -> None:
     response = side.api.post("/usage/events", bodies, format="json")
     answer = response.json()
-    found = {name: answer[name] for name in ("accepted", "duplicates", "conflicts", "rejected")}
-    assert found == {"accepted": 0, "duplicates": 0, "conflicts": 0, "rejected": 0, **expected}, answer
+    counts = {name: answer[name] for name in ("accepted", "duplicates", "conflicts", "rejected")}
+    assert counts == {"accepted": 0, "duplicates": 0, "conflicts": 0, "rejected": 0, **expected}, answer
 
 
 def _path(side: Side, entry: Entry) -> str:
-    event = UsageEvent.objects.of(side.organization).get(event_id=entry.told["id"])
+    event = UsageEvent.objects.of(side.organization).get(event_id=entry.fields["id"])
     return f"/usage/events/{event.pk}"
 
 

@@ -26,7 +26,7 @@ DAY = 60 * 24
 MILLION = 1_000_000
 USERS = ("ada", "brin", "cleo")
 # A time zone, and a day soon after which its clocks are changed.
-PLACES = (
+TIME_ZONES = (
     ("Europe/Berlin", "2026-10-20"),
     ("America/New_York", "2026-03-03"),
     ("Australia/Lord_Howe", "2026-09-30"),
@@ -48,14 +48,14 @@ _steps = st.one_of(
     st.tuples(st.just("void"), st.integers(0, 100)),
     st.tuples(st.just("adjust"), st.tuples(st.integers(0, 100), _amounts)),
     st.tuples(st.just("fold"), st.none()),
-    st.tuples(st.just("look"), st.none()),
+    st.tuples(st.just("pass_time"), st.none()),
 )
-_waits = st.sampled_from((0, 0, 1, 29, 60, 7 * 60 + 13, DAY, 2 * DAY + 1, 6 * DAY + DAY // 2))
+_minutes_between_steps = st.sampled_from((0, 0, 1, 29, 60, 7 * 60 + 13, DAY, 2 * DAY + 1, 6 * DAY + DAY // 2))
 
 
 @dataclass(frozen=True)
 class LimitHistory:
-    place: tuple[str, str]
+    zone_and_day: tuple[str, str]
     week_start: int
     minute: int
     amounts: list[str]
@@ -63,21 +63,21 @@ class LimitHistory:
 
     @property
     def start(self) -> datetime:
-        return datetime.fromisoformat(self.place[1]).replace(tzinfo=UTC) + timedelta(minutes=self.minute)
+        return datetime.fromisoformat(self.zone_and_day[1]).replace(tzinfo=UTC) + timedelta(minutes=self.minute)
 
 
 limit_histories = st.builds(
     LimitHistory,
-    place=st.sampled_from(PLACES),
+    zone_and_day=st.sampled_from(TIME_ZONES),
     week_start=st.integers(1, 7),
     minute=st.integers(0, DAY),
     amounts=st.lists(st.sampled_from(("0.1", "1", "2.5", "3.1")), min_size=10, max_size=10),
-    steps=st.lists(st.tuples(_waits, _steps), min_size=3, max_size=7),
+    steps=st.lists(st.tuples(_minutes_between_steps, _steps), min_size=3, max_size=7),
 )
 
 
 @dataclass
-class Sent:
+class SentCall:
     """A call that was told of. `usd` None: its cost is not known."""
 
     id: str
@@ -88,7 +88,7 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Limited:
+class SetLimit:
     """A limit that was set. `value` empty: the organization's, or one of each user."""
 
     id: int
@@ -109,21 +109,21 @@ class Limits:
 
     organization: Organization
     api: APIClient
-    place: str = "UTC"
+    time_zone: str = "UTC"
     week_start: int = 1
-    limits: list[Limited] = field(default_factory=list)
-    sent: list[Sent] = field(default_factory=list)
+    limits: list[SetLimit] = field(default_factory=list)
+    sent: list[SentCall] = field(default_factory=list)
     _ids: Iterator[int] = field(default_factory=count)
 
     @contextmanager
     def under(self, history: LimitHistory) -> Iterator[None]:
         """All of its limits are set; nothing of it is left afterwards."""
         cache.clear()
-        self.place, self.week_start = history.place[0], history.week_start
+        self.time_zone, self.week_start = history.zone_and_day[0], history.week_start
         self.limits, self.sent = [], []
         with transaction.atomic():
             Organization.objects.filter(pk=self.organization.pk).update(
-                time_zone=self.place, week_start=self.week_start, plan="enterprise"
+                time_zone=self.time_zone, week_start=self.week_start, plan="enterprise"
             )
             self._set_limits(history.amounts)
             yield
@@ -132,42 +132,44 @@ class Limits:
     def _set_limits(self, amounts: list[str]) -> None:
         """For each window one of the organization, and one of a user or of each."""
         fallbacks = (None, Decimal(5))
-        for place, window in enumerate(LimitWindow):
-            value = "ada" if place % 2 else ""
-            self._set(LimitScope.ORGANIZATION, "", window, Decimal(amounts[2 * place]), fallbacks[place % 2])
-            self._set(LimitScope.USER, value, window, Decimal(amounts[2 * place + 1]), fallbacks[(place + 1) % 2])
+        for index, window in enumerate(LimitWindow):
+            value = "ada" if index % 2 else ""
+            self._set(LimitScope.ORGANIZATION, "", window, Decimal(amounts[2 * index]), fallbacks[index % 2])
+            self._set(LimitScope.USER, value, window, Decimal(amounts[2 * index + 1]), fallbacks[(index + 1) % 2])
 
     def _set(
         self, scope: LimitScope, value: str, window: LimitWindow, amount: Decimal, fallback: Decimal | None
     ) -> None:
         pauses = window is not LimitWindow.CALENDAR_WEEK
         action = LimitAction.PAUSE if pauses else LimitAction.NOTIFY
-        made = set_limit(self.organization, amount, scope, value, window, action=action.value, fallback_price=fallback)
-        self.limits.append(Limited(made.pk, scope, value, window, amount, pauses, fallback))
+        created = set_limit(
+            self.organization, amount, scope, value, window, action=action.value, fallback_price=fallback
+        )
+        self.limits.append(SetLimit(created.pk, scope, value, window, amount, pauses, fallback))
 
-    def oracle(self, limit: Limited, user: str) -> Oracle:
+    def oracle(self, limit: SetLimit, user: str) -> Oracle:
         """What must be known of a limit, for one user of a limit of each."""
         return Oracle(
             window=limit.window.value,
             amount=limit.amount,
-            zone=self.place,
+            zone=self.time_zone,
             week_start=self.week_start,
             pauses=limit.pauses,
-            spend=tuple((one.at, _cost(one, limit.fallback)) for one in self._counted(limit, user)),
+            spend=tuple((call.at, _cost(call, limit.fallback)) for call in self._counted(limit, user)),
         )
 
-    def waiting(self, limit: Limited, user: str, now: datetime) -> int:
+    def unpriced_count(self, limit: SetLimit, user: str, now: datetime) -> int:
         """How many events of the window have no cost."""
-        waiting = [one for one in self._counted(limit, user) if one.usd is None]
-        ones = replace(self.oracle(limit, user), spend=tuple((one.at, Decimal(1)) for one in waiting))
-        return int(ones.spent(now))
+        unpriced = [call for call in self._counted(limit, user) if call.usd is None]
+        counter = replace(self.oracle(limit, user), spend=tuple((call.at, Decimal(1)) for call in unpriced))
+        return int(counter.spent(now))
 
-    def _counted(self, limit: Limited, user: str) -> list[Sent]:
-        return [one for one in self.sent if limit.scope is LimitScope.ORGANIZATION or one.user == user]
+    def _counted(self, limit: SetLimit, user: str) -> list[SentCall]:
+        return [call for call in self.sent if limit.scope is LimitScope.ORGANIZATION or call.user == user]
 
     # --- What happens ------------------------------------------------------------------------------------------
 
-    def happens(self, step: tuple[str, Any], now: datetime) -> None:
+    def apply(self, step: tuple[str, Any], now: datetime) -> None:
         name, given = step
         with time_machine.travel(now, tick=False):
             getattr(self, f"_{name}")(given, now)
@@ -176,46 +178,46 @@ class Limits:
         for call in calls:
             at = now - timedelta(minutes=call["age"])
             usd = Decimal(call["cost"]) if call["cost"] is not None else None
-            self.sent.append(Sent(f"event-{next(self._ids)}", at, call["user"], usd, call["tokens"]))
-        response = self.api.post("/usage/events", [_body(one) for one in self.sent[-len(calls) :]], format="json")
+            self.sent.append(SentCall(f"event-{next(self._ids)}", at, call["user"], usd, call["tokens"]))
+        response = self.api.post("/usage/events", [_body(call) for call in self.sent[-len(calls) :]], format="json")
         assert response.json()["accepted"] == len(calls), response.content
 
     def _void(self, number: int, now: datetime) -> None:
         if not self.sent:
             return
-        one = self.sent[number % len(self.sent)]
-        response = self.api.post(f"{self._path(one)}/void", {"reason": "a test"}, format="json")
+        call = self.sent[number % len(self.sent)]
+        response = self.api.post(f"{self._path(call)}/void", {"reason": "a test"}, format="json")
         assert response.status_code in (200, 201), response.content
-        self.sent.remove(one)
+        self.sent.remove(call)
 
     def _adjust(self, given: tuple[int, str], now: datetime) -> None:
         if not self.sent:
             return
-        one, usd = self.sent[given[0] % len(self.sent)], Decimal(given[1])
+        call, usd = self.sent[given[0] % len(self.sent)], Decimal(given[1])
         body = {"reason": "a test", "cost_usd": given[1]}
-        response = self.api.post(f"{self._path(one)}/adjust", body, format="json")
-        assert response.status_code in ((409,) if one.usd == usd else (200, 201)), response.content
-        one.usd = usd
+        response = self.api.post(f"{self._path(call)}/adjust", body, format="json")
+        assert response.status_code in ((409,) if call.usd == usd else (200, 201)), response.content
+        call.usd = usd
 
     def _fold(self, _: None, now: datetime) -> None:
         fold(now=now)
 
-    def _look(self, _: None, now: datetime) -> None:
+    def _pass_time(self, _: None, now: datetime) -> None:
         """Time goes by."""
 
-    def _path(self, one: Sent) -> str:
-        event = UsageEvent.objects.of(self.organization).get(event_id=one.id)
+    def _path(self, call: SentCall) -> str:
+        event = UsageEvent.objects.of(self.organization).get(event_id=call.id)
         return f"/usage/events/{event.pk}"
 
 
-def _body(one: Sent) -> dict[str, Any]:
-    body: dict[str, Any] = {"id": one.id, "occurred_at": one.at.isoformat(), "model": "house-model"}
-    if one.user:
-        body["user_id"] = one.user
-    return {**body, "input_tokens": one.tokens} if one.usd is None else {**body, "cost_usd": str(one.usd)}
+def _body(call: SentCall) -> dict[str, Any]:
+    body: dict[str, Any] = {"id": call.id, "occurred_at": call.at.isoformat(), "model": "house-model"}
+    if call.user:
+        body["user_id"] = call.user
+    return {**body, "input_tokens": call.tokens} if call.usd is None else {**body, "cost_usd": str(call.usd)}
 
 
-def _cost(one: Sent, fallback: Decimal | None) -> Decimal:
-    if one.usd is not None:
-        return one.usd
-    return one.tokens * fallback / MILLION if fallback is not None else Decimal(0)
+def _cost(call: SentCall, fallback: Decimal | None) -> Decimal:
+    if call.usd is not None:
+        return call.usd
+    return call.tokens * fallback / MILLION if fallback is not None else Decimal(0)

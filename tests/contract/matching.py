@@ -44,44 +44,44 @@ class Matcher:
 
     uuids: dict[str, str] = field(default_factory=dict)
 
-    def differences(self, expected: Any, found: Any, path: str = "") -> Iterator[str]:
+    def differences(self, expected: Any, actual: Any, path: str = "") -> Iterator[str]:
         """What is wrong, each with where; nothing if the answer is as it must be."""
-        place = path or "the answer"
+        where = path or "the answer"
         word = _matcher_in(expected)
         if word is not None:
-            yield from self._of_matcher(word, expected[word], found, path)
-        elif type(expected) is not type(found):
-            yield f"{place}: {_TYPES[type(expected)]} {expected!r} expected, not {_TYPES[type(found)]} {found!r}"
+            yield from self._of_matcher(word, expected[word], actual, path)
+        elif type(expected) is not type(actual):
+            yield f"{where}: {_TYPES[type(expected)]} {expected!r} expected, not {_TYPES[type(actual)]} {actual!r}"
         elif isinstance(expected, dict):
-            yield from self._of_objects(expected, found, path)
+            yield from self._of_objects(expected, actual, path)
         elif isinstance(expected, list):
-            if len(expected) != len(found):
-                yield f"{place}: {len(expected)} elements expected, not {len(found)}: {found!r}"
-            yield from self._of_elements(zip(expected, found, strict=False), path)
-        elif expected != found:
-            yield f"{place}: {expected!r} expected, not {found!r}"
+            if len(expected) != len(actual):
+                yield f"{where}: {len(expected)} elements expected, not {len(actual)}: {actual!r}"
+            yield from self._of_elements(zip(expected, actual, strict=False), path)
+        elif expected != actual:
+            yield f"{where}: {expected!r} expected, not {actual!r}"
 
-    def _of_matcher(self, word: str, argument: Any, found: Any, path: str) -> Iterator[str]:
-        if problem := _MATCHERS[word](self, argument, found):
-            yield f"{path or 'the answer'}: {problem}, not {found!r}"
+    def _of_matcher(self, word: str, argument: Any, actual: Any, path: str) -> Iterator[str]:
+        if problem := _MATCHERS[word](self, argument, actual):
+            yield f"{path or 'the answer'}: {problem}, not {actual!r}"
         elif word == "$each":
-            yield from self._of_elements(((argument, element) for element in found), path)
+            yield from self._of_elements(((argument, element) for element in actual), path)
 
     def _of_elements(self, pairs: Iterable[tuple[Any, Any]], path: str) -> Iterator[str]:
-        for index, (expected, found) in enumerate(pairs):
-            yield from self.differences(expected, found, f"{path}[{index}]")
+        for index, (expected, actual) in enumerate(pairs):
+            yield from self.differences(expected, actual, f"{path}[{index}]")
 
-    def _of_objects(self, expected: dict[str, Any], found: dict[str, Any], path: str) -> Iterator[str]:
+    def _of_objects(self, expected: dict[str, Any], actual: dict[str, Any], path: str) -> Iterator[str]:
         """UUIDs are looked up when the keys before have been compared: those may say what a word stands for."""
         known = set()
         for name, of_expected in expected.items():
             key = self.filled_in(name)
             known.add(key)
-            if key in found:
-                yield from self.differences(of_expected, found[key], f"{path}.{key}" if path else key)
+            if key in actual:
+                yield from self.differences(of_expected, actual[key], f"{path}.{key}" if path else key)
             else:
                 yield f"{path or 'the answer'}: the key {key} is missing"
-        yield from (f"{path or 'the answer'}: unknown key {key}" for key in found if key not in known)
+        yield from (f"{path or 'the answer'}: unknown key {key}" for key in actual if key not in known)
 
     def filled_in(self, value: Any) -> Any:
         """The value with UUIDs in place of the words that stand for them."""
@@ -93,13 +93,13 @@ class Matcher:
             return {self.filled_in(key): self.filled_in(element) for key, element in value.items()}
         return value
 
-    def uuid(self, word: Any, found: Any) -> str | None:
-        if not _is_text_of(UUID, found) or str(UUID(found)) != found:
+    def uuid(self, word: Any, actual: Any) -> str | None:
+        if not _is_text_of(UUID, actual) or str(UUID(actual)) != actual:
             return "a UUID expected"
         if word is True:
             return None
-        is_another_words = found in self.uuids.values() and self.uuids.get(word) != found
-        if self.uuids.setdefault(word, found) != found or is_another_words:
+        belongs_to_another_word = actual in self.uuids.values() and self.uuids.get(word) != actual
+        if self.uuids.setdefault(word, actual) != actual or belongs_to_another_word:
             return f"the UUID of {word} expected ({self.uuids[word]})"
         return None
 
@@ -116,52 +116,52 @@ def _matcher_in(expected: Any) -> str | None:
     return words[0]
 
 
-def _any(_: Matcher, types: str | list[str], found: Any) -> str | None:
+def _any(_: Matcher, types: str | list[str], actual: Any) -> str | None:
     filters = [types] if isinstance(types, str) else types
     if unknown := set(filters) - set(_TYPES.values()):
         raise LookupError(f"There are no such types: {unknown}")
-    return None if _TYPES[type(found)] in filters else f"{' or '.join(filters)} expected"
+    return None if _TYPES[type(actual)] in filters else f"{' or '.join(filters)} expected"
 
 
-def _number(_: Matcher, value: float, found: Any) -> str | None:
-    return None if type(found) in (int, float) and found == value else f"the number {value} expected"
+def _number(_: Matcher, value: float, actual: Any) -> str | None:
+    return None if type(actual) in (int, float) and actual == value else f"the number {value} expected"
 
 
-def _between(_: Matcher, edges: tuple[float, float], found: Any) -> str | None:
-    least, most = edges
-    return None if type(found) is float and least <= found <= most else f"a float from {least} to {most} expected"
+def _between(_: Matcher, edges: tuple[float, float], actual: Any) -> str | None:
+    low, high = edges
+    return None if type(actual) is float and low <= actual <= high else f"a float from {low} to {high} expected"
 
 
-def _decimal(_: Matcher, value: str | bool, found: Any) -> str | None:  # noqa: FBT001
-    is_decimal = isinstance(found, str) and _DECIMAL.fullmatch(found) is not None and found != "-0"
-    if is_decimal and (value is True or Decimal(str(value)) == Decimal(found)):
+def _decimal(_: Matcher, value: str | bool, actual: Any) -> str | None:  # noqa: FBT001
+    is_decimal = isinstance(actual, str) and _DECIMAL.fullmatch(actual) is not None and actual != "-0"
+    if is_decimal and (value is True or Decimal(str(value)) == Decimal(actual)):
         return None
     return f"a plain decimal string expected ({value})"
 
 
-def _datetime(_: Matcher, value: str | bool, found: Any) -> str | None:  # noqa: FBT001
-    if _is_text_of(datetime.fromisoformat, found) and "T" in found:
-        instant = datetime.fromisoformat(found)
+def _datetime(_: Matcher, value: str | bool, actual: Any) -> str | None:  # noqa: FBT001
+    if _is_text_of(datetime.fromisoformat, actual) and "T" in actual:
+        instant = datetime.fromisoformat(actual)
         if instant.tzinfo is not None and (value is True or datetime.fromisoformat(str(value)) == instant):
             return None
     return f"a time in ISO 8601 with a zone expected ({value})"
 
 
-def _pattern(_: Matcher, pattern: str, found: Any) -> str | None:
-    is_match = isinstance(found, str) and re.fullmatch(pattern, found, re.DOTALL) is not None
+def _pattern(_: Matcher, pattern: str, actual: Any) -> str | None:
+    is_match = isinstance(actual, str) and re.fullmatch(pattern, actual, re.DOTALL) is not None
     return None if is_match else f"a text like {pattern} expected"
 
 
-def _each(_: Matcher, __: Any, found: Any) -> str | None:
-    return None if isinstance(found, list) else "a list expected"
+def _each(_: Matcher, __: Any, actual: Any) -> str | None:
+    return None if isinstance(actual, list) else "a list expected"
 
 
-def _is_text_of(read: Callable[[str], object], found: Any) -> bool:
+def _is_text_of(read: Callable[[str], object], actual: Any) -> bool:
     try:
-        read(found)
+        read(actual)
     except (ValueError, TypeError, AttributeError):
         return False
-    return isinstance(found, str)
+    return isinstance(actual, str)
 
 
 _MATCHERS: dict[str, Callable[[Matcher, Any, Any], str | None]] = {

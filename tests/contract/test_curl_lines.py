@@ -226,17 +226,17 @@ def test_alphaneural_spend_lines(shell: Shell, live_server: LiveServer, key: Key
         },
     )
 
-    def ask(path: str) -> Any:
+    def get_json(path: str) -> Any:
         return shell(f'curl "$BASE{path}" -H "{header}"', BASE=live_server.url, KEY=key.api_key)
 
     window = "start_date=2024-01-01&end_date=2024-01-02"
-    assert [row["request_id"] for row in ask("/spend/logs")] == ["chatcmpl-2", "chatcmpl-1"]
-    assert [row["spend"] for row in ask(f"/spend/logs?{window}&summarize=false")] == [0.02, 0.01]
-    assert [(day["startTime"], day["spend"]) for day in ask(f"/spend/logs?{window}")] == [
+    assert [row["request_id"] for row in get_json("/spend/logs")] == ["chatcmpl-2", "chatcmpl-1"]
+    assert [row["spend"] for row in get_json(f"/spend/logs?{window}&summarize=false")] == [0.02, 0.01]
+    assert [(day["startTime"], day["spend"]) for day in get_json(f"/spend/logs?{window}")] == [
         ("2024-01-01", 0.01),
         ("2024-01-02", 0.02),
     ]
-    assert ask(f"/spend/tags?{window}") == [
+    assert get_json(f"/spend/tags?{window}") == [
         {"individual_request_tag": "env:staging", "log_count": 2, "total_spend": 0.03}
     ]
 

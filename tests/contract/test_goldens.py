@@ -29,7 +29,7 @@ from tests.usage import NOW, set_price
 
 # What the documents are about. The intake of events and authorizations are in none of them.
 FAMILIES = {"system": "000", "usage": "001", "costs": "002 003", "spend": "004", "global": "004"}
-_OURS = ("usage/events", "usage/authorizations")
+_NATIVE_ROUTES = ("usage/events", "usage/authorizations")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -56,9 +56,9 @@ def _all_differences(golden: Golden, caller: APIClient) -> list[str]:
     """Whatever is recorded on the way is taken back."""
     matcher = Matcher()
     with transaction.atomic(), _fault(golden.fault):
-        found = [difference for pair in golden.pairs for difference in _differences(pair, caller, matcher)]
+        differences = [difference for pair in golden.pairs for difference in _differences(pair, caller, matcher)]
         transaction.set_rollback(True)
-    return found
+    return differences
 
 
 def _send(api: APIClient, batches: tuple[list[dict[str, Any]], ...]) -> None:
@@ -74,11 +74,11 @@ def _caller(golden: Golden, key: Key) -> APIClient:
         case "nobody":
             client = APIClient()
         case "person":
-            person = User.objects.create(email="person@example.com")
+            user = User.objects.create(email="person@example.com")
             for organization in Organization.objects.all():
-                Membership.objects.create(organization=organization, user=person, role=Role.ADMIN)
+                Membership.objects.create(organization=organization, user=user, role=Role.ADMIN)
             client = APIClient()
-            client.force_login(person)
+            client.force_login(user)
         case other:
             raise LookupError(f"There is no caller {other}.")
     client.raise_request_exception = False
@@ -97,19 +97,19 @@ def _fault(text: str) -> Iterator[None]:
 
 
 def _differences(pair: Pair, caller: APIClient, matcher: Matcher) -> list[str]:
-    response = _ask(caller, pair.request, matcher)
+    response = _send_request(caller, pair.request, matcher)
     content = response.getvalue().decode()
     expected = pair.response
     if response.status_code != expected.status:
         return [f"{response.status_code} instead of {expected.status}: {content}"]
     headers = {name: response.headers.get(name) for name in expected.headers}
-    found = list(matcher.differences(expected.headers, headers, "headers"))
+    differences = list(matcher.differences(expected.headers, headers, "headers"))
     if expected.text is not None:
-        return [*found, *matcher.differences(expected.text, content, "text")]
-    return [*found, *matcher.differences(expected.body, response.json())]
+        return [*differences, *matcher.differences(expected.text, content, "text")]
+    return [*differences, *matcher.differences(expected.body, response.json())]
 
 
-def _ask(caller: APIClient, request: GoldenRequest, matcher: Matcher) -> Any:
+def _send_request(caller: APIClient, request: GoldenRequest, matcher: Matcher) -> Any:
     """With headers of its own for the credential, the golden request shows how another client would send it."""
     path = f"{request.path}?{urlencode(matcher.filled_in(request.query))}" if request.query else request.path
     credentials = getattr(caller, "_credentials", {})
@@ -128,16 +128,16 @@ def _ask(caller: APIClient, request: GoldenRequest, matcher: Matcher) -> Any:
 
 
 def test_every_endpoint_of_the_documents_has_a_golden_pair() -> None:
-    asked = Counter(
+    requests = Counter(
         f"{pair.request.method} /{resolve(pair.request.path).route}" for file in FILES for pair in read(file).pairs
     )
-    filters = [
+    documented = [
         str(endpoint)
         for endpoint in endpoints()
-        if endpoint.route.partition("/")[0] in FAMILIES and not endpoint.route.startswith(_OURS)
+        if endpoint.route.partition("/")[0] in FAMILIES and not endpoint.route.startswith(_NATIVE_ROUTES)
     ]
-    assert len(filters) > len(FAMILIES)
-    assert [endpoint for endpoint in filters if not asked[endpoint]] == []
+    assert len(documented) > len(FAMILIES)
+    assert [endpoint for endpoint in documented if not requests[endpoint]] == []
 
 
 def test_a_file_is_named_after_its_document_and_asks_an_endpoint_of_it() -> None:
@@ -156,5 +156,5 @@ def _is_of_its_document(file: Path) -> bool:
 
 
 def test_no_two_files_ask_the_same_of_the_same() -> None:
-    asked = Counter(repr((golden.pairs, golden.usage)) for golden in map(read, FILES))
-    assert [pairs for pairs, count in asked.items() if count > 1] == []
+    requests = Counter(repr((golden.pairs, golden.usage)) for golden in map(read, FILES))
+    assert [pairs for pairs, count in requests.items() if count > 1] == []

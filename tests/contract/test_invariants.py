@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.contract.asking import ALL_DAYS, Reader, amounts, exact, summed
-from tests.contract.books import ZERO, Books, Entry, by_tag, cost, costs_by, known, total
+from tests.contract.expected_ledger import ZERO, Entry, ExpectedLedger, by_tag, cost, costs_by, known, total
+from tests.contract.family_reader import ALL_DAYS, Reader, amounts, exact, summed
 from tests.contract.history import History, Stage, histories, instant
 from tests.profiles import examples
 from tests.usage import NOW
@@ -26,73 +26,73 @@ from tests.usage import NOW
 few = examples(6, shrinks=False)
 
 
-def readers(stage: Stage) -> Iterator[tuple[Reader, Books]]:
+def readers(stage: Stage) -> Iterator[tuple[Reader, ExpectedLedger]]:
     """Each side with its books."""
     for side, other in (stage.sides, stage.sides[::-1]):
-        yield Reader(side, other), side.books
+        yield Reader(side, other), side.ledger
 
 
 @few
 @given(history=histories)
 def test_1_the_same_money_everywhere(stage: Stage, history: History) -> None:
     with stage.after(history):
-        for ask, books in readers(stage):
-            _all_families_have(ask, books, total(books.entries))
-            _parts_have(ask, books)
+        for reader, ledger in readers(stage):
+            _assert_totals(reader, ledger, total(ledger.entries))
+            _assert_breakdowns(reader, ledger)
 
 
-def _all_families_have(ask: Reader, books: Books, sums: dict[str, Decimal]) -> None:
+def _assert_totals(reader: Reader, ledger: ExpectedLedger, sums: dict[str, Decimal]) -> None:
     """Σ rows = Σ days = Σ daily = the summary = the ledger."""
-    money, calls = cost(books.entries), sums["requests"]
-    rows = ask.log_rows()
+    money, calls = cost(ledger.entries), sums["requests"]
+    rows = reader.log_rows()
     assert summed(row["spend"] for row in rows) == money
-    assert len(rows) == len(books.entries)
-    assert summed(row["prompt_tokens"] for row in rows) == sum(entry.prompt_tokens for entry in books.entries)
-    assert summed(day["spend"] for day in ask.log_days()) == money
+    assert len(rows) == len(ledger.entries)
+    assert summed(row["prompt_tokens"] for row in rows) == sum(entry.prompt_tokens for entry in ledger.entries)
+    assert summed(day["spend"] for day in reader.log_days()) == money
 
-    daily = ask.post("/system/pricing")
+    daily = reader.post("/system/pricing")
     assert summed(item["total_cost"] for item in daily["daily"]) == money
     assert daily["total_count"] == sum(item["run_count"] for item in daily["daily"]) == calls
 
-    usage = ask.usage()
+    usage = reader.usage()
     assert exact(usage["cost_usd"]) == money
     assert summed(day["cost_usd"] for day in usage["daily"]) == money
     assert (usage["requests"], usage["unpriced_events"]) == (calls, sums["unpriced"])
-    assert usage["prompt_tokens"] == sum(entry.prompt_tokens for entry in books.entries)
+    assert usage["prompt_tokens"] == sum(entry.prompt_tokens for entry in ledger.entries)
     assert usage["completion_tokens"] == sums["output_tokens"]
 
-    ledger = ask.events()
-    assert summed(row["token_cost_usd"] for row in ledger) + summed(row["compute_cost_usd"] for row in ledger) == money
+    events = reader.events()
+    assert summed(row["token_cost_usd"] for row in events) + summed(row["compute_cost_usd"] for row in events) == money
 
 
-def _parts_have(ask: Reader, books: Books) -> None:
+def _assert_breakdowns(reader: Reader, ledger: ExpectedLedger) -> None:
     """What belongs to something, and every way of cutting all of it into parts."""
-    entries, money = books.entries, cost(books.entries)
-    assert exact(ask.get("/costs/runs")["total_cost"]) == cost(books.having("run_id"))
-    assert exact(ask.get("/costs/summary")["total_cost_usd"]) == cost(books.having("session_id"))
-    assert summed(row["total_cost"] for page in ask.groups(50) for row in page) == cost(books.having("group_id"))
+    entries, money = ledger.entries, cost(ledger.entries)
+    assert exact(reader.get("/costs/runs")["total_cost"]) == cost(ledger.having("run_id"))
+    assert exact(reader.get("/costs/summary")["total_cost_usd"]) == cost(ledger.having("session_id"))
+    assert summed(row["total_cost"] for page in reader.groups(50) for row in page) == cost(ledger.having("group_id"))
 
-    tags = {tag["individual_request_tag"]: tag["total_spend"] for tag in ask.get("/spend/tags")}
+    tags = {tag["individual_request_tag"]: tag["total_spend"] for tag in reader.get("/spend/tags")}
     tagged = list(by_tag(entries))
     assert amounts(tags) == known((name, cost(entry for tag, entry in tagged if tag == name)) for name in tags)
     assert tags.keys() == {tag for tag, _ in tagged}
 
-    users = ask.get("/spend/users")
+    users = reader.get("/spend/users")
     assert known((user["user_id"], exact(user["spend"])) for user in users) == costs_by(
-        entries, lambda entry: entry.says("user_id")
+        entries, lambda entry: entry.text("user_id")
     )
-    assert summed(key["spend"] for key in ask.get("/spend/keys")) == money
-    capabilities = ask.get("/usage/capabilities", start_date=ALL_DAYS["start_date"])["capabilities"]
-    assert known((one["capability"], exact(one["cost_usd"])) for one in capabilities) == costs_by(
-        entries, lambda entry: entry.says("capability")
+    assert summed(key["spend"] for key in reader.get("/spend/keys")) == money
+    capabilities = reader.get("/usage/capabilities", start_date=ALL_DAYS["start_date"])["capabilities"]
+    assert known((row["capability"], exact(row["cost_usd"])) for row in capabilities) == costs_by(
+        entries, lambda entry: entry.text("capability")
     )
-    credentials = ask.get("/usage/credentials", start_date=ALL_DAYS["start_date"])["credentials"]
-    assert summed(one["cost_usd"] for one in credentials) == money
-    series = ask.get("/usage/timeseries", view="cost", granularity="week", group_by="model", **ALL_DAYS)
+    credentials = reader.get("/usage/credentials", start_date=ALL_DAYS["start_date"])["credentials"]
+    assert summed(row["cost_usd"] for row in credentials) == money
+    series = reader.get("/usage/timeseries", view="cost", granularity="week", group_by="model", **ALL_DAYS)
     assert exact(series["total"]["cost_usd"]) == summed(line["total"]["cost_usd"] for line in series["series"]) == money
-    report = ask.get("/global/spend/report", group_by="api_key", **ALL_DAYS)
+    report = reader.get("/global/spend/report", group_by="api_key", **ALL_DAYS)
     assert summed(key["total_cost"] for key in report) == money
-    activity = ask.get("/global/activity", **ALL_DAYS)
+    activity = reader.get("/global/activity", **ALL_DAYS)
     assert activity["sum_api_requests"] == total(entries)["requests"]
 
 
@@ -100,23 +100,27 @@ def _parts_have(ask: Reader, books: Books) -> None:
 @given(history=histories)
 def test_2_sessions_and_executions_add_up(stage: Stage, history: History) -> None:
     with stage.after(history):
-        for ask, books in readers(stage):
-            sessions = {one["session_id"]: one for one in ask.get("/costs/sessions", limit=200)}
-            assert sessions.keys() == books.words("session_id")
+        for reader, ledger in readers(stage):
+            sessions = {session["session_id"]: session for session in reader.get("/costs/sessions", limit=200)}
+            assert sessions.keys() == ledger.values("session_id")
             for name, session in sessions.items():
-                assert session == ask.get(f"/costs/sessions/{name}")
-                _is_as_in_the_books(session, books.where(session_id=name))
-            executions = {one["execution_id"]: one for one in ask.get("/costs/executions", limit=200)}
-            for name, execution in executions.items():
-                _adds_up_its_sessions(execution, [one for one in sessions.values() if one["execution_id"] == name])
-                assert amounts(execution["cost_by_phase"]) == _by_phase(books, execution["session_ids"])
-            assert executions.keys() == {
-                entry.says("execution_id") for entry in books.having("execution_id") if entry.says("session_id")
+                assert session == reader.get(f"/costs/sessions/{name}")
+                _assert_session_costs(session, ledger.where(session_id=name))
+            executions = {
+                execution["execution_id"]: execution for execution in reader.get("/costs/executions", limit=200)
             }
-            _is_the_summary(ask.get("/costs/summary"), sessions, executions)
+            for name, execution in executions.items():
+                _assert_execution_costs(
+                    execution, [session for session in sessions.values() if session["execution_id"] == name]
+                )
+                assert amounts(execution["cost_by_phase"]) == _by_phase(ledger, execution["session_ids"])
+            assert executions.keys() == {
+                entry.text("execution_id") for entry in ledger.having("execution_id") if entry.text("session_id")
+            }
+            _assert_summary(reader.get("/costs/summary"), sessions, executions)
 
 
-def _is_as_in_the_books(session: dict[str, Any], entries: list[Entry]) -> None:
+def _assert_session_costs(session: dict[str, Any], entries: list[Entry]) -> None:
     sums = total(entries)
     assert exact(session["token_cost_usd"]) == sums["token_cost_usd"]
     assert exact(session["compute_cost_usd"]) == sums["compute_cost_usd"]
@@ -133,39 +137,39 @@ def _is_as_in_the_books(session: dict[str, Any], entries: list[Entry]) -> None:
     assert (session["completed_at"] is None) is not bool(summaries)
 
 
-def _adds_up_its_sessions(execution: dict[str, Any], sessions: list[dict[str, Any]]) -> None:
-    assert sorted(execution["session_ids"]) == sorted(one["session_id"] for one in sessions)
+def _assert_execution_costs(execution: dict[str, Any], sessions: list[dict[str, Any]]) -> None:
+    assert sorted(execution["session_ids"]) == sorted(session["session_id"] for session in sessions)
     assert execution["session_count"] == len(sessions)
     for name in ("total_cost_usd", "token_cost_usd", "compute_cost_usd"):
-        assert exact(execution[name]) == summed(one[name] for one in sessions), name
+        assert exact(execution[name]) == summed(session[name] for session in sessions), name
     for name in ("input_tokens", "output_tokens", "total_tokens", "tool_calls", "turns", "duration_ms"):
-        assert execution[name] == sum(one[name] for one in sessions), name
+        assert execution[name] == sum(session[name] for session in sessions), name
     assert summed(execution["cost_by_model"].values()) == exact(execution["token_cost_usd"])
     assert summed(execution["cost_by_tool"].values()) == exact(execution["compute_cost_usd"])
-    assert execution["is_complete"] is all(one["is_finalized"] for one in sessions)
+    assert execution["is_complete"] is all(session["is_finalized"] for session in sessions)
 
 
-def _by_phase(books: Books, sessions: list[str]) -> dict[str, Decimal]:
+def _by_phase(ledger: ExpectedLedger, sessions: list[str]) -> dict[str, Decimal]:
     """An event that names no phase is of its session's. What is of none is not in it."""
 
     def phase(entry: Entry) -> str:
-        told = (one.says("phase_id") for one in books.where(session_id=entry.says("session_id")))
-        return entry.says("phase_id") or max(told)
+        phases = (event.text("phase_id") for event in ledger.where(session_id=entry.text("session_id")))
+        return entry.text("phase_id") or max(phases)
 
-    costs = costs_by((entry for entry in books.entries if entry.says("session_id") in sessions), phase)
+    costs = costs_by((entry for entry in ledger.entries if entry.text("session_id") in sessions), phase)
     return {name: amount for name, amount in costs.items() if name}
 
 
-def _is_the_summary(summary: dict[str, Any], sessions: dict[str, Any], executions: dict[str, Any]) -> None:
+def _assert_summary(summary: dict[str, Any], sessions: dict[str, Any], executions: dict[str, Any]) -> None:
     every = list(sessions.values())
     assert (summary["total_sessions"], summary["total_executions"]) == (len(sessions), len(executions))
-    assert summary["total_tokens"] == sum(one["total_tokens"] for one in every)
-    assert summary["total_tool_calls"] == sum(one["tool_calls"] for one in every)
-    assert exact(summary["total_cost_usd"]) == summed(one["total_cost_usd"] for one in every)
-    dearest = sorted(every, key=lambda one: (-exact(one["total_cost_usd"]), one["session_id"]))
+    assert summary["total_tokens"] == sum(session["total_tokens"] for session in every)
+    assert summary["total_tool_calls"] == sum(session["tool_calls"] for session in every)
+    assert exact(summary["total_cost_usd"]) == summed(session["total_cost_usd"] for session in every)
+    most_expensive = sorted(every, key=lambda session: (-exact(session["total_cost_usd"]), session["session_id"]))
     assert summary["top_sessions"] == [
-        {"session_id": one["session_id"], "cost_usd": one["total_cost_usd"], "tokens": one["total_tokens"]}
-        for one in dearest[:5]
+        {"session_id": session["session_id"], "cost_usd": session["total_cost_usd"], "tokens": session["total_tokens"]}
+        for session in most_expensive[:5]
     ]
 
 
@@ -174,28 +178,34 @@ def _is_the_summary(summary: dict[str, Any], sessions: dict[str, Any], execution
 def test_3_and_9_runs_add_up_with_all_their_descendants(stage: Stage, history: History) -> None:
     """Whatever circles their parents make."""
     with stage.after(history):
-        for ask, books in readers(stage):
-            for run in books.parents:
-                _costs(ask.get(f"/costs/runs/{run}"), books, {run})
-                _costs(ask.get(f"/costs/runs/{run}", include_children="true"), books, books.family({run}))
-                assert summed(one["amount"] for one in ask.entries(run)) == cost(
-                    entry for entry in books.where(run_id=run) if not entry.is_waiting
+        for reader, ledger in readers(stage):
+            for run in ledger.parents:
+                _assert_run_costs(reader.get(f"/costs/runs/{run}"), ledger, {run})
+                _assert_run_costs(
+                    reader.get(f"/costs/runs/{run}", include_children="true"), ledger, ledger.with_descendants({run})
                 )
-            for flow in {"flow-1", *books.workflows.values()} - {""}:
-                runs = {run for run, workflow in books.workflows.items() if workflow == flow}
-                _costs(ask.get("/costs/runs", workflow_id=flow), books, runs)
-                _costs(ask.get("/costs/runs", workflow_id=flow, include_children="true"), books, books.family(runs))
-            _costs(ask.get("/costs/runs", include_children="true"), books, set(books.parents))
+                assert summed(entry["amount"] for entry in reader.entries(run)) == cost(
+                    entry for entry in ledger.where(run_id=run) if not entry.is_unpriced
+                )
+            for flow in {"flow-1", *ledger.workflows.values()} - {""}:
+                runs = {run for run, workflow in ledger.workflows.items() if workflow == flow}
+                _assert_run_costs(reader.get("/costs/runs", workflow_id=flow), ledger, runs)
+                _assert_run_costs(
+                    reader.get("/costs/runs", workflow_id=flow, include_children="true"),
+                    ledger,
+                    ledger.with_descendants(runs),
+                )
+            _assert_run_costs(reader.get("/costs/runs", include_children="true"), ledger, set(ledger.parents))
 
 
-def _costs(answer: dict[str, Any], books: Books, runs: set[str]) -> None:
-    entries = [entry for entry in books.entries if entry.says("run_id") in runs]
+def _assert_run_costs(answer: dict[str, Any], ledger: ExpectedLedger, runs: set[str]) -> None:
+    entries = [entry for entry in ledger.entries if entry.text("run_id") in runs]
     assert exact(answer["total_cost"]) == cost(entries)
     assert summed(answer["costs_by_service"].values()) == exact(answer["total_cost"])
     assert answer["costs_by_service"].keys() == answer["costs_by_group"].keys()
     for service, of_service in answer["costs_by_service"].items():
         assert summed(answer["costs_by_group"][service].values()) == exact(of_service)
-    assert amounts(answer["costs_by_service"]) == costs_by(entries, lambda entry: entry.says("service") or "default")
+    assert amounts(answer["costs_by_service"]) == costs_by(entries, lambda entry: entry.text("service") or "default")
 
 
 @few
@@ -206,8 +216,8 @@ def test_4_windows_hold_their_last_day(stage: Stage, history: History, age: int,
     first = last - timedelta(days=days - 1)
     start, end = (datetime.combine(day, time(), UTC) for day in (first, last + timedelta(days=1)))
     with stage.after(history):
-        for ask, books in readers(stage):
-            _window_has(ask, books.within(start, end), first.isoformat(), last.isoformat())
+        for reader, ledger in readers(stage):
+            _assert_window(reader, ledger.within(start, end), first.isoformat(), last.isoformat())
 
 
 @few
@@ -216,33 +226,35 @@ def test_4_windows_may_begin_and_end_at_any_moment(stage: Stage, history: Histor
     """The last moment is in them."""
     start, end = (NOW - timedelta(minutes=age) for age in (max(edges), min(edges)))
     with stage.after(history):
-        for ask, books in readers(stage):
-            _window_has(ask, books.within(start, end + timedelta(microseconds=1)), start.isoformat(), end.isoformat())
+        for reader, ledger in readers(stage):
+            _assert_window(
+                reader, ledger.within(start, end + timedelta(microseconds=1)), start.isoformat(), end.isoformat()
+            )
 
 
-def _window_has(ask: Reader, entries: list[Entry], start: str, end: str) -> None:
+def _assert_window(reader: Reader, entries: list[Entry], start: str, end: str) -> None:
     window: dict[str, Any] = {"start_date": start, "end_date": end}
     money = cost(entries)
-    assert summed(row["spend"] for row in ask.log_rows(**window)) == money
-    days = ask.log_days(**window)
+    assert summed(row["spend"] for row in reader.log_rows(**window)) == money
+    days = reader.log_days(**window)
     by_day = costs_by(entries, lambda entry: entry.day.isoformat())
     assert known((day["startTime"], exact(day["spend"])) for day in days) == by_day
     for day in days:
         for parts in ("users", "models"):
             assert summed(day[parts].values()) == exact(day["spend"])
-    daily = ask.daily(**window)
-    found: dict[str, Decimal] = {}
+    daily = reader.daily(**window)
+    costs: dict[str, Decimal] = {}
     for item in daily:
-        found[item["date_key"]] = found.get(item["date_key"], ZERO) + exact(item["total_cost"])
-    assert known(found.items()) == by_day
+        costs[item["date_key"]] = costs.get(item["date_key"], ZERO) + exact(item["total_cost"])
+    assert known(costs.items()) == by_day
     assert sum(item["run_count"] for item in daily) == total(entries)["requests"]
-    usage = ask.usage(**window)
+    usage = reader.usage(**window)
     assert (exact(usage["cost_usd"]), usage["requests"]) == (money, total(entries)["requests"])
-    runs = ask.get("/costs/runs", **window)
-    assert exact(runs["total_cost"]) == cost(entry for entry in entries if entry.says("run_id"))
-    groups = [row for page in ask.groups(50, **window) for row in page]
-    assert summed(row["total_cost"] for row in groups) == cost(entry for entry in entries if entry.says("group_id"))
-    tags = ask.get("/spend/tags", **window)
+    runs = reader.get("/costs/runs", **window)
+    assert exact(runs["total_cost"]) == cost(entry for entry in entries if entry.text("run_id"))
+    groups = [row for page in reader.groups(50, **window) for row in page]
+    assert summed(row["total_cost"] for row in groups) == cost(entry for entry in entries if entry.text("group_id"))
+    tags = reader.get("/spend/tags", **window)
     assert summed(tag["total_spend"] for tag in tags) == cost(entry for _, entry in by_tag(entries))
 
 
@@ -252,21 +264,21 @@ def test_8_the_smallest_amounts_are_written_out(stage: Stage) -> None:
     call = {"age": 0, "run_id": "run-1", "session_id": "session-1", "group_id": "group-1", "user_id": "ada"}
     calls = [{**call, "cost_usd": amount, "tags": ["a"], "model": f"model-{amount}"} for amount in costs]
     with stage.after(History([(0, ("send", calls))])):
-        ask, books = next(readers(stage))
-        assert ask.get("/costs/runs")["total_cost"] == 12.7956789001
-        assert ask.get("/costs/summary")["total_cost_usd"] == "12.7956789001"
-        session = ask.get("/costs/sessions/session-1")
+        reader, ledger = next(readers(stage))
+        assert reader.get("/costs/runs")["total_cost"] == 12.7956789001
+        assert reader.get("/costs/summary")["total_cost_usd"] == "12.7956789001"
+        session = reader.get("/costs/sessions/session-1")
         assert session["cost_by_model"]["model-0.0000000001"] == "0.0000000001"
-        _all_families_have(ask, books, total(books.entries))
-        _parts_have(ask, books)
+        _assert_totals(reader, ledger, total(ledger.entries))
+        _assert_breakdowns(reader, ledger)
 
 
 @pytest.mark.parametrize("amount", ["0.1", "0.0000000001"])
 def test_the_comparison_can_fail(stage: Stage, amount: str) -> None:
     with stage.after(History([(0, ("send", [{"age": 0, "cost_usd": amount, "run_id": "run-1"}]))])):
-        ask, books = next(readers(stage))
-        books.entries[0].sums["token_cost_usd"] += Decimal("0.0000000001")
+        reader, ledger = next(readers(stage))
+        ledger.entries[0].sums["token_cost_usd"] += Decimal("0.0000000001")
         with pytest.raises(AssertionError):
-            _all_families_have(ask, books, total(books.entries))
+            _assert_totals(reader, ledger, total(ledger.entries))
         with pytest.raises(AssertionError):
-            _costs(ask.get("/costs/runs/run-1"), books, {"run-1"})
+            _assert_run_costs(reader.get("/costs/runs/run-1"), ledger, {"run-1"})

@@ -12,8 +12,8 @@ from hypothesis import given
 from rest_framework.test import APIClient
 
 from billing.models import IngestBatch, LedgerState, UsageEvent
-from tests.contract.asking import EVERYTHING, Reader, exact, summed
-from tests.contract.books import Books, cost
+from tests.contract.expected_ledger import ExpectedLedger, cost
+from tests.contract.family_reader import EVERYTHING, Reader, exact, summed
 from tests.contract.goldens import key_hash
 from tests.contract.history import History, Stage, histories
 from tests.contract.test_invariants import few, readers
@@ -21,7 +21,7 @@ from tests.usage import set_price
 
 
 @pytest.mark.parametrize(
-    ("path", "name", "most"),
+    ("path", "name", "maximum"),
     [
         ("/costs/sessions", "limit", 200),
         ("/costs/executions", "limit", 200),
@@ -31,10 +31,10 @@ from tests.usage import set_price
         ("/spend/logs/v2?start_date=2026-01-01&end_date=2026-12-31", "page_size", 100),
     ],
 )
-def test_5_limits_hold_at_their_edges(api: APIClient, stage: Stage, path: str, name: str, most: int) -> None:
+def test_5_limits_hold_at_their_edges(api: APIClient, stage: Stage, path: str, name: str, maximum: int) -> None:
     with stage.after(History([(0, ("send", [{"age": 0, "cost_usd": "1", "run_id": "run-1"}]))])):
         query = "&" if "?" in path else "?"
-        for limit, status in ((1, 200), (most, 200), (0, 422), (most + 1, 422), (-1, 422), ("ten", 422)):
+        for limit, status in ((1, 200), (maximum, 200), (0, 422), (maximum + 1, 422), (-1, 422), ("ten", 422)):
             response = api.get(f"{path}{query}{name}={limit}")
             assert response.status_code == status, (limit, response.content)
 
@@ -56,45 +56,45 @@ def test_5_and_11_groups_are_sorted_over_all_their_pages(stage: Stage, history: 
         "run_count": "run_count",
     }
     with stage.after(history):
-        for ask, books in readers(stage):
+        for reader, ledger in readers(stage):
             for sort_by, name in fields.items():
                 for order in ("asc", "desc"):
-                    rows = [row for page in ask.groups(2, sort_by=sort_by, sort_order=order) for row in page]
+                    rows = [row for page in reader.groups(2, sort_by=sort_by, sort_order=order) for row in page]
                     values = [row[name] if sort_by == "date" else exact(row[name]) for row in rows]
                     assert values == sorted(values, reverse=order == "desc")
-                    assert {row["group_id"] for row in rows} == books.words("group_id")
-            _groups_are_as_in_the_books(ask, books)
+                    assert {row["group_id"] for row in rows} == ledger.values("group_id")
+            _assert_group_costs(reader, ledger)
 
 
-def _groups_are_as_in_the_books(ask: Reader, books: Books) -> None:
-    for row in ask.post("/system/groups")["data"]:
-        entries = books.where(group_id=row["group_id"])
+def _assert_group_costs(reader: Reader, ledger: ExpectedLedger) -> None:
+    for row in reader.post("/system/groups")["data"]:
+        entries = ledger.where(group_id=row["group_id"])
         assert exact(row["total_cost"]) == cost(entries)
         assert row["run_count"] == sum(entry.sums["requests"] for entry in entries)
         assert row["total_input_tokens"] == sum(entry.prompt_tokens for entry in entries)
         assert row["total_tokens"] == row["total_input_tokens"] + row["total_output_tokens"]
-        assert set(row["model_names"]) == {entry.says("model") for entry in entries} - {""}
+        assert set(row["model_names"]) == {entry.text("model") for entry in entries} - {""}
 
 
 @few
 @given(history=histories)
 def test_11_filters_count_and_an_export_has_a_row_for_each_event(stage: Stage, history: History) -> None:
     with stage.after(history):
-        for ask, books in readers(stage):
-            daily = ask.post("/system/pricing")
+        for reader, ledger in readers(stage):
+            daily = reader.post("/system/pricing")
             for option in daily["model_options"]:
-                filtered = ask.post("/system/pricing", model_ids=[option["value"]])
+                filtered = reader.post("/system/pricing", model_ids=[option["value"]])
                 assert filtered["total_count"] == option["count"]
                 assert filtered["model_options"] == daily["model_options"]
-                groups = ask.post("/system/groups", model_ids=[option["value"]])
+                groups = reader.post("/system/groups", model_ids=[option["value"]])
                 assert groups["total_count"] == len(groups["data"])
                 assert all(row["model_ids"] == [option["value"]] for row in groups["data"])
-            answer = ask.post("/system/export")
+            answer = reader.post("/system/export")
             rows = _rows_of(answer["content"])
-            kept = [entry for entry in books.entries if not entry.is_voided]
-            assert len(rows) == answer["row_count"] == len(kept)
-            assert summed(row["cost"] for row in rows) == cost(kept)
-            assert ask.other.word not in str(rows)
+            entries = [entry for entry in ledger.entries if not entry.is_voided]
+            assert len(rows) == answer["row_count"] == len(entries)
+            assert summed(row["cost"] for row in rows) == cost(entries)
+            assert reader.other.own_word not in str(rows)
 
 
 def _rows_of(content: str) -> list[dict[str, str]]:
@@ -109,80 +109,80 @@ def _rows_of(content: str) -> list[dict[str, str]]:
 def test_6_nothing_of_another_organization_shows(stage: Stage, history: History) -> None:
     """Neither by an id of theirs nor by any filter; and no answer has a word of theirs in it (`Reader`)."""
     with stage.after(history):
-        for (ask, books), (_, theirs) in zip(readers(stage), list(readers(stage))[::-1], strict=True):
-            for path, known_here, known_there in (
-                ("/costs/runs/{}", set(books.parents), set(theirs.parents)),
-                ("/costs/runs/{}/entries", set(books.parents), set(theirs.parents)),
-                ("/costs/sessions/{}", books.words("session_id"), theirs.words("session_id")),
-                ("/costs/executions/{}", books.words("execution_id"), theirs.words("execution_id")),
+        for (reader, ledger), (_, theirs) in zip(readers(stage), list(readers(stage))[::-1], strict=True):
+            for path, own_ids, foreign_ids in (
+                ("/costs/runs/{}", set(ledger.parents), set(theirs.parents)),
+                ("/costs/runs/{}/entries", set(ledger.parents), set(theirs.parents)),
+                ("/costs/sessions/{}", ledger.values("session_id"), theirs.values("session_id")),
+                ("/costs/executions/{}", ledger.values("execution_id"), theirs.values("execution_id")),
             ):
-                for name in known_there - known_here:
-                    ask.get(path.format(name), status=404)
-            for event in UsageEvent.objects.of(ask.other.organization)[:3]:
-                ask.get(f"/usage/events/{event.pk}", status=404)
-                ask.post(f"/usage/events/{event.pk}/void", status=404, reason="not mine")
-            _their_filters_find_nothing(ask)
+                for name in foreign_ids - own_ids:
+                    reader.get(path.format(name), status=404)
+            for event in UsageEvent.objects.of(reader.other.organization)[:3]:
+                reader.get(f"/usage/events/{event.pk}", status=404)
+                reader.post(f"/usage/events/{event.pk}/void", status=404, reason="not mine")
+            _assert_foreign_filters_match_nothing(reader)
 
 
-def _their_filters_find_nothing(ask: Reader) -> None:
-    word, client_id = ask.other.word, ask.other.key.credential.client_id
-    assert ask.get("/spend/logs", user_id=f"{word}-user") == []
-    for key in (client_id, key_hash(client_id), ask.other.key.api_key):
-        assert ask.get("/spend/logs", api_key=key) == []
-    assert ask.get("/costs/sessions", execution_id=f"{word}-execution") == []
-    assert ask.get("/costs/runs", workflow_id=f"{word}-flow")["total_cost"] == 0
-    assert ask.get("/usage/requests", client_id=client_id, **EVERYTHING)["results"] == []
-    assert ask.usage(capability=f"{word}-capability")["requests"] == 0
-    assert ask.get("/usage/events", session_id=f"{word}-session")["results"] == []
-    assert ask.get("/spend/users", user_id=f"{word}-user") == []
-    options = Reader(ask.other, ask.side).post("/system/pricing")["model_options"]
-    if theirs := [option["value"] for option in options if word in option["label"]]:
-        assert ask.post("/system/pricing", model_ids=theirs)["total_count"] == 0
-        assert ask.post("/system/groups", model_ids=theirs)["total_count"] == 0
+def _assert_foreign_filters_match_nothing(reader: Reader) -> None:
+    own_word, client_id = reader.other.own_word, reader.other.key.credential.client_id
+    assert reader.get("/spend/logs", user_id=f"{own_word}-user") == []
+    for key in (client_id, key_hash(client_id), reader.other.key.api_key):
+        assert reader.get("/spend/logs", api_key=key) == []
+    assert reader.get("/costs/sessions", execution_id=f"{own_word}-execution") == []
+    assert reader.get("/costs/runs", workflow_id=f"{own_word}-flow")["total_cost"] == 0
+    assert reader.get("/usage/requests", client_id=client_id, **EVERYTHING)["results"] == []
+    assert reader.usage(capability=f"{own_word}-capability")["requests"] == 0
+    assert reader.get("/usage/events", session_id=f"{own_word}-session")["results"] == []
+    assert reader.get("/spend/users", user_id=f"{own_word}-user") == []
+    options = Reader(reader.other, reader.side).post("/system/pricing")["model_options"]
+    if theirs := [option["value"] for option in options if own_word in option["label"]]:
+        assert reader.post("/system/pricing", model_ids=theirs)["total_count"] == 0
+        assert reader.post("/system/groups", model_ids=theirs)["total_count"] == 0
 
 
 @few
 @given(history=histories)
 def test_10_filters_of_the_log(stage: Stage, history: History) -> None:
     with stage.after(history):
-        for ask, books in readers(stage):
-            key = ask.side.key
-            rows = ask.log_rows()
+        for reader, ledger in readers(stage):
+            key = reader.side.key
+            rows = reader.log_rows()
             client_id = key.credential.client_id
-            by_name = [ask.log_rows(api_key=name) for name in (client_id, key_hash(client_id), key.api_key)]
-            assert all(one == rows for one in by_name)
-            assert ask.log_rows(request_id="nobody's") == []
-            for user in ("ada", f"{ask.side.word}-user"):
-                of_user = ask.log_rows(user_id=user)
+            by_name = [reader.log_rows(api_key=name) for name in (client_id, key_hash(client_id), key.api_key)]
+            assert all(same_rows == rows for same_rows in by_name)
+            assert reader.log_rows(request_id="nobody's") == []
+            for user in ("ada", f"{reader.side.own_word}-user"):
+                of_user = reader.log_rows(user_id=user)
                 assert of_user == [row for row in rows if row["user"] == user]
-                assert len(of_user) == len(books.where(user_id=user))
-                assert ask.log_rows(user_id=user, api_key=client_id) == of_user
-                assert ask.log_rows(user_id=user, api_key="nobody's") == []
-            _one_date_is_a_window_too(ask, rows)
-            assert all(one["startTime"] >= other["startTime"] for one, other in pairwise(rows))
+                assert len(of_user) == len(ledger.where(user_id=user))
+                assert reader.log_rows(user_id=user, api_key=client_id) == of_user
+                assert reader.log_rows(user_id=user, api_key="nobody's") == []
+            _assert_open_windows(reader, rows)
+            assert all(newer["startTime"] >= older["startTime"] for newer, older in pairwise(rows))
 
 
-def _one_date_is_a_window_too(ask: Reader, rows: list[dict[str, Any]]) -> None:
+def _assert_open_windows(reader: Reader, rows: list[dict[str, Any]]) -> None:
     today = "2026-11-02"
-    assert ask.log_rows(start_date=today) == [row for row in rows if row["startTime"] >= today]
-    assert ask.log_rows(end_date="2026-11-01") == [row for row in rows if row["startTime"] < today]
+    assert reader.log_rows(start_date=today) == [row for row in rows if row["startTime"] >= today]
+    assert reader.log_rows(end_date="2026-11-01") == [row for row in rows if row["startTime"] < today]
     for row in rows[:3]:
-        assert row in ask.log_rows(request_id=row["request_id"])
+        assert row in reader.log_rows(request_id=row["request_id"])
 
 
 @few
 @given(history=histories)
 def test_12_calculating_changes_nothing(stage: Stage, history: History) -> None:
     with stage.after(history):
-        for ask, _ in readers(stage):
-            set_price("gpt-4o", input="1", output="2", organization=ask.side.organization)
-            before = _state(), ask.log_rows(), ask.post("/system/pricing")
+        for reader, _ in readers(stage):
+            set_price("gpt-4o", input="1", output="2", organization=reader.side.organization)
+            before = _state(), reader.log_rows(), reader.post("/system/pricing")
             usage = {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}
             message = {"role": "user", "content": "Hey, how's it going?"}
-            ask.post("/spend/calculate", model="gpt-4o", messages=[message])
-            ask.post("/spend/calculate", completion_response={"model": "gpt-4o", "usage": usage})
-            ask.post("/spend/calculate", status=400, model="nobody's", messages=[message])
-            assert (_state(), ask.log_rows(), ask.post("/system/pricing")) == before
+            reader.post("/spend/calculate", model="gpt-4o", messages=[message])
+            reader.post("/spend/calculate", completion_response={"model": "gpt-4o", "usage": usage})
+            reader.post("/spend/calculate", status=400, model="nobody's", messages=[message])
+            assert (_state(), reader.log_rows(), reader.post("/system/pricing")) == before
 
 
 def _state() -> tuple[Any, ...]:

@@ -14,14 +14,14 @@ from rest_framework.test import APIClient
 from billing.types import LimitScope, LimitWindow
 from organizations.models import Organization
 from tests.conftest import Key
-from tests.contract.limit_history import USERS, Limited, LimitHistory, Limits, limit_histories
+from tests.contract.limit_history import USERS, LimitHistory, Limits, SetLimit, limit_histories
 from tests.limits import set_limit
 from tests.profiles import examples
 from tests.usage import NOW, Send
 
-MOMENT = timedelta(microseconds=1)
+MICROSECOND = timedelta(microseconds=1)
 HUNDREDTH = Decimal("0.01")
-FOR_EVER = datetime.max.replace(tzinfo=UTC)
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 few = examples(6, shrinks=False)
 
@@ -41,52 +41,52 @@ def test_7_and_13_a_limit_pauses_when_it_is_reached_and_until_it_says(
     with limits.under(history):
         for wait, step in history.steps:
             now += timedelta(minutes=wait)
-            limits.happens(step, now)
-            told = stands_as_it_must(limits, now)
-            lets_through_what_it_must(limits, now, Decimal(estimate))
+            limits.apply(step, now)
+            resets = assert_limits_match(limits, now)
+            assert_access_matches(limits, now, Decimal(estimate))
             # Both sides of the instants at which a limit says that it is over.
-            for at in sorted({min(told), max(told)} if told else ()):
-                for moment in (at - MOMENT, at):
-                    stands_as_it_must(limits, moment)
-                    lets_through_what_it_must(limits, moment, Decimal(estimate))
+            for at in sorted({min(resets), max(resets)} if resets else ()):
+                for edge in (at - MICROSECOND, at):
+                    assert_limits_match(limits, edge)
+                    assert_access_matches(limits, edge, Decimal(estimate))
 
 
-def stands_as_it_must(limits: Limits, now: datetime) -> set[datetime]:
+def assert_limits_match(limits: Limits, now: datetime) -> set[datetime]:
     """`GET /usage/limits` and the books say the same. Answers when limits say that they are over."""
-    listed = {one["id"]: one for one in ask(limits, now, "/usage/limits")["limits"]}
+    listed = {row["id"]: row for row in get_json(limits, now, "/usage/limits")["limits"]}
     assert listed.keys() == {limit.id for limit in limits.limits}
-    told: set[datetime] = set()
+    resets: set[datetime] = set()
     for limit in limits.limits:
         row = listed[limit.id]
         if limit.scope is LimitScope.USER and not limit.value:
-            rows = {one["scope_value"]: one for one in row["values"]}
+            rows = {row["scope_value"]: row for row in row["values"]}
             near = {user for user in USERS if limits.oracle(limit, user).spent(now) >= limit.amount * 8 / 10}
             assert rows.keys() == near
-            assert [one["percent"] for one in row["values"]] == sorted(
-                (one["percent"] for one in row["values"]), reverse=True
+            assert [row["percent"] for row in row["values"]] == sorted(
+                (row["percent"] for row in row["values"]), reverse=True
             )
         else:
             rows = {limit.value: row}
-        for user, one in rows.items():
-            is_as_in_the_books(limits, limit, user, one, now)
-            told |= {instant(one["resets_at"])} - {None}
-    return told
+        for user, row in rows.items():
+            assert_limit_matches(limits, limit, user, row, now)
+            resets |= {instant(row["resets_at"])} - {None}
+    return resets
 
 
-def is_as_in_the_books(limits: Limits, limit: Limited, user: str, row: dict[str, Any], now: datetime) -> None:
+def assert_limit_matches(limits: Limits, limit: SetLimit, user: str, row: dict[str, Any], now: datetime) -> None:
     oracle = limits.oracle(limit, user)
     spent = oracle.spent(now)
     assert Decimal(row["spent_usd"]) == spent
     assert Decimal(row["remaining_usd"]) == max(limit.amount - spent, 0)
     assert Decimal(str(row["percent"])) == (spent * 100 / limit.amount).quantize(HUNDREDTH, ROUND_DOWN)
-    assert row["unpriced_events"] == limits.waiting(limit, user, now)
+    assert row["unpriced_events"] == limits.unpriced_count(limit, user, now)
     assert (row["state"] == "paused") == oracle.is_paused(now)
     assert (row["state"] in ("paused", "exceeded")) == oracle.is_reached(now)
     assert (row["state"] == "ok") == (spent < limit.amount * 8 / 10)
     assert instant(row["resets_at"]) == oracle.resets_at(now)
     start, end = oracle.span(now)
     if limit.window is LimitWindow.ROLLING_7D:
-        start = now - timedelta(days=7) + MOMENT
+        start = now - timedelta(days=7) + MICROSECOND
     assert (instant(row["window_start"]), instant(row["window_end"])) == (start, end)
     assert instant(row["as_of"]) == now
     if row["hit_at"] is not None:
@@ -94,19 +94,19 @@ def is_as_in_the_books(limits: Limits, limit: Limited, user: str, row: dict[str,
         assert not oracle.is_reached(now)
 
 
-def lets_through_what_it_must(limits: Limits, now: datetime, usd: Decimal) -> None:
+def assert_access_matches(limits: Limits, now: datetime, usd: Decimal) -> None:
     """`GET /usage/access`, for a user and for nobody."""
     for user in ("", "ada", "brin"):
         covering = [limits.oracle(limit, user) for limit in limits.limits if limit.covers(user)]
-        answer = ask(limits, now, f"/usage/access?user_id={user}&estimated_cost_usd={usd}")
+        answer = get_json(limits, now, f"/usage/access?user_id={user}&estimated_cost_usd={usd}")
         assert answer["allowed"] == all(oracle.lets_through(usd, now) for oracle in covering)
         if not answer["allowed"]:
             over = [oracle.fits_at(usd, now) for oracle in covering]
-            longest = max(at or FOR_EVER for at in over)
-            assert instant(answer["resets_at"]) == (longest if longest < FOR_EVER else None)
+            latest = max(at or FOREVER for at in over)
+            assert instant(answer["resets_at"]) == (latest if latest < FOREVER else None)
 
 
-def ask(limits: Limits, now: datetime, path: str) -> dict[str, Any]:
+def get_json(limits: Limits, now: datetime, path: str) -> dict[str, Any]:
     with time_machine.travel(now, tick=False):
         response = limits.api.get(path)
     assert response.status_code == 200, response.content
@@ -140,7 +140,7 @@ def test_13_what_is_exactly_seven_days_old_is_out_of_the_window(
     set_limit(organization, "10", window=LimitWindow.ROLLING_7D)
     send({"cost_usd": "10", "occurred_at": NOW.isoformat()})
     week = timedelta(days=7)
-    for now, spent in ((NOW + week - MOMENT, "10"), (NOW + week, "0")):
+    for now, spent in ((NOW + week - MICROSECOND, "10"), (NOW + week, "0")):
         with time_machine.travel(now, tick=False):
             (limit,) = api.get("/usage/limits").json()["limits"]
             assert limit["spent_usd"] == spent

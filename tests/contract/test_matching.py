@@ -9,12 +9,12 @@ from tests.contract.matching import Matcher
 ONE, OTHER = "6f1c3b6e-6f4c-4a3e-9a49-0b9a3a4f0a01", "6f1c3b6e-6f4c-4a3e-9a49-0b9a3a4f0a02"
 
 
-def differences(expected: Any, found: Any) -> list[str]:
-    return list(Matcher().differences(expected, found))
+def differences(expected: Any, actual: Any) -> list[str]:
+    return list(Matcher().differences(expected, actual))
 
 
 @pytest.mark.parametrize(
-    ("expected", "found"),
+    ("expected", "actual"),
     [
         ({"a": 1, "b": [True, None, "x", 0.5]}, {"b": [True, None, "x", 0.5], "a": 1}),
         ({"$any": "string"}, ""),
@@ -36,12 +36,12 @@ def differences(expected: Any, found: Any) -> list[str]:
         ({"$each": 1}, []),
     ],
 )
-def test_what_is_as_it_must_be(expected: Any, found: Any) -> None:
-    assert differences(expected, found) == []
+def test_what_is_as_it_must_be(expected: Any, actual: Any) -> None:
+    assert differences(expected, actual) == []
 
 
 @pytest.mark.parametrize(
-    ("expected", "found"),
+    ("expected", "actual"),
     [
         (1, 1.0),
         (1.0, 1),
@@ -97,9 +97,9 @@ def test_what_is_as_it_must_be(expected: Any, found: Any) -> None:
         ({"$each": 1}, {}),
     ],
 )
-def test_what_is_not(expected: Any, found: Any) -> None:
-    assert differences(expected, found)
-    assert differences({"deep": [expected]}, {"deep": [found]})
+def test_what_is_not(expected: Any, actual: Any) -> None:
+    assert differences(expected, actual)
+    assert differences({"deep": [expected]}, {"deep": [actual]})
 
 
 def test_each_difference_says_where() -> None:

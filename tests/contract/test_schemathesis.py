@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from costtrack.wsgi import application
 from organizations.models import Organization
 from tests.conftest import Key
-from tests.contract.existing import Existing
+from tests.contract.known_values import KnownValues
 from tests.example_requests import Examples
 from tests.profiles import count
 from tests.usage import Send
@@ -102,20 +102,22 @@ def _one_transaction(db: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def existing(_one_transaction: None, organization: Organization, key: Key, operator_key: Key, send: Send) -> Existing:
+def known_values(
+    _one_transaction: None, organization: Organization, key: Key, operator_key: Key, send: Send
+) -> KnownValues:
     Organization.objects.filter(pk=organization.pk).update(plan="enterprise")  # which refuses nothing
     organization.refresh_from_db()
     examples = Examples(organization, key, operator_key, send)
     examples.grow(ROWS)
-    return Existing.of(examples)
+    return KnownValues.of(examples)
 
 
 @pytest.mark.timeout(300)  # one takes half a minute: POST /usage/events has many fields
 @schema.parametrize()
 @settings(suppress_health_check=list(HealthCheck))
-def test_every_answer_is_as_documented(case: schemathesis.Case[Any], existing: Existing) -> None:
-    existing.put_into(case)
-    key = existing.key_for(case)
+def test_every_answer_is_as_documented(case: schemathesis.Case[Any], known_values: KnownValues) -> None:
+    known_values.fill_in(case)
+    key = known_values.key_for(case)
     headers = {"Authorization": f"Bearer {key.api_key}"}
     case.call_and_validate(headers=headers, excluded_checks=_meaningless_for(case))
 

@@ -31,9 +31,9 @@ def scheduler(tmp_path: Path) -> Iterator[Scheduler]:
 
 
 def entry(scheduler: Scheduler, name: str) -> ScheduleEntry:
-    found = scheduler.schedule[name]
-    assert isinstance(found, ScheduleEntry)
-    return found
+    scheduled = scheduler.schedule[name]
+    assert isinstance(scheduled, ScheduleEntry)
+    return scheduled
 
 
 def test_beat_is_the_projects_own(scheduler: Scheduler) -> None:
@@ -57,20 +57,20 @@ def test_a_heartbeat_ends_by_itself(scheduler: Scheduler) -> None:
 def test_every_queue_is_probed_and_the_probe_goes_to_that_queue(scheduler: Scheduler) -> None:
     for queue in Queue:
         scheduler.apply_entry(entry(scheduler, f"tick-{queue}"), producer=scheduler.producer)
-    assert heartbeat.read().waiting == dict.fromkeys(Queue, 1)
+    assert heartbeat.read().pending == dict.fromkeys(Queue, 1)
 
 
 def test_what_comes_every_few_seconds_does_not_pile_up_while_no_worker_runs(scheduler: Scheduler) -> None:
     for _ in range(300):
         scheduler.apply_entry(entry(scheduler, "tick-intake"), producer=scheduler.producer)
-    assert heartbeat.read().waiting["intake"] == 100
+    assert heartbeat.read().pending["intake"] == 100
 
 
 def test_what_comes_seldom_is_sent_however_many_wait(scheduler: Scheduler) -> None:
     for _ in range(300):
         scheduler.apply_entry(entry(scheduler, "tick-intake"), producer=scheduler.producer)
     scheduler.apply_entry(entry(scheduler, "price-unpriced"), producer=scheduler.producer)
-    assert heartbeat.read().waiting["intake"] == 101
+    assert heartbeat.read().pending["intake"] == 101
 
 
 def test_it_goes_on_without_redis(scheduler: Scheduler, settings: Settings) -> None:
@@ -85,12 +85,12 @@ def test_whatever_is_sent_by_the_clock_expires_before_long(name: str) -> None:
     assert 0 < options["expires"] <= timedelta(days=1).total_seconds()
 
 
-def test_probes_come_often_enough_to_tell_a_stuck_queue() -> None:
+def test_probes_are_frequent_enough_to_detect_a_stuck_queue() -> None:
     probes = [entry for entry in SCHEDULE.values() if entry["task"] == TICK]
     assert {probe["kwargs"]["queue"] for probe in probes} == set(Queue)
     assert all(probe["schedule"] <= 10 for probe in probes)
 
 
 def test_every_task_is_also_sent_by_the_clock_so_that_none_is_lost_while_the_broker_is_down() -> None:
-    by_hand = {"billing.rebuild_rollups"}
-    assert set(TASKS) - by_hand == {entry["task"] for entry in SCHEDULE.values()}
+    manual = {"billing.rebuild_rollups"}
+    assert set(TASKS) - manual == {entry["task"] for entry in SCHEDULE.values()}

@@ -43,7 +43,7 @@ def test_after_the_pause_one_caller_tries_and_the_others_wait_for_it(breaker: Br
     assert [breaker.may_try() for _ in range(3)] == [True, True, True]
 
 
-def test_a_caller_that_never_tells_what_came_of_it_holds_the_others_up_no_longer_than_a_pause(
+def test_a_caller_that_never_reports_an_outcome_blocks_others_for_one_pause_only(
     breaker: Breaker, clock: Clock
 ) -> None:
     breaker.failed(OSError())

@@ -15,7 +15,7 @@ QUEUE = Queue.EXPORTS
 def take_message(server: RedisServer, connection: Connection) -> Message:
     app.send_task("costtrack.tick", kwargs={"queue": QUEUE.value}, queue=QUEUE.value, connection=connection)
     message = connection.SimpleQueue(QUEUE.value, channel=connection.default_channel).get(timeout=10)
-    assert (server.waiting(QUEUE), server.unacknowledged()) == (0, 1)
+    assert (server.pending(QUEUE), server.unacknowledged()) == (0, 1)
     return message
 
 
@@ -32,7 +32,7 @@ def test_a_lost_channel_closes_and_its_message_is_acknowledged_once_redis_is_bac
     lose(redis_server, connection)
     redis_server.start()
     message.ack()
-    assert (redis_server.waiting(QUEUE), redis_server.unacknowledged()) == (0, 0)
+    assert (redis_server.pending(QUEUE), redis_server.unacknowledged()) == (0, 0)
 
 
 def test_while_redis_is_away_acknowledging_is_a_connection_error_which_workers_handle(

@@ -140,7 +140,7 @@ def test_a_day_of_25_hours_has_the_hour_that_comes_twice_twice() -> None:
     ("week_start", "first", "last"),
     [(1, date(2026, 11, 2), date(2026, 11, 8)), (7, date(2026, 11, 1), date(2026, 11, 7))],
 )
-def test_weeks_begin_on_the_day_that_is_asked_for(week_start: int, first: date, last: date) -> None:
+def test_weeks_begin_on_the_configured_day(week_start: int, first: date, last: date) -> None:
     calendar = Calendar(ZoneInfo("Asia/Kolkata"), week_start)
     wednesday = at("2026-11-04T12:00:00+05:30")
     assert calendar.period(Unit.WEEK, wednesday) == calendar.days(first, last)

@@ -16,7 +16,7 @@ from costtrack.env import Problem
 from costtrack.settings import BASE_DIR, env
 
 
-def ours(messages: list[CheckMessage]) -> list[str | None]:
+def own_ids(messages: list[CheckMessage]) -> list[str | None]:
     return [message.id for message in messages if message.id and message.id.startswith("costtrack.")]
 
 
@@ -37,7 +37,7 @@ def test_a_wrong_variable_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("peppers", ["1:short", "x:0123456789abcdef", "0123456789abcdef"])
 def test_peppers_that_cannot_be_used_are_an_error(settings: Settings, peppers: str) -> None:
     settings.CREDENTIAL_PEPPERS = peppers
-    assert ours(checks.peppers_are_numbered()) == ["costtrack.E002"]
+    assert own_ids(checks.peppers_are_numbered()) == ["costtrack.E002"]
 
 
 @pytest.mark.django_db
@@ -45,7 +45,7 @@ def test_the_database_is_checked_where_it_is_named() -> None:
     assert run_checks(databases=["default"]) == []
     with connection.cursor() as cursor:
         cursor.execute("DROP POLICY billing_run_tenant ON billing_run")
-    assert ours(run_checks()) == []
+    assert own_ids(run_checks()) == []
     (message,) = run_checks(databases=["default"])
     assert (message.id, message.msg) == (
         "costtrack.E004",
@@ -66,8 +66,8 @@ def test_a_database_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyP
 
 def test_serving_without_https_is_a_warning_for_deployments_only(settings: Settings) -> None:
     settings.BEHIND_HTTPS = False
-    assert ours(run_checks()) == []
-    assert ours(run_checks(include_deployment_checks=True)) == ["costtrack.W001"]
+    assert own_ids(run_checks()) == []
+    assert own_ids(run_checks(include_deployment_checks=True)) == ["costtrack.W001"]
 
 
 def test_every_mistake_is_reported_at_once_and_without_a_traceback(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_every_mistake_is_reported_at_once_and_without_a_traceback(tmp_path: Pat
         check=False,
     )
     assert finished.returncode == 1
-    for wanted in ("DATABASE_URL", "SECRET_KEY_FILE", "LOG_LEVEL", "COSTTRACK_HTTPS", "REDIS_URL: It is not set."):
-        assert wanted in finished.stderr
+    for variable in ("DATABASE_URL", "SECRET_KEY_FILE", "LOG_LEVEL", "COSTTRACK_HTTPS", "REDIS_URL: It is not set."):
+        assert variable in finished.stderr
     assert "Traceback" not in finished.stderr
     assert "hidden" not in finished.stderr
 

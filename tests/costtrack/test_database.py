@@ -35,7 +35,7 @@ def test_a_connection_that_the_server_has_ended_is_replaced(pool: "ConnectionPoo
         assert second.execute("SELECT pg_backend_pid()").fetchone() != (ended,)
 
 
-def test_one_that_lives_is_not_asked(pool: "ConnectionPool[Any]", monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_live_connection_is_not_checked(pool: "ConnectionPool[Any]", monkeypatch: pytest.MonkeyPatch) -> None:
     with pool.connection() as lives:
-        monkeypatch.setattr(ConnectionPool, "check_connection", lambda _: pytest.fail("asked"))
+        monkeypatch.setattr(ConnectionPool, "check_connection", lambda _: pytest.fail("checked"))
         check_if_requested(lives)

@@ -69,7 +69,8 @@ def test_data_of_another_major_version_is_refused_in_one_line(folder: Path) -> N
     (folder / "postgres").mkdir()
     (folder / "postgres" / "PG_VERSION").write_text("9\n")
     with pytest.raises(
-        embedded.EmbeddedServerError, match=r"made by PostgreSQL 9, this costtrack brings PostgreSQL \d"
+        embedded.EmbeddedServerError,
+        match=r"created by PostgreSQL 9, but this version of costtrack includes PostgreSQL \d",
     ):
         embedded.Postgres(folder).start(folder / "postgresql.log")
 

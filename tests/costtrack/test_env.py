@@ -31,7 +31,7 @@ def test_a_variable_that_is_not_set_has_its_default() -> None:
     environment = Environment({})
     assert environment.boolean("A", default=True) is True
     assert environment.integer("B", 7) == 7
-    assert environment.words("C", "x,y") == ["x", "y"]
+    assert environment.comma_separated("C", "x,y") == ["x", "y"]
     assert environment.choice("D", "json", ("json", "console")) == "json"
     assert environment.secret("E", "none") == "none"
     assert environment.problems == []
@@ -40,19 +40,19 @@ def test_a_variable_that_is_not_set_has_its_default() -> None:
 @pytest.mark.parametrize("raw", ["", "-1", "3.5", "x", "0", "१"])
 def test_a_number_that_is_not_whole_or_too_small_is_a_problem(raw: str) -> None:
     environment = Environment({"X": raw})
-    assert environment.integer("X", 16, least=1) == (1 if raw == "१" else 16)
+    assert environment.integer("X", 16, minimum=1) == (1 if raw == "१" else 16)
     assert names_of_problems(environment) == ([] if raw == "१" else ["X"])
 
 
 def test_a_number_that_is_too_large_is_a_problem() -> None:
     environment = Environment({"X": "11", "Y": "10"})
-    assert environment.integer("Y", 3, most=10) == 10
-    assert environment.integer("X", 3, most=10) == 3
+    assert environment.integer("Y", 3, maximum=10) == 10
+    assert environment.integer("X", 3, maximum=10) == 3
     assert [problem.message for problem in environment.problems] == ["'11' is not a whole number from 0 to 10."]
 
 
 def test_words_lose_their_blanks_and_empty_ones_are_dropped() -> None:
-    assert Environment({"X": " a.example, ,b.example ,"}).words("X") == ["a.example", "b.example"]
+    assert Environment({"X": " a.example, ,b.example ,"}).comma_separated("X") == ["a.example", "b.example"]
 
 
 def test_a_choice_outside_the_list_is_a_problem_that_names_the_list() -> None:

@@ -38,7 +38,7 @@ def test_what_nobody_foresaw_is_json_outside_of_the_admin(path: str, is_json: bo
 def test_a_browser_gets_a_page_that_leads_on(client: Client, path: str) -> None:
     response = client.get(path, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert response.status_code == 404
-    assert "<h1>There is no such page</h1>" in response.content.decode()
+    assert "<h1>Page not found</h1>" in response.content.decode()
     assert 'href="/admin/"' in response.content.decode()
     assert "script-src 'self'" in response.headers["Content-Security-Policy"]
 
@@ -51,7 +51,7 @@ def test_a_member_who_is_lost_gets_a_page_that_leads_on(
     client.force_login(owner)
     response = client.get(path)
     assert response.status_code == 404
-    assert "<h1>There is no such page</h1>" in response.content.decode()
+    assert "<h1>Page not found</h1>" in response.content.decode()
     assert 'href="/admin/"' in response.content.decode()
 
 

@@ -18,7 +18,7 @@ from costtrack.health.registry import Check, Link
 from costtrack.heartbeat import RunningTask
 from costtrack.queues import Queue
 from organizations.models import User
-from tests.costtrack.pulse import all_well, worker
+from tests.costtrack.heartbeats import all_well, worker
 from tests.usage import Send
 
 PAGE = "/admin/health/"
@@ -44,7 +44,7 @@ def another_check(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def late() -> list[Check]:
-    return [Check("fold_lag", "Folding", "Rollups", ok=False, state="late", facts={"Lag": "93 s"}, advice="Look.")]
+    return [Check("fold_lag", "Folding", "Rollups", ok=False, state="late", details={"Lag": "93 s"}, advice="Look.")]
 
 
 def broken() -> list[Check]:
@@ -191,7 +191,7 @@ def test_a_check_that_fails_itself_is_not_ready_and_no_error(
 # --- The page --------------------------------------------------------------------------------------------------
 
 
-def test_operators_see_every_check_with_its_facts(
+def test_operators_see_every_check_with_its_details(
     client: Client, operator: User, another_check: Callable[..., None]
 ) -> None:
     another_check(late, needed_for_requests=False)
@@ -225,9 +225,9 @@ def test_the_page_shows_every_worker_that_beats(client: Client, operator: User) 
     heartbeat.worker_lives(worker(Queue.ROLLUPS, name="rollups@there", slots=4, tasks=[RunningTask("billing.fold", 1)]))
     workers = {check.title: check for check in registry.checks() if check.section == "Workers"}
     assert set(workers) == {"rollups@there", "worker@here"}
-    assert workers["rollups@there"].facts == {
+    assert workers["rollups@there"].details == {
         "Queues": "rollups",
-        "At work": "1 of 4 processes",
+        "Busy": "1 of 4 processes",
         "Last message": "60 min ago",
         "Up for": "60 min",
     }
@@ -236,12 +236,12 @@ def test_the_page_shows_every_worker_that_beats(client: Client, operator: User) 
 
 
 def test_the_servers_say_how_full_they_are() -> None:
-    facts = {check.name: check.facts for check in registry.checks()}
-    assert set(facts["database"]) == {"Version", "Connections"}
-    assert set(facts["redis"]) == {"Version", "Memory"}
+    details = {check.name: check.details for check in registry.checks()}
+    assert set(details["database"]) == {"Version", "Connections"}
+    assert set(details["redis"]) == {"Version", "Memory"}
 
 
-def test_a_queue_that_grows_is_told_before_it_is_stuck(client: Client) -> None:
+def test_a_growing_queue_is_reported_before_it_is_stuck(client: Client) -> None:
     heartbeat.client().rpush("exports", *range(MANY_MESSAGES))
     check = {check.name: check for check in registry.checks()}["queue_exports"]
     assert (check.ok, check.state) == (True, "running")
@@ -251,12 +251,12 @@ def test_a_queue_that_grows_is_told_before_it_is_stuck(client: Client) -> None:
 
 def test_the_page_refreshes_its_changing_part_alone(client: Client, operator: User) -> None:
     client.force_login(operator)
-    whole = client.get(PAGE)
-    assert 'hx-trigger="every 10s"' in whole.content.decode()
-    part = client.get(PAGE, headers={"HX-Request": "true"})
-    assert "Everything is there" in part.content.decode()
-    assert "<html" not in part.content.decode()
-    assert "HX-Request" in part["Vary"]
+    full_page = client.get(PAGE)
+    assert 'hx-trigger="every 10s"' in full_page.content.decode()
+    partial = client.get(PAGE, headers={"HX-Request": "true"})
+    assert "Everything is there" in partial.content.decode()
+    assert "<html" not in partial.content.decode()
+    assert "HX-Request" in partial["Vary"]
 
 
 def test_the_page_leads_to_more(client: Client, operator: User, another_check: Callable[..., None]) -> None:
@@ -268,7 +268,7 @@ def test_the_page_leads_to_more(client: Client, operator: User, another_check: C
     client.force_login(operator)
     page = client.get(PAGE).content.decode()
     assert '<a class="ct-link" href="/somewhere/">Look at it</a>' in page
-    assert "Everything is there" in page
+    assert "All checks passed" in page
 
 
 def test_the_page_asks_as_much_of_the_database_however_much_there_is(
@@ -277,7 +277,7 @@ def test_the_page_asks_as_much_of_the_database_however_much_there_is(
     client.force_login(operator)
     counts = []
     for number in (1, 30):
-        send(*({"model": f"m-{number}-{place}", "input_tokens": 1} for place in range(number)))
+        send(*({"model": f"m-{number}-{index}", "input_tokens": 1} for index in range(number)))
         client.get(PAGE)
         with CaptureQueriesContext(connection) as captured:
             client.get(PAGE)
@@ -301,6 +301,6 @@ def test_members_of_an_organization_do_not_see_the_page(client: Client, owner: U
     assert PAGE not in client.get("/admin/", follow=True).content.decode()
 
 
-def test_strangers_are_asked_to_sign_in(client: Client) -> None:
+def test_anonymous_users_are_redirected_to_sign_in(client: Client) -> None:
     response = client.get(PAGE)
     assert (response.status_code, response["Location"]) == (302, f"/admin/login/?next={PAGE}")

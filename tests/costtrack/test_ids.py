@@ -7,10 +7,10 @@ from costtrack.ids import batch_of, earliest_after, event_ids, ids_at, last_even
 NOW = datetime(2026, 11, 2, 9, 0, 0, 123_000, tzinfo=UTC)
 
 
-def test_an_event_tells_its_batch() -> None:
+def test_an_event_id_contains_its_batch_id() -> None:
     batch = new_batch_id(NOW)
     ids = event_ids(batch, 3)
-    assert [batch_of(one) for one in ids] == [batch] * 3
+    assert [batch_of(event_id) for event_id in ids] == [batch] * 3
     assert batch < ids[0] < ids[1] < ids[2] <= last_event_id(batch)
 
 

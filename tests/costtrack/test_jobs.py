@@ -22,27 +22,27 @@ Sent = list[tuple[str, dict[str, Any], float | None]]
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     heartbeat.client().flushdb()
-    found: Sent = []
+    sent_tasks: Sent = []
 
     def send_task(name: str, *, kwargs: dict[str, Any], countdown: float | None, **_: Any) -> None:
-        found.append((name, kwargs, countdown))
+        sent_tasks.append((name, kwargs, countdown))
 
     monkeypatch.setattr(app, "send_task", send_task)
-    return found
+    return sent_tasks
 
 
-def test_a_nudge_is_sent_at_once_and_not_again_in_the_interval(
+def test_a_throttled_task_is_sent_once_per_interval(
     sent: Sent, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        enqueue_throttled_on_commit("billing.fold", at_most_every=HOUR)
-        enqueue_throttled_on_commit("billing.fold", at_most_every=HOUR)
-        enqueue_throttled_on_commit("billing.deliver_email", at_most_every=HOUR)
+        enqueue_throttled_on_commit("billing.fold", interval=HOUR)
+        enqueue_throttled_on_commit("billing.fold", interval=HOUR)
+        enqueue_throttled_on_commit("billing.deliver_email", interval=HOUR)
         assert sent == []
     assert sent == [("billing.fold", {}, None), ("billing.deliver_email", {}, None)]
 
 
-def test_what_gathers_is_sent_once_for_the_end_of_the_interval_and_for_each_argument(
+def test_a_debounced_task_is_sent_once_per_interval_and_arguments(
     sent: Sent, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
@@ -65,13 +65,13 @@ def test_a_broker_that_is_down_is_logged(
 
     monkeypatch.setattr(app, "send_task", failing)
     with django_capture_on_commit_callbacks(execute=True):
-        enqueue_throttled_on_commit("billing.fold", at_most_every=HOUR)
+        enqueue_throttled_on_commit("billing.fold", interval=HOUR)
     assert "task could not be queued" in caplog.text
 
 
-@pytest.mark.parametrize("nudge", [enqueue_throttled_on_commit, enqueue_debounced_on_commit])
+@pytest.mark.parametrize("enqueue", [enqueue_throttled_on_commit, enqueue_debounced_on_commit])
 def test_redis_that_is_down_is_logged(
-    nudge: Callable[..., None],
+    enqueue: Callable[..., None],
     sent: Sent,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -79,9 +79,9 @@ def test_redis_that_is_down_is_logged(
 ) -> None:
     heartbeat.client.cache_clear()
     monkeypatch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1/0")
-    interval = {"within": HOUR} if nudge is enqueue_debounced_on_commit else {"at_most_every": HOUR}
+    interval = {"within": HOUR} if enqueue is enqueue_debounced_on_commit else {"interval": HOUR}
     with django_capture_on_commit_callbacks(execute=True):
-        nudge("billing.fold", **interval)
+        enqueue("billing.fold", **interval)
     heartbeat.client.cache_clear()
     assert sent == []
     assert "task could not be queued" in caplog.text

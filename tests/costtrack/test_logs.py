@@ -76,7 +76,7 @@ def test_a_request_id_that_does_not_fit_in_a_line_is_replaced(client: Client, li
     assert response["X-Request-Id"] == lines()[0]["request_id"] != given
 
 
-def test_health_is_asked_too_often_to_be_logged(client: Client, lines: Lines) -> None:
+def test_health_requests_are_not_logged(client: Client, lines: Lines) -> None:
     client.get("/healthz")
     assert lines() == []
 
@@ -102,7 +102,7 @@ def test_developers_read_plain_lines() -> None:
     assert not formatter.format(record).startswith("{")
 
 
-def _fail_beside_a_secret() -> None:
+def _fail_with_a_secret() -> None:
     secret = f"in-a-{'local-variable'}"
     raise ValueError(len(secret))
 
@@ -116,7 +116,7 @@ def test_a_traceback_in_the_console_shows_no_local_variables() -> None:
     logger.addHandler(handler)
 
     try:
-        _fail_beside_a_secret()
+        _fail_with_a_secret()
     except ValueError:
         logger.exception("failed")
     finally:
@@ -134,7 +134,7 @@ def test_a_traceback_in_the_console_shows_no_local_variables() -> None:
         ("billing.price_unpriced", logging.INFO, 1),
     ],
 )
-def test_tasks_that_run_every_few_seconds_are_told_of_only_when_they_fail(task: str, level: int, written: int) -> None:
+def test_routine_tasks_are_logged_only_when_they_fail(task: str, level: int, written: int) -> None:
     config = logging_config(json_lines=True, level="INFO")
     assert config["loggers"]["celery.app.trace"]["filters"] == ["not routine"]
     record = logging.makeLogRecord({"levelno": level, "data": {"name": task}})

@@ -83,13 +83,13 @@ def test_anything_else_is_no_sender(text: str) -> None:
         parse_sender(text)
 
 
-def test_the_public_url_is_kept_without_its_last_slash() -> None:
+def test_the_public_url_loses_its_trailing_slash() -> None:
     assert parse_public_url("https://spend.acme.example/costs/") == "https://spend.acme.example/costs"
 
 
 @pytest.mark.parametrize("url", ["spend.acme.example", "ftp://acme.example", "https://", "https://acme.example/?a=b"])
 def test_what_is_no_web_site_is_no_public_url(url: str) -> None:
-    with pytest.raises(ValueError, match="not the address of a web site"):
+    with pytest.raises(ValueError, match="not the URL of a web site"):
         parse_public_url(url)
 
 
@@ -110,8 +110,8 @@ def test_each_message_is_a_file_that_mail_programs_open_and_a_repetition_is_the_
     assert [path.suffix for path in paths] == [".eml", ".eml"]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     read = [message_from_bytes(path.read_bytes(), policy=policy.default) for path in paths]
-    assert {str(one["Message-ID"]) for one in read} == {"<1@acme.example>", "<2@acme.example>"}
-    assert {str(one["Subject"]) for one in read} == {"Grüße"}
+    assert {str(message_read["Message-ID"]) for message_read in read} == {"<1@acme.example>", "<2@acme.example>"}
+    assert {str(message_read["Subject"]) for message_read in read} == {"Grüße"}
 
 
 def test_costtrack_up_puts_mail_into_the_data_folder_until_a_server_is_set(

@@ -22,5 +22,5 @@ from costtrack.money import usd
         ("-1234.5", "-$1,234.50"),
     ],
 )
-def test_an_amount_is_written_with_three_telling_digits_and_at_least_cents(amount: str, written: str) -> None:
+def test_amounts_have_three_significant_digits_and_at_least_cents(amount: str, written: str) -> None:
     assert usd(Decimal(amount)) == written

@@ -8,21 +8,21 @@ from costtrack.paginator import CappedPaginator
 from organizations.models import Organization
 
 
-class AtMostThree(CappedPaginator):
-    most = 3
+class ThreeRowPaginator(CappedPaginator):
+    max_count = 3
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("rows", "count"), [(0, 0), (2, 2), (3, 3), (7, 3)])
-def test_it_counts_no_further_than_the_most(rows: int, count: int) -> None:
+def test_it_counts_no_further_than_its_maximum(rows: int, count: int) -> None:
     Organization.objects.bulk_create(Organization(slug=f"o{number}", name="O") for number in range(rows))
-    assert AtMostThree(Organization.objects.order_by("name"), 2).count == count
+    assert ThreeRowPaginator(Organization.objects.order_by("name"), 2).count == count
 
 
 @pytest.mark.django_db
 def test_the_database_stops_counting_too() -> None:
     with CaptureQueriesContext(connection) as queries:
-        paginator = AtMostThree(Organization.objects.order_by("name"), 2)
+        paginator = ThreeRowPaginator(Organization.objects.order_by("name"), 2)
         assert paginator.num_pages == 1
     (query,) = queries
     assert "LIMIT 3" in query["sql"]

@@ -62,10 +62,10 @@ def test_a_task_or_queue_that_nobody_has_named_cannot_be_sent() -> None:
 def test_tasks_go_to_the_queue_that_the_table_names() -> None:
     heartbeat.client().flushdb()
     app.send_task("billing.price_unpriced")
-    assert heartbeat.read().waiting == {**dict.fromkeys(Queue, 0), Queue.INTAKE: 1}
+    assert heartbeat.read().pending == {**dict.fromkeys(Queue, 0), Queue.INTAKE: 1}
 
 
-def test_no_task_may_run_longer_than_the_broker_waits_for_it() -> None:
+def test_no_task_may_run_longer_than_the_visibility_timeout() -> None:
     assert set(TIME_LIMITS) == set(Queue)
     assert max(TIME_LIMITS.values()) + GRACE_SECONDS < REDELIVERED_AFTER_SECONDS
     for name in TASKS:
@@ -80,7 +80,7 @@ def test_only_json_is_read_and_tasks_are_acknowledged_when_they_are_done() -> No
     assert app.conf.task_reject_on_worker_lost
 
 
-def test_a_worker_tells_which_queues_it_consumes_until_it_stops(start_worker: Start) -> None:
+def test_a_worker_reports_its_queues_until_it_stops(start_worker: Start) -> None:
     process = start_worker("--queues", "rollups,exports", "--hostname", "quick@here")
     until(lambda: bool(heartbeat.read().workers))
     (worker,) = heartbeat.read().workers
@@ -90,7 +90,7 @@ def test_a_worker_tells_which_queues_it_consumes_until_it_stops(start_worker: St
     app.send_task(TICK, kwargs={"queue": "intake"}, queue="intake")
     until(lambda: "exports" in heartbeat.read().ticks)
     assert heartbeat.read().ticks["exports"] < 30
-    assert heartbeat.read().waiting["intake"] == 1
+    assert heartbeat.read().pending["intake"] == 1
     assert "intake" not in heartbeat.read().ticks
 
     process.send_signal(signal.SIGTERM)

@@ -54,17 +54,17 @@ def written(request: pytest.FixtureRequest) -> Iterator[Written]:
     handler = logging.StreamHandler(output)
     handler.setFormatter(options.pop("()")(**options))
     root = logging.getLogger()
-    loggers = [root, *(one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger))]
-    before = [(one, one.level, one.propagate) for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.DEBUG)
-        one.propagate = True
+    loggers = [root, *(logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger))]
+    before = [(logger, logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = True
     root.addHandler(handler)
     yield output.getvalue
     root.removeHandler(handler)
-    for one, level, propagate in before:
-        one.setLevel(level)
-        one.propagate = propagate
+    for logger, level, propagate in before:
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def fail(request: HttpRequest, *args: str, **kwargs: str) -> HttpResponse:
@@ -72,8 +72,8 @@ def fail(request: HttpRequest, *args: str, **kwargs: str) -> HttpResponse:
 
 
 def test_every_route_with_a_secret_is_declared_as_one() -> None:
-    named_so = {filled(route) for route, _ in ALL if MARK in filled(route)}
-    assert {address for address, _ in SECRET} == named_so != set()
+    expected = {filled(route) for route, _ in ALL if MARK in filled(route)}
+    assert {address for address, _ in SECRET} == expected != set()
 
 
 @pytest.mark.django_db
@@ -83,7 +83,7 @@ def test_no_logger_writes_the_secret_of_a_link(address: str, pattern: URLPattern
     string and in the address that the browser came from."""
     client = Client(enforce_csrf_checks=True, raise_request_exception=False)
     query = f"?next={address}&code={MARK}&state={MARK}"
-    came_from = f"https://elsewhere.example{address}"
+    referer = f"https://elsewhere.example{address}"
     wrong = (
         f"{address}/",
         f"{address}.",
@@ -93,13 +93,13 @@ def test_no_logger_writes_the_secret_of_a_link(address: str, pattern: URLPattern
         f"/x/{MARK}",
     )
     for method, path in [*((method, address) for method in METHODS), *(("get", path) for path in wrong)]:
-        getattr(client, method)(path + query, headers={"Referer": came_from}, secure=True)
+        getattr(client, method)(path + query, headers={"Referer": referer}, secure=True)
         getattr(client, method)(path + query, headers=AJAX)
         getattr(client, method)(path, headers={"Host": "other.example"})
     lines = written()
     assert lines.count("request_id") >= 3 * len(METHODS)
-    for said in ("Not Found", "Referer checking failed", "DisallowedHost"):
-        assert said in lines
+    for message in ("Not Found", "Referer checking failed", "DisallowedHost"):
+        assert message in lines
     assert MARK not in lines
     assert MARK.upper() not in lines
 

@@ -16,7 +16,7 @@ from tests.conftest import Key
 
 
 @pytest.fixture(autouse=True)
-def _keep_the_connection() -> Iterator[None]:
+def _keep_connection_open() -> Iterator[None]:
     """A request ends with its connection closed, which here is the test's own (Django's test client does this)."""
     signals = (request_started, request_finished)
     for signal in signals:

@@ -1,4 +1,4 @@
-"""What the gateway's tests have in common: its own Python, a provider, and a door to a running costtrack."""
+"""What the gateway's tests have in common: its own Python, a provider, and a relay to a running costtrack."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from organizations.types import Scope
 from tests.conftest import make_key
 from tests.examples.environments import ROOT, python_of
 from tests.examples.programs import Interpreter
-from tests.examples.provider import MODELS, Door, Provider, serving
+from tests.examples.provider import MODELS, Provider, Relay, serving
 from tests.usage import set_price
 
 GATEWAY = ROOT / "examples" / "litellm_gateway"
@@ -38,7 +38,7 @@ class Setting:
     """One organization, its models' prices, and who takes part. `environment` is for the hook."""
 
     provider: Provider
-    door: Door
+    relay: Relay
     environment: dict[str, str]
 
 
@@ -48,16 +48,16 @@ def setting(live_server: LiveServer, organization: Organization) -> Iterator[Set
     for model in MODELS:
         set_price(model, provider="openai", input="1", output="2", organization=organization)
     key = make_key(organization, Scope.USAGE_WRITE, Scope.LIMITS_AUTHORIZE)
-    provider, door = Provider(), Door(live_server.url)
+    provider, relay = Provider(), Relay(live_server.url)
     environment = {
-        "COSTTRACK_URL": door.url,
+        "COSTTRACK_URL": relay.url,
         "COSTTRACK_TOKEN": key.api_key,
         "COSTTRACK_TIMEOUT_MS": "20000",  # a busy machine; outages have tests of their own
         "COSTTRACK_IN_OUTAGE": "allow",
         "PROVIDER": provider.url,
     }
-    with serving(provider), serving(door):
-        yield Setting(provider, door, environment)
+    with serving(provider), serving(relay):
+        yield Setting(provider, relay, environment)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def reporting(setting: Setting, organization: Organization) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Programs:
-    """Programs of one test: they have `call(model)`, LiteLLM with the hook `gateway`, and `told`, which is given."""
+    """Programs of one test: they have `call(model)`, LiteLLM with the hook `gateway`, and `results`, which is given."""
 
     interpreter: Interpreter
     environment: dict[str, str]

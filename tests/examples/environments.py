@@ -17,8 +17,8 @@ def python_of(example: Path) -> Path:
     for each other."""
     environment = ROOT / "build" / f"{example.name.replace('_', '-')}-venv"
     environment.parent.mkdir(exist_ok=True)
-    with environment.with_suffix(".lock").open("w") as waiting:
-        fcntl.flock(waiting, fcntl.LOCK_EX)
+    with environment.with_suffix(".lock").open("w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
         _install(environment, example / "requirements.txt")
     return environment / "bin" / "python"
 

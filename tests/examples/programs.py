@@ -31,13 +31,13 @@ for line in sys.stdin:
     os.environ.clear()
     os.environ.update({**BASE, **given["environment"]})
     litellm.logging_callback_manager._reset_all_callbacks()
-    names, told = dict(globals()), []
-    names["told"], names["gateway"] = told, Gateway()
+    names, results = dict(globals()), []
+    names["results"], names["gateway"] = results, Gateway()
     litellm.callbacks = [names["gateway"]]
     try:
         exec(given["program"], names)
         asyncio.run(names["main"]())
-        answer = {"told": told}
+        answer = {"results": results}
     except BaseException:
         answer = {"error": traceback.format_exc()}
     print("ANSWER", json.dumps(answer), flush=True)
@@ -50,7 +50,7 @@ def main_of(program: str) -> str:
 
 
 class Interpreter:
-    """The process. `run` gives what a program `told`; what it raises fails the test."""
+    """The process. `run` gives what a program `results`; what it raises fails the test."""
 
     def __init__(self, python: Path, environment: Mapping[str, str], log: Path) -> None:
         with log.open("w") as errors:
@@ -72,7 +72,7 @@ class Interpreter:
             if line.startswith("ANSWER "):
                 answer = json.loads(line.removeprefix("ANSWER "))
                 assert "error" not in answer, answer["error"]
-                return answer["told"]
+                return answer["results"]
         raise AssertionError("The program's process has ended.")
 
     def end(self) -> None:

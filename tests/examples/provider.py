@@ -1,4 +1,4 @@
-"""A provider of models on loopback, with OpenAI's API, whose models behave as their names say; and a door before
+"""A provider of models on loopback, with OpenAI's API, whose models behave as their names say; and a relay before
 costtrack that can be shut."""
 
 import json
@@ -55,15 +55,15 @@ class _Model(_Handler):
     server: Provider
 
     def do_POST(self) -> None:
-        asked = json.loads(self.body())
-        self.server.calls.append(asked["model"])
-        answer = {"id": f"call-{len(self.server.calls)}", "created": 1, "model": asked["model"], "usage": USAGE}
-        if asked["model"] == "failing":
+        request = json.loads(self.body())
+        self.server.calls.append(request["model"])
+        answer = {"id": f"call-{len(self.server.calls)}", "created": 1, "model": request["model"], "usage": USAGE}
+        if request["model"] == "failing":
             self.answer(500, b'{"error": {"message": "It fails.", "type": "server_error", "code": "500"}}')
-        elif asked.get("stream"):
-            self._stream({**answer, "object": "chat.completion.chunk"}, asked["model"])
+        elif request.get("stream"):
+            self._stream({**answer, "object": "chat.completion.chunk"}, request["model"])
         else:
-            if asked["model"] == "stuck":
+            if request["model"] == "stuck":
                 self.server.over.wait(60)
             message = {"role": "assistant", "content": "".join(WORDS)}
             choice = {"index": 0, "finish_reason": "stop", "message": message}
@@ -95,16 +95,16 @@ class _Model(_Handler):
         self.wfile.flush()
 
 
-class Door(ThreadingHTTPServer):
+class Relay(ThreadingHTTPServer):
     """Passes everything on to costtrack while it is open; notes what came through."""
 
     daemon_threads = True
     request_queue_size = 128  # with the default of 5, some of 20 calls at once are turned away
 
     def __init__(self, costtrack: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Doorway)
+        super().__init__(("127.0.0.1", 0), _RelayHandler)
         self.costtrack = costtrack
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.answered: list[int] = []
         self.is_open = threading.Event()
         self.is_open.set()
@@ -114,21 +114,21 @@ class Door(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class _Doorway(_Handler):
-    server: Door
+class _RelayHandler(_Handler):
+    server: Relay
 
     def _pass(self) -> None:
         body = self.body()
-        self.server.asked.append(f"{self.command} {self.path}")
+        self.server.requests.append(f"{self.command} {self.path}")
         self.server.is_open.wait(60)
         headers = {name: self.headers[name] for name in ("Authorization", "Content-Type") if name in self.headers}
         url = self.server.costtrack + self.path
         try:
             passed = httpx.request(self.command, url, content=body, headers=headers, timeout=30)
-            kept = ("content-type", "retry-after", "x-ratelimit-reset", "x-should-retry", "cache-control")
-            told = {name: value for name, value in passed.headers.items() if name in kept}
+            forwarded_names = ("content-type", "retry-after", "x-ratelimit-reset", "x-should-retry", "cache-control")
+            forwarded = {name: value for name, value in passed.headers.items() if name in forwarded_names}
             self.server.answered.append(passed.status_code)
-            self.answer(passed.status_code, passed.content, **told)
+            self.answer(passed.status_code, passed.content, **forwarded)
         except (httpx.HTTPError, OSError):  # the test is over, or who asked has gone
             self.close_connection = True
 
@@ -141,7 +141,7 @@ class _Doorway(_Handler):
 
 
 @contextmanager
-def serving(server: Provider | Door) -> Iterator[None]:
+def serving(server: Provider | Relay) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

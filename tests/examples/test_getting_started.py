@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pytest_django.live_server_helper import LiveServer
 
-from billing.admin.dashboard.getting_started.snippets import environment, ways
+from billing.admin.dashboard.getting_started.snippets import environment, integrations
 from billing.models import Authorization, UsageEvent
 from organizations.models import Organization
 from tests.conftest import Key
@@ -32,8 +32,10 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def pieces(live_server: LiveServer) -> dict[str, str]:
-    return {one.id: one.text for way in ways(server=live_server.url, has_api=True) for one in way.pieces}
+def snippets(live_server: LiveServer) -> dict[str, str]:
+    return {
+        piece.id: piece.text for way in integrations(server=live_server.url, has_api=True) for piece in way.snippets
+    }
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def start(
     organization: Organization,
     key: Key,
     gateway_python: Path,
-    pieces: dict[str, str],
+    snippets: dict[str, str],
     tmp_path: Path,
 ) -> Iterator[Start]:
     """A program of LiteLLM's environment, in a folder of its own, with the variables that the page shows."""
@@ -65,7 +67,7 @@ def start(
     shutil.copy(GATEWAY / "costtrack_gateway.py", tmp_path)
 
     def _start(program: str, *arguments: str, way: str = "litellm") -> subprocess.Popen[bytes]:
-        install = shlex.split(pieces[f"snippet-{way}-install"].splitlines()[-1])
+        install = shlex.split(snippets[f"snippet-{way}-install"].splitlines()[-1])
         mode = dict(word.split("=", 1) for word in install if word != "export")
         with (tmp_path / "log").open("w") as log:
             process = subprocess.Popen(
@@ -91,7 +93,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(60)
 
 
-def _ask(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _call_through_proxy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     """One call through a proxy, as soon as it listens."""
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {MASTER_KEY}"}) as client:
         for _ in range(600):
@@ -117,19 +119,19 @@ def _recorded(organization: Organization) -> list[tuple[str, str, int, int]]:
 
 
 def test_the_program_reports_its_call(
-    pieces: dict[str, str], start: Start, organization: Organization, tmp_path: Path
+    snippets: dict[str, str], start: Start, organization: Organization, tmp_path: Path
 ) -> None:
-    (tmp_path / "program.py").write_text(pieces["snippet-litellm-program"])
+    (tmp_path / "program.py").write_text(snippets["snippet-litellm-program"])
     assert start("python", "program.py").wait(120) == 0, (tmp_path / "log").read_text()
     assert _recorded(organization) == [("openai", MODEL, 1000, 500)]
 
 
 @pytest.mark.parametrize("way", ["litellm", "gateway"])
 def test_the_proxies_report_and_the_gateway_asks_before(
-    pieces: dict[str, str], start: Start, organization: Organization, tmp_path: Path, way: str
+    snippets: dict[str, str], start: Start, organization: Organization, tmp_path: Path, way: str
 ) -> None:
-    (tmp_path / "config.yaml").write_text(pieces[f"snippet-{way}-config"])
-    process = _start_and_ask(pieces, start, tmp_path, way)
+    (tmp_path / "config.yaml").write_text(snippets[f"snippet-{way}-config"])
+    process = _start_and_call(snippets, start, tmp_path, way)
     assert _recorded(organization) == [("openai", MODEL, 1000, 500)]
     _end(process)
     authorizations = Authorization.objects.of(organization).values_list("status", flat=True)
@@ -137,18 +139,18 @@ def test_the_proxies_report_and_the_gateway_asks_before(
 
 
 def test_litellms_own_logger_reports_its_call(
-    pieces: dict[str, str], start: Start, organization: Organization, tmp_path: Path
+    snippets: dict[str, str], start: Start, organization: Organization, tmp_path: Path
 ) -> None:
-    config = yaml.safe_load(pieces["snippet-litellm-config"])
-    logger = yaml.safe_load(pieces["snippet-litellm-logger"])
+    config = yaml.safe_load(snippets["snippet-litellm-config"])
+    logger = yaml.safe_load(snippets["snippet-litellm-logger"])
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({**config, **logger}))
-    _start_and_ask(pieces, start, tmp_path, "litellm")
+    _start_and_call(snippets, start, tmp_path, "litellm")
     assert _recorded(organization) == [("openai", MODEL, 1000, 500)]
 
 
-def _start_and_ask(pieces: dict[str, str], start: Start, folder: Path, way: str) -> subprocess.Popen[bytes]:
-    program, *arguments = shlex.split(pieces[f"snippet-{way}-start"].splitlines()[-1])
+def _start_and_call(snippets: dict[str, str], start: Start, folder: Path, way: str) -> subprocess.Popen[bytes]:
+    program, *arguments = shlex.split(snippets[f"snippet-{way}-start"].splitlines()[-1])
     port = free_port()
     process = start(program, *arguments, "--host", "127.0.0.1", "--port", str(port), way=way)
-    _ask(process, port, folder / "log")
+    _call_through_proxy(process, port, folder / "log")
     return process

@@ -29,25 +29,25 @@ def test_a_call_is_authorized_before_and_settled_after(
         await call(metadata={"tags": ["team:search"], "spend_logs_metadata": {**said, "user_id": "ada"}})
         """
     )
-    held, event = Authorization.objects.get(), UsageEvent.objects.get()
-    assert (held.status, held.settled_usd, event.cost_usd) == ("settled", COST, COST)
-    assert held.amount_usd == Decimal("0.001") + Decimal("0.000001") * 11  # 500 tokens at most, after 11
-    assert event.authorization_id == held.pk
+    authorization, event = Authorization.objects.get(), UsageEvent.objects.get()
+    assert (authorization.status, authorization.settled_usd, event.cost_usd) == ("settled", COST, COST)
+    assert authorization.amount_usd == Decimal("0.001") + Decimal("0.000001") * 11  # 500 tokens at most, after 11
+    assert event.authorization_id == authorization.pk
     assert (event.source, event.service, event.model) == ("litellm", "openai", "fine")
-    for row in (held, event):
+    for row in (authorization, event):
         assert (row.run_id, row.workflow_id, row.session_id) == ("r-1", "w", "s")
         assert (row.user_ref, row.tags) == ("ada", ["team:search"])
-    assert setting.door.asked == ["POST /usage/authorizations", "POST /integrations/litellm"]
+    assert setting.relay.requests == ["POST /usage/authorizations", "POST /integrations/litellm"]
 
 
 def test_a_stream_is_settled_at_its_end(run: Programs, organization: Organization) -> None:
-    told = run(
+    results = run(
         """
         stream = await call(stream=True, stream_options={"include_usage": True})
-        told.append("".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]))
+        results.append("".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]))
         """
     )
-    assert told == ["These are some neutral words."]
+    assert results == ["These are some neutral words."]
     assert states(organization) == [("settled", COST)]
 
 
@@ -85,49 +85,49 @@ def test_parallel_calls_are_settled_each_by_its_own(
 
 
 def test_a_failed_call_is_released_and_costs_nothing(run: Programs, organization: Organization) -> None:
-    told = run(
+    results = run(
         """
         try:
             await call("failing")
         except litellm.InternalServerError as error:
-            told.append(error.status_code)
+            results.append(error.status_code)
         """
     )
-    assert told == [500]
+    assert results == [500]
     assert states(organization) == [("released", None)]
     event = UsageEvent.objects.get()
     assert (event.status, event.cost_usd, event.input_tokens) == ("failure", 0, 0)
 
 
 def test_a_stream_that_breaks_is_settled_by_what_had_come(run: Programs, organization: Organization) -> None:
-    told = run(
+    results = run(
         """
         try:
             async for chunk in await call("broken", stream=True):
-                told.append(chunk.choices[0].delta.content)
+                results.append(chunk.choices[0].delta.content)
         except Exception:
-            told.append("broken")
+            results.append("broken")
         await asyncio.sleep(0.2)
         """
     )
-    assert told == ["These ", "are ", "some ", "broken"]
+    assert results == ["These ", "are ", "some ", "broken"]
     event = UsageEvent.objects.get()
     assert (event.status, event.input_tokens > 0, event.output_tokens) == ("failure", True, 4)
     assert states(organization) == [("settled", event.cost_usd)]
 
 
 def test_an_abandoned_stream_is_settled_by_what_had_come(run: Programs, organization: Organization) -> None:
-    told = run(
+    results = run(
         """
         stream = await call("stuck", stream=True)
         async for chunk in stream:
-            told.append(chunk.choices[0].delta.content)
-            if len(told) == 3:
+            results.append(chunk.choices[0].delta.content)
+            if len(results) == 3:
                 break
         await gateway.leave(stream)
         """
     )
-    assert told == ["These ", "are ", "some "]
+    assert results == ["These ", "are ", "some "]
     event = UsageEvent.objects.get()
     assert (event.status, event.status_code, event.input_tokens, event.output_tokens) == ("failure", 499, 11, 4)
     assert event.metadata is not None
@@ -137,16 +137,16 @@ def test_an_abandoned_stream_is_settled_by_what_had_come(run: Programs, organiza
 
 @pytest.mark.parametrize("how", ["await asyncio.wait_for(call('stuck'), 1)", "await call('stuck', timeout=1)"])
 def test_a_call_without_an_answer_is_settled_by_its_prompt(run: Programs, organization: Organization, how: str) -> None:
-    told = run(
+    results = run(
         f"""
         try:
             {how}
         except (TimeoutError, litellm.Timeout):
-            told.append("nothing came")
+            results.append("nothing came")
         gc.collect()
         """
     )
-    assert told == ["nothing came"]
+    assert results == ["nothing came"]
     event = UsageEvent.objects.get()
     assert (event.status, event.input_tokens, event.output_tokens) == ("failure", 11, 0)
     assert event.status_code in (408, 499)

@@ -25,7 +25,7 @@ from tests.stack.running import free_port
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(480)]
 
 COST = Decimal("0.002")
-ASKED = {"messages": [{"role": "user", "content": "What is neutral?"}], "max_tokens": 500}
+REQUEST_BODY = {"messages": [{"role": "user", "content": "What is neutral?"}], "max_tokens": 500}
 
 
 class Proxy:
@@ -97,12 +97,12 @@ def proxy(start: Callable[..., Proxy]) -> Proxy:
 
 
 def complete(client: httpx.Client, model: str, **options: Any) -> httpx.Response:
-    return client.post("/v1/chat/completions", json={"model": model, **ASKED, **options})
+    return client.post("/v1/chat/completions", json={"model": model, **REQUEST_BODY, **options})
 
 
 def read(client: httpx.Client, model: str, lines: int) -> None:
     """The first lines of a stream; then the client is gone."""
-    with client.stream("POST", "/v1/chat/completions", json={"model": model, **ASKED, "stream": True}) as answer:
+    with client.stream("POST", "/v1/chat/completions", json={"model": model, **REQUEST_BODY, "stream": True}) as answer:
         for number, _ in enumerate(answer.iter_lines()):
             if number == lines:
                 return
@@ -115,14 +115,14 @@ def test_calls_through_the_proxy_are_authorized_and_settled(proxy: Proxy, organi
         assert complete(client, "failing").status_code == 500
         read(client, "stuck", lines=4)
     proxy.end()
-    held = Authorization.objects.of(organization)
-    assert not held.filter(status="reserved").exists()
-    assert set(held.values_list("run_id", flat=True)) == {"r-1"}
-    assert held.filter(model="fine", status="settled", settled_usd=COST).count() == 2
-    assert set(held.filter(model="failing").values_list("status", flat=True)) == {"released"}
+    authorizations = Authorization.objects.of(organization)
+    assert not authorizations.filter(status="reserved").exists()
+    assert set(authorizations.values_list("run_id", flat=True)) == {"r-1"}
+    assert authorizations.filter(model="fine", status="settled", settled_usd=COST).count() == 2
+    assert set(authorizations.filter(model="failing").values_list("status", flat=True)) == {"released"}
     abandoned = UsageEvent.objects.of(organization).get(model="stuck")
     assert (abandoned.input_tokens, abandoned.output_tokens) == (11, 4)
-    assert held.get(model="stuck").settled_usd == abandoned.cost_usd
+    assert authorizations.get(model="stuck").settled_usd == abandoned.cost_usd
     assert UsageEvent.objects.of(organization).total_cost() == 2 * COST + (abandoned.cost_usd or 0)
 
 
@@ -151,12 +151,12 @@ def test_a_refusal_reaches_the_client_as_costtrack_gave_it_and_is_not_repeated(
     assert error["provider_specific_fields"]["code"] == "spend_limit_exceeded"
     assert error["provider_specific_fields"]["limit"]["id"] == limit.pk
     assert "limit of the organization" in error["message"]
-    asked = len(setting.door.asked)
+    request_count = len(setting.relay.requests)
     done = subprocess.run(
         [gateway_python, "-c", _VENDORS_SDK, proxy.url], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == ["429", refused.headers["x-ratelimit-reset"]]
-    assert len(setting.door.asked) == asked + 1
+    assert len(setting.relay.requests) == request_count + 1
     assert setting.provider.calls == ["fine"]
 
 
@@ -212,8 +212,8 @@ def test_the_users_header_is_read_in_each_api_of_the_proxy(
     with proxy.client(**{"x-costtrack-user": "ada"}) as client:
         session = {"metadata": {"user_id": "session-1"}}  # Anthropic's parameter for the end user
         for path, body in (
-            ("/v1/chat/completions", ASKED),
-            ("/v1/messages", {**ASKED, **session}),
+            ("/v1/chat/completions", REQUEST_BODY),
+            ("/v1/messages", {**REQUEST_BODY, **session}),
             ("/v1/responses", {"input": "What is neutral?"}),
         ):
             answer = client.post(path, json={"model": "mock", **body})
@@ -229,9 +229,9 @@ def test_the_users_header_is_read_in_each_api_of_the_proxy(
     ]
     authorizations = Authorization.objects.of(organization).values_list("user_ref", "model", "status")
     assert list(authorizations) == ([("ada", "fine", "settled")] * 3 if mode == "authorize" else [])
-    assert set(setting.door.answered) <= {200, 201}
+    assert set(setting.relay.answered) <= {200, 201}
     if mode == "report":
-        assert set(setting.door.asked) == {"POST /integrations/litellm"}
+        assert set(setting.relay.requests) == {"POST /integrations/litellm"}
 
 
 def test_a_proxy_with_an_unknown_mode_does_not_start(start: Callable[..., Proxy]) -> None:

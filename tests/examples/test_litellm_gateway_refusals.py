@@ -16,29 +16,30 @@ from tests.limits import set_limit
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(480)]
 
-ASK = "POST /usage/authorizations"
+AUTHORIZE = "POST /usage/authorizations"
 
 
-def asks(setting: Setting) -> int:
-    return setting.door.asked.count(ASK)
+def authorization_requests(setting: Setting) -> int:
+    return setting.relay.requests.count(AUTHORIZE)
 
 
 def test_a_refused_call_says_until_when_and_is_not_made(
     run: Programs, setting: Setting, organization: Organization
 ) -> None:
     set_limit(organization, "0.0025", window=LimitWindow.CALENDAR_DAY)
-    told = run(
+    results = run(
         """
         await call()
         await gateway.aclose()
         try:
             await call()
         except litellm.BudgetExceededError as error:
-            told.extend([error.status_code, error.code, error.body["limit"]["window"], error.resets_at, error.headers])
-            told.extend([error.body["spent_usd"], str(error)])
+            results.extend([error.status_code, error.code, error.body["limit"]["window"]])
+            results.extend([error.resets_at, error.headers])
+            results.extend([error.body["spent_usd"], str(error)])
         """
     )
-    status, code, window, resets_at, headers, spent, message = told
+    status, code, window, resets_at, headers, spent, message = results
     assert (status, code, window, spent) == (429, "spend_limit_exceeded", "calendar_day", "0.002")
     assert resets_at.endswith("T00:00:00Z")
     assert headers["x-should-retry"] == "false"
@@ -53,16 +54,16 @@ def test_above_the_plans_rate_limit_a_call_is_refused_and_may_come_again(
     run: Programs, setting: Setting, organization: Organization
 ) -> None:
     Plan.objects.filter(pk=organization.plan_id).update(requests_per_minute=1)
-    told = run(
+    results = run(
         """
         await call()
         try:
             await call()
         except CallRefusedError as error:
-            told.extend([error.status_code, error.code, error.headers])
+            results.extend([error.status_code, error.code, error.headers])
         """
     )
-    status, code, headers = told
+    status, code, headers = results
     assert (status, code) == (429, "too_many_requests")
     assert 0 < int(headers["retry-after"]) <= 61
     assert "x-should-retry" not in headers
@@ -75,22 +76,22 @@ def test_a_refused_call_is_not_repeated(
 ) -> None:
     set_limit(organization, "0.001")
     options = retries if "max_retries" in retries else f"{retries}, max_retries=None"
-    told = run(
+    results = run(
         f"""
         try:
             await call({options})
         except CallRefusedError as error:
-            told.append(error.status_code)
+            results.append(error.status_code)
         """
     )
-    assert (told, setting.provider.calls, asks(setting)) == ([429], [], 1)
+    assert (results, setting.provider.calls, authorization_requests(setting)) == ([429], [], 1)
 
 
 def test_the_router_neither_repeats_a_refused_call_nor_bars_its_deployment(
     run: Programs, setting: Setting, organization: Organization
 ) -> None:
     set_limit(organization, "0.001", LimitScope.USER, "ada")
-    told = run(
+    results = run(
         """
         def deployment(name):
             return {"model_name": name, "litellm_params": {"model": "openai/fine", **where()}}
@@ -103,28 +104,28 @@ def test_the_router_neither_repeats_a_refused_call_nor_bars_its_deployment(
             try:
                 await ask("ada")
             except CallRefusedError as error:
-                told.append(error.body["limit"]["scope_value"])
-        told.append((await ask("brin")).model)
+                results.append(error.body["limit"]["scope_value"])
+        results.append((await ask("brin")).model)
         """
     )
-    assert told == ["ada", "ada", "ada", "fine"]
-    assert (len(setting.provider.calls), asks(setting)) == (1, 4)
+    assert results == ["ada", "ada", "ada", "fine"]
+    assert (len(setting.provider.calls), authorization_requests(setting)) == (1, 4)
 
 
 def test_a_model_without_a_price_is_refused_under_a_limit_that_pauses(
     run: Programs, setting: Setting, organization: Organization
 ) -> None:
     set_limit(organization, "1")
-    told = run(
+    results = run(
         """
         try:
             await call("unheard-of")
         except CallRefusedError as error:
-            told.extend([error.status_code, error.code, error.message])
+            results.extend([error.status_code, error.code, error.message])
         """
     )
-    assert told[:2] == [422, "model_not_priced"]
-    assert "unheard-of" in told[2]
+    assert results[:2] == [422, "model_not_priced"]
+    assert "unheard-of" in results[2]
     assert setting.provider.calls == []
 
 
@@ -132,55 +133,55 @@ def test_while_costtrack_is_away_calls_go_on_and_their_usage_arrives_later(
     run: Programs, setting: Setting, organization: Organization
 ) -> None:
     """Only the first call waits for the answer, and the answer that comes too late is given back."""
-    told = run(
+    results = run(
         """
         import httpx
-        door = os.environ["COSTTRACK_URL"]
-        httpx.put(door + "/shut")
+        relay = os.environ["COSTTRACK_URL"]
+        httpx.put(relay + "/shut")
         started = time.monotonic()
         for _ in range(5):
             await call()
-        told.append(time.monotonic() - started)
-        httpx.put(door + "/open")
+        results.append(time.monotonic() - started)
+        httpx.put(relay + "/open")
         """,
         COSTTRACK_TIMEOUT_MS="700",
     )
-    assert told[0] < 5 * 0.7
+    assert results[0] < 5 * 0.7
     assert len(setting.provider.calls) == 5
     assert UsageEvent.objects.of(organization).total_cost() == 5 * Decimal("0.002")
     assert set(Authorization.objects.values_list("status", flat=True)) <= {"released"}
-    assert 1 <= asks(setting) < 5
+    assert 1 <= authorization_requests(setting) < 5
 
 
 def test_a_gateway_may_refuse_while_costtrack_is_away(run: Programs, setting: Setting) -> None:
-    told = run(
+    results = run(
         """
         for _ in range(2):
             try:
                 await call()
             except CallRefusedError as error:
-                told.extend([error.status_code, error.code])
+                results.extend([error.status_code, error.code])
         """,
         COSTTRACK_URL="http://127.0.0.1:1",
         COSTTRACK_IN_OUTAGE="refuse",
     )
-    assert told == [503, "limits_unavailable"] * 2
+    assert results == [503, "limits_unavailable"] * 2
     assert setting.provider.calls == []
 
 
-def test_a_call_that_is_cancelled_while_costtrack_is_asked_holds_nothing(
+def test_a_call_cancelled_during_authorization_reserves_nothing(
     run: Programs, setting: Setting, organization: Organization
 ) -> None:
     run(
         """
         import httpx
-        door = os.environ["COSTTRACK_URL"]
-        httpx.put(door + "/shut")
-        asking = asyncio.create_task(call())
+        relay = os.environ["COSTTRACK_URL"]
+        httpx.put(relay + "/shut")
+        pending_call = asyncio.create_task(call())
         await asyncio.sleep(0.5)
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
-        httpx.put(door + "/open")
+        pending_call.cancel()
+        await asyncio.gather(pending_call, return_exceptions=True)
+        httpx.put(relay + "/open")
         while not gateway.outbox.sent:
             await asyncio.sleep(0.01)
         """

@@ -39,13 +39,13 @@ def test_calls_of_every_kind_are_reported_and_none_is_authorized(
         except litellm.Timeout:
             pass
         await asyncio.to_thread(litellm.completion, "openai/fine", messages=MESSAGES, **where())
-        while len(gateway.outbox._waiting) + len(gateway.outbox._sending) + gateway.outbox.sent < 6:
+        while len(gateway.outbox._pending) + len(gateway.outbox._sending) + gateway.outbox.sent < 6:
             await asyncio.sleep(0.01)
         """,
         **reporting,
     )
-    assert set(setting.door.asked) == {REPORT}
-    assert set(setting.door.answered) == {200}
+    assert set(setting.relay.requests) == {REPORT}
+    assert set(setting.relay.answered) == {200}
     assert not Authorization.objects.exists()
     events = UsageEvent.objects.of(organization).order_by("occurred_at")
     rows = events.values_list("model", "status", "status_code", "input_tokens", "output_tokens")
@@ -64,22 +64,22 @@ def test_calls_of_every_kind_are_reported_and_none_is_authorized(
 def test_reported_usage_survives_an_outage(
     run: Programs, setting: Setting, reporting: dict[str, str], organization: Organization
 ) -> None:
-    """The door is shut for all of it; COSTTRACK_IN_OUTAGE is about authorizations alone."""
+    """The relay is shut for all of it; COSTTRACK_IN_OUTAGE is about authorizations alone."""
     run(
         """
         import httpx
-        door = os.environ["COSTTRACK_URL"]
-        httpx.put(door + "/shut")
+        relay = os.environ["COSTTRACK_URL"]
+        httpx.put(relay + "/shut")
         for _ in range(5):
             await call()
-        httpx.put(door + "/open")
+        httpx.put(relay + "/open")
         """,
         **reporting,
         COSTTRACK_IN_OUTAGE="refuse",
     )
     assert len(setting.provider.calls) == 5
     assert UsageEvent.objects.of(organization).total_cost() == 5 * COST
-    assert set(setting.door.asked) == {REPORT}
+    assert set(setting.relay.requests) == {REPORT}
 
 
 # --- Settings ----------------------------------------------------------------------------------------------------
@@ -102,26 +102,26 @@ def test_reported_usage_survives_an_outage(
     ],
 )
 def test_an_invalid_setting_is_named_at_the_start(run: Programs, name: str, value: str, said: str) -> None:
-    told = run(
+    results = run(
         f"""
         os.environ["{name}"] = "{value}"
         try:
             Gateway()
         except ValueError as error:
-            told.append(str(error))
+            results.append(str(error))
         """
     )
-    assert told == [said]
+    assert results == [said]
 
 
 def test_an_empty_setting_is_an_unset_one(run: Programs) -> None:
-    told = run(
+    results = run(
         """
         for name in [name for name in os.environ if name.startswith("COSTTRACK_")]:
             os.environ[name] = ""
         settings = Gateway().settings
-        told.extend([settings.authorizes, settings.refuses_in_outage, settings.end_user_as_user, settings.timeout])
-        told.extend([settings.max_tokens, settings.other_usd, settings.ttl_seconds, settings.url])
+        results.extend([settings.authorizes, settings.refuses_in_outage, settings.end_user_as_user, settings.timeout])
+        results.extend([settings.max_tokens, settings.other_usd, settings.ttl_seconds, settings.url])
         """
     )
-    assert told == [True, False, False, 0.5, 4096, "0.05", 600, "http://127.0.0.1:8000"]
+    assert results == [True, False, False, 0.5, 4096, "0.05", 600, "http://127.0.0.1:8000"]

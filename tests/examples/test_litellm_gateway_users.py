@@ -38,11 +38,11 @@ def test_an_authorization_and_its_event_have_the_same_user(run: Programs, end_us
         """,
         COSTTRACK_END_USER_AS_USER=end_user_as_user,
     )
-    place = 2 if end_user_as_user == "true" else 1
+    column = 2 if end_user_as_user == "true" else 1
     for number, expected in enumerate(CALLS):
         tag = [str(number)]
         authorization, event = Authorization.objects.get(tags=tag), UsageEvent.objects.get(tags=tag)
-        assert (authorization.user_ref, event.user_ref) == (expected[place], expected[place]), expected[0]
+        assert (authorization.user_ref, event.user_ref) == (expected[column], expected[column]), expected[0]
         assert (authorization.status, event.authorization_id) == ("settled", authorization.pk)
 
 

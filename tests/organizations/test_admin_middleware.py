@@ -36,9 +36,9 @@ def test_operators_and_pages_outside_of_the_admin_are_not_in_a_scope(
     assert visible(AnonymousUser(), "/admin/login/") == ["acme", "globex"]
 
 
-@pytest.mark.parametrize(("status", "kept"), [(200, 1), (400, 1), (500, 0)])
-def test_what_a_page_wrote_before_it_broke_is_not_kept(
-    owner: User, organization: Organization, status: int, kept: int
+@pytest.mark.parametrize(("status", "entries"), [(200, 1), (400, 1), (500, 0)])
+def test_writes_of_a_failing_page_are_rolled_back(
+    owner: User, organization: Organization, status: int, entries: int
 ) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         AuditEntry.objects.create(organization=organization, actor="x", action="x", subject="x")
@@ -47,4 +47,4 @@ def test_what_a_page_wrote_before_it_broke_is_not_kept(
     request = RequestFactory().get("/admin/")
     request.user = owner
     AdminTenantScopeMiddleware(view)(request)
-    assert AuditEntry.objects.count() == kept
+    assert AuditEntry.objects.count() == entries

@@ -34,7 +34,7 @@ def test_the_secret_is_not_in_the_database(api: APIClient) -> None:
     assert body["client_secret"] not in str(entry)
 
 
-def test_what_is_given_is_kept(api: APIClient) -> None:
+def test_the_given_values_are_stored(api: APIClient) -> None:
     given = {
         "name": "batch",
         "environment": "staging",
@@ -109,7 +109,7 @@ def test_rotating_without_grace_ends_the_old_secret_at_once(api: APIClient, key:
 
 
 @pytest.mark.parametrize("body", [{}, {"grace_seconds": -1}, {"grace_seconds": 2_592_001}, {"grace_seconds": 10**30}])
-def test_the_grace_must_be_named_and_at_most_thirty_days(api: APIClient, key: Key, body: dict[str, int]) -> None:
+def test_the_grace_period_is_required_and_up_to_thirty_days(api: APIClient, key: Key, body: dict[str, int]) -> None:
     response = api.post(f"{PATH}/{key.credential.client_id}/rotate", body)
     assert (response.status_code, list(response.json()["fields"])) == (422, ["grace_seconds"])
 

@@ -16,9 +16,9 @@ def test_an_unknown_person_is_made_without_a_password(api: APIClient) -> None:
     response = api.post(PATH, {"email": "New@Acme.example", "role": "admin"})
     assert response.status_code == 201
     assert response.json()["email"] == "New@acme.example"
-    person = User.objects.get(email__iexact="new@acme.example")
-    assert not person.has_usable_password()
-    assert not person.is_superuser
+    user = User.objects.get(email__iexact="new@acme.example")
+    assert not user.has_usable_password()
+    assert not user.is_superuser
 
 
 def test_a_known_person_is_added_whatever_the_case_of_the_address(api: APIClient, stranger: User) -> None:

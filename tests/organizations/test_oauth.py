@@ -65,7 +65,7 @@ def test_a_token_is_given_for_the_credential_in_the_header(key: Key) -> None:
     assert response.json()["scope"].split() == list(Scope)
 
 
-def test_a_token_has_no_more_than_the_scopes_that_were_asked_for(key: Key) -> None:
+def test_a_token_has_only_the_requested_scopes(key: Key) -> None:
     response = ask(form_of(key, scope="costs:read"))
     assert response.json()["scope"] == "costs:read"
     client = APIClient(headers={"Authorization": f"Bearer {response.json()['access_token']}"})

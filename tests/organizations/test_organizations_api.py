@@ -195,7 +195,7 @@ def test_an_unknown_and_a_foreign_organization_answer_alike(
         assert answers == {b'{"error":"No such organization.","code":"not_found"}'}
 
 
-def test_a_person_without_a_membership_is_told_so(db: None) -> None:
+def test_a_user_without_a_membership_gets_an_explanation(db: None) -> None:
     person = User.objects.create_user("lonely@example.com")
     client = signed_in(person)
     assert client.get("/organizations").json()["results"] == []

@@ -77,12 +77,12 @@ def admin(organization: Organization) -> User:
 @pytest.fixture
 def ids(key: Key, other_key: Key, owner: User, viewer: User, stranger: User) -> dict[str, str]:
     """What stands for the names in braces."""
-    people = {name: str(user.memberships.get().pk) for name, user in (("owner", owner), ("viewer", viewer))}
+    memberships = {name: str(user.memberships.get().pk) for name, user in (("owner", owner), ("viewer", viewer))}
     return {
         "key": key.credential.client_id,
         "other": other_key.credential.client_id,
         "stranger": str(stranger.memberships.get().pk),
-        **people,
+        **memberships,
     }
 
 
@@ -120,7 +120,7 @@ def test_the_statuses_are_those_of_the_matrix(
     caller: str, ids: dict[str, str], client_of: Callable[[str], APIClient]
 ) -> None:
     """Each request is undone before the next one, so that their order does not matter."""
-    place = CALLERS.index(caller)
+    index = CALLERS.index(caller)
     client = client_of(caller)
     problems = []
     for method, path, body, statuses in MATRIX:
@@ -128,7 +128,7 @@ def test_the_statuses_are_those_of_the_matrix(
         with transaction.atomic():
             response = getattr(client, method)(path.format(**ids), body)
             transaction.set_rollback(True)
-        told = set(response.json()) if response.status_code >= 400 else {"error", "code"}
-        if response.status_code != statuses[place] or not told >= {"error", "code"}:
+        keys = set(response.json()) if response.status_code >= 400 else {"error", "code"}
+        if response.status_code != statuses[index] or not keys >= {"error", "code"}:
             problems.append(f"{method} {path} {body or ''}: {response.status_code} {response.content.decode()}")
     assert problems == []

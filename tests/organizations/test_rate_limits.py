@@ -95,14 +95,14 @@ def test_of_concurrent_http_requests_exactly_as_many_are_answered(key: Key) -> N
     assert (statuses.count(200), statuses.count(429)) == (20, 12)
 
 
-def test_what_was_asked_more_than_a_minute_ago_does_not_count(api: APIClient, key: Key) -> None:
+def test_requests_older_than_a_minute_do_not_count(api: APIClient, key: Key) -> None:
     allow(3)
     made_before(key, 61, 62, 300)
     assert limits_of(api.get(PATH))["RateLimit-Remaining"] == 2
     assert heartbeat.client().hlen(f"costtrack:requests:{key.credential.pk}") == 1
 
 
-def test_a_place_is_free_again_when_the_oldest_request_has_left_the_minute(api: APIClient, key: Key) -> None:
+def test_a_slot_is_free_again_when_the_oldest_request_leaves_the_minute(api: APIClient, key: Key) -> None:
     allow(2)
     made_before(key, 50, 20)
     refused = api.get(PATH)
@@ -216,12 +216,12 @@ def test_every_answer_says_what_is_left(organization: Organization, key: Key, ap
 def test_both_families_of_headers_say_the_same(api: APIClient, key: Key) -> None:
     made_before(key, 30)
     before = int(time.time())
-    said = limits_of(api.get(PATH))
-    assert tuple(said) == NAMES
-    assert said["RateLimit-Limit"] == said["X-RateLimit-Limit"] == 600
-    assert said["RateLimit-Remaining"] == said["X-RateLimit-Remaining"] == 598
-    assert said["RateLimit-Reset"] in (30, 31)
-    assert 29 <= said["X-RateLimit-Reset"] - before <= 33
+    headers = limits_of(api.get(PATH))
+    assert tuple(headers) == NAMES
+    assert headers["RateLimit-Limit"] == headers["X-RateLimit-Limit"] == 600
+    assert headers["RateLimit-Remaining"] == headers["X-RateLimit-Remaining"] == 598
+    assert headers["RateLimit-Reset"] in (30, 31)
+    assert 29 <= headers["X-RateLimit-Reset"] - before <= 33
 
 
 NATIVE = {"error": "Rate limit exceeded", "code": "too_many_requests"}
@@ -246,8 +246,8 @@ def test_the_refusal_is_in_the_familys_form(api: APIClient, method: str, path: s
     allow(0)
     refused = api.generic(method, path)
     assert (refused.status_code, refused.json()) == (429, body)
-    said = limits_of(refused)
-    assert said["RateLimit-Remaining"] == 0
+    headers = limits_of(refused)
+    assert headers["RateLimit-Remaining"] == 0
     assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"] == "61"
 
 
@@ -268,7 +268,7 @@ def test_the_reset_of_a_spend_limit_wins_over_the_rate_limits(key: Key) -> None:
     assert (response.headers["RateLimit-Reset"], response.headers["X-RateLimit-Remaining"]) == ("61", "599")
 
 
-def test_a_kept_answer_has_the_headers_of_its_own_request(api: APIClient) -> None:
+def test_a_cached_response_has_the_headers_of_its_own_request(api: APIClient) -> None:
     answers = [api.get("/costs/runs") for _ in range(2)]
     assert [answer.headers["X-Cache-Hit"] for answer in answers] == ["0", "1"]
     assert [limits_of(answer)["RateLimit-Remaining"] for answer in answers] == [599, 598]

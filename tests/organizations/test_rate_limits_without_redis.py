@@ -99,7 +99,7 @@ def test_operators_see_whether_limits_hold(
     assert [(check.ok, check.state) for check in rate_limits.rate_limit_checks()] == [(False, "not enforced")]
     client.force_login(operator)
     page = client.get("/admin/health/").content.decode()
-    assert "requests go through without being limited" in page
+    assert "so requests are not limited" in page
 
     api.get(PATH)
     use(settings, url)

@@ -149,7 +149,7 @@ def test_inside_a_scope_a_partition_is_reached_through_its_table_alone() -> None
     assert partitions == dict.fromkeys(partitions, False)
 
 
-def test_every_model_of_ours_belongs_to_an_organization_or_is_known_not_to() -> None:
+def test_every_own_model_belongs_to_an_organization_or_is_listed_as_exempt() -> None:
     without = {
         model.__name__
         for label in ("organizations", "billing")

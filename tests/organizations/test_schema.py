@@ -132,9 +132,9 @@ def examples(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
 
 
 def test_every_example_is_what_its_schema_says(document: dict[str, Any]) -> None:
-    found = list(examples(document))
-    assert len(found) > 30
-    for where, schema, example in found:
+    examples_found = list(examples(document))
+    assert len(examples_found) > 30
+    for where, schema, example in examples_found:
         validator = Draft202012Validator({**schema, "components": document["components"]})
         assert [error.message for error in validator.iter_errors(example)] == [], where
 

@@ -118,7 +118,7 @@ def test_a_view_may_be_open_to_every_credential_of_the_organization(organization
     assert EchoForAll.as_view()(APIRequestFactory().get("/")).status_code == 401
 
 
-def test_a_plan_without_api_access_is_told_which_plan_has_it(organization: Organization, operator_key: Key) -> None:
+def test_a_plan_without_api_access_names_a_plan_that_has_it(organization: Organization, operator_key: Key) -> None:
     organization.plan_id = "free"
     organization.save()
     key = make_key(organization, *Scope)

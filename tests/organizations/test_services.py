@@ -24,7 +24,7 @@ def test_an_operators_credential_has_no_organization_and_is_audited(operator_key
     [
         ({"scopes": ["everything"]}, InvalidError),
         ({"environment": "moon"}, InvalidError),
-        ({"scopes": [Scope.MANAGE], "held_scopes": [Scope.COSTS_READ]}, ForbiddenError),
+        ({"scopes": [Scope.MANAGE], "caller_scopes": [Scope.COSTS_READ]}, ForbiddenError),
     ],
 )
 def test_a_credential_that_cannot_be_is_not_issued(

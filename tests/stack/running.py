@@ -93,19 +93,19 @@ class Running:
             if line.startswith(beginning):
                 return line
 
-    def pid_of(self, part: str) -> int:
-        return int(json.loads((self.data / "pids" / part).read_text())["pid"])
+    def pid_of(self, service: str) -> int:
+        return int(json.loads((self.data / "pids" / service).read_text())["pid"])
 
-    def wait_until_replaced(self, part: str, pid: int) -> None:
+    def wait_until_replaced(self, service: str, pid: int) -> None:
         """Until the part has a new process, and everything is ready again."""
         deadline = time.monotonic() + 40
         while time.monotonic() < deadline:
             with suppress(httpx.TransportError):
                 ready = httpx.get(f"{self.url}/readyz", timeout=10).status_code == HTTPStatus.OK
-                if ready and self.pid_of(part) != pid:
+                if ready and self.pid_of(service) != pid:
                     return
             time.sleep(0.1)
-        raise TimeoutError(f"{part} was not replaced")
+        raise TimeoutError(f"{service} was not replaced")
 
     def children(self) -> list[psutil.Process]:
         assert self._process is not None

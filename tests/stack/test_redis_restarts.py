@@ -15,7 +15,7 @@ from billing.notifications.send_emails import deliver_emails
 from costtrack.celery import app
 from costtrack.clock import utc_now
 from costtrack.queues import Queue
-from costtrack.supervisor.parts import worker_command
+from costtrack.supervisor.services import worker_command
 from organizations.models import Organization, User
 from tests.concurrency.conftest import database_url
 from tests.limits import set_limit
@@ -43,11 +43,11 @@ class Worker:
                 stderr=output,
             )
 
-    def wait_until_it_holds(self, messages: int) -> None:
+    def wait_until_reserved(self, messages: int) -> None:
         server = self._server
-        self.wait_until(lambda: not server.waiting(Queue.LIMITS) and server.unacknowledged() >= messages)
+        self.wait_until(lambda: not server.pending(Queue.LIMITS) and server.unacknowledged() >= messages)
 
-    def wait_until_it_has_lost_the_connection(self, *, times: int) -> None:
+    def wait_until_disconnected(self, *, times: int) -> None:
         self.wait_until(lambda: self._log.read_text().count("Connection to broker lost") >= times)
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -85,9 +85,9 @@ def test_it_survives_ten_restarts_of_redis_while_it_holds_messages_and_then_send
     set_limit(organization, "10", thresholds=[80])
     for restart in range(1, RESTARTS + 1):
         send_enforcements(redis_server, organization, [3600] * MESSAGES)
-        worker.wait_until_it_holds(MESSAGES * restart)
+        worker.wait_until_reserved(MESSAGES * restart)
         redis_server.stop()
-        worker.wait_until_it_has_lost_the_connection(times=restart)
+        worker.wait_until_disconnected(times=restart)
         redis_server.start()
 
     send({"id": "1", "model": "small", "cost_usd": "9"})

@@ -20,11 +20,11 @@ def test_it_says_when_it_is_ready_and_where_everything_is(stack: Running) -> Non
     assert stack.lines.count(f"costtrack is ready at {stack.url}") == 1
     ready = httpx.get(f"{stack.url}/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
-    said = "\n".join(stack.lines)
-    for wanted in ("operator.key", "/admin/", "logs", " manage --data-dir "):
-        assert wanted in said
-    assert (stack.data / "operator.password").read_text().strip() in said
-    assert stack.operator_key not in said
+    output = "\n".join(stack.lines)
+    for expected in ("operator.key", "/admin/", "logs", " manage --data-dir "):
+        assert expected in output
+    assert (stack.data / "operator.password").read_text().strip() in output
+    assert stack.operator_key not in output
 
 
 def test_every_queue_has_a_worker_and_folding_and_limits_have_their_own(stack: Running) -> None:
@@ -80,12 +80,14 @@ def test_a_port_in_use_is_one_line(stack: Running, tmp_path: Path) -> None:
     assert finished.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("part", "title"), [("web", "Web server"), ("postgresql", "PostgreSQL"), ("worker", "Worker")])
-def test_a_part_that_dies_is_restarted_and_that_is_said(stack: Running, part: str, title: str) -> None:
-    before = stack.pid_of(part)
+@pytest.mark.parametrize(
+    ("service", "title"), [("web", "Web server"), ("postgresql", "PostgreSQL"), ("worker", "Worker")]
+)
+def test_a_service_that_dies_is_restarted_and_reported(stack: Running, service: str, title: str) -> None:
+    before = stack.pid_of(service)
     os.kill(before, signal.SIGKILL)
     assert "(killed by SIGKILL)" in stack.wait_for(title)
-    stack.wait_until_replaced(part, before)
+    stack.wait_until_replaced(service, before)
     with stack.client() as client:
         assert client.get("/organizations").status_code == 200
 
@@ -135,5 +137,5 @@ def test_a_data_folder_that_is_broken_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "postgres" / "PG_VERSION").write_text("9\n")
     finished = run("up", "--port", "18000", "--data-dir", str(tmp_path))
     assert finished.returncode == 1
-    assert "was made by PostgreSQL 9" in finished.stderr
+    assert "was created by PostgreSQL 9" in finished.stderr
     assert finished.stderr.count("\n") == 1

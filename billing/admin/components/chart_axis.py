@@ -1,4 +1,4 @@
-"""The horizontal axis of a chart of UTC days, and what stands on it."""
+"""The horizontal axis of a chart of UTC days: one bar per day, or per month for long spans."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable
@@ -17,13 +17,13 @@ _SECOND = timedelta(seconds=1)
 
 
 def utc_calendar(week_start: int) -> Calendar:
-    """For periods: weeks begin as the organization has chosen."""
+    """Return a UTC calendar with the organization's week start."""
     return Calendar(_UTC, week_start)
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A day, or the days of a month; both ends are included."""
+    """A day or a month on the axis; both ends are inclusive."""
 
     label: str
     first: date
@@ -36,7 +36,7 @@ class Axis:
     unit: Unit
 
     def sums(self, amounts: Iterable[tuple[date, Decimal]]) -> list[Decimal]:
-        """Of each bar; the days are on the axis."""
+        """Sum the amounts per bar; every day must be on the axis."""
         firsts, sums = [bar.first for bar in self.bars], [ZERO] * len(self.bars)
         for day, amount in amounts:
             sums[bisect_right(firsts, day) - 1] += amount
@@ -44,16 +44,16 @@ class Axis:
 
 
 def axis(span: Span, used: Collection[date]) -> Axis:
-    """A bar for every day. A span of years is cut to the days in it that have usage, and if those are many, too, the
-    bars are months."""
+    """Return one bar per day of the span. A span longer than `_MAX_DAYS` is cut to the days that have usage; if it is
+    still too long, the bars are months."""
     if (span.end - span.start).days > _MAX_DAYS:
         if not used:
             return Axis((), Unit.DAY)
         span = UTC_DAYS.days(min(used), max(used))
     unit = Unit.MONTH if (span.end - span.start).days > _MAX_DAYS else Unit.DAY
-    return Axis(tuple(_bar(part, unit) for part in UTC_DAYS.periods(unit, span)), unit)
+    return Axis(tuple(_bar(period, unit) for period in UTC_DAYS.periods(unit, span)), unit)
 
 
-def _bar(part: Span, unit: Unit) -> Bar:
-    first, last = part.start.date(), (part.end - _SECOND).date()
+def _bar(period: Span, unit: Unit) -> Bar:
+    first, last = period.start.date(), (period.end - _SECOND).date()
     return Bar(f"{first:%Y-%m}" if unit is Unit.MONTH else first.isoformat(), first, last)

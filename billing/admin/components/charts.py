@@ -1,5 +1,4 @@
-"""What the browser needs to draw a chart (`static/costtrack/charts.js`), and the same numbers as a table for those who
-do not see it."""
+"""The data of a chart for `static/costtrack/charts.js`, and the same numbers as an accessible table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from django.utils.safestring import SafeString
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One color of a chart. `values` are for drawing only, so floats; `texts` are what people read. `urls` lead to what
-    a value is made of; empty: nowhere."""
+    """One series of a chart. `values` are floats for drawing only; `texts` are shown to users. `urls` link each value
+    to its details; empty: no links."""
 
     name: str
     values: Sequence[float]
@@ -22,9 +21,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`kind` is `bar` or `line`. `labels` are of the horizontal axis, one for each value. `unit` is `usd` or `count`.
-    What has parts in common (a call with two tags) must not be stacked. `urls` are where labels lead; empty: where
-    their lines do, if all lead to the same."""
+    """`kind` is `bar` or `line`. `labels` are those of the horizontal axis, one per value. `unit` is `usd` or `count`.
+    Overlapping series (a call with two tags) must not be stacked. `urls` link the labels; if empty, the labels use the
+    links of the lines, provided that all lines have the same."""
 
     title: str
     labels: Sequence[str]
@@ -35,24 +34,24 @@ class Chart:
     urls: Sequence[str] = ()
 
     def data(self) -> dict[str, Any]:
-        """For `json_script`."""
+        """Return the chart for `json_script`."""
         lines = [
             {"name": line.name, "values": line.values, "texts": line.texts, "urls": line.urls} for line in self.lines
         ]
-        parts = {"title": self.title, "labels": self.labels, "lines": lines}
-        return {**parts, "unit": self.unit, "kind": self.kind, "is_stacked": self.is_stacked}
+        content = {"title": self.title, "labels": self.labels, "lines": lines}
+        return {**content, "unit": self.unit, "kind": self.kind, "is_stacked": self.is_stacked}
 
     @property
     def rows(self) -> list[tuple[str, list[str]]]:
-        """For the table: a label, and the text of each line."""
-        return [(label, [line.texts[place] for line in self.lines]) for place, label in enumerate(self.labels)]
+        """Return the table's rows: a label and the text of each line."""
+        return [(label, [line.texts[index] for line in self.lines]) for index, label in enumerate(self.labels)]
 
     @property
     def table_rows(self) -> SafeString:
-        """The table's rows: written here, as a template takes ten times as long for some hundred numbers. Their labels
-        are links, as keyboards do not reach a bar."""
+        """Render the table's rows. This is ten times faster than a template for hundreds of numbers. The labels are
+        links because bars cannot be reached by keyboard."""
         urls = self.urls or self._urls_in_common()
-        heads = [_linked(label, urls[place] if urls else "") for place, label in enumerate(self.labels)]
+        heads = [_linked(label, urls[index] if urls else "") for index, label in enumerate(self.labels)]
         cells = [_cells(texts) for _, texts in self.rows]
         return format_html_join("", '<tr><th scope="row">{}</th>{}</tr>', zip(heads, cells, strict=True))
 

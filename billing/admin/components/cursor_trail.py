@@ -1,7 +1,7 @@
-"""Going through a long list and back: the places where its pages began, in the address.
+"""Keyset pagination for long lists.
 
-A list that is read along an index knows how to go on from a row, and not where the page before began. So the address
-carries the way: `after=` has the cursors of the pages that were gone through, the last one being where this one begins.
+The URL carries the cursors of the pages already visited (`after=`, the last one is the current page's), so that
+"newer" works without an OFFSET.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from django.utils.http import urlencode
 
 PARAMETER = "after"
 _SEPARATOR = "."
-_MAX_LENGTH = 30  # pages that one can go back; from there, to the newest
+_MAX_LENGTH = 30  # pages that a user can go back; older cursors are dropped
 
 
 @dataclass(frozen=True, slots=True)
 class CursorTrail:
-    """`given` are the parameters of the address; those that are empty say nothing."""
+    """`given` are the other, non-empty parameters of the URL."""
 
     given: Mapping[str, str]
     cursors: tuple[str, ...]
@@ -31,7 +31,7 @@ class CursorTrail:
 
     @property
     def cursor(self) -> str:
-        """Where this page begins; empty: at the newest."""
+        """The cursor of this page; empty for the first page."""
         return self.cursors[-1] if self.cursors else ""
 
     @property
@@ -39,7 +39,7 @@ class CursorTrail:
         return not self.cursors
 
     def newest(self) -> str:
-        """The address of the first page; all are the query of an address, with its question mark."""
+        """Return the query string of the first page, with its question mark."""
         return self._query(())
 
     def newer(self) -> str:

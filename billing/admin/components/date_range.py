@@ -1,4 +1,4 @@
-"""The choice of a span of time: presets, or two days."""
+"""A form for a date range: presets, or a first and a last day."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,12 +22,12 @@ RANGES = (
     (Preset.DAYS_90.value, "Last 90 days"),
     (CUSTOM, "Custom"),
 )
-_EARLIEST, _LATEST = 2000, 2199  # years; the ledger has nothing before
+_EARLIEST, _LATEST = 2000, 2199  # years
 
 
 class PeriodForm(forms.Form):
-    """The parameters are those of the API (`range`, `start_date`, `end_date`; the last day is included). An empty
-    parameter is none. Subclasses add the page's own filters."""
+    """The parameters of the API (`range`, `start_date`, `end_date`; the last day is inclusive). An empty parameter
+    counts as missing. Subclasses add the page's own filters."""
 
     default_range = Preset.DAYS_30
 
@@ -39,21 +39,21 @@ class PeriodForm(forms.Form):
         return self.cleaned_data["range"] or ("" if self.data.get("start_date") else self.default_range.value)
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or {}
-        start, end = found.get("start_date"), found.get("end_date")
+        cleaned = super().clean() or {}
+        start, end = cleaned.get("start_date"), cleaned.get("end_date")
         for name, day in (("start_date", start), ("end_date", end)):
             if day is not None and not _EARLIEST <= day.year <= _LATEST:
-                self.add_error(name, f"A year from {_EARLIEST} to {_LATEST}.")
-        if start is None and (end is not None or found.get("range") == CUSTOM) and not self.errors:
-            self.add_error("start_date", "Say where the period begins.")
+                self.add_error(name, f"Enter a year from {_EARLIEST} to {_LATEST}.")
+        if start is None and (end is not None or cleaned.get("range") == CUSTOM) and not self.errors:
+            self.add_error("start_date", "Enter a start.")
         if start is not None and end is not None and end < start:
-            self.add_error("end_date", "The period ends before it begins.")
-        return found
+            self.add_error("end_date", "The end must be after the start.")
+        return cleaned
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """`name` is that of the choice, for a heading."""
+    """A date range; `name` is its label for headings."""
 
     span: Span
     name: str
@@ -61,7 +61,7 @@ class Period:
 
 
 def with_range(data: QueryDict, default: Preset) -> QueryDict:
-    """With the range that is meant where none is named: so the form shows what the page does."""
+    """Fill in the effective range if none is given, so that the form shows what the page uses."""
     filled = data.copy()
     if not filled.get("range"):
         filled["range"] = CUSTOM if filled.get("start_date") or filled.get("end_date") else default.value
@@ -69,12 +69,12 @@ def with_range(data: QueryDict, default: Preset) -> QueryDict:
 
 
 def period_of(form: PeriodForm, calendar: Calendar, now: datetime) -> Period:
-    """What a form chooses; one that is wrong chooses its default, beside its errors."""
-    found = form.cleaned_data if form.is_valid() else {}
-    start = found.get("start_date")
+    """Return the chosen period; an invalid form falls back to its default range."""
+    cleaned = form.cleaned_data if form.is_valid() else {}
+    start = cleaned.get("start_date")
     if start is not None:
-        last = found.get("end_date") or max(calendar.date_of(now), start)
+        last = cleaned.get("end_date") or max(calendar.date_of(now), start)
         name = f"{start:%Y-%m-%d}" if start == last else f"{start:%Y-%m-%d} to {last:%Y-%m-%d}"
         return Period(calendar.days(start, last), name, is_custom=True)
-    preset = Preset(found.get("range") or form.default_range)
+    preset = Preset(cleaned.get("range") or form.default_range)
     return Period(calendar.preset(preset, now), dict(RANGES)[preset.value], is_custom=False)

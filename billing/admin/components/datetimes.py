@@ -1,4 +1,4 @@
-"""Instants for people: how far away they are, and what the organization's clocks show then."""
+"""Formats timestamps for pages: relative to now, and exact in the organization's time zone."""
 
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from costtrack.clock import iso
 
 _SECOND = timedelta(seconds=1)
 _UNITS = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)))
-_FEW = 3  # of a unit: from there on the next smaller one says nothing of interest
+_FEW = 3  # of a unit; from here on the next smaller unit is omitted
 _SOON = timedelta(seconds=2)
 
 
@@ -24,15 +24,15 @@ def relative(instant: datetime, now: datetime) -> str:
 
 
 def exact(instant: datetime, calendar: Calendar) -> str:
-    """`2026-11-09 00:00 Europe/Berlin`, with seconds where there are any; a part of a second counts as a whole one, so
-    that what is said to be over then is over."""
-    whole = instant.replace(microsecond=0)
-    local = (whole if whole == instant else whole + _SECOND).astimezone(calendar.zone)
+    """Return `2026-11-09 00:00 Europe/Berlin`, with seconds if there are any. Fractions of a second round up, so that a
+    deadline is never shown too early."""
+    truncated = instant.replace(microsecond=0)
+    local = (truncated if truncated == instant else truncated + _SECOND).astimezone(calendar.zone)
     return f"{local:%Y-%m-%d %H:%M:%S}".removesuffix(":00") + f" {calendar.zone.key}"
 
 
-def both(instant: datetime, *, calendar: Calendar, now: datetime) -> SafeString:
-    """How far away, and below it when exactly."""
+def two_lines(instant: datetime, *, calendar: Calendar, now: datetime) -> SafeString:
+    """Render the relative time with the exact time below it."""
     return format_html(
         '<time class="ct-two-lines" datetime="{}"><span>{}</span><small>{}</small></time>',
         iso(instant),
@@ -42,7 +42,7 @@ def both(instant: datetime, *, calendar: Calendar, now: datetime) -> SafeString:
 
 
 def inline(instant: datetime, *, calendar: Calendar, now: datetime) -> str:
-    """`in 2 days 3 hours (2026-11-09 00:00 Europe/Berlin)`, for sentences."""
+    """Return `in 2 days 3 hours (2026-11-09 00:00 Europe/Berlin)`, for sentences."""
     return f"{relative(instant, now)} ({exact(instant, calendar)})"
 
 

@@ -1,4 +1,4 @@
-"""Rows of calls, as the request log and a run's page show them. Each leads to the event's own page."""
+"""Table rows of calls for the request log and a run's page. Each row links to the event's page."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,7 +35,7 @@ class EventRow:
 
 def row_of_call(call: Call, *, calendar: Calendar, now: datetime) -> EventRow:
     return EventRow(
-        url=formatting.page("billing_usageevent", id=call.id),
+        url=formatting.change_url("billing_usageevent", id=call.id),
         when=_when(call.occurred_at, calendar, now),
         called=call.model or "No model",
         service=call.service,
@@ -52,9 +52,9 @@ def row_of_call(call: Call, *, calendar: Calendar, now: datetime) -> EventRow:
 
 
 def row_of_event(event: UsageEvent, *, calendar: Calendar, now: datetime) -> EventRow:
-    """A row of the ledger as it was written, without what has corrected it since."""
+    """Return the row of an event as it was recorded, without its corrections."""
     return EventRow(
-        url=formatting.page("billing_usageevent", id=event.pk),
+        url=formatting.change_url("billing_usageevent", id=event.pk),
         when=_when(event.occurred_at, calendar, now),
         called=event.model or event.tool or event.get_kind_display(),
         service=event.service,
@@ -71,8 +71,8 @@ def row_of_event(event: UsageEvent, *, calendar: Calendar, now: datetime) -> Eve
 
 
 def _when(instant: datetime, calendar: Calendar, now: datetime) -> SafeString:
-    """To the second that has begun."""
-    return datetimes.both(instant.replace(microsecond=0), calendar=calendar, now=now)
+    """Truncate to the second."""
+    return datetimes.two_lines(instant.replace(microsecond=0), calendar=calendar, now=now)
 
 
 def _status(status: str, code: int | None, *, is_voided: bool = False) -> SafeString:
@@ -81,10 +81,10 @@ def _status(status: str, code: int | None, *, is_voided: bool = False) -> SafeSt
     shown = formatting.badge(text, "danger" if failed else "success")
     if not is_voided:
         return shown
-    return format_html("{} {}", shown, formatting.badge("Voided", "warning", "Taken back: it is in no sum"))
+    return format_html("{} {}", shown, formatting.badge("Voided", "warning", "Excluded from all totals"))
 
 
 def _cost(cost_usd: Decimal | None) -> SafeString | str:
     return (
-        usd(cost_usd) if cost_usd is not None else formatting.badge("Unpriced", "warning", "Its cost is not known yet")
+        usd(cost_usd) if cost_usd is not None else formatting.badge("Unpriced", "warning", "The cost is not known yet")
     )

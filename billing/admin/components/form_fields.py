@@ -1,4 +1,4 @@
-"""Fields of the limits' forms: amounts, and instants on the organization's clocks; and refusals beside their fields."""
+"""Form fields of limits (amounts, and times in the organization's time zone), and service errors as form errors."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -17,10 +17,10 @@ _UTC = ZoneInfo("UTC")
 
 
 class MoneyField(forms.DecimalField):
-    """US dollars. What it must be the services say."""
+    """An amount in US dollars. The services validate its range."""
 
     def __init__(self, *, is_first: bool = False, **options: Any) -> None:
-        # Not a number's widget: for those browsers have ideas of their own about so many decimals.
+        # No number input, because browsers restrict its decimals.
         attributes = {"inputmode": "decimal", **({"autofocus": True} if is_first else {})}
         widget = UnfoldAdminTextInputWidget(attrs=attributes)
         super().__init__(max_digits=DIGITS, decimal_places=DECIMALS, widget=widget, **options)
@@ -30,7 +30,7 @@ class MoneyField(forms.DecimalField):
 
 
 class TimestampField(forms.SplitDateTimeField):
-    """A date and a time as the clocks of `zone` show them; aware when it is cleaned."""
+    """A date and time in `zone`; cleaned to an aware datetime."""
 
     zone: ZoneInfo = _UTC
 
@@ -50,19 +50,19 @@ class TimestampField(forms.SplitDateTimeField):
         return timezone.make_naive(value, self.zone) if is_aware else value
 
 
-def reason_field(*, label: str = "Reason", longest: int, **options: Any) -> forms.CharField:
-    return forms.CharField(label=label, max_length=longest, widget=UnfoldAdminTextInputWidget(), **options)
+def reason_field(*, label: str = "Reason", max_length: int, **options: Any) -> forms.CharField:
+    return forms.CharField(label=label, max_length=max_length, widget=UnfoldAdminTextInputWidget(), **options)
 
 
-def use_clocks_of(organization: Organization, form: "forms.Form | forms.ModelForm[Any]") -> None:
-    """Its times are as the organization's clocks show them, and the form says so."""
+def use_time_zone_of(organization: Organization, form: "forms.Form | forms.ModelForm[Any]") -> None:
+    """Interpret the form's times in the organization's time zone, and say so in the help texts."""
     for field in form.fields.values():
         if isinstance(field, TimestampField):
             field.in_zone(organization.calendar.zone)
 
 
-def add_refusal(form: "forms.Form | forms.ModelForm[Any]", error: DomainError) -> None:
-    """What a service refuses, beside the field that it names, if the form has it."""
+def add_service_error(form: "forms.Form | forms.ModelForm[Any]", error: DomainError) -> None:
+    """Add a service's error to the field that it names, or to the form."""
     name = (error.param or "").split(".")[0]
     sentence = error.message.removeprefix(f"{name}: ")
     form.add_error(name if name in form.fields else None, sentence[:1].upper() + sentence[1:])

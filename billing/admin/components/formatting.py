@@ -1,4 +1,4 @@
-"""How the billing pages write things: small pieces of HTML, all of them escaped."""
+"""Formats values for the billing pages; all HTML is escaped."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from costtrack.money import plain
 from organizations.models import APICredential
 
 NOTHING = "-"
-# The catalogue begins a price whose first day nobody knows in 1970; that day says nothing.
+# The catalogue uses 1970 for prices without a known start; such a start is not shown.
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 KIND_LABELS = {
     PriceKind.INPUT: "Input",
@@ -32,40 +32,40 @@ KIND_LABELS = {
     PriceKind.REQUEST: "Request",
 }
 
-Fact = tuple[str, SafeString | str]
-"""A label and what stands beside it."""
+Detail = tuple[str, SafeString | str]
+"""A label and its value."""
 
 
 def instant(value: datetime | None) -> str:
-    """To the second, in UTC: `2026-11-02 09:00:07`."""
+    """Format to the second, in UTC: `2026-11-02 09:00:07`."""
     return NOTHING if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
 
 
 def exact(amount: Decimal | None) -> str:
-    """Every digit: lines that are added up by eye must add up."""
+    """Format an amount with all digits, so that visible lines add up."""
     if amount is None:
         return ""
-    whole, _, decimals = plain(abs(amount)).partition(".")
-    return f"{'-' if amount < 0 else ''}${int(whole):,}.{decimals.ljust(2, '0')}"
+    units, _, decimals = plain(abs(amount)).partition(".")
+    return f"{'-' if amount < 0 else ''}${int(units):,}.{decimals.ljust(2, '0')}"
 
 
 def difference(amount: Decimal) -> str:
-    """With its sign, which a reader must not overlook."""
+    """Format an amount with its sign."""
     return f"+{exact(amount)}" if amount > 0 else exact(amount)
 
 
 def price_since(price: PriceVersion) -> str:
-    """Empty for one that has always been so."""
+    """Return the start of a price; empty if it has no known start."""
     return _to_the_minute(price.effective_from) if price.effective_from > _LONG_AGO else ""
 
 
 def price_until(price: PriceVersion) -> str:
-    """Empty for one that has no end."""
+    """Return the end of a price; empty if it has none."""
     return "" if price.effective_to is None else _to_the_minute(price.effective_to)
 
 
 def _to_the_minute(value: datetime) -> str:
-    """Prices mostly change at midnight."""
+    """Format to the minute; midnight is omitted."""
     return f"{value:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
 
 
@@ -82,7 +82,7 @@ def count_or_nothing(number: int) -> str:
 
 
 def badge(text: str, kind: str = "", title: str = "") -> SafeString:
-    """`kind` is success, warning, danger, info, primary, or empty for a plain one."""
+    """Render a badge. `kind` is success, warning, danger, info, primary, or empty for plain."""
     return render_to_string("unfold/helpers/label.html", {"text": text, "type": kind, "label_title": title})
 
 
@@ -95,38 +95,38 @@ def link(url: str, text: object) -> SafeString:
 
 
 def code(text: object) -> SafeString:
-    """An id: one that is too long for its place is cut by the browser and whole in its tooltip."""
+    """Render an id; the browser truncates long ids and shows them in full in the tooltip."""
     return format_html('<code class="ct-id" title="{0}">{0}</code>', text)
 
 
 def short_id(value: UUID) -> SafeString:
-    """The telling end of a UUID of version 7 (its beginning is the time), the whole in the tooltip."""
+    """Render the random end of a UUIDv7 (its beginning is the time), with the full id in the tooltip."""
     return format_html('<code title="{}">…{}</code>', value, str(value)[-12:])
 
 
 def sender(credential_id: int | None, credential: APICredential | None) -> str:
-    """Who sent something. Members cannot read the credential of an operator."""
+    """Return the name of the sender. Members cannot read the credential of an operator."""
     if credential is not None:
         return credential.name
-    return "costtrack itself" if credential_id is None else "an operator"
+    return "costtrack" if credential_id is None else "an operator"
 
 
-def page(model: str, *, id: object) -> str:  # noqa: A002 - the word of the models
-    """The address of one row's page, for example of `billing_ingestbatch`."""
+def change_url(model: str, *, id: object) -> str:  # noqa: A002 - the models' name
+    """Return the URL of a row's page, for example of `billing_ingestbatch`."""
     return reverse(f"admin:{model}_change", args=[id])
 
 
-def ledger(organization_id: int, **filters: str) -> str:
-    """The address of the ledger's list, narrowed."""
+def ledger_url(organization_id: int, **filters: str) -> str:
+    """Return the URL of the ledger's list with filters."""
     query = urlencode({"organization": str(organization_id), **filters})
     return f"{reverse('admin:billing_usageevent_changelist')}?{query}"
 
 
-def limits(organization_id: int) -> str:
-    """The address of the limits' list, narrowed to an organization's."""
+def limits_url(organization_id: int) -> str:
+    """Return the URL of an organization's limits."""
     return f"{reverse('admin:billing_spendlimit_changelist')}?{urlencode({'organization': organization_id})}"
 
 
-def present(facts: Iterable[tuple[str, Any]]) -> list[Fact]:
-    """Without those that say nothing."""
-    return [(label, value) for label, value in facts if value not in ("", NOTHING)]
+def without_empty(details: Iterable[tuple[str, Any]]) -> list[Detail]:
+    """Drop the details without a value."""
+    return [(label, value) for label, value in details if value not in ("", NOTHING)]

@@ -1,4 +1,4 @@
-"""Filters of the billing lists, with short names in addresses and without surprises for any value given."""
+"""Filters of the billing lists. They have short parameter names and accept any value without an error."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,7 +16,7 @@ _HOUR = timedelta(hours=1)
 
 
 class ChoiceFilter(DropdownFilter):
-    """One value of a column with choices. The parameter is the column."""
+    """Filters by one value of a column with choices. The parameter is the column's name."""
 
     options: ClassVar[type[TextChoices]]
 
@@ -29,22 +29,22 @@ class ChoiceFilter(DropdownFilter):
 
 
 class ExactTextFilter(TextFilter):
-    """A text that a column has (`lookup` exact), or has a part of."""
+    """Filters by a text: equal to the column (`lookup` exact), or contained in it."""
 
     column: ClassVar[str]
     lookup: ClassVar[str] = "exact"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        word = (self.value() or "").strip()
-        if not word:
+        text = (self.value() or "").strip()
+        if not text:
             return queryset
-        if "\0" in word:  # no text in the database has it, and PostgreSQL would not take the question
+        if "\0" in text:  # PostgreSQL rejects NUL in texts
             return queryset.none()
-        return queryset.filter(**{f"{self.column}__{self.lookup}": word})
+        return queryset.filter(**{f"{self.column}__{self.lookup}": text})
 
 
 class NumberFilter(ExactTextFilter):
-    """Whole numbers, as ids of rows are."""
+    """Filters by an integer, such as a row's id."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         number = (self.value() or "").strip()
@@ -55,7 +55,7 @@ class NumberFilter(ExactTextFilter):
 
 
 class HourFilter(ExactTextFilter):
-    """An hour, by its beginning. What is not a time leaves nothing."""
+    """Filters by an hour, given by its start. An invalid time matches nothing."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         text = (self.value() or "").strip()
@@ -70,7 +70,7 @@ class HourFilter(ExactTextFilter):
 
 
 class PeriodFilter(ListFilter):
-    """From a day to a day, both included, in UTC. What is not a day is left out; the form says so."""
+    """Filters by a first and a last day (inclusive, UTC). An invalid day is ignored; the form shows the error."""
 
     title = "period (UTC)"
     template = "unfold/filters/filters_date_range.html"

@@ -1,7 +1,7 @@
-"""Times of the organization's clocks in addresses and filters: `2026-11-20T14:00`.
+"""Local times of the organization in URLs and filters: `2026-11-20T14:00`.
 
-Where clocks are set back they show an hour twice: then an address says which is meant, `2026-10-25T02:00+01:00`.
-Without that it is the first. (To the API a time without an offset is UTC; pages are about the organization's clocks.)
+When clocks are set back, an hour occurs twice; then the URL has the offset, `2026-10-25T02:00+01:00`. Without it the
+first one is meant. (In the API a time without an offset is UTC; pages use the organization's time zone.)
 """
 
 import re
@@ -13,23 +13,23 @@ from django.utils.dateparse import parse_datetime
 
 from costtrack.calendar import Calendar, Span
 
-_EARLIEST, _LATEST = 2000, 2199  # years; the ledger has nothing before
+_EARLIEST, _LATEST = 2000, 2199  # years
 _SECOND = timedelta(seconds=1)
-_OF_BROWSERS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)?", re.ASCII)
+_BROWSER_FORMAT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)?", re.ASCII)
 
 
 class TimeInput(forms.TextInput):
-    """The browser's own control for what it can show: a time without an offset."""
+    """A `datetime-local` input for times without an offset; a text input for others."""
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         context = super().get_context(name, value, attrs)
-        if _OF_BROWSERS.fullmatch(context["widget"]["value"] or ""):
+        if _BROWSER_FORMAT.fullmatch(context["widget"]["value"] or ""):
             context["widget"]["type"] = "datetime-local"
         return context
 
 
 class TimeField(forms.Field):
-    """An aware instant of what the organization's clocks show; `calendar` is set by the form."""
+    """A local time of the organization, cleaned to an aware datetime; the form sets `calendar`."""
 
     widget = TimeInput
     calendar: Calendar
@@ -41,17 +41,19 @@ class TimeField(forms.Field):
         text = str(value or "").strip()
         if not text:
             return None
-        # A "+" that was not escaped in an address arrives as a space.
-        told = _parsed(text.replace(" ", "+") if "T" in text else text)
-        if told is None:
+        # An unescaped "+" in a URL arrives as a space.
+        parsed = _parsed(text.replace(" ", "+") if "T" in text else text)
+        if parsed is None:
             raise forms.ValidationError("Enter a time such as 2026-11-20T14:00.")
-        if not _EARLIEST <= told.year <= _LATEST:
-            raise forms.ValidationError(f"A year from {_EARLIEST} to {_LATEST}.")
-        if told.tzinfo is not None:
-            return told.astimezone(UTC)
-        instant = told.replace(tzinfo=self.calendar.zone).astimezone(UTC)
-        if instant.astimezone(self.calendar.zone).replace(tzinfo=None) != told:
-            raise forms.ValidationError("Clocks were set forward past this time; choose another one.")
+        if not _EARLIEST <= parsed.year <= _LATEST:
+            raise forms.ValidationError(f"Enter a year from {_EARLIEST} to {_LATEST}.")
+        if parsed.tzinfo is not None:
+            return parsed.astimezone(UTC)
+        instant = parsed.replace(tzinfo=self.calendar.zone).astimezone(UTC)
+        if instant.astimezone(self.calendar.zone).replace(tzinfo=None) != parsed:
+            raise forms.ValidationError(
+                "This time does not exist because clocks were set forward. Choose another time."
+            )
         return instant
 
 
@@ -63,14 +65,14 @@ def _parsed(text: str) -> datetime | None:
 
 
 def text_of(instant: datetime, calendar: Calendar) -> str:
-    """What the field takes: with the offset where clocks show the time twice."""
+    """Format for the field; with the offset if the local time is ambiguous."""
     local = instant.astimezone(calendar.zone)
     is_shown_twice = local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
     return (local if is_shown_twice else local.replace(tzinfo=None)).isoformat(timespec="minutes")
 
 
 def name_of(span: Span, calendar: Calendar, *, with_day: bool = True) -> str:
-    """`2026-11-20, 14:00 to 15:00`, or `14:00 to 15:00` where the day is known; a longer span has both its days."""
+    """Return `2026-11-20, 14:00 to 15:00`, or `14:00 to 15:00` without the day; a longer span has both days."""
     (first_day, start), (last_day, end) = (text_of(instant, calendar).split("T") for instant in span)
     if calendar.date_of(span.start) != calendar.date_of(span.end - _SECOND):
         return f"{first_day} {start} to {last_day} {end}"

@@ -1,6 +1,6 @@
-"""Lists of tables that grow without end: one organization at a time, in the order of an index, counted to a cap.
+"""Base classes for lists of large tables: one organization at a time, in index order, with a capped count.
 
-Every index of the ledger begins with the organization, so a list that always names one is quick at any size.
+Every index of the ledger begins with the organization, so a list filtered by one is fast at any size.
 """
 
 from collections.abc import Iterator
@@ -14,18 +14,19 @@ from unfold.contrib.filters.forms import AutocompleteDropdownForm
 
 from costtrack.changelist import PlainChangeList
 from organizations.admin_base import OrganizationScopedAdmin
-from organizations.admin_request import chosen_organization, person_of
+from organizations.admin_request import chosen_organization, request_user
 from organizations.models import Organization
 
 PARAMETER = "organization"
 
 
 def shown_organization(request: HttpRequest) -> Organization | None:
-    """The one that the page is about, or the address names, or the first one by name; None: the address names none that
-    is visible."""
+    """Return the organization of the page, or of the `organization` parameter, or the first visible one by name.
+
+    None if the parameter names no visible organization."""
     if (organization := chosen_organization(request)) is not None:
         return organization
-    visible = Organization.objects.visible_to(person_of(request)).order_by("name", "id")
+    visible = Organization.objects.visible_to(request_user(request)).order_by("name", "id")
     chosen = request.GET.get(PARAMETER, "")
     if not chosen:
         return visible.first()
@@ -34,7 +35,7 @@ def shown_organization(request: HttpRequest) -> Organization | None:
 
 
 class OrganizationFilter(ListFilter):
-    """The choice among the organizations that a person sees; the list itself obeys it (`SingleOrganizationList`)."""
+    """Selects one of the user's organizations; `SingleOrganizationList` applies the choice."""
 
     title = "organization"
     template = "unfold/filters/filters_field.html"
@@ -47,8 +48,8 @@ class OrganizationFilter(ListFilter):
         self._request, self._model_admin = request, model_admin
 
     def has_output(self) -> bool:
-        person = person_of(self._request)
-        return chosen_organization(self._request) is None and (person.is_superuser or len(person.roles) > 1)
+        user = request_user(self._request)
+        return chosen_organization(self._request) is None and (user.is_superuser or len(user.roles) > 1)
 
     def expected_parameters(self) -> list[str | None]:
         return [PARAMETER]
@@ -72,11 +73,11 @@ class OrganizationFilter(ListFilter):
 
 
 class SingleOrganizationList(PlainChangeList):
-    """Its rows are one organization's (`organization`), in the order that the page declares and no other."""
+    """A list of one organization's rows, in the order that the model admin declares."""
 
     organization: Organization | None
     notice: str = ""
-    """What the reader should know about these rows, if anything."""
+    """A notice above the rows, for example that only the newest rows were searched."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         self.organization = shown_organization(request)
@@ -92,13 +93,14 @@ class SingleOrganizationList(PlainChangeList):
 
 
 class SingleOrganizationAdmin(OrganizationScopedAdmin):
-    """A subclass has `OrganizationFilter` as its first filter and an `ordering` that an index serves."""
+    """Base of the model admins of large tables. A subclass has `OrganizationFilter` as its first filter and an
+    `ordering` that an index serves."""
 
     sortable_by = ()
     list_filter_submit = True
     list_per_page = 50
     list_max_show_all = 0
-    show_facets = ShowFacets.NEVER  # each would be a count
+    show_facets = ShowFacets.NEVER  # each facet would be a count query
     list_before_template = "admin/billing/list_before.html"  # type: ignore[assignment]  # unfold declares None
     empty_title: ClassVar[str] = "Nothing here yet"
     empty_text: ClassVar[str] = ""
@@ -108,13 +110,13 @@ class SingleOrganizationAdmin(OrganizationScopedAdmin):
         return SingleOrganizationList
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """None for somebody who only looks at the organization that is shown."""
+        """Return no actions for a user with read access only."""
         actions: dict[str, Any] = super().get_actions(request)
         return actions if actions and self.may_manage_shown(request) else {}
 
     def may_manage_shown(self, request: HttpRequest) -> bool:
-        person = person_of(request)
-        if person.is_superuser or all(role.may_change for role in person.roles.values()):
+        user = request_user(request)
+        if user.is_superuser or all(role.may_change for role in user.roles.values()):
             return True
         shown = shown_organization(request)
-        return shown is not None and person.roles[shown.pk].may_change
+        return shown is not None and user.roles[shown.pk].may_change

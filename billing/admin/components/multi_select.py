@@ -1,4 +1,4 @@
-"""A filter of which several values can be chosen: a list of checkboxes that opens below a button."""
+"""A filter with several values: a list of checkboxes below a button."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ _MAX_LENGTH = 600
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`weight` decides which are offered if there are too many; `beside` stands at the end of the line."""
+    """`weight` decides which options are shown if there are too many; `note` is shown at the end of the line."""
 
     value: str
     label: str
-    beside: str = ""
+    note: str = ""
     weight: int = 0
 
 
 class MultiSelect(forms.SelectMultiple):
-    """`offers` are shown; what is chosen already is always among them."""
+    """Shows `offers`, and always the chosen values."""
 
     offers: Sequence[Option] = ()
 
-    def __init__(self, of_all: str) -> None:
+    def __init__(self, empty_label: str) -> None:
         super().__init__()
-        self.of_all = of_all
+        self.empty_label = empty_label
 
     def id_for_label(self, id_: str, index: str | None = None) -> str:
         return f"{id_}_button"
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        chosen = _told(value or ())
+        chosen = _unique(value or ())
         names = {option.value: option.label for option in self.offers}
         offered = self._offered(set(chosen))
         context = {
@@ -45,9 +45,9 @@ class MultiSelect(forms.SelectMultiple):
             "summary": self._summary(chosen, names),
             "options": [(option, option.value in chosen) for option in offered],
             "left_out": max(len(self.offers) - len(offered), 0),
-            "what": self.of_all,
+            "what": self.empty_label,
         }
-        return render_to_string("admin/dashboard/pick.html", context)
+        return render_to_string("admin/dashboard/multi_select.html", context)
 
     def _offered(self, chosen: set[str]) -> list[Option]:
         known = {option.value for option in self.offers}
@@ -57,30 +57,30 @@ class MultiSelect(forms.SelectMultiple):
 
     def _summary(self, chosen: Sequence[str], names: dict[str, str]) -> str:
         if not chosen:
-            return self.of_all
+            return self.empty_label
         first = names.get(chosen[0], chosen[0])
         return first if len(chosen) == 1 else f"{first} and {len(chosen) - 1} more"
 
 
 class MultiSelectField(forms.MultipleChoiceField):
-    """Any values, known or not: what nobody has used has cost nothing."""
+    """Accepts any values; unknown ones match no usage."""
 
     widget: MultiSelect
 
-    def __init__(self, *, label: str, of_all: str) -> None:
-        super().__init__(required=False, label=label, widget=MultiSelect(of_all))
+    def __init__(self, *, label: str, empty_label: str) -> None:
+        super().__init__(required=False, label=label, widget=MultiSelect(empty_label))
 
     def to_python(self, value: Any) -> list[str]:
-        return _told(super().to_python(value))
+        return _unique(super().to_python(value))
 
     def validate(self, value: Sequence[str]) -> None:
-        if any("\0" in unquote(one) or len(one) > _MAX_LENGTH for one in value):  # also as what is escaped in it
-            raise forms.ValidationError("Nothing has such a name.")
+        if any("\0" in unquote(choice) or len(choice) > _MAX_LENGTH for choice in value):  # also when URL-escaped
+            raise forms.ValidationError("Invalid value.")
 
     def offer(self, options: Iterable[Option]) -> None:
         self.widget.offers = tuple(options)
 
 
-def _told(values: Iterable[object]) -> list[str]:
-    """Each once; an empty one says nothing."""
+def _unique(values: Iterable[object]) -> list[str]:
+    """Drop duplicates and empty values."""
     return list(dict.fromkeys(str(value) for value in values if value))

@@ -1,7 +1,7 @@
-"""What every page has: whose it is, who may see it, filters in its address, and numbers that refresh by themselves.
+"""The base class of the dashboard pages: organization, access, filters in the URL, and automatic refresh.
 
-A page's template extends the `layout` of its context and fills the block `live`: all of it that changes. The browser
-asks for the same address again every few seconds, and is answered with that block alone.
+A page's template extends `layout` and fills the block `live` with everything that changes. The browser requests the
+same URL every few seconds and gets only that block (htmx).
 """
 
 from http import HTTPStatus
@@ -17,29 +17,29 @@ from django.views.generic import View
 
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
-from costtrack.organization_paths import for_organization
-from organizations.admin_request import chosen_organization, person_of, roles_here
+from costtrack.organization_paths import organization_url
+from organizations.admin_request import chosen_organization, request_roles, request_user
 from organizations.middleware import last_organization
 from organizations.models import Organization, User
 from organizations.types import Role
 
-_WHOLE, _PART = "admin/dashboard/whole.html", "admin/dashboard/part.html"
+_FULL_PAGE, _FRAGMENT = "admin/dashboard/full_page.html", "admin/dashboard/fragment.html"
 _REFUSED = "admin/dashboard/refused.html"
 
 
 class OrganizationPage(View):
-    """A subclass says its title and template, and answers `page_context()`.
+    """A subclass sets `title` and `template_name`, and implements `page_context()`.
 
-    A DomainError becomes a page that says what is the matter, with its status.
+    A DomainError is rendered as an error page with its status.
     """
 
     title: ClassVar[str]
     template_name: ClassVar[str]
     refresh_seconds: ClassVar[int] = 15
-    """How often the numbers are asked for again; 0: never."""
+    """The refresh interval; 0 disables the refresh."""
 
     organization: Organization
-    person: User
+    user: User
     role: Role
 
     def page_context(self) -> dict[str, Any]:
@@ -49,39 +49,39 @@ class OrganizationPage(View):
         organization = chosen_organization(request)
         if organization is None:
             return _to_an_organization(request)
-        self.organization, self.person, (self.role,) = organization, person_of(request), roles_here(request)
+        self.organization, self.user, (self.role,) = organization, request_user(request), request_roles(request)
         self.now = utc_now()
         request.current_app = admin.site.name
         try:
             return super().dispatch(request, *args, **kwargs)
         except DomainError as refused:
-            return self._answer(_REFUSED, {"refused": refused}, status=refused.status)
+            return self._respond(_REFUSED, {"refused": refused}, status=refused.status)
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return self._answer(self.template_name, self.page_context())
+        return self._respond(self.template_name, self.page_context())
 
-    def _answer(self, template: str, context: dict[str, Any], *, status: int = HTTPStatus.OK) -> TemplateResponse:
-        is_part = bool(self.request.headers.get("HX-Request"))
-        around = {} if is_part else admin.site.each_context(self.request)
+    def _respond(self, template: str, context: dict[str, Any], *, status: int = HTTPStatus.OK) -> TemplateResponse:
+        is_fragment = bool(self.request.headers.get("HX-Request"))
+        site_context = {} if is_fragment else admin.site.each_context(self.request)
         common = {
-            "layout": _PART if is_part else _WHOLE,
+            "layout": _FRAGMENT if is_fragment else _FULL_PAGE,
             "title": self.title,
             "organization": self.organization,
             "now": self.now,
             "refresh_seconds": self.refresh_seconds,
         }
-        response = TemplateResponse(self.request, template, {**around, **common, **context}, status=status)
+        response = TemplateResponse(self.request, template, {**site_context, **common, **context}, status=status)
         patch_vary_headers(response, ["HX-Request"])
         return response
 
 
 def _to_an_organization(request: HttpRequest) -> HttpResponseRedirect | TemplateResponse:
-    """The same page of the organization that was looked at last."""
-    organization = last_organization(request, person_of(request))
+    """Redirect to the same page of the organization that the user visited last."""
+    organization = last_organization(request, request_user(request))
     if organization is None:
         context = {**admin.site.each_context(request), "title": "No organization yet", "cards": []}
-        return TemplateResponse(request, "admin/index.html", {**context, "may_add": person_of(request).is_superuser})
+        return TemplateResponse(request, "admin/index.html", {**context, "may_add": request_user(request).is_superuser})
     match = resolve(request.path_info)
-    url = for_organization(organization.slug, match.url_name or "index", *match.kwargs.values())
+    url = organization_url(organization.slug, match.url_name or "index", *match.kwargs.values())
     query = request.META.get("QUERY_STRING", "")
     return HttpResponseRedirect(f"{url}?{query}" if query else url)

@@ -11,14 +11,14 @@ _DIGITS = 7
 
 
 def requested_page(request: HttpRequest) -> int:
-    """From 1 on; what is no such number is the first page."""
+    """Return the requested page number, starting at 1; an invalid number is page 1."""
     text = request.GET.get("page", "")
     return max(int(text), 1) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else 1
 
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """`text` says what is on the page: `26 to 50 of 1,234`. An empty address: there is no such page."""
+    """`text` is the range of rows: `26 to 50 of 1,234`. An empty URL means that there is no such page."""
 
     text: str
     first_url: str
@@ -26,7 +26,7 @@ class Paging:
     next_url: str
     last_url: str
     is_beyond: bool
-    """There are rows, but none as far behind as this."""
+    """Whether the page number is larger than the last page."""
 
 
 def paging(request: HttpRequest, *, number: int, size: int, total: int) -> Paging:

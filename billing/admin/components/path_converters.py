@@ -1,4 +1,4 @@
-"""Addresses of what senders have named themselves (sessions, executions): their ids may have any characters."""
+"""URL paths with ids chosen by senders (sessions, executions, runs), which may contain any characters."""
 
 import re
 from http import HTTPStatus
@@ -18,15 +18,15 @@ _SAFE = ":@=+,"
 
 
 class OpaqueIdConverter:
-    """A part of a path. What browsers and proxies like to rewrite (slashes, percent signs, `..`) is written as its
-    bytes behind a tilde: `a/b` is `a~2Fb`."""
+    """A path converter. Characters that browsers and proxies rewrite (slashes, percent signs, `..`) are escaped with a
+    tilde: `a/b` is `a~2Fb`."""
 
-    # Slashes too: somebody may have written the address by hand.
+    # Slashes too, for URLs that were typed manually.
     regex = ".+"
 
     def to_python(self, value: str) -> str:
-        """Raises ValueError, which Django takes as an address that does not exist."""
-        return _ESCAPED.sub(lambda found: bytes.fromhex(found[0].replace("~", "")).decode(), value)
+        """Raises ValueError, which Django turns into a 404."""
+        return _ESCAPED.sub(lambda match: bytes.fromhex(match[0].replace("~", "")).decode(), value)
 
     def to_url(self, value: str) -> str:
         escaped = quote(value, safe=_SAFE).replace("~", "%7E").replace("%", "~")
@@ -37,13 +37,13 @@ register_converter(OpaqueIdConverter, "opaque_id")
 
 
 class DetailPage(OrganizationPage):
-    """A page about what one id names. An unknown one is answered with a page that leads back to the list."""
+    """A page about one id. For an unknown id it shows a page that links back to the list."""
 
     tab: ClassVar[str]
-    """Of the list: `sessions` or `executions`."""
+    """The tab of the list: `sessions` or `executions`."""
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             return super().get(request, *args, **kwargs)
         except NotFoundError as unknown:
-            return self._answer(_UNKNOWN, {"unknown": unknown, "tab": self.tab}, status=HTTPStatus.NOT_FOUND)
+            return self._respond(_UNKNOWN, {"unknown": unknown, "tab": self.tab}, status=HTTPStatus.NOT_FOUND)

@@ -1,4 +1,4 @@
-"""The address under which programs reach this server, for what people copy."""
+"""The public URL of this server, for snippets that users copy."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -6,22 +6,22 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http import HttpRequest
 
-from costtrack.organization_paths import outside_of_admin
+from costtrack.organization_paths import unprefixed_url
 
 
-def server_address(request: HttpRequest) -> str:
-    """Without a slash at its end, and without an organization's prefix.
+def server_url(request: HttpRequest) -> str:
+    """Return the URL without a trailing slash and without an organization's prefix.
 
-    It is what the operator has named, also where a proxy hides it from this process. If that is only what a machine
-    calls itself (the default), it is what the browser has used: that works from where the person sits.
+    This is `PUBLIC_URL`, which also works behind a proxy. If that is a local address (the default), it is the URL that
+    the browser has used.
     """
     named: str = settings.PUBLIC_URL
-    if not _is_of_this_machine(named):
+    if not _is_local(named):
         return named
-    return request.build_absolute_uri(outside_of_admin("home")).rstrip("/")
+    return request.build_absolute_uri(unprefixed_url("home")).rstrip("/")
 
 
-def _is_of_this_machine(url: str) -> bool:
+def _is_local(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
         address = ip_address(host)

@@ -1,4 +1,4 @@
-"""Heads of a table's columns that sort it."""
+"""Column headings that sort a table."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from billing.admin.components.urls import url_with
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`order` is the value of `sort_by` that sorts by it; empty: none does."""
+    """`order` is the column's value of `sort_by`; empty if the column is not sortable."""
 
     label: str
     order: str = ""
@@ -19,7 +19,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """`url` sorts by the column; empty: nothing does. `sorted` is the value of `aria-sort`, or empty."""
+    """`url` sorts by the column; empty if it is not sortable. `sorted` is the value of `aria-sort`, or empty."""
 
     label: str
     url: str
@@ -30,8 +30,8 @@ class Heading:
 def headings(
     request: HttpRequest, columns: Iterable[Column], sort_by: str, *, default: str, ascending: bool
 ) -> list[Heading]:
-    """The column that rows are sorted by turns around; any other begins with its largest. `default` is not named in
-    addresses."""
+    """Return the headings. Selecting the current column reverses the order; other columns start descending. The
+    `default` order is omitted from URLs."""
     return [
         Heading(
             label=column.label,

@@ -1,4 +1,4 @@
-"""Addresses of the page that is shown, with other filters."""
+"""URLs of the current page with other parameters, and of other pages for the same period."""
 
 from datetime import date
 
@@ -9,16 +9,16 @@ from django.utils.http import urlencode
 from billing.admin.components.date_range import CUSTOM
 
 _PERIOD = ("range", "start_date", "end_date")
-_PLACES = ("page", "after")  # of lists
+_CURSOR_PARAMETERS = ("page", "after")  # reset when a filter changes
 
 Value = str | int | date | tuple[str, ...]
 
 
 def url_with(request: HttpRequest, **changes: Value) -> str:
-    """The page that is shown with these parameters changed, the others as they are; an empty value takes one away.
-    Whoever changes a filter begins at the first page again."""
+    """Return the URL of the current page with changed parameters; an empty value removes one. Lists start at the first
+    page again."""
     query = request.GET.copy()
-    for name in _PLACES:
+    for name in _CURSOR_PARAMETERS:
         query.pop(name, None)
     for name, value in changes.items():
         texts = [str(text) for text in (value if isinstance(value, tuple) else (value,)) if text != ""]
@@ -30,12 +30,12 @@ def url_with(request: HttpRequest, **changes: Value) -> str:
 
 
 def url_for_dates(request: HttpRequest, first: date, last: date, **changes: Value) -> str:
-    """The page that is shown, of the days from `first` to `last`, which is included."""
+    """Return the URL of the current page for the days from `first` to `last` (inclusive)."""
     return url_with(request, range=CUSTOM, start_date=first, end_date=last, **changes)
 
 
 def url_of_page(view: str, request: HttpRequest, **parameters: str) -> str:
-    """Another page, of the same period."""
+    """Return the URL of another page for the same period."""
     period = {name: request.GET[name] for name in _PERIOD if request.GET.get(name)}
     query = urlencode({**period, **parameters})
     return f"{reverse(f'admin:{view}')}?{query}" if query else reverse(f"admin:{view}")

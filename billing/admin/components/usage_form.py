@@ -7,7 +7,7 @@ from django import forms
 from django.http import QueryDict
 
 from billing.admin.components.date_range import PeriodForm, with_range
-from billing.reports.usage.choices import Used
+from billing.reports.usage.choices import FilterOptions
 from billing.reports.usage.figures import NO_CREDENTIAL, GroupBy, UsageFilter
 from billing.reports.usage.periods import View
 from billing.types import Status
@@ -27,7 +27,7 @@ MAX_OPTIONS = 500
 
 
 def _any_text(label: str) -> forms.CharField:
-    """Chosen from what was used; what nobody has used is no mistake and leaves nothing."""
+    """Offer the values that were used; unknown values are valid and match nothing."""
     return forms.CharField(required=False, max_length=_MAX_LENGTH, label=label, widget=forms.Select)
 
 
@@ -44,7 +44,7 @@ class UsageForm(PeriodForm):
 
     @property
     def filters(self) -> UsageFilter:
-        """What the filters say that are right."""
+        """The values of the valid filters."""
         self.is_valid()
         return UsageFilter(**{name: self.cleaned_data.get(name, "") for name in FILTERS})
 
@@ -54,18 +54,18 @@ class UsageForm(PeriodForm):
 
     @property
     def stacked_by(self) -> GroupBy | None:
-        asked = self.cleaned_data.get("group_by") or GroupBy.MODEL.value
-        return None if asked == NOT_STACKED else GroupBy(asked)
+        group_by = self.cleaned_data.get("group_by") or GroupBy.MODEL.value
+        return None if group_by == NOT_STACKED else GroupBy(group_by)
 
-    def offer(self, *, credentials: Iterable[tuple[str, str]], used: Used) -> None:
-        """Client IDs with their names, capabilities and models to choose from."""
+    def offer(self, *, credentials: Iterable[tuple[str, str]], used: FilterOptions) -> None:
+        """Set the choices: Client IDs with their names, capabilities and models."""
         named = [(client_id, f"{name} ({client_id})" if name else client_id) for client_id, name in credentials]
         self._offer("client_id", "All credentials", [*named, (NO_CREDENTIAL, "Without a credential")])
         self._offer("capability", "All capabilities", [(name, name) for name in used.capabilities])
         self._offer("model", "All models", [(name, name) for name in used.models])
 
-    def _offer(self, name: str, all_of_them: str, offered: list[tuple[str, str]]) -> None:
+    def _offer(self, name: str, empty_label: str, offered: list[tuple[str, str]]) -> None:
         chosen = self.data.get(name, "").strip()
         if chosen and chosen not in dict(offered):
             offered = [(chosen, chosen), *offered]
-        cast("forms.Select", self.fields[name].widget).choices = [("", all_of_them), *offered[:MAX_OPTIONS]]
+        cast("forms.Select", self.fields[name].widget).choices = [("", empty_label), *offered[:MAX_OPTIONS]]

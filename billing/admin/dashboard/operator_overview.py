@@ -1,5 +1,5 @@
-"""The page that those come to first who look after several organizations: what was recorded lately in each of them,
-which limits are near or reached, and what waits for somebody."""
+"""The overview of several organizations: recent cost, limits that are near or reached, and queues that need
+attention."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,11 +11,11 @@ from django.utils.http import urlencode
 
 from billing.admin.components import formatting
 from billing.admin.limits.limit_summary_card import LimitOverview, limit_overview
-from billing.reports.overview import MAX_COUNTED, Overview, Waiting, overviews
+from billing.reports.overview import MAX_COUNTED, Backlog, Overview, list_overviews
 from costtrack.clock import utc_now
 from costtrack.money import usd
-from costtrack.organization_paths import for_organization
-from organizations.admin_request import person_of
+from costtrack.organization_paths import organization_url
+from organizations.admin_request import request_user
 from organizations.models import Organization
 
 _MAX_SHOWN = 12
@@ -23,7 +23,7 @@ _MAX_SHOWN = 12
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Something that waits, in words, and where to look at it."""
+    """A text about a queue that needs attention, and its URL."""
 
     text: str
     url: str
@@ -43,48 +43,48 @@ class Card:
 
     @property
     def is_new(self) -> bool:
-        """Nothing has ever been sent."""
+        """Whether no event was ever received."""
         return self.last_received == formatting.NOTHING
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The index page's context; `UNFOLD["DASHBOARD_CALLBACK"]` names this function."""
-    person = person_of(request)
-    visible = Organization.objects.visible_to(person).select_related("plan").order_by("name", "id")
+    user = request_user(request)
+    visible = Organization.objects.visible_to(user).select_related("plan").order_by("name", "id")
     shown = list(visible[: _MAX_SHOWN + 1])
     now = utc_now()
-    figures = overviews(organizations=shown[:_MAX_SHOWN], since=now - timedelta(days=1))
-    context["cards"] = [_card(one, now) for one in figures]
+    figures = list_overviews(organizations=shown[:_MAX_SHOWN], since=now - timedelta(days=1))
+    context["cards"] = [_card(organization_overview, now) for organization_overview in figures]
     context["has_several"] = len(shown) > 1
     context["has_more"] = len(shown) > _MAX_SHOWN
-    context["may_add"] = person.is_superuser
+    context["may_add"] = user.is_superuser
     return context
 
 
-def _card(one: Overview, now: datetime) -> Card:
+def _card(figures: Overview, now: datetime) -> Card:
     return Card(
-        organization=one.organization,
-        usage_url=for_organization(one.organization.slug, "usage"),
-        ledger_url=formatting.ledger(one.organization.pk),
-        cost=usd(one.cost_usd),
-        events=formatting.count(one.events),
-        last_received=formatting.instant(one.last_received_at),
-        queues=tuple(queues(one.organization, one.waiting)),
-        limits=limit_overview(one.organization, now=now),
-        limits_url=formatting.limits(one.organization.pk),
+        organization=figures.organization,
+        usage_url=organization_url(figures.organization.slug, "usage"),
+        ledger_url=formatting.ledger_url(figures.organization.pk),
+        cost=usd(figures.cost_usd),
+        events=formatting.count(figures.events),
+        last_received=formatting.instant(figures.last_received_at),
+        queues=tuple(queues(figures.organization, figures.backlog)),
+        limits=limit_overview(figures.organization, now=now),
+        limits_url=formatting.limits_url(figures.organization.pk),
     )
 
 
-def queues(organization: Organization, found: Waiting) -> list[Queue]:
-    """What waits for somebody, and where."""
-    waiting = (
-        (found.unpriced, "billing_unpricedevent", "event waits for a price", "events wait for a price"),
-        (found.quarantined, "billing_quarantinedrecord", "record is in quarantine", "records are in quarantine"),
+def queues(organization: Organization, counts: Backlog) -> list[Queue]:
+    """Return links to the queues that are not empty: unpriced events and the quarantine."""
+    rows = (
+        (counts.unpriced, "billing_unpricedevent", "event has no price yet", "events have no price yet"),
+        (counts.quarantined, "billing_quarantinedrecord", "record is in quarantine", "records are in quarantine"),
     )
     query = urlencode({"organization": organization.pk})
     return [
         Queue(_number(number, singular, plural), f"{reverse(f'admin:{model}_changelist')}?{query}")
-        for number, model, singular, plural in waiting
+        for number, model, singular, plural in rows
         if number
     ]
 

@@ -1,4 +1,4 @@
-"""The plan: what it allows beside what the others would, how its limits stand, and what this month costs."""
+"""The plan page: a comparison of all plans, the status of the plan's limits, and this month's cost."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,13 +20,13 @@ from billing.reports.usage.series import spend_now, totals
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset, Span
 from costtrack.money import usd
-from costtrack.organization_paths import for_installation
+from costtrack.organization_paths import installation_url
 from organizations.models import Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """`is_allowed`: yes or no, which a sign says, too; None: a value."""
+    """`is_allowed` is shown as an icon; None for a cell with a value."""
 
     text: str
     note: str = ""
@@ -36,7 +36,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A line of the table: one cell for each plan."""
+    """A row of the table: one cell per plan."""
 
     name: str
     about: str
@@ -75,33 +75,33 @@ class PlanPage(OrganizationPage):
             "period_before": self._days(before),
             "ends": datetimes.inline(spend.billing_period.end, calendar=calendar, now=self.now),
             "may_change": self.role.may_change,
-            "is_operator": self.person.is_superuser,
-            "plans_url": for_installation("organizations_plan_changelist"),
+            "is_operator": self.user.is_superuser,
+            "plans_url": installation_url("organizations_plan_changelist"),
         }
 
     def _spent_in(self, window: Span) -> str:
-        """Empty if that is longer ago than the plan shows."""
+        """Return the spend in a window; empty if it is outside the plan's history."""
         since = history_start(organization=self.organization, now=self.now)
-        if since is not None and window.start < since and not self.person.is_superuser:
+        if since is not None and window.start < since and not self.user.is_superuser:
             return ""
         (figures,) = totals(organization=self.organization, filters=UsageFilter(), windows=[window])
         return usd(figures.cost_usd)
 
     def _plan_limits(self) -> Sequence[LimitStatus]:
-        """How the limits stand that the plan brings along."""
-        book = limit_set(self.organization)
-        of_plan = {limit.pk for limit in book.limits if limit.is_plan}
-        rules = [rule for rule in book.rules_of_single_limits(now=self.now) if rule.limit_id in of_plan]
+        """Return the status of the plan's own limits."""
+        org_limits = limit_set(self.organization)
+        of_plan = {limit.pk for limit in org_limits.limits if limit.is_plan}
+        rules = [rule for rule in org_limits.single_limit_rules(now=self.now) if rule.limit_id in of_plan]
         return statuses(organization=self.organization, rules=rules, now=self.now)
 
     def _limit(self, status: LimitStatus) -> PlanLimit:
         calendar = self.organization.calendar
         return PlanLimit(
             name=limit_text.name_of_rule(status.rule),
-            url=formatting.page("billing_spendlimit", id=status.rule.limit_id),
+            url=formatting.change_url("billing_spendlimit", id=status.rule.limit_id),
             badge=limit_text.badge(status),
             gauge=progress_bar.labelled(status),
-            sentence=limit_text.standing_sentence(status, calendar=calendar, now=self.now),
+            sentence=limit_text.status_sentence(status, calendar=calendar, now=self.now),
             resets=limit_text.reset(status, calendar=calendar, now=self.now),
         )
 
@@ -113,23 +113,23 @@ class PlanPage(OrganizationPage):
 
 def _comparisons(plans: Sequence[Plan], *, current: Plan) -> Iterator[Comparison]:
     for name, about, cell in (
-        ("API access", "Reading costs by API, and asking before each call.", lambda plan: _yes_or_no(plan.api_access)),
-        ("Largest weekly limit", "For any seven days.", _weekly),
+        ("API access", "Read costs and authorize calls by API.", lambda plan: _yes_or_no(plan.api_access)),
+        ("Largest weekly limit", "For any 7 days.", _weekly),
         ("Largest monthly limit", "For a calendar month.", _monthly),
-        ("Usage shown", "The ledger keeps everything on every plan.", _history),
-        ("Usage exports", "CSV of calls and of days.", lambda plan: _yes_or_no(plan.api_access and plan.exports)),
-        ("API requests", "Recording usage is never held back.", _requests),
+        ("Usage shown", "The ledger stores everything on every plan.", _history),
+        ("Usage exports", "CSV by call or by day.", lambda plan: _yes_or_no(plan.api_access and plan.exports)),
+        ("API requests", "Recording usage is never limited.", _requests),
     ):
         yield Comparison(name, about, tuple(replace(cell(plan), is_current=plan == current) for plan in plans))
 
 
-def _yes_or_no(is_allowed: bool) -> Cell:  # noqa: FBT001 - the whole question
+def _yes_or_no(is_allowed: bool) -> Cell:  # noqa: FBT001 - the only argument
     return Cell("Yes" if is_allowed else "No", is_allowed=is_allowed)
 
 
 def _weekly(plan: Plan) -> Cell:
     largest, default = plan.max_weekly_limit_usd, plan.default_weekly_limit_usd
-    note = f"{usd(default)} to begin with" if default is not None and default != largest else ""
+    note = f"{usd(default)} by default" if default is not None and default != largest else ""
     return _maximum(plan, largest, note)
 
 
@@ -140,7 +140,7 @@ def _monthly(plan: Plan) -> Cell:
 def _maximum(plan: Plan, largest: Decimal | None, note: str) -> Cell:
     if largest is not None:
         return Cell(usd(largest), note)
-    return Cell("Any, or none", note) if plan.api_access else Cell("None", "no paid access to limit")
+    return Cell("No maximum", note) if plan.api_access else Cell("None", "no paid access")
 
 
 def _history(plan: Plan) -> Cell:
@@ -151,8 +151,8 @@ def _history(plan: Plan) -> Cell:
 def _requests(plan: Plan) -> Cell:
     if not plan.api_access:
         return Cell("None")
-    most = plan.requests_per_minute
-    return Cell("No limit") if most is None else Cell(f"{formatting.count(most)} a minute")
+    per_minute = plan.requests_per_minute
+    return Cell("No limit") if per_minute is None else Cell(f"{formatting.count(per_minute)} per minute")
 
 
 def _has_maximum(plan: Plan) -> bool:

@@ -1,6 +1,6 @@
-"""Document 004's tags as a page: what was spent under each.
+"""The tags page: spend by tag.
 
-Its numbers are those of `GET /spend/tags`; days are UTC there, so they are here.
+Its numbers are those of `GET /spend/tags` (document 004), so days are UTC.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,8 +20,8 @@ from billing.admin.components.pagination import paging, requested_page
 from billing.admin.components.percent_bar import Share, share_of
 from billing.admin.components.sortable_columns import Column, headings
 from billing.admin.components.urls import url_for_dates, url_of_page, url_with
-from billing.reports.spend.tags import TagSpend, days_of_tags, tag_spend
-from billing.reports.spend.totals import Named
+from billing.reports.spend.tags import TagSpend, get_tag_spend, list_tag_days
+from billing.reports.spend.totals import NamedSpend
 from billing.reports.types import Window
 from costtrack.admin_site import register_page
 from costtrack.calendar import Unit
@@ -42,7 +42,7 @@ _SORTED_BY = {column.order: attrgetter(column.order) for column in _COLUMNS if c
 
 
 class TagsForm(PeriodForm):
-    """`kind` is what stands before a tag's colon; `tag` is one whole tag."""
+    """`kind` is the text before a tag's colon; `tag` is a complete tag."""
 
     kind = forms.CharField(required=False, max_length=_MAX_LENGTH, label="Kind of tag", widget=forms.Select)
     search = forms.CharField(
@@ -55,8 +55,8 @@ class TagsForm(PeriodForm):
     def __init__(self, data: QueryDict) -> None:
         super().__init__(with_range(data, self.default_range))
 
-    def offer(self, tags: Iterable[Named]) -> None:
-        """The kinds that there are; the one that is chosen in any case."""
+    def offer(self, tags: Iterable[NamedSpend]) -> None:
+        """Offer the kinds of the tags, and always the chosen one."""
         kinds = dict.fromkeys(tag.name.partition(_SEPARATOR)[0] for tag in tags if _SEPARATOR in tag.name)
         offered = {*list(kinds)[:_MAX_KINDS], self["kind"].value() or ""} - {""}
         select = self.fields["kind"].widget
@@ -64,7 +64,7 @@ class TagsForm(PeriodForm):
             select.choices = [("", "All kinds"), *((kind, f"{kind}{_SEPARATOR}") for kind in sorted(offered))]
 
     def hide_choice(self) -> None:
-        """What narrows a list, on a page about one tag: kept for the way back."""
+        """Hide the filters of the list on a page about one tag; they are kept for the way back."""
         for name in ("kind", "search"):
             self.fields[name].widget = forms.HiddenInput()
 
@@ -86,113 +86,113 @@ class TagsPage(OrganizationPage):
     def page_context(self) -> dict[str, Any]:
         form = TagsForm(self.request.GET)
         period = period_of(form, utc_calendar(self.organization.week_start), self.now)
-        asked = form.cleaned_data if form.is_valid() else {}
-        found = tag_spend(organization=self.organization, window=Window(*period.span))
-        tag = asked.get("tag") or ""
+        cleaned = form.cleaned_data if form.is_valid() else {}
+        report = get_tag_spend(organization=self.organization, window=Window(*period.span))
+        tag = cleaned.get("tag") or ""
         if tag:
             form.hide_choice()
         else:
-            form.offer(found.tags)
-        chosen = _chosen(found.tags, asked)
+            form.offer(report.tags)
+        chosen = _chosen(report.tags, cleaned)
         return {
             "form": form,
             "period": period,
-            "found": found,
+            "report": report,
             "tag": tag,
-            "whole_url": url_with(self.request, tag=""),
+            "all_tags_url": url_with(self.request, tag=""),
             "log_url": url_of_page("request_log", self.request, tag=tag),
-            "figures": _figures_of_tag(chosen, found) if tag else _figures(found, period),
+            "figures": _figures_of_tag(chosen, report) if tag else _figures(report, period),
             "chart": self._chart(chosen, period),
-            "unpriced": formatting.count(found.unpriced) if found.unpriced else "",
-            **self._list(chosen, found, asked),
+            "unpriced": formatting.count(report.unpriced) if report.unpriced else "",
+            **self._list(chosen, report, cleaned),
         }
 
-    def _list(self, chosen: Sequence[Named], found: TagSpend, asked: dict[str, Any]) -> dict[str, Any]:
-        sort_by = asked.get("sort_by")
+    def _list(self, chosen: Sequence[NamedSpend], report: TagSpend, cleaned: dict[str, Any]) -> dict[str, Any]:
+        sort_by = cleaned.get("sort_by")
         order = sort_by if sort_by in _SORTED_BY else "spend"
-        ascending = asked.get("sort_order") == "asc"
+        ascending = cleaned.get("sort_order") == "asc"
         rows = sorted(chosen, key=_SORTED_BY[order], reverse=not ascending)
         number = requested_page(self.request)
         shown = rows[(number - 1) * TAGS_PER_PAGE : number * TAGS_PER_PAGE]
         return {
-            "rows": [_row(one, found, self.request) for one in shown],
+            "rows": [_row(entry, report, self.request) for entry in shown],
             "rows_total": formatting.count(len(rows)),
             "headings": headings(self.request, _COLUMNS, order, default="spend", ascending=ascending),
             "paging": paging(self.request, number=number, size=TAGS_PER_PAGE, total=len(rows)),
         }
 
-    def _chart(self, chosen: Sequence[Named], period: Period) -> Chart | None:
-        """The dearest of the tags that were asked for. They are not stacked: they have calls in common."""
-        names = [one.name for one in chosen[:_MAX_LINES]]
-        days = days_of_tags(organization=self.organization, window=Window(*period.span), tags=names)
-        along = axis(period.span, {day for of_tag in days.values() for day, _ in of_tag})
-        if not names or not along.bars:
+    def _chart(self, chosen: Sequence[NamedSpend], period: Period) -> Chart | None:
+        """Return a chart of the most expensive chosen tags. Not stacked, because tags can share calls."""
+        names = [entry.name for entry in chosen[:_MAX_LINES]]
+        days = list_tag_days(organization=self.organization, window=Window(*period.span), tags=names)
+        x_axis = axis(period.span, {day for of_tag in days.values() for day, _ in of_tag})
+        if not names or not x_axis.bars:
             return None
         lines = []
         for name in names:
-            sums = along.sums(days[name])
-            urls = [url_for_dates(self.request, bar.first, bar.last, tag=name) for bar in along.bars]
+            sums = x_axis.sums(days[name])
+            urls = [url_for_dates(self.request, bar.first, bar.last, tag=name) for bar in x_axis.bars]
             lines.append(Line(name, [float(amount) for amount in sums], [usd(amount) for amount in sums], urls))
         what = "Cost per tag" if len(lines) > 1 else f"Cost of {names[0]}"
-        unit = "month" if along.unit is Unit.MONTH else "day"
+        unit = "month" if x_axis.unit is Unit.MONTH else "day"
         return Chart(
             title=f"{what} and {unit} (UTC)" if len(lines) > 1 else f"{what} per {unit} (UTC)",
-            labels=[bar.label for bar in along.bars],
+            labels=[bar.label for bar in x_axis.bars],
             lines=lines,
             unit="usd",
-            kind="line" if len(along.bars) > 1 and len(lines) > 1 else "bar",
+            kind="line" if len(x_axis.bars) > 1 and len(lines) > 1 else "bar",
             is_stacked=False,
         )
 
 
-def _chosen(tags: Sequence[Named], asked: dict[str, Any]) -> list[Named]:
-    """In their order, the dearest first."""
-    if tag := asked.get("tag"):
-        return [one for one in tags if one.name == tag]
-    search, kind = (asked.get("search") or "").lower(), asked.get("kind")
+def _chosen(tags: Sequence[NamedSpend], cleaned: dict[str, Any]) -> list[NamedSpend]:
+    """Return the tags that match the filters, most expensive first."""
+    if tag := cleaned.get("tag"):
+        return [entry for entry in tags if entry.name == tag]
+    search, kind = (cleaned.get("search") or "").lower(), cleaned.get("kind")
     beginning = f"{kind}{_SEPARATOR}" if kind else ""
-    return [one for one in tags if one.name.startswith(beginning) and search in one.name.lower()]
+    return [entry for entry in tags if entry.name.startswith(beginning) and search in entry.name.lower()]
 
 
-def _row(one: Named, found: TagSpend, request: HttpRequest) -> TagRow:
+def _row(entry: NamedSpend, report: TagSpend, request: HttpRequest) -> TagRow:
     return TagRow(
-        name=one.name,
-        url=url_with(request, tag=one.name),
-        calls=formatting.count(one.calls),
-        cost=usd(one.spend),
-        share=share_of(one.spend, found.spend),
+        name=entry.name,
+        url=url_with(request, tag=entry.name),
+        calls=formatting.count(entry.calls),
+        cost=usd(entry.spend),
+        share=share_of(entry.spend, report.spend),
     )
 
 
 Figure = tuple[str, str, str]
-"""A heading, a value, and what it is of."""
+"""A heading, a value, and a note."""
 
 
-def _figures(found: TagSpend, period: Period) -> list[Figure]:
-    whole = ("All spend", usd(found.spend), f"{period.name}, {formatting.count(found.calls)} requests")
-    if not found.tags:
-        return [whole]
-    dearest, untagged = found.tags[0], found.least_untagged
+def _figures(report: TagSpend, period: Period) -> list[Figure]:
+    all_spend = ("All spend", usd(report.spend), f"{period.name}, {formatting.count(report.calls)} requests")
+    if not report.tags:
+        return [all_spend]
+    top_tag, untagged = report.tags[0], report.min_untagged
     figures = [
-        whole,
-        ("Tags", formatting.count(len(found.tags)), "Used in this period"),
-        ("Dearest tag", usd(dearest.spend), dearest.name),
+        all_spend,
+        ("Tags", formatting.count(len(report.tags)), "Used in this period"),
+        ("Most expensive tag", usd(top_tag.spend), top_tag.name),
     ]
     if untagged:
-        share = share_of(untagged, found.spend).text
-        figures.append(("Without a tag", f"at least {usd(untagged)}", f"{share}; more, if calls bear several tags"))
+        share = share_of(untagged, report.spend).text
+        figures.append(("Without a tag", f"at least {usd(untagged)}", f"{share}; more if calls have several tags"))
     return figures
 
 
-def _figures_of_tag(chosen: Sequence[Named], found: TagSpend) -> list[Figure]:
+def _figures_of_tag(chosen: Sequence[NamedSpend], report: TagSpend) -> list[Figure]:
     if not chosen:
         return []
-    (one,) = chosen
+    (entry,) = chosen
     return [
-        ("Cost", usd(one.spend), f"of {usd(found.spend)} in all"),
-        ("Share of all spend", share_of(one.spend, found.spend).text, "in this period"),
-        ("Requests", formatting.count(one.calls), f"of {formatting.count(found.calls)} in all"),
-        ("Cost per request", usd(one.spend / one.calls) if one.calls else formatting.NOTHING, "On average"),
+        ("Cost", usd(entry.spend), f"of {usd(report.spend)} total"),
+        ("Share of all spend", share_of(entry.spend, report.spend).text, "in this period"),
+        ("Requests", formatting.count(entry.calls), f"of {formatting.count(report.calls)} total"),
+        ("Cost per request", usd(entry.spend / entry.calls) if entry.calls else formatting.NOTHING, "On average"),
     ]
 
 

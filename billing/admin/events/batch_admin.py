@@ -1,4 +1,4 @@
-"""Batches: what each accepted request brought, to look at."""
+"""The read-only admin of batches: the events of each accepted request."""
 
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from organizations.models import Organization
 
 
 class BatchPeriodFilter(PeriodFilter):
-    """By the ids, which are ordered by time and have an index; the time itself has none."""
+    """Filters by ids, which are ordered by time and indexed."""
 
     def since(self, instant: datetime) -> dict[str, Any]:
         return {"id__gte": ids_at(instant)[0]}
@@ -34,7 +34,7 @@ class IngestBatchAdmin(SingleOrganizationAdmin):
     list_filter = (OrganizationFilter, BatchPeriodFilter)
     ordering = ("-id",)
     fields = ()
-    empty_title = "No batch yet"
+    empty_title = "No batches yet"
     empty_text = "Each accepted request that brings usage is a batch, and is listed here."
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[IngestBatch]) -> QuerySet[IngestBatch]:
@@ -43,15 +43,15 @@ class IngestBatchAdmin(SingleOrganizationAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         batch: IngestBatch = context["original"]
-        context["events_url"] = formatting.ledger(batch.organization_id, batch=str(batch.pk))
-        context["facts"] = formatting.present(
+        context["events_url"] = formatting.ledger_url(batch.organization_id, batch=str(batch.pk))
+        context["details"] = formatting.without_empty(
             (
                 ("Organization", batch.organization.name),
                 ("Received (UTC)", formatting.instant(batch.received_at)),
                 ("Format", batch.format),
                 ("Sent with", self.sent_with(batch)),
                 ("Events stored", formatting.count(batch.accepted)),
-                ("Repetitions of stored events", formatting.count(batch.duplicates)),
+                ("Duplicates of stored events", formatting.count(batch.duplicates)),
                 ("Conflicts with stored events", formatting.count(batch.conflicts)),
                 ("Records refused", formatting.count(batch.rejected)),
                 ("Stored without a price", formatting.count(batch.unpriced)),
@@ -71,7 +71,7 @@ class IngestBatchAdmin(SingleOrganizationAdmin):
     @admin.display(description="Events")
     def stored(self, batch: IngestBatch) -> SafeString:
         return formatting.link(
-            formatting.ledger(batch.organization_id, batch=str(batch.pk)), formatting.count(batch.accepted)
+            formatting.ledger_url(batch.organization_id, batch=str(batch.pk)), formatting.count(batch.accepted)
         )
 
     @admin.display(description="Repeated")

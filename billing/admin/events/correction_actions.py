@@ -1,4 +1,4 @@
-"""Correcting an event in the admin: a page that says what it counts and costs now and after, and asks for a reason."""
+"""Admin actions that correct an event: a confirmation page with the counts and cost before and after, and a reason."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -17,47 +17,47 @@ from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import UsageEvent
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS, ZERO, usd
-from organizations.admin_base import button, showing_refusals
-from organizations.admin_request import person_of
+from organizations.admin_base import button, show_domain_errors
+from organizations.admin_request import request_user
 
 _UNKNOWN = "Not known"
 
 Change = tuple[str, str, str]
-"""What it is about, now, and after."""
+"""A label, the value now, and the value after the correction."""
 
 
 class VoidForm(forms.Form):
     reason = forms.CharField(
         max_length=MAX_REASON_LENGTH,
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
-        help_text="For those who look at it later. It stays with the event and in the audit log.",
+        help_text="Stored with the event and in the audit log.",
     )
 
 
 class AdjustForm(forms.Form):
     cost_usd = forms.DecimalField(
-        label="The event costs, in US dollars",
+        label="Total cost (US dollars)",
         min_value=ZERO,
         max_digits=DIGITS,
         decimal_places=DECIMALS,
-        # Not a number's field, for which browsers have ideas of their own about so many decimals.
+        # No number input, because browsers restrict its decimals.
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True, "inputmode": "decimal"}),
-        help_text="All in all, for example 1.25. Its tokens and other counts stay as they are.",
+        help_text="The event's total cost, for example 1.25. Tokens and other counts do not change.",
     )
     reason = forms.CharField(
         max_length=MAX_REASON_LENGTH,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="For those who look at it later. It stays with the event and in the audit log.",
+        help_text="Stored with the event and in the audit log.",
     )
 
 
 class CorrectingAdmin(SingleOrganizationAdmin):
-    """The ledger's page with its two buttons."""
+    """Adds the two correction buttons to the event page."""
 
     actions_detail = ("adjust_cost", "void")  # type: ignore[assignment]  # unfold declares an empty tuple
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """None for a row that cannot be corrected."""
+        """Return no actions for an event that cannot be corrected."""
         event: UsageEvent | None = self.get_object(request, str(object_id))
         if event is None or why_not_correctable(load_adjusted_event(event)) is not None:
             return []
@@ -65,28 +65,28 @@ class CorrectingAdmin(SingleOrganizationAdmin):
         return actions
 
     @button("Adjust cost", icon="edit")
-    @showing_refusals
+    @show_domain_errors
     def adjust_cost(self, request: HttpRequest, object_id: str) -> HttpResponse:
         adjusted_event = load_adjusted_event(self.get_queryset(request).get(pk=object_id))
         if (refused := self._refused(request, adjusted_event)) is not None:
             return refused
         form = AdjustForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():
-            return self._ask(request, adjusted_event, title="Adjust the cost", verb="Continue", form=form)
+            return self._confirm(request, adjusted_event, title="Adjust cost", verb="Continue", form=form)
         if "confirmed" not in request.POST:
             changes = [("Cost", _cost(adjusted_event), formatting.exact(form.cleaned_data["cost_usd"]))]
-            return self._ask(
+            return self._confirm(
                 request,
                 adjusted_event,
-                title="Adjust the cost",
-                verb="Set this cost",
+                title="Adjust cost",
+                verb="Adjust cost",
                 form=_hidden(form),
                 changes=changes,
             )
         return self._do(request, adjusted_event.event, adjust, form)
 
     @button("Void", icon="block")
-    @showing_refusals
+    @show_domain_errors
     def void(self, request: HttpRequest, object_id: str) -> HttpResponse:
         adjusted_event = load_adjusted_event(self.get_queryset(request).get(pk=object_id))
         if (refused := self._refused(request, adjusted_event)) is not None:
@@ -94,8 +94,8 @@ class CorrectingAdmin(SingleOrganizationAdmin):
         form = VoidForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():
             changes = list(_taken_back(adjusted_event))
-            return self._ask(
-                request, adjusted_event, title="Void the event", verb="Void the event", form=form, changes=changes
+            return self._confirm(
+                request, adjusted_event, title="Void event", verb="Void event", form=form, changes=changes
             )
         return self._do(request, adjusted_event.event, void, form)
 
@@ -104,9 +104,9 @@ class CorrectingAdmin(SingleOrganizationAdmin):
         if refusal is None:
             return None
         messages.error(request, refusal.message)
-        return HttpResponseRedirect(formatting.page("billing_usageevent", id=adjusted_event.event.pk))
+        return HttpResponseRedirect(formatting.change_url("billing_usageevent", id=adjusted_event.event.pk))
 
-    def _ask(
+    def _confirm(
         self,
         request: HttpRequest,
         adjusted_event: AdjustedEvent,
@@ -129,7 +129,7 @@ class CorrectingAdmin(SingleOrganizationAdmin):
             "form": form,
             "changes": changes,
             "is_last_step": changes is not None,
-            "back": formatting.page("billing_usageevent", id=event.pk),
+            "back": formatting.change_url("billing_usageevent", id=event.pk),
         }
         return TemplateResponse(request, "admin/billing/usageevent/correct.html", context)
 
@@ -140,16 +140,16 @@ class CorrectingAdmin(SingleOrganizationAdmin):
             organization=event.organization,
             event_id=event.pk,
             **form.cleaned_data,
-            actor=person_of(request).email,
+            actor=request_user(request).email,
             now=utc_now(),
         )
-        sentence = "The event is voided." if correct is void else f"The event costs {usd(done.cost_now_usd)} now."
+        sentence = "Event voided." if correct is void else f"Cost adjusted to {usd(done.cost_now_usd)}."
         messages.success(request, sentence)
-        return HttpResponseRedirect(formatting.page("billing_usageevent", id=event.pk))
+        return HttpResponseRedirect(formatting.change_url("billing_usageevent", id=event.pk))
 
 
 def _hidden(form: forms.Form) -> forms.Form:
-    """The same, to be sent again as it is."""
+    """Return the form with hidden fields, to be submitted again."""
     for field in form.fields.values():
         field.widget = forms.HiddenInput()
     return form
@@ -160,7 +160,7 @@ def _cost(adjusted_event: AdjustedEvent) -> str:
 
 
 def _taken_back(adjusted_event: AdjustedEvent) -> list[Change]:
-    """What people know an event by, as far as it has any of it."""
+    """Return the cost and the counts that a void sets to zero."""
     named = (
         ("Calls", ("requests", "tool_calls")),
         ("Tokens in, with caches", ("input_tokens", "cache_read_tokens", "cache_creation_tokens")),

@@ -1,4 +1,4 @@
-"""The ledger, to look at."""
+"""The read-only admin of the ledger's events."""
 
 from typing import Any, cast
 from uuid import UUID
@@ -12,10 +12,10 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.list_filters import ChoiceFilter, ExactTextFilter, HourFilter, PeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationList
-from billing.admin.components.server_url import server_address
+from billing.admin.components.server_url import server_url
 from billing.admin.events.correction_actions import CorrectingAdmin
 from billing.admin.events.event_page import event_page
-from billing.admin.events.event_search import MAX_SEARCHED, events_named, looked_through_since
+from billing.admin.events.event_search import MAX_SEARCHED, events_named, searched_since
 from billing.models import UnpricedEvent, UsageEvent
 from billing.querysets import UsageEventQuerySet
 from billing.types import CostSource, EventKind, Status, UnpricedReason
@@ -52,7 +52,7 @@ class CostSourceFilter(ChoiceFilter):
 
 
 class ModelFilter(ExactTextFilter):
-    title = "model (a part of its name)"
+    title = "model (part of its name)"
     parameter_name = "model"
     column = "model"
     lookup = "icontains"
@@ -77,7 +77,7 @@ class BatchFilter(ExactTextFilter):
             return queryset.none()
 
 
-# Short enough for a column; the tooltip has the whole sentence.
+# Short texts for the column; the tooltip has the full sentence.
 _WHY = {
     UnpricedReason.NO_MODEL.value: "no model",
     UnpricedReason.NO_PRICE.value: "no price",
@@ -89,28 +89,28 @@ _WITH_INDEX = ("run", "batch")
 
 
 class LedgerList(SingleOrganizationList):
-    """What has no index is looked for among the newest events, and the page says how far back that is."""
+    """Filters without an index search only the newest events; a notice says how far back."""
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)
-        self.intake_url = f"{server_address(request)}/usage/events"
+        self.intake_url = f"{server_url(request)}/usage/events"
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
         events = cast("UsageEventQuerySet", self.root_queryset)
         if self.query.strip() and self.organization is not None:
             return queryset.filter(events_named(self.organization, events, self.query.strip()))
-        if self._asks_for(_WITHOUT_INDEX) and not self._asks_for(_WITH_INDEX):
-            since = looked_through_since(self._in_period(request, events))
+        if self._filters_by(_WITHOUT_INDEX) and not self._filters_by(_WITH_INDEX):
+            since = searched_since(self._in_period(request, events))
             if since is not None:
                 self.notice = (
-                    f"Looked through {MAX_SEARCHED:,} events, back to {formatting.instant(since)} UTC. "
-                    "Choose a period to look at older ones."
+                    f"Searched the newest {MAX_SEARCHED:,} events, back to {formatting.instant(since)} UTC. "
+                    "Choose a period to see older ones."
                 )
                 queryset = queryset.filter(occurred_at__gte=since)
         return queryset
 
-    def _asks_for(self, names: tuple[str, ...]) -> bool:
+    def _filters_by(self, names: tuple[str, ...]) -> bool:
         return any(self.params.get(name, "").strip() for name in names)
 
     def _in_period(self, request: HttpRequest, events: UsageEventQuerySet) -> UsageEventQuerySet:
@@ -143,9 +143,11 @@ class UsageEventAdmin(CorrectingAdmin):
     empty_template = "admin/billing/usageevent/empty.html"
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[UsageEvent]) -> QuerySet[UsageEvent]:
-        waiting = UnpricedEvent.objects.filter(organization=OuterRef("organization"), event_id=OuterRef("pk"))
+        unpriced_events = UnpricedEvent.objects.filter(organization=OuterRef("organization"), event_id=OuterRef("pk"))
         # Also the index on the id begins with the organization, so one row is found through the organizations.
-        return queryset.filter(organization__in=Organization.objects.all()).annotate(waits=Exists(waiting))
+        return queryset.filter(organization__in=Organization.objects.all()).annotate(
+            is_unpriced=Exists(unpriced_events)
+        )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return LedgerList
@@ -184,7 +186,7 @@ class UsageEventAdmin(CorrectingAdmin):
         if not event.run_id:
             return formatting.NOTHING
         return formatting.link(
-            formatting.ledger(event.organization_id, run=event.run_id), formatting.code(event.run_id)
+            formatting.ledger_url(event.organization_id, run=event.run_id), formatting.code(event.run_id)
         )
 
     @admin.display(description="Tokens in / out")
@@ -198,13 +200,13 @@ class UsageEventAdmin(CorrectingAdmin):
     def cost(self, event: UsageEvent) -> SafeString | str:
         if event.cost_usd is not None:
             return usd(event.cost_usd)
-        if not getattr(event, "waits", True):
-            return formatting.badge("priced since", "info", "By a correction or by the summary of its session")
+        if not getattr(event, "is_unpriced", True):
+            return formatting.badge("priced later", "info", "By a correction or by its session's summary")
         known = usd(event.compute_cost_usd) if event.compute_cost_usd else ""
         why = _WHY.get(event.unpriced_reason, "unknown")
         sentence = event.get_unpriced_reason_display()
         return format_html("{} {}", known, formatting.badge(f"unpriced: {why}", "warning", sentence))
 
-    @admin.display(description="Cost is")
+    @admin.display(description="Cost source")
     def cost_from(self, event: UsageEvent) -> SafeString:
         return format_html('<span title="{}">{}</span>', event.get_cost_source_display(), event.cost_source)

@@ -1,4 +1,4 @@
-"""What one event's page says: what was called, for whom, and why it costs what it costs."""
+"""The content of an event's page: the call, for whom it was made, and how its cost was computed."""
 
 import json
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
-from billing.admin.components.formatting import Fact
-from billing.admin.events.event_sections import parts_of
+from billing.admin.components.formatting import Detail
+from billing.admin.events.event_sections import context_of
 from billing.admin.prices.price_hints import Advice, advice_for
 from billing.ledger.adjustments import Correction
 from billing.ledger.net_cost import AdjustedEvent
@@ -24,7 +24,7 @@ from organizations.models import APICredential
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """quantity x unit price = amount, in words."""
+    """A line of the price calculation as texts: quantity x unit price = amount."""
 
     label: str
     quantity: str
@@ -34,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class CorrectionLine:
-    """An adjustment of the event, in words."""
+    """An adjustment of the event as texts."""
 
     url: str
     received: str
@@ -47,28 +47,28 @@ class CorrectionLine:
 @dataclass(frozen=True, slots=True)
 class EventPage:
     cost: str
-    """The cost with its corrections, or empty while it is not known."""
+    """The net cost, or empty while it is not known."""
     because: str
     lines: tuple[Line, ...]
     computed: str
     price_name: str
     price_url: str
-    price_facts: str
-    """Since when until when it holds, for whom, and who has set it."""
+    price_details: str
+    """The period of the price and its source."""
     reported: str
     difference: str
     badges: SafeString
     compute_cost: str
     recorded: str
-    """What it cost before its corrections; empty: that was not known."""
+    """The cost before corrections; empty if it was not known."""
     exact_cost: str
-    """The cost with its corrections, to the last digit."""
+    """The net cost with all digits."""
     corrections: tuple[CorrectionLine, ...]
     corrected_url: str
-    sections: tuple[tuple[str, list[Fact]], ...]
+    sections: tuple[tuple[str, list[Detail]], ...]
     metadata: str
     advice: Advice | None
-    """For an event whose cost is not known."""
+    """What to do about an unknown cost."""
     occurred: str
 
 
@@ -81,8 +81,8 @@ def event_page(event: UsageEvent) -> EventPage:
         lines=tuple(_line(line) for line in why.calculation.lines),
         computed=formatting.exact(total),
         price_name=_price_name(price) if price is not None else "",
-        price_url=formatting.page("billing_priceversion", id=price.pk) if price is not None else "",
-        price_facts=_price_facts(price) if price is not None else "",
+        price_url=formatting.change_url("billing_priceversion", id=price.pk) if price is not None else "",
+        price_details=_price_details(price) if price is not None else "",
         reported=formatting.exact(event.token_cost_usd) if _is_reported(event) else "",
         difference=_difference(event, total),
         badges=_badges(why.adjusted_event),
@@ -90,7 +90,9 @@ def event_page(event: UsageEvent) -> EventPage:
         recorded=formatting.exact(event.cost_usd),
         exact_cost=formatting.exact(why.cost_now_usd),
         corrections=tuple(_correction(adjustment) for adjustment in why.adjusted_event.adjustments),
-        corrected_url=formatting.page("billing_usageevent", id=why.corrected.pk) if why.corrected is not None else "",
+        corrected_url=formatting.change_url("billing_usageevent", id=why.corrected.pk)
+        if why.corrected is not None
+        else "",
         sections=tuple(section for section in _sections(event) if section[1]),
         metadata=json.dumps(event.metadata, indent=2, ensure_ascii=False) if event.metadata else "",
         advice=_advice(event, why),
@@ -99,8 +101,8 @@ def event_page(event: UsageEvent) -> EventPage:
 
 
 def _advice(event: UsageEvent, why: Explanation) -> Advice | None:
-    waits = why.cost_now_usd is None and event.unpriced_reason
-    return advice_for(event, why.without_price) if waits else None
+    is_unpriced = why.cost_now_usd is None and event.unpriced_reason
+    return advice_for(event, why.without_price) if is_unpriced else None
 
 
 def _price_name(price: PriceVersion) -> str:
@@ -108,50 +110,50 @@ def _price_name(price: PriceVersion) -> str:
     return f"{price} since {since}" if since else str(price)
 
 
-def _price_facts(price: PriceVersion) -> str:
+def _price_details(price: PriceVersion) -> str:
     since, until = formatting.price_since(price), formatting.price_until(price)
-    began = f"since {since} UTC" if since else "since ever"
-    return f"{began}, until {f'{until} UTC' if until else 'further notice'} ({price.get_source_display()})"
+    began = f"since {since} UTC" if since else "from the beginning"
+    return f"{began}, {f'until {until} UTC' if until else 'no end'} ({price.get_source_display()})"
 
 
 def _local(event: UsageEvent) -> str:
-    """When it occurred, on the organization's clocks, to the second that has begun."""
+    """Format when the event occurred in the organization's time zone, truncated to the second."""
     return datetimes.exact(event.occurred_at.replace(microsecond=0), event.organization.calendar)
 
 
-# What was done last, where that says more than how the event came.
+# The sentence about the last correction, by its kind.
 _DONE_LAST = {
     CorrectionKind.VOID: "Voided: excluded from all totals.",
-    CorrectionKind.ADJUST: "A person has said what it costs.",
+    CorrectionKind.ADJUST: "The cost was adjusted manually.",
     CorrectionKind.REPRICE: "Repriced after a price change.",
 }
 
 
 def _because(event: UsageEvent, why: Explanation) -> str:
-    """The one sentence under the amount."""
+    """Return the sentence under the amount."""
     if event.kind == EventKind.ADJUSTMENT.value:
         correction = Correction.of(event)
         by = f", by {correction.actor}" if correction.actor else ""
-        gone = "" if why.corrected is not None else " The event itself is no longer kept."
+        gone = "" if why.corrected is not None else " The event itself is no longer stored."
         return f"A correction of another event{by}: {correction.reason}.{gone}"
     if event.kind == EventKind.SESSION_SUMMARY.value:
-        return "What the summary of the session adds to what its events had told before."
+        return "The difference between the session's summary and its earlier events."
     corrections = why.adjusted_event.corrections
     if corrections and corrections[-1].kind in _DONE_LAST:
         return _DONE_LAST[corrections[-1].kind]
-    return _how_it_came(event, why)
+    return _cost_origin(event, why)
 
 
-def _how_it_came(event: UsageEvent, why: Explanation) -> str:
+def _cost_origin(event: UsageEvent, why: Explanation) -> str:
     if event.token_cost_usd is None:
         reason = event.get_unpriced_reason_display()
         is_priced = why.adjusted_event.adjustments
-        return f"It had no cost at first: {reason}. A correction has added it." if is_priced else f"{reason}."
+        return f"Had no cost at first ({reason}). A correction added it." if is_priced else f"{reason}."
     if _is_reported(event):
-        return "As the caller reported it."
+        return "Reported by the caller."
     if why.calculation.lines:
-        return "Computed from the price that held when the call was made."
-    return "Nothing in it is charged for."
+        return "Computed from the price at the time of the call."
+    return "Nothing in this event is charged for."
 
 
 def _line(line: PriceLine) -> Line:
@@ -180,7 +182,7 @@ def _is_reported(event: UsageEvent) -> bool:
 
 
 def _difference(event: UsageEvent, computed: Decimal | None) -> str:
-    """What the caller reported beyond what our prices say."""
+    """Return the difference between the reported and the computed cost."""
     if not _is_reported(event) or event.token_cost_usd is None or computed is None:
         return ""
     difference = event.token_cost_usd - computed
@@ -191,21 +193,21 @@ def _correction(adjustment: UsageEvent) -> CorrectionLine:
     correction = Correction.of(adjustment)
     amount = (adjustment.token_cost_usd or ZERO) + adjustment.compute_cost_usd
     return CorrectionLine(
-        formatting.page("billing_usageevent", id=adjustment.pk),
+        formatting.change_url("billing_usageevent", id=adjustment.pk),
         formatting.instant(correction.at),
         correction.kind.label,
-        correction.actor or "costtrack itself",
+        correction.actor or "costtrack",
         correction.reason,
         formatting.difference(amount),
     )
 
 
-def _sections(event: UsageEvent) -> tuple[tuple[str, list[Fact]], ...]:
+def _sections(event: UsageEvent) -> tuple[tuple[str, list[Detail]], ...]:
     return (
-        ("Call", formatting.present(_call(event))),
-        ("Tokens", formatting.present(_tokens(event))),
-        ("Part of", formatting.present(parts_of(event))),
-        ("Identity", formatting.present(_identity(event))),
+        ("Call", formatting.without_empty(_call(event))),
+        ("Tokens", formatting.without_empty(_tokens(event))),
+        ("Part of", formatting.without_empty(context_of(event))),
+        ("Identity", formatting.without_empty(_identity(event))),
     )
 
 
@@ -219,18 +221,18 @@ def _call(event: UsageEvent) -> list[tuple[str, str]]:
         ("Endpoint", event.endpoint),
         ("Cost group", event.cost_group),
         ("Status", f"{event.get_status_display()} {event.status_code or ''}".strip()),
-        ("Took", duration),
+        ("Duration", duration),
     ]
 
 
 def _tokens(event: UsageEvent) -> list[tuple[str, str]]:
     counts = (
-        ("Input, not from a cache", event.input_tokens),
-        ("Read from the cache", event.cache_read_tokens),
-        ("Written to the cache", event.cache_creation_tokens),
-        ("of these for one hour", event.cache_creation_1h_tokens),
+        ("Input (uncached)", event.input_tokens),
+        ("Cache read", event.cache_read_tokens),
+        ("Cache write", event.cache_creation_tokens),
+        ("Cache write, 1 hour", event.cache_creation_1h_tokens),
         ("Output", event.output_tokens),
-        ("of these reasoning", event.reasoning_tokens),
+        ("Reasoning (part of output)", event.reasoning_tokens),
         ("Audio in", event.audio_input_tokens),
         ("Audio out", event.audio_output_tokens),
         ("Tool call", event.tool_use_tokens),
@@ -241,9 +243,9 @@ def _tokens(event: UsageEvent) -> list[tuple[str, str]]:
 
 def _identity(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
     batch_id = batch_of(event.pk)
-    batch_url = formatting.page("billing_ingestbatch", id=batch_id)
+    batch_url = formatting.change_url("billing_ingestbatch", id=batch_id)
     return [
-        ("Id of the caller", event.event_id),
+        ("Caller's id", event.event_id),
         ("Source", event.source),
         ("Request", event.request_id),
         ("Sent with", formatting.sender(event.credential_id, _credential_of(event))),
@@ -260,11 +262,13 @@ def _authorization(event: UsageEvent) -> SafeString | str:
     """The reservation that the event settled."""
     if event.authorization_id is None:
         return ""
-    return formatting.link(formatting.page("billing_authorization", id=event.authorization_id), event.authorization_id)
+    return formatting.link(
+        formatting.change_url("billing_authorization", id=event.authorization_id), event.authorization_id
+    )
 
 
 def _credential_of(event: UsageEvent) -> APICredential | None:
-    """None also for an operator's, which members cannot read."""
+    """Return the credential; None also for an operator's, which members cannot read."""
     if event.credential_id is None:
         return None
     return APICredential.objects.filter(pk=event.credential_id).first()

@@ -1,4 +1,4 @@
-"""Finding events in a ledger of any size: by an index, or among the newest ones only."""
+"""Searches events in a ledger of any size: by an index, or only among the newest events."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,15 +11,15 @@ from billing.querysets import UsageEventQuerySet
 from organizations.models import Organization
 
 MAX_SEARCHED = 50_000
-"""What has no index is looked for among this many events of an organization."""
+"""Columns without an index are searched only in this many of an organization's newest events."""
 _MAX_MATCHES = 100
 _SOURCES_AMONG = 10_000
 
 
-def looked_through_since(events: UsageEventQuerySet) -> datetime | None:
-    """When the oldest of the newest `MAX_SEARCHED` events occurred; None when there are not so many.
+def searched_since(events: UsageEventQuerySet) -> datetime | None:
+    """Return when the oldest of the newest `MAX_SEARCHED` events occurred; None if there are fewer.
 
-    `events` are an organization's, of all times or of a span of time: this walks along the index on time only.
+    `events` are an organization's, optionally of a period, so that the query uses the index on time.
     """
     newest = events.order_by("-occurred_at", "-id").values_list("occurred_at", flat=True)
     for occurred_at in newest[MAX_SEARCHED - 1 : MAX_SEARCHED]:
@@ -28,8 +28,8 @@ def looked_through_since(events: UsageEventQuerySet) -> datetime | None:
 
 
 def events_named(organization: Organization, events: UsageEventQuerySet, name: str) -> Q:
-    """Which of an organization's events carry this id: their own or their batch's, the caller's, a run's, a session's
-    or a request's; the first of these that fits anything. Request ids are looked for among the newest events."""
+    """Return a condition for the events with this id: an event's or batch's id, the caller's id, a run, a session or a
+    request id, whichever matches first. Request ids are searched only among the newest events."""
     for condition in (
         _with_id(name),
         _with_keys(organization, _keys(events, name)),
@@ -38,10 +38,10 @@ def events_named(organization: Organization, events: UsageEventQuerySet, name: s
     ):
         if events.filter(condition).exists():
             return condition
-    since = looked_through_since(events)
+    since = searched_since(events)
     recent = events if since is None else events.filter(occurred_at__gte=since)
-    found = recent.filter(request_id=name).order_by("-occurred_at", "-id").values_list("pk", flat=True)
-    return Q(pk__in=list(found[:_MAX_MATCHES]))
+    matches = recent.filter(request_id=name).order_by("-occurred_at", "-id").values_list("pk", flat=True)
+    return Q(pk__in=list(matches[:_MAX_MATCHES]))
 
 
 def _with_id(name: str) -> Q:
@@ -57,6 +57,6 @@ def _with_keys(organization: Organization, keys: list[UUID]) -> Q:
 
 
 def _keys(events: UsageEventQuerySet, event_id: str) -> list[UUID]:
-    """The identities that a caller's id makes with each source that has sent something lately."""
+    """Return the event keys of a caller's id for each recent source."""
     newest = events.order_by("-occurred_at", "-id").values_list("source", flat=True)
     return [event_key(source, event_id) for source in set(newest[:_SOURCES_AMONG])]

@@ -1,4 +1,4 @@
-"""What an event is part of, and for whom it was: each leads to the page about it."""
+"""The context of an event (run, session, user, tags, ...), linked to the pages about it."""
 
 from datetime import UTC, date, timedelta
 
@@ -9,14 +9,14 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.models import UsageEvent
 from costtrack.clock import utc_now
-from costtrack.organization_paths import for_organization
+from costtrack.organization_paths import organization_url
 
-_SHOWN_AT_FIRST = timedelta(days=29)  # of the pages that are led to
+_SHOWN_AT_FIRST = timedelta(days=29)  # the default period of the linked pages
 
 
-def parts_of(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
+def context_of(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
     slug = event.organization.slug
-    # An execution is known by its sessions.
+    # An execution only has a page if it has sessions.
     execution = event.execution_id if event.session_id else ""
     return [
         ("Organization", event.organization.name),
@@ -35,28 +35,28 @@ def parts_of(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
 
 
 def _linked(slug: str, view: str, key: str) -> SafeString | str:
-    return formatting.link(for_organization(slug, view, key), key) if key else ""
+    return formatting.link(organization_url(slug, view, key), key) if key else ""
 
 
 def _user(event: UsageEvent) -> SafeString | str:
-    """The calls of the same user."""
+    """Link to the calls of the same user."""
     if not event.user_ref:
         return ""
     day = event.organization.calendar.date_of(event.occurred_at)
     query = {"user": event.user_ref, **_period(event, day)}
-    url = for_organization(event.organization.slug, "request_log")
+    url = organization_url(event.organization.slug, "request_log")
     return formatting.link(f"{url}?{urlencode(query)}", event.user_ref)
 
 
 def _tags(event: UsageEvent) -> SafeString:
-    url = for_organization(event.organization.slug, "tags")
+    url = organization_url(event.organization.slug, "tags")
     period = _period(event, event.occurred_at.astimezone(UTC).date())  # that page has UTC days
     links = (formatting.link(f"{url}?{urlencode({'tag': tag, **period})}", tag) for tag in event.tags)
     return format_html_join(", ", "{}", ((link,) for link in links))
 
 
 def _period(event: UsageEvent, day: date) -> dict[str, str]:
-    """For pages that begin with the last days: nothing, if the event is among them; else its own day."""
+    """Return the period parameters of a link: the event's day, or nothing if the default period includes it."""
     if utc_now() - event.occurred_at < _SHOWN_AT_FIRST:
         return {}
     return {"start_date": f"{day}", "end_date": f"{day}"}

@@ -1,4 +1,4 @@
-"""The quarantine: records that could not be read, with their reasons, to look at and to try again."""
+"""The admin of the quarantine: records that could not be read, with the reason and a retry."""
 
 from collections import Counter
 from typing import Any
@@ -16,7 +16,7 @@ from billing.ingest.quarantine import retry
 from billing.models import QuarantinedRecord
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
-from organizations.admin_base import button, showing_refusals
+from organizations.admin_base import button, show_domain_errors
 
 _MAX_AT_ONCE = 500
 
@@ -44,10 +44,10 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
     fields = ()
     actions = ("try_again",)
     actions_detail = ("try_this_again",)  # type: ignore[assignment]  # unfold declares an empty tuple
-    empty_title = "Nothing is waiting here"
+    empty_title = "The quarantine is empty"
     empty_text = (
-        "LiteLLM throws its records away when it is told of an error, so records that cannot be read are kept here "
-        "instead, with the reason, until they can be stored."
+        "LiteLLM discards its records when it receives an error, so records that cannot be read are stored here "
+        "with the reason, until they can be added to the ledger."
     )
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[QuarantinedRecord]) -> QuerySet[QuarantinedRecord]:
@@ -55,10 +55,10 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         record: QuarantinedRecord = context["original"]
-        context["facts"] = formatting.present(
+        context["details"] = formatting.without_empty(
             (
                 ("State", self.state(record)),
-                ("What is wrong", record.message),
+                ("Problem", record.message),
                 ("Field", record.field),
                 ("Code", record.code),
                 ("Record", record.record_id),
@@ -71,48 +71,50 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
         )
         return super().render_change_form(request, context, *args, **kwargs)
 
-    # --- Trying again ------------------------------------------------------------------------------------------
+    # --- Retry --------------------------------------------------------------------------------------------------
 
-    @admin.action(description="Try again", permissions=["manage"])
+    @admin.action(description="Retry", permissions=["manage"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[QuarantinedRecord]) -> None:
         records = list(queryset.order_by("id")[: _MAX_AT_ONCE + 1])
         outcomes = Counter(self._retry(record) for record in records[:_MAX_AT_ONCE])
         stored = outcomes.pop("", 0)
         if stored:
-            messages.success(request, f"{stored:,} {_plural(stored, 'record is', 'records are')} in the ledger now.")
+            messages.success(
+                request, f"{stored:,} {_plural(stored, 'record was', 'records were')} added to the ledger."
+            )
         for reason, number in outcomes.most_common():
-            messages.warning(request, f"{number:,} {_plural(number, 'record stays', 'records stay')}: {reason}")
+            messages.warning(request, f"{number:,} {_plural(number, 'record remains', 'records remain')}: {reason}")
         if len(records) > _MAX_AT_ONCE:
-            messages.info(request, f"Only {_MAX_AT_ONCE} records are tried at once. Select the rest and go on.")
+            messages.info(request, f"Only {_MAX_AT_ONCE} records are retried at once. Select the rest and retry.")
 
-    @button("Try again", icon="replay")
-    @showing_refusals
+    @button("Retry", icon="replay")
+    @show_domain_errors
     def try_this_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
         record: QuarantinedRecord = self.get_queryset(request).get(pk=object_id)
         if request.method != "POST":
-            return self._ask(request, record)
+            return self._confirm(request, record)
         reason = self._retry(record)
         if reason:
-            messages.warning(request, f"It stays in the quarantine: {reason}")
+            messages.warning(request, f"The record remains in quarantine: {reason}")
         else:
-            messages.success(request, "The record is in the ledger now.")
-        return HttpResponseRedirect(formatting.page("billing_quarantinedrecord", id=record.pk))
+            messages.success(request, "The record was added to the ledger.")
+        return HttpResponseRedirect(formatting.change_url("billing_quarantinedrecord", id=record.pk))
 
     def _retry(self, record: QuarantinedRecord) -> str:
-        """Why the record is still here; empty when it is in the ledger."""
+        """Retry a record. Return why it remains in quarantine, or an empty text."""
         try:
             result = retry(record=record, now=utc_now())
         except DomainError as error:
             return error.message
         return "" if result.is_complete else result.errors[0].message
 
-    def _ask(self, request: HttpRequest, record: QuarantinedRecord) -> TemplateResponse:
+    def _confirm(self, request: HttpRequest, record: QuarantinedRecord) -> TemplateResponse:
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": "Try again",
+            "title": "Retry",
             "record": record,
-            "back": formatting.page("billing_quarantinedrecord", id=record.pk),
+            "back": formatting.change_url("billing_quarantinedrecord", id=record.pk),
         }
         return TemplateResponse(request, "admin/billing/quarantinedrecord/try_again.html", context)
 
@@ -130,7 +132,7 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
     def record(self, record: QuarantinedRecord) -> SafeString | str:
         return formatting.code(record.record_id) if record.record_id else formatting.NOTHING
 
-    @admin.display(description="What is wrong")
+    @admin.display(description="Problem")
     def what_is_wrong(self, record: QuarantinedRecord) -> str:
         return record.message
 
@@ -143,9 +145,11 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
         if record.resolved_at is not None:
             return formatting.badge("resolved", "success")
         if record.is_cut:
-            return formatting.badge("cut off", "danger", "It was too large to be kept whole and cannot be read again.")
+            return formatting.badge(
+                "cut off", "danger", "The record was too large to store completely and cannot be retried."
+            )
         return formatting.badge("open", "warning")
 
 
-def _plural(number: int, one: str, many: str) -> str:
-    return one if number == 1 else many
+def _plural(number: int, singular: str, plural: str) -> str:
+    return singular if number == 1 else plural

@@ -1,4 +1,4 @@
-"""What one authorization's page says: how much it held, what became of it, and of which call it was."""
+"""The content of an authorization's page: its amount, its status, and its call."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,12 +8,12 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.formatting import Fact
+from billing.admin.components.formatting import Detail
 from billing.models import Authorization, UsageEvent
 from billing.types import AuthorizationStatus
 
 _MAX_EVENTS = 20
-# An event that settles is received when its authorization ends, so it is found by its id, which tells that time.
+# Badge colors by status.
 _BADGES = {
     AuthorizationStatus.RESERVED: "info",
     AuthorizationStatus.SETTLED: "success",
@@ -36,11 +36,11 @@ class AuthorizationPage:
     sentence: str
     badge: SafeString
     events: tuple[SettlingEvent, ...]
-    sections: tuple[tuple[str, list[Fact]], ...]
+    sections: tuple[tuple[str, list[Detail]], ...]
 
 
 def authorization_page(authorization: Authorization, *, now: datetime) -> AuthorizationPage:
-    call, identity = formatting.present(_call(authorization)), formatting.present(_identity(authorization))
+    call, identity = formatting.without_empty(_call(authorization)), formatting.without_empty(_identity(authorization))
     return AuthorizationPage(
         amount=formatting.exact(authorization.amount_usd),
         sentence=_sentence(authorization, now),
@@ -51,7 +51,7 @@ def authorization_page(authorization: Authorization, *, now: datetime) -> Author
 
 
 def status_now(authorization: Authorization, now: datetime) -> AuthorizationStatus:
-    """A reservation is over when its time is, also before a worker has marked it."""
+    """Return the status; a reservation is expired as soon as its time is over, before a worker marks it."""
     status = AuthorizationStatus(authorization.status)
     is_over = status is AuthorizationStatus.RESERVED and authorization.expires_at <= now
     return AuthorizationStatus.EXPIRED if is_over else status
@@ -65,14 +65,12 @@ def badge(authorization: Authorization, *, now: datetime) -> SafeString:
 def _sentence(authorization: Authorization, now: datetime) -> str:
     match status_now(authorization, now):
         case AuthorizationStatus.SETTLED:
-            return f"The call's event has taken its place: it cost {formatting.exact(authorization.settled_usd)}."
+            return f"Settled by the call's event, which cost {formatting.exact(authorization.settled_usd)}."
         case AuthorizationStatus.RELEASED:
-            return "Given back before any event settled it. It holds nothing any more."
+            return "Released before any event settled it. Nothing is reserved."
         case AuthorizationStatus.EXPIRED:
-            return "Its time was over before any event settled it. It holds nothing any more."
-    return (
-        f"Held of every limit that covers the call, until {formatting.instant(authorization.expires_at)} UTC at most."
-    )
+            return "Expired before any event settled it. Nothing is reserved."
+    return f"Reserved from every limit that covers the call until {formatting.instant(authorization.expires_at)} UTC."
 
 
 def _settling_events(authorization: Authorization) -> list[UsageEvent]:
@@ -82,7 +80,7 @@ def _settling_events(authorization: Authorization) -> list[UsageEvent]:
 
 def _event(event: UsageEvent) -> SettlingEvent:
     return SettlingEvent(
-        formatting.page("billing_usageevent", id=event.pk),
+        formatting.change_url("billing_usageevent", id=event.pk),
         event.event_id or event.model or event.get_kind_display(),
         formatting.instant(event.occurred_at),
         "Not known yet" if event.cost_usd is None else formatting.exact(event.cost_usd),
@@ -91,7 +89,7 @@ def _event(event: UsageEvent) -> SettlingEvent:
 
 def _call(authorization: Authorization) -> list[tuple[str, SafeString | str]]:
     run_id = authorization.run_id
-    run = formatting.link(formatting.ledger(authorization.organization_id, run=run_id), run_id) if run_id else ""
+    run = formatting.link(formatting.ledger_url(authorization.organization_id, run=run_id), run_id) if run_id else ""
     return [
         ("Organization", authorization.organization.name),
         ("Service", authorization.service),
@@ -108,14 +106,14 @@ def _identity(authorization: Authorization) -> list[tuple[str, str]]:
     return [
         ("Id", str(authorization.pk)),
         ("Idempotency key", authorization.idempotency_key),
-        ("Asked with", formatting.sender(authorization.credential_id, authorization.credential)),
-        ("Asked for (UTC)", formatting.instant(authorization.created_at)),
+        ("Requested with", formatting.sender(authorization.credential_id, authorization.credential)),
+        ("Requested (UTC)", formatting.instant(authorization.created_at)),
         ("Expires (UTC)", formatting.instant(authorization.expires_at)),
         ("Ended (UTC)", formatting.instant(authorization.ended_at)),
     ]
 
 
 def open_authorizations(organization_id: int) -> str:
-    """The address of the list of what is held now."""
+    """Return the URL of the list of open authorizations."""
     query = urlencode({"organization": str(organization_id), "status": AuthorizationStatus.RESERVED.value})
     return f"{reverse('admin:billing_authorization_changelist')}?{query}"

@@ -1,4 +1,4 @@
-"""Requests for more: who asks and why, to be granted until a date or declined by an owner."""
+"""The admin of increase requests, which an owner approves until a date or declines."""
 
 from datetime import datetime
 from typing import Any, cast
@@ -11,7 +11,13 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
-from billing.admin.components.form_fields import MoneyField, TimestampField, add_refusal, reason_field, use_clocks_of
+from billing.admin.components.form_fields import (
+    MoneyField,
+    TimestampField,
+    add_service_error,
+    reason_field,
+    use_time_zone_of,
+)
 from billing.admin.components.list_filters import ChoiceFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
 from billing.admin.limits import limit_text, progress_bar
@@ -23,8 +29,8 @@ from billing.types import IncreaseState
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from costtrack.money import usd
-from organizations.admin_base import Row, button, showing_refusals
-from organizations.admin_request import person_of
+from organizations.admin_base import Row, button, show_domain_errors
+from organizations.admin_request import request_user
 from organizations.types import Principal, Role
 
 _BADGES = {IncreaseState.OPEN: "warning", IncreaseState.GRANTED: "success", IncreaseState.DECLINED: "danger"}
@@ -36,20 +42,20 @@ class StateFilter(ChoiceFilter):
     options = IncreaseState
 
 
-class GrantForm(forms.Form):
-    amount_usd = MoneyField(label="Amount until then (US dollars)", help_text="As asked for, or another one.")
-    until = TimestampField(label="Until", help_text="Then the limit's own amount holds again by itself.")
+class ApproveForm(forms.Form):
+    amount_usd = MoneyField(label="Amount until then (US dollars)", help_text="The requested amount or another one.")
+    until = TimestampField(label="Until", help_text="After this date the limit's own amount applies again.")
     answer = reason_field(
-        label="Answer", longest=MAX_TEXT_LENGTH, required=False, help_text="Whoever asked reads it. It may be empty."
+        label="Answer", max_length=MAX_TEXT_LENGTH, required=False, help_text="Sent to the requester. Optional."
     )
 
 
 class DeclineForm(forms.Form):
-    answer = reason_field(label="Answer", longest=MAX_TEXT_LENGTH, help_text="Say why. Whoever asked reads it.")
+    answer = reason_field(label="Answer", max_length=MAX_TEXT_LENGTH, help_text="The reason. Sent to the requester.")
 
 
 class IncreaseList(SingleOrganizationList):
-    """Knows what people call the values of its rows."""
+    """Adds the display values of limits to its rows."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -66,15 +72,15 @@ class IncreaseList(SingleOrganizationList):
 @admin.register(IncreaseRequest)
 class IncreaseRequestAdmin(SingleOrganizationAdmin):
     read_only = True
-    list_display = ("asked", "for_limit", "wanted", "why", "state_shown", "answered")
+    list_display = ("requester", "for_limit", "requested_amount", "why", "state_shown", "answered")
     list_filter = (OrganizationFilter, StateFilter)
     ordering = ("-id",)
     fields = ()
     actions_detail = ("grant", "decline")  # type: ignore[assignment]  # unfold declares an empty tuple
-    empty_title = "Nobody has asked for more"
+    empty_title = "No requests"
     empty_text = (
-        "Whoever sees a limit can ask for more on its page, and programs by the API. Owners are told, and grant it "
-        "until a date or decline."
+        "Members can request an increase on a limit's page, and programs by the API. Owners are notified and approve "
+        "it until a date or decline it."
     )
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[IncreaseRequest]) -> QuerySet[IncreaseRequest]:
@@ -84,146 +90,161 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
         return IncreaseList
 
     def has_answer_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
-        """For owners, and operators, who act as owners."""
+        """Allow owners, and operators, who act as owners."""
         return obj is not None and self._role(request, obj) is Role.OWNER
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """None for a request that has its answer."""
-        asked: IncreaseRequest | None = self.get_object(request, str(object_id))
-        if asked is None or asked.state != IncreaseState.OPEN.value:
+        """Return no actions for an answered request."""
+        increase_request: IncreaseRequest | None = self.get_object(request, str(object_id))
+        if increase_request is None or increase_request.state != IncreaseState.OPEN.value:
             return []
         actions: list[Any] = super().get_actions_detail(request, object_id)
         return actions
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        asked: IncreaseRequest = context["original"]
-        context |= {**_shown(asked, utc_now()), "facts": formatting.present(_facts(asked, utc_now()))}
-        context["is_open"] = asked.state == IncreaseState.OPEN.value
-        context["may_answer"] = self.has_answer_permission(request, asked)
+        increase_request: IncreaseRequest = context["original"]
+        context |= {
+            **_shown(increase_request, utc_now()),
+            "details": formatting.without_empty(_details(increase_request, utc_now())),
+        }
+        context["is_open"] = increase_request.state == IncreaseState.OPEN.value
+        context["may_answer"] = self.has_answer_permission(request, increase_request)
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- Answers -----------------------------------------------------------------------------------------------
 
-    @button("Grant", icon="check_circle", permission="answer")
-    @showing_refusals
+    @button("Approve", icon="check_circle", permission="answer")
+    @show_domain_errors
     def grant(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        asked = self._asked(request, object_id)
-        form = GrantForm(request.POST or None, initial={"amount_usd": asked.amount_usd, "until": asked.until})
-        use_clocks_of(asked.organization, form)
-        return self._answer(request, asked, form, grant, "Grant")
+        increase_request = self._get_request(request, object_id)
+        form = ApproveForm(
+            request.POST or None, initial={"amount_usd": increase_request.amount_usd, "until": increase_request.until}
+        )
+        use_time_zone_of(increase_request.organization, form)
+        return self._answer(request, increase_request, form, grant, "Approve")
 
     @button("Decline", icon="block", permission="answer")
-    @showing_refusals
+    @show_domain_errors
     def decline(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._answer(
-            request, self._asked(request, object_id), DeclineForm(request.POST or None), decline, "Decline"
+            request, self._get_request(request, object_id), DeclineForm(request.POST or None), decline, "Decline"
         )
 
-    def _asked(self, request: HttpRequest, object_id: str) -> IncreaseRequest:
-        """The permission check before has found the row, in the person's own organizations."""
-        asked: IncreaseRequest = self.get_queryset(request).get(pk=object_id)
-        return asked
+    def _get_request(self, request: HttpRequest, object_id: str) -> IncreaseRequest:
+        """Return the request; the permission check has verified that it is in the user's organizations."""
+        increase_request: IncreaseRequest = self.get_queryset(request).get(pk=object_id)
+        return increase_request
 
     def _answer(
-        self, request: HttpRequest, asked: IncreaseRequest, form: forms.Form, service: Any, verb: str
+        self, request: HttpRequest, increase_request: IncreaseRequest, form: forms.Form, service: Any, verb: str
     ) -> HttpResponse:
-        role = self._role(request, asked)
+        role = self._role(request, increase_request)
         if request.method == "POST" and form.is_valid() and role is not None:
-            actor = Principal(user=person_of(request))
+            actor = Principal(user=request_user(request))
             try:
                 done = service(
-                    organization=asked.organization,
-                    request=asked,
+                    organization=increase_request.organization,
+                    request=increase_request,
                     **form.cleaned_data,
                     acting_as=role,
                     actor=actor,
                     now=utc_now(),
                 )
             except DomainError as error:
-                add_refusal(form, error)
+                add_service_error(form, error)
             else:
-                messages.success(request, f"The request is {done.get_state_display().lower()}.")
-                return HttpResponseRedirect(formatting.page("billing_increaserequest", id=asked.pk))
+                messages.success(request, f"Request {done.get_state_display().lower()}.")
+                return HttpResponseRedirect(formatting.change_url("billing_increaserequest", id=increase_request.pk))
         context = {
             **self.admin_site.each_context(request),
-            **_shown(asked, utc_now()),
+            **_shown(increase_request, utc_now()),
             "opts": self.opts,
             "title": f"{verb} the request",
             "verb": verb,
-            "asked": asked,
+            "increase_request": increase_request,
             "form": form,
             "media": self.media + form.media,
-            "back": formatting.page("billing_increaserequest", id=asked.pk),
+            "back": formatting.change_url("billing_increaserequest", id=increase_request.pk),
         }
-        return TemplateResponse(request, "admin/billing/increaserequest/answer.html", context)
+        return TemplateResponse(request, "admin/billing/increaserequest/respond.html", context)
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
-    @admin.display(description="Asked by")
-    def asked(self, asked: IncreaseRequest) -> SafeString:
-        when = datetimes.relative(asked.requested_at, utc_now())
-        return formatting.two_lines(asked.requested_by, when)
+    @admin.display(description="Requested by")
+    def requester(self, increase_request: IncreaseRequest) -> SafeString:
+        when = datetimes.relative(increase_request.requested_at, utc_now())
+        return formatting.two_lines(increase_request.requested_by, when)
 
     @admin.display(description="Limit")
-    def for_limit(self, asked: IncreaseRequest) -> SafeString:
-        name = limit_text.name(asked.limit, getattr(asked, "display_value", ""))
-        return formatting.link(formatting.page("billing_spendlimit", id=asked.limit_id), name)
+    def for_limit(self, increase_request: IncreaseRequest) -> SafeString:
+        name = limit_text.name(increase_request.limit, getattr(increase_request, "display_value", ""))
+        return formatting.link(formatting.change_url("billing_spendlimit", id=increase_request.limit_id), name)
 
-    @admin.display(description="Wanted")
-    def wanted(self, asked: IncreaseRequest) -> SafeString:
+    @admin.display(description="Requested")
+    def requested_amount(self, increase_request: IncreaseRequest) -> SafeString:
         until = (
-            datetimes.exact(asked.until, asked.organization.calendar) if asked.until is not None else "no date named"
+            datetimes.exact(increase_request.until, increase_request.organization.calendar)
+            if increase_request.until is not None
+            else "no end date"
         )
-        return formatting.two_lines(usd(asked.amount_usd), f"until {until}" if asked.until is not None else until)
+        return formatting.two_lines(
+            usd(increase_request.amount_usd), f"until {until}" if increase_request.until is not None else until
+        )
 
-    @admin.display(description="What for")
-    def why(self, asked: IncreaseRequest) -> str:
-        return asked.reason
+    @admin.display(description="Reason")
+    def why(self, increase_request: IncreaseRequest) -> str:
+        return increase_request.reason
 
     @admin.display(description="State")
-    def state_shown(self, asked: IncreaseRequest) -> SafeString:
-        return _badge(asked)
+    def state_shown(self, increase_request: IncreaseRequest) -> SafeString:
+        return _badge(increase_request)
 
     @admin.display(description="Answered by")
-    def answered(self, asked: IncreaseRequest) -> SafeString | str:
-        if asked.answered_at is None:
+    def answered(self, increase_request: IncreaseRequest) -> SafeString | str:
+        if increase_request.answered_at is None:
             return formatting.NOTHING
-        return formatting.two_lines(asked.answered_by, datetimes.relative(asked.answered_at, utc_now()))
+        return formatting.two_lines(
+            increase_request.answered_by, datetimes.relative(increase_request.answered_at, utc_now())
+        )
 
 
-def _badge(asked: IncreaseRequest) -> SafeString:
-    state = IncreaseState(asked.state)
+def _badge(increase_request: IncreaseRequest) -> SafeString:
+    state = IncreaseState(increase_request.state)
     return formatting.badge(state.label, _BADGES[state])
 
 
-def _shown(asked: IncreaseRequest, now: datetime) -> dict[str, Any]:
-    """What both the request's page and the answer's show: what is asked for, and how the limit stands."""
-    value = display_values(asked.organization, [(asked.limit.scope, asked.value)])[asked.limit.scope, asked.value]
-    asked.limit.organization = asked.organization
-    status = status_of(asked.limit, now, value=asked.value)
-    calendar = asked.organization.calendar
+def _shown(increase_request: IncreaseRequest, now: datetime) -> dict[str, Any]:
+    """Return the context of the request's page and of the answer's page: the request and the limit's status."""
+    value = display_values(increase_request.organization, [(increase_request.limit.scope, increase_request.value)])[
+        increase_request.limit.scope, increase_request.value
+    ]
+    increase_request.limit.organization = increase_request.organization
+    status = status_of(increase_request.limit, now, value=increase_request.value)
+    calendar = increase_request.organization.calendar
     return {
-        "name": limit_text.name(asked.limit, value),
-        "limit_url": formatting.page("billing_spendlimit", id=asked.limit_id),
-        "amount": usd(asked.amount_usd),
-        "now_holds": usd(status.rule.amount_usd if status is not None else asked.limit.amount_usd),
-        "until": f"until {datetimes.exact(asked.until, calendar)}" if asked.until is not None else "",
-        "badge": _badge(asked),
+        "name": limit_text.name(increase_request.limit, value),
+        "limit_url": formatting.change_url("billing_spendlimit", id=increase_request.limit_id),
+        "amount": usd(increase_request.amount_usd),
+        "now_holds": usd(status.rule.amount_usd if status is not None else increase_request.limit.amount_usd),
+        "until": f"until {datetimes.exact(increase_request.until, calendar)}"
+        if increase_request.until is not None
+        else "",
+        "badge": _badge(increase_request),
         "gauge": progress_bar.labelled(status) if status is not None else "",
     }
 
 
-def _facts(asked: IncreaseRequest, now: datetime) -> list[tuple[str, SafeString | str]]:
-    calendar, granted = asked.organization.calendar, asked.granted
-    answered = asked.answered_at
+def _details(increase_request: IncreaseRequest, now: datetime) -> list[tuple[str, SafeString | str]]:
+    calendar, granted = increase_request.organization.calendar, increase_request.granted
+    answered = increase_request.answered_at
     return [
-        ("Asked by", asked.requested_by),
-        ("When", datetimes.inline(asked.requested_at, calendar=calendar, now=now)),
-        ("What for", asked.reason),
+        ("Requested by", increase_request.requested_by),
+        ("When", datetimes.inline(increase_request.requested_at, calendar=calendar, now=now)),
+        ("Reason", increase_request.reason),
         ("Granted", usd(granted.amount_usd) if granted is not None and granted.amount_usd is not None else ""),
         ("Until", datetimes.exact(granted.ends_at, calendar) if granted is not None and granted.ends_at else ""),
-        ("Answered by", asked.answered_by),
+        ("Answered by", increase_request.answered_by),
         ("Answered", datetimes.inline(answered, calendar=calendar, now=now) if answered is not None else ""),
-        ("Answer", asked.answer),
-        ("Organization", asked.organization.name),
+        ("Answer", increase_request.answer),
+        ("Organization", increase_request.organization.name),
     ]

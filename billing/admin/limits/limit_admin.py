@@ -1,4 +1,4 @@
-"""Spend limits: how each stands now, set and changed through the services."""
+"""The admin of spend limits: a list with their current status, and forms that call the services."""
 
 from typing import Any
 
@@ -10,30 +10,37 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.model_admins import OrganizationFilter, shown_organization
 from billing.admin.limits import limit_text, progress_bar
-from billing.admin.limits.limit_actions import HoldingAdmin
+from billing.admin.limits.limit_actions import LimitActionsAdmin
 from billing.admin.limits.limit_forms import ABOUT, PLAN_TERMS, TERMS, LimitForm
-from billing.admin.limits.limit_list import LimitList, ReachedFilter, ScopeFilter, TimeFilter, WindowFilter, standing_of
+from billing.admin.limits.limit_list import (
+    LimitList,
+    ReachedFilter,
+    ScopeFilter,
+    TimeFilter,
+    WindowFilter,
+    listed_limit,
+)
 from billing.admin.limits.limit_page import limit_page
 from billing.limits.services import change_limit, create_limit
 from billing.models import SpendLimit
 from billing.models.limits import default_thresholds
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
-from organizations.admin_request import person_of
+from organizations.admin_request import request_user
 from organizations.types import Principal
 
 
 @admin.register(SpendLimit)
-class SpendLimitAdmin(HoldingAdmin):
+class SpendLimitAdmin(LimitActionsAdmin):
     form = LimitForm
     list_display = ("limit", "state", "spent", "resets", "reached_at", "when_reached")
     list_filter = (OrganizationFilter, ScopeFilter, WindowFilter, TimeFilter, ReachedFilter)
     list_per_page = 25
     ordering = ("id",)
-    empty_title = "No limit yet"
+    empty_title = "No limits yet"
     empty_text = (
-        "A limit says how much may be spent: by the organization, or by each credential, user, tag, model, workflow, "
-        "run or session. It warns in time, and pauses access when the amount is reached."
+        "A limit caps the spend of the organization, or of each credential, user, tag, model, workflow, "
+        "run or session. It sends warnings, and pauses access when the amount is reached."
     )
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[SpendLimit]) -> QuerySet[SpendLimit]:
@@ -48,7 +55,7 @@ class SpendLimitAdmin(HoldingAdmin):
         if obj is None:
             return (
                 (None, {"fields": ABOUT}),
-                ("How much", {"fields": ("amount_usd", "action", "thresholds", "soft_amount_usd", "fallback_price")}),
+                ("Amount", {"fields": ("amount_usd", "action", "thresholds", "soft_amount_usd", "fallback_price")}),
                 ("When", {"fields": ("starts_at", "ends_at")}),
             )
         return ((None, {"fields": PLAN_TERMS if obj.is_plan else TERMS}),)
@@ -65,15 +72,15 @@ class SpendLimitAdmin(HoldingAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return super().add_view(request, form_url, {**(extra_context or {}), **_one_button()})
+        return super().add_view(request, form_url, {**(extra_context or {}), **_single_button()})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **_one_button()})
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **_single_button()})
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
-        actor, now = Principal(user=person_of(request)), utc_now()
+        actor, now = Principal(user=request_user(request)), utc_now()
         if change:
             changes = {name: value for name, value in form.changes().items() if name in form.changed_data}
             change_limit(organization=obj.organization, limit=obj, changes=changes, actor=actor, now=now)
@@ -82,11 +89,11 @@ class SpendLimitAdmin(HoldingAdmin):
 
     def response_add(self, request: HttpRequest, obj: SpendLimit, post_url_continue: str | None = None) -> HttpResponse:
         super().response_add(request, obj, post_url_continue)  # says that it was added
-        return HttpResponseRedirect(formatting.page("billing_spendlimit", id=obj.pk))
+        return HttpResponseRedirect(formatting.change_url("billing_spendlimit", id=obj.pk))
 
     def response_change(self, request: HttpRequest, obj: SpendLimit) -> HttpResponse:
         super().response_change(request, obj)
-        return HttpResponseRedirect(formatting.page("billing_spendlimit", id=obj.pk))
+        return HttpResponseRedirect(formatting.change_url("billing_spendlimit", id=obj.pk))
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         limit: SpendLimit | None = context.get("original")
@@ -100,33 +107,35 @@ class SpendLimitAdmin(HoldingAdmin):
 
     @admin.display(description="Limit")
     def limit(self, limit: SpendLimit) -> SafeString:
-        beside = limit_text.WINDOWS[LimitWindow(limit.window)]
-        return formatting.two_lines(limit_text.whose(limit), f"{beside}, by the plan" if limit.is_plan else beside)
+        second_line = limit_text.WINDOWS[LimitWindow(limit.window)]
+        return formatting.two_lines(
+            limit_text.whose(limit), f"{second_line}, by the plan" if limit.is_plan else second_line
+        )
 
     @admin.display(description="State")
     def state(self, limit: SpendLimit) -> SafeString:
-        status = standing_of(limit).status
+        status = listed_limit(limit).status
         if status is not None:
             return limit_text.badge(status)
         return formatting.badge(limit_text.not_in_force(limit, utc_now()) or "Nothing spent")
 
     @admin.display(description="Spent")
     def spent(self, limit: SpendLimit) -> SafeString:
-        status = standing_of(limit).status
+        status = listed_limit(limit).status
         if status is None:
             return limit_text.amount(limit)
-        return progress_bar.labelled(status, of=status.rule.display_value if limit.is_of_each else "")
+        return progress_bar.labelled(status, of=status.rule.display_value if limit.is_per_value else "")
 
     @admin.display(description="Resets")
     def resets(self, limit: SpendLimit) -> SafeString | str:
-        status = standing_of(limit).status
+        status = listed_limit(limit).status
         if status is None:
             return formatting.NOTHING
         return limit_text.reset(status, calendar=limit.organization.calendar, now=utc_now())
 
     @admin.display(description="Reached at this pace")
     def reached_at(self, limit: SpendLimit) -> SafeString | str:
-        status = standing_of(limit).status
+        status = listed_limit(limit).status
         if status is None:
             return formatting.NOTHING
         return limit_text.forecast(status, calendar=limit.organization.calendar, now=utc_now())
@@ -136,6 +145,6 @@ class SpendLimitAdmin(HoldingAdmin):
         return limit.get_action_display()
 
 
-def _one_button() -> dict[str, Any]:
-    """What was saved is shown on the limit's page; there is nothing more to choose."""
+def _single_button() -> dict[str, Any]:
+    """Show only the save button; saving redirects to the limit's page."""
     return {"show_save_and_continue": False, "show_save_and_add_another": False, "show_delete": False}

@@ -1,4 +1,4 @@
-"""Forms of spend limits: a new one, a change, and what holds instead for a while. The services have the last word."""
+"""Forms of spend limits: creation, changes, and overrides. The services validate again."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,16 +7,22 @@ from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing.admin.components.form_fields import MoneyField, TimestampField, add_refusal, reason_field, use_clocks_of
+from billing.admin.components.form_fields import (
+    MoneyField,
+    TimestampField,
+    add_service_error,
+    reason_field,
+    use_time_zone_of,
+)
 from billing.limits.increases import MAX_TEXT_LENGTH
-from billing.limits.scope_values import credential_number
+from billing.limits.scope_values import credential_pk
 from billing.limits.validation import (
     MAX_REASON_LENGTH,
     MAX_VALUE_LENGTH,
     LimitInput,
     check_end,
     check_plan_allows,
-    limit_input_of,
+    to_limit_input,
     validate_limit_input,
 )
 from billing.models import SpendLimit
@@ -26,51 +32,51 @@ from costtrack.errors import DomainError
 from organizations.models import Organization
 
 ABOUT = ("organization", "scope", "scope_value", "window")
-"""What a limit is about: it is said once."""
+"""The fields that cannot be changed later."""
 PLAN_TERMS = ("amount_usd", "thresholds", "soft_amount_usd", "fallback_price")
-"""What an organization may change of the limit that its plan brings along."""
+"""The fields of a plan's limit that an organization may change."""
 TERMS = ("amount_usd", "action", "thresholds", "soft_amount_usd", "fallback_price", "starts_at", "ends_at")
 
-_REASON_HELP = "For those who look at it later. It stays with the limit and in the audit log."
-_VALUE_HELP = "Empty: all of them."
+_REASON_HELP = "Stored with the limit and in the audit log."
+_VALUE_HELP = "Empty: all values."
 
 
 class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
-    """Checks a limit; the services write it. Of one that is there the page offers only some of the fields."""
+    """Validates a limit; the services write it. For an existing limit only some fields are editable."""
 
-    amount_usd = MoneyField(label="Amount (US dollars)", help_text="What may be spent in each window.")
+    amount_usd = MoneyField(label="Amount (US dollars)", help_text="The amount that may be spent in each window.")
     thresholds = SimpleArrayField(
         forms.IntegerField(),
         label="Warn at",
         required=False,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Percents of the amount, the lowest first, for example 50, 80, 95. At 100 you are told anyway.",
+        help_text="Percentages of the amount in ascending order, for example 50, 80, 95. 100 always notifies.",
     )
     soft_amount_usd = MoneyField(
         label="Soft amount (US dollars)",
         required=False,
-        help_text="One more warning, at an amount. Nothing is paused by it. Empty: none.",
+        help_text="An additional warning at an amount. It does not pause access. Optional.",
     )
     fallback_price = MoneyField(
         label="Fallback price (US dollars)",
         required=False,
-        help_text="For a million tokens of a model that has no price. Empty: where this limit pauses, calls of such "
+        help_text="Per million tokens of a model without a price. If empty and this limit pauses access, calls of such "
         "models are not authorized.",
     )
-    starts_at = TimestampField(label="Begins", required=False, help_text="Empty: it holds at once.")
-    ends_at = TimestampField(label="Ends", required=False, help_text="Empty: it holds for good.")
+    starts_at = TimestampField(label="Begins", required=False, help_text="Empty: immediately.")
+    ends_at = TimestampField(label="Ends", required=False, help_text="Empty: no end.")
 
     class Meta:
         model = SpendLimit
         fields = (*ABOUT, *TERMS)
-        labels = {"scope": "Of", "scope_value": "Which one", "action": "When it is reached"}
+        labels = {"scope": "Scope", "scope_value": "Value", "action": "When reached"}
         help_texts = {
-            "scope": "Whose spend counts.",
+            "scope": "Whose spend counts toward the limit.",
             "scope_value": "A Client ID, a user, a tag, a model, a workflow, a run or a session, as the calls name it. "
-            "Empty: each of them has the limit for itself.",
-            "window": "Days, weeks and months follow the organization's time zone and week start. In a rolling window "
-            "what was spent leaves seven days later.",
-            "action": "Paused access is refused before a call is made. Usage that has happened is always recorded.",
+            "Empty: the limit applies to each value separately.",
+            "window": "Days, weeks and months follow the organization's time zone and week start. In a rolling window, "
+            "spend stops counting after 7 days.",
+            "action": "While access is paused, calls are refused before they are made. Usage is always recorded.",
         }
         widgets = {"scope_value": UnfoldAdminTextInputWidget()}
 
@@ -80,12 +86,12 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
             for name in set(TERMS) - set(PLAN_TERMS):
                 self.fields.pop(name, None)
         if self.instance.pk is not None:
-            use_clocks_of(self.instance.organization, self)
+            use_time_zone_of(self.instance.organization, self)
 
     def clean_organization(self) -> Organization:
-        """The first field: the times after it are the chosen organization's."""
+        """Use the organization's time zone for the time fields, which are cleaned after this one."""
         organization: Organization = self.cleaned_data["organization"]
-        use_clocks_of(organization, self)
+        use_time_zone_of(organization, self)
         return organization
 
     def clean(self) -> dict[str, Any]:
@@ -94,17 +100,17 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
             try:
                 self._check(self.terms())
             except DomainError as error:
-                add_refusal(self, error)
+                add_service_error(self, error)
         return given
 
     def changes(self) -> dict[str, Any]:
-        """What the form offers of the terms, as the services take them."""
+        """Return the editable fields as the services expect them."""
         return {name: self.cleaned_data[name] for name in TERMS if name in self.cleaned_data}
 
     def terms(self) -> LimitInput:
         if self.instance.pk is not None:
-            # The instance has the new values already; what the form does not offer is as it was.
-            return replace(limit_input_of(self.instance), **self.changes())
+            # The instance already has the new values; fields that are not in the form are unchanged.
+            return replace(to_limit_input(self.instance), **self.changes())
         given = {**self.changes(), "action": LimitAction(self.cleaned_data["action"])}
         return LimitInput(
             scope=LimitScope(self.cleaned_data["scope"]),
@@ -121,50 +127,50 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         if "amount_usd" in self.changed_data:
             check_plan_allows(organization.plan, terms.window, terms.amount_usd)
         if self.instance.pk is None and terms.scope is LimitScope.CREDENTIAL and terms.scope_value:
-            credential_number(organization, terms.scope_value, param="scope_value")
+            credential_pk(organization, terms.scope_value, param="scope_value")
 
 
-class HoldForm(forms.Form):
-    """What the forms of a limit's exceptions have in common: which value, until when, and why."""
+class OverrideForm(forms.Form):
+    """The base of the override forms: value, end, and reason."""
 
     value = forms.CharField(
-        label="Which one", max_length=MAX_VALUE_LENGTH, required=False, widget=UnfoldAdminTextInputWidget()
+        label="Value", max_length=MAX_VALUE_LENGTH, required=False, widget=UnfoldAdminTextInputWidget()
     )
 
     def __init__(self, *args: Any, limit: SpendLimit, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if limit.is_of_each:
+        if limit.is_per_value:
             self.fields["value"].help_text = f"{limit.get_scope_display()}, as the calls name it. {_VALUE_HELP}"
         else:
             del self.fields["value"]
-        use_clocks_of(limit.organization, self)
+        use_time_zone_of(limit.organization, self)
 
     def given(self) -> dict[str, Any]:
-        """As the services take it."""
+        """Return the data as the services expect it."""
         return {"value": "", **self.cleaned_data}
 
 
-class RaiseForm(HoldForm):
+class RaiseForm(OverrideForm):
     amount_usd = MoneyField(label="Amount until then (US dollars)", is_first=True)
-    ends_at = TimestampField(label="Until", help_text="Then the limit's own amount holds again by itself.")
-    reason = reason_field(longest=MAX_REASON_LENGTH, help_text=_REASON_HELP)
+    ends_at = TimestampField(label="Until", help_text="After this date the limit's own amount applies again.")
+    reason = reason_field(max_length=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
-class PauseForm(HoldForm):
-    ends_at = TimestampField(label="Until", required=False, help_text="Empty: until somebody resumes it.")
-    reason = reason_field(longest=MAX_REASON_LENGTH, help_text=_REASON_HELP)
+class PauseForm(OverrideForm):
+    ends_at = TimestampField(label="Until", required=False, help_text="Empty: until access is resumed.")
+    reason = reason_field(max_length=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
-class OpenForm(HoldForm):
-    ends_at = TimestampField(label="Until", help_text="Until then nothing is refused, however much is spent.")
-    reason = reason_field(longest=MAX_REASON_LENGTH, help_text=_REASON_HELP)
+class AllowForm(OverrideForm):
+    ends_at = TimestampField(label="Until", help_text="Until then calls are allowed, however much is spent.")
+    reason = reason_field(max_length=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
-class ResumeForm(HoldForm):
-    reason = reason_field(longest=MAX_REASON_LENGTH, help_text=_REASON_HELP)
+class ResumeForm(OverrideForm):
+    reason = reason_field(max_length=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
-class AskForm(HoldForm):
-    amount_usd = MoneyField(label="Amount you need (US dollars)", is_first=True)
-    until = TimestampField(label="Until", required=False, help_text="How long you need it. The owner decides.")
-    reason = reason_field(label="What for", longest=MAX_TEXT_LENGTH, help_text="The owners read it.")
+class IncreaseRequestForm(OverrideForm):
+    amount_usd = MoneyField(label="Requested amount (US dollars)", is_first=True)
+    until = TimestampField(label="Until", required=False, help_text="How long you need the higher limit.")
+    reason = reason_field(label="Reason", max_length=MAX_TEXT_LENGTH, help_text="Sent to the owners.")

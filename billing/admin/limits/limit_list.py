@@ -1,4 +1,4 @@
-"""The list of spend limits: its filters, and how each of the page's limits stands now."""
+"""The list of spend limits: its filters, and the status of each limit on the page."""
 
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ from unfold.contrib.filters.admin import DropdownFilter
 
 from billing.admin.components.list_filters import ChoiceFilter
 from billing.admin.components.model_admins import SingleOrganizationList
-from billing.admin.limits.limit_statuses import Standing, standings
+from billing.admin.limits.limit_statuses import ListedLimit, listed_limits
 from billing.limits.selectors import in_force_at
 from billing.models import PAUSING, LimitCrossing, SpendLimit
 from billing.types import LimitScope, LimitWindow
@@ -39,21 +39,21 @@ class TimeFilter(DropdownFilter):
         if self.value() == "removed":
             return queryset.exclude(removed_at=None)
         now = utc_now()
-        wanted = {"now": in_force_at(now), "later": Q(starts_at__gt=now), "ended": Q(ends_at__lte=now)}
-        return queryset.filter(wanted.get(self.value() or "", Q()), removed_at=None)
+        conditions = {"now": in_force_at(now), "later": Q(starts_at__gt=now), "ended": Q(ends_at__lte=now)}
+        return queryset.filter(conditions.get(self.value() or "", Q()), removed_at=None)
 
 
 class ReachedFilter(DropdownFilter):
-    """By the crossings that are open: as enforcement has seen it last, at most a minute ago."""
+    """Filters by open threshold events, which enforcement has updated within the last minute."""
 
     title = "reached"
     parameter_name = "reached"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("any", "A threshold"), ("whole", "The whole amount"), ("none", "Nothing")]
+        return [("any", "Any threshold"), ("whole", "Full amount"), ("none", "None")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        # The organization is in it for the sake of the index, which begins with it.
+        # The index begins with the organization.
         rows = LimitCrossing.objects.filter(
             organization=OuterRef("organization"), limit=OuterRef("pk"), resolved_at=None
         )
@@ -68,19 +68,19 @@ class ReachedFilter(DropdownFilter):
 
 
 class LimitList(SingleOrganizationList):
-    """Each row has its `standing`; all of them are read together."""
+    """Each row has its `listed`; all of them are read together."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         limits = list(cast("QuerySet[SpendLimit]", self.result_list))
         if self.organization is not None:
-            found = standings(organization=self.organization, limits=limits, now=utc_now())
+            listed = listed_limits(organization=self.organization, limits=limits, now=utc_now())
             for limit in limits:
                 limit.organization = self.organization
-                limit.standing = found[limit.pk]  # type: ignore[attr-defined]  # for the columns
+                limit.listed = listed[limit.pk]  # type: ignore[attr-defined]  # for the columns
         self.result_list = limits
 
 
-def standing_of(limit: SpendLimit) -> Standing:
-    """What the list has given its row."""
-    return cast("Standing", limit.standing)  # type: ignore[attr-defined]
+def listed_limit(limit: SpendLimit) -> ListedLimit:
+    """Return what `LimitList` has added to its row."""
+    return cast("ListedLimit", limit.listed)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What one limit's page says first: how it stands, in large, and how it was set. The tables are in `limit_tables`."""
+"""The content of a limit's page: its status and configuration. The tables are in `limit_tables`."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
-from billing.admin.components.formatting import Fact
+from billing.admin.components.formatting import Detail
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.authorization_page import open_authorizations
 from billing.admin.limits.limit_tables import (
@@ -38,8 +38,8 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """The figures in large."""
+class StatusCard:
+    """The main figures of a limit."""
 
     tone: str
     badge: SafeString
@@ -48,9 +48,9 @@ class Standing:
     sentence: str
     gauge: SafeString
     legend: tuple[tuple[str, str, str], ...]
-    """A class of the gauge's colors, a label and an amount."""
+    """A CSS class, a label and an amount each."""
     thresholds: tuple[Threshold, ...]
-    facts: list[Fact]
+    details: list[Detail]
     unpriced: int
     has_fallback: bool
 
@@ -60,11 +60,11 @@ class LimitPage:
     name: str
     amount: str
     not_in_force: str
-    """Why it does not hold now, or empty."""
-    is_of_each: bool
+    """Why the limit is not in force, or empty."""
+    is_per_value: bool
     is_plan: bool
-    standing: Standing | None
-    settings: list[Fact]
+    status_card: StatusCard | None
+    settings: list[Detail]
     values: tuple[ValueRow, ...]
     exceptions: tuple[ExceptionRow, ...]
     requests: tuple[RequestRow, ...]
@@ -72,7 +72,7 @@ class LimitPage:
     crossings_url: str
 
     @property
-    def is_in_place(self) -> bool:
+    def is_editable(self) -> bool:
         return self.not_in_force != limit_text.REMOVED
 
 
@@ -82,11 +82,11 @@ def limit_page(limit: SpendLimit, *, may_manage: bool, now: datetime) -> LimitPa
         name=limit_text.name(limit),
         amount=usd(limit.amount_usd),
         not_in_force=limit_text.not_in_force(limit, now),
-        is_of_each=limit.is_of_each,
+        is_per_value=limit.is_per_value,
         is_plan=limit.is_plan,
-        standing=None if status is None else _standing(status, limit.organization, now),
-        settings=formatting.present(_settings(limit)),
-        values=value_rows(limit, may_manage=may_manage, now=now) if limit.is_of_each else (),
+        status_card=None if status is None else _status_card(status, limit.organization, now),
+        settings=formatting.without_empty(_settings(limit)),
+        values=value_rows(limit, may_manage=may_manage, now=now) if limit.is_per_value else (),
         exceptions=exception_rows(limit, may_manage=may_manage, now=now),
         requests=request_rows(limit),
         crossings=crossing_rows(limit, now=now),
@@ -95,34 +95,34 @@ def limit_page(limit: SpendLimit, *, may_manage: bool, now: datetime) -> LimitPa
 
 
 def status_of(limit: SpendLimit, now: datetime, *, value: str = "") -> LimitStatus | None:
-    """How a limit stands; of one that each value has for itself, for this value (as it is kept). None: it is not in
-    force, or no value is named."""
-    book = limit_set(limit.organization)
-    if limit.is_of_each and value:
-        rule = book.rule(limit.pk, value, now=now)
+    """Return the status of a limit; for a per-value limit, that of a stored value. None if the limit is not in force or
+    the value is missing."""
+    org_limits = limit_set(limit.organization)
+    if limit.is_per_value and value:
+        rule = org_limits.rule(limit.pk, value, now=now)
     else:
-        rule = next((rule for rule in book.rules_of_single_limits(now=now) if rule.limit_id == limit.pk), None)
+        rule = next((rule for rule in org_limits.single_limit_rules(now=now) if rule.limit_id == limit.pk), None)
     if rule is None:
         return None
     (status,) = statuses(organization=limit.organization, rules=[rule], now=now)
     return status
 
 
-def _standing(status: LimitStatus, organization: Organization, now: datetime) -> Standing:
+def _status_card(status: LimitStatus, organization: Organization, now: datetime) -> StatusCard:
     rule, evaluation, calendar = status.rule, status.evaluation, organization.calendar
-    held = (
+    open_link = (
         formatting.link(open_authorizations(organization.pk), "Open authorizations") if evaluation.reserved_usd else ""
     )
-    return Standing(
+    return StatusCard(
         tone=progress_bar.TONES[evaluation.state],
         badge=limit_text.badge(status),
         spent=usd(evaluation.spent_usd),
         amount=usd(rule.amount_usd),
-        sentence=limit_text.standing_sentence(status, calendar=calendar, now=now),
+        sentence=limit_text.status_sentence(status, calendar=calendar, now=now),
         gauge=progress_bar.bar(status, is_large=True),
         legend=tuple(_legend(status)),
         thresholds=tuple(_thresholds(status)),
-        facts=formatting.present([*_facts(status, calendar, now), ("Held by", held)]),
+        details=formatting.without_empty([*_details(status, calendar, now), ("Reserved by", open_link)]),
         unpriced=status.unpriced,
         has_fallback=bool(rule.fallback_price),
     )
@@ -132,7 +132,7 @@ def _legend(status: LimitStatus) -> list[tuple[str, str, str]]:
     evaluation = status.evaluation
     return [
         ("ct-spent", f"Spent, {progress_bar.percent_spent(status):,} %", formatting.exact(evaluation.spent_usd)),
-        ("ct-held", "Held by authorizations", formatting.exact(evaluation.reserved_usd)),
+        ("ct-reserved", "Reserved by authorizations", formatting.exact(evaluation.reserved_usd)),
         ("ct-left", "Left", formatting.exact(evaluation.remaining_usd)),
     ]
 
@@ -140,7 +140,7 @@ def _legend(status: LimitStatus) -> list[tuple[str, str, str]]:
 def _thresholds(status: LimitStatus) -> list[Threshold]:
     rule, spent = status.rule, status.evaluation.spent_usd
     marks = [
-        ("All of it" if threshold == PAUSING else f"{threshold} %", progress_bar.threshold_usd(rule, threshold))
+        ("Full amount" if threshold == PAUSING else f"{threshold} %", progress_bar.threshold_usd(rule, threshold))
         for threshold in rule.thresholds
     ]
     if rule.soft_amount_usd is not None:
@@ -149,16 +149,16 @@ def _thresholds(status: LimitStatus) -> list[Threshold]:
     return [Threshold(label, usd(amount), spent >= amount) for label, amount in marks]
 
 
-def _facts(status: LimitStatus, calendar: Calendar, now: datetime) -> list[tuple[str, SafeString | str]]:
+def _details(status: LimitStatus, calendar: Calendar, now: datetime) -> list[tuple[str, SafeString | str]]:
     rule, span = status.rule, status.evaluation.span
-    since = datetimes.exact(span.start, calendar) if span.start is not None else "The first event"
+    since = datetimes.exact(span.start, calendar) if span.start is not None else "First event"
     raised = rule.raised_until
     return [
-        ("Counts since", since),
+        ("Counting since", since),
         ("Resets", limit_text.reset(status, calendar=calendar, now=now)),
         ("Reached at this pace", _forecast(status, calendar, now)),
-        ("Without the raise", usd(rule.base_amount_usd) if rule.amount_usd != rule.base_amount_usd else ""),
-        ("Raised until", datetimes.both(raised, calendar=calendar, now=now) if raised is not None else ""),
+        ("Amount without the raise", usd(rule.base_amount_usd) if rule.amount_usd != rule.base_amount_usd else ""),
+        ("Raised until", datetimes.two_lines(raised, calendar=calendar, now=now) if raised is not None else ""),
         ("As of", datetimes.exact(status.evaluation.as_of, calendar)),
     ]
 
@@ -167,7 +167,7 @@ def _forecast(status: LimitStatus, calendar: Calendar, now: datetime) -> SafeStr
     if status.evaluation.spent_usd >= status.rule.amount_usd:
         return ""
     if status.hit_at is None:
-        return "Not in sight, if spend goes on as in the last 24 hours"
+        return "Not expected at the pace of the last 24 hours"
     return limit_text.forecast(status, calendar=calendar, now=now)
 
 
@@ -175,9 +175,9 @@ def _settings(limit: SpendLimit) -> list[tuple[str, str]]:
     calendar = limit.organization.calendar
     fallback = limit.fallback_price
     return [
-        ("Of", limit_text.whose(limit)),
+        ("Scope", limit_text.whose(limit)),
         ("Amount", f"{formatting.exact(limit.amount_usd)} for {limit_text.PER[LimitWindow(limit.window)]}"),
-        ("When it is reached", limit.get_action_display()),
+        ("When reached", limit.get_action_display()),
         ("Warns at", ", ".join(f"{threshold} %" for threshold in limit.thresholds)),
         ("Soft amount", formatting.exact(limit.soft_amount_usd)),
         ("Fallback price", f"{formatting.exact(fallback)} per million tokens" if fallback is not None else ""),

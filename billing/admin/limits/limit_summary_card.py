@@ -1,4 +1,4 @@
-"""What the overview says of limits: a banner for each that is near, reached or paused, and the weekly one's gauge."""
+"""Limits on the overview: a banner for each that is near, reached or paused, and a card for the weekly limit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.limits import limit_text, progress_bar
-from billing.admin.limits.limit_statuses import standings_of_note
+from billing.admin.limits.limit_statuses import notable_statuses
 from billing.limits.types import LimitStatus
 from billing.types import LimitScope, LimitState, LimitWindow
 from costtrack.money import usd
@@ -20,7 +20,7 @@ _ICONS = {
     LimitState.EXCEEDED: "error",
     LimitState.PAUSED: "pause_circle",
 }
-# Which of the organization's own limits its card shows.
+# The card shows the first of the organization's own limits in this order.
 _WINDOWS = (
     LimitWindow.ROLLING_7D,
     LimitWindow.CALENDAR_WEEK,
@@ -44,7 +44,7 @@ class Banner:
 
 @dataclass(frozen=True, slots=True)
 class LimitCard:
-    """The organization's own limit, the weekly one if it has one."""
+    """The organization's own limit, preferably the weekly one."""
 
     name: str
     gauge: SafeString
@@ -57,26 +57,26 @@ class LimitCard:
 class LimitOverview:
     banners: tuple[Banner, ...]
     more: int
-    """How many limits there are banners of besides these."""
+    """The number of limits whose banners are not shown."""
     card: LimitCard | None
 
 
 def limit_overview(organization: Organization, *, now: datetime) -> LimitOverview:
-    found = standings_of_note(organization=organization, now=now)
+    status_list = notable_statuses(organization=organization, now=now)
     pressing: dict[int, list[LimitStatus]] = {}
-    for status in found:
+    for status in status_list:
         if status.evaluation.state is not LimitState.OK:
             pressing.setdefault(status.rule.limit_id, []).append(status)
     shown = list(pressing.values())[:_MAX_BANNERS]
     return LimitOverview(
         banners=tuple(_banner(organization, worst, has_others=bool(others), now=now) for worst, *others in shown),
         more=len(pressing) - len(shown),
-        card=_card(organization, found, now),
+        card=_card(organization, status_list, now),
     )
 
 
 def _banner(organization: Organization, status: LimitStatus, *, has_others: bool, now: datetime) -> Banner:
-    """Of a limit that each value has for itself it is about the worst one."""
+    """Return a limit's banner; for a per-value limit it is about the worst value."""
     return Banner(
         tone=progress_bar.TONES[status.evaluation.state],
         icon=_ICONS[status.evaluation.state],
@@ -84,13 +84,13 @@ def _banner(organization: Organization, status: LimitStatus, *, has_others: bool
         name=limit_text.name_of_rule(status.rule) + (" and others" if has_others else ""),
         state=limit_text.badge(status),
         figures=progress_bar.sentence(status),
-        sentence=limit_text.standing_sentence(status, calendar=organization.calendar, now=now),
-        url=formatting.page("billing_spendlimit", id=status.rule.limit_id),
+        sentence=limit_text.status_sentence(status, calendar=organization.calendar, now=now),
+        url=formatting.change_url("billing_spendlimit", id=status.rule.limit_id),
     )
 
 
-def _card(organization: Organization, found: Sequence[LimitStatus], now: datetime) -> LimitCard | None:
-    own = [status for status in found if status.rule.scope is LimitScope.ORGANIZATION]
+def _card(organization: Organization, status_list: Sequence[LimitStatus], now: datetime) -> LimitCard | None:
+    own = [status for status in status_list if status.rule.scope is LimitScope.ORGANIZATION]
     status = min(own, key=lambda status: _WINDOWS.index(status.rule.window), default=None)
     if status is None:
         return None
@@ -99,5 +99,5 @@ def _card(organization: Organization, found: Sequence[LimitStatus], now: datetim
         gauge=progress_bar.labelled(status),
         at=f"{'Pauses' if status.rule.pauses else 'Notifies'} at {usd(status.rule.amount_usd)}",
         resets=limit_text.reset(status, calendar=organization.calendar, now=now),
-        url=formatting.page("billing_spendlimit", id=status.rule.limit_id),
+        url=formatting.change_url("billing_spendlimit", id=status.rule.limit_id),
     )

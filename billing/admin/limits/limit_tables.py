@@ -1,4 +1,4 @@
-"""The tables on a limit's page: its values, what holds instead of it, who asks for more, and what it has done."""
+"""The tables on a limit's page: values, overrides, increase requests, and threshold events."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from billing.admin.components import datetimes, formatting
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_statuses import worst_values
 from billing.limits.scope_values import display_values
-from billing.limits.selectors import holding
+from billing.limits.selectors import active_exceptions
 from billing.limits.types import Rule
 from billing.models import IncreaseRequest, LimitCrossing, SpendLimit
 from billing.types import ExceptionKind, IncreaseState
@@ -26,7 +26,7 @@ MAX_REQUESTS = 10
 
 @dataclass(frozen=True, slots=True)
 class ValueRow:
-    """A value of a limit that each has for itself, with what may be done about it: labels and addresses."""
+    """A value of a per-value limit, with the labels and URLs of its actions."""
 
     value: str
     badge: SafeString
@@ -43,7 +43,7 @@ class ExceptionRow:
     reason: str
     until: SafeString | str
     end_url: str
-    """Empty for somebody who may not end it."""
+    """Empty for users who cannot end it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class CrossingRow:
 
 
 def value_rows(limit: SpendLimit, *, may_manage: bool, now: datetime) -> tuple[ValueRow, ...]:
-    """Those that are nearest to their limit."""
+    """Return the values that are closest to the limit."""
     calendar = limit.organization.calendar
     return tuple(
         ValueRow(
@@ -77,24 +77,24 @@ def value_rows(limit: SpendLimit, *, may_manage: bool, now: datetime) -> tuple[V
             resets=limit_text.reset(status, calendar=calendar, now=now),
             actions=tuple(_actions(limit, status.rule, may_manage=may_manage)),
         )
-        for status in worst_values(organization=limit.organization, limit=limit, now=now, most=MAX_VALUES)
+        for status in worst_values(organization=limit.organization, limit=limit, now=now, max_values=MAX_VALUES)
     )
 
 
 def exception_rows(limit: SpendLimit, *, may_manage: bool, now: datetime) -> tuple[ExceptionRow, ...]:
-    """What holds now, the newest first."""
-    rows = list(holding(limit, now))
+    """Return the current overrides, newest first."""
+    rows = list(active_exceptions(limit, now))
     shown = _shown(limit, [row.value for row in rows])
     calendar = limit.organization.calendar
     return tuple(
         ExceptionRow(
             what=f"Raised to {usd(row.amount_usd)}" if row.amount_usd is not None else ExceptionKind(row.kind).label,
-            of=shown[row.value] or ("All of them" if limit.is_of_each else ""),
+            of=shown[row.value] or ("All values" if limit.is_per_value else ""),
             who=row.actor,
             reason=row.reason,
-            until="Somebody ends it"
+            until="Ended manually"
             if row.ends_at is None
-            else datetimes.both(row.ends_at, calendar=calendar, now=now),
+            else datetimes.two_lines(row.ends_at, calendar=calendar, now=now),
             end_url=_end_url(limit, row.pk) if may_manage else "",
         )
         for row in reversed(rows)
@@ -102,7 +102,7 @@ def exception_rows(limit: SpendLimit, *, may_manage: bool, now: datetime) -> tup
 
 
 def request_rows(limit: SpendLimit) -> tuple[RequestRow, ...]:
-    """Those that wait for an answer."""
+    """Return the open increase requests, newest first."""
     rows = list(
         IncreaseRequest.objects.of(limit.organization)
         .filter(limit=limit, state=IncreaseState.OPEN)
@@ -112,7 +112,7 @@ def request_rows(limit: SpendLimit) -> tuple[RequestRow, ...]:
     calendar = limit.organization.calendar
     return tuple(
         RequestRow(
-            url=formatting.page("billing_increaserequest", id=row.pk),
+            url=formatting.change_url("billing_increaserequest", id=row.pk),
             amount=usd(row.amount_usd),
             of=shown[row.value],
             who=row.requested_by,
@@ -124,18 +124,18 @@ def request_rows(limit: SpendLimit) -> tuple[RequestRow, ...]:
 
 
 def crossing_rows(limit: SpendLimit, *, now: datetime) -> tuple[CrossingRow, ...]:
-    """History last."""
+    """Return the newest threshold events."""
     rows = list(
         LimitCrossing.objects.of(limit.organization).filter(limit=limit).order_by("-crossed_at", "-id")[:MAX_CROSSINGS]
     )
     shown = _shown(limit, [row.value for row in rows])
     return tuple(
         CrossingRow(
-            url=formatting.page("billing_limitcrossing", id=row.pk),
+            url=formatting.change_url("billing_limitcrossing", id=row.pk),
             what=limit_text.threshold(row),
             of=shown[row.value],
             spent=f"{usd(row.spent_usd)} of {usd(row.amount_usd)}",
-            crossed=datetimes.both(row.crossed_at, calendar=limit.organization.calendar, now=now),
+            crossed=datetimes.two_lines(row.crossed_at, calendar=limit.organization.calendar, now=now),
             resolved=_resolved(row, limit.organization.calendar, now),
         )
         for row in rows
@@ -145,24 +145,24 @@ def crossing_rows(limit: SpendLimit, *, now: datetime) -> tuple[CrossingRow, ...
 def _resolved(row: LimitCrossing, calendar: Calendar, now: datetime) -> SafeString | str:
     if row.resolved_at is None:
         return limit_text.open_state(row)
-    return datetimes.both(row.resolved_at, calendar=calendar, now=now)
+    return datetimes.two_lines(row.resolved_at, calendar=calendar, now=now)
 
 
 def _actions(limit: SpendLimit, rule: Rule, *, may_manage: bool) -> Iterator[tuple[str, str]]:
-    by_hand = ("Resume", "resume") if rule.is_paused_by_hand else ("Pause", "pause")
-    for label, name in (("Raise", "raise_until"), by_hand) if may_manage else (("Ask for more", "ask"),):
+    toggle = ("Resume", "resume") if rule.is_paused_manually else ("Pause", "pause")
+    for label, name in (("Raise", "raise_until"), toggle) if may_manage else (("Request increase", "ask"),):
         path = reverse(f"admin:billing_spendlimit_{name}", args=[limit.pk])
         yield label, f"{path}?{urlencode({'value': rule.display_value})}"
 
 
 def crossings_of(limit: SpendLimit) -> str:
-    """The address of the list of all of them."""
+    """Return the URL of the list of all threshold events of the limit."""
     query = urlencode({"organization": limit.organization_id, "limit": limit.pk})
     return f"{reverse('admin:billing_limitcrossing_changelist')}?{query}"
 
 
 def _shown(limit: SpendLimit, values: list[str]) -> dict[str, str]:
-    """What people call the values."""
+    """Return the display values of stored values."""
     shown = display_values(limit.organization, [(limit.scope, value) for value in values])
     return {value: shown[limit.scope, value] for value in values}
 

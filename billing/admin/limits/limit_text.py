@@ -1,4 +1,4 @@
-"""What the pages say of a spend limit: its name, how it stands, when it resets, when it may be reached."""
+"""Texts about a spend limit: its name, its status, when it resets, and when it may be reached."""
 
 from datetime import datetime
 
@@ -20,7 +20,7 @@ WINDOWS = {
     LimitWindow.CALENDAR_MONTH: "month",
     LimitWindow.LIFETIME: "all time",
 }
-"""What an amount is for, beside a name."""
+"""The window of an amount, after a limit's name."""
 
 PER = {
     LimitWindow.ROLLING_7D: "any seven days",
@@ -29,7 +29,7 @@ PER = {
     LimitWindow.CALENDAR_MONTH: "a month",
     LimitWindow.LIFETIME: "all time",
 }
-"""What an amount is for, in a sentence."""
+"""The window of an amount, in a sentence."""
 
 REMOVED = "Removed"
 
@@ -51,31 +51,31 @@ _BADGES = {
 
 
 def name(limit: SpendLimit, value: str = "") -> str:
-    """`User ada, week`. `value` is one of a limit's that holds for each, as people know it."""
+    """Return `User ada, week`. `value` is a display value of a per-value limit."""
     return f"{whose(limit, value)}, {WINDOWS[LimitWindow(limit.window)]}"
 
 
 def name_of_rule(rule: Rule) -> str:
-    """The same of a limit for one value."""
+    """Return the name of a rule, which is a limit for one value."""
     return f"{rule.scope.label} {rule.display_value}".strip() + f", {WINDOWS[rule.window]}"
 
 
 def whose(limit: SpendLimit, value: str = "") -> str:
-    """`Organization`, `User ada`, `Each run`."""
-    if limit.is_of_each and not value:
+    """Return the scope and value: `Organization`, `User ada`, `Each run`."""
+    if limit.is_per_value and not value:
         return _EACH[LimitScope(limit.scope)]
     return f"{limit.get_scope_display()} {value or limit.scope_value}".strip()
 
 
 def badge(status: LimitStatus) -> SafeString:
     state, rule = status.evaluation.state, status.rule
-    if rule.is_paused_by_hand:
-        return formatting.badge("Paused by hand", "danger")
+    if rule.is_paused_manually:
+        return formatting.badge("Paused manually", "danger")
     return formatting.badge(state.label, _BADGES[state])
 
 
 def not_in_force(limit: SpendLimit, now: datetime) -> str:
-    """Why a limit does not hold at all now; empty if it does."""
+    """Return why a limit is not in force; empty if it is."""
     if limit.removed_at is not None:
         return REMOVED
     if limit.starts_at is not None and now < limit.starts_at:
@@ -83,65 +83,65 @@ def not_in_force(limit: SpendLimit, now: datetime) -> str:
     return "Ended" if limit.ends_at is not None and limit.ends_at <= now else ""
 
 
-def standing_sentence(status: LimitStatus, *, calendar: Calendar, now: datetime) -> str:
-    """What the state means for those who spend, and until when."""
+def status_sentence(status: LimitStatus, *, calendar: Calendar, now: datetime) -> str:
+    """Return a sentence about the state: what it means for calls, and until when."""
     rule, evaluation = status.rule, status.evaluation
-    by_hand = rule.by_hand
-    if by_hand is not None:
-        until = "somebody ends it"
-        if by_hand.until is not None:
-            until = datetimes.inline(by_hand.until, calendar=calendar, now=now)
-        what = "paused" if by_hand.kind is ExceptionKind.PAUSE else "held open"
-        return f"Access is {what} by hand until {until}: {by_hand.reason}"
+    override = rule.manual_override
+    if override is not None:
+        until = ""
+        if override.until is not None:
+            until = f" until {datetimes.exact(override.until, calendar)}"
+        action = "paused" if override.kind is ExceptionKind.PAUSE else "allowed"
+        return f"Access is {action} manually{until}: {override.reason}"
     if evaluation.state is LimitState.PAUSED:
         if evaluation.resets_at is None:
-            return "Access is paused, and stays so until the limit is raised."
-        return f"Access is paused. It is back {datetimes.inline(evaluation.resets_at, calendar=calendar, now=now)}."
+            return "Access is paused until the limit is raised."
+        return f"Access is paused. It resumes {datetimes.inline(evaluation.resets_at, calendar=calendar, now=now)}."
     if evaluation.state is LimitState.EXCEEDED:
-        return "The amount is spent. Access goes on, because this limit only notifies."
+        return "The amount is spent. This limit only sends notifications; access continues."
     left = usd(evaluation.remaining_usd)
-    return f"{left} is left until {'access is paused' if rule.pauses else 'it is reached; nothing is paused then'}."
+    return f"{left} left. {'Access is paused at the limit.' if rule.pauses else 'The limit only sends notifications.'}"
 
 
 def reset(status: LimitStatus, *, calendar: Calendar, now: datetime) -> SafeString | str:
-    """When there is room again: the end of the window, or the instant at which enough old spend leaves it."""
-    by_hand = status.rule.by_hand
+    """Return when the limit resets: at the end of the window, or when enough spend has left a rolling window."""
+    override = status.rule.manual_override
     instant = status.evaluation.resets_at or status.evaluation.span.end
-    if status.rule.is_paused_by_hand and by_hand is not None:
-        if by_hand.until is None:
-            return "When somebody resumes it"
-        instant = by_hand.until
+    if status.rule.is_paused_manually and override is not None:
+        if override.until is None:
+            return "When access is resumed"
+        instant = override.until
     if instant is not None:
-        return datetimes.both(instant, calendar=calendar, now=now)
+        return datetimes.two_lines(instant, calendar=calendar, now=now)
     if status.rule.window is LimitWindow.ROLLING_7D:
-        return formatting.two_lines("All the time", "spend leaves after 7 days")
+        return formatting.two_lines("Continuously", "spend stops counting after 7 days")
     return "Never"
 
 
 def forecast(status: LimitStatus, *, calendar: Calendar, now: datetime) -> SafeString | str:
-    """When the amount will be reached if spend goes on as it did in the last day."""
+    """Return when the amount will be reached at the pace of the last day."""
     if status.hit_at is None:
         return formatting.NOTHING
-    return datetimes.both(status.hit_at, calendar=calendar, now=now)
+    return datetimes.two_lines(status.hit_at, calendar=calendar, now=now)
 
 
 def threshold(crossing: LimitCrossing) -> str:
-    """`80 %`, or what a crossing of 0 and of 100 percent stands for."""
+    """Return the threshold: `80 %`, `Soft amount` or `Full amount`."""
     if crossing.threshold == SOFT:
         return "Soft amount"
-    if is_by_hand(crossing):
-        return "Paused by hand"
-    return "The whole amount" if crossing.threshold == PAUSING else f"{crossing.threshold} %"
+    if is_manual_pause(crossing):
+        return "Paused manually"
+    return "Full amount" if crossing.threshold == PAUSING else f"{crossing.threshold} %"
 
 
-def is_by_hand(crossing: LimitCrossing) -> bool:
-    """Whether a person has paused it; its spend need not have reached anything."""
-    return crossing.window_key.startswith(Cause.HAND)
+def is_manual_pause(crossing: LimitCrossing) -> bool:
+    """Whether the event is a manual pause, which is independent of the spend."""
+    return crossing.window_key.startswith(Cause.MANUAL)
 
 
 def open_state(crossing: LimitCrossing) -> str:
-    """What a crossing is that is not over."""
-    return "Still paused" if is_by_hand(crossing) else "Still above"
+    """Return the state of an unresolved event."""
+    return "Still paused" if is_manual_pause(crossing) else "Still above"
 
 
 def amount(limit: SpendLimit) -> SafeString:

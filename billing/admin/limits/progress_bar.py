@@ -1,5 +1,5 @@
-"""A limit's gauge: how much of the amount is spent and held, with a mark at each threshold. The text that says the same
-always stands beside it."""
+"""A limit's gauge: the spent and reserved share of the amount, with a mark at each threshold. It always appears with a
+text that has the same information."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,7 +14,7 @@ from costtrack.money import ZERO, usd
 
 _HUNDRED = Decimal(100)
 _FULL = "100"
-# Classes of the style sheet.
+# CSS classes.
 TONES = {
     LimitState.OK: "ct-calm",
     LimitState.WARNING: "ct-near",
@@ -25,67 +25,67 @@ TONES = {
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """Positions are percents of the gauge's width, as attributes of SVG have them."""
+    """Positions are percentages of the gauge's width, for SVG attributes."""
 
     tone: str
     spent: str
     reserved: str
     marks: tuple[str, ...]
     end: str
-    """Where the amount is, if more than it is spent and held; else empty."""
+    """The position of the amount if more than that is spent and reserved; else empty."""
     percent: int
-    """Of the amount that is spent, at most 100; what a screen reader tells."""
+    """The spent share of the amount, at most 100, for screen readers."""
     sentence: str
 
 
 def gauge(status: LimitStatus) -> Gauge:
     rule, evaluation = status.rule, status.evaluation
-    whole = max(rule.amount_usd, evaluation.spent_usd + evaluation.reserved_usd)
-    is_over = whole > rule.amount_usd
+    total = max(rule.amount_usd, evaluation.spent_usd + evaluation.reserved_usd)
+    is_over = total > rule.amount_usd
     return Gauge(
         tone=TONES[evaluation.state],
-        spent=_position(max(evaluation.spent_usd, ZERO), whole),
-        reserved=_position(evaluation.reserved_usd, whole),
-        marks=tuple(_position(amount, whole) for amount in _marked_amounts(rule) if 0 < amount < rule.amount_usd),
-        end=_position(rule.amount_usd, whole) if is_over else "",
+        spent=_position(max(evaluation.spent_usd, ZERO), total),
+        reserved=_position(evaluation.reserved_usd, total),
+        marks=tuple(_position(amount, total) for amount in _marked_amounts(rule) if 0 < amount < rule.amount_usd),
+        end=_position(rule.amount_usd, total) if is_over else "",
         percent=min(max(percent_spent(status), 0), 100),
         sentence=sentence(status),
     )
 
 
 def bar(status: LimitStatus, *, is_large: bool = False) -> SafeString:
-    """The gauge as HTML, without the text beside it."""
+    """Render the gauge without its text."""
     return render_to_string("admin/billing/spendlimit/gauge.html", {"gauge": gauge(status), "is_large": is_large})
 
 
 def labelled(status: LimitStatus, *, of: str = "") -> SafeString:
-    """The gauge with its amounts below. `of` names whose it is, where that is not said beside it."""
+    """Render the gauge with its amounts below. `of` names the value, if the page does not show it otherwise."""
     return render_to_string(
         "admin/billing/spendlimit/labelled_gauge.html",
         {
             "bar": bar(status),
             "spent": usd(status.evaluation.spent_usd),
             "amount": usd(status.rule.amount_usd),
-            "beside": beside(status),
+            "summary": summary(status),
             "of": of,
         },
     )
 
 
-def beside(status: LimitStatus) -> str:
-    """`81 %, $2.00 held`, what there is to say besides the two amounts."""
-    held = status.evaluation.reserved_usd
-    return f"{percent_spent(status):,} %" + (f", {usd(held)} held" if held else "")
+def summary(status: LimitStatus) -> str:
+    """Return `81 %, $2.00 reserved`, which is shown after the two amounts."""
+    reserved = status.evaluation.reserved_usd
+    return f"{percent_spent(status):,} %" + (f", {usd(reserved)} reserved" if reserved else "")
 
 
 def sentence(status: LimitStatus) -> str:
     evaluation: Evaluation = status.evaluation
-    held = f" and {usd(evaluation.reserved_usd)} held" if evaluation.reserved_usd else ""
-    return f"{usd(evaluation.spent_usd)} spent{held} of {usd(status.rule.amount_usd)}"
+    reserved = f" and {usd(evaluation.reserved_usd)} reserved" if evaluation.reserved_usd else ""
+    return f"{usd(evaluation.spent_usd)} spent{reserved} of {usd(status.rule.amount_usd)}"
 
 
 def percent_spent(status: LimitStatus) -> int:
-    """Whole percents, rounded down: 100 is said only when the amount is reached."""
+    """Return the spent percentage, rounded down, so that 100 means that the amount is reached."""
     return int(percent_of(status))
 
 
@@ -100,5 +100,5 @@ def _marked_amounts(rule: Rule) -> list[Decimal]:
     return sorted(amounts)
 
 
-def _position(amount: Decimal, whole: Decimal) -> str:
-    return _FULL if amount >= whole else f"{amount * _HUNDRED / whole:.3f}"
+def _position(amount: Decimal, total: Decimal) -> str:
+    return _FULL if amount >= total else f"{amount * _HUNDRED / total:.3f}"

@@ -1,4 +1,4 @@
-"""Crossings: each time that a limit's spend has reached a threshold, to look at."""
+"""The read-only admin of threshold events: each time that spend has reached a threshold of a limit."""
 
 from datetime import datetime
 from typing import Any, cast
@@ -24,9 +24,9 @@ class CrossingPeriodFilter(PeriodFilter):
 
 
 class LimitFilter(NumberFilter):
-    """Its page links here."""
+    """Filters by a limit; the limit's page links here."""
 
-    title = "limit (its number)"
+    title = "limit id"
     parameter_name = "limit"
     column = "limit"
 
@@ -36,7 +36,7 @@ class ThresholdFilter(DropdownFilter):
     parameter_name = "threshold"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("whole", "The whole amount"), ("warning", "A warning threshold"), ("soft", "The soft amount")]
+        return [("whole", "Full amount"), ("warning", "Warning threshold"), ("soft", "Soft amount")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
@@ -63,7 +63,7 @@ class OpenFilter(DropdownFilter):
 
 
 class CrossingList(SingleOrganizationList):
-    """Knows what people call the values of its rows, and what the clocks of its organization show."""
+    """Adds the organization and the display values of limits to its rows."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -84,10 +84,10 @@ class LimitCrossingAdmin(SingleOrganizationAdmin):
     list_filter = (OrganizationFilter, CrossingPeriodFilter, ThresholdFilter, OpenFilter, LimitFilter)
     ordering = ("-crossed_at", "-id")
     fields = ()
-    empty_title = "No threshold was ever reached"
+    empty_title = "No thresholds reached yet"
     empty_text = (
-        "When spend reaches a threshold of a limit, it is noted here once, and owners and admins are told by e-mail "
-        "and webhook."
+        "When spend reaches a threshold of a limit, it is listed here once, and owners and admins are notified by "
+        "e-mail and webhook."
     )
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[LimitCrossing]) -> QuerySet[LimitCrossing]:
@@ -102,19 +102,19 @@ class LimitCrossingAdmin(SingleOrganizationAdmin):
         crossing.display_value = shown[crossing.limit.scope, crossing.value]  # type: ignore[attr-defined]
         calendar, now = crossing.organization.calendar, utc_now()
 
-        def told(instant: datetime | None) -> str:
+        def described(instant: datetime | None) -> str:
             return "" if instant is None else datetimes.inline(instant, calendar=calendar, now=now)
 
-        context["facts"] = formatting.present(
+        context["details"] = formatting.without_empty(
             (
                 ("Limit", self.of_limit(crossing)),
                 ("Reached", limit_text.threshold(crossing)),
-                ("When", told(crossing.crossed_at)),
+                ("When", described(crossing.crossed_at)),
                 ("Spent at that time", formatting.exact(crossing.spent_usd)),
                 ("Amount at that time", formatting.exact(crossing.amount_usd)),
                 ("State", self.state(crossing)),
-                ("Below again", told(crossing.resolved_at)),
-                ("Expected below again", told(crossing.resets_at) if crossing.resolved_at is None else ""),
+                ("Below again", described(crossing.resolved_at)),
+                ("Expected below again", described(crossing.resets_at) if crossing.resolved_at is None else ""),
                 ("Times in this window", formatting.count(crossing.times) if crossing.times > 1 else ""),
                 ("Organization", crossing.organization.name),
             )
@@ -123,25 +123,25 @@ class LimitCrossingAdmin(SingleOrganizationAdmin):
 
     @admin.display(description="Reached")
     def crossed(self, crossing: LimitCrossing) -> SafeString:
-        return datetimes.both(crossing.crossed_at, calendar=crossing.organization.calendar, now=utc_now())
+        return datetimes.two_lines(crossing.crossed_at, calendar=crossing.organization.calendar, now=utc_now())
 
     @admin.display(description="Limit")
     def of_limit(self, crossing: LimitCrossing) -> SafeString:
         name = limit_text.name(crossing.limit, getattr(crossing, "display_value", ""))
-        return formatting.link(formatting.page("billing_spendlimit", id=crossing.limit_id), name)
+        return formatting.link(formatting.change_url("billing_spendlimit", id=crossing.limit_id), name)
 
     @admin.display(description="Threshold")
     def what(self, crossing: LimitCrossing) -> str:
         return limit_text.threshold(crossing)
 
-    @admin.display(description="Spent of")
+    @admin.display(description="Spent")
     def spent(self, crossing: LimitCrossing) -> SafeString:
         return formatting.two_lines(usd(crossing.spent_usd), f"of {usd(crossing.amount_usd)}")
 
     @admin.display(description="State")
     def state(self, crossing: LimitCrossing) -> SafeString:
         if crossing.resolved_at is not None:
-            return formatting.badge("over" if limit_text.is_by_hand(crossing) else "below again", "success")
+            return formatting.badge("over" if limit_text.is_manual_pause(crossing) else "below again", "success")
         return formatting.badge(
             limit_text.open_state(crossing), "danger" if crossing.threshold == PAUSING else "warning"
         )
@@ -150,4 +150,4 @@ class LimitCrossingAdmin(SingleOrganizationAdmin):
     def resolved(self, crossing: LimitCrossing) -> SafeString | str:
         if crossing.resolved_at is None:
             return formatting.NOTHING
-        return datetimes.both(crossing.resolved_at, calendar=crossing.organization.calendar, now=utc_now())
+        return datetimes.two_lines(crossing.resolved_at, calendar=crossing.organization.calendar, now=utc_now())

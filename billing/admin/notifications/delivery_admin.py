@@ -1,4 +1,4 @@
-"""The log of deliveries: what was told to whom, what became of it, and sending it again."""
+"""The admin of deliveries: each message, its recipient and result, and a button to send it again."""
 
 import json
 from datetime import datetime
@@ -20,8 +20,8 @@ from billing.notifications.emails import render
 from billing.notifications.webhook_urls import display_url
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import iso, utc_now
-from organizations.admin_base import button, showing_refusals
-from organizations.admin_request import person_of
+from organizations.admin_base import button, show_domain_errors
+from organizations.admin_request import request_user
 
 _BADGES = {DeliveryState.PENDING: "info", DeliveryState.SENT: "success", DeliveryState.FAILED: "danger"}
 
@@ -39,7 +39,7 @@ class StateFilter(ChoiceFilter):
 
 
 class KindFilter(ChoiceFilter):
-    title = "what is told"
+    title = "notice"
     parameter_name = "kind"
     options = NoticeKind
 
@@ -49,15 +49,15 @@ class KindFilter(ChoiceFilter):
 
 
 class WebhookFilter(NumberFilter):
-    """Its page links here."""
+    """Filters by a webhook; the webhook's page links here."""
 
-    title = "webhook (its number)"
+    title = "webhook id"
     parameter_name = "webhook"
     column = "webhook"
 
 
 class DeliveryList(SingleOrganizationList):
-    """Each row knows whether its reader may see whom it goes to: a URL may be all that it takes to post there."""
+    """Adds to each row whether the user may see the recipient, because knowing a URL may be enough to post there."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -72,15 +72,15 @@ class DeliveryList(SingleOrganizationList):
 @admin.register(Delivery)
 class DeliveryAdmin(SingleOrganizationAdmin):
     read_only = True
-    list_display = ("told", "to", "state_shown", "tries", "next_try", "last_error_shown")
+    list_display = ("message", "to", "state_shown", "tries", "next_try", "last_error_shown")
     list_filter = (OrganizationFilter, StateFilter, ChannelFilter, KindFilter, WebhookFilter)
     ordering = ("-id",)
     fields = ()
     actions_detail = ("send_again",)  # type: ignore[assignment]  # unfold declares an empty tuple
-    empty_title = "Nothing was told yet"
+    empty_title = "No deliveries yet"
     empty_text = (
-        "When a limit is near or access is paused, owners and admins get an e-mail, and webhooks a message. Each of "
-        "them is listed here with what became of it."
+        "When a limit is near or access is paused, owners and admins get an e-mail and webhooks get a message. Each "
+        "delivery is listed here with its result."
     )
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
@@ -92,7 +92,7 @@ class DeliveryAdmin(SingleOrganizationAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         delivery: Delivery = context["original"]
         is_open = self.has_manage_permission(request, delivery)
-        context["facts"] = formatting.present(_facts(delivery, is_open, utc_now()))
+        context["details"] = formatting.without_empty(_details(delivery, is_open, utc_now()))
         context["badge"] = delivery_badge(delivery)
         if delivery.channel == Channel.EMAIL.value:
             context["text"], context["html"] = render(notice=delivery.notice, organization=delivery.organization)
@@ -100,29 +100,29 @@ class DeliveryAdmin(SingleOrganizationAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     @button("Send again", icon="replay")
-    @showing_refusals
+    @show_domain_errors
     def send_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
         delivery: Delivery = self.get_queryset(request).select_related("organization").get(pk=object_id)
         if request.method != "POST":
-            return self._ask(request, delivery)
-        resend(organization=delivery.organization, delivery=delivery, actor=person_of(request).email, now=utc_now())
-        messages.success(request, "It is on its way again.")
-        return HttpResponseRedirect(formatting.page("billing_delivery", id=delivery.pk))
+            return self._confirm(request, delivery)
+        resend(organization=delivery.organization, delivery=delivery, actor=request_user(request).email, now=utc_now())
+        messages.success(request, "Delivery queued again.")
+        return HttpResponseRedirect(formatting.change_url("billing_delivery", id=delivery.pk))
 
-    def _ask(self, request: HttpRequest, delivery: Delivery) -> TemplateResponse:
+    def _confirm(self, request: HttpRequest, delivery: Delivery) -> TemplateResponse:
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": "Send again",
             "delivery": delivery,
-            "back": formatting.page("billing_delivery", id=delivery.pk),
+            "back": formatting.change_url("billing_delivery", id=delivery.pk),
         }
         return TemplateResponse(request, "admin/billing/delivery/send_again.html", context)
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
-    @admin.display(description="What is told")
-    def told(self, delivery: Delivery) -> SafeString:
+    @admin.display(description="Notice")
+    def message(self, delivery: Delivery) -> SafeString:
         when = datetimes.exact(delivery.created_at.replace(microsecond=0), delivery.organization.calendar)
         return formatting.two_lines(delivery.notice.subject, when)
 
@@ -140,8 +140,8 @@ class DeliveryAdmin(SingleOrganizationAdmin):
 
     @admin.display(description="Next attempt")
     def next_try(self, delivery: Delivery) -> str:
-        is_waiting = delivery.state == DeliveryState.PENDING.value
-        return datetimes.relative(delivery.next_attempt_at, utc_now()) if is_waiting else formatting.NOTHING
+        is_pending = delivery.state == DeliveryState.PENDING.value
+        return datetimes.relative(delivery.next_attempt_at, utc_now()) if is_pending else formatting.NOTHING
 
     @admin.display(description="Last error")
     def last_error_shown(self, delivery: Delivery) -> SafeString | str:
@@ -151,7 +151,7 @@ class DeliveryAdmin(SingleOrganizationAdmin):
 
 
 def _is_open(delivery: Delivery) -> bool:
-    """What the list says of its reader."""
+    """Whether `DeliveryList` allows the user to see the recipient."""
     return bool(getattr(delivery, "is_open", False))
 
 
@@ -160,8 +160,8 @@ def delivery_badge(delivery: Delivery) -> SafeString:
     return formatting.badge(state.label, _BADGES[state])
 
 
-def _recipient(delivery: Delivery, is_open: bool) -> str:  # noqa: FBT001 - whether the reader may see it whole
-    """Of a URL, and of a member's address, viewers see the host."""
+def _recipient(delivery: Delivery, is_open: bool) -> str:  # noqa: FBT001 - whether the user may see all of it
+    """Return the recipient; viewers see only the host of a URL or an e-mail address."""
     if is_open:
         return delivery.recipient
     if delivery.channel == Channel.WEBHOOK.value:
@@ -169,21 +169,23 @@ def _recipient(delivery: Delivery, is_open: bool) -> str:  # noqa: FBT001 - whet
     return "…@" + delivery.recipient.rpartition("@")[2]
 
 
-def _facts(delivery: Delivery, is_open: bool, now: datetime) -> list[tuple[str, SafeString | str]]:  # noqa: FBT001
+def _details(delivery: Delivery, is_open: bool, now: datetime) -> list[tuple[str, SafeString | str]]:  # noqa: FBT001
     calendar = delivery.organization.calendar
-    is_waiting = delivery.state == DeliveryState.PENDING.value
+    is_pending = delivery.state == DeliveryState.PENDING.value
     finished = delivery.finished_at
     webhook = ""
     if delivery.webhook_id is not None:
-        webhook = formatting.link(formatting.page("billing_webhookendpoint", id=delivery.webhook_id), "Its page")
+        webhook = formatting.link(
+            formatting.change_url("billing_webhookendpoint", id=delivery.webhook_id), "View webhook"
+        )
     return [
         ("To", _recipient(delivery, is_open)),
         ("Channel", delivery.get_channel_display()),
         ("Webhook", webhook),
-        ("What is told", delivery.notice.get_kind_display()),
-        ("Since", datetimes.inline(delivery.created_at, calendar=calendar, now=now)),
+        ("Notice", delivery.notice.get_kind_display()),
+        ("Created", datetimes.inline(delivery.created_at, calendar=calendar, now=now)),
         ("Attempts", formatting.count_or_nothing(delivery.attempts)),
-        ("Next attempt", datetimes.inline(delivery.next_attempt_at, calendar=calendar, now=now) if is_waiting else ""),
+        ("Next attempt", datetimes.inline(delivery.next_attempt_at, calendar=calendar, now=now) if is_pending else ""),
         ("Finished", datetimes.inline(finished, calendar=calendar, now=now) if finished is not None else ""),
         ("Last status", str(delivery.last_status or "")),
         ("Last error", delivery.last_error if is_open else ""),
@@ -193,6 +195,6 @@ def _facts(delivery: Delivery, is_open: bool, now: datetime) -> list[tuple[str, 
 
 
 def _body(delivery: Delivery) -> dict[str, Any]:
-    """As programs are told (Standard Webhooks)."""
+    """Return the message as sent to programs (Standard Webhooks)."""
     notice = delivery.notice
     return {"type": notice.kind, "timestamp": iso(notice.created_at), "data": notice.data}

@@ -1,4 +1,4 @@
-"""What each e-mail looks like, from made-up data: for those who run an installation or an organization."""
+"""Previews of each e-mail with example data, for operators, owners and admins."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from billing.notifications.emails import render
 from billing.types import NoticeKind
 from costtrack.admin_site import register_page
 from costtrack.clock import utc_now
-from organizations.admin_request import person_of
+from organizations.admin_request import request_user
 from organizations.models import User
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A kind of e-mail to look at."""
+    """A kind of e-mail that can be previewed."""
 
     value: str
     label: str
@@ -26,8 +26,8 @@ class Choice:
 
 
 def email_previews(request: HttpRequest) -> TemplateResponse:
-    """One kind at a time: `?kind=limit.paused`."""
-    if not _may_look(person_of(request)):
+    """Show the preview of one kind: `?kind=limit.paused`."""
+    if not _can_preview(request_user(request)):
         raise PermissionDenied
     kind = _kind(request.GET.get("kind", NoticeKind.THRESHOLD.value))
     notice = example_notice(kind, now=utc_now().replace(second=0, microsecond=0))
@@ -51,8 +51,8 @@ def _kind(value: str) -> NoticeKind:
         raise Http404 from None
 
 
-def _may_look(person: User) -> bool:
-    return person.is_superuser or any(role.may_change for role in person.roles.values())
+def _can_preview(user: User) -> bool:
+    return user.is_superuser or any(role.may_change for role in user.roles.values())
 
 
 register_page("email-previews/", email_previews, name="email_previews")

@@ -1,4 +1,4 @@
-"""Where members choose which e-mails they get, for each of their organizations. E-mails link to it."""
+"""The page where members choose their e-mails for each organization. E-mails link to it."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 from billing.models import NotificationPreference
 from billing.notifications.preferences import CATEGORY_NAMES, change_preference, preference_of
 from costtrack.admin_site import register_page
-from organizations.admin_request import person_of
+from organizations.admin_request import request_user
 from organizations.models import Membership
 
 _LABELS = {
@@ -24,7 +24,7 @@ _LABELS = {
 
 
 class PreferenceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
-    """One organization's switches."""
+    """The preferences for one organization."""
 
     class Meta:
         model = NotificationPreference
@@ -34,18 +34,18 @@ class PreferenceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's tak
 
 
 def notification_preferences(request: HttpRequest) -> HttpResponse:
-    person = person_of(request)
-    memberships = person.memberships.select_related("organization", "user").order_by("organization__name", "pk")
+    user = request_user(request)
+    memberships = user.memberships.select_related("organization", "user").order_by("organization__name", "pk")
     forms_of = [(membership, _form(request, membership)) for membership in memberships]
     if request.method == "POST" and all(form.is_valid() for _, form in forms_of):
         _save(forms_of)
-        messages.success(request, "Your choice is kept.")
+        messages.success(request, "Preferences saved.")
         return HttpResponseRedirect(request.get_full_path())
     context = {
         **admin.site.each_context(request),
         "title": "E-mails you get",
         "forms_of": forms_of,
-        "email": person.email,
+        "email": user.email,
     }
     request.current_app = admin.site.name
     return TemplateResponse(request, "admin/billing/notification_preferences.html", context)

@@ -1,4 +1,4 @@
-"""What people do with a webhook: try it out, give it a new secret, disable and enable it, remove it."""
+"""Admin actions on a webhook: send a test, rotate the secret, disable, enable, and remove."""
 
 from datetime import timedelta
 from typing import Any
@@ -22,17 +22,17 @@ from billing.notifications.webhooks import (
 )
 from costtrack.clock import utc_now
 from organizations.admin.credentials import RotationForm
-from organizations.admin_base import button, showing_refusals
-from organizations.admin_request import person_of
+from organizations.admin_base import button, show_domain_errors
+from organizations.admin_request import request_user
 
 
 class WebhookActionsAdmin(SingleOrganizationAdmin):
-    """The webhooks' page with its buttons."""
+    """Adds the action buttons to the webhook page."""
 
     actions_detail = ("test", "rotate", "enable", "disable", "remove")  # type: ignore[assignment]
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Those that make sense now."""
+        """Return the actions that apply to the webhook's current state."""
         webhook: WebhookEndpoint | None = self.get_object(request, str(object_id))
         if webhook is None:
             return []
@@ -43,81 +43,81 @@ class WebhookActionsAdmin(SingleOrganizationAdmin):
         ]
 
     @button("Send a test", icon="send")
-    @showing_refusals
+    @show_domain_errors
     def test(self, request: HttpRequest, object_id: str) -> HttpResponse:
         webhook = self._webhook(request, object_id)
         if request.method != "POST":
-            text = "A message of the kind test goes to this webhook alone, at once, and is tried once."
-            return self._ask(request, webhook, "Send a test", text)
+            text = "Sends a message of type test to this webhook only, once, without retries."
+            return self._confirm(request, webhook, "Send a test", text)
         delivery = send_test(
-            organization=webhook.organization, webhook=webhook, actor=person_of(request).email, now=utc_now()
+            organization=webhook.organization, webhook=webhook, actor=request_user(request).email, now=utc_now()
         )
-        messages.success(request, "The test is on its way. This page shows what becomes of it.")
-        return HttpResponseRedirect(formatting.page("billing_delivery", id=delivery.pk))
+        messages.success(request, "Test queued. This page shows the result.")
+        return HttpResponseRedirect(formatting.change_url("billing_delivery", id=delivery.pk))
 
     @button("Rotate secret", icon="autorenew")
-    @showing_refusals
+    @show_domain_errors
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         webhook = self._webhook(request, object_id)
         form = RotationForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():
             text = (
-                "The new secret is shown once, on the next page. While the present one lasts, messages bear the "
+                "The new secret is shown once, on the next page. While the current secret is valid, messages carry the "
                 "signatures of both."
             )
-            return self._ask(request, webhook, "Rotate the secret", text, form)
+            return self._confirm(request, webhook, "Rotate secret", text, form)
         issued = rotate_webhook(
             organization=webhook.organization,
             webhook=webhook,
             grace=timedelta(seconds=form.cleaned_data["grace_seconds"]),
             now=utc_now(),
-            actor=person_of(request).email,
+            actor=request_user(request).email,
         )
         return self.show_secret(request, issued)
 
     @button("Enable", icon="play_circle")
-    @showing_refusals
+    @show_domain_errors
     def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
         webhook = self._webhook(request, object_id)
         if request.method != "POST":
-            text = "It is told of what happens from now on. Failed deliveries can be retried."
-            return self._ask(request, webhook, "Enable the webhook", text)
-        enable_webhook(organization=webhook.organization, webhook=webhook, actor=person_of(request).email)
-        messages.success(request, f"{webhook} is enabled.")
-        return HttpResponseRedirect(formatting.page("billing_webhookendpoint", id=webhook.pk))
+            text = "The webhook receives messages from now on. Failed deliveries can be retried."
+            return self._confirm(request, webhook, "Enable webhook", text)
+        enable_webhook(organization=webhook.organization, webhook=webhook, actor=request_user(request).email)
+        messages.success(request, f"{webhook} enabled.")
+        return HttpResponseRedirect(formatting.change_url("billing_webhookendpoint", id=webhook.pk))
 
     @button("Disable", icon="pause_circle")
-    @showing_refusals
+    @show_domain_errors
     def disable(self, request: HttpRequest, object_id: str) -> HttpResponse:
         webhook = self._webhook(request, object_id)
         if request.method != "POST":
-            text = "It is told nothing until it is enabled again. What still waits for it is given up."
-            return self._ask(request, webhook, "Disable the webhook", text)
+            text = "The webhook receives no messages until it is enabled again. Pending deliveries are canceled."
+            return self._confirm(request, webhook, "Disable webhook", text)
         disable_webhook(
-            organization=webhook.organization, webhook=webhook, actor=person_of(request).email, now=utc_now()
+            organization=webhook.organization, webhook=webhook, actor=request_user(request).email, now=utc_now()
         )
-        messages.success(request, f"{webhook} is disabled.")
-        return HttpResponseRedirect(formatting.page("billing_webhookendpoint", id=webhook.pk))
+        messages.success(request, f"{webhook} disabled.")
+        return HttpResponseRedirect(formatting.change_url("billing_webhookendpoint", id=webhook.pk))
 
     @button("Remove", icon="delete")
-    @showing_refusals
+    @show_domain_errors
     def remove(self, request: HttpRequest, object_id: str) -> HttpResponse:
         webhook = self._webhook(request, object_id)
         if request.method != "POST":
-            text = "This permanently deletes the webhook and its secret. The log of what was sent to it stays."
-            return self._ask(request, webhook, "Remove the webhook", text)
+            text = "This permanently deletes the webhook and its secret. The delivery log is kept."
+            return self._confirm(request, webhook, "Remove webhook", text)
         organization = webhook.organization
-        remove_webhook(organization=organization, webhook=webhook, actor=person_of(request).email, now=utc_now())
-        messages.success(request, "The webhook is removed.")
+        remove_webhook(organization=organization, webhook=webhook, actor=request_user(request).email, now=utc_now())
+        messages.success(request, "Webhook removed.")
         changelist = reverse("admin:billing_webhookendpoint_changelist")
         return HttpResponseRedirect(f"{changelist}?organization={organization.pk}")
 
     def _webhook(self, request: HttpRequest, object_id: str) -> WebhookEndpoint:
-        """The permission check before has found the row, in the person's own organizations."""
+        """Return the webhook; the permission check has verified that it is in the user's organizations."""
         webhook: WebhookEndpoint = self.get_queryset(request).select_related("organization").get(pk=object_id)
         return webhook
 
-    def _ask(
+    def _confirm(
         self, request: HttpRequest, webhook: WebhookEndpoint, title: str, text: str, form: forms.Form | None = None
     ) -> TemplateResponse:
         return self._page(

@@ -1,4 +1,4 @@
-"""Webhooks: made, changed, rotated and tried out here. A secret is on the page that answers, and nowhere else."""
+"""The admin of webhooks. A new secret is shown only in the response to the form that has created it."""
 
 from typing import Any, cast
 
@@ -10,27 +10,27 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
-from billing.admin.components.form_fields import add_refusal
+from billing.admin.components.form_fields import add_service_error
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationList, shown_organization
 from billing.admin.notifications.webhook_actions import WebhookActionsAdmin
-from billing.admin.notifications.webhook_page import badge, told_of, webhook_page
+from billing.admin.notifications.webhook_page import badge, notice_kinds, webhook_page
 from billing.models import WebhookEndpoint
 from billing.notifications.webhook_urls import check_url, display_url
-from billing.notifications.webhooks import WANTED_KINDS, IssuedWebhook, change_webhook, create_webhook
+from billing.notifications.webhooks import SELECTABLE_KINDS, IssuedWebhook, change_webhook, create_webhook
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
-from organizations.admin_request import person_of
+from organizations.admin_request import request_user
 
 _FIELDS = ("url", "description", "format", "kinds")
 
 
 class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
     kinds = forms.MultipleChoiceField(
-        label="Tell it of",
-        choices=[(kind.value, kind.label) for kind in WANTED_KINDS],
+        label="Notify about",
+        choices=[(kind.value, kind.label) for kind in SELECTABLE_KINDS],
         required=False,
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
-        help_text="None chosen: everything, also what is added later.",
+        help_text="None selected: all notices, including kinds added later.",
     )
 
     class Meta:
@@ -40,8 +40,8 @@ class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes 
         help_texts = {
             "url": "Messages are sent there by POST. Addresses of private networks are refused unless the installation "
             "allows them.",
-            "description": "For people: what listens there.",
-            "format": "Standard Webhooks are signed JSON for programs. Slack's format shows a message in a channel.",
+            "description": "For your reference: what receives the messages.",
+            "format": "Standard Webhooks sends signed JSON to programs. Slack posts a message in a channel.",
         }
         widgets = {"url": UnfoldAdminTextInputWidget(attrs={"inputmode": "url", "placeholder": "https://"})}
 
@@ -51,18 +51,18 @@ class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes 
             try:
                 check_url(given["url"])
             except DomainError as error:
-                add_refusal(self, error)
+                add_service_error(self, error)
         return given
 
 
 class _IssuingRequest(HttpRequest):
-    """A request that has just issued a secret: carries it from the saving to the answer."""
+    """A request that has issued a secret; carries it from `save_model` to `response_add`."""
 
     issued: IssuedWebhook
 
 
 class WebhookList(SingleOrganizationList):
-    """Each row knows whether its reader may see the whole URL: it may be all that it takes to post there."""
+    """Adds to each row whether the user may see the full URL, because knowing it may be enough to post there."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -76,13 +76,13 @@ class WebhookList(SingleOrganizationList):
 @admin.register(WebhookEndpoint)
 class WebhookEndpointAdmin(WebhookActionsAdmin):
     form = WebhookForm
-    list_display = ("goes_to", "format", "told_of", "state")
+    list_display = ("goes_to", "format", "notice_kinds", "state")
     list_filter = (OrganizationFilter,)
     ordering = ("id",)
-    empty_title = "No webhook yet"
+    empty_title = "No webhooks yet"
     empty_text = (
-        "A webhook is an address that is told when a limit is near, access is paused or back, or somebody asks for "
-        "more: signed messages for programs (Standard Webhooks), or a message in a Slack channel."
+        "A webhook is a URL that is notified when a limit is near, access is paused or resumed, or an increase is "
+        "requested: signed messages for programs (Standard Webhooks), or a message in a Slack channel."
     )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
@@ -97,17 +97,17 @@ class WebhookEndpointAdmin(WebhookActionsAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """One button: the page that follows shows the secret."""
-        return super().add_view(request, form_url, {**(extra_context or {}), **_one_button()})
+        """Show only the save button; the next page shows the secret."""
+        return super().add_view(request, form_url, {**(extra_context or {}), **_single_button()})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **_one_button()})
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **_single_button()})
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
         given = {name: form.cleaned_data[name] for name in _FIELDS}
-        actor = person_of(request).email
+        actor = request_user(request).email
         if change:
             change_webhook(organization=obj.organization, webhook=obj, **given, actor=actor)
             return
@@ -122,7 +122,7 @@ class WebhookEndpointAdmin(WebhookActionsAdmin):
 
     def response_change(self, request: HttpRequest, obj: WebhookEndpoint) -> HttpResponse:
         super().response_change(request, obj)  # says that it was changed
-        return HttpResponseRedirect(formatting.page("billing_webhookendpoint", id=obj.pk))
+        return HttpResponseRedirect(formatting.change_url("billing_webhookendpoint", id=obj.pk))
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         webhook: WebhookEndpoint | None = context.get("original")
@@ -138,14 +138,14 @@ class WebhookEndpointAdmin(WebhookActionsAdmin):
         url = webhook.url if getattr(webhook, "is_open", False) else display_url(webhook.url)
         return formatting.two_lines(webhook.description or "Webhook", url)
 
-    @admin.display(description="Told of")
-    def told_of(self, webhook: WebhookEndpoint) -> str:
-        return told_of(webhook)
+    @admin.display(description="Notified about")
+    def notice_kinds(self, webhook: WebhookEndpoint) -> str:
+        return notice_kinds(webhook)
 
     @admin.display(description="State")
     def state(self, webhook: WebhookEndpoint) -> SafeString:
         return badge(webhook)
 
 
-def _one_button() -> dict[str, Any]:
+def _single_button() -> dict[str, Any]:
     return {"show_save_and_continue": False, "show_save_and_add_another": False, "show_delete": False}

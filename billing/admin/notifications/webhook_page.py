@@ -1,4 +1,4 @@
-"""What one webhook's page says: where it goes, how it fares, and what was sent to it last."""
+"""The content of a webhook's page: its details, its state, and its recent deliveries."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
-from billing.admin.components.formatting import Fact
+from billing.admin.components.formatting import Detail
 from billing.admin.notifications.delivery_admin import delivery_badge
 from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.webhook_urls import display_url
@@ -31,19 +31,19 @@ class WebhookPage:
     name: str
     badge: SafeString
     disabled_reason: str
-    facts: list[Fact]
+    details: list[Detail]
     deliveries: tuple[DeliveryRow, ...]
     deliveries_url: str
 
 
 def webhook_page(webhook: WebhookEndpoint, *, is_open: bool, now: datetime) -> WebhookPage:
-    """`is_open`: its reader may see the whole URL, and errors that may repeat it."""
+    """Return the page. `is_open` says that the user may see the full URL, and errors that may contain it."""
     query = urlencode({"organization": webhook.organization_id, "webhook": webhook.pk})
     return WebhookPage(
         name=webhook.description or "Webhook",
         badge=badge(webhook),
         disabled_reason="" if webhook.enabled else webhook.disabled_reason,
-        facts=formatting.present(_facts(webhook, is_open=is_open, now=now)),
+        details=formatting.without_empty(_details(webhook, is_open=is_open, now=now)),
         deliveries=tuple(_deliveries(webhook, is_open=is_open, now=now)),
         deliveries_url=f"{reverse('admin:billing_delivery_changelist')}?{query}",
     )
@@ -53,25 +53,25 @@ def badge(webhook: WebhookEndpoint) -> SafeString:
     if not webhook.enabled:
         return formatting.badge("Disabled", "danger", webhook.disabled_reason)
     if webhook.failing_since is not None:
-        return formatting.badge("Failing", "warning", "The last message did not arrive; it is tried again.")
+        return formatting.badge("Failing", "warning", "The last message was not delivered; it will be retried.")
     return formatting.badge("Enabled", "success")
 
 
-def told_of(webhook: WebhookEndpoint) -> str:
+def notice_kinds(webhook: WebhookEndpoint) -> str:
     return ", ".join(NoticeKind(kind).label for kind in webhook.kinds) or "Everything"
 
 
-def _facts(webhook: WebhookEndpoint, *, is_open: bool, now: datetime) -> list[tuple[str, str]]:
+def _details(webhook: WebhookEndpoint, *, is_open: bool, now: datetime) -> list[tuple[str, str]]:
     calendar = webhook.organization.calendar
     failing, previous = webhook.failing_since, webhook.previous_valid_until
     is_double = previous is not None and now < previous
     return [
-        ("Goes to", webhook.url if is_open else display_url(webhook.url)),
+        ("URL", webhook.url if is_open else display_url(webhook.url)),
         ("Format", webhook.get_format_display()),
-        ("Told of", told_of(webhook)),
+        ("Notified about", notice_kinds(webhook)),
         ("Failing since", datetimes.inline(failing, calendar=calendar, now=now) if failing is not None else ""),
-        ("The secret before", f"Valid until {datetimes.exact(previous, calendar)}" if previous and is_double else ""),
-        ("Made", datetimes.inline(webhook.created_at, calendar=calendar, now=now)),
+        ("Previous secret", f"Valid until {datetimes.exact(previous, calendar)}" if previous and is_double else ""),
+        ("Created", datetimes.inline(webhook.created_at, calendar=calendar, now=now)),
         ("Organization", webhook.organization.name),
     ]
 
@@ -81,10 +81,10 @@ def _deliveries(webhook: WebhookEndpoint, *, is_open: bool, now: datetime) -> li
     rows = Delivery.objects.of(webhook.organization).filter(webhook=webhook).select_related("notice").order_by("-id")
     return [
         DeliveryRow(
-            formatting.page("billing_delivery", id=row.pk),
+            formatting.change_url("billing_delivery", id=row.pk),
             row.notice.subject,
             delivery_badge(row),
-            datetimes.both(row.created_at, calendar=calendar, now=now),
+            datetimes.two_lines(row.created_at, calendar=calendar, now=now),
             row.last_error if is_open else "",
         )
         for row in rows[:_MAX_DELIVERIES]

@@ -1,4 +1,5 @@
-"""Prices: own ones begin and end through the services, everyone's are there to look at (operators set them too)."""
+"""The admin of prices. An organization manages its own through the services; shared prices are read-only except for
+operators."""
 
 from typing import Any, cast
 
@@ -24,11 +25,11 @@ from billing.types import PriceSource
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from organizations.admin_base import OrganizationScopedAdmin, button
-from organizations.admin_request import person_of
+from organizations.admin_request import request_user
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
-    """Checks a new price; the service writes it. Of one that is there only the end can be changed."""
+    """Validates a new price; the service writes it. Only the end of an existing price can be changed."""
 
     class Meta:
         model = PriceVersion
@@ -50,7 +51,7 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
     def clean_effective_to(self) -> Any:
         effective_to = self.cleaned_data["effective_to"]
         if effective_to is None and self.initial.get("effective_to") is not None:
-            raise ValidationError("An end that is set can only move to an earlier instant.")
+            raise ValidationError("An end can only be moved to an earlier time.")
         return effective_to
 
     def clean(self) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         return UnitPrices(unit_prices, parse_tiers(self.cleaned_data["tiers"]))
 
     def _get_validation_exclusions(self) -> set[str]:
-        """The service makes room for the new version first, so what is there now must not refuse it."""
+        """Skip the overlap constraint, because the service first ends the previous version."""
         names: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # the stubs lack it
         return {*names, "effective_from", "effective_to"}
 
@@ -92,7 +93,7 @@ class CurrentPriceFilter(DropdownFilter):
     parameter_name = "holds"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("now", "Holds now"), ("later", "Begins later"), ("ended", "Ended")]
+        return [("now", "In force"), ("later", "Begins later"), ("ended", "Ended")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[PriceVersion]) -> QuerySet[PriceVersion]:
         prices, now = cast("PriceVersionQuerySet", queryset), utc_now()
@@ -131,29 +132,29 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
     actions_list = ("reprice_usage",)  # type: ignore[assignment]  # unfold declares an empty tuple
     actions_detail = ("reprice_usage_of_model",)
     search_fields = ("model", "provider")
-    search_help_text = "A part of the model's or the provider's name."
+    search_help_text = "Part of the model's or the provider's name."
     ordering = (F("organization").asc(nulls_last=True), "provider", "model", "-effective_from", "-id")
     fieldsets = (
         (None, {"fields": ("organization", "provider", "model", "aliases")}),
         ("When", {"fields": ("effective_from", "effective_to")}),
-        ("US dollars for a million tokens", {"fields": [c for c in UNIT_PRICE_COLUMNS if c != "request_usd"]}),
-        ("US dollars for a call", {"fields": ("request_usd",)}),
+        ("US dollars per million tokens", {"fields": [c for c in UNIT_PRICE_COLUMNS if c != "request_usd"]}),
+        ("US dollars per request", {"fields": ("request_usd",)}),
         ("Tiers", {"fields": ("tiers",)}),
     )
 
-    # --- From a price to the usage that it has priced ----------------------------------------------------------
+    # --- Repricing usage ------------------------------------------------------------------------------------------
 
     def has_reprice_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """For who may change any organization, whoever has set the price."""
+        """Allow users who manage any organization, regardless of who has set the price."""
         return self.has_manage_permission(request)
 
-    @button("Price usage anew", icon="currency_exchange", permission="reprice")
+    @button("Reprice usage", icon="currency_exchange", permission="reprice")
     def reprice_usage(self, request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:billing_repricing_add"))
 
-    @button("Price usage anew", icon="currency_exchange", permission="reprice")
+    @button("Reprice usage", icon="currency_exchange", permission="reprice")
     def reprice_usage_of_model(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The form, filled in with what the price is about."""
+        """Open the repricing form, filled in for the price."""
         price: PriceVersion = self.get_queryset(request).get(pk=object_id)
         return HttpResponseRedirect(f"{reverse('admin:billing_repricing_add')}?{urlencode(_usage_of(price))}")
 
@@ -181,10 +182,10 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
 
     @admin.display(description="Set by")
     def set_by(self, price: PriceVersion) -> str:
-        return "Catalogue" if price.source == PriceSource.CATALOGUE.value else "Hand"
+        return "Catalogue" if price.source == PriceSource.CATALOGUE.value else "Manual"
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Of a price that is there the page shows everything, and the form offers the end."""
+        """Return all fields for a new price, and only the end for an existing one."""
         return self.fieldsets if obj is None else ((None, {"fields": ("effective_to",)}),)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -202,7 +203,7 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
         return {"effective_from": utc_now(), **super().get_changeform_initial_data(request)}
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
-        actor = person_of(request).email
+        actor = request_user(request).email
         if not change:
             created = create_price(
                 organization=obj.organization,
@@ -214,13 +215,13 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
                 effective_to=obj.effective_to,
                 actor=actor,
             )
-            obj.pk = created.pk  # for the page that answers, and the admin's own log
+            obj.pk = created.pk  # for the response and the admin log
         elif "effective_to" in form.changed_data and obj.effective_to is not None:
             end_price(organization=obj.organization, price=obj, effective_to=obj.effective_to, actor=actor)
 
 
 def _usage_of(price: PriceVersion) -> dict[str, str]:
-    """Which calls a price is about, as far as a form can say it: calls may name the model by an alias."""
+    """Return the repricing form's parameters for a price. The model is omitted if calls may name it differently."""
     given = {"end": min(price.effective_to or utc_now(), utc_now()).isoformat(timespec="minutes")}
     if formatting.price_since(price):
         given["start"] = price.effective_from.isoformat(timespec="minutes")

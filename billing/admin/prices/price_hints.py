@@ -1,4 +1,4 @@
-"""What helps where a price is missing, in words, and the form to set one."""
+"""Advice for events without a price, and the URL of a prefilled price form."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from billing.pricing.types import PriceKind
 from billing.types import UnpricedReason
 
 HINTS = {
-    UnpricedReason.NO_MODEL.value: "Send the model with the events.",
-    UnpricedReason.NO_USAGE.value: "Send token counts with the events, or price each request.",
+    UnpricedReason.NO_MODEL.value: "Send the model with each event.",
+    UnpricedReason.NO_USAGE.value: "Send token counts with each event, or set a price per request.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """About one event that waits. `price_url`: a form that is filled in; empty where a price would not help."""
+    """Advice for an unpriced event. `price_url` is a prefilled form; empty if a price would not help."""
 
     missing: str
     hint: str
@@ -28,22 +28,22 @@ class Advice:
 
 
 def advice_for(event: UsageEvent, kinds: Sequence[PriceKind]) -> Advice:
-    """`kinds` are those of the event's tokens for which the price that was found has no unit price."""
+    """Return the advice. `kinds` are the token kinds of the event for which its price has no unit price."""
     reason = event.unpriced_reason
     called = " ".join(filter(None, (event.service, event.model)))
     at = formatting.instant(event.occurred_at)
     missing = {
-        UnpricedReason.NO_MODEL.value: "The event does not say which model was called, so no price can be looked up.",
-        UnpricedReason.NO_PRICE.value: f"No price of {called} holds for {at} UTC.",
+        UnpricedReason.NO_MODEL.value: "The event does not name a model, so no price can be found.",
+        UnpricedReason.NO_PRICE.value: f"There is no price for {called} at {at} UTC.",
         UnpricedReason.NO_UNIT_PRICE.value: f"The price of {called} has no unit price for {_named(kinds)}.",
-        UnpricedReason.NO_USAGE.value: "The call succeeded and no token count came with it.",
+        UnpricedReason.NO_USAGE.value: "The call succeeded but has no token counts.",
     }.get(reason, "")
-    hint = HINTS.get(reason, "Set a price that holds from then on; the event is priced by it at once.")
+    hint = HINTS.get(reason, "Set a price that starts no later than the event; the event is then priced immediately.")
     return Advice(missing, hint, price_form_url(event.organization_id, event.service, event.model, event.occurred_at))
 
 
 def price_form_url(organization_id: int, service: str, model: str, first_at: datetime) -> str:
-    """The form of a new price, filled in so that it holds for an event of that time, too. Without a model: empty."""
+    """Return the URL of a new price form that covers an event at that time; empty without a model."""
     if not model:
         return ""
     start = {"effective_from": first_at.replace(hour=0, minute=0, second=0, microsecond=0).isoformat()}

@@ -1,10 +1,10 @@
-"""What one price's page says."""
+"""The content of a price's page."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 
 from billing.admin.components import formatting
-from billing.admin.components.formatting import Fact
+from billing.admin.components.formatting import Detail
 from billing.models import PriceVersion
 from billing.pricing.records import unit_prices_of
 from billing.pricing.types import PriceKind
@@ -12,7 +12,7 @@ from billing.pricing.types import PriceKind
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Unit prices that hold from a size of the prompt on."""
+    """The unit prices for prompts above a size."""
 
     title: str
     unit_prices: tuple[tuple[str, str], ...]
@@ -20,7 +20,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class PricePage:
-    facts: list[Fact]
+    details: list[Detail]
     levels: tuple[Level, ...]
 
 
@@ -30,17 +30,19 @@ def price_page(price: PriceVersion) -> PricePage:
         Level(f"Prompts of more than {formatting.count(tier.above_input_tokens)} tokens", _written(tier.unit_prices))
         for tier in prices.tiers
     )
-    return PricePage(formatting.present(_facts(price)), (Level("Unit prices", _written(prices.unit_prices)), *tiers))
+    return PricePage(
+        formatting.without_empty(_details(price)), (Level("Unit prices", _written(prices.unit_prices)), *tiers)
+    )
 
 
-def _facts(price: PriceVersion) -> list[tuple[str, str]]:
+def _details(price: PriceVersion) -> list[tuple[str, str]]:
     return [
         ("Model", price.model),
         ("Provider", price.provider or "Any"),
         ("Other names", ", ".join(price.aliases)),
-        ("Holds for", price.organization.name if price.organization is not None else "Everyone"),
+        ("Applies to", price.organization.name if price.organization is not None else "Everyone"),
         ("Since (UTC)", formatting.price_since(price) or "Always"),
-        ("Until (UTC)", formatting.price_until(price) or "Further notice"),
+        ("Until (UTC)", formatting.price_until(price) or "No end"),
         ("Set by", price.get_source_display()),
     ]
 

@@ -1,4 +1,4 @@
-"""Repricings: asked for here as a dry run, looked at, and applied."""
+"""The admin of repricings: start a dry run, review it, and apply it."""
 
 from datetime import UTC
 from typing import Any
@@ -21,14 +21,14 @@ from billing.ledger.reprice import Selection
 from billing.ledger.repricings import request_repricing
 from billing.models import Repricing
 from costtrack.clock import utc_now
-from organizations.admin_base import button, showing_refusals
-from organizations.admin_request import person_of
+from organizations.admin_base import button, show_domain_errors
+from organizations.admin_request import request_user
 
 _HELP = {
-    "start": "UTC. Calls that occurred from this instant on.",
-    "end": "UTC. Calls that occurred before this instant.",
-    "service": "As the calls name it, for example openai. Empty: any.",
-    "model": "As the calls name it. Empty: any; only what costs something else now is changed.",
+    "start": "UTC. Includes calls at or after this time.",
+    "end": "UTC. Includes calls before this time.",
+    "service": "As named by the calls, for example openai. Empty: any.",
+    "model": "As named by the calls. Empty: any. Only calls whose cost differs are changed.",
 }
 
 
@@ -42,7 +42,7 @@ class RepricingForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
     def clean(self) -> dict[str, Any]:
         fields: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors and fields["start"] >= fields["end"]:
-            self.add_error("end", "It must be later than the start.")
+            self.add_error("end", "The end must be after the start.")
         return fields
 
 
@@ -50,7 +50,7 @@ class ApplyForm(forms.Form):
     reason = forms.CharField(
         max_length=MAX_REASON_LENGTH,
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
-        help_text="For those who look at it later. It stays with each event and in the audit log.",
+        help_text="Stored with each event and in the audit log.",
     )
 
 
@@ -58,14 +58,14 @@ class ApplyForm(forms.Form):
 class RepricingAdmin(SingleOrganizationAdmin):
     changeable = False
     form = RepricingForm
-    list_display = ("asked", "what", "period", "calls", "state_shown", "changed_calls", "difference")
+    list_display = ("requested", "what", "period", "calls", "state_shown", "changed_calls", "difference")
     list_filter = (OrganizationFilter,)
     ordering = ("-id",)
     actions_detail = ("apply",)  # type: ignore[assignment]  # unfold declares an empty tuple
-    empty_title = "Nothing was priced anew yet"
+    empty_title = "No repricings yet"
     empty_text = (
-        "When a price is changed for the past, calls that have a cost keep it until their period is priced anew. "
-        "You see first what would change."
+        "When a past price is changed, calls keep their cost until their period is repriced. "
+        "A dry run shows what would change."
     )
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class RepricingAdmin(SingleOrganizationAdmin):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         buttons = {"show_save_and_continue": False, "show_save_and_add_another": False}
-        title = {"title": "Price usage anew"}
+        title = {"title": "Reprice usage"}
         return super().add_view(request, form_url, {**(extra_context or {}), **buttons, **title})
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
@@ -90,13 +90,13 @@ class RepricingAdmin(SingleOrganizationAdmin):
             selection=Selection(obj.start, obj.end, obj.service, obj.model),
             dry_run=True,
             reason="",
-            actor=person_of(request).email,
+            actor=request_user(request).email,
             now=utc_now(),
         )
         obj.pk = repricing.pk
 
     def response_add(self, request: HttpRequest, obj: Repricing, post_url_continue: str | None = None) -> HttpResponse:
-        return HttpResponseRedirect(formatting.page("billing_repricing", id=obj.pk))
+        return HttpResponseRedirect(formatting.change_url("billing_repricing", id=obj.pk))
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         repricing: Repricing | None = context.get("original")
@@ -109,38 +109,38 @@ class RepricingAdmin(SingleOrganizationAdmin):
     # --- Applying ----------------------------------------------------------------------------------------------
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """None: the page has the button itself, under the figures that it is about."""
+        """Return no actions; the page itself has the button, below the figures."""
         return []
 
     @button("Apply", icon="check")
-    @showing_refusals
+    @show_domain_errors
     def apply(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The dry run stays as it is; what is applied is a repricing of its own."""
+        """Apply a dry run as a new repricing; the dry run is unchanged."""
         dry_run: Repricing = self.get_queryset(request).get(pk=object_id)
         if not _can_be_applied(dry_run):
             messages.error(request, "There is nothing to apply.")
-            return HttpResponseRedirect(formatting.page("billing_repricing", id=dry_run.pk))
+            return HttpResponseRedirect(formatting.change_url("billing_repricing", id=dry_run.pk))
         form = ApplyForm(request.POST or None)
         if request.method != "POST" or not form.is_valid():
-            return self._ask(request, dry_run, form)
+            return self._confirm(request, dry_run, form)
         repricing = request_repricing(
             organization=dry_run.organization,
             selection=Selection(dry_run.start, dry_run.end, dry_run.service, dry_run.model),
             dry_run=False,
             reason=form.cleaned_data["reason"],
-            actor=person_of(request).email,
+            actor=request_user(request).email,
             now=utc_now(),
         )
-        return HttpResponseRedirect(formatting.page("billing_repricing", id=repricing.pk))
+        return HttpResponseRedirect(formatting.change_url("billing_repricing", id=repricing.pk))
 
-    def _ask(self, request: HttpRequest, dry_run: Repricing, form: forms.Form) -> TemplateResponse:
+    def _confirm(self, request: HttpRequest, dry_run: Repricing, form: forms.Form) -> TemplateResponse:
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": "Apply the prices of now",
+            "title": "Apply current prices",
             "page": repricing_page(dry_run),
             "form": form,
-            "back": formatting.page("billing_repricing", id=dry_run.pk),
+            "back": formatting.change_url("billing_repricing", id=dry_run.pk),
         }
         return TemplateResponse(request, "admin/billing/repricing/apply.html", context)
 
@@ -149,8 +149,8 @@ class RepricingAdmin(SingleOrganizationAdmin):
     def narrow(self, request: HttpRequest, queryset: QuerySet[Repricing]) -> QuerySet[Repricing]:
         return queryset.select_related("organization")
 
-    @admin.display(description="Asked for (UTC)")
-    def asked(self, repricing: Repricing) -> SafeString:
+    @admin.display(description="Requested (UTC)")
+    def requested(self, repricing: Repricing) -> SafeString:
         return formatting.two_lines(formatting.instant(repricing.created_at), repricing.actor)
 
     @admin.display(description="What")
@@ -161,7 +161,7 @@ class RepricingAdmin(SingleOrganizationAdmin):
     def period(self, repricing: Repricing) -> SafeString:
         return format_html("{}<br>{}", formatting.instant(repricing.start), formatting.instant(repricing.end))
 
-    @admin.display(description="Calls of")
+    @admin.display(description="Calls")
     def calls(self, repricing: Repricing) -> SafeString | str:
         return formatting.two_lines(repricing.model or "All models", repricing.service)
 

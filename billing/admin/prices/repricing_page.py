@@ -1,11 +1,11 @@
-"""What one repricing's page says: how far it is, and what it changes."""
+"""The content of a repricing's page: its progress and its changes."""
 
 from dataclasses import dataclass
 
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.formatting import Fact
+from billing.admin.components.formatting import Detail
 from billing.ledger.reprice import ModelFigures
 from billing.ledger.repricings import figures_of
 from billing.models import Repricing
@@ -16,7 +16,7 @@ _MAX_ROWS = 200
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model's figures, or all of them together."""
+    """The figures of a model, or the totals."""
 
     model: str
     service: str
@@ -34,12 +34,12 @@ class RepricingPage:
     sentence: str
     badge: SafeString
     is_finished: bool
-    looked_at: int
+    processed: int
     total: int
-    facts: list[Fact]
+    details: list[Detail]
     rows: tuple[Row, ...]
     sum: Row
-    leaves_alone: bool
+    has_skipped: bool
 
 
 def repricing_page(repricing: Repricing) -> RepricingPage:
@@ -49,12 +49,12 @@ def repricing_page(repricing: Repricing) -> RepricingPage:
         sentence=_sentence(repricing),
         badge=badge(repricing),
         is_finished=repricing.is_finished,
-        looked_at=repricing.looked_at,
+        processed=repricing.looked_at,
         total=repricing.total or 0,
-        facts=formatting.present(_facts(repricing)),
+        details=formatting.without_empty(_details(repricing)),
         rows=tuple(map(_row, figures[:_MAX_ROWS])),
         sum=_row(_sum(repricing)),
-        leaves_alone=repricing.left_alone > 0,
+        has_skipped=repricing.left_alone > 0,
     )
 
 
@@ -66,27 +66,27 @@ def badge(repricing: Repricing) -> SafeString:
 
 def _sentence(repricing: Repricing) -> str:
     if repricing.state == RepricingState.FAILED.value:
-        return "It could not go on. What it had written stays and is right; begin again to do the rest."
+        return "The repricing failed. What it has written is correct; start again to complete the rest."
     if not repricing.is_finished:
         return "This page refreshes automatically."
     if not repricing.changed:
-        return "Every call that was looked at costs what the prices of now say."
+        return "Every call already has the cost of the current prices."
     changed, events = formatting.count(repricing.changed), formatting.count(repricing.events)
     would = "would cost" if repricing.dry_run else "cost"
-    return f"{changed} of {events} calls {would} something else by the prices of now."
+    return f"{changed} of {events} calls {would} a different amount at current prices."
 
 
-def _facts(repricing: Repricing) -> list[tuple[str, str]]:
+def _details(repricing: Repricing) -> list[tuple[str, str]]:
     return [
         ("Organization", repricing.organization.name),
-        ("What", "Dry run: nothing is changed" if repricing.dry_run else "Applied: calls cost what the table says"),
+        ("What", "Dry run: nothing is changed" if repricing.dry_run else "Applied: calls have the costs below"),
         ("From (UTC)", formatting.instant(repricing.start)),
         ("Until (UTC)", formatting.instant(repricing.end)),
         ("Service", repricing.service or "Any"),
         ("Model", repricing.model or "Any"),
         ("Reason", repricing.reason),
-        ("Asked for by", repricing.actor),
-        ("Asked for (UTC)", formatting.instant(repricing.created_at)),
+        ("Requested by", repricing.actor),
+        ("Requested (UTC)", formatting.instant(repricing.created_at)),
         ("Finished (UTC)", formatting.instant(repricing.finished_at)),
     ]
 

@@ -1,4 +1,4 @@
-"""The queue of events that wait for a price, and what to do about it."""
+"""The admin of events without a price, with advice per model."""
 
 from dataclasses import dataclass
 from typing import Any, cast
@@ -35,23 +35,23 @@ class ReasonFilter(ChoiceFilter):
 
 
 class UnpricedModelFilter(ExactTextFilter):
-    title = "model, exactly"
+    title = "model (exact name)"
     parameter_name = "model"
     column = "model"
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A model that waits, and what helps."""
+    """A model without a price, and what to do about it."""
 
-    waiting: UnpricedModel
+    unpriced: UnpricedModel
     reason: str
     hint: str
     price_url: str
 
 
 class UnpricedList(SingleOrganizationList):
-    """Shows above the events which models they are of."""
+    """Adds advice per model above the list."""
 
     may_manage: bool
     advice: list[Advice]
@@ -61,26 +61,26 @@ class UnpricedList(SingleOrganizationList):
         self.may_manage = cast("UnpricedEventAdmin", self.model_admin).may_manage_shown(request)
         self.advice = []
         if self.organization is not None and self.result_count:
-            self.advice = [_advice(self.organization, waiting) for waiting in unpriced_models(self.organization)]
+            self.advice = [_advice(self.organization, unpriced) for unpriced in unpriced_models(self.organization)]
 
 
-def _advice(organization: Organization, waiting: UnpricedModel) -> Advice:
+def _advice(organization: Organization, unpriced: UnpricedModel) -> Advice:
     url = ""
-    if waiting.reason != UnpricedReason.NO_MODEL.value:
-        url = price_form_url(organization.pk, waiting.service, waiting.model, waiting.first_at)
-    return Advice(waiting, UnpricedReason(waiting.reason).label, HINTS.get(waiting.reason, ""), url)
+    if unpriced.reason != UnpricedReason.NO_MODEL.value:
+        url = price_form_url(organization.pk, unpriced.service, unpriced.model, unpriced.first_at)
+    return Advice(unpriced, UnpricedReason(unpriced.reason).label, HINTS.get(unpriced.reason, ""), url)
 
 
 @admin.register(UnpricedEvent)
 class UnpricedEventAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("occurred", "model_name", "why")
-    preserve_filters = False  # its rows lead to the ledger's pages
+    preserve_filters = False  # its rows link to the ledger
     list_filter = (OrganizationFilter, ReasonFilter, UnpricedModelFilter)
     list_before_template = "admin/billing/unpricedevent/list_before.html"
     ordering = ("-event_id",)
-    empty_title = "Every event has its price"
-    empty_text = "Events whose cost cannot be known yet wait here until a price is set. There are none."
+    empty_title = "Every event has a price"
+    empty_text = "Events without a known cost are listed here until a price is set."
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[UnpricedEvent]) -> QuerySet[UnpricedEvent]:
         # The index on the id begins with the organization, so one row is found through the organizations.
@@ -94,33 +94,33 @@ class UnpricedEventAdmin(SingleOrganizationAdmin):
         return [path("price-now/", view, name="billing_unpricedevent_price_now"), *super().get_urls()]
 
     def price_now(self, request: HttpRequest) -> HttpResponse:
-        """Prices what can be priced of the organization that the address names. Changes nothing on GET."""
+        """Price the organization's events that now have a price. A GET changes nothing."""
         organization = shown_organization(request)
         if organization is None or not self.may_manage_shown(request):
             raise PermissionDenied
         if request.method == "POST":
             priced = price_unpriced(organization=organization, now=utc_now())
             if priced:
-                messages.success(request, f"{priced:,} {'event is' if priced == 1 else 'events are'} priced now.")
+                messages.success(request, f"{priced:,} {'event was' if priced == 1 else 'events were'} priced.")
             else:
-                messages.warning(request, "No event could be priced: set a price for its model first.")
+                messages.warning(request, "No events could be priced. Set a price for their models first.")
         url = reverse("admin:billing_unpricedevent_changelist")
         return HttpResponseRedirect(f"{url}?{urlencode({'organization': organization.pk})}")
 
     @admin.display(description="Occurred (UTC)")
-    def occurred(self, waiting: UnpricedEvent) -> str:
-        return formatting.instant(waiting.occurred_at)
+    def occurred(self, unpriced: UnpricedEvent) -> str:
+        return formatting.instant(unpriced.occurred_at)
 
     @admin.display(description="Model")
-    def model_name(self, waiting: UnpricedEvent) -> SafeString:
-        return formatting.two_lines(waiting.model or formatting.NOTHING, waiting.service)
+    def model_name(self, unpriced: UnpricedEvent) -> SafeString:
+        return formatting.two_lines(unpriced.model or formatting.NOTHING, unpriced.service)
 
-    @admin.display(description="Why it waits")
-    def why(self, waiting: UnpricedEvent) -> str:
-        return waiting.get_reason_display()
+    @admin.display(description="Reason")
+    def why(self, unpriced: UnpricedEvent) -> str:
+        return unpriced.get_reason_display()
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The event itself says everything; its page checks who asks."""
-        return HttpResponseRedirect(formatting.page("billing_usageevent", id=object_id))
+        """Redirect to the event's page, which checks permissions."""
+        return HttpResponseRedirect(formatting.change_url("billing_usageevent", id=object_id))

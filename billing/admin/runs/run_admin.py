@@ -1,4 +1,4 @@
-"""Workflow runs, to look at, with what they cost."""
+"""The read-only admin of workflow runs, with their costs."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from billing.admin.components import formatting
 from billing.admin.components.list_filters import ExactTextFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
 from billing.models import Run
-from billing.reports.runs import costs_of_run
+from billing.reports.runs import get_run_costs
 from costtrack.clock import utc_now
 from costtrack.money import usd
 
@@ -39,13 +39,13 @@ class RunAdmin(SingleOrganizationAdmin):
     search_help_text = "A run id"
     ordering = ("-id",)
     fields = ()
-    empty_title = "No run yet"
-    empty_text = "A run is known from the first event that names it in run_id or parent_run_id."
+    empty_title = "No runs yet"
+    empty_text = "A run appears with the first event that names it in run_id or parent_run_id."
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """The whole id. Django would look for each of its words by itself, and ids may have spaces."""
+        """Match the complete id. Django would search each word separately, and ids may contain spaces."""
         run_id = search_term.strip()
         return (queryset.filter(run_id=run_id) if run_id else queryset), False
 
@@ -53,8 +53,8 @@ class RunAdmin(SingleOrganizationAdmin):
         run: Run = context["original"]
         context["alone"] = _costs(run, include_children=False)
         context["with_children"] = _costs(run, include_children=True)
-        context["events_url"] = formatting.ledger(run.organization_id, run=run.run_id)
-        context["facts"] = formatting.present(
+        context["events_url"] = formatting.ledger_url(run.organization_id, run=run.run_id)
+        context["details"] = formatting.without_empty(
             (
                 ("Run", run.run_id),
                 ("Workflow", run.workflow_id),
@@ -86,12 +86,12 @@ class RunAdmin(SingleOrganizationAdmin):
 
     @admin.display(description="Events")
     def events(self, run: Run) -> SafeString:
-        return formatting.link(formatting.ledger(run.organization_id, run=run.run_id), "In the ledger")
+        return formatting.link(formatting.ledger_url(run.organization_id, run=run.run_id), "View in ledger")
 
 
 def _costs(run: Run, *, include_children: bool) -> dict[str, Any]:
-    """A report as the page's table: a row for each service and group."""
-    costs = costs_of_run(
+    """Return the page's cost table: a row per service and group."""
+    costs = get_run_costs(
         organization=run.organization, run_id=run.run_id, include_children=include_children, now=utc_now()
     )
     rows = [

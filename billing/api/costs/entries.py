@@ -1,4 +1,4 @@
-"""Document 002 (Lumea): the single costs of a workflow run, its ServiceCost objects."""
+"""Document 002 (Lumea): the cost entries of a workflow run (ServiceCost objects)."""
 
 from decimal import Decimal
 from http import HTTPStatus
@@ -9,16 +9,16 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.headers import KEPT
+from billing.api.headers import CACHE_HEADERS
 from billing.api.pagination import cursor_of, position_of
-from billing.api.queries import checked
+from billing.api.queries import validated_query
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.ingest.cost_entries import InvalidEntryError, NewEntry, record_entries
-from billing.reports.cost_entries import CostEntry, entries_by_id, entries_of_run
+from billing.reports.cost_entries import CostEntry, get_entries, list_run_entries
 from costtrack.clock import iso, utc_now
 from costtrack.error_formats import DETAIL, Dialect
 from costtrack.errors import InvalidError
-from costtrack.money import LARGEST, number
+from costtrack.money import MAX_AMOUNT_USD, number
 from costtrack.parsers import JSONParser
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
@@ -29,7 +29,7 @@ _MAX_ID_LENGTH = 255
 
 
 class ExactParser(JSONParser):
-    """Amounts are taken as they are written; a float would keep 17 digits of them."""
+    """Parses amounts as decimals; a float would keep only 17 digits."""
 
     fractions: ClassVar[type[float | Decimal]] = Decimal
 
@@ -37,12 +37,15 @@ class ExactParser(JSONParser):
 class AmountField(serializers.FloatField):
     """A JSON number of US dollars, exactly."""
 
-    default_error_messages = {"not_a_number": "Must be a number.", "out_of_range": f"Must be from 0 to {LARGEST}."}
+    default_error_messages = {
+        "not_a_number": "Must be a number.",
+        "out_of_range": f"Must be from 0 to {MAX_AMOUNT_USD}.",
+    }
 
     def to_internal_value(self, data: Any) -> Decimal:  # type: ignore[override]  # of a float's place in the schema
         if isinstance(data, bool) or not isinstance(data, int | Decimal):
             self.fail("not_a_number")
-        if not 0 <= data <= LARGEST:
+        if not 0 <= data <= MAX_AMOUNT_USD:
             self.fail("out_of_range")
         return Decimal(data)
 
@@ -52,45 +55,51 @@ def _text(**options: Any) -> serializers.CharField:
 
 
 class NewServiceCost(StrictSerializer):
-    """A cost to record, in the words of the document's ServiceCost object."""
+    """A cost to record, as the ServiceCost object of the document."""
 
-    id = _text(required=False, allow_null=True, help_text="Unique in the organization; made if it is not given.")
-    run_id = _text(required=False, allow_null=True, help_text="The run of the path, if it is given at all.")
+    id = _text(required=False, allow_null=True, help_text="Unique in the organization; generated if omitted.")
+    run_id = _text(required=False, allow_null=True, help_text="If given, must equal the run in the path.")
     service = _text(help_text="For example openai.")
-    group = _text(required=False, allow_null=True, help_text="For example the model within the service.")
+    group = _text(required=False, allow_null=True, help_text="For example the model.")
     amount = AmountField(min_value=0, help_text="In USD.")
-    created_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Now if not given.")
+    created_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Default: now.")
 
 
 class ServiceCost(serializers.Serializer[Any]):
-    """The document's ServiceCost object."""
+    """The ServiceCost object of the document."""
 
-    id = serializers.CharField(help_text="As recorded; of events that came in otherwise, their id in the ledger.")
+    id = serializers.CharField(help_text="The recorded id; for other events, their ledger id.")
     run_id = serializers.CharField()
-    service = serializers.CharField(help_text="Empty if the event names none.")
-    group = serializers.CharField(allow_null=True, help_text="The entry's own, else the model.")
+    service = serializers.CharField(help_text="Empty if the event has none.")
+    group = serializers.CharField(allow_null=True, help_text="The group of the entry, else the model.")
     amount = serializers.FloatField(
-        allow_null=True, help_text="What it costs now, with corrections. Null while the cost is not known."
+        allow_null=True, help_text="Net cost, including corrections. Null while the cost is unknown."
     )
     created_at = serializers.DateTimeField()
 
 
 class EntriesQuery(StrictSerializer):
-    limit = serializers.IntegerField(default=50, min_value=1, max_value=200, help_text="How many on one page.")
-    cursor = serializers.CharField(required=False, max_length=100, help_text="`next_cursor` of the page before.")
+    limit = serializers.IntegerField(default=50, min_value=1, max_value=200, help_text="Page size.")
+    cursor = serializers.CharField(required=False, max_length=100, help_text="`next_cursor` of the previous page.")
 
 
 class EntryPageSerializer(serializers.Serializer[Any]):
-    results = ServiceCost(many=True, help_text="The newest first.")
-    next_cursor = serializers.CharField(allow_null=True, help_text="For the next page; null on the last one.")
+    results = ServiceCost(many=True, help_text="Newest first.")
+    next_cursor = serializers.CharField(allow_null=True, help_text="Cursor of the next page; null on the last page.")
 
 
 def _one_or_many(name: str, serializer: type[serializers.Serializer[Any]]) -> PolymorphicProxySerializer:
     return PolymorphicProxySerializer(name, [serializer, serializer(many=True)], None, many=False)
 
 
-_TOLD = {"id": "cost-1", "service": "openai", "group": "gpt-4", "amount": 0.25, "created_at": "2026-11-02T09:00:00Z"}
-_ENTRY = {**_TOLD, "run_id": "run-1"}
+_NEW_ENTRY = {
+    "id": "cost-1",
+    "service": "openai",
+    "group": "gpt-4",
+    "amount": 0.25,
+    "created_at": "2026-11-02T09:00:00Z",
+}
+_ENTRY = {**_NEW_ENTRY, "run_id": "run-1"}
 
 
 class CostEntriesView(OrganizationScopedAPIView):
@@ -106,19 +115,19 @@ class CostEntriesView(OrganizationScopedAPIView):
     @extend_schema(
         operation_id="costs_run_entries",
         tags=["costs"],
-        parameters=[EntriesQuery, *KEPT],
+        parameters=[EntriesQuery, *CACHE_HEADERS],
         responses=EntryPageSerializer,
         examples=[OpenApiExample("A page", {"results": [_ENTRY], "next_cursor": None}, response_only=True)],
     )
     @cache_until_ledger_changes
     def get(self, request: Request, run_id: str) -> Response:
-        """The costs of a run one by one: every event that belongs to it, whichever way it came in."""
-        asked = checked(EntriesQuery, request.query_params)
-        page = entries_of_run(
+        """List the costs of a run, including every event that names it."""
+        params = validated_query(EntriesQuery, request.query_params)
+        page = list_run_entries(
             organization=self.organization,
             run_id=run_id,
-            after=position_of(asked.get("cursor", "")),
-            limit=asked["limit"],
+            after=position_of(params.get("cursor", "")),
+            limit=params["limit"],
         )
         return Response({"results": [_entry(entry) for entry in page.entries], "next_cursor": cursor_of(page.last)})
 
@@ -128,16 +137,16 @@ class CostEntriesView(OrganizationScopedAPIView):
         request=_one_or_many("NewServiceCosts", NewServiceCost),
         responses={
             201: OpenApiResponse(_one_or_many("ServiceCosts", ServiceCost), "Recorded."),
-            200: OpenApiResponse(_one_or_many("ServiceCosts", ServiceCost), "All of them had been recorded before."),
-            409: OpenApiResponse(description="An entry with this id and other content has been recorded before."),
+            200: OpenApiResponse(_one_or_many("ServiceCosts", ServiceCost), "All entries were already recorded."),
+            409: OpenApiResponse(description="An entry with this id and different content exists."),
         },
         examples=[
-            OpenApiExample("One", _TOLD, request_only=True),
+            OpenApiExample("One", _NEW_ENTRY, request_only=True),
             OpenApiExample("Recorded", _ENTRY, response_only=True, status_codes=["201"]),
         ],
     )
     def post(self, request: Request, run_id: str) -> Response:
-        """Record what a run cost: one entry or an array of at most 1,000, all of them or none."""
+        """Record costs of a run: one entry or an array of up to 1,000, all or nothing."""
         _check_run(run_id)
         is_one = not isinstance(request.data, list)
         entries = _new_entries(request.data, run_id, is_one=is_one)
@@ -150,10 +159,10 @@ class CostEntriesView(OrganizationScopedAPIView):
                 now=utc_now(),
             )
         except InvalidEntryError as error:
-            raise _named(error, len(entries), is_one=is_one) from error
-        found = [_entry(entry) for entry in entries_by_id(organization=self.organization, ids=recorded.ids)]
+            raise _error_at(error, len(entries), is_one=is_one) from error
+        recorded_entries = [_entry(entry) for entry in get_entries(organization=self.organization, ids=recorded.ids)]
         status = HTTPStatus.CREATED if recorded.is_new else HTTPStatus.OK
-        return Response(found[0] if is_one else found, status=status)
+        return Response(recorded_entries[0] if is_one else recorded_entries, status=status)
 
 
 def _check_run(run_id: str) -> None:
@@ -168,17 +177,17 @@ def _new_entries(data: Any, run_id: str, *, is_one: bool) -> list[NewEntry]:
     else:
         body = serializers.ListSerializer(data=data, child=NewServiceCost(), allow_empty=False, max_length=MAX_ENTRIES)
     body.is_valid(raise_exception=True)
-    told: list[dict[str, Any]] = [body.validated_data] if is_one else body.validated_data
-    for index, entry in enumerate(told):
-        named = entry.pop("run_id", None)
-        if named is not None and named != run_id:
-            error = InvalidEntryError(index, "run_id", "The path names another run.")
-            raise _named(error, len(told), is_one=is_one)
-    return [NewEntry(**entry) for entry in told]
+    entries: list[dict[str, Any]] = [body.validated_data] if is_one else body.validated_data
+    for index, entry in enumerate(entries):
+        entry_run_id = entry.pop("run_id", None)
+        if entry_run_id is not None and entry_run_id != run_id:
+            error = InvalidEntryError(index, "run_id", "Does not match the run in the path.")
+            raise _error_at(error, len(entries), is_one=is_one)
+    return [NewEntry(**entry) for entry in entries]
 
 
-def _named(error: InvalidEntryError, entries: int, *, is_one: bool) -> serializers.ValidationError:
-    """The error at its place in the body."""
+def _error_at(error: InvalidEntryError, entries: int, *, is_one: bool) -> serializers.ValidationError:
+    """Return the error at its position in the body."""
     at_field = {error.field: [error.message]}
     if is_one:
         return serializers.ValidationError(at_field)

@@ -1,4 +1,4 @@
-"""Document 003 (Syntropic137): what executions cost. An execution is one running of a workflow, and has sessions."""
+"""Document 003 (Syntropic137): cost of executions. An execution of a workflow has sessions."""
 
 from typing import Any, ClassVar
 
@@ -15,10 +15,10 @@ from billing.api.costs.sessions import (
     headers_of,
     totals_as_json,
 )
-from billing.api.queries import checked
+from billing.api.queries import validated_query
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.usage.events import AmountField
-from billing.reports.sessions.executions import ExecutionCosts, costs_of_execution, newest_executions
+from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, newest_executions
 from costtrack.clock import iso, utc_now
 from costtrack.error_formats import DETAIL, Dialect
 from costtrack.serializers import StrictSerializer
@@ -31,24 +31,24 @@ class ExecutionQuery(StrictSerializer):
         default=True, help_text="False empties `cost_by_phase`, `cost_by_model` and `cost_by_tool`."
     )
     include_session_ids = serializers.BooleanField(
-        default=False, help_text="True lists `session_ids`; the count is there anyway."
+        default=False, help_text="True lists `session_ids`; `session_count` is always included."
     )
 
 
 class ExecutionCostResponse(CostTotals):
-    """The document's execution cost object: sums over its sessions."""
+    """The execution cost object of the document: sums over its sessions."""
 
     execution_id = serializers.CharField()
     workflow_id = serializers.CharField(allow_null=True)
     session_count = serializers.IntegerField()
-    session_ids = serializers.ListField(child=serializers.CharField(), help_text="In the order in which they began.")
+    session_ids = serializers.ListField(child=serializers.CharField(), help_text="Ordered by start.")
     cost_by_phase = serializers.DictField(
-        child=AmountField(), help_text="All cost by phase, without what belongs to none."
+        child=AmountField(), help_text="All cost by phase; cost without a phase is excluded."
     )
-    is_complete = serializers.BooleanField(help_text="There are sessions, and all of them are finalized.")
+    is_complete = serializers.BooleanField(help_text="True if there are sessions and all are finalized.")
     started_at = serializers.DateTimeField(allow_null=True)
     completed_at = serializers.DateTimeField(
-        allow_null=True, help_text="When the last of the finalized sessions ended; null if there is none."
+        allow_null=True, help_text="When the latest finalized session ended; null if there is none."
     )
 
 
@@ -93,10 +93,10 @@ class ExecutionCostsView(OrganizationScopedAPIView):
     )
     @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
-        """What the newest executions cost. Breakdowns and session ids are always in it."""
+        """List the cost of the latest executions, always with breakdowns and session ids."""
         now = utc_now()
-        asked = checked(LimitQuery, request.query_params)
-        executions = newest_executions(organization=self.organization, **asked)
+        params = validated_query(LimitQuery, request.query_params)
+        executions = newest_executions(organization=self.organization, **params)
         body = [_execution(execution) for execution in executions]
         return Response(body, headers=headers_of(now, [execution.totals for execution in executions]))
 
@@ -117,14 +117,14 @@ class ExecutionCostView(OrganizationScopedAPIView):
     )
     @cache_until_ledger_changes
     def get(self, request: Request, execution_id: str) -> Response:
-        """What one execution cost: the sum of its sessions."""
+        """Get the cost of one execution: the sum of its sessions."""
         now = utc_now()
-        asked = checked(ExecutionQuery, request.query_params)
-        execution = costs_of_execution(organization=self.organization, execution_id=execution_id)
+        params = validated_query(ExecutionQuery, request.query_params)
+        execution = get_execution_costs(organization=self.organization, execution_id=execution_id)
         body = _execution(execution)
-        if not asked["include_breakdown"]:
+        if not params["include_breakdown"]:
             body |= {"cost_by_phase": {}, "cost_by_model": {}, "cost_by_tool": {}}
-        if not asked["include_session_ids"]:
+        if not params["include_session_ids"]:
             body["session_ids"] = []
         return Response(body, headers=headers_of(now, [execution.totals]))
 

@@ -1,4 +1,4 @@
-"""Document 002 (Lumea): what workflow runs cost."""
+"""Document 002 (Lumea): cost of workflow runs."""
 
 from typing import ClassVar
 
@@ -7,11 +7,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.headers import AS_OF, KEPT, UNPRICED
-from billing.api.queries import checked
+from billing.api.headers import AS_OF, CACHE_HEADERS, UNPRICED
+from billing.api.queries import validated_query
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.windows import DateOrDateTimeField, window_of
-from billing.reports.runs import costs_of_run, costs_of_runs
+from billing.reports.runs import get_run_costs, get_total_run_costs
 from billing.reports.types import RunCosts
 from costtrack.clock import iso, utc_now
 from costtrack.error_formats import DETAIL, Dialect
@@ -22,7 +22,7 @@ from organizations.types import Scope
 
 
 class CostResponse(serializers.Serializer[RunCosts]):
-    """The document's CostResponse object."""
+    """The CostResponse object of the document."""
 
     total_cost = serializers.FloatField(help_text="Sum over all services, in USD.")
     costs_by_service = serializers.DictField(child=serializers.FloatField())
@@ -38,7 +38,7 @@ class RunQuery(StrictSerializer):
 class RunsQuery(RunQuery):
     workflow_id = serializers.CharField(required=False, max_length=255, help_text="Only runs of this workflow.")
     start_date = DateOrDateTimeField(required=False, help_text="Only costs from this date or time on.")
-    end_date = DateOrDateTimeField(required=False, help_text="Only costs until this date (included) or time.")
+    end_date = DateOrDateTimeField(required=False, help_text="Only costs until this date (inclusive) or time.")
 
 
 _ONE_RUN = OpenApiExample(
@@ -74,7 +74,7 @@ class _RunCostsView(OrganizationScopedAPIView):
     requires_api_plan: ClassVar[bool] = True
 
 
-def _answer(costs: RunCosts) -> Response:
+def _response(costs: RunCosts) -> Response:
     body = {
         "total_cost": number(costs.total),
         "costs_by_service": {service: number(amount) for service, amount in costs.by_service.items()},
@@ -93,16 +93,16 @@ class RunCostsView(_RunCostsView):
     @extend_schema(
         operation_id="costs_run",
         tags=["costs"],
-        parameters=[RunQuery, *KEPT, UNPRICED],
+        parameters=[RunQuery, *CACHE_HEADERS, UNPRICED],
         responses=CostResponse,
         examples=[_ONE_RUN],
     )
     @cache_until_ledger_changes
     def get(self, request: Request, run_id: str) -> Response:
-        """What one workflow run cost, alone or with all its descendants."""
-        asked = checked(RunQuery, request.query_params)
-        costs = costs_of_run(organization=self.organization, run_id=run_id, now=utc_now(), **asked)
-        return _answer(costs)
+        """Get the cost of one workflow run, alone or with all its descendants."""
+        params = validated_query(RunQuery, request.query_params)
+        costs = get_run_costs(organization=self.organization, run_id=run_id, now=utc_now(), **params)
+        return _response(costs)
 
 
 class AllRunCostsView(_RunCostsView):
@@ -111,19 +111,19 @@ class AllRunCostsView(_RunCostsView):
     @extend_schema(
         operation_id="costs_runs",
         tags=["costs"],
-        parameters=[RunsQuery, *KEPT, UNPRICED],
+        parameters=[RunsQuery, *CACHE_HEADERS, UNPRICED],
         responses=CostResponse,
         examples=[_SEVERAL_RUNS],
     )
     @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
-        """What workflow runs cost together, all of them or those of one workflow."""
-        asked = checked(RunsQuery, request.query_params)
-        costs = costs_of_runs(
+        """Get the total cost of all workflow runs or of one workflow."""
+        params = validated_query(RunsQuery, request.query_params)
+        costs = get_total_run_costs(
             organization=self.organization,
-            workflow_id=asked.get("workflow_id"),
-            window=window_of(asked.get("start_date"), asked.get("end_date")),
-            include_children=asked["include_children"],
+            workflow_id=params.get("workflow_id"),
+            window=window_of(params.get("start_date"), params.get("end_date")),
+            include_children=params["include_children"],
             now=utc_now(),
         )
-        return _answer(costs)
+        return _response(costs)

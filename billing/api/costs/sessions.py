@@ -1,4 +1,4 @@
-"""Document 003 (Syntropic137): what sessions cost. A session is one agent in one phase in one workspace."""
+"""Document 003 (Syntropic137): cost of sessions. A session is one agent in one phase in one workspace."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -10,11 +10,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.headers import AS_OF, KEPT, UNPRICED
-from billing.api.queries import checked
+from billing.api.headers import AS_OF, CACHE_HEADERS, UNPRICED
+from billing.api.queries import validated_query
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.usage.events import AmountField
-from billing.reports.sessions.lists import SessionCosts, costs_of_session, newest_sessions, sessions_of_execution
+from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, newest_sessions
 from billing.reports.sessions.rows import Totals
 from costtrack.clock import iso, utc_now
 from costtrack.error_formats import DETAIL, Dialect
@@ -23,11 +23,11 @@ from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
-HEADERS = (*KEPT, UNPRICED)
+HEADERS = (*CACHE_HEADERS, UNPRICED)
 
 
 class LimitQuery(StrictSerializer):
-    limit = serializers.IntegerField(default=50, min_value=1, max_value=200, help_text="How many at most.")
+    limit = serializers.IntegerField(default=50, min_value=1, max_value=200, help_text="Maximum number of results.")
 
 
 class SessionsQuery(LimitQuery):
@@ -35,7 +35,7 @@ class SessionsQuery(LimitQuery):
         required=False,
         max_length=255,
         trim_whitespace=False,
-        help_text="Only sessions of this execution, the oldest first; without it the newest come first.",
+        help_text="Only sessions of this execution, oldest first. By default: all, newest first.",
     )
 
 
@@ -46,20 +46,20 @@ class SessionQuery(StrictSerializer):
 
 
 class CostTotals(serializers.Serializer[Any]):
-    """What the document's session and execution objects have in common."""
+    """Fields that the session and execution objects of the document share."""
 
     total_cost_usd = AmountField(help_text="Tokens and compute.")
     token_cost_usd = AmountField()
-    compute_cost_usd = AmountField(help_text="What tools and machines cost.")
-    input_tokens = serializers.IntegerField(help_text="Without what was read from or written to a cache.")
+    compute_cost_usd = AmountField(help_text="Cost of tools and compute.")
+    input_tokens = serializers.IntegerField(help_text="Excluding cache reads and writes.")
     output_tokens = serializers.IntegerField()
-    total_tokens = serializers.IntegerField(help_text="Input and output, without caches.")
+    total_tokens = serializers.IntegerField(help_text="Input and output, excluding caches.")
     cache_creation_tokens = serializers.IntegerField()
     cache_read_tokens = serializers.IntegerField()
     tool_calls = serializers.IntegerField()
-    turns = serializers.IntegerField(help_text="Model calls, or what the session's summary says.")
+    turns = serializers.IntegerField(help_text="Model calls, or the value of the session summary.")
     duration_ms = serializers.FloatField(
-        help_text="The sum of the durations that were told, or what the session's summary says."
+        help_text="The sum of the reported durations, or the value of the session summary."
     )
     cost_by_model = serializers.DictField(
         child=AmountField(), help_text="Token cost by model; adds up to `token_cost_usd`."
@@ -70,7 +70,7 @@ class CostTotals(serializers.Serializer[Any]):
 
 
 class SessionCostResponse(CostTotals):
-    """The document's session cost object."""
+    """The session cost object of the document."""
 
     session_id = serializers.CharField()
     execution_id = serializers.CharField(allow_null=True)
@@ -78,16 +78,16 @@ class SessionCostResponse(CostTotals):
     phase_id = serializers.CharField(allow_null=True)
     workspace_id = serializers.CharField(allow_null=True)
     tokens_by_tool = serializers.DictField(
-        child=serializers.IntegerField(), help_text="What tools were told and what they answered."
+        child=serializers.IntegerField(), help_text="Tokens written to tools and returned by them."
     )
     cost_by_tool_tokens = serializers.DictField(
         child=AmountField(),
-        help_text="What of the token cost was due to these tokens, at the model's prices; not to be added to it. "
-        "A tool is missing if the price of its tokens is not known.",
+        help_text="The share of the token cost for these tokens, at the prices of the model; already included in it. "
+        "A tool is left out if the price of its tokens is unknown.",
     )
-    is_finalized = serializers.BooleanField(help_text="A summary has told the session's totals.")
+    is_finalized = serializers.BooleanField(help_text="True if the session has a summary.")
     started_at = serializers.DateTimeField(allow_null=True)
-    completed_at = serializers.DateTimeField(allow_null=True, help_text="When the summary was made; null before.")
+    completed_at = serializers.DateTimeField(allow_null=True, help_text="When the summary was recorded; null before.")
 
 
 SESSION_EXAMPLE = {
@@ -133,14 +133,14 @@ class SessionCostsView(OrganizationScopedAPIView):
     )
     @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
-        """What sessions cost, the newest ones or those of one execution. Breakdowns are always in it."""
+        """List the cost of the latest sessions or of those of one execution, always with breakdowns."""
         now = utc_now()
-        asked = checked(SessionsQuery, request.query_params)
-        execution_id = asked.pop("execution_id", "")
+        params = validated_query(SessionsQuery, request.query_params)
+        execution_id = params.pop("execution_id", "")
         if execution_id:
-            sessions = sessions_of_execution(organization=self.organization, execution_id=execution_id, **asked)
+            sessions = list_execution_sessions(organization=self.organization, execution_id=execution_id, **params)
         else:
-            sessions = newest_sessions(organization=self.organization, **asked)
+            sessions = newest_sessions(organization=self.organization, **params)
         body = [_session(session) for session in sessions]
         return Response(body, headers=headers_of(now, [session.totals for session in sessions]))
 
@@ -161,19 +161,21 @@ class SessionCostView(OrganizationScopedAPIView):
     )
     @cache_until_ledger_changes
     def get(self, request: Request, session_id: str) -> Response:
-        """What one session cost. Its summary's totals take the place of running ones; what comes later adds to them."""
+        """Get the cost of one session. The totals of its summary replace the sums of its events; later events add to
+        them."""
         now = utc_now()
-        asked = checked(SessionQuery, request.query_params)
-        session = costs_of_session(organization=self.organization, session_id=session_id)
+        params = validated_query(SessionQuery, request.query_params)
+        session = get_session_costs(organization=self.organization, session_id=session_id)
         body = _session(session)
-        if not asked["include_breakdown"]:
+        if not params["include_breakdown"]:
             body |= {"cost_by_model": {}, "cost_by_tool": {}}
         return Response(body, headers=headers_of(now, [session.totals]))
 
 
 def headers_of(now: datetime, totals: Sequence[Totals]) -> dict[str, str]:
-    """`now` is from before the totals were read: what was acknowledged until then is in them."""
-    return {AS_OF.name: iso(now), UNPRICED.name: str(sum(one.unpriced_events for one in totals))}
+    """Build the headers. `now` must be taken before the totals are read: they include everything acknowledged until
+    then."""
+    return {AS_OF.name: iso(now), UNPRICED.name: str(sum(total.unpriced_events for total in totals))}
 
 
 def totals_as_json(totals: Totals) -> dict[str, Any]:

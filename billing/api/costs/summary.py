@@ -1,4 +1,4 @@
-"""Document 003 (Syntropic137): all that belongs to sessions, in a few figures."""
+"""Document 003 (Syntropic137): totals over all sessions."""
 
 from typing import Any, ClassVar
 
@@ -8,10 +8,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.costs.sessions import HEADERS, headers_of
-from billing.api.queries import checked
+from billing.api.queries import validated_query
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.usage.events import AmountField
-from billing.reports.sessions.summary import summary_of_sessions
+from billing.reports.sessions.summary import get_session_summary
 from costtrack.clock import utc_now
 from costtrack.error_formats import DETAIL, Dialect
 from costtrack.money import plain
@@ -21,7 +21,7 @@ from organizations.types import Scope
 
 
 class NoParameters(StrictSerializer):
-    """The document names none."""
+    """The document has no parameters."""
 
 
 class TopModel(serializers.Serializer[Any]):
@@ -32,19 +32,19 @@ class TopModel(serializers.Serializer[Any]):
 class TopSessionCost(serializers.Serializer[Any]):
     session_id = serializers.CharField()
     cost_usd = AmountField()
-    tokens = serializers.IntegerField(help_text="Input and output, without caches.")
+    tokens = serializers.IntegerField(help_text="Input and output, excluding caches.")
 
 
 class CostSummaryResponse(serializers.Serializer[Any]):
-    """The document's summary. What belongs to no session is not in it."""
+    """The summary object of the document. Usage without a session is excluded."""
 
     total_cost_usd = AmountField()
     total_sessions = serializers.IntegerField()
     total_executions = serializers.IntegerField()
-    total_tokens = serializers.IntegerField(help_text="Input and output, without caches.")
+    total_tokens = serializers.IntegerField(help_text="Input and output, excluding caches.")
     total_tool_calls = serializers.IntegerField()
-    top_models = TopModel(many=True, help_text="The five that cost the most.")
-    top_sessions = TopSessionCost(many=True, help_text="The five that cost the most.")
+    top_models = TopModel(many=True, help_text="The five most expensive.")
+    top_sessions = TopSessionCost(many=True, help_text="The five most expensive.")
 
 
 _EXAMPLE = {
@@ -80,10 +80,10 @@ class CostSummaryView(OrganizationScopedAPIView):
     )
     @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
-        """What all sessions cost together, how many there are, and which models and sessions cost the most."""
+        """Get the total cost and number of sessions, and the most expensive models and sessions."""
         now = utc_now()
-        checked(NoParameters, request.query_params)
-        summary = summary_of_sessions(organization=self.organization)
+        validated_query(NoParameters, request.query_params)
+        summary = get_session_summary(organization=self.organization)
         body = {
             "total_cost_usd": plain(summary.totals.cost_usd),
             "total_sessions": summary.sessions,

@@ -1,4 +1,4 @@
-"""Routes below /costs (documents 002 and 003)."""
+"""Routes under /costs (documents 002 and 003)."""
 
 from django.urls import path
 
@@ -10,7 +10,7 @@ from billing.api.costs.summary import CostSummaryView
 
 urlpatterns = [
     path("runs", AllRunCostsView.as_view(), name="costs-runs"),
-    # Before the runs, whose ids may have slashes: a path that ends in /entries is always this.
+    # Before the runs, whose ids may contain slashes: a path that ends in /entries always lists entries.
     path("runs/<path:run_id>/entries", CostEntriesView.as_view(), name="costs-run-entries"),
     path("runs/<path:run_id>", RunCostsView.as_view(), name="costs-run"),
     path("sessions", SessionCostsView.as_view(), name="costs-sessions"),

@@ -1,1 +1,1 @@
-"""`/organizations/{slug}/limits` and `/organizations/{slug}/limit-requests`: spend limits, managed."""
+"""`/organizations/{slug}/limits` and `/organizations/{slug}/limit-requests`: manage spend limits."""

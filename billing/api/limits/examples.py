@@ -3,12 +3,12 @@
 from drf_spectacular.utils import OpenApiExample
 
 OF_EACH_RUN = OpenApiExample(
-    "At most 5 USD for each run",
+    "5 USD for each run",
     value={"scope": "run", "window": "lifetime", "amount_usd": "5"},
     request_only=True,
 )
 OF_A_USER = OpenApiExample(
-    "At most 20 USD a week for one user, with a warning at 15 USD",
+    "20 USD a week for one user, with a warning at 15 USD",
     value={
         "scope": "user",
         "scope_value": "ada",
@@ -26,8 +26,8 @@ RAISE = OpenApiExample(
     request_only=True,
 )
 PAUSE = OpenApiExample(
-    "One run of a limit that each has for itself",
-    value={"value": "run-17", "reason": "It goes round in circles."},
+    "Pause one run under a per-value limit",
+    value={"value": "run-17", "reason": "It is stuck in a loop."},
     request_only=True,
 )
 RESUME = OpenApiExample(
@@ -39,7 +39,7 @@ OPEN = OpenApiExample(
     request_only=True,
 )
 LIMIT = OpenApiExample(
-    "A limit that is raised for a while",
+    "A limit with a temporary raise",
     value={
         "id": 12,
         "scope": "organization",
@@ -75,7 +75,7 @@ REQUEST = OpenApiExample(
     request_only=True,
 )
 GRANT = OpenApiExample(
-    "Less than asked for, until Friday evening",
+    "Less than requested, until Friday evening",
     value={"amount_usd": "30", "until": "2027-03-05T18:00:00Z", "answer": "This should do."},
     request_only=True,
 )

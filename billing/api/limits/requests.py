@@ -1,4 +1,4 @@
-"""`/organizations/{slug}/limit-requests`: asking for more, and the answers."""
+"""`/organizations/{slug}/limit-requests`: increase requests and their answers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,15 +27,15 @@ _TAGS = ["limits"]
 
 
 class IncreaseRequestSerializer(serializers.ModelSerializer[IncreaseRequest]):
-    """Somebody's wish for more, and what became of it."""
+    """A request for a higher limit, and its answer."""
 
     limit = serializers.IntegerField(source="limit_id", help_text="The limit's id.")
     value = DisplayValueField(help_text=VALUE_TEXT)
-    amount_usd = AmountField(help_text="What is asked for.")
-    until = serializers.DateTimeField(allow_null=True, help_text="How long it is wanted.")
+    amount_usd = AmountField(help_text="The requested amount.")
+    until = serializers.DateTimeField(allow_null=True, help_text="The requested end of the increase.")
     state = serializers.ChoiceField(choices=IncreaseState.choices)
-    answer = serializers.CharField(help_text="Empty: none was given.")
-    answered_by = serializers.CharField(help_text="Empty until it is answered.")
+    answer = serializers.CharField(help_text="The owner's comment; may be empty.")
+    answered_by = serializers.CharField(help_text="Empty until the request is answered.")
     granted_amount_usd = AmountField(source="granted.amount_usd", allow_null=True)
     granted_until = serializers.DateTimeField(source="granted.ends_at", allow_null=True)
 
@@ -50,21 +50,23 @@ class IncreaseRequestSerializer(serializers.ModelSerializer[IncreaseRequest]):
 class NewRequestSerializer(StrictSerializer):
     limit = serializers.IntegerField(min_value=1, help_text="The limit's id.")
     value = serializers.CharField(default="", allow_blank=True, max_length=MAX_VALUE_LENGTH, help_text=VALUE_TEXT)
-    amount_usd = DollarsField(help_text="More than holds now.")
-    until = serializers.DateTimeField(default=None, allow_null=True, help_text="How long; the owner decides.")
+    amount_usd = DollarsField(help_text="Must be more than the current amount.")
+    until = serializers.DateTimeField(default=None, allow_null=True, help_text="The requested end; the owner decides.")
     reason = serializers.CharField(max_length=MAX_TEXT_LENGTH)
 
 
 class GrantSerializer(StrictSerializer):
-    amount_usd = DollarsField(default=None, allow_null=True, help_text="Null: what is asked for.")
+    amount_usd = DollarsField(default=None, allow_null=True, help_text="Null: the requested amount.")
     until = serializers.DateTimeField(
-        default=None, allow_null=True, help_text="Null: as the request says. A grant always ends."
+        default=None, allow_null=True, help_text="Null: the requested date. A date is required in one of both."
     )
     answer = serializers.CharField(default="", allow_blank=True, max_length=MAX_TEXT_LENGTH)
 
 
 class DeclineSerializer(StrictSerializer):
-    answer = serializers.CharField(max_length=MAX_TEXT_LENGTH, help_text="Why not, or what to do instead.")
+    answer = serializers.CharField(
+        max_length=MAX_TEXT_LENGTH, help_text="Why the request is declined, or what to do instead."
+    )
 
 
 class IncreaseRequestFilter(django_filters.FilterSet):
@@ -78,7 +80,7 @@ class IncreaseRequestFilter(django_filters.FilterSet):
 
 
 class IncreaseRequestViewSet(OrganizationScopedViewSet[IncreaseRequest]):
-    """Whoever may read costs may ask; owners and operators answer."""
+    """Anyone who can read costs can request an increase. Owners and operators answer."""
 
     queryset = IncreaseRequest.objects.order_by("-id")
     serializer_class = IncreaseRequestSerializer
@@ -90,14 +92,14 @@ class IncreaseRequestViewSet(OrganizationScopedViewSet[IncreaseRequest]):
 
     @extend_schema(operation_id="limit_requests_list", tags=_TAGS)
     def list(self, request: Request, **_: str) -> Response:
-        """Requests for more, the newest first."""
+        """List increase requests, the newest first."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
-        return self.get_paginated_response(self._shown(page))
+        return self.get_paginated_response(self._serialize(page))
 
     @extend_schema(operation_id="limit_requests_retrieve", tags=_TAGS)
     def retrieve(self, request: Request, **_: Any) -> Response:
-        """One request."""
-        return Response(self._shown([self.get_object()])[0])
+        """Get an increase request."""
+        return Response(self._serialize([self.get_object()])[0])
 
     @extend_schema(
         operation_id="limit_requests_create",
@@ -105,22 +107,22 @@ class IncreaseRequestViewSet(OrganizationScopedViewSet[IncreaseRequest]):
         request=NewRequestSerializer,
         responses={
             201: IncreaseRequestSerializer,
-            409: OpenApiResponse(description="You have asked for this already, and it waits for an answer."),
+            409: OpenApiResponse(description="You already have an open request for this limit."),
         },
         examples=[examples.REQUEST],
     )
     def create(self, request: Request, **_: str) -> Response:
-        """Ask for more. Owners and admins are told by e-mail, and owners answer."""
+        """Request an increase. Owners and admins are notified by e-mail, and an owner answers."""
         body = NewRequestSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        given = body.validated_data
-        limit = SpendLimit.objects.of(self.organization).in_place().filter(pk=given.pop("limit")).first()
+        data = body.validated_data
+        limit = SpendLimit.objects.of(self.organization).not_removed().filter(pk=data.pop("limit")).first()
         if limit is None:
-            raise InvalidError("limit: no such limit.", param="limit")
-        made = request_increase(
-            organization=self.organization, limit=limit, **given, actor=self.principal, now=utc_now()
+            raise InvalidError("limit: No such limit.", param="limit")
+        increase_request = request_increase(
+            organization=self.organization, limit=limit, **data, actor=self.principal, now=utc_now()
         )
-        return Response(self._shown([made])[0], status=status.HTTP_201_CREATED)
+        return Response(self._serialize([increase_request])[0], status=status.HTTP_201_CREATED)
 
     @extend_schema(
         operation_id="limit_requests_grant",
@@ -128,24 +130,24 @@ class IncreaseRequestViewSet(OrganizationScopedViewSet[IncreaseRequest]):
         request=GrantSerializer,
         responses={
             200: IncreaseRequestSerializer,
-            409: OpenApiResponse(description="It was answered, or its limit removed, already."),
+            409: OpenApiResponse(description="The request was already answered, or its limit was removed."),
         },
         examples=[examples.GRANT],
     )
     def grant(self, request: Request, **_: Any) -> Response:
-        """Raise the limit until a date. Owners only; who asked is told by e-mail."""
-        asked = self.get_object()
+        """Grant a request: raise the limit until a date. Owners only. The requester is notified by e-mail."""
+        increase_request = self.get_object()
         body = GrantSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         answered = grant(
             organization=self.organization,
-            request=asked,
+            request=increase_request,
             **body.validated_data,
             acting_as=self.access.role,
             actor=self.principal,
             now=utc_now(),
         )
-        return Response(self._shown([answered])[0])
+        return Response(self._serialize([answered])[0])
 
     @extend_schema(
         operation_id="limit_requests_decline",
@@ -153,25 +155,25 @@ class IncreaseRequestViewSet(OrganizationScopedViewSet[IncreaseRequest]):
         request=DeclineSerializer,
         responses={
             200: IncreaseRequestSerializer,
-            409: OpenApiResponse(description="It was answered already."),
+            409: OpenApiResponse(description="The request was already answered."),
         },
         examples=[examples.DECLINE],
     )
     def decline(self, request: Request, **_: Any) -> Response:
-        """Say no. Owners only; who asked is told by e-mail."""
-        asked = self.get_object()
+        """Decline a request. Owners only. The requester is notified by e-mail."""
+        increase_request = self.get_object()
         body = DeclineSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         answered = decline(
             organization=self.organization,
-            request=asked,
+            request=increase_request,
             **body.validated_data,
             acting_as=self.access.role,
             actor=self.principal,
             now=utc_now(),
         )
-        return Response(self._shown([answered])[0])
+        return Response(self._serialize([answered])[0])
 
-    def _shown(self, requests: Sequence[IncreaseRequest]) -> Any:
-        context = {"shown": display_values_of(self.organization, requests)}
+    def _serialize(self, requests: Sequence[IncreaseRequest]) -> Any:
+        context = {"display_values": display_values_of(self.organization, requests)}
         return IncreaseRequestSerializer(requests, many=True, context=context).data

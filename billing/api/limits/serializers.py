@@ -1,4 +1,4 @@
-"""The JSON of limits and of what holds instead of them: what comes in, and apart from it what goes out."""
+"""Serializers of limits, their exceptions and threshold events; separate ones for input and output."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,43 +16,43 @@ from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow
 from costtrack.serializers import StrictSerializer
 from organizations.models import Organization
 
-VALUE_TEXT = "One value of a limit that each has for itself (a credential by its Client ID). Empty: all."
+VALUE_TEXT = "One value of a per-value limit (a credential by its Client ID). Empty: all values."
 
 
 class DollarsField(serializers.DecimalField):
-    """US dollars: a string or a number in."""
+    """An amount in US dollars, as a string or a number."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_digits=AMOUNT_DECIMALS + 12, decimal_places=AMOUNT_DECIMALS, min_value=0, **options)
 
 
-Valued = IncreaseRequest | LimitCrossing | LimitException
-"""A row about one value of its limit."""
+RowWithValue = IncreaseRequest | LimitCrossing | LimitException
+"""A row that refers to one value of its limit."""
 
 
 @extend_schema_field(OpenApiTypes.STR)
-class DisplayValueField(serializers.Field[Valued, Any, str, Any]):
-    """What to call the value that a row is about; the context has it as `shown` (`display_values_of`)."""
+class DisplayValueField(serializers.Field[RowWithValue, Any, str, Any]):
+    """The displayed form of a row's value. The context must have `display_values` (`display_values_of`)."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(source="*", read_only=True, **options)
 
-    def to_representation(self, value: Valued) -> str:
-        shown: str = self.context["shown"][value.limit.scope, value.value]
-        return shown
+    def to_representation(self, value: RowWithValue) -> str:
+        displayed: str = self.context["display_values"][value.limit.scope, value.value]
+        return displayed
 
 
-def display_values_of(organization: Organization, rows: Iterable[Valued]) -> dict[tuple[str, str], str]:
+def display_values_of(organization: Organization, rows: Iterable[RowWithValue]) -> dict[tuple[str, str], str]:
     return display_values(organization, [(row.limit.scope, row.value) for row in rows])
 
 
 class ExceptionSerializer(serializers.ModelSerializer[LimitException]):
-    """What holds instead of the limit for a while."""
+    """A temporary exception to the limit."""
 
     value = DisplayValueField(help_text=VALUE_TEXT)
     kind = serializers.ChoiceField(choices=ExceptionKind.choices)
-    amount_usd = AmountField(allow_null=True, help_text="Of a raise.")
-    ends_at = serializers.DateTimeField(allow_null=True, help_text="Null: until somebody ends it.")
+    amount_usd = AmountField(allow_null=True, help_text="The amount of a raise; null for other kinds.")
+    ends_at = serializers.DateTimeField(allow_null=True, help_text="Null: until it is ended.")
 
     class Meta:
         model = LimitException
@@ -60,21 +60,23 @@ class ExceptionSerializer(serializers.ModelSerializer[LimitException]):
 
 
 class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
-    """A limit as it was set, and what holds instead of it now. How it stands is at `/usage/limits`.
+    """A limit as configured, with its active exceptions. Its current state is at `/usage/limits`.
 
-    The context has, besides `shown`, what holds instead of each limit as `holding` (`holding_of`).
+    The context must have `display_values` and `active_exceptions` (`active_exceptions_by_limit`).
     """
 
     scope = serializers.ChoiceField(choices=LimitScope.choices)
-    scope_value = serializers.CharField(help_text="Empty: every value of the scope has the limit for itself.")
+    scope_value = serializers.CharField(help_text="Empty: the limit applies to every value of the scope separately.")
     window = serializers.ChoiceField(choices=LimitWindow.choices)
     action = serializers.ChoiceField(choices=LimitAction.choices)
     amount_usd = AmountField()
     thresholds = serializers.ListField(child=serializers.IntegerField())
     soft_amount_usd = AmountField(allow_null=True)
     fallback_price = AmountField(allow_null=True)
-    is_plan = serializers.BooleanField(help_text="It belongs to the organization's plan: lowered, never removed.")
-    exceptions = serializers.SerializerMethodField(help_text="What holds instead of it now.")
+    is_plan = serializers.BooleanField(
+        help_text="The limit belongs to the organization's plan. It can be lowered, but not removed."
+    )
+    exceptions = serializers.SerializerMethodField(help_text="The active exceptions.")
 
     class Meta:
         model = SpendLimit
@@ -85,54 +87,54 @@ class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
 
     @extend_schema_field(ExceptionSerializer(many=True))
     def get_exceptions(self, limit: SpendLimit) -> Any:
-        return ExceptionSerializer(self.context["holding"][limit.pk], many=True, context=self.context).data
+        return ExceptionSerializer(self.context["active_exceptions"][limit.pk], many=True, context=self.context).data
 
 
-class _TermsSerializer(StrictSerializer):
-    """The fields that a limit begins with and that change later."""
+class _LimitSettingsSerializer(StrictSerializer):
+    """The fields that can be set on creation and changed later."""
 
     action = serializers.ChoiceField(
-        choices=LimitAction.choices, required=False, help_text="`pause` if not given; `notify` never refuses anything."
+        choices=LimitAction.choices, required=False, help_text="Defaults to `pause`. `notify` never refuses anything."
     )
     thresholds = serializers.ListField(
         child=serializers.IntegerField(min_value=1, max_value=PAUSING),
         max_length=MAX_THRESHOLDS,
         required=False,
-        help_text=f"Percents at which to warn, ascending; {PAUSING} always counts. "
-        f"{default_thresholds()} if not given.",
+        help_text=f"Percents at which to notify, ascending; {PAUSING} is always included. "
+        f"Defaults to {default_thresholds()}.",
     )
     soft_amount_usd = DollarsField(
-        required=False, allow_null=True, help_text="Warn at this amount, too; at most the limit's."
+        required=False, allow_null=True, help_text="An amount at which to notify; at most the limit's amount."
     )
     fallback_price = DollarsField(
         required=False,
         allow_null=True,
-        help_text="USD per million tokens of models without a price. Null: authorizations for such calls are refused.",
+        help_text="USD per million tokens for models without a price. Null: such calls are not authorized.",
     )
-    starts_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Null: at once.")
-    ends_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Null: for good.")
+    starts_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Null: immediately.")
+    ends_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Null: no end.")
 
 
-class NewLimitSerializer(_TermsSerializer):
+class NewLimitSerializer(_LimitSettingsSerializer):
     scope = serializers.ChoiceField(choices=LimitScope.choices)
     scope_value = serializers.CharField(
         required=False,
         allow_blank=True,
         max_length=MAX_VALUE_LENGTH,
-        help_text="A Client ID, a user, a tag, ... as events name it. Empty: every value has the limit for itself, so "
-        "one limit bounds each run.",
+        help_text="A Client ID, a user, a tag, ... as named in events. Empty: the limit applies to every value "
+        "separately, for example to each run.",
     )
     window = serializers.ChoiceField(choices=LimitWindow.choices)
-    amount_usd = DollarsField(help_text="More than 0. Reached, the limit pauses, or notifies.")
+    amount_usd = DollarsField(help_text="More than 0. When it is reached, the limit pauses access, or only notifies.")
 
-    def terms(self) -> LimitInput:
+    def to_limit_input(self) -> LimitInput:
         data = self.validated_data
-        words = {"scope": LimitScope(data["scope"]), "window": LimitWindow(data["window"])}
-        return LimitInput(**{**data, **words})
+        enums = {"scope": LimitScope(data["scope"]), "window": LimitWindow(data["window"])}
+        return LimitInput(**{**data, **enums})
 
 
-class LimitChangeSerializer(_TermsSerializer):
-    """What is not given stays. What a limit is about stays anyway: these fields are taken if they say the same."""
+class LimitChangeSerializer(_LimitSettingsSerializer):
+    """Only given fields change. Scope, value and window are accepted if they equal the current ones."""
 
     scope = serializers.ChoiceField(choices=LimitScope.choices, required=False)
     scope_value = serializers.CharField(required=False, allow_blank=True, max_length=MAX_VALUE_LENGTH)
@@ -140,38 +142,40 @@ class LimitChangeSerializer(_TermsSerializer):
     amount_usd = DollarsField(required=False)
 
 
-class _ByHandSerializer(StrictSerializer):
+class _ManualOverrideSerializer(StrictSerializer):
     value = serializers.CharField(default="", allow_blank=True, max_length=MAX_VALUE_LENGTH, help_text=VALUE_TEXT)
-    reason = serializers.CharField(max_length=MAX_REASON_LENGTH, help_text="Why; it stands in the audit log.")
+    reason = serializers.CharField(max_length=MAX_REASON_LENGTH, help_text="The reason, for the audit log.")
 
 
-class RaiseSerializer(_ByHandSerializer):
-    amount_usd = DollarsField(help_text="More than the limit's own amount, at most the plan's maximum.")
-    ends_at = serializers.DateTimeField(help_text="The limit's own amount holds again from then on.")
+class RaiseSerializer(_ManualOverrideSerializer):
+    amount_usd = DollarsField(help_text="More than the limit's amount, and at most the plan's maximum.")
+    ends_at = serializers.DateTimeField(help_text="When the raise ends.")
 
 
-class PauseSerializer(_ByHandSerializer):
-    ends_at = serializers.DateTimeField(default=None, allow_null=True, help_text="Null: until somebody resumes it.")
+class PauseSerializer(_ManualOverrideSerializer):
+    ends_at = serializers.DateTimeField(default=None, allow_null=True, help_text="Null: until the limit is resumed.")
 
 
-class ResumeSerializer(_ByHandSerializer):
+class ResumeSerializer(_ManualOverrideSerializer):
     ends_at = serializers.DateTimeField(
         default=None,
         allow_null=True,
-        help_text="Until when the limit refuses nothing, even if it is reached. Null: only a pause by hand ends.",
+        help_text="Until when the limit refuses nothing, even if it is reached. Null: only end a manual pause.",
     )
 
 
 class CrossingSerializer(serializers.ModelSerializer[LimitCrossing]):
-    """That spend has reached a threshold of the limit, in one of its windows."""
+    """Spend reached a threshold of the limit in one of its windows."""
 
-    value = DisplayValueField(help_text="Of a limit that each has for itself: whose.")
-    threshold = serializers.IntegerField(help_text="In percent of the amount; 0: the soft amount.")
-    amount_usd = AmountField(help_text="What the limit was then.")
-    spent_usd = AmountField(help_text="When it was noticed.")
-    resolved_at = serializers.DateTimeField(allow_null=True, help_text="Spend is below the threshold again since then.")
-    resets_at = serializers.DateTimeField(allow_null=True, help_text="When spend was to be below the amount again.")
-    times = serializers.IntegerField(help_text="How often spend has come back to it within the window.")
+    value = DisplayValueField(help_text="The value of a per-value limit.")
+    threshold = serializers.IntegerField(help_text="In percent of the amount; 0 is the soft amount.")
+    amount_usd = AmountField(help_text="The limit's amount at that time.")
+    spent_usd = AmountField(help_text="The spend when the threshold was reached.")
+    resolved_at = serializers.DateTimeField(allow_null=True, help_text="When spend was below the threshold again.")
+    resets_at = serializers.DateTimeField(
+        allow_null=True, help_text="When spend is expected to be below the amount again."
+    )
+    times = serializers.IntegerField(help_text="How often spend has reached the threshold within the window.")
 
     class Meta:
         model = LimitCrossing

@@ -1,4 +1,4 @@
-"""Routes of limits, and of requests for more."""
+"""Routes of limits and increase requests."""
 
 from django.urls import path
 
@@ -15,7 +15,7 @@ urlpatterns = [
         LimitViewSet.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
         name="limit",
     ),
-    path(f"{_limits}/<int:pk>/raise", LimitViewSet.as_view({"post": "raise_for_a_while"}), name="limit-raise"),
+    path(f"{_limits}/<int:pk>/raise", LimitViewSet.as_view({"post": "raise_temporarily"}), name="limit-raise"),
     path(f"{_limits}/<int:pk>/pause", LimitViewSet.as_view({"post": "pause"}), name="limit-pause"),
     path(f"{_limits}/<int:pk>/resume", LimitViewSet.as_view({"post": "resume"}), name="limit-resume"),
     path(

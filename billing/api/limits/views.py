@@ -1,4 +1,4 @@
-"""`/organizations/{slug}/limits`: limits made, changed, removed, and what holds instead of them for a while."""
+"""`/organizations/{slug}/limits`: create, change and remove limits and their temporary exceptions."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,7 +24,7 @@ from billing.api.limits.serializers import (
     display_values_of,
 )
 from billing.limits import services
-from billing.limits.selectors import holding_of, in_force_at
+from billing.limits.selectors import active_exceptions_by_limit, in_force_at
 from billing.models import LimitCrossing, LimitException, SpendLimit
 from billing.querysets import SpendLimitQuerySet
 from billing.types import LimitScope, LimitWindow
@@ -36,7 +36,7 @@ from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
 _TAGS = ["limits"]
-_SHOWN = OpenApiResponse(LimitSerializer, examples=[examples.LIMIT])
+_LIMIT_RESPONSE = OpenApiResponse(LimitSerializer, examples=[examples.LIMIT])
 
 
 class LimitFilter(django_filters.FilterSet):
@@ -44,7 +44,7 @@ class LimitFilter(django_filters.FilterSet):
     scope_value = django_filters.CharFilter()
     window = django_filters.ChoiceFilter(choices=LimitWindow.choices)
     in_force = TrueOrFalseFilter(
-        method="filter_in_force", label="Only limits that have begun and not ended, or only others."
+        method="filter_in_force", label="Only limits that are in force, or only those that are not."
     )
 
     class Meta:
@@ -62,125 +62,133 @@ class LimitFilter(django_filters.FilterSet):
 
 
 class LimitViewSet(OrganizationScopedViewSet[SpendLimit]):
-    """The plan's own limits, too. Removed ones are not shown."""
+    """Limits, including the plan's own, but not removed ones."""
 
-    queryset = SpendLimit.objects.in_place().order_by("id")
+    queryset = SpendLimit.objects.not_removed().order_by("id")
     serializer_class = LimitSerializer
     filterset_class = LimitFilter
     scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
 
     @extend_schema(operation_id="limits_list", tags=_TAGS)
     def list(self, request: Request, **_: str) -> Response:
-        """The organization's limits, the oldest first."""
+        """List the organization's limits, the oldest first."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
-        return self.get_paginated_response(self._shown(page, utc_now()))
+        return self.get_paginated_response(self._serialize(page, utc_now()))
 
-    @extend_schema(operation_id="limits_retrieve", tags=_TAGS, responses=_SHOWN)
+    @extend_schema(operation_id="limits_retrieve", tags=_TAGS, responses=_LIMIT_RESPONSE)
     def retrieve(self, request: Request, **_: Any) -> Response:
-        """One limit."""
-        return Response(self._shown([self.get_object()], utc_now())[0])
+        """Get a limit."""
+        return Response(self._serialize([self.get_object()], utc_now())[0])
 
     @extend_schema(
         operation_id="limits_create",
         tags=_TAGS,
         request=NewLimitSerializer,
         responses={
-            201: _SHOWN,
-            409: OpenApiResponse(description=f"There are {services.MAX_LIMITS} limits already."),
+            201: _LIMIT_RESPONSE,
+            409: OpenApiResponse(description=f"The organization already has {services.MAX_LIMITS} limits."),
         },
         examples=[examples.OF_EACH_RUN, examples.OF_A_USER],
     )
     def create(self, request: Request, **_: str) -> Response:
-        """Make a limit. It holds for the very next call, with what is spent already."""
+        """Create a limit. It applies from the next call on and counts what is already spent."""
         body = NewLimitSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         now = utc_now()
         limit = services.create_limit(
-            organization=self.organization, limit_input=body.terms(), actor=self.principal, now=now
+            organization=self.organization, limit_input=body.to_limit_input(), actor=self.principal, now=now
         )
-        return Response(self._shown([limit], now)[0], status=status.HTTP_201_CREATED)
+        return Response(self._serialize([limit], now)[0], status=status.HTTP_201_CREATED)
 
     @extend_schema(
         operation_id="limits_update",
         tags=_TAGS,
         request=LimitChangeSerializer,
-        responses=_SHOWN,
+        responses=_LIMIT_RESPONSE,
         examples=[examples.LOWERED],
     )
     def partial_update(self, request: Request, **_: Any) -> Response:
-        """Change what is given. What a limit is about and its window stay: make a new limit for that."""
+        """Change the given fields. Scope, value and window cannot be changed; create a new limit instead."""
         limit = self.get_object()
-        changes, now = _given(LimitChangeSerializer, request), utc_now()
+        changes, now = _validated_data(LimitChangeSerializer, request), utc_now()
         limit = services.change_limit(
             organization=self.organization, limit=limit, changes=changes, actor=self.principal, now=now
         )
-        return Response(self._shown([limit], now)[0])
+        return Response(self._serialize([limit], now)[0])
 
     @extend_schema(
         operation_id="limits_remove",
         tags=_TAGS,
         responses={
-            204: OpenApiResponse(description="The limit holds no more."),
-            409: OpenApiResponse(description="It belongs to the organization's plan."),
+            204: OpenApiResponse(description="The limit was removed."),
+            409: OpenApiResponse(description="The limit belongs to the organization's plan."),
         },
     )
     def destroy(self, request: Request, **_: Any) -> Response:
-        """Remove a limit; the plan's own stays."""
+        """Remove a limit. The plan's own limit cannot be removed."""
         services.remove_limit(
             organization=self.organization, limit=self.get_object(), actor=self.principal, now=utc_now()
         )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    # --- For a while -------------------------------------------------------------------------------------------
+    # --- Exceptions --------------------------------------------------------------------------------------------
 
     @extend_schema(
-        operation_id="limits_raise", tags=_TAGS, request=RaiseSerializer, responses=_SHOWN, examples=[examples.RAISE]
+        operation_id="limits_raise",
+        tags=_TAGS,
+        request=RaiseSerializer,
+        responses=_LIMIT_RESPONSE,
+        examples=[examples.RAISE],
     )
-    def raise_for_a_while(self, request: Request, **_: Any) -> Response:
-        """Another, larger amount until `ends_at`. Raised again, the later amount holds."""
+    def raise_temporarily(self, request: Request, **_: Any) -> Response:
+        """Raise the limit until `ends_at`. A new raise replaces the previous one."""
         limit = self.get_object()
-        given, now = _given(RaiseSerializer, request), utc_now()
-        services.raise_limit(organization=self.organization, limit=limit, **given, actor=self.principal, now=now)
-        return Response(self._shown([limit], now)[0])
+        data, now = _validated_data(RaiseSerializer, request), utc_now()
+        services.raise_limit(organization=self.organization, limit=limit, **data, actor=self.principal, now=now)
+        return Response(self._serialize([limit], now)[0])
 
     @extend_schema(
-        operation_id="limits_pause", tags=_TAGS, request=PauseSerializer, responses=_SHOWN, examples=[examples.PAUSE]
+        operation_id="limits_pause",
+        tags=_TAGS,
+        request=PauseSerializer,
+        responses=_LIMIT_RESPONSE,
+        examples=[examples.PAUSE],
     )
     def pause(self, request: Request, **_: Any) -> Response:
-        """Refuse every authorization that the limit covers, whatever is spent."""
+        """Refuse every authorization that the limit covers, regardless of spend."""
         limit = self.get_object()
-        given, now = _given(PauseSerializer, request), utc_now()
-        services.pause_limit(organization=self.organization, limit=limit, **given, actor=self.principal, now=now)
-        return Response(self._shown([limit], now)[0])
+        data, now = _validated_data(PauseSerializer, request), utc_now()
+        services.pause_limit(organization=self.organization, limit=limit, **data, actor=self.principal, now=now)
+        return Response(self._serialize([limit], now)[0])
 
     @extend_schema(
         operation_id="limits_resume",
         tags=_TAGS,
         request=ResumeSerializer,
         responses={
-            200: _SHOWN,
-            409: OpenApiResponse(description="Without `ends_at`: nobody has paused it by hand."),
+            200: _LIMIT_RESPONSE,
+            409: OpenApiResponse(description="Without `ends_at`: the limit is not paused manually."),
         },
         examples=[examples.RESUME, examples.OPEN],
     )
     def resume(self, request: Request, **_: Any) -> Response:
-        """End a pause by hand; with `ends_at`, let everything through until then, even if the limit is reached."""
+        """End a manual pause. With `ends_at`, authorize everything until then, even if the limit is reached."""
         limit = self.get_object()
-        given, now = _given(ResumeSerializer, request), utc_now()
-        if given["ends_at"] is None:
-            given.pop("ends_at")
-            services.end_pause(organization=self.organization, limit=limit, **given, actor=self.principal, now=now)
+        data, now = _validated_data(ResumeSerializer, request), utc_now()
+        if data["ends_at"] is None:
+            data.pop("ends_at")
+            services.end_pause(organization=self.organization, limit=limit, **data, actor=self.principal, now=now)
         else:
-            services.open_limit(organization=self.organization, limit=limit, **given, actor=self.principal, now=now)
-        return Response(self._shown([limit], now)[0])
+            services.open_limit(organization=self.organization, limit=limit, **data, actor=self.principal, now=now)
+        return Response(self._serialize([limit], now)[0])
 
     @extend_schema(
         operation_id="limits_exceptions_end",
         tags=_TAGS,
-        responses={204: OpenApiResponse(description="The limit's own amount holds again.")},
+        responses={204: OpenApiResponse(description="The exception was ended.")},
     )
     def end_exception(self, request: Request, exception_id: int, **_: Any) -> Response:
-        """End a raise, a pause or an opening before its time. Ending it again changes nothing."""
+        """End an exception early. Ending it again changes nothing."""
         limit = self.get_object()
         rows = LimitException.objects.of(self.organization)
         exception = rows.filter(limit=limit, pk=exception_id).first()
@@ -189,10 +197,12 @@ class LimitViewSet(OrganizationScopedViewSet[SpendLimit]):
         services.end_exception(organization=self.organization, exception=exception, actor=self.principal, now=utc_now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def _shown(self, limits: Sequence[SpendLimit], now: datetime) -> Any:
-        holding = holding_of(self.organization, limits, now)
-        shown = display_values_of(self.organization, chain.from_iterable(holding.values()))
-        return LimitSerializer(limits, many=True, context={"holding": holding, "shown": shown}).data
+    def _serialize(self, limits: Sequence[SpendLimit], now: datetime) -> Any:
+        active_exceptions = active_exceptions_by_limit(self.organization, limits, now)
+        display_values = display_values_of(self.organization, chain.from_iterable(active_exceptions.values()))
+        return LimitSerializer(
+            limits, many=True, context={"active_exceptions": active_exceptions, "display_values": display_values}
+        ).data
 
 
 class CrossingViewSet(OrganizationScopedViewSet[LimitCrossing]):
@@ -206,16 +216,18 @@ class CrossingViewSet(OrganizationScopedViewSet[LimitCrossing]):
 
     @extend_schema(operation_id="limits_crossings", tags=_TAGS)
     def list(self, request: Request, pk: int, **_: str) -> Response:
-        """When spend has reached the limit's thresholds, the newest first."""
-        if not SpendLimit.objects.of(self.organization).in_place().filter(pk=pk).exists():
+        """List when spend reached the limit's thresholds, the newest first."""
+        if not SpendLimit.objects.of(self.organization).not_removed().filter(pk=pk).exists():
             raise NotFoundError("No such limit.")
         page = self.paginate_queryset(self.get_queryset()) or []
-        shown = display_values_of(self.organization, page)
-        return self.get_paginated_response(CrossingSerializer(page, many=True, context={"shown": shown}).data)
+        display_values = display_values_of(self.organization, page)
+        return self.get_paginated_response(
+            CrossingSerializer(page, many=True, context={"display_values": display_values}).data
+        )
 
 
-def _given(body_class: type[StrictSerializer], request: Request) -> dict[str, Any]:
+def _validated_data(body_class: type[StrictSerializer], request: Request) -> dict[str, Any]:
     body = body_class(data=request.data)
     body.is_valid(raise_exception=True)
-    given: dict[str, Any] = body.validated_data
-    return given
+    data: dict[str, Any] = body.validated_data
+    return data

@@ -1,4 +1,4 @@
-"""Document 004 (AlphaNeural): what a call would cost, or did cost, by LiteLLM's `POST /spend/calculate`."""
+"""Document 004 (AlphaNeural): the cost of a call, as LiteLLM's `POST /spend/calculate`."""
 
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ TOKENS = OpenApiParameter(
     "X-Costtrack-Tokens",
     OpenApiTypes.INT,
     OpenApiParameter.HEADER,
-    description="The tokens that the cost is for: of the prompt, or of prompt (caches included) and answer.",
+    description="The tokens that the cost covers: of the prompt, or of prompt (including caches) and completion.",
     response=[200],
 )
 COUNTED = OpenApiParameter(
@@ -38,8 +38,8 @@ COUNTED = OpenApiParameter(
     OpenApiParameter.HEADER,
     enum=[str(counted) for counted in Counted],
     description=(
-        "exact: counted with the model's own vocabulary. estimated: with another one, or the prompt holds images or "
-        "calls of tools. reported: as the completion response says."
+        "exact: counted with the tokenizer of the model. estimated: counted with another one, or the prompt has images "
+        "or tool calls. reported: taken from the completion response."
     ),
     response=[200],
 )
@@ -47,7 +47,7 @@ TOKENIZER = OpenApiParameter(
     "X-Costtrack-Tokenizer",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="What the tokens were counted with, for example o200k_base. Absent for a completion response.",
+    description="The tokenizer, for example o200k_base. Absent for a completion response.",
     response=[200],
 )
 
@@ -74,19 +74,19 @@ _AFTER = {
 
 
 class NothingToCalculateError(DomainError):
-    """The body is well-formed and does not say enough."""
+    """The body is valid but lacks what the calculation needs."""
 
 
 class PromptParser(JSONParser):
-    """Long prompts are those whose cost people want to know before: room for about a million tokens."""
+    """Allows about a million tokens, because long prompts are the ones whose cost users check in advance."""
 
     max_bytes = 4 * 1024 * 1024
 
 
-# Not lists and dictionaries of Django REST framework: those walk through every element of a large body.
+# Plain fields, because the list and dictionary fields of Django REST framework validate every element of a large body.
 @extend_schema_field({"type": ["array", "null"], "minItems": 1, "items": _MESSAGE})
 class MessagesField(serializers.Field[list[Any], Any, Any, Any]):
-    """The messages are checked where they are counted (`billing.pricing.token_counting`)."""
+    """Messages are validated where they are counted (`billing.pricing.token_counting`)."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
         if not isinstance(data, list):
@@ -105,16 +105,18 @@ class ObjectField(serializers.Field[dict[str, Any], Any, Any, Any]):
 
 
 class CalculationSerializer(StrictSerializer):
-    """Either a model and messages, or a completion response. The model wins when both are there."""
+    """Either a model and messages, or a completion response. `model` takes precedence."""
 
     model = serializers.CharField(required=False, allow_null=True, max_length=MAX_NAME_LENGTH)
     messages = MessagesField(
-        required=False, allow_null=True, help_text="What would be sent to the model, as OpenAI's chat messages."
+        required=False,
+        allow_null=True,
+        help_text="The messages to send to the model, in the format of OpenAI chat messages.",
     )
     completion_response = ObjectField(
         required=False,
         allow_null=True,
-        help_text="A provider's answer with its model and usage, from OpenAI, Anthropic, Gemini or LiteLLM.",
+        help_text="A response of OpenAI, Anthropic, Gemini or LiteLLM with its model and usage.",
     )
 
 
@@ -139,7 +141,7 @@ class SpendCalculateView(OrganizationScopedAPIView):
         responses={
             200: CalculatedCostSerializer,
             400: OpenApiResponse(
-                description="Neither a prompt nor a response, or no price for the model (type model_not_priced)."
+                description="Neither prompt nor response given, or the model has no price (type model_not_priced)."
             ),
         },
         examples=[
@@ -148,8 +150,8 @@ class SpendCalculateView(OrganizationScopedAPIView):
         ],
     )
     def post(self, request: Request) -> Response:
-        """What a prompt would cost without its answer, or what a completion response cost, at the organization's
-        prices now. Nothing is recorded."""
+        """Calculate the cost of a prompt or of a completion response at the current prices of the organization.
+        Nothing is recorded."""
         body = CalculationSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         estimate = self._estimate(**body.validated_data)

@@ -1,4 +1,4 @@
-"""Document 004 (AlphaNeural, LiteLLM): `GET /spend/logs`, and its paged sibling `GET /spend/logs/v2`."""
+"""Document 004 (AlphaNeural, LiteLLM): `GET /spend/logs`, and the paged `GET /spend/logs/v2`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,15 +23,15 @@ from billing.api.spend.params import (
     RequiredWindowQuery,
     SpendView,
     WindowQuery,
-    asked,
-    credentials_asked,
-    headers,
+    credentials_from,
+    response_headers,
     text_field,
-    window_asked,
+    validated_params,
+    window_from,
 )
 from billing.api.spend.rows import SpendLogSerializer, log_objects
 from billing.reports.spend.days import DaySpend, spend_by_day, spend_of_rows_by_day
-from billing.reports.spend.keys import credentials_by_id, credentials_called, key_hash
+from billing.reports.spend.keys import credentials_by_id, key_hash, list_credentials_named
 from billing.reports.spend.log_types import Exactness, LogFilter, Order
 from billing.reports.spend.logs import MAX_ROWS, newest_rows, page_of_rows
 from billing.types import Status
@@ -39,12 +39,12 @@ from costtrack.clock import utc_now
 from costtrack.money import number
 from organizations.models import Organization
 
-PAGED = "/spend/logs/v2"
+PAGED_PATH = "/spend/logs/v2"
 TRUNCATED = OpenApiParameter(
     "X-Costtrack-Truncated",
     OpenApiTypes.BOOL,
     OpenApiParameter.HEADER,
-    description=f"true: there are more rows than the newest {MAX_ROWS}. `Link` names the route that pages.",
+    description=f"true: there are more rows than the newest {MAX_ROWS}. `Link` has the paged endpoint.",
     response=True,
 )
 TOTAL = OpenApiParameter(
@@ -52,8 +52,8 @@ TOTAL = OpenApiParameter(
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
     enum=[str(exactness) for exactness in Exactness],
-    description="What `total` is. exact: the rows. calls: too many to look at, so it is the model calls that were not "
-    f"voided. at_least: there are more rows than {MAX_ROWS}.",
+    description="What `total` counts. exact: rows. calls: model calls that were not voided, if there are too many. "
+    f"at_least: there are more rows than {MAX_ROWS}.",
     response=True,
 )
 
@@ -102,7 +102,7 @@ _DAY_EXAMPLE = {
 
 
 class SpendDaySerializer(serializers.Serializer[Any]):
-    """What a UTC day cost. Beside these keys, each API key's hash is a key with its spend."""
+    """Spend of a UTC day. In addition to these keys, the hash of each API key is a key with its spend."""
 
     startTime = serializers.DateField()  # noqa: N815 - LiteLLM's spelling
     spend = serializers.FloatField()
@@ -111,11 +111,11 @@ class SpendDaySerializer(serializers.Serializer[Any]):
 
 
 class SpendLogsQuery(WindowQuery):
-    request_id = text_field("Only this request, by the id its sender gave it or by the event's own id.")
+    request_id = text_field("Only this request, by its own id or the ledger id of its event.")
     api_key = text_field(API_KEY)
     user_id = text_field("Only this user.")
     summarize = serializers.BooleanField(
-        default=True, help_text="With both dates: true answers spend by day, false the single calls."
+        default=True, help_text="With both dates: true returns spend by day, false single calls."
     )
 
 
@@ -138,28 +138,28 @@ class SpendLogsView(SpendView):
         ],
     )
     def get(self, request: Request) -> Response:
-        """With both dates what each day cost, else single calls, the newest first. All filters that are given hold. At
-        most 10,000 calls are answered, with a header that says so if there are more."""
-        now, query = utc_now(), asked(request, SpendLogsQuery)
+        """Get spend by day if both dates are given, else single calls, newest first. All given filters apply. Up to
+        10,000 calls are returned; a header says if there are more."""
+        now, query = utc_now(), validated_params(request, SpendLogsQuery)
         filters = LogFilter(
-            window=window_asked(query),
-            credentials=credentials_asked(self.organization, query),
+            window=window_from(query),
+            credentials=credentials_from(self.organization, query),
             user=query.get("user_id"),
             request_id=query.get("request_id"),
         )
         if query["summarize"] and filters.window.start is not None and filters.window.end is not None:
             days = _days(self.organization, filters)
             body = _day_objects(self.organization, days)
-            return Response(body, headers=headers(now, sum(day.unpriced for day in days)))
-        found = newest_rows(organization=self.organization, filters=filters)
-        told = headers(now, sum(not row.is_priced for row in found.rows))
-        if found.is_cut:
-            told |= {TRUNCATED.name: "true", "Link": f'<{PAGED}>; rel="alternate"'}
-        return Response(log_objects(self.organization, found.rows), headers=told)
+            return Response(body, headers=response_headers(now, sum(day.unpriced for day in days)))
+        rows = newest_rows(organization=self.organization, filters=filters)
+        row_headers = response_headers(now, sum(not row.is_priced for row in rows.rows))
+        if rows.is_cut:
+            row_headers |= {TRUNCATED.name: "true", "Link": f'<{PAGED_PATH}>; rel="alternate"'}
+        return Response(log_objects(self.organization, rows.rows), headers=row_headers)
 
 
 def _days(organization: Organization, filters: LogFilter) -> list[DaySpend]:
-    """The days of a window that has two sides."""
+    """Return the days of a bounded window."""
     if filters.request_id is not None:
         return spend_of_rows_by_day(newest_rows(organization=organization, filters=filters).rows, window=filters.window)
     return spend_by_day(
@@ -184,25 +184,25 @@ def _day_objects(organization: Organization, days: list[DaySpend]) -> list[dict[
 
 
 _ORDERS = {"startTime": Order.STARTED, "endTime": Order.ENDED, "spend": Order.SPEND, "total_tokens": Order.TOKENS}
-_LARGEST_PAGE = 1_000_000_000
+_MAX_PAGE = 1_000_000_000
 
 
 class SpendLogsPageQuery(RequiredWindowQuery):
-    request_id = text_field("Only this request, by the id its sender gave it or by the event's own id.")
+    request_id = text_field("Only this request, by its own id or the ledger id of its event.")
     api_key = text_field(API_KEY)
-    key_alias = text_field("Only keys of this name.")
+    key_alias = text_field("Only keys with this name.")
     user_id = text_field("Only this user.")
     end_user = text_field("Only this customer.")
-    team_id = text_field("Only this team: LiteLLM's, or a tag `team:...`.")
+    team_id = text_field("Only this team: a LiteLLM team or a tag `team:...`.")
     model = text_field("Only this model.")
-    model_id = text_field("Only this deployment of LiteLLM's.")
+    model_id = text_field("Only this LiteLLM deployment.")
     status_filter = serializers.ChoiceField(required=False, choices=Status.choices)
     error_code = serializers.IntegerField(
         required=False, min_value=0, max_value=999, help_text="Only calls with this HTTP status."
     )
     min_spend = serializers.DecimalField(required=False, max_digits=36, decimal_places=24)
     max_spend = serializers.DecimalField(required=False, max_digits=36, decimal_places=24)
-    page = serializers.IntegerField(default=1, min_value=1, max_value=_LARGEST_PAGE)
+    page = serializers.IntegerField(default=1, min_value=1, max_value=_MAX_PAGE)
     page_size = serializers.IntegerField(default=50, min_value=1, max_value=100)
     sort_by = serializers.ChoiceField(default="startTime", choices=list(_ORDERS))
     sort_order = serializers.ChoiceField(default="desc", choices=["asc", "desc"])
@@ -233,11 +233,11 @@ class SpendLogsPageView(SpendView):
         ],
     )
     def get(self, request: Request) -> Response:
-        """Single calls of a window, page by page. The first 10,000 rows can be paged through; other orders than by
-        startTime, and filters by team, deployment, error code and spend, need a window of at most 200,000 calls."""
-        now, query = utc_now(), asked(request, SpendLogsPageQuery)
+        """List single calls of a window, page by page. The first 10,000 rows are available. Sorting by anything but
+        startTime, and filters by team, deployment, error code and spend, need a window of up to 200,000 calls."""
+        now, query = utc_now(), validated_params(request, SpendLogsPageQuery)
         page, size = query["page"], query["page_size"]
-        found = page_of_rows(
+        log_page = page_of_rows(
             organization=self.organization,
             filters=_filter(self.organization, query),
             order=_ORDERS[query["sort_by"]],
@@ -246,31 +246,31 @@ class SpendLogsPageView(SpendView):
             limit=size,
         )
         body = {
-            "data": log_objects(self.organization, found.rows),
-            "total": found.total,
+            "data": log_objects(self.organization, log_page.rows),
+            "total": log_page.total,
             "page": page,
             "page_size": size,
-            "total_pages": -(-found.total // size),
+            "total_pages": -(-log_page.total // size),
         }
-        told = headers(now, sum(not row.is_priced for row in found.rows))
-        return Response(body, headers={**told, TOTAL.name: str(found.exactness)})
+        row_headers = response_headers(now, sum(not row.is_priced for row in log_page.rows))
+        return Response(body, headers={**row_headers, TOTAL.name: str(log_page.exactness)})
 
 
 @extend_schema_view(get=extend_schema(operation_id="spend_logs_ui"))
 class SpendLogsUiView(SpendLogsPageView):
-    """`GET /spend/logs/ui`: the same under the name that LiteLLM's dashboard uses."""
+    """`GET /spend/logs/ui`: the same, under the path that the LiteLLM dashboard uses."""
 
 
 def _filter(organization: Organization, query: Mapping[str, Any]) -> LogFilter:
-    least, largest = query.get("min_spend"), query.get("max_spend")
-    if least is not None and largest is not None and least > largest:
-        raise BadParameterError("max_spend: less than min_spend.", param="max_spend")
-    credentials = credentials_asked(organization, query)
+    min_cost, max_cost = query.get("min_spend"), query.get("max_spend")
+    if min_cost is not None and max_cost is not None and min_cost > max_cost:
+        raise BadParameterError("max_spend: must not be less than min_spend.", param="max_spend")
+    credentials = credentials_from(organization, query)
     if "key_alias" in query:
-        called = credentials_called(organization=organization, name=query["key_alias"])
-        credentials = called if credentials is None else tuple(pk for pk in credentials if pk in called)
+        named = list_credentials_named(organization=organization, name=query["key_alias"])
+        credentials = named if credentials is None else tuple(pk for pk in credentials if pk in named)
     return LogFilter(
-        window=window_asked(query),
+        window=window_from(query),
         credentials=credentials,
         user=query.get("user_id"),
         end_user=query.get("end_user"),
@@ -279,7 +279,7 @@ def _filter(organization: Organization, query: Mapping[str, Any]) -> LogFilter:
         status_code=query.get("error_code"),
         team=query.get("team_id"),
         deployment=query.get("model_id"),
-        least_cost=least,
-        largest_cost=largest,
+        min_cost=min_cost,
+        max_cost=max_cost,
         request_id=query.get("request_id"),
     )

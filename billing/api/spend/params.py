@@ -1,13 +1,13 @@
-"""What the routes of document 004 have in common: parameters, and how their mistakes are told.
+"""Parameters of the routes of document 004, and their errors.
 
-LiteLLM's own routes answer a wrong date with 500; here it is a 400 that names the parameter, and so is a parameter that
-there is none of. What has a wrong type or is out of range is a 422. All of them in LiteLLM's form.
+LiteLLM responds with 500 to an invalid date; here it is a 400 that names the parameter, like an unknown parameter. A
+wrong type or a value out of range is a 422. All errors have the format of LiteLLM.
 """
 
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
@@ -16,7 +16,7 @@ from rest_framework.request import Request
 
 from billing.api.headers import AS_OF
 from billing.api.windows import DateOrDateTimeField, window_of
-from billing.reports.spend.keys import credentials_meant
+from billing.reports.spend.keys import resolve_credentials
 from billing.reports.types import Window
 from costtrack.clock import iso
 from costtrack.error_formats import LITELLM, Dialect
@@ -26,13 +26,11 @@ from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import Organization
 from organizations.types import Scope
 
-Query = TypeVar("Query", bound="SpendQuery")
-
 UNPRICED = OpenApiParameter(
     "X-Costtrack-Unpriced-Events",
     OpenApiTypes.INT,
     OpenApiParameter.HEADER,
-    description="Events of the answer whose cost is not known yet, so that it is not in the amounts.",
+    description="Events in the response whose cost is unknown and excluded from the amounts.",
     response=True,
 )
 
@@ -41,11 +39,11 @@ _MAX_TEXT_LENGTH = 1000
 
 
 class BadParameterError(DomainError):
-    """A parameter that is missing, unknown, or no date."""
+    """A parameter is missing, unknown, or not a date."""
 
 
 class SpendDateField(DateOrDateTimeField):
-    """Whatever is wrong with a date is a 400. LiteLLM's `2026-11-02 23:59:59` is read too."""
+    """A date whose errors are a 400. Also accepts `2026-11-02 23:59:59`, as LiteLLM writes it."""
 
     def to_internal_value(self, data: Any) -> date | datetime:
         text = data.strip() if isinstance(data, str) else data
@@ -57,7 +55,7 @@ class SpendDateField(DateOrDateTimeField):
 
 
 class SpendEndField(SpendDateField):
-    """An end that LiteLLM's clients write with seconds, such as `2026-11-02 23:59:59`, includes that second."""
+    """An end. With seconds, as in `2026-11-02 23:59:59` from LiteLLM clients, it includes that second."""
 
     def to_internal_value(self, data: Any) -> date | datetime:
         value = super().to_internal_value(data)
@@ -71,7 +69,7 @@ def _is_in_seconds(text: Any) -> bool:
 
 
 def text_field(help_text: str) -> serializers.CharField:
-    """An optional filter. What nothing can be equal to finds nothing."""
+    """Build an optional text filter. A value without matches returns nothing."""
     return serializers.CharField(required=False, max_length=_MAX_TEXT_LENGTH, help_text=help_text)
 
 
@@ -80,21 +78,21 @@ def start_field() -> SpendDateField:
 
 
 def end_field() -> SpendEndField:
-    return SpendEndField(required=False, help_text="End of the window: a date, whose day is included, or a time.")
+    return SpendEndField(required=False, help_text="End of the window: a date (inclusive) or a time.")
 
 
-API_KEY = "Only this key: its Client ID, its hash as rows show it, or the key itself. Better not the last in a URL."
+API_KEY = "Only this key: its Client ID, its hash, or the key itself (not recommended in a URL)."
 
 
 class SpendQuery(StrictSerializer):
-    """Parameters of a route."""
+    """Base of query parameters."""
 
     requires_dates: ClassVar[bool] = False
 
     def to_internal_value(self, data: Any) -> Any:
         unknown = next((name for name in data if name not in self.fields), None)
         if unknown is not None:
-            raise BadParameterError(f"{unknown}: there is no such parameter.", param=str(unknown))
+            raise BadParameterError(f"{unknown}: unknown parameter.", param=str(unknown))
         return super().to_internal_value(data)
 
     def validate(self, attrs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -110,7 +108,7 @@ class WindowQuery(SpendQuery):
 
 
 class RequiredWindowQuery(WindowQuery):
-    """LiteLLM documents the dates as optional and refuses a request without them."""
+    """Required dates. LiteLLM documents them as optional but rejects requests without them."""
 
     requires_dates = True
 
@@ -121,8 +119,8 @@ class SpendView(OrganizationScopedAPIView):
     requires_api_plan: ClassVar[bool] = True
 
 
-def asked(request: Request, query: type[SpendQuery]) -> dict[str, Any]:
-    """The parameters that were given, and the defaults of others. (`organization` belongs to every endpoint.)"""
+def validated_params(request: Request, query: type[SpendQuery]) -> dict[str, Any]:
+    """Validate and return the parameters with their defaults. Every endpoint also accepts `organization`."""
     given = request.query_params.copy()
     given.pop("organization", None)
     serializer = query(data=given)
@@ -130,19 +128,19 @@ def asked(request: Request, query: type[SpendQuery]) -> dict[str, Any]:
     return dict(serializer.validated_data)
 
 
-def window_asked(parameters: Mapping[str, Any]) -> Window:
+def window_from(parameters: Mapping[str, Any]) -> Window:
     try:
         return window_of(parameters.get("start_date"), parameters.get("end_date"))
     except serializers.ValidationError as error:
         raise BadParameterError("end_date: the window ends before it begins.", param="end_date") from error
 
 
-def credentials_asked(organization: Organization, parameters: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """None if no key is named; empty if it is nobody's."""
+def credentials_from(organization: Organization, parameters: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return None if no key is given, or an empty tuple if it matches none."""
     api_key = parameters.get("api_key")
-    return credentials_meant(organization=organization, text=api_key) if api_key is not None else None
+    return resolve_credentials(organization=organization, text=api_key) if api_key is not None else None
 
 
-def headers(now: datetime, unpriced: int | None = None) -> dict[str, str]:
-    told = {AS_OF.name: iso(now)}
-    return told if unpriced is None else {**told, UNPRICED.name: str(unpriced)}
+def response_headers(now: datetime, unpriced: int | None = None) -> dict[str, str]:
+    headers = {AS_OF.name: iso(now)}
+    return headers if unpriced is None else {**headers, UNPRICED.name: str(unpriced)}

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.headers import AS_OF, KEPT
+from billing.api.headers import AS_OF, CACHE_HEADERS
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.spend.params import (
     API_KEY,
@@ -17,14 +17,21 @@ from billing.api.spend.params import (
     RequiredWindowQuery,
     SpendView,
     WindowQuery,
-    asked,
-    credentials_asked,
-    headers,
+    credentials_from,
+    response_headers,
     text_field,
-    window_asked,
+    validated_params,
+    window_from,
 )
 from billing.reports.spend.keys import credentials_by_id, key_hash
-from billing.reports.spend.totals import KeyCosts, OfDay, costs_by_key, customers_by_day, spend_by_tag, teams_by_day
+from billing.reports.spend.totals import (
+    KeyCosts,
+    NamedDaySpend,
+    costs_by_key,
+    customers_by_day,
+    spend_by_tag,
+    teams_by_day,
+)
 from costtrack.clock import utc_now
 from costtrack.money import number
 from organizations.models import Organization
@@ -44,7 +51,7 @@ class SpendTagsView(SpendView):
     @extend_schema(
         operation_id="spend_tags",
         tags=["spend"],
-        parameters=[WindowQuery, *KEPT],
+        parameters=[WindowQuery, *CACHE_HEADERS],
         responses=SpendTagSerializer(many=True),
         examples=[
             OpenApiExample(
@@ -56,18 +63,18 @@ class SpendTagsView(SpendView):
     )
     @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
-        """What each tag cost, the dearest first. A call with two tags counts in full under both."""
-        now, query = utc_now(), asked(request, WindowQuery)
-        tags = spend_by_tag(organization=self.organization, window=window_asked(query))
+        """List spend by tag, the most expensive first. A call with two tags counts in full under both."""
+        now, query = utc_now(), validated_params(request, WindowQuery)
+        tags = spend_by_tag(organization=self.organization, window=window_from(query))
         body = [
             {"individual_request_tag": tag.name, "log_count": tag.calls, "total_spend": number(tag.spend)}
             for tag in tags
         ]
-        return Response(body, headers=headers(now))
+        return Response(body, headers=response_headers(now))
 
 
 class SpendPerTagQuery(RequiredWindowQuery):
-    tags = text_field("Only these, with commas between them.")
+    tags = text_field("Only these tags, comma-separated.")
 
 
 class SpendPerTagSerializer(serializers.Serializer[Any]):
@@ -86,7 +93,7 @@ class GlobalSpendTagsView(SpendView):
     @extend_schema(
         operation_id="global_spend_tags",
         tags=["spend"],
-        parameters=[SpendPerTagQuery, *KEPT],
+        parameters=[SpendPerTagQuery, *CACHE_HEADERS],
         responses=SpendPerTagsSerializer,
         examples=[
             OpenApiExample(
@@ -98,27 +105,27 @@ class GlobalSpendTagsView(SpendView):
     )
     @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
-        """What each tag cost, the dearest first, to four decimals as LiteLLM's dashboard shows it."""
-        now, query = utc_now(), asked(request, SpendPerTagQuery)
+        """List spend by tag, the most expensive first, rounded to four decimals as in the LiteLLM dashboard."""
+        now, query = utc_now(), validated_params(request, SpendPerTagQuery)
         filters = [tag.strip() for tag in query.get("tags", "").split(",")]
         tags = spend_by_tag(
-            organization=self.organization, window=window_asked(query), tags=[tag for tag in filters if tag]
+            organization=self.organization, window=window_from(query), tags=[tag for tag in filters if tag]
         )
         rows = [{"name": tag.name, "spend": float(round(tag.spend, 4)), "log_count": tag.calls} for tag in tags]
-        return Response({"spend_per_tag": rows}, headers=headers(now))
+        return Response({"spend_per_tag": rows}, headers=response_headers(now))
 
 
 class SpendReportQuery(RequiredWindowQuery):
     group_by = serializers.ChoiceField(default="team", choices=["team", "customer", "api_key"])
     api_key = text_field(API_KEY)
-    internal_user_id = text_field("Only this user, by key.")
+    internal_user_id = text_field("Only this user; reports by key.")
     team_id = text_field("Only this team.")
     customer_id = text_field("Only this customer.")
 
 
 class SpendShareSerializer(serializers.Serializer[Any]):
     model = serializers.CharField()
-    api_key = serializers.CharField(help_text="The key's hash. Empty: none was used.")
+    api_key = serializers.CharField(help_text="Hash of the key; empty without a key.")
     spend = serializers.FloatField()
     total_tokens = serializers.IntegerField()
 
@@ -126,7 +133,7 @@ class SpendShareSerializer(serializers.Serializer[Any]):
 class TeamSpendSerializer(serializers.Serializer[Any]):
     team_name = serializers.CharField()
     total_spend = serializers.FloatField()
-    metadata = SpendShareSerializer(many=True, help_text="By model and key. Empty for teams that are tags.")
+    metadata = SpendShareSerializer(many=True, help_text="By model and key; empty for teams from tags.")
 
 
 class TeamsOfDaySerializer(serializers.Serializer[Any]):
@@ -153,7 +160,7 @@ class ModelDetailSerializer(serializers.Serializer[Any]):
 
 
 class KeyReportSerializer(serializers.Serializer[Any]):
-    api_key = serializers.CharField(help_text="The key's hash. Empty: none was used.")
+    api_key = serializers.CharField(help_text="Hash of the key; empty without a key.")
     total_cost = serializers.FloatField()
     total_input_tokens = serializers.IntegerField()
     total_output_tokens = serializers.IntegerField()
@@ -203,36 +210,38 @@ class SpendReportView(SpendView):
         ],
     )
     def get(self, request: Request) -> Response:
-        """Day by day what teams or customers cost, or what each key cost. `api_key` and `internal_user_id` report
-        by key. Teams are the tags that begin with `team:`; without any the organization is the one team."""
-        now, query = utc_now(), asked(request, SpendReportQuery)
+        """Report spend by day and team or customer, or by key. `api_key` and `internal_user_id` report by key. Teams
+        are the tags that begin with `team:`; without any, the organization is the only team."""
+        now, query = utc_now(), validated_params(request, SpendReportQuery)
         team, customer = query.get("team_id"), query.get("customer_id")
         if team is not None and customer is not None:
-            raise BadParameterError("customer_id: not together with team_id.", param="customer_id")
+            raise BadParameterError("customer_id: cannot be combined with team_id.", param="customer_id")
         if "api_key" in query or "internal_user_id" in query:
             body = _by_key(self.organization, query)
         elif customer is not None or (team is None and query["group_by"] == "customer"):
-            days = customers_by_day(organization=self.organization, window=window_asked(query), customer=customer)
+            days = customers_by_day(organization=self.organization, window=window_from(query), customer=customer)
             body = _by_day(self.organization, days, "customers", "customer")
         elif team is not None or query["group_by"] == "team":
-            days = teams_by_day(organization=self.organization, window=window_asked(query), team=team)
+            days = teams_by_day(organization=self.organization, window=window_from(query), team=team)
             body = _by_day(self.organization, days, "teams", "team_name")
         else:
             body = _by_key(self.organization, query)
-        return Response(body, headers=headers(now))
+        return Response(body, headers=response_headers(now))
 
 
 def _by_day(
-    organization: Organization, days: Mapping[date, Sequence[OfDay]], plural: str, name: str
+    organization: Organization, days: Mapping[date, Sequence[NamedDaySpend]], plural: str, name: str
 ) -> list[dict[str, Any]]:
-    hashes = _hashes(organization, (share.credential for ones in days.values() for one in ones for share in one.shares))
+    hashes = _hashes(
+        organization, (share.credential for items in days.values() for item in items for share in item.shares)
+    )
     return [
         {
             "group_by_day": f"{day.isoformat()}T00:00:00+00:00",
             plural: [
                 {
-                    name: one.name,
-                    "total_spend": number(one.spend),
+                    name: item.name,
+                    "total_spend": number(item.spend),
                     "metadata": [
                         {
                             "model": share.model,
@@ -240,21 +249,21 @@ def _by_day(
                             "spend": number(share.spend),
                             "total_tokens": share.total_tokens,
                         }
-                        for share in one.shares
+                        for share in item.shares
                     ],
                 }
-                for one in ones
+                for item in items
             ],
         }
-        for day, ones in days.items()
+        for day, items in days.items()
     ]
 
 
 def _by_key(organization: Organization, query: Mapping[str, Any]) -> list[dict[str, Any]]:
     keys = costs_by_key(
         organization=organization,
-        window=window_asked(query),
-        credentials=credentials_asked(organization, query),
+        window=window_from(query),
+        credentials=credentials_from(organization, query),
         user=query.get("internal_user_id"),
     )
     hashes = _hashes(organization, (key.credential for key in keys))

@@ -1,4 +1,4 @@
-"""The spend log object of document 004, as LiteLLM writes it."""
+"""The spend log object of document 004, in the format of LiteLLM."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -8,13 +8,13 @@ from rest_framework import serializers
 
 from billing.reports.spend.keys import credentials_by_id, key_hash
 from billing.reports.spend.log_types import LogRow
-from billing.reports.spend.totals import TEAM
+from billing.reports.spend.totals import TEAM_TAG_PREFIX
 from billing.types import EventKind, Status
 from costtrack.clock import iso
 from costtrack.money import number
 from organizations.models import APICredential, Organization
 
-# LiteLLM's word for an operation, where only the product area was told.
+# LiteLLM call types by capability, if the event has no call type.
 _CALL_TYPES = {
     "chat": "completion",
     "completions": "text_completion",
@@ -32,44 +32,48 @@ _TOOL_CALL = "call_mcp_tool"
 
 
 class SpendLogSerializer(serializers.Serializer[Any]):
-    """One call. Its spend is what it costs now, corrections included."""
+    """One call. Its spend is the net cost, including corrections."""
 
     request_id = serializers.CharField(
-        help_text="The id of the request, or of the event where that says more or none was told."
+        help_text="Id of the request, or of the event if that is more specific or there is no request id."
     )
-    call_type = serializers.CharField(help_text="For example acompletion; session_summary, compute and the like, too.")
-    api_key = serializers.CharField(help_text="SHA-256 of the Client ID that sent it, never a key. Empty: none did.")
-    spend = serializers.FloatField(help_text="In USD. 0 while the cost is not known; metadata says why.")
+    call_type = serializers.CharField(help_text="For example acompletion, or session_summary or compute.")
+    api_key = serializers.CharField(
+        help_text="SHA-256 of the Client ID, never the key itself. Empty without a credential."
+    )
+    spend = serializers.FloatField(help_text="In USD. 0 while the cost is unknown; metadata has the reason.")
     total_tokens = serializers.IntegerField()
-    prompt_tokens = serializers.IntegerField(help_text="With the cached ones.")
+    prompt_tokens = serializers.IntegerField(help_text="Including cached tokens.")
     completion_tokens = serializers.IntegerField()
     startTime = serializers.DateTimeField()  # noqa: N815 - LiteLLM's spelling
     endTime = serializers.DateTimeField()  # noqa: N815
     request_duration_ms = serializers.IntegerField(allow_null=True)
     completionStartTime = serializers.DateTimeField(  # noqa: N815
-        allow_null=True, help_text="Not kept: always null."
+        allow_null=True, help_text="Not stored, always null."
     )
     model = serializers.CharField()
-    model_id = serializers.CharField(help_text="LiteLLM's deployment.")
-    model_group = serializers.CharField(help_text="The name that was asked for.")
+    model_id = serializers.CharField(help_text="LiteLLM deployment.")
+    model_group = serializers.CharField(help_text="The requested model name.")
     custom_llm_provider = serializers.CharField()
-    api_base = serializers.CharField(help_text="Not kept: always empty.")
+    api_base = serializers.CharField(help_text="Not stored, always empty.")
     user = serializers.CharField()
-    metadata = serializers.DictField(help_text="LiteLLM's keys, and in `costtrack` the event's id.")
+    metadata = serializers.DictField(help_text="LiteLLM keys, plus the event id in `costtrack`.")
     cache_hit = serializers.ChoiceField(choices=["True", "False"])
-    cache_key = serializers.CharField(help_text="Not kept: always empty.")
+    cache_key = serializers.CharField(help_text="Not stored, always empty.")
     request_tags = serializers.ListField(child=serializers.CharField())
-    team_id = serializers.CharField(allow_null=True, help_text="LiteLLM's, or the first tag that begins with team:.")
-    organization_id = serializers.CharField(help_text="LiteLLM's, or the organization's slug.")
+    team_id = serializers.CharField(
+        allow_null=True, help_text="LiteLLM team, else the first tag that begins with team:."
+    )
+    organization_id = serializers.CharField(help_text="LiteLLM organization, else the slug of the organization.")
     end_user = serializers.CharField(allow_null=True)
-    requester_ip_address = serializers.CharField(allow_null=True, help_text="Not kept: always null.")
-    messages = serializers.DictField(help_text="Not kept: always empty.")
-    response = serializers.DictField(help_text="Not kept: always empty.")
+    requester_ip_address = serializers.CharField(allow_null=True, help_text="Not stored, always null.")
+    messages = serializers.DictField(help_text="Not stored, always empty.")
+    response = serializers.DictField(help_text="Not stored, always empty.")
     session_id = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(choices=Status.choices)
     mcp_namespaced_tool_name = serializers.CharField(allow_null=True)
     agent_id = serializers.CharField(allow_null=True)
-    created_at = serializers.DateTimeField(help_text="When it was taken in.")
+    created_at = serializers.DateTimeField(help_text="When it was received.")
     updated_at = serializers.DateTimeField()
 
 
@@ -83,14 +87,14 @@ def log_objects(organization: Organization, rows: Sequence[LogRow]) -> list[dict
 
 
 def _object(row: LogRow, organization: Organization, api_key: str, credential: APICredential | None) -> dict[str, Any]:
-    told = row.gateway
+    gateway = row.gateway
     duration = row.duration_ms if row.duration_ms is not None and row.kind != EventKind.SESSION_SUMMARY.value else None
     started, received = iso(row.occurred_at), iso(row.received_at)
     ended = iso(row.occurred_at + timedelta(milliseconds=float(duration))) if duration else started
-    team = told.get("team_id") or _team(row.tags)
+    team = gateway.get("team_id") or _team(row.tags)
     return {
         "request_id": _request_id(row),
-        "call_type": told.get("call_type") or _call_type(row),
+        "call_type": gateway.get("call_type") or _call_type(row),
         "api_key": api_key,
         "spend": number(row.cost_usd),
         "total_tokens": row.prompt_tokens + row.completion_tokens,
@@ -101,22 +105,22 @@ def _object(row: LogRow, organization: Organization, api_key: str, credential: A
         "request_duration_ms": round(duration) if duration is not None else None,
         "completionStartTime": None,
         "model": row.model,
-        "model_id": told.get("model_id") or "",
-        "model_group": told.get("model_group") or row.model,
+        "model_id": gateway.get("model_id") or "",
+        "model_group": gateway.get("model_group") or row.model,
         "custom_llm_provider": row.service,
         "api_base": "",
         "user": row.user_ref,
-        "metadata": _metadata(row, told, api_key, credential, team),
+        "metadata": _metadata(row, gateway, api_key, credential, team),
         "cache_hit": "True" if row.was_cached else "False",
         "cache_key": "",
         "request_tags": row.tags,
         "team_id": team,
-        "organization_id": told.get("organization_id") or organization.slug,
+        "organization_id": gateway.get("organization_id") or organization.slug,
         "end_user": row.end_user or None,
         "requester_ip_address": None,
         "messages": {},
         "response": {},
-        "session_id": row.session_id or told.get("trace_id"),
+        "session_id": row.session_id or gateway.get("trace_id"),
         "status": row.status,
         "mcp_namespaced_tool_name": row.tool or None,
         "agent_id": row.agent_id or None,
@@ -126,34 +130,36 @@ def _object(row: LogRow, organization: Organization, api_key: str, credential: A
 
 
 def _metadata(
-    row: LogRow, told: Mapping[str, str], api_key: str, credential: APICredential | None, team: str | None
+    row: LogRow, gateway: Mapping[str, str], api_key: str, credential: APICredential | None, team: str | None
 ) -> dict[str, Any]:
-    """LiteLLM's keys first: what its proxy knew of the caller's key, else what is known of the credential."""
-    said = {name: value for name, value in (row.metadata or {}).items() if name != "litellm"}
-    ours: dict[str, Any] = {"id": str(row.id), "kind": row.kind}
+    """Build the metadata with the keys of LiteLLM: what its proxy reported about the key of the caller, else what is
+    known about the credential."""
+    caller_metadata = {name: value for name, value in (row.metadata or {}).items() if name != "litellm"}
+    own_metadata: dict[str, Any] = {"id": str(row.id), "kind": row.kind}
     if not row.is_priced:
-        ours["unpriced_reason"] = row.unpriced_reason
-    error = {"error_code": str(row.status_code or ""), "error_class": told.get("error_class") or ""}
+        own_metadata["unpriced_reason"] = row.unpriced_reason
+    error = {"error_code": str(row.status_code or ""), "error_class": gateway.get("error_class") or ""}
     return {
-        "user_api_key": told.get("api_key_hash") or api_key or None,
-        "user_api_key_alias": told.get("api_key_alias") or (credential.name if credential is not None else None),
+        "user_api_key": gateway.get("api_key_hash") or api_key or None,
+        "user_api_key_alias": gateway.get("api_key_alias") or (credential.name if credential is not None else None),
         "user_api_key_team_id": team,
-        "user_api_key_team_alias": told.get("team_alias"),
-        "user_api_key_org_id": told.get("organization_id"),
+        "user_api_key_team_alias": gateway.get("team_alias"),
+        "user_api_key_org_id": gateway.get("organization_id"),
         "user_api_key_user_id": row.user_ref or None,
-        "spend_logs_metadata": said or None,
+        "spend_logs_metadata": caller_metadata or None,
         "additional_usage_values": {
             "cache_read_input_tokens": row.cache_read_tokens,
             "cache_creation_input_tokens": row.cache_creation_tokens,
         },
         "error_information": error if row.status == Status.FAILURE.value else None,
         "status": row.status,
-        "costtrack": ours,
+        "costtrack": own_metadata,
     }
 
 
 def _request_id(row: LogRow) -> str:
-    """LiteLLM's ids are unique. Several attempts at one request have its id; the ids of their events begin with it."""
+    """Return a unique id, as in LiteLLM: several attempts at one request share its id, and the ids of their events
+    begin with it."""
     if row.request_id and not row.event_id.startswith(row.request_id):
         return row.request_id
     return row.event_id or str(row.id)
@@ -168,4 +174,4 @@ def _call_type(row: LogRow) -> str:
 
 
 def _team(tags: Sequence[str]) -> str | None:
-    return next((tag.removeprefix(TEAM) for tag in tags if tag.startswith(TEAM)), None)
+    return next((tag.removeprefix(TEAM_TAG_PREFIX) for tag in tags if tag.startswith(TEAM_TAG_PREFIX)), None)

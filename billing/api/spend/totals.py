@@ -1,4 +1,4 @@
-"""Document 004 (LiteLLM's neighbouring routes): keys and users by spend, and the last 30 days."""
+"""Document 004 (related LiteLLM routes): spend by key and user, and of the last 30 days."""
 
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -8,18 +8,18 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.headers import AS_OF, KEPT
+from billing.api.headers import AS_OF, CACHE_HEADERS
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.spend.params import (
     API_KEY,
     RequiredWindowQuery,
     SpendQuery,
     SpendView,
-    asked,
-    credentials_asked,
-    headers,
+    credentials_from,
+    response_headers,
     text_field,
-    window_asked,
+    validated_params,
+    window_from,
 )
 from billing.reports.spend.keys import key_hash
 from billing.reports.spend.totals import activity, spend_by_credential, spend_by_model, spend_by_user
@@ -28,16 +28,16 @@ from costtrack.clock import iso, utc_now
 from costtrack.money import ZERO, number
 from organizations.models import APICredential
 
-_LAST = timedelta(days=30)
-_MAX_LISTED = 10_000
+_LAST_DAYS = timedelta(days=30)
+_MAX_ROWS = 10_000
 
 
 class SpendKeySerializer(serializers.Serializer[Any]):
-    """A credential as LiteLLM shows a key. Nothing of the secret."""
+    """A credential in the format of a LiteLLM key, without its secret."""
 
-    token = serializers.CharField(help_text="The key's hash, as spend logs show it.")
+    token = serializers.CharField(help_text="Hash of the key, as in spend logs.")
     key_name = serializers.CharField(help_text="The Client ID.")
-    key_alias = serializers.CharField(help_text="The credential's name.")
+    key_alias = serializers.CharField(help_text="Name of the credential.")
     spend = serializers.FloatField(help_text="Over all time, in USD.")
     max_budget = serializers.FloatField(allow_null=True)
     budget_duration = serializers.CharField(allow_null=True)
@@ -46,16 +46,16 @@ class SpendKeySerializer(serializers.Serializer[Any]):
     team_id = serializers.CharField(allow_null=True)
     models = serializers.ListField(child=serializers.CharField())
     metadata = serializers.DictField()
-    blocked = serializers.BooleanField(help_text="Revoked, or expired.")
+    blocked = serializers.BooleanField(help_text="True if revoked or expired.")
     expires = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     litellm_budget_table = serializers.DictField(allow_null=True)
 
 
 class SpendUserSerializer(serializers.Serializer[Any]):
-    """A user as LiteLLM shows one. Users are known by their calls alone."""
+    """A user in the format of LiteLLM. Users are known only from their calls."""
 
-    user_id = serializers.CharField(help_text="Empty: what was called for no user.")
+    user_id = serializers.CharField(help_text="Empty for calls without a user.")
     spend = serializers.FloatField(help_text="Over all time, in USD.")
     max_budget = serializers.FloatField(allow_null=True)
     budget_duration = serializers.CharField(allow_null=True)
@@ -74,12 +74,12 @@ class SpendKeysView(SpendView):
         operation_id="spend_keys", tags=["spend"], parameters=[AS_OF], responses=SpendKeySerializer(many=True)
     )
     def get(self, request: Request) -> Response:
-        """Every credential with what was spent with it over all time, the dearest first."""
+        """List every credential with its spend over all time, the most expensive first."""
         now = utc_now()
-        asked(request, SpendQuery)
+        validated_params(request, SpendQuery)
         keys = spend_by_credential(organization=self.organization, window=Window())
         body = [_key(credential, number(spend), now) for credential, spend in keys]
-        return Response(body, headers=headers(now))
+        return Response(body, headers=response_headers(now))
 
 
 def _key(credential: APICredential, spend: float, now: datetime) -> dict[str, Any]:
@@ -112,13 +112,13 @@ class SpendUsersView(SpendView):
     @extend_schema(
         operation_id="spend_users",
         tags=["spend"],
-        parameters=[SpendUsersQuery, *KEPT],
+        parameters=[SpendUsersQuery, *CACHE_HEADERS],
         responses=SpendUserSerializer(many=True),
     )
     @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
-        """Every user with what they spent over all time, the dearest first. At most 10,000."""
-        now, query = utc_now(), asked(request, SpendUsersQuery)
+        """List users with their spend over all time, the most expensive first, up to 10,000."""
+        now, query = utc_now(), validated_params(request, SpendUsersQuery)
         users = spend_by_user(organization=self.organization, user=query.get("user_id"))
         body: list[dict[str, Any]] = [
             {
@@ -133,13 +133,13 @@ class SpendUsersView(SpendView):
                 "models": [],
                 "metadata": {},
             }
-            for user in users[:_MAX_LISTED]
+            for user in users[:_MAX_ROWS]
         ]
-        return Response(body, headers=headers(now))
+        return Response(body, headers=response_headers(now))
 
 
 class LimitQuery(SpendQuery):
-    limit = serializers.IntegerField(default=10, min_value=1, max_value=_MAX_LISTED)
+    limit = serializers.IntegerField(default=10, min_value=1, max_value=_MAX_ROWS)
 
 
 class KeyQuery(SpendQuery):
@@ -157,7 +157,7 @@ class GlobalSpendDaySerializer(serializers.Serializer[Any]):
 
 
 class GlobalSpendKeySerializer(serializers.Serializer[Any]):
-    api_key = serializers.CharField(help_text="The key's hash.")
+    api_key = serializers.CharField(help_text="Hash of the key.")
     key_alias = serializers.CharField()
     key_name = serializers.CharField()
     total_spend = serializers.FloatField()
@@ -181,8 +181,8 @@ class GlobalActivitySerializer(serializers.Serializer[Any]):
 
 
 def _last_30_days(now: datetime) -> Window:
-    """Today (UTC), and the 30 days before it."""
-    return Window(datetime.combine(now.date(), time.min, UTC) - _LAST)
+    """Return today (UTC) and the 30 days before."""
+    return Window(datetime.combine(now.date(), time.min, UTC) - _LAST_DAYS)
 
 
 class GlobalSpendView(SpendView):
@@ -190,12 +190,12 @@ class GlobalSpendView(SpendView):
 
     @extend_schema(operation_id="global_spend", tags=["spend"], parameters=[AS_OF], responses=GlobalSpendSerializer)
     def get(self, request: Request) -> Response:
-        """What today and the 30 days before it cost together."""
+        """Get the total spend of today and the 30 days before."""
         now = utc_now()
-        asked(request, SpendQuery)
+        validated_params(request, SpendQuery)
         days = activity(organization=self.organization, window=_last_30_days(now), credentials=None)
         spend = sum((day.spend for day in days), ZERO)
-        return Response({"spend": number(spend), "max_budget": None}, headers=headers(now))
+        return Response({"spend": number(spend), "max_budget": None}, headers=response_headers(now))
 
 
 class GlobalSpendLogsView(SpendView):
@@ -208,12 +208,12 @@ class GlobalSpendLogsView(SpendView):
         responses=GlobalSpendDaySerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        """What each day cost that has calls, of today and the 30 days before it."""
-        now, query = utc_now(), asked(request, KeyQuery)
-        credentials = credentials_asked(self.organization, query)
+        """List the spend of each day with calls, of today and the 30 days before."""
+        now, query = utc_now(), validated_params(request, KeyQuery)
+        credentials = credentials_from(self.organization, query)
         days = activity(organization=self.organization, window=_last_30_days(now), credentials=credentials)
         body = [{"date": day.day.isoformat(), "spend": number(day.spend)} for day in days]
-        return Response(body, headers=headers(now))
+        return Response(body, headers=response_headers(now))
 
 
 class GlobalSpendKeysView(SpendView):
@@ -226,8 +226,8 @@ class GlobalSpendKeysView(SpendView):
         responses=GlobalSpendKeySerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        """The credentials that cost most over the last 30 days."""
-        now, query = utc_now(), asked(request, LimitQuery)
+        """List the most expensive credentials of the last 30 days."""
+        now, query = utc_now(), validated_params(request, LimitQuery)
         keys = spend_by_credential(organization=self.organization, window=_last_30_days(now))
         body = [
             {
@@ -238,7 +238,7 @@ class GlobalSpendKeysView(SpendView):
             }
             for credential, spend in keys[: query["limit"]]
         ]
-        return Response(body, headers=headers(now))
+        return Response(body, headers=response_headers(now))
 
 
 class GlobalSpendModelsView(SpendView):
@@ -251,11 +251,11 @@ class GlobalSpendModelsView(SpendView):
         responses=GlobalSpendModelSerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        """The models that cost most over the last 30 days."""
-        now, query = utc_now(), asked(request, LimitQuery)
+        """List the most expensive models of the last 30 days."""
+        now, query = utc_now(), validated_params(request, LimitQuery)
         models = spend_by_model(organization=self.organization, window=_last_30_days(now))
-        body = [{"model": one.name, "total_spend": number(one.spend)} for one in models[: query["limit"]]]
-        return Response(body, headers=headers(now))
+        body = [{"model": model.name, "total_spend": number(model.spend)} for model in models[: query["limit"]]]
+        return Response(body, headers=response_headers(now))
 
 
 class GlobalActivityView(SpendView):
@@ -268,9 +268,9 @@ class GlobalActivityView(SpendView):
         responses=GlobalActivitySerializer,
     )
     def get(self, request: Request) -> Response:
-        """Model calls and tokens of each day that has any."""
-        now, query = utc_now(), asked(request, RequiredWindowQuery)
-        days = activity(organization=self.organization, window=window_asked(query), credentials=None)
+        """Get the model calls and tokens of each day with calls."""
+        now, query = utc_now(), validated_params(request, RequiredWindowQuery)
+        days = activity(organization=self.organization, window=window_from(query), credentials=None)
         body = {
             "daily_data": [
                 {"date": day.day.strftime("%b %d"), "api_requests": day.calls, "total_tokens": day.total_tokens}
@@ -279,4 +279,4 @@ class GlobalActivityView(SpendView):
             "sum_api_requests": sum(day.calls for day in days),
             "sum_total_tokens": sum(day.total_tokens for day in days),
         }
-        return Response(body, headers=headers(now))
+        return Response(body, headers=response_headers(now))

@@ -1,4 +1,4 @@
-"""Routes below /spend and /global (document 004)."""
+"""Routes under /spend and /global (document 004)."""
 
 from django.urls import path
 

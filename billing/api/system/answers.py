@@ -1,5 +1,6 @@
-"""Document 000 (Glow): from what reports say to the bodies that `billing.api.system.shapes` describes. Plain values, so
-that a chart of years is written without ado."""
+"""Document 000 (Glow): build the response bodies that `billing.api.system.shapes` describes. Plain dictionaries,
+because serializers are too slow for a chart of several years.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +14,7 @@ from costtrack.money import plain
 
 Body = dict[str, Any]
 
-# What Glow filters by; there are no departments, cohorts, roles and attempts here.
+# Filters of Glow; departments, cohorts, roles and attempts do not exist here.
 _FACETS = {
     name: {"visible": name == "date_range", "disabled": False}
     for name in ("date_range", "departments", "cohorts", "roles", "attempts")
@@ -21,7 +22,7 @@ _FACETS = {
 _NO_OPTIONS: Body = {f"{name}_options": [] for name in ("department", "cohort", "role", "attempt")}
 
 
-def of_pricing(report: Pricing) -> Body:
+def pricing_body(report: Pricing) -> Body:
     models = [(str(model_uuid(used.model)), used.model.model, used.runs) for used in report.models]
     agents = [(str(agent_uuid(used.agent_id)), used.name, used.runs) for used in report.agents]
     daily = [
@@ -50,13 +51,13 @@ def of_pricing(report: Pricing) -> Body:
     }
 
 
-def of_groups(found: GroupPage, *, page: int, page_size: int) -> Body:
+def groups_body(report: GroupPage, *, page: int, page_size: int) -> Body:
     return {
-        "data": [_group(group) for group in found.groups],
-        "total_count": found.total,
+        "data": [_group(group) for group in report.groups],
+        "total_count": report.total,
         "page": page,
         "page_size": page_size,
-        "total_pages": -(-found.total // page_size),
+        "total_pages": -(-report.total // page_size),
     }
 
 
@@ -89,7 +90,7 @@ def _names(used: Iterable[tuple[str, str, int]]) -> Body:
 
 
 def _options(used: Iterable[tuple[str, str, int]]) -> list[Body]:
-    """By their labels. Texts that are one UUID in different spellings are one option."""
+    """Build options sorted by label. Ids that are the same UUID in different spellings are one option."""
     counts: dict[str, int] = {}
     labels: dict[str, str] = {}
     for uuid, name, runs in used:
@@ -101,6 +102,6 @@ def _options(used: Iterable[tuple[str, str, int]]) -> list[Body]:
 
 
 def _by_name(pairs: Iterable[tuple[UUID, str]]) -> tuple[list[str], list[str]]:
-    """Ids and names side by side, sorted by name."""
-    found = sorted((name, str(uuid)) for uuid, name in pairs)
-    return [uuid for _, uuid in found], [name for name, _ in found]
+    """Return parallel lists of ids and names, sorted by name."""
+    pairs_by_name = sorted((name, str(uuid)) for uuid, name in pairs)
+    return [uuid for _, uuid in pairs_by_name], [name for name, _ in pairs_by_name]

@@ -2,7 +2,7 @@
 
 from drf_spectacular.utils import OpenApiExample
 
-_MODEL, _AGENT, _PERSON = (
+_MODEL, _AGENT, _USER = (
     "5b0e4a9e-6f0c-5a8d-9a3c-0c7a5e0a4b11",
     "9a7c1c52-2f4e-5f43-8f5d-6a3f6f1d2e90",
     "c1d0b7a4-3f0e-5e0e-b7a8-2e6f1b9c4d55",
@@ -70,7 +70,7 @@ GROUPS = [
                     "total_cost": "0.0123",
                     "agent_ids": [_AGENT],
                     "model_ids": [_MODEL],
-                    "profile_ids": [_PERSON],
+                    "profile_ids": [_USER],
                     "agent_names": ["Student persona"],
                     "model_names": ["gpt-4o"],
                     "profile_names": ["ada"],

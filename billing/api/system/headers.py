@@ -1,15 +1,17 @@
-"""Document 000 (Glow): headers of requests and answers."""
+"""Document 000 (Glow): request and response headers."""
 
 from drf_spectacular.types import OpenApiTypes
 
-from billing.api.headers import of_answers
+from billing.api.headers import response_header
 
 TAGS = ("system", "pricing", "group")
-"""What answers are about; each is marked with some of them."""
+"""All cache tags; each response has some of them."""
 
 
-CACHE_TAGS = of_answers("X-Cache-Tags", "What the answer is about, separated by commas.")
-INVALIDATE_TAGS = of_answers("X-Invalidate-Tags", "Which kept answers are not served any more, separated by commas.")
-TRUNCATED = of_answers(
-    "X-Costtrack-Truncated", "1: there are more runs than the export holds; the newest are in it.", OpenApiTypes.INT
+CACHE_TAGS = response_header("X-Cache-Tags", "Cache tags of the response, comma-separated.")
+INVALIDATE_TAGS = response_header(
+    "X-Invalidate-Tags", "Cache tags whose cached responses were dropped, comma-separated."
+)
+TRUNCATED = response_header(
+    "X-Costtrack-Truncated", "1: there are more runs than the export contains; it has the newest.", OpenApiTypes.INT
 )

@@ -1,8 +1,8 @@
-"""UUIDs of models, agents and people, as document 000 knows them.
+"""UUIDs of models, agents and users in document 000.
 
-The ledger has the texts that callers gave. One that is a UUID already stays that; any other becomes a UUID of version 5
-in a namespace of ours, so it is the same everywhere and for ever, and needs no table. A model is its service and its
-name together.
+The ledger has the ids that callers sent. An id that is a UUID is used as it is; any other text becomes a version 5
+UUID in a fixed namespace, so the mapping is stable and needs no table. A model is identified by its service and
+name.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -14,35 +14,35 @@ from billing.reports.pricing.run_filter import ModelKey
 
 K = TypeVar("K")
 
-# Never to be changed: callers keep what is made of it.
+# Must never change, because callers store the derived UUIDs.
 _NAMESPACE = UUID("0d4f6a4e-58f7-4c0e-9a55-3b1f0c7f2a61")
-_REMEMBERED = 10_000
+_CACHE_SIZE = 10_000
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHE_SIZE)
 def model_uuid(model: ModelKey) -> UUID:
     return uuid5(_NAMESPACE, f"model\0{model.service}\0{model.model}")
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHE_SIZE)
 def agent_uuid(agent_id: str) -> UUID:
-    return _uuid_in(agent_id) or uuid5(_NAMESPACE, f"agent\0{agent_id}")
+    return _parse_uuid(agent_id) or uuid5(_NAMESPACE, f"agent\0{agent_id}")
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHE_SIZE)
 def user_uuid(user_ref: str) -> UUID:
-    return _uuid_in(user_ref) or uuid5(_NAMESPACE, f"user\0{user_ref}")
+    return _parse_uuid(user_ref) or uuid5(_NAMESPACE, f"user\0{user_ref}")
 
 
-def with_uuids(known: Iterable[K], uuid_of: Callable[[K], UUID], wanted: Collection[UUID]) -> tuple[K, ...]:
-    """Those of the known that have one of the UUIDs: none, if nobody knows them."""
-    return tuple(one for one in known if uuid_of(one) in wanted)
+def select_by_uuid(known: Iterable[K], uuid_of: Callable[[K], UUID], uuids: Collection[UUID]) -> tuple[K, ...]:
+    """Return the items that have one of the UUIDs."""
+    return tuple(item for item in known if uuid_of(item) in uuids)
 
 
-def _uuid_in(text: str) -> UUID | None:
-    """The UUID that the text is, written out in full. (Python would take other spellings for one, too.)"""
+def _parse_uuid(text: str) -> UUID | None:
+    """Return the UUID if the text is one in canonical form. `UUID()` also accepts other spellings."""
     try:
-        found = UUID(text)
+        uuid = UUID(text)
     except ValueError:
         return None
-    return found if str(found) == text.lower() else None
+    return uuid if str(uuid) == text.lower() else None

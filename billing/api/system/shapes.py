@@ -1,7 +1,7 @@
-"""Document 000 (Glow): the bodies of requests and answers.
+"""Document 000 (Glow): request and response bodies.
 
-Fields that Glow's clients send and that mean nothing here (there are no departments or snapshots) are checked and
-change nothing. What would change the figures is never ignored: a filter that an endpoint does not have is refused.
+Fields of Glow's clients that have no meaning here (departments, snapshots) are validated and ignored. A filter that
+would change the figures is never ignored: unknown fields are rejected.
 """
 
 from typing import Any
@@ -48,20 +48,24 @@ def _text(text: str) -> serializers.CharField:
     )
 
 
-_NO_EFFECT = "Accepted for Glow's clients, without effect."
+_NO_EFFECT = "Accepted for compatibility with Glow clients; has no effect."
 
 
 class RunsBody(StrictSerializer):
-    """Which runs. Everything may be left out, or null."""
+    """Filters of runs. Every field may be omitted or null."""
 
     start_date = _date("Runs from this date or time on.")
-    end_date = _date("Runs until this date (included) or time.")
-    date_from = _date("The same as start_date, which wins.")
-    date_to = _date("The same as end_date, which wins.")
-    model_ids = _uuids("Only runs of these models. None or empty: of all.")
-    model_id = serializers.UUIDField(required=False, allow_null=True, help_text="One model; model_ids wins.")
-    agent_ids = _uuids("Only runs of these agents. None or empty: of all.")
-    agent_id = serializers.UUIDField(required=False, allow_null=True, help_text="One agent; agent_ids wins.")
+    end_date = _date("Runs until this date (inclusive) or time.")
+    date_from = _date("Alias of start_date, which takes precedence.")
+    date_to = _date("Alias of end_date, which takes precedence.")
+    model_ids = _uuids("Only runs of these models. Null or empty: all.")
+    model_id = serializers.UUIDField(
+        required=False, allow_null=True, help_text="One model; model_ids takes precedence."
+    )
+    agent_ids = _uuids("Only runs of these agents. Null or empty: all.")
+    agent_id = serializers.UUIDField(
+        required=False, allow_null=True, help_text="One agent; agent_ids takes precedence."
+    )
     department_ids = _uuids(f"{_NO_EFFECT} There are no departments here.")
     snapshot_key = _text(_NO_EFFECT)
     page_limit = serializers.IntegerField(
@@ -72,10 +76,10 @@ class RunsBody(StrictSerializer):
     )
 
     def window(self) -> Window:
-        """Raises a ValidationError where it ends before it begins."""
-        asked = self.validated_data
+        """Return the window. Raises a ValidationError if it ends before it begins."""
+        params = self.validated_data
         return window_of(
-            asked.get("start_date") or asked.get("date_from"), asked.get("end_date") or asked.get("date_to")
+            params.get("start_date") or params.get("date_from"), params.get("end_date") or params.get("date_to")
         )
 
 
@@ -91,10 +95,10 @@ class PricingBody(RunsBody):
 
 
 class GroupsBody(RunsBody):
-    profile_ids = _uuids("Only runs for these people. None or empty: for all.")
-    search = _text("Only groups with this in their name, in any case.")
+    profile_ids = _uuids("Only runs of these users. Null or empty: all.")
+    search = _text("Only groups whose name contains this, case-insensitive.")
     page = serializers.IntegerField(
-        default=1, min_value=0, max_value=_LAST_PAGE, help_text="The first page is 1; 0 is the first page, too."
+        default=1, min_value=0, max_value=_LAST_PAGE, help_text="Page number from 1; 0 is also the first page."
     )
     page_size = serializers.IntegerField(default=50, min_value=1, max_value=_MAX_PER_PAGE)
     sort_by = serializers.ChoiceField(
@@ -104,20 +108,25 @@ class GroupsBody(RunsBody):
 
 
 class ExportBody(RunsBody):
-    profile_ids = _uuids("Only runs for these people. None or empty: for all.")
+    profile_ids = _uuids("Only runs of these users. Null or empty: all.")
     group_id = _text("Only runs of this group.")
     session_id = _text("Only runs of this session.")
-    view = serializers.ChoiceField(choices=["pricing"], required=False, allow_null=True, help_text="The only one here.")
+    view = serializers.ChoiceField(
+        choices=["pricing"], required=False, allow_null=True, help_text="The only supported view."
+    )
     mode = _text(_NO_EFFECT)
     idempotency_key = _text(_NO_EFFECT)
 
 
 class RefreshBody(StrictSerializer):
     idempotency_key = serializers.CharField(
-        default=None, allow_null=True, max_length=_MAX_LENGTH, help_text="Comes back. Refreshing twice changes nothing."
+        default=None,
+        allow_null=True,
+        max_length=_MAX_LENGTH,
+        help_text="Returned in the response. Refreshing is idempotent.",
     )
     soft = serializers.BooleanField(
-        default=False, allow_null=True, help_text="Only drop cached answers; have workers bring the views up to date."
+        default=False, allow_null=True, help_text="Only drop cached responses; background workers update the views."
     )
     accept = serializers.JSONField(required=False, allow_null=True, help_text=_NO_EFFECT)
 
@@ -127,9 +136,9 @@ class RefreshBody(StrictSerializer):
 
 class DailyItem(serializers.Serializer[Any]):
     date_key = serializers.DateField(help_text="The UTC day.")
-    model_id = serializers.UUIDField(allow_null=True, help_text="Null: no model was named, as with tool calls.")
-    total_cost = AmountField(help_text="Runs, tool calls and compute. What waits for a price is not in it.")
-    run_count = serializers.IntegerField(help_text="Model calls, failed ones too.")
+    model_id = serializers.UUIDField(allow_null=True, help_text="Null without a model, for example for tool calls.")
+    total_cost = AmountField(help_text="Runs, tool calls and compute, excluding unpriced events.")
+    run_count = serializers.IntegerField(help_text="Model calls, including failed ones.")
 
 
 class _Name(serializers.Serializer[Any]):
@@ -144,7 +153,7 @@ class _Resources(serializers.Serializer[Any]):
 class _Option(serializers.Serializer[Any]):
     value = serializers.UUIDField()
     label = serializers.CharField()  # type: ignore[assignment] # the document's name
-    count = serializers.IntegerField(help_text="Runs in the window, whatever model or agent was asked for.")
+    count = serializers.IntegerField(help_text="Runs in the window, regardless of the model and agent filters.")
 
 
 class _Choice(serializers.Serializer[Any]):
@@ -171,31 +180,31 @@ class _Analytics(serializers.Serializer[Any]):
     role_options = _Choice(many=True)
     attempt_options = _Choice(many=True)
     date_range_earliest = serializers.DateField(allow_null=True, help_text="The first day with usage.")
-    date_range_latest = serializers.DateField(allow_null=True, help_text="The last one.")
+    date_range_latest = serializers.DateField(allow_null=True, help_text="The last day with usage.")
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        """With `fields`, which is a name that the class itself needs."""
+        """Adds `fields`, a name that the serializer class itself uses."""
         return {"fields": _Facets(), **super().get_fields()}
 
 
 class PricingAnswer(serializers.Serializer[Any]):
-    daily = DailyItem(many=True, help_text="The oldest day first.")
+    daily = DailyItem(many=True, help_text="Oldest day first.")
     resources = _Resources()
     model_options = _Option(many=True)
     agent_options = _Option(many=True)
     total_count = serializers.IntegerField(help_text="Runs: the sum of run_count.")
     analytics = _Analytics()
-    history = serializers.JSONField(allow_null=True, help_text="Always null: groups have an endpoint of their own.")
+    history = serializers.JSONField(allow_null=True, help_text="Always null: groups have a separate endpoint.")
 
 
 class GroupItem(serializers.Serializer[Any]):
-    group_id = serializers.CharField(help_text="As the caller gave it.")
+    group_id = serializers.CharField(help_text="As sent by the caller.")
     session_id = serializers.CharField(allow_null=True)
     group_name = serializers.CharField(allow_null=True)
     first_run_at = serializers.DateTimeField()
     last_run_at = serializers.DateTimeField()
     run_count = serializers.IntegerField()
-    total_input_tokens = serializers.IntegerField(help_text="All prompt tokens, cached ones too.")
+    total_input_tokens = serializers.IntegerField(help_text="All prompt tokens, including cached ones.")
     total_output_tokens = serializers.IntegerField()
     total_tokens = serializers.IntegerField(help_text="Input and output.")
     total_cost = AmountField()
@@ -210,13 +219,13 @@ class GroupItem(serializers.Serializer[Any]):
 class GroupsAnswer(serializers.Serializer[Any]):
     data = GroupItem(many=True)  # type: ignore[assignment]
     total_count = serializers.IntegerField()
-    page = serializers.IntegerField(help_text="Which page this is.")
+    page = serializers.IntegerField(help_text="Page number.")
     page_size = serializers.IntegerField()
     total_pages = serializers.IntegerField()
 
 
 class ExportAnswer(serializers.Serializer[Any]):
-    content = serializers.CharField(help_text="The ZIP in base64. It holds runs.csv.")
+    content = serializers.CharField(help_text="The ZIP in base64; it contains runs.csv.")
     file_name = serializers.CharField()
     mime_type = serializers.CharField()
     row_count = serializers.IntegerField()
@@ -224,6 +233,8 @@ class ExportAnswer(serializers.Serializer[Any]):
 
 class RefreshAnswer(serializers.Serializer[Any]):
     success = serializers.BooleanField()
-    refreshed_views = serializers.ListField(child=serializers.CharField(), help_text="Up to date now. Empty: soon.")
+    refreshed_views = serializers.ListField(
+        child=serializers.CharField(), help_text="Views that are up to date now. Empty if workers update them."
+    )
     invalidated_tags = serializers.ListField(child=serializers.CharField())
     idempotency_key = serializers.CharField(allow_null=True)

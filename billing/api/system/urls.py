@@ -1,4 +1,4 @@
-"""Routes below /system (document 000)."""
+"""Routes under /system (document 000)."""
 
 from django.urls import path
 

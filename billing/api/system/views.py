@@ -1,7 +1,6 @@
-"""Document 000 (Glow): costs by day and model, generation groups, an export, and refreshing what is cached.
+"""Document 000 (Glow): cost by day and model, generation groups, an export, and refreshing cached data.
 
-Glow's run is one model call; what answers say of people, agents and models they say by UUIDs
-(`billing.api.system.ids`).
+A run in Glow is one model call. Responses identify users, agents and models by UUIDs (`billing.api.system.ids`).
 """
 
 import base64
@@ -17,11 +16,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, BYPASS, CACHE_HIT, UNPRICED
-from billing.api.response_cache import answers as answers_here
-from billing.api.response_cache import bypasses_cache
+from billing.api.response_cache import bypasses_cache, response_cache
 from billing.api.system import answers, examples
 from billing.api.system.headers import CACHE_TAGS, INVALIDATE_TAGS, TAGS, TRUNCATED
-from billing.api.system.ids import agent_uuid, model_uuid, user_uuid, with_uuids
+from billing.api.system.ids import agent_uuid, model_uuid, select_by_uuid, user_uuid
 from billing.api.system.shapes import (
     ORDERS,
     ExportAnswer,
@@ -36,9 +34,9 @@ from billing.api.system.shapes import (
 )
 from billing.exports.pricing_zip import ExportFilter, pricing_zip
 from billing.reports.pricing.daily import pricing
-from billing.reports.pricing.groups import GroupQuestion, groups
-from billing.reports.pricing.run_filter import RunFilter, known_agents, known_models, known_users
-from billing.reports.response_cache_redis import Answer, cache_response, cached_response, ledger_state
+from billing.reports.pricing.groups import GroupQuery, groups
+from billing.reports.pricing.run_filter import RunFilter, list_agents, list_models, list_users
+from billing.reports.response_cache_redis import CachedResponse, cache_response, get_cached_response, ledger_state
 from billing.reports.types import Window
 from billing.rollups.definitions import ROLLUPS
 from billing.rollups.refresh import refresh
@@ -50,12 +48,12 @@ from organizations.types import Scope
 
 T = TypeVar("T", bound=RunsBody)
 
-_WHOLE_GROUPS_OF_THREE = 3 * 1024 * 64  # base64 of each part is a part of the base64 of all
+_CHUNK_SIZE = 3 * 1024 * 64  # a multiple of 3, so that the base64 of chunks can be concatenated
 
 
 @dataclass(frozen=True, slots=True)
-class AskedRuns:
-    """Which runs a body asks for. Empty: all."""
+class RequestedRuns:
+    """The runs that a request body selects. Empty means all."""
 
     window: Window
     models: tuple[UUID, ...]
@@ -63,24 +61,24 @@ class AskedRuns:
     users: tuple[UUID, ...]
 
     @classmethod
-    def of(cls, body: RunsBody) -> "AskedRuns":
+    def of(cls, body: RunsBody) -> "RequestedRuns":
         return cls(body.window(), *(_ids(body.validated_data, kind) for kind in ("model", "agent", "profile")))
 
     def resolved(self, organization: Organization) -> RunFilter:
-        """With the ledger's words in place of UUIDs."""
+        """Translate UUIDs to the identifiers of the ledger."""
         models, agents, users = self.models, self.agents, self.users
         return RunFilter(
             window=self.window,
-            models=with_uuids(known_models(organization=organization), model_uuid, models) if models else None,
-            agents=with_uuids(known_agents(organization=organization), agent_uuid, agents) if agents else None,
-            users=with_uuids(known_users(organization=organization), user_uuid, users) if users else None,
+            models=select_by_uuid(list_models(organization=organization), model_uuid, models) if models else None,
+            agents=select_by_uuid(list_agents(organization=organization), agent_uuid, agents) if agents else None,
+            users=select_by_uuid(list_users(organization=organization), user_uuid, users) if users else None,
         )
 
 
-def _ids(asked: dict[str, Any], kind: str) -> tuple[UUID, ...]:
-    """`model_ids`, else `model_id`; in one order, so that the same question looks the same."""
-    one = asked.get(f"{kind}_id")
-    return tuple(sorted(set(asked.get(f"{kind}_ids") or ([one] if one else []))))
+def _ids(params: dict[str, Any], kind: str) -> tuple[UUID, ...]:
+    """Return `model_ids`, else `model_id`; sorted, so that equal requests have equal cache keys."""
+    single_id = params.get(f"{kind}_id")
+    return tuple(sorted(set(params.get(f"{kind}_ids") or ([single_id] if single_id else []))))
 
 
 class _SystemView(OrganizationScopedAPIView):
@@ -92,24 +90,25 @@ class _SystemView(OrganizationScopedAPIView):
 class _CachedView(_SystemView):
     only_reads: ClassVar[bool] = True
     tags: ClassVar[tuple[str, ...]]
-    """What the answer is about, in the words of `/system/refresh`."""
+    """The cache tags of the response, as in `/system/refresh`."""
 
     def cached(self, request: Request, query: object, make: Callable[[], tuple[Any, dict[str, str]]]) -> HttpResponse:
-        """The answer that was kept, by this process or in Redis by another, or else the one that `make` makes: a body
-        and its headers. The question is all that it depends on, beside the organization and its ledger."""
-        now, place = utc_now(), f"{request.path} {query!r}"
-        state, here = ledger_state(organization=self.organization), (self.organization.pk, place)
+        """Return the cached response, from this process or from Redis, or the one that `make` builds (a body and its
+        headers). `query` must contain everything that the response depends on besides the organization and its
+        ledger."""
+        now, query_text = utc_now(), f"{request.path} {query!r}"
+        state, cache_key = ledger_state(organization=self.organization), (self.organization.pk, query_text)
         answer = None
         if not bypasses_cache(request):
-            answer = answers_here.get(here, state) or cached_response(
-                organization=self.organization, query=place, state=state
+            answer = response_cache.get(cache_key, state) or get_cached_response(
+                organization=self.organization, query=query_text, state=state
             )
         is_hit = answer is not None
         if answer is None:
             body, headers = make()
-            answer = Answer(state, msgspec.json.encode(body), headers)
-            cache_response(organization=self.organization, query=place, answer=answer)
-        answers_here.keep(here, answer)
+            answer = CachedResponse(state, msgspec.json.encode(body), headers)
+            cache_response(organization=self.organization, query=query_text, response=answer)
+        response_cache.put(cache_key, answer)
         return HttpResponse(
             answer.body,
             content_type="application/json",
@@ -136,18 +135,18 @@ class PricingView(_CachedView):
         examples=examples.PRICING,
     )
     def post(self, request: Request) -> HttpResponse:
-        """Costs by day and model. The body may be left out; a day is a UTC day, and an end date is a whole day.
+        """Return cost by day and model. The body may be omitted. Days are UTC days, and an end date includes the
+        whole day.
 
-        Models and agents to filter by are in `model_options` and `agent_options`: those of the window, whichever were
-        asked for.
+        `model_options` and `agent_options` list all models and agents of the window, regardless of the filters.
         """
-        asked = AskedRuns.of(_checked(PricingBody(data=request.data)))
+        params = RequestedRuns.of(_validated(PricingBody(data=request.data)))
 
         def make() -> tuple[Any, dict[str, str]]:
-            report = pricing(organization=self.organization, filters=asked.resolved(self.organization))
-            return answers.of_pricing(report), {UNPRICED.name: str(report.unpriced_events)}
+            report = pricing(organization=self.organization, filters=params.resolved(self.organization))
+            return answers.pricing_body(report), {UNPRICED.name: str(report.unpriced_events)}
 
-        return self.cached(request, asked, make)
+        return self.cached(request, params, make)
 
 
 class GroupsView(_CachedView):
@@ -164,14 +163,14 @@ class GroupsView(_CachedView):
         examples=examples.GROUPS,
     )
     def post(self, request: Request) -> HttpResponse:
-        """Generation groups and what they cost, page by page.
+        """Return generation groups and their cost, page by page.
 
-        With a window or a filter, a group shows what its runs in there add up to, and groups without any are left out.
+        With a window or a filter, a group shows the sums of its matching runs, and groups without any are left out.
         """
-        body = _checked(GroupsBody(data=request.data))
-        asked, options = AskedRuns.of(body), body.validated_data
+        body = _validated(GroupsBody(data=request.data))
+        params, options = RequestedRuns.of(body), body.validated_data
         page, page_size = max(options["page"], 1), options["page_size"]
-        query = GroupQuestion(
+        query = GroupQuery(
             search=(options.get("search") or "").strip(),
             order=ORDERS[options["sort_by"]],
             ascending=options["sort_order"] == "asc",
@@ -180,16 +179,16 @@ class GroupsView(_CachedView):
         )
 
         def make() -> tuple[Any, dict[str, str]]:
-            filters = replace(query, runs=asked.resolved(self.organization))
-            found = groups(organization=self.organization, query=filters)
-            return answers.of_groups(found, page=page, page_size=page_size), {}
+            filters = replace(query, runs=params.resolved(self.organization))
+            group_page = groups(organization=self.organization, query=filters)
+            return answers.groups_body(group_page, page=page, page_size=page_size), {}
 
-        return self.cached(request, (asked, query), make)
+        return self.cached(request, (params, query), make)
 
 
 class ExportView(_SystemView):
-    """`POST /system/export`. For every role that may look (upstream-compatible), whatever the plan says of exports of
-    `/usage`."""
+    """`POST /system/export`. Open to every role that may read (upstream-compatible), independent of the `exports`
+    setting of the plan."""
 
     @extend_schema(
         operation_id="system_export",
@@ -200,14 +199,14 @@ class ExportView(_SystemView):
         examples=examples.EXPORT,
     )
     def post(self, request: Request) -> Response:
-        """The runs one by one, newest first, as a ZIP with a CSV file in it; at most the newest 100,000.
+        """Return the runs one by one, newest first, as a ZIP with a CSV file; limited to the newest 100,000.
 
-        Costs are what runs cost now, with their corrections. A cost that is not known yet is an empty cell.
+        Costs include corrections. A cost that is not known yet is an empty cell.
         """
-        body = _checked(ExportBody(data=request.data))
+        body = _validated(ExportBody(data=request.data))
         options, now = body.validated_data, utc_now()
         filters = ExportFilter(
-            AskedRuns.of(body).resolved(self.organization),
+            RequestedRuns.of(body).resolved(self.organization),
             group_id=options.get("group_id") or "",
             session_id=options.get("session_id") or "",
         )
@@ -223,8 +222,7 @@ class ExportView(_SystemView):
 
 
 class RefreshView(_SystemView):
-    """`POST /system/refresh`. Whoever may read may refresh: it changes no figure, only how soon the next one comes,
-    and what it costs is bounded."""
+    """`POST /system/refresh`. Open to every role that may read: it changes no figures and its cost is bounded."""
 
     @extend_schema(
         operation_id="system_refresh",
@@ -235,25 +233,26 @@ class RefreshView(_SystemView):
         examples=examples.REFRESH,
     )
     def post(self, request: Request) -> Response:
-        """Drop cached answers and bring the views behind them up to date. Never needed: answers are always current."""
+        """Drop cached responses and bring the views behind them up to date. Never required, because responses are
+        always current."""
         body = RefreshBody(data=request.data)
         body.is_valid(raise_exception=True)
-        asked = body.validated_data
-        is_done = refresh(organization=self.organization, fold_now=not asked["soft"], now=utc_now())
+        params = body.validated_data
+        is_done = refresh(organization=self.organization, fold_now=not params["soft"], now=utc_now())
         answer = {
             "success": True,
             "refreshed_views": [rollup.name for rollup in ROLLUPS] if is_done else [],
             "invalidated_tags": list(TAGS),
-            "idempotency_key": asked["idempotency_key"],
+            "idempotency_key": params["idempotency_key"],
         }
         return Response(answer, headers={INVALIDATE_TAGS.name: ",".join(TAGS)})
 
 
-def _checked(body: T) -> T:
+def _validated(body: T) -> T:
     body.is_valid(raise_exception=True)
     return body
 
 
 def _base64(file: IO[bytes]) -> str:
-    parts = iter(lambda: file.read(_WHOLE_GROUPS_OF_THREE), b"")
-    return "".join(base64.b64encode(part).decode() for part in parts)
+    chunks = iter(lambda: file.read(_CHUNK_SIZE), b"")
+    return "".join(base64.b64encode(chunk).decode() for chunk in chunks)

@@ -1,4 +1,4 @@
-"""`GET /usage/access`: may calls like this one go ahead? It reserves nothing."""
+"""`GET /usage/access`: check whether a call may proceed, without reserving anything."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.queries import checked
+from billing.api.queries import validated_query
 from billing.api.usage.authorization_shapes import SpendLimitExceededSerializer
 from billing.api.usage.limit_shapes import Json
 from billing.limits.access import access_refusal
@@ -27,7 +27,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 
 class AccessQuery(StrictSerializer):
-    """What an event would say of the call. The credential is the one that asks."""
+    """The dimensions of the call. The credential is that of the request."""
 
     service = serializers.CharField(required=False, allow_blank=True, max_length=255)
     model = serializers.CharField(required=False, allow_blank=True, max_length=255)
@@ -39,14 +39,14 @@ class AccessQuery(StrictSerializer):
         required=False,
         child=serializers.CharField(allow_blank=True, max_length=255),
         max_length=MAX_TAGS,
-        help_text="Repeated: `tags=a&tags=b`.",
+        help_text="Repeat for several tags: `tags=a&tags=b`.",
     )
     estimated_cost_usd = serializers.DecimalField(
         required=False,
         max_digits=DIGITS,
         decimal_places=DECIMALS,
         min_value=Decimal(0),
-        help_text="What it may cost: then there has to be room for it.",
+        help_text="The estimated cost, which must fit into every limit.",
     )
 
 
@@ -66,20 +66,20 @@ class _NotPriced(serializers.CharField):
 
 
 class AllowedSerializer(serializers.Serializer[Any]):
-    """Nothing is reserved: who must never pass a limit asks for an authorization instead."""
+    """The call may proceed. Nothing is reserved: use an authorization if a limit must never be exceeded."""
 
     allowed = _Yes()
     as_of = serializers.DateTimeField()
 
 
 class NotAllowedSerializer(SpendLimitExceededSerializer):
-    """A limit is in the way: what `POST /usage/authorizations` would answer with 429."""
+    """A limit blocks the call, as in a 429 of `POST /usage/authorizations`."""
 
     allowed = _No()
 
 
 class NotPricedSerializer(serializers.Serializer[Any]):
-    """What the call costs would not be known, so a limit that pauses could not hold."""
+    """The cost of the call would be unknown, so a pausing limit could not be enforced."""
 
     allowed = _No()
     error = serializers.CharField()
@@ -141,38 +141,38 @@ class UsageAccessView(OrganizationScopedAPIView):
         examples=[*_EXAMPLES],
     )
     def get(self, request: Request) -> Response:
-        """Whether a call may go ahead, and if not, which limit is in the way and until when. The status is 200 either
-        way. Any credential may ask."""
-        asked, now = checked(AccessQuery, request.query_params), utc_now()
+        """Check whether a call may proceed and, if not, which limit blocks it and until when. The status is always
+        200. Open to any credential."""
+        params, now = validated_query(AccessQuery, request.query_params), utc_now()
         try:
-            refused = access_refusal(
+            refusal = access_refusal(
                 organization=self.organization,
-                call=self._call(asked),
-                estimated_usd=asked.get("estimated_cost_usd"),
+                call=self._call(params),
+                estimated_usd=params.get("estimated_cost_usd"),
                 now=now,
             )
         except UnpricedModelError as error:
             return Response(_not_priced(error, now), headers=_NO_STORE)
-        return Response(_answer(refused, now), headers=_NO_STORE)
+        return Response(_response(refusal, now), headers=_NO_STORE)
 
-    def _call(self, asked: dict[str, Any]) -> Dimensions:
+    def _call(self, params: dict[str, Any]) -> Dimensions:
         credential = self.principal.credential
         return Dimensions(
             credential_id=credential.pk if credential is not None else None,
-            service=asked.get("service", ""),
-            model=asked.get("model", ""),
-            user_ref=asked.get("user_id", ""),
-            workflow_id=asked.get("workflow_id", ""),
-            run_id=asked.get("run_id", ""),
-            session_id=asked.get("session_id", ""),
-            tags=tuple(dict.fromkeys(filter(None, asked.get("tags", ())))),
+            service=params.get("service", ""),
+            model=params.get("model", ""),
+            user_ref=params.get("user_id", ""),
+            workflow_id=params.get("workflow_id", ""),
+            run_id=params.get("run_id", ""),
+            session_id=params.get("session_id", ""),
+            tags=tuple(dict.fromkeys(filter(None, params.get("tags", ())))),
         )
 
 
-def _answer(refused: Refusal | None, now: datetime) -> Json:
-    if refused is None:
+def _response(refusal: Refusal | None, now: datetime) -> Json:
+    if refusal is None:
         return {"allowed": True, "as_of": iso(now)}
-    return {"allowed": False, "error": refused.message, "code": CODE, **refused.details()}
+    return {"allowed": False, "error": refusal.message, "code": CODE, **refusal.details()}
 
 
 def _not_priced(error: UnpricedModelError, now: datetime) -> Json:

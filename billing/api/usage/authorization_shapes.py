@@ -1,4 +1,6 @@
-"""How authorizations look on the wire. Answers are written as they are; serializers are for the OpenAPI document."""
+"""Request and response bodies of authorizations. Responses are built without serializers, which only describe them
+in the OpenAPI document.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -20,24 +22,24 @@ from costtrack.money import plain
 Json = dict[str, Any]
 
 _SCHEMAS = struct_schemas(AuthorizationInput, ExtensionInput)
-ASKED = {"application/json": _SCHEMAS[AuthorizationInput.__name__]}
-EXTENSION = {"application/json": {**_SCHEMAS[ExtensionInput.__name__], "required": ["ttl_seconds"]}}
+AUTHORIZATION_REQUEST = {"application/json": _SCHEMAS[AuthorizationInput.__name__]}
+EXTENSION_REQUEST = {"application/json": {**_SCHEMAS[ExtensionInput.__name__], "required": ["ttl_seconds"]}}
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     str,
     OpenApiParameter.HEADER,
-    description="Any text of yours, at most 255 characters: sent again, the request answers what it did before. The "
-    "field idempotency_key says the same.",
+    description="Any text of up to 255 characters. Repeating a request with a key returns the same authorization. "
+    "The field idempotency_key is equivalent.",
 )
 EXAMPLES = (
     OpenApiExample(
-        "What it costs is known",
+        "Known cost",
         {"model": "gpt-4o", "service": "openai", "user_id": "ada", "estimated_cost_usd": "0.0125"},
         request_only=True,
     ),
     OpenApiExample(
-        "What goes in and comes out at most",
+        "Token counts",
         {"model": "gpt-4o", "service": "openai", "input_tokens": 1200, "max_tokens": 800, "run_id": "nightly-7"},
         request_only=True,
     ),
@@ -50,36 +52,36 @@ EXAMPLES = (
 
 
 class LeftSerializer(serializers.Serializer[Any]):
-    """A limit that covers the call, and what is left of it with this authorization taken."""
+    """A limit that applies to the call, and what remains of it after this authorization."""
 
     id = serializers.IntegerField()
     scope = serializers.ChoiceField(choices=LimitScope.choices)
-    scope_value = serializers.CharField(help_text="Whose limit it is; empty for the organization's.")
+    scope_value = serializers.CharField(help_text="The value that the limit applies to; empty for the organization.")
     window = serializers.ChoiceField(choices=LimitWindow.choices)
     amount_usd = AmountField()
     remaining_usd = AmountField()
 
 
 class GrantedSerializer(serializers.Serializer[Any]):
-    """Name the `id` as `authorization_id` in the call's event."""
+    """Send the `id` as `authorization_id` in the event of the call."""
 
     id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=AuthorizationStatus.choices)
     reserved_usd = AmountField()
     created_at = serializers.DateTimeField()
-    expires_at = serializers.DateTimeField(help_text="When it stops holding, if nothing has ended it before.")
-    limits = LeftSerializer(many=True, help_text="Empty: no limit covers the call.")
+    expires_at = serializers.DateTimeField(help_text="When the reservation expires, unless it ends before.")
+    limits = LeftSerializer(many=True, help_text="Empty if no limit applies.")
 
 
 class AuthorizationSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=AuthorizationStatus.choices)
     reserved_usd = AmountField()
-    settled_usd = AmountField(allow_null=True, help_text="What the call did cost; null until its event has come.")
+    settled_usd = AmountField(allow_null=True, help_text="Actual cost of the call; null until its event arrives.")
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()
-    ended_at = serializers.DateTimeField(allow_null=True, help_text="When it was settled, released or had expired.")
-    client_id = serializers.CharField(help_text="The credential that asked; empty: a person.")
+    ended_at = serializers.DateTimeField(allow_null=True, help_text="When it was settled, released or expired.")
+    client_id = serializers.CharField(help_text="The credential that requested it; empty for a user.")
     service = serializers.CharField()
     model = serializers.CharField()
     user_id = serializers.CharField()
@@ -91,8 +93,8 @@ class AuthorizationSerializer(serializers.Serializer[Any]):
 
 
 class AuthorizationPageSerializer(serializers.Serializer[Any]):
-    results = AuthorizationSerializer(many=True, help_text="The newest first.")
-    next_cursor = serializers.UUIDField(allow_null=True, help_text="For the next page; null on the last one.")
+    results = AuthorizationSerializer(many=True, help_text="Newest first.")
+    next_cursor = serializers.UUIDField(allow_null=True, help_text="Cursor of the next page; null on the last page.")
 
 
 class RefusedLimitSerializer(serializers.Serializer[Any]):
@@ -105,51 +107,51 @@ class RefusedLimitSerializer(serializers.Serializer[Any]):
 
 
 class SpendLimitExceededSerializer(serializers.Serializer[Any]):
-    """Of several limits in the way, this is the one that lasts longest."""
+    """If several limits block the call, this is the one that lasts longest."""
 
-    error = serializers.CharField(help_text="For people: which limit, how much, until when.")
+    error = serializers.CharField(help_text="Human-readable: which limit, its amount, and until when.")
     code = serializers.ChoiceField(choices=[CODE])
     reason = serializers.ChoiceField(choices=[reason.value for reason in Reason])
     limit = RefusedLimitSerializer()
     spent_usd = AmountField()
-    reserved_usd = AmountField(help_text="Held by open authorizations.")
+    reserved_usd = AmountField(help_text="Reserved by open authorizations.")
     remaining_usd = AmountField()
     requested_usd = AmountField()
     currency = serializers.ChoiceField(choices=[CURRENCY])
-    window_start = serializers.DateTimeField(allow_null=True, help_text="Null: spend counts for ever.")
-    window_end = serializers.DateTimeField(allow_null=True, help_text="Null: the window moves along, or has no end.")
+    window_start = serializers.DateTimeField(allow_null=True, help_text="Null if spend is counted without a start.")
+    window_end = serializers.DateTimeField(allow_null=True, help_text="Null for rolling and unlimited windows.")
     time_zone = serializers.CharField()
     resets_at = serializers.DateTimeField(
-        allow_null=True, help_text="When the call would be granted if nothing else were spent; null: not in sight."
+        allow_null=True, help_text="When the call would be granted if nothing else were spent; null if unknown."
     )
-    retry_after = serializers.IntegerField(allow_null=True, help_text="The same in seconds from `as_of` on.")
+    retry_after = serializers.IntegerField(allow_null=True, help_text="`resets_at` in seconds from `as_of`.")
     as_of = serializers.DateTimeField()
-    request_increase = serializers.CharField(help_text="Where to ask for more.")
+    request_increase = serializers.CharField(help_text="Path for requesting an increase.")
 
 
-def _told_when_in_sight(name: str, description: str) -> OpenApiParameter:
+def _optional_header(name: str, description: str) -> OpenApiParameter:
     return OpenApiParameter(name, int, OpenApiParameter.HEADER, response=[429], description=description)
 
 
 REFUSED = OpenApiResponse(
-    SpendLimitExceededSerializer, "A limit has no room for the call (or, code too_many_requests: a rate limit)."
+    SpendLimitExceededSerializer, "A spend limit blocks the call, or a rate limit (code too_many_requests)."
 )
 REFUSAL_HEADERS = (
-    _told_when_in_sight("Retry-After", "Seconds until the call would be granted; absent if that is not in sight."),
-    _told_when_in_sight("X-RateLimit-Reset", "The same as an instant, in epoch seconds."),
+    _optional_header("Retry-After", "Seconds until the call would be granted; absent if unknown."),
+    _optional_header("X-RateLimit-Reset", "The same as an instant, in epoch seconds."),
     OpenApiParameter(
         "x-should-retry",
         str,
         OpenApiParameter.HEADER,
         response=[429],
         enum=["false"],
-        description="Vendors' SDKs repeat a 429 unless they are told not to.",
+        description="Tells vendor SDKs not to retry the 429.",
     ),
 )
 
 
-def granted(grant: Grant) -> Json:
-    """The answer to whoever asks."""
+def grant_body(grant: Grant) -> Json:
+    """Build the response to a new authorization."""
     authorization = grant.authorization
     return {
         "id": str(authorization.id),
@@ -171,8 +173,8 @@ def granted(grant: Grant) -> Json:
     }
 
 
-def shown(authorization: Authorization, now: datetime) -> Json:
-    """An authorization as it is listed."""
+def authorization_body(authorization: Authorization, now: datetime) -> Json:
+    """Build the body of a listed authorization."""
     credential = authorization.credential
     settled, ended_at = authorization.settled_usd, authorization.ended_at
     return {

@@ -1,7 +1,6 @@
-"""`/usage/authorizations`: may this call go ahead? What it can cost is reserved until its event settles it.
+"""`/usage/authorizations`: reserve the cost of a call until its event settles it.
 
-A call asks before and tells after, so no path is taken more often than this one. It reads its body by itself, as intake
-does, and writes its answer without serializers.
+This is the most frequent request besides intake, so it parses its body itself and responds without serializers.
 """
 
 from typing import Any, ClassVar
@@ -14,17 +13,17 @@ from rest_framework.response import Response
 
 from billing.api.intake import MalformedBodyError
 from billing.api.usage.authorization_shapes import (
-    ASKED,
+    AUTHORIZATION_REQUEST,
     EXAMPLES,
-    EXTENSION,
+    EXTENSION_REQUEST,
     IDEMPOTENCY_KEY,
     REFUSAL_HEADERS,
     REFUSED,
     AuthorizationPageSerializer,
     AuthorizationSerializer,
     GrantedSerializer,
-    granted,
-    shown,
+    authorization_body,
+    grant_body,
 )
 from billing.ingest.body import decompress
 from billing.ingest.types import Malformed
@@ -33,11 +32,11 @@ from billing.limits.estimate import Estimate, reserved_amount
 from billing.limits.request_schema import (
     MAX_KEY_LENGTH,
     AuthorizationInput,
+    parse_authorization,
+    parse_extension,
     payload_hash,
-    read_authorization,
-    read_extension,
 )
-from billing.reports.authorizations import authorization_by_id, list_authorizations
+from billing.reports.authorizations import get_authorization, list_authorizations
 from billing.types import AuthorizationStatus
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
@@ -46,18 +45,18 @@ from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
-# Long prompts are those whose cost people want to know before: room for about a million tokens.
+# Allows about a million tokens, because long prompts are the ones whose cost users check in advance.
 _MAX_BYTES = 4 * 1024 * 1024
 
-_ENDED = OpenApiResponse(description="It has ended already.")
+_ENDED = OpenApiResponse(description="The authorization has already ended.")
 
 
 class AuthorizationsQuery(StrictSerializer):
-    """An empty filter is none."""
+    """Filters; an empty value is ignored."""
 
     status = serializers.ChoiceField(required=False, allow_blank=True, choices=AuthorizationStatus.choices)
     limit = serializers.IntegerField(default=50, min_value=1, max_value=200)
-    cursor = serializers.UUIDField(required=False, help_text="`next_cursor` of the page before.")
+    cursor = serializers.UUIDField(required=False, help_text="`next_cursor` of the previous page.")
 
 
 class AuthorizationsView(OrganizationScopedAPIView):
@@ -71,42 +70,44 @@ class AuthorizationsView(OrganizationScopedAPIView):
     @extend_schema(
         operation_id="usage_authorize",
         tags=["limits"],
-        request=ASKED,
+        request=AUTHORIZATION_REQUEST,
         parameters=[IDEMPOTENCY_KEY, *REFUSAL_HEADERS],
         responses={
             201: GrantedSerializer,
-            200: OpenApiResponse(GrantedSerializer, "The idempotency key was used: what it stands for, as it is now."),
+            200: OpenApiResponse(
+                GrantedSerializer, "The idempotency key was used before; the current state of its authorization."
+            ),
             429: REFUSED,
         },
         examples=[*EXAMPLES],
     )
     def post(self, request: Request) -> Response:
-        """Reserve what a call can cost, of every limit that covers it, or of none. Name the authorization in the
-        call's event (`authorization_id`), which settles it; release it if the call does not take place."""
+        """Reserve the cost of a call under all limits that apply to it, or under none. Send the id as
+        `authorization_id` in the event of the call, which settles it, or release it if the call does not take place."""
         now = utc_now()
         try:
-            asked = read_authorization(_body(request))
+            params = parse_authorization(_body(request))
         except Malformed as error:
             raise MalformedBodyError(str(error)) from error
         grant = authorize(
             organization=self.organization,
             credential=self.principal.credential,
-            request=self._request(asked, _idempotency_key(request, asked)),
+            request=self._request(params, _idempotency_key(request, params)),
             now=now,
         )
-        return Response(granted(grant), status=status.HTTP_201_CREATED if grant.is_new else status.HTTP_200_OK)
+        return Response(grant_body(grant), status=status.HTTP_201_CREATED if grant.is_new else status.HTTP_200_OK)
 
-    def _request(self, asked: AuthorizationInput, key: str) -> AuthorizationRequest:
+    def _request(self, params: AuthorizationInput, key: str) -> AuthorizationRequest:
         credential = self.principal.credential
         credential_id = credential.pk if credential is not None else None
-        call = asked.dimensions(credential_id)
-        estimate = Estimate(asked.estimated_cost_usd, asked.messages, asked.input_tokens, asked.max_tokens)
+        call = params.dimensions(credential_id)
+        estimate = Estimate(params.estimated_cost_usd, params.messages, params.input_tokens, params.max_tokens)
         return AuthorizationRequest(
             dimensions=call,
             amount_usd=reserved_amount(organization=self.organization, call=call, estimate=estimate, now=utc_now()),
-            ttl=asked.ttl,
+            ttl=params.ttl,
             idempotency_key=key,
-            payload_hash=payload_hash(asked, credential_id) if key else 0,
+            payload_hash=payload_hash(params, credential_id) if key else 0,
         )
 
     @extend_schema(
@@ -116,18 +117,18 @@ class AuthorizationsView(OrganizationScopedAPIView):
         responses=AuthorizationPageSerializer,
     )
     def get(self, request: Request) -> Response:
-        """The organization's authorizations, newest first."""
-        asked = _query(request)
+        """List the authorizations of the organization, newest first."""
+        params = _query(request)
         now = utc_now()
         with tenant_reads(self.organization.pk):
             page = list_authorizations(
                 organization=self.organization,
-                status=AuthorizationStatus(asked["status"]) if asked.get("status") else None,
-                after=asked.get("cursor"),
-                limit=asked["limit"],
+                status=AuthorizationStatus(params["status"]) if params.get("status") else None,
+                after=params.get("cursor"),
+                limit=params["limit"],
                 now=now,
             )
-        results = [shown(authorization, now) for authorization in page.authorizations]
+        results = [authorization_body(authorization, now) for authorization in page.authorizations]
         return Response({"results": results, "next_cursor": str(page.last) if page.last is not None else None})
 
 
@@ -136,47 +137,47 @@ class AuthorizationView(OrganizationScopedAPIView):
 
     required_scope: ClassVar[Scope] = Scope.LIMITS_AUTHORIZE
     requires_api_plan: ClassVar[bool] = True
-    # What is not needed any more is given back whatever else the caller has asked in this minute.
+    # Releasing is never rate-limited, so that reservations can always be returned.
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"delete"})
     own_transactions: ClassVar[bool] = True
 
     @extend_schema(operation_id="usage_authorization", tags=["limits"], responses=AuthorizationSerializer)
     def get(self, request: Request, authorization_id: UUID) -> Response:
-        """One authorization, and what has become of it."""
-        return self._shown(authorization_id)
+        """Get one authorization and its status."""
+        return self._detail_response(authorization_id)
 
     @extend_schema(
         operation_id="usage_authorization_extend",
         tags=["limits"],
-        request=EXTENSION,
+        request=EXTENSION_REQUEST,
         responses={200: AuthorizationSerializer, 409: _ENDED},
     )
     def patch(self, request: Request, authorization_id: UUID) -> Response:
-        """Have it hold for so long from now on, also for less long than before."""
+        """Set a new time to live from now; it may be shorter than before."""
         try:
-            ttl = read_extension(_body(request))
+            ttl = parse_extension(_body(request))
         except Malformed as error:
             raise MalformedBodyError(str(error)) from error
         extend(organization=self.organization, authorization_id=authorization_id, ttl=ttl, now=utc_now())
-        return self._shown(authorization_id)
+        return self._detail_response(authorization_id)
 
     @extend_schema(
         operation_id="usage_authorization_release",
         tags=["limits"],
         responses={
-            204: OpenApiResponse(description="It holds nothing any more."),
-            409: OpenApiResponse(description="Its event has come: what was spent cannot be released."),
+            204: OpenApiResponse(description="Released."),
+            409: OpenApiResponse(description="It is settled: spent amounts cannot be released."),
         },
     )
     def delete(self, request: Request, authorization_id: UUID) -> Response:
-        """Give back what is reserved, because the call does not take place. Releasing again changes nothing."""
+        """Release the reservation because the call does not take place. Idempotent."""
         release(organization=self.organization, authorization_id=authorization_id, now=utc_now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def _shown(self, authorization_id: UUID) -> Response:
+    def _detail_response(self, authorization_id: UUID) -> Response:
         with tenant_reads(self.organization.pk):
-            found = authorization_by_id(organization=self.organization, authorization_id=authorization_id)
-        return Response(shown(found, utc_now()))
+            authorization = get_authorization(organization=self.organization, authorization_id=authorization_id)
+        return Response(authorization_body(authorization, utc_now()))
 
 
 def _body(request: Request) -> bytes:
@@ -184,16 +185,16 @@ def _body(request: Request) -> bytes:
     return decompress(request._request.body, encoding=encoding, max_bytes=_MAX_BYTES)  # noqa: SLF001 - not DRF's
 
 
-def _idempotency_key(request: Request, asked: AuthorizationInput) -> str:
-    """From the header or from the body. Raises InvalidError if they contradict each other."""
-    told = asked.idempotency_key or ""
-    header = request.headers.get("Idempotency-Key", "").strip()
-    if told and header and told != header:
-        message = "idempotency_key: is not what the header Idempotency-Key says."
+def _idempotency_key(request: Request, params: AuthorizationInput) -> str:
+    """Return the key from the header or the body. Raises InvalidError if they differ."""
+    body_key = params.idempotency_key or ""
+    header_key = request.headers.get("Idempotency-Key", "").strip()
+    if body_key and header_key and body_key != header_key:
+        message = "idempotency_key: does not match the Idempotency-Key header."
         raise InvalidError(message, param="idempotency_key", code="ambiguous")
-    if len(header) > MAX_KEY_LENGTH:
+    if len(header_key) > MAX_KEY_LENGTH:
         raise InvalidError(f"Idempotency-Key: at most {MAX_KEY_LENGTH} characters.", param="Idempotency-Key")
-    return told or header
+    return body_key or header_key
 
 
 def _query(request: Request) -> dict[str, Any]:
@@ -203,5 +204,5 @@ def _query(request: Request) -> dict[str, Any]:
         given.pop(name)
     query = AuthorizationsQuery(data=given)
     query.is_valid(raise_exception=True)
-    asked: dict[str, Any] = query.validated_data
-    return asked
+    params: dict[str, Any] = query.validated_data
+    return params

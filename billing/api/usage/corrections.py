@@ -1,6 +1,7 @@
-"""`POST /usage/events/{id}/void` and `/adjust`: corrections of one event, by appended rows.
+"""`POST /usage/events/{id}/void` and `/adjust`: correct one event by appending adjustments.
 
-They are open in every plan, as recording usage is; what may send usage may not rewrite it, so they need `manage`.
+Available in every plan, like recording usage. They need the scope `manage`, because senders of usage may not rewrite
+it.
 """
 
 from decimal import Decimal
@@ -21,12 +22,12 @@ from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
 _NOT_CORRECTABLE = OpenApiResponse(
-    description="It is an adjustment itself, in a session's summary, voided already, or costs that already."
+    description="The event is an adjustment, is in a session with a summary, is voided, or already has this cost."
 )
 
 
 class VoidSerializer(StrictSerializer):
-    reason = serializers.CharField(max_length=MAX_REASON_LENGTH, help_text="Why, for those who look at it later.")
+    reason = serializers.CharField(max_length=MAX_REASON_LENGTH, help_text="The reason, shown with the correction.")
 
 
 class AdjustSerializer(VoidSerializer):
@@ -34,12 +35,12 @@ class AdjustSerializer(VoidSerializer):
         max_digits=DIGITS,
         decimal_places=DECIMALS,
         min_value=Decimal(0),
-        help_text="What the event costs now, all in all: tokens and compute.",
+        help_text="The new total cost: tokens and compute.",
     )
 
 
 class CorrectedSerializer(AdjustmentSerializer):
-    """The row that was appended, and what its event costs with it."""
+    """The appended adjustment and the net cost of its event."""
 
     cost_now_usd = AmountField()
 
@@ -59,10 +60,10 @@ class EventVoidView(OrganizationScopedAPIView):
         responses={201: CorrectedSerializer, 409: _NOT_CORRECTABLE},
     )
     def post(self, request: Request, event_id: UUID) -> Response:
-        """Take back all that an event counts and costs, as if it had not been. Sent again, it is a duplicate."""
+        """Void an event: take back everything it counts and costs. A repeated request is a duplicate."""
         body = VoidSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        return _answer(
+        return _response(
             void(
                 organization=self.organization,
                 event_id=event_id,
@@ -85,10 +86,10 @@ class EventAdjustView(OrganizationScopedAPIView):
         responses={201: CorrectedSerializer, 409: _NOT_CORRECTABLE},
     )
     def post(self, request: Request, event_id: UUID) -> Response:
-        """Say what an event costs, also one whose cost is not known. Its counts stay."""
+        """Set the cost of an event, also of one whose cost is unknown. Its counts stay."""
         body = AdjustSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        return _answer(
+        return _response(
             adjust(
                 organization=self.organization,
                 event_id=event_id,
@@ -99,6 +100,6 @@ class EventAdjustView(OrganizationScopedAPIView):
         )
 
 
-def _answer(corrected: Corrected) -> Response:
+def _response(corrected: Corrected) -> Response:
     row = AdjustmentSerializer(corrected.adjustment).data
     return Response({**row, "cost_now_usd": plain(corrected.cost_now_usd)}, status=status.HTTP_201_CREATED)

@@ -1,4 +1,4 @@
-"""`GET /usage/export`: usage as a CSV file, for plans that have exports."""
+"""`GET /usage/export`: usage as a CSV file, for plans with exports."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -18,14 +18,14 @@ from organizations.selectors import refusal_without_exports
 
 
 class CsvRenderer(BaseRenderer):
-    """Lets callers ask for CSV (`Accept: text/csv`); the file is streamed, past this class."""
+    """Accepts `Accept: text/csv`; the file itself is streamed without this renderer."""
 
     media_type = "text/csv"
     format = "csv"
 
 
 class _ErrorsInJson(DefaultContentNegotiation):
-    """Whoever accepts CSV gets errors in JSON all the same."""
+    """Renders errors as JSON even if the client accepts only CSV."""
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
@@ -36,7 +36,7 @@ class _ErrorsInJson(DefaultContentNegotiation):
 
 class ExportQuery(UsageQuerySerializer):
     rows = serializers.ChoiceField(
-        default=Rows.REQUESTS, choices=[one.value for one in Rows], help_text="A row for each call, or for each day."
+        default=Rows.REQUESTS, choices=[rows.value for rows in Rows], help_text="One row per call or per day."
     )
     endpoint = serializers.CharField(
         required=False, allow_blank=True, max_length=255, help_text="Only with `rows=requests`."
@@ -44,7 +44,7 @@ class ExportQuery(UsageQuerySerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs.get("endpoint") and attrs["rows"] == Rows.DAYS:
-            raise serializers.ValidationError({"endpoint": "Days are not known by endpoint."})
+            raise serializers.ValidationError({"endpoint": "Cannot be combined with rows=days."})
         return super().validate(attrs)
 
 
@@ -61,18 +61,20 @@ class UsageExportView(UsageView):
         parameters=[ExportQuery],
         responses={
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, description="A header and the rows, in UTF-8."),
-            403: OpenApiResponse(description="The scope or the plan does not allow it: `plan_without_exports`."),
+            403: OpenApiResponse(
+                description="The scope is missing, or the plan has no exports (`plan_without_exports`)."
+            ),
         },
     )
     def get(self, request: Request) -> StreamingHttpResponse:
-        """Usage as CSV: calls newest first, or days oldest first. Texts are safe to open in a spreadsheet."""
+        """Export usage as CSV: calls newest first, or days oldest first. Texts are safe to open in a spreadsheet."""
         if not (self.organization.plan.exports or self.principal.is_operator):
             raise refusal_without_exports(self.organization.plan)
         query = usage_query(request, self.access, ExportQuery)
-        rows = Rows(query.others["rows"])
+        rows = Rows(query.extra["rows"])
         name = file_name(organization=self.organization, rows=rows, window=query.window)
         return StreamingHttpResponse(
-            usage_csv(query, rows, endpoint=query.others.get("endpoint", "")),
+            usage_csv(query, rows, endpoint=query.extra.get("endpoint", "")),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )

@@ -1,17 +1,18 @@
-"""How limits are shown with what is spent under them. The serializers are for the OpenAPI document; answers are written
-as they are."""
+"""Response bodies of limits with their balances. Responses are built without serializers, which only describe them
+in the OpenAPI document.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from billing.api.usage.events import AmountField
-from billing.limits.listing import EachStatus, percent_of
-from billing.limits.types import ByHand, LimitStatus, Rule
+from billing.limits.listing import PerValueStatus, percent_of
+from billing.limits.types import LimitStatus, ManualOverride, Rule
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitState, LimitWindow
 from costtrack.clock import iso
 from costtrack.money import plain
@@ -23,91 +24,97 @@ CURRENCY = "USD"
 _HUNDREDTH = Decimal("0.01")
 
 
-class ByHandSerializer(serializers.Serializer[Any]):
+@extend_schema_serializer(component_name="ByHand")
+class ManualOverrideSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField()
-    until = serializers.DateTimeField(allow_null=True, help_text="Null: until somebody ends it.")
+    until = serializers.DateTimeField(allow_null=True, help_text="Null: until it is ended.")
 
 
 class TermsSerializer(serializers.Serializer[Any]):
-    """What a limit says."""
+    """The terms of a limit."""
 
     id = serializers.IntegerField()
     scope = serializers.ChoiceField(choices=LimitScope.choices)
-    scope_value = serializers.CharField(help_text="Whose limit it is (a credential by its Client ID).")
-    of_each = serializers.BooleanField(help_text="Every value of the scope has the limit for itself.")
+    scope_value = serializers.CharField(
+        help_text="The value that the limit applies to (a credential by its Client ID)."
+    )
+    of_each = serializers.BooleanField(help_text="True for a per-value limit.")
     window = serializers.ChoiceField(choices=LimitWindow.choices)
     action = serializers.ChoiceField(choices=LimitAction.choices)
-    amount_usd = AmountField(help_text="What holds now.")
-    base_amount_usd = AmountField(help_text="What holds without a raise.")
-    raised_until = serializers.DateTimeField(allow_null=True, help_text="When the raise ends by itself.")
+    amount_usd = AmountField(help_text="The current amount.")
+    base_amount_usd = AmountField(help_text="The amount without a temporary raise.")
+    raised_until = serializers.DateTimeField(allow_null=True, help_text="When the temporary raise ends.")
     soft_amount_usd = AmountField(allow_null=True)
     thresholds = serializers.ListField(child=serializers.IntegerField(), help_text="In percent of the amount.")
-    paused_by_hand = ByHandSerializer(allow_null=True)
-    opened_by_hand = ByHandSerializer(allow_null=True, help_text="Nothing is refused, whatever is spent.")
+    paused_by_hand = ManualOverrideSerializer(allow_null=True)
+    opened_by_hand = ManualOverrideSerializer(allow_null=True, help_text="Access is allowed regardless of spend.")
 
 
-class StandingSerializer(TermsSerializer):
-    """A limit of one value, and how it stands."""
+@extend_schema_serializer(component_name="Standing")
+class LimitStatusSerializer(TermsSerializer):
+    """A limit of one value with its balance and state."""
 
-    spent_usd = AmountField(help_text="In the window, to the last digit.")
-    reserved_usd = AmountField(help_text="Held by open authorizations.")
-    remaining_usd = AmountField(help_text="What an authorization may still take.")
-    percent = serializers.FloatField(help_text="What is spent of the amount, rounded down to two decimals.")
+    spent_usd = AmountField(help_text="Exact spend in the window.")
+    reserved_usd = AmountField(help_text="Reserved by open authorizations.")
+    remaining_usd = AmountField(help_text="The amount that is still available.")
+    percent = serializers.FloatField(help_text="Share of the amount that is spent, rounded down to two decimals.")
     state = serializers.ChoiceField(choices=LimitState.choices)
-    window_start = serializers.DateTimeField(allow_null=True, help_text="Null: spend counts for ever.")
-    window_end = serializers.DateTimeField(allow_null=True, help_text="Null: the window moves along, or has no end.")
+    window_start = serializers.DateTimeField(allow_null=True, help_text="Null if spend is counted without a start.")
+    window_end = serializers.DateTimeField(allow_null=True, help_text="Null for rolling and unlimited windows.")
     resets_at = serializers.DateTimeField(
         allow_null=True,
-        help_text="When spend is below the amount again if nothing else is spent. Null: it is, or it is not in sight.",
+        help_text="When spend falls below the amount if nothing else is spent. Null if already below, or unknown.",
     )
-    as_of = serializers.DateTimeField(help_text="All that was acknowledged before is in the figures.")
-    unpriced_events = serializers.IntegerField(help_text="In the window; their cost is not known yet.")
+    as_of = serializers.DateTimeField(help_text="The figures include everything acknowledged before.")
+    unpriced_events = serializers.IntegerField(help_text="Events in the window whose cost is unknown.")
     hit_at = serializers.DateTimeField(
         allow_null=True,
-        help_text="When the amount will be reached at the rate of the last 24 hours (or since the window began).",
+        help_text="When the amount will be reached at the rate of the last 24 hours (or since the window started).",
     )
 
 
-class OfEachSerializer(TermsSerializer):
-    """A limit that every value has for itself: its `scope_value` is empty."""
+@extend_schema_serializer(component_name="OfEach")
+class PerValueLimitSerializer(TermsSerializer):
+    """A per-value limit; its `scope_value` is empty."""
 
-    values = StandingSerializer(
+    values = LimitStatusSerializer(
         many=True,
-        help_text="Those at a threshold or beyond, or with an exception, the largest share first; at most 50. Or the "
-        "one that was asked for.",
+        help_text="Up to 50 values that reached a threshold or have an override, the largest share first; or the "
+        "requested value.",
     )
-    values_left_out = serializers.IntegerField(help_text="How many more may be at a threshold.")
+    values_left_out = serializers.IntegerField(help_text="How many more values may have reached a threshold.")
     values_used = serializers.IntegerField(
         allow_null=True,
-        help_text="How many values have had usage since the window began. Null: one was asked for.",
+        help_text="How many values have usage in the window. Null if a single value was requested.",
     )
 
 
 class HeadSerializer(serializers.Serializer[Any]):
-    """What every answer about limits says besides."""
+    """Fields that every response about limits has."""
 
     organization = serializers.CharField()
     plan = serializers.CharField()
     currency = serializers.ChoiceField(choices=[CURRENCY])
-    timezone = serializers.CharField(help_text="Of calendar windows.")
+    timezone = serializers.CharField(help_text="Time zone of calendar windows.")
     week_start = serializers.IntegerField(help_text="1 is Monday.")
     as_of = serializers.DateTimeField()
 
 
 @extend_schema_field(
     PolymorphicProxySerializer(
-        "LimitStanding", [StandingSerializer, OfEachSerializer], resource_type_field_name=None, many=True
+        "LimitStanding", [LimitStatusSerializer, PerValueLimitSerializer], resource_type_field_name=None, many=True
     )
 )
-class StandingsField(serializers.ListField):
+class LimitStatusesField(serializers.ListField):
     pass
 
 
-class StandingsSerializer(HeadSerializer):
-    limits = StandingsField(help_text="In the order in which they were made.")
+@extend_schema_serializer(component_name="Standings")
+class LimitStatusesSerializer(HeadSerializer):
+    limits = LimitStatusesField(help_text="In order of creation.")
 
 
-def head(organization: Organization, now: datetime) -> Json:
+def common_fields(organization: Organization, now: datetime) -> Json:
     return {
         "organization": organization.slug,
         "plan": organization.plan_id,
@@ -118,33 +125,33 @@ def head(organization: Organization, now: datetime) -> Json:
     }
 
 
-def standings(found: Iterable[LimitStatus | EachStatus]) -> list[Json]:
-    return [of_each(one) if isinstance(one, EachStatus) else standing(one) for one in found]
+def limit_bodies(statuses: Iterable[LimitStatus | PerValueStatus]) -> list[Json]:
+    return [per_value_body(status) if isinstance(status, PerValueStatus) else limit_body(status) for status in statuses]
 
 
-def standing(status: LimitStatus) -> Json:
-    stands = status.evaluation
+def limit_body(status: LimitStatus) -> Json:
+    evaluation = status.evaluation
     return {
         **_terms(status.rule),
-        "spent_usd": plain(stands.spent_usd),
-        "reserved_usd": plain(stands.reserved_usd),
-        "remaining_usd": plain(stands.remaining_usd),
-        # Never rounded up to a threshold that is not reached.
+        "spent_usd": plain(evaluation.spent_usd),
+        "reserved_usd": plain(evaluation.reserved_usd),
+        "remaining_usd": plain(evaluation.remaining_usd),
+        # Rounded down, so that it never shows a threshold that is not reached.
         "percent": float(percent_of(status).quantize(_HUNDREDTH, rounding=ROUND_DOWN)),
-        "state": stands.state.value,
-        "window_start": _instant(stands.span.start),
-        "window_end": _instant(stands.span.end),
-        "resets_at": _instant(stands.resets_at),
-        "as_of": iso(stands.as_of),
+        "state": evaluation.state.value,
+        "window_start": _instant(evaluation.span.start),
+        "window_end": _instant(evaluation.span.end),
+        "resets_at": _instant(evaluation.resets_at),
+        "as_of": iso(evaluation.as_of),
         "unpriced_events": status.unpriced,
         "hit_at": _instant(status.hit_at),
     }
 
 
-def of_each(each: EachStatus) -> Json:
+def per_value_body(each: PerValueStatus) -> Json:
     return {
         **_terms(each.rule),
-        "values": [standing(status) for status in each.values],
+        "values": [limit_body(status) for status in each.values],
         "values_left_out": each.left_out,
         "values_used": each.used,
     }
@@ -155,7 +162,7 @@ def _terms(rule: Rule) -> Json:
         "id": rule.limit_id,
         "scope": rule.scope.value,
         "scope_value": rule.display_value,
-        "of_each": rule.is_of_each,
+        "of_each": rule.is_per_value,
         "window": rule.window.value,
         "action": rule.action.value,
         "amount_usd": plain(rule.amount_usd),
@@ -163,15 +170,15 @@ def _terms(rule: Rule) -> Json:
         "raised_until": _instant(rule.raised_until),
         "soft_amount_usd": plain(rule.soft_amount_usd) if rule.soft_amount_usd is not None else None,
         "thresholds": list(rule.thresholds),
-        "paused_by_hand": _by_hand(rule.by_hand, ExceptionKind.PAUSE),
-        "opened_by_hand": _by_hand(rule.by_hand, ExceptionKind.OPEN),
+        "paused_by_hand": _override_body(rule.manual_override, ExceptionKind.PAUSE),
+        "opened_by_hand": _override_body(rule.manual_override, ExceptionKind.OPEN),
     }
 
 
-def _by_hand(by_hand: ByHand | None, kind: ExceptionKind) -> Json | None:
-    if by_hand is None or by_hand.kind is not kind:
+def _override_body(manual_override: ManualOverride | None, kind: ExceptionKind) -> Json | None:
+    if manual_override is None or manual_override.kind is not kind:
         return None
-    return {"reason": by_hand.reason, "until": _instant(by_hand.until)}
+    return {"reason": manual_override.reason, "until": _instant(manual_override.until)}
 
 
 def _instant(at: datetime | None) -> str | None:

@@ -1,4 +1,4 @@
-"""`GET /usage/limits`: how every limit stands now. (Limits are set under `/organizations/{slug}/limits`.)"""
+"""`GET /usage/limits`: the current status of every limit. (Limits are managed under `/organizations/{slug}/limits`.)"""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -8,9 +8,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.queries import checked
-from billing.api.usage.limit_shapes import StandingsSerializer, head, standings
-from billing.limits.listing import EachStatus, LimitFilter, list_limits
+from billing.api.queries import validated_query
+from billing.api.usage.limit_shapes import LimitStatusesSerializer, common_fields, limit_bodies
+from billing.limits.listing import LimitFilter, PerValueStatus, list_limits
 from billing.limits.types import LimitStatus
 from billing.types import LimitScope, LimitState
 from costtrack.clock import utc_now
@@ -89,20 +89,20 @@ _EXAMPLE = {
 
 
 class LimitsQuery(StrictSerializer):
-    """An empty filter is none."""
+    """Filters; an empty value is ignored."""
 
     scope = serializers.ChoiceField(required=False, allow_blank=True, choices=LimitScope.choices)
     scope_value = serializers.CharField(
         required=False,
         allow_blank=True,
         max_length=255,
-        help_text="Exactly this value of `scope` (a credential by its Client ID), also in limits of each value.",
+        help_text="Only this value of `scope` (a credential by its Client ID), including per-value limits.",
     )
     state = serializers.ChoiceField(required=False, allow_blank=True, choices=LimitState.choices)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs.get("scope_value") and not attrs.get("scope"):
-            raise serializers.ValidationError({"scope": "Say what scope_value is a value of."}, code="required")
+            raise serializers.ValidationError({"scope": "Required with scope_value."}, code="required")
         return attrs
 
 
@@ -116,44 +116,49 @@ class UsageLimitsView(OrganizationScopedAPIView):
         operation_id="usage_limits",
         tags=["limits"],
         parameters=[LimitsQuery],
-        responses=StandingsSerializer,
-        examples=[OpenApiExample("An organization's limit, and one of each user", _EXAMPLE, response_only=True)],
+        responses=LimitStatusesSerializer,
+        examples=[OpenApiExample("A limit of the organization and a per-user limit", _EXAMPLE, response_only=True)],
     )
     def get(self, request: Request) -> Response:
-        """How each limit stands: what is spent and reserved, what is left, whether it pauses, when it resets and, at
-        today's rate, when it will be hit. Members and credentials with `costs:read` see all of them; any other
-        credential the organization's and its own."""
-        asked, now = checked(LimitsQuery, request.query_params), utc_now()
+        """List limits with spend, reservations, remaining amount, state, reset time and, at the current rate, when
+        they will be reached. Members and credentials with `costs:read` see all limits; other credentials see those
+        of the organization and their own."""
+        params, now = validated_query(LimitsQuery, request.query_params), utc_now()
         return Response(
-            {**head(self.organization, now), "limits": standings(_found(self.organization, self.access, asked, now))}
+            {
+                **common_fields(self.organization, now),
+                "limits": limit_bodies(_list_limits(self.organization, self.access, params, now)),
+            }
         )
 
 
-def _found(
-    organization: Organization, access: Access, asked: dict[str, Any], now: datetime
-) -> list[LimitStatus | EachStatus]:
-    scope = LimitScope(asked["scope"]) if asked.get("scope") else None
-    value: str | None = asked.get("scope_value") or None
+def _list_limits(
+    organization: Organization, access: Access, params: dict[str, Any], now: datetime
+) -> list[LimitStatus | PerValueStatus]:
+    scope = LimitScope(params["scope"]) if params.get("scope") else None
+    value: str | None = params.get("scope_value") or None
     if value is not None and scope is LimitScope.CREDENTIAL:
-        value = _number_of(organization, value)
+        value = _credential_value(organization, value)
         if value is None:
             return []
     filters = LimitFilter(
         scope=scope,
         value=value,
-        state=LimitState(asked["state"]) if asked.get("state") else None,
-        of_credential=_only_of(access),
+        state=LimitState(params["state"]) if params.get("state") else None,
+        of_credential=_visible_credential(access),
     )
     return list_limits(organization=organization, filters=filters, now=now)
 
 
-def _only_of(access: Access) -> str | None:
-    """The credential whose limits alone are shown, by its number."""
+def _visible_credential(access: Access) -> str | None:
+    """Return the value of the credential whose limits alone are visible, or None for all."""
     credential = access.principal.credential
     return str(credential.pk) if credential is not None and Scope.COSTS_READ not in access.scopes else None
 
 
-def _number_of(organization: Organization, client_id: str) -> str | None:
-    """A credential's number as rollups keep it; None: the organization has none with that Client ID."""
-    found = APICredential.objects.of(organization).filter(client_id=client_id).values_list("pk", flat=True).first()
-    return str(found) if found is not None else None
+def _credential_value(organization: Organization, client_id: str) -> str | None:
+    """Return the id of a credential as a limit value, or None if the organization has no such Client ID."""
+    credential_id = (
+        APICredential.objects.of(organization).filter(client_id=client_id).values_list("pk", flat=True).first()
+    )
+    return str(credential_id) if credential_id is not None else None

@@ -1,4 +1,4 @@
-"""Document 001: the numbers behind the dashboard. (`/usage/requests` is `billing.api.usage.requests`.)"""
+"""Document 001: figures of the usage dashboard. (`/usage/requests` is in `billing.api.usage.requests`.)"""
 
 from typing import Any, ClassVar
 
@@ -14,15 +14,15 @@ from billing.api.usage.shapes import (
     FiguresSerializer,
     SpendSerializer,
     WindowSerializer,
-    all_of,
-    head,
+    common_fields,
+    figures_body,
     local_time,
     period,
-    spend_of,
+    spend_body,
 )
 from billing.reports.usage import breakdown
 from billing.reports.usage.figures import Summary
-from billing.reports.usage.periods import periods_of
+from billing.reports.usage.periods import split_into_periods
 from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.series import summary
 from costtrack.calendar import Span, Unit
@@ -33,7 +33,7 @@ from organizations.types import Environment, Scope
 
 
 class UsageView(OrganizationScopedAPIView):
-    """What the endpoints of the document have in common."""
+    """Base of the endpoints of document 001."""
 
     required_scope: ClassVar[Scope] = Scope.COSTS_READ
     requires_api_plan: ClassVar[bool] = True
@@ -53,9 +53,9 @@ class PreviousSerializer(FiguresSerializer):
 class SummarySerializer(AnswerSerializer, FiguresSerializer):
     previous = PreviousSerializer(
         allow_null=True,
-        help_text="As much time before; of a window that runs, as much as has gone by. Null: the plan shows less.",
+        help_text="The equally long time before; in progress: as much as has elapsed. Null if not in the plan.",
     )
-    spend = SpendSerializer(help_text="Of the same credential, capability, model and status.")
+    spend = SpendSerializer(help_text="With the same filters.")
     daily = DaySerializer(many=True, help_text="Every day, oldest first.")
 
 
@@ -66,11 +66,11 @@ class UsageSummaryView(UsageView):
         operation_id="usage_summary", tags=["usage"], parameters=[UsageQuerySerializer], responses=SummarySerializer
     )
     def get(self, request: Request) -> Response:
-        """Requests, tokens and costs of a range, day by day, and what is spent now."""
+        """Get requests, tokens and cost of a range, by day, and the current spend."""
         query = usage_query(request, self.access, UsageQuerySerializer)
-        days = periods_of(query.calendar, query.window, Unit.DAY, param="start_date")
+        days = split_into_periods(query.calendar, query.window, Unit.DAY, param="start_date")
         before = query.before
-        found = summary(
+        report = summary(
             organization=self.organization,
             filters=query.filters,
             window=query.window,
@@ -78,19 +78,19 @@ class UsageSummaryView(UsageView):
             before=before,
             now=query.now,
         )
-        return Response(_summary(query, found, days, before))
+        return Response(_summary(query, report, days, before))
 
 
-def _summary(query: UsageQuery, found: Summary, days: list[Span], before: Span | None) -> dict[str, Any]:
+def _summary(query: UsageQuery, report: Summary, days: list[Span], before: Span | None) -> dict[str, Any]:
     local = local_time(query)
     previous = None
-    if before is not None and found.before is not None:
-        previous = {"window": period(local, before), **all_of(found.before)}
+    if before is not None and report.before is not None:
+        previous = {"window": period(local, before), **figures_body(report.before)}
     return {
-        **head(query),
-        **all_of(found.figures),
+        **common_fields(query),
+        **figures_body(report.figures),
         "previous": previous,
-        "spend": spend_of(local, found.spend),
+        "spend": spend_body(local, report.spend),
         "daily": [
             {
                 "date": query.calendar.date_of(day.start).isoformat(),
@@ -98,18 +98,18 @@ def _summary(query: UsageQuery, found: Summary, days: list[Span], before: Span |
                 "total_tokens": figures.total_tokens,
                 "cost_usd": plain(figures.cost_usd),
             }
-            for day, figures in zip(days, found.days, strict=True)
+            for day, figures in zip(days, report.days, strict=True)
         ],
     }
 
 
 class CapabilitySerializer(FiguresSerializer):
-    capability = serializers.CharField(help_text="Empty: the calls did not say.")
-    cost_share = serializers.FloatField(help_text="Of the cost of all, from 0 to 1.")
+    capability = serializers.CharField(help_text="Empty if the calls have none.")
+    cost_share = serializers.FloatField(help_text="Share of the total cost, from 0 to 1.")
 
 
 class CapabilitiesSerializer(AnswerSerializer):
-    capabilities = CapabilitySerializer(many=True, help_text="The dearest first.")
+    capabilities = CapabilitySerializer(many=True, help_text="The most expensive first.")
 
 
 class UsageCapabilitiesView(UsageView):
@@ -122,23 +122,25 @@ class UsageCapabilitiesView(UsageView):
         responses=CapabilitiesSerializer,
     )
     def get(self, request: Request) -> Response:
-        """Usage by capability."""
+        """List usage by capability."""
         query = usage_query(request, self.access, UsageQuerySerializer)
-        found = breakdown.capabilities(organization=self.organization, filters=query.filters, window=query.window)
-        rows = [{"capability": one.key, **all_of(one.figures), "cost_share": one.share} for one in found]
-        return Response({**head(query), "capabilities": rows})
+        usage = breakdown.capabilities(organization=self.organization, filters=query.filters, window=query.window)
+        rows = [{"capability": item.key, **figures_body(item.figures), "cost_share": item.share} for item in usage]
+        return Response({**common_fields(query), "capabilities": rows})
 
 
 class CredentialUsageSerializer(FiguresSerializer):
-    client_id = serializers.CharField(help_text="Empty: recorded without a credential.")
+    client_id = serializers.CharField(help_text="Empty for usage without a credential.")
     name = serializers.CharField()
     environment = serializers.ChoiceField(choices=[*Environment.values, ""])
     last_used_at = serializers.DateTimeField(allow_null=True)
-    cost_share = serializers.FloatField(help_text="Of the cost of all, from 0 to 1.")
+    cost_share = serializers.FloatField(help_text="Share of the total cost, from 0 to 1.")
 
 
 class CredentialsUsageSerializer(AnswerSerializer):
-    credentials = CredentialUsageSerializer(many=True, help_text="The dearest first; unused ones are there, too.")
+    credentials = CredentialUsageSerializer(
+        many=True, help_text="The most expensive first, including unused credentials."
+    )
 
 
 class UsageCredentialsView(UsageView):
@@ -151,18 +153,18 @@ class UsageCredentialsView(UsageView):
         responses=CredentialsUsageSerializer,
     )
     def get(self, request: Request) -> Response:
-        """Usage by API credential."""
+        """List usage by API credential."""
         query = usage_query(request, self.access, UsageQuerySerializer)
-        found = breakdown.credentials(organization=self.organization, filters=query.filters, window=query.window)
+        usage = breakdown.credentials(organization=self.organization, filters=query.filters, window=query.window)
         rows = [
             {
-                "client_id": one.client_id,
-                "name": one.name,
-                "environment": one.environment,
-                "last_used_at": iso(one.last_used_at) if one.last_used_at is not None else None,
-                **all_of(one.figures),
-                "cost_share": one.share,
+                "client_id": item.client_id,
+                "name": item.name,
+                "environment": item.environment,
+                "last_used_at": iso(item.last_used_at) if item.last_used_at is not None else None,
+                **figures_body(item.figures),
+                "cost_share": item.share,
             }
-            for one in found
+            for item in usage
         ]
-        return Response({**head(query), "credentials": rows})
+        return Response({**common_fields(query), "credentials": rows})

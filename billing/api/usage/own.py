@@ -1,4 +1,4 @@
-"""`GET /usage/own`: what the credential that asks has spent itself, and the limits that are about it."""
+"""`GET /usage/own`: the spend of the calling credential and the limits that apply to it."""
 
 from typing import Any, ClassVar
 
@@ -7,9 +7,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.queries import checked
-from billing.api.usage.limit_shapes import HeadSerializer, StandingSerializer, head, standing
-from billing.api.usage.shapes import SpendSerializer, clock_of, spend_of
+from billing.api.queries import validated_query
+from billing.api.usage.limit_shapes import HeadSerializer, LimitStatusSerializer, common_fields, limit_body
+from billing.api.usage.shapes import SpendSerializer, local_formatter, spend_body
 from billing.limits.cache import limit_set
 from billing.limits.status import statuses
 from billing.limits.types import Dimensions
@@ -43,15 +43,15 @@ _EXAMPLE = {
 
 
 class OwnQuery(StrictSerializer):
-    """Nothing but the organization, which a credential need not name."""
+    """No parameters besides the organization, which is optional for a credential."""
 
 
 class OwnSerializer(HeadSerializer):
     client_id = serializers.CharField()
     name = serializers.CharField()
     environment = serializers.ChoiceField(choices=Environment.choices)
-    spend = SpendSerializer(help_text="Of this credential, up to now, by the organization's calendar.")
-    limits = StandingSerializer(many=True, help_text="The organization's, and those of the credential.")
+    spend = SpendSerializer(help_text="Spend of this credential until now, by the calendar of the organization.")
+    limits = LimitStatusSerializer(many=True, help_text="Limits of the organization and of the credential.")
 
 
 class UsageOwnView(OrganizationScopedAPIView):
@@ -67,27 +67,29 @@ class UsageOwnView(OrganizationScopedAPIView):
         examples=[OpenApiExample("A credential without limits", _EXAMPLE, response_only=True)],
     )
     def get(self, request: Request) -> Response:
-        """What this credential has spent today, in the last seven days and this month, and its limits. For
-        credentials, whatever their scopes; people see `/usage/summary`."""
-        checked(OwnQuery, request.query_params)
+        """Get the spend of this credential today, in the last seven days and this month, and its limits. For
+        credentials, with any scopes; users see `/usage/summary`."""
+        validated_query(OwnQuery, request.query_params)
         credential, now = self._credential(), utc_now()
         call = Dimensions(credential_id=credential.pk)
         rules = limit_set(self.organization).rules_for(call, now=now)
         filters = UsageFilter(client_id=credential.client_id)
         spend = spend_now(organization=self.organization, filters=filters, now=now)
         answer: dict[str, Any] = {
-            **head(self.organization, now),
+            **common_fields(self.organization, now),
             "client_id": credential.client_id,
             "name": credential.name,
             "environment": credential.environment,
-            "spend": spend_of(clock_of(self.organization.calendar), spend),
-            "limits": [standing(status) for status in statuses(organization=self.organization, rules=rules, now=now)],
+            "spend": spend_body(local_formatter(self.organization.calendar), spend),
+            "limits": [limit_body(status) for status in statuses(organization=self.organization, rules=rules, now=now)],
         }
         return Response(answer)
 
     def _credential(self) -> APICredential:
         credential = self.principal.credential
         if credential is None or credential.organization_id is None:
-            message = "This is for an organization's credentials; people and operators see /usage/summary."
+            message = (
+                "Only credentials of an organization can use this endpoint. Users and operators can use /usage/summary."
+            )
             raise InvalidError(message, code="not_a_credential")
         return credential

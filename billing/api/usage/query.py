@@ -1,4 +1,4 @@
-"""What every endpoint of document 001 takes: filters, and a span of time (`billing.reports.usage.query`)."""
+"""Query parameters of all endpoints of document 001: filters and a time span (`billing.reports.usage.query`)."""
 
 from typing import Any
 
@@ -18,61 +18,65 @@ _EARLIEST, _LATEST = 2000, 2199  # years; the ledger has nothing before
 
 
 class UsageQuerySerializer(StrictSerializer):
-    """An empty parameter is none."""
+    """Parameters; an empty value is ignored."""
 
     client_id = serializers.CharField(
         required=False,
         allow_blank=True,
         max_length=255,
-        help_text=f"Only this credential's usage; `{NO_CREDENTIAL}`: what was recorded without one.",
+        help_text=f"Only usage of this credential; `{NO_CREDENTIAL}`: usage without a credential.",
     )
     capability = serializers.CharField(required=False, allow_blank=True, max_length=255)
     model = serializers.CharField(required=False, allow_blank=True, max_length=255)
     status = serializers.ChoiceField(
-        required=False, allow_blank=True, choices=[*Status.values, *STATUSES], help_text="`error` is `failure`."
+        required=False,
+        allow_blank=True,
+        choices=[*Status.values, *STATUSES],
+        help_text="`error` is an alias of `failure`.",
     )
     range = serializers.ChoiceField(
         required=False,
         allow_blank=True,
         choices=[*[preset.value for preset in Preset], *RANGES, CUSTOM],
-        help_text="Days of the organization's time zone until today; `week` and `month` are those that run now. "
-        "`30d` if nothing is said; `custom` if there are dates.",
+        help_text="Days in the time zone of the organization, until today; `week` and `month` are the current ones. "
+        "Default: `30d`, or `custom` with dates.",
     )
     start_date = DateOrDateTimeField(required=False, help_text="From this day or time on.")
-    end_date = DateOrDateTimeField(required=False, help_text="Until this day (included) or time; now if not given.")
+    end_date = DateOrDateTimeField(required=False, help_text="Until this day (inclusive) or time. Default: now.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         for name in ("start_date", "end_date"):
             if name in attrs and not _EARLIEST <= attrs[name].year <= _LATEST:
-                raise serializers.ValidationError({name: f"A year from {_EARLIEST} to {_LATEST}."})
+                raise serializers.ValidationError({name: f"The year must be from {_EARLIEST} to {_LATEST}."})
         has_dates = "start_date" in attrs or "end_date" in attrs
-        query = attrs.get("range")
-        if has_dates and query not in (None, "", CUSTOM):
-            raise serializers.ValidationError({"range": f"Give dates or {query}, not both."})
-        if "start_date" not in attrs and (has_dates or query == CUSTOM):
-            raise serializers.ValidationError({"start_date": "Say where the range begins."})
+        range_name = attrs.get("range")
+        if has_dates and range_name not in (None, "", CUSTOM):
+            raise serializers.ValidationError({"range": "Cannot be combined with dates."})
+        if "start_date" not in attrs and (has_dates or range_name == CUSTOM):
+            raise serializers.ValidationError({"start_date": "Required for a custom range."})
         return attrs
 
 
 def usage_query(request: Request, access: Access, serializer: type[UsageQuerySerializer]) -> UsageQuery:
-    """Raises ValidationError and, for what the plan does not show at all, ForbiddenError. Operators are shown all."""
+    """Validate the parameters and build the query. Raises ValidationError, and ForbiddenError if nothing of the
+    range is visible in the plan. Operators have no plan limit."""
     given = {name: value for name, value in request.query_params.items() if name != "organization"}
     parameters = serializer(data=given)
     parameters.is_valid(raise_exception=True)
-    others = dict(parameters.validated_data)
+    extra = dict(parameters.validated_data)
     organization, now = access.organization, utc_now()
-    status = others.pop("status", "")
+    status = extra.pop("status", "")
     filters = UsageFilter(
-        client_id=others.pop("client_id", ""),
-        capability=others.pop("capability", ""),
-        model=others.pop("model", ""),
+        client_id=extra.pop("client_id", ""),
+        capability=extra.pop("capability", ""),
+        model=extra.pop("model", ""),
         status=str(STATUSES.get(status, status)),
     )
     window = window_of(
         organization.calendar,
-        name=others.pop("range", ""),
-        start=others.pop("start_date", None),
-        end=others.pop("end_date", None),
+        name=extra.pop("range", ""),
+        start=extra.pop("start_date", None),
+        end=extra.pop("end_date", None),
         now=now,
     )
     return build_query(
@@ -80,6 +84,6 @@ def usage_query(request: Request, access: Access, serializer: type[UsageQuerySer
         filters=filters,
         window=window,
         now=now,
-        sees_everything=access.principal.is_operator,
-        others=others,
+        has_full_history=access.principal.is_operator,
+        extra=extra,
     )

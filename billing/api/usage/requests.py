@@ -1,4 +1,4 @@
-"""`GET /usage/requests`: the calls behind the numbers, one by one."""
+"""`GET /usage/requests`: model calls one by one."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from billing.api.pagination import cursor_of, position_of
 from billing.api.usage.events import AmountField
 from billing.api.usage.numbers import UsageView
 from billing.api.usage.query import UsageQuerySerializer, usage_query
-from billing.api.usage.shapes import AnswerSerializer, Json, head
+from billing.api.usage.shapes import AnswerSerializer, Json, common_fields
 from billing.reports.usage.calls import Call, CallFilter, list_calls
 from billing.types import Status
 from costtrack.clock import iso
@@ -22,33 +22,33 @@ class RequestsQuery(UsageQuerySerializer):
     endpoint = serializers.CharField(required=False, allow_blank=True, max_length=255)
     limit = serializers.IntegerField(default=50, min_value=1, max_value=200)
     cursor = serializers.CharField(
-        required=False, allow_blank=True, max_length=100, help_text="`next_cursor` of the page before."
+        required=False, allow_blank=True, max_length=100, help_text="`next_cursor` of the previous page."
     )
 
 
 class RequestSerializer(serializers.Serializer[Any]):
-    id = serializers.UUIDField(help_text="Of the event: see `/usage/events/{id}`.")
-    event_id = serializers.CharField(help_text="The id that the sender gave.")
+    id = serializers.UUIDField(help_text="Id of the event, see `/usage/events/{id}`.")
+    event_id = serializers.CharField(help_text="The id from the sender.")
     request_id = serializers.CharField()
-    time = serializers.DateTimeField(help_text="When it was made.")
+    time = serializers.DateTimeField(help_text="When the call was made.")
     endpoint = serializers.CharField()
     capability = serializers.CharField()
     service = serializers.CharField()
     model = serializers.CharField()
-    client_id = serializers.CharField(help_text="Empty: recorded without a credential.")
+    client_id = serializers.CharField(help_text="Empty for calls without a credential.")
     status = serializers.ChoiceField(choices=Status.choices)
     status_code = serializers.IntegerField(allow_null=True)
-    prompt_tokens = serializers.IntegerField(help_text="All that was sent, cached tokens included.")
+    prompt_tokens = serializers.IntegerField(help_text="All prompt tokens, including cached ones.")
     completion_tokens = serializers.IntegerField()
     cached_tokens = serializers.IntegerField()
     total_tokens = serializers.IntegerField()
-    cost_usd = AmountField(allow_null=True, help_text="With its adjustments. Null while it is not known.")
-    voided = serializers.BooleanField(help_text="It was taken back and is not in the figures.")
+    cost_usd = AmountField(allow_null=True, help_text="Including adjustments. Null while unknown.")
+    voided = serializers.BooleanField(help_text="True if the call was voided and is excluded from the figures.")
 
 
 class RequestPageSerializer(AnswerSerializer):
-    results = RequestSerializer(many=True, help_text="The newest first.")
-    next_cursor = serializers.CharField(allow_null=True, help_text="For the next page; null on the last one.")
+    results = RequestSerializer(many=True, help_text="Newest first.")
+    next_cursor = serializers.CharField(allow_null=True, help_text="Cursor of the next page; null on the last page.")
 
 
 class UsageRequestsView(UsageView):
@@ -58,16 +58,17 @@ class UsageRequestsView(UsageView):
         operation_id="usage_requests", tags=["usage"], parameters=[RequestsQuery], responses=RequestPageSerializer
     )
     def get(self, request: Request) -> Response:
-        """Model calls, newest first: endpoint, time, credential and response status. Adjustments are in the costs."""
+        """List model calls, newest first, with endpoint, time, credential and response status. Costs include
+        adjustments."""
         query = usage_query(request, self.access, RequestsQuery)
         page = list_calls(
             organization=self.organization,
-            filters=CallFilter(query.filters, query.window, endpoint=query.others.get("endpoint", "")),
-            after=position_of(query.others.get("cursor", "")),
-            limit=query.others["limit"],
+            filters=CallFilter(query.filters, query.window, endpoint=query.extra.get("endpoint", "")),
+            after=position_of(query.extra.get("cursor", "")),
+            limit=query.extra["limit"],
         )
         rows = [_row(call) for call in page.calls]
-        return Response({**head(query), "results": rows, "next_cursor": cursor_of(page.last)})
+        return Response({**common_fields(query), "results": rows, "next_cursor": cursor_of(page.last)})
 
 
 def _row(call: Call) -> Json:

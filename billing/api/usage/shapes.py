@@ -1,5 +1,6 @@
-"""What the endpoints of document 001 answer: costs are exact decimal strings, periods bear the offset of the
-organization's time zone."""
+"""Response bodies of document 001. Costs are exact decimal strings; periods have the offset of the time zone of the
+organization.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -19,46 +20,48 @@ Json = dict[str, Any]
 
 class WindowSerializer(serializers.Serializer[Any]):
     start = serializers.DateTimeField()
-    end = serializers.DateTimeField(help_text="The first moment that is not in it.")
+    end = serializers.DateTimeField(help_text="Exclusive.")
 
 
 class FiguresSerializer(serializers.Serializer[Any]):
-    requests = serializers.IntegerField(help_text="Calls, failed ones included.")
+    requests = serializers.IntegerField(help_text="Calls, including failed ones.")
     errors = serializers.IntegerField(help_text="Failed calls.")  # type: ignore[assignment] # DRF's
     error_rate = serializers.FloatField(help_text="errors / requests, from 0 to 1.")
-    prompt_tokens = serializers.IntegerField(help_text="All that was sent, cached tokens included.")
+    prompt_tokens = serializers.IntegerField(help_text="All prompt tokens, including cached ones.")
     completion_tokens = serializers.IntegerField()
-    cached_tokens = serializers.IntegerField(help_text="Those of the prompt tokens that were read from a cache.")
+    cached_tokens = serializers.IntegerField(help_text="Prompt tokens that were read from a cache.")
     total_tokens = serializers.IntegerField(help_text="prompt_tokens + completion_tokens")
-    cost_usd = AmountField(help_text="Tokens and compute, adjustments included.")
-    unpriced_events = serializers.IntegerField(help_text="They are not in the cost, because it is not known yet.")
+    cost_usd = AmountField(help_text="Tokens and compute, including adjustments.")
+    unpriced_events = serializers.IntegerField(help_text="Events whose cost is unknown and excluded.")
 
 
 class SpendSerializer(serializers.Serializer[Any]):
-    """What is spent now, whatever the range."""
+    """Current spend, regardless of the range."""
 
     today_usd = AmountField()
-    rolling_7d_usd = AmountField(help_text="After this moment seven days ago.")
+    rolling_7d_usd = AmountField(help_text="Since the same time seven days ago (exclusive).")
     month_to_date_usd = AmountField()
-    billing_period = WindowSerializer(help_text="The month.")
+    billing_period = WindowSerializer(help_text="The current month.")
 
 
 class AnswerSerializer(serializers.Serializer[Any]):
-    """What every answer says about itself."""
+    """Fields that every response has."""
 
     organization = serializers.CharField()
     plan = serializers.CharField()
     currency = serializers.CharField(help_text="USD")
     timezone = serializers.CharField()
     window = WindowSerializer()
-    history_start = serializers.DateTimeField(allow_null=True, help_text="What the plan shows begins here; null: all.")
+    history_start = serializers.DateTimeField(
+        allow_null=True, help_text="Start of the history that the plan shows; null if unlimited."
+    )
     clipped = serializers.BooleanField(help_text="The window was cut off at `history_start`.")
-    as_of = serializers.DateTimeField(help_text="All that was acknowledged before is in the figures.")
+    as_of = serializers.DateTimeField(help_text="The figures include everything acknowledged before.")
 
 
-def head(query: UsageQuery) -> Json:
+def common_fields(query: UsageQuery) -> Json:
     local = local_time(query)
-    since = query.shown.history_start
+    since = query.visible.history_start
     return {
         "organization": query.organization.slug,
         "plan": query.organization.plan_id,
@@ -66,17 +69,17 @@ def head(query: UsageQuery) -> Json:
         "timezone": query.organization.time_zone,
         "window": period(local, query.window),
         "history_start": local(since) if since is not None else None,
-        "clipped": query.shown.is_clipped,
+        "clipped": query.visible.is_clipped,
         "as_of": iso(query.now),
     }
 
 
 def local_time(query: UsageQuery) -> Callable[[datetime], str]:
-    """How instants are written: ISO 8601 with the offset of the organization's time zone."""
-    return clock_of(query.calendar)
+    """Return a formatter for instants: ISO 8601 with the offset of the time zone of the organization."""
+    return local_formatter(query.calendar)
 
 
-def clock_of(calendar: Calendar) -> Callable[[datetime], str]:
+def local_formatter(calendar: Calendar) -> Callable[[datetime], str]:
     zone = calendar.zone
     return lambda instant: instant.astimezone(zone).isoformat()
 
@@ -85,7 +88,7 @@ def period(local: Callable[[datetime], str], window: Span) -> Json:
     return {"start": local(window.start), "end": local(window.end)}
 
 
-def spend_of(local: Callable[[datetime], str], spend: Spend) -> Json:
+def spend_body(local: Callable[[datetime], str], spend: Spend) -> Json:
     return {
         "today_usd": plain(spend.today_usd),
         "rolling_7d_usd": plain(spend.rolling_7d_usd),
@@ -94,11 +97,11 @@ def spend_of(local: Callable[[datetime], str], spend: Spend) -> Json:
     }
 
 
-def requests_of(figures: Figures) -> Json:
+def request_figures(figures: Figures) -> Json:
     return {"requests": figures.requests, "errors": figures.errors, "error_rate": figures.error_rate}
 
 
-def tokens_of(figures: Figures) -> Json:
+def token_figures(figures: Figures) -> Json:
     return {
         "prompt_tokens": figures.prompt_tokens,
         "completion_tokens": figures.completion_tokens,
@@ -107,9 +110,9 @@ def tokens_of(figures: Figures) -> Json:
     }
 
 
-def cost_of(figures: Figures) -> Json:
+def cost_figures(figures: Figures) -> Json:
     return {"cost_usd": plain(figures.cost_usd), "unpriced_events": figures.unpriced_events}
 
 
-def all_of(figures: Figures) -> Json:
-    return {**requests_of(figures), **tokens_of(figures), **cost_of(figures)}
+def figures_body(figures: Figures) -> Json:
+    return {**request_figures(figures), **token_figures(figures), **cost_figures(figures)}

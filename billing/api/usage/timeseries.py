@@ -1,4 +1,4 @@
-"""`GET /usage/timeseries`: the dashboard's charts."""
+"""`GET /usage/timeseries`: data of the usage charts."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,43 +14,43 @@ from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.api.usage.shapes import (
     AnswerSerializer,
     Json,
-    cost_of,
-    head,
+    common_fields,
+    cost_figures,
     local_time,
     period,
-    requests_of,
-    tokens_of,
+    request_figures,
+    token_figures,
 )
 from billing.reports.usage.breakdown import MAX_SERIES, series
-from billing.reports.usage.figures import NOTHING, Figures, GroupBy, Series
-from billing.reports.usage.periods import LARGEST, View, periods_of, unit_for
+from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy, Series
+from billing.reports.usage.periods import RANK_BY, View, split_into_periods, unit_for
 from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.series import totals
 from costtrack.calendar import Span, Unit
 
-_SHOWS: dict[View, Callable[[Figures], Json]] = {
-    View.REQUESTS: requests_of,
-    View.TOKENS: tokens_of,
-    View.COST: cost_of,
+_BODY_BY_VIEW: dict[View, Callable[[Figures], Json]] = {
+    View.REQUESTS: request_figures,
+    View.TOKENS: token_figures,
+    View.COST: cost_figures,
 }
 
 
 class TimeseriesQuery(UsageQuerySerializer):
-    view = serializers.ChoiceField(default=View.REQUESTS, choices=[one.value for one in View])
+    view = serializers.ChoiceField(default=View.REQUESTS, choices=[view.value for view in View])
     granularity = serializers.ChoiceField(
         required=False,
         choices=[unit.value for unit in Unit],
-        help_text="Without: hours up to 2 days, days up to 93, weeks up to two years, then months.",
+        help_text="Default: hours up to 2 days, days up to 93 days, weeks up to two years, else months.",
     )
     group_by = serializers.ChoiceField(
         required=False,
         choices=[by.value for by in GroupBy],
-        help_text=f"A line for each; after the {MAX_SERIES} largest one for all others.",
+        help_text=f"One series per value: the {MAX_SERIES} largest, then one for all others.",
     )
 
 
 class ChartFiguresSerializer(serializers.Serializer[Any]):
-    """Those of the view: requests and errors, or tokens, or costs."""
+    """Figures of the view: requests and errors, or tokens, or cost."""
 
     requests = serializers.IntegerField(required=False)
     errors = serializers.IntegerField(required=False)  # type: ignore[assignment] # DRF's
@@ -74,16 +74,20 @@ class SeriesSerializer(serializers.Serializer[Any]):
     )
     name = serializers.CharField()
     total = ChartFiguresSerializer()
-    buckets = ChartFiguresSerializer(many=True, help_text="One for each of the answer's buckets, in their order.")
+    buckets = ChartFiguresSerializer(many=True, help_text="One for each bucket of the response, in order.")
 
 
 class TimeseriesSerializer(AnswerSerializer):
-    view = serializers.ChoiceField(choices=[one.value for one in View])
+    view = serializers.ChoiceField(choices=[view.value for view in View])
     granularity = serializers.ChoiceField(choices=[unit.value for unit in Unit])
     group_by = serializers.ChoiceField(choices=[by.value for by in GroupBy], allow_null=True)
     total = ChartFiguresSerializer()
-    buckets = BucketSerializer(many=True, help_text="Every period of the window, oldest first; the ends may be parts.")
-    series = SeriesSerializer(many=True, help_text="With `group_by`: the largest first. They add up to the buckets.")
+    buckets = BucketSerializer(
+        many=True, help_text="Every period of the window, oldest first; the first and last may be partial."
+    )
+    series = SeriesSerializer(
+        many=True, help_text="With `group_by`: the largest first. The series add up to the buckets."
+    )
 
 
 class UsageTimeseriesView(UsageView):
@@ -93,11 +97,11 @@ class UsageTimeseriesView(UsageView):
         operation_id="usage_timeseries", tags=["usage"], parameters=[TimeseriesQuery], responses=TimeseriesSerializer
     )
     def get(self, request: Request) -> Response:
-        """Requests, tokens or costs over time. Periods follow the clock and the week of the organization."""
+        """Get requests, tokens or cost over time. Periods follow the time zone and week start of the organization."""
         query = usage_query(request, self.access, TimeseriesQuery)
-        view, by = View(query.others["view"]), query.others.get("group_by")
-        unit = Unit(query.others.get("granularity") or unit_for(query.window))
-        buckets = periods_of(query.calendar, query.window, unit, param="granularity")
+        view, by = View(query.extra["view"]), query.extra.get("group_by")
+        unit = Unit(query.extra.get("granularity") or unit_for(query.window))
+        buckets = split_into_periods(query.calendar, query.window, unit, param="granularity")
         if by is None:
             lines: list[Series] = []
             figures = totals(organization=self.organization, filters=query.filters, windows=buckets)
@@ -107,32 +111,33 @@ class UsageTimeseriesView(UsageView):
                 filters=query.filters,
                 windows=buckets,
                 by=GroupBy(by),
-                largest=LARGEST[view],
+                rank_by=RANK_BY[view],
             )
-            figures = _added_up(lines, len(buckets))
-        words = {"view": view.value, "granularity": unit.value, "group_by": by}
-        return Response({**head(query), **words, **_chart(query, view, buckets, figures, lines)})
+            figures = _sum_lines(lines, len(buckets))
+        options = {"view": view.value, "granularity": unit.value, "group_by": by}
+        return Response({**common_fields(query), **options, **_chart(query, view, buckets, figures, lines)})
 
 
-def _added_up(lines: Sequence[Series], buckets: int) -> list[Figures]:
-    return [sum((line.periods[place] for line in lines), NOTHING) for place in range(buckets)]
+def _sum_lines(lines: Sequence[Series], buckets: int) -> list[Figures]:
+    return [sum((line.periods[index] for line in lines), ZERO_FIGURES) for index in range(buckets)]
 
 
 def _chart(
     query: UsageQuery, view: View, buckets: Sequence[Span], figures: Sequence[Figures], lines: Sequence[Series]
 ) -> Json:
-    shows, local = _SHOWS[view], local_time(query)
+    body_of, local = _BODY_BY_VIEW[view], local_time(query)
     return {
-        "total": shows(sum(figures, NOTHING)),
+        "total": body_of(sum(figures, ZERO_FIGURES)),
         "buckets": [
-            {**period(local, bucket), **shows(of_bucket)} for bucket, of_bucket in zip(buckets, figures, strict=True)
+            {**period(local, bucket), **body_of(bucket_figures)}
+            for bucket, bucket_figures in zip(buckets, figures, strict=True)
         ],
         "series": [
             {
                 "key": line.key,
                 "name": line.name,
-                "total": shows(line.total),
-                "buckets": [shows(of_bucket) for of_bucket in line.periods],
+                "total": body_of(line.total),
+                "buckets": [body_of(bucket_figures) for bucket_figures in line.periods],
             }
             for line in lines
         ],

@@ -1,4 +1,4 @@
-"""Routes below /usage (document 001, and the ledger's rows)."""
+"""Routes under /usage (document 001, and ledger rows)."""
 
 from django.urls import path
 

@@ -1,6 +1,6 @@
-"""What LiteLLM's generic API logger sends (docs/litellm.md). Pure: bytes in, events out.
+"""The format of LiteLLM's generic API logger (docs/litellm.md). Pure: bytes in, events out.
 
-`payload` says what is read of a record and what may be kept of it, `mapping`, `usage` and `users` what it becomes.
+`payload` declares the fields that are read and stored; `mapping`, `usage` and `users` convert them to events.
 """
 
 from billing.ingest.litellm.mapping import SOURCE, parse

@@ -1,4 +1,4 @@
-"""LiteLLM's payloads as usage events."""
+"""Conversion of LiteLLM's payloads to usage events."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from billing.ingest.json_records import named_fault
+from billing.ingest.json_records import to_record_error
 from billing.ingest.litellm.payload import Metadata, Payload, caller_metadata, decode, short_text
 from billing.ingest.litellm.usage import reported_cost, token_counts
 from billing.ingest.litellm.users import end_user_of, user_of
@@ -26,10 +26,10 @@ from billing.pricing.normalize import catalogue_provider
 SOURCE = "litellm"
 
 _MAX_TAGS = 50
-_MAX_CALL_DURATION = 10**9  # seconds; what is longer is not a duration
+_MAX_CALL_DURATION = 10**9  # seconds; longer values are ignored
 _KEY_HASH = re.compile(r"[0-9a-f]{64}")
 
-# What LiteLLM calls an operation (an "a" before it only means asynchronous), as the product area it belongs to.
+# The capability of each LiteLLM call type. A leading "a" only means asynchronous.
 _CAPABILITIES = {
     "completion": "chat",
     "anthropic_messages": "chat",
@@ -51,7 +51,7 @@ _CAPABILITIES = {
     "call_mcp_tool": "tools",
 }
 
-# Dimensions that a caller may put into the metadata of a call.
+# Dimensions that a caller may set in the metadata of a call.
 _DIMENSIONS = (
     "run_id",
     "parent_run_id",
@@ -71,13 +71,13 @@ _DIMENSIONS = (
 
 
 def parse(records: Sequence[msgspec.Raw | bytes], *, now: datetime) -> ParsedBatch:
-    """The readable payloads as events, and what is wrong with the others. Nulls are neither."""
+    """Convert the readable payloads to events and describe the errors of the others. Nulls are skipped."""
     batch = ParsedBatch(events=[], errors=[])
     for index, record in enumerate(map(bytes, records)):
         try:
             payload = decode(record)
         except (ValueError, RecursionError) as error:
-            batch.errors.append(named_fault(index, record, error))
+            batch.errors.append(to_record_error(index, record, error))
             continue
         if payload is None:
             continue
@@ -87,7 +87,7 @@ def parse(records: Sequence[msgspec.Raw | bytes], *, now: datetime) -> ParsedBat
         except InvalidEventError as error:
             batch.errors.append(error.at(index, short_text(payload.id)))
         except RecursionError as error:
-            batch.errors.append(named_fault(index, record, error))
+            batch.errors.append(to_record_error(index, record, error))
         else:
             batch.events.append(ParsedEvent(index, event))
     return batch
@@ -95,13 +95,15 @@ def parse(records: Sequence[msgspec.Raw | bytes], *, now: datetime) -> ParsedBat
 
 def _to_event(payload: Payload) -> UsageEventInput:
     if not (payload.id or payload.call_type or payload.model):
-        raise InvalidEventError("id", "no_payload", "No call of LiteLLM: it has neither id, call_type nor model.")
+        raise InvalidEventError(
+            "id", "no_payload", "The record is not a LiteLLM call: it has no id, call_type or model."
+        )
     metadata = payload.metadata or Metadata()
-    said = caller_metadata(metadata)
+    caller_fields = caller_metadata(metadata)
     counts = token_counts(payload, metadata.usage_object)
     cost = reported_cost(payload, counts)
     service, model = _service_and_model(payload)
-    end_user = end_user_of(payload, metadata, said)
+    end_user = end_user_of(payload, metadata, caller_fields)
     event = UsageEventInput(
         id=_event_id(payload, is_poll=not (payload.model or counts or cost)),
         source=SOURCE,
@@ -124,14 +126,17 @@ def _to_event(payload: Payload) -> UsageEventInput:
     )
     for field, count in counts.items():
         setattr(event, field, count)
-    _take_dimensions(event, said)
-    event.metadata = _metadata(payload, metadata, said)
+    _take_dimensions(event, caller_fields)
+    event.metadata = _metadata(payload, metadata, caller_fields)
     return event
 
 
 def _event_id(payload: Payload, *, is_poll: bool) -> str | None:
-    """LiteLLM's id of the call. Attempts that failed, and polls of a job, share the id of what comes of them in the
-    end; they are told apart by when they began, in the way LiteLLM itself marks cache hits."""
+    """Return the event id: LiteLLM's id of the call, made unique for failed attempts and polls.
+
+    A failed attempt and a poll of a job share the id of the final call. Their start time is appended, as LiteLLM itself
+    does for cache hits.
+    """
     event_id = short_text(payload.id)
     if event_id is None or payload.startTime is None:
         return event_id
@@ -141,8 +146,10 @@ def _event_id(payload: Payload, *, is_poll: bool) -> str | None:
 
 
 def _service_and_model(payload: Payload) -> tuple[str | None, str | None]:
-    """LiteLLM's router names a model with its provider before it, direct calls name it without; some calls name their
-    provider nowhere else."""
+    """Return the service and the model without its provider prefix.
+
+    LiteLLM's router puts the provider before the model, direct calls do not. Some calls name their provider only there.
+    """
     service, model = short_text(payload.custom_llm_provider), payload.model or ""
     prefix, slash, name = model.partition("/")
     if service is None and slash and name and catalogue_provider(prefix) is not None:
@@ -161,7 +168,7 @@ def _instant(epoch_seconds: float | None) -> datetime | None:
     try:
         return datetime.fromtimestamp(epoch_seconds, tz=UTC)
     except (OverflowError, ValueError, OSError) as error:
-        raise InvalidEventError("startTime", "invalid", "startTime is not an instant in epoch seconds.") from error
+        raise InvalidEventError("startTime", "invalid", "startTime is not a time in epoch seconds.") from error
 
 
 def _milliseconds(start: float | None, end: float | None) -> Decimal | None:
@@ -171,23 +178,23 @@ def _milliseconds(start: float | None, end: float | None) -> Decimal | None:
 
 
 def _capability(call_type: str | None) -> str | None:
-    """LiteLLM's word for what it has no product area for."""
+    """Return the capability of a call type, or the call type itself if it has none."""
     name = (call_type or "").removeprefix("_")
     return _CAPABILITIES.get(name) or _CAPABILITIES.get(name.removeprefix("a")) or short_text(name)
 
 
-def _take_dimensions(event: UsageEventInput, said: dict[str, Any]) -> None:
-    """Move run, session and the like out of what the caller said. A parent without a run says nothing, and neither does
-    an authorization id that is none."""
+def _take_dimensions(event: UsageEventInput, caller_fields: dict[str, Any]) -> None:
+    """Move dimensions from the caller's metadata to the event. A parent without a run and an invalid authorization id
+    are ignored."""
     for name in _DIMENSIONS:
-        value = short_text(said.pop(name, None))
+        value = short_text(caller_fields.pop(name, None))
         if value is not None:
             setattr(event, name, value)
     for name in ("user_id", "end_user"):
-        # Another name than the event's stays in its metadata as what the caller said.
-        if short_text(said.get(name)) in (None, getattr(event, name)):
-            said.pop(name, None)
-    event.authorization_id = _uuid(said.pop("authorization_id", None))
+        # A value that differs from the event's stays in its metadata.
+        if short_text(caller_fields.get(name)) in (None, getattr(event, name)):
+            caller_fields.pop(name, None)
+    event.authorization_id = _uuid(caller_fields.pop("authorization_id", None))
     if not event.run_id:
         event.parent_run_id = None
 
@@ -199,12 +206,11 @@ def _uuid(value: Any) -> UUID | None:
         return None
 
 
-def _metadata(payload: Payload, metadata: Metadata, said: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What LiteLLM knows of the call beyond the event's own fields, and what else the caller said, as far as there is
-    room."""
+def _metadata(payload: Payload, metadata: Metadata, caller_fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the event's metadata: further fields of LiteLLM and of the caller, as far as they fit."""
     key_hash = short_text(metadata.user_api_key_hash)
     call_id = short_text(payload.litellm_call_id)
-    facts = {
+    litellm_fields = {
         "call_type": short_text(payload.call_type),
         "call_id": call_id if call_id != short_text(payload.id) else None,
         "trace_id": short_text(payload.trace_id),
@@ -212,7 +218,7 @@ def _metadata(payload: Payload, metadata: Metadata, said: Mapping[str, Any]) -> 
         "model_group": short_text(payload.model_group),
         "model_id": short_text(payload.model_id),
         "error_class": short_text(payload.error_information.error_class) if payload.error_information else None,
-        # For a key that nobody knows LiteLLM gives the key itself, which is a secret of somebody's.
+        # For an unknown key LiteLLM sends the key itself, which may be a secret.
         "api_key_hash": key_hash if key_hash and _KEY_HASH.fullmatch(key_hash) else None,
         "api_key_alias": short_text(metadata.user_api_key_alias),
         "team_id": short_text(metadata.user_api_key_team_id),
@@ -220,23 +226,25 @@ def _metadata(payload: Payload, metadata: Metadata, said: Mapping[str, Any]) -> 
         "organization_id": short_text(metadata.user_api_key_org_id),
         "project_id": short_text(metadata.user_api_key_project_id),
     }
-    known = _fitting(((name, value) for name, value in facts.items() if value is not None), MAX_METADATA_BYTES - 20)
-    kept = {"litellm": known} if known else {}
-    others = ((name, value) for name, value in said.items() if name != "litellm")
-    return {**kept, **_fitting(others, MAX_METADATA_BYTES - len(msgspec.json.encode(kept)))} or None
+    fitting_fields = _fitting(
+        ((name, value) for name, value in litellm_fields.items() if value is not None), MAX_METADATA_BYTES - 20
+    )
+    result = {"litellm": fitting_fields} if fitting_fields else {}
+    others = ((name, value) for name, value in caller_fields.items() if name != "litellm")
+    return {**result, **_fitting(others, MAX_METADATA_BYTES - len(msgspec.json.encode(result)))} or None
 
 
-def _fitting(given: Iterable[tuple[str, Any]], room: int) -> dict[str, Any]:
-    """The first ones that fit into that many bytes of JSON, without those that are nested too deeply."""
+def _fitting(candidates: Iterable[tuple[str, Any]], remaining: int) -> dict[str, Any]:
+    """Return the first fields that fit into that many bytes of JSON, without those that are nested too deeply."""
     fitting: dict[str, Any] = {}
-    for name, value in given:
+    for name, value in candidates:
         size = len(msgspec.json.encode({name: value}))
-        if size <= room and not nests_deeper(value, MAX_METADATA_DEPTH - 1):
+        if size <= remaining and not nests_deeper(value, MAX_METADATA_DEPTH - 1):
             fitting[name] = value
-            room -= size
+            remaining -= size
     return fitting
 
 
-def _tags(given: Any) -> list[str] | None:
-    tags = dict.fromkeys(map(short_text, given)) if isinstance(given, list) else {}
+def _tags(candidates: Any) -> list[str] | None:
+    tags = dict.fromkeys(map(short_text, candidates)) if isinstance(candidates, list) else {}
     return [tag for tag in tags if tag][:_MAX_TAGS] or None

@@ -1,8 +1,8 @@
-"""LiteLLM's StandardLoggingPayload, as far as it is read.
+"""The fields of LiteLLM's StandardLoggingPayload that are read and stored.
 
-Prompts and answers (`messages`, `response`, error messages, tool arguments and many more places) are not named here,
-so they are never decoded, and never kept. A value of the wrong type makes a bad record where a type stands here (what
-the cost, the time and the shape of a call hang on); everything else is `Any` and read as far as it makes sense.
+Fields with prompts and responses (`messages`, `response`, error messages, tool arguments and others) are not declared
+here, so they are never decoded and never stored. Fields that the cost and time of a call depend on have a type, and a
+value of another type makes the record invalid. All others are `Any` and ignored if they are unusable.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from billing.ingest.tolerant import repaired
+from billing.ingest.tolerant import repair_json
 from billing.ingest.types import Count
 
 
@@ -31,7 +31,7 @@ class ToolCall(Struct):
 
 
 class Metadata(Struct):
-    """Who called, what the caller said about the call, and the tokens it used."""
+    """The caller, the caller's metadata, and the usage of a call."""
 
     user_api_key_hash: Any = None
     user_api_key_alias: Any = None
@@ -72,26 +72,25 @@ class Payload(Struct):
     metadata: Metadata | None = None
     model_parameters: ModelParameters | None = None
     error_information: ErrorInformation | None = None
-    # Not LiteLLM's: `mark_end_user_as_user` puts it there, so that the quarantine keeps it with the record.
+    # Not a field of LiteLLM: `mark_end_user_as_user` adds it, so that the quarantine stores it with the record.
     end_user_as_user: Any = None
 
 
-# Numbers are taken from strings too: LiteLLM passes on what providers and callers gave it.
+# Numbers may be strings: LiteLLM passes on the values of providers and callers.
 _payload: msgspec.json.Decoder[Payload | None] = msgspec.json.Decoder(Payload | None, strict=False)
 _anything: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Any, float_hook=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
-# What LiteLLM's proxy itself puts into `requester_metadata`, beside what the requester said: headers with who knows
-# what in them, and things that stand elsewhere.
+# Keys that LiteLLM's proxy adds to `requester_metadata`: headers, and values that other fields have.
 _PROXY_ADDITIONS = ("headers", "tags", "spend_logs_metadata", "trace_id", "used_client_oauth_token")
-# Fields of LiteLLM's that hold prompts and answers; a caller's own metadata may be a copy of a whole payload.
+# Fields with prompts and responses. A caller's metadata may be a copy of an entire payload.
 _PROMPT_FIELDS = ("messages", "response", "model_parameters", "error_str", "error_information")
 
-# The header of a request to LiteLLM's proxy that names its user. LiteLLM reports all that begin with `x-`; no other is
-# read or kept.
+# The header of a request to LiteLLM's proxy that names its user. LiteLLM reports all headers that begin with `x-`; the
+# others are neither read nor stored.
 USER_HEADER = "x-costtrack-user"
 
-_PARTS: dict[str, type[Struct]] = {
+_NESTED: dict[str, type[Struct]] = {
     "metadata": Metadata,
     "model_parameters": ModelParameters,
     "error_information": ErrorInformation,
@@ -103,21 +102,21 @@ _DIGEST_BYTES = 16
 
 
 def decode(record: bytes) -> Payload | None:
-    """One record; None for the nulls that LiteLLM puts into its queue. Raises ValueError (msgspec's ValidationError
-    where a type is wrong) or RecursionError."""
+    """Decode a record; None for the nulls that LiteLLM puts into its queue. Raises ValueError (msgspec's
+    ValidationError for a wrong type) or RecursionError."""
     try:
         return _payload.decode(record)
     except msgspec.ValidationError:
         raise
     except ValueError:
-        payload = _payload.decode(repaired(record))
+        payload = _payload.decode(repair_json(record))
         if payload is None:
-            raise ValueError("a number that is none") from None  # a lone NaN, which repairing made a null
+            raise ValueError("a number that is none") from None  # a lone NaN, which the repair turned into null
         return payload
 
 
 def mark_end_user_as_user(record: bytes) -> bytes:
-    """The record with `end_user_as_user`; what is not an object stays as it is."""
+    """Add `end_user_as_user` to a record that is an object."""
     body = record.strip()
     if not body.startswith(b"{"):
         return record
@@ -126,27 +125,30 @@ def mark_end_user_as_user(record: bytes) -> bytes:
 
 
 def caller_metadata(metadata: Metadata) -> dict[str, Any]:
-    """What the caller said about a call in words of their own. `spend_logs_metadata` passes through LiteLLM's SDK and
-    proxy alike and wins; `requester_metadata` is what came to the proxy as `metadata`."""
+    """Return the caller's own metadata. `spend_logs_metadata` exists in LiteLLM's SDK and proxy and takes precedence;
+    `requester_metadata` is the `metadata` of a request to the proxy."""
     return {**_of_requester(metadata.requester_metadata), **_of_caller(metadata.spend_logs_metadata)}
 
 
-def _of_requester(given: Any) -> dict[str, Any]:
-    return {name: value for name, value in _of_caller(given).items() if name not in _PROXY_ADDITIONS}
+def _of_requester(data: Any) -> dict[str, Any]:
+    return {name: value for name, value in _of_caller(data).items() if name not in _PROXY_ADDITIONS}
 
 
-def _of_caller(given: Any) -> dict[str, Any]:
-    said: dict[str, Any] = _clean(given) if isinstance(given, dict) else {}
-    return said
+def _of_caller(data: Any) -> dict[str, Any]:
+    caller_fields: dict[str, Any] = _clean(data) if isinstance(data, dict) else {}
+    return caller_fields
 
 
-def _user_header(given: Any) -> dict[str, Any]:
-    return {USER_HEADER: given[USER_HEADER]} if isinstance(given, dict) and USER_HEADER in given else {}
+def _user_header(data: Any) -> dict[str, Any]:
+    return {USER_HEADER: data[USER_HEADER]} if isinstance(data, dict) and USER_HEADER in data else {}
 
 
 def short_text(value: Any) -> str | None:
-    """A text as the ledger holds it, None for an empty one. Of one that is too long (the proxy encrypts the ids of
-    responses into some 350 characters) the beginning stays, and a digest that keeps it different from all others."""
+    """Return a value as text that fits the ledger's columns, None if it is empty.
+
+    A text that is too long (the proxy encrypts response ids into some 350 characters) is cut, and a digest is appended
+    that keeps it unique.
+    """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     text = str(value).replace("\0", "")
@@ -157,11 +159,10 @@ def short_text(value: Any) -> str | None:
 
 
 def without_prompts(record: bytes) -> bytes:
-    """The record as it may be kept: the fields that are read, and nothing else of it. What is not a readable object
-    is kept empty, because nothing in it can be told apart."""
+    """Return the record with the fields that are read and no others; empty if it is not a readable object."""
     try:
         value = _decode_anything(record)
-        return _encoder.encode(_kept(value, Payload)) if isinstance(value, dict) else b""
+        return _encoder.encode(_allowed(value, Payload)) if isinstance(value, dict) else b""
     except (ValueError, RecursionError):
         return b""
 
@@ -170,27 +171,27 @@ def _decode_anything(record: bytes) -> Any:
     try:
         return _anything.decode(record)
     except ValueError:
-        return _anything.decode(repaired(record))
+        return _anything.decode(repair_json(record))
 
 
-def _kept(value: Any, shape: type[Struct]) -> Any:
+def _allowed(value: Any, shape: type[Struct]) -> Any:
     if not isinstance(value, dict):
         return value if value is None else _DROPPED
-    return {name: _kept_field(name, value[name]) for name in shape.__struct_fields__ if name in value}
+    return {name: _allowed_field(name, value[name]) for name in shape.__struct_fields__ if name in value}
 
 
-def _kept_field(name: str, value: Any) -> Any:
-    if name in _KEEPERS:
-        return _KEEPERS[name](value)
-    if name in _PARTS:
-        return _kept(value, _PARTS[name])
+def _allowed_field(name: str, value: Any) -> Any:
+    if name in _FILTERS:
+        return _FILTERS[name](value)
+    if name in _NESTED:
+        return _allowed(value, _NESTED[name])
     return _DROPPED if isinstance(value, list | dict) else value
 
 
 def _numbers(value: Any) -> Any:
-    """Usage objects are all numbers; anything else in one is not usage."""
+    """Return the numbers in a usage object and its details."""
     if isinstance(value, dict):
-        return {name: _numbers(part) for name, part in value.items()}
+        return {name: _numbers(item) for name, item in value.items()}
     return value if isinstance(value, int | Decimal) else None
 
 
@@ -199,7 +200,7 @@ def _scalars(value: Any) -> list[Any] | None:
 
 
 def _clean(value: Any) -> Any:
-    """JSON that PostgreSQL can hold: its text has no NUL."""
+    """Remove NUL, which PostgreSQL's text cannot hold, and fields with prompts."""
     match value:
         case str():
             return value.replace("\0", "")
@@ -211,7 +212,7 @@ def _clean(value: Any) -> Any:
             return value
 
 
-_KEEPERS: dict[str, Callable[[Any], Any]] = {
+_FILTERS: dict[str, Callable[[Any], Any]] = {
     "spend_logs_metadata": _of_caller,
     "requester_metadata": _of_requester,
     "requester_custom_headers": _user_header,

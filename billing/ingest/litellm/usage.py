@@ -1,4 +1,4 @@
-"""What a call used and what it cost, from LiteLLM's payload."""
+"""Token counts and reported cost of a call, from LiteLLM's payload."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -10,11 +10,11 @@ from billing.ingest.validate import InvalidEventError
 
 
 def reported_cost(payload: Payload, counts: Mapping[str, int]) -> Decimal | None:
-    """LiteLLM's cost in USD, unless it is a 0 that only means "no price known" (or "no usage known").
+    """Return LiteLLM's cost in USD, or None if it is a 0 that only means "no price known" or "no usage known".
 
-    A 0 is believed for an answer out of LiteLLM's cache, and where nothing was used: for a failure, and for calls that
-    have no model (lists, files). A model that is free of charge looks like one without a price in LiteLLM's payload:
-    it takes a price of 0 of the organization's own.
+    A 0 is accepted for a response from LiteLLM's cache, and for calls without usage: failures, and calls without a
+    model (lists, files). LiteLLM does not distinguish a free model from one without a price; for a free model the
+    organization needs a price of 0.
     """
     cost = payload.response_cost
     nothing_used = not counts and (payload.status == "failure" or not payload.model)
@@ -24,7 +24,7 @@ def reported_cost(payload: Payload, counts: Mapping[str, int]) -> Decimal | None
 
 
 def token_counts(payload: Payload, usage: Any) -> dict[str, int]:
-    """The ledger's counts; none at all where LiteLLM counts nothing, which may mean that it does not know."""
+    """Return the ledger's counts; empty if LiteLLM counts no tokens, because the usage may be unknown."""
     prompt, output = payload.prompt_tokens or 0, payload.completion_tokens or 0
     if not prompt and not output:
         return {}
@@ -50,8 +50,8 @@ def token_counts(payload: Payload, usage: Any) -> dict[str, int]:
 
 
 def _uncached(prompt: int, cache_read: int, cache_creation: int) -> int:
-    """LiteLLM counts the caches inside `prompt_tokens`, for every provider. Where they do not fit into it, a provider
-    of one's own (or an older LiteLLM) counts them beside it."""
+    """Return the uncached input. LiteLLM includes the caches in `prompt_tokens`; where they exceed it, a custom
+    provider or an older version did not."""
     if cache_read + cache_creation <= prompt:
         return prompt - cache_read - cache_creation
     return prompt - cache_read if cache_read <= prompt else prompt

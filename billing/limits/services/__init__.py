@@ -1,8 +1,8 @@
-"""Writes: limits, and what holds instead of them for a while. Each function is one change, in one transaction, with its
-entry in the audit log, and holds for the very next call in every process (`billing.limits.cache`).
+"""Change limits and their exceptions.
 
-Whoever calls has already checked that the actor may change limits at all. What depends on the plan is checked here: the
-plan's maximum, and what only operators may do with the limit that a plan brings along.
+Each function makes one change in one transaction, writes it to the audit log, and takes effect with the next call in
+every process (`billing.limits.cache`). The caller must have checked that the actor may change limits. Rules that depend
+on the plan are checked here: its maximum, and what only operators may do with the plan's own limit.
 """
 
 from billing.limits.services.exceptions import end_exception, end_pause, open_limit, pause_limit, raise_limit

@@ -1,8 +1,8 @@
-"""What holds instead of a limit for a while: another amount, or that it is paused or open by hand.
+"""Temporary exceptions to a limit: a higher amount, a manual pause, or access regardless of spend.
 
-`value` names one value of a limit that each has for itself (a credential by its Client ID); empty, it is about all that
-the limit is about. For one value there is one raise at a time, and it is paused, open or neither: what comes later ends
-what was there.
+`value` names one value of a per-value limit (a credential by its Client ID); empty, the exception applies to everything
+that the limit applies to. A value has at most one raise and at most one of pause and open; a new exception ends the
+previous one of its kind.
 """
 
 from datetime import datetime
@@ -13,9 +13,9 @@ from django.db import transaction
 from billing.limits.cache import announce_limit_change
 from billing.limits.locks import limit_in_place, lock_limits
 from billing.limits.scope_values import display_value, stored_value
-from billing.limits.selectors import holding
+from billing.limits.selectors import active_exceptions
 from billing.limits.services.limits import check_plan_has_api
-from billing.limits.validation import check_amount, check_end, check_plan_allows, checked_text
+from billing.limits.validation import check_amount, check_end, check_plan_allows, clean_text
 from billing.models import LimitException, SpendLimit
 from billing.types import ExceptionKind
 from costtrack.clock import iso
@@ -25,7 +25,7 @@ from organizations import audit
 from organizations.models import APICredential, Organization, User
 from organizations.types import Principal
 
-_BY_HAND = (ExceptionKind.PAUSE, ExceptionKind.OPEN)
+_MANUAL_KINDS = (ExceptionKind.PAUSE, ExceptionKind.OPEN)
 
 
 @transaction.atomic
@@ -40,9 +40,9 @@ def raise_limit(
     actor: Principal,
     now: datetime,
 ) -> LimitException:
-    """A larger amount until `ends_at`; then the limit's own holds again by itself.
+    """Raise the limit to a higher amount until `ends_at`.
 
-    Raises InvalidError naming the field, also beyond the plan's maximum unless an operator does it.
+    Raises InvalidError naming the field. Only operators may exceed the plan's maximum.
     """
     check_amount(amount_usd, param="amount_usd")
     check_end(ends_at, now=now)
@@ -50,7 +50,7 @@ def raise_limit(
     limit = limit_in_place(organization, limit.pk)
     check_plan_has_api(plan, actor)
     if amount_usd <= limit.amount_usd:
-        message = f"amount_usd: must be more than the limit's amount, {plain(limit.amount_usd)} USD."
+        message = f"amount_usd: Must be more than the limit's amount, {plain(limit.amount_usd)} USD."
         raise InvalidError(message, param="amount_usd")
     if not actor.is_operator:
         check_plan_allows(plan, limit.window, amount_usd)
@@ -69,8 +69,10 @@ def pause_limit(
     actor: Principal,
     now: datetime,
 ) -> LimitException:
-    """Nothing goes through until `ends_at`, or until somebody ends it, whatever is spent and whatever the limit does
-    when it is reached. Raises InvalidError naming the field."""
+    """Refuse all authorizations until `ends_at`, or until a user ends the pause, regardless of spend and action.
+
+    Raises InvalidError naming the field.
+    """
     if ends_at is not None:
         check_end(ends_at, now=now)
     lock_limits(organization)
@@ -90,16 +92,16 @@ def open_limit(
     actor: Principal,
     now: datetime,
 ) -> LimitException:
-    """The limit refuses nothing until `ends_at`, however much is spent: access is back by hand.
+    """Let the limit refuse nothing until `ends_at`, regardless of spend.
 
-    Raises InvalidError naming the field, ForbiddenError for the plan's own limit unless an operator does it.
+    Raises InvalidError naming the field. Only operators may open the plan's own limit (ForbiddenError).
     """
     check_end(ends_at, now=now)
     plan = lock_limits(organization)
     limit = limit_in_place(organization, limit.pk)
     check_plan_has_api(plan, actor)
     if limit.is_plan and not actor.is_operator:
-        raise ForbiddenError("Only operators open the limit of an organization's plan.", code="operators_only")
+        raise ForbiddenError("Only operators can open the plan's own limit.", code="operators_only")
     exception = LimitException(kind=ExceptionKind.OPEN, value=value, ends_at=ends_at)
     return _begin(limit, exception, reason=reason, actor=actor, now=now)
 
@@ -108,9 +110,9 @@ def open_limit(
 def end_exception(
     *, organization: Organization, exception: LimitException, actor: Principal, now: datetime
 ) -> LimitException:
-    """What holds instead of the limit holds no more. Ending it again changes nothing.
+    """End an exception now. Ending it again changes nothing.
 
-    Raises ForbiddenError for the pause of a plan's own limit by an operator, unless an operator ends it.
+    Only operators may end an operator's pause of the plan's own limit (ForbiddenError).
     """
     lock_limits(organization)
     rows = LimitException.objects.of(organization).select_related("limit")
@@ -128,37 +130,37 @@ def end_exception(
 def end_pause(
     *, organization: Organization, limit: SpendLimit, value: str, reason: str, actor: Principal, now: datetime
 ) -> None:
-    """Take back what paused the limit by hand for this value. Raises ConflictError if nothing did."""
+    """End the manual pause of the limit for this value. Raises ConflictError if there is none."""
     lock_limits(organization)
     limit = limit_in_place(organization, limit.pk)
-    pauses = list(holding(limit, now).filter(kind=ExceptionKind.PAUSE, value=stored_value(limit, value)))
+    pauses = list(active_exceptions(limit, now).filter(kind=ExceptionKind.PAUSE, value=stored_value(limit, value)))
     if not pauses:
-        message = "Nobody has paused it by hand. To open a limit that is reached, say until when (ends_at)."
+        message = "The limit is not paused manually. To open a limit that is reached, set ends_at."
         raise ConflictError(message, code="not_paused_by_hand")
     for pause in pauses:
         pause.limit = limit
-        _end(pause, actor=actor, now=now, reason=checked_text(reason, param="reason"))
+        _end(pause, actor=actor, now=now, reason=clean_text(reason, param="reason"))
     announce_limit_change(organization)
 
 
 def _begin(
     limit: SpendLimit, exception: LimitException, *, reason: str, actor: Principal, now: datetime
 ) -> LimitException:
-    """Fill in what all kinds have, end what it takes the place of, and write it."""
+    """Complete and write an exception, and end the one that it replaces."""
     exception.organization, exception.limit = limit.organization, limit
     exception.starts_at, exception.actor = now, actor.label
-    exception.reason = checked_text(reason, param="reason")
-    shown, exception.value = exception.value, stored_value(limit, exception.value)
-    kinds = _BY_HAND if exception.kind in _BY_HAND else (ExceptionKind.RAISE,)
-    for former in holding(limit, now).filter(kind__in=kinds, value=exception.value):
-        former.limit = limit
-        _end(former, actor=actor, now=now)
+    exception.reason = clean_text(reason, param="reason")
+    display, exception.value = exception.value, stored_value(limit, exception.value)
+    kinds = _MANUAL_KINDS if exception.kind in _MANUAL_KINDS else (ExceptionKind.RAISE,)
+    for previous in active_exceptions(limit, now).filter(kind__in=kinds, value=exception.value):
+        previous.limit = limit
+        _end(previous, actor=actor, now=now)
     exception.save(force_insert=True)
     _audit(
         exception,
         {"raise": "limit.raised", "pause": "limit.paused", "open": "limit.opened"}[exception.kind],
         actor,
-        value=shown,
+        value=display,
         reason=exception.reason,
         amount_usd=None if exception.amount_usd is None else plain(exception.amount_usd),
         ends_at=None if exception.ends_at is None else iso(exception.ends_at),
@@ -176,15 +178,15 @@ def _end(exception: LimitException, *, actor: Principal, now: datetime, reason: 
 
 
 def _check_may_end(exception: LimitException, actor: Principal) -> None:
-    """An operator who pauses the plan's own limit locks the organization out; its own people cannot let it in."""
+    """Refuse to end an operator's pause of the plan's own limit, unless an operator does it."""
     if actor.is_operator or not exception.limit.is_plan or exception.kind != ExceptionKind.PAUSE:
         return
     if _is_operators(exception.actor, exception.limit.organization):
-        raise ForbiddenError("An operator has paused it, and only operators end that.", code="operators_only")
+        raise ForbiddenError("An operator has paused this limit. Only operators can resume it.", code="operators_only")
 
 
 def _is_operators(actor: str, organization: Organization) -> bool:
-    """Whether the name, as the audit log has it, is an operator's: a person's, or a Client ID of no organization."""
+    """Whether an actor of the audit log is an operator: a superuser, or a Client ID that the organization lacks."""
     if "@" in actor:
         return User.objects.filter(email=actor, is_superuser=True).exists()
     return not APICredential.objects.of(organization).filter(client_id=actor).exists()

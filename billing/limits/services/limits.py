@@ -1,4 +1,4 @@
-"""Limits: made, changed, removed."""
+"""Create, change and remove limits."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,13 +10,13 @@ from django.db import transaction
 
 from billing.limits.cache import announce_limit_change
 from billing.limits.locks import limit_in_place, lock_limits
-from billing.limits.scope_values import credential_number
+from billing.limits.scope_values import credential_pk
 from billing.limits.validation import (
     LimitInput,
     check_end,
     check_plan_allows,
     check_unchangeable,
-    limit_input_of,
+    to_limit_input,
     validate_limit_input,
 )
 from billing.models import SpendLimit
@@ -30,12 +30,12 @@ from organizations.selectors import refusal_without_api
 from organizations.types import Principal
 
 MAX_LIMITS = 200
-"""In place, of one organization: each call is compared with all of them."""
+"""Maximum number of limits of one organization, because each call is compared with all of them."""
 
 
 @transaction.atomic
 def create_limit(*, organization: Organization, limit_input: LimitInput, actor: Principal, now: datetime) -> SpendLimit:
-    """A new limit, from now on or from `starts_at` on.
+    """Create a limit that applies from now on, or from `starts_at` on.
 
     Raises InvalidError naming the field, ForbiddenError for a plan without API access, ConflictError beyond
     `MAX_LIMITS`.
@@ -47,12 +47,12 @@ def create_limit(*, organization: Organization, limit_input: LimitInput, actor: 
     check_plan_has_api(plan, actor)
     check_plan_allows(plan, limit_input.window, limit_input.amount_usd)
     if limit_input.scope is LimitScope.CREDENTIAL and limit_input.scope_value:
-        credential_number(organization, limit_input.scope_value, param="scope_value")
-    if SpendLimit.objects.of(organization).in_place().count() >= MAX_LIMITS:
-        message = f"An organization has at most {MAX_LIMITS} limits. One without a scope_value bounds each value."
+        credential_pk(organization, limit_input.scope_value, param="scope_value")
+    if SpendLimit.objects.of(organization).not_removed().count() >= MAX_LIMITS:
+        message = f"An organization can have at most {MAX_LIMITS} limits. Leave scope_value empty to limit every value."
         raise ConflictError(message, code="too_many_limits")
     limit = SpendLimit.objects.create(organization=organization, created_at=now, **limit_input.columns())
-    _audit(limit, "limit.created", actor, **_told(limit_input.columns()))
+    _audit(limit, "limit.created", actor, **_audit_details(limit_input.columns()))
     announce_limit_change(organization)
     return limit
 
@@ -61,14 +61,14 @@ def create_limit(*, organization: Organization, limit_input: LimitInput, actor: 
 def change_limit(
     *, organization: Organization, limit: SpendLimit, changes: Mapping[str, Any], actor: Principal, now: datetime
 ) -> SpendLimit:
-    """Change what `changes` names (fields of `LimitInput`); it holds at once, also for what is spent already.
+    """Change the given fields of `LimitInput`. The change also applies to what is already spent.
 
-    Raises InvalidError naming the field, also for what a limit is about; NotFoundError if the limit was removed.
+    Raises InvalidError naming the field, also for a changed scope or window; NotFoundError if the limit was removed.
     """
     plan = lock_limits(organization)
     limit = limit_in_place(organization, limit.pk)
     check_unchangeable(limit, changes)
-    before = limit_input_of(limit)
+    before = to_limit_input(limit)
     limit_input = replace(before, **changes)
     validate_limit_input(limit_input)
     if limit_input.ends_at is not None and limit_input.ends_at != before.ends_at:
@@ -82,7 +82,7 @@ def change_limit(
     for name, value in columns.items():
         setattr(limit, name, value)
     limit.save(update_fields=list(columns))
-    _audit(limit, "limit.changed", actor, **_told(columns))
+    _audit(limit, "limit.changed", actor, **_audit_details(columns))
     announce_limit_change(organization)
     return limit
 
@@ -96,7 +96,7 @@ def remove_limit(*, organization: Organization, limit: SpendLimit, actor: Princi
     lock_limits(organization)
     limit = limit_in_place(organization, limit.pk)
     if limit.is_plan:
-        message = "This limit belongs to the organization's plan. It can be lowered, not removed."
+        message = "This limit belongs to the organization's plan. It can be lowered, but not removed."
         raise ConflictError(message, code="limit_of_plan")
     limit.removed_at = now
     limit.save(update_fields=["removed_at"])
@@ -105,17 +105,17 @@ def remove_limit(*, organization: Organization, limit: SpendLimit, actor: Princi
 
 
 def check_plan_has_api(plan: Plan, actor: Principal) -> None:
-    """Without API access there is nothing to limit; operators prepare organizations for the plan to come."""
+    """Raise ForbiddenError for a plan without API access. Operators may prepare limits for a later plan."""
     if not plan.api_access and not actor.is_operator:
         raise refusal_without_api(plan)
 
 
-def _told(columns: Mapping[str, Any]) -> dict[str, str | None]:
-    """What the audit log keeps of columns."""
-    return {f"limit_{name}": _text(value) for name, value in columns.items()}
+def _audit_details(columns: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the audit log's details for the columns."""
+    return {f"limit_{name}": _audit_text(value) for name, value in columns.items()}
 
 
-def _text(value: object) -> str | None:
+def _audit_text(value: object) -> str | None:
     match value:
         case None:
             return None

@@ -1,4 +1,4 @@
-"""`import_prices`: the genai-prices catalogue into everyone's prices."""
+"""`import_prices`: import the genai-prices catalogue into everyone's prices."""
 
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ _LOUD = 2
 
 
 class Command(SchemaCommand):
-    help = "Bring everyone's prices to what the installed genai-prices package says. A second run changes nothing."
+    help = "Updates everyone's prices to the installed genai-prices package. A second run changes nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="Show what would change, and change nothing.")
+        parser.add_argument("--dry-run", action="store_true", help="Show what would change, without changing it.")
 
     def handle(self, *, dry_run: bool, verbosity: int, **_: Any) -> None:
-        write = self.stdout.write if verbosity else _say_nothing
+        write = self.stdout.write if verbosity else _write_nothing
         write("Comparing the genai-prices catalogue with everyone's prices ...")
         with transaction.atomic():
             report = import_catalogue(now=utc_now())
@@ -34,29 +34,29 @@ class Command(SchemaCommand):
         for line in shown:
             write(f"  {line}")
         if len(shown) < len(lines):
-            write(f"  ... and {len(lines) - len(shown)} more changes (--verbosity 2 shows them all)")
+            write(f"  ... and {len(lines) - len(shown)} more changes (--verbosity 2 shows all)")
         for line in _remarks(report, loud=verbosity >= _LOUD):
             write(line)
         write(self.style.SUCCESS(_summary(report, dry_run=dry_run)))
 
 
-def _say_nothing(line: str) -> None:
+def _write_nothing(line: str) -> None:
     """For --verbosity 0."""
 
 
 def _summary(report: ImportReport, *, dry_run: bool) -> str:
     if report.is_empty:
         return f"Nothing changed: {report.unchanged} models are up to date."
-    counts = f"{len(report.created)} prices begin, {len(report.ended)} end, {report.unchanged} models stay."
+    counts = f"{len(report.created)} prices begin, {len(report.ended)} end, {report.unchanged} models are unchanged."
     return f"{'Dry run, nothing was written' if dry_run else 'Done'}: {counts}"
 
 
 def _remarks(report: ImportReport, *, loud: bool) -> Iterator[str]:
     for labels, text in (
-        (report.skipped, "have no price per token or request in the catalogue and stay without one"),
-        (report.time_of_day, "have prices for certain hours, which are left out"),
-        (report.set_by_hand, "have a price set by hand, which stays"),
-        (report.vanished, "are not in the catalogue any more and keep their price"),
+        (report.skipped, "have no price per token or request in the catalogue and were skipped"),
+        (report.time_of_day, "have prices for certain hours of the day, which were skipped"),
+        (report.set_manually, "have a manual price and were not changed"),
+        (report.vanished, "are no longer in the catalogue and keep their price"),
     ):
         if labels:
             yield f"{len(labels)} models {text}{': ' + ', '.join(labels) if loud else ''}."
@@ -71,7 +71,7 @@ def _created_line(created: CreatedPrice) -> str:
 
 def _ended_line(ended: EndedPrice) -> str:
     if ended.effective_to is None:
-        return f"= {ended.label}: goes on at {_prices(ended.prices)}"
+        return f"= {ended.label}: continues at {_prices(ended.prices)}"
     return f"- {ended.label}: ends {_day(ended.effective_to)}, was {_prices(ended.prices)}"
 
 
@@ -93,7 +93,7 @@ def _tier(tier: Tier) -> str:
 
 
 def _difference(old: UnitPrices, new: UnitPrices) -> str:
-    """Only what differs, as `input 3 -> 2.5`."""
+    """Return only the differences, such as `input 3 -> 2.5`."""
     changes = []
     for kind in PriceKind:
         before, after = old.unit_prices.get(kind), new.unit_prices.get(kind)

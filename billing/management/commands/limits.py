@@ -1,4 +1,4 @@
-"""`limits`: check that what limits go by is what the ledger and the authorizations say."""
+"""`limits`: verify the spend limits."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from billing.limits.verify import verify_limits
-from billing.management.organizations import counted, named
+from billing.management.organizations import count_organizations, organizations_by_slug
 from billing.management.progress import ProgressDisplay
 from billing.management.tables import differences_table
 from billing.rollups.types import Checked
@@ -17,25 +17,25 @@ _MAX_DIFFERENCES = 20
 
 
 class Command(SchemaCommand):
-    help = "Looks after the spend limits."
+    help = "Verifies the spend limits."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="action")
         verify = actions.add_parser(
-            "verify", help="Compare what is spent and held with the ledger and the authorizations. Exit code 1: wrong."
+            "verify", help="Compare balances with the ledger and the authorizations. Exit code 1 if they differ."
         )
         verify.add_argument("--organization", metavar="SLUG", help="Only this organization.")
 
     def handle(self, *args: Any, organization: str | None, **_: Any) -> None:
         wrong: list[tuple[str, Checked]] = []
-        organizations = named(organization)
+        organizations = organizations_by_slug(organization)
         with ProgressDisplay("Verifying", self.stderr, organizations) as progress:
-            for one in organizations:
-                checked = verify_limits(organization=one, now=utc_now(), progress=progress.step)
-                wrong += [(one.slug, checked)] if checked.count else []
+            for tenant in organizations:
+                checked = verify_limits(organization=tenant, now=utc_now(), progress=progress.step)
+                wrong += [(tenant.slug, checked)] if checked.count else []
         if not wrong:
-            self.stdout.write(f"The limits of {counted(organizations)} rest on what the ledger says.")
+            self.stdout.write(f"The limits of {count_organizations(organizations)} match the ledger.")
             return
         self.stdout.write(differences_table(wrong, _MAX_DIFFERENCES))
         number = sum(checked.count for _, checked in wrong)
-        raise CommandError(f"{number:,} differences. Please report them; the ledger itself has all that was sent.")
+        raise CommandError(f"{number:,} differences. Please report them. The ledger itself is complete.")

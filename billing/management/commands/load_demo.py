@@ -1,8 +1,8 @@
-"""`load_demo`: two invented organizations with a month of usage, for a first look around."""
+"""`load_demo`: add two demo organizations with a month of usage."""
 
 from typing import Any
 
-from billing.demo.services import PASSWORD, PEOPLE, load_demo
+from billing.demo.services import PASSWORD, USERS, load_demo
 from costtrack.clock import utc_now
 from costtrack.database.commands import SchemaCommand
 
@@ -13,10 +13,10 @@ class Command(SchemaCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         stored = load_demo(now=utc_now(), progress=self._progress)
         self.stdout.write(f"The demo is loaded: {stored:,} events.")
-        for email, roles in PEOPLE:
-            places = ", ".join(f"{role.label.lower()} of {slug}" for slug, role in roles)
-            self.stdout.write(f"  {email} / {PASSWORD}  ({places})")
+        for email, roles in USERS:
+            memberships = ", ".join(f"{role.label.lower()} of {slug}" for slug, role in roles)
+            self.stdout.write(f"  {email} / {PASSWORD}  ({memberships})")
 
     def _progress(self, organization: str, stored: int) -> None:
-        # Not to stdout, which `costtrack up` shows to the user: it says who can sign in.
+        # Not to stdout, which `costtrack up` shows to the user.
         self.stderr.write(f"{organization}: {stored:,} events")

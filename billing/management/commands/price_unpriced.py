@@ -1,4 +1,4 @@
-"""`price_unpriced`: price the events that wait for a price, now rather than with the next run of the task."""
+"""`price_unpriced`: price unpriced events now, instead of with the next run of the task."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -13,7 +13,7 @@ from organizations.models import Organization
 
 
 class Command(SchemaCommand):
-    help = "Prices events that were stored without a price, where one has appeared since (by adjustments)."
+    help = "Prices unpriced events for which there is a price now, by adjustments."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--organization", metavar="SLUG", help="Only this organization.")
@@ -26,5 +26,5 @@ class Command(SchemaCommand):
                 raise CommandError(f"There is no organization {options['organization']}.")
         for organization in organizations:
             priced = price_unpriced(organization=organization, now=utc_now())
-            waiting = UnpricedEvent.objects.of(organization).count()
-            self.stdout.write(f"{organization.slug}: {priced} events priced, {waiting} still waiting")
+            unpriced = UnpricedEvent.objects.of(organization).count()
+            self.stdout.write(f"{organization.slug}: {priced} events priced, {unpriced} still unpriced")

@@ -1,4 +1,4 @@
-"""`reprice`: price a period's usage anew from the prices that hold now; without --apply say what would change."""
+"""`reprice`: reprice the usage of a period at current prices; without --apply show what would change."""
 
 from argparse import ArgumentParser
 from datetime import UTC, date, datetime, time, timedelta
@@ -20,16 +20,18 @@ from organizations.models import Organization
 
 
 class Command(SchemaCommand):
-    help = "Prices a period's usage anew from the prices that hold now, by adjustments. Safe to repeat."
+    help = "Reprices the usage of a period at current prices, by adjustments. Safe to repeat."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--organization", metavar="SLUG", required=True)
         parser.add_argument("--from", dest="start", metavar="TIME", required=True, help="A date, or a time in UTC.")
         parser.add_argument("--to", dest="end", metavar="TIME", required=True, help="A date (included), or a time.")
-        parser.add_argument("--service", default="", help="Only calls of this service, as they name it.")
-        parser.add_argument("--model", default="", help="Only calls of this model, as they name it.")
-        parser.add_argument("--apply", action="store_true", help="Change the costs; else only say what would change.")
-        parser.add_argument("--reason", default="", help="Why; needed with --apply.")
+        parser.add_argument("--service", default="", help="Only calls of this service.")
+        parser.add_argument("--model", default="", help="Only calls of this model.")
+        parser.add_argument(
+            "--apply", action="store_true", help="Change the costs. Without it, only show what would change."
+        )
+        parser.add_argument("--reason", default="", help="The reason; required with --apply.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         organization = Organization.objects.filter(slug=options["organization"]).first()
@@ -46,7 +48,7 @@ class Command(SchemaCommand):
 
     def _reprice(self, organization: Organization, selection: Selection, options: dict[str, Any]) -> Repricing:
         with Progress(
-            TextColumn(f"Pricing {organization.slug} anew"),
+            TextColumn(f"Repricing {organization.slug}"),
             *(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
             console=Console(stderr=True),
             transient=True,
@@ -66,8 +68,8 @@ class Command(SchemaCommand):
 
 def _summary(done: Repricing) -> str:
     if not done.changed:
-        return f"Nothing changes. Calls priced anew: {done.events:,}."
-    counts = f"{done.changed:,} of {done.events:,} calls, {plain(done.difference_usd)} USD in all"
+        return f"Nothing changes. Calls repriced: {done.events:,}."
+    counts = f"{done.changed:,} of {done.events:,} calls, {plain(done.difference_usd)} USD in total"
     return f"Dry run, nothing was written; would change: {counts}." if done.dry_run else f"Changed: {counts}."
 
 
@@ -77,14 +79,14 @@ def _start(option: str, text: str) -> datetime:
 
 
 def _end(option: str, text: str) -> datetime:
-    """A date includes that whole day."""
+    """A date includes that day."""
     day = _day(text)
     return _instant(option, text) if day is None else datetime.combine(day + timedelta(days=1), time.min, UTC)
 
 
 def _day(text: str) -> date | None:
     try:
-        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a day has no zone
+        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a date has no time zone
     except ValueError:
         return None
 
@@ -93,5 +95,5 @@ def _instant(option: str, text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise CommandError(f"{option}: {text} is no date and no time, such as 2026-11-02T09:00:00Z.") from None
+        raise CommandError(f"{option}: {text} is not a date or a time, such as 2026-11-02T09:00:00Z.") from None
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)

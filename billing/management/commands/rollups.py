@@ -1,4 +1,4 @@
-"""`rollups`: fold, verify and rebuild the rollups, and drop old events from under them."""
+"""`rollups`: fold, verify and rebuild the rollups, and drop old events."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from billing.management.organizations import counted, named
+from billing.management.organizations import count_organizations, organizations_by_slug
 from billing.management.progress import ProgressDisplay
 from billing.management.tables import differences_table
 from billing.rollups.fold import fold, fold_organization
 from billing.rollups.rebuild import rebuild
-from billing.rollups.retention import drop_events, would_drop
+from billing.rollups.retention import drop_events, preview_drop
 from billing.rollups.types import Checked, Dropped, Step
 from billing.rollups.verify import verify
 from costtrack.clock import utc_now
@@ -23,23 +23,23 @@ _MAX_DIFFERENCES = 5
 
 
 class Command(SchemaCommand):
-    help = "Looks after the rollups: the sums that reports are made from."
+    help = "Maintains the rollups that reports read."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="action")
-        actions.add_parser("fold", help="Add what waits to the rollups.")
-        check = actions.add_parser("verify", help="Compare all rollups with the ledger. Exit code 1: they differ.")
+        actions.add_parser("fold", help="Fold unfolded batches.")
+        check = actions.add_parser("verify", help="Compare all rollups with the ledger. Exit code 1 if they differ.")
         _add_organization(check)
-        rebuild_ = actions.add_parser("rebuild", help="Make the rollups what the ledger says. Intake goes on.")
+        rebuild_ = actions.add_parser("rebuild", help="Rebuild the rollups from the ledger. Intake continues.")
         _add_organization(rebuild_)
         rebuild_.add_argument("--from", dest="first", metavar="DATE", help="Only from this day on (UTC).")
         rebuild_.add_argument("--to", dest="last", metavar="DATE", help="Only until the end of this day (UTC).")
-        retain = actions.add_parser("retain", help="Drop old events. All totals stay.")
+        retain = actions.add_parser("retain", help="Drop old events. Totals do not change.")
         _add_organization(retain)
         retain.add_argument(
-            "--before", required=True, metavar="YYYY-MM", help="What was received before this month (UTC) goes."
+            "--before", required=True, metavar="YYYY-MM", help="Drop events received before this month (UTC)."
         )
-        retain.add_argument("--dry-run", action="store_true", help="Say what would be dropped, and drop nothing.")
+        retain.add_argument("--dry-run", action="store_true", help="Show what would be dropped, without dropping it.")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         actions: dict[str, Callable[..., None]] = {
@@ -55,57 +55,57 @@ class Command(SchemaCommand):
 
     def _fold(self, **_: Any) -> None:
         done = fold(now=utc_now())
-        self.stdout.write(f"{done.events:,} events of {done.batches:,} batches are folded.")
+        self.stdout.write(f"{done.events:,} events of {done.batches:,} batches folded.")
 
     def _verify(self, *, organization: str | None, **_: Any) -> None:
         wrong: list[tuple[str, Checked]] = []
-        organizations = named(organization)
+        organizations = organizations_by_slug(organization)
         with ProgressDisplay("Verifying", self.stderr, organizations) as progress:
-            for one in organizations:
-                checked = verify(organization_id=one.pk, now=utc_now(), progress=progress.step)
-                wrong += [(one.slug, check) for check in checked if check.count]
+            for tenant in organizations:
+                checked = verify(organization_id=tenant.pk, now=utc_now(), progress=progress.step)
+                wrong += [(tenant.slug, check) for check in checked if check.count]
         if not wrong:
-            self.stdout.write(f"All rollups of {counted(organizations)} are what the ledger says.")
+            self.stdout.write(f"All rollups of {count_organizations(organizations)} match the ledger.")
             return
         self.stdout.write(differences_table(wrong, _MAX_DIFFERENCES))
         rows = sum(check.count for _, check in wrong)
-        raise CommandError(f"{rows:,} rows differ from the ledger. `costtrack rollups rebuild` makes them right.")
+        raise CommandError(f"{rows:,} rows differ from the ledger. `costtrack rollups rebuild` corrects them.")
 
     def _rebuild(self, *, organization: str | None, first: str | None, last: str | None, **_: Any) -> None:
         start, end = _midnight("--from", first), _midnight("--to", last)
         if end is not None:
             end += timedelta(days=1)
         if start is not None and end is not None and start >= end:
-            raise CommandError("--to: is before --from.")
-        organizations = named(organization)
+            raise CommandError("--to: Must not be before --from.")
+        organizations = organizations_by_slug(organization)
         with ProgressDisplay("Rebuilding", self.stderr, organizations) as progress:
 
             def fold_between(step: Step) -> None:
                 progress.step(step)
-                # Nobody else gets to fold the organization's batches now.
+                # Other workers cannot fold the organization's batches now.
                 fold_organization(organization_id=step.organization_id, now=utc_now())
 
-            for one in organizations:
-                corrected = rebuild(organization_id=one.pk, start=start, end=end, progress=fold_between)
-                self.stdout.write(f"{one.slug}: {_corrections(corrected)}")
+            for tenant in organizations:
+                corrected = rebuild(organization_id=tenant.pk, start=start, end=end, progress=fold_between)
+                self.stdout.write(f"{tenant.slug}: {_corrections(corrected)}")
 
     def _retain(self, *, organization: str | None, before: str, dry_run: bool, **_: Any) -> None:
-        chosen = named(organization)[0] if organization else None
+        chosen = organizations_by_slug(organization)[0] if organization else None
         month = _month(before)
-        told: list[Dropped] = []
+        dropped_tables: list[Dropped] = []
 
         def report(dropped: Dropped) -> None:
-            told.append(dropped)
+            dropped_tables.append(dropped)
             self.stdout.write(_dropped_line(dropped))
 
         if dry_run:
-            for dropped in would_drop(before=month, organization=chosen, now=utc_now()):
+            for dropped in preview_drop(before=month, organization=chosen, now=utc_now()):
                 report(dropped)
         else:
             drop_events(before=month, organization=chosen, actor="system", now=utc_now(), report=report)
-        events, size = sum(part.events for part in told), sum(part.bytes for part in told)
+        events, size = sum(table.events for table in dropped_tables), sum(table.bytes for table in dropped_tables)
         verb = "would be dropped" if dry_run else "were dropped"
-        self.stdout.write(f"{events:,} events {verb}; {_megabytes(size)} of disk come back at once.")
+        self.stdout.write(f"{events:,} events {verb}; {_megabytes(size)} of disk space freed.")
 
 
 def _add_organization(parser: ArgumentParser) -> None:
@@ -135,7 +135,7 @@ def _corrections(corrected: dict[str, int]) -> str:
 
 def _dropped_line(dropped: Dropped) -> str:
     whose = "1 organization" if dropped.organizations == 1 else f"{dropped.organizations:,} organizations"
-    space = _megabytes(dropped.bytes) if dropped.bytes else "in a table with events of others, which stays"
+    space = _megabytes(dropped.bytes) if dropped.bytes else "in a partition shared with others, which stays"
     return f"{dropped.month:%Y-%m}: {dropped.events:,} events of {whose}, {space}"
 
 

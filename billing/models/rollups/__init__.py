@@ -1,10 +1,10 @@
-"""Rollups: sums of the ledger, by what people ask for. `billing.rollups.definitions` says how each is made.
+"""Rollups: aggregations of the ledger, defined in `billing.rollups.definitions`.
 
-Each rollup is a table and a view with the same columns. The table (`UsageHour`) has what has been folded; the view
-(`LiveUsageHour`) adds the events of batches that are not folded yet, row by row, and is what reports read: whatever was
-acknowledged before is in it. So a view may hold several rows for one key: always sum them up.
+Each rollup is a table and a view with the same columns. The table (`UsageHour`) has the folded events. The view
+(`LiveUsageHour`) adds each unfolded event as a row, and is what reports read, so they include every acknowledged event.
+A view may have several rows for one key: always aggregate them.
 
-`archived` rows are what dropped events once added up to. `credential_id` 0 stands for no credential.
+`archived` rows are the sums of dropped events. `credential_id` 0 means no credential.
 """
 
 from billing.models.rollups.base import RollupRow

@@ -1,4 +1,4 @@
-"""What all rollups have in common: the columns they add up."""
+"""Base classes of the rollups, with the columns that they sum."""
 
 from django.db import models
 
@@ -27,7 +27,7 @@ class RollupRow(models.Model):
 
 
 class Costs(RollupRow):
-    """What nearly every question is about."""
+    """The sums that nearly every report needs."""
 
     requests = count()
     unpriced = count()
@@ -43,7 +43,7 @@ class Costs(RollupRow):
 
 
 class DetailedCosts(Costs):
-    """With everything else that the ledger counts."""
+    """All other sums of the ledger."""
 
     tool_calls = count()
     turns = count()
@@ -59,7 +59,7 @@ class DetailedCosts(Costs):
         abstract = True
 
 
-# What rows are ordered by: the same expressions in an index and in a query, so that one serves the other.
+# Sort expressions. Indexes and queries must use the same ones.
 COST = models.F("token_cost_usd") + models.F("compute_cost_usd")
 TOKENS = (
     models.F("input_tokens")

@@ -1,4 +1,4 @@
-"""What belongs to generation groups."""
+"""Rollups of generation groups."""
 
 from django.db import models
 
@@ -7,7 +7,7 @@ from organizations.querysets import OrganizationScopedQuerySet
 
 
 class GroupDayColumns(Costs):
-    """A generation group's calls."""
+    """A generation group by day, model, agent and user."""
 
     pk = models.CompositePrimaryKey(
         "organization", "group_id", "day", "service", "model", "agent_id", "user_ref", "archived"

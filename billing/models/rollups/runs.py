@@ -1,4 +1,4 @@
-"""What belongs to workflow runs."""
+"""Rollups of workflow runs."""
 
 from django.db import models
 
@@ -7,7 +7,7 @@ from organizations.querysets import OrganizationScopedQuerySet
 
 
 class RunServiceDayColumns(Costs):
-    """What belongs to runs, whichever run it is."""
+    """The cost of all runs by day, service and cost group."""
 
     pk = models.CompositePrimaryKey("organization", "day", "service", "cost_group", "archived")
     day = models.DateField()

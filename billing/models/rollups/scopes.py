@@ -1,5 +1,4 @@
-"""What each scope of a spend limit has cost: everything, and every credential, user, tag, model, workflow, run and
-session."""
+"""The cost of each scope of spend limits: organization, credential, user, tag, model, workflow, run and session."""
 
 from django.db import models
 
@@ -9,10 +8,10 @@ from organizations.querysets import OrganizationScopedQuerySet
 
 
 class ScopeCosts(RollupRow):
-    """`scope` is one of `billing.types.LimitScope`; `value` names which one (a credential by its number), and is empty
-    for the organization as a whole. A call counts under each of its scopes, and under each of its tags.
+    """`scope` is one of `billing.types.LimitScope`; `value` is the value of the scope (the id of a credential), and
+    empty for the organization. A call counts under each of its scopes, and under each of its tags.
 
-    `charged_usd` leaves out what was taken back: no part of the hour's events costs more.
+    `charged_usd` excludes negative amounts, so it is an upper bound of the cost of any part of the hour.
     """
 
     scope = models.CharField(max_length=16)

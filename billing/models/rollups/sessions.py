@@ -1,4 +1,4 @@
-"""What belongs to sessions and executions."""
+"""Rollups of sessions and executions."""
 
 from django.db import models
 
@@ -7,7 +7,7 @@ from organizations.querysets import OrganizationScopedQuerySet
 
 
 class SessionTotalColumns(DetailedCosts):
-    """`summaries` above zero: the session is finalized, at `completed_at`."""
+    """A session. If `summaries` is above zero, the session was completed at `completed_at`."""
 
     pk = models.CompositePrimaryKey("organization", "session_id", "archived")
     session_id = dimension()
@@ -69,7 +69,7 @@ class LiveSessionCost(SessionCostColumns):
 
 
 class SessionModelColumns(DetailedCosts):
-    """What belongs to sessions, whichever session it is."""
+    """The cost of all sessions by service and model."""
 
     pk = models.CompositePrimaryKey("organization", "service", "model", "archived")
     service = dimension()
@@ -91,8 +91,8 @@ class LiveSessionModel(SessionModelColumns):
 
 
 class ExecutionTotalColumns(Costs):
-    """What names its execution itself: which executions there are, and since when. What one costs is what its sessions
-    cost."""
+    """The events that name an execution: which executions exist, and since when. The cost of an execution is that of
+    its sessions."""
 
     pk = models.CompositePrimaryKey("organization", "execution_id", "archived")
     execution_id = dimension()

@@ -1,4 +1,4 @@
-"""Who spent it: tags, credentials, users and customers."""
+"""Spend by tag, credential, user and customer."""
 
 from django.db import models
 
@@ -90,7 +90,7 @@ class LiveUserTotal(UserTotalColumns):
 
 
 class CustomerDayColumns(Costs):
-    """What was done for callers' own customers."""
+    """Usage of the callers' own customers."""
 
     pk = models.CompositePrimaryKey("organization", "day", "end_user", "credential_id", "model", "archived")
     day = models.DateField()

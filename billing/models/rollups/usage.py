@@ -1,4 +1,4 @@
-"""Usage by time, and by what was called with which credential."""
+"""Usage by time, credential, model, agent and status."""
 
 from django.db import models
 
@@ -35,7 +35,7 @@ class LiveUsageHour(UsageHourColumns):
 
 
 class OrganizationHourColumns(Costs):
-    """Everything, hour by hour."""
+    """All usage by hour and status."""
 
     pk = models.CompositePrimaryKey("organization", "hour", "status", "archived")
     hour = models.DateTimeField()

@@ -1,7 +1,7 @@
-"""What model calls cost by day and model (document 000). Read-only.
+"""Cost of model calls by day and model (document 000). Read-only.
 
-Days are UTC. Where a window's usage comes from is told by `billing.reports.bucketed_query`. Tool calls and compute are
-in the amounts and are no runs; what has neither runs nor cost (all of it was voided) is left out.
+Days are UTC. Amounts include tool calls and compute, which are not runs. Rows with neither runs nor cost (everything
+was voided) are left out. `billing.reports.bucketed_query` chooses where a window is read from.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.bucketed_query import cascade, cost_rows
+from billing.reports.bucketed_query import cost_rows, plan_sources
 from billing.reports.live_rollups import HAS_UNFOLDED, table_of
 from billing.reports.pricing.run_filter import ModelKey, Parameters, RunFilter
 from billing.rollups.definitions import MODEL_DAYS, USAGE_HOURS
@@ -22,7 +22,7 @@ from organizations.models import Organization
 
 @dataclass(frozen=True, slots=True)
 class DailyCost:
-    """A day's runs with one model; None: no model was named."""
+    """Runs and cost of one day and model. `model` is None if the events name none."""
 
     day: date
     model: ModelKey | None
@@ -45,8 +45,8 @@ class UsedAgent:
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """`daily` and `unpriced_events` are of the runs that were asked for; `models` and `agents` of all in the window, to
-    choose from; `first_day` and `last_day` of all the organization's usage."""
+    """The report. `daily` and `unpriced_events` respect the filters; `models` and `agents` are all of the window, as
+    filter options; `first_day` and `last_day` are of all usage of the organization."""
 
     daily: tuple[DailyCost, ...]
     models: tuple[UsedModel, ...]
@@ -61,7 +61,7 @@ class Pricing:
 
 
 class _Row(NamedTuple):
-    """One sum; `level` says by what it is grouped. Without any usage there is one row that has only the first two."""
+    """One grouping set row; `level` says which. Without usage there is one row with only the first three fields set."""
 
     has_unfolded: bool
     first_day: date | None
@@ -79,11 +79,11 @@ class _Row(NamedTuple):
     unpriced: int | None
 
 
-# What PostgreSQL's grouping(day, model, agent_id) is: a bit for each of them that is not grouped by.
+# Values of grouping(day, model, agent_id): a bit is set for each column that is not grouped by.
 _BY_DAY_AND_MODEL, _BY_MODEL, _BY_AGENT = 0b001, 0b101, 0b110
 
-# One question: does something wait to be folded, and what do these rows add up to, in three ways at once? (Without a
-# model it does not matter who was called.)
+# One statement: whether there are unfolded batches, and the sums by three grouping sets. Without a model the service is
+# ignored.
 _SUMS = sql.SQL("""
 SELECT (SELECT {has_unfolded}), (SELECT min(day) FROM {days} WHERE organization_id = %(organization)s),
     (SELECT max(day) FROM {days} WHERE organization_id = %(organization)s), sums.*
@@ -107,17 +107,17 @@ _COLUMNS = (
 
 
 def pricing(*, organization: Organization, filters: RunFilter) -> Pricing:
-    """Costs by day and model, what there is to filter by, and since when there is usage."""
-    rows = _ask(organization, filters, has_unfolded=False)
+    """Return cost by day and model, the filter options, and the days with usage."""
+    rows = _fetch(organization, filters, has_unfolded=False)
     if rows[0].has_unfolded:
-        rows = _ask(organization, filters, has_unfolded=True)
+        rows = _fetch(organization, filters, has_unfolded=True)
     daily = [
-        DailyCost(row.day, _model_of(row), int(row.runs or 0), row.cost or ZERO)
+        DailyCost(row.day, _model_key(row), int(row.runs or 0), row.cost or ZERO)
         for row in rows
         if row.level == _BY_DAY_AND_MODEL and row.day is not None and (row.runs or row.cost)
     ]
     used = [row for row in rows if row.level is not None and (row.all_runs or row.all_cost)]
-    by_model = ((row, _model_of(row)) for row in used if row.level == _BY_MODEL)
+    by_model = ((row, _model_key(row)) for row in used if row.level == _BY_MODEL)
     return Pricing(
         daily=tuple(daily),
         models=tuple(UsedModel(model, int(row.all_runs)) for row, model in by_model if model is not None),
@@ -132,15 +132,15 @@ def pricing(*, organization: Organization, filters: RunFilter) -> Pricing:
     )
 
 
-def _model_of(row: _Row) -> ModelKey | None:
+def _model_key(row: _Row) -> ModelKey | None:
     return ModelKey(row.service or "", row.model) if row.model else None
 
 
-def _ask(organization: Organization, filters: RunFilter, *, has_unfolded: bool) -> list[_Row]:
-    """At least one row."""
+def _fetch(organization: Organization, filters: RunFilter, *, has_unfolded: bool) -> list[_Row]:
+    """Return at least one row."""
     parameters: Parameters = {"organization": organization.pk}
     rows = cost_rows(
-        cascade([filters.window], (MODEL_DAYS, USAGE_HOURS)),
+        plan_sources([filters.window], (MODEL_DAYS, USAGE_HOURS)),
         columns=_COLUMNS,
         condition=sql.SQL("true"),
         has_unfolded=has_unfolded,
@@ -149,7 +149,7 @@ def _ask(organization: Organization, filters: RunFilter, *, has_unfolded: bool) 
     statement = _SUMS.format(
         has_unfolded=HAS_UNFOLDED,
         days=table_of(MODEL_DAYS, has_unfolded=has_unfolded),
-        chosen=filters.chosen(parameters),
+        chosen=filters.condition(parameters),
         rows=rows,
     )
     with connection.cursor() as cursor:

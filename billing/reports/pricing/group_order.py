@@ -1,7 +1,5 @@
-"""Which generation groups are on a page when all of them are listed: by the indexes of `GroupTotal`, so that it takes
-no longer when there are many.
-
-While something is not folded yet, its groups are added up by themselves and sorted in; they are few.
+"""Pages over all generation groups of an organization, read from the indexes of `GroupTotal`, so that cost does not
+grow with the number of groups. Groups with unfolded events are summed separately and merged; they are few.
 """
 
 from dataclasses import dataclass
@@ -10,15 +8,15 @@ from enum import Enum
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.live_rollups import tail_of
+from billing.reports.live_rollups import unfolded_rows
 from billing.rollups.definitions import GROUP_TOTALS
 from billing.rollups.sql import column_list, measure_columns
 from organizations.models import Organization
 
 
 class GroupOrder(Enum):
-    """What groups are sorted by: an expression over a row of `GroupTotal`, as in one of its indexes, and how the rows
-    of one group become one."""
+    """Sort keys: an expression over a row of `GroupTotal` that has an index, and the aggregate that merges the rows of
+    a group."""
 
     DATE = ("last_at", "max")
     COST = ("token_cost_usd + compute_cost_usd", "sum")
@@ -26,27 +24,27 @@ class GroupOrder(Enum):
     RUNS = ("requests", "sum")
 
     @property
-    def of_row(self) -> sql.Composable:
+    def row_expression(self) -> sql.Composable:
         return sql.SQL("({})").format(sql.SQL(self.value[0]))
 
     @property
     def merged(self) -> sql.Composable:
-        return sql.SQL("{}{}").format(sql.SQL(self.value[1]), self.of_row)
+        return sql.SQL("{}{}").format(sql.SQL(self.value[1]), self.row_expression)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The ids of a page's groups in their order, and how many groups there are in all."""
+    """The group ids of a page in their order, and the total number of groups."""
 
     group_ids: list[str]
     total: int
 
 
-# `fresh` are the groups of which something is not folded, with all that is. Of a group that has two rows, because some
-# of its events were dropped, the later one counts.
+# `unfolded` has the groups with unfolded events, including their folded rows. A group has two rows if some of its
+# events were dropped; the later one counts.
 _PAGE = sql.SQL("""
-WITH tail AS MATERIALIZED ({tail}), fresh AS MATERIALIZED (
-    SELECT group_id, {merged} AS place, bool_or(is_known) AS is_known FROM (
+WITH tail AS MATERIALIZED ({tail}), unfolded AS MATERIALIZED (
+    SELECT group_id, {merged} AS sort_key, bool_or(is_known) AS is_known FROM (
         SELECT {columns}, false AS is_known FROM tail
         UNION ALL
         SELECT {columns}, true FROM billing_grouptotal
@@ -54,34 +52,34 @@ WITH tail AS MATERIALIZED ({tail}), fresh AS MATERIALIZED (
     ) AS run GROUP BY group_id
 )
 SELECT coalesce((SELECT groups FROM billing_ledgerstate WHERE organization_id = %(organization)s), 0)
-        + (SELECT count(*) FROM fresh WHERE NOT is_known),
+        + (SELECT count(*) FROM unfolded WHERE NOT is_known),
     ARRAY(
         SELECT group_id FROM (
-            SELECT group_id, place FROM fresh
+            SELECT group_id, sort_key FROM unfolded
             UNION ALL
-            (SELECT group_id, {place} FROM billing_grouptotal AS kept
-            WHERE organization_id = %(organization)s AND group_id NOT IN (SELECT group_id FROM fresh)
+            (SELECT group_id, {sort_key} FROM billing_grouptotal AS total
+            WHERE organization_id = %(organization)s AND group_id NOT IN (SELECT group_id FROM unfolded)
                 AND (NOT EXISTS (SELECT FROM billing_droppedmonth WHERE organization_id = %(organization)s)
                     OR archived = (
                         SELECT archived FROM billing_grouptotal AS other
-                        WHERE organization_id = %(organization)s AND other.group_id = kept.group_id
+                        WHERE organization_id = %(organization)s AND other.group_id = total.group_id
                         ORDER BY last_at DESC, archived LIMIT 1))
-            ORDER BY {place} {direction}, group_id {tie} LIMIT %(last)s)
-        ) AS page ORDER BY place {direction}, group_id {tie} LIMIT %(limit)s OFFSET %(offset)s
+            ORDER BY {sort_key} {direction}, group_id {tie} LIMIT %(last)s)
+        ) AS page ORDER BY sort_key {direction}, group_id {tie} LIMIT %(limit)s OFFSET %(offset)s
     )
 """)
 _COLUMNS = column_list(("group_id", *measure_columns(GROUP_TOTALS)))
 
 
-def page_by_index(
+def list_page_by_index(
     *, organization: Organization, order: GroupOrder, ascending: bool, offset: int, limit: int, has_unfolded: bool
 ) -> Page:
-    """All groups of the organization, sorted, from `offset` on. Groups that are equal are sorted by their ids."""
+    """Return a page of all groups, sorted. Ties are ordered by id."""
     statement = _PAGE.format(
-        tail=tail_of(GROUP_TOTALS, has_unfolded=has_unfolded),
+        tail=unfolded_rows(GROUP_TOTALS, has_unfolded=has_unfolded),
         merged=order.merged,
         columns=_COLUMNS,
-        place=order.of_row,
+        sort_key=order.row_expression,
         direction=sql.SQL("ASC" if ascending else "DESC"),
         tie=sql.SQL("DESC" if ascending else "ASC"),  # so that one index serves both directions
     )

@@ -1,9 +1,9 @@
-"""Generation groups and what they cost, page by page (document 000). Read-only.
+"""Generation groups and their cost, page by page (document 000). Read-only.
 
-First comes which groups are on the page, and then what they are made of. Which groups: without a window or a filter,
-the indexes of `GroupTotal` know the order (`billing.reports.pricing.group_order`); otherwise all groups with runs in
-the window are added up and sorted. A filter picks runs: a group shows what those of its runs add up to, and a group
-without any is not there.
+A page is read in two steps: first its group ids, then the rows of those groups. Without a window or filter the ids come
+from the indexes of `GroupTotal` (`billing.reports.pricing.group_order`); otherwise all groups with runs in the window
+are summed and sorted. Filters select runs: a group shows the sums of its matching runs, and groups without any are left
+out.
 """
 
 from collections.abc import Sequence
@@ -16,22 +16,23 @@ from django.db import connection
 from psycopg import sql
 
 from billing.models import DroppedMonth
-from billing.reports.bucketed_query import cascade, cost_rows
+from billing.reports.bucketed_query import cost_rows, plan_sources
 from billing.reports.live_rollups import has_unfolded_batches, table_of
-from billing.reports.pricing.group_order import GroupOrder, Page, page_by_index
-from billing.reports.pricing.run_filter import ModelKey, Parameters, RunFilter, bound
+from billing.reports.pricing.group_order import GroupOrder, Page, list_page_by_index
+from billing.reports.pricing.run_filter import ModelKey, Parameters, RunFilter, bind
 from billing.rollups.definitions import GROUP_DAYS, GROUP_TOTALS
 from costtrack.money import ZERO
 from organizations.models import Organization
 
 
 @dataclass(frozen=True, slots=True)
-class GroupQuestion:
-    """`search` is a part of the group's name, in any case, or, with `finds_id`, the group's id; empty: all."""
+class GroupQuery:
+    """A page request. `search` is a case-insensitive substring of the group name or, with `matches_id`, the group id.
+    Empty means all."""
 
     runs: RunFilter = field(default_factory=RunFilter)
     search: str = ""
-    finds_id: bool = False
+    matches_id: bool = False
     order: GroupOrder = GroupOrder.DATE
     ascending: bool = False
     offset: int = 0
@@ -40,7 +41,7 @@ class GroupQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`input_tokens` are all prompt tokens, cached ones too. What has no name is called by its id."""
+    """A group. `input_tokens` includes cached tokens. Agents without a name use their id."""
 
     group_id: str
     name: str
@@ -62,8 +63,8 @@ class GroupPage:
     total: int
 
 
-class _Part(NamedTuple):
-    """What a group spent with one model, agent and user."""
+class _GroupRow(NamedTuple):
+    """Sums of one group by model, agent and user."""
 
     group_id: str
     service: str
@@ -86,17 +87,17 @@ _COLUMNS = (
     *("first_at", "last_at", "requests", "input_tokens", "output_tokens"),
     *("cache_read_tokens", "cache_creation_tokens", "token_cost_usd", "compute_cost_usd"),
 )
-_OVER_ALL_TIME = sql.SQL("SELECT * FROM {} AS run WHERE organization_id = %(organization)s")
+_ALL_TIME_ROWS = sql.SQL("SELECT * FROM {} AS run WHERE organization_id = %(organization)s")
 _PAGE = sql.SQL("""
-WITH found AS MATERIALIZED (
-    SELECT group_id, {place} AS place FROM ({rows}) AS run GROUP BY group_id HAVING {is_searched}
+WITH matching AS MATERIALIZED (
+    SELECT group_id, {sort_key} AS sort_key FROM ({rows}) AS run GROUP BY group_id HAVING {matches_search}
 )
-SELECT (SELECT count(*) FROM found),
-    ARRAY(SELECT group_id FROM found ORDER BY place {direction}, group_id {tie} LIMIT %(limit)s OFFSET %(offset)s)
+SELECT (SELECT count(*) FROM matching),
+    ARRAY(SELECT group_id FROM matching ORDER BY sort_key {direction}, group_id {tie} LIMIT %(limit)s OFFSET %(offset)s)
 """)
-_HAS_IN_NAME = sql.SQL("strpos(lower(max(group_name)), lower(%(search)s)) > 0")
-_HAS_IN_NAME_OR_IS = sql.SQL("({} OR group_id = %(search)s)").format(_HAS_IN_NAME)
-_PARTS = sql.SQL("""
+_NAME_CONTAINS = sql.SQL("strpos(lower(max(group_name)), lower(%(search)s)) > 0")
+_NAME_CONTAINS_OR_IS_ID = sql.SQL("({} OR group_id = %(search)s)").format(_NAME_CONTAINS)
+_GROUP_ROWS = sql.SQL("""
 SELECT group_id, service, model, agent_id, user_ref, max(group_name), max(session_id), max(agent_name), min(first_at),
     max(last_at), sum(requests), sum(input_tokens + cache_read_tokens + cache_creation_tokens), sum(output_tokens),
     sum(token_cost_usd + compute_cost_usd)
@@ -104,17 +105,21 @@ FROM ({rows}) AS run GROUP BY group_id, service, model, agent_id, user_ref
 """)
 
 
-def groups(*, organization: Organization, query: GroupQuestion) -> GroupPage:
-    """A page of groups, and how many there are in all."""
+def groups(*, organization: Organization, query: GroupQuery) -> GroupPage:
+    """Return a page of groups and the total number."""
     has_unfolded = has_unfolded_batches(organization)
     page = _page(organization, query, has_unfolded=has_unfolded)
-    found = _groups_of(organization, query.runs, page.group_ids, has_unfolded=has_unfolded) if page.group_ids else {}
-    return GroupPage(tuple(found[group_id] for group_id in page.group_ids if group_id in found), page.total)
+    groups_by_id = (
+        _load_groups(organization, query.runs, page.group_ids, has_unfolded=has_unfolded) if page.group_ids else {}
+    )
+    return GroupPage(
+        tuple(groups_by_id[group_id] for group_id in page.group_ids if group_id in groups_by_id), page.total
+    )
 
 
-def _page(organization: Organization, query: GroupQuestion, *, has_unfolded: bool) -> Page:
-    if query.runs.is_everything and not query.search and _is_indexed(organization, query.order):
-        return page_by_index(
+def _page(organization: Organization, query: GroupQuery, *, has_unfolded: bool) -> Page:
+    if query.runs.is_unfiltered and not query.search and _is_indexed(organization, query.order):
+        return list_page_by_index(
             organization=organization,
             order=query.order,
             ascending=query.ascending,
@@ -126,12 +131,12 @@ def _page(organization: Organization, query: GroupQuestion, *, has_unfolded: boo
 
 
 def _is_indexed(organization: Organization, order: GroupOrder) -> bool:
-    """A group that had some of its events dropped has two rows. The later one tells when it was used last; what it
-    cost, only both together."""
+    """Whether an index has the order. A group with dropped events has two rows: the later one has the last use, but
+    other orders need the sum of both."""
     return order is GroupOrder.DATE or not DroppedMonth.objects.of(organization).exists()
 
 
-def _page_by_sum(organization: Organization, query: GroupQuestion, *, has_unfolded: bool) -> Page:
+def _page_by_sum(organization: Organization, query: GroupQuery, *, has_unfolded: bool) -> Page:
     parameters: Parameters = {
         "organization": organization.pk,
         "search": query.search,
@@ -139,9 +144,9 @@ def _page_by_sum(organization: Organization, query: GroupQuestion, *, has_unfold
         "offset": query.offset,
     }
     statement = _PAGE.format(
-        place=query.order.merged,
+        sort_key=query.order.merged,
         rows=_rows(query.runs, parameters, has_unfolded=has_unfolded),
-        is_searched=_searched(query),
+        matches_search=_search_condition(query),
         direction=sql.SQL("ASC" if query.ascending else "DESC"),
         tie=sql.SQL("DESC" if query.ascending else "ASC"),
     )
@@ -151,51 +156,53 @@ def _page_by_sum(organization: Organization, query: GroupQuestion, *, has_unfold
     return Page(group_ids, total)
 
 
-def _searched(query: GroupQuestion) -> sql.Composable:
+def _search_condition(query: GroupQuery) -> sql.Composable:
     if not query.search:
         return sql.SQL("true")
-    return _HAS_IN_NAME_OR_IS if query.finds_id else _HAS_IN_NAME
+    return _NAME_CONTAINS_OR_IS_ID if query.matches_id else _NAME_CONTAINS
 
 
-def _groups_of(
+def _load_groups(
     organization: Organization, filters: RunFilter, group_ids: Sequence[str], *, has_unfolded: bool
 ) -> dict[str, Group]:
-    """What these groups are made of, by their ids."""
+    """Return these groups by id."""
     parameters: Parameters = {"organization": organization.pk}
-    is_one = sql.SQL("group_id = ANY ({}::text[])").format(bound(parameters, list(group_ids)))
+    is_on_page = sql.SQL("group_id = ANY ({}::text[])").format(bind(parameters, list(group_ids)))
     with connection.cursor() as cursor:
-        cursor.execute(_PARTS.format(rows=_runs(filters, is_one, parameters, has_unfolded=has_unfolded)), parameters)
-        parts: dict[str, list[_Part]] = {}
-        for row in map(_Part._make, cursor.fetchall()):
-            parts.setdefault(row.group_id, []).append(row)
-    return {group_id: _group(group_id, of_group) for group_id, of_group in parts.items()}
+        cursor.execute(
+            _GROUP_ROWS.format(rows=_runs(filters, is_on_page, parameters, has_unfolded=has_unfolded)), parameters
+        )
+        rows_by_group: dict[str, list[_GroupRow]] = {}
+        for row in map(_GroupRow._make, cursor.fetchall()):
+            rows_by_group.setdefault(row.group_id, []).append(row)
+    return {group_id: _group(group_id, group_rows) for group_id, group_rows in rows_by_group.items()}
 
 
-def _group(group_id: str, parts: Sequence[_Part]) -> Group:
+def _group(group_id: str, rows_by_group: Sequence[_GroupRow]) -> Group:
     agents: dict[str, str] = {}
-    for part in parts:
-        if part.agent_id:
-            agents[part.agent_id] = max(agents.get(part.agent_id, ""), part.agent_name)
+    for row in rows_by_group:
+        if row.agent_id:
+            agents[row.agent_id] = max(agents.get(row.agent_id, ""), row.agent_name)
     return Group(
         group_id=group_id,
-        name=max(part.group_name for part in parts),
-        session_id=max(part.session_id for part in parts),
-        first_at=min(part.first_at for part in parts),
-        last_at=max(part.last_at for part in parts),
-        runs=int(sum(part.runs for part in parts)),
-        input_tokens=int(sum(part.input_tokens for part in parts)),
-        output_tokens=int(sum(part.output_tokens for part in parts)),
-        cost_usd=sum((part.cost for part in parts), ZERO),
-        models=tuple(sorted({ModelKey(part.service, part.model) for part in parts if part.model})),
+        name=max(row.group_name for row in rows_by_group),
+        session_id=max(row.session_id for row in rows_by_group),
+        first_at=min(row.first_at for row in rows_by_group),
+        last_at=max(row.last_at for row in rows_by_group),
+        runs=int(sum(row.runs for row in rows_by_group)),
+        input_tokens=int(sum(row.input_tokens for row in rows_by_group)),
+        output_tokens=int(sum(row.output_tokens for row in rows_by_group)),
+        cost_usd=sum((row.cost for row in rows_by_group), ZERO),
+        models=tuple(sorted({ModelKey(row.service, row.model) for row in rows_by_group if row.model})),
         agents=tuple(sorted((agent_id, name or agent_id) for agent_id, name in agents.items())),
-        users=tuple(sorted({part.user_ref for part in parts if part.user_ref})),
+        users=tuple(sorted({row.user_ref for row in rows_by_group if row.user_ref})),
     )
 
 
 def _rows(filters: RunFilter, parameters: Parameters, *, has_unfolded: bool) -> sql.Composable:
-    """What groups are sorted by; from their totals, if all their runs are wanted."""
-    if filters.is_everything:
-        return _OVER_ALL_TIME.format(table_of(GROUP_TOTALS, has_unfolded=has_unfolded))
+    """Select the rows that groups are sorted by; their totals if the query is unfiltered."""
+    if filters.is_unfiltered:
+        return _ALL_TIME_ROWS.format(table_of(GROUP_TOTALS, has_unfolded=has_unfolded))
     return _runs(filters, sql.SQL("true"), parameters, has_unfolded=has_unfolded)
 
 
@@ -203,9 +210,9 @@ def _runs(
     filters: RunFilter, condition: sql.Composable, parameters: Parameters, *, has_unfolded: bool
 ) -> sql.Composable:
     return cost_rows(
-        cascade([filters.window], (GROUP_DAYS,)),
+        plan_sources([filters.window], (GROUP_DAYS,)),
         columns=_COLUMNS,
-        condition=sql.SQL("{} AND {}").format(filters.chosen(parameters), condition),
+        condition=sql.SQL("{} AND {}").format(filters.condition(parameters), condition),
         has_unfolded=has_unfolded,
         parameters=parameters,
     )

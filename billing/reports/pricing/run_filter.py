@@ -1,7 +1,7 @@
-"""Which runs (model calls and what belongs to them) a report is about, as conditions in SQL.
+"""Filters of runs (model calls and what belongs to them) as SQL conditions.
 
-The same conditions hold over the ledger and over every rollup that has the columns: `service`, `model`, `agent_id` and
-`user_ref` are named alike everywhere.
+The ledger and all rollups use the same column names (`service`, `model`, `agent_id`, `user_ref`), so one condition
+works for all.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ Parameters = dict[str, Any]
 
 
 class ModelKey(NamedTuple):
-    """A model is known by its name and by who provides it."""
+    """A model is identified by its service and name."""
 
     service: str
     model: str
@@ -25,7 +25,7 @@ class ModelKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """None: all of them. Empty: none of them, so there is nothing to report."""
+    """Filters of runs. None means no filter; an empty tuple matches nothing."""
 
     window: Window = field(default_factory=Window)
     models: tuple[ModelKey, ...] | None = None
@@ -33,45 +33,45 @@ class RunFilter:
     users: tuple[str, ...] | None = None
 
     @property
-    def is_everything(self) -> bool:
+    def is_unfiltered(self) -> bool:
         return self == RunFilter()
 
-    def chosen(self, parameters: Parameters) -> sql.Composable:
-        """Whether a row is of the models, agents and users; adds what it takes to the parameters. Not the window."""
+    def condition(self, parameters: Parameters) -> sql.Composable:
+        """Build the condition on models, agents and users, without the window. Adds its values to the parameters."""
         conditions: list[sql.Composable] = [sql.SQL("true")]
         if self.models is not None:
             services, models = [key.service for key in self.models], [key.model for key in self.models]
             conditions.append(
                 sql.SQL("(service, model) IN (SELECT * FROM unnest({}::text[], {}::text[]))").format(
-                    bound(parameters, services), bound(parameters, models)
+                    bind(parameters, services), bind(parameters, models)
                 )
             )
         for column, values in (("agent_id", self.agents), ("user_ref", self.users)):
             if values is not None:
                 conditions.append(
-                    sql.SQL("{} = ANY ({}::text[])").format(sql.Identifier(column), bound(parameters, list(values)))
+                    sql.SQL("{} = ANY ({}::text[])").format(sql.Identifier(column), bind(parameters, list(values)))
                 )
         return sql.SQL(" AND ").join(conditions)
 
 
-def bound(parameters: Parameters, value: object) -> sql.Placeholder:
-    """The place of one more value."""
+def bind(parameters: Parameters, value: object) -> sql.Placeholder:
+    """Add a value to the parameters and return its placeholder."""
     name = f"value_{len(parameters)}"
     parameters[name] = value
     return sql.Placeholder(name)
 
 
-def known_models(*, organization: Organization) -> list[ModelKey]:
-    """Every model that the organization has called."""
+def list_models(*, organization: Organization) -> list[ModelKey]:
+    """Return every model that the organization has called."""
     rows = LiveModelDay.objects.of(organization).exclude(model="")
     return [ModelKey(*row) for row in rows.order_by().values_list("service", "model").distinct()]
 
 
-def known_agents(*, organization: Organization) -> list[str]:
+def list_agents(*, organization: Organization) -> list[str]:
     rows = LiveModelDay.objects.of(organization).exclude(agent_id="")
     return list(rows.order_by().values_list("agent_id", flat=True).distinct())
 
 
-def known_users(*, organization: Organization) -> list[str]:
+def list_users(*, organization: Organization) -> list[str]:
     rows = LiveUserTotal.objects.of(organization).exclude(user_ref="")
     return list(rows.order_by().values_list("user_ref", flat=True).distinct())

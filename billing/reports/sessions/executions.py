@@ -1,4 +1,4 @@
-"""What executions cost (document 003): the sums of their sessions, made when they are asked for. Read-only."""
+"""Cost of executions (document 003), summed from their sessions on each request. Read-only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from psycopg import sql
 
 from billing.models import LiveExecutionTotal
 from billing.reports.live_rollups import has_unfolded_batches, table_of
-from billing.reports.sessions.members import Member, members_of
-from billing.reports.sessions.newest import Place, newest
+from billing.reports.sessions.members import Member, list_members
+from billing.reports.sessions.newest import StartPosition, list_newest
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_phase, cost_by_tool
 from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_COSTS
 from costtrack.errors import NotFoundError
@@ -21,8 +21,8 @@ from organizations.models import Organization
 
 @dataclass(frozen=True, slots=True)
 class ExecutionCosts:
-    """One execution. `session_ids` are in the order in which the sessions began; an empty workflow was not told.
-    `completed_at` is when the last of the finalized sessions ended, `is_complete` says whether that was all of them."""
+    """Cost of one execution. `session_ids` are ordered by start; an empty `workflow_id` was not sent. `completed_at` is
+    the latest end of the finalized sessions, and `is_complete` says whether all are finalized."""
 
     execution_id: str
     workflow_id: str
@@ -39,13 +39,13 @@ class ExecutionCosts:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionPage:
-    """Executions, the newest first, and the place to go on from; None: there are no more."""
+    """A page of executions, newest first. `last` is the position to continue after, or None on the last page."""
 
     executions: Sequence[ExecutionCosts]
-    last: Place | None
+    last: StartPosition | None
 
 
-# A cost is of the phase that its event names, else of the phase of its session.
+# A cost belongs to the phase of its event or, if the event names none, to that of its session.
 _COSTS = sql.SQL("""
 SELECT member.execution_id, coalesce(nullif(cost.phase_id, ''), member.phase_id) AS phase, '' AS service, model, tool,
     {sums}
@@ -57,9 +57,9 @@ ORDER BY member.execution_id, phase, model, tool
 """)
 
 
-def costs_of_execution(*, organization: Organization, execution_id: str) -> ExecutionCosts:
-    """Raises NotFoundError for an execution that no session has named."""
-    # No text in the database has a NUL, and PostgreSQL would not take the question.
+def get_execution_costs(*, organization: Organization, execution_id: str) -> ExecutionCosts:
+    """Return the cost of one execution. Raises NotFoundError if no session has named it."""
+    # PostgreSQL text cannot contain NUL.
     if "\0" not in execution_id:
         (execution,) = _costs_of(organization, [execution_id], has_unfolded=has_unfolded_batches(organization))
         if execution.session_ids or _is_known(organization, execution_id):
@@ -68,25 +68,26 @@ def costs_of_execution(*, organization: Organization, execution_id: str) -> Exec
 
 
 def newest_executions(*, organization: Organization, limit: int) -> list[ExecutionCosts]:
-    """Those that began last, the newest first."""
-    return list(page_of_executions(organization=organization, after=None, limit=limit).executions)
+    """Return the latest executions, newest first."""
+    return list(list_executions(organization=organization, after=None, limit=limit).executions)
 
 
-def page_of_executions(*, organization: Organization, after: Place | None, limit: int) -> ExecutionPage:
-    """The newest first, from just after a place on."""
-    chosen = newest(organization, EXECUTION_TOTALS, limit=limit, after=after)
+def list_executions(*, organization: Organization, after: StartPosition | None, limit: int) -> ExecutionPage:
+    """Return a page of executions after a position, newest first."""
+    chosen = list_newest(organization, EXECUTION_TOTALS, limit=limit, after=after)
     return ExecutionPage(_costs_of(organization, chosen.keys, has_unfolded=chosen.has_unfolded), chosen.last)
 
 
 def _is_known(organization: Organization, execution_id: str) -> bool:
-    """One whose sessions were all told another execution later has none, but it is there."""
+    """Whether the execution exists although no session belongs to it: all its sessions may later have named another
+    one."""
     return LiveExecutionTotal.objects.of(organization).filter(execution_id=execution_id).exists()
 
 
 def _costs_of(organization: Organization, execution_ids: Sequence[str], *, has_unfolded: bool) -> list[ExecutionCosts]:
-    """In the same order."""
+    """Return the costs in the order of the ids."""
     members: dict[str, list[Member]] = {execution_id: [] for execution_id in execution_ids}
-    for member in members_of(organization, execution_ids, has_unfolded=has_unfolded):
+    for member in list_members(organization, execution_ids, has_unfolded=has_unfolded):
         members[member.execution_id].append(member)
     rows: dict[str, list[CostRow]] = {execution_id: [] for execution_id in execution_ids}
     for row in _rows(

@@ -1,5 +1,6 @@
-"""Which sessions executions have. A session that was told several executions belongs to the greatest of them, so that
-no cost counts twice."""
+"""The sessions of executions. A session that named several executions belongs to the greatest name, so that no cost
+counts twice.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,13 +9,13 @@ from typing import Any, NamedTuple
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.live_rollups import tail_of
+from billing.reports.live_rollups import unfolded_rows
 from billing.rollups.definitions import SESSION_TOTALS
 from organizations.models import Organization
 
 
 class Member(NamedTuple):
-    """A session of an execution; empty ids were not told."""
+    """A session of an execution. Ids are empty if they were not sent."""
 
     session_id: str
     execution_id: str
@@ -26,7 +27,7 @@ class Member(NamedTuple):
     completed_at: datetime | None
 
 
-# An index leaves out the sessions without an execution; the condition on '' lets it serve.
+# The condition on '' matches the partial index.
 _MEMBERS = sql.SQL("""
 WITH tail AS MATERIALIZED ({tail}), named AS MATERIALIZED (
     SELECT session_id FROM billing_sessiontotal
@@ -48,11 +49,11 @@ ORDER BY min(first_at), session_id LIMIT %(limit)s
 """)
 
 
-def members_of(
+def list_members(
     organization: Organization, execution_ids: Sequence[str], *, has_unfolded: bool, limit: int | None = None
 ) -> list[Member]:
-    """The executions' sessions (all of them without a limit), the oldest first."""
-    query = _MEMBERS.format(tail=tail_of(SESSION_TOTALS, has_unfolded=has_unfolded))
+    """Return the sessions of the executions, oldest first."""
+    query = _MEMBERS.format(tail=unfolded_rows(SESSION_TOTALS, has_unfolded=has_unfolded))
     parameters: dict[str, Any] = {"organization": organization.pk, "executions": list(execution_ids), "limit": limit}
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)

@@ -1,4 +1,6 @@
-"""The newest of what a rollup has one total for: sessions, executions. Exact, and by an index however many they are."""
+"""Pages of the latest sessions or executions. Exact, and read from an index, so that cost does not grow with their
+number.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,36 +9,36 @@ from typing import Any, NamedTuple
 from django.db import connection
 from psycopg import sql
 
-from billing.reports.live_rollups import HAS_UNFOLDED, tail_of
+from billing.reports.live_rollups import HAS_UNFOLDED, unfolded_rows
 from billing.rollups.definitions import Rollup
 from organizations.models import Organization
 
 
-class Place(NamedTuple):
-    """When something began, and its key: a place in the list of what began last."""
+class StartPosition(NamedTuple):
+    """A position in a list that is ordered by start, latest first."""
 
     began_at: datetime
     key: str
 
 
-class Newest(NamedTuple):
-    """Keys, and the place to go on from (None: there are no more). And whether something is not folded yet."""
+class NewestKeys(NamedTuple):
+    """Keys of a page, the position to continue after (None on the last page), and `has_unfolded`."""
 
     keys: Sequence[str]
-    last: Place | None
+    last: StartPosition | None
     has_unfolded: bool
 
 
-# Of what has an archived row as well, the row that begins first says when it began. What has events that are not folded
-# yet is looked at by itself: they may have made it begin earlier.
+# A key with an archived row began at the earlier of its two rows. Keys with unfolded events are handled separately,
+# because those may start earlier.
 _NEWEST = sql.SQL("""
 WITH tail AS MATERIALIZED ({tail}), chosen AS (
     SELECT key, first_at FROM (
         {totals}
         UNION ALL
         SELECT {key}, least(first_at, (
-            SELECT min(first_at) FROM {table} AS kept
-            WHERE organization_id = %(organization)s AND kept.{key} = tail.{key}))
+            SELECT min(first_at) FROM {table} AS folded
+            WHERE organization_id = %(organization)s AND folded.{key} = tail.{key}))
         FROM tail
     ) AS candidate WHERE {candidate_is_after} ORDER BY first_at DESC, key LIMIT %(enough)s
 )
@@ -53,30 +55,34 @@ WHERE organization_id = %(organization)s AND {condition} AND {key} NOT IN (SELEC
 ORDER BY first_at DESC, {key} LIMIT %(enough)s)
 """)
 _ALL = sql.SQL("true")
-# What began at the same instant and what began earlier: each is a range of the index, and both together are not.
+# Two conditions, because each is one index range and their combination is not.
 _AFTER = (
     sql.SQL("first_at = %(after_at)s AND {key} > %(after_key)s"),
     sql.SQL("first_at < %(after_at)s"),
 )
 
 
-def newest(organization: Organization, rollup: Rollup, *, limit: int, after: Place | None = None) -> Newest:
-    """The keys (the rollup's only dimension), what began last first, and by key what began together; from just after a
-    place on."""
-    found = _ask(organization, rollup, limit, after, has_unfolded=False)
-    if found.has_unfolded:
-        found = _ask(organization, rollup, limit, after, has_unfolded=True)._replace(has_unfolded=True)
-    return found
+def list_newest(
+    organization: Organization, rollup: Rollup, *, limit: int, after: StartPosition | None = None
+) -> NewestKeys:
+    """Return the keys of a rollup with a single dimension after a position, latest start first; ties are ordered by
+    key."""
+    page = _fetch(organization, rollup, limit, after, has_unfolded=False)
+    if page.has_unfolded:
+        page = _fetch(organization, rollup, limit, after, has_unfolded=True)._replace(has_unfolded=True)
+    return page
 
 
-def _ask(organization: Organization, rollup: Rollup, limit: int, after: Place | None, *, has_unfolded: bool) -> Newest:
+def _fetch(
+    organization: Organization, rollup: Rollup, limit: int, after: StartPosition | None, *, has_unfolded: bool
+) -> NewestKeys:
     key = sql.Identifier(rollup.dimensions[0].column)
     table = sql.Identifier(rollup.table)
     ranges = (_ALL,) if after is None else _AFTER
     totals = [_TOTALS.format(key=key, table=table, condition=condition.format(key=key)) for condition in ranges]
     query = _NEWEST.format(
         has_unfolded=HAS_UNFOLDED,
-        tail=tail_of(rollup, has_unfolded=has_unfolded),
+        tail=unfolded_rows(rollup, has_unfolded=has_unfolded),
         key=key,
         table=table,
         totals=sql.SQL(" UNION ALL ").join(totals),
@@ -90,4 +96,6 @@ def _ask(organization: Organization, rollup: Rollup, limit: int, after: Place | 
         has_unfolded, keys, began = cursor.fetchone()
     keys = keys or []
     has_more = len(keys) > limit
-    return Newest(keys[:limit], Place(began[limit - 1], keys[limit - 1]) if has_more else None, has_unfolded)
+    return NewestKeys(
+        keys[:limit], StartPosition(began[limit - 1], keys[limit - 1]) if has_more else None, has_unfolded
+    )

@@ -1,7 +1,7 @@
-"""The rows that costs of sessions and executions are summed from (document 003), and what they add up to.
+"""Rows from which costs of sessions and executions are summed (document 003), and their sums.
 
-Totals and breakdowns come from the same rows, so the models always add up to the token cost and the tools to the
-compute cost. Session summaries are in them as differences (docs/decisions/006).
+Totals and breakdowns use the same rows, so models always add up to the token cost and tools to the compute cost.
+Session summaries are included as differences (docs/decisions/006).
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from psycopg import sql
 
 from costtrack.money import ZERO
 
-# What was told without a name goes under this key, so that a breakdown always adds up.
+# Key of rows without a name, so that a breakdown always adds up.
 UNKNOWN = "unknown"
 
 COUNTS = (
@@ -32,8 +32,8 @@ AMOUNTS = ("duration_ms", "token_cost_usd", "compute_cost_usd")
 
 
 class CostRow(NamedTuple):
-    """What one owner (a session or an execution) used and spent in one phase, with one model and tool. Empty: not told.
-    `SUMS` selects the counts and amounts in this order."""
+    """Usage and cost of one owner (a session or an execution) by phase, model and tool; texts are empty if they were
+    not sent. `SUMS` selects the counts and amounts in this order."""
 
     owner: str
     phase: str
@@ -73,7 +73,7 @@ SUMS = sql.SQL(", ").join(
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over rows. `input_tokens` is uncached input. `unpriced_events` are not in the amounts."""
+    """Sums over rows. `input_tokens` is uncached input. The amounts exclude `unpriced_events`."""
 
     token_cost_usd: Decimal
     compute_cost_usd: Decimal
@@ -108,29 +108,29 @@ class Totals:
 
     @property
     def tokens(self) -> int:
-        """The document's total: without caches."""
+        """Total tokens as the document defines them: without caches."""
         return self.input_tokens + self.output_tokens
 
 
 def cost_by_model(rows: Iterable[CostRow]) -> dict[str, Decimal]:
-    """Token cost. A model that was called and cost nothing is there too."""
+    """Return token cost by model, including models that were called at no cost."""
     called = (row for row in rows if row.token_cost_usd or row.requests)
     return _summed(called, lambda row: row.model or UNKNOWN, lambda row: row.token_cost_usd)
 
 
 def cost_by_tool(rows: Iterable[CostRow]) -> dict[str, Decimal]:
-    """Compute cost. A tool that was called and cost nothing is there too."""
+    """Return compute cost by tool, including tools that were called at no cost."""
     called = (row for row in rows if row.compute_cost_usd or row.tool_calls)
     return _summed(called, lambda row: row.tool or UNKNOWN, lambda row: row.compute_cost_usd)
 
 
 def cost_by_phase(rows: Iterable[CostRow]) -> dict[str, Decimal]:
-    """All cost, without what is of no phase."""
+    """Return all cost by phase, excluding costs without a phase."""
     return _summed((row for row in rows if row.phase), lambda row: row.phase, lambda row: row.cost_usd)
 
 
 def tokens_by_tool(rows: Iterable[CostRow]) -> dict[str, int]:
-    """What tools were told and what they answered."""
+    """Return tokens written to tools and returned by them."""
     amounts: dict[str, int] = {}
     for row in rows:
         if row.tool_tokens:

@@ -1,9 +1,9 @@
-"""What tools' tokens cost: a part of the token cost, never to be added to it (document 003).
+"""Estimated cost of tool tokens. It is a share of the token cost and must not be added to it (document 003).
 
-What a model writes to a tool (`tool_use_tokens`) costs as its output, and what the tool answers (`tool_result_tokens`)
-as its input, at the unit prices that held when the session began. The model is the one that the tokens' event names;
-where it names none, the session's model with the most calls. Tiers do not apply: a sum knows no single prompt. So this
-is an estimate, as the document says of the tokens themselves.
+Tokens that a model writes to a tool (`tool_use_tokens`) cost as output, and tokens that the tool returns
+(`tool_result_tokens`) as input, at the unit prices at the start of the session. The model is the one that the event
+names or, if it names none, the model with the most calls in the session. Tiers do not apply, because a sum has no
+single prompt.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,8 +18,8 @@ from costtrack.money import ZERO
 _MILLION = 1_000_000
 
 
-def cost_by_tool_tokens(rows: Sequence[CostRow], *, book: PriceBook, at: datetime) -> dict[str, Decimal]:
-    """By tool. A tool is left out if the price of any of its tokens is not known: unknown is not zero."""
+def cost_by_tool_tokens(rows: Sequence[CostRow], *, prices: PriceBook, at: datetime) -> dict[str, Decimal]:
+    """Return cost by tool. A tool is left out if the price of any of its tokens is unknown."""
     main = _main_model(rows)
     costs: dict[str, Decimal] = {}
     unknown: set[str] = set()
@@ -27,7 +27,7 @@ def cost_by_tool_tokens(rows: Sequence[CostRow], *, book: PriceBook, at: datetim
         if not row.tool_use_tokens and not row.tool_result_tokens:
             continue
         tool = row.tool or UNKNOWN
-        cost = _cost(row, (row.service, row.model) if row.model else main, book, at)
+        cost = _cost(row, (row.service, row.model) if row.model else main, prices, at)
         if cost is None:
             unknown.add(tool)
         else:
@@ -36,7 +36,8 @@ def cost_by_tool_tokens(rows: Sequence[CostRow], *, book: PriceBook, at: datetim
 
 
 def _main_model(rows: Iterable[CostRow]) -> tuple[str, str]:
-    """The service and model of most calls; of equal ones the one with the most tokens. Empty: there is none."""
+    """Return the service and model with the most calls; ties go to the one with the most tokens. Empty if there is
+    none."""
     called: dict[tuple[str, str], tuple[int, int]] = {}
     for row in rows:
         if row.model:
@@ -46,8 +47,8 @@ def _main_model(rows: Iterable[CostRow]) -> tuple[str, str]:
     return max(sorted(called), key=called.__getitem__, default=("", ""))
 
 
-def _cost(row: CostRow, model: tuple[str, str], book: PriceBook, at: datetime) -> Decimal | None:
-    price = book.find(*model, at)
+def _cost(row: CostRow, model: tuple[str, str], prices: PriceBook, at: datetime) -> Decimal | None:
+    price = prices.find(*model, at)
     if price is None:
         return None
     total = ZERO

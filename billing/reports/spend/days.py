@@ -1,4 +1,4 @@
-"""What each day cost, by user, model and credential (document 004). Read-only."""
+"""Daily spend by user, model and credential (document 004). Read-only."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from billing.reports.buckets import DAY
 from billing.reports.spend.log_types import LogRow
-from billing.reports.spend.sums import Question, Sums, ask
+from billing.reports.spend.sums import SumQuery, Sums, run_queries
 from billing.reports.types import Window
 from billing.rollups.definitions import MODEL_DAYS, SPEND_DAYS, USAGE_DAYS, USER_DAYS
 from costtrack.errors import DomainError
@@ -19,8 +19,8 @@ MAX_DAYS = 3_660
 
 @dataclass(slots=True)
 class DaySpend:
-    """A UTC day. The parts of each breakdown add up to `spend`; what has no user, model or credential stands under ""
-    or 0. `unpriced` events are not in the amounts, because their cost is not known."""
+    """Spend of a UTC day. Each breakdown adds up to `spend`; spend without a user, model or credential has the key
+    "" or 0. Amounts exclude `unpriced` events."""
 
     day: date
     spend: Decimal = ZERO
@@ -31,28 +31,28 @@ class DaySpend:
 
 
 class TooManyDaysError(DomainError):
-    """The window is longer than an answer can be."""
+    """The window has too many days for one response."""
 
 
 def spend_by_day(
     *, organization: Organization, window: Window, credentials: tuple[int, ...] | None, user: str | None
 ) -> list[DaySpend]:
-    """Every day of a window that has two sides, in order; none at all if it has no events. With `credentials` or `user`
-    only what they spent. Raises TooManyDaysError."""
+    """Return every day of a bounded window in order, or an empty list if it has no events. `credentials` and `user`
+    are filters. Raises TooManyDaysError."""
     days = _empty_days(window)
     only: dict[str, object] = {}
     if credentials is not None:
         only["credential_id"] = credentials
     if user is not None:
         only["user_ref"] = user
-    of_users, of_models, of_credentials = (
+    user_rollup, model_rollup, credential_rollup = (
         (SPEND_DAYS, SPEND_DAYS, SPEND_DAYS) if only else (USER_DAYS, MODEL_DAYS, USAGE_DAYS)
     )
-    users, models, keys = ask(
+    users, models, keys = run_queries(
         organization,
-        Question(of_users, ("day", "user_ref"), window, only),
-        Question(of_models, ("day", "model"), window, only),
-        Question(of_credentials, ("day", "credential_id"), window, only),
+        SumQuery(user_rollup, ("day", "user_ref"), window, only),
+        SumQuery(model_rollup, ("day", "model"), window, only),
+        SumQuery(credential_rollup, ("day", "credential_id"), window, only),
     )
     for day, user_ref, sums in _by_name(users):
         days[day].users[user_ref] = sums.cost
@@ -66,7 +66,7 @@ def spend_by_day(
 
 
 def spend_of_rows_by_day(rows: Sequence[LogRow], *, window: Window) -> list[DaySpend]:
-    """The same for a few rows of the log, all of them in the window."""
+    """Return the same from rows of the log, all in the window."""
     days = _empty_days(window)
     for row in rows:
         day = days[row.occurred_at.astimezone(UTC).date().isoformat()]
@@ -80,7 +80,7 @@ def spend_of_rows_by_day(rows: Sequence[LogRow], *, window: Window) -> list[DayS
 
 
 def _empty_days(window: Window) -> dict[str, DaySpend]:
-    """The UTC days that the window touches."""
+    """Return the UTC days that the window touches."""
     if window.start is None or window.end is None:
         raise ValueError("The window is open.")
     first = window.start.astimezone(UTC).date()
@@ -88,12 +88,12 @@ def _empty_days(window: Window) -> dict[str, DaySpend]:
     number = (last - first).days + 1
     if number > MAX_DAYS:
         raise TooManyDaysError(f"end_date: the window has more than {MAX_DAYS} days.", param="end_date")
-    days = (first + place * DAY for place in range(number))
+    days = (first + offset * DAY for offset in range(number))
     return {day.isoformat(): DaySpend(day) for day in days}
 
 
-def _by_name(found: Sequence[Sums]) -> Iterator[tuple[str, str, Sums]]:
-    """With the day and the name, in the order of the names."""
-    for sums in sorted(found):
+def _by_name(rows: Sequence[Sums]) -> Iterator[tuple[str, str, Sums]]:
+    """Yield day, name and sums, ordered by name."""
+    for sums in sorted(rows):
         day, name = sums.key
         yield day, name, sums

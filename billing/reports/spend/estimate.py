@@ -1,6 +1,6 @@
-"""What a call would cost, or did cost, at an organization's prices now. Nothing is written.
+"""The cost of a call at the current prices of an organization, before or after the call. Nothing is written.
 
-The same usage costs the same here and in the ledger: both ask `billing.ingest.entries`.
+Pricing is shared with the ledger (`billing.ingest.entries`), so the same usage costs the same in both.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ _USAGE_KEYS = ("usage", "usageMetadata", "usage_metadata")
 
 
 class Counted(StrEnum):
-    """Where the number of tokens comes from."""
+    """How the tokens were counted."""
 
     EXACT = "exact"
     ESTIMATED = "estimated"
@@ -39,7 +39,7 @@ class Counted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """US dollars, and the tokens that make them. No tokenizer where the provider has counted."""
+    """Cost in US dollars and the tokens it is for. `tokenizer` is None if the provider counted."""
 
     cost_usd: Decimal
     tokens: int
@@ -48,17 +48,17 @@ class Estimate:
 
 
 class ModelNotPricedError(DomainError):
-    """No price of the organization's says what this model costs."""
+    """The organization has no price for this model."""
 
     code = "model_not_priced"
 
 
 class IncompleteResponseError(DomainError):
-    """The completion response lacks what a cost is calculated from."""
+    """The completion response lacks a field that the calculation needs."""
 
 
 def estimate_prompt(*, organization: Organization, model: str, messages: list[Any], now: datetime) -> Estimate:
-    """What sending the messages costs, without any answer. Raises InvalidError, ModelNotPricedError."""
+    """Return the cost of the prompt alone. Raises InvalidError, ModelNotPricedError."""
     count = count_prompt(model, messages)
     entry = _priced(organization, model, UsageEventInput(input_tokens=count.tokens), now)
     counted = Counted.EXACT if count.is_exact else Counted.ESTIMATED
@@ -66,8 +66,8 @@ def estimate_prompt(*, organization: Organization, model: str, messages: list[An
 
 
 def cost_of_response(*, organization: Organization, response: Mapping[str, Any], now: datetime) -> Estimate:
-    """What the call behind a provider's answer costs: OpenAI's chat completions and responses, Anthropic's messages,
-    Gemini's generateContent, and LiteLLM's form of any. Raises IncompleteResponseError, InvalidError,
+    """Return the cost of a completed call from its response: OpenAI chat completions and responses, Anthropic
+    messages, Gemini generateContent, and LiteLLM versions of them. Raises IncompleteResponseError, InvalidError,
     ModelNotPricedError."""
     model = _model_of(response)
     event = _usage_of(response, now)
@@ -90,7 +90,7 @@ def _model_of(response: Mapping[str, Any]) -> str:
 
 
 def _usage_of(response: Mapping[str, Any], now: datetime) -> UsageEventInput:
-    """An event with the response's counts in the ledger's words, checked as the intake does."""
+    """Return an event with the token counts of the response, validated like intake."""
     key, usage = _first(response, _USAGE_KEYS)
     param = f"{_RESPONSE}.{key}"
     if not isinstance(usage, dict):
@@ -116,7 +116,7 @@ def _first(response: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, Any
 
 
 def _priced(organization: Organization, model: str, event: UsageEventInput, now: datetime) -> LedgerEntry:
-    """The row that the event would become."""
+    """Return the ledger row that the event would become."""
     event.model = model
     return to_entry(event, book=price_book(organization.pk), now=now)
 

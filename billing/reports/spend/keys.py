@@ -1,7 +1,7 @@
-"""What stands for a credential in document 004: a hash that shows nothing of the secret. Read-only.
+"""Identifiers of credentials in document 004: hashes that reveal nothing of the secret. Read-only.
 
-LiteLLM shows each key as 64 hexadecimal digits. Ours are the SHA-256 of the Client ID: the same for good, also after
-the secret was rotated, and anybody who knows the Client ID can compute it.
+LiteLLM shows keys as 64 hexadecimal digits. costtrack uses the SHA-256 of the Client ID, which stays the same after
+the secret is rotated and which anyone who knows the Client ID can compute.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ def key_hash(client_id: str) -> str:
     return hashlib.sha256(client_id.encode()).hexdigest()
 
 
-def credentials_meant(*, organization: Organization, text: str) -> tuple[int, ...]:
-    """The organization's credential that a Client ID, an API key (of which the secret is not looked at) or a hash
-    names; nothing for any other text."""
+def resolve_credentials(*, organization: Organization, text: str) -> tuple[int, ...]:
+    """Return the credential that a Client ID, an API key (its secret is ignored) or a hash identifies, or an empty
+    tuple."""
     own = APICredential.objects.of(organization)
     if _HASH.fullmatch(text):
         return tuple(pk for pk, client_id in own.values_list("pk", "client_id") if key_hash(client_id) == text)
@@ -30,19 +30,19 @@ def credentials_meant(*, organization: Organization, text: str) -> tuple[int, ..
     return tuple(own.filter(client_id=client_id).values_list("pk", flat=True))
 
 
-def credentials_called(*, organization: Organization, name: str) -> tuple[int, ...]:
-    """Those with this name."""
+def list_credentials_named(*, organization: Organization, name: str) -> tuple[int, ...]:
+    """Return the ids of the credentials with this name."""
     return tuple(APICredential.objects.of(organization).filter(name=name).values_list("pk", flat=True))
 
 
 def credentials_by_id(
     *, organization: Organization, ids: Iterable[int | None] | None = None
 ) -> dict[int, APICredential]:
-    """The organization's credentials, all of them or some."""
+    """Return credentials of the organization by id, all or the given ones."""
     own = APICredential.objects.of(organization)
     if ids is not None:
-        wanted = {pk for pk in ids if pk}
-        if not wanted:
+        credential_ids = {pk for pk in ids if pk}
+        if not credential_ids:
             return {}
-        own = own.filter(pk__in=wanted)
+        own = own.filter(pk__in=credential_ids)
     return {credential.pk: credential for credential in own}

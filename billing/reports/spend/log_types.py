@@ -1,4 +1,4 @@
-"""What the log of calls (document 004) is asked, and what it answers. Pure values."""
+"""Filters, rows and pages of the spend log (document 004). Pure values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +13,11 @@ from costtrack.errors import DomainError
 
 
 class TooMuchToReadError(DomainError):
-    """To answer, more of the ledger would have to be read than one request may."""
+    """The query would read more of the ledger than one request may."""
 
 
 class Order(StrEnum):
-    """What rows are ordered by; ties are newest first."""
+    """Sort order of rows; ties are newest first."""
 
     STARTED = "started"
     ENDED = "ended"
@@ -26,18 +26,18 @@ class Order(StrEnum):
 
 
 class Exactness(StrEnum):
-    """What a page's total is."""
+    """How exact the total of a page is."""
 
     EXACT = "exact"
     CALLS = "calls"
-    """Too many to look at, so rollups have counted: model calls only, without those that were voided."""
+    """Too many rows to count, so the total is the rollups' count of model calls that were not voided."""
     AT_LEAST = "at_least"
-    """More than can be paged through, and no rollup can count them."""
+    """More rows than can be paged through, and no rollup can count them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which events; None is any. `credentials` are ids, one of which it must be. Costs are those of now."""
+    """Filters of events; None means any. `credentials` are ids. Cost filters apply to the net cost."""
 
     window: Window = field(default_factory=Window)
     credentials: tuple[int, ...] | None = None
@@ -48,14 +48,14 @@ class LogFilter:
     status_code: int | None = None
     team: str | None = None
     deployment: str | None = None
-    least_cost: Decimal | None = None
-    largest_cost: Decimal | None = None
+    min_cost: Decimal | None = None
+    max_cost: Decimal | None = None
     request_id: str | None = None
 
 
 class LogRow(NamedTuple):
-    """An event that is no adjustment. Counts of tokens and the cost are with its adjustments; `cost_usd` is what is
-    known of the cost, and `is_priced` whether that is all of it."""
+    """An event that is not an adjustment. Token counts and cost include its adjustments; `is_priced` says whether
+    `cost_usd` is the full cost."""
 
     id: UUID
     event_id: str
@@ -87,20 +87,25 @@ class LogRow(NamedTuple):
 
     @property
     def gateway(self) -> Mapping[str, str]:
-        """What LiteLLM knew of the call, as far as it is text. (Callers may write into metadata what they like.)"""
-        told = (self.metadata or {}).get("litellm")
-        return {name: value for name, value in told.items() if isinstance(value, str)} if isinstance(told, dict) else {}
+        """Text fields that LiteLLM reported about the call. Other values are ignored, because callers can write
+        anything into metadata."""
+        gateway_fields = (self.metadata or {}).get("litellm")
+        return (
+            {name: value for name, value in gateway_fields.items() if isinstance(value, str)}
+            if isinstance(gateway_fields, dict)
+            else {}
+        )
 
     @property
     def was_cached(self) -> bool:
-        """LiteLLM answered from its cache."""
-        told = (self.metadata or {}).get("litellm")
-        return isinstance(told, dict) and told.get("cache_hit") is True
+        """Whether LiteLLM served the call from its cache."""
+        gateway_fields = (self.metadata or {}).get("litellm")
+        return isinstance(gateway_fields, dict) and gateway_fields.get("cache_hit") is True
 
 
 @dataclass(frozen=True, slots=True)
 class LogRows:
-    """Rows, newest first; `is_cut`: there are more, or there may be."""
+    """Rows, newest first. `is_cut` is True if there are, or may be, more."""
 
     rows: Sequence[LogRow]
     is_cut: bool
@@ -108,7 +113,7 @@ class LogRows:
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """A page of rows, and how many there are in all."""
+    """A page of rows and the total number."""
 
     rows: Sequence[LogRow]
     total: int

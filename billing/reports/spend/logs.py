@@ -1,8 +1,8 @@
-"""The ledger as a log of calls (document 004): a row for each event that is no adjustment, with what it costs now.
-Read-only, and bounded: neither a page deep in a window nor a rare filter makes a request read the whole ledger.
+"""The spend log (document 004): one row per event that is not an adjustment, with its net cost. Read-only and
+bounded: neither a deep page nor a rare filter makes a request read the whole ledger.
 
-The ledger has an index by time alone. Where a filter names something that a rollup knows, the rollup says on which days
-there are such events, and only those days are read (`billing.reports.spend.scan_planner`).
+The ledger is indexed by time only. If a rollup knows a dimension of the filter, it tells which days have matching
+events, and only those are read (`billing.reports.spend.scan_planner`).
 """
 
 import json
@@ -18,24 +18,24 @@ from billing.reports.event_list import SOURCES
 from billing.reports.spend.log_types import Exactness, LogFilter, LogPage, LogRow, LogRows, Order, TooMuchToReadError
 from billing.reports.spend.scan import (
     count_up_to,
-    events_by_id,
-    named_among_newest,
+    load_events,
     newest_ids,
     scan,
+    search_newest,
     sums_of_adjustments,
 )
-from billing.reports.spend.scan_planner import days_of, number_of_calls, spans_to_scan
+from billing.reports.spend.scan_planner import count_calls, days_of, spans_to_scan
 from costtrack.money import ZERO
 from organizations.models import Organization
 
 MAX_ROWS = 10_000
-"""That one answer has, and that can be paged through."""
+"""The most rows in one response, and the most that can be paged through."""
 MAX_COUNTED = 20_000
-"""Calls on the days that are looked at to count the rows of a filter."""
+"""The most calls that are read to count the rows of a filter."""
 MAX_SEARCHED = 100_000
-"""The newest events of a window, among which a request id is looked for that is no event's id."""
+"""How many of the newest events of a window are searched for a request id that is not an event id."""
 
-_TOLD = (
+_COLUMNS = (
     "id",
     "event_id",
     "request_id",
@@ -67,12 +67,12 @@ _SUMMED = (
     "token_cost_usd",
     "compute_cost_usd",
 )
-_COUNTS = _SUMMED.index("token_cost_usd")
-_ID, _METADATA = _TOLD.index("id"), _TOLD.index("metadata")
+_COUNT_COLUMNS = _SUMMED.index("token_cost_usd")
+_ID, _METADATA = _COLUMNS.index("id"), _COLUMNS.index("metadata")
 
 
 def newest_rows(*, organization: Organization, filters: LogFilter) -> LogRows:
-    """At most `MAX_ROWS`, the newest first. Of filters that no rollup knows only the request id is looked at."""
+    """Return up to `MAX_ROWS` rows, newest first. Of the filters that no rollup knows, only `request_id` is applied."""
     if filters.credentials == ():
         return LogRows((), is_cut=False)
     if filters.request_id is not None:
@@ -85,13 +85,13 @@ def newest_rows(*, organization: Organization, filters: LogFilter) -> LogRows:
 def page_of_rows(
     *, organization: Organization, filters: LogFilter, order: Order, descending: bool, offset: int, limit: int
 ) -> LogPage:
-    """A page; one past the end is empty. Raises TooMuchToReadError: for pages beyond `MAX_ROWS` rows, and where an
-    order or a filter needs every event of a window that has too many."""
+    """Return a page; a page past the end is empty. Raises TooMuchToReadError for pages beyond `MAX_ROWS` rows, and
+    if the order or filter needs every event of a window with too many."""
     if filters.credentials == ():
         return LogPage((), 0, Exactness.EXACT)
     if filters.request_id is not None:
-        found = _rows_of_request(organization, filters)
-        return LogPage(found[offset : offset + limit], len(found), Exactness.EXACT)
+        rows = _rows_of_request(organization, filters)
+        return LogPage(rows[offset : offset + limit], len(rows), Exactness.EXACT)
     spans = spans_to_scan(organization, filters, order)
     if spans is not None:
         ids, total = scan(organization, filters, spans, order=order, descending=descending, offset=offset, limit=limit)
@@ -103,40 +103,40 @@ def _page_by_time(organization: Organization, filters: LogFilter, offset: int, l
     limit = min(limit, MAX_ROWS - offset)
     days = days_of(organization, filters)
     reading = days.to_read(enough=MAX_ROWS + 1, oldest=oldest)
-    total, exactness = number_of_calls(organization, filters), Exactness.CALLS
-    # Rollups count calls, the ledger rows. Which is dearer, so rows are only counted where there are few to look at.
+    total, exactness = count_calls(organization, filters), Exactness.CALLS
+    # Rollups count calls, not rows. Counting rows is more expensive, so it is done only where few have to be read.
     if total <= MAX_ROWS and reading.calls <= MAX_COUNTED and not reading.is_cut:
         rows = count_up_to(MAX_ROWS + 1, organization, filters, reading.spans)
         total, exactness = min(rows, MAX_ROWS), Exactness.EXACT if rows <= MAX_ROWS else Exactness.AT_LEAST
     else:
         reading = days.to_read(enough=offset + limit, oldest=oldest)
     if limit <= 0 and total >= MAX_ROWS:
-        message = f"page: only {MAX_ROWS} rows of a window can be paged through; choose a shorter window."
+        message = f"page: only the first {MAX_ROWS} rows of a window are available. Choose a shorter window."
         raise TooMuchToReadError(message, param="page")
     if limit <= 0 or (exactness is Exactness.EXACT and offset >= total):
         return LogPage((), total, exactness)
     ids = newest_ids(organization, filters, reading.spans, offset=offset, limit=limit, oldest=oldest)
     if reading.is_cut and len(ids) < limit:
-        message = "end_date: these rows are too far between to be looked for at once; choose a shorter window."
+        message = "end_date: the matching rows are too sparse for this window. Choose a shorter one."
         raise TooMuchToReadError(message, param="end_date")
     return LogPage(_rows(organization, ids), total, exactness)
 
 
 def _rows_of_request(organization: Organization, filters: LogFilter) -> list[LogRow]:
-    """Those whose event id, own id or request id it is, and that match the other filters too. Events' ids are looked up
-    wherever they are; a request id that is none among the newest events of the window."""
+    """Return the rows whose event id, ledger id or request id matches, and that match the other filters. Event ids
+    are looked up in the whole ledger, other request ids among the newest events of the window."""
     text = filters.request_id or ""
     if "\0" in text:
         return []
     rows = _rows(organization, _ids_by_key(organization, text))
     if not rows:
-        rows = _rows(organization, named_among_newest(MAX_SEARCHED, organization, text, filters.window))
+        rows = _rows(organization, search_newest(MAX_SEARCHED, organization, text, filters.window))
     rows = [row for row in rows if _matches(row, filters)]
     return sorted(rows, key=lambda row: (row.occurred_at, row.id), reverse=True)
 
 
 def _ids_by_key(organization: Organization, text: str) -> list[UUID]:
-    # What is too long for an event's id has been shortened by whoever took it in.
+    # Intake shortened event ids that are too long.
     event_id = litellm.short_text(text) or text
     keys = [event_key(source, event_id) for source in SOURCES]
     ids = list(EventKey.objects.of(organization).filter(key__in=keys).values_list("event_id", flat=True))
@@ -146,8 +146,8 @@ def _ids_by_key(organization: Organization, text: str) -> list[UUID]:
 
 
 def _matches(row: LogRow, filters: LogFilter) -> bool:
-    """Whether a row that was found by its id is among those that the other filters leave."""
-    window, told = filters.window, row.gateway
+    """Whether a row that was found by id matches the other filters."""
+    window, gateway = filters.window, row.gateway
     return (
         (window.start is None or row.occurred_at >= window.start)
         and (window.end is None or row.occurred_at < window.end)
@@ -157,32 +157,32 @@ def _matches(row: LogRow, filters: LogFilter) -> bool:
         and filters.model in (None, row.model)
         and filters.status in (None, row.status)
         and filters.status_code in (None, row.status_code)
-        and (filters.team is None or told.get("team_id") == filters.team or f"team:{filters.team}" in row.tags)
-        and filters.deployment in (None, told.get("model_id"))
-        and (filters.least_cost is None or row.cost_usd >= filters.least_cost)
-        and (filters.largest_cost is None or row.cost_usd <= filters.largest_cost)
+        and (filters.team is None or gateway.get("team_id") == filters.team or f"team:{filters.team}" in row.tags)
+        and filters.deployment in (None, gateway.get("model_id"))
+        and (filters.min_cost is None or row.cost_usd >= filters.min_cost)
+        and (filters.max_cost is None or row.cost_usd <= filters.max_cost)
     )
 
 
 def _rows(organization: Organization, ids: Sequence[UUID]) -> list[LogRow]:
-    """The events with these ids, in this order, with their adjustments; without adjustments themselves."""
+    """Return events in the order of the ids, with their adjustments. Adjustments themselves are left out."""
     if not ids:
         return []
-    by_id = {row[_ID]: row for row in events_by_id(organization, ids, (*_TOLD, *_SUMMED))}
+    by_id = {row[_ID]: row for row in load_events(organization, ids, (*_COLUMNS, *_SUMMED))}
     if not by_id:
         return []
     adjusted = sums_of_adjustments(organization, by_id, _SUMMED)
     return [_row(by_id[event_id], adjusted.get(event_id)) for event_id in ids if event_id in by_id]
 
 
-def _row(told: Sequence[Any], adjusted: Sequence[Any] | None) -> LogRow:
-    named, sums = list(told[: len(_TOLD)]), told[len(_TOLD) :]
+def _row(row: Sequence[Any], adjusted: Sequence[Any] | None) -> LogRow:
+    named, sums = list(row[: len(_COLUMNS)]), row[len(_COLUMNS) :]
     if named[_METADATA] is not None:
         named[_METADATA] = json.loads(named[_METADATA])
     if adjusted is not None:
-        sums = [(one or 0) + (other or 0) for one, other in zip(sums, adjusted, strict=True)]
-    uncached, completion, cache_read, cache_creation, unpriced = map(int, sums[:_COUNTS])
-    token_cost, compute_cost = sums[_COUNTS:]
+        sums = [(own or 0) + (change or 0) for own, change in zip(sums, adjusted, strict=True)]
+    uncached, completion, cache_read, cache_creation, unpriced = map(int, sums[:_COUNT_COLUMNS])
+    token_cost, compute_cost = sums[_COUNT_COLUMNS:]
     prompt = uncached + cache_read + cache_creation
     cost = (token_cost or ZERO) + compute_cost
     return LogRow._make((*named, prompt, completion, cache_read, cache_creation, unpriced <= 0, cost))

@@ -1,11 +1,11 @@
-"""What tags, customers, credentials, users and models cost (document 004). Read-only."""
+"""Spend by tag, customer, credential, user, model and team (document 004). Read-only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from billing.reports.spend.sums import Question, Sums, ask
+from billing.reports.spend.sums import SumQuery, Sums, run_queries
 from billing.reports.types import Window
 from billing.rollups.definitions import (
     CUSTOMER_DAYS,
@@ -18,14 +18,14 @@ from billing.rollups.definitions import (
 from costtrack.money import ZERO
 from organizations.models import APICredential, Organization
 
-TEAM = "team:"
-"""Tags that begin with this name teams."""
+TEAM_TAG_PREFIX = "team:"
+"""Prefix of tags that name a team."""
 UNASSIGNED = "Unassigned Team"
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """What something with a name cost, and its model calls."""
+class NamedSpend:
+    """Spend and model calls of one name."""
 
     name: str
     spend: Decimal
@@ -34,7 +34,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A part of what something cost: one model, called with one credential (0: with none)."""
+    """Spend of one model with one credential (0 without one)."""
 
     model: str
     credential: int
@@ -43,8 +43,8 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class OfDay:
-    """What a team or a customer cost on a day. `shares` is empty where nobody knows them."""
+class NamedDaySpend:
+    """Spend of a team or customer on one day. `shares` is empty if it is unknown."""
 
     name: str
     spend: Decimal
@@ -53,7 +53,7 @@ class OfDay:
 
 @dataclass(frozen=True, slots=True)
 class KeyCosts:
-    """What was called with a credential (0: without one), model by model."""
+    """Calls of one credential (0 without one) by model."""
 
     credential: int
     models: Mapping[str, Sums]
@@ -65,7 +65,7 @@ class KeyCosts:
 
 @dataclass(frozen=True, slots=True)
 class DayActivity:
-    """A UTC day's model calls and tokens."""
+    """Model calls and tokens of a UTC day."""
 
     day: date
     spend: Decimal
@@ -73,126 +73,136 @@ class DayActivity:
     total_tokens: int
 
 
-def spend_by_tag(*, organization: Organization, window: Window, tags: Sequence[str] = ()) -> list[Named]:
-    """The dearest first. A call with two tags counts in full under both. `tags`: only these."""
+def spend_by_tag(*, organization: Organization, window: Window, tags: Sequence[str] = ()) -> list[NamedSpend]:
+    """Return spend by tag, the most expensive first. A call with two tags counts in full under both. `tags` is a
+    filter."""
     only = {"tag": tuple(tags)} if tags else {}
-    (found,) = ask(organization, Question(TAG_DAYS, ("tag",), window, only))
-    return by_spend(found)
+    (rows,) = run_queries(organization, SumQuery(TAG_DAYS, ("tag",), window, only))
+    return sort_by_spend(rows)
 
 
-def spend_by_user(*, organization: Organization, user: str | None = None) -> list[Named]:
-    """Over all time, the dearest first; "" is what has no user."""
+def spend_by_user(*, organization: Organization, user: str | None = None) -> list[NamedSpend]:
+    """Return spend by user over all time, the most expensive first. "" is spend without a user."""
     only = {"user_ref": user} if user is not None else {}
-    (found,) = ask(organization, Question(USER_TOTALS, ("user_ref",), only=only))
-    return by_spend(found)
+    (rows,) = run_queries(organization, SumQuery(USER_TOTALS, ("user_ref",), only=only))
+    return sort_by_spend(rows)
 
 
-def spend_by_model(*, organization: Organization, window: Window) -> list[Named]:
-    """The dearest first; "" is what has no model."""
-    (found,) = ask(organization, Question(MODEL_DAYS, ("model",), window))
-    return by_spend(found)
+def spend_by_model(*, organization: Organization, window: Window) -> list[NamedSpend]:
+    """Return spend by model, the most expensive first. "" is spend without a model."""
+    (rows,) = run_queries(organization, SumQuery(MODEL_DAYS, ("model",), window))
+    return sort_by_spend(rows)
 
 
 def spend_by_credential(*, organization: Organization, window: Window) -> list[tuple[APICredential, Decimal]]:
-    """Every credential of the organization, the dearest first."""
-    (found,) = ask(organization, Question(USAGE_DAYS, ("credential_id",), window))
-    spend = {int(sums.key[0]): sums.cost for sums in found}
+    """Return every credential with its spend, the most expensive first."""
+    (rows,) = run_queries(organization, SumQuery(USAGE_DAYS, ("credential_id",), window))
+    spend = {int(sums.key[0]): sums.cost for sums in rows}
     credentials = APICredential.objects.of(organization).order_by("pk")
     costs = [(credential, spend.get(credential.pk, ZERO)) for credential in credentials]
-    return sorted(costs, key=lambda one: one[1], reverse=True)
+    return sorted(costs, key=lambda item: item[1], reverse=True)
 
 
 def activity(*, organization: Organization, window: Window, credentials: tuple[int, ...] | None) -> list[DayActivity]:
-    """The days that have events, in order; with `credentials` only what they did."""
-    query = Question(MODEL_DAYS, ("day",), window)
+    """Return the days with events in order. `credentials` is a filter."""
+    query = SumQuery(MODEL_DAYS, ("day",), window)
     if credentials is not None:
-        query = Question(USAGE_DAYS, ("day",), window, {"credential_id": credentials})
-    (found,) = ask(organization, query)
+        query = SumQuery(USAGE_DAYS, ("day",), window, {"credential_id": credentials})
+    (rows,) = run_queries(organization, query)
     return [
         DayActivity(date.fromisoformat(sums.key[0]), sums.cost, sums.requests, sums.total_tokens)
-        for sums in sorted(found)
+        for sums in sorted(rows)
     ]
 
 
 def costs_by_key(
     *, organization: Organization, window: Window, credentials: tuple[int, ...] | None, user: str | None
 ) -> list[KeyCosts]:
-    """The dearest credential first; only some credentials, or one user's calls, if they are named."""
+    """Return spend by credential and model, the most expensive credential first. `credentials` and `user` are
+    filters."""
     only: dict[str, object] = {} if credentials is None else {"credential_id": credentials}
     rollup = USAGE_DAYS
     if user is not None:
         rollup, only = SPEND_DAYS, {**only, "user_ref": user}
-    (found,) = ask(organization, Question(rollup, ("credential_id", "model"), window, only))
+    (rows,) = run_queries(organization, SumQuery(rollup, ("credential_id", "model"), window, only))
     by_key: dict[int, dict[str, Sums]] = {}
-    for sums in sorted(found):
+    for sums in sorted(rows):
         by_key.setdefault(int(sums.key[0]), {})[sums.key[1]] = sums
-    return sorted((KeyCosts(*item) for item in by_key.items()), key=lambda one: (-one.spend, one.credential))
+    return sorted((KeyCosts(*item) for item in by_key.items()), key=lambda key: (-key.spend, key.credential))
 
 
-def customers_by_day(*, organization: Organization, window: Window, customer: str | None) -> dict[date, list[OfDay]]:
-    """Days in order, and of each the dearest customer first. What was done for no customer is not in it."""
+def customers_by_day(
+    *, organization: Organization, window: Window, customer: str | None
+) -> dict[date, list[NamedDaySpend]]:
+    """Return spend by day and customer, the most expensive customer of each day first. Calls without a customer are
+    left out."""
     only = {"end_user": customer} if customer is not None else {}
     by = ("day", "end_user", "model", "credential_id")
-    (found,) = ask(organization, Question(CUSTOMER_DAYS, by, window, only))
-    return _of_days(found)
+    (rows,) = run_queries(organization, SumQuery(CUSTOMER_DAYS, by, window, only))
+    return _day_spends(rows)
 
 
-def teams_by_day(*, organization: Organization, window: Window, team: str | None) -> dict[date, list[OfDay]]:
-    """Days in order, and of each the dearest team first.
+def teams_by_day(*, organization: Organization, window: Window, team: str | None) -> dict[date, list[NamedDaySpend]]:
+    """Return spend by day and team, the most expensive team of each day first.
 
-    Teams are the tags that begin with `team:`. What a day cost beside them is `UNASSIGNED`: nothing, if calls that bear
-    two teams' tags make the teams add up to more than the day. Without any such tag in the window the organization is
-    the only team, and its `shares` are known.
+    Teams are the tags that begin with `team:`. The rest of a day is `UNASSIGNED`; there is none if calls with two
+    team tags make the teams add up to more than the day. Without any team tag in the window the organization is the
+    only team, and its `shares` are known.
     """
-    tags, days = ask(organization, Question(TAG_DAYS, ("day", "tag"), window), Question(MODEL_DAYS, ("day",), window))
+    tags, days = run_queries(
+        organization, SumQuery(TAG_DAYS, ("day", "tag"), window), SumQuery(MODEL_DAYS, ("day",), window)
+    )
     teams: dict[str, dict[str, Decimal]] = {}
     for sums in tags:
         day, tag = sums.key
-        if tag.startswith(TEAM):
-            teams.setdefault(day, {})[tag.removeprefix(TEAM)] = sums.cost
+        if tag.startswith(TEAM_TAG_PREFIX):
+            teams.setdefault(day, {})[tag.removeprefix(TEAM_TAG_PREFIX)] = sums.cost
     if not teams:
-        return _one_team(organization, window, team)
+        return _single_team(organization, window, team)
     for sums in days:
-        of_day = teams.setdefault(sums.key[0], {})
-        rest = sums.cost - sum(of_day.values(), ZERO)
+        day_spend = teams.setdefault(sums.key[0], {})
+        rest = sums.cost - sum(day_spend.values(), ZERO)
         if rest > 0:
-            of_day[UNASSIGNED] = of_day.get(UNASSIGNED, ZERO) + rest
-    answer = {}
-    for text, of_day in sorted(teams.items()):
-        listed = [OfDay(name, spend, ()) for name, spend in of_day.items() if team in (None, name)]
+            day_spend[UNASSIGNED] = day_spend.get(UNASSIGNED, ZERO) + rest
+    spend_by_day = {}
+    for text, day_spend in sorted(teams.items()):
+        listed = [NamedDaySpend(name, spend, ()) for name, spend in day_spend.items() if team in (None, name)]
         if listed:
-            answer[date.fromisoformat(text)] = sorted(listed, key=_dearest)
-    return answer
+            spend_by_day[date.fromisoformat(text)] = sorted(listed, key=_most_expensive_first)
+    return spend_by_day
 
 
-def _one_team(organization: Organization, window: Window, team: str | None) -> dict[date, list[OfDay]]:
+def _single_team(organization: Organization, window: Window, team: str | None) -> dict[date, list[NamedDaySpend]]:
     if team not in (None, organization.name, organization.slug):
         return {}
-    (found,) = ask(organization, Question(USAGE_DAYS, ("day", "model", "credential_id"), window))
-    return _of_days([sums._replace(key=(sums.key[0], organization.name, *sums.key[1:])) for sums in found])
+    (rows,) = run_queries(organization, SumQuery(USAGE_DAYS, ("day", "model", "credential_id"), window))
+    return _day_spends([sums._replace(key=(sums.key[0], organization.name, *sums.key[1:])) for sums in rows])
 
 
-def _of_days(found: Sequence[Sums]) -> dict[date, list[OfDay]]:
-    """From sums by day, name, model and credential."""
+def _day_spends(rows: Sequence[Sums]) -> dict[date, list[NamedDaySpend]]:
+    """Build the result from sums by day, name, model and credential."""
     shares: dict[str, dict[str, list[Share]]] = {}
-    for sums in sorted(found):
+    for sums in sorted(rows):
         day, name, model, credential = sums.key
         share = Share(model, int(credential), sums.cost, sums.total_tokens)
         shares.setdefault(day, {}).setdefault(name, []).append(share)
     return {
         date.fromisoformat(day): sorted(
-            (OfDay(name, sum((share.spend for share in parts), ZERO), parts) for name, parts in of_day.items()),
-            key=_dearest,
+            (
+                NamedDaySpend(name, sum((share.spend for share in day_shares), ZERO), day_shares)
+                for name, day_shares in day_spend.items()
+            ),
+            key=_most_expensive_first,
         )
-        for day, of_day in shares.items()
+        for day, day_spend in shares.items()
     }
 
 
-def by_spend(found: Sequence[Sums]) -> list[Named]:
-    """Sums by one name; the dearest first."""
-    named = (Named(sums.key[0], sums.cost, sums.requests) for sums in found)
-    return sorted(named, key=lambda one: (-one.spend, one.name))
+def sort_by_spend(rows: Sequence[Sums]) -> list[NamedSpend]:
+    """Build the list from sums by one name, the most expensive first."""
+    named = (NamedSpend(sums.key[0], sums.cost, sums.requests) for sums in rows)
+    return sorted(named, key=lambda item: (-item.spend, item.name))
 
 
-def _dearest(one: OfDay) -> tuple[Decimal, str]:
-    return (-one.spend, one.name)
+def _most_expensive_first(item: NamedDaySpend) -> tuple[Decimal, str]:
+    return (-item.spend, item.name)

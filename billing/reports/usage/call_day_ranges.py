@@ -1,5 +1,6 @@
-"""On which days there are calls of a kind, as rollups know: so that a rare kind does not make a request read the ledger
-in search of it. Read-only."""
+"""Find the days with matching calls from rollups, so that a rare filter does not make a request search the whole
+ledger. Read-only.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ _TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Days:
-    """Parts of a window, the newest first; `is_cut`: there may be more such calls before them."""
+class ScanSpans:
+    """Spans of a window, newest first. `is_cut` is True if there may be more matching calls before them."""
 
     spans: Sequence[Span]
     is_cut: bool = False
@@ -39,50 +40,59 @@ WHERE organization_id = %(organization)s AND session_id = %(session)s AND sessio
 """)
 
 
-def enough_days(
-    rollup: Rollup, condition: sql.Composable, parameters: Parameters, *, window: Span, listed: date | None, enough: int
-) -> Days:
-    """The newest days that have so many calls together. (Of the day that a page ended in, `listed`, some have been
-    listed already.) `condition` leaves exactly the calls that are wanted."""
+def list_days_with_calls(
+    rollup: Rollup,
+    condition: sql.Composable,
+    parameters: Parameters,
+    *,
+    window: Span,
+    last_page_day: date | None,
+    min_calls: int,
+) -> ScanSpans:
+    """Return the newest days that together have at least `min_calls` calls. `condition` must match exactly the
+    requested calls. The day `last_page_day`, in which the previous page ended, does not count, because some of its
+    calls were listed already."""
     spans: list[Span] = []
     calls = 0
     for day, requests in _calls_by_day(rollup, condition, parameters, window):
         start = datetime.combine(day, time(), UTC)
         spans.append(Span(max(start, window.start), min(start + _DAY, window.end)))
-        calls += requests if day != listed and start >= window.start and start + _DAY <= window.end else 0
-        if calls >= enough:
+        calls += requests if day != last_page_day and start >= window.start and start + _DAY <= window.end else 0
+        if calls >= min_calls:
             break
-    return Days(spans)
+    return ScanSpans(spans)
 
 
-def some_days(rollup: Rollup, condition: sql.Composable, parameters: Parameters, *, window: Span, most: int) -> Days:
-    """The newest days, at most so many; `condition` leaves more calls than those that are wanted, and nobody knows how
-    many."""
+def list_newest_days(
+    rollup: Rollup, condition: sql.Composable, parameters: Parameters, *, window: Span, max_days: int
+) -> ScanSpans:
+    """Return up to `max_days` newest days. `condition` matches more calls than requested, so their number is
+    unknown."""
     days = _calls_by_day(rollup, condition, parameters, window)
-    starts = [datetime.combine(day, time(), UTC) for day, _ in days[:most]]
+    starts = [datetime.combine(day, time(), UTC) for day, _ in days[:max_days]]
     spans = [Span(max(start, window.start), min(start + _DAY, window.end)) for start in starts]
-    return Days(spans, is_cut=len(days) > most)
+    return ScanSpans(spans, is_cut=len(days) > max_days)
 
 
-def days_of_session(parameters: Parameters, *, window: Span) -> Days:
-    """The part of the window in which there is something of a session."""
-    for with_tail in (False, True):
-        table = table_of(SESSION_TOTALS, has_unfolded=with_tail)
+def find_session_span(parameters: Parameters, *, window: Span) -> ScanSpans:
+    """Return the part of the window that has events of a session."""
+    for has_unfolded_rows in (False, True):
+        table = table_of(SESSION_TOTALS, has_unfolded=has_unfolded_rows)
         with connection.cursor() as cursor:
             cursor.execute(_SESSION.format(has_unfolded=HAS_UNFOLDED, table=table), parameters)
             has_unfolded, first_at, last_at = cursor.fetchone()
         if not has_unfolded:
             break
     if first_at is None:
-        return Days(())
+        return ScanSpans(())
     span = Span(max(window.start, first_at), min(window.end, last_at + _TICK))
-    return Days((span,) if span.start < span.end else ())
+    return ScanSpans((span,) if span.start < span.end else ())
 
 
 def _calls_by_day(
     rollup: Rollup, condition: sql.Composable, parameters: Parameters, window: Span
 ) -> list[tuple[date, int]]:
-    """Newest first. Voided calls are in the list and not counted."""
+    """Return calls by day, newest first. Days with only voided calls are listed with 0."""
     bounds = {"first": utc_day(window.start), "last": utc_day(window.end - _TICK)}
     with connection.cursor() as cursor:
         for has_unfolded in (False, True):

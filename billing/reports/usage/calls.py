@@ -1,8 +1,8 @@
-"""The model calls that usage is made of, one by one (document 001: endpoint, time, credential, response status).
+"""Model calls one by one (document 001: endpoint, time, credential, response status), with their adjustments.
 Read-only.
 
-What a call costs is told with its adjustments. Where a filter names something that a rollup knows, the rollup says on
-which days there are such calls (`billing.reports.usage.call_day_ranges`).
+If a rollup knows a dimension of the filter, it tells which days have matching calls
+(`billing.reports.usage.call_day_ranges`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,13 @@ from psycopg import sql
 
 from billing.reports.bucketed_query import Parameters
 from billing.reports.event_list import Position
-from billing.reports.usage.call_day_ranges import Days, days_of_session, enough_days, some_days, utc_day
+from billing.reports.usage.call_day_ranges import (
+    ScanSpans,
+    find_session_span,
+    list_days_with_calls,
+    list_newest_days,
+    utc_day,
+)
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.filter import usage_condition
 from billing.rollups.definitions import RUN_DAYS, SPEND_DAYS, TAG_DAYS, USAGE_DAYS, Rollup
@@ -24,15 +30,15 @@ from costtrack.calendar import Span
 from costtrack.ids import ids_at
 from organizations.models import Organization
 
-_DAY = timedelta(days=1)  # more than clocks of callers can be ahead of ours
+_DAY = timedelta(days=1)  # allows for clock skew of callers
 _MAX_DAYS = 14
-"""That are looked through for a page where no rollup knows all of a filter."""
+"""The most days that are searched for a page if no rollup knows all of a filter."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallFilter:
-    """Which calls to list; empty: all. `received_by` leaves out what comes in later, so that a long list is of one
-    moment."""
+    """Filters of calls; empty means any. `received_by` excludes later arrivals, so that all pages of a long list are
+    consistent."""
 
     usage: UsageFilter
     window: Span
@@ -44,14 +50,14 @@ class CallFilter:
     tag: str = ""
 
     @property
-    def is_everything(self) -> bool:
-        """But for the endpoint, which no rollup knows."""
+    def is_unfiltered(self) -> bool:
+        """Whether there is no filter besides the endpoint, which no rollup knows."""
         return self.usage == UsageFilter() and not (self.run_id or self.session_id or self.user or self.tag)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`cost_usd` is None while it is not known. What a voided call counted and cost was taken back."""
+    """A model call. `cost_usd` is None while it is unknown. A voided call has its counts and cost taken back."""
 
     id: UUID
     event_id: str
@@ -72,7 +78,7 @@ class Call:
     run_id: str
     credential_name: str
     known_usd: Decimal
-    """The cost, or what is known of it."""
+    """The known part of the cost."""
 
     @property
     def total_tokens(self) -> int:
@@ -81,15 +87,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CallPage:
-    """Calls, newest first, and the place to go on from; None: there are no more. A page that is not full and has such a
-    place has not looked further back."""
+    """A page of calls, newest first. `last` is the position to continue after, or None on the last page. A page with
+    fewer calls than requested and a `last` has not searched further back."""
 
     calls: Sequence[Call]
     last: Position | None
 
 
-# `events` are rows of the ledger, in this order.
-_TOLD = sql.SQL("""
+# `events` are ledger rows in this order.
+_CALLS = sql.SQL("""
 SELECT event.id, event.event_id, event.request_id, event.occurred_at, event.endpoint, event.capability, event.service,
     event.model, event.status, event.status_code,
     event.input_tokens + event.cache_read_tokens + event.cache_creation_tokens, event.output_tokens,
@@ -110,8 +116,8 @@ CROSS JOIN LATERAL (
 ) AS adjusted
 ORDER BY {order}
 """)
-# One upper bound, where the index is entered: with a second one on the time alone, PostgreSQL would walk through all
-# events of the instant that the last page ended in.
+# Only one upper bound, where the index is entered: with a second one on the time alone, PostgreSQL would read all
+# events of the instant in which the last page ended.
 _NEWEST = sql.SQL("""
 SELECT event.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[], %(end_ids)s::uuid[])
     AS span (starts, ends, end_id)
@@ -124,32 +130,32 @@ CROSS JOIN LATERAL (
 ORDER BY event.occurred_at DESC, event.id DESC LIMIT %(enough)s
 """)
 _NEWEST_FIRST = sql.SQL("event.occurred_at DESC, event.id DESC")
-_OF_ENDPOINT = sql.SQL("endpoint = %(endpoint)s")
+_BY_ENDPOINT = sql.SQL("endpoint = %(endpoint)s")
 _RECEIVED_BY = sql.SQL("id <= %(last_id)s")
-# Conditions on '' let the indexes serve, which leave these out.
-_OF_RUN = sql.SQL("run_id = %(run)s AND run_id <> ''")
-_OF_SESSION = sql.SQL("session_id = %(session)s AND session_id <> ''")
-_OF_USER = sql.SQL("user_ref = %(user)s")
-_WITH_TAG = sql.SQL("tags @> ARRAY[%(tag)s]::varchar[]")
-_OF_TAG = sql.SQL("tag = %(tag)s")
+# Conditions on '' match the partial indexes.
+_BY_RUN = sql.SQL("run_id = %(run)s AND run_id <> ''")
+_BY_SESSION = sql.SQL("session_id = %(session)s AND session_id <> ''")
+_BY_USER = sql.SQL("user_ref = %(user)s")
+_HAS_TAG = sql.SQL("tags @> ARRAY[%(tag)s]::varchar[]")
+_BY_TAG = sql.SQL("tag = %(tag)s")
 
 
 def list_calls(*, organization: Organization, filters: CallFilter, after: Position | None, limit: int) -> CallPage:
-    """Calls, newest first, from just after a position on."""
+    """Return calls after a position, newest first."""
     window = filters.window
     if after is not None and after.occurred_at < window.end:
         window = Span(window.start, after.occurred_at + timedelta(microseconds=1))
-    days = Days([window] if window.start < window.end else [])
-    if days.spans and not filters.is_everything:
+    days = ScanSpans([window] if window.start < window.end else [])
+    if days.spans and not filters.is_unfiltered:
         days = _days_with_calls(organization, filters, window, after, limit + 1)
-    found = _ask(organization, filters, days.spans, after, limit + 1) if days.spans else []
-    page = found[:limit]
-    if len(found) > limit:
+    calls = _fetch(organization, filters, days.spans, after, limit + 1) if days.spans else []
+    page = calls[:limit]
+    if len(calls) > limit:
         return CallPage(page, Position(page[-1].occurred_at, page[-1].id))
     return CallPage(page, Position(days.spans[-1].start, UUID(int=0)) if days.is_cut else None)
 
 
-def _ask(
+def _fetch(
     organization: Organization, filters: CallFilter, spans: Sequence[Span], after: Position | None, enough: int
 ) -> list[Call]:
     ends = [after if after is not None and after.occurred_at < span.end else _end_of(span) for span in spans]
@@ -161,47 +167,50 @@ def _ask(
         "first_id": first_id(min(span.start for span in spans)),
         "enough": enough,
     }
-    return told(_NEWEST.format(condition=condition_of(filters, parameters)), _NEWEST_FIRST, parameters)
+    return select_calls(_NEWEST.format(condition=call_condition(filters, parameters)), _NEWEST_FIRST, parameters)
 
 
 def _end_of(span: Span) -> Position:
-    """All events of the span are before it, and no others: no event has a smaller id."""
+    """Return the position after all events of the span; no event has a smaller id."""
     return Position(span.end, UUID(int=0))
 
 
-def told(events: sql.Composable, order: sql.Composable, parameters: Parameters) -> list[Call]:
-    """The calls that a SELECT finds. `order` may name the columns of its rows as those of `event`; takes the parameters
+def select_calls(events: sql.Composable, order: sql.Composable, parameters: Parameters) -> list[Call]:
+    """Return the calls of a SELECT. `order` may use its columns as columns of `event`. Needs the parameters
     `organization` and `first_id`."""
     with connection.cursor() as cursor:
-        cursor.execute(_TOLD.format(events=events, order=order), parameters)
+        cursor.execute(_CALLS.format(events=events, order=order), parameters)
         return [Call(*row) for row in cursor.fetchall()]
 
 
 def first_id(start: datetime) -> UUID:
-    """No call of this time or later has a smaller id."""
+    """Return an id that is not greater than that of any call at or after `start`."""
     return ids_at(start - _DAY)[0]
 
 
-def condition_of(filters: CallFilter, parameters: Parameters) -> sql.Composed:
-    """Over the ledger's columns, without the window. Takes the parameter `organization`, and adds what else it
-    takes."""
-    conditions: list[sql.Composable] = [usage_condition(filters.usage, parameters), *_part_of(filters, parameters)]
+def call_condition(filters: CallFilter, parameters: Parameters) -> sql.Composed:
+    """Build the condition over ledger columns, without the window. Needs the parameter `organization`; others are
+    added."""
+    conditions: list[sql.Composable] = [
+        usage_condition(filters.usage, parameters),
+        *_scope_conditions(filters, parameters),
+    ]
     if filters.endpoint:
         parameters["endpoint"] = filters.endpoint
-        conditions.append(_OF_ENDPOINT)
+        conditions.append(_BY_ENDPOINT)
     if filters.received_by is not None:
         parameters["last_id"] = ids_at(filters.received_by)[1]
         conditions.append(_RECEIVED_BY)
     return sql.SQL(" AND ").join(conditions)
 
 
-def _part_of(filters: CallFilter, parameters: Parameters) -> Iterator[sql.Composable]:
-    """Conditions over the ledger; adds what they take to the parameters."""
+def _scope_conditions(filters: CallFilter, parameters: Parameters) -> Iterator[sql.Composable]:
+    """Build conditions over ledger columns; their values are added to the parameters."""
     for name, value, condition in (
-        ("run", filters.run_id, _OF_RUN),
-        ("session", filters.session_id, _OF_SESSION),
-        ("user", filters.user, _OF_USER),
-        ("tag", filters.tag, _WITH_TAG),
+        ("run", filters.run_id, _BY_RUN),
+        ("session", filters.session_id, _BY_SESSION),
+        ("user", filters.user, _BY_USER),
+        ("tag", filters.tag, _HAS_TAG),
     ):
         if value:
             parameters[name] = value
@@ -210,28 +219,30 @@ def _part_of(filters: CallFilter, parameters: Parameters) -> Iterator[sql.Compos
 
 def _days_with_calls(
     organization: Organization, filters: CallFilter, window: Span, after: Position | None, enough: int
-) -> Days:
-    """The newest days of the window that have so many such calls together, as far as a rollup knows."""
+) -> ScanSpans:
+    """Return the newest days of the window that together have enough matching calls, as far as a rollup knows."""
     parameters: Parameters = {"organization": organization.pk}
-    list(_part_of(filters, parameters))
+    list(_scope_conditions(filters, parameters))
     if filters.session_id and not filters.run_id:
-        return days_of_session(parameters, window=window)
-    rollup, condition, is_all = _narrowing(filters, parameters)
+        return find_session_span(parameters, window=window)
+    rollup, condition, is_all = _best_rollup(filters, parameters)
     if not is_all:
-        return some_days(rollup, condition, parameters, window=window, most=_MAX_DAYS)
-    listed = utc_day(after.occurred_at) if after is not None else None
-    return enough_days(rollup, condition, parameters, window=window, listed=listed, enough=enough)
+        return list_newest_days(rollup, condition, parameters, window=window, max_days=_MAX_DAYS)
+    last_page_day = utc_day(after.occurred_at) if after is not None else None
+    return list_days_with_calls(
+        rollup, condition, parameters, window=window, last_page_day=last_page_day, min_calls=enough
+    )
 
 
-def _narrowing(filters: CallFilter, parameters: Parameters) -> tuple[Rollup, sql.Composable, bool]:
-    """The rollup that knows most of the filters, what they say about its rows, and whether these are all of them."""
+def _best_rollup(filters: CallFilter, parameters: Parameters) -> tuple[Rollup, sql.Composable, bool]:
+    """Return the rollup that knows most of the filters, its condition, and whether that covers all filters."""
     usage, nothing = filters.usage, UsageFilter()
     if filters.run_id:
-        return RUN_DAYS, _OF_RUN, usage == nothing and not (filters.session_id or filters.user or filters.tag)
+        return RUN_DAYS, _BY_RUN, usage == nothing and not (filters.session_id or filters.user or filters.tag)
     if filters.user:
         known = replace(usage, capability="", status="")
-        conditions = [_OF_USER, usage_condition(known, parameters)]
+        conditions = [_BY_USER, usage_condition(known, parameters)]
         return SPEND_DAYS, sql.SQL(" AND ").join(conditions), usage == known and not filters.tag
     if filters.tag:
-        return TAG_DAYS, _OF_TAG, usage == nothing
+        return TAG_DAYS, _BY_TAG, usage == nothing
     return USAGE_DAYS, usage_condition(usage, parameters), True

@@ -1,7 +1,7 @@
-"""Model calls with the most expensive first: for the question what a span of time cost so much for. Read-only.
+"""Model calls of a time span, the most expensive first. Read-only.
 
-No index of the ledger has the cost, which corrections change anyway. So each event of the span is looked at, along the
-index on time, and a span with more calls than `MAX_SORTED` is not sorted.
+No index has the cost, which adjustments change anyway. So every event of the span is read by the time index, and
+spans with more than `MAX_SORTED` calls are not sorted.
 """
 
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from uuid import UUID
 from psycopg import sql
 
 from billing.reports.bucketed_query import Parameters
-from billing.reports.usage.calls import Call, CallFilter, condition_of, first_id, told
+from billing.reports.usage.calls import Call, CallFilter, call_condition, first_id, select_calls
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.series import totals
 from costtrack.calendar import Span
 from organizations.models import Organization
 
 MAX_SORTED = 100_000
-"""Calls of a span, whatever a filter leaves of them."""
+"""The most calls of a span, before filters."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A call's place in the list. Costs are what is known of them; calls that cost the same are newest first."""
+class CostPosition:
+    """The position of a call in the list. Costs are the known part; ties are newest first."""
 
     known_usd: Decimal
     occurred_at: datetime
@@ -33,14 +33,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class CallsByCostPage:
-    """Calls, and the place to go on from; None: there are no more."""
+    """A page of calls. `last` is the position to continue after, or None on the last page."""
 
     calls: list[Call]
-    last: Place | None
+    last: CostPosition | None
 
 
-# An adjustment bears the time of its event, so it is in the same span.
-_DEAREST = sql.SQL("""
+# An adjustment has the time of its event, so it is in the same span.
+_MOST_EXPENSIVE = sql.SQL("""
 SELECT * FROM (
     SELECT event.*, coalesce(token_cost_usd, 0) + compute_cost_usd + coalesce(adjusted_usd, 0) AS known_usd
     FROM billing_usageevent AS event LEFT JOIN (
@@ -49,27 +49,27 @@ SELECT * FROM (
     ) AS adjusted ON adjusted_id = event.id
     WHERE {within} AND kind = 'model_call' AND {condition}
 ) AS event
-WHERE {behind}
+WHERE {after_position}
 ORDER BY known_usd DESC, occurred_at DESC, id DESC LIMIT %(enough)s
 """)
 _WITHIN = sql.SQL(
     "organization_id = %(organization)s AND id >= %(first_id)s AND occurred_at >= %(start)s AND occurred_at < %(end)s"
 )
-_BEHIND = sql.SQL("(known_usd, occurred_at, id) < (%(after_usd)s, %(after_at)s, %(after_id)s)")
-_ANYWHERE = sql.SQL("true")
+_AFTER = sql.SQL("(known_usd, occurred_at, id) < (%(after_usd)s, %(after_at)s, %(after_id)s)")
+_FROM_START = sql.SQL("true")
 _IN_ORDER = sql.SQL("event.known_usd DESC, event.occurred_at DESC, event.id DESC")
 
 
-def number_of_calls(*, organization: Organization, window: Span) -> int:
-    """All of the organization's, as a rollup knows them: to be compared with `MAX_SORTED`."""
+def count_calls(*, organization: Organization, window: Span) -> int:
+    """Count all calls of the organization from a rollup, to compare with `MAX_SORTED`."""
     (figures,) = totals(organization=organization, filters=UsageFilter(), windows=[window])
     return figures.requests
 
 
 def most_expensive_calls(
-    *, organization: Organization, filters: CallFilter, after: Place | None, limit: int
+    *, organization: Organization, filters: CallFilter, after: CostPosition | None, limit: int
 ) -> CallsByCostPage:
-    """Calls, the most expensive first, from just after a place on. Reads every event of the window."""
+    """Return calls after a position, the most expensive first. Reads every event of the window."""
     window = filters.window
     parameters: Parameters = {
         "organization": organization.pk,
@@ -78,11 +78,15 @@ def most_expensive_calls(
         "first_id": first_id(window.start),
         "enough": limit + 1,
     }
-    condition = condition_of(filters, parameters)
+    condition = call_condition(filters, parameters)
     if after is not None:
         parameters |= {"after_usd": after.known_usd, "after_at": after.occurred_at, "after_id": after.id}
-    behind = _BEHIND if after is not None else _ANYWHERE
-    found = told(_DEAREST.format(within=_WITHIN, condition=condition, behind=behind), _IN_ORDER, parameters)
-    page = found[:limit]
-    last = Place(page[-1].known_usd, page[-1].occurred_at, page[-1].id) if len(found) > limit else None
+    after_position = _AFTER if after is not None else _FROM_START
+    calls = select_calls(
+        _MOST_EXPENSIVE.format(within=_WITHIN, condition=condition, after_position=after_position),
+        _IN_ORDER,
+        parameters,
+    )
+    page = calls[:limit]
+    last = CostPosition(page[-1].known_usd, page[-1].occurred_at, page[-1].id) if len(calls) > limit else None
     return CallsByCostPage(page, last)

@@ -1,4 +1,4 @@
-"""What a filter of usage can be set to: the capabilities and models that were used since a day. Read-only."""
+"""Filter options of usage: the capabilities and models used since a day. Read-only."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,8 +9,8 @@ from psycopg import sql
 from billing.rollups.definitions import USAGE_DAYS
 from organizations.models import Organization
 
-# What is not folded yet is there a second later.
-_USED = sql.SQL("""
+# Unfolded usage is missing here for a second.
+_OPTIONS = sql.SQL("""
 SELECT coalesce(array_agg(DISTINCT capability) FILTER (WHERE capability <> ''), '{{}}'),
     coalesce(array_agg(DISTINCT model) FILTER (WHERE model <> ''), '{{}}')
 FROM {table} WHERE organization_id = %(organization)s AND day >= %(first)s
@@ -18,15 +18,15 @@ FROM {table} WHERE organization_id = %(organization)s AND day >= %(first)s
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
-    """In the order of the alphabet."""
+class FilterOptions:
+    """Capabilities and models in alphabetical order."""
 
     capabilities: tuple[str, ...]
     models: tuple[str, ...]
 
 
-def used_since(*, organization: Organization, since: datetime) -> Used:
+def list_filter_options(*, organization: Organization, since: datetime) -> FilterOptions:
     with connection.cursor() as cursor:
-        cursor.execute(_USED, {"organization": organization.pk, "first": since.astimezone(UTC).date()})
+        cursor.execute(_OPTIONS, {"organization": organization.pk, "first": since.astimezone(UTC).date()})
         capabilities, models = cursor.fetchone()
-    return Used(tuple(capabilities), tuple(models))
+    return FilterOptions(tuple(capabilities), tuple(models))

@@ -1,4 +1,4 @@
-"""What of the usage is asked for, and what is answered (document 001). Values only."""
+"""Filters and results of usage reports (document 001). Values only."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -10,12 +10,12 @@ from costtrack.calendar import Span
 from costtrack.money import ZERO
 
 NO_CREDENTIAL = "none"
-"""Instead of a Client ID: what was recorded without a credential."""
+"""In place of a Client ID: usage without a credential."""
 
 
 @dataclass(frozen=True, slots=True)
 class UsageFilter:
-    """Which usage. Empty: all."""
+    """Filters of usage; empty means any."""
 
     client_id: str = ""
     capability: str = ""
@@ -32,8 +32,8 @@ class GroupBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What some usage adds up to. Failed requests are requests, too; prompt tokens have the cached ones in them. The
-    cost lacks the `unpriced_events`, whose cost is not known."""
+    """Sums of usage. Requests include failed ones, prompt tokens include cached ones, and the cost excludes
+    `unpriced_events`."""
 
     requests: int = 0
     errors: int = 0
@@ -57,12 +57,13 @@ class Figures:
 
 
 _NAMES = tuple(field.name for field in fields(Figures))
-NOTHING = Figures()
+ZERO_FIGURES = Figures()
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What is spent at this moment, by the organization's calendar. Rolling: after the same time seven days ago."""
+    """Current spend by the calendar of the organization. `rolling_7d_usd` starts right after the same time seven
+    days ago."""
 
     today_usd: Decimal
     rolling_7d_usd: Decimal
@@ -72,7 +73,7 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A window, its days, and (if it is shown) what was before."""
+    """Figures of a window, of its days, and (if the plan shows it) of the time before."""
 
     figures: Figures
     before: Figures | None
@@ -82,7 +83,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of a chart: the same periods for each. `key` None: all that have no line of their own."""
+    """One chart series; all series have the same periods. `key` is None for the series of all others."""
 
     key: str | None
     name: str
@@ -92,7 +93,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A part of the usage, and which part of the cost that is (0 to 1)."""
+    """Usage of one key and its share of the cost (0 to 1)."""
 
     key: str
     figures: Figures
@@ -101,7 +102,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class CredentialUsage:
-    """What was recorded with a credential; without any, `client_id` is empty."""
+    """Usage of a credential; without one, `client_id` is empty."""
 
     client_id: str
     name: str

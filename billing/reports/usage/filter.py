@@ -1,4 +1,4 @@
-"""A `UsageFilter` in SQL, for rows that have its columns: of the rollups of usage, and of the ledger."""
+"""SQL conditions of a `UsageFilter`, for usage rollups and the ledger."""
 
 from psycopg import sql
 
@@ -10,7 +10,7 @@ _CONDITIONS = {
     "model": sql.SQL("model = %(model)s"),
     "status": sql.SQL("status = %(status)s"),
 }
-# Without one of the organization's own: an operator's is none of them either.
+# Without a credential of the organization; credentials of operators do not count.
 _WITHOUT_CREDENTIAL = sql.SQL(
     "coalesce(credential_id, 0) NOT IN"
     " (SELECT id FROM organizations_apicredential WHERE organization_id = %(organization)s)"
@@ -22,7 +22,7 @@ _WITH_CREDENTIAL = sql.SQL(
 
 
 def usage_condition(filters: UsageFilter, parameters: Parameters) -> sql.Composed:
-    """Takes the parameter `organization`, and adds what else it takes."""
+    """Build the condition. Needs the parameter `organization`; others are added."""
     conditions: list[sql.Composable] = [sql.SQL("true")]
     for name, condition in _CONDITIONS.items():
         if value := getattr(filters, name):

@@ -1,4 +1,4 @@
-"""What part of the past a plan shows: a rule for what people look at under `/usage`; the ledger keeps everything."""
+"""How much history a plan shows under `/usage`. The ledger keeps everything."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,8 +13,8 @@ _MAX_DAYS = 36_525  # longer ago there is nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What is shown of a window, and since when anything is (None: everything)."""
+class VisibleWindow:
+    """The visible part of a window, and since when usage is visible (None means always)."""
 
     window: Span
     history_start: datetime | None
@@ -22,8 +22,8 @@ class Shown:
 
 
 def history_start(*, organization: Organization, now: datetime) -> datetime | None:
-    """The beginning of the first day that the organization's plan shows: today and as many days before it. None: it
-    shows everything."""
+    """Return the start of the first day that the plan shows, or None if it shows everything. The number of days is
+    counted before today."""
     days = organization.plan.history_days
     if days is None or days > _MAX_DAYS:
         return None
@@ -31,22 +31,22 @@ def history_start(*, organization: Organization, now: datetime) -> datetime | No
     return calendar.start_of(calendar.date_of(now) - timedelta(days=days))
 
 
-def shown(*, organization: Organization, window: Span, since: datetime | None) -> Shown:
-    """The part of a window that begins at `since` or later. Raises ForbiddenError when that is nothing."""
+def clip_to_history(*, organization: Organization, window: Span, since: datetime | None) -> VisibleWindow:
+    """Clip a window to `since`. Raises ForbiddenError if nothing of it is visible."""
     if since is None or window.start >= since:
-        return Shown(window, since, is_clipped=False)
+        return VisibleWindow(window, since, is_clipped=False)
     if window.end <= since:
-        raise _not_shown(organization, window.start, since)
-    return Shown(Span(since, window.end), since, is_clipped=True)
+        raise _plan_history_error(organization, window.start, since)
+    return VisibleWindow(Span(since, window.end), since, is_clipped=True)
 
 
-def _not_shown(organization: Organization, start: datetime, since: datetime) -> ForbiddenError:
+def _plan_history_error(organization: Organization, start: datetime, since: datetime) -> ForbiddenError:
     plan = organization.plan
     days = (since - start).days + (plan.history_days or 0) + 1
     upgrade = cheapest_plan_with_history(days)
     message = f"The {plan.name} plan shows the last {plan.history_days} days of usage."
     if upgrade is not None:
-        message += f" Upgrade to {upgrade.name} to see what is older."
+        message += f" Upgrade to {upgrade.name} to see older usage."
     extra = {
         "plan": plan.code,
         "upgrade_to": upgrade.code if upgrade is not None else None,

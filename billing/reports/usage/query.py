@@ -1,7 +1,7 @@
-"""A question about usage as it is understood: a filter, and a span of time in the organization's time zone.
+"""A usage query: filters and a time span in the time zone of the organization.
 
-Dates are whole days there, the last one included; times are exact, the end included to the microsecond. What the plan
-does not show is cut off (`billing.reports.usage.history`).
+Dates are whole days, including the last one; times are exact, with an inclusive end. History that the plan does not
+show is cut off (`billing.reports.usage.history`).
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from billing.reports.usage.figures import UsageFilter
-from billing.reports.usage.history import Shown, history_start, shown
+from billing.reports.usage.history import VisibleWindow, clip_to_history, history_start
 from billing.types import Status
 from costtrack.calendar import Calendar, Preset, Span
 from costtrack.errors import InvalidError
@@ -18,7 +18,7 @@ from organizations.models import Organization
 CUSTOM = "custom"
 DEFAULT_RANGE = Preset.DAYS_30
 
-# Other words for the same.
+# Aliases.
 RANGES = {"day": Preset.TODAY, "month_to_date": Preset.MONTH}
 STATUSES = {"error": Status.FAILURE.value}
 
@@ -27,17 +27,17 @@ _TICK = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
-    """`others` are parameters that only the one who asks knows."""
+    """A validated usage query. `extra` has parameters that only the endpoint knows."""
 
     organization: Organization
     filters: UsageFilter
-    shown: Shown
+    visible: VisibleWindow
     now: datetime
-    others: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def window(self) -> Span:
-        return self.shown.window
+        return self.visible.window
 
     @property
     def calendar(self) -> Calendar:
@@ -45,13 +45,13 @@ class UsageQuery:
 
     @property
     def before(self) -> Span | None:
-        """What the window is compared with. None: the plan does not show all of it."""
-        return None if self.shown.is_clipped else self.had_usage_before(self.window)
+        """The time before the window, for comparison, or None if the plan does not show all of it."""
+        return None if self.visible.is_clipped else self.window_before(self.window)
 
-    def had_usage_before(self, window: Span) -> Span | None:
-        """As much time before a window; of one that has not ended, as much as has gone by. None: the plan does not show
-        all of it."""
-        before, since = self.calendar.before(window), self.shown.history_start
+    def window_before(self, window: Span) -> Span | None:
+        """Return the equally long time before a window; for a window that has not ended, as much as has elapsed.
+        None if the plan does not show all of it."""
+        before, since = self.calendar.before(window), self.visible.history_start
         if since is not None and before.start < since:
             return None
         if self.now >= window.end:
@@ -66,22 +66,22 @@ def build_query(
     filters: UsageFilter,
     window: Span,
     now: datetime,
-    sees_everything: bool,
-    others: dict[str, Any] | None = None,
+    has_full_history: bool,
+    extra: dict[str, Any] | None = None,
 ) -> UsageQuery:
-    """What the plan shows of a window; `sees_everything` is for operators, whom no plan limits. Raises ForbiddenError
-    for a window of which the plan shows nothing."""
-    since = None if sees_everything else history_start(organization=organization, now=now)
+    """Build a query, clipped to the history of the plan. `has_full_history` is for operators, who have no plan
+    limit. Raises ForbiddenError if nothing of the window is visible."""
+    since = None if has_full_history else history_start(organization=organization, now=now)
     return UsageQuery(
-        organization, filters, shown(organization=organization, window=window, since=since), now, others or {}
+        organization, filters, clip_to_history(organization=organization, window=window, since=since), now, extra or {}
     )
 
 
 def window_of(
     calendar: Calendar, *, name: str, start: date | datetime | None, end: date | datetime | None, now: datetime
 ) -> Span:
-    """The span of a range's name (one of `Preset` or `RANGES`; empty: the default) or, if there is a start, from there
-    on until the end or the end of today. Raises InvalidError when it ends before it begins."""
+    """Return the span of a named range (`Preset` or `RANGES`; empty means the default) or, with a start, from there
+    until the end or the end of today. Raises InvalidError if it ends before it begins."""
     if start is None:
         return calendar.preset(Preset(RANGES.get(name, name or DEFAULT_RANGE)), now)
     first = start if isinstance(start, datetime) else calendar.start_of(start)

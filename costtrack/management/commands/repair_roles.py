@@ -75,5 +75,5 @@ class Command(BaseCommand):
         raise CommandError("Run repair_roles again when the cause is removed.")
 
     def _write(self, prefix: str, problems: list[Problem]) -> None:
-        for line in summarize(problems, most=len(problems)):
+        for line in summarize(problems, max_subjects=len(problems)):
             self.stdout.write(prefix + line)

@@ -1,28 +1,28 @@
-// Says that a file is being made until its download begins: then the answer brings a cookie of the name that was sent.
+// Shows progress until a download starts. The response then sets a cookie with the name that the form has sent.
 (() => {
   "use strict";
 
-  const LOOK_EVERY_MS = 300;
+  const POLL_INTERVAL_MS = 300;
 
-  const hasBegun = (name) => document.cookie.split("; ").some((one) => one.startsWith(`${name}=`));
+  const hasBegun = (name) => document.cookie.split("; ").some((cookie) => cookie.startsWith(`${name}=`));
 
-  const tell = (place, text, isBusy) => {
+  const showStatus = (element, text, isBusy) => {
     const line = document.createElement("p");
     line.textContent = text;
     const bar = document.createElement("progress");
-    bar.setAttribute("aria-label", "The file is being made");
-    place.replaceChildren(...(isBusy ? [line, bar] : [line]));
+    bar.setAttribute("aria-label", "Creating the file");
+    element.replaceChildren(...(isBusy ? [line, bar] : [line]));
   };
 
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (!(form instanceof HTMLFormElement) || !form.matches("[data-download]")) return;
-    const [place, button] = [form.querySelector("[data-making]"), form.querySelector("[type=submit]")];
+    const [status, button] = [form.querySelector("[data-download-status]"), form.querySelector("[type=submit]")];
     const number = String(Date.now());
     form.elements.namedItem("download").value = number;
-    tell(place, "The file is being made …", true);
+    showStatus(status, "Creating the file…", true);
     const began = Date.now();
-    // Not before the form was sent.
+    // Only after the form has been submitted.
     setTimeout(() => { button.disabled = true; });
     const timer = setInterval(() => {
       if (!hasBegun(`download_${number}`)) return;
@@ -31,13 +31,13 @@
       button.disabled = false;
       const seconds = Math.round((Date.now() - began) / 1000);
       const took = seconds < 2 ? "" : ` after ${seconds} seconds`;
-      tell(place, `The download has begun${took}. Your browser shows how far it is.`, false);
-    }, LOOK_EVERY_MS);
+      showStatus(status, `Download started${took}. Your browser shows the progress.`, false);
+    }, POLL_INTERVAL_MS);
   });
 
-  // Whoever comes back to the page can ask again.
+  // Reset the form when the user returns to the page.
   addEventListener("pageshow", () => {
     for (const button of document.querySelectorAll("[data-download] [type=submit]")) button.disabled = false;
-    for (const place of document.querySelectorAll("[data-making]")) place.replaceChildren();
+    for (const status of document.querySelectorAll("[data-download-status]")) status.replaceChildren();
   });
 })();

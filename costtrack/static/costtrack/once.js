@@ -1,3 +1,3 @@
-// For a page that answers a form and is shown once: reloading it must not send the form again. It leads to the address
-// that the script's element names.
-history.replaceState(null, "", document.currentScript.dataset.address);
+// For a page that is shown once in response to a form: reloading must not submit the form again. Replaces the URL by the
+// one that the script element names.
+history.replaceState(null, "", document.currentScript.dataset.url);

@@ -1,8 +1,8 @@
-// Pages about an organization: filters act at once, and numbers refresh without disturbing who reads them.
+// Organization pages: filters submit on change, and numbers refresh without disturbing the reader.
 (() => {
   "use strict";
 
-  // Whoever has the focus or a selection inside, or looks elsewhere, is not interrupted.
+  // Skip the refresh while the user has focus or a selection inside, or the tab is hidden.
   const isInUse = (live) =>
     document.hidden ||
     (live.contains(document.activeElement) && document.activeElement !== document.body) ||
@@ -14,7 +14,7 @@
     if (live instanceof HTMLElement && live.matches("[data-refreshes]") && isInUse(live)) event.preventDefault();
   });
 
-  // The fields that belong to one choice of the period alone.
+  // Fields that only apply to one choice of the period.
   const FIELDS_OF = { custom: ["start_date", "end_date"], times: ["start", "end"] };
 
   const choosePeriod = (form, chosen) => {
@@ -36,7 +36,7 @@
     if (event.target.matches("select, input[type=checkbox], input[type=radio]")) form.requestSubmit();
   });
 
-  // Addresses name only what is chosen.
+  // Leave empty fields out of the URL.
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (!(form instanceof HTMLFormElement) || !form.matches("[data-filters]")) return;
@@ -44,7 +44,7 @@
     setTimeout(() => { for (const field of form.elements) field.disabled = false; });
   });
 
-  // Without TLS browsers keep their clipboard to themselves, and the old way is left.
+  // Browsers only offer the clipboard API with TLS; otherwise fall back to execCommand.
   const copy = async (source) => {
     if (navigator.clipboard) return navigator.clipboard.writeText(source.textContent.trim());
     document.getSelection()?.selectAllChildren(source);

@@ -1,16 +1,16 @@
-// Says so where a passkey could not be used: somebody has cancelled, or the browser has none.
+// Shows a message when a passkey could not be used.
 document.addEventListener("allauth.error", (event) => {
   event.preventDefault();
-  let told = document.getElementById("passkey-problem");
-  if (!told) {
-    told = document.createElement("p");
-    told.id = "passkey-problem";
-    told.className = "ct-sign-in-problem";
-    told.setAttribute("role", "alert");
-    document.querySelector(".ct-sign-in-column h2").after(told);
+  let message = document.getElementById("passkey-problem");
+  if (!message) {
+    message = document.createElement("p");
+    message.id = "passkey-problem";
+    message.className = "ct-sign-in-problem";
+    message.setAttribute("role", "alert");
+    document.querySelector(".ct-sign-in-column h2").after(message);
   }
-  told.textContent =
+  message.textContent =
     event.detail.exception instanceof DOMException && event.detail.exception.name === "NotAllowedError"
-      ? "No passkey was used: it was cancelled, or took too long."
-      : "No passkey can be used here now. Try again, or take another way.";
+      ? "No passkey was used: the request was canceled or timed out."
+      : "Passkeys are not available. Try again or log in another way.";
 });

@@ -1,11 +1,11 @@
-// Opens the branches of a tree of runs: rows of a table, whose depth says what is below what.
+// Expands branches of a tree of runs. The tree is a table whose rows carry their depth.
 (() => {
   "use strict";
 
   const depthOf = (row) => Number(row.dataset.depth);
   const isClosed = (row) => Boolean(row.querySelector("button[data-branch][aria-expanded=false]"));
 
-  // Shows or hides what is below a row; branches that were closed before stay closed.
+  // Shows or hides the rows below a row; branches that were closed stay closed.
   const show = (row, isOpen) => {
     let closedAt = Infinity;
     for (let next = row.nextElementSibling; next && depthOf(next) > depthOf(row); next = next.nextElementSibling) {
@@ -15,17 +15,17 @@
     }
   };
 
-  // What came is seen by what has changed: an answer that is an error changes nothing.
-  const load = async (button, address, swap) => {
+  // Returns whether rows were inserted; an error response changes nothing.
+  const load = async (button, url, swap) => {
     const row = button.closest("tr");
     const next = row.nextElementSibling;
     button.setAttribute("aria-busy", "true");
-    await htmx.ajax("GET", address, { source: button, target: row, swap });
+    await htmx.ajax("GET", url, { source: button, target: row, swap });
     button.removeAttribute("aria-busy");
     return !row.isConnected || row.nextElementSibling !== next;
   };
 
-  const turn = async (button) => {
+  const toggle = async (button) => {
     if (button.hasAttribute("aria-busy")) return;
     const isOpen = button.getAttribute("aria-expanded") === "true";
     if (!isOpen && !("loaded" in button.dataset)) {
@@ -45,11 +45,11 @@
   document.addEventListener("click", (event) => {
     const button = event.target instanceof Element ? event.target.closest("button[data-branch], button[data-more]") : null;
     if (!button) return;
-    if ("branch" in button.dataset) turn(button);
+    if ("branch" in button.dataset) toggle(button);
     else more(button);
   });
 
-  // Whoever has opened a branch is reading it: the table is not replaced.
+  // Do not refresh while a branch is open.
   document.addEventListener("htmx:beforeRequest", (event) => {
     const live = event.target;
     if (!(live instanceof HTMLElement) || !live.matches("[data-refreshes]")) return;

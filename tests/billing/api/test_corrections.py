@@ -181,9 +181,9 @@ def test_the_status_is_the_one_in_the_matrix(
 
 def test_somebody_elses_event_answers_like_an_unknown_one(other_api: APIClient, event: UsageEvent) -> None:
     for action, body in (("void", VOID), ("adjust", ADJUST)):
-        answers = [other_api.post(f"/usage/events/{pk}/{action}", body) for pk in (event.pk, uuid4())]
-        assert [answer.status_code for answer in answers] == [404, 404]
-        assert answers[0].json() == answers[1].json()
+        responses = [other_api.post(f"/usage/events/{pk}/{action}", body) for pk in (event.pk, uuid4())]
+        assert [answer.status_code for answer in responses] == [404, 404]
+        assert responses[0].json() == responses[1].json()
 
 
 def test_a_browser_needs_the_csrf_token(owner: User, event: UsageEvent) -> None:

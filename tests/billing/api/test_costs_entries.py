@@ -114,7 +114,7 @@ def test_an_amount_is_taken_as_it_is_written(api: APIClient, amount: str, stored
 
 
 @pytest.mark.parametrize(
-    ("body", "place"),
+    ("body", "index"),
     [
         ({**ENTRY, "amount": -0.01}, ["amount"]),
         ({**ENTRY, "amount": "0.25"}, ["amount"]),
@@ -150,12 +150,12 @@ def test_an_amount_is_taken_as_it_is_written(api: APIClient, amount: str, stored
         ("text", []),
     ],
 )
-def test_what_is_wrong_is_named_and_nothing_is_recorded(api: APIClient, body: Any, place: list[str | int]) -> None:
+def test_what_is_wrong_is_named_and_nothing_is_recorded(api: APIClient, body: Any, index: list[str | int]) -> None:
     response = post(api, body)
 
     assert response.status_code == 422, response.content
     (error,) = response.json()["detail"]
-    assert error["loc"] == ["body", *place]
+    assert error["loc"] == ["body", *index]
     assert error["msg"]
     assert not UsageEvent.objects.exists()
 
@@ -284,9 +284,9 @@ def test_who_may_read_and_who_may_record(organization: Organization, owner: User
     writer = make_key(organization, Scope.USAGE_WRITE).client()
     assert post(writer, ENTRY).status_code == 201
     assert writer.get(PATH).status_code == 403
-    for person in (owner, viewer):
+    for user in (owner, viewer):
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         assert client.get(PATH).status_code == 200
 
 

@@ -63,7 +63,7 @@ def test_an_execution_is_the_sum_of_its_sessions(api: APIClient, send: Send, *, 
         "started_at": "2026-10-01T08:00:00Z",
         "completed_at": None,
     }
-    listed = {one["execution_id"]: one for one in api.get("/costs/executions").json()}
+    listed = {item["execution_id"]: item for item in api.get("/costs/executions").json()}
     assert listed["e"] == answer.json()
     assert listed["other"]["total_cost_usd"] == "7"
 
@@ -215,9 +215,9 @@ def test_who_may_read(
     send(call("e", "s"))
     assert APIClient().get(path).status_code == 401
     assert make_key(organization, Scope.USAGE_WRITE).client().get(path).status_code == 403
-    for person in (owner, viewer):
+    for user in (owner, viewer):
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         assert client.get(path).status_code == 200
     foreign = Client()
     foreign.force_login(stranger)

@@ -240,9 +240,9 @@ def test_who_may_read(organization: Organization, owner: User, viewer: User, str
     send(call("r", "1"))
     assert APIClient().get("/costs/runs/r").status_code == 401
     assert make_key(organization, Scope.USAGE_WRITE).client().get("/costs/runs/r").status_code == 403
-    for person in (owner, viewer):
+    for user in (owner, viewer):
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         assert client.get("/costs/runs/r").json()["total_cost"] == 1.0
     foreign = Client()
     foreign.force_login(stranger)

@@ -288,9 +288,9 @@ def test_who_may_read(
     send(call("s"))
     assert APIClient().get(path).status_code == 401
     assert make_key(organization, Scope.USAGE_WRITE).client().get(path).status_code == 403
-    for person in (owner, viewer):
+    for user in (owner, viewer):
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         assert client.get(path).status_code == 200
     foreign = Client()
     foreign.force_login(stranger)

@@ -144,9 +144,9 @@ def test_who_may_read(organization: Organization, owner: User, viewer: User, str
     send(call("s"))
     assert APIClient().get("/costs/summary").status_code == 401
     assert make_key(organization, Scope.USAGE_WRITE).client().get("/costs/summary").status_code == 403
-    for person in (owner, viewer):
+    for user in (owner, viewer):
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         assert client.get("/costs/summary").json()["total_sessions"] == 1
     foreign = Client()
     foreign.force_login(stranger)

@@ -25,7 +25,7 @@ def webhook(organization: Organization) -> WebhookEndpoint:
 
 
 @pytest.fixture
-def told(organization: Organization, webhook: WebhookEndpoint) -> tuple[Delivery, Delivery]:
+def delivery(organization: Organization, webhook: WebhookEndpoint) -> tuple[Delivery, Delivery]:
     """An e-mail and a webhook message about the same."""
     notice = notify(
         organization=organization, kind=NoticeKind.PAUSED, subject="Paused", data={}, now=NOW, to=["ada@acme.example"]
@@ -39,8 +39,8 @@ def ids(client: APIClient, query: str = "") -> list[int]:
     return [row["id"] for row in response.json()["results"]]
 
 
-def test_a_delivery_shows_what_became_of_it(api: APIClient, told: tuple[Delivery, Delivery]) -> None:
-    email, message = told
+def test_a_delivery_shows_what_became_of_it(api: APIClient, delivery: tuple[Delivery, Delivery]) -> None:
+    email, message = delivery
     message.state, message.attempts, message.finished_at = DeliveryState.FAILED, 10, NOW
     message.last_status, message.last_error = 500, "Answered 500: Oops"
     message.save()
@@ -77,9 +77,9 @@ def test_the_list_is_paged_with_the_newest_first(
 
 
 def test_the_list_is_filtered(
-    api: APIClient, organization: Organization, told: tuple[Delivery, Delivery], webhook: WebhookEndpoint
+    api: APIClient, organization: Organization, delivery: tuple[Delivery, Delivery], webhook: WebhookEndpoint
 ) -> None:
-    email, message = told
+    email, message = delivery
     other = create_webhook(organization=organization, url=URL, actor="tests", now=NOW).webhook
     later = notify(
         organization=organization, kind=NoticeKind.RESUMED, subject="Back", data={}, now=NOW, to=(), webhooks=[other]
@@ -102,8 +102,8 @@ def test_a_filter_that_cannot_be_is_refused(api: APIClient, query: str) -> None:
 
 
 @pytest.mark.parametrize("state", DeliveryState)
-def test_any_delivery_is_sent_again(api: APIClient, told: tuple[Delivery, Delivery], state: DeliveryState) -> None:
-    message = told[1]
+def test_any_delivery_is_sent_again(api: APIClient, delivery: tuple[Delivery, Delivery], state: DeliveryState) -> None:
+    message = delivery[1]
     Delivery.objects.filter(pk=message.pk).update(state=state, attempts=9, finished_at=NOW, last_error="Answered 500.")
     before = utc_now()
     response = api.post(f"{DELIVERIES}/{message.pk}/resend")
@@ -118,30 +118,30 @@ def test_any_delivery_is_sent_again(api: APIClient, told: tuple[Delivery, Delive
     assert "token" not in str(entry.details)
 
 
-def test_it_is_sent_to_where_the_webhook_is_now(api: APIClient, told: tuple[Delivery, Delivery]) -> None:
-    message = told[1]
+def test_it_is_sent_to_where_the_webhook_is_now(api: APIClient, delivery: tuple[Delivery, Delivery]) -> None:
+    message = delivery[1]
     Delivery.objects.update(state=DeliveryState.FAILED)
     WebhookEndpoint.objects.update(url=f"{URL}/new")
     assert api.post(f"{DELIVERIES}/{message.pk}/resend").json()["recipient"] == f"{URL}/new"
 
 
 def test_nothing_is_sent_again_to_a_webhook_that_is_off(
-    api: APIClient, organization: Organization, told: tuple[Delivery, Delivery], webhook: WebhookEndpoint
+    api: APIClient, organization: Organization, delivery: tuple[Delivery, Delivery], webhook: WebhookEndpoint
 ) -> None:
-    path = f"{DELIVERIES}/{told[1].pk}/resend"
+    path = f"{DELIVERIES}/{delivery[1].pk}/resend"
     disable_webhook(organization=organization, webhook=webhook, actor="tests", now=NOW)
     disabled = api.post(path)
     assert (disabled.status_code, disabled.json()["code"]) == (409, "webhook_disabled")
     remove_webhook(organization=organization, webhook=webhook, actor="tests", now=NOW)
     assert api.post(path).status_code == 409
-    told[1].refresh_from_db()
-    assert told[1].state == DeliveryState.FAILED
+    delivery[1].refresh_from_db()
+    assert delivery[1].state == DeliveryState.FAILED
 
 
 def test_only_those_who_manage_send_again(
-    organization: Organization, told: tuple[Delivery, Delivery], viewer: User, stranger: User, other_api: APIClient
+    organization: Organization, delivery: tuple[Delivery, Delivery], viewer: User, stranger: User, other_api: APIClient
 ) -> None:
-    path = f"{DELIVERIES}/{told[1].pk}/resend"
+    path = f"{DELIVERIES}/{delivery[1].pk}/resend"
     browser, foreign = APIClient(), APIClient()
     browser.force_login(viewer)
     foreign.force_login(stranger)
@@ -153,7 +153,7 @@ def test_only_those_who_manage_send_again(
 
 
 def test_those_who_read_costs_see_neither_addresses_nor_paths(
-    organization: Organization, told: tuple[Delivery, Delivery], viewer: User
+    organization: Organization, delivery: tuple[Delivery, Delivery], viewer: User
 ) -> None:
     Delivery.objects.update(last_error=f"Answered 404: no route for {URL}")
     browser = APIClient()
@@ -165,8 +165,8 @@ def test_those_who_read_costs_see_neither_addresses_nor_paths(
     assert make_key(organization, Scope.USAGE_WRITE).client().get(DELIVERIES).status_code == 403
 
 
-def test_another_organizations_delivery_is_as_none(other_api: APIClient, told: tuple[Delivery, Delivery]) -> None:
-    foreign = other_api.get(f"/organizations/globex/deliveries/{told[0].pk}")
+def test_another_organizations_delivery_is_as_none(other_api: APIClient, delivery: tuple[Delivery, Delivery]) -> None:
+    foreign = other_api.get(f"/organizations/globex/deliveries/{delivery[0].pk}")
     unknown = other_api.get("/organizations/globex/deliveries/999999999")
     assert foreign.status_code == unknown.status_code == 404
     assert foreign.json() == unknown.json()

@@ -94,7 +94,7 @@ def test_a_page_that_is_just_full_is_the_last_one(api: APIClient, send: Send) ->
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "result"),
     [
         ("run_id=run-1", ["a"]),
         ("session_id=s-1", ["b"]),
@@ -113,13 +113,13 @@ def test_a_page_that_is_just_full_is_the_last_one(api: APIClient, send: Send) ->
         ("run_id=&status=&cursor=", ["b", "a", "c"]),
     ],
 )
-def test_filters(api: APIClient, send: Send, query: str, found: list[str]) -> None:
+def test_filters(api: APIClient, send: Send, query: str, result: list[str]) -> None:
     send(
         {"id": "a", "occurred_at": at(30), "run_id": "run-1", "model": "gpt-4o", "service": "openai"},
         {"id": "b", "occurred_at": at(10), "session_id": "s-1", "model": "gpt-4o", "status": "failure"},
         {"id": "c", "occurred_at": at(24 * 60), "source": "gateway"},
     )
-    assert ids(api, query) == found
+    assert ids(api, query) == result
 
 
 def test_an_event_of_litellms_door_is_found_by_its_id(api: APIClient, send: Send) -> None:
@@ -192,9 +192,9 @@ def test_another_organizations_event_is_answered_like_an_unknown_one(
 ) -> None:
     send({"id": "theirs"}, to=other_organization)
     theirs = UsageEvent.objects.of(other_organization).get()
-    answers = [api.get(f"{PATH}/{event_id}") for event_id in (theirs.pk, uuid4())]
-    assert [answer.status_code for answer in answers] == [404, 404]
-    assert answers[0].json() == answers[1].json() == {"error": "No such event.", "code": "not_found"}
+    responses = [api.get(f"{PATH}/{event_id}") for event_id in (theirs.pk, uuid4())]
+    assert [answer.status_code for answer in responses] == [404, 404]
+    assert responses[0].json() == responses[1].json() == {"error": "No such event.", "code": "not_found"}
     assert listed(api) == []
 
 

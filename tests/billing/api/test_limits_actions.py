@@ -14,7 +14,7 @@ from billing.types import LimitScope
 from costtrack.clock import iso, utc_now
 from organizations.models import Organization, User
 from tests.billing.api.test_limits_api import fields, signed_in
-from tests.billing.limits.made import make_limit
+from tests.billing.limits.factories import make_limit
 from tests.conftest import Key
 from tests.usage import NOW
 
@@ -32,9 +32,9 @@ def tomorrow() -> str:
 
 
 def rule(limit: SpendLimit, value: str = "") -> Rule:
-    found = limit_set(limit.organization).rule(limit.pk, value, now=utc_now())
-    assert found is not None
-    return found
+    result = limit_set(limit.organization).rule(limit.pk, value, now=utc_now())
+    assert result is not None
+    return result
 
 
 def test_a_raise_is_shown_with_its_limit_and_ended_before_its_time(api: APIClient, limit: SpendLimit, key: Key) -> None:
@@ -72,14 +72,14 @@ def test_a_credentials_exception_is_named_by_its_client_id(
     body = {"value": client_id, "reason": "It went wild."}
     (exception,) = api.post(f"{PATH}/{limit.pk}/pause", body).json()["exceptions"]
     assert (exception["kind"], exception["value"], exception["ends_at"]) == ("pause", client_id, None)
-    assert rule(limit, str(key.credential.pk)).is_paused_by_hand
+    assert rule(limit, str(key.credential.pk)).is_paused_manually
     assert api.get(PATH).json()["results"][0]["exceptions"] == [exception]
 
 
 def test_resuming_ends_a_pause_and_with_an_end_opens_the_limit(api: APIClient, limit: SpendLimit) -> None:
     path = f"{PATH}/{limit.pk}"
     assert api.post(f"{path}/pause", {"reason": "It went wild.", "ends_at": tomorrow()}).status_code == 200
-    assert rule(limit).is_paused_by_hand
+    assert rule(limit).is_paused_manually
     assert api.post(f"{path}/resume", {"reason": "Fixed."}).json()["exceptions"] == []
     again = api.post(f"{path}/resume", {"reason": "Fixed."})
     assert (again.status_code, again.json()["code"]) == (409, "not_paused_by_hand")
@@ -196,4 +196,4 @@ def test_what_belongs_to_another_limit_or_organization_is_not_found(
         assert api.get(path).status_code == 404
     assert other_api.get(f"/organizations/globex/limits/{limit.pk}/crossings").status_code == 404
     assert other_api.post(f"/organizations/globex/limits/{limit.pk}/pause", {"reason": "x"}).status_code == 404
-    assert rule(limit).is_paused_by_hand
+    assert rule(limit).is_paused_manually

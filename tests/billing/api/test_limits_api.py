@@ -12,7 +12,7 @@ from costtrack.clock import iso, utc_now
 from organizations import services
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Scope
-from tests.billing.limits.made import make_limit
+from tests.billing.limits.factories import make_limit
 from tests.conftest import Key, make_key
 from tests.usage import NOW
 
@@ -125,7 +125,7 @@ def test_beyond_the_plan_the_answer_says_what_the_plan_allows(api: APIClient) ->
     assert api.post(PATH, {**BODY, "amount_usd": "100.00"}).status_code == 201
     body = api.post(PATH, {**BODY, "amount_usd": "100.01"}).json()
     assert body["code"] == "plan_maximum"
-    assert body["error"] == "amount_usd: the Pay as you go plan allows at most 100 USD a week."
+    assert body["error"] == "amount_usd: The Pay as you go plan allows at most 100 USD a week."
     assert (body["plan"], body["maximum_usd"]) == ("pay_as_you_go", "100")
 
 
@@ -138,7 +138,7 @@ def test_a_foreign_and_an_unknown_client_id_are_refused_alike(api: APIClient, ke
     assert foreign.json() == unknown.json()
 
 
-def test_a_plan_without_api_access_is_told_which_plan_has_it(api: APIClient, organization: Organization) -> None:
+def test_a_plan_without_api_access_names_a_plan_that_has_it(api: APIClient, organization: Organization) -> None:
     limit = make_limit(organization)
     organization.plan_id = "free"
     organization.save()

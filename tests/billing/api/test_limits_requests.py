@@ -12,7 +12,7 @@ from costtrack.clock import iso, utc_now
 from organizations.models import Membership, Organization, User
 from organizations.types import Role, Scope
 from tests.billing.api.test_limits_api import fields, signed_in
-from tests.billing.limits.made import make_limit
+from tests.billing.limits.factories import make_limit
 from tests.conftest import Key, make_key
 
 PATH = "/organizations/acme/limit-requests"

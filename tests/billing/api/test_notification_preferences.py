@@ -6,7 +6,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from organizations.models import AuditEntry, Organization, User
-from tests.billing.notifications.telling import tell
+from tests.billing.notifications.factories import create_notice
 
 PATH = "/organizations/acme/notification-preferences"
 ALL = {"warnings": True, "pauses": True, "requests": True, "webhooks": True}
@@ -28,7 +28,7 @@ def test_a_member_turns_a_category_off_for_themselves(owner: User, viewer: User,
     assert (response.status_code, response.json()) == (200, {**ALL, "pauses": False})
     assert client(owner).get(PATH).json() == {**ALL, "pauses": False}
     assert client(viewer).get(PATH).json() == ALL
-    assert not tell(organization).deliveries.exists()
+    assert not create_notice(organization).deliveries.exists()
     entry = AuditEntry.objects.get(action="notification_preference.changed")
     assert (entry.actor, entry.subject, entry.details) == (owner.email, owner.email, {"pauses": "off"})
 

@@ -227,13 +227,13 @@ def test_a_foreign_price_and_an_unknown_one_get_the_same_answer(
     foreign = price(other_organization, "secret-model", 1)
     body = {"effective_to": "2026-03-01T00:00:00Z"}
     for client in (api, operator_api):
-        answers = {
+        responses = {
             (response.status_code, response.content)
             for pk in (foreign.pk, foreign.pk + 1000, 10**30)
             for response in (client.get(f"{PATH}/{pk}"), client.post(f"{PATH}/{pk}/end", body))
         }
-        assert {status for status, _ in answers} == {404}
-        assert len(answers) == 1
+        assert {status for status, _ in responses} == {404}
+        assert len(responses) == 1
 
 
 def test_another_organizations_prices_cannot_be_reached(api: APIClient, other_organization: Organization) -> None:

@@ -63,12 +63,12 @@ def test_the_work_is_queued_and_watched(api: APIClient, key: Key, organization: 
 
     assert response.status_code == 202
     assert asked(response, "state", "total", "models", "actor") == ["queued", None, [], key.credential.client_id]
-    one = f"{PATH}/{response.json()['id']}"
-    assert api.get(one).json() == response.json()
+    item = f"{PATH}/{response.json()['id']}"
+    assert api.get(item).json() == response.json()
 
     reprice_task(response.json()["id"])
 
-    done = api.get(one)
+    done = api.get(item)
     assert asked(done, "state", "changed", "difference_usd") == ["done", 2, "-2"]
     assert done.json()["finished_at"]
     assert api.get(PATH).json()["results"] == [done.json()]
@@ -77,7 +77,7 @@ def test_the_work_is_queued_and_watched(api: APIClient, key: Key, organization: 
 
 @pytest.mark.usefixtures("cheaper")
 def test_a_long_dry_run_is_queued_too(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repricings, "MAX_AT_ONCE", 2)
+    monkeypatch.setattr(repricings, "MAX_IMMEDIATE_ROWS", 2)
     response = api.post(PATH, PERIOD)
     assert (response.status_code, response.json()["state"]) == (202, "queued")
     reprice_task(response.json()["id"])
@@ -133,16 +133,16 @@ def test_a_second_one_waits_until_the_first_is_finished(api: APIClient) -> None:
 def test_managers_ask_and_readers_look(
     api: APIClient, other_api: APIClient, organization: Organization, owner: User, viewer: User, operator: User
 ) -> None:
-    one = f"{PATH}/{api.post(PATH, PERIOD).json()['id']}"
+    item = f"{PATH}/{api.post(PATH, PERIOD).json()['id']}"
     reader = make_key(organization, Scope.COSTS_READ).client()
     writer = make_key(organization, Scope.USAGE_WRITE).client()
     statuses = {}
     for name, user in (("owner", owner), ("viewer", viewer), ("operator", operator)):
         client = APIClient()
         client.force_login(user)
-        statuses[name] = (client.post(PATH, PERIOD).status_code, client.get(one).status_code)
+        statuses[name] = (client.post(PATH, PERIOD).status_code, client.get(item).status_code)
     for name, client in (("reader", reader), ("writer", writer), ("stranger", other_api), ("nobody", APIClient())):
-        statuses[name] = (client.post(PATH, PERIOD).status_code, client.get(one).status_code)
+        statuses[name] = (client.post(PATH, PERIOD).status_code, client.get(item).status_code)
     assert statuses == {
         "owner": (200, 200),
         "viewer": (403, 200),
@@ -158,7 +158,7 @@ def test_another_organizations_repricing_is_like_an_unknown_one(
     api: APIClient, other_api: APIClient, other_organization: Organization
 ) -> None:
     theirs = other_api.post("/organizations/globex/prices/reprice", PERIOD).json()["id"]
-    answers = [api.get(f"{PATH}/{pk}") for pk in (theirs, theirs + 1, 10**30)]
-    assert [answer.status_code for answer in answers] == [404] * 3
-    assert answers[0].json() == answers[1].json() == answers[2].json()
+    responses = [api.get(f"{PATH}/{pk}") for pk in (theirs, theirs + 1, 10**30)]
+    assert [answer.status_code for answer in responses] == [404] * 3
+    assert responses[0].json() == responses[1].json() == responses[2].json()
     assert api.get(PATH).json()["results"] == []

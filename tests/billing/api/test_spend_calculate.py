@@ -439,9 +439,9 @@ def test_who_may_calculate(organization: Organization, owner: User, viewer: User
     assert APIClient().post(PATH, body).status_code == 401
     assert make_key(organization, Scope.USAGE_WRITE).client().post(PATH, body).status_code == 403
     assert make_key(organization, Scope.COSTS_READ).client().post(PATH, body).status_code == 200
-    for person in (owner, viewer, stranger):
+    for user in (owner, viewer, stranger):
         browser = Client()
-        browser.force_login(person)
+        browser.force_login(user)
         assert browser.post(PATH, body, content_type="application/json").status_code == 200
         assert browser.post(f"{PATH}?organization=nobody", body, content_type="application/json").status_code == 404
     strict = Client(enforce_csrf_checks=True)

@@ -96,7 +96,7 @@ def test_bad_parameters_are_named(api: APIClient, url: str, status: int, param: 
     assert refused(api, url) == (status, "bad_request", param)
 
 
-@pytest.mark.parametrize(("query", "param"), [one for one in BAD_DATES if "&" in one[0]])
+@pytest.mark.parametrize(("query", "param"), [item for item in BAD_DATES if "&" in item[0]])
 def test_reversed_dates_are_a_400(api: APIClient, query: str, param: str) -> None:
     assert refused(api, f"/global/activity?{query}") == (400, "bad_request", param)
 
@@ -109,10 +109,10 @@ def test_who_may_read(organization: Organization, owner: User, viewer: User, str
     for route in (*ROUTES, activity):
         assert refused(APIClient(), route)[0] == 401
         assert refused(writer, route)[0] == 403
-        answers = []
-        for person in (owner, viewer, stranger):
+        responses = []
+        for user in (owner, viewer, stranger):
             client = Client()
-            client.force_login(person)
-            answers.append(client.get(route).json())
-        assert answers[0] == answers[1] != answers[2]
-        assert "0.75" not in str(answers[2])
+            client.force_login(user)
+            responses.append(client.get(route).json())
+        assert responses[0] == responses[1] != responses[2]
+        assert "0.75" not in str(responses[2])

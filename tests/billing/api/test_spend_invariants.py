@@ -211,7 +211,7 @@ def _reports_add_up_to_the_rows(api: APIClient, world: World, window: str) -> No
     assert sum(key["total_input_tokens"] for key in keys) == sum(row["prompt_tokens"] for row in rows)
 
     customers = api.get(f"/global/spend/report?{window}&group_by=customer").json()
-    of_customers = sum(one["total_spend"] for day in customers for one in day["customers"])
+    of_customers = sum(item["total_spend"] for day in customers for item in day["customers"])
     assert of_customers == about(sum(row["spend"] for row in rows if row["end_user"]))
 
     tags = {row["individual_request_tag"]: row["total_spend"] for row in api.get(f"/spend/tags?{window}").json()}

@@ -33,9 +33,9 @@ def test_keys_by_spend_and_nothing_of_their_secrets(api: APIClient, key: Key, or
     ]
     assert rows[0]["token"] == key_hash(other.credential.client_id)
     assert rows[0]["key_name"] == other.credential.client_id
-    for one in (key, other, unused):
-        assert one.client_secret.encode() not in response.content
-        assert one.credential.secret_hash.encode() not in response.content
+    for item in (key, other, unused):
+        assert item.client_secret.encode() not in response.content
+        assert item.credential.secret_hash.encode() not in response.content
     assert set(rows[0]) == {
         "token",
         "key_name",
@@ -97,7 +97,7 @@ def test_who_may_read(
     for route, seen in (("/spend/keys", 2), ("/spend/users", 1)):
         assert refused(APIClient(), route)[0] == 401
         assert refused(writer, route)[0] == 403
-        for person, rows in ((owner, seen), (viewer, seen), (stranger, 0)):
+        for user, rows in ((owner, seen), (viewer, seen), (stranger, 0)):
             client = Client()
-            client.force_login(person)
+            client.force_login(user)
             assert len(client.get(route).json()) == rows

@@ -20,7 +20,7 @@ from tests.billing.ingest.litellm_payloads import payload
 from tests.conftest import Key, make_key
 from tests.usage import NOW, Send
 
-TEXT, WHOLE, AMOUNT = str, int, float
+TEXT, ALL_CALLS, AMOUNT = str, int, float
 MAYBE_TEXT = (str, type(None))
 MAYBE_WHOLE = (int, type(None))
 
@@ -30,9 +30,9 @@ LOG_FIELDS: dict[str, Any] = {
     "call_type": TEXT,
     "api_key": TEXT,
     "spend": AMOUNT,
-    "total_tokens": WHOLE,
-    "prompt_tokens": WHOLE,
-    "completion_tokens": WHOLE,
+    "total_tokens": ALL_CALLS,
+    "prompt_tokens": ALL_CALLS,
+    "completion_tokens": ALL_CALLS,
     "startTime": TEXT,
     "endTime": TEXT,
     "request_duration_ms": MAYBE_WHOLE,
@@ -150,12 +150,12 @@ def test_attempts_at_one_request_have_ids_of_their_own(api: APIClient) -> None:
     tries = [payload(id="same", status=status) for status in ("failure", "success")]
     assert api.post("/integrations/litellm", tries, format="json").json()["accepted"] == 2
 
-    found = ids(api, "")
+    result = ids(api, "")
 
-    assert len(set(found)) == 2
-    assert all(one.startswith("same") for one in found)
-    for one in found:
-        assert ids(api, f"request_id={one}") == [one]
+    assert len(set(result)) == 2
+    assert all(item.startswith("same") for item in result)
+    for item in result:
+        assert ids(api, f"request_id={item}") == [item]
 
 
 def test_metadata_that_a_caller_made_up_spoils_nothing(api: APIClient, send: Send) -> None:
@@ -244,7 +244,7 @@ def test_one_date_alone_bounds_its_side(api: APIClient, send: Send) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "result"),
     [
         ("start_date=2026-10-02&end_date=2026-10-02", ["last", "noon", "first"]),
         ("start_date=2026-10-02T12:00:00Z&end_date=2026-10-02", ["last", "noon"]),
@@ -255,7 +255,7 @@ def test_one_date_alone_bounds_its_side(api: APIClient, send: Send) -> None:
         ("start_date=2026-10-03&end_date=2026-10-03", ["after"]),
     ],
 )
-def test_the_last_day_is_in_the_window(api: APIClient, send: Send, query: str, found: list[str]) -> None:
+def test_the_last_day_is_in_the_window(api: APIClient, send: Send, query: str, result: list[str]) -> None:
     send(
         {**call("01T00:00", "1", id="before"), "occurred_at": "2026-10-01T23:59:59.999999Z"},
         call("02T00:00", "1", id="first"),
@@ -264,8 +264,8 @@ def test_the_last_day_is_in_the_window(api: APIClient, send: Send, query: str, f
         call("03T00:00", "1", id="after"),
     )
 
-    assert ids(api, f"{query}&summarize=false") == found
-    assert sum(day["spend"] for day in api.get(f"/spend/logs?{query}").json()) == len(found)
+    assert ids(api, f"{query}&summarize=false") == result
+    assert sum(day["spend"] for day in api.get(f"/spend/logs?{query}").json()) == len(result)
 
 
 def test_a_key_may_be_named_in_three_ways(api: APIClient, organization: Organization, other_key: Key, key: Key) -> None:
@@ -325,12 +325,12 @@ def test_an_adjustment_is_no_request(api: APIClient, organization: Organization,
 
 
 def test_more_rows_than_an_answer_holds_are_said(api: APIClient, send: Send) -> None:
-    one = {"cost_usd": "0.5", "occurred_at": "2026-10-02T09:00:00Z"}
-    send(*(one for _ in range(10_000)))
+    item = {"cost_usd": "0.5", "occurred_at": "2026-10-02T09:00:00Z"}
+    send(*(item for _ in range(10_000)))
     whole = api.get("/spend/logs")
     assert len(whole.json()) == 10_000
     assert "X-Costtrack-Truncated" not in whole
-    send({**one, "id": "oldest", "occurred_at": "2026-10-01T09:00:00Z"})
+    send({**item, "id": "oldest", "occurred_at": "2026-10-01T09:00:00Z"})
 
     for url in ("/spend/logs", f"/spend/logs?{MONTH}&summarize=false"):
         response = api.get(url)
@@ -423,9 +423,9 @@ def test_who_may_read(organization: Organization, owner: User, viewer: User, str
     assert refused(APIClient(), "/spend/logs") == (401, "auth_error", None)
     writer = make_key(organization, Scope.USAGE_WRITE).client()
     assert refused(writer, "/spend/logs") == (403, "permission_denied", None)
-    for person in (owner, viewer):
+    for user in (owner, viewer):
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         assert [row["spend"] for row in client.get("/spend/logs?organization=acme").json()] == [1.0]
     foreign = Client()
     foreign.force_login(stranger)

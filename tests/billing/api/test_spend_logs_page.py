@@ -67,7 +67,7 @@ def test_an_end_in_seconds_includes_that_second(api: APIClient, send: Send) -> N
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "result"),
     [
         ("user_id=ada", ["d", "c", "a"]),
         ("user_id=ada&model=gpt-4o", ["d", "a"]),
@@ -99,7 +99,7 @@ def test_an_end_in_seconds_includes_that_second(api: APIClient, send: Send) -> N
         ("user_id=&model=&min_spend=", ["d", "c", "b", "a"]),
     ],
 )
-def test_filters_and_orders(api: APIClient, send: Send, fold_or_not: Any, query: str, found: list[str]) -> None:
+def test_filters_and_orders(api: APIClient, send: Send, fold_or_not: Any, query: str, result: list[str]) -> None:
     send(
         call("02T09:00", "1", id="a", user_id="ada", end_user="customer", tags=["team:red"], input_tokens=9),
         call("03T09:00", "2", id="b", user_id="grace", model="mini", tags=["team:red"], duration_ms=3 * 10**9)
@@ -109,10 +109,10 @@ def test_filters_and_orders(api: APIClient, send: Send, fold_or_not: Any, query:
     )
     fold_or_not()
 
-    assert ids(api, query) == found
+    assert ids(api, query) == result
     if "page" not in query:
         response = api.get(f"{PAGED}&{query}")
-        assert response.json()["total"] == len(found)
+        assert response.json()["total"] == len(result)
         assert response["X-Costtrack-Total"] == "exact"
 
 
@@ -176,7 +176,7 @@ def test_pages_hold_every_row_once_in_whatever_order(api: APIClient, send: Send,
     fold_or_not()
 
     for query in ("", "user_id=ada", "sort_order=asc", "user_id=ada&sort_order=asc", "sort_by=spend"):
-        walked = [one for page in range(1, 10) for one in ids(api, f"{query}&page_size=3&page={page}")]
+        walked = [item for page in range(1, 10) for item in ids(api, f"{query}&page_size=3&page={page}")]
         assert len(walked) == 25, query
         assert len(set(walked)) == 25, query
 
@@ -198,9 +198,9 @@ def test_rare_rows_are_found_on_their_days(api: APIClient, send: Send, fold_or_n
 
 
 def test_only_so_many_rows_of_a_window_can_be_paged_through(api: APIClient, send: Send) -> None:
-    one = {"cost_usd": "0.5", "occurred_at": "2026-10-02T09:00:00Z", "user_id": "ada"}
-    send(*(one for _ in range(9_999)))
-    send(*(one for _ in range(2)))
+    item = {"cost_usd": "0.5", "occurred_at": "2026-10-02T09:00:00Z", "user_id": "ada"}
+    send(*(item for _ in range(9_999)))
+    send(*(item for _ in range(2)))
 
     for query in ("", "&user_id=ada"):
         response = api.get(f"{PAGED}{query}&page=100&page_size=100")
@@ -302,9 +302,9 @@ def test_who_may_read(organization: Organization, owner: User, viewer: User, str
     send(call("02T09:00", "1", user_id="ada"))
     assert refused(APIClient(), PAGED)[0] == 401
     assert refused(make_key(organization, Scope.USAGE_WRITE).client(), PAGED)[0] == 403
-    for person, total in ((owner, 1), (viewer, 1), (stranger, 0)):
+    for user, total in ((owner, 1), (viewer, 1), (stranger, 0)):
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         for query in ("", "&user_id=ada", "&sort_by=spend", "&team_id=x"):
             assert client.get(PAGED + query).json()["total"] == (total if query != "&team_id=x" else 0)
 

@@ -120,8 +120,8 @@ def test_keys_with_their_models(api: APIClient, organization: Organization, send
     for name in (hashed, key.credential.client_id, key.api_key):
         assert report(api, f"api_key={name}") == [of_one]
     of_ada = report(api, "internal_user_id=ada")
-    assert [(one["api_key"], one["total_cost"]) for one in of_ada] == [("", 16.0), (hashed, 1.0)]
-    assert [one["total_cost"] for one in report(api, f"internal_user_id=ada&api_key={hashed}")] == [1.0]
+    assert [(item["api_key"], item["total_cost"]) for item in of_ada] == [("", 16.0), (hashed, 1.0)]
+    assert [item["total_cost"] for item in report(api, f"internal_user_id=ada&api_key={hashed}")] == [1.0]
     assert report(api, "api_key=nobodys") == report(api, "internal_user_id=nobody") == []
 
 
@@ -130,8 +130,8 @@ def test_a_window_may_cut_days(api: APIClient, send: Send) -> None:
     window = "start_date=2026-10-02T06:00:00Z&end_date=2026-10-02T11:59:59Z"
 
     for query in ("", "&group_by=customer", "&group_by=api_key"):
-        (one,) = api.get(f"/global/spend/report?{window}{query}").json()
-        totals = one.get("teams") or one.get("customers") or [{"total_spend": one.get("total_cost")}]
+        (item,) = api.get(f"/global/spend/report?{window}{query}").json()
+        totals = item.get("teams") or item.get("customers") or [{"total_spend": item.get("total_cost")}]
         assert [total["total_spend"] for total in totals] == [6.0]
 
 
@@ -150,7 +150,7 @@ def test_bad_parameters_are_named(api: APIClient, query: str, status: int, param
 
 @pytest.mark.parametrize(("query", "param"), BAD_DATES)
 def test_bad_dates_are_a_400(api: APIClient, query: str, param: str) -> None:
-    given = dict(part.split("=") for part in query.split("&"))
+    given = dict(row.split("=") for row in query.split("&"))
     dates = {"start_date": "2026-10-01", "end_date": "2026-10-31", **given}
     url = "&".join(f"{name}={value}" for name, value in dates.items())
     assert refused(api, f"/global/spend/report?{url}") == (400, "bad_request", param)
@@ -163,7 +163,7 @@ def test_who_may_read(organization: Organization, owner: User, viewer: User, str
     for query in ("", "&group_by=customer", "&group_by=api_key"):
         assert refused(APIClient(), REPORT + query)[0] == 401
         assert refused(writer, REPORT + query)[0] == 403
-        for person, seen in ((owner, 1), (viewer, 1), (stranger, 0)):
+        for user, seen in ((owner, 1), (viewer, 1), (stranger, 0)):
             client = Client()
-            client.force_login(person)
+            client.force_login(user)
             assert len(client.get(REPORT + query).json()) == seen

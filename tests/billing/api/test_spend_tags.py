@@ -115,9 +115,9 @@ def test_who_may_read(
     for route in ("/spend/tags", f"/global/spend/tags?{MONTH}"):
         assert refused(APIClient(), route)[0] == 401
         assert refused(writer, route)[0] == 403
-        for person, seen in ((owner, b"ours"), (viewer, b"ours"), (stranger, b"theirs")):
+        for user, seen in ((owner, b"ours"), (viewer, b"ours"), (stranger, b"theirs")):
             client = Client()
-            client.force_login(person)
+            client.force_login(user)
             response = client.get(route)
             assert seen in response.content
             assert (b"ours" in response.content) != (b"theirs" in response.content)

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from billing.ledger.corrections import void
 from billing.models import UsageEvent
-from billing.reports import response_cache_redis as answers
+from billing.reports import response_cache_redis as responses
 from billing.rollups.fold import fold_organization
 from billing.rollups.rebuild import rebuild
 from organizations.models import Organization, User
@@ -148,10 +148,10 @@ def test_without_redis_answers_come_all_the_same(
     api: APIClient, send: Send, settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     send(call("1"))
-    monkeypatch.setattr(answers, "_rests_until", 0.0)
+    monkeypatch.setattr(responses, "_suspended_until", 0.0)
     backend = settings.CACHES["default"]
     settings.CACHES = {"default": {**backend, "LOCATION": "redis://127.0.0.1:1/0"}}
 
     assert ask(api, path) == ("0", "1")
-    assert answers._rests_until > 0
+    assert responses._suspended_until > 0
     assert ask(api, path) == ("1", "1")  # this process has it

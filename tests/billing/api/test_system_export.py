@@ -127,9 +127,9 @@ def test_every_role_may_export_on_every_plan_with_an_api(
     organization.plan_id = plan
     organization.save(update_fields=["plan"])
 
-    for person in (owner, viewer):
+    for user in (owner, viewer):
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         assert client.post(PATH, {}, content_type="application/json").json()["row_count"] == 1
     assert make_key(organization, Scope.COSTS_READ).client().post(PATH, {}).status_code == 200
 

@@ -214,7 +214,7 @@ def test_a_group_that_lost_its_old_events_is_still_one(api: APIClient, organizat
 
 
 @pytest.mark.parametrize(
-    ("body", "found"),
+    ("body", "result"),
     [
         ({"start_date": "2025-01-02", "end_date": "2025-01-02"}, {"a": "6", "b": "16"}),
         ({"start_date": "2025-01-02T12:00:00Z"}, {"a": "12", "b": "16"}),
@@ -225,7 +225,13 @@ def test_a_group_that_lost_its_old_events_is_still_one(api: APIClient, organizat
 )
 @pytest.mark.parametrize("folded", [True, False])
 def test_a_window_restricts_groups_and_what_they_add_up_to(
-    api: APIClient, organization: Organization, send: Send, body: dict[str, Any], found: dict[str, str], *, folded: bool
+    api: APIClient,
+    organization: Organization,
+    send: Send,
+    body: dict[str, Any],
+    result: dict[str, str],
+    *,
+    folded: bool,
 ) -> None:
     send(
         call("a", "1", "2025-01-01T23:59:59.999999Z"),
@@ -239,8 +245,8 @@ def test_a_window_restricts_groups_and_what_they_add_up_to(
 
     answer = ask(api, **body)
 
-    assert {item["group_id"]: item["total_cost"] for item in answer["data"]} == found
-    assert answer["total_count"] == len(found)
+    assert {item["group_id"]: item["total_cost"] for item in answer["data"]} == result
+    assert answer["total_count"] == len(result)
 
 
 def test_the_span_of_a_group_is_that_of_its_runs_in_the_window(api: APIClient, send: Send) -> None:
@@ -253,7 +259,7 @@ def test_the_span_of_a_group_is_that_of_its_runs_in_the_window(api: APIClient, s
 
 
 @pytest.mark.parametrize(
-    ("body", "found"),
+    ("body", "result"),
     [
         ({"model_ids": [str(model_uuid(GPT))]}, {"a": "1", "b": "4"}),
         ({"model_id": str(model_uuid(OPUS))}, {"a": "2"}),
@@ -274,7 +280,13 @@ def test_the_span_of_a_group_is_that_of_its_runs_in_the_window(api: APIClient, s
 )
 @pytest.mark.parametrize("folded", [True, False])
 def test_filters_pick_runs_and_change_the_count(
-    api: APIClient, organization: Organization, send: Send, body: dict[str, Any], found: dict[str, str], *, folded: bool
+    api: APIClient,
+    organization: Organization,
+    send: Send,
+    body: dict[str, Any],
+    result: dict[str, str],
+    *,
+    folded: bool,
 ) -> None:
     other: dict[str, Any] = {"agent_id": "two", "group_name": "100% second Group"}
     send(
@@ -295,8 +307,8 @@ def test_filters_pick_runs_and_change_the_count(
 
     answer = ask(api, **body)
 
-    assert {item["group_id"]: item["total_cost"] for item in answer["data"]} == found
-    assert answer["total_count"] == len(found)
+    assert {item["group_id"]: item["total_cost"] for item in answer["data"]} == result
+    assert answer["total_count"] == len(result)
 
 
 @pytest.mark.parametrize(
@@ -346,9 +358,9 @@ def test_who_may_read(organization: Organization, owner: User, viewer: User, str
     send(call("g", "1"))
     assert APIClient().post(PATH, {}).status_code == 401
     assert make_key(organization, Scope.USAGE_WRITE).client().post(PATH, {}).status_code == 403
-    for person, count in ((owner, 1), (viewer, 1), (stranger, 0)):
+    for user, count in ((owner, 1), (viewer, 1), (stranger, 0)):
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         assert client.post(PATH, {}, content_type="application/json").json()["total_count"] == count
 
 

@@ -343,9 +343,9 @@ def test_who_may_read(organization: Organization, owner: User, viewer: User, str
     send(call("1"))
     assert APIClient().post(PATH, {}).status_code == 401
     assert make_key(organization, Scope.USAGE_WRITE).client().post(PATH, {}).status_code == 403
-    for person in (owner, viewer):
+    for user in (owner, viewer):
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         assert client.post(PATH, {}, content_type="application/json").json()["total_count"] == 1
     foreign = Client()
     foreign.force_login(stranger)

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from billing.models import GroupTotal, IngestBatch
 from billing.rollups import refresh as refreshing
 from billing.rollups.definitions import BY_NAME
-from billing.rollups.locks import gets_rollups
+from billing.rollups.locks import try_lock_rollups
 from organizations.models import Organization, User
 from organizations.types import Scope
 from tests.conftest import make_key
@@ -45,10 +45,10 @@ def test_refreshing_twice_is_like_once(api: APIClient, send: Send) -> None:
     send({"model": "gpt-4o", "service": "openai", "cost_usd": "1", "group_id": "g"})
     figures = api.post("/system/groups", {}).json()
 
-    answers = [api.post(PATH, {"idempotency_key": "once", "accept": {"any": "thing"}}).json() for _ in range(2)]
+    responses = [api.post(PATH, {"idempotency_key": "once", "accept": {"any": "thing"}}).json() for _ in range(2)]
 
-    assert answers[0] == answers[1]
-    assert answers[0]["idempotency_key"] == "once"
+    assert responses[0] == responses[1]
+    assert responses[0]["idempotency_key"] == "once"
     assert api.post("/system/groups", {}).json() == figures
 
 
@@ -79,7 +79,7 @@ def test_while_somebody_else_folds_it_does_not_say_that_it_has(
     folder.set_autocommit(False)
     try:
         with folder.cursor() as cursor:
-            assert gets_rollups(cursor, organization.pk)
+            assert try_lock_rollups(cursor, organization.pk)
             assert api.post(PATH, {}).json()["refreshed_views"] == []
             assert waiting(organization) == 1
     finally:
@@ -120,8 +120,8 @@ def test_whoever_may_read_may_refresh(organization: Organization, viewer: User, 
     assert APIClient().post(PATH, {}).status_code == 401
     assert make_key(organization, Scope.USAGE_WRITE).client().post(PATH, {}).status_code == 403
     assert make_key(organization, Scope.COSTS_READ).client().post(PATH, {}).status_code == 200
-    for person, status in ((viewer, 200), (stranger, 404)):
+    for user, status in ((viewer, 200), (stranger, 404)):
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         url = f"{PATH}?organization={organization.slug}"
         assert client.post(url, {}, content_type="application/json").status_code == status

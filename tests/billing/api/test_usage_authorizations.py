@@ -250,12 +250,12 @@ def test_the_event_that_names_it_settles_it(api: APIClient, organization: Organi
 
     assert api.post("/usage/events", event).status_code == 200
 
-    found = api.get(f"{URL}/{authorization['id']}").json()
-    assert (found["status"], found["reserved_usd"], found["settled_usd"]) == ("settled", "0.25", "0.125")
-    assert found["ended_at"] is not None
+    result = api.get(f"{URL}/{authorization['id']}").json()
+    assert (result["status"], result["reserved_usd"], result["settled_usd"]) == ("settled", "0.25", "0.125")
+    assert result["ended_at"] is not None
     assert ask(api).json()["limits"][0]["remaining_usd"] == "0.625"
     assert api.post("/usage/events", event).json()["duplicates"] == 1
-    assert api.get(f"{URL}/{authorization['id']}").json() == found
+    assert api.get(f"{URL}/{authorization['id']}").json() == result
 
 
 @pytest.mark.parametrize("unknown", ["6af3c99d-e720-4095-a4b9-dc8e1d20e5fb", str(UUID(int=0))])
@@ -300,8 +300,8 @@ def test_a_late_event_settles_what_was_released(api: APIClient, organization: Or
     url = f"{URL}/{ask(api).json()['id']}"
     api.delete(url)
     send({"authorization_id": url.rpartition("/")[2], "cost_usd": "0.125"})
-    found = api.get(url).json()
-    assert (found["status"], found["settled_usd"]) == ("settled", "0.125")
+    result = api.get(url).json()
+    assert (result["status"], result["settled_usd"]) == ("settled", "0.125")
 
 
 def test_extended_it_holds_from_now_on(api: APIClient, organization: Organization, at: At) -> None:

@@ -69,12 +69,12 @@ def test_they_are_found_by_what_has_become_of_them(api: APIClient, organization:
     assert expire(now=NOW) == 1
     names["not yet marked"] = str(take(organization, "1", now=NOW - minute, ttl=minute).authorization.pk)
 
-    found = {
+    result = {
         status: {row["id"] for row in api.get(URL, {"status": status}).json()["results"]}
         for status in ("reserved", "released", "settled", "expired", "")
     }
 
-    assert found == {
+    assert result == {
         "reserved": {names["open"]},
         "released": {names["released"]},
         "settled": {names["settled"]},

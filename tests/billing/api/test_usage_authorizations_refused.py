@@ -16,7 +16,7 @@ from tests.limits import take
 from tests.usage import set_price
 
 URL = "/usage/authorizations"
-ASKED = {"estimated_cost_usd": "0.25"}
+REQUEST = {"estimated_cost_usd": "0.25"}
 
 
 def post(api: APIClient, body: bytes, **headers: str) -> Any:
@@ -74,7 +74,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str, str]] = [
 def test_a_bad_field_is_named(api: APIClient, fields: dict[str, Any], field: str, code: str) -> None:
     set_price("gold", input="999999999999", output="999999999999")
 
-    response = api.post(URL, {**ASKED, **fields})
+    response = api.post(URL, {**REQUEST, **fields})
 
     assert response.status_code == 422, response.content
     assert response.json()["code"] == code
@@ -124,13 +124,13 @@ def test_a_body_may_be_compressed_and_not_be_too_large(api: APIClient) -> None:
 
 
 def test_the_header_and_the_field_of_a_key_may_not_contradict_each_other(api: APIClient) -> None:
-    asked = {**ASKED, "idempotency_key": "one"}
+    asked = {**REQUEST, "idempotency_key": "one"}
     response = api.post(URL, asked, headers={"Idempotency-Key": "two"})
     assert (response.status_code, list(response.json()["fields"])) == (422, ["idempotency_key"])
     assert api.post(URL, asked, headers={"Idempotency-Key": "one"}).status_code == 201
-    response = api.post(URL, ASKED, headers={"Idempotency-Key": LONG})
+    response = api.post(URL, REQUEST, headers={"Idempotency-Key": LONG})
     assert (response.status_code, list(response.json()["fields"])) == (422, ["Idempotency-Key"])
-    assert api.post(URL, ASKED, headers={"Idempotency-Key": " "}).status_code == 201
+    assert api.post(URL, REQUEST, headers={"Idempotency-Key": " "}).status_code == 201
     assert Authorization.objects.filter(idempotency_key="").count() == 1
 
 
@@ -164,31 +164,31 @@ def test_an_extension_says_for_how_long(
 
 def test_each_method_needs_its_scope(organization: Organization) -> None:
     gateway, reader = (make_key(organization, scope).client() for scope in (Scope.LIMITS_AUTHORIZE, Scope.COSTS_READ))
-    created = gateway.post(URL, ASKED)
-    one = f"{URL}/{created.json()['id']}"
+    created = gateway.post(URL, REQUEST)
+    item = f"{URL}/{created.json()['id']}"
 
     assert created.status_code == 201
-    assert (gateway.get(one).status_code, gateway.patch(one, {"ttl_seconds": 5}).status_code) == (200, 200)
-    assert gateway.get(URL).status_code == reader.post(URL, ASKED).status_code == 403
+    assert (gateway.get(item).status_code, gateway.patch(item, {"ttl_seconds": 5}).status_code) == (200, 200)
+    assert gateway.get(URL).status_code == reader.post(URL, REQUEST).status_code == 403
     assert reader.get(URL).status_code == 200
-    for response in (reader.get(one), reader.patch(one, {"ttl_seconds": 5}), reader.delete(one)):
+    for response in (reader.get(item), reader.patch(item, {"ttl_seconds": 5}), reader.delete(item)):
         assert (response.status_code, response.json()["scope"]) == (403, "limits:authorize")
-    assert gateway.delete(one).status_code == 204
+    assert gateway.delete(item).status_code == 204
     for method in ("get", "post", "patch", "delete"):
-        assert getattr(APIClient(), method)(one if method in ("patch", "delete") else URL).status_code == 401
+        assert getattr(APIClient(), method)(item if method in ("patch", "delete") else URL).status_code == 401
 
 
 def test_members_see_them_and_who_may_change_things_takes_them(
     owner: User, viewer: User, stranger: User, organization: Organization
 ) -> None:
-    def signed_in(person: User) -> Client:
+    def signed_in(user: User) -> Client:
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         return client
 
     assert signed_in(viewer).get(URL).status_code == 200
-    assert signed_in(viewer).post(URL, ASKED, content_type="application/json").status_code == 403
-    assert signed_in(owner).post(URL, ASKED, content_type="application/json").status_code == 201
+    assert signed_in(viewer).post(URL, REQUEST, content_type="application/json").status_code == 403
+    assert signed_in(owner).post(URL, REQUEST, content_type="application/json").status_code == 201
     assert Authorization.objects.get().credential is None
     assert signed_in(stranger).get(f"{URL}?organization=acme").status_code == 404
     assert signed_in(stranger).get(URL).json()["results"] == []
@@ -196,7 +196,7 @@ def test_members_see_them_and_who_may_change_things_takes_them(
 
 def test_a_plan_without_api_has_no_authorizations(api: APIClient, organization: Organization) -> None:
     Organization.objects.filter(pk=organization.pk).update(plan="free")
-    response = api.post(URL, ASKED)
+    response = api.post(URL, REQUEST)
     assert (response.status_code, response.json()["code"]) == (403, "plan_without_api")
 
 
@@ -228,7 +228,7 @@ def test_a_foreign_and_an_unknown_authorization_answer_alike(
 
 
 def test_another_credentials_key_is_not_answered_with_its_authorization(organization: Organization) -> None:
-    one, other = (make_key(organization, Scope.LIMITS_AUTHORIZE).client() for _ in range(2))
-    body = {**ASKED, "idempotency_key": "k"}
-    assert one.post(URL, body).status_code == 201
+    item, other = (make_key(organization, Scope.LIMITS_AUTHORIZE).client() for _ in range(2))
+    body = {**REQUEST, "idempotency_key": "k"}
+    assert item.post(URL, body).status_code == 201
     assert other.post(URL, body).json()["code"] == "idempotency_key_reused"

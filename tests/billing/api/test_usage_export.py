@@ -83,11 +83,11 @@ def test_all_requests_are_in_it_and_none_that_came_in_since(
 def test_days_are_a_file_too(api: APIClient, send: Send, enterprise: Organization) -> None:
     Organization.objects.filter(pk=enterprise.pk).update(time_zone="Asia/Kolkata")
     send(call(1, model="m", output_tokens=7), call(18, status="failure"), {"model": "unpriced"})
-    found = rows(api, "rows=days&range=7d")
-    assert [row["date"] for row in found] == [
+    result = rows(api, "rows=days&range=7d")
+    assert [row["date"] for row in result] == [
         f"2026-{day}" for day in ("10-27", "10-28", "10-29", "10-30", "10-31", "11-01", "11-02")
     ]
-    assert found[-1] == {
+    assert result[-1] == {
         "date": "2026-11-02",
         "requests": "2",
         "errors": "0",
@@ -98,7 +98,7 @@ def test_days_are_a_file_too(api: APIClient, send: Send, enterprise: Organizatio
         "cost_usd": "0.2",
         "unpriced_events": "1",
     }
-    assert (found[-2]["errors"], found[-2]["cost_usd"]) == ("1", "0.19")
+    assert (result[-2]["errors"], result[-2]["cost_usd"]) == ("1", "0.19")
     assert {row["requests"] for row in rows(api, "rows=days&model=m")} == {"0", "1"}
 
 
@@ -172,9 +172,9 @@ def test_who_may_export(
     send(call(2), to=other_organization)
     assert APIClient().get(PATH).status_code == 401
     assert make_key(enterprise, Scope.USAGE_WRITE).client().get(PATH).json()["code"] == "missing_scope"
-    for person in (owner, viewer):
+    for user in (owner, viewer):
         client = Client()
-        client.force_login(person)
+        client.force_login(user)
         assert [row["event_id"] for row in rows(client)] == ["1"]
         assert len(rows(client, "rows=days")) == 30
     foreign = Client()

@@ -242,7 +242,7 @@ def test_the_periods_and_the_lines_of_a_chart_add_up_to_what_was_sent(
             assert answer["total"] == {name: summary[name] for name in answer["total"]}
             assert {"start": buckets[0]["start"], "end": buckets[-1]["end"]} == answer["window"] == summary["window"]
             assert all(first["end"] == second["start"] for first, second in pairwise(buckets))
-            for place, bucket in enumerate(buckets):
+            for index, bucket in enumerate(buckets):
                 of_bucket = stage.matching(wanted, bucket)
                 expected = figures(of_bucket)
                 assert {name: bucket[name] for name in answer["total"]} == {
@@ -250,9 +250,11 @@ def test_the_periods_and_the_lines_of_a_chart_add_up_to_what_was_sent(
                 }
                 for line in answer["series"]:
                     of_line = figures(call for call in of_bucket if _key(call, by) == line["key"])
-                    assert line["buckets"][place] == {name: of_line[name] for name in answer["total"]}
+                    assert line["buckets"][index] == {name: of_line[name] for name in answer["total"]}
             of_window = stage.matching(wanted, answer["window"])
-            assert {line["key"] for line in answer["series"]} == ({_key(one, by) for one in of_window} if by else set())
+            assert {line["key"] for line in answer["series"]} == (
+                {_key(item, by) for item in of_window} if by else set()
+            )
 
 
 @many

@@ -65,9 +65,9 @@ def test_a_limit_has_every_figure(organization: Organization, api: APIClient, se
     send(call("21", 2 * DAY), call("20.25"), call("7", 8 * DAY), {"model": "house", "input_tokens": 5})
     take(organization, "0.75", now=NOW)
 
-    (found,) = ask(api)
+    (result,) = ask(api)
 
-    assert found == {
+    assert result == {
         "id": limit.pk,
         "scope": "organization",
         "scope_value": "",
@@ -123,23 +123,23 @@ def test_a_percentage_is_never_rounded_up_to_a_threshold(
 def test_of_each_value_those_are_listed_that_matter(organization: Organization, api: APIClient, send: Send) -> None:
     limit = set_limit(organization, "10", LimitScope.USER)
     send(call("8", user_id="ada"), call("11", user_id="brin"), call("7.99", user_id="cleo"), call("100"))
-    (found,) = ask(api)
-    assert (found["id"], found["scope"], found["scope_value"], found["of_each"]) == (limit.pk, "user", "", True)
-    assert (found["values_left_out"], found["values_used"]) == (0, 3)
-    assert "spent_usd" not in found
-    assert [(one["scope_value"], one["spent_usd"], one["state"]) for one in found["values"]] == [
+    (result,) = ask(api)
+    assert (result["id"], result["scope"], result["scope_value"], result["of_each"]) == (limit.pk, "user", "", True)
+    assert (result["values_left_out"], result["values_used"]) == (0, 3)
+    assert "spent_usd" not in result
+    assert [(item["scope_value"], item["spent_usd"], item["state"]) for item in result["values"]] == [
         ("brin", "11", "paused"),
         ("ada", "8", "warning"),
     ]
-    assert all((one["id"], one["of_each"]) == (limit.pk, True) for one in found["values"])
+    assert all((item["id"], item["of_each"]) == (limit.pk, True) for item in result["values"])
 
 
 def test_at_most_fifty_values_are_listed(organization: Organization, api: APIClient, send: Send) -> None:
     set_limit(organization, "10", LimitScope.RUN)
     send(*(call(f"{10 + number}", run_id=f"run-{number}") for number in range(52)), call("1", run_id="small"))
-    (found,) = ask(api)
-    assert [one["scope_value"] for one in found["values"]] == [f"run-{number}" for number in range(51, 1, -1)]
-    assert (found["values_left_out"], found["values_used"]) == (2, 53)
+    (result,) = ask(api)
+    assert [item["scope_value"] for item in result["values"]] == [f"run-{number}" for number in range(51, 1, -1)]
+    assert (result["values_left_out"], result["values_used"]) == (2, 53)
 
 
 def test_one_value_is_told_exactly_however_it_stands(organization: Organization, api: APIClient, send: Send) -> None:
@@ -150,9 +150,9 @@ def test_one_value_is_told_exactly_however_it_stands(organization: Organization,
     send(call("1", user_id="ada"), call("20", user_id="brin"))
     of_each, of_ada = ask(api, "scope=user&scope_value=ada")
     assert (of_each["id"], of_each["values_used"], of_ada["id"]) == (each.pk, None, own.pk)
-    assert [(one["scope_value"], one["spent_usd"]) for one in of_each["values"]] == [("ada", "1")]
+    assert [(item["scope_value"], item["spent_usd"]) for item in of_each["values"]] == [("ada", "1")]
     (of_nobody,) = ask(api, "scope=user&scope_value=nobody")
-    assert [(one["scope_value"], one["spent_usd"]) for one in of_nobody["values"]] == [("nobody", "0")]
+    assert [(item["scope_value"], item["spent_usd"]) for item in of_nobody["values"]] == [("nobody", "0")]
 
 
 def test_a_credential_is_named_by_its_client_id(
@@ -163,7 +163,7 @@ def test_a_credential_is_named_by_its_client_id(
     set_limit(organization, "5", LimitScope.CREDENTIAL, client_id)
     assert api.post("/usage/events", [call("9")], format="json").status_code == 200
     each, own = ask(api)
-    assert [one["scope_value"] for one in each["values"]] == [client_id]
+    assert [item["scope_value"] for item in each["values"]] == [client_id]
     assert (own["scope_value"], own["spent_usd"], own["state"]) == (client_id, "9", "paused")
     assert len(ask(api, f"scope=credential&scope_value={client_id}")) == 2
     for unknown in ("ct_nobody", other_key.credential.client_id):
@@ -207,8 +207,8 @@ def test_a_value_with_an_exception_is_listed_whatever_it_spent(organization: Org
     limit = set_limit(organization, "10", LimitScope.USER)
     pause_limit(**excepted(organization, limit, "ada"))
     raise_limit(amount_usd=Decimal(20), **excepted(organization, limit, "brin"))
-    (found,) = ask(api)
-    assert [(one["scope_value"], one["state"], one["amount_usd"]) for one in found["values"]] == [
+    (result,) = ask(api)
+    assert [(item["scope_value"], item["state"], item["amount_usd"]) for item in result["values"]] == [
         ("ada", "paused", "10"),
         ("brin", "ok", "20"),
     ]

@@ -15,9 +15,9 @@ from tests.limits import set_limit
 LIMITS, ACCESS, OWN = "/usage/limits", "/usage/access", "/usage/own"
 
 
-def signed_in(person: User) -> Client:
+def signed_in(user: User) -> Client:
     client = Client()
-    client.force_login(person)
+    client.force_login(user)
     return client
 
 
@@ -45,8 +45,8 @@ def test_members_and_credentials_that_read_costs_see_all_limits(
     organization: Organization, limited: dict[str, int], owner: User, viewer: User, operator_api: APIClient
 ) -> None:
     everything = sorted(limited.values())
-    for person in (owner, viewer):
-        assert ids(signed_in(person)) == everything
+    for user in (owner, viewer):
+        assert ids(signed_in(user)) == everything
     assert ids(make_key(organization, Scope.COSTS_READ).client()) == everything
     assert ids(operator_api, "organization=acme") == everything
 
@@ -61,7 +61,7 @@ def test_any_other_credential_sees_what_covers_it(
     seen = [limited["organization"], limited["each credential"], own]
     assert ids(client) == seen
     (of_each,) = [limit for limit in client.get(LIMITS).json()["limits"] if limit["of_each"]]
-    assert [one["scope_value"] for one in of_each["values"]] == [client_id]
+    assert [item["scope_value"] for item in of_each["values"]] == [client_id]
     assert (of_each["values_used"], of_each["values_left_out"]) == (None, 0)
 
     assert ids(client, f"scope=credential&scope_value={client_id}") == seen[1:]

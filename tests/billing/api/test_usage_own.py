@@ -78,8 +78,8 @@ def test_its_limits_are_those_that_cover_it(organization: Organization, gateway:
     each = set_limit(organization, "10", LimitScope.CREDENTIAL)
     set_limit(organization, "10", LimitScope.CREDENTIAL, key.credential.client_id)
     set_limit(organization, "10", LimitScope.USER)
-    found: list[dict[str, Any]] = gateway.client().get(URL).json()["limits"]
-    assert [limit["id"] for limit in found] == [whole.pk, own.pk, each.pk]
+    result: list[dict[str, Any]] = gateway.client().get(URL).json()["limits"]
+    assert [limit["id"] for limit in result] == [whole.pk, own.pk, each.pk]
 
 
 def test_it_is_for_credentials(owner: User, operator_api: APIClient) -> None:

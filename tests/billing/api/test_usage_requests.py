@@ -145,7 +145,7 @@ def test_voided_calls_do_not_hide_older_ones(api: APIClient, organization: Organ
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "result"),
     [
         ("endpoint=/v1/chat", ["a"]),
         ("capability=chat", ["b", "a"]),
@@ -163,13 +163,13 @@ def test_voided_calls_do_not_hide_older_ones(api: APIClient, organization: Organ
         ("limit=1", ["c"]),
     ],
 )
-def test_filters(api: APIClient, send: Send, query: str, found: list[str]) -> None:
+def test_filters(api: APIClient, send: Send, query: str, result: list[str]) -> None:
     send(
         {"id": "a", "occurred_at": at(30), "endpoint": "/v1/chat", "capability": "chat", "model": "claude"},
         {"id": "b", "occurred_at": at(10), "capability": "chat", "model": "gpt-4o", "status": "failure"},
         {"id": "c", "occurred_at": at(5), "endpoint": "/v1/embeddings", "model": "gpt-4o"},
     )
-    assert ids(api, query) == found
+    assert ids(api, query) == result
 
 
 @pytest.mark.parametrize(

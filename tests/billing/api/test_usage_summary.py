@@ -237,7 +237,7 @@ def test_a_plan_shows_so_many_days_and_says_so(
     refused = api.get(f"/usage/{path}?start_date=2026-01-01&end_date=2026-08-03")
     assert refused.status_code == 403
     assert refused.json() == {
-        "error": "The Pay as you go plan shows the last 90 days of usage. Upgrade to Enterprise to see what is older.",
+        "error": "The Pay as you go plan shows the last 90 days of usage. Upgrade to Enterprise to see older usage.",
         "code": "plan_history",
         "plan": "pay_as_you_go",
         "upgrade_to": "enterprise",

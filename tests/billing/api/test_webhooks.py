@@ -30,9 +30,9 @@ def webhook(api: APIClient) -> dict[str, Any]:
     return answer
 
 
-def signed_in(person: User) -> APIClient:
+def signed_in(user: User) -> APIClient:
     client = APIClient()
-    client.force_login(person)
+    client.force_login(user)
     return client
 
 
@@ -96,7 +96,7 @@ def test_what_is_given_is_changed(api: APIClient, webhook: dict[str, Any]) -> No
 def test_it_is_disabled_and_enabled(api: APIClient, webhook: dict[str, Any]) -> None:
     path = f"{WEBHOOKS}/{webhook['id']}"
     disabled = api.patch(path, {"enabled": False}).json()
-    assert (disabled["enabled"], disabled["disabled_reason"]) == (False, "Disabled by hand.")
+    assert (disabled["enabled"], disabled["disabled_reason"]) == (False, "Disabled manually.")
     assert api.post(f"{path}/enable").json()["enabled"] is True
     api.patch(path, {"enabled": False})
     assert api.patch(path, {"enabled": True}).json()["disabled_reason"] == ""

@@ -29,23 +29,23 @@ class Counted:
 
 def figures(calls: Iterable[Counted]) -> dict[str, Any]:
     """The figures of an answer."""
-    found = list(calls)
+    result = list(calls)
 
     def total(*names: str) -> int:
-        return sum(call.body.get(name, 0) for call in found for name in names)
+        return sum(call.body.get(name, 0) for call in result for name in names)
 
     prompt = total("input_tokens", "cache_read_tokens", "cache_creation_tokens")
-    errors = sum(call.is_error for call in found)
+    errors = sum(call.is_error for call in result)
     return {
-        "requests": len(found),
+        "requests": len(result),
         "errors": errors,
-        "error_rate": round(errors / len(found), 6) if found else 0.0,
+        "error_rate": round(errors / len(result), 6) if result else 0.0,
         "prompt_tokens": prompt,
         "completion_tokens": total("output_tokens"),
         "cached_tokens": total("cache_read_tokens"),
         "total_tokens": prompt + total("output_tokens"),
-        "cost_usd": plain(sum((Decimal(call.body.get("cost_usd", "0")) for call in found), Decimal(0))),
-        "unpriced_events": sum("cost_usd" not in call.body for call in found),
+        "cost_usd": plain(sum((Decimal(call.body.get("cost_usd", "0")) for call in result), Decimal(0))),
+        "unpriced_events": sum("cost_usd" not in call.body for call in result),
     }
 
 

@@ -1,4 +1,4 @@
-"""The demo: believable, the same for everyone, and safe to load again."""
+"""The demo: realistic, deterministic, and safe to load again."""
 
 from datetime import timedelta
 from io import StringIO
@@ -7,14 +7,14 @@ import time_machine
 from django.core.management import call_command
 from django.test import Client, TestCase
 
-from billing.demo.services import PASSWORD, PEOPLE, TENANTS, load_demo
+from billing.demo.services import PASSWORD, TENANTS, USERS, load_demo
 from billing.models import Run, SpendLimit, UnpricedEvent, UsageEvent
 from organizations.models import Organization
 from tests.usage import NOW
 
 
 class LoadDemo(TestCase):
-    """The demo is loaded once; what a test changes is undone."""
+    """Load the demo once; changes of a test are rolled back."""
 
     printed: str
 
@@ -39,7 +39,7 @@ class LoadDemo(TestCase):
             assert Run.objects.of(organization).exclude(parent_run_id="").exists()
         waiting = set(UnpricedEvent.objects.values_list("service", "model"))
         assert waiting == {("in-house", "meadow-13b")}
-        assert all(f"{email} / {PASSWORD}" in self.printed for email, _ in PEOPLE)
+        assert all(f"{email} / {PASSWORD}" in self.printed for email, _ in USERS)
 
     def test_loading_it_again_adds_nothing(self) -> None:
         first = UsageEvent.objects.count()
@@ -48,16 +48,16 @@ class LoadDemo(TestCase):
         assert load_demo(now=NOW, progress=lambda *_: None) == 0
         assert UsageEvent.objects.count() == first
 
-    def test_its_organizations_have_limits_beside_their_plans(self) -> None:
+    def test_its_organizations_have_limits_besides_their_plans(self) -> None:
         for tenant in TENANTS:
             limits = SpendLimit.objects.filter(organization__slug=tenant.slug)
             assert limits.filter(is_plan=True).count() == (tenant.plan == "pay_as_you_go")
             assert limits.filter(is_plan=False).count() == 4
-            assert {limit.is_of_each for limit in limits} == {True, False}
+            assert {limit.is_per_value for limit in limits} == {True, False}
             assert {limit.action for limit in limits} == {"pause", "notify"}
 
-    def test_its_people_can_sign_in(self) -> None:
-        for email, _ in PEOPLE:
+    def test_its_users_can_sign_in(self) -> None:
+        for email, _ in USERS:
             client = Client()
             assert client.login(username=email, password=PASSWORD)
             assert client.get("/admin/", follow=True).status_code == 200

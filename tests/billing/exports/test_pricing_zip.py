@@ -28,11 +28,11 @@ def call(cost: str, **fields: Any) -> dict[str, Any]:
     return {"id": cost, "service": "openai", "model": "gpt-4o", "cost_usd": cost, **fields}
 
 
-def rows(organization: Organization, filters: ExportFilter = ALL, most_rows: int = MAX_ROWS) -> list[dict[str, str]]:
-    with pricing_zip(organization=organization, filters=filters, now=NOW, most_rows=most_rows) as export:
-        found = read(export)
-        assert len(found) == export.rows
-    return found
+def rows(organization: Organization, filters: ExportFilter = ALL, max_rows: int = MAX_ROWS) -> list[dict[str, str]]:
+    with pricing_zip(organization=organization, filters=filters, now=NOW, max_rows=max_rows) as export:
+        result = read(export)
+        assert len(result) == export.rows
+    return result
 
 
 def read(export: PricingZip) -> list[dict[str, str]]:
@@ -51,9 +51,9 @@ def test_a_cost_is_the_cost_now_and_corrections_are_no_rows(organization: Organi
     adjust(event_id=event("1").pk, cost_usd=Decimal("1.25"), **why)
     void(event_id=event("2").pk, **why)
 
-    found = {row["run_id"]: row["cost"] for row in rows(organization)}
+    result = {row["run_id"]: row["cost"] for row in rows(organization)}
 
-    assert found == {str(event("1").pk): "1.25", str(event("4").pk): "4"}
+    assert result == {str(event("1").pk): "1.25", str(event("4").pk): "4"}
 
 
 def test_a_cost_that_is_not_known_is_empty_until_it_is(organization: Organization, send: Send) -> None:
@@ -78,12 +78,12 @@ def test_everything_that_costs_is_a_row_and_all_add_up_to_the_pricing(organizati
         call("8"),
     )
 
-    found = rows(organization)
+    result = rows(organization)
 
-    assert sorted(row["kind"] for row in found) == [*["model_call"] * 4, "session_summary", "tool_call"]
+    assert sorted(row["kind"] for row in result) == [*["model_call"] * 4, "session_summary", "tool_call"]
     daily = pricing(organization=organization, filters=RunFilter()).daily
-    assert sum(Decimal(row["cost"] or 0) for row in found) == sum(bucket.cost_usd for bucket in daily)
-    assert len([row for row in found if row["kind"] == "model_call"]) == sum(bucket.runs for bucket in daily)
+    assert sum(Decimal(row["cost"] or 0) for row in result) == sum(bucket.cost_usd for bucket in daily)
+    assert len([row for row in result if row["kind"] == "model_call"]) == sum(bucket.runs for bucket in daily)
 
 
 def test_rows_come_newest_first_and_the_newest_are_kept(
@@ -96,8 +96,8 @@ def test_rows_come_newest_first_and_the_newest_are_kept(
     assert [row["run_date"] for row in everything] == sorted((row["run_date"] for row in everything), reverse=True)
     assert sorted(int(row["cost"]) for row in everything) == list(range(1, 12))
     for most, complete in ((0, False), (2, False), (5, False), (10, False), (11, True), (12, True)):
-        assert rows(organization, most_rows=most) == everything[:most]
-        with pricing_zip(organization=organization, filters=ALL, now=NOW, most_rows=most) as export:
+        assert rows(organization, max_rows=most) == everything[:most]
+        with pricing_zip(organization=organization, filters=ALL, now=NOW, max_rows=most) as export:
             assert export.is_complete is complete
 
 
@@ -155,11 +155,11 @@ def test_of_more_than_a_hundred_thousand_rows_the_newest_are_exported(organizati
     fill(organization, MAX_ROWS + 5)
 
     with pricing_zip(organization=organization, filters=ALL, now=NOW) as export:
-        found = read(export)
+        result = read(export)
 
     assert (export.rows, export.is_complete) == (MAX_ROWS, False)
-    assert len({row["run_id"] for row in found}) == MAX_ROWS
-    assert sum(Decimal(row["cost"]) for row in found) == sum(range(1, MAX_ROWS + 1)) * Decimal("0.000001")
+    assert len({row["run_id"] for row in result}) == MAX_ROWS
+    assert sum(Decimal(row["cost"]) for row in result) == sum(range(1, MAX_ROWS + 1)) * Decimal("0.000001")
 
 
 def test_memory_does_not_grow_with_the_rows(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_memory_does_not_grow_with_the_rows(organization: Organization, monkeypa
 
     def peak(rows: int) -> int:
         tracemalloc.start()
-        with pricing_zip(organization=organization, filters=ALL, now=NOW, most_rows=rows):
+        with pricing_zip(organization=organization, filters=ALL, now=NOW, max_rows=rows):
             _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most

@@ -1,4 +1,4 @@
-"""LiteLLM's payloads for the tests: recorded ones, and recorded ones with changes."""
+"""LiteLLM payloads for tests: recorded ones, also with changes."""
 
 import json
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ def all_payloads() -> list[dict[str, Any]]:
 
 
 def with_usage(prompt_tokens: int, **usage: Any) -> dict[str, Any]:
-    """A recorded payload with another usage object; 5 tokens came out."""
+    """A recorded payload with another usage object and 5 output tokens."""
     return {**with_metadata(usage_object=usage), "prompt_tokens": prompt_tokens, "completion_tokens": 5}
 
 

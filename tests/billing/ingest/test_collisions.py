@@ -1,4 +1,4 @@
-"""Providers that use an id again must not make calls vanish, and a call that comes again must not count twice."""
+"""Different LiteLLM calls with the same id are stored as different events, and repeated calls only once."""
 
 import json
 from typing import Any
@@ -26,7 +26,7 @@ def send(organization: Organization, *records: dict[str, Any]) -> tuple[int, int
 
 
 def numbered(call_id: str | None, **changes: Any) -> dict[str, Any]:
-    """A call that a server answered under a number it uses again."""
+    """A call with an id that the server reuses."""
     return payload(id="chatcmpl-7", litellm_call_id=call_id, **changes)
 
 

@@ -1,4 +1,4 @@
-"""From an event to a priced ledger entry."""
+"""Conversion of an event to a priced ledger entry."""
 
 from decimal import Decimal
 

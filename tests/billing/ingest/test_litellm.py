@@ -1,5 +1,4 @@
-"""What LiteLLM's calls used and cost, and which calls are the same. The payloads are recorded ones
-(fixtures/litellm/README.md)."""
+"""Usage, cost and identity of LiteLLM calls, with recorded payloads (fixtures/litellm/README.md)."""
 
 import json
 from decimal import Decimal
@@ -80,10 +79,10 @@ def test_openais_own_name_for_cache_writes_is_read_too() -> None:
 
 
 def test_caches_that_do_not_fit_into_the_prompt_were_counted_beside_it() -> None:
-    beside = event_of(with_usage(10, cache_read_input_tokens=5000, cache_creation_input_tokens=70))
-    assert (beside.input_tokens, beside.cache_read_tokens, beside.cache_creation_tokens) == (10, 5000, 70)
-    writes_beside = event_of(with_usage(5010, cache_read_input_tokens=5000, cache_creation_input_tokens=70))
-    assert (writes_beside.input_tokens, writes_beside.cache_read_tokens) == (10, 5000)
+    exclusive = event_of(with_usage(10, cache_read_input_tokens=5000, cache_creation_input_tokens=70))
+    assert (exclusive.input_tokens, exclusive.cache_read_tokens, exclusive.cache_creation_tokens) == (10, 5000, 70)
+    exclusive_writes = event_of(with_usage(5010, cache_read_input_tokens=5000, cache_creation_input_tokens=70))
+    assert (exclusive_writes.input_tokens, exclusive_writes.cache_read_tokens) == (10, 5000)
 
 
 def test_parts_never_exceed_their_wholes() -> None:

@@ -1,4 +1,4 @@
-"""What was called through LiteLLM, by whom, and as part of what."""
+"""Service, model, key, dimensions and metadata of LiteLLM calls."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -96,13 +96,14 @@ def test_a_request_to_the_proxy_names_its_run_in_its_own_metadata() -> None:
 
 def test_every_dimension_is_read_and_spend_logs_metadata_wins() -> None:
     names = ("execution_id", "phase_id", "workspace_id", "group_id", "group_name", "agent_id", "cost_group", "tool")
-    said = {name: f"{name} said" for name in names}
+    caller_metadata = {name: f"{name} said" for name in names}
     event = event_of(
         with_metadata(
-            requester_metadata={**said, "run_id": "no"}, spend_logs_metadata={"run_id": 42, "capability": "x"}
+            requester_metadata={**caller_metadata, "run_id": "no"},
+            spend_logs_metadata={"run_id": 42, "capability": "x"},
         )
     )
-    assert {name: getattr(event, name) for name in names} == said
+    assert {name: getattr(event, name) for name in names} == caller_metadata
     assert (event.run_id, event.capability) == ("42", "x")
 
 
@@ -112,9 +113,9 @@ def test_a_gateway_names_the_authorization_that_the_call_settles() -> None:
     assert event.authorization_id == authorization
 
 
-@pytest.mark.parametrize("said", ["", "mine", 7, None, ["a"], {"a": 1}])
-def test_what_is_no_authorization_id_is_left_out(said: Any) -> None:
-    event = event_of(with_metadata(spend_logs_metadata={"authorization_id": said}))
+@pytest.mark.parametrize("caller_metadata", ["", "mine", 7, None, ["a"], {"a": 1}])
+def test_what_is_no_authorization_id_is_left_out(caller_metadata: Any) -> None:
+    event = event_of(with_metadata(spend_logs_metadata={"authorization_id": caller_metadata}))
     assert event.authorization_id is None
 
 
@@ -135,9 +136,9 @@ def test_the_session_comes_from_wherever_litellm_tells_it_apart_from_a_trace() -
 def test_keys_and_teams_stand_in_the_metadata() -> None:
     event = event_of(payload("virtual_key"))
     assert event.metadata is not None
-    facts = event.metadata["litellm"]
-    assert facts["api_key_hash"] == "a" * 64
-    assert (facts["api_key_alias"], facts["team_id"], facts["team_alias"]) == ("team-key", "team-1", "Search")
+    fields = event.metadata["litellm"]
+    assert fields["api_key_hash"] == "a" * 64
+    assert (fields["api_key_alias"], fields["team_id"], fields["team_alias"]) == ("team-key", "team-1", "Search")
 
 
 def test_a_key_that_litellm_does_not_know_is_not_kept() -> None:
@@ -166,8 +167,14 @@ def test_the_callers_metadata_is_kept_as_far_as_there_is_room() -> None:
     deep: list[Any] = []
     for _ in range(40):
         deep = [deep]
-    said = {"small": "x", "huge": "y" * 5000, "nested": {"answer": [1, 2.5, None]}, "litellm": "mine", "deep": deep}
-    event = event_of(with_metadata(spend_logs_metadata=said))
+    caller_metadata = {
+        "small": "x",
+        "huge": "y" * 5000,
+        "nested": {"answer": [1, 2.5, None]},
+        "litellm": "mine",
+        "deep": deep,
+    }
+    event = event_of(with_metadata(spend_logs_metadata=caller_metadata))
     assert event.metadata is not None
     assert event.metadata["small"] == "x"
     assert event.metadata["nested"] == {"answer": [1, 2.5, None]}

@@ -1,4 +1,4 @@
-"""What must not come through LiteLLM's door, and what must not close it: prompts, and odd records."""
+"""Prompts in LiteLLM payloads are never stored, and odd records do not break the endpoint."""
 
 import json
 from decimal import Decimal
@@ -42,17 +42,17 @@ def test_a_copy_of_the_payload_in_the_callers_metadata_loses_its_prompts() -> No
 @pytest.mark.parametrize("name", NAMES)
 def test_what_may_be_kept_of_a_record_has_no_prompts_and_is_the_same_event(name: str) -> None:
     record = json.dumps(payload(name)).encode()
-    kept = litellm.without_prompts(record)
-    assert b"neutral" not in kept
-    assert b"curl/" not in kept.replace(b"User-Agent: curl/", b"")
-    assert event_of(kept) == event_of(record)
+    stored = litellm.without_prompts(record)
+    assert b"neutral" not in stored
+    assert b"curl/" not in stored.replace(b"User-Agent: curl/", b"")
+    assert event_of(stored) == event_of(record)
 
 
 def test_nothing_is_kept_of_places_that_should_be_objects_and_are_text() -> None:
     spoiled = dict.fromkeys(("metadata", "model_parameters", "error_information"), QUESTION)
-    kept = json.loads(litellm.without_prompts(json.dumps(payload(**spoiled, end_user=[QUESTION])).encode()))
-    assert QUESTION not in json.dumps(kept)
-    assert fault_of(json.dumps(kept).encode()).field == "metadata"
+    stored = json.loads(litellm.without_prompts(json.dumps(payload(**spoiled, end_user=[QUESTION])).encode()))
+    assert QUESTION not in json.dumps(stored)
+    assert fault_of(json.dumps(stored).encode()).field == "metadata"
 
 
 @pytest.mark.parametrize("record", [b"", b"null", b"[1]", b'"text"', b"{", b"\xff", b'{"a":' * 5000])
@@ -132,8 +132,8 @@ def test_a_cost_that_is_not_a_number_is_unknown() -> None:
 
 
 def test_text_that_postgresql_cannot_hold_is_repaired() -> None:
-    said = {"run_id": "run\0-7", "no\0te": ["a\0b"], "half": "\ud83d"}
-    event = event_of(with_metadata(spend_logs_metadata=said))
+    caller_metadata = {"run_id": "run\0-7", "no\0te": ["a\0b"], "half": "\ud83d"}
+    event = event_of(with_metadata(spend_logs_metadata=caller_metadata))
     assert event.run_id == "run-7"
     assert event.metadata is not None
     assert event.metadata["note"] == ["ab"]
@@ -169,6 +169,6 @@ def test_whatever_a_field_holds_the_record_is_an_event_or_refused(changes: dict[
     changed_metadata = {name: value for name, value in changes.items() if name in payload()["metadata"]}
     record = json.dumps({**with_metadata(**changed_metadata), **changes}).encode()
     parse_one(record)
-    kept = litellm.without_prompts(record)
-    assert kept
-    assert "neutral" not in kept.decode()
+    stored = litellm.without_prompts(record)
+    assert stored
+    assert "neutral" not in stored.decode()

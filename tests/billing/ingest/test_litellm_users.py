@@ -1,4 +1,4 @@
-"""Whose call it was: LiteLLM's database comes first, then what the caller says, in a fixed order."""
+"""The user of a LiteLLM call: from LiteLLM's database first, then from the caller's fields in a fixed order."""
 
 import json
 from typing import Any
@@ -8,8 +8,8 @@ import pytest
 from billing.ingest import litellm
 from tests.billing.ingest.litellm_payloads import event_of, payload, with_metadata
 
-# Every place that can name a user, in the order in which they count.
-PLACES: tuple[tuple[str, Any, str], ...] = (
+# Every field that can name a user, in order of precedence.
+USER_FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("user_api_key_user_id", "by key", "by key"),
     ("spend_logs_metadata", {"user_id": "by spend logs"}, "by spend logs"),
     ("requester_metadata", {"user_id": "by metadata"}, "by metadata"),
@@ -32,21 +32,22 @@ def marked(record: dict[str, Any]) -> bytes:
     return litellm.mark_end_user_as_user(json.dumps(record).encode())
 
 
-@pytest.mark.parametrize("first", range(len(PLACES)))
+@pytest.mark.parametrize("first", range(len(USER_FIELDS)))
 def test_the_first_place_that_names_a_user_counts(first: int) -> None:
-    event = event_of(with_metadata(**{name: value for name, value, _ in PLACES[first:]}))
-    assert event.user_id == PLACES[first][2]
+    event = event_of(with_metadata(**{name: value for name, value, _ in USER_FIELDS[first:]}))
+    assert event.user_id == USER_FIELDS[first][2]
 
 
 @pytest.mark.parametrize("empty", ["", None, "default_user_id", "litellm_proxy_master_key", ["ada"], {"a": 1}, True])
-@pytest.mark.parametrize("first", range(len(PLACES)))
+@pytest.mark.parametrize("first", range(len(USER_FIELDS)))
 def test_a_place_that_names_no_user_leaves_it_to_the_next(first: int, empty: Any) -> None:
     names_nobody = (
-        (name, empty if first == 0 else dict.fromkeys(value, empty)) for name, value, _ in PLACES[first : first + 1]
+        (name, empty if first == 0 else dict.fromkeys(value, empty))
+        for name, value, _ in USER_FIELDS[first : first + 1]
     )
-    others = ((name, value) for name, value, _ in PLACES[first + 1 :])
+    others = ((name, value) for name, value, _ in USER_FIELDS[first + 1 :])
     event = event_of(with_metadata(**dict([*names_nobody, *others])))
-    assert event.user_id == (PLACES[first + 1][2] if first + 1 < len(PLACES) else None)
+    assert event.user_id == (USER_FIELDS[first + 1][2] if first + 1 < len(USER_FIELDS) else None)
 
 
 @pytest.mark.parametrize("name", PROXY)
@@ -65,10 +66,10 @@ def test_what_the_caller_says_beside_the_keys_user_stays_in_the_metadata() -> No
 def test_no_header_but_the_users_is_read_or_kept() -> None:
     headers = {"x-costtrack-user": "ada", "x-secret": "something"}
     record = json.dumps(with_metadata(requester_custom_headers=headers)).encode()
-    kept = litellm.without_prompts(record)
-    assert b"something" not in kept
+    stored = litellm.without_prompts(record)
+    assert b"something" not in stored
     assert "something" not in repr(event_of(record))
-    assert event_of(kept).user_id == event_of(record).user_id == "ada"
+    assert event_of(stored).user_id == event_of(record).user_id == "ada"
 
 
 @pytest.mark.parametrize(
@@ -96,16 +97,16 @@ def test_end_users_come_from_litellm_and_else_from_the_caller() -> None:
     assert event_of(payload("virtual_key")).end_user == "customer-5"
     assert event_of(payload("openai_chat")).end_user == "user-7"
     assert event_of(payload("gemini", model_parameters={"user": "litellm_proxy_master_key"})).end_user is None
-    said = {"spend_logs_metadata": {"end_user": "c-1"}}
-    assert event_of(with_metadata("gemini", **said)).end_user == "c-1"
-    assert event_of(with_metadata("openai_chat", **said)).end_user == "user-7"
+    caller_metadata = {"spend_logs_metadata": {"end_user": "c-1"}}
+    assert event_of(with_metadata("gemini", **caller_metadata)).end_user == "c-1"
+    assert event_of(with_metadata("openai_chat", **caller_metadata)).end_user == "user-7"
 
 
 def test_the_end_user_is_the_user_only_where_it_is_marked_and_no_other_is_known() -> None:
     assert event_of(payload("openai_chat")).user_id is None
     event = event_of(marked(payload("openai_chat")))
     assert (event.user_id, event.end_user) == ("user-7", "user-7")
-    for name, value, user in PLACES:
+    for name, value, user in USER_FIELDS:
         assert event_of(marked(with_metadata(**{name: value}))).user_id == user
 
 

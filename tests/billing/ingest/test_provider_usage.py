@@ -1,4 +1,4 @@
-"""A provider's own usage object becomes disjoint counts."""
+"""Conversion of providers' usage objects to disjoint counts."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Bad records are kept without their prompts, each once, up to a cap, and can be tried again."""
+"""The quarantine stores bad records once, without prompts, up to a cap, and can retry them."""
 
 import json
 from datetime import timedelta
@@ -36,13 +36,18 @@ def bad(**changes: Any) -> dict[str, Any]:
 def test_a_bad_record_is_kept_and_the_good_ones_are_stored(organization: Organization, key: Key) -> None:
     result = send(organization, payload(), bad(id="bad-1"), key=key)
     assert (result.accepted, result.rejected) == (1, 1)
-    kept = QuarantinedRecord.objects.get()
-    assert (kept.organization, kept.credential, kept.format) == (organization, key.credential, "litellm")
-    assert (kept.record_id, kept.field, kept.code, kept.received_at) == ("bad-1", "prompt_tokens", "invalid", NOW)
-    assert "prompt_tokens" in kept.message
-    assert json.loads(kept.raw)["prompt_tokens"] == -1
-    assert QUESTION not in kept.raw
-    assert not kept.is_cut
+    stored = QuarantinedRecord.objects.get()
+    assert (stored.organization, stored.credential, stored.format) == (organization, key.credential, "litellm")
+    assert (stored.record_id, stored.field, stored.code, stored.received_at) == (
+        "bad-1",
+        "prompt_tokens",
+        "invalid",
+        NOW,
+    )
+    assert "prompt_tokens" in stored.message
+    assert json.loads(stored.raw)["prompt_tokens"] == -1
+    assert QUESTION not in stored.raw
+    assert not stored.is_cut
 
 
 def test_a_conflicting_record_is_kept(organization: Organization) -> None:
@@ -99,51 +104,51 @@ def test_the_cost_of_keeping_does_not_grow_with_the_number_of_records(
 
 def test_a_long_record_is_cut_and_says_so(organization: Organization) -> None:
     send(organization, bad(id="\N{GRINNING FACE}" * 30_000))
-    kept = QuarantinedRecord.objects.get()
-    assert kept.is_cut
-    assert len(kept.raw.encode()) <= quarantine.MAX_RAW_BYTES
-    with pytest.raises(ConflictError, match="cut off"):
-        retry(record=kept, now=NOW)
+    stored = QuarantinedRecord.objects.get()
+    assert stored.is_cut
+    assert len(stored.raw.encode()) <= quarantine.MAX_RAW_BYTES
+    with pytest.raises(ConflictError, match="is incomplete"):
+        retry(record=stored, now=NOW)
 
 
 def test_a_record_that_postgresql_cannot_hold_is_kept_in_a_form_it_can(organization: Organization) -> None:
     send(organization, b'{"id": "a\\u0000b", "prompt_tokens": -1, "model": "x\\u0000"}')
-    kept = QuarantinedRecord.objects.get()
-    assert kept.record_id == "a\N{REPLACEMENT CHARACTER}b"
-    assert json.loads(kept.raw)["model"] == "x\0"
+    stored = QuarantinedRecord.objects.get()
+    assert stored.record_id == "a\N{REPLACEMENT CHARACTER}b"
+    assert json.loads(stored.raw)["model"] == "x\0"
 
 
 def test_a_record_that_has_become_readable_is_stored_and_resolved(organization: Organization, key: Key) -> None:
     """As when the sender's clock was ahead: later the same record is no longer in the future."""
     early = payload(startTime=(NOW + timedelta(hours=2)).timestamp(), endTime=None)
     send(organization, early, key=key)
-    kept = QuarantinedRecord.objects.get()
-    assert kept.code == "in_the_future"
+    stored = QuarantinedRecord.objects.get()
+    assert stored.code == "in_the_future"
     later = NOW + timedelta(hours=3)
-    result = retry(record=kept, now=later)
+    result = retry(record=stored, now=later)
     assert result.accepted == 1
-    kept.refresh_from_db()
-    assert kept.resolved_at == later
+    stored.refresh_from_db()
+    assert stored.resolved_at == later
     event = UsageEvent.objects.get()
     assert (event.event_id, event.credential, event.run_id) == (early["id"], key.credential, "run-7")
 
 
 def test_a_record_that_is_still_bad_stays_and_says_why_now(organization: Organization) -> None:
     send(organization, bad())
-    kept = QuarantinedRecord.objects.get()
+    stored = QuarantinedRecord.objects.get()
     QuarantinedRecord.objects.update(code="older", message="An older reason.")
-    result = retry(record=kept, now=NOW)
+    result = retry(record=stored, now=NOW)
     assert (result.accepted, result.rejected) == (0, 1)
-    kept.refresh_from_db()
-    assert (kept.resolved_at, kept.code) == (None, "invalid")
-    assert "prompt_tokens" in kept.message
+    stored.refresh_from_db()
+    assert (stored.resolved_at, stored.code) == (None, "invalid")
+    assert "prompt_tokens" in stored.message
 
 
 def test_a_record_is_retried_once(organization: Organization) -> None:
     send(organization, payload(), payload(startTime=(NOW + timedelta(hours=2)).timestamp(), id="x"))
-    kept = QuarantinedRecord.objects.get()
-    retry(record=kept, now=NOW + timedelta(hours=3))
-    stale = QuarantinedRecord(pk=kept.pk, organization=organization)
+    stored = QuarantinedRecord.objects.get()
+    retry(record=stored, now=NOW + timedelta(hours=3))
+    stale = QuarantinedRecord(pk=stored.pk, organization=organization)
     with pytest.raises(ConflictError, match="already"):
         retry(record=stale, now=NOW)
     assert UsageEvent.objects.filter(kind=EventKind.MODEL_CALL).count() == 2
@@ -154,6 +159,6 @@ def test_a_record_that_an_operators_credential_brought_can_be_retried(
 ) -> None:
     send(organization, payload(startTime=(NOW + timedelta(hours=2)).timestamp()), key=operator_key)
     with tenant_scope(organization.pk):
-        kept = QuarantinedRecord.objects.get()
-        assert retry(record=kept, now=NOW + timedelta(hours=3)).accepted == 1
+        stored = QuarantinedRecord.objects.get()
+        assert retry(record=stored, now=NOW + timedelta(hours=3)).accepted == 1
     assert UsageEvent.objects.get().credential == operator_key.credential

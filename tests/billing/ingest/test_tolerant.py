@@ -1,4 +1,4 @@
-"""Bodies that are not quite JSON: what can be read of them is read, and every record stays by itself."""
+"""Tolerant parsing of almost-JSON bodies: bad records do not affect the others."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.ingest.tolerant import repaired, split_tolerantly
+from billing.ingest.tolerant import repair_json, split_tolerantly
 from billing.ingest.types import Malformed, TooMany
 
 
@@ -91,8 +91,8 @@ def test_too_many_records_are_refused() -> None:
         (b'{"cost":2.4999999999999998e-05}', {"cost": 2.4999999999999998e-05}),
     ],
 )
-def test_a_record_is_repaired_without_changing_what_is_right(record: bytes, value: Any) -> None:
-    assert json.loads(repaired(record)) == value
+def test_a_record_is_repair_json_without_changing_what_is_right(record: bytes, value: Any) -> None:
+    assert json.loads(repair_json(record)) == value
 
 
 @pytest.mark.parametrize("unit", [b'"\\"', b'"', b'\\"', b"[", b'{"', b"[,", b'"a",'])

@@ -1,4 +1,4 @@
-"""The ledger refuses to forget: append-only, exact, one row per event."""
+"""The ledger is append-only and exact, with one row per event."""
 
 from decimal import Decimal
 

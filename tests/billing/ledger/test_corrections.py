@@ -1,4 +1,4 @@
-"""Events are voided, and their cost is set, by rows that are added."""
+"""Voids and manual costs are appended adjustments."""
 
 from decimal import Decimal
 from uuid import uuid4
@@ -27,12 +27,12 @@ def event() -> UsageEvent:
     return UsageEvent.objects.exclude(kind="adjustment").get()
 
 
-# What a scope was charged, whatever was taken back later (`billing.models.ScopeHour`).
+# Excludes negative amounts (`billing.models.ScopeHour`).
 NOT_TAKEN_BACK = "charged_usd"
 
 
 def live_sums(organization: Organization) -> dict[tuple[str, str], Decimal]:
-    """What every rollup adds up to, by rollup and measure; without what is zero."""
+    """The totals of every rollup that are not zero, by rollup and measure."""
     sums = {}
     for rollup in ROLLUPS:
         names = [measure.column for measure in rollup.measures if measure.merge is Merge.SUM]
@@ -131,8 +131,8 @@ def test_a_voided_event_sent_again_is_a_duplicate(organization: Organization, se
     assert UsageEvent.objects.of(organization).total_cost() == 0
 
 
-def test_a_correction_does_not_tell_anew_which_workflow_a_run_is_of(organization: Organization, send: Send) -> None:
-    """The event may have told something that is no longer so."""
+def test_a_correction_does_not_change_the_workflow_of_a_run(organization: Organization, send: Send) -> None:
+    """The event may name an outdated workflow."""
     send({**CALL, "run_id": "r", "workflow_id": "old"})
     send({"run_id": "r", "workflow_id": "new", "status": "failure"})
     first = UsageEvent.objects.get(workflow_id="old")
@@ -146,7 +146,7 @@ def test_a_correction_does_not_tell_anew_which_workflow_a_run_is_of(organization
 
 
 @pytest.mark.parametrize(
-    ("told", "cost", "token_cost", "compute_cost"),
+    ("body", "cost", "token_cost", "compute_cost"),
     [
         ({"model": "m", "cost_usd": "1"}, "1.25", "1.25", "0"),
         ({"model": "m", "cost_usd": "1", "compute_cost_usd": "0.5"}, "4", "3.5", "0.5"),
@@ -158,9 +158,9 @@ def test_a_correction_does_not_tell_anew_which_workflow_a_run_is_of(organization
     ],
 )
 def test_an_adjusted_event_costs_exactly_that(
-    told: dict[str, str], cost: str, token_cost: str, compute_cost: str, organization: Organization, send: Send
+    body: dict[str, str], cost: str, token_cost: str, compute_cost: str, organization: Organization, send: Send
 ) -> None:
-    send(told)
+    send(body)
 
     done = adjust(
         organization=organization, event_id=event().pk, cost_usd=Decimal(cost), reason="bill", actor=WHO, now=NOW
@@ -196,7 +196,7 @@ def test_an_event_can_be_adjusted_again(organization: Organization, send: Send) 
     assert [correction.reason for correction in load_adjusted_event(event()).corrections] == ["bill"] * 3
 
 
-# --- What is refused -------------------------------------------------------------------------------------------
+# --- Errors -------------------------------------------------------------------------------------------
 
 
 def test_a_correction_that_changes_nothing_is_refused(organization: Organization, send: Send) -> None:
@@ -210,9 +210,9 @@ def test_a_correction_that_changes_nothing_is_refused(organization: Organization
 def test_a_voided_event_is_corrected_no_more(organization: Organization, send: Send) -> None:
     send({"cost_usd": "1"})
     void(organization=organization, event_id=event().pk, reason="x", actor=WHO, now=NOW)
-    with pytest.raises(ConflictError, match="voided already"):
+    with pytest.raises(ConflictError, match="already voided"):
         void(organization=organization, event_id=event().pk, reason="x", actor=WHO, now=NOW)
-    with pytest.raises(ConflictError, match="voided already"):
+    with pytest.raises(ConflictError, match="already voided"):
         adjust(organization=organization, event_id=event().pk, cost_usd=Decimal(5), reason="x", actor=WHO, now=NOW)
     assert UsageEvent.objects.count() == 2
 

@@ -1,4 +1,4 @@
-"""However an event is corrected, and in whatever order: it costs what its rows add up to, everywhere."""
+"""After any sequence of corrections, every report shows the sum of an event's rows as its cost."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -60,11 +60,11 @@ STEPS = st.lists(
 
 
 class Ledger:
-    """One event, and what may be done to it."""
+    """An event and the operations on it."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
+    def __init__(self, body: dict[str, Any]) -> None:
         self.organization = Organization.objects.create(slug="o", name="o")
-        parsed = json_events.parse(msgspec.json.encode([told]), content_type="", max_events=1, now=NOW)
+        parsed = json_events.parse(msgspec.json.encode([body]), content_type="", max_events=1, now=NOW)
         ingest(organization=self.organization, credential=None, format="json", parsed=parsed, now=NOW)
         self.event = UsageEvent.objects.of(self.organization).get()
         self.who: dict[str, Any] = {"organization": self.organization, "reason": "r", "actor": "a", "now": NOW}
@@ -103,10 +103,10 @@ class Ledger:
 
     def assert_consistent(self) -> None:
         rows = UsageEvent.objects.of(self.organization)
-        why, waits = explain(self.event), UnpricedEvent.objects.of(self.organization).exists()
+        why, is_unpriced = explain(self.event), UnpricedEvent.objects.of(self.organization).exists()
         assert why.adjusted_event.known_cost_usd == rows.total_cost()
-        assert rows.aggregate(waiting=Sum("unpriced"))["waiting"] == int(waits)
-        assert why.cost_now_usd == (None if waits else rows.total_cost())
+        assert rows.aggregate(waiting=Sum("unpriced"))["waiting"] == int(is_unpriced)
+        assert why.cost_now_usd == (None if is_unpriced else rows.total_cost())
         costs = [sum((self._sum(rollup, column) for column in _costs_of(rollup)), ZERO) for rollup in ROLLUPS]
         assert costs == [rows.total_cost()] * len(ROLLUPS)
         if self.is_voided:
@@ -131,16 +131,16 @@ def _costs_of(rollup: Rollup) -> list[str]:
 
 
 def _quietly(repricing: object) -> None:
-    """Nobody watches."""
+    """A progress callback that does nothing."""
 
 
 class Properties(TestCase):
     @examples(10)
-    @given(told=EVENTS, steps=STEPS)
+    @given(body=EVENTS, steps=STEPS)
     def test_after_every_step_the_cost_is_the_same_wherever_it_is_asked_for(
-        self, told: dict[str, Any], steps: list[tuple[Any, ...]]
+        self, body: dict[str, Any], steps: list[tuple[Any, ...]]
     ) -> None:
-        ledger = Ledger(told)
+        ledger = Ledger(body)
         ledger.assert_consistent()
         for name, *amounts in steps:
             ledger.do(name, *amounts)

@@ -42,7 +42,7 @@ def test_running_it_again_prices_nothing_twice(organization: Organization, send:
 
 def test_what_has_no_price_yet_keeps_waiting(organization: Organization, send: Send) -> None:
     send({"model": "new", "output_tokens": 10}, {"model": "other", "input_tokens": 1}, {"input_tokens": 1})
-    set_price("new", input="3")  # says nothing of output
+    set_price("new", input="3")  # has no price of output
 
     assert price_unpriced(organization=organization, now=NOW) == 0
     assert set(UnpricedEvent.objects.values_list("reason", flat=True)) == {"no_price", "no_model"}
@@ -95,6 +95,6 @@ def test_the_command_says_what_it_did(organization: Organization, send: Send) ->
 
     call_command("price_unpriced", organization="acme", stdout=out)
 
-    assert out.getvalue() == "acme: 1 events priced, 1 still waiting\n"
+    assert out.getvalue() == "acme: 1 events priced, 1 still unpriced\n"
     with pytest.raises(CommandError, match="no organization nowhere"):
         call_command("price_unpriced", organization="nowhere")

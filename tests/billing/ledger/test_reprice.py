@@ -1,4 +1,4 @@
-"""A period is priced anew from the prices that hold now, by adjustments; a dry run says first what would change."""
+"""Repricing of a period at current prices, by adjustments, with a dry run first."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,7 +12,7 @@ from billing.ledger.adjustments import Correction
 from billing.ledger.corrections import adjust, void
 from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.reprice import ModelFigures, Selection
-from billing.ledger.repricings import figures_of, go_on, request_repricing
+from billing.ledger.repricings import figures_of, request_repricing, run_next_step
 from billing.models import IngestBatch, LiveSessionTotal, PriceVersion, Repricing, UsageEvent
 from billing.pricing.services import create_price
 from billing.pricing.types import PriceKind, UnitPrices
@@ -29,7 +29,7 @@ CALL = {"service": "openai", "model": "m", "input_tokens": 1_000_000}
 
 
 def now_costs(amount: str, *, model: str = "m", since: datetime = datetime(2020, 1, 1, tzinfo=UTC)) -> PriceVersion:
-    """From that instant on (which may be past) a million tokens of the model cost so much."""
+    """Set the price of a million tokens of the model from that time on, which may be in the past."""
     prices = UnitPrices({PriceKind.INPUT: Decimal(amount)})
     return create_price(organization=None, model=model, prices=prices, effective_from=since, actor="tests")
 
@@ -116,7 +116,7 @@ def test_prices_that_change_back_and_forth_leave_the_cost_of_the_last_one(
         assert reprice(organization).new_usd == total(organization) == Decimal(amount)
 
 
-def test_a_call_that_was_priced_later_is_priced_anew_like_any_other(organization: Organization, send: Send) -> None:
+def test_a_call_that_was_priced_later_is_repriced_like_any_other(organization: Organization, send: Send) -> None:
     send(CALL)
     set_price("m", input="3")
     price_unpriced(organization=organization, now=NOW)
@@ -199,7 +199,7 @@ def test_a_call_that_no_price_covers_any_more_keeps_its_cost(organization: Organ
     price = set_price("m", input="3")
     send(CALL)
     PriceVersion.objects.filter(pk=price.pk).update(effective_to=price.effective_from)
-    set_price("other", input="1")  # the book is read again
+    set_price("other", input="1")  # reloads the price book
 
     assert (reprice(organization).left_alone, total(organization)) == (1, 3)
 
@@ -260,19 +260,19 @@ def test_workers_do_it_step_by_step_and_one_that_dies_is_followed_by_another(
     send(*(CALL for _ in range(5)))
     now_costs("2")
     with django_capture_on_commit_callbacks() as queued:
-        asked = request(organization, dry_run=False)
-    assert (asked.state, len(queued)) == ("queued", 1)
+        requested = request(organization, dry_run=False)
+    assert (requested.state, len(queued)) == ("queued", 1)
 
     with django_capture_on_commit_callbacks() as queued:
-        reprice_task(asked.pk)
+        reprice_task(requested.pk)
     half = Repricing.objects.get()
     assert (half.state, half.changed, total(organization)) == ("running", 3, 8)
     assert len(queued) == 2  # the next step, and the fold of what this one has written
 
-    # The worker that was told to go on is gone; the beat schedule's task finds what is left lying.
+    # The worker of the next step is gone; the beat schedule's task finds the stalled repricing.
     Repricing.objects.update(touched_at=NOW - timedelta(days=30))
     reprice_task()
-    reprice_task(asked.pk)  # delivered twice: there is nothing left
+    reprice_task(requested.pk)  # delivered twice, and nothing is left to do
     done = Repricing.objects.get()
     assert (done.state, done.changed, total(organization)) == ("done", 5, 10)
     actions = AuditEntry.objects.filter(action__startswith="repricing").order_by("id")
@@ -286,11 +286,11 @@ def test_a_dry_run_over_few_events_is_answered_at_once_and_a_long_one_is_work(
     send(CALL, CALL)
     assert request(organization, dry_run=True, reason="").is_finished
 
-    monkeypatch.setattr(repricings, "MAX_AT_ONCE", 1)
-    asked = request(organization, dry_run=True)
-    assert asked.state == "queued"
-    reprice_task(asked.pk)
-    assert figures_of(Repricing.objects.get(pk=asked.pk)) == [ModelFigures("openai", "m", left_alone=2)]
+    monkeypatch.setattr(repricings, "MAX_IMMEDIATE_ROWS", 1)
+    requested = request(organization, dry_run=True)
+    assert requested.state == "queued"
+    reprice_task(requested.pk)
+    assert figures_of(Repricing.objects.get(pk=requested.pk)) == [ModelFigures("openai", "m", left_alone=2)]
 
 
 def test_an_organization_has_one_at_a_time_beside_any_number_of_dry_runs(
@@ -302,7 +302,7 @@ def test_an_organization_has_one_at_a_time_beside_any_number_of_dry_runs(
     assert refused.value.code == "repricing_not_finished"
     request(organization, dry_run=True)
     request(other_organization, dry_run=False)
-    go_on(repricing=first, now=NOW)
+    run_next_step(repricing=first, now=NOW)
     request(organization, dry_run=False)
 
 
@@ -311,10 +311,10 @@ def test_one_that_cannot_go_on_is_ended_and_makes_room(
 ) -> None:
     set_price("m", input="1")
     send(CALL)
-    asked = request(organization, dry_run=False)
-    monkeypatch.setattr(repricings, "reprice_some", lambda **_: 1 / 0)
+    requested = request(organization, dry_run=False)
+    monkeypatch.setattr(repricings, "reprice_step", lambda **_: 1 / 0)
 
-    go_on(repricing=asked, now=NOW)
+    run_next_step(repricing=requested, now=NOW)
 
     failed = Repricing.objects.get()
     assert (failed.state, failed.finished_at) == (RepricingState.FAILED, NOW)

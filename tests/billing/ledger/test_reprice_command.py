@@ -36,24 +36,24 @@ def test_it_shows_what_would_change_and_changes_nothing_until_it_is_told_to(orga
 
     applied = run(*PERIOD, "--apply", "--reason", "new contract")
 
-    assert applied.endswith("Changed: 2 of 3 calls, -1.999998 USD in all.\n")
+    assert applied.endswith("Changed: 2 of 3 calls, -1.999998 USD in total.\n")
     assert AuditEntry.objects.get(action="repricing.finished").actor == "system"
     assert Repricing.objects.get(dry_run=False).reason == "new contract"
-    assert "Nothing changes. Calls priced anew: 3." in run(*PERIOD)
+    assert "Nothing changes. Calls repriced: 3." in run(*PERIOD)
 
 
 @pytest.mark.usefixtures("cheaper")
 def test_a_model_and_times_narrow_it() -> None:
-    assert "Nothing changes. Calls priced anew: 1." in run(*PERIOD, "--model", "n")
+    assert "Nothing changes. Calls repriced: 1." in run(*PERIOD, "--model", "n")
     assert "1 of 1 calls" in run("--from", "2026-11-01T23:00:00", "--to", "2026-11-02T00:00:00Z")
-    assert run("--from", "2026-10-01", "--to", "2026-10-31") == "Nothing changes. Calls priced anew: 0.\n"
+    assert run("--from", "2026-10-01", "--to", "2026-10-31") == "Nothing changes. Calls repriced: 0.\n"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--from", "x", "--to", "2026-11-02"), "--from: x is no date"),
-        (("--from", "2026-11-03", "--to", "2026-11-02"), "end: must be later"),
+        (("--from", "x", "--to", "2026-11-02"), "--from: x is not a date"),
+        (("--from", "2026-11-03", "--to", "2026-11-02"), "end: Must be later"),
         ((*PERIOD, "--apply"), "reason: A reason is required"),
     ],
 )

@@ -112,11 +112,11 @@ BUSY = (
 def test_a_summary_may_tell_turns_and_tool_calls_and_what_else_is_counted(
     organization: Organization, send: Send
 ) -> None:
-    told = {"turns": 7, "tool_calls": 0, "tool_use_tokens": 8, "tool_result_tokens": 40, "duration_ms": 95}
+    summary_totals = {"turns": 7, "tool_calls": 0, "tool_use_tokens": 8, "tool_result_tokens": 40, "duration_ms": 95}
     send(*BUSY)
-    send({"session_id": "s", "kind": "session_summary", **told})
+    send({"session_id": "s", "kind": "session_summary", **summary_totals})
 
-    assert counted(organization) == {**told, "reasoning_tokens": 4}
+    assert counted(organization) == {**summary_totals, "reasoning_tokens": 4}
 
 
 def test_turns_and_tool_calls_that_are_not_named_keep_running(organization: Organization, send: Send) -> None:
@@ -137,17 +137,17 @@ def test_a_second_summary_takes_the_place_of_the_first(organization: Organizatio
 
 def test_the_difference_is_booked_where_the_summary_belongs(organization: Organization, send: Send) -> None:
     send({**BUSY[0], "model": "gpt-4o", "service": "openai"})
-    place = {"service": "anthropic", "model": "claude", "phase_id": "p", "execution_id": "e", "run_id": "r"}
-    send({"session_id": "s", "kind": "session_summary", "cost_usd": "3", "turns": 4, **place})
+    dimensions = {"service": "anthropic", "model": "claude", "phase_id": "p", "execution_id": "e", "run_id": "r"}
+    send({"session_id": "s", "kind": "session_summary", "cost_usd": "3", "turns": 4, **dimensions})
 
     summary = UsageEvent.objects.get(kind="session_summary")
-    assert {name: getattr(summary, name) for name in place} == place
+    assert {name: getattr(summary, name) for name in dimensions} == dimensions
     assert (summary.token_cost_usd, summary.turns, summary.requests) == (2, 3, 0)
 
 
 def test_the_greatest_totals_can_be_told_and_taken_back(organization: Organization, send: Send) -> None:
-    most = {"turns": 1_000_000_000, "tool_calls": 1_000_000_000}
-    send({"session_id": "s", "kind": "session_summary", **most})
+    largest = {"turns": 1_000_000_000, "tool_calls": 1_000_000_000}
+    send({"session_id": "s", "kind": "session_summary", **largest})
     send(*BUSY)
     send({"session_id": "s", "kind": "session_summary", "turns": 0, "tool_calls": 0})
 

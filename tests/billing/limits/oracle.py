@@ -26,14 +26,14 @@ class Oracle:
     pauses: bool = True
     raised_to: Decimal | None = None
     raised_until: datetime = NEVER
-    by_hand: str = ""
-    by_hand_until: datetime = NEVER
+    manual_override: str = ""
+    manual_override_until: datetime = NEVER
     spend: tuple[Spend, ...] = ()
     reservations: tuple[Spend, ...] = ()
 
     def after(self, now: datetime) -> "Oracle":
         """What is known then: nothing of what is spent later than an hour ahead."""
-        return replace(self, spend=tuple(one for one in self.spend if one[0] <= now + timedelta(hours=1)))
+        return replace(self, spend=tuple(item for item in self.spend if item[0] <= now + timedelta(hours=1)))
 
     # --- How it stands -----------------------------------------------------------------------------------------
 
@@ -41,14 +41,14 @@ class Oracle:
         """What counts at an instant, also what was told to be spent a little later; in a rolling window not what was
         spent exactly seven days ago."""
         if self.window == "rolling_7d":
-            return [one for one in self.spend if one[0] > at - WEEK]
+            return [item for item in self.spend if item[0] > at - WEEK]
         start, _ = self.span(at)
-        return [one for one in self.spend if start is None or one[0] >= start]
+        return [item for item in self.spend if start is None or item[0] >= start]
 
     def spent(self, at: datetime) -> Decimal:
         return sum((usd for _, usd in self.counted(at)), ZERO)
 
-    def held(self, at: datetime) -> Decimal:
+    def reserved(self, at: datetime) -> Decimal:
         return sum((usd for expires_at, usd in self.reservations if expires_at > at), ZERO)
 
     def amount_at(self, at: datetime) -> Decimal:
@@ -58,16 +58,16 @@ class Oracle:
         return self.spent(at) >= self.amount_at(at)
 
     def is_paused(self, at: datetime) -> bool:
-        if self.by_hand and at < self.by_hand_until:
-            return self.by_hand == "pause"
+        if self.manual_override and at < self.manual_override_until:
+            return self.manual_override == "pause"
         return self.pauses and self.is_reached(at)
 
     def lets_through(self, usd: Decimal, at: datetime) -> bool:
         """Whether a call of that amount is granted."""
         if self.is_paused(at):
             return False
-        is_open = bool(self.by_hand) and at < self.by_hand_until
-        return is_open or not self.pauses or self.spent(at) + self.held(at) + usd <= self.amount_at(at)
+        is_open = bool(self.manual_override) and at < self.manual_override_until
+        return is_open or not self.pauses or self.spent(at) + self.reserved(at) + usd <= self.amount_at(at)
 
     # --- When it will stand otherwise --------------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ class Oracle:
         return sorted({at for at in self._changes(now) if now < at < NEVER})
 
     def _changes(self, now: datetime) -> Iterator[datetime]:
-        yield from (self.raised_until, self.by_hand_until)
+        yield from (self.raised_until, self.manual_override_until)
         yield from (expires_at for expires_at, _ in self.reservations)
         if self.window == "rolling_7d":
             yield from (at + WEEK for at, _ in self.spend)

@@ -37,7 +37,7 @@ amounts = st.sampled_from([Decimal(text) for text in ("0", "0.000000000000000000
 users = st.sampled_from(("", "ada", "brin"))
 runs = st.sampled_from(("", "r-1", "r-2"))
 tags = st.lists(st.sampled_from(("a", "b")), unique=True)
-waits = st.sampled_from([timedelta(minutes=minutes) for minutes in (0, 1, 10, 59, 24 * 60, 7 * 24 * 60)])
+intervals = st.sampled_from([timedelta(minutes=minutes) for minutes in (0, 1, 10, 59, 24 * 60, 7 * 24 * 60)])
 
 
 @dataclass
@@ -71,11 +71,11 @@ class Limit:
     row: SpendLimit
     amount: Decimal
 
-    def covers(self, one: Spent | Taken) -> list[str]:
+    def covers(self, item: Spent | Taken) -> list[str]:
         """The values under which it counts."""
-        told = {"organization": ("",), "user": (one.user,), "run": (one.run,), "tag": one.tags}[self.row.scope]
-        named = [value for value in told if value or self.row.scope == "organization"]
-        return [value for value in named if self.row.is_of_each or value == self.row.scope_value]
+        values = {"organization": ("",), "user": (item.user,), "run": (item.run,), "tag": item.tags}[self.row.scope]
+        named = [value for value in values if value or self.row.scope == "organization"]
+        return [value for value in named if self.row.is_per_value or value == self.row.scope_value]
 
 
 @dataclass
@@ -89,15 +89,15 @@ class Account:
     def sums(self, limit: Limit, value: str, now: datetime) -> tuple[Decimal, Decimal]:
         """What is spent and held of a limit."""
         since = now - WEEK + LAST if limit.row.window == "rolling_7d" else datetime.min.replace(tzinfo=UTC)
-        spent = sum((one.cost for one in self.spent if value in limit.covers(one) and one.at >= since), ZERO)
-        is_open = (one for one in self.taken.values() if one.ends is not None and one.ends > now)
-        return spent, sum((one.amount for one in is_open if value in limit.covers(one)), ZERO)
+        spent = sum((item.cost for item in self.spent if value in limit.covers(item) and item.at >= since), ZERO)
+        is_open = (item for item in self.taken.values() if item.ends is not None and item.ends > now)
+        return spent, sum((item.amount for item in is_open if value in limit.covers(item)), ZERO)
 
-    def fits(self, wanted: Taken, now: datetime) -> bool:
+    def fits(self, authorization: Taken, now: datetime) -> bool:
         for limit in self.limits:
-            for value in limit.covers(wanted):
+            for value in limit.covers(authorization):
                 spent, held = self.sums(limit, value, now)
-                has_room = spent < limit.amount and spent + held + wanted.amount <= limit.amount
+                has_room = spent < limit.amount and spent + held + authorization.amount <= limit.amount
                 if limit.row.action == "pause" and not has_room:
                     return False
         return True
@@ -128,29 +128,29 @@ class Authorizations(RuleBasedStateMachine):
 
     # Callers.
 
-    @rule(amount=amounts, user=users, run=runs, tags=tags, ttl=waits)
+    @rule(amount=amounts, user=users, run=runs, tags=tags, ttl=intervals)
     def authorize(self, amount: Decimal, user: str, run: str, tags: list[str], ttl: timedelta) -> None:
         ttl = max(ttl, timedelta(seconds=1))
-        wanted = Taken(amount, user, run, tuple(tags), self.now + ttl)
+        authorization = Taken(amount, user, run, tuple(tags), self.now + ttl)
         try:
             grant = take(self.organization, amount, now=self.now, ttl=ttl, user_ref=user, run_id=run, tags=tuple(tags))
         except SpendLimitExceededError:
-            assert not self.account.fits(wanted, self.now)
+            assert not self.account.fits(authorization, self.now)
         else:
-            assert self.account.fits(wanted, self.now)
-            self.account.taken[grant.authorization.pk] = wanted
+            assert self.account.fits(authorization, self.now)
+            self.account.taken[grant.authorization.pk] = authorization
 
     @precondition(lambda self: self.account.taken)
     @rule(data=st.data(), cost=amounts, is_sent_twice=st.booleans())
     def reconcile(self, data: st.DataObject, cost: Decimal, *, is_sent_twice: bool) -> None:
-        pk, taken = self._one(data)
+        pk, taken = self._pick(data)
         spent = Spent(f"e-{len(self.account.spent)}", cost, taken.user, taken.run, taken.tags, self.now)
         for number in range(1 + is_sent_twice):
             assert self._send(spent, authorization_id=str(pk)) == (number == 0)
         taken.status, taken.ends, taken.settled = "settled", None, (taken.settled or ZERO) + cost
         self.account.spent.append(spent)
 
-    @rule(cost=amounts, user=users, run=runs, tags=tags, age=waits)
+    @rule(cost=amounts, user=users, run=runs, tags=tags, age=intervals)
     def spend_without_asking(self, cost: Decimal, user: str, run: str, tags: list[str], age: timedelta) -> None:
         spent = Spent(f"e-{len(self.account.spent)}", cost, user, run, tuple(tags), self.now - age)
         assert self._send(spent)
@@ -159,7 +159,7 @@ class Authorizations(RuleBasedStateMachine):
     @precondition(lambda self: self.account.taken)
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
-        pk, taken = self._one(data)
+        pk, taken = self._pick(data)
         try:
             release(organization=self.organization, authorization_id=pk, now=self.now)
         except ConflictError:
@@ -170,9 +170,9 @@ class Authorizations(RuleBasedStateMachine):
             taken.ends = None
 
     @precondition(lambda self: self.account.taken)
-    @rule(data=st.data(), ttl=waits)
+    @rule(data=st.data(), ttl=intervals)
     def extend(self, data: st.DataObject, ttl: timedelta) -> None:
-        pk, taken = self._one(data)
+        pk, taken = self._pick(data)
         is_open = taken.ends is not None and taken.ends > self.now
         try:
             extend(organization=self.organization, authorization_id=pk, ttl=ttl, now=self.now)
@@ -184,20 +184,20 @@ class Authorizations(RuleBasedStateMachine):
 
     # The clock and the workers.
 
-    @rule(time=waits)
+    @rule(time=intervals)
     def wait(self, time: timedelta) -> None:
         self.now += time
 
     @rule()
     def expire(self) -> None:
         over = [
-            one
-            for one in self.account.taken.values()
-            if one.status == "reserved" and one.ends is not None and one.ends <= self.now
+            item
+            for item in self.account.taken.values()
+            if item.status == "reserved" and item.ends is not None and item.ends <= self.now
         ]
         assert expire(now=self.now) == len(over)
-        for one in over:
-            one.status, one.ends = "expired", None
+        for item in over:
+            item.status, item.ends = "expired", None
 
     @rule()
     def fold(self) -> None:
@@ -212,19 +212,19 @@ class Authorizations(RuleBasedStateMachine):
         SpendLimit.objects.filter(pk=limit.row.pk).update(amount_usd=limit.amount)
         announce_limit_change(self.organization)
 
-    @precondition(lambda self: any(not one.is_voided for one in self.account.spent))
+    @precondition(lambda self: any(not item.is_voided for item in self.account.spent))
     @rule(data=st.data(), cost=st.one_of(st.none(), amounts))
     def correct(self, data: st.DataObject, cost: Decimal | None) -> None:
         """Set an event's cost, or (None) take it back."""
-        one = data.draw(st.sampled_from([one for one in self.account.spent if not one.is_voided]))
-        event = UsageEvent.objects.of(self.organization).get(event_id=one.id)
+        item = data.draw(st.sampled_from([item for item in self.account.spent if not item.is_voided]))
+        event = UsageEvent.objects.of(self.organization).get(event_id=item.id)
         why: dict[str, Any] = {"organization": self.organization, "event_id": event.pk, "reason": "r", "actor": "a"}
         if cost is None:
             void(**why, now=self.now)
-            one.is_voided, one.cost = True, ZERO
-        elif cost != one.cost:
+            item.is_voided, item.cost = True, ZERO
+        elif cost != item.cost:
             adjust(**why, cost_usd=cost, now=self.now)
-            one.cost = cost
+            item.cost = cost
 
     # What is always so.
 
@@ -245,19 +245,19 @@ class Authorizations(RuleBasedStateMachine):
     def each_authorization_has_ended_as_the_account_says(self) -> None:
         rows = Authorization.objects.of(self.organization)
         assert {row.pk: (row.status, row.settled_usd) for row in rows} == {
-            pk: (one.status, one.settled) for pk, one in self.account.taken.items()
+            pk: (item.status, item.settled) for pk, item in self.account.taken.items()
         }
 
     def _set(self, amount: str, *about: Any, **columns: Any) -> None:
         row = set_limit(self.organization, amount, *about, **columns)
         self.account.limits.append(Limit(row, Decimal(amount)))
 
-    def _one(self, data: st.DataObject) -> tuple[UUID, Taken]:
+    def _pick(self, data: st.DataObject) -> tuple[UUID, Taken]:
         pk = data.draw(st.sampled_from(sorted(self.account.taken)))
         return pk, self.account.taken[pk]
 
     def _values(self, limit: Limit) -> list[str]:
-        return ["r-1", "r-2"] if limit.row.is_of_each else [limit.row.scope_value]
+        return ["r-1", "r-2"] if limit.row.is_per_value else [limit.row.scope_value]
 
     def _send(self, spent: Spent, **named: str) -> bool:
         """Whether it is new to the ledger."""

@@ -12,8 +12,8 @@ from billing.models import Delivery, LimitCrossing, Notice, UsageEvent
 from billing.rollups.fold import fold
 from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind
 from organizations.models import Organization, User
-from tests.billing.limits.enforced import Enforce, Spend, enforced, open_crossings, spend
-from tests.billing.limits.made import make_limit
+from tests.billing.limits.enforcement import Enforce, Spend, enforced, open_crossings, spend
+from tests.billing.limits.factories import make_limit
 from tests.conftest import Key
 from tests.usage import NOW, Send, set_price
 
@@ -28,8 +28,8 @@ def test_a_warning_tells_limit_amounts_and_when_it_resets(
     limit = make_limit(organization, window=LimitWindow.CALENDAR_WEEK)
     spend("8.05")
 
-    (told,) = enforced()
-    assert told == (
+    (subject,) = enforced()
+    assert subject == (
         "Acme Research: 80 % of the limit of the calendar week is used (8.05 of 10.00 USD), "
         "it resets Mon 09 Nov 2026 00:00 (UTC)"
     )
@@ -89,13 +89,13 @@ def test_a_calendar_window_ends_by_the_organizations_clock_and_week(
     ends_at = datetime.fromisoformat(end)
     spend("10")
 
-    (told,) = enforced()
-    assert told.startswith("Acme Research: access is paused until ")
-    assert f"{ends_at:%d %b %Y}" in told
-    assert "00:00 (America/Los_Angeles)" in told
+    (subject,) = enforced()
+    assert subject.startswith("Acme Research: access is paused until ")
+    assert f"{ends_at:%d %b %Y}" in subject
+    assert "00:00 (America/Los_Angeles)" in subject
     assert enforced(ends_at - timedelta(microseconds=1)) == []
-    (told,) = enforced(ends_at)
-    assert told.startswith("Acme Research: access is back, 0.00 of 10.00 USD of the ")
+    (subject,) = enforced(ends_at)
+    assert subject.startswith("Acme Research: access is back, 0.00 of 10.00 USD of the ")
     assert open_crossings() == []
     spend("10", at=ends_at + HOUR)
     assert len(enforced(ends_at + HOUR)) == 1
@@ -128,8 +128,8 @@ def test_a_rolling_window_resumes_at_the_very_instant(
     spend("6")
     fold(now=NOW)
 
-    (told,) = enforced()
-    assert told == (
+    (subject,) = enforced()
+    assert subject == (
         "Acme Research: access is paused until Sun 08 Nov 2026 12:18 (UTC), "
         "the weekly limit is reached (10.00 of 10.00 USD)"
     )
@@ -144,7 +144,7 @@ def test_a_lifetime_limit_stays_paused(organization: Organization, enforced: Enf
     make_limit(organization, window=LimitWindow.LIFETIME)
     spend("10", at=NOW - 400 * DAY)
     assert enforced() == [
-        "Acme Research: access is paused until somebody changes it, the limit is reached (10.00 of 10.00 USD)"
+        "Acme Research: access is paused until someone changes it, the limit is reached (10.00 of 10.00 USD)"
     ]
     assert enforced(NOW + 400 * DAY) == []
 
@@ -155,8 +155,8 @@ def test_a_correction_brings_access_back(organization: Organization, enforced: E
     assert len(enforced()) == 1
     event = UsageEvent.objects.get()
     adjust(organization=organization, event_id=event.pk, cost_usd=Decimal(9), reason="Typo.", actor="tests", now=NOW)
-    (told,) = enforced()
-    assert told.startswith("Acme Research: access is back, 9.00 of 10.00 USD")
+    (subject,) = enforced()
+    assert subject.startswith("Acme Research: access is back, 9.00 of 10.00 USD")
     assert open_crossings() == [("", 80)]
 
 
@@ -166,8 +166,8 @@ def test_events_without_a_price_count_at_the_fallback_price(
     make_limit(organization, fallback_price=Decimal(5))
     make_limit(organization, window=LimitWindow.LIFETIME)
     send({"id": "new", "model": "brand-new", "input_tokens": 1_000_000, "output_tokens": 600_000})
-    (told,) = enforced()
-    assert "80 % of the daily limit is used (8.00 of 10.00 USD)" in told
+    (subject,) = enforced()
+    assert "80 % of the daily limit is used (8.00 of 10.00 USD)" in subject
     fold(now=NOW)
     assert enforced() == []
     set_price("brand-new", input="1", output="2")
@@ -187,8 +187,8 @@ def test_the_soft_amount_is_told(organization: Organization, enforced: Enforce, 
 def test_a_limit_that_only_notifies_is_exceeded(organization: Organization, enforced: Enforce, spend: Spend) -> None:
     make_limit(organization, action=LimitAction.NOTIFY)
     spend("12.5")
-    (told,) = enforced()
-    assert told.startswith("Acme Research: the daily limit is exceeded (12.50 of 10.00 USD), it resets ")
+    (subject,) = enforced()
+    assert subject.startswith("Acme Research: the daily limit is exceeded (12.50 of 10.00 USD), it resets ")
     assert Notice.objects.get().kind == NoticeKind.EXCEEDED
     assert enforced(NOW + DAY) == []
     assert open_crossings() == []
@@ -223,9 +223,9 @@ def test_long_and_odd_values_leave_the_line_readable(
 ) -> None:
     make_limit(organization, scope=LimitScope.TAG, scope_value="long " * 50, window=LimitWindow.LIFETIME)
     spend("8", tags=["long " * 50])
-    (told,) = enforced()
-    assert "… is used (8.00 of 10.00 USD)" in told
-    assert len(told) < 150
+    (subject,) = enforced()
+    assert "… is used (8.00 of 10.00 USD)" in subject
+    assert len(subject) < 150
 
 
 def test_other_organizations_are_not_mixed_up(
@@ -235,6 +235,6 @@ def test_other_organizations_are_not_mixed_up(
     make_limit(other_organization)
     spend("10", to=other_organization)
     assert enforced() == []
-    (told,) = enforced(of=other_organization)
-    assert told.startswith("Globex Labs: ")
+    (subject,) = enforced(of=other_organization)
+    assert subject.startswith("Globex Labs: ")
     assert enforced() == []

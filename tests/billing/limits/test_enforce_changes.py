@@ -10,8 +10,8 @@ from billing.limits.services import change_limit, end_exception, open_limit, pau
 from billing.models import LimitCrossing, LimitException, LiveOrganizationHour, Notice, SpendLimit
 from billing.types import LimitAction, LimitWindow, NoticeKind
 from organizations.models import Organization
-from tests.billing.limits.enforced import Enforce, Spend, enforced, open_crossings, spend
-from tests.billing.limits.made import SOON, SYSTEM, make_limit, raised
+from tests.billing.limits.enforcement import Enforce, Spend, enforced, open_crossings, spend
+from tests.billing.limits.factories import SOON, SYSTEM, make_limit, raised
 from tests.usage import NOW
 
 __all__ = ["enforced", "spend"]  # fixtures from another module
@@ -55,8 +55,8 @@ def test_a_raise_resumes_and_when_it_ends_by_itself_the_limit_pauses_again(
     assert enforced() == ["Acme Research: access is back, 12.00 of 20.00 USD of the monthly limit are used"]
     assert Notice.objects.latest("pk").data["limit"]["amount_usd"] == "20"
     assert enforced(SOON - timedelta(microseconds=1)) == []
-    (told,) = enforced(SOON)
-    assert "access is paused until Tue 01 Dec 2026 00:00 (UTC), the monthly limit is reached (12.00 of 10.00" in told
+    (subject,) = enforced(SOON)
+    assert "access is paused until Tue 01 Dec 2026 00:00 (UTC), the monthly limit is reached (12.00 of 10.00" in subject
     assert kinds() == ["paused", "resumed", "paused"]
     assert LimitCrossing.objects.filter(amount_usd=10).count() == 3
 
@@ -65,8 +65,8 @@ def test_spend_is_warned_of_by_the_raised_amount(limit: SpendLimit, enforced: En
     raised(limit, 20)
     enforced()
     spend("4")
-    (told,) = enforced()
-    assert "80 % of the monthly limit is used (16.00 of 20.00 USD)" in told
+    (subject,) = enforced()
+    assert "80 % of the monthly limit is used (16.00 of 20.00 USD)" in subject
     spend("4")
     enforced()
     assert kinds() == ["paused", "resumed", "threshold_reached", "paused"]
@@ -87,8 +87,8 @@ def test_a_raise_for_good_resumes_and_lowering_pauses_at_once(limit: SpendLimit,
 
 def test_holding_open_resumes_and_its_end_pauses(limit: SpendLimit, enforced: Enforce) -> None:
     hold_open(limit)
-    (told,) = enforced()
-    assert told == "Acme Research: access is back, 12.00 of 10.00 USD of the monthly limit are used"
+    (subject,) = enforced()
+    assert subject == "Acme Research: access is back, 12.00 of 10.00 USD of the monthly limit are used"
     assert enforced(SOON - HOUR) == []
     assert len(enforced(SOON)) == 1
     assert kinds() == ["paused", "resumed", "paused"]
@@ -99,7 +99,7 @@ def test_a_pause_by_hand_says_so_and_why(organization: Organization, enforced: E
     spend("3")
     exception = pause(limit)
     assert enforced() == [
-        "Acme Research: access is paused by hand until Tue 03 Nov 2026 12:00 (UTC) (daily limit): We look into it."
+        "Acme Research: access is paused manually until Tue 03 Nov 2026 12:00 (UTC) (daily limit): We look into it."
     ]
     data = Notice.objects.get().data
     assert (data["threshold"], data["spent_usd"], data["resets_at"]) == (100, "3", "2026-11-03T12:00:00Z")

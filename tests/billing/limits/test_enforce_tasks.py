@@ -11,7 +11,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from rest_framework.test import APIClient
 
 from billing import tasks
-from billing.limits.enforce import enforce_all, with_limits
+from billing.limits.enforce import enforce_all, organizations_with_limits
 from billing.limits.services import remove_limit
 from billing.models import PAUSING, Delivery, LimitCrossing, Notice, SpendLimit
 from billing.types import Channel, LimitScope, LimitWindow, NoticeKind
@@ -20,8 +20,8 @@ from costtrack.beat_schedule import SCHEDULE
 from costtrack.celery import app
 from costtrack.queues import TASKS, Queue
 from organizations.models import Organization, User
-from tests.billing.limits.enforced import Spend, open_crossings, spend
-from tests.billing.limits.made import SYSTEM, make_limit
+from tests.billing.limits.enforcement import Spend, open_crossings, spend
+from tests.billing.limits.factories import SYSTEM, make_limit
 from tests.usage import NOW
 
 __all__ = ["spend"]  # a fixture from another module
@@ -50,7 +50,7 @@ def committed(
         monkeypatch.setattr(app, "send_task", send_task)
         with django_capture_on_commit_callbacks(execute=True):
             work()
-        return [one for one in sent if one[0] != "billing.fold"]
+        return [task for task in sent if task[0] != "billing.fold"]
 
     return _committed
 
@@ -112,15 +112,15 @@ def test_the_clock_enforces_the_limits_of_all(
 def test_only_who_has_limits_or_had_some_is_looked_at(
     organization: Organization, other_organization: Organization, spend: Spend
 ) -> None:
-    assert not with_limits().exists()
+    assert not organizations_with_limits().exists()
     limit = make_limit(organization)
-    assert list(with_limits()) == [organization]
+    assert list(organizations_with_limits()) == [organization]
     spend("10")
     enforce_all(now=NOW)
     remove_limit(organization=organization, limit=limit, actor=SYSTEM, now=NOW)
-    assert list(with_limits()) == [organization]
+    assert list(organizations_with_limits()) == [organization]
     assert enforce_all(now=NOW).notices == 1
-    assert not with_limits().exists()
+    assert not organizations_with_limits().exists()
 
 
 def test_an_organization_whose_limits_cannot_be_read_does_not_hold_up_others(
@@ -131,7 +131,7 @@ def test_an_organization_whose_limits_cannot_be_read_does_not_hold_up_others(
         make_limit(each)
         spend("10", to=each)
     done = enforce_all(now=NOW)
-    assert (done.settled, done.notices, done.failed) == (1, 1, 1)
+    assert (done.reconciled, done.notices, done.failed) == (1, 1, 1)
     assert "limits could not be enforced" in caplog.text
     assert Notice.objects.get().organization == other_organization
 
@@ -151,8 +151,8 @@ def test_a_limit_with_something_wrong_does_not_hold_up_others(
     spend("10", user_id="ada", session_id="session")
 
     done = enforce_all(now=NOW)
-    assert (done.settled, done.failed) == (2, 2)
+    assert (done.reconciled, done.failed) == (2, 2)
     assert "limits could not be enforced" in caplog.text
-    kept = SpendLimit.objects.exclude(pk__in=[wrong.pk, wrong_for_each.pk])
-    assert {notice.data["limit"]["id"] for notice in Notice.objects.all()} == {limit.pk for limit in kept}
+    others = SpendLimit.objects.exclude(pk__in=[wrong.pk, wrong_for_each.pk])
+    assert {notice.data["limit"]["id"] for notice in Notice.objects.all()} == {limit.pk for limit in others}
     assert ("session", PAUSING) in open_crossings()

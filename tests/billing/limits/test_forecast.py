@@ -30,7 +30,7 @@ def rule(window: LimitWindow, amount: str | Decimal = "10", **others: object) ->
         scope=LimitScope.ORGANIZATION,
         value="",
         display_value="",
-        is_of_each=False,
+        is_per_value=False,
         window=window,
         amount_usd=Decimal(amount),
         action=LimitAction.PAUSE,
@@ -39,8 +39,8 @@ def rule(window: LimitWindow, amount: str | Decimal = "10", **others: object) ->
     )
 
 
-def spent(*told: tuple[datetime, str]) -> Balance:
-    return Balance(tuple(sorted(Bucket(at, at, Decimal(usd)) for at, usd in told)))
+def spent(*events: tuple[datetime, str]) -> Balance:
+    return Balance(tuple(sorted(Bucket(at, at, Decimal(usd)) for at, usd in events)))
 
 
 def ask(about: Rule, balance: Balance, recent: str | Decimal, now: datetime = NOW) -> datetime | None:
@@ -108,7 +108,7 @@ ages = st.integers(0, 9 * 24).map(lambda hours: hours * HOUR) | st.integers(-3_6
 @pytest.mark.parametrize("window", LimitWindow)
 @examples(150)
 @given(
-    told=st.lists(st.tuples(ages, amounts), max_size=12),
+    events=st.lists(st.tuples(ages, amounts), max_size=12),
     amount=st.sampled_from(("1", "2.5", "10")),
     recent=amounts,
     minutes=st.integers(0, 60 * 24 * 32),
@@ -116,7 +116,7 @@ ages = st.integers(0, 9 * 24).map(lambda hours: hours * HOUR) | st.integers(-3_6
 )
 def test_it_is_the_first_instant_at_which_the_amount_is_reached(
     window: LimitWindow,
-    told: list[tuple[timedelta, Decimal]],
+    events: list[tuple[timedelta, Decimal]],
     amount: str,
     recent: Decimal,
     minutes: int,
@@ -129,22 +129,22 @@ def test_it_is_the_first_instant_at_which_the_amount_is_reached(
         zone="Europe/Berlin",
         raised_to=Decimal(12) if raised_for else None,
         raised_until=now + raised_for * DAY if raised_for else now,
-        spend=tuple((now - age, usd) for age, usd in told),
+        spend=tuple((now - age, usd) for age, usd in events),
     )
     about = rule(window, oracle.amount_at(now), base_amount_usd=oracle.amount, raised_until=_end_of_raise(oracle, now))
     balance = Balance(tuple(sorted(Bucket(at, at, usd) for at, usd in oracle.counted(now))))
-    found = ask(about, balance, recent, now)
+    actual = ask(about, balance, recent, now)
 
     ahead = Ahead(oracle, recent, now)
     if oracle.is_reached(now) or ahead.rate <= 0:
-        assert found is None
+        assert actual is None
         return
-    looked_at = [at for at in ahead.instants() if found is None or at < found]
+    looked_at = [at for at in ahead.instants() if actual is None or at < actual]
     assert not any(ahead.is_reached(at) for at in looked_at)
-    if found is not None:
-        assert now < found < ahead.end
-        assert ahead.is_reached(found)
-        assert not ahead.is_reached(found - MOMENT)
+    if actual is not None:
+        assert now < actual < ahead.end
+        assert ahead.is_reached(actual)
+        assert not ahead.is_reached(actual - MOMENT)
 
 
 class Ahead:

@@ -43,8 +43,8 @@ def test_verify_says_that_all_is_right(organization: Organization, send: Send) -
     set_limit(organization, "10")
     send({"cost_usd": "1"})
     take(organization, "1", now=NOW)
-    assert run("verify") == "The limits of 2 organizations rest on what the ledger says.\n"
-    assert run("verify", "--organization", "acme") == "The limits of 1 organization rest on what the ledger says.\n"
+    assert run("verify") == "The limits of 2 organizations match the ledger.\n"
+    assert run("verify", "--organization", "acme") == "The limits of 1 organization match the ledger.\n"
 
 
 def test_verify_shows_what_is_wrong_and_fails(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from billing.limits.cache import limit_set
-from billing.limits.selectors import current_amount, holding
+from billing.limits.selectors import active_exceptions, current_amount
 from billing.limits.services import end_exception, end_pause, open_limit, pause_limit, raise_limit
 from billing.limits.types import Rule
 from billing.models import LimitException, SpendLimit
@@ -15,7 +15,7 @@ from billing.types import ExceptionKind, LimitScope, LimitWindow
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Principal
-from tests.billing.limits.made import SOON, SYSTEM, by, make_limit, raised
+from tests.billing.limits.factories import SOON, SYSTEM, by, make_limit, raised
 from tests.conftest import Key
 from tests.usage import NOW
 
@@ -86,8 +86,8 @@ def test_a_raise_for_all_values_holds_for_each(organization: Organization) -> No
     raised(limit, 15)
     raised(limit, 20, value="ada")
     assert [rule(limit, value).amount_usd for value in ("ada", "brin")] == [20, 15]
-    assert [current_amount(limit, kept=value, now=NOW) for value in ("ada", "brin", "")] == [20, 15, 15]
-    assert current_amount(limit, kept="ada", now=SOON) == 10
+    assert [current_amount(limit, stored=value, now=NOW) for value in ("ada", "brin", "")] == [20, 15, 15]
+    assert current_amount(limit, stored="ada", now=SOON) == 10
 
 
 def test_a_credentials_raise_names_its_client_id(organization: Organization, key: Key, other_key: Key) -> None:
@@ -151,11 +151,11 @@ def test_only_an_operator_raises_beyond_the_plans_maximum(
 def test_a_pause_holds_until_somebody_ends_it(organization: Organization) -> None:
     limit = make_limit(organization, action="notify")
     pause(limit)
-    assert rule(limit, now=NOW + timedelta(days=400)).is_paused_by_hand
+    assert rule(limit, now=NOW + timedelta(days=400)).is_paused_manually
 
     end_pause(organization=organization, limit=limit, value="", reason="Fixed.", actor=SYSTEM, now=NOW + HOUR)
 
-    assert not rule(limit, now=NOW + HOUR).is_paused_by_hand
+    assert not rule(limit, now=NOW + HOUR).is_paused_manually
     assert AuditEntry.objects.get(action="limit.exception_ended").details["reason"] == "Fixed."
     with pytest.raises(ConflictError) as caught:
         end_pause(organization=organization, limit=limit, value="", reason="Again.", actor=SYSTEM, now=NOW + HOUR)
@@ -166,20 +166,20 @@ def test_pausing_and_opening_take_each_others_place(organization: Organization) 
     limit = make_limit(organization)
     raised(limit, 20)
     pause(limit, ends_at=SOON)
-    assert rule(limit).is_paused_by_hand
+    assert rule(limit).is_paused_manually
     opened(limit)
     assert not rule(limit).pauses
-    assert [one.kind for one in holding(limit, NOW)] == [ExceptionKind.RAISE, ExceptionKind.OPEN]
+    assert [exception.kind for exception in active_exceptions(limit, NOW)] == [ExceptionKind.RAISE, ExceptionKind.OPEN]
     pause(limit)
-    assert rule(limit).is_paused_by_hand
+    assert rule(limit).is_paused_manually
     assert rule(limit).amount_usd == 20
 
 
 def test_one_run_is_paused_and_the_others_go_on(organization: Organization) -> None:
     limit = make_limit(organization, scope=LimitScope.RUN, window=LimitWindow.LIFETIME)
     pause(limit, value="run-17")
-    assert rule(limit, "run-17").is_paused_by_hand
-    assert not rule(limit, "run-18").is_paused_by_hand
+    assert rule(limit, "run-17").is_paused_manually
+    assert not rule(limit, "run-18").is_paused_manually
 
 
 @pytest.mark.parametrize("change", [pause, opened])
@@ -218,9 +218,9 @@ def test_what_an_operator_has_paused_stays_paused(
         with pytest.raises(ForbiddenError) as caught:
             attempt()
         assert caught.value.code == "operators_only"
-    assert rule(limit).is_paused_by_hand
+    assert rule(limit).is_paused_manually
     end_exception(organization=organization, exception=exception, actor=by(operator), now=NOW)
-    assert not rule(limit).is_paused_by_hand
+    assert not rule(limit).is_paused_manually
 
 
 def test_an_owner_pauses_the_plans_limit_and_lets_it_go(organization: Organization, owner: User, key: Key) -> None:
@@ -228,7 +228,7 @@ def test_an_owner_pauses_the_plans_limit_and_lets_it_go(organization: Organizati
     for actor in (by(owner), Principal(credential=key.credential)):
         pause(limit, actor=actor)
         end_pause(organization=organization, limit=limit, value="", reason="Fixed.", actor=by(owner), now=NOW)
-        assert not rule(limit).is_paused_by_hand
+        assert not rule(limit).is_paused_manually
 
 
 def test_ending_an_exception_again_changes_nothing(organization: Organization) -> None:

@@ -15,7 +15,7 @@ from costtrack.clock import iso
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Principal, Role
-from tests.billing.limits.made import SOON, SYSTEM, by, make_limit, raised
+from tests.billing.limits.factories import SOON, SYSTEM, by, make_limit, raised
 from tests.conftest import Key
 from tests.usage import NOW
 
@@ -46,7 +46,7 @@ def say_no(request: IncreaseRequest, actor: Principal, role: Role = Role.OWNER, 
     )
 
 
-def told(kind: str) -> tuple[Notice, set[str]]:
+def notice_and_recipients(kind: str) -> tuple[Notice, set[str]]:
     """The notice, and the e-mail addresses that it goes to."""
     notice = Notice.objects.get(kind=kind)
     mails = Delivery.objects.filter(notice=notice, channel=Channel.EMAIL)
@@ -60,8 +60,8 @@ def test_a_viewer_asks_and_an_owner_grants(limit: SpendLimit, owner: User, viewe
     answered = say_yes(request, by(owner))
 
     assert (answered.state, answered.answered_by, answered.answered_at) == ("granted", "owner@acme.example", LATER)
-    book = limit_set(limit.organization)
-    rules = [book.rule(limit.pk, value, now=LATER) for value in ("ada", "brin")]
+    all_limits = limit_set(limit.organization)
+    rules = [all_limits.rule(limit.pk, value, now=LATER) for value in ("ada", "brin")]
     assert [rule.amount_usd for rule in rules if rule is not None] == [40, 10]
     exception = LimitException.objects.get()
     assert (exception.kind, exception.ends_at, exception.reason) == ("raise", SOON, "The audit.")
@@ -74,9 +74,9 @@ def test_owners_and_admins_are_told_of_a_wish_and_who_asked_of_the_answer(
     limit: SpendLimit, owner: User, viewer: User
 ) -> None:
     request = ask(limit, by(viewer))
-    notice, mails = told("increase.requested")
+    notice, mails = notice_and_recipients("increase.requested")
     assert mails == {"owner@acme.example"}
-    assert notice.subject == "viewer@acme.example asks for $40.00 (Each user, day) at Acme Research"
+    assert notice.subject == "viewer@acme.example requests $40.00 (Each user, day) at Acme Research"
     assert notice.data == {
         "organization": "acme",
         "limit": {
@@ -99,7 +99,7 @@ def test_owners_and_admins_are_told_of_a_wish_and_who_asked_of_the_answer(
     }
 
     say_yes(request, by(owner), amount_usd=Decimal(25), until=LATER + timedelta(hours=1), answer="This should do.")
-    notice, mails = told("increase.granted")
+    notice, mails = notice_and_recipients("increase.granted")
     assert mails == {"owner@acme.example", "viewer@acme.example"}
     assert notice.data["request"] | {"amount_usd": "25", "answer": "This should do."} == notice.data["request"]
     assert notice.data["request"]["until"] == iso(LATER + timedelta(hours=1))
@@ -110,7 +110,7 @@ def test_a_declined_request_changes_nothing_and_says_why(limit: SpendLimit, owne
     request = say_no(ask(limit, by(viewer)), by(owner), answer="Use the smaller model.")
     assert (request.state, request.answer) == ("declined", "Use the smaller model.")
     assert not LimitException.objects.exists()
-    notice, mails = told("increase.declined")
+    notice, mails = notice_and_recipients("increase.declined")
     assert mails == {"owner@acme.example", "viewer@acme.example"}
     assert notice.data["request"]["answer"] == "Use the smaller model."
 
@@ -120,13 +120,13 @@ def test_a_credential_asks_for_itself_and_gets_no_mail(organization: Organizatio
     client_id = key.credential.client_id
     request = ask(limit, Principal(credential=key.credential), value=client_id)
     assert (request.requested_by, request.value) == (client_id, str(key.credential.pk))
-    assert told("increase.requested")[0].data["limit"]["scope_value"] == client_id
+    assert notice_and_recipients("increase.requested")[0].data["limit"]["scope_value"] == client_id
 
     say_yes(request, by(owner))
     rule = limit_set(organization).rule(limit.pk, str(key.credential.pk), now=LATER)
     assert rule is not None
     assert rule.amount_usd == 40
-    assert told("increase.granted")[1] == {"owner@acme.example"}
+    assert notice_and_recipients("increase.granted")[1] == {"owner@acme.example"}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_only_owners_answer(limit: SpendLimit, viewer: User, role: Role) -> None
 def test_an_answer_is_given_once(limit: SpendLimit, owner: User, viewer: User) -> None:
     request = say_yes(ask(limit, by(viewer)), by(owner))
     for answer in (say_yes, say_no):
-        with pytest.raises(ConflictError, match="granted already") as caught:
+        with pytest.raises(ConflictError, match="already granted") as caught:
             answer(request, by(owner))
         assert caught.value.code == "request_answered"
     assert Notice.objects.filter(kind__startswith="increase.").count() == 2

@@ -14,7 +14,7 @@ from billing.types import LimitAction
 from costtrack.errors import ConflictError, InvalidError
 from organizations import services
 from organizations.models import AuditEntry, Organization, Plan, User
-from tests.billing.limits.made import SOON, SYSTEM, by, make_limit, raised
+from tests.billing.limits.factories import SOON, SYSTEM, by, make_limit, raised
 from tests.usage import NOW
 
 
@@ -29,12 +29,12 @@ def move_to(organization: Organization, plan: str) -> None:
 
 
 def limits_of(organization: Organization) -> list[tuple[str, Decimal]]:
-    rows = SpendLimit.objects.of(organization).in_place().filter(is_plan=True).order_by("id")
+    rows = SpendLimit.objects.of(organization).not_removed().filter(is_plan=True).order_by("id")
     return [(row.window, row.amount_usd) for row in rows]
 
 
 def own(organization: Organization) -> SpendLimit:
-    return SpendLimit.objects.of(organization).in_place().get(is_plan=True)
+    return SpendLimit.objects.of(organization).not_removed().get(is_plan=True)
 
 
 def lower(organization: Organization, amount: str, **changes: Any) -> SpendLimit:
@@ -55,7 +55,7 @@ def lower(organization: Organization, amount: str, **changes: Any) -> SpendLimit
 def test_a_new_organization_has_its_plans_limits(plan: str, limits: list[tuple[str, int]]) -> None:
     organization = services.create_organization(name="Initech", plan=plan, actor="tests", now=NOW)
     assert limits_of(organization) == limits
-    assert [rule.amount_usd for rule in limit_set(organization).rules_of_single_limits(now=NOW)] == [
+    assert [rule.amount_usd for rule in limit_set(organization).single_limit_rules(now=NOW)] == [
         amount for _, amount in limits
     ]
 
@@ -69,7 +69,7 @@ def test_another_plan_brings_its_own_limit(initech: Organization) -> None:
     ):
         move_to(initech, plan)
         assert limits_of(initech) == limits
-        assert len(limit_set(initech).rules_of_single_limits(now=NOW)) == len(limits)
+        assert len(limit_set(initech).single_limit_rules(now=NOW)) == len(limits)
     actions = AuditEntry.objects.filter(organization=initech).order_by("id").values_list("action", flat=True)
     assert list(actions).count("limit.created") == 2
     assert list(actions).count("limit.removed") == 3
@@ -78,7 +78,7 @@ def test_another_plan_brings_its_own_limit(initech: Organization) -> None:
 def test_other_limits_stay_as_they_are(initech: Organization) -> None:
     make_limit(initech, window="calendar_month", amount_usd=Decimal(5000))
     move_to(initech, "pro")
-    assert sorted(SpendLimit.objects.of(initech).in_place().values_list("amount_usd", flat=True)) == [800, 5000]
+    assert sorted(SpendLimit.objects.of(initech).not_removed().values_list("amount_usd", flat=True)) == [800, 5000]
 
 
 def test_what_is_no_change_of_the_plan_changes_no_limit(initech: Organization) -> None:
@@ -110,7 +110,7 @@ def test_a_lowered_amount_stays_and_is_capped_to_a_smaller_maximum(initech: Orga
     changed_plan(default_weekly_limit_usd=Decimal(40), max_weekly_limit_usd=Decimal(60))
     limit.refresh_from_db()
     assert (limit.amount_usd, limit.soft_amount_usd, limit.thresholds) == (60, None, [50, 100])
-    assert limit_set(initech).rules_of_single_limits(now=NOW)[0].amount_usd == 60
+    assert limit_set(initech).single_limit_rules(now=NOW)[0].amount_usd == 60
 
 
 def test_a_plan_that_names_no_maximum_has_its_default(initech: Organization) -> None:
@@ -126,7 +126,7 @@ def test_a_raise_goes_on_when_the_plan_changes_its_other_rows(initech: Organizat
     lower(initech, "30")
     raised(own(initech), 50)
     changed_plan(requests_per_minute=5)
-    assert limit_set(initech).rules_of_single_limits(now=NOW)[0].amount_usd == 50
+    assert limit_set(initech).single_limit_rules(now=NOW)[0].amount_usd == 50
 
 
 # --- What an organization may do with it ------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from billing.models import SpendLimit
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.errors import ConflictError, DomainError, ForbiddenError, InvalidError, NotFoundError
 from organizations.models import AuditEntry, Organization, User
-from tests.billing.limits.made import SYSTEM, by, make_limit
+from tests.billing.limits.factories import SYSTEM, by, make_limit
 from tests.conftest import Key
 from tests.usage import NOW
 
@@ -44,7 +44,7 @@ def test_a_limit_holds_for_the_next_call_and_is_in_the_audit_log(organization: O
     limit = create_limit(organization=organization, limit_input=terms, actor=by(owner), now=NOW)
 
     assert amounts(organization) == [Decimal("12.5")]
-    assert limit.is_of_each
+    assert limit.is_per_value
     assert limit.thresholds == [50, 90, 100]
     entry = AuditEntry.objects.get(action="limit.created")
     assert (entry.actor, entry.subject) == ("owner@acme.example", "Each user, week")
@@ -158,7 +158,7 @@ def test_a_credential_is_named_by_its_client_id_and_must_be_the_organizations_ow
 )
 def test_what_a_limit_is_about_stays(organization: Organization, changes: dict[str, Any]) -> None:
     limit = make_limit(organization)
-    with pytest.raises(InvalidError, match="make a new limit") as caught:
+    with pytest.raises(InvalidError, match="Create a new limit") as caught:
         change(limit, **changes)
     assert caught.value.param == next(iter(changes))
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from billing.limits import retention
-from billing.limits.retention import KEPT, forget
+from billing.limits.retention import RETENTION, delete_old_authorizations
 from billing.models import Authorization, UsageEvent
 from billing.types import AuthorizationStatus
 from costtrack.ids import new_id
@@ -27,26 +27,26 @@ def made(organization: Organization, at: datetime, status: AuthorizationStatus) 
     )
 
 
-@pytest.mark.parametrize("at_once", [1, 10])
+@pytest.mark.parametrize("batch_size", [1, 10])
 def test_what_ended_and_is_older_than_thirty_days_is_forgotten(
-    organization: Organization, other_organization: Organization, monkeypatch: pytest.MonkeyPatch, at_once: int
+    organization: Organization, other_organization: Organization, monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
-    monkeypatch.setattr(retention, "_AT_ONCE", at_once)
-    old, recent = NOW - KEPT - MINUTE, NOW - KEPT + MINUTE
+    monkeypatch.setattr(retention, "_BATCH_SIZE", batch_size)
+    old, recent = NOW - RETENTION - MINUTE, NOW - RETENTION + MINUTE
     ended = (AuthorizationStatus.SETTLED, AuthorizationStatus.RELEASED, AuthorizationStatus.EXPIRED)
     for status in ended:
         made(organization, old, status)
         made(other_organization, old, status)
-    kept = [made(organization, old, AuthorizationStatus.RESERVED), made(organization, recent, ended[0])]
+    retained = [made(organization, old, AuthorizationStatus.RESERVED), made(organization, recent, ended[0])]
 
-    assert forget(now=NOW) == 6
-    assert set(Authorization.objects.all()) == set(kept)
-    assert forget(now=NOW) == 0
+    assert delete_old_authorizations(now=NOW) == 6
+    assert set(Authorization.objects.all()) == set(retained)
+    assert delete_old_authorizations(now=NOW) == 0
 
 
 def test_the_event_that_settled_it_stays(organization: Organization, send: Send) -> None:
-    old = made(organization, NOW - KEPT - MINUTE, AuthorizationStatus.RESERVED)
+    old = made(organization, NOW - RETENTION - MINUTE, AuthorizationStatus.RESERVED)
     send({"cost_usd": "1", "authorization_id": str(old.pk)})
 
-    assert forget(now=NOW) == 1
+    assert delete_old_authorizations(now=NOW) == 1
     assert UsageEvent.objects.get().authorization_id == old.pk

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.limits.evaluate import evaluate, fits_at, span_of
-from billing.limits.types import Balance, Bucket, ByHand, Reservation, Rule, WindowSpan
+from billing.limits.evaluate import evaluate, fits_at, window_span
+from billing.limits.types import Balance, Bucket, ManualOverride, Reservation, Rule, WindowSpan
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitState, LimitWindow
 from costtrack.calendar import Calendar
 from tests.billing.limits.oracle import NEVER, Oracle
@@ -65,8 +65,8 @@ def months(draw: st.DrawFn, window: LimitWindow) -> Month:
         pauses=draw(st.sampled_from((True, True, True, False))),
         raised_to=draw(st.none() | st.just(Decimal(20))),
         raised_until=draw(instants | st.just(NEVER)),
-        by_hand=draw(st.sampled_from(("", "", "", "pause", "open"))),
-        by_hand_until=draw(instants | st.just(NEVER)),
+        manual_override=draw(st.sampled_from(("", "", "", "pause", "open"))),
+        manual_override_until=draw(instants | st.just(NEVER)),
         spend=draw(pairs),
         reservations=draw(pairs),
     )
@@ -86,24 +86,28 @@ def moments_of(month: Month) -> list[datetime]:
 def rule_of(oracle: Oracle, now: datetime) -> Rule:
     """The limit as it holds then, as the limit book would have it."""
     is_raised = oracle.raised_to is not None and now < oracle.raised_until
-    is_by_hand = bool(oracle.by_hand) and now < oracle.by_hand_until
+    is_manual = bool(oracle.manual_override) and now < oracle.manual_override_until
     return Rule(
         limit_id=1,
         scope=LimitScope.ORGANIZATION,
         value="",
         display_value="",
-        is_of_each=False,
+        is_per_value=False,
         window=LimitWindow(oracle.window),
         amount_usd=oracle.amount_at(now),
         base_amount_usd=oracle.amount,
         action=LimitAction.PAUSE if oracle.pauses else LimitAction.NOTIFY,
         thresholds=(80, 95, 100),
         raised_until=_or_none(oracle.raised_until) if is_raised else None,
-        by_hand=ByHand(ExceptionKind(oracle.by_hand), _or_none(oracle.by_hand_until), "why") if is_by_hand else None,
+        manual_override=ManualOverride(
+            ExceptionKind(oracle.manual_override), _or_none(oracle.manual_override_until), "why"
+        )
+        if is_manual
+        else None,
     )
 
 
-def reading_of(oracle: Oracle, now: datetime) -> Balance:
+def balance_of(oracle: Oracle, now: datetime) -> Balance:
     """What the database would say then."""
     spend = sorted(Bucket(at, at, usd) for at, usd in oracle.counted(now))
     reservations = tuple(Reservation(usd, expires_at) for expires_at, usd in oracle.reservations if expires_at > now)
@@ -127,17 +131,17 @@ def test_it_pauses_at_the_limit_and_comes_back_when_told(window: LimitWindow, da
     month = data.draw(months(window))
     for now in moments_of(month):
         oracle = month.oracle.after(now)
-        rule, balance = rule_of(oracle, now), reading_of(oracle, now)
+        rule, balance = rule_of(oracle, now), balance_of(oracle, now)
         calendar = Calendar(ZoneInfo(oracle.zone), oracle.week_start)
-        found = evaluate(rule, balance, calendar=calendar, now=now)
+        evaluation = evaluate(rule, balance, calendar=calendar, now=now)
 
-        assert found.is_paused == oracle.is_paused(now)
-        assert (found.state is LimitState.EXCEEDED) == (oracle.is_reached(now) and not oracle.is_paused(now))
-        assert (found.spent_usd, found.reserved_usd) == (oracle.spent(now), oracle.held(now))
-        room = oracle.amount_at(now) - oracle.spent(now) - oracle.held(now)
-        assert found.remaining_usd == max(room, 0)
-        assert found.resets_at == oracle.resets_at(now)
-        assert found.as_of == now
-        assert found.span == span_of(window, calendar, now) == span_in(oracle, now)
-        for usd in (Decimal(0), month.usd, found.remaining_usd):
+        assert evaluation.is_paused == oracle.is_paused(now)
+        assert (evaluation.state is LimitState.EXCEEDED) == (oracle.is_reached(now) and not oracle.is_paused(now))
+        assert (evaluation.spent_usd, evaluation.reserved_usd) == (oracle.spent(now), oracle.reserved(now))
+        room = oracle.amount_at(now) - oracle.spent(now) - oracle.reserved(now)
+        assert evaluation.remaining_usd == max(room, 0)
+        assert evaluation.resets_at == oracle.resets_at(now)
+        assert evaluation.as_of == now
+        assert evaluation.span == window_span(window, calendar, now) == span_in(oracle, now)
+        for usd in (Decimal(0), month.usd, evaluation.remaining_usd):
             assert fits_at(rule, balance, usd=usd, calendar=calendar, now=now) == oracle.fits_at(usd, now)

@@ -112,14 +112,14 @@ def test_spend_that_the_rollups_have_wrong_is_found(organization: Organization) 
     ScopeTotal.objects.filter(scope="organization").update(cost_usd=right[""] + 1)
     ScopeHour.objects.filter(scope="user", value="ada", hour=NOW).update(cost_usd=0)
 
-    found = {difference.key["limit"]: difference for difference in differences(organization)}
+    differences_by_key = {difference.key["limit"]: difference for difference in differences(organization)}
 
-    assert set(found) == {str(whole.pk), str(weekly.pk)}
-    lifetime = found[str(whole.pk)]
+    assert set(differences_by_key) == {str(whole.pk), str(weekly.pk)}
+    lifetime = differences_by_key[str(whole.pk)]
     assert lifetime.stored is not None
-    assert lifetime.told is not None
-    assert Decimal(lifetime.stored["spent_usd"] or 0) - Decimal(lifetime.told["spent_usd"] or 0) == 1
-    assert found[str(weekly.pk)].key == {"limit": str(weekly.pk), "value": "ada"}
+    assert lifetime.expected is not None
+    assert Decimal(lifetime.stored["spent_usd"] or 0) - Decimal(lifetime.expected["spent_usd"] or 0) == 1
+    assert differences_by_key[str(weekly.pk)].key == {"limit": str(weekly.pk), "value": "ada"}
 
 
 @pytest.mark.usefixtures("usage")
@@ -135,7 +135,7 @@ def test_an_hour_that_may_have_cost_more_than_it_says_is_found(organization: Org
 def test_an_authorization_that_nobody_has_marked_is_found(organization: Organization) -> None:
     late = take(organization, "1", now=NOW - HOUR, ttl=timedelta(minutes=54)).authorization
     take(organization, "1", now=NOW - HOUR, ttl=timedelta(minutes=56))
-    assert [str(one) for one in differences(organization)] == [
+    assert [str(difference) for difference in differences(organization)] == [
         f"authorization '{late.pk}': status is reserved instead of expired"
     ]
 
@@ -145,8 +145,11 @@ def test_a_settled_one_without_its_event_or_with_another_cost_is_found(organizat
     Authorization.objects.filter(pk=lost.pk).update(status="settled", settled_usd=1, ended_at=NOW)
     send({"cost_usd": "0.5", "authorization_id": str(wrong.pk)}, {"cost_usd": "0", "authorization_id": str(uuid4())})
     Authorization.objects.filter(pk=wrong.pk).update(settled_usd=1)
-    found = {one.key["authorization"]: (one.told or {})["settled_usd"] for one in differences(organization)}
-    assert found == {str(lost.pk): "no event", str(wrong.pk): "0.500000000000000000000000"}
+    differences_by_key = {
+        difference.key["authorization"]: (difference.expected or {})["settled_usd"]
+        for difference in differences(organization)
+    }
+    assert differences_by_key == {str(lost.pk): "no event", str(wrong.pk): "0.500000000000000000000000"}
 
 
 def test_one_that_its_event_has_not_settled_is_found(organization: Organization, send: Send) -> None:

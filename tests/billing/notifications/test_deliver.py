@@ -10,7 +10,7 @@ from billing.notifications.deliver import (
     claim,
     failed,
     is_due,
-    put_off,
+    postpone,
     release_claim,
     resend,
     succeeded,
@@ -19,8 +19,8 @@ from billing.types import Channel, DeliveryState
 from costtrack.errors import ConflictError, NotFoundError
 from costtrack.mail.sending import BACKOFF, CLAIM, retry_delay_after
 from organizations.models import AuditEntry, Organization
-from tests.billing.notifications.telling import tell
-from tests.concurrency.conftest import at_once
+from tests.billing.notifications.factories import create_notice
+from tests.concurrency.conftest import run_concurrently
 from tests.usage import NOW
 
 SECOND = timedelta(seconds=1)
@@ -28,36 +28,36 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture
 def delivery(organization: Organization) -> Delivery:
-    return tell(organization, to=["ada@acme.example"]).deliveries.get()
+    return create_notice(organization, to=["ada@acme.example"]).deliveries.get()
 
 
-def claimed_one(now: object = NOW) -> Delivery:
-    (delivery,) = claim(channel=Channel.EMAIL, now=now, most=1)  # type: ignore[arg-type]  # NOW or later
+def claim_one(now: object = NOW) -> Delivery:
+    (delivery,) = claim(channel=Channel.EMAIL, now=now, limit=1)  # type: ignore[arg-type]  # NOW or later
     return delivery
 
 
 def test_what_is_due_is_claimed_once_those_that_wait_longest_first(organization: Organization) -> None:
-    later = tell(organization, to=["b@acme.example"], now=NOW).deliveries.get()
-    first = tell(organization, to=["a@acme.example"], now=NOW - SECOND).deliveries.get()
-    tell(organization, to=["c@acme.example"], now=NOW + SECOND)
+    later = create_notice(organization, to=["b@acme.example"], now=NOW).deliveries.get()
+    first = create_notice(organization, to=["a@acme.example"], now=NOW - SECOND).deliveries.get()
+    create_notice(organization, to=["c@acme.example"], now=NOW + SECOND)
     assert is_due(channel=Channel.EMAIL, now=NOW)
-    assert claim(channel=Channel.EMAIL, now=NOW, most=1) == [first]
-    assert claim(channel=Channel.EMAIL, now=NOW, most=9) == [later]
-    assert claim(channel=Channel.EMAIL, now=NOW, most=9) == []
+    assert claim(channel=Channel.EMAIL, now=NOW, limit=1) == [first]
+    assert claim(channel=Channel.EMAIL, now=NOW, limit=9) == [later]
+    assert claim(channel=Channel.EMAIL, now=NOW, limit=9) == []
     assert not is_due(channel=Channel.EMAIL, now=NOW)
 
 
 @pytest.mark.usefixtures("delivery")
 def test_a_channel_takes_its_own_deliveries(organization: Organization) -> None:
-    assert claim(channel=Channel.WEBHOOK, now=NOW, most=9) == []
-    assert claimed_one().organization == organization
+    assert claim(channel=Channel.WEBHOOK, now=NOW, limit=9) == []
+    assert claim_one().organization == organization
 
 
 @pytest.mark.usefixtures("delivery")
 def test_a_lost_workers_claim_runs_out_and_another_takes_it() -> None:
-    lost = claimed_one()
-    assert claim(channel=Channel.EMAIL, now=NOW + CLAIM - SECOND, most=1) == []
-    assert claimed_one(NOW + CLAIM) == lost
+    lost = claim_one()
+    assert claim(channel=Channel.EMAIL, now=NOW + CLAIM - SECOND, limit=1) == []
+    assert claim_one(NOW + CLAIM) == lost
 
 
 def test_a_claim_lasts_longer_than_any_task_that_sends() -> None:
@@ -72,43 +72,43 @@ def test_a_claim_lasts_longer_than_any_task_that_sends() -> None:
 def test_workers_that_claim_at_the_same_moment_get_different_ones_and_wait_for_nobody(
     organization: Organization,
 ) -> None:
-    tell(organization, to=[f"{number}@acme.example" for number in range(40)])
-    shares = at_once(lambda _: claim(channel=Channel.EMAIL, now=NOW, most=10), range(4))
+    create_notice(organization, to=[f"{number}@acme.example" for number in range(40)])
+    shares = run_concurrently(lambda _: claim(channel=Channel.EMAIL, now=NOW, limit=10), range(4))
     taken = [delivery.pk for share in shares for delivery in share]
     assert len(taken) == len(set(taken))
     with transaction.atomic():
         Delivery.objects.select_for_update().first()  # somebody looks at one of them
-        (rest,) = at_once(lambda _: claim(channel=Channel.EMAIL, now=NOW + CLAIM, most=50), [0])
+        (rest,) = run_concurrently(lambda _: claim(channel=Channel.EMAIL, now=NOW + CLAIM, limit=50), [0])
     assert len(rest) == 39
     connections.close_all()
 
 
 @pytest.mark.usefixtures("delivery")
 def test_what_has_arrived_is_sent_and_stays_so() -> None:
-    delivery = claimed_one()
+    delivery = claim_one()
     succeeded(delivery, status=250, now=NOW + SECOND)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempts, delivery.last_status) == (DeliveryState.SENT, 1, 250)
     assert (delivery.finished_at, delivery.claimed_until) == (NOW + SECOND, None)
-    assert claim(channel=Channel.EMAIL, now=NOW + timedelta(days=9), most=1) == []
+    assert claim(channel=Channel.EMAIL, now=NOW + timedelta(days=9), limit=1) == []
 
 
 def test_each_failure_waits_longer_until_it_is_given_up(delivery: Delivery) -> None:
     now = NOW
     for number, wait in enumerate(BACKOFF, start=1):
-        assert not failed(claimed_one(now), error="Busy.", status=451, now=now)
+        assert not failed(claim_one(now), error="Busy.", status=451, now=now)
         delivery.refresh_from_db()
         assert (delivery.attempts, delivery.state, delivery.last_status) == (number, DeliveryState.PENDING, 451)
         assert 0.9 * wait <= delivery.next_attempt_at - now <= 1.1 * wait
         now = delivery.next_attempt_at
-    assert failed(claimed_one(now), error="Busy.", status=451, now=now)
+    assert failed(claim_one(now), error="Busy.", status=451, now=now)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.finished_at, delivery.last_error) == (DeliveryState.FAILED, now, "Busy.")
     assert now - NOW > timedelta(days=2)
 
 
 def test_what_cannot_work_is_given_up_at_once(delivery: Delivery) -> None:
-    assert failed(claimed_one(), error="x" * 600, status=550, now=NOW, give_up=True)
+    assert failed(claim_one(), error="x" * 600, status=550, now=NOW, is_permanent=True)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempts, delivery.last_status) == (DeliveryState.FAILED, 1, 550)
     assert len(delivery.last_error) == 500
@@ -122,9 +122,9 @@ def test_a_recipient_can_ask_for_a_longer_wait_and_not_for_a_shorter_one() -> No
 
 @pytest.mark.usefixtures("delivery")
 def test_a_worker_whose_claim_has_run_out_says_nothing_of_a_failure_but_of_a_success(delivery: Delivery) -> None:
-    slow = claimed_one()
-    claimed_one(NOW + CLAIM)
-    failed(slow, error="Slow.", status=None, now=NOW + CLAIM, give_up=True)
+    slow = claim_one()
+    claim_one(NOW + CLAIM)
+    failed(slow, error="Slow.", status=None, now=NOW + CLAIM, is_permanent=True)
     release_claim([slow], until=NOW + timedelta(days=1))
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempts, delivery.claimed_until) == (DeliveryState.PENDING, 0, NOW + 2 * CLAIM)
@@ -134,17 +134,17 @@ def test_a_worker_whose_claim_has_run_out_says_nothing_of_a_failure_but_of_a_suc
 
 
 def test_what_was_not_tried_goes_back_without_a_failure(delivery: Delivery) -> None:
-    release_claim([claimed_one()], until=NOW + SECOND, error="The server is down.")
+    release_claim([claim_one()], until=NOW + SECOND, error="The server is down.")
     delivery.refresh_from_db()
     assert (delivery.attempts, delivery.last_error) == (0, "The server is down.")
-    assert claim(channel=Channel.EMAIL, now=NOW, most=1) == []
-    assert claimed_one(NOW + SECOND) == delivery
+    assert claim(channel=Channel.EMAIL, now=NOW, limit=1) == []
+    assert claim_one(NOW + SECOND) == delivery
 
 
 def test_a_whole_channel_is_put_off_but_for_what_somebody_tries(organization: Organization) -> None:
-    tell(organization, to=["a@acme.example", "b@acme.example"])
-    under_way = claimed_one()
-    put_off(channel=Channel.EMAIL, now=NOW, until=NOW + SECOND, error="Down.")
+    create_notice(organization, to=["a@acme.example", "b@acme.example"])
+    under_way = claim_one()
+    postpone(channel=Channel.EMAIL, now=NOW, until=NOW + SECOND, error="Down.")
     waiting = Delivery.objects.exclude(pk=under_way.pk).get()
     assert (waiting.next_attempt_at, waiting.last_error, waiting.attempts) == (NOW + SECOND, "Down.", 0)
     under_way.refresh_from_db()
@@ -152,9 +152,9 @@ def test_a_whole_channel_is_put_off_but_for_what_somebody_tries(organization: Or
 
 
 def test_what_was_given_up_is_sent_again_under_its_id(delivery: Delivery, organization: Organization) -> None:
-    failed(claimed_one(), error="Gone.", status=550, now=NOW, give_up=True)
+    failed(claim_one(), error="Gone.", status=550, now=NOW, is_permanent=True)
     resend(organization=organization, delivery=delivery, now=NOW + SECOND, actor="owner@acme.example")
-    again = claimed_one(NOW + SECOND)
+    again = claim_one(NOW + SECOND)
     assert (again, again.attempts, again.finished_at) == (delivery, 0, None)
     assert again.message_id == delivery.message_id
     entry = AuditEntry.objects.get(action="delivery.resent")
@@ -163,28 +163,28 @@ def test_what_was_given_up_is_sent_again_under_its_id(delivery: Delivery, organi
 
 
 def test_an_email_that_was_sent_is_sent_again_under_a_new_id(delivery: Delivery, organization: Organization) -> None:
-    succeeded(claimed_one(), status=250, now=NOW)
+    succeeded(claim_one(), status=250, now=NOW)
     again = resend(organization=organization, delivery=delivery, now=NOW, actor="owner@acme.example")
     assert again.message_id != delivery.message_id
-    assert claimed_one().message_id == again.message_id
+    assert claim_one().message_id == again.message_id
 
 
 def test_what_waits_is_sent_now(delivery: Delivery, organization: Organization) -> None:
-    failed(claimed_one(), error="Busy.", status=451, now=NOW)
+    failed(claim_one(), error="Busy.", status=451, now=NOW)
     resend(organization=organization, delivery=delivery, now=NOW, actor="owner@acme.example")
-    assert claimed_one().message_id == delivery.message_id
+    assert claim_one().message_id == delivery.message_id
 
 
 def test_a_webhooks_message_keeps_its_id_and_needs_its_webhook(organization: Organization) -> None:
     endpoint = WebhookEndpoint.objects.create(
         organization=organization, url="https://hooks.acme.example", secret="x", created_at=NOW
     )
-    delivery = tell(organization, to=()).deliveries.get()
+    delivery = create_notice(organization, to=()).deliveries.get()
     succeeded(delivery, status=200, now=NOW)
     again = resend(organization=organization, delivery=delivery, now=NOW, actor="owner@acme.example")
     assert again.message_id == delivery.message_id
     endpoint.delete()
-    with pytest.raises(ConflictError, match="webhook is gone"):
+    with pytest.raises(ConflictError, match="webhook was removed"):
         resend(organization=organization, delivery=delivery, now=NOW, actor="owner@acme.example")
 
 

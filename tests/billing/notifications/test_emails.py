@@ -12,7 +12,7 @@ from billing.notifications.email_examples import example_notice, example_organiz
 from billing.notifications.emails import compose, render
 from billing.types import NoticeKind
 from organizations.models import Organization
-from tests.billing.notifications.telling import tell
+from tests.billing.notifications.factories import create_notice
 from tests.usage import NOW
 
 KINDS = list(NoticeKind)
@@ -114,14 +114,14 @@ def test_a_pause_that_does_not_end_by_itself_says_what_ends_it() -> None:
     text, page = rendered(NoticeKind.PAUSED, resets_at=None, **limit_of(NoticeKind.PAUSED, window="lifetime"))
     for part in (" ".join(text.split()), page.text):
         assert "Access returns when the limit is raised" in part
-        assert "Access returns by itself" not in part
+        assert "Access returns automatically" not in part
         assert "since the beginning" in part
 
 
 def test_a_pause_by_hand_says_so_and_why() -> None:
     text, page = rendered(NoticeKind.PAUSED, spent_usd="12", reason="A leaked key.")
     for part in (text, page.text):
-        assert "is paused by hand" in part
+        assert "is paused manually" in part
         assert "A leaked key." in part
 
 
@@ -185,7 +185,7 @@ def test_the_button_leads_to_the_page_in_the_admin(settings: Settings) -> None:
 
 
 def test_every_attempt_is_the_same_message(organization: Organization) -> None:
-    delivery = tell(organization, to=["ada@acme.example"]).deliveries.get()
+    delivery = create_notice(organization, to=["ada@acme.example"]).deliveries.get()
     first, second = compose(delivery).message(), compose(Delivery.objects.get()).message()
     assert first["Message-ID"] == second["Message-ID"] == f"<{delivery.message_id}@localhost>"
 

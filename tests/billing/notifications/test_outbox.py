@@ -11,7 +11,7 @@ from costtrack import heartbeat
 from costtrack.tenancy import tenant_scope
 from organizations.models import Membership, Organization, User
 from organizations.types import Role
-from tests.billing.notifications.telling import tell
+from tests.billing.notifications.factories import create_notice
 from tests.usage import NOW
 
 
@@ -27,7 +27,7 @@ def member(organization: Organization, email: str, role: Role = Role.ADMIN) -> M
 @pytest.mark.usefixtures("owner", "viewer", "stranger")
 def test_owners_and_admins_are_told_and_viewers_and_strangers_are_not(organization: Organization) -> None:
     member(organization, "admin@acme.example")
-    assert addresses(tell(organization)) == ["owner@acme.example", "admin@acme.example"]
+    assert addresses(create_notice(organization)) == ["owner@acme.example", "admin@acme.example"]
 
 
 @pytest.mark.parametrize("kind", list(CATEGORIES))
@@ -38,30 +38,32 @@ def test_who_has_turned_a_category_off_is_left_out_of_its_kinds_alone(
     setattr(preference, CATEGORIES[kind], False)
     preference.save()
     others = {each for each in CATEGORIES if CATEGORIES[each] != CATEGORIES[kind]}
-    assert addresses(tell(organization, kind)) == []
-    assert all(addresses(tell(organization, each)) == [owner.email] for each in others)
+    assert addresses(create_notice(organization, kind)) == []
+    assert all(addresses(create_notice(organization, each)) == [owner.email] for each in others)
 
 
 def test_who_cannot_sign_in_any_more_is_not_told(owner: User, organization: Organization) -> None:
     owner.is_active = False
     owner.save()
-    assert addresses(tell(organization)) == []
+    assert addresses(create_notice(organization)) == []
 
 
 @pytest.mark.usefixtures("owner")
 def test_named_recipients_replace_the_others_each_once(organization: Organization) -> None:
-    notice = tell(organization, to=["viewer@acme.example", "ck_12345", "Viewer@ACME.example", "brin@acme.example"])
+    notice = create_notice(
+        organization, to=["viewer@acme.example", "ck_12345", "Viewer@ACME.example", "brin@acme.example"]
+    )
     assert addresses(notice) == ["Viewer@ACME.example", "brin@acme.example"]
 
 
 def test_nobody_to_tell_is_no_error(organization: Organization) -> None:
-    assert not tell(organization).deliveries.exists()
+    assert not create_notice(organization).deliveries.exists()
 
 
 @pytest.mark.usefixtures("owner")
 def test_a_delivery_is_due_at_once_and_has_an_id_of_its_own(organization: Organization) -> None:
     member(organization, "admin@acme.example")
-    first, second = tell(organization).deliveries.order_by("pk")
+    first, second = create_notice(organization).deliveries.order_by("pk")
     assert (first.state, first.attempts, first.next_attempt_at) == (DeliveryState.PENDING, 0, NOW)
     assert first.organization == organization
     assert first.message_id != second.message_id
@@ -79,10 +81,10 @@ def test_enabled_webhooks_that_want_the_kind_are_told(
     endpoint("other-kind", kinds=[NoticeKind.RESUMED])
     endpoint("disabled", enabled=False)
     endpoint("stranger", to=other_organization)
-    told = tell(organization).deliveries.order_by("pk")
-    assert [delivery.webhook for delivery in told] == [every, wanting]
-    assert [delivery.recipient for delivery in told] == [every.url, wanting.url]
-    assert {delivery.channel for delivery in told} == {Channel.WEBHOOK}
+    notices = create_notice(organization).deliveries.order_by("pk")
+    assert [delivery.webhook for delivery in notices] == [every, wanting]
+    assert [delivery.recipient for delivery in notices] == [every.url, wanting.url]
+    assert {delivery.channel for delivery in notices} == {Channel.WEBHOOK}
 
 
 def test_a_subject_is_one_line_however_odd_the_names_in_it(organization: Organization) -> None:
@@ -95,7 +97,7 @@ def test_a_subject_is_one_line_however_odd_the_names_in_it(organization: Organiz
 @pytest.mark.usefixtures("owner")
 def test_it_works_with_the_rights_of_a_tenant(organization: Organization) -> None:
     with tenant_scope(organization.pk):
-        notice = tell(organization)
+        notice = create_notice(organization)
     assert addresses(notice) == ["owner@acme.example"]
 
 
@@ -104,12 +106,12 @@ def test_it_works_with_the_rights_of_a_tenant(organization: Organization) -> Non
 def test_workers_are_nudged_once_it_is_committed_and_nothing_stays_of_a_rollback(organization: Organization) -> None:
     heartbeat.client().flushdb()
     with transaction.atomic():
-        tell(organization)
+        create_notice(organization)
         transaction.set_rollback(True)
     assert not Delivery.objects.exists()
-    assert heartbeat.read().waiting["notifications"] == 0
+    assert heartbeat.read().pending["notifications"] == 0
     with transaction.atomic():
-        tell(organization)
-        tell(organization)
-        assert heartbeat.read().waiting["notifications"] == 0
-    assert heartbeat.read().waiting["notifications"] == 1
+        create_notice(organization)
+        create_notice(organization)
+        assert heartbeat.read().pending["notifications"] == 0
+    assert heartbeat.read().pending["notifications"] == 1

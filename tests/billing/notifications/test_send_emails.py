@@ -16,7 +16,7 @@ from billing.tasks import deliver_email_task
 from billing.types import DeliveryState, NoticeKind
 from costtrack.mail.sending import SERVER_PAUSE
 from organizations.models import Organization, User
-from tests.billing.notifications.telling import tell
+from tests.billing.notifications.factories import create_notice
 from tests.mail_server import Mailbox, free_port, serving, speaking, use
 from tests.usage import NOW
 
@@ -31,7 +31,7 @@ def states() -> dict[str, tuple[str, int, int | None]]:
 def test_each_recipient_gets_a_message_of_their_own(organization: Organization, settings: Settings) -> None:
     settings.DEFAULT_FROM_EMAIL = "Costs <costs@spend.acme.example>"
     box = Mailbox()
-    tell(organization, to=["ada@acme.example", "brin@acme.example"])
+    create_notice(organization, to=["ada@acme.example", "brin@acme.example"])
     with serving(box) as port:
         use(settings, port)
         done = deliver_emails(now=NOW)
@@ -50,7 +50,7 @@ def test_each_recipient_gets_a_message_of_their_own(organization: Organization, 
 
 def test_a_long_list_is_sent_over_several_connections(organization: Organization, settings: Settings) -> None:
     box = Mailbox()
-    tell(organization, to=[f"{number}@acme.example" for number in range(45)])
+    create_notice(organization, to=[f"{number}@acme.example" for number in range(45)])
     with serving(box) as port:
         use(settings, port)
         assert deliver_emails(now=NOW).sent == 45
@@ -66,7 +66,7 @@ def test_one_recipient_that_is_refused_for_good_is_given_up_and_the_others_arriv
     organization: Organization, settings: Settings
 ) -> None:
     box = Mailbox(refused={"gone@acme.example": "550 5.1.1 No such mailbox"})
-    tell(organization, to=["ada@acme.example", "gone@acme.example", "brin@acme.example"])
+    create_notice(organization, to=["ada@acme.example", "gone@acme.example", "brin@acme.example"])
     with serving(box) as port:
         use(settings, port)
         deliver_emails(now=NOW)
@@ -78,7 +78,7 @@ def test_one_recipient_that_is_refused_for_good_is_given_up_and_the_others_arriv
 
 def test_a_mailbox_that_is_busy_gets_it_later(organization: Organization, settings: Settings) -> None:
     box = Mailbox(refused={"ada@acme.example": "450 4.2.1 Try again"})
-    tell(organization, to=["ada@acme.example"])
+    create_notice(organization, to=["ada@acme.example"])
     with serving(box) as port:
         use(settings, port)
         assert deliver_emails(now=NOW).sent == 0
@@ -93,7 +93,7 @@ def test_a_server_without_room_gets_them_later_and_one_that_refuses_the_message_
     organization: Organization, settings: Settings
 ) -> None:
     box = Mailbox(data_reply="452 4.3.1 Insufficient system storage")
-    tell(organization, to=["ada@acme.example", "brin@acme.example"])
+    create_notice(organization, to=["ada@acme.example", "brin@acme.example"])
     with serving(box) as port:
         use(settings, port)
         deliver_emails(now=NOW)
@@ -107,7 +107,7 @@ def test_a_server_without_room_gets_them_later_and_one_that_refuses_the_message_
 def test_a_dead_server_loses_nothing_and_is_left_alone_for_a_while(
     organization: Organization, settings: Settings
 ) -> None:
-    tell(organization, to=[f"{number}@acme.example" for number in range(50)])
+    create_notice(organization, to=[f"{number}@acme.example" for number in range(50)])
     port = free_port()
     use(settings, port)
     done = deliver_emails(now=NOW)
@@ -119,7 +119,7 @@ def test_a_dead_server_loses_nothing_and_is_left_alone_for_a_while(
     assert all("mail server cannot be used" in delivery.last_error for delivery in waiting)
 
     box = Mailbox()
-    tell(organization, to=["new@acme.example"])
+    create_notice(organization, to=["new@acme.example"])
     with serving(box, port):
         assert deliver_emails(now=NOW).sent == 0, "nobody tries while it is left alone"
         assert Delivery.objects.get(recipient="new@acme.example").next_attempt_at == NOW + SERVER_PAUSE
@@ -129,7 +129,7 @@ def test_a_dead_server_loses_nothing_and_is_left_alone_for_a_while(
 
 
 def test_a_server_that_never_greets_costs_one_timeout(organization: Organization, settings: Settings) -> None:
-    tell(organization, to=[f"{number}@acme.example" for number in range(30)])
+    create_notice(organization, to=[f"{number}@acme.example" for number in range(30)])
     with speaking() as port:
         use(settings, port, timeout=0.5)
         began = time.monotonic()
@@ -139,7 +139,7 @@ def test_a_server_that_never_greets_costs_one_timeout(organization: Organization
 
 
 def test_a_server_that_speaks_byte_by_byte_is_cut_off(organization: Organization, settings: Settings) -> None:
-    tell(organization, to=["ada@acme.example"])
+    create_notice(organization, to=["ada@acme.example"])
     with speaking(*[b"2"] * 400, pause=0.05) as port:
         use(settings, port, timeout=0.5)
         began = time.monotonic()
@@ -151,7 +151,7 @@ def test_a_server_that_speaks_byte_by_byte_is_cut_off(organization: Organization
 def test_a_server_that_hangs_in_the_middle_costs_one_message_an_attempt(
     organization: Organization, settings: Settings
 ) -> None:
-    tell(organization, to=["ada@acme.example", "brin@acme.example"])
+    create_notice(organization, to=["ada@acme.example", "brin@acme.example"])
     with speaking(b"220 here\r\n", b"250 here\r\n") as port:  # and no answer to MAIL
         use(settings, port, timeout=0.5)
         assert deliver_emails(now=NOW).sent == 0
@@ -162,7 +162,7 @@ def test_a_server_that_hangs_in_the_middle_costs_one_message_an_attempt(
 def test_a_server_that_takes_nothing_from_us_is_no_recipients_fault(
     organization: Organization, settings: Settings
 ) -> None:
-    tell(organization, to=["ada@acme.example"])
+    create_notice(organization, to=["ada@acme.example"])
     with speaking(b"220 here\r\n", b"250 here\r\n", b"530 5.7.0 Authentication required\r\n", pause=0.3) as port:
         use(settings, port, timeout=2)
         assert deliver_emails(now=NOW).sent == 0
@@ -173,7 +173,7 @@ def test_a_server_that_takes_nothing_from_us_is_no_recipients_fault(
 
 def test_a_server_that_closes_is_no_recipients_fault(organization: Organization, settings: Settings) -> None:
     box = Mailbox(refused={"ada@acme.example": "421 4.3.2 Shutting down"})
-    tell(organization, to=["ada@acme.example"])
+    create_notice(organization, to=["ada@acme.example"])
     with serving(box) as port:
         use(settings, port)
         assert deliver_emails(now=NOW).sent == 0
@@ -188,7 +188,7 @@ def test_it_is_marked_as_sent_before_the_server_is_told_goodbye(organization: Or
             seen.append("quit")
             return "554 I do not let you go"
 
-    tell(organization, to=["ada@acme.example"])
+    create_notice(organization, to=["ada@acme.example"])
     with serving(Watching()) as port:
         use(settings, port)
         assert deliver_emails(now=NOW).sent == 1
@@ -198,7 +198,7 @@ def test_it_is_marked_as_sent_before_the_server_is_told_goodbye(organization: Or
 
 def test_an_address_that_no_server_can_be_told_is_given_up(organization: Organization, settings: Settings) -> None:
     box = Mailbox()
-    tell(organization, to=["ada@b@c", "brin@acme.example"])
+    create_notice(organization, to=["ada@b@c", "brin@acme.example"])
     with serving(box) as port:
         use(settings, port)
         deliver_emails(now=NOW)
@@ -209,18 +209,18 @@ def test_an_address_that_no_server_can_be_told_is_given_up(organization: Organiz
 def test_a_notice_that_cannot_be_made_into_a_message_keeps_no_other_from_going(
     organization: Organization, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken = tell(organization, to=["ada@acme.example"], now=NOW - LATER)
+    broken = create_notice(organization, to=["ada@acme.example"], now=NOW - LATER)
     broken.data = {"limit": None}
     broken.save()
-    tell(organization, to=["brin@acme.example"])
+    create_notice(organization, to=["brin@acme.example"])
     assert deliver_emails(now=NOW).sent == 1
     assert [message.to for message in mail.outbox] == [["brin@acme.example"]]
     assert Delivery.objects.get(recipient="ada@acme.example").attempts == 1
-    assert "e-mail cannot be made" in caplog.text
+    assert "e-mail cannot be composed" in caplog.text
 
 
 def test_a_pass_ends_in_time_and_the_next_one_goes_on(organization: Organization) -> None:
-    tell(organization, to=["ada@acme.example"])
+    create_notice(organization, to=["ada@acme.example"])
     done = deliver_emails(now=NOW, seconds=0)
     assert (done.sent, done.has_more) == (0, True)
     assert deliver_emails(now=NOW).sent == 1
@@ -230,7 +230,7 @@ def test_the_task_sends_what_is_due_by_the_clock_and_leaves_webhooks_alone(
     organization: Organization, owner: User
 ) -> None:
     WebhookEndpoint.objects.create(organization=organization, url="https://h.example", secret="x", created_at=NOW)
-    tell(organization, NoticeKind.THRESHOLD)
+    create_notice(organization, NoticeKind.THRESHOLD)
     with time_machine.travel(NOW):
         assert deliver_email_task() == 1
     assert [message.to for message in mail.outbox] == [[owner.email]]

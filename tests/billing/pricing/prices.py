@@ -1,4 +1,4 @@
-"""Short ways to write prices in tests."""
+"""Shortcuts for prices in tests."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -26,7 +26,7 @@ CATALOGUE = read_catalogue()
 MODELS = {
     (provider.id, model.id): (provider, model) for provider in get_snapshot().providers for model in provider.models
 }
-# Counts that events do not have; genai-prices wants to be told that they are zero.
+# Counts that events do not have; genai-prices requires them as zero.
 ABSENT = {
     "cache_audio_read_tokens": 0,
     "cache_audio_write_tokens": 0,
@@ -89,29 +89,29 @@ def theirs(provider: Provider, model: ModelInfo, usage: TokenUsage, instant: dat
     return standard.calc_price(as_their_usage(usage), provider, genai_request_timestamp=instant).total_price
 
 
-def instants(entry: CatalogueEntry, place: int) -> tuple[datetime, datetime]:
+def instants(entry: CatalogueEntry, index: int) -> tuple[datetime, datetime]:
     """The first and the last instant of a segment."""
-    following = entry.segments[place + 1].effective_from if place + 1 < len(entry.segments) else None
+    following = entry.segments[index + 1].effective_from if index + 1 < len(entry.segments) else None
     end = following or datetime(2100, 1, 1, tzinfo=UTC)
-    return entry.segments[place].effective_from, end - timedelta(microseconds=1)
+    return entry.segments[index].effective_from, end - timedelta(microseconds=1)
 
 
-def differences(entry: CatalogueEntry, place: int, segment: Segment, source: random.Random) -> list[str]:
+def differences(entry: CatalogueEntry, index: int, segment: Segment, source: random.Random) -> list[str]:
     if segment.prices is None:
         return []
     provider, model = MODELS[entry.provider, entry.model]
     compiled = CompiledPrice(segment.prices)
     found = []
-    for instant in instants(entry, place):
+    for instant in instants(entry, index):
         usage = random_usage(source)
-        ours = compiled.cost(usage)
+        own_prices = compiled.cost(usage)
         with localcontext() as context:
             context.prec = 60
             expected = theirs(provider, model, usage, instant)
-        if ours is None:
+        if own_prices is None:
             assert not {PriceKind.INPUT, PriceKind.OUTPUT} <= set(segment.prices.unit_prices)
-        elif ours != expected:
-            found.append(f"{entry.provider}/{entry.model} at {instant}: {usage}: {ours} != {expected}")
+        elif own_prices != expected:
+            found.append(f"{entry.provider}/{entry.model} at {instant}: {usage}: {own_prices} != {expected}")
     return found
 
 
@@ -121,8 +121,8 @@ def test_every_model_of_the_catalogue_costs_what_genai_prices_says(seed: int) ->
     found = [
         difference
         for entry in CATALOGUE.entries
-        for place, segment in enumerate(entry.segments)
-        for difference in differences(entry, place, segment, source)
+        for index, segment in enumerate(entry.segments)
+        for difference in differences(entry, index, segment, source)
     ]
     assert found == []
 

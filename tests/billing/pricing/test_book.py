@@ -1,4 +1,4 @@
-"""How a price is found: whose, for which model, at which instant, and how soon a change is seen."""
+"""Price lookup by owner, model and time, and how soon changes are visible."""
 
 import threading
 from collections.abc import Callable
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def usd(organization: Organization, service: str, model: str, at: datetime = MARCH) -> Decimal | None:
-    """What a million input tokens cost, and the same by the fast path."""
+    """The cost of a million input tokens, the same by the fast path."""
     book = price_book(organization.pk)
     quote = book.quote(service=service, model=model, occurred_at=at, usage=MILLION)
     found = book.find(service, model, at)
@@ -33,20 +33,20 @@ def usd(organization: Organization, service: str, model: str, at: datetime = MAR
 # --- Whose price -----------------------------------------------------------------------------------------------
 
 
-def test_an_own_price_wins_over_everyones(organization: Organization, other_organization: Organization) -> None:
+def test_an_own_price_wins_over_shared(organization: Organization, other_organization: Organization) -> None:
     price(None, "gpt-4o", 5, provider="openai")
     price(organization, "gpt-4o", 2, provider="openai")
     assert usd(organization, "openai", "gpt-4o") == 2
     assert usd(other_organization, "openai", "gpt-4o") == 5
 
 
-def test_any_own_price_wins_over_everyones_exact_one(organization: Organization) -> None:
+def test_any_own_price_wins_over_shared_exact_one(organization: Organization) -> None:
     price(None, "gpt-4o", 5, provider="openai")
     price(organization, "gpt-*", 2)
     assert usd(organization, "openai", "gpt-4o") == 2
 
 
-def test_where_the_own_price_does_not_hold_everyones_does(organization: Organization) -> None:
+def test_where_the_own_price_does_not_hold_shared_does(organization: Organization) -> None:
     price(None, "gpt-4o", 5, provider="openai")
     price(organization, "gpt-4o", 2, provider="openai", effective_from=FEBRUARY, effective_to=APRIL)
     just_before = FEBRUARY - timedelta(microseconds=1)
@@ -126,7 +126,7 @@ def test_a_pattern_takes_everything_else_in_a_name_literally(organization: Organ
 
 
 def test_a_pattern_with_many_stars_takes_no_time(organization: Organization) -> None:
-    """A regular expression that goes back for each star would not end before the test's timeout."""
+    """A regular expression with backtracking would exceed the test's timeout."""
     price(organization, "*a" * 100 + "*b", 1)
     assert usd(organization, "", "a" * 250) is None
     assert usd(organization, "", "a" * 250 + "b") == 1
@@ -190,7 +190,7 @@ def test_a_quote_says_why_there_is_no_cost(organization: Organization) -> None:
 def test_many_different_names_do_not_fill_the_memory(
     organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.pricing.cache._MAX_REMEMBERED_MODELS", 10)
+    monkeypatch.setattr("billing.pricing.cache._MAX_CACHED_MODELS", 10)
     price(organization, "known", 1)
     book = price_book(organization.pk)
     for number in range(100):
@@ -213,7 +213,7 @@ def test_an_unchanged_book_costs_one_small_query(
     assert again is first
 
 
-def test_everyones_prices_are_compiled_once_for_all(
+def test_shared_prices_are_compiled_once_for_all(
     organization: Organization,
     other_organization: Organization,
     django_assert_num_queries: DjangoAssertNumQueries,
@@ -222,13 +222,13 @@ def test_everyones_prices_are_compiled_once_for_all(
     first = price_book(organization.pk)
     with django_assert_num_queries(2):  # the revisions, and the other organization's own prices
         second = price_book(other_organization.pk)
-    assert second._everyones is first._everyones
+    assert second._shared is first._shared
 
 
 def test_the_books_of_organizations_that_are_not_used_are_given_up(
     organization: Organization, other_organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.pricing.cache._MAX_BOOKS", 1)
+    monkeypatch.setattr("billing.pricing.cache._MAX_CACHED_BOOKS", 1)
     first = price_book(organization.pk)
     price_book(other_organization.pk)
     assert price_book(organization.pk) is not first
@@ -273,7 +273,7 @@ def test_a_foreign_scope_shows_no_prices_and_spoils_none(
 
 
 def in_a_thread(work: Callable[[], T]) -> T:
-    """Run on a connection of its own, as another web process would."""
+    """Run on a separate connection, like another web process."""
     results: list[T] = []
 
     def run() -> None:
@@ -325,7 +325,7 @@ def test_threads_that_ask_at_the_same_moment_all_get_the_current_prices(organiza
 
 @pytest.mark.django_db(transaction=True)
 def test_two_changes_at_the_same_moment_come_one_after_the_other(organization: Organization) -> None:
-    """Without the lock both would end the first version, and hold side by side."""
+    """Without the lock both would end the first version and overlap."""
     price(organization, "house-model", 5)
     start = threading.Barrier(2)
 

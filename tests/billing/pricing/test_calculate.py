@@ -1,4 +1,4 @@
-"""What a call costs: exact, every token once, unknown is not zero."""
+"""The cost of a call: exact, every token once, unknown instead of zero."""
 
 from decimal import Decimal, localcontext
 
@@ -20,7 +20,7 @@ counts = st.integers(min_value=0, max_value=2**53)
 
 @st.composite
 def usages(draw: st.DrawFn) -> TokenUsage:
-    """Valid usage: parts are inside their wholes."""
+    """Valid usage: totals include their parts."""
     creation, reasoning, audio_out, audio_in = draw(counts), draw(counts), draw(counts), draw(counts)
     return TokenUsage(
         input_tokens=audio_in + draw(counts),
@@ -79,7 +79,7 @@ def test_a_cost_is_never_negative(prices: UnitPrices, usage: TokenUsage) -> None
     assert total is None or total >= 0
 
 
-WHOLES_AND_PARTS = {
+TOTALS_AND_PARTS = {
     "input_tokens": (),
     "output_tokens": (),
     "cache_read_tokens": (),
@@ -91,14 +91,14 @@ WHOLES_AND_PARTS = {
 }
 
 
-@given(price_maps, usages(), st.sampled_from(sorted(WHOLES_AND_PARTS)), st.integers(min_value=1, max_value=2**53))
+@given(price_maps, usages(), st.sampled_from(sorted(TOTALS_AND_PARTS)), st.integers(min_value=1, max_value=2**53))
 def test_more_tokens_never_cost_less_at_a_fixed_tier(
     unit_prices: dict[PriceKind, Decimal], usage: TokenUsage, field: str, more: int
 ) -> None:
-    """A part comes with its whole: another reasoning token is another output token."""
+    """A part increases its total: another reasoning token is another output token."""
     prices = UnitPrices(unit_prices)
-    fields = {name: getattr(usage, name) for name in WHOLES_AND_PARTS}
-    for name in (field, *WHOLES_AND_PARTS[field]):
+    fields = {name: getattr(usage, name) for name in TOTALS_AND_PARTS}
+    for name in (field, *TOTALS_AND_PARTS[field]):
         fields[name] += more
     before, after = usd(prices, usage), usd(prices, TokenUsage(**fields))
     assert before is None or after is None or after >= before
@@ -108,7 +108,7 @@ def test_more_tokens_never_cost_less_at_a_fixed_tier(
 def test_with_one_price_for_everything_each_token_is_charged_once(
     price: Decimal, usage: TokenUsage, given_kinds: set[PriceKind]
 ) -> None:
-    """Whichever kinds have the price of their own and whichever fall back to it."""
+    """For any choice of kinds with an own price and kinds that fall back to it."""
     kinds_with_price = (given_kinds | {K.INPUT, K.OUTPUT}) - {K.REQUEST}
     total = usd(UnitPrices(dict.fromkeys(kinds_with_price, price)), usage)
     with localcontext() as context:
@@ -159,7 +159,7 @@ def test_every_kind_of_cache_token_has_its_own_price() -> None:
     ],
 )
 def test_a_cache_token_without_a_price_falls_back(unit_prices: dict[PriceKind, Decimal], expected: Decimal) -> None:
-    """One read, one write of 5 minutes, one of an hour."""
+    """One read, one 5-minute write, one 1-hour write."""
     usage = TokenUsage(cache_read_tokens=1, cache_creation_tokens=2, cache_creation_1h_tokens=1)
     assert usd(UnitPrices(unit_prices), usage) == expected
 
@@ -184,7 +184,7 @@ def test_a_part_without_a_price_stays_in_the_line_of_its_whole() -> None:
     ],
 )
 def test_a_tier_is_chosen_by_the_whole_prompt_and_holds_for_all_of_it(prompt: dict[str, int], total: Decimal) -> None:
-    """Where the tier names no price (the caches here) the base one stays."""
+    """Kinds without a price in the tier (the caches here) keep the base price."""
     assert usd(CLAUDE, TokenUsage(**prompt)) == total
 
 

@@ -1,4 +1,4 @@
-"""The catalogue into everyone's prices: once, with history, and with a report of what changed."""
+"""Import of the catalogue: idempotent, with history and a report."""
 
 import re
 from collections.abc import Iterator
@@ -138,13 +138,13 @@ def test_a_model_that_vanishes_keeps_its_price() -> None:
 
 
 @pytest.mark.django_db
-def test_a_price_set_by_hand_is_left_alone() -> None:
+def test_a_manual_price_is_not_changed() -> None:
     catalogue_says(model(usd(1)))
     import_catalogue(now=NOW)
     price(None, "Gem-1", 7, provider="quarry", effective_from=NOW)
     catalogue_says(model(usd(2)))
     report = import_catalogue(now=LATER)
-    assert (report.is_empty, report.set_by_hand) == (True, ["quarry/gem-1"])
+    assert (report.is_empty, report.set_manually) == (True, ["quarry/gem-1"])
     assert rows() == [(NOW, None, 7), (BEGINNING, NOW, 1)]
 
 
@@ -205,7 +205,7 @@ def test_the_command_shows_what_changes(organization: Organization) -> None:
     catalogue_says(model(usd(1)), model(usd(2), "gem-2"))
     first = run()
     assert "+ quarry/gem-1: input 1\n" in first
-    assert "2 prices begin, 0 end, 0 models stay." in first
+    assert "2 prices begin, 0 end, 0 models are unchanged." in first
     catalogue_says(model(usd("0.5")), model(usd(2), "gem-2"))
     with time_machine.travel(LATER, tick=False):
         dry = run(dry_run=True)
@@ -213,8 +213,8 @@ def test_the_command_shows_what_changes(organization: Organization) -> None:
     for output in (dry, wet):
         assert "~ quarry/gem-1 from 2026-06-02 12:30: input 1 -> 0.5\n" in output
         assert "- quarry/gem-1: ends 2026-06-02 12:30, was input 1\n" in output
-    assert "Dry run, nothing was written: 1 prices begin, 1 end, 1 models stay." in dry
-    assert "Done: 1 prices begin, 1 end, 1 models stay." in wet
+    assert "Dry run, nothing was written: 1 prices begin, 1 end, 1 models are unchanged." in dry
+    assert "Done: 1 prices begin, 1 end, 1 models are unchanged." in wet
     assert "Nothing changed: 2 models are up to date." in run()
 
 

@@ -1,4 +1,4 @@
-"""Which model of the catalogue a call means."""
+"""Lookup of the catalogue's model for a call."""
 
 import pytest
 from genai_prices.data_snapshot import get_snapshot

@@ -1,4 +1,4 @@
-"""Prices begin and end; what one costs never changes."""
+"""Prices begin and end; their unit prices never change."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -193,7 +193,7 @@ def test_the_price_of_another_owner_cannot_be_ended(
     assert set(PriceVersion.objects.values_list("effective_to", flat=True)) == {None}
 
 
-# --- Who is told -----------------------------------------------------------------------------------------------
+# --- Side effects -----------------------------------------------------------------------------------------------
 
 
 def test_events_without_a_price_are_looked_at_again_after_every_change(

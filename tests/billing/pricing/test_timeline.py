@@ -1,4 +1,4 @@
-"""What an import changes in a model's history."""
+"""The changes of an import to a model's price history."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.pricing.catalogue import BEGINNING, Segment
-from billing.pricing.timeline import Begin, Changes, End, Held, plan_changes
+from billing.pricing.timeline import Changes, EndedVersion, NewVersion, StoredVersion, plan_changes
 from billing.pricing.types import PriceKind, UnitPrices
 
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
@@ -23,53 +23,65 @@ def base(amount: int) -> Segment:
 
 
 def test_a_new_model_begins_at_the_beginning() -> None:
-    wanted = [base(1), Segment(MAY, usd(2))]
-    assert plan_changes([], wanted, NOW) == Changes((Begin(BEGINNING, MAY, usd(1)), Begin(MAY, None, usd(2))), ())
+    segments = [base(1), Segment(MAY, usd(2))]
+    assert plan_changes([], segments, NOW) == Changes(
+        (NewVersion(BEGINNING, MAY, usd(1)), NewVersion(MAY, None, usd(2))), ()
+    )
 
 
 def test_an_unchanged_model_has_nothing_to_do() -> None:
-    held = [Held(1, BEGINNING, MAY, usd(1)), Held(2, MAY, None, usd(2))]
-    assert plan_changes(held, [base(1), Segment(MAY, usd(2))], NOW) == Changes((), ())
+    stored = [StoredVersion(1, BEGINNING, MAY, usd(1)), StoredVersion(2, MAY, None, usd(2))]
+    assert plan_changes(stored, [base(1), Segment(MAY, usd(2))], NOW) == Changes((), ())
 
 
 def test_a_price_that_changes_without_a_date_changes_now() -> None:
-    held = [Held(1, BEGINNING, None, usd(1))]
-    assert plan_changes(held, [base(2)], NOW) == Changes((Begin(NOW, None, usd(2)),), (End(held[0], NOW),))
+    stored = [StoredVersion(1, BEGINNING, None, usd(1))]
+    assert plan_changes(stored, [base(2)], NOW) == Changes(
+        (NewVersion(NOW, None, usd(2)),), (EndedVersion(stored[0], NOW),)
+    )
 
 
 def test_the_past_stays_when_the_catalogue_forgets_it() -> None:
-    held = [Held(1, BEGINNING, MAY, usd(1)), Held(2, MAY, None, usd(2))]
-    assert plan_changes(held, [base(2)], NOW) == Changes((), ())
+    stored = [StoredVersion(1, BEGINNING, MAY, usd(1)), StoredVersion(2, MAY, None, usd(2))]
+    assert plan_changes(stored, [base(2)], NOW) == Changes((), ())
 
 
 def test_a_price_that_changes_at_a_date_changes_there() -> None:
     for date in (MAY, JULY):
-        held = [Held(1, BEGINNING, None, usd(1))]
-        wanted = [base(1), Segment(date, usd(2))]
-        assert plan_changes(held, wanted, NOW) == Changes((Begin(date, None, usd(2)),), (End(held[0], date),))
+        stored = [StoredVersion(1, BEGINNING, None, usd(1))]
+        segments = [base(1), Segment(date, usd(2))]
+        assert plan_changes(stored, segments, NOW) == Changes(
+            (NewVersion(date, None, usd(2)),), (EndedVersion(stored[0], date),)
+        )
 
 
 def test_a_correction_of_a_dated_price_takes_the_wrong_one_back() -> None:
-    held = [Held(1, BEGINNING, MAY, usd(1)), Held(2, MAY, None, usd(2))]
-    wanted = [base(1), Segment(MAY, usd(3))]
-    assert plan_changes(held, wanted, NOW) == Changes((Begin(MAY, None, usd(3)),), (End(held[1], MAY),))
+    stored = [StoredVersion(1, BEGINNING, MAY, usd(1)), StoredVersion(2, MAY, None, usd(2))]
+    segments = [base(1), Segment(MAY, usd(3))]
+    assert plan_changes(stored, segments, NOW) == Changes(
+        (NewVersion(MAY, None, usd(3)),), (EndedVersion(stored[1], MAY),)
+    )
 
 
 def test_an_announced_price_that_is_called_off_never_holds() -> None:
-    held = [Held(1, BEGINNING, JULY, usd(1)), Held(2, JULY, None, usd(2))]
-    assert plan_changes(held, [base(1)], NOW) == Changes((), (End(held[0], None), End(held[1], JULY)))
+    stored = [StoredVersion(1, BEGINNING, JULY, usd(1)), StoredVersion(2, JULY, None, usd(2))]
+    assert plan_changes(stored, [base(1)], NOW) == Changes(
+        (), (EndedVersion(stored[0], None), EndedVersion(stored[1], JULY))
+    )
 
 
 def test_a_price_that_is_gone_ends_and_leaves_a_gap() -> None:
-    held = [Held(1, BEGINNING, None, usd(1))]
-    assert plan_changes(held, [base(1), Segment(MAY, None)], NOW) == Changes((), (End(held[0], MAY),))
+    stored = [StoredVersion(1, BEGINNING, None, usd(1))]
+    assert plan_changes(stored, [base(1), Segment(MAY, None)], NOW) == Changes((), (EndedVersion(stored[0], MAY),))
 
 
 def test_a_price_changed_without_a_date_and_dated_later_moves_to_its_date() -> None:
-    held = [Held(1, BEGINNING, NOW, usd(1)), Held(2, NOW, None, usd(2))]
+    stored = [StoredVersion(1, BEGINNING, NOW, usd(1)), StoredVersion(2, NOW, None, usd(2))]
     later = NOW + timedelta(days=3)
-    wanted = [base(1), Segment(MAY, usd(2))]
-    assert plan_changes(held, wanted, later) == Changes((Begin(MAY, NOW, usd(2)),), (End(held[0], MAY),))
+    segments = [base(1), Segment(MAY, usd(2))]
+    assert plan_changes(stored, segments, later) == Changes(
+        (NewVersion(MAY, NOW, usd(2)),), (EndedVersion(stored[0], MAY),)
+    )
 
 
 # --- Properties ------------------------------------------------------------------------------------------------
@@ -84,7 +96,7 @@ def day(number: int) -> datetime:
 
 @st.composite
 def catalogues(draw: st.DrawFn) -> list[Segment]:
-    """What the catalogue says: segments that differ from the one before."""
+    """Segments of the catalogue, each different from the previous one."""
     starts = [BEGINNING, *(day(number) for number in sorted(draw(st.sets(days, max_size=3))))]
     segments: list[Segment] = []
     for start in starts:
@@ -95,20 +107,20 @@ def catalogues(draw: st.DrawFn) -> list[Segment]:
     return segments
 
 
-def applied(held: list[Held], changes: Changes) -> list[Held]:
-    """The rows afterwards, without those that were taken back."""
-    ends = {end.held.id: end.effective_to for end in changes.ends}
-    rows = [Held(row.id, row.effective_from, ends.get(row.id, row.effective_to), row.prices) for row in held]
-    first = max([0, *(row.id for row in held)]) + 1
+def applied(stored: list[StoredVersion], changes: Changes) -> list[StoredVersion]:
+    """The rows afterwards, without withdrawn ones."""
+    ends = {end.stored.id: end.effective_to for end in changes.ends}
+    rows = [StoredVersion(row.id, row.effective_from, ends.get(row.id, row.effective_to), row.prices) for row in stored]
+    first = max([0, *(row.id for row in stored)]) + 1
     rows += [
-        Held(first + place, begin.effective_from, begin.effective_to, begin.prices)
+        StoredVersion(first + place, begin.effective_from, begin.effective_to, begin.prices)
         for place, begin in enumerate(changes.begins)
     ]
     return sorted((row for row in rows if row.effective_to != row.effective_from), key=lambda row: row.effective_from)
 
 
-def price_at(held: list[Held], instant: datetime) -> UnitPrices | None:
-    found = [row.prices for row in held if row.holds_at(instant)]
+def price_at(stored: list[StoredVersion], instant: datetime) -> UnitPrices | None:
+    found = [row.prices for row in stored if row.holds_at(instant)]
     assert len(found) <= 1, "versions overlap"
     return found[0] if found else None
 
@@ -120,18 +132,18 @@ def catalogue_price_at(segments: list[Segment], instant: datetime) -> UnitPrices
 @given(st.lists(catalogues(), min_size=1, max_size=5))
 def test_after_each_import_the_catalogue_holds_and_the_undated_past_stays(imports: list[list[Segment]]) -> None:
     """Imports happen on days 7, 14, 21 ... of catalogues that change at will."""
-    held: list[Held] = []
+    stored: list[StoredVersion] = []
     probes = [BEGINNING, *(day(number) for number in range(60))]
     for number, segments in enumerate(imports):
         now = day(7 * (number + 1)) + timedelta(hours=1)
-        before = held
-        held = applied(held, plan_changes(held, segments, now))
+        before = stored
+        stored = applied(stored, plan_changes(stored, segments, now))
         past_until = min([now, *(segment.effective_from for segment in segments[1:])])
         has_past = any(row.effective_from < past_until for row in before)
         for instant in probes:
             if has_past and instant < past_until:
-                assert price_at(held, instant) == price_at(before, instant)
+                assert price_at(stored, instant) == price_at(before, instant)
             else:
-                assert price_at(held, instant) == catalogue_price_at(segments, instant)
-        assert plan_changes(held, segments, now) == Changes((), ())
-        assert plan_changes(held, segments, now + timedelta(days=1)) == Changes((), ())
+                assert price_at(stored, instant) == catalogue_price_at(segments, instant)
+        assert plan_changes(stored, segments, now) == Changes((), ())
+        assert plan_changes(stored, segments, now + timedelta(days=1)) == Changes((), ())

@@ -1,4 +1,4 @@
-"""Counting a prompt's tokens: by the model's own vocabulary where it is public, else as an estimate."""
+"""Token counts of prompts: exact with a public vocabulary, else estimated."""
 
 import sys
 import time
@@ -24,7 +24,7 @@ def count(*messages: Any, model: str = "gpt-4o") -> int:
 
 
 def of_text(text: str, model: str = "gpt-4o") -> int:
-    """The tokens of a text alone."""
+    """The tokens of a text without overhead."""
     return count({"role": "user", "content": text}, model=model) - count({"role": "user", "content": ""}, model=model)
 
 

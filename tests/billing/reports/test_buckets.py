@@ -29,7 +29,7 @@ def test_every_instant_of_a_window_is_in_one_part_of_it(
     start: datetime | None, end: datetime | None, bucket: timedelta, instant: datetime
 ) -> None:
     parts = split(Window(start, end), bucket)
-    windows = [*([parts.whole] if parts.whole is not None else []), *parts.edges]
+    windows = [*([parts.buckets] if parts.buckets is not None else []), *parts.edges]
 
     in_window = (start is None or start <= instant) and (end is None or instant < end)
     assert sum(_has(window, instant) for window in windows) == in_window

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.reports.bucketed_query import cascade
+from billing.reports.bucketed_query import plan_sources
 from billing.reports.types import Window
 from billing.rollups.definitions import ORGANIZATION_HOURS, USAGE_DAYS, USAGE_HOURS, Rollup
 
@@ -36,28 +36,30 @@ def test_every_moment_is_answered_for_once(
 ) -> None:
     windows = [Window(*pair) for pair in pairwise(instants) if data.draw(st.booleans())]
     covered: dict[datetime, int] = {}
-    for part in cascade(windows, levels):
-        for window in part.windows:
+    for source in plan_sources(windows, levels):
+        for window in source.windows:
             assert window.start is not None
             assert window.end is not None
-            if part.rollup is not None:
-                size = DAY if part.rollup is USAGE_DAYS else HOUR
+            if source.rollup is not None:
+                size = DAY if source.rollup is USAGE_DAYS else HOUR
                 assert (window.start - START) % size == (window.end - START) % size == timedelta(0)
             for minute in range(int((window.end - window.start) / timedelta(minutes=1))):
-                moment = window.start + timedelta(minutes=minute)
-                covered[moment] = covered.get(moment, 0) + 1
+                minute_start = window.start + timedelta(minutes=minute)
+                covered[minute_start] = covered.get(minute_start, 0) + 1
     filters = {
         START + timedelta(minutes=minute)
         for minute in range(72 * 60)
-        if any(one.start <= START + timedelta(minutes=minute) < one.end for one in windows if one.start and one.end)
+        if any(
+            item.start <= START + timedelta(minutes=minute) < item.end for item in windows if item.start and item.end
+        )
     }
     assert covered == dict.fromkeys(filters, 1)
 
 
 def test_the_coarsest_answers_for_what_it_can() -> None:
     window = Window(at("2026-11-01T22:30:00Z"), at("2026-11-04T02:15:00Z"))
-    found = {part.rollup: part.windows for part in cascade([window], (USAGE_DAYS, USAGE_HOURS))}
-    assert found == {
+    result = {source.rollup: source.windows for source in plan_sources([window], (USAGE_DAYS, USAGE_HOURS))}
+    assert result == {
         USAGE_DAYS: (Window(at("2026-11-02T00:00:00Z"), at("2026-11-04T00:00:00Z")),),
         USAGE_HOURS: (
             Window(at("2026-11-01T23:00:00Z"), at("2026-11-02T00:00:00Z")),
@@ -72,6 +74,6 @@ def test_the_coarsest_answers_for_what_it_can() -> None:
 
 @pytest.mark.parametrize("window", [Window(), Window(start=START), Window(end=START)])
 def test_a_window_may_be_open(window: Window) -> None:
-    assert [(part.rollup, part.windows) for part in cascade([window], (USAGE_DAYS, USAGE_HOURS))] == [
+    assert [(source.rollup, source.windows) for source in plan_sources([window], (USAGE_DAYS, USAGE_HOURS))] == [
         (USAGE_DAYS, (window,))
     ]

@@ -7,7 +7,7 @@ import pytest
 from billing.models import Delivery
 from billing.notifications.outbox import notify
 from billing.reports import delivery_health
-from billing.reports.delivery_health import Deliveries, deliveries, delivery_checks
+from billing.reports.delivery_health import DeliveryCounts, count_deliveries, delivery_checks
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.health import registry
 from costtrack.health.registry import Check, Link
@@ -16,7 +16,7 @@ from tests.usage import NOW
 
 
 @pytest.fixture
-def told(organization: Organization, owner: User) -> Delivery:
+def delivery(organization: Organization, owner: User) -> Delivery:
     """An e-mail that waits."""
     notify(organization=organization, kind=NoticeKind.TEST, subject="Hello", data={}, now=NOW, to=[owner.email])
     return Delivery.objects.get()
@@ -29,39 +29,39 @@ def email_check(minutes: int, monkeypatch: pytest.MonkeyPatch) -> Check:
 
 @pytest.mark.django_db
 def test_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert deliveries(channel=Channel.EMAIL, now=NOW) == Deliveries(0, None, 0, 0)
+    assert count_deliveries(channel=Channel.EMAIL, now=NOW) == DeliveryCounts(0, None, 0, 0)
     check = email_check(0, monkeypatch)
-    assert (check.ok, check.state, check.facts) == (True, "current", {"Waiting": "0"})
+    assert (check.ok, check.state, check.details) == (True, "current", {"Pending": "0"})
 
 
-def test_what_nobody_sends_is_late_after_five_minutes(told: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_sends_is_late_after_five_minutes(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
     assert email_check(5, monkeypatch).ok
     check = email_check(6, monkeypatch)
-    assert (check.ok, check.state, check.facts) == (False, "late", {"Waiting": "1"})
+    assert (check.ok, check.state, check.details) == (False, "late", {"Pending": "1"})
     assert "COSTTRACK_EMAIL_URL" in check.advice
-    assert deliveries(channel=Channel.WEBHOOK, now=NOW).waiting == 0
+    assert count_deliveries(channel=Channel.WEBHOOK, now=NOW).pending == 0
 
 
-def test_what_is_being_sent_or_put_off_is_not_late(told: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_being_sent_or_put_off_is_not_late(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
     Delivery.objects.update(claimed_until=NOW + timedelta(minutes=10))
     assert email_check(6, monkeypatch).ok
     Delivery.objects.update(claimed_until=None, attempts=3, next_attempt_at=NOW + timedelta(hours=1))
     check = email_check(6, monkeypatch)
     assert check.ok
-    assert check.facts == {"Waiting": "1", "Tried in vain": "1"}
+    assert check.details == {"Pending": "1", "Retrying": "1"}
 
 
-def test_what_was_given_up_is_told_for_a_day(told: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_given_up_is_told_for_a_day(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
     Delivery.objects.update(state=DeliveryState.FAILED, finished_at=NOW)
-    assert email_check(1, monkeypatch).facts == {"Waiting": "0", "Given up in the last day": "1"}
-    assert email_check(24 * 60, monkeypatch).facts == {"Waiting": "0"}
+    assert email_check(1, monkeypatch).details == {"Pending": "0", "Failed in the last day": "1"}
+    assert email_check(24 * 60, monkeypatch).details == {"Pending": "0"}
 
 
-def test_who_looks_is_led_to_what_was_given_up(told: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_looks_is_led_to_what_was_given_up(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
     Delivery.objects.update(state=DeliveryState.FAILED, finished_at=NOW)
     check = email_check(1, monkeypatch)
     assert check.ok
-    assert "send them again" in check.advice
+    assert "resend them" in check.advice
     assert check.links == (Link("acme (1)", "/o/acme/admin/billing/delivery/?state=failed"),)
 
 

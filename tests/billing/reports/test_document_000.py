@@ -14,7 +14,7 @@ import pytest
 from billing.exports.pricing_zip import ExportFilter, pricing_zip
 from billing.reports.pricing.daily import pricing
 from billing.reports.pricing.group_order import GroupOrder
-from billing.reports.pricing.groups import Group, GroupQuestion, groups
+from billing.reports.pricing.groups import Group, GroupQuery, groups
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
 from billing.reports.types import Window
 from billing.rollups.fold import fold_organization
@@ -98,12 +98,12 @@ def test_reports_say_what_was_sent(
 ) -> None:
     source = random.Random(seed)
     books: dict[Organization, list[Sent]] = {organization: [], other_organization: []}
-    for part in range(3):
+    for row in range(3):
         for owner, sent in books.items():
-            events = [made_up(source, part * 40 + number) for number in range(40)]
+            events = [made_up(source, row * 40 + number) for number in range(40)]
             send(*(event.body for event in events), to=owner)
             books[owner] = [*sent, *events]
-        if part < seed % 4:  # nothing, a part, or all of it is folded
+        if row < seed % 4:  # nothing, a part, or all of it is folded
             fold_organization(organization_id=organization.pk, now=NOW)
             fold_organization(organization_id=other_organization.pk, now=NOW)
 
@@ -126,8 +126,8 @@ def _check_pricing(owner: Organization, filters: RunFilter, matching: list[Sent]
 
     report = pricing(organization=owner, filters=filters)
 
-    found = {(one.day, one.model): [one.cost_usd, one.runs] for one in report.daily}
-    assert found == {key: sums for key, sums in expected.items() if any(sums)}
+    result = {(item.day, item.model): [item.cost_usd, item.runs] for item in report.daily}
+    assert result == {key: sums for key, sums in expected.items() if any(sums)}
     assert report.runs == sum(event.runs for event in matching)
 
 
@@ -150,16 +150,16 @@ def _check_groups(owner: Organization, filters: RunFilter, matching: list[Sent])
         if event.body["group_id"]:
             expected[event.body["group_id"]].append(event)
     for order in GroupOrder:
-        page = groups(organization=owner, query=GroupQuestion(filters, order=order, limit=3))
-        rest = groups(organization=owner, query=GroupQuestion(filters, order=order, limit=3, offset=3))
-        found = [*page.groups, *rest.groups]
+        page = groups(organization=owner, query=GroupQuery(filters, order=order, limit=3))
+        rest = groups(organization=owner, query=GroupQuery(filters, order=order, limit=3, offset=3))
+        result = [*page.groups, *rest.groups]
 
         assert page.total == rest.total == len(expected)
-        assert {group.group_id for group in found} == set(expected)
-        assert len(found) == len(expected)
-        keys = [_KEYS[order](group) for group in found]
+        assert {group.group_id for group in result} == set(expected)
+        assert len(result) == len(expected)
+        keys = [_KEYS[order](group) for group in result]
         assert keys == sorted(keys, reverse=True)
-    for group in found:
+    for group in result:
         of_group = expected[group.group_id]
         assert group.cost_usd == sum(event.cost for event in of_group)
         assert group.runs == sum(event.runs for event in of_group)

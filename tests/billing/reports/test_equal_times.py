@@ -22,7 +22,7 @@ from rest_framework.test import APIClient
 from billing.exports import pricing_zip, usage_csv
 from billing.ledger.corrections import adjust
 from billing.ledger.partitions import ensure_month, partitions
-from billing.ledger.reprice import Selection, reprice_some
+from billing.ledger.reprice import Selection, reprice_step
 from billing.models import UsageEvent
 from billing.rollups.fold import fold
 from costtrack.clock import iso, utc_now
@@ -171,8 +171,8 @@ def dry_run(reader: Reader) -> None:
     now, last = utc_now(), None
     selection = Selection(now - timedelta(days=1), now)
     for _ in range(PAGES):
-        part = reprice_some(
-            organization=reader.organization, selection=selection, after=last, most=PAGE, note=None, now=now
+        part = reprice_step(
+            organization=reader.organization, selection=selection, after=last, limit=PAGE, note=None, now=now
         )
         last = part.last
         assert last is not None

@@ -40,7 +40,7 @@ def test_late_folding_fails_the_check(send: Send, monkeypatch: pytest.MonkeyPatc
     assert (check.ok, check.state, check.advice) == (True, "current", "")
     check = checks_at(NOW + timedelta(seconds=11), monkeypatch)["fold_lag"]
     assert (check.ok, check.state) == (False, "late")
-    assert check.facts == {"Waiting": "1 batches", "Behind": "11.0 s"}
+    assert check.details == {"Unfolded": "1 batches", "Behind": "11.0 s"}
     assert "rollups" in check.advice
 
 
@@ -48,7 +48,7 @@ def test_late_folding_fails_the_check(send: Send, monkeypatch: pytest.MonkeyPatc
 def test_nothing_was_verified_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     assert last_verification(now=NOW) == Verification(None, 0, 0, 0, 0, ())
     check = checks_at(NOW, monkeypatch)["rollups"]
-    assert (check.ok, check.state, check.facts["Last"]) == (True, "pending", "never")
+    assert (check.ok, check.state, check.details["Last"]) == (True, "pending", "never")
 
 
 def test_what_was_verified_and_is_right(
@@ -61,7 +61,7 @@ def test_what_was_verified_and_is_right(
 
     check = checks_at(NOW + timedelta(days=2), monkeypatch)["rollups"]
     assert (check.ok, check.state, check.advice) == (True, "right", "")
-    assert check.facts == {"Last": "2026-11-02 13:00 UTC", "Organizations": "2"}
+    assert check.details == {"Last": "2026-11-02 13:00 UTC", "Organizations": "2"}
 
 
 def test_an_organization_that_was_not_verified_for_two_days_fails_the_check(
@@ -72,7 +72,7 @@ def test_an_organization_that_was_not_verified_for_two_days_fails_the_check(
 
     check = checks_at(NOW + timedelta(days=2, minutes=1), monkeypatch)["rollups"]
     assert (check.ok, check.state) == (False, "overdue")
-    assert check.facts["Organizations"] == "2, 1 overdue"
+    assert check.details["Organizations"] == "2, 1 overdue"
 
 
 def test_what_is_wrong_is_named(send: Send, organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,13 +83,13 @@ def test_what_is_wrong_is_named(send: Send, organization: Organization, monkeypa
 
     check = checks_at(NOW, monkeypatch)["rollups"]
     assert (check.ok, check.state) == (False, "wrong")
-    assert check.facts["Wrong"] == "3 rows: acme: spend_days, acme: totals"
+    assert check.details["Wrong"] == "3 rows: acme: spend_days, acme: totals"
     assert "rebuild" in check.advice
 
     RollupCheck.objects.update(differences=1)
     check = checks_at(NOW, monkeypatch)["rollups"]
-    assert check.facts["Wrong"].startswith("22 rows: acme: counts, acme: customer_days, ")
-    assert check.facts["Wrong"].endswith(", ...")
+    assert check.details["Wrong"].startswith("22 rows: acme: counts, acme: customer_days, ")
+    assert check.details["Wrong"].endswith(", ...")
 
 
 @pytest.mark.django_db

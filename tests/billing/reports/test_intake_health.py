@@ -9,7 +9,13 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.ingest.quarantine import ingest_or_quarantine
 from billing.reports import intake_health
-from billing.reports.intake_health import Received, intake_checks, last_received, received, waiting
+from billing.reports.intake_health import (
+    ReceivedCounts,
+    count_received,
+    intake_checks,
+    last_received,
+    list_unpriced_groups,
+)
 from billing.types import UnpricedReason
 from costtrack.health import registry
 from costtrack.health.registry import Check
@@ -32,7 +38,7 @@ def test_nothing_has_come_in_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = checks_at(NOW, monkeypatch)
     assert set(checks) == {"intake", "unpriced"}
     assert (checks["intake"].ok, checks["intake"].state) == (True, "empty")
-    assert checks["intake"].facts["Last received"] == "never"
+    assert checks["intake"].details["Last received"] == "never"
     assert (checks["unpriced"].ok, checks["unpriced"].state) == (True, "all priced")
 
 
@@ -46,7 +52,7 @@ def test_events_of_all_organizations_are_counted_by_when_they_came_in(
 
     check = checks_at(NOW + timedelta(seconds=1), monkeypatch)["intake"]
     assert (check.ok, check.state) == (True, "receiving")
-    assert check.facts == {
+    assert check.details == {
         "Last minute": "2",
         "Last hour": "3",
         "Last day": "6",
@@ -56,19 +62,19 @@ def test_events_of_all_organizations_are_counted_by_when_they_came_in(
 
 
 def test_what_was_refused_is_told(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = [json.dumps(one).encode() for one in (payload(id="good"), payload(id="bad", prompt_tokens=-1))]
+    records = [json.dumps(item).encode() for item in (payload(id="good"), payload(id="bad", prompt_tokens=-1))]
     ingest_or_quarantine(organization=organization, credential=None, format="litellm", records=records, now=NOW)
-    assert received(since=NOW).refused == 1
-    assert checks_at(NOW, monkeypatch)["intake"].facts["Refused in the last day"] == "1"
+    assert count_received(since=NOW).refused == 1
+    assert checks_at(NOW, monkeypatch)["intake"].details["Rejected in the last day"] == "1"
 
 
 def test_no_more_than_so_many_batches_are_looked_at(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         send(PRICED, now=NOW)
-    assert received(since=NOW) == Received(3, 0, is_all=True)
+    assert count_received(since=NOW) == ReceivedCounts(3, 0, is_all=True)
     monkeypatch.setattr(intake_health, "MAX_EXAMINED", 2)
-    assert received(since=NOW) == Received(2, 0, is_all=False)
-    assert checks_at(NOW, monkeypatch)["intake"].facts["Last minute"] == "at least 2"
+    assert count_received(since=NOW) == ReceivedCounts(2, 0, is_all=False)
+    assert checks_at(NOW, monkeypatch)["intake"].details["Last minute"] == "at least 2"
 
 
 def test_models_that_wait_are_named_with_what_to_do_and_where(
@@ -77,8 +83,8 @@ def test_models_that_wait_are_named_with_what_to_do_and_where(
     send(HOUSE, HOUSE, {"input_tokens": 5}, now=NOW)
     send(HOUSE, to=other_organization, now=NOW)
 
-    found = [(one.slug, one.title, one.reason, one.events) for one in waiting()]
-    assert found == [
+    result = [(item.slug, item.title, item.reason, item.events) for item in list_unpriced_groups()]
+    assert result == [
         ("acme", "in-house house-13b", UnpricedReason.NO_PRICE, 2),
         ("acme", "No model", UnpricedReason.NO_MODEL, 1),
         ("globex", "in-house house-13b", UnpricedReason.NO_PRICE, 1),
@@ -86,7 +92,7 @@ def test_models_that_wait_are_named_with_what_to_do_and_where(
     checks = checks_at(NOW, monkeypatch)
     assert "unpriced" not in checks
     first, second = checks["unpriced_1"], checks["unpriced_2"]
-    assert (first.ok, first.state, first.facts["Events"]) == (True, "waiting", "2")
+    assert (first.ok, first.state, first.details["Events"]) == (True, "waiting", "2")
     assert "Set a price" in first.advice
     assert first.links[0].url == "/o/acme/admin/billing/unpricedevent/"
     assert "name the model" in second.advice
@@ -94,16 +100,16 @@ def test_models_that_wait_are_named_with_what_to_do_and_where(
 
 def test_no_more_than_so_many_models_are_named(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
     send(*({**HOUSE, "model": f"house-{number}"} for number in range(7)), now=NOW)
-    assert len(waiting()) == 5
+    assert len(list_unpriced_groups()) == 5
     monkeypatch.setattr(intake_health, "MAX_EXAMINED", 3)
-    assert {one.is_all for one in waiting()} == {False}
-    assert checks_at(NOW, monkeypatch)["unpriced_1"].facts["Events"] == "at least 1"
+    assert {item.is_all for item in list_unpriced_groups()} == {False}
+    assert checks_at(NOW, monkeypatch)["unpriced_1"].details["Events"] == "at least 1"
 
 
 def test_it_takes_as_many_questions_however_much_there_is(send: Send) -> None:
     counts = []
     for number in (1, 20):
-        send(*({**HOUSE, "model": f"house-{number}-{place}"} for place in range(number)), now=NOW)
+        send(*({**HOUSE, "model": f"house-{number}-{index}"} for index in range(number)), now=NOW)
         with CaptureQueriesContext(connection) as captured:
             intake_checks()
         counts.append(len(captured))

@@ -45,7 +45,7 @@ def test_open_authorizations_of_all_organizations_are_added_up(
     take(other_organization, "5", now=NOW, ttl=timedelta(seconds=1))
     check = checks_at(NOW + timedelta(seconds=1), monkeypatch)["authorizations"]
     assert check.ok
-    assert check.facts == {"Open": "2 authorizations", "Reserved": "$3.25", "Paused": "0 limits"}
+    assert check.details == {"Open": "2 authorizations", "Reserved": "$3.25", "Paused": "0 limits"}
 
 
 def test_limits_that_pause_are_counted(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,35 +59,35 @@ def test_limits_that_pause_are_counted(organization: Organization, monkeypatch: 
         LimitException.objects.create(
             organization=organization, limit=limit, kind=kind, starts_at=NOW, ends_at=ends_at, actor="a"
         )
-    assert checks_at(NOW, monkeypatch)["authorizations"].facts["Paused"] == "2 limits"
+    assert checks_at(NOW, monkeypatch)["authorizations"].details["Paused"] == "2 limits"
 
 
 @pytest.mark.django_db
 def test_nothing_was_verified_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     assert last_verification(now=NOW) == Verification(None, 0, 0, 0, ())
     check = checks_at(NOW, monkeypatch)["limits"]
-    assert (check.ok, check.state, check.facts["Last"]) == (True, "pending", "never")
+    assert (check.ok, check.state, check.details["Last"]) == (True, "pending", "never")
 
 
 def test_what_was_verified_and_is_right(
     organization: Organization, other_organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for one in (organization, other_organization):
-        verify_limits(organization=one, now=NOW)
+    for item in (organization, other_organization):
+        verify_limits(organization=item, now=NOW)
     check = checks_at(NOW + timedelta(days=2), monkeypatch)["limits"]
     assert (check.ok, check.state, check.advice) == (True, "right", "")
-    assert check.facts == {"Last": "2026-11-02 12:00 UTC", "Organizations": "2"}
+    assert check.details == {"Last": "2026-11-02 12:00 UTC", "Organizations": "2"}
 
     check = checks_at(NOW + timedelta(days=2, seconds=1), monkeypatch)["limits"]
     assert (check.ok, check.state) == (False, "overdue")
-    assert check.facts["Organizations"] == "2, 2 overdue"
+    assert check.details["Organizations"] == "2, 2 overdue"
 
 
 def test_what_is_wrong_is_named(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
     verify_limits(organization=organization, now=NOW)
     RollupCheck.objects.update(differences=3)
     check = checks_at(NOW, monkeypatch)["limits"]
-    assert (check.ok, check.state, check.facts["Wrong"]) == (False, "wrong", "3 differences: acme")
+    assert (check.ok, check.state, check.details["Wrong"]) == (False, "wrong", "3 differences: acme")
     assert "limits verify" in check.advice
 
 
@@ -99,7 +99,7 @@ def test_rollups_and_limits_are_not_taken_for_each_other(
     verify_limits(organization=organization, now=NOW)
     RollupCheck.objects.filter(rollup="limits").update(differences=1)
     rollups = {check.name: check for check in health.rollup_checks()}["rollups"]
-    assert (rollups.state, "Wrong" in rollups.facts) == ("overdue", False)
+    assert (rollups.state, "Wrong" in rollups.details) == ("overdue", False)
 
 
 @pytest.mark.django_db

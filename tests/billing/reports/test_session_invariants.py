@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from billing.ingest import json_events
 from billing.ingest.services import ingest
-from billing.reports.runs import costs_of_run, costs_of_runs
-from billing.reports.sessions.executions import ExecutionCosts, costs_of_execution, newest_executions
-from billing.reports.sessions.lists import SessionCosts, costs_of_session, newest_sessions, sessions_of_execution
-from billing.reports.sessions.summary import summary_of_sessions
+from billing.reports.runs import get_run_costs, get_total_run_costs
+from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, newest_executions
+from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, newest_sessions
+from billing.reports.sessions.summary import get_session_summary
 from billing.reports.types import Window
 from billing.rollups.fold import fold_organization
 from costtrack.money import ZERO
@@ -40,7 +40,7 @@ places = st.fixed_dictionaries(
     }
 )
 events = st.builds(
-    lambda place, more: {**place, **more},
+    lambda index, more: {**index, **more},
     places,
     st.one_of(
         st.fixed_dictionaries({"cost_usd": amounts, "input_tokens": st.integers(0, 100)}),
@@ -51,7 +51,7 @@ events = st.builds(
     ),
 )
 summaries = st.builds(
-    lambda place, session, told: {**place, "session_id": session, "kind": "session_summary", **told},
+    lambda index, session, told: {**index, "session_id": session, "kind": "session_summary", **told},
     places,
     st.sampled_from(SESSIONS),
     st.fixed_dictionaries(
@@ -76,7 +76,7 @@ def test_everything_adds_up(batches: list[list[dict[str, Any]]], folds: list[boo
     with transaction.atomic():
         acme, globex = (Organization.objects.create(slug=slug, name=slug) for slug in ("acme", "globex"))
         numbered = [
-            [{**event, "id": f"{at}-{place}"} for place, event in enumerate(batch)] for at, batch in enumerate(batches)
+            [{**event, "id": f"{at}-{index}"} for index, event in enumerate(batch)] for at, batch in enumerate(batches)
         ]
         for organization, folded in zip((acme, globex), (cycle(folds), cycle(folds[::-1])), strict=True):
             for batch, is_folded in zip(twice(numbered, seed), folded, strict=False):
@@ -114,29 +114,29 @@ def everything(organization: Organization) -> tuple[Any, ...]:
     return (
         sessions,
         executions,
-        summary_of_sessions(organization=organization),
-        [costs_of_session(organization=organization, session_id=one.session_id) for one in sessions],
-        [costs_of_execution(organization=organization, execution_id=one.execution_id) for one in executions],
-        [sessions_of_execution(organization=organization, execution_id=name, limit=50) for name in EXECUTIONS],
+        get_session_summary(organization=organization),
+        [get_session_costs(organization=organization, session_id=item.session_id) for item in sessions],
+        [get_execution_costs(organization=organization, execution_id=item.execution_id) for item in executions],
+        [list_execution_sessions(organization=organization, execution_id=name, limit=50) for name in EXECUTIONS],
     )
 
 
 def check_sums(organization: Organization, batches: list[list[dict[str, Any]]]) -> None:
     told = [event for batch in batches for event in batch]
     sessions, executions, summary, each_session, each_execution, of_executions = everything(organization)
-    assert {one.session_id for one in sessions} == {event["session_id"] for event in told} - {""}
+    assert {item.session_id for item in sessions} == {event["session_id"] for event in told} - {""}
     assert sorted(each_session, key=session_id) == sorted(sessions, key=session_id)
     assert each_execution == executions
     for session in sessions:
         check_session(session, [event for event in told if event["session_id"] == session.session_id])
     for execution in executions:
-        members = [one for one in sessions if one.execution_id == execution.execution_id]
+        members = [item for item in sessions if item.execution_id == execution.execution_id]
         check_execution(execution, members)
-    assert [[one.session_id for one in listed] for listed in of_executions] == [
+    assert [[item.session_id for item in listed] for listed in of_executions] == [
         [
-            one.session_id
-            for one in sorted(sessions, key=lambda one: (one.started_at, one.session_id))
-            if one.execution_id == name
+            item.session_id
+            for item in sorted(sessions, key=lambda item: (item.started_at, item.session_id))
+            if item.execution_id == name
         ]
         for name in EXECUTIONS
     ]
@@ -163,23 +163,25 @@ def check_session(session: SessionCosts, told: list[dict[str, Any]]) -> None:
 def check_execution(execution: ExecutionCosts, members: list[SessionCosts]) -> None:
     assert sorted(execution.session_ids) == sorted(map(session_id, members))
     for name in ("cost_usd", "token_cost_usd", "compute_cost_usd", "tokens", "tool_calls", "turns", "duration_ms"):
-        assert getattr(execution.totals, name) == sum((getattr(one.totals, name) for one in members), ZERO)
+        assert getattr(execution.totals, name) == sum((getattr(item.totals, name) for item in members), ZERO)
     assert sum(execution.cost_by_model.values(), ZERO) == execution.totals.token_cost_usd
     assert sum(execution.cost_by_tool.values(), ZERO) == execution.totals.compute_cost_usd
-    in_phases = sum((one.totals.cost_usd for one in members if one.phase_id), ZERO)
+    in_phases = sum((item.totals.cost_usd for item in members if item.phase_id), ZERO)
     assert sum(execution.cost_by_phase.values(), ZERO) == in_phases
-    assert execution.is_complete == (bool(members) and all(one.is_finalized for one in members))
+    assert execution.is_complete == (bool(members) and all(item.is_finalized for item in members))
 
 
 def check_summary(summary: Any, sessions: list[SessionCosts], executions: list[ExecutionCosts]) -> None:
-    assert summary.totals.cost_usd == sum((one.totals.cost_usd for one in sessions), ZERO)
-    assert summary.totals.turns == sum(one.totals.turns for one in sessions)
+    assert summary.totals.cost_usd == sum((item.totals.cost_usd for item in sessions), ZERO)
+    assert summary.totals.turns == sum(item.totals.turns for item in sessions)
     assert (summary.sessions, summary.executions) == (len(sessions), len(executions))
-    ranked = sorted(sessions, key=lambda one: (-one.totals.cost_usd, one.session_id))
-    assert list(summary.top_sessions) == [(one.session_id, one.totals.cost_usd, one.totals.tokens) for one in ranked]
+    ranked = sorted(sessions, key=lambda item: (-item.totals.cost_usd, item.session_id))
+    assert list(summary.top_sessions) == [
+        (item.session_id, item.totals.cost_usd, item.totals.tokens) for item in ranked
+    ]
     costs: dict[str, Decimal] = {}
-    for one in sessions:
-        for model, cost in one.cost_by_model.items():
+    for item in sessions:
+        for model, cost in item.cost_by_model.items():
             costs[model] = costs.get(model, ZERO) + cost
     assert {model: cost for model, cost in summary.top_models if cost} == {m: cost for m, cost in costs.items() if cost}
 
@@ -187,7 +189,9 @@ def check_summary(summary: Any, sessions: list[SessionCosts], executions: list[E
 def check_runs(organization: Organization) -> None:
     """Every run once, however the tree is bent."""
     window = Window(None, None)
-    everyone = costs_of_runs(organization=organization, workflow_id=None, window=window, include_children=True, now=NOW)
+    everyone = get_total_run_costs(
+        organization=organization, workflow_id=None, window=window, include_children=True, now=NOW
+    )
     for service, groups in everyone.by_group.items():
         assert sum(groups.values(), ZERO) == everyone.by_service[service]
     assert sum(everyone.by_service.values(), ZERO) == everyone.total
@@ -198,8 +202,8 @@ def check_runs(organization: Organization) -> None:
         tree = {run}
         while more := {child for child, parent in parents.items() if parent in tree} - tree:
             tree |= more
-        assert cost_of(organization, run, include_children=True) == sum((alone[one] for one in tree), ZERO)
+        assert cost_of(organization, run, include_children=True) == sum((alone[item] for item in tree), ZERO)
 
 
 def cost_of(organization: Organization, run_id: str, *, include_children: bool) -> Decimal:
-    return costs_of_run(organization=organization, run_id=run_id, include_children=include_children, now=NOW).total
+    return get_run_costs(organization=organization, run_id=run_id, include_children=include_children, now=NOW).total

@@ -1,4 +1,4 @@
-"""What the rollups must say, in plain Python: a list of everything that was sent, and what each of it counts now."""
+"""A model of the rollups in plain Python: all sent events, with their current amounts."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,21 +12,21 @@ from costtrack.money import ZERO
 
 SUMS = ("requests", "unpriced", "input_tokens", "output_tokens", "token_cost_usd")
 
-# What a rollup of fewer columns calls them. (Nothing here has compute costs.)
+# The names of the sums in the scope rollups. (No event here has compute costs.)
 _OTHER_NAMES = {"token_cost_usd": "cost_usd"}
 _SCOPES = {"user": "user_id", "model": "model", "workflow": "workflow_id", "run": "run_id", "session": "session_id"}
 
 
 def columns_of(rollup: Rollup) -> dict[str, str]:
     """Which of the sums the rollup has, and the names of their columns."""
-    held = {measure.column for measure in rollup.measures}
-    named = {name: name if name in held else _OTHER_NAMES.get(name, "") for name in SUMS}
-    return {name: column for name, column in named.items() if column in held}
+    available = {measure.column for measure in rollup.measures}
+    named = {name: name if name in available else _OTHER_NAMES.get(name, "") for name in SUMS}
+    return {name: column for name, column in named.items() if column in available}
 
 
 @dataclass
 class Counted:
-    """One thing that was sent: an event, or what a session's summary has added."""
+    """A sent event, or the difference of a session summary."""
 
     organization: int
     body: dict[str, Any]
@@ -38,8 +38,8 @@ class Counted:
     is_dropped: bool = False
 
     @property
-    def is_waiting(self) -> bool:
-        """For a price: what was dropped waits no more, and stays without one."""
+    def is_unpriced(self) -> bool:
+        """Whether it is in the unpriced queue; dropped events have left it."""
         return self.amounts["unpriced"] > 0 and not self.is_dropped
 
     def price(self, cost: Decimal) -> None:
@@ -50,8 +50,8 @@ class Counted:
         self.is_voided = True
         self.amounts = dict.fromkeys(SUMS, ZERO)
 
-    def fact(self, column: str) -> Any:
-        """What a rollup's dimension says of it."""
+    def dimension_value(self, column: str) -> Any:
+        """Return the value of a rollup's dimension."""
         hour = self.occurred_at.replace(minute=0, second=0, microsecond=0)
         special = {
             "hour": hour,
@@ -64,46 +64,54 @@ class Counted:
         return special[column] if column in special else self.body.get(column, "")
 
     def keys(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Of the rows that it is in: one for each tag or scope, if the rollup is about them."""
-        for part in self._parts(columns):
-            yield (self.organization, *(part[column] if column in part else self.fact(column) for column in columns))
+        """Yield the keys of its rows: one for each tag or scope, if the rollup has them."""
+        for tag_or_scope in self._tags_or_scopes(columns):
+            yield (
+                self.organization,
+                *(
+                    tag_or_scope[column] if column in tag_or_scope else self.dimension_value(column)
+                    for column in columns
+                ),
+            )
 
-    def _parts(self, columns: Sequence[str]) -> list[dict[str, str]]:
+    def _tags_or_scopes(self, columns: Sequence[str]) -> list[dict[str, str]]:
         tags = self.body.get("tags", ())
         if "tag" in columns:
             return [{"tag": tag} for tag in tags]
         if "scope" not in columns:
             return [{}]
-        told = [("organization", ""), *(("tag", tag) for tag in tags)]
-        told += [(scope, value) for scope, name in _SCOPES.items() if (value := self.body.get(name, ""))]
-        return [{"scope": scope, "value": value} for scope, value in told]
+        scopes = [("organization", ""), *(("tag", tag) for tag in tags)]
+        scopes += [(scope, value) for scope, name in _SCOPES.items() if (value := self.body.get(name, ""))]
+        return [{"scope": scope, "value": value} for scope, value in scopes]
 
 
 @dataclass
-class Books:
-    """Everything that was sent, by anybody."""
+class SentEvents:
+    """All sent events of all organizations."""
 
     counted: list[Counted] = field(default_factory=list)
 
     def events(self) -> list[Counted]:
-        return [one for one in self.counted if one.is_event]
+        return [counted for counted in self.counted if counted.is_event]
 
     def of_session(self, organization: int, session_id: str) -> list[Counted]:
         return [
-            one for one in self.counted if one.organization == organization and one.body.get("session_id") == session_id
+            counted
+            for counted in self.counted
+            if counted.organization == organization and counted.body.get("session_id") == session_id
         ]
 
     def rows(self, rollup: Rollup) -> dict[tuple[Any, ...], dict[str, Decimal]]:
-        """The sums that the rollup must have, by organization and the rollup's dimensions."""
+        """The expected sums of the rollup, by organization and dimensions."""
         columns = [dimension.column for dimension in rollup.dimensions]
         needed = re.findall(r"event\.(\w+) <> ''", rollup.condition)
-        held = columns_of(rollup)
-        found: dict[tuple[Any, ...], dict[str, Decimal]] = {}
-        for one in self.counted:
-            if not all(map(one.fact, needed)):
+        available = columns_of(rollup)
+        rows: dict[tuple[Any, ...], dict[str, Decimal]] = {}
+        for counted in self.counted:
+            if not all(map(counted.dimension_value, needed)):
                 continue
-            for key in one.keys(columns):
-                sums = found.setdefault(key, dict.fromkeys(held, ZERO))
-                for name in held:
-                    sums[name] += one.amounts[name]
-        return found
+            for key in counted.keys(columns):
+                sums = rows.setdefault(key, dict.fromkeys(available, ZERO))
+                for name in available:
+                    sums[name] += counted.amounts[name]
+        return rows

@@ -1,4 +1,4 @@
-"""Differences planted by hand in rollups, and events that fill every one of them."""
+"""Corruption of rollups for tests, and an event that has rows in all of them."""
 
 from django.db import connection
 from psycopg import sql
@@ -32,7 +32,7 @@ _ROWS = {"tag_days": 2, "scope_hours": 7, "scope_totals": 7}
 
 
 def rows_of_full(rollup: Rollup) -> int:
-    """How many rows of the rollup that event has: one for each of its tags, one for each scope, else one."""
+    """The number of rows of that event in the rollup."""
     return _ROWS.get(rollup.name, 1)
 
 
@@ -40,13 +40,13 @@ KINDS = ("sum", "missing", "superfluous", "attribute")
 
 
 def plantings(kind: str) -> list[list[Rollup]]:
-    """The rollups that can have this kind of difference, every other one and then the others."""
+    """The rollups that can have this kind of difference, in two groups."""
     able = [rollup for rollup in ROLLUPS if kind != "attribute" or _attributes(rollup)]
     return [able[::2], able[1::2]]
 
 
 def plant(rollup: Rollup, kind: str) -> None:
-    """Make the rollup's table wrong."""
+    """Corrupt the rollup's table."""
     table = sql.Identifier(rollup.table)
     if kind == "sum":
         statement = sql.SQL("UPDATE {} SET requests = requests + 1").format(table)
@@ -69,7 +69,7 @@ def _attributes(rollup: Rollup) -> list[str]:
 
 
 def _copy_of_rows(rollup: Rollup) -> sql.Composed:
-    """The same rows under another text of their key."""
+    """Copy the rows with another key."""
     types = column_types(rollup)
     changed = next(dimension.column for dimension in rollup.dimensions if types[dimension.column].startswith("varchar"))
     columns = sql.SQL(", ").join(map(sql.Identifier, types))

@@ -40,7 +40,7 @@ def run(*arguments: str, stderr: io.StringIO | None = None) -> str:
 
 def test_fold_adds_what_waits(send: Send) -> None:
     send(FULL, FULL)
-    assert run("fold") == "2 events of 1 batches are folded.\n"
+    assert run("fold") == "2 events of 1 batches folded.\n"
     assert not IngestBatch.objects.filter(folded_at=None).exists()
 
 
@@ -48,8 +48,8 @@ def test_fold_adds_what_waits(send: Send) -> None:
 def test_verify_says_that_all_is_right(send: Send) -> None:
     send(FULL)
     fold(now=NOW)
-    assert run("verify") == "All rollups of 2 organizations are what the ledger says.\n"
-    assert run("verify", "--organization", "acme") == "All rollups of 1 organization are what the ledger says.\n"
+    assert run("verify") == "All rollups of 2 organizations match the ledger.\n"
+    assert run("verify", "--organization", "acme") == "All rollups of 1 organization match the ledger.\n"
 
 
 def test_verify_shows_the_first_differences_and_fails(send: Send, other_organization: Organization) -> None:
@@ -59,14 +59,14 @@ def test_verify_shows_the_first_differences_and_fails(send: Send, other_organiza
     SpendDay.objects.filter(organization__slug="acme").update(requests=7)
     output = io.StringIO()
 
-    with pytest.raises(CommandError, match=r"9 rows differ from the ledger. `costtrack rollups rebuild` makes them"):
+    with pytest.raises(CommandError, match=r"9 rows differ from the ledger. `costtrack rollups rebuild` corrects them"):
         call_command("rollups", "verify", stdout=output, stderr=io.StringIO())
 
     lines = output.getvalue().splitlines()
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
     row = "day '2026-11-01', credential_id '0', user_ref 'ada', model 'model-{}'"
     assert cells[:5] == [["acme", "spend_days", row.format(number), "requests", "7", "1"] for number in range(5)]
-    assert cells[5][2] == "... 8 rows in all"
+    assert cells[5][2] == "... 8 rows in total"
     assert cells[6][:2] == ["acme", "totals"]
     assert len(cells) == 7
     call_command("rollups", "verify", organization="globex", stdout=output)
@@ -104,14 +104,14 @@ def test_retain_drops_old_events_and_says_how_many(send: Send, organization: Org
     send(old, old, now=OCTOBER)
     send(FULL)
 
-    told = run("retain", "--before", "2026-11", "--dry-run")
-    assert "2026-10: 2 events of 1 organization, 0." in told
-    assert "2 events would be dropped; 0." in told
+    text = run("retain", "--before", "2026-11", "--dry-run")
+    assert "2026-10: 2 events of 1 organization, 0." in text
+    assert "2 events would be dropped; 0." in text
     assert UsageEvent.objects.count() == 3
 
     assert run("retain", "--before", "2026-11", "--organization", "acme") == (
-        "2026-10: 2 events of 1 organization, in a table with events of others, which stays\n"
-        "2 events were dropped; 0.0 MB of disk come back at once.\n"
+        "2026-10: 2 events of 1 organization, in a partition shared with others, which stays\n"
+        "2 events were dropped; 0.0 MB of disk space freed.\n"
     )
     assert UsageEvent.objects.count() == 1
     assert LiveSpendDay.objects.aggregate(sum=Sum("requests")) == {"sum": 3}
@@ -128,9 +128,9 @@ def test_retain_drops_old_events_and_says_how_many(send: Send, organization: Org
         (("retain", "--before", "2026-10", "--organization", "nobody"), "There is no organization nobody."),
         (("rebuild", "--from", "yesterday"), "--from: yesterday is not a date such as 2026-01-31."),
         (("rebuild", "--to", "2026-02-30"), "--to: 2026-02-30 is not a date such as 2026-01-31."),
-        (("rebuild", "--from", "2026-02-02", "--to", "2026-02-01"), "--to: is before --from."),
+        (("rebuild", "--from", "2026-02-02", "--to", "2026-02-01"), "--to: Must not be before --from."),
         (("retain", "--before", "2026-10-01"), "--before: 2026-10-01 is not a month such as 2026-01."),
-        (("retain", "--before", "2026-12"), "before: at most the month that runs now."),
+        (("retain", "--before", "2026-12"), "before: Must not be later than the current month."),
     ],
 )
 def test_a_mistake_is_one_line(arguments: tuple[str, ...], message: str) -> None:
@@ -151,12 +151,12 @@ def test_long_work_tells_where_it_is(send: Send, monkeypatch: pytest.MonkeyPatch
     for day in range(1, 5):
         send({**FULL, "session_id": f"s-{day}", "occurred_at": f"2026-10-0{day}T00:00:00Z"})
     fold(now=NOW)
-    told = io.StringIO()
+    text = io.StringIO()
 
-    run("verify", stderr=told)
+    run("verify", stderr=text)
 
-    assert told.getvalue().splitlines()[:2] == ["acme: usage_hours (1 of 70)", "acme: organization_hours (5 of 70)"]
-    assert len(told.getvalue().splitlines()) == 19
+    assert text.getvalue().splitlines()[:2] == ["acme: usage_hours (1 of 70)", "acme: organization_hours (5 of 70)"]
+    assert len(text.getvalue().splitlines()) == 19
 
 
 def test_on_a_terminal_there_is_a_bar(send: Send, capfd: pytest.CaptureFixture[str]) -> None:

@@ -23,15 +23,15 @@ def is_right(organization: Organization) -> bool:
     return not any(check.count for check in verify(organization_id=organization.pk, now=NOW))
 
 
-@pytest.mark.parametrize("has_waiting", [False, True], ids=["all folded", "some waiting"])
+@pytest.mark.parametrize("has_unfolded", [False, True], ids=["all folded", "some waiting"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_planted_differences_are_healed(
-    kind: str, send: Send, organization: Organization, *, has_waiting: bool
+    kind: str, send: Send, organization: Organization, *, has_unfolded: bool
 ) -> None:
     """In every other rollup, and then in the others: those between them are right, and nothing is written there."""
     send(FULL)
     fold(now=NOW)
-    if has_waiting:
+    if has_unfolded:
         send(FULL, {**FULL, "model": "other"})
     for planted in plantings(kind):
         for rollup in planted:
@@ -43,7 +43,7 @@ def test_planted_differences_are_healed(
         assert {name for name, rows in corrected.items() if rows} == {rollup.name for rollup in planted}
         assert is_right(organization)
         for rollup in planted:
-            assert requests_of(rollup, organization) == (3 if has_waiting else 1) * rows_of_full(rollup), rollup.name
+            assert requests_of(rollup, organization) == (3 if has_unfolded else 1) * rows_of_full(rollup), rollup.name
     fold(now=NOW)
     assert is_right(organization)
 
@@ -158,7 +158,7 @@ def test_a_time_may_be_open_at_either_end(organization: Organization) -> None:
 
 # Of 14 rollups; of four others, which have one key here, there is one part each, and of the scopes' totals eleven: what
 # they are cut by has that many values.
-PARTS = 14 * 3 + 4 + 9
+MAX_CHUNK_EVENTS = 14 * 3 + 4 + 9
 
 
 def test_a_large_ledger_is_rebuilt_in_parts_and_folds_go_on_between_them(
@@ -179,11 +179,11 @@ def test_a_large_ledger_is_rebuilt_in_parts_and_folds_go_on_between_them(
 
     corrected = rebuild(organization_id=organization.pk, progress=go_on)
 
-    assert [step.number for step in steps] == list(range(1, PARTS + 1))
-    assert {step.steps for step in steps} == {PARTS}
+    assert [step.number for step in steps] == list(range(1, MAX_CHUNK_EVENTS + 1))
+    assert {step.steps for step in steps} == {MAX_CHUNK_EVENTS}
     assert corrected["spend_days"] == 5
     assert is_right(organization)
-    assert LiveSpendDay.objects.aggregate(sum=Sum("requests")) == {"sum": 5 + PARTS}
+    assert LiveSpendDay.objects.aggregate(sum=Sum("requests")) == {"sum": 5 + MAX_CHUNK_EVENTS}
 
 
 def test_a_wrong_count_is_found_and_healed(send: Send, organization: Organization) -> None:
@@ -193,7 +193,7 @@ def test_a_wrong_count_is_found_and_healed(send: Send, organization: Organizatio
     LedgerState.objects.update(sessions=7, groups=0)
 
     (check,) = [check for check in verify(organization_id=organization.pk, now=NOW) if check.name == COUNTED]
-    assert [(found.key, found.stored, found.told) for found in check.differences] == [
+    assert [(found.key, found.stored, found.expected) for found in check.differences] == [
         ({"count": "sessions"}, {"rows": "7"}, {"rows": "2"}),
         ({"count": "groups"}, {"rows": "0"}, {"rows": "1"}),
     ]

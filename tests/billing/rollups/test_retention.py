@@ -26,7 +26,7 @@ from billing.rollups import retention
 from billing.rollups.definitions import ROLLUPS, Merge, Rollup
 from billing.rollups.fold import fold
 from billing.rollups.rebuild import rebuild
-from billing.rollups.retention import drop_events, retain, would_drop
+from billing.rollups.retention import drop_events, preview_drop, retain
 from billing.rollups.types import Dropped
 from billing.rollups.verify import verify
 from costtrack.errors import InvalidError
@@ -44,9 +44,9 @@ def at(instant: datetime, **fields: Any) -> dict[str, Any]:
 
 def drop(before: datetime, organization: Organization | None = None, *, now: datetime = NOW) -> list[Dropped]:
     """What was told of tables that had events in them: there may be others, of other tests."""
-    told: list[Dropped] = []
-    drop_events(before=before, organization=organization, actor="op@example.com", now=now, report=told.append)
-    return [part for part in told if part.events]
+    reported: list[Dropped] = []
+    drop_events(before=before, organization=organization, actor="op@example.com", now=now, report=reported.append)
+    return [entry for entry in reported if entry.events]
 
 
 def is_right(organization: Organization) -> bool:
@@ -69,8 +69,8 @@ def _live_rows(rollup: Rollup) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]
 
 
 def months(table_of: Organization | None = None) -> set[int]:
-    wanted = None if table_of is None else table_of.pk
-    return {partition.month.month for partition in partitions() if partition.organization_id == wanted}
+    owner_id = None if table_of is None else table_of.pk
+    return {partition.month.month for partition in partitions() if partition.organization_id == owner_id}
 
 
 @pytest.fixture
@@ -96,10 +96,13 @@ def test_everybodys_old_months_are_dropped_and_every_total_stays(
 ) -> None:
     before = totals()
 
-    told = drop(OCTOBER)
+    reported = drop(OCTOBER)
 
-    assert [(part.month, part.organizations, part.events) for part in told] == [(AUGUST, 2, 8), (SEPTEMBER, 2, 8)]
-    assert all(part.bytes > 0 for part in told)
+    assert [(entry.month, entry.organizations, entry.events) for entry in reported] == [
+        (AUGUST, 2, 8),
+        (SEPTEMBER, 2, 8),
+    ]
+    assert all(entry.bytes > 0 for entry in reported)
     assert totals() == before
     assert UsageEvent.objects.count() == 8
     assert months() >= {10, 11}
@@ -162,9 +165,12 @@ def test_an_organizations_own_tables_are_dropped(
     assert months(organization) == {9}
     before = totals()
 
-    told = drop(OCTOBER, organization)
+    reported = drop(OCTOBER, organization)
 
-    assert [(part.month, part.events, part.bytes > 0) for part in told] == [(AUGUST, 1, False), (SEPTEMBER, 2, True)]
+    assert [(entry.month, entry.events, entry.bytes > 0) for entry in reported] == [
+        (AUGUST, 1, False),
+        (SEPTEMBER, 2, True),
+    ]
     assert months(organization) == set()
     assert totals() == before
     assert UsageEvent.objects.of(other_organization).count() == 2
@@ -235,7 +241,7 @@ def test_the_months_that_were_dropped_are_in_the_audit_log(organization: Organiz
 @pytest.mark.usefixtures("three_months")
 def test_a_second_time_there_is_nothing_to_drop() -> None:
     assert drop(OCTOBER)
-    assert drop(OCTOBER) == would_drop(before=OCTOBER, now=NOW) == []
+    assert drop(OCTOBER) == preview_drop(before=OCTOBER, now=NOW) == []
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_class WHERE relname LIKE 'billing_usageevent_2026_0_'")
         assert cursor.fetchone() == (0,)
@@ -243,25 +249,28 @@ def test_a_second_time_there_is_nothing_to_drop() -> None:
 
 @pytest.mark.usefixtures("three_months")
 def test_what_would_be_dropped_can_be_asked_before(organization: Organization) -> None:
-    expected = [part for part in would_drop(before=OCTOBER, now=NOW) if part.events]
+    expected = [entry for entry in preview_drop(before=OCTOBER, now=NOW) if entry.events]
     assert UsageEvent.objects.count() == 24
-    expected_of_one = would_drop(before=SEPTEMBER, organization=organization, now=NOW)
+    expected_of_one = preview_drop(before=SEPTEMBER, organization=organization, now=NOW)
     assert expected_of_one == drop(SEPTEMBER, organization) == [Dropped(AUGUST, 1, 4, 0)]
 
-    assert [(part.month, part.organizations, part.events) for part in expected] == [(AUGUST, 2, 8), (SEPTEMBER, 2, 8)]
+    assert [(entry.month, entry.organizations, entry.events) for entry in expected] == [
+        (AUGUST, 2, 8),
+        (SEPTEMBER, 2, 8),
+    ]
 
 
 @pytest.mark.usefixtures("three_months")
 def test_of_very_many_organizations_the_smallest_are_taken_out_one_by_one(
     organization: Organization, other_organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "_MAX_TOGETHER", 1)
+    monkeypatch.setattr(retention, "_MAX_ORGANIZATIONS", 1)
     send(at(AUGUST), to=other_organization, now=AUGUST + 12 * DAY)
     before = totals()
 
-    told = drop(SEPTEMBER)
+    reported = drop(SEPTEMBER)
 
-    assert [(part.organizations, part.events, part.bytes > 0) for part in told] == [(1, 4, False), (1, 5, True)]
+    assert [(entry.organizations, entry.events, entry.bytes > 0) for entry in reported] == [(1, 4, False), (1, 5, True)]
     assert totals() == before
     assert is_right(organization)
 

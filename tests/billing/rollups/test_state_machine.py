@@ -1,5 +1,4 @@
-"""Whatever happens, in whatever order: every rollup is what the ledger says, and what a plain list of all that was sent
-adds up to."""
+"""After any sequence of operations, every rollup matches the ledger and a model in plain Python."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -25,7 +24,7 @@ from billing.rollups.retention import drop_events, months_before
 from billing.rollups.verify import verify
 from costtrack.money import ZERO
 from organizations.models import Organization
-from tests.billing.rollups.model import SUMS, Books, Counted, columns_of
+from tests.billing.rollups.model import SUMS, Counted, SentEvents, columns_of
 from tests.profiles import examples
 from tests.usage import set_price
 
@@ -55,7 +54,7 @@ ages_in_minutes = st.sampled_from((0, 1, HOUR, 5 * HOUR, DAY, 20 * DAY, 100 * DA
 
 
 class CrashError(Exception):
-    """The process dies here."""
+    """Simulates the death of the process."""
 
 
 class LedgerAndRollups(RuleBasedStateMachine):
@@ -65,7 +64,7 @@ class LedgerAndRollups(RuleBasedStateMachine):
         self.transaction.__enter__()
         self.organizations = [Organization.objects.create(slug=slug, name=slug) for slug in ("acme", "globex")]
         self.now = datetime(2026, 6, 27, 22, 30, tzinfo=UTC)
-        self.books = Books()
+        self.history = SentEvents()
         self.priced: set[str] = set()
         self.turns = 0
 
@@ -76,17 +75,17 @@ class LedgerAndRollups(RuleBasedStateMachine):
     # Callers.
 
     @rule(number=organizations, sent=st.lists(st.tuples(calls, ages_in_minutes), min_size=1, max_size=4))
-    def take_in(self, number: int, sent: list[tuple[dict[str, Any], int]]) -> None:
-        new = [self._counted(number, call, age, place) for place, (call, age) in enumerate(sent)]
-        assert self._send(number, *(one.body for one in new)).accepted == len(new)
-        self.books.counted += new
+    def send_events(self, number: int, sent: list[tuple[dict[str, Any], int]]) -> None:
+        new = [self._counted(number, call, age, index) for index, (call, age) in enumerate(sent)]
+        assert self._send(number, *(entry.body for entry in new)).accepted == len(new)
+        self.history.counted += new
 
-    @precondition(lambda self: self.books.events())
+    @precondition(lambda self: self.history.events())
     @rule(data=st.data(), is_changed=st.booleans())
-    def take_in_again(self, data: st.DataObject, *, is_changed: bool) -> None:
-        one = data.draw(st.sampled_from(self.books.events()))
-        body = {**one.body, "input_tokens": one.body["input_tokens"] + is_changed}
-        result = self._send(one.organization, body, body)
+    def resend_event(self, data: st.DataObject, *, is_changed: bool) -> None:
+        entry = data.draw(st.sampled_from(self.history.events()))
+        body = {**entry.body, "input_tokens": entry.body["input_tokens"] + is_changed}
+        result = self._send(entry.organization, body, body)
         assert (result.accepted, result.duplicates, result.conflicts) == ((0, 0, 2) if is_changed else (0, 2, 0))
 
     @rule(
@@ -98,18 +97,18 @@ class LedgerAndRollups(RuleBasedStateMachine):
     def summarize_session(self, number: int, session_id: str, input_tokens: int, cost: Decimal | None) -> None:
         body = {"kind": "session_summary", "session_id": session_id, "input_tokens": input_tokens}
         body |= {"occurred_at": self.now.isoformat()} | ({} if cost is None else {"cost_usd": str(cost)})
-        before = self.books.of_session(number, session_id)
+        before = self.history.of_session(number, session_id)
         amounts = dict.fromkeys(SUMS, ZERO)
-        amounts["input_tokens"] = input_tokens - sum((one.amounts["input_tokens"] for one in before), ZERO)
+        amounts["input_tokens"] = input_tokens - sum((entry.amounts["input_tokens"] for entry in before), ZERO)
         if cost is not None:
-            amounts["token_cost_usd"] = cost - sum((one.amounts["token_cost_usd"] for one in before), ZERO)
-            for one in before:
-                if one.is_waiting:
-                    one.price(ZERO)
+            amounts["token_cost_usd"] = cost - sum((entry.amounts["token_cost_usd"] for entry in before), ZERO)
+            for entry in before:
+                if entry.is_unpriced:
+                    entry.price(ZERO)
         assert self._send(number, body).accepted == 1
-        self.books.counted.append(Counted(number, body, self.now, self.now, amounts, is_event=False))
+        self.history.counted.append(Counted(number, body, self.now, self.now, amounts, is_event=False))
 
-    # People.
+    # Users.
 
     @rule(model=st.sampled_from(NEW_MODELS))
     def set_price(self, model: str) -> None:
@@ -117,20 +116,20 @@ class LedgerAndRollups(RuleBasedStateMachine):
             set_price(model, input="2", output="8", request="0.25")
             self.priced.add(model)
         for number, organization in enumerate(self.organizations):
-            waiting = [one for one in self.books.events() if one.is_waiting and one.organization == number]
-            priced = [one for one in waiting if one.body.get("model") in self.priced]
+            unpriced = [entry for entry in self.history.events() if entry.is_unpriced and entry.organization == number]
+            priced = [entry for entry in unpriced if entry.body.get("model") in self.priced]
             assert price_unpriced(organization=organization, now=self.now) == len(priced)
-            for one in priced:
-                one.price(price_of(one.body))
+            for entry in priced:
+                entry.price(price_of(entry.body))
 
     @precondition(lambda self: self._voidable())
     @rule(data=st.data())
     def void(self, data: st.DataObject) -> None:
-        one = data.draw(st.sampled_from(self._voidable()))
-        organization = self.organizations[one.organization]
-        event = UsageEvent.objects.of(organization).get(event_id=one.body["id"])
+        entry = data.draw(st.sampled_from(self._voidable()))
+        organization = self.organizations[entry.organization]
+        event = UsageEvent.objects.of(organization).get(event_id=entry.body["id"])
         void(organization=organization, event_id=event.pk, reason="a test", actor="tests", now=self.now)
-        one.void()
+        entry.void()
 
     # Workers.
 
@@ -139,12 +138,12 @@ class LedgerAndRollups(RuleBasedStateMachine):
         fold(now=self.now)
 
     @rule(number=organizations)
-    def fold_one(self, number: int) -> None:
+    def fold_one_organization(self, number: int) -> None:
         fold_organization(organization_id=self.organizations[number].pk, now=self.now)
 
     @rule(number=organizations, statement=st.integers(1, 14))
     def die_while_folding(self, number: int, statement: int) -> None:
-        """At that statement, if there are so many."""
+        """Die at that statement, if there is one."""
         left = statement
 
         def die(execute: Any, *arguments: Any) -> Any:
@@ -166,7 +165,7 @@ class LedgerAndRollups(RuleBasedStateMachine):
         corrected = rebuild(organization_id=self.organizations[number].pk, start=start)
         assert not any(corrected.values())
 
-    @precondition(lambda self: any(not one.is_dropped for one in self.books.counted))
+    @precondition(lambda self: any(not entry.is_dropped for entry in self.history.counted))
     @rule(days=st.sampled_from((0, 31, 45)), months=st.sampled_from((0, 0, 1)), number=st.none() | organizations)
     def drop_old_events(self, days: int, months: int, number: int | None) -> None:
         """After some time has passed."""
@@ -174,20 +173,20 @@ class LedgerAndRollups(RuleBasedStateMachine):
         before = months_before(self.now, months)
         organization = None if number is None else self.organizations[number]
         drop_events(before=before, organization=organization, actor="tests", now=self.now, report=lambda _: None)
-        for one in self.books.counted:
-            if one.received_at < before and number in (None, one.organization):
-                one.is_dropped = True
+        for entry in self.history.counted:
+            if entry.received_at < before and number in (None, entry.organization):
+                entry.is_dropped = True
 
     @rule(days=st.sampled_from((0, 4, 31)))
     def prepare_partitions(self, days: int) -> None:
         prepare(self.now)
         self.now += timedelta(days=days)
 
-    # What always holds.
+    # Invariants.
 
     @invariant()
     def rollups_are_what_the_ledger_says(self) -> None:
-        """Of the one and the other organization in turn: what is wrong stays wrong until it is looked at."""
+        """The organizations alternate, because errors persist until they are verified."""
         self.turns += 1
         organization = self.organizations[self.turns % 2]
         checked = verify(organization_id=organization.pk, now=self.now)
@@ -198,26 +197,26 @@ class LedgerAndRollups(RuleBasedStateMachine):
         for rollup in ROLLUPS:
             columns = ("organization_id", *(dimension.column for dimension in rollup.dimensions))
             sums = {f"sum_{name}": Sum(column) for name, column in columns_of(rollup).items()}
-            found = {}
+            reported = {}
             for row in rollup.live._default_manager.values(*columns).annotate(**sums):
                 number = [organization.pk for organization in self.organizations].index(row["organization_id"])
                 key = (number, *(row[column] for column in columns[1:]))
-                found[key] = {name.removeprefix("sum_"): row[name] for name in sums}
-            assert found == self.books.rows(rollup), rollup.name
+                reported[key] = {name.removeprefix("sum_"): row[name] for name in sums}
+            assert reported == self.history.rows(rollup), rollup.name
 
     @invariant()
     def only_what_was_dropped_is_gone(self) -> None:
-        kept = [one for one in self.books.counted if not one.is_dropped]
-        assert UsageEvent.objects.exclude(kind="adjustment").count() == len(kept)
-        assert UnpricedEvent.objects.count() == sum(one.is_waiting for one in kept)
+        remaining = [entry for entry in self.history.counted if not entry.is_dropped]
+        assert UsageEvent.objects.exclude(kind="adjustment").count() == len(remaining)
+        assert UnpricedEvent.objects.count() == sum(entry.is_unpriced for entry in remaining)
 
     def _voidable(self) -> list[Counted]:
-        return [one for one in self.books.events() if not one.is_dropped and not one.is_voided]
+        return [entry for entry in self.history.events() if not entry.is_dropped and not entry.is_voided]
 
-    def _counted(self, number: int, call: dict[str, Any], age: int, place: int) -> Counted:
+    def _counted(self, number: int, call: dict[str, Any], age: int, index: int) -> Counted:
         occurred_at = self.now - timedelta(minutes=age)
         body = {name: value for name, value in call.items() if value not in ("", [])}
-        body |= {"id": f"event-{len(self.books.counted) + place}", "occurred_at": occurred_at.isoformat()}
+        body |= {"id": f"event-{len(self.history.counted) + index}", "occurred_at": occurred_at.isoformat()}
         is_new = call["model"] in NEW_MODELS
         if is_new:
             del body["cost_usd"]
@@ -228,10 +227,10 @@ class LedgerAndRollups(RuleBasedStateMachine):
             "output_tokens": Decimal(call["output_tokens"]),
             "token_cost_usd": ZERO if is_new else Decimal(call["cost_usd"]),
         }
-        one = Counted(number, body, occurred_at, self.now, amounts)
+        entry = Counted(number, body, occurred_at, self.now, amounts)
         if call["model"] in self.priced:
-            one.price(price_of(body))
-        return one
+            entry.price(price_of(body))
+        return entry
 
     def _send(self, number: int, *bodies: dict[str, Any]) -> IngestResult:
         parsed = json_events.parse(msgspec.json.encode(bodies), content_type="", max_events=100, now=self.now)

@@ -31,15 +31,15 @@ def test_what_has_been_folded_is_as_the_ledger_says(send: Send, organization: Or
     assert not any(check.count for check in checked)
 
 
-@pytest.mark.parametrize("has_waiting", [False, True], ids=["all folded", "some waiting"])
+@pytest.mark.parametrize("has_unfolded", [False, True], ids=["all folded", "some waiting"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_differences_are_found_where_they_were_planted(
-    kind: str, send: Send, organization: Organization, *, has_waiting: bool
+    kind: str, send: Send, organization: Organization, *, has_unfolded: bool
 ) -> None:
     """In every other rollup, and then in the others: nothing is found in those between them."""
     send(FULL)
     fold(now=NOW)
-    if has_waiting:
+    if has_unfolded:
         send(FULL, {**FULL, "model": "other"})
     for planted in plantings(kind):
         with transaction.atomic():

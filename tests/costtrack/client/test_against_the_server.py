@@ -65,8 +65,10 @@ def test_what_the_server_rejects_is_named_and_the_rest_is_stored(run: Run, tmp_p
 
     assert done.code == 1
     assert done.out == "9 events: 2 stored, 1 in conflict with what is stored under their ids, 6 rejected\n"
-    places = [line.removeprefix("costtrack: ").partition(":")[0] for line in done.err.splitlines()]
-    assert [place.partition(",")[0] for place in places] == [f"line {number}" for number in (2, 4, 5, 6, 7, 8, 9)]
+    locations = [line.removeprefix("costtrack: ").partition(":")[0] for line in done.err.splitlines()]
+    assert [location.partition(",")[0] for location in locations] == [
+        f"line {number}" for number in (2, 4, 5, 6, 7, 8, 9)
+    ]
     assert "line 2, id bad: Unknown field modle." in done.err
 
 
@@ -107,7 +109,7 @@ def test_an_operator_names_the_organization(
     assert run("costs", "run", "run/1 ü").lines[0] == "total cost $0.10"
 
 
-def test_login_tells_good_keys_from_bad_ones(
+def test_login_distinguishes_good_keys_from_bad_ones(
     run: Run, organization: Organization, operator_key: Key, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COSTTRACK_TOKEN")

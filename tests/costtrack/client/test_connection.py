@@ -8,7 +8,7 @@ from costtrack.client.instance import checked_url
 from tests.costtrack.client.conftest import HANG_UP, TOKEN, Run, Server
 
 SUMMARY = ("costs", "summary")
-NOBODY = "http://127.0.0.1:9"  # nothing listens on the port `discard`
+UNREACHABLE = "http://127.0.0.1:9"  # nothing listens on the port `discard`
 
 
 # --- Address and key -------------------------------------------------------------------------------------------
@@ -23,7 +23,7 @@ def test_flags_win_over_costtracks_variables_and_these_over_glows(
     bare_run(*SUMMARY)
     monkeypatch.setenv("COSTTRACK_TOKEN", "ours")
     bare_run(*SUMMARY)
-    monkeypatch.setenv("COSTTRACK_URL", NOBODY)
+    monkeypatch.setenv("COSTTRACK_URL", UNREACHABLE)
     assert bare_run(*SUMMARY).code == 3
     bare_run(*SUMMARY, "--url", f"{server.url}/", "--token", "flag")
 
@@ -35,7 +35,7 @@ def test_without_an_address_or_a_key_it_says_what_to_do(bare_run: Run) -> None:
     done = bare_run(*SUMMARY)
     assert (done.code, done.err) == (
         2,
-        "costtrack: no server is named: set COSTTRACK_URL, give --url, or run `costtrack login`\n",
+        "costtrack: no server: set COSTTRACK_URL, use --url, or run `costtrack login`\n",
     )
     done = bare_run(*SUMMARY, "--url", "https://spend.example")
     assert (done.code, done.err) == (
@@ -73,7 +73,7 @@ def test_equal_addresses_are_one() -> None:
 
 @pytest.mark.parametrize("token", ["two words", "new\nline", "kéy", "\x00"])
 def test_what_can_be_no_key_is_not_sent(token: str, run: Run, server: Server) -> None:
-    assert run(*SUMMARY, "--token", token).err == "costtrack: the API key has characters that no key has\n"
+    assert run(*SUMMARY, "--token", token).err == "costtrack: the API key contains invalid characters\n"
     assert server.requests == []
 
 
@@ -96,8 +96,7 @@ def test_plain_http_to_another_machine_gets_a_warning(url: str, is_warned: bool,
     done = run(*SUMMARY, "--url", url)
     assert done.code == 3
     assert (
-        done.err.splitlines()[0]
-        == f"costtrack: warning: {url} is not encrypted: whoever is on the way can read the API key"
+        done.err.splitlines()[0] == f"costtrack: warning: {url} is not encrypted: the API key can be intercepted"
     ) is is_warned
 
 
@@ -222,7 +221,7 @@ def test_an_answer_that_is_no_json_is_an_error(body: bytes, flags: list[str], ru
     server.answers(body)
     done = run(*SUMMARY, *flags)
     assert done.code == 1
-    assert done.err == "costtrack: the answer is not JSON: is this the address of a costtrack server?\n"
+    assert done.err == "costtrack: the response is not JSON: is this the URL of a costtrack server?\n"
 
 
 def test_redirects_are_not_followed(run: Run, server: Server) -> None:
@@ -236,15 +235,16 @@ def test_redirects_are_not_followed(run: Run, server: Server) -> None:
 
 
 def test_a_server_that_is_not_there_is_exit_code_3(run: Run) -> None:
-    done = run(*SUMMARY, "--url", NOBODY)
-    assert (done.code, done.err) == (3, f"costtrack: cannot connect to {NOBODY}: Connection refused\n")
+    done = run(*SUMMARY, "--url", UNREACHABLE)
+    assert (done.code, done.err) == (3, f"costtrack: cannot connect to {UNREACHABLE}: Connection refused\n")
     assert run(*SUMMARY, "--url", "https://nowhere.invalid").code == 3
 
 
 def test_a_server_that_hangs_up_is_exit_code_3(run: Run, server: Server) -> None:
     server.answers(HANG_UP)
     done = run(*SUMMARY)
-    assert (done.code, done.err) == (3, f"costtrack: {server.url} closed the connection without a whole answer\n")
+    assert done.code == 3
+    assert done.err == f"costtrack: {server.url} closed the connection before the response was complete\n"
 
 
 def test_https_to_a_server_that_speaks_plain_http_is_exit_code_3(run: Run, server: Server) -> None:

@@ -78,7 +78,9 @@ SUMMARY = {
         (["summary"], "/costs/summary", {}),
     ],
 )
-def test_what_is_asked(arguments: list[str], path: str, query: dict[str, str], run: Run, server: Server) -> None:
+def test_commands_send_the_documented_requests(
+    arguments: list[str], path: str, query: dict[str, str], run: Run, server: Server
+) -> None:
     server.answers({})
     assert run("costs", *arguments).code == 0
     assert (server.last.method, server.last.path, server.last.query) == ("GET", path, query)

@@ -191,7 +191,7 @@ def test_in_an_array_it_is_the_index_of_the_whole_file(run: Run, server: Server,
     assert done.out == "5 events: 3 stored, 1 in conflict with what is stored under their ids, 1 rejected\n"
 
 
-def test_json_tells_programs_the_same(run: Run, server: Server, file: str) -> None:
+def test_json_output_has_the_same_totals(run: Run, server: Server, file: str) -> None:
     error = {"index": 4, "id": "e4", "field": "model", "code": "invalid", "message": "Bad."}
     server.answers(accepted(4, rejected=1, errors=[error]), 207)
     done = run("events", "send", file, "--json")
@@ -206,7 +206,7 @@ def test_json_tells_programs_the_same(run: Run, server: Server, file: str) -> No
 
 
 @pytest.mark.parametrize("body", [{}, [], b"<html>", {"accepted": "5"}, {"errors": [5], "accepted": None}])
-def test_an_answer_that_tells_nothing_acknowledges_nothing(body: Any, run: Run, server: Server, file: str) -> None:
+def test_a_response_without_totals_acknowledges_nothing(body: Any, run: Run, server: Server, file: str) -> None:
     server.answers(body)
     done = run("events", "send", file)
     assert done.code == 1
@@ -244,7 +244,7 @@ def test_an_interrupted_sending_goes_on_after_the_last_acknowledged_batch(
     assert list((home / "state").rglob("*.json")) == []
 
 
-def test_a_renamed_file_goes_on_and_a_changed_one_starts_anew(
+def test_a_renamed_file_resumes_and_a_changed_one_starts_over(
     run: Run, server: Server, file: str, tmp_path: Path
 ) -> None:
     server.answers(accepted(2))
@@ -262,7 +262,7 @@ def test_a_renamed_file_goes_on_and_a_changed_one_starts_anew(
     assert sent(server) == [["e0", "e1", "e2", "e3", "e4"], ["e2", "e3", "e4"]]
 
 
-def test_another_key_organization_or_server_starts_anew(run: Run, server: Server, file: str) -> None:
+def test_another_key_organization_or_server_starts_over(run: Run, server: Server, file: str) -> None:
     server.answers(accepted(2))
     server.answers({"detail": "no"}, 400)
     run("events", "send", file, "--batch-size", "2")
@@ -274,7 +274,7 @@ def test_another_key_organization_or_server_starts_anew(run: Run, server: Server
         assert len(sent(server)[0]) == 5
 
 
-def test_the_state_is_private_and_tells_no_key(run: Run, server: Server, file: str, home: Path) -> None:
+def test_the_state_is_private_and_contains_no_key(run: Run, server: Server, file: str, home: Path) -> None:
     server.answers(accepted(2))
     server.answers({"detail": "no"}, 400)
     run("events", "send", file, "--batch-size", "2")
@@ -299,7 +299,7 @@ def test_a_broken_state_is_as_good_as_none(broken: str, run: Run, server: Server
     assert len(sent(server)[0]) == 5
 
 
-def test_it_works_where_no_state_can_be_kept(run: Run, server: Server, file: str, home: Path) -> None:
+def test_it_works_without_a_writable_state_folder(run: Run, server: Server, file: str, home: Path) -> None:
     home.write_text("a file where the home should be")
     server.answers(accepted(5))
     assert run("events", "send", file).code == 0
@@ -326,7 +326,7 @@ def test_what_is_written_to_the_file_meanwhile_is_left_for_the_next_time(
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_busy_server_is_asked_again(status: int, run: Run, server: Server, file: str) -> None:
+def test_requests_to_a_busy_server_are_retried(status: int, run: Run, server: Server, file: str) -> None:
     server.answers({"error": "busy", "code": "busy"}, status, Retry_After="0")
     server.answers({"error": "busy", "code": "busy"}, status, Retry_After="Thu, 01 Jan 1970 00:00:00 GMT")
     server.answers(accepted(5))
@@ -341,17 +341,19 @@ def test_a_busy_server_is_asked_again(status: int, run: Run, server: Server, fil
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "code", "said"),
+    ("body", "status", "code", "messages"),
     [
         ({"error": "slow", "code": "too_many"}, 429, 1, "API error (HTTP 429): slow"),
-        (HANG_UP, 200, 3, "closed the connection without a whole answer"),
+        (HANG_UP, 200, 3, "closed the connection before the response was complete"),
     ],
 )
-def test_patience_has_an_end(body: Any, status: int, code: int, said: str, run: Run, server: Server, file: str) -> None:
+def test_patience_has_an_end(
+    body: Any, status: int, code: int, messages: str, run: Run, server: Server, file: str
+) -> None:
     server.answers(body, status, Retry_After="0")
     done = run("events", "send", file, "--retries", "0")
     assert done.code == code
-    assert said in done.err
+    assert messages in done.err
     assert len(server.requests) == 1
 
 
@@ -366,7 +368,7 @@ def attempts_of(
 ) -> tuple[list[float], list[str], Answer | CannotConnectError]:
     """The pauses and the lines of a request that goes like this, and how it ended."""
     pauses: list[float] = []
-    said: list[str] = []
+    messages: list[str] = []
     left = list(outcomes)
 
     def attempt() -> Answer:
@@ -376,11 +378,11 @@ def attempts_of(
         return outcome
 
     try:
-        end: Answer | CannotConnectError = Retrying(retries, pauses.append, said.append).call(attempt)
+        end: Answer | CannotConnectError = Retrying(retries, pauses.append, messages.append).call(attempt)
     except CannotConnectError as error:
         end = error
     assert left == []
-    return pauses, said, end
+    return pauses, messages, end
 
 
 def busy(**headers: str) -> Answer:
@@ -433,9 +435,9 @@ def test_pauses_double_unless_the_server_says_how_long(
 
 
 def test_pauses_end_at_a_minute_and_attempts_at_the_last_retry() -> None:
-    pauses, said, end = attempts_of(*[AWAY] * 10, retries=9)
+    pauses, messages, end = attempts_of(*[AWAY] * 10, retries=9)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert said[-1] == "away; next attempt in 60 s (9 of 9)"
+    assert messages[-1] == "away; next attempt in 60 s (9 of 9)"
     assert end is AWAY
 
 

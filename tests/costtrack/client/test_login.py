@@ -12,22 +12,22 @@ EVENTS: dict[str, Any] = {"results": [], "next_cursor": None}
 
 
 @pytest.fixture
-def kept(home: Path) -> Path:
+def login_file(home: Path) -> Path:
     return home / "config" / "costtrack" / "logins.json"
 
 
-def test_a_good_key_is_kept_for_its_owner_alone(bare_run: Run, server: Server, kept: Path) -> None:
+def test_a_good_key_is_stored_readable_by_its_owner_only(bare_run: Run, server: Server, login_file: Path) -> None:
     server.answers(EVENTS)
 
     done = bare_run("login", "--url", f"{server.url}/", stdin=" the-key \n")
 
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"The key works. It is kept in {kept} for {server.url}.\n"
+    assert done.out == f"The key works. It is stored in {login_file} for {server.url}.\n"
     assert (server.last.method, server.last.path, server.last.query) == ("GET", "/usage/events", {"limit": "1"})
     assert server.last.headers["Authorization"] == "Bearer the-key"
-    assert kept.stat().st_mode & 0o777 == 0o600
-    assert kept.parent.stat().st_mode & 0o777 == 0o700
-    assert [path.name for path in kept.parent.iterdir()] == ["logins.json"]
+    assert login_file.stat().st_mode & 0o777 == 0o600
+    assert login_file.parent.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in login_file.parent.iterdir()] == ["logins.json"]
 
 
 def test_the_next_commands_use_it(bare_run: Run, server: Server) -> None:
@@ -40,7 +40,7 @@ def test_the_next_commands_use_it(bare_run: Run, server: Server) -> None:
 
 
 def test_each_server_has_its_key_and_the_last_login_is_the_default(
-    bare_run: Run, server: Server, kept: Path, monkeypatch: pytest.MonkeyPatch
+    bare_run: Run, server: Server, login_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.answers(EVENTS)
     bare_run("login", "--url", f"{server.url}/a", stdin="key-a")
@@ -57,7 +57,7 @@ def test_each_server_has_its_key_and_the_last_login_is_the_default(
         ("/a/costs/summary", "key-a"),
         ("/b/costs/summary", "from-the-environment"),
     ]
-    assert kept.stat().st_mode & 0o777 == 0o600
+    assert login_file.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
@@ -68,31 +68,33 @@ def test_each_server_has_its_key_and_the_last_login_is_the_default(
         (422, {"error": "organization: say which one.", "code": "invalid", "fields": {"organization": ["say"]}}),
     ],
 )
-def test_a_key_that_may_not_read_is_good_too(status: int, body: Any, bare_run: Run, server: Server, kept: Path) -> None:
+def test_a_key_that_may_not_read_is_good_too(
+    status: int, body: Any, bare_run: Run, server: Server, login_file: Path
+) -> None:
     server.answers(body, status)
     assert bare_run("login", "--url", server.url, stdin="key").code == 0
-    assert json.loads(kept.read_text())["instances"] == {server.url: {"token": "key"}}
+    assert json.loads(login_file.read_text())["instances"] == {server.url: {"token": "key"}}
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "said"),
+    ("status", "body", "expected"),
     [
         (401, {"error": "unknown key", "code": "unauthorized"}, "Authentication failed (HTTP 401): unknown key"),
         (403, {"error": "no", "code": "forbidden"}, "Permission denied (HTTP 403): no"),
         (404, b"<html>", "Resource not found (HTTP 404)"),
         (422, {"error": "no", "code": "invalid"}, "API error (HTTP 422): no"),
-        (200, b"<html>", "does not answer like a costtrack server"),
-        (200, [], "does not answer like a costtrack server"),
+        (200, b"<html>", "does not respond like a costtrack server"),
+        (200, [], "does not respond like a costtrack server"),
     ],
 )
-def test_a_key_that_does_not_work_is_not_kept(
-    status: int, body: Any, said: str, bare_run: Run, server: Server, kept: Path
+def test_a_key_that_does_not_work_is_not_stored(
+    status: int, body: Any, expected: str, bare_run: Run, server: Server, login_file: Path
 ) -> None:
     server.answers(body, status)
     done = bare_run("login", "--url", server.url, stdin="key")
     assert done.code == 1
-    assert said in done.err
-    assert not kept.exists()
+    assert expected in done.err
+    assert not login_file.exists()
 
 
 @pytest.mark.parametrize(
@@ -115,18 +117,20 @@ def test_plain_http_gets_a_warning_before_the_key_is_sent(bare_run: Run) -> None
 
 
 @pytest.mark.parametrize("content", ["", "{", "\x00", '{"instances": '])
-def test_a_file_that_cannot_be_read_is_said(content: str, bare_run: Run, kept: Path) -> None:
-    kept.parent.mkdir(parents=True)
-    kept.write_text(content)
+def test_a_file_that_cannot_be_read_is_said(content: str, bare_run: Run, login_file: Path) -> None:
+    login_file.parent.mkdir(parents=True)
+    login_file.write_text(content)
     done = bare_run("costs", "summary")
     assert done.code == 1
-    assert done.err.startswith(f"costtrack: {kept} cannot be read (")
+    assert done.err.startswith(f"costtrack: {login_file} cannot be read (")
 
 
 @pytest.mark.parametrize("content", ["[]", "5", '{"instances": 5}', '{"default": 5, "instances": {"x": 5}}'])
-def test_a_file_of_another_shape_is_as_good_as_none(content: str, bare_run: Run, server: Server, kept: Path) -> None:
-    kept.parent.mkdir(parents=True)
-    kept.write_text(content)
+def test_a_file_of_another_shape_is_as_good_as_none(
+    content: str, bare_run: Run, server: Server, login_file: Path
+) -> None:
+    login_file.parent.mkdir(parents=True)
+    login_file.write_text(content)
     assert bare_run("costs", "summary", "--url", "https://spend.example").code == 2
     server.answers(EVENTS)
     assert bare_run("login", "--url", server.url, stdin="key").code == 0

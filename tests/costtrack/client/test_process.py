@@ -111,10 +111,10 @@ def test_an_interrupted_sending_says_where_it_goes_on(
         assert process.stderr is not None
         assert "next attempt in 600 s" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        said = process.stderr.read()
+        output = process.stderr.read()
         assert process.wait(WAIT) == 130
 
-    assert said == "costtrack: 2 of 3 events are acknowledged; the same command goes on from there\n"
+    assert output == "costtrack: 2 of 3 events are acknowledged; the same command goes on from there\n"
 
 
 # --- On a terminal ---------------------------------------------------------------------------------------------
@@ -167,9 +167,9 @@ def terminal(arguments: list[str], environment: dict[str, str]) -> Iterator[Term
 def test_login_asks_for_the_address_and_hides_the_key(environment: dict[str, str], server: Server, home: Path) -> None:
     server.answers({"results": []})
     with terminal(["login"], {**environment, "COSTTRACK_URL": ""}) as login:
-        login.read_until("Address of the server: ")
+        login.read_until("Server URL: ")
         login.type(f"{server.url}\n")
-        login.read_until("API key (it is not shown): ")
+        login.read_until("API key (hidden): ")
         login.type("the-hidden-key\n")
         assert login.end() == 0
 

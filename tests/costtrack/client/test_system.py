@@ -143,7 +143,7 @@ def test_export_replaces_nothing_without_force(run: Run, server: Server, tmp_pat
 
     done = run("system", "export", "--output", str(path))
     assert (done.code, path.read_bytes()) == (1, b"old")
-    assert done.err == (f"costtrack: {path} is there already: choose another --output, or replace it with --force\n")
+    assert done.err == (f"costtrack: {path} already exists: choose another --output, or replace it with --force\n")
 
     assert run("system", "export", "--output", str(path), "--force").code == 0
     assert path.read_bytes() == b"new"
@@ -182,7 +182,7 @@ def test_export_to_a_pipe_is_the_file_alone(run: Run, server: Server) -> None:
 def test_an_answer_without_a_file_is_an_error(content: Any, run: Run, server: Server) -> None:
     server.answers({"content": content, "file_name": "x.zip"})
     done = run("system", "export")
-    assert (done.code, done.err) == (1, "costtrack: the answer has no file in it\n")
+    assert (done.code, done.err) == (1, "costtrack: the response contains no file\n")
 
 
 def test_a_folder_that_is_not_there_is_one_line(run: Run, server: Server, tmp_path: Path) -> None:

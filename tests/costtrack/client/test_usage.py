@@ -28,7 +28,7 @@ SERIES = {
         {"start": "2026-11-02T00:00:00Z", "end": "2026-11-03T00:00:00Z", "prompt_tokens": 0, "total_tokens": 0},
     ],
 }
-ASKED = {
+QUERY = {
     "range": "custom",
     "start_date": "2026-11-01",
     "end_date": "2026-11-07",
@@ -37,22 +37,24 @@ ASKED = {
     "model": "m",
     "status": "success",
 }
-FILTERS = [part for name, value in ASKED.items() for part in (f"--{name.replace('_', '-')}", value)]
+FILTERS = [part for name, value in QUERY.items() for part in (f"--{name.replace('_', '-')}", value)]
 
 
 @pytest.mark.parametrize(
     ("arguments", "query"),
     [
         (["summary"], {}),
-        (["summary", *FILTERS], ASKED),
+        (["summary", *FILTERS], QUERY),
         (["timeseries"], {}),
         (
             ["timeseries", *FILTERS, "--view", "cost", "--granularity", "hour", "--group-by", "model"],
-            {**ASKED, "view": "cost", "granularity": "hour", "group_by": "model"},
+            {**QUERY, "view": "cost", "granularity": "hour", "group_by": "model"},
         ),
     ],
 )
-def test_what_is_asked(arguments: list[str], query: dict[str, str], run: Run, server: Server) -> None:
+def test_commands_send_the_documented_requests(
+    arguments: list[str], query: dict[str, str], run: Run, server: Server
+) -> None:
     server.answers({})
     assert run("usage", *arguments).code == 0
     assert (server.last.method, server.last.path, server.last.query) == ("GET", f"/usage/{arguments[0]}", query)

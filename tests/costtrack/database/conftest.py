@@ -45,8 +45,8 @@ class Cluster:
         """Of the tests' own database, as docs/restore.md says."""
         file = folder / "costtrack.dump"
         parameters = connection.get_connection_params()
-        wanted = {name: parameters[name] for name in _OF_A_SERVER if name in parameters}
-        finished = self.run("pg_dump", "--format=custom", f"--file={file}", make_conninfo(**wanted))
+        parameters_used = {name: parameters[name] for name in _OF_A_SERVER if name in parameters}
+        finished = self.run("pg_dump", "--format=custom", f"--file={file}", make_conninfo(**parameters_used))
         assert finished.returncode == 0, finished.stderr
         return file
 

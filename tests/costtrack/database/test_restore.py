@@ -24,7 +24,7 @@ from costtrack.settings import BASE_DIR
 from organizations.models import Organization, User
 from tests.conftest import Key
 from tests.costtrack.database.conftest import Cluster, serving
-from tests.costtrack.pulse import all_well
+from tests.costtrack.heartbeats import all_well
 from tests.limits import set_limit
 from tests.stack.running import run
 from tests.usage import Send
@@ -161,7 +161,7 @@ def test_with_the_role_made_first_a_restore_has_no_errors(dump: Path, new_cluste
         assert spent(key) == ["3"]
 
 
-def test_a_user_who_may_not_create_roles_is_told_what_a_superuser_must_run(dump: Path, new_cluster: Cluster) -> None:
+def test_a_user_who_may_not_create_roles_sees_the_statements_for_a_superuser(dump: Path, new_cluster: Cluster) -> None:
     new_cluster.forget(may_create_roles=False)
     new_cluster.restore(dump)
     with serving(new_cluster.url):

@@ -9,7 +9,7 @@ from costtrack.supervisor.folder import DataFolder
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATABASE_URL", "REDIS_URL", "COSTTRACK_SECRET_KEY", "COSTTRACK_HTTPS", "COSTTRACK_DATABASE_POOL"):
         monkeypatch.delenv(name, raising=False)
 
@@ -23,7 +23,7 @@ def test_the_servers_and_the_secret_are_those_of_the_folder(tmp_path: Path) -> N
     assert environment["COSTTRACK_ALLOWED_HOSTS"] == "localhost,127.0.0.1,[::1],spend.example"
 
 
-def test_what_the_caller_has_set_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_set_by_the_caller_are_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://db.example/spend")
     monkeypatch.setenv("REDIS_URL_FILE", "/run/secrets/redis")
     monkeypatch.setenv("COSTTRACK_SECRET_KEY", "chosen")

@@ -10,7 +10,7 @@ from costtrack.supervisor import logfiles
 def test_a_log_that_has_grown_too_large_moves_aside_and_its_writer_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logfiles, "LARGEST", 10)
+    monkeypatch.setattr(logfiles, "MAX_BYTES", 10)
     log = tmp_path / "web.log"
     with log.open("ab", buffering=0) as writer:
         writer.write(b"0123456789")
@@ -29,7 +29,7 @@ def test_a_log_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "telling"),
+    ("text", "expected"),
     [
         ("one\ntwo\n\n", "two"),
         ("LOG: starting\nFATAL: data is broken\nLOG: stopped\n", "FATAL: data is broken"),
@@ -40,7 +40,7 @@ def test_a_log_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_the_line_that_says_most_is_found(tmp_path: Path, text: str, telling: str) -> None:
+def test_the_most_informative_line_is_found(tmp_path: Path, text: str, expected: str) -> None:
     log = tmp_path / "setup.log"
     log.write_text("Error: of an earlier time\n" + text)
-    assert logfiles.problem(log, len("Error: of an earlier time\n")) == telling
+    assert logfiles.problem(log, len("Error: of an earlier time\n")) == expected

@@ -10,7 +10,7 @@ import pytest
 from costtrack.embedded import EmbeddedServerError
 from costtrack.supervisor.folder import DataFolder
 from costtrack.supervisor.interruption import Interruption
-from costtrack.supervisor.parts import Part
+from costtrack.supervisor.services import Service
 from costtrack.supervisor.supervise import Supervisor
 
 _FOREVER = "import time; time.sleep(300)"
@@ -26,7 +26,7 @@ class Stage:
         self.supervisor = Supervisor(folder, Interruption(), self.lines.append)
 
     def start(self, name: str, program: str = _FOREVER, patience: float = 10) -> None:
-        self.supervisor.start(Part(name, name.title(), lambda _log: self.launch(program), patience=patience), now=0)
+        self.supervisor.start(Service(name, name.title(), lambda _log: self.launch(program), patience=patience), now=0)
 
     def launch(self, program: str) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True)
@@ -49,7 +49,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             process.communicate()
 
 
-def test_a_part_that_dies_is_started_again_and_that_is_said(stage: Stage) -> None:
+def test_a_service_that_dies_is_restarted_and_reported(stage: Stage) -> None:
     stage.start("web")
     stage.end_last()
     stage.supervisor.watch(10)
@@ -61,17 +61,17 @@ def test_a_part_that_dies_is_started_again_and_that_is_said(stage: Stage) -> Non
     assert stage.started[1].poll() is None
 
 
-def test_a_part_that_dies_again_and_again_waits_longer_each_time(stage: Stage) -> None:
+def test_a_service_that_keeps_dying_restarts_later_each_time(stage: Stage) -> None:
     stage.start("web")
     for now in range(0, 7 * 40, 40):
         stage.end_last()
         stage.supervisor.watch(now)
         stage.supervisor.watch(now + 30)
-    waits = [line.removeprefix("Web stopped (killed by SIGKILL); it is started again in ") for line in stage.lines]
-    assert waits == ["1 s", "2 s", "4 s", "8 s", "16 s", "30 s", "30 s"]
+    delays = [line.removeprefix("Web stopped (killed by SIGKILL); it is started again in ") for line in stage.lines]
+    assert delays == ["1 s", "2 s", "4 s", "8 s", "16 s", "30 s", "30 s"]
 
 
-def test_a_part_that_ran_for_long_is_forgiven(stage: Stage) -> None:
+def test_a_service_that_ran_for_long_restarts_at_once(stage: Stage) -> None:
     stage.start("web")
     for now in (61, 130):
         stage.end_last()
@@ -88,7 +88,7 @@ def test_a_restart_that_fails_is_tried_again(stage: Stage) -> None:
             raise failures.pop()
         return stage.launch(_FOREVER)
 
-    stage.supervisor.start(Part("web", "Web", start), now=0)
+    stage.supervisor.start(Service("web", "Web", start), now=0)
     stage.end_last()
     for now in (0, 5, 10):
         stage.supervisor.watch(now)
@@ -105,7 +105,7 @@ def test_everything_is_stopped_and_its_files_are_removed(stage: Stage, tmp_path:
     assert list((tmp_path / "pids").iterdir()) == []
 
 
-def test_a_part_that_does_not_listen_is_killed_after_its_patience(stage: Stage) -> None:
+def test_a_service_that_ignores_the_signal_is_killed_after_its_patience(stage: Stage) -> None:
     stage.start("web", _STUBBORN, patience=0.2)
     assert stage.started[0].stdout is not None
     stage.started[0].stdout.readline()

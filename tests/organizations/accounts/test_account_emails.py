@@ -15,7 +15,7 @@ from costtrack.mail.sending import BACKOFF, CLAIM, SERVER_PAUSE
 from organizations import services
 from organizations.account_emails import queue_invitation, queue_password_reset, queue_security_notice
 from organizations.accounts import delivery
-from organizations.accounts.delivery import FAILED_KEPT_FOR, deliver_account_emails
+from organizations.accounts.delivery import FAILED_RETENTION, deliver_account_emails
 from organizations.accounts.health import account_email_checks
 from organizations.models import AccountEmail, Membership, Organization, User
 from organizations.types import AccountEmailKind, Role
@@ -41,7 +41,7 @@ def invited(organization: Organization, no_queue: None) -> Membership:
     return add(organization)
 
 
-def test_without_a_queue_every_kind_waits_and_beat_has_it_sent(
+def test_without_a_queue_every_kind_is_sent_by_the_schedule(
     client: Client, organization: Organization, owner: User, no_queue: None, mailoutbox: Mails
 ) -> None:
     add(organization)
@@ -110,11 +110,11 @@ def test_a_refused_message_is_tried_again_under_the_same_message_id_and_given_up
         deliver_account_emails(now=now)
         assert AccountEmail.objects.get().failed_at is not None
         (check,) = account_email_checks()
-        deliver_account_emails(now=now + FAILED_KEPT_FOR)
+        deliver_account_emails(now=now + FAILED_RETENTION)
         assert AccountEmail.objects.exists()
-        deliver_account_emails(now=now + FAILED_KEPT_FOR + MINUTE)
+        deliver_account_emails(now=now + FAILED_RETENTION + MINUTE)
     assert not AccountEmail.objects.exists()
-    assert check.facts["Last error"] == "452 Mailbox full"
+    assert check.details["Last error"] == "452 Mailbox full"
 
 
 def test_an_address_that_the_server_refuses_for_good_is_given_up_at_once_and_operators_see_it(
@@ -126,11 +126,11 @@ def test_an_address_that_the_server_refuses_for_good_is_given_up_at_once_and_ope
         deliver_account_emails(now=utc_now())
     (check,) = account_email_checks()
     assert check.ok
-    assert check.facts == {"Waiting": "0", "Given up in the last day": "1", "Last error": "550 No such user"}
+    assert check.details == {"Pending": "0", "Failed in the last day": "1", "Last error": "550 No such user"}
     assert "on the member's page" in check.advice
 
 
-def test_while_the_mail_server_is_away_everything_waits_without_a_failed_attempt(
+def test_while_the_mail_server_is_away_nothing_counts_as_a_failed_attempt(
     invited: Membership, settings: Settings
 ) -> None:
     now = utc_now()
@@ -155,7 +155,7 @@ def test_what_a_lost_worker_had_claimed_is_sent_by_another_when_the_claim_ends(
 
 def test_operators_see_what_is_late(invited: Membership) -> None:
     (check,) = account_email_checks()
-    assert (check.ok, check.state, check.facts) == (True, "current", {"Waiting": "1"})
+    assert (check.ok, check.state, check.details) == (True, "current", {"Pending": "1"})
     AccountEmail.objects.update(next_attempt_at=utc_now() - timedelta(minutes=6))
     (check,) = account_email_checks()
     assert (check.ok, check.state) == (False, "late")

@@ -8,7 +8,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from costtrack import cache as costtrack_cache
 from costtrack.breaker import Breaker
-from organizations.accounts.adapter import NOT_TOGETHER, AccountAdapter
+from organizations.accounts.adapter import WRONG_PASSWORD, AccountAdapter
 from organizations.models import User
 from tests.organizations.accounts.conftest import PASSWORD, sign_in
 
@@ -41,7 +41,7 @@ def test_guessing_one_persons_password_ends_after_five_tries(owner: User) -> Non
     assert sign_in_from(owner.email.upper(), PASSWORD) == "limited"
 
 
-def test_others_are_not_kept_out_by_it(owner: User, viewer: User) -> None:
+def test_other_users_are_not_locked_out(owner: User, viewer: User) -> None:
     guess(owner.email, 6)
     assert sign_in_from(viewer.email, PASSWORD) == "in"
 
@@ -96,10 +96,10 @@ def test_asking_for_links_is_limited(client: Client, owner: User, mailoutbox: li
 
 @pytest.mark.usefixtures("redis_is_away")
 def test_without_redis_people_sign_in_and_guessing_ends_all_the_same(owner: User, viewer: User) -> None:
-    costtrack_cache.Cache("redis://", {})._here.clear()
+    costtrack_cache.Cache("redis://", {})._local.clear()
     assert sign_in_from(owner.email, PASSWORD) == "in"
     assert guess(viewer.email, 6) == ["wrong"] * 5 + ["limited"]
-    costtrack_cache.Cache("redis://", {})._here.clear()
+    costtrack_cache.Cache("redis://", {})._local.clear()
 
 
 @pytest.mark.usefixtures("redis_is_away")
@@ -108,5 +108,5 @@ def test_others_who_use_the_cache_get_the_error() -> None:
         costtrack_cache.Cache("redis://", {}).get("answer:1")
 
 
-def test_a_wrong_password_is_told_before_the_limit(client: Client, owner: User) -> None:
-    assert NOT_TOGETHER in sign_in(client, owner.email, "wrong").content.decode()
+def test_a_wrong_password_is_reported_before_the_limit(client: Client, owner: User) -> None:
+    assert WRONG_PASSWORD in sign_in(client, owner.email, "wrong").content.decode()

@@ -71,7 +71,7 @@ def test_a_code_works_once(client: Client, owner: User) -> None:
     assert other.post(SECOND, {"code": code}).status_code == 200
 
 
-def test_a_recovery_code_works_in_place_of_it_and_once(owner: User) -> None:
+def test_a_recovery_code_works_once_instead(owner: User) -> None:
     with_app(owner)
     code = RecoveryCodes.activate(owner).get_unused_codes()[0]
     statuses = []
@@ -141,7 +141,7 @@ def test_a_member_without_one_is_led_to_set_one_up(owner: User, strict: Organiza
     client = signed_in(owner)
     page = client.get(path, follow=True)
     assert page.redirect_chain[-1] == (SECURITY, 302)
-    assert "Your organization asks for a second factor" in page.content.decode()
+    assert "Your organization requires a second factor" in page.content.decode()
     assert client.post("/o/acme/admin/organizations/membership/add/", {}).status_code == 302
     assert client.post("/admin/logout/")["Location"] == "/account/login"
 
@@ -149,7 +149,7 @@ def test_a_member_without_one_is_led_to_set_one_up(owner: User, strict: Organiza
 def test_a_member_with_one_works_as_ever(owner: User, strict: Organization) -> None:
     client = signed_in(with_app(owner))
     assert client.get(INSIDE).status_code == 200
-    assert "Your organization asks" not in client.get(SECURITY).content.decode()
+    assert "Your organization requires" not in client.get(SECURITY).content.decode()
 
 
 def test_recovery_codes_alone_are_no_second_factor(owner: User, strict: Organization) -> None:
@@ -157,11 +157,11 @@ def test_recovery_codes_alone_are_no_second_factor(owner: User, strict: Organiza
     assert signed_in(owner).get("/admin/").status_code == 302
 
 
-def test_operators_see_that_organization_so_they_are_asked_too(operator: User, strict: Organization) -> None:
+def test_operators_need_the_second_factor_of_any_organization(operator: User, strict: Organization) -> None:
     assert signed_in(operator).get("/admin/")["Location"] == SECURITY
 
 
-def test_members_of_others_are_not_asked(stranger: User, strict: Organization) -> None:
+def test_members_of_other_organizations_need_none(stranger: User, strict: Organization) -> None:
     assert signed_in(stranger).get("/o/globex/admin/organizations/membership/").status_code == 200
 
 

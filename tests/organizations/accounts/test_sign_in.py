@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
-from organizations.accounts.adapter import NOT_TOGETHER
+from organizations.accounts.adapter import WRONG_PASSWORD
 from organizations.models import Membership, User
 from tests.conftest import Key
 from tests.organizations.accounts.conftest import BETTER, INSIDE, LOGIN, PASSWORD, sign_in
@@ -33,29 +33,29 @@ def test_whoever_may_not_come_in_gets_the_same_answer_as_for_a_wrong_password(cl
     for email, password in [*tries, (owner.email, "wrong")]:
         page = sign_in(client, email, password)
         assert page.status_code == 200
-        assert NOT_TOGETHER in page.content.decode()
+        assert WRONG_PASSWORD in page.content.decode()
 
 
 @pytest.mark.parametrize("email", ["a\x00@acme.example", "nobody", "", "x" * 400 + "@acme.example"])
-def test_what_is_no_address_is_told_beside_its_field(client: Client, db: None, email: str) -> None:
+def test_an_invalid_address_is_reported_next_to_its_field(client: Client, db: None, email: str) -> None:
     page = sign_in(client, email)
     assert page.status_code == 200
     assert page.context["form"].errors
 
 
 @pytest.mark.parametrize("path", ["/admin/billing/usageevent/?q=1", "/o/acme/admin/organizations/membership/"])
-def test_the_page_that_was_asked_for_comes_after_signing_in(client: Client, owner: User, path: str) -> None:
+def test_the_requested_page_follows_sign_in(client: Client, owner: User, path: str) -> None:
     page = client.get(path, follow=True)
     assert page.redirect_chain[-1][0].startswith("/account/login?next=")
-    wanted = page.context["redirect_field_value"]
-    assert sign_in(client, owner.email, next=wanted)["Location"] == path
+    next_url = page.context["redirect_field_value"]
+    assert sign_in(client, owner.email, next=next_url)["Location"] == path
 
 
-@pytest.mark.parametrize("wanted", ["https://evil.example/", "//evil.example/", "javascript:alert(1)"])
-def test_no_other_site_comes_after_signing_in(client: Client, owner: User, wanted: str) -> None:
-    page = client.get("/admin/login/", {"next": wanted}, follow=True)
+@pytest.mark.parametrize("next_url", ["https://evil.example/", "//evil.example/", "javascript:alert(1)"])
+def test_no_other_site_comes_after_signing_in(client: Client, owner: User, next_url: str) -> None:
+    page = client.get("/admin/login/", {"next": next_url}, follow=True)
     assert page.status_code == 200
-    assert sign_in(client, owner.email, next=wanted)["Location"] == "/admin/"
+    assert sign_in(client, owner.email, next=next_url)["Location"] == "/admin/"
 
 
 def test_a_member_who_is_removed_is_out_at_once(browser_of: Callable[[User], Client], owner: User) -> None:
@@ -74,7 +74,7 @@ def test_signing_out_ends_the_session(browser_of: Callable[[User], Client], owne
     assert browser.get("/admin/").status_code == 302
 
 
-def test_whoever_is_signed_in_is_not_asked_again(browser_of: Callable[[User], Client], owner: User) -> None:
+def test_signed_in_users_skip_the_sign_in_page(browser_of: Callable[[User], Client], owner: User) -> None:
     browser = browser_of(owner)
     assert browser.get("/admin/login/")["Location"] == "/admin/"
     assert browser.get(LOGIN)["Location"] == "/admin/"

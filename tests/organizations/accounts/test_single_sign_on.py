@@ -101,9 +101,9 @@ def test_whoever_is_known_by_a_verified_address_comes_in(client: Client, provide
     provider.claims["email"] = "OWNER@acme.example"
     assert come_back(client, f"{LOGIN}&next={INSIDE}")["Location"] == INSIDE
     assert client.get(INSIDE).status_code == 200
-    (asked,) = provider.tokens_for
-    assert asked["code"] == ["c0de"]
-    assert asked["code_verifier"], "a stolen code is of no use (PKCE)"
+    (token_request,) = provider.tokens_for
+    assert token_request["code"] == ["c0de"]
+    assert token_request["code_verifier"], "a stolen code is of no use (PKCE)"
     assert not SocialAccount.objects.exists()
     owner.refresh_from_db()
     assert owner.has_usable_password()
@@ -136,7 +136,7 @@ def test_people_who_have_left_stay_out(client: Client, provider: Provider, owner
     assert UNKNOWN in refusal(client, come_back(client))
 
 
-def test_the_second_factor_is_asked_for_here_too(client: Client, provider: Provider, owner: User) -> None:
+def test_single_sign_on_requires_the_second_factor_too(client: Client, provider: Provider, owner: User) -> None:
     with_app(owner)
     assert come_back(client)["Location"] == "/account/login/second-factor"
     assert client.get(INSIDE).status_code == 302
@@ -158,11 +158,13 @@ def test_a_token_for_somebody_else_is_refused(client: Client, provider: Provider
 
 
 @pytest.mark.parametrize("query", ["code=c0de&state=made-up", "error=access_denied", "", "state=%00"])
-def test_what_nobody_asked_for_is_refused(client: Client, provider: Provider, owner: User, query: str) -> None:
+def test_an_unrequested_callback_is_refused(client: Client, provider: Provider, owner: User, query: str) -> None:
     assert FAILED in refusal(client, client.get(f"/account/sso/oidc/callback?{query}"))
 
 
-def test_a_provider_that_is_away_is_told_on_the_sign_in_page(client: Client, provider: Provider, owner: User) -> None:
+def test_an_unavailable_provider_is_reported_on_the_sign_in_page(
+    client: Client, provider: Provider, owner: User
+) -> None:
     provider.is_broken = True
     assert FAILED in refusal(client, client.get(LOGIN))
 

@@ -50,9 +50,9 @@ def test_a_new_credentials_secret_is_shown_once(
         {"organization": organization.pk, "name": "ci", "environment": "staging", "scopes": ["costs:read"]},
     )
     assert "no-store" in response.headers["Cache-Control"]
-    found = re.search(r"<code>(ct_\w+\.[\w-]+)</code>", response.content.decode())
-    assert found is not None
-    api_key = found[1]
+    match = re.search(r"<code>(ct_\w+\.[\w-]+)</code>", response.content.decode())
+    assert match is not None
+    api_key = match[1]
     assert works(api_key)
     credential = APICredential.objects.get()
     assert (credential.name, credential.environment, credential.scopes) == ("ci", "staging", ["costs:read"])
@@ -79,15 +79,15 @@ def test_only_an_operator_issues_credentials_without_an_organization(
 
 def test_a_secret_is_rotated_on_a_page_of_its_own(owners_browser: Client, key: Key, owner: User) -> None:
     page = reverse(f"admin:{CREDENTIAL}_rotate", args=[key.credential.pk])
-    assert "at once" in owners_browser.get(page).content.decode()
+    assert "immediately" in owners_browser.get(page).content.decode()
     assert works(key.api_key)
     response = owners_browser.post(page, {"grace_seconds": "3600"})
-    found = re.search(r"<code>(ct_\w+\.[\w-]+)</code>", response.content.decode())
-    assert found is not None
-    assert works(found[1])
+    match = re.search(r"<code>(ct_\w+\.[\w-]+)</code>", response.content.decode())
+    assert match is not None
+    assert works(match[1])
     assert works(key.api_key)
     owners_browser.post(page, {"grace_seconds": "0"})
-    assert not works(found[1])
+    assert not works(match[1])
 
 
 def test_a_grace_that_is_not_offered_is_refused(owners_browser: Client, key: Key) -> None:
@@ -96,16 +96,16 @@ def test_a_grace_that_is_not_offered_is_refused(owners_browser: Client, key: Key
     assert works(key.api_key)
 
 
-def test_a_credential_is_revoked_after_a_question(owners_browser: Client, key: Key) -> None:
+def test_a_credential_is_revoked_after_a_confirmation(owners_browser: Client, key: Key) -> None:
     page = reverse(f"admin:{CREDENTIAL}_revoke", args=[key.credential.pk])
     assert owners_browser.get(page).status_code == 200
     assert works(key.api_key)
     response = owners_browser.post(page, follow=True)
-    assert "is revoked" in response.content.decode()
+    assert "was revoked" in response.content.decode()
     assert not works(key.api_key)
 
 
-def test_what_the_service_refuses_is_told_on_the_page(owners_browser: Client, key: Key) -> None:
+def test_service_errors_are_shown_on_the_page(owners_browser: Client, key: Key) -> None:
     owners_browser.post(reverse(f"admin:{CREDENTIAL}_revoke", args=[key.credential.pk]))
     page = reverse(f"admin:{CREDENTIAL}_rotate", args=[key.credential.pk])
     response = owners_browser.post(page, {"grace_seconds": "0"}, follow=True)
@@ -162,7 +162,7 @@ def test_a_role_is_changed_and_a_member_removed(
 
 def test_the_last_owner_stays_and_the_page_says_why(owners_browser: Client, owner: User, viewer: User) -> None:
     membership = owner.memberships.get()
-    sentence = "An organization keeps at least one owner"
+    sentence = "An organization needs at least one owner"
     changed = owners_browser.post(url(MEMBER, "change", membership.pk), {"role": "viewer"}, follow=True)
     assert sentence in changed.content.decode()
     deleted = owners_browser.post(url(MEMBER, "delete", membership.pk), {"post": "yes"}, follow=True)
@@ -198,16 +198,18 @@ def test_an_operator_makes_an_organization(operators_browser: Client, operator: 
     assert AuditEntry.objects.get().actor == operator.email
 
 
-def test_wrong_values_are_told_beside_their_fields(operators_browser: Client, organization: Organization) -> None:
+def test_invalid_values_are_reported_next_to_their_fields(
+    operators_browser: Client, organization: Organization
+) -> None:
     for change in ({"slug": "A B"}, {"slug": "acme"}, {"time_zone": "Mars"}, {"week_start": "9"}, {"name": ""}):
         response = operators_browser.post(url(ORGANIZATION, "add"), organization_form(**change))
         assert response.status_code == 200
         assert response.context["adminform"].form.errors.keys() == change.keys()
 
 
-def test_a_name_without_letters_for_a_slug_is_told(operators_browser: Client) -> None:
+def test_a_name_that_yields_no_slug_is_reported(operators_browser: Client) -> None:
     response = operators_browser.post(url(ORGANIZATION, "add"), organization_form(name="日本"), follow=True)
-    assert "slug: none can be made from the name" in response.content.decode()
+    assert "slug: cannot be generated from this name" in response.content.decode()
 
 
 def test_owners_change_their_organization_but_not_its_plan(owners_browser: Client, organization: Organization) -> None:
@@ -222,7 +224,7 @@ def test_owners_make_no_organizations(owners_browser: Client) -> None:
     assert owners_browser.post(url(ORGANIZATION, "add"), organization_form()).status_code == 403
 
 
-def test_how_long_events_are_kept_is_for_operators(
+def test_only_operators_set_the_retention(
     operators_browser: Client, owners_browser: Client, organization: Organization
 ) -> None:
     page = url(ORGANIZATION, "change", organization.pk)
@@ -253,11 +255,11 @@ def test_an_operator_makes_and_changes_a_person(operators_browser: Client, opera
         "password2": "even-better-horse",
     }
     assert operators_browser.post(url("organizations_user", "add"), form).status_code == 302
-    person = User.objects.get(email="new@costtrack.example")
-    assert person.check_password("even-better-horse")
-    page = url("organizations_user", "change", person.pk)
+    user = User.objects.get(email="new@costtrack.example")
+    assert user.check_password("even-better-horse")
+    page = url("organizations_user", "change", user.pk)
     assert operators_browser.get(page).status_code == 200
-    assert operators_browser.post(page, {"email": person.email, "name": "N", "is_active": "on"}).status_code == 302
+    assert operators_browser.post(page, {"email": user.email, "name": "N", "is_active": "on"}).status_code == 302
     entries = AuditEntry.objects.order_by("id").values_list("action", "actor")
     assert list(entries) == [("user.created", operator.email), ("user.changed", operator.email)]
 

@@ -24,10 +24,10 @@ Choices = list[tuple[str, str, bool]]
 
 def choices_on(page: str) -> Choices:
     """Name, address and whether it is marked as the current one, as the menu has them; empty without a menu."""
-    found = NAVIGATION.search(page)
-    if found is None:
+    match = NAVIGATION.search(page)
+    if match is None:
         return []
-    return [(name, url, bool(current)) for url, current, name in CHOICE.findall(found[1])]
+    return [(name, url, bool(current)) for url, current, name in CHOICE.findall(match[1])]
 
 
 def named(choices: Choices) -> list[str]:
@@ -83,8 +83,8 @@ def test_every_page_about_no_organization_marks_none(of_both: User, browser: Bro
     client = browser(of_both)
     pages = ["/admin/", "/admin/billing/spendlimit/", "/admin/organizations/apicredential/"]
     for path in pages:
-        found = choices_on(client.get(path).content.decode())
-        assert [(name, current) for name, _, current in found] == [("Acme Research", False), ("Globex Labs", False)], (
+        match = choices_on(client.get(path).content.decode())
+        assert [(name, current) for name, _, current in match] == [("Acme Research", False), ("Globex Labs", False)], (
             path
         )
 

@@ -153,7 +153,7 @@ def test_a_mixin_cannot_override_a_sealed_name() -> None:
         type("Leaky", (Mixin, OrganizationScopedAdmin), {})
 
 
-def test_lists_that_are_edited_in_place_cannot_be_made() -> None:
+def test_editable_lists_are_forbidden() -> None:
     with pytest.raises(TypeError, match="list_editable"):
         type("Leaky", (OrganizationScopedAdmin,), {"list_editable": ("name",)})
 

@@ -1,4 +1,4 @@
-"""What the files of the exports page are asked to contain."""
+"""The forms of the exports page."""
 
 from collections.abc import Iterable
 from typing import Any, Self
@@ -13,29 +13,29 @@ from billing.types import Status
 from organizations.models import APICredential
 
 ALL = "all"
-_ROWS = ((Rows.REQUESTS.value, "Each model call"), (Rows.DAYS.value, "Each day"))
+_ROWS = ((Rows.REQUESTS.value, "Model call"), (Rows.DAYS.value, "Day"))
 _MAX_LENGTH = 255
 _DATES = ("start_date", "end_date")
 
 
-def _word(label: str, **attributes: str) -> forms.CharField:
+def _text_field(label: str, **attributes: str) -> forms.CharField:
     widget = forms.TextInput(attrs={"autocomplete": "off", **attributes})
     return forms.CharField(required=False, max_length=_MAX_LENGTH, label=label, widget=widget)
 
 
 class _ExportForm(PeriodForm):
-    """`download` is what the browser knows the answer by (`exports.js`)."""
+    """`download` identifies the download to the browser (`exports.js`)."""
 
     download = forms.RegexField(r"^[0-9]{1,20}$", required=False, widget=forms.HiddenInput)
 
     @classmethod
     def offered(cls, query: QueryDict, **options: Any) -> Self:
-        """Not sent yet. Other pages may lead here with filters."""
+        """Return the unsubmitted form. Other pages link here with filters."""
         return cls(initial=cls._given(query), **options)
 
     @classmethod
     def query(cls, query: QueryDict, **options: Any) -> Self:
-        """Sent. The days beside a named period are hidden, so they are not meant."""
+        """Return the submitted form. Dates are ignored unless the range is custom, because they are hidden then."""
         given = cls._given(query)
         if given["range"] != CUSTOM:
             given = {name: value for name, value in given.items() if name not in _DATES}
@@ -52,12 +52,12 @@ class _ExportForm(PeriodForm):
 class UsageExportForm(_ExportForm):
     """The parameters of `GET /usage/export`."""
 
-    rows = forms.ChoiceField(required=False, label="A row for", choices=_ROWS)
-    client_id = _word("Client ID", list="ct-credentials", placeholder="All credentials")
-    capability = _word("Capability", placeholder="All")
-    model = _word("Model", placeholder="All")
+    rows = forms.ChoiceField(required=False, label="One row per", choices=_ROWS)
+    client_id = _text_field("Client ID", list="ct-credentials", placeholder="All credentials")
+    capability = _text_field("Capability", placeholder="All")
+    model = _text_field("Model", placeholder="All")
     status = forms.ChoiceField(required=False, choices=(("", "All"), *Status.choices), label="Status")
-    endpoint = _word("Endpoint", placeholder="All")
+    endpoint = _text_field("Endpoint", placeholder="All")
 
     field_order = ("rows", "range", "start_date", "end_date")
 
@@ -65,31 +65,31 @@ class UsageExportForm(_ExportForm):
         return Rows(self.cleaned_data["rows"] or Rows.REQUESTS)
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean()
-        if found.get("rows") is Rows.DAYS and found.get("endpoint"):
-            self.add_error("endpoint", "Days are not known by endpoint.")
-        return found
+        cleaned = super().clean()
+        if cleaned.get("rows") is Rows.DAYS and cleaned.get("endpoint"):
+            self.add_error("endpoint", "The daily export cannot be filtered by endpoint.")
+        return cleaned
 
     @property
     def filters(self) -> UsageFilter:
-        found = self.cleaned_data
-        return UsageFilter(found["client_id"], found["capability"], found["model"], found["status"])
+        cleaned = self.cleaned_data
+        return UsageFilter(cleaned["client_id"], cleaned["capability"], cleaned["model"], cleaned["status"])
 
 
 class PricingExportForm(_ExportForm):
-    """Of the parameters of `POST /system/export` those that people know the values of."""
+    """The parameters of `POST /system/export` that users know values for."""
 
     range = forms.ChoiceField(choices=(*RANGES[:-1], (ALL, "All time"), RANGES[-1]), required=False, label="Period")
-    model = _word("Model", placeholder="All")
-    group_id = _word("Group id", placeholder="All")
-    session_id = _word("Session id", placeholder="All")
+    model = _text_field("Model", placeholder="All")
+    group_id = _text_field("Group id", placeholder="All")
+    session_id = _text_field("Session id", placeholder="All")
 
     field_order = ("range", "start_date", "end_date")
 
 
 def credential_choices(credentials: Iterable[APICredential]) -> list[tuple[str, str]]:
-    """What can be typed as a Client ID, and what it means."""
+    """Return the suggested Client IDs with their names."""
     return [
-        *((one.client_id, one.name) for one in credentials),
-        (NO_CREDENTIAL, "what was recorded without a credential"),
+        *((credential.client_id, credential.name) for credential in credentials),
+        (NO_CREDENTIAL, "recorded without a credential"),
     ]

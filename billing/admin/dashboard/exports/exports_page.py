@@ -1,7 +1,7 @@
-"""The exports there are, as downloads: usage as CSV, and the runs with their prices as a ZIP.
+"""The exports page: downloads of usage as CSV, and of runs with their costs as a ZIP.
 
-Both are files of the API's own making (`GET /usage/export`, `POST /system/export`), under the same rules of plans. CSV
-is made while it is sent; the ZIP is written to a temporary file first. Neither takes more memory for more rows.
+Both are the files of the API (`GET /usage/export`, `POST /system/export`), under the same plan rules. The CSV is
+streamed; the ZIP is written to a temporary file first. Memory use does not grow with the number of rows.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.dashboard.exports.export_form import ALL, PricingExportForm, UsageExportForm, credential_choices
 from billing.exports.pricing_zip import MAX_ROWS, ExportFilter, pricing_zip
 from billing.exports.usage_csv import file_name, usage_csv
-from billing.reports.pricing.run_filter import RunFilter, known_models
+from billing.reports.pricing.run_filter import RunFilter, list_models
 from billing.reports.types import Window
 from billing.reports.usage.query import build_query
 from costtrack.admin_site import register_page
@@ -29,8 +29,8 @@ from organizations.models import APICredential
 from organizations.selectors import refusal_without_api, refusal_without_exports
 
 _MAX_CREDENTIALS = 100
-_PIECE = 64 * 1024
-_NOT_VALID = "These filters are invalid. They are marked below."
+_CHUNK_BYTES = 64 * 1024
+_NOT_VALID = "These filters are invalid. See the errors below."
 _BEGUN_SECONDS = 60
 _USAGE_ID, _PRICING_ID = "usage_%s", "pricing_%s"  # both forms have a period
 
@@ -55,28 +55,28 @@ class ExportsPage(OrganizationPage):
             "pricing": pricing,
             "pricing_refused": self.refused_pricing(),
             "credentials": credential_choices(credentials[:_MAX_CREDENTIALS]),
-            "history_days": None if self.person.is_superuser else plan.history_days,
-            "most_rows": formatting.count(MAX_ROWS),
+            "history_days": None if self.user.is_superuser else plan.history_days,
+            "max_rows": formatting.count(MAX_ROWS),
             "time_zone": self.organization.time_zone,
         }
 
     def refused_usage(self) -> DomainError | None:
-        """Why there is no CSV, in the API's words. Operators may export whatever the plan."""
+        """Return the API's error if the plan does not allow the CSV. Operators may always export."""
         plan = self.organization.plan
-        if self.person.is_superuser:
+        if self.user.is_superuser:
             return None
         if not plan.api_access:
             return refusal_without_api(plan)
         return None if plan.exports else refusal_without_exports(plan)
 
     def refused_pricing(self) -> DomainError | None:
-        """The same of the ZIP, which every plan with API access has."""
+        """Return the API's error if the plan does not allow the ZIP, which requires API access."""
         plan = self.organization.plan
-        return None if plan.api_access or self.person.is_superuser else refusal_without_api(plan)
+        return None if plan.api_access or self.user.is_superuser else refusal_without_api(plan)
 
 
 class _Download(ExportsPage):
-    """Answers with a file, or with the page and what is wrong."""
+    """Responds with a file, or with the page and an error."""
 
     def file(self) -> HttpResponseBase:
         """Raises DomainError."""
@@ -89,15 +89,15 @@ class _Download(ExportsPage):
             return self.file()
         except DomainError as refused:
             context = self.forms(self.usage, self.pricing)
-            return self._answer(self.template_name, {**context, "refused": refused.message}, status=refused.status)
+            return self._respond(self.template_name, {**context, "refused": refused.message}, status=refused.status)
 
-    def sent(self, parts: Iterator[bytes], *, name: str, content_type: str, download: str) -> StreamingHttpResponse:
+    def sent(self, chunks: Iterator[bytes], *, name: str, content_type: str, download: str) -> StreamingHttpResponse:
         response = StreamingHttpResponse(
-            parts,
+            chunks,
             content_type=content_type,
             headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
         )
-        if download:  # tells the page that what it has asked for has begun
+        if download:  # tells the page that the download has started
             response.set_cookie(
                 f"download_{download}",
                 "begun",
@@ -116,19 +116,19 @@ class UsageDownload(_Download):
         form = self.usage = UsageExportForm.query(self.request.GET, auto_id=_USAGE_ID)
         if not form.is_valid():
             raise InvalidError(_NOT_VALID)
-        found = form.cleaned_data
+        cleaned = form.cleaned_data
         query = build_query(
             organization=self.organization,
             filters=form.filters,
             window=period_of(form, self.organization.calendar, self.now).span,
             now=self.now,
-            sees_everything=self.person.is_superuser,
+            has_full_history=self.user.is_superuser,
         )
         return self.sent(
-            usage_csv(query, found["rows"], endpoint=found["endpoint"]),
-            name=file_name(organization=self.organization, rows=found["rows"], window=query.window),
+            usage_csv(query, cleaned["rows"], endpoint=cleaned["endpoint"]),
+            name=file_name(organization=self.organization, rows=cleaned["rows"], window=query.window),
             content_type="text/csv; charset=utf-8",
-            download=found["download"],
+            download=cleaned["download"],
         )
 
 
@@ -142,12 +142,12 @@ class PricingDownload(_Download):
             raise InvalidError(_NOT_VALID)
         with ExitStack() as stack:
             export = stack.enter_context(
-                pricing_zip(organization=self.organization, filters=self._wanted(form), now=self.now)
+                pricing_zip(organization=self.organization, filters=self._export_filter(form), now=self.now)
             )
             size = export.file.seek(0, SEEK_END)
             export.file.seek(0)
             response = self.sent(
-                _parts(export.file, stack.pop_all()),
+                _chunks(export.file, stack.pop_all()),
                 name=export.file_name,
                 content_type="application/zip",
                 download=form.cleaned_data["download"],
@@ -155,20 +155,20 @@ class PricingDownload(_Download):
         response.headers["Content-Length"] = str(size)
         return response
 
-    def _wanted(self, form: PricingExportForm) -> ExportFilter:
-        found = form.cleaned_data
-        is_all = found["range"] == ALL
+    def _export_filter(self, form: PricingExportForm) -> ExportFilter:
+        cleaned = form.cleaned_data
+        is_all = cleaned["range"] == ALL
         window = Window() if is_all else Window(*period_of(form, self.organization.calendar, self.now).span)
         models = None
-        if found["model"]:
-            models = tuple(key for key in known_models(organization=self.organization) if key.model == found["model"])
-        return ExportFilter(RunFilter(window, models=models), found["group_id"], found["session_id"])
+        if cleaned["model"]:
+            models = tuple(key for key in list_models(organization=self.organization) if key.model == cleaned["model"])
+        return ExportFilter(RunFilter(window, models=models), cleaned["group_id"], cleaned["session_id"])
 
 
-def _parts(file: IO[bytes], stack: ExitStack) -> Iterator[bytes]:
-    """The file in pieces; it is gone when all of them are sent, or nobody wants them any more."""
+def _chunks(file: IO[bytes], stack: ExitStack) -> Iterator[bytes]:
+    """Yield the file in chunks; it is deleted when all are sent or the client disconnects."""
     with stack:
-        yield from iter(partial(file.read, _PIECE), b"")
+        yield from iter(partial(file.read, _CHUNK_BYTES), b"")
 
 
 register_page("exports/", ExportsPage.as_view(), name="exports")

@@ -1,4 +1,4 @@
-"""The first steps: a credential, something that sends usage, and the first event, which appears by itself."""
+"""The getting started page: a credential, snippets that send usage, and the first event."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,14 +11,14 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
 from billing.admin.components.organization_page import OrganizationPage
-from billing.admin.components.server_url import server_address
-from billing.admin.dashboard.getting_started.snippets import SECRET, environment, ways
+from billing.admin.components.server_url import server_url
+from billing.admin.dashboard.getting_started.snippets import SECRET, environment, integrations
 from billing.ledger.net_cost import load_adjusted_event
 from billing.models import UsageEvent
 from billing.reports.event_list import first_event
 from costtrack.admin_site import register_page
 from costtrack.money import usd
-from costtrack.organization_paths import outside_of_admin
+from costtrack.organization_paths import unprefixed_url
 from organizations.models import APICredential
 from organizations.selectors import cheapest_plan_with_api
 from organizations.types import Scope
@@ -38,7 +38,7 @@ class CredentialRow:
 
 @dataclass(frozen=True, slots=True)
 class FirstEvent:
-    """What the first event says of itself. No `cost`: it waits for a price."""
+    """A summary of the first event. `cost` is empty if the event has no price yet."""
 
     what: str
     cost: str
@@ -50,13 +50,13 @@ class FirstEvent:
 class _Steps(OrganizationPage):
     def first_event(self) -> FirstEvent | None:
         event = first_event(organization=self.organization)
-        return None if event is None else self._told(event)
+        return None if event is None else self._describe(event)
 
     def next_steps(self) -> dict[str, Any]:
         return {"may_change": self.role.may_change}
 
-    def _told(self, event: UsageEvent) -> FirstEvent:
-        # What had no price when it came may have one now.
+    def _describe(self, event: UsageEvent) -> FirstEvent:
+        # An event that was recorded without a price may have been priced since.
         cost = event.cost_usd if event.cost_usd is not None else load_adjusted_event(event).cost_usd
         called = event.model or event.tool or event.get_kind_display()
         sent = event.input_tokens + event.cache_read_tokens + event.cache_creation_tokens
@@ -64,8 +64,8 @@ class _Steps(OrganizationPage):
             what=f"{event.service} / {called}" if event.service else called,
             cost=usd(cost) if cost is not None else "",
             tokens=f"{formatting.count(sent)} in, {formatting.count(event.output_tokens)} out",
-            received=datetimes.both(event.received_at, calendar=self.organization.calendar, now=self.now),
-            url=formatting.page("billing_usageevent", id=event.pk),
+            received=datetimes.two_lines(event.received_at, calendar=self.organization.calendar, now=self.now),
+            url=formatting.change_url("billing_usageevent", id=event.pk),
         )
 
 
@@ -75,25 +75,29 @@ class GettingStartedPage(_Steps):
     refresh_seconds: ClassVar[int] = 0  # the last step alone refreshes
 
     def page_context(self) -> dict[str, Any]:
-        plan, server = self.organization.plan, server_address(self.request)
-        # One more than is shown tells whether there are others.
-        found = list(self._credentials()[: _MAX_SHOWN + 1])
-        sending = [one for one in found if one.is_usable(self.now) and Scope.USAGE_WRITE.value in one.scopes]
+        plan, server = self.organization.plan, server_url(self.request)
+        # One more than is shown, to know whether there are more.
+        credentials = list(self._credentials()[: _MAX_SHOWN + 1])
+        sending = [
+            credential
+            for credential in credentials
+            if credential.is_usable(self.now) and Scope.USAGE_WRITE.value in credential.scopes
+        ]
         return {
             **self.next_steps(),
-            "credentials": [self._row(one) for one in found[:_MAX_SHOWN]],
-            "has_more": len(found) > _MAX_SHOWN,
+            "credentials": [self._row(credential) for credential in credentials[:_MAX_SHOWN]],
+            "has_more": len(credentials) > _MAX_SHOWN,
             "can_send": bool(sending),
             "variables": environment(server=server, client_id=sending[0].client_id if sending else ""),
             "secret": SECRET,
-            "ways": ways(server=server, has_api=plan.api_access),
+            "integrations": integrations(server=server, has_api=plan.api_access),
             "upgrade": None if plan.api_access else cheapest_plan_with_api(),
-            "reference_url": outside_of_admin("schema-docs"),
+            "reference_url": unprefixed_url("schema-docs"),
             "first": self.first_event(),
         }
 
     def _credentials(self) -> Any:
-        """Without revoked ones; the newest first."""
+        """Return the credentials that are not revoked, newest first."""
         return APICredential.objects.of(self.organization).filter(revoked_at=None).order_by("-id")
 
     def _row(self, credential: APICredential) -> CredentialRow:
@@ -101,19 +105,19 @@ class GettingStartedPage(_Steps):
         used = credential.last_used_at
         return CredentialRow(
             name=credential.name,
-            url=formatting.page("organizations_apicredential", id=credential.pk),
+            url=formatting.change_url("organizations_apicredential", id=credential.pk),
             client_id=credential.client_id,
             scopes=", ".join(credential.scopes),
             state=formatting.badge("active", "success") if is_usable else formatting.badge("expired", "warning"),
-            last_used="never" if used is None else self._moment(used),
+            last_used="never" if used is None else self._when(used),
         )
 
-    def _moment(self, instant: Any) -> SafeString:
-        return datetimes.both(instant, calendar=self.organization.calendar, now=self.now)
+    def _when(self, instant: Any) -> SafeString:
+        return datetimes.two_lines(instant, calendar=self.organization.calendar, now=self.now)
 
 
 class FirstEventPanel(_Steps):
-    """The last step alone, which the page asks for until the first event is there."""
+    """The last step, which the page polls until the first event has arrived."""
 
     title: ClassVar[str] = "Getting started"
     template_name: ClassVar[str] = "admin/dashboard/first_event.html"
@@ -127,7 +131,7 @@ class FirstEventPanel(_Steps):
         first = self.first_event()
         if first is None:
             return HttpResponse(status=HTTPStatus.NO_CONTENT)  # nothing on the page changes
-        return self._answer(self.template_name, {**self.page_context(), "first": first})
+        return self._respond(self.template_name, {**self.page_context(), "first": first})
 
 
 register_page("start/", GettingStartedPage.as_view(), name="getting_started")

@@ -1,6 +1,6 @@
-"""What people copy to send their first usage: by hand, by LiteLLM, through a gateway, from a file.
+"""Snippets for sending the first usage: with curl, LiteLLM, a gateway, or the command line.
 
-Secrets are shown once, on a page of their own, so a snippet has a placeholder in its place.
+Secrets are shown only once, on their own page, so the snippets have a placeholder.
 """
 
 import json
@@ -90,67 +90,67 @@ costtrack usage summary --range day
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A text to copy. `id` is of this page alone; `copies` is what its button says."""
+class Snippet:
+    """A text to copy. `id` is unique on the page; `copy_label` is the label of its button."""
 
     id: str
     about: str
     text: str
-    copies: str
+    copy_label: str
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """A way to send usage. `scopes` are what the credential needs."""
+class Integration:
+    """A way to send usage. `scopes` are those that its credential needs."""
 
     id: str
     name: str
     about: str
     scopes: tuple[str, ...]
-    pieces: tuple[Piece, ...]
+    snippets: tuple[Snippet, ...]
 
 
-def environment(*, server: str, client_id: str) -> Piece:
-    """What every other snippet reads. An empty Client ID leaves its placeholder, too."""
+def environment(*, server: str, client_id: str) -> Snippet:
+    """Return the environment variables of all snippets. An empty Client ID leaves a placeholder."""
     token = f"{client_id or CLIENT_ID}.{SECRET}"
     text = f"export COSTTRACK_URL={quote(server)}\nexport COSTTRACK_TOKEN={quote(token)}\n"
-    return Piece("snippet-environment", "In your shell, for all of the ways below:", text, "Copy variables")
+    return Snippet("snippet-environment", "In your shell, for all of the options below:", text, "Copy variables")
 
 
-def ways(*, server: str, has_api: bool) -> tuple[Way, ...]:
-    """Without API access usage can be sent, and nothing be read or asked."""
-    by_hand = Way(
+def integrations(*, server: str, has_api: bool) -> tuple[Integration, ...]:
+    """Return the integrations. Without API access usage can be sent, but not read or authorized."""
+    curl = Integration(
         "curl",
         "curl",
-        "One call as JSON. Any program that can make an HTTP request does the same. The id makes it safe to send "
-        "again: the same event counts once.",
+        "One call as JSON. Any program that can make an HTTP request can do this. The id makes it safe to send "
+        "it again: an event counts once.",
         (Scope.USAGE_WRITE.value,),
-        (Piece("snippet-curl", "Send a first event:", _curl(server), "Copy command"),),
+        (Snippet("snippet-curl", "Send the first event:", _curl(server), "Copy command"),),
     )
-    litellm = Way(
+    litellm = Integration(
         "litellm",
         "LiteLLM",
-        "A hook for LiteLLM's proxy or SDK that reports every call, its tokens and its cost, and keeps what it has to "
-        "report while this server is away.",
+        "A hook for LiteLLM's proxy or SDK that reports every call with its tokens and cost, and buffers reports "
+        "while this server is unreachable.",
         (Scope.USAGE_WRITE.value,),
         tuple(_litellm(server)),
     )
-    gateway = Way(
+    gateway = Integration(
         "gateway",
         "Gateway with limits",
-        "The same hook, which also asks before each call whether the spend limits allow it. So a limit stops calls "
+        "The same hook, which also checks the spend limits before each call. A limit then stops calls "
         "instead of only reporting them.",
         (Scope.USAGE_WRITE.value, Scope.LIMITS_AUTHORIZE.value),
         tuple(_gateway()),
     )
-    files = Way(
+    files = Integration(
         "cli",
         "Command line",
-        "Files of events, of any size: an array, or one event per line. An interrupted send goes on where it was.",
+        "Files of events of any size: an array, or one event per line. An interrupted upload resumes where it stopped.",
         (Scope.USAGE_WRITE.value, Scope.COSTS_READ.value) if has_api else (Scope.USAGE_WRITE.value,),
         tuple(_command_line(has_api=has_api)),
     )
-    return (by_hand, litellm, gateway, files) if has_api else (by_hand, litellm, files)
+    return (curl, litellm, gateway, files) if has_api else (curl, litellm, files)
 
 
 def _curl(server: str) -> str:
@@ -159,31 +159,31 @@ def _curl(server: str) -> str:
     return _CURL.format(address=quote(f"{server}/usage/events"), body=f"{{\n{lines}\n  }}")
 
 
-def _litellm(server: str) -> Iterator[Piece]:
+def _litellm(server: str) -> Iterator[Snippet]:
     yield from _hook("litellm", mode="report")
-    yield Piece("snippet-litellm-program", "Or use it in a program:", _PROGRAM, "Copy program")
+    yield Snippet("snippet-litellm-program", "Or use it in your program:", _PROGRAM, "Copy program")
     about = (
-        "Without a file to copy, LiteLLM's own generic API logger sends calls, too. It loses some: under load, those "
-        "that end while it sends (2.5% to 12% in our measurements), and in an outage most."
+        "LiteLLM's own generic API logger needs no file, but it loses calls: under load, those "
+        "that finish while it is sending (2.5% to 12% in our measurements), and most of them in an outage."
     )
     address = f"{server}/integrations/litellm"
-    yield Piece("snippet-litellm-logger", about, _LOGGER.format(address=address), "Copy settings")
+    yield Snippet("snippet-litellm-logger", about, _LOGGER.format(address=address), "Copy settings")
 
 
-def _gateway() -> Iterator[Piece]:
+def _gateway() -> Iterator[Snippet]:
     yield from _hook("gateway", mode="authorize")
 
 
-def _hook(way: str, *, mode: str) -> Iterator[Piece]:
+def _hook(way: str, *, mode: str) -> Iterator[Snippet]:
     about = "Copy costtrack_gateway.py from examples/litellm_gateway of costtrack, then:"
-    yield Piece(f"snippet-{way}-install", about, _INSTALL.format(mode=mode), "Copy commands")
-    yield Piece(f"snippet-{way}-config", "Put this config.yaml beside it:", _CONFIG, "Copy file")
-    yield Piece(f"snippet-{way}-start", "Start the proxy:", _START, "Copy commands")
+    yield Snippet(f"snippet-{way}-install", about, _INSTALL.format(mode=mode), "Copy commands")
+    yield Snippet(f"snippet-{way}-config", "Create config.yaml in the same directory:", _CONFIG, "Copy file")
+    yield Snippet(f"snippet-{way}-start", "Start the proxy:", _START, "Copy commands")
 
 
-def _command_line(*, has_api: bool) -> Iterator[Piece]:
-    yield Piece("snippet-cli-install", "In a checkout of costtrack:", "pip install .\n", "Copy command")
+def _command_line(*, has_api: bool) -> Iterator[Snippet]:
+    yield Snippet("snippet-cli-install", "In a checkout of costtrack:", "pip install .\n", "Copy command")
     event = json.dumps({"id": "first-line", **CALL})
-    yield Piece("snippet-cli-send", "Send a line:", _SEND.format(event=event), "Copy commands")
+    yield Snippet("snippet-cli-send", "Send one event:", _SEND.format(event=event), "Copy commands")
     if has_api:
-        yield Piece("snippet-cli-read", "And read what it cost:", _READ, "Copy command")
+        yield Snippet("snippet-cli-read", "Read its cost:", _READ, "Copy command")

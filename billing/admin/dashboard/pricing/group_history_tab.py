@@ -15,7 +15,7 @@ from billing.reports.pricing.groups import Group
 from costtrack.clock import iso
 from costtrack.money import usd
 
-# As `POST /system/groups` calls them.
+# The values of `sort_by` of `POST /system/groups`.
 ORDERS = {
     "date": GroupOrder.DATE,
     "total_cost": GroupOrder.COST,
@@ -33,13 +33,13 @@ COLUMNS = (
     Column("Cost", "total_cost", is_number=True),
     Column("Models and agents"),
 )
-# How much of `2026-11-02 09:00` is the day, and the year.
+# The lengths of the day and of the year in `2026-11-02 09:00`.
 _DAY, _YEAR = len("2026-11-02 "), len("2026-")
 
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """The first name, and how many more there are; `all` for the tooltip."""
+    """The first name and the number of others; `all` is for the tooltip."""
 
     first: str
     more: int
@@ -80,7 +80,7 @@ def group_row(group: Group, *, now: datetime) -> GroupRow:
 
 
 def _when(group: Group, now: datetime) -> SafeString:
-    """How long ago the last run was, and below it from when to when they were."""
+    """Render how long ago the last run was, with the time range of the group's runs below."""
     first, last = (f"{at.astimezone(UTC):%Y-%m-%d %H:%M}" for at in (group.first_at, group.last_at))
     same = next((prefix for prefix in (first[:_DAY], first[:_YEAR]) if last.startswith(prefix)), "")
     return format_html(

@@ -1,4 +1,4 @@
-"""What each model cost: the chart of days, and the table below it."""
+"""The cost per model: a chart by day, and a table."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from billing.reports.pricing.run_filter import ModelKey
 from costtrack.calendar import Span, Unit
 from costtrack.money import ZERO, usd
 
-_MAX_COLORS = 8  # with the others' there are nine, as many as charts.js has
+_MAX_COLORS = 8  # and one for all others; charts.js has nine colors
 _MAX_ROWS = 30
 NO_MODEL = "No model"
 
@@ -34,7 +34,7 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """The dearest models first. `left_out` of them are not in the rows shown."""
+    """Rows by descending cost. `left_out` of them are not shown."""
 
     rows: Sequence[ModelRow]
     left_out: int
@@ -45,18 +45,18 @@ class Breakdown:
 
 
 def text_of(model: ModelKey) -> str:
-    """A model as addresses name it; the service's own slashes are escaped."""
+    """Return a model as a URL parameter; slashes in the service are escaped."""
     return f"{quote(model.service, safe='')}/{model.model}"
 
 
 def model_of(text: str) -> ModelKey:
-    """What an address names."""
+    """Parse a model from a URL parameter."""
     service, slash, model = text.partition("/")
     return ModelKey(unquote(service), model) if slash else ModelKey("", text)
 
 
 def name_of(models: Iterable[ModelKey]) -> dict[ModelKey, str]:
-    """Each model's own name; with its provider where another one has the same."""
+    """Return each model's name, with its provider if the name is ambiguous."""
     keys = set(models)
     names = [key.model for key in keys]
     return {key: f"{key.model} ({key.service or '-'})" if names.count(key.model) > 1 else key.model for key in keys}
@@ -66,14 +66,14 @@ def breakdown(report: Pricing, request: HttpRequest) -> Breakdown:
     costs, runs = _costs(report), dict.fromkeys({bucket.model for bucket in report.daily}, 0)
     for bucket in report.daily:
         runs[bucket.model] += bucket.runs
-    whole, names = sum(costs.values(), ZERO), _names(costs)
+    total, names = sum(costs.values(), ZERO), _names(costs)
     rows = [
         ModelRow(
             name=names[model],
             url=url_with(request, model=text_of(model)) if model is not None else "",
             runs=formatting.count(runs[model]),
             cost=usd(cost),
-            share=share_of(cost, whole),
+            share=share_of(cost, total),
         )
         for model, cost in costs.items()
     ]
@@ -81,23 +81,24 @@ def breakdown(report: Pricing, request: HttpRequest) -> Breakdown:
 
 
 def chart_of(report: Pricing, span: Span, request: HttpRequest) -> Chart | None:
-    """The dearest models by themselves, all others together. A bar leads to the same page about it alone."""
+    """Return a chart of the most expensive models, with all others combined. A bar links to the same page for that
+    model and day."""
     if not report.daily:
         return None
     costs = _costs(report)
-    names, along = _names(costs), axis(span, {bucket.day for bucket in report.daily})
+    names, x_axis = _names(costs), axis(span, {bucket.day for bucket in report.daily})
     chosen = list(costs)[:_MAX_COLORS]
-    lines = [_line(names[model], _of(report, {model}), along, request, model) for model in chosen]
+    lines = [_line(names[model], _of(report, {model}), x_axis, request, model) for model in chosen]
     if others := set(costs) - set(chosen):
-        lines.append(_line(f"{len(others)} other models", _of(report, others), along, request, None))
-    kind = "month" if along.unit is Unit.MONTH else "day"
+        lines.append(_line(f"{len(others)} other models", _of(report, others), x_axis, request, None))
+    kind = "month" if x_axis.unit is Unit.MONTH else "day"
     return Chart(
-        title=f"Cost per model and {kind} (UTC)", labels=[bar.label for bar in along.bars], lines=lines, unit="usd"
+        title=f"Cost per model and {kind} (UTC)", labels=[bar.label for bar in x_axis.bars], lines=lines, unit="usd"
     )
 
 
 def _costs(report: Pricing) -> dict[ModelKey | None, Decimal]:
-    """The dearest first."""
+    """Return the cost per model, most expensive first."""
     costs: dict[ModelKey | None, Decimal] = {}
     for bucket in report.daily:
         costs[bucket.model] = costs.get(bucket.model, ZERO) + bucket.cost_usd
@@ -114,13 +115,13 @@ def _of(report: Pricing, models: set[ModelKey | None]) -> list[tuple[date, Decim
 
 
 def _line(
-    name: str, amounts: list[tuple[date, Decimal]], along: Axis, request: HttpRequest, model: ModelKey | None
+    name: str, amounts: list[tuple[date, Decimal]], x_axis: Axis, request: HttpRequest, model: ModelKey | None
 ) -> Line:
-    sums = along.sums(amounts)
+    sums = x_axis.sums(amounts)
     changes = {"model": text_of(model)} if model is not None else {}
     return Line(
         name=name,
         values=[float(amount) for amount in sums],
         texts=[usd(amount) for amount in sums],
-        urls=[url_for_dates(request, bar.first, bar.last, **changes) for bar in along.bars],
+        urls=[url_for_dates(request, bar.first, bar.last, **changes) for bar in x_axis.bars],
     )

@@ -1,6 +1,6 @@
-"""Document 000 as a page: what model calls cost by day and model, and the generation groups they belong to.
+"""The pricing page: the cost of model calls by day and model, and the history of generation groups.
 
-Its numbers are those of `POST /system/pricing` and `POST /system/groups`; days are UTC there, so they are here.
+Its numbers are those of `POST /system/pricing` and `POST /system/groups` (document 000), so days are UTC.
 """
 
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from billing.admin.components.urls import url_of_page
 from billing.admin.dashboard.pricing.group_history_tab import COLUMNS, ORDERS, group_row
 from billing.admin.dashboard.pricing.model_costs_tab import breakdown, chart_of, model_of, name_of, text_of
 from billing.reports.pricing.daily import Pricing, pricing
-from billing.reports.pricing.groups import GroupQuestion, groups
+from billing.reports.pricing.groups import GroupQuery, groups
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
 from billing.reports.types import Window
 from costtrack.admin_site import register_page
@@ -30,10 +30,10 @@ MAX_SEARCH_LENGTH = 255
 
 
 class PricingForm(PeriodForm):
-    """A model is written as its provider and its name: `openai/gpt-5`."""
+    """A model is given as provider and name: `openai/gpt-5`."""
 
-    model = MultiSelectField(label="Models", of_all="All models")
-    agent = MultiSelectField(label="Agents", of_all="All agents")
+    model = MultiSelectField(label="Models", empty_label="All models")
+    agent = MultiSelectField(label="Agents", empty_label="All agents")
     search = forms.Field(required=False, widget=forms.HiddenInput)
     sort_by = forms.Field(required=False, widget=forms.HiddenInput)
     sort_order = forms.Field(required=False, widget=forms.HiddenInput)
@@ -45,18 +45,18 @@ class PricingForm(PeriodForm):
         return tuple(model_of(text) for text in self.cleaned_data["model"])
 
     def clean_search(self) -> str:
-        """Whatever it is: the field stands beside the groups, and is no reason not to show the costs."""
+        """Accept any text, so that an odd search does not hide the costs."""
         return str(self.cleaned_data["search"] or "").replace("\0", "").strip()[:MAX_SEARCH_LENGTH]
 
     def clean_sort_by(self) -> str:
-        asked = self.cleaned_data["sort_by"]
-        return asked if asked in ORDERS else "date"
+        cleaned = self.cleaned_data["sort_by"]
+        return cleaned if cleaned in ORDERS else "date"
 
     def clean_sort_order(self) -> str:
         return "asc" if self.cleaned_data["sort_order"] == "asc" else "desc"
 
     def offer(self, report: Pricing) -> None:
-        """The models and agents that were used in the period."""
+        """Offer the models and agents that were used in the period."""
         models, agents = self.fields["model"], self.fields["agent"]
         if isinstance(models, MultiSelectField) and isinstance(agents, MultiSelectField):
             names = name_of(used.model for used in report.models)
@@ -72,11 +72,11 @@ class PricingPage(OrganizationPage):
     def page_context(self) -> dict[str, Any]:
         form = PricingForm(self.request.GET)
         period = period_of(form, utc_calendar(self.organization.week_start), self.now)
-        asked = form.cleaned_data if form.is_valid() else {}
+        cleaned = form.cleaned_data if form.is_valid() else {}
         runs = RunFilter(
             window=Window(*period.span),
-            models=asked.get("model") or None,
-            agents=tuple(asked.get("agent") or ()) or None,
+            models=cleaned.get("model") or None,
+            agents=tuple(cleaned.get("agent") or ()) or None,
         )
         report = pricing(organization=self.organization, filters=runs)
         form.offer(report)
@@ -86,11 +86,11 @@ class PricingPage(OrganizationPage):
             "export_url": self._export_url(runs),
             "is_narrowed": runs.models is not None or runs.agents is not None,
             **self._costs(report, period),
-            **self._groups(runs, asked),
+            **self._groups(runs, cleaned),
         }
 
     def _export_url(self, runs: RunFilter) -> str:
-        """The exports of the same period; they can be of one model."""
+        """Return the URL of the exports page for the same period and, if only one is chosen, the same model."""
         model = {"model": runs.models[0].model} if runs.models is not None and len(runs.models) == 1 else {}
         return url_of_page("exports", self.request, **model)
 
@@ -111,15 +111,15 @@ class PricingPage(OrganizationPage):
             "unpriced": formatting.count(report.unpriced_events) if report.unpriced_events else "",
         }
 
-    def _groups(self, runs: RunFilter, asked: dict[str, Any]) -> dict[str, Any]:
-        number, sort_by = requested_page(self.request), asked.get("sort_by", "date")
-        ascending = asked.get("sort_order") == "asc"
-        found = groups(
+    def _groups(self, runs: RunFilter, cleaned: dict[str, Any]) -> dict[str, Any]:
+        number, sort_by = requested_page(self.request), cleaned.get("sort_by", "date")
+        ascending = cleaned.get("sort_order") == "asc"
+        group_page = groups(
             organization=self.organization,
-            query=GroupQuestion(
+            query=GroupQuery(
                 runs=runs,
-                search=asked.get("search", ""),
-                finds_id=True,
+                search=cleaned.get("search", ""),
+                matches_id=True,
                 order=ORDERS[sort_by],
                 ascending=ascending,
                 offset=(number - 1) * GROUPS_PER_PAGE,
@@ -127,16 +127,16 @@ class PricingPage(OrganizationPage):
             ),
         )
         return {
-            "groups": [group_row(group, now=self.now) for group in found.groups],
-            "groups_total": formatting.count(found.total),
+            "groups": [group_row(group, now=self.now) for group in group_page.groups],
+            "groups_total": formatting.count(group_page.total),
             "headings": headings(self.request, COLUMNS, sort_by, default="date", ascending=ascending),
-            "kept": [
+            "other_parameters": [
                 (name, value)
                 for name, values in self.request.GET.lists()
                 for value in values
                 if name not in ("search", "page")
             ],
-            "paging": paging(self.request, number=number, size=GROUPS_PER_PAGE, total=found.total),
+            "paging": paging(self.request, number=number, size=GROUPS_PER_PAGE, total=group_page.total),
         }
 
 

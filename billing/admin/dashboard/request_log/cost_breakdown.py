@@ -1,4 +1,4 @@
-"""What the cost of a short span went to: its dearest models, users and tags, as the usage page knows them."""
+"""The cost breakdown of a short period: its most expensive models, users and tags."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from billing.admin.components import formatting
 from billing.admin.components.percent_bar import Share, share_of
 from billing.admin.components.urls import url_with
 from billing.reports.usage import breakdown
-from billing.reports.usage.figures import NOTHING
-from billing.reports.usage.labels import Labelled, labels
+from billing.reports.usage.figures import ZERO_FIGURES
+from billing.reports.usage.labels import LabelUsage, labels
 from billing.reports.usage.query import UsageQuery
 from costtrack.money import ZERO, usd
 
 MAX_LENGTH = timedelta(hours=25)
-"""A day, also one on which clocks are set back."""
+"""A day, including one with 25 hours."""
 _MAX_ITEMS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """`url` narrows the list of calls to it; empty: nothing does."""
+class Item:
+    """`url` filters the list of calls; empty if that is not possible."""
 
     name: str
     url: str
@@ -32,62 +32,62 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """`note` stands where there are none."""
+class Section:
+    """`note` is shown when there are no items."""
 
     title: str
-    parts: Sequence[Part]
+    items: Sequence[Item]
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class SpentOn:
+class CostBreakdown:
     cost: str
     calls: str
-    parts: tuple[Parts, ...]
+    sections: tuple[Section, ...]
 
 
-def spent_on(query: UsageQuery, request: HttpRequest) -> SpentOn | None:
-    """None: nothing was used, or the span is so long that the usage page is the place to look."""
+def cost_breakdown(query: UsageQuery, request: HttpRequest) -> CostBreakdown | None:
+    """Return the breakdown; None without usage, or for periods longer than `MAX_LENGTH` (see the usage page)."""
     window = query.window
     if window.end - window.start > MAX_LENGTH:
         return None
     models = breakdown.models(organization=query.organization, filters=query.filters, window=window)
-    whole = sum((one.figures for one in models), NOTHING)
-    if whole == NOTHING:
+    total = sum((row.figures for row in models), ZERO_FIGURES)
+    if total == ZERO_FIGURES:
         return None
-    named = labels(organization=query.organization, filters=query.filters, window=window, most=_MAX_ITEMS)
-    return SpentOn(
-        cost=usd(whole.cost_usd),
-        calls=formatting.count(whole.requests),
-        parts=(
-            _parts("Models", "model", [(one.key, one.figures.cost_usd) for one in models], whole.cost_usd, request),
-            _labelled("Users", "user", named.users, whole.cost_usd, request),
-            _labelled("Tags", "tag", named.tags, whole.cost_usd, request),
+    named = labels(organization=query.organization, filters=query.filters, window=window, limit=_MAX_ITEMS)
+    return CostBreakdown(
+        cost=usd(total.cost_usd),
+        calls=formatting.count(total.requests),
+        sections=(
+            _section("Models", "model", [(row.key, row.figures.cost_usd) for row in models], total.cost_usd, request),
+            _label_section("Users", "user", named.users, total.cost_usd, request),
+            _label_section("Tags", "tag", named.tags, total.cost_usd, request),
         ),
     )
 
 
-def _labelled(
-    title: str, parameter: str, found: Sequence[Labelled] | None, whole: Decimal, request: HttpRequest
-) -> Parts:
-    if found is None:
-        return Parts(title, (), f"{title} are not known with these filters.")
-    return _parts(title, parameter, [(one.name, one.cost_usd) for one in found], whole, request)
+def _label_section(
+    title: str, parameter: str, rows: Sequence[LabelUsage] | None, total: Decimal, request: HttpRequest
+) -> Section:
+    if rows is None:
+        return Section(title, (), f"{title} are not available with these filters.")
+    return _section(title, parameter, [(row.name, row.cost_usd) for row in rows], total, request)
 
 
-def _parts(
-    title: str, parameter: str, found: Sequence[tuple[str, Decimal]], whole: Decimal, request: HttpRequest
-) -> Parts:
-    """The list cannot be narrowed to what has no name."""
+def _section(
+    title: str, parameter: str, rows: Sequence[tuple[str, Decimal]], total: Decimal, request: HttpRequest
+) -> Section:
+    """Items without a name have no URL, because the list cannot be filtered by them."""
     shown = [
-        Part(
+        Item(
             name=name or f"Without a {parameter}",
             url=url_with(request, **{parameter: name}) if name else "",
             cost=usd(cost),
-            share=share_of(cost, max(whole, ZERO)),
+            share=share_of(cost, max(total, ZERO)),
         )
-        for name, cost in found[:_MAX_ITEMS]
+        for name, cost in rows[:_MAX_ITEMS]
         if cost
     ]
-    return Parts(title, shown, "" if shown else f"No {parameter} was named.")
+    return Section(title, shown, "" if shown else f"No {parameter}s.")

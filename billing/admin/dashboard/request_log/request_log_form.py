@@ -1,4 +1,4 @@
-"""The filters of the request log: those of the usage page, times to the minute, and what a call is part of."""
+"""The filters of the request log: those of the usage page, exact times, and run, session, user and tag."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -23,10 +23,10 @@ _MAX_LENGTH = 255
 _HOUR = timedelta(hours=1)
 _DATES, _TIMES = ("start_date", "end_date"), ("start", "end")
 _NOT_NARROWING = ("range", "sort_by", *_DATES, *_TIMES)
-_PARTS = ("run", "session", "user", "tag")
+_CALL_FILTERS = ("run", "session", "user", "tag")
 
 
-def _word(label: str) -> forms.CharField:
+def _text_field(label: str) -> forms.CharField:
     attributes = {"type": "search", "placeholder": "All", "autocomplete": "off"}
     return forms.CharField(
         required=False, max_length=_MAX_LENGTH, label=label, widget=forms.TextInput(attrs=attributes)
@@ -34,8 +34,7 @@ def _word(label: str) -> forms.CharField:
 
 
 class RequestLogForm(UsageForm):
-    """Names as in `GET /usage/requests`, as far as that has them. What is written must be the whole of it. `start` is
-    included, `end` is not."""
+    """Parameter names follow `GET /usage/requests`. Texts must match exactly. `start` is inclusive, `end` exclusive."""
 
     SHOWN: ClassVar[Sequence[str]] = ("range", *_DATES, *_TIMES, "client_id", "model", "status")
 
@@ -44,28 +43,28 @@ class RequestLogForm(UsageForm):
     range = forms.ChoiceField(choices=(*RANGES, (TIMES, "Exact times")), required=False, label="Period")
     start = TimeField(label="From time")
     end = TimeField(label="To time")
-    run = _word("Run id")
-    session = _word("Session id")
-    user = _word("User")
-    tag = _word("Tag")
+    run = _text_field("Run id")
+    session = _text_field("Session id")
+    user = _text_field("User")
+    tag = _text_field("Tag")
     sort_by = forms.ChoiceField(choices=ORDERS, required=False, label="Order", widget=forms.HiddenInput)
 
     def __init__(self, data: QueryDict, calendar: Calendar) -> None:
-        super().__init__(_with_one_period(data))
+        super().__init__(_with_single_period(data))
         for name in _TIMES:
             cast("TimeField", self.fields[name]).calendar = calendar
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean()
-        start, end = found.get("start"), found.get("end")
-        if found.get("range") == TIMES and start is None and "start" not in self.errors:
-            self.add_error("start", "Say where the period begins.")
+        cleaned = super().clean()
+        start, end = cleaned.get("start"), cleaned.get("end")
+        if cleaned.get("range") == TIMES and start is None and "start" not in self.errors:
+            self.add_error("start", "Enter a start.")
         if start is not None and end is not None and end <= start:
-            self.add_error("end", "The period ends before it begins.")
-        return found
+            self.add_error("end", "The end must be after the start.")
+        return cleaned
 
     def period(self, calendar: Calendar, now: datetime) -> Period:
-        """What is chosen; where that is wrong, the default."""
+        """Return the chosen period, or the default for an invalid form."""
         start = self.cleaned_data.get("start") if self.is_valid() else None
         if start is None:
             return period_of(self, calendar, now)
@@ -74,10 +73,15 @@ class RequestLogForm(UsageForm):
         return Period(span, name_of(span, calendar), is_custom=True)
 
     def calls(self, filters: UsageFilter, window: Span) -> CallFilter:
-        """Of a form that is valid."""
-        found = self.cleaned_data
-        parts = {"run_id": found["run"], "session_id": found["session"], "user": found["user"], "tag": found["tag"]}
-        return CallFilter(filters, window, **parts)
+        """Return the filter; the form must be valid."""
+        cleaned = self.cleaned_data
+        call_filters = {
+            "run_id": cleaned["run"],
+            "session_id": cleaned["session"],
+            "user": cleaned["user"],
+            "tag": cleaned["tag"],
+        }
+        return CallFilter(filters, window, **call_filters)
 
     @property
     def order(self) -> str:
@@ -85,35 +89,34 @@ class RequestLogForm(UsageForm):
 
     @property
     def kind_of_period(self) -> str:
-        """`custom`, `times`, or another choice: which fields are shown."""
+        """The chosen range, which decides the visible fields."""
         return str(self["range"].value() or "")
 
     @property
-    def always(self) -> list[forms.BoundField]:
+    def basic_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in self.SHOWN]
 
     @property
-    def more(self) -> list[forms.BoundField]:
-        return [self[name] for name in ("capability", *_PARTS)]
+    def more_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in ("capability", *_CALL_FILTERS)]
 
     @property
-    def asks_for_more(self) -> bool:
-        return any(field.value() for field in self.more)
+    def has_more_filters(self) -> bool:
+        return any(field.value() for field in self.more_fields)
 
     @property
-    def asks_for_part(self) -> bool:
-        """Of what no report about usage knows the sums."""
-        return any(self.cleaned_data.get(name) for name in _PARTS)
+    def has_call_filters(self) -> bool:
+        """Whether a filter is set for which usage reports have no sums."""
+        return any(self.cleaned_data.get(name) for name in _CALL_FILTERS)
 
     @property
     def is_narrowed(self) -> bool:
-        """By more than a period."""
+        """Whether any filter besides the period is set."""
         return any(self.data.get(name) for name in self.fields if name not in _NOT_NARROWING)
 
 
-def _with_one_period(data: QueryDict) -> QueryDict:
-    """Times count where they are asked for, and then days do not: whoever chooses another period without a script sends
-    them along."""
+def _with_single_period(data: QueryDict) -> QueryDict:
+    """Keep either times or dates, depending on the range. Without JavaScript the browser sends both."""
     filled = data.copy()
     if not filled.get("range") and (filled.get("start") or filled.get("end")):
         filled["range"] = TIMES

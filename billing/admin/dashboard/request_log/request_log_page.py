@@ -1,5 +1,5 @@
-"""The request log: model calls one by one, the newest or the most expensive first, each leading to what it cost and
-why. Of a short span it also says what its cost went to."""
+"""The request log: model calls, newest or most expensive first, each linking to its cost details. For a short period it
+also shows a cost breakdown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.event_table import row_of_call
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import url_with
-from billing.admin.dashboard.request_log.cost_breakdown import MAX_LENGTH, spent_on
+from billing.admin.dashboard.request_log.cost_breakdown import MAX_LENGTH, cost_breakdown
 from billing.admin.dashboard.request_log.request_log_form import BY_COST, ORDERS, RequestLogForm
 from billing.reports.event_list import Position
 from billing.reports.usage.calls import Call, list_calls
-from billing.reports.usage.calls_by_cost import MAX_SORTED, Place, most_expensive_calls, number_of_calls
-from billing.reports.usage.choices import used_since
+from billing.reports.usage.calls_by_cost import MAX_SORTED, CostPosition, count_calls, most_expensive_calls
+from billing.reports.usage.choices import list_filter_options
 from billing.reports.usage.query import UsageQuery, build_query
 from costtrack.admin_site import register_page
 from costtrack.calendar import Span
@@ -32,12 +32,13 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page of calls. `place` is where the next one goes on, or empty; `looked_back_to` a day, where a page is not
-    full and what is older has not been looked through. `too_many`: so many calls that they are not sorted by cost."""
+    """A page of calls. `position` is the cursor of the next page, or empty. `searched_back_to` is a day if the page is
+    not full because the search stopped there. `too_many` is the number of calls if they are too many to sort by cost.
+    """
 
     calls: Sequence[Call] = ()
-    place: str = ""
-    looked_back_to: str = ""
+    position: str = ""
+    searched_back_to: str = ""
     is_by_cost: bool = False
     too_many: str = ""
 
@@ -50,56 +51,56 @@ class RequestLogPage(OrganizationPage):
         calendar, trail = self.organization.calendar, CursorTrail.of(self.request.GET)
         form = RequestLogForm(self.request.GET, calendar)
         period = form.period(calendar, self.now)
-        query = self._asked(form, period.span)
+        query = self._query(form, period.span)
         self._offer(form, query)
         listed = self._listed(form, query, trail) if form.is_valid() else Listed()
-        tells_sums = form.is_valid() and trail.is_first and not form.asks_for_part
+        shows_breakdown = form.is_valid() and trail.is_first and not form.has_call_filters
         return {
             "form": form,
             "period": period,
-            "visible": query.shown,
+            "visible": query.visible,
             "listed": listed,
             "rows": [row_of_call(call, calendar=calendar, now=self.now) for call in listed.calls],
             "trail": trail,
-            "older": trail.older(listed.place) if listed.place else "",
+            "older": trail.older(listed.position) if listed.position else "",
             "orders": [(name, url_with(self.request, sort_by=order), order == form.order) for order, name in ORDERS],
-            "most_sorted": formatting.count(MAX_SORTED),
-            "spent": spent_on(query, self.request) if tells_sums else None,
+            "max_sorted": formatting.count(MAX_SORTED),
+            "spent": cost_breakdown(query, self.request) if shows_breakdown else None,
             "day_url": self._day_url(form, query),
             "ledger_url": _ledger_url(query.window),
-            # What is sorted by cost does not move while somebody compares.
+            # No refresh while sorted by cost, so that rows do not move.
             "refresh_seconds": self.refresh_seconds if trail.is_first and not listed.is_by_cost else 0,
         }
 
-    def _asked(self, form: RequestLogForm, window: Span) -> UsageQuery:
+    def _query(self, form: RequestLogForm, window: Span) -> UsageQuery:
         return build_query(
             organization=self.organization,
             filters=form.filters,
             window=window,
             now=self.now,
-            sees_everything=self.person.is_superuser,
+            has_full_history=self.user.is_superuser,
         )
 
     def _offer(self, form: RequestLogForm, query: UsageQuery) -> None:
         credentials = APICredential.objects.of(self.organization).order_by("name", "id")[:_MAX_CREDENTIALS]
-        used = used_since(organization=self.organization, since=query.window.start)
-        form.offer(credentials=[(one.client_id, one.name) for one in credentials], used=used)
+        used = list_filter_options(organization=self.organization, since=query.window.start)
+        form.offer(credentials=[(credential.client_id, credential.name) for credential in credentials], used=used)
 
     def _listed(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail) -> Listed:
         too_many = ""
         if form.order == BY_COST:
-            number = number_of_calls(organization=self.organization, window=query.window)
+            number = count_calls(organization=self.organization, window=query.window)
             if number <= MAX_SORTED:
-                return self._dearest(form, query, trail)
+                return self._most_expensive(form, query, trail)
             too_many = formatting.count(number)
         return self._newest(form, query, trail, too_many)
 
     def _newest(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail, too_many: str) -> Listed:
-        place = cursors.parse_uuid_cursor(trail.cursor)
+        position = cursors.parse_uuid_cursor(trail.cursor)
         page = list_calls(
             organization=self.organization,
             filters=form.calls(query.filters, query.window),
-            after=Position(*place) if place is not None else None,
+            after=Position(*position) if position is not None else None,
             limit=_CALLS_SHOWN,
         )
         if page.last is None:
@@ -107,17 +108,17 @@ class RequestLogPage(OrganizationPage):
         is_full = len(page.calls) == _CALLS_SHOWN
         return Listed(
             calls=page.calls,
-            place=cursors.as_text(page.last.occurred_at, page.last.id),
-            looked_back_to="" if is_full else f"{query.calendar.date_of(page.last.occurred_at)}",
+            position=cursors.format_cursor(page.last.occurred_at, page.last.id),
+            searched_back_to="" if is_full else f"{query.calendar.date_of(page.last.occurred_at)}",
             too_many=too_many,
         )
 
-    def _dearest(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail) -> Listed:
-        place = cursors.parse_amount_cursor(trail.cursor)
+    def _most_expensive(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail) -> Listed:
+        position = cursors.parse_amount_cursor(trail.cursor)
         page = most_expensive_calls(
             organization=self.organization,
             filters=form.calls(query.filters, query.window),
-            after=Place(place[2], place[0], place[1]) if place is not None else None,
+            after=CostPosition(position[2], position[0], position[1]) if position is not None else None,
             limit=_CALLS_SHOWN,
         )
         last = page.last
@@ -125,7 +126,7 @@ class RequestLogPage(OrganizationPage):
         return Listed(page.calls, cursor, is_by_cost=True)
 
     def _day_url(self, form: RequestLogForm, query: UsageQuery) -> str:
-        """Of a part of a day: the whole day by the hour, with the same filters."""
+        """For a part of a day, return the usage page of the full day by hour with the same filters; else empty."""
         window, calendar = query.window, query.calendar
         day = calendar.date_of(window.start)
         if window.end - window.start > MAX_LENGTH or window == calendar.days(day, day):
@@ -138,7 +139,7 @@ class RequestLogPage(OrganizationPage):
 
 
 def _ledger_url(window: Span) -> str:
-    """Everything that was recorded; of an hour, that hour's."""
+    """Return the ledger's URL; for a period of one hour, filtered by that hour."""
     url = reverse("admin:billing_usageevent_changelist")
     if window.end - window.start != _HOUR:
         return url

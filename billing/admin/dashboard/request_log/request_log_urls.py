@@ -1,4 +1,4 @@
-"""From numbers of the usage page to the calls behind them: addresses of the request log."""
+"""URLs of the request log for numbers on the usage page."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,32 +23,32 @@ _PARAMETERS = {
 }
 
 
-Narrowed = Callable[[dict[str, str]], list[str]]
-"""Addresses, one for each of some spans, narrowed to a part of what is shown."""
+FilteredURLs = Callable[[dict[str, str]], list[str]]
+"""Returns one URL per span for additional filters."""
 
 
-def calls_between(query: UsageQuery, spans: Sequence[Span]) -> Narrowed:
-    """The calls of each of some short spans, the most expensive first. (A chart has hundreds of such addresses, so what
-    they have in common is written once.)"""
+def urls_of_calls(query: UsageQuery, spans: Sequence[Span]) -> FilteredURLs:
+    """Return a function that builds the URLs of the calls in each span, most expensive first. A chart has hundreds of
+    them, so the common part is encoded once."""
     path, calendar = reverse(f"admin:{_LOG}"), query.calendar
     times = ({"start": text_of(start, calendar), "end": text_of(end, calendar)} for start, end in spans)
-    beginnings = [f"{path}?{urlencode(one)}" for one in times]
+    beginnings = [f"{path}?{urlencode(parameters)}" for parameters in times]
 
-    def narrowed(part: dict[str, str]) -> list[str]:
-        ending = urlencode({**_filters(query), **part, "sort_by": BY_COST})
+    def filtered_urls(filters: dict[str, str]) -> list[str]:
+        ending = urlencode({**_filters(query), **filters, "sort_by": BY_COST})
         return [f"{beginning}&{ending}" for beginning in beginnings]
 
-    return narrowed
+    return filtered_urls
 
 
-def calls_of(query: UsageQuery, request: HttpRequest, **parts: str) -> str:
-    """The calls of the page's own period."""
-    return url_of_page(_LOG, request, **{**_filters(query), **parts})
+def calls_url(query: UsageQuery, request: HttpRequest, **filters: str) -> str:
+    """Return the URL of the calls in the page's period."""
+    return url_of_page(_LOG, request, **{**_filters(query), **filters})
 
 
-def part_of(by: GroupBy, key: str | None) -> dict[str, str]:
-    """The parameter of the log for a value that usage is grouped by. The log cannot be narrowed to what has no model or
-    capability, nor to all others (None)."""
+def filters_for(by: GroupBy, key: str | None) -> dict[str, str]:
+    """Return the request log's filter for a group of usage. Empty for calls without a model or capability and for all
+    others (None), which the log cannot filter by."""
     if by is GroupBy.CREDENTIAL and key == "":
         return {_PARAMETERS[by]: NO_CREDENTIAL}
     return {_PARAMETERS[by]: key} if key else {}

@@ -1,4 +1,4 @@
-"""Workflow runs: the newest trees, or those of a workflow, with what each run and all runs below it cost."""
+"""The runs page: the newest root runs, or the runs of a workflow, with their own cost and the cost of their subtree."""
 
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -7,13 +7,13 @@ from django import forms
 from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 
-import billing.admin.components.path_converters  # noqa: F401 - how addresses hold ids
+import billing.admin.components.path_converters  # noqa: F401 - registers the path converter
 from billing.admin.components import formatting
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import run_url
 from billing.admin.dashboard.runs.run_rows import DEEPEST_SHOWN, branch_of, lines_of, number_in
-from billing.reports.run_tree import MAX_WALKED, RunPage, newest_runs, run_row
+from billing.reports.run_tree import MAX_WALKED, RunPage, get_run_row, list_runs
 from costtrack.admin_site import register_page
 
 _RUNS_SHOWN = 25
@@ -25,7 +25,7 @@ class RunsForm(forms.Form):
         required=False,
         max_length=_MAX_ID_LENGTH,
         label="Run id",
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": "The whole id", "autocomplete": "off"}),
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Exact id", "autocomplete": "off"}),
     )
     workflow = forms.CharField(
         required=False,
@@ -42,33 +42,33 @@ class RunsPage(OrganizationPage):
 
     def page_context(self) -> dict[str, Any]:
         form = RunsForm(self.request.GET)
-        asked = form.cleaned_data if form.is_valid() else {}
+        parameters = form.cleaned_data if form.is_valid() else {}
         trail = CursorTrail.of(self.request.GET)
-        page = self._page(asked, trail) if form.is_valid() else RunPage((), None)
+        page = self._page(parameters, trail) if form.is_valid() else RunPage((), None)
         return {
             "form": form,
-            "asked": asked,
+            "parameters": parameters,
             "lines": lines_of(page.rows, organization=self.organization, now=self.now),
             "trail": trail,
             "older": trail.older(str(page.last)) if page.last is not None else "",
-            "is_cut": any(row.is_cut for row in page.rows),
-            "most_walked": formatting.count(MAX_WALKED),
+            "is_truncated": any(row.is_truncated for row in page.rows),
+            "max_walked": formatting.count(MAX_WALKED),
         }
 
-    def _page(self, asked: dict[str, Any], trail: CursorTrail) -> RunPage:
-        if asked["run"]:
-            found = run_row(organization=self.organization, run_id=asked["run"])
-            return RunPage([found] if found is not None else [], None)
-        return newest_runs(
+    def _page(self, parameters: dict[str, Any], trail: CursorTrail) -> RunPage:
+        if parameters["run"]:
+            row = get_run_row(organization=self.organization, run_id=parameters["run"])
+            return RunPage([row] if row is not None else [], None)
+        return list_runs(
             organization=self.organization,
-            workflow_id=asked["workflow"],
+            workflow_id=parameters["workflow"],
             after=number_in(trail.cursor),
             limit=_RUNS_SHOWN,
         )
 
 
 class RunChildrenPage(OrganizationPage):
-    """Rows for a table that is shown already: the children of a run. Without scripts, the run's own page."""
+    """Table rows of a run's children, for a table on the page. Without JavaScript it redirects to the run's page."""
 
     title = "Runs"
     template_name: ClassVar[str] = "admin/dashboard/run_branch.html"
@@ -79,12 +79,12 @@ class RunChildrenPage(OrganizationPage):
         return super().get(request, *args, **kwargs)
 
     def page_context(self) -> dict[str, Any]:
-        asked = self.request.GET
-        depth = min(number_in(asked.get("depth")) or 0, DEEPEST_SHOWN)
+        parameters = self.request.GET
+        depth = min(number_in(parameters.get("depth")) or 0, DEEPEST_SHOWN)
         branch = branch_of(
             organization=self.organization,
             run_id=self.kwargs["run_id"],
-            after=number_in(asked.get("after")),
+            after=number_in(parameters.get("after")),
             depth=depth,
             now=self.now,
         )

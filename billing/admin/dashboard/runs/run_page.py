@@ -1,4 +1,4 @@
-"""One workflow run: what it cost, alone and with all runs below it, where it stands in its tree, and its newest
+"""The page of a workflow run: its cost with and without its child runs, its parents and children, and its newest
 events."""
 
 from dataclasses import dataclass
@@ -11,30 +11,30 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.http import urlencode
 
-import billing.admin.components.path_converters  # noqa: F401 - how addresses hold ids
+import billing.admin.components.path_converters  # noqa: F401 - registers the path converter
 from billing.admin.components import datetimes, formatting
 from billing.admin.components.event_table import EventRow, row_of_event
-from billing.admin.components.formatting import Fact
+from billing.admin.components.formatting import Detail
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import run_url
 from billing.admin.dashboard.runs.run_rows import Branch, branch_of
 from billing.models import Run
 from billing.reports.event_list import EventFilter, list_events
-from billing.reports.run_tree import ancestors_of, run_named
-from billing.reports.runs import costs_of_run
+from billing.reports.run_tree import get_run, get_run_ancestors
+from billing.reports.runs import get_run_costs
 from billing.reports.types import RunCosts
 from costtrack.admin_site import register_page
 from costtrack.money import usd
 
 _EVENTS_SHOWN = 20
 _NEAREST = 8
-"""Runs above this one that are named."""
+"""The number of parent runs that are shown."""
 _MAX_TITLE_LENGTH = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A service, or a group of one (a model, or what the events name as their group), with its share of the whole."""
+class CostShare:
+    """The cost of a service, or of a cost group of it (such as a model), with its share of the total."""
 
     name: str
     cost: str
@@ -45,7 +45,7 @@ class Part:
 class Costs:
     title: str
     total: str
-    services: list[tuple[Part, list[Part]]]
+    services: list[tuple[CostShare, list[CostShare]]]
     unpriced: int
 
 
@@ -57,40 +57,40 @@ class RunPage(OrganizationPage):
     run: Run
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        run = run_named(organization=self.organization, run_id=kwargs["run_id"])
+        run = get_run(organization=self.organization, run_id=kwargs["run_id"])
         if run is None:
-            unknown = {"title": "No such run", "run_id": kwargs["run_id"], "refresh_seconds": 0}
-            return self._answer("admin/dashboard/run_unknown.html", unknown, status=HTTPStatus.NOT_FOUND)
+            unknown = {"title": "Unknown run", "run_id": kwargs["run_id"], "refresh_seconds": 0}
+            return self._respond("admin/dashboard/run_unknown.html", unknown, status=HTTPStatus.NOT_FOUND)
         self.run = run
         return super().get(request, *args, **kwargs)
 
     def page_context(self) -> dict[str, Any]:
         run = self.run
-        above = ancestors_of(organization=self.organization, run_id=run.run_id)
+        above = get_run_ancestors(organization=self.organization, run_id=run.run_id)
         return {
             "title": f"Run {_shortened(run.run_id)}",
             "run": run,
             "above": [(run_id, run_url(run_id)) for run_id in above.run_ids[-_NEAREST:]],
             "is_deeper": len(above.run_ids) > _NEAREST,
-            "is_circle": above.is_circle,
-            "facts": self._facts(),
+            "has_cycle": above.has_cycle,
+            "details": self._details(),
             "costs": [
-                self._costs("This run alone", include_children=False),
-                self._costs("With all runs below it", include_children=True),
+                self._costs("This run only", include_children=False),
+                self._costs("With child runs", include_children=True),
             ],
             "branch": self._branch(),
             "rows": self._rows(),
             "log_url": f"{reverse('admin:request_log')}?{urlencode({'run': run.run_id, 'range': '90d'})}",
-            "ledger_url": formatting.ledger(self.organization.pk, run=run.run_id),
+            "ledger_url": formatting.ledger_url(self.organization.pk, run=run.run_id),
         }
 
-    def _facts(self) -> list[Fact]:
+    def _details(self) -> list[Detail]:
         run = self.run
         workflow_url = f"{reverse('admin:runs')}?{urlencode({'workflow': run.workflow_id})}"
         seen = datetimes.inline(
             run.created_at.replace(microsecond=0), calendar=self.organization.calendar, now=self.now
         )
-        return formatting.present(
+        return formatting.without_empty(
             [
                 ("Workflow", formatting.link(workflow_url, run.workflow_id) if run.workflow_id else ""),
                 ("First seen", seen),
@@ -98,13 +98,13 @@ class RunPage(OrganizationPage):
         )
 
     def _costs(self, title: str, *, include_children: bool) -> Costs:
-        costs: RunCosts = costs_of_run(
+        costs: RunCosts = get_run_costs(
             organization=self.organization, run_id=self.run.run_id, include_children=include_children, now=self.now
         )
         services = [
             (
-                _part(service, amount, costs.total),
-                [_part(name, cost, costs.total) for name, cost in costs.by_group[service].items()],
+                _cost_share(service, amount, costs.total),
+                [_cost_share(name, cost, costs.total) for name, cost in costs.by_group[service].items()],
             )
             for service, amount in costs.by_service.items()
         ]
@@ -124,8 +124,8 @@ class RunPage(OrganizationPage):
         return [row_of_event(event, calendar=calendar, now=self.now) for event in page.events]
 
 
-def _part(name: str, amount: Decimal, total: Decimal) -> Part:
-    return Part(name, usd(amount), f"{amount / total:.1%}" if total else "")
+def _cost_share(name: str, amount: Decimal, total: Decimal) -> CostShare:
+    return CostShare(name, usd(amount), f"{amount / total:.1%}" if total else "")
 
 
 def _shortened(run_id: str) -> str:

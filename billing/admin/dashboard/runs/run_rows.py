@@ -1,4 +1,4 @@
-"""Rows of runs, as the list, a run's page and an opened branch show them."""
+"""Table rows of runs for the list, a run's page and expanded branches."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
 from billing.admin.components.urls import run_url
-from billing.reports.run_tree import RunFigures, RunRow, ancestors_of, children_of
+from billing.reports.run_tree import RunFigures, RunRow, get_run_ancestors, list_child_runs
 from costtrack.money import usd
 from organizations.models import Organization
 
 CHILDREN_SHOWN = 50
 DEEPEST_SHOWN = 9
-"""Rows below are not moved further to the right."""
+"""Deeper rows are not indented further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,12 @@ class Cells:
     requests: str
     tokens: str
     unpriced: str
-    """Empty, or how many events are not in the cost."""
+    """The number of events that are not in the cost, as text, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """`is_again`: it is one of the runs above it, so the tree is a circle here."""
+    """`repeats_ancestor`: the run is one of its own ancestors, so the tree has a cycle here."""
 
     run_id: str
     workflow_id: str
@@ -40,14 +40,14 @@ class RunLine:
     depth: int
     first_seen: SafeString
     own: Cells
-    whole: Cells
+    subtree: Cells
     runs_below: str
-    is_again: bool
+    repeats_ancestor: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """The children of a run, or the first of them; `more_url` is where the next come from."""
+    """The first children of a run; `more_url` loads the next ones, or is empty."""
 
     lines: list[RunLine]
     more_url: str
@@ -64,13 +64,13 @@ def lines_of(
             url=run_url(row.run_id),
             children_url=_children_url(row.run_id, depth + 1) if row.has_children and row.run_id not in above else "",
             depth=min(depth, DEEPEST_SHOWN),
-            first_seen=datetimes.both(
+            first_seen=datetimes.two_lines(
                 row.first_seen_at.replace(microsecond=0), calendar=organization.calendar, now=now
             ),
             own=_cells(row.own),
-            whole=_cells(row.whole, is_cut=row.is_cut),
+            subtree=_cells(row.total, is_truncated=row.is_truncated),
             runs_below=_runs_below(row),
-            is_again=row.run_id in above,
+            repeats_ancestor=row.run_id in above,
         )
         for row in rows
     ]
@@ -84,16 +84,16 @@ def branch_of(
     depth: int,
     now: datetime,
 ) -> Branch:
-    """The children of a run, from just after one of them on."""
-    page = children_of(organization=organization, run_id=run_id, after=after, limit=CHILDREN_SHOWN)
-    above = {*ancestors_of(organization=organization, run_id=run_id).run_ids, run_id}
+    """Return the children of a run that follow the row id `after`."""
+    page = list_child_runs(organization=organization, run_id=run_id, after=after, limit=CHILDREN_SHOWN)
+    above = {*get_run_ancestors(organization=organization, run_id=run_id).run_ids, run_id}
     lines = lines_of(page.rows, organization=organization, now=now, depth=depth, above=above)
     more = _children_url(run_id, depth, after=page.last) if page.last is not None else ""
     return Branch(lines, more, min(depth, DEEPEST_SHOWN))
 
 
 def number_in(text: str | None) -> int | None:
-    """A row's id from an address; None for what cannot be one."""
+    """Parse a row's id from a URL; None if it is invalid."""
     is_number = text is not None and text.isascii() and text.isdecimal() and len(text) < 19  # noqa: PLR2004 - digits of a bigint
     return int(text) if text is not None and is_number else None
 
@@ -107,12 +107,14 @@ def _runs_below(row: RunRow) -> str:
         return ""
     number = formatting.count(row.runs_below)
     return (
-        f"at least {number} runs below" if row.is_cut else f"{number} {'run' if row.runs_below == 1 else 'runs'} below"
+        f"at least {number} runs below"
+        if row.is_truncated
+        else f"{number} {'run' if row.runs_below == 1 else 'runs'} below"
     )
 
 
-def _cells(figures: RunFigures, *, is_cut: bool = False) -> Cells:
-    more = "+" if is_cut else ""
+def _cells(figures: RunFigures, *, is_truncated: bool = False) -> Cells:
+    more = "+" if is_truncated else ""
     return Cells(
         cost=f"{usd(figures.cost_usd)}{more}",
         requests=f"{formatting.count(figures.requests)}{more}",

@@ -1,4 +1,4 @@
-"""One execution: what it cost by phase, session, model and tool, and when its sessions ran (document 003)."""
+"""The page of an execution: cost by phase, session, model and tool, and a timeline of its sessions (document 003)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
-from billing.admin.components.formatting import Fact
+from billing.admin.components.formatting import Detail
 from billing.admin.components.path_converters import DetailPage
 from billing.admin.dashboard.sessions.session_text import (
     NamedShare,
@@ -20,13 +20,13 @@ from billing.admin.dashboard.sessions.session_text import (
     shares,
     state_of,
 )
-from billing.reports.sessions.executions import ExecutionCosts, costs_of_execution
-from billing.reports.sessions.lists import SessionCosts, sessions_of_execution
+from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs
+from billing.reports.sessions.lists import SessionCosts, list_execution_sessions
 from costtrack.admin_site import register_page
 from costtrack.calendar import Calendar
 from costtrack.money import usd
 
-# An execution may have any number of sessions; so many, the first ones, are shown one by one.
+# An execution may have any number of sessions; the first ones are shown.
 MAX_SESSIONS = 200
 _THINNEST = Decimal("0.5")
 _HUNDRED = Decimal(100)
@@ -34,7 +34,7 @@ _HUNDRED = Decimal(100)
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A session in the timeline. `x` and `width` are percents, as attributes of SVG have them."""
+    """A session in the timeline. `x` and `width` are percentages for SVG attributes."""
 
     id: str
     url: str
@@ -54,8 +54,10 @@ class ExecutionPage(DetailPage):
 
     def page_context(self) -> dict[str, Any]:
         execution_id: str = self.kwargs["execution_id"]
-        execution = costs_of_execution(organization=self.organization, execution_id=execution_id)
-        sessions = sessions_of_execution(organization=self.organization, execution_id=execution_id, limit=MAX_SESSIONS)
+        execution = get_execution_costs(organization=self.organization, execution_id=execution_id)
+        sessions = list_execution_sessions(
+            organization=self.organization, execution_id=execution_id, limit=MAX_SESSIONS
+        )
         return {
             "subtitle": execution_id,
             "as_of": datetimes.exact(self.now, self.organization.calendar),
@@ -63,7 +65,7 @@ class ExecutionPage(DetailPage):
             "figures": figures_of(execution.totals),
             "sessions": formatting.count(len(execution.session_ids)),
             "shown": formatting.count(len(sessions)) if len(execution.session_ids) > len(sessions) else "",
-            "facts": self._facts(execution),
+            "details": self._details(execution),
             "state": state_of(
                 is_finalized=execution.is_complete,
                 last_seen_at=execution.last_seen_at,
@@ -71,7 +73,7 @@ class ExecutionPage(DetailPage):
                 finalized="Complete",
             ),
             "breakdowns": [
-                ("Cost by phase", "Phase", shares(execution.cost_by_phase, whole=execution.totals.cost_usd)),
+                ("Cost by phase", "Phase", shares(execution.cost_by_phase, total=execution.totals.cost_usd)),
                 ("Cost by session", "Session", _by_session(execution, sessions)),
                 ("Token cost by model", "Model", shares(execution.cost_by_model)),
                 ("Compute cost by tool", "Tool", shares(execution.cost_by_tool)),
@@ -79,14 +81,14 @@ class ExecutionPage(DetailPage):
             "timeline": self._timeline(sessions),
         }
 
-    def _facts(self, execution: ExecutionCosts) -> list[Fact]:
+    def _details(self, execution: ExecutionCosts) -> list[Detail]:
         instants = (
             ("Started", execution.started_at),
             ("Last seen", execution.last_seen_at),
             ("Complete" if execution.is_complete else "Last finalized", execution.completed_at),
         )
         calendar = self.organization.calendar
-        return formatting.present(
+        return formatting.without_empty(
             (
                 ("Workflow", execution.workflow_id),
                 *(
@@ -111,7 +113,7 @@ class ExecutionPage(DetailPage):
 
     def _bar(self, session: SessionCosts, start: datetime, span: timedelta, calendar: Calendar) -> Bar:
         before, lasted = session.started_at - start, session.last_seen_at - session.started_at
-        # One that lasted an instant is to be seen too, also at the right end.
+        # A minimum width keeps very short sessions visible, also at the right end.
         width = max(_percent(lasted, span), _THINNEST) if span else _HUNDRED
         return Bar(
             id=session.session_id,
@@ -131,14 +133,14 @@ class ExecutionPage(DetailPage):
         )
 
 
-def _percent(part: timedelta, whole: timedelta) -> Decimal:
-    return Decimal(part / whole) * _HUNDRED if whole else Decimal(0)
+def _percent(duration: timedelta, total: timedelta) -> Decimal:
+    return Decimal(duration / total) * _HUNDRED if total else Decimal(0)
 
 
 def _by_session(execution: ExecutionCosts, sessions: Sequence[SessionCosts]) -> list[NamedShare]:
     amounts = {session.session_id: session.totals.cost_usd for session in sessions}
     urls = {session_id: session_url(session_id) for session_id in amounts}
-    return shares(amounts, whole=execution.totals.cost_usd, urls=urls)
+    return shares(amounts, total=execution.totals.cost_usd, urls=urls)
 
 
 register_page("executions/<opaque_id:execution_id>/", ExecutionPage.as_view(), name="execution")

@@ -1,4 +1,4 @@
-"""The newest sessions and executions with what they cost, and all of them in a few figures (document 003)."""
+"""The sessions page: the newest sessions and executions with their costs, and a summary of all (document 003)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ from billing.admin.dashboard.sessions.session_text import (
     state_of,
     when,
 )
-from billing.reports.sessions.executions import ExecutionCosts, costs_of_execution, page_of_executions
-from billing.reports.sessions.lists import SessionCosts, costs_of_session, page_of_sessions
-from billing.reports.sessions.newest import Place
-from billing.reports.sessions.summary import SessionSummary, summary_of_sessions
+from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
+from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_sessions
+from billing.reports.sessions.newest import StartPosition
+from billing.reports.sessions.summary import SessionSummary, get_session_summary
 from costtrack.admin_site import register_page
 from costtrack.errors import NotFoundError
 from costtrack.money import usd
@@ -38,13 +38,13 @@ _MAX_ID_LENGTH = 255
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A session or an execution. `about` is its workflow, `part` what a session is of it; `execution_id` is that of a
-    session alone, and `sessions` the number of an execution's."""
+    """A session or an execution. `about` is its workflow and `detail` a session's phase and agent. Only sessions have
+    an `execution_id`; only executions have a number of `sessions`."""
 
     id: str
     url: str
     about: str
-    part: str
+    detail: str
     started: SafeString | str
     last_seen: SafeString | str
     figures: Figures
@@ -55,7 +55,7 @@ class Row:
 
 
 class SessionsForm(forms.Form):
-    """An id that is found leads to its page."""
+    """Finds a session or an execution by its id and redirects to its page."""
 
     find = forms.CharField(
         required=False,
@@ -72,18 +72,18 @@ class SessionsPage(OrganizationPage):
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.form = SessionsForm(request.GET)
-        wanted = self.form.cleaned_data.get("find", "") if self.form.is_valid() else ""
-        if wanted:
-            url = self._address_of(wanted)
+        searched_id = self.form.cleaned_data.get("find", "") if self.form.is_valid() else ""
+        if searched_id:
+            url = self._url_of(searched_id)
             if url:
                 return HttpResponseRedirect(url)
-            self.form.add_error("find", "No session and no execution has this id.")
+            self.form.add_error("find", "No session or execution has this id.")
         return super().get(request, *args, **kwargs)
 
     def page_context(self) -> dict[str, Any]:
         after = cursors.parse_cursor(self.request.GET.get("after", ""))
-        place = None if after is None else Place(*after)
-        rows, last = self._executions(place) if self._shown == EXECUTIONS else self._sessions(place)
+        position = None if after is None else StartPosition(*after)
+        rows, last = self._executions(position) if self._shown == EXECUTIONS else self._sessions(position)
         return {
             "form": self.form,
             "as_of": datetimes.exact(self.now, self.organization.calendar),
@@ -91,43 +91,43 @@ class SessionsPage(OrganizationPage):
             "zone": self.organization.time_zone,
             "tabs": [(name, label, self._link(name), name == self._shown) for name, label in _TABS],
             "rows": rows,
-            "newest_url": self._link(self._shown) if place is not None else "",
+            "newest_url": self._link(self._shown) if position is not None else "",
             "older_url": self._link(self._shown, last) if last is not None else "",
-            # Who goes through the list has seen it.
-            "summary": _summary(summary_of_sessions(organization=self.organization)) if place is None else None,
+            # Only on the first page.
+            "summary": _summary(get_session_summary(organization=self.organization)) if position is None else None,
         }
 
     @property
     def _shown(self) -> str:
         return EXECUTIONS if self.request.GET.get("show") == EXECUTIONS else SESSIONS
 
-    def _link(self, tab: str, after: Place | None = None) -> str:
+    def _link(self, tab: str, after: StartPosition | None = None) -> str:
         query = {"show": tab}
         if after is not None:
-            query["after"] = cursors.as_text(after.began_at, after.key)
+            query["after"] = cursors.format_cursor(after.began_at, after.key)
         return f"{self.request.path}?{urlencode(query)}"
 
-    def _address_of(self, wanted: str) -> str:
-        """Of what has this id, first of what is shown; empty if nothing has."""
+    def _url_of(self, searched_id: str) -> str:
+        """Return the page of the session or execution with this id, the current tab first; empty if there is none."""
         organization = self.organization
-        ways: list[tuple[Callable[[], object], Callable[[str], str]]] = [
-            (lambda: costs_of_session(organization=organization, session_id=wanted), session_url),
-            (lambda: costs_of_execution(organization=organization, execution_id=wanted), execution_url),
+        lookups: list[tuple[Callable[[], object], Callable[[str], str]]] = [
+            (lambda: get_session_costs(organization=organization, session_id=searched_id), session_url),
+            (lambda: get_execution_costs(organization=organization, execution_id=searched_id), execution_url),
         ]
-        for ask, url in reversed(ways) if self._shown == EXECUTIONS else ways:
+        for look_up, url in reversed(lookups) if self._shown == EXECUTIONS else lookups:
             try:
-                ask()
+                look_up()
             except NotFoundError:
                 continue
-            return url(wanted)
+            return url(searched_id)
         return ""
 
-    def _sessions(self, after: Place | None) -> tuple[list[Row], Place | None]:
-        page = page_of_sessions(organization=self.organization, after=after, limit=PAGE_SIZE)
+    def _sessions(self, after: StartPosition | None) -> tuple[list[Row], StartPosition | None]:
+        page = list_sessions(organization=self.organization, after=after, limit=PAGE_SIZE)
         return [self._session(session) for session in page.sessions], page.last
 
-    def _executions(self, after: Place | None) -> tuple[list[Row], Place | None]:
-        page = page_of_executions(organization=self.organization, after=after, limit=PAGE_SIZE)
+    def _executions(self, after: StartPosition | None) -> tuple[list[Row], StartPosition | None]:
+        page = list_executions(organization=self.organization, after=after, limit=PAGE_SIZE)
         return [self._execution(execution) for execution in page.executions], page.last
 
     def _session(self, session: SessionCosts) -> Row:
@@ -136,7 +136,7 @@ class SessionsPage(OrganizationPage):
             id=session.session_id,
             url=session_url(session.session_id),
             about=session.workflow_id,
-            part=joined((session.phase_id, session.agent_id)),
+            detail=joined((session.phase_id, session.agent_id)),
             started=when(session.started_at, calendar=calendar, now=self.now),
             last_seen=when(session.last_seen_at, calendar=calendar, now=self.now),
             figures=figures_of(session.totals),
@@ -160,7 +160,7 @@ class SessionsPage(OrganizationPage):
             id=execution.execution_id,
             url=execution_url(execution.execution_id),
             about=execution.workflow_id,
-            part="",
+            detail="",
             started=started,
             last_seen=last_seen,
             figures=figures_of(execution.totals),
@@ -179,8 +179,8 @@ def _summary(summary: SessionSummary) -> dict[str, Any]:
         "figures": figures_of(summary.totals),
         "sessions": formatting.count(summary.sessions),
         "executions": formatting.count(summary.executions),
-        "models": shares(dict(summary.top_models), whole=summary.totals.token_cost_usd),
-        "dearest": [
+        "models": shares(dict(summary.top_models), total=summary.totals.token_cost_usd),
+        "top_sessions": [
             (
                 session.session_id,
                 session_url(session.session_id),

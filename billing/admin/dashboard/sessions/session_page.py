@@ -1,4 +1,4 @@
-"""One session: what it cost, by model and by tool, in the course of time, and call by call (document 003)."""
+"""The page of a session: cost by model and tool, a timeline, and its calls (document 003)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import cursors, datetimes, formatting
 from billing.admin.components.charts import Chart, Line
-from billing.admin.components.formatting import Fact
+from billing.admin.components.formatting import Detail
 from billing.admin.components.path_converters import DetailPage
 from billing.admin.dashboard.sessions.session_text import (
     execution_url,
@@ -24,16 +24,16 @@ from billing.admin.dashboard.sessions.session_text import (
     when,
 )
 from billing.reports.event_list import Position
-from billing.reports.sessions.calls import Call, Part, calls_of_session, spent_over_time
-from billing.reports.sessions.lists import SessionCosts, costs_of_session
+from billing.reports.sessions.calls import Call, SpendBucket, list_session_calls, list_spend_buckets
+from billing.reports.sessions.lists import SessionCosts, get_session_costs
 from billing.types import EventKind, Status
 from costtrack.admin_site import register_page
 from costtrack.calendar import Calendar
 from costtrack.money import ZERO, usd
 
 PAGE_SIZE = 50
-# Of the chart: the shortest step with which there are no more than so many parts.
-_MAX_PARTS = 48
+# The chart uses the shortest step with at most this many buckets.
+_MAX_BUCKETS = 48
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
 _STEPS = tuple(
     timedelta(seconds=seconds)
@@ -57,7 +57,7 @@ class CallRow:
 
 @dataclass(frozen=True, slots=True)
 class ToolTokens:
-    """`cost` is empty where it is not known."""
+    """`cost` is empty if it is not known."""
 
     tool: str
     tokens: str
@@ -72,8 +72,8 @@ class SessionPage(DetailPage):
     def page_context(self) -> dict[str, Any]:
         session_id: str = self.kwargs["session_id"]
         after = cursors.parse_uuid_cursor(self.request.GET.get("after", ""))
-        session = costs_of_session(organization=self.organization, session_id=session_id)
-        calls = calls_of_session(
+        session = get_session_costs(organization=self.organization, session_id=session_id)
+        calls = list_session_calls(
             organization=self.organization,
             session_id=session_id,
             after=None if after is None else Position(*after),
@@ -84,7 +84,7 @@ class SessionPage(DetailPage):
             "as_of": datetimes.exact(self.now, self.organization.calendar),
             "session": session,
             "figures": figures_of(session.totals),
-            "facts": self._facts(session),
+            "details": self._details(session),
             "state": self._state(session),
             "by_model": shares(session.cost_by_model),
             "by_tool": shares(session.cost_by_tool),
@@ -99,7 +99,7 @@ class SessionPage(DetailPage):
     def _older(self, last: Position | None) -> str:
         if last is None:
             return ""
-        return f"{self.request.path}?{urlencode({'after': cursors.as_text(last.occurred_at, last.id)})}"
+        return f"{self.request.path}?{urlencode({'after': cursors.format_cursor(last.occurred_at, last.id)})}"
 
     def _state(self, session: SessionCosts) -> SafeString:
         return state_of(
@@ -109,9 +109,9 @@ class SessionPage(DetailPage):
             finalized="Finalized",
         )
 
-    def _facts(self, session: SessionCosts) -> list[Fact]:
+    def _details(self, session: SessionCosts) -> list[Detail]:
         calendar, execution = self.organization.calendar, session.execution_id
-        return formatting.present(
+        return formatting.without_empty(
             (
                 ("Execution", formatting.link(execution_url(execution), execution) if execution else ""),
                 ("Workflow", session.workflow_id),
@@ -130,14 +130,16 @@ class SessionPage(DetailPage):
         )
 
     def _timeline(self, session: SessionCosts) -> dict[str, Any]:
-        """The chart, and how much of the cost is not in it, because the single events were dropped."""
+        """Return the chart, and the cost that it lacks because events are no longer stored individually."""
         step = _step_of(session.last_seen_at - session.started_at)
         origin = session.started_at.replace(microsecond=0)
-        parts = spent_over_time(organization=self.organization, session_id=session.session_id, origin=origin, step=step)
-        charted = sum((part.token_cost_usd + part.compute_cost_usd for part in parts), ZERO)
+        buckets = list_spend_buckets(
+            organization=self.organization, session_id=session.session_id, origin=origin, step=step
+        )
+        charted = sum((bucket.token_cost_usd + bucket.compute_cost_usd for bucket in buckets), ZERO)
         missing = session.totals.cost_usd - charted
         return {
-            "chart": _chart(session, parts, step, self.organization.calendar),
+            "chart": _chart(session, buckets, step, self.organization.calendar),
             "not_charted": usd(missing) if missing > 0 else "",
         }
 
@@ -157,51 +159,51 @@ class SessionPage(DetailPage):
 
 
 def _tokens(call: Call) -> str:
-    """A summary's are differences, and may be below zero."""
+    """Format a call's tokens. Those of a session summary are differences and may be negative."""
     if call.input_tokens or call.output_tokens:
         return f"{formatting.count(call.input_tokens)} in, {formatting.count(call.output_tokens)} out"
     return f"{formatting.count(call.tool_tokens)} of the tool" if call.tool_tokens else formatting.NOTHING
 
 
 def _tool_tokens(session: SessionCosts) -> list[ToolTokens]:
-    """The most first."""
-    most = sorted(session.tokens_by_tool.items(), key=lambda item: (-item[1], item[0]))
+    """Return the tokens by tool in descending order."""
+    ranked = sorted(session.tokens_by_tool.items(), key=lambda item: (-item[1], item[0]))
     costs = session.cost_by_tool_tokens
     return [
-        ToolTokens(tool, formatting.count(tokens), usd(costs[tool]) if tool in costs else "") for tool, tokens in most
+        ToolTokens(tool, formatting.count(tokens), usd(costs[tool]) if tool in costs else "") for tool, tokens in ranked
     ]
 
 
 def _step_of(span: timedelta) -> timedelta:
-    """The length of one part of the chart."""
+    """Return the length of a bucket of the chart."""
     for step in _STEPS:
-        if span / step < _MAX_PARTS:
+        if span / step < _MAX_BUCKETS:
             return step
-    return _DAY * -(-span // (_DAY * _MAX_PARTS))
+    return _DAY * -(-span // (_DAY * _MAX_BUCKETS))
 
 
-def _chart(session: SessionCosts, parts: list[Part], step: timedelta, calendar: Calendar) -> Chart | None:
-    """None for a session of one instant, which has no course."""
+def _chart(session: SessionCosts, buckets: list[SpendBucket], step: timedelta, calendar: Calendar) -> Chart | None:
+    """Return the chart; None for a session without a duration."""
     origin, span = session.started_at.replace(microsecond=0), session.last_seen_at - session.started_at
-    if not span or not parts:
+    if not span or not buckets:
         return None
     number = (session.last_seen_at - origin) // step + 1
     tokens, compute = [ZERO] * number, [ZERO] * number
-    for part in parts:
-        # What came in between the two questions belongs to the end.
-        place = min(max((part.began_at - origin) // step, 0), number - 1)
-        tokens[place] += part.token_cost_usd
-        compute[place] += part.compute_cost_usd
+    for bucket in buckets:
+        # Events that arrived between the two queries go into the last bucket.
+        index = min(max((bucket.began_at - origin) // step, 0), number - 1)
+        tokens[index] += bucket.token_cost_usd
+        compute[index] += bucket.compute_cost_usd
     return Chart(
-        "Cost in the course of the session",
-        _labels([origin + step * place for place in range(number)], calendar),
+        "Cost over the session",
+        _labels([origin + step * index for index in range(number)], calendar),
         [_line("Models", tokens), _line("Tools and compute", compute)],
         "usd",
     )
 
 
 def _labels(instants: Sequence[datetime], calendar: Calendar) -> list[str]:
-    """As the organization's clocks show them, with no more than tells them apart."""
+    """Format in the organization's time zone, as short as is unambiguous."""
     span, step = instants[-1] - instants[0], instants[-1] - instants[-2] if len(instants) > 1 else _DAY
     style = "%Y-%m-%d %H:%M" if span >= _DAY else "%H:%M" if step >= _MINUTE else "%H:%M:%S"
     return [f"{instant.astimezone(calendar.zone):{style}}" for instant in instants]

@@ -1,4 +1,4 @@
-"""What the pages of sessions and executions say alike (document 003)."""
+"""Texts shared by the pages of sessions and executions (document 003)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,13 +18,14 @@ from costtrack.money import ZERO, usd
 
 _SECOND_MS = 1000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-# Who has been silent for longer than this is not said to be running.
+# A session without events for longer than this is not shown as running.
 _SILENCE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Totals as texts. `unpriced` says what the cost lacks, and `unpriced_events` how many; empty: nothing."""
+    """Totals as texts. `unpriced` is a sentence about events without a price and `unpriced_events` their number; both
+    are empty if there are none."""
 
     cost: str
     token_cost: str
@@ -43,7 +44,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class NamedShare:
-    """One name's part of an amount. `width` is of its bar, in percent, as an attribute of SVG has it. `url` may be
+    """A name's share of an amount. `width` is the width of its bar in percent, for an SVG attribute. `url` may be
     empty."""
 
     name: str
@@ -72,23 +73,23 @@ def figures_of(totals: Totals) -> Figures:
 
 
 def shares(
-    amounts: Mapping[str, Decimal], *, whole: Decimal | None = None, urls: Mapping[str, str] | None = None
+    amounts: Mapping[str, Decimal], *, total: Decimal | None = None, urls: Mapping[str, str] | None = None
 ) -> list[NamedShare]:
-    """Parts of `whole`, or of what they add up to; the dearest first. A summary may have taken back what an amount had
-    before, so one can be below zero: that has no bar, and the others are parts of what is above."""
-    if whole is None:
-        whole = sum((amount for amount in amounts.values() if amount > 0), ZERO)
-    dearest = sorted(amounts.items(), key=lambda item: (-item[1], item[0]))
-    return [_share(name, amount, whole, (urls or {}).get(name, "")) for name, amount in dearest]
+    """Return the shares of `total` (default: the sum of the positive amounts) in descending order. An amount can be
+    negative after a session summary; it has no bar."""
+    if total is None:
+        total = sum((amount for amount in amounts.values() if amount > 0), ZERO)
+    ranked = sorted(amounts.items(), key=lambda item: (-item[1], item[0]))
+    return [_share(name, amount, total, (urls or {}).get(name, "")) for name, amount in ranked]
 
 
 def state_of(*, is_finalized: bool, last_seen_at: datetime | None, now: datetime, finalized: str) -> SafeString:
-    """`finalized` is the word for what is."""
+    """Return the badge of the state. `finalized` is its text for a finalized row."""
     if is_finalized:
-        return formatting.badge(finalized, "success", "Summaries have told the totals")
+        return formatting.badge(finalized, "success", "Totals reported by session summaries")
     if last_seen_at is not None and now - last_seen_at < _SILENCE:
-        return formatting.badge("Running", "info", "No summary yet, and something has happened in the last 15 minutes")
-    return formatting.badge("Open", "", "No summary has told the totals")
+        return formatting.badge("Running", "info", "No summary yet; last event within 15 minutes")
+    return formatting.badge("Open", "", "No summary received")
 
 
 def length(milliseconds: Decimal) -> str:
@@ -100,16 +101,16 @@ def length(milliseconds: Decimal) -> str:
     seconds = milliseconds / _SECOND_MS
     if seconds < _MINUTE:
         return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
-    if whole < _DAY:
-        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
-    return f"{whole // _DAY:,} d {whole % _DAY // _HOUR} h"
+    total = int(seconds)
+    if total < _HOUR:
+        return f"{total // _MINUTE} min {total % _MINUTE} s"
+    if total < _DAY:
+        return f"{total // _HOUR} h {total % _HOUR // _MINUTE} min"
+    return f"{total // _DAY:,} d {total % _DAY // _HOUR} h"
 
 
 def when(instant: datetime, *, calendar: Calendar, now: datetime) -> SafeString:
-    """How far away, and below it what the clocks showed; their zone, which a table says once, is in the tooltip."""
+    """Render the relative time with the local time below it. The time zone is in the tooltip."""
     exact = datetimes.exact(instant, calendar)
     return format_html(
         '<time class="ct-two-lines" datetime="{}" title="{}"><span>{}</span><small>{}</small></time>',
@@ -121,7 +122,7 @@ def when(instant: datetime, *, calendar: Calendar, now: datetime) -> SafeString:
 
 
 def between(start: datetime, end: datetime) -> str:
-    """How long it is from one instant to another."""
+    """Format the duration between two timestamps."""
     return length(Decimal((end - start) // timedelta(microseconds=1)) / 1000)
 
 
@@ -130,17 +131,17 @@ def session_url(session_id: str) -> str:
 
 
 def execution_url(execution_id: str) -> str:
-    """Empty where no execution was told."""
+    """Return the page's URL; empty without an execution."""
     return reverse("admin:execution", args=[execution_id]) if execution_id else ""
 
 
-def joined(parts: Iterable[str]) -> str:
-    """Without those that were not told."""
-    return " · ".join(part for part in parts if part)
+def joined(names: Iterable[str]) -> str:
+    """Join the names that are not empty."""
+    return " · ".join(name for name in names if name)
 
 
-def _share(name: str, amount: Decimal, whole: Decimal, url: str) -> NamedShare:
-    share = share_of(amount, whole)
+def _share(name: str, amount: Decimal, total: Decimal, url: str) -> NamedShare:
+    share = share_of(amount, total)
     return NamedShare(name, usd(amount), share.text if amount >= 0 else formatting.NOTHING, share.width, url)
 
 

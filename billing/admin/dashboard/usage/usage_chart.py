@@ -1,4 +1,4 @@
-"""The usage page's chart: requests, tokens or costs over time, stacked by what they are made of."""
+"""The usage page's chart: requests, tokens or costs over time, stacked by model, capability, credential or status."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from billing.admin.components.charts import Chart, Line
 from billing.admin.components.local_times import name_of
 from billing.admin.components.urls import url_for_dates, url_with
 from billing.admin.components.usage_form import NOT_STACKED, STACKS, VIEWS
-from billing.admin.dashboard.request_log.request_log_urls import Narrowed, calls_between
+from billing.admin.dashboard.request_log.request_log_urls import FilteredURLs, urls_of_calls
 from billing.admin.dashboard.usage.usage_peak import Peak, peak_of
 from billing.admin.dashboard.usage.usage_series import layers_of
 from billing.reports.usage.figures import Figures, GroupBy
-from billing.reports.usage.periods import View, periods_of, unit_for
+from billing.reports.usage.periods import View, split_into_periods, unit_for
 from billing.reports.usage.query import UsageQuery
 from billing.types import Status
 from costtrack.calendar import Calendar, Span, Unit
@@ -34,7 +34,7 @@ class Tab:
 
 @dataclass(frozen=True, slots=True)
 class UsageChart:
-    """`leads_to` says what a bar leads to."""
+    """`leads_to` describes the target of a bar's link."""
 
     chart: Chart
     total: str
@@ -47,22 +47,22 @@ class UsageChart:
 
 def usage_chart(query: UsageQuery, view: View, by: GroupBy | None, request: HttpRequest) -> UsageChart:
     unit = unit_for(query.window)
-    periods = periods_of(query.calendar, query.window, unit, param="end_date")
-    found = layers_of(query, view, by, periods)
+    periods = split_into_periods(query.calendar, query.window, unit, param="end_date")
+    layers = layers_of(query, view, by, periods)
     lead = _leading(query, unit, periods, request)
     lines = (
-        [_line(view, layer.name, layer.periods, lead(layer.part)) for layer in found.layers]
+        [_line(view, layer.name, layer.periods, lead(layer.filters)) for layer in layers.layers]
         if by is not None
-        else list(_parts(view, found.periods, lead))
+        else list(_components(view, layers.periods, lead))
     )
-    is_one_day, calendar, urls = len(periods) <= _HOURS_OF_ONE_DAY, query.calendar, lead({})
-    names = [_name(calendar, unit, period, is_one_day=is_one_day) for period in periods]
+    is_single_day, calendar, urls = len(periods) <= _HOURS_OF_ONE_DAY, query.calendar, lead({})
+    names = [_name(calendar, unit, period, is_single_day=is_single_day) for period in periods]
     stacked = dict(STACKS)[by.value].lower() if by is not None else ""
-    total = found.total
+    total = layers.total
     return UsageChart(
         chart=Chart(
             title=f"{dict(VIEWS)[view.value]} by the {unit}" + (f", stacked by {stacked}" if stacked else ""),
-            labels=[_label(calendar, unit, period, is_one_day=is_one_day) for period in periods],
+            labels=[_label(calendar, unit, period, is_single_day=is_single_day) for period in periods],
             lines=lines,
             unit="usd" if view is View.COST else "count",
             urls=urls,
@@ -74,35 +74,42 @@ def usage_chart(query: UsageQuery, view: View, by: GroupBy | None, request: Http
             Tab(name, url_with(request, group_by=value), value == (by.value if by is not None else NOT_STACKED))
             for value, name in STACKS
         ),
-        leads_to="the calls of that hour, the most expensive first" if unit is Unit.HOUR else f"that {unit} alone",
-        peak=peak_of(found, unit, names, urls),
+        leads_to="the calls of that hour, most expensive first" if unit is Unit.HOUR else f"that {unit}",
+        peak=peak_of(layers, unit, names, urls),
     )
 
 
-def _leading(query: UsageQuery, unit: Unit, periods: Sequence[Span], request: HttpRequest) -> Narrowed:
-    """Where bars lead: an hour's to its calls, and to those of its color alone; a longer period's to the page about it,
-    which shows what it consists of."""
+def _leading(query: UsageQuery, unit: Unit, periods: Sequence[Span], request: HttpRequest) -> FilteredURLs:
+    """Return the links of bars: an hour links to its calls (of the bar's color), a longer period to this page for that
+    period."""
     if unit is Unit.HOUR:
-        return calls_between(query, periods)
+        return urls_of_calls(query, periods)
     urls = [url_for_dates(request, *_days(query.calendar, period)) for period in periods]
     return lambda _: urls
 
 
-def _parts(view: View, figures: Sequence[Figures], lead: Narrowed) -> Iterator[Line]:
-    """What the figures of a view consist of."""
+def _components(view: View, figures: Sequence[Figures], lead: FilteredURLs) -> Iterator[Line]:
+    """Yield the series of a view that is not stacked by a dimension."""
     if view is View.COST:
         yield _line(view, "Cost", figures, lead({}))
     elif view is View.TOKENS:
-        yield _counted("Prompt", [one.prompt_tokens for one in figures], lead({}))
-        yield _counted("Completion", [one.completion_tokens for one in figures], lead({}))
+        yield _counted("Prompt", [period_figures.prompt_tokens for period_figures in figures], lead({}))
+        yield _counted("Completion", [period_figures.completion_tokens for period_figures in figures], lead({}))
     else:
         succeeded, failed = lead({"status": Status.SUCCESS.value}), lead({"status": Status.FAILURE.value})
-        yield _counted("Succeeded", [one.requests - one.errors for one in figures], succeeded)
-        yield _counted("Failed", [one.errors for one in figures], failed)
+        yield _counted(
+            "Succeeded", [period_figures.requests - period_figures.errors for period_figures in figures], succeeded
+        )
+        yield _counted("Failed", [period_figures.errors for period_figures in figures], failed)
 
 
 def _line(view: View, name: str, figures: Sequence[Figures], urls: Sequence[str]) -> Line:
-    return Line(name, [_value(view, one) for one in figures], [_text(view, one) for one in figures], urls)
+    return Line(
+        name,
+        [_value(view, period_figures) for period_figures in figures],
+        [_text(view, period_figures) for period_figures in figures],
+        urls,
+    )
 
 
 def _counted(name: str, numbers: Sequence[int], urls: Sequence[str]) -> Line:
@@ -130,21 +137,21 @@ def _days(calendar: Calendar, period: Span) -> tuple[date, date]:
     return calendar.date_of(period.start), calendar.date_of(period.end - _SECOND)
 
 
-def _label(calendar: Calendar, unit: Unit, period: Span, *, is_one_day: bool) -> str:
-    """Below a bar."""
+def _label(calendar: Calendar, unit: Unit, period: Span, *, is_single_day: bool) -> str:
+    """Return the label of a bar."""
     start = period.start.astimezone(calendar.zone)
     if unit is Unit.HOUR:
-        return f"{start:%H:%M}" if is_one_day else f"{start:%b %d} {start:%H:%M}"
+        return f"{start:%H:%M}" if is_single_day else f"{start:%b %d} {start:%H:%M}"
     first, last = _days(calendar, period)
     if unit is Unit.DAY:
         return f"{first:%b %d}"
     return f"{first:%b %Y}" if unit is Unit.MONTH else f"{first:%b %d} to {last:%b %d}"
 
 
-def _name(calendar: Calendar, unit: Unit, period: Span, *, is_one_day: bool) -> str:
-    """In a sentence."""
+def _name(calendar: Calendar, unit: Unit, period: Span, *, is_single_day: bool) -> str:
+    """Return the name of a period for sentences."""
     if unit is Unit.HOUR:
-        return name_of(period, calendar, with_day=not is_one_day)
+        return name_of(period, calendar, with_day=not is_single_day)
     if unit is Unit.DAY:
         return f"{_days(calendar, period)[0]:%A, %b %d}"
-    return _label(calendar, unit, period, is_one_day=is_one_day)
+    return _label(calendar, unit, period, is_single_day=is_single_day)

@@ -1,4 +1,4 @@
-"""What the usage page shows, as a CSV file: the same bytes as `GET /usage/export` sends."""
+"""The usage page's CSV download, byte-identical to `GET /usage/export`."""
 
 from typing import Any, ClassVar
 

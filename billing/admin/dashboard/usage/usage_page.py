@@ -1,6 +1,6 @@
-"""Document 001 as a page: what is spent now and what drives it, over any period, by whatever it is made of.
+"""The usage page: current spend and its drivers over any period, by model, capability, credential, user and tag.
 
-Its numbers are those of `GET /usage/...`, for the same filters. Days are those of the organization's time zone.
+Its numbers are those of `GET /usage/...` (document 001) for the same filters. Days are in the organization's time zone.
 """
 
 from typing import Any, ClassVar
@@ -17,8 +17,8 @@ from billing.admin.dashboard.usage.usage_query_page import UsageQueryPage
 from billing.admin.dashboard.usage.usage_tables import breakdowns, by_capability
 from billing.admin.limits.limit_summary_card import limit_overview
 from billing.exports.usage_csv import Rows
-from billing.reports.overview import waiting
-from billing.reports.usage.choices import used_since
+from billing.reports.overview import backlog
+from billing.reports.usage.choices import list_filter_options
 from billing.reports.usage.figures import Figures, UsageFilter
 from billing.reports.usage.headline import headline
 from billing.reports.usage.query import UsageQuery
@@ -28,7 +28,7 @@ from organizations.models import APICredential
 from organizations.selectors import refusal_without_api, refusal_without_exports
 
 _FILES = ((Rows.DAYS, "Days"), (Rows.REQUESTS, "Calls"))
-_WORDS = {"client_id": "credential", "capability": "capability", "model": "model", "status": "status"}
+_FILTER_NAMES = {"client_id": "credential", "capability": "capability", "model": "model", "status": "status"}
 
 
 class UsagePage(UsageQueryPage):
@@ -42,22 +42,22 @@ class UsagePage(UsageQueryPage):
         period, query = self.query(form)
         if not self.request.headers.get("HX-Request"):
             self._offer(form, query)
-        found = headline(query)
-        whole = found.window.figures
+        summary = headline(query)
+        total = summary.window.figures
         return {
             "form": form,
             "period": period,
-            "narrowed": [_WORDS[name] for name in FILTERS if getattr(query.filters, name)],
-            "spend": figures_of_spend(found),
-            "figures": figures_of_window(found.window),
-            "unpriced": formatting.count(whole.unpriced_events) if whole.unpriced_events else "",
+            "narrowed": [_FILTER_NAMES[name] for name in FILTERS if getattr(query.filters, name)],
+            "spend": figures_of_spend(summary),
+            "figures": figures_of_window(summary.window),
+            "unpriced": formatting.count(total.unpriced_events) if total.unpriced_events else "",
             "usage": usage_chart(query, form.view_shown, form.stacked_by, self.request),
-            "capabilities": by_capability(query, whole, self.request),
-            "tables": breakdowns(query, whole, self.request),
-            "is_new": self._is_new(query, whole),
+            "capabilities": by_capability(query, total, self.request),
+            "tables": breakdowns(query, total, self.request),
+            "is_new": self._is_new(query, total),
             "limits": limit_overview(self.organization, now=self.now),
-            "limits_url": formatting.limits(self.organization.pk),
-            "queues": queues(self.organization, waiting(organization=self.organization)),
+            "limits_url": formatting.limits_url(self.organization.pk),
+            "queues": queues(self.organization, backlog(organization=self.organization)),
             "may_change": self.role.may_change,
             "today_url": self._url_of(Preset.TODAY),
             "yesterday_url": self._url_of(Preset.YESTERDAY),
@@ -67,26 +67,26 @@ class UsagePage(UsageQueryPage):
         }
 
     def _url_of(self, preset: Preset) -> str:
-        """The page, of another period."""
+        """Return the page's URL for another period."""
         return url_with(self.request, range=preset.value, start_date="", end_date="")
 
     def _offer(self, form: UsageForm, query: UsageQuery) -> None:
-        """What was used in the period, or in the last days."""
+        """Offer what was used in the period or in the last 90 days."""
         recent = query.calendar.preset(Preset.DAYS_90, self.now).start
         credentials = APICredential.objects.of(self.organization).order_by("name", "id")
         form.offer(
             credentials=credentials.values_list("client_id", "name")[:MAX_OPTIONS],
-            used=used_since(organization=self.organization, since=min(query.window.start, recent)),
+            used=list_filter_options(organization=self.organization, since=min(query.window.start, recent)),
         )
 
-    def _is_new(self, query: UsageQuery, whole: Figures) -> bool:
-        """Nothing has ever been sent."""
-        is_nothing = whole == Figures() and query.filters == UsageFilter()
+    def _is_new(self, query: UsageQuery, total: Figures) -> bool:
+        """Whether no event was ever received."""
+        is_nothing = total == Figures() and query.filters == UsageFilter()
         return is_nothing and not self.organization.batches.exists()
 
     def _since(self, query: UsageQuery) -> str:
-        """The first day that is shown, if the plan has cut some off the period."""
-        return f"{query.calendar.date_of(query.window.start):%Y-%m-%d}" if query.shown.is_clipped else ""
+        """Return the first visible day if the plan's history clips the period; else empty."""
+        return f"{query.calendar.date_of(query.window.start):%Y-%m-%d}" if query.visible.is_clipped else ""
 
     def _files(self) -> dict[str, Any]:
         if not self.has_exports:

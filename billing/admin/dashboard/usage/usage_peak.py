@@ -1,4 +1,4 @@
-"""The most expensive hour, day, week or month of the usage page's chart, in words."""
+"""The sentence about the most expensive hour, day, week or month of the usage page's chart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from costtrack.money import ZERO, usd
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """`url` leads to what it is made of. `mostly` is the dearest part of it; empty: it is not stacked."""
+    """`url` links to the period's details. `mostly` is its most expensive layer; empty if the chart is not stacked."""
 
     title: str
     name: str
@@ -22,29 +22,31 @@ class Peak:
     mostly: str
 
 
-def peak_of(found: Layers, unit: Unit, names: Sequence[str], urls: Sequence[str]) -> Peak | None:
-    """None: nothing has a cost, or there is nothing to compare."""
-    costs = [figures.cost_usd for figures in found.periods]
+def peak_of(layers: Layers, unit: Unit, names: Sequence[str], urls: Sequence[str]) -> Peak | None:
+    """Return the peak; None if nothing has a cost or there is only one period."""
+    costs = [figures.cost_usd for figures in layers.periods]
     highest = max(costs, default=ZERO)
     if highest <= 0 or len(costs) == 1:
         return None
-    place = costs.index(highest)
+    index = costs.index(highest)
     return Peak(
         title=f"Most expensive {unit}",
-        name=names[place],
-        url=urls[place],
+        name=names[index],
+        url=urls[index],
         cost=usd(highest),
-        share=share_of(highest, found.total.cost_usd).text,
-        mostly=_mostly(found.layers, place, highest),
+        share=share_of(highest, layers.total.cost_usd).text,
+        mostly=_mostly(layers.layers, index, highest),
     )
 
 
-def _mostly(layers: Sequence[Layer], place: int, whole: Decimal) -> str:
-    dearest = max((one for one in layers if one.is_one), key=lambda one: one.periods[place].cost_usd, default=None)
-    if dearest is None:
+def _mostly(layers: Sequence[Layer], index: int, total: Decimal) -> str:
+    largest = max(
+        (layer for layer in layers if layer.is_single), key=lambda layer: layer.periods[index].cost_usd, default=None
+    )
+    if largest is None:
         return ""
-    cost = dearest.periods[place].cost_usd
+    cost = largest.periods[index].cost_usd
     if cost <= 0:
         return ""
-    # "Mostly" promises more than a half.
-    return f"{'mostly' if cost * 2 > whole else 'above all'} {dearest.name} ({usd(cost)})"
+    # "Mostly" means more than half.
+    return f"{'mostly' if cost * 2 > total else 'above all'} {largest.name} ({usd(cost)})"

@@ -1,4 +1,4 @@
-"""The usage page's tables: by capability, model, credential, user and tag, the dearest first."""
+"""The usage page's tables by capability, model, credential, user and tag, most expensive first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,33 +9,33 @@ from django.http import HttpRequest
 from billing.admin.components import formatting
 from billing.admin.components.percent_bar import Share, share_of
 from billing.admin.components.urls import url_of_page, url_with
-from billing.admin.dashboard.request_log.request_log_urls import calls_of, part_of
+from billing.admin.dashboard.request_log.request_log_urls import calls_url, filters_for
 from billing.admin.dashboard.usage.usage_metrics import percent
 from billing.admin.dashboard.usage.usage_series import WITHOUT
 from billing.reports.usage import breakdown
-from billing.reports.usage.figures import NOTHING, CredentialUsage, Figures, GroupBy
-from billing.reports.usage.figures import Share as Part
-from billing.reports.usage.labels import Labelled, labels
+from billing.reports.usage.figures import ZERO_FIGURES, CredentialUsage, Figures, GroupBy
+from billing.reports.usage.figures import Share as UsageShare
+from billing.reports.usage.labels import LabelUsage, labels
 from billing.reports.usage.query import UsageQuery
 from costtrack.money import usd
 
 _MAX_ROWS = 10
 _TAG = "Tag"
 _NOT_BY_FILTER = (
-    "Users are known by credential and model, and no further. Take the other filters away to see them.",
-    "Tags are known of all usage together. Take the filters away to see them.",
+    "Usage by user can only be filtered by credential and model. Remove the other filters to see it.",
+    "Usage by tag cannot be filtered. Remove the filters to see it.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`url` narrows the page to it, or leads to the page about it; `calls_url` to its calls. Both are empty where there
-    is no such thing; `tokens` and `error_rate` where they are not known."""
+    """`url` filters the page or links to the item's page; `calls_url` links to its calls. Each is empty if it does not
+    exist, as are `tokens` and `error_rate` if they are not known."""
 
     name: str
     url: str
     calls_url: str
-    beside: str
+    subtitle: str
     requests: str
     tokens: str
     error_rate: str
@@ -45,118 +45,120 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`what` heads the first column. `note` says why there are no rows, or what is not among them."""
+    """`column` heads the first column. `note` says why there are no rows, or what is not among them."""
 
     title: str
-    what: str
+    column: str
     rows: Sequence[Row]
     note: str = ""
 
 
-def by_capability(query: UsageQuery, whole: Figures, request: HttpRequest) -> Table:
-    found = breakdown.capabilities(organization=query.organization, filters=query.filters, window=query.window)
-    rows = _parts(found, GroupBy.CAPABILITY, query, whole, request)
-    return Table("API usage by capability", "Capability", rows, "" if rows else "Nothing was used.")
+def by_capability(query: UsageQuery, total: Figures, request: HttpRequest) -> Table:
+    items = breakdown.capabilities(organization=query.organization, filters=query.filters, window=query.window)
+    rows = _rows(items, GroupBy.CAPABILITY, query, total, request)
+    return Table("API usage by capability", "Capability", rows, "" if rows else "No usage.")
 
 
-def breakdowns(query: UsageQuery, whole: Figures, request: HttpRequest) -> list[Table]:
-    found = breakdown.models(organization=query.organization, filters=query.filters, window=query.window)
-    models = _parts(found, GroupBy.MODEL, query, whole, request)
-    by_label = labels(organization=query.organization, filters=query.filters, window=query.window, most=_MAX_ROWS)
+def breakdowns(query: UsageQuery, total: Figures, request: HttpRequest) -> list[Table]:
+    items = breakdown.models(organization=query.organization, filters=query.filters, window=query.window)
+    models = _rows(items, GroupBy.MODEL, query, total, request)
+    by_label = labels(organization=query.organization, filters=query.filters, window=query.window, limit=_MAX_ROWS)
     of_users, of_tags = _NOT_BY_FILTER
-    users = [_user(one, query, whole, request) for one in by_label.users] if by_label.users is not None else None
-    tags = [_tag(one, query, whole, request) for one in by_label.tags] if by_label.tags is not None else None
+    users = [_user(item, query, total, request) for item in by_label.users] if by_label.users is not None else None
+    tags = [_tag(item, query, total, request) for item in by_label.tags] if by_label.tags is not None else None
     return [
-        Table("Top models", "Model", models, "" if models else "No model was used."),
-        _credentials(query, whole, request),
+        Table("Top models", "Model", models, "" if models else "No models were used."),
+        _credentials(query, total, request),
         _labels("Top users", "User", users, of_users),
         _labels("Top tags", _TAG, tags, of_tags),
     ]
 
 
-def _parts(found: Sequence[Part], by: GroupBy, query: UsageQuery, whole: Figures, request: HttpRequest) -> list[Row]:
+def _rows(
+    items: Sequence[UsageShare], by: GroupBy, query: UsageQuery, total: Figures, request: HttpRequest
+) -> list[Row]:
     rows = [
-        _row(one.key or WITHOUT[by], one.figures, whole, *_urls(part_of(by, one.key), query, request))
-        for one in found[:_MAX_ROWS]
+        _row(item.key or WITHOUT[by], item.figures, total, *_urls(filters_for(by, item.key), query, request))
+        for item in items[:_MAX_ROWS]
     ]
-    if others := found[_MAX_ROWS:]:
-        rows.append(_row(f"{len(others)} others", sum((one.figures for one in others), NOTHING), whole))
+    if others := items[_MAX_ROWS:]:
+        rows.append(_row(f"{len(others)} others", sum((item.figures for item in others), ZERO_FIGURES), total))
     return rows
 
 
-def _urls(part: dict[str, str], query: UsageQuery, request: HttpRequest) -> tuple[str, str]:
-    """The page narrowed to a part or, if it is so already, the part's calls; and these calls."""
-    if not part:
+def _urls(filters: dict[str, str], query: UsageQuery, request: HttpRequest) -> tuple[str, str]:
+    """Return the URL of the filtered page (or of the calls, if the page is filtered already) and of the calls."""
+    if not filters:
         return "", ""
-    calls = calls_of(query, request, **part)
-    (name,) = part
-    return calls if getattr(query.filters, name) else url_with(request, **part), calls
+    calls = calls_url(query, request, **filters)
+    (name,) = filters
+    return calls if getattr(query.filters, name) else url_with(request, **filters), calls
 
 
-def _credentials(query: UsageQuery, whole: Figures, request: HttpRequest) -> Table:
-    found = breakdown.credentials(organization=query.organization, filters=query.filters, window=query.window)
-    used = [one for one in found if one.figures != NOTHING]
-    rows = [_credential(one, query, whole, request) for one in used[:_MAX_ROWS]]
+def _credentials(query: UsageQuery, total: Figures, request: HttpRequest) -> Table:
+    items = breakdown.credentials(organization=query.organization, filters=query.filters, window=query.window)
+    used = [item for item in items if item.figures != ZERO_FIGURES]
+    rows = [_credential(item, query, total, request) for item in used[:_MAX_ROWS]]
     if others := used[_MAX_ROWS:]:
-        rows.append(_row(f"{len(others)} others", sum((one.figures for one in others), NOTHING), whole))
-    unused = len(found) - len(used)
+        rows.append(_row(f"{len(others)} others", sum((item.figures for item in others), ZERO_FIGURES), total))
+    unused = len(items) - len(used)
     note = f"{unused:,} more {'was' if unused == 1 else 'were'} not used." if unused else ""
-    return Table("API credentials", "Credential", rows, note if rows else "No credential was used.")
+    return Table("API credentials", "Credential", rows, note if rows else "No credentials were used.")
 
 
-def _credential(one: CredentialUsage, query: UsageQuery, whole: Figures, request: HttpRequest) -> Row:
-    name = one.name or one.client_id or WITHOUT[GroupBy.CREDENTIAL]
-    urls = _urls(part_of(GroupBy.CREDENTIAL, one.client_id), query, request)
-    return _row(name, one.figures, whole, *urls, beside=one.client_id)
+def _credential(item: CredentialUsage, query: UsageQuery, total: Figures, request: HttpRequest) -> Row:
+    name = item.name or item.client_id or WITHOUT[GroupBy.CREDENTIAL]
+    urls = _urls(filters_for(GroupBy.CREDENTIAL, item.client_id), query, request)
+    return _row(name, item.figures, total, *urls, subtitle=item.client_id)
 
 
-def _labels(title: str, what: str, rows: Sequence[Row] | None, not_known: str) -> Table:
+def _labels(title: str, column: str, rows: Sequence[Row] | None, not_known: str) -> Table:
     if rows is None:
-        return Table(title, what, (), not_known)
+        return Table(title, column, (), not_known)
     if not rows:
-        return Table(title, what, (), f"No event named a {what.lower()}.")
-    notes = [f"The {_MAX_ROWS} dearest."] if len(rows) == _MAX_ROWS else []
-    if what == _TAG and len(rows) > 1:
-        notes.append("A call with several tags counts in full under each.")
-    return Table(title, what, rows, " ".join(notes))
+        return Table(title, column, (), f"No event has a {column.lower()}.")
+    notes = [f"Top {_MAX_ROWS} by cost."] if len(rows) == _MAX_ROWS else []
+    if column == _TAG and len(rows) > 1:
+        notes.append("A call with several tags counts in full for each tag.")
+    return Table(title, column, rows, " ".join(notes))
 
 
-def _user(one: Labelled, query: UsageQuery, whole: Figures, request: HttpRequest) -> Row:
-    url = calls_of(query, request, user=one.name) if one.name else ""
-    return _label(one, whole, url=url, calls_url=url)
+def _user(item: LabelUsage, query: UsageQuery, total: Figures, request: HttpRequest) -> Row:
+    url = calls_url(query, request, user=item.name) if item.name else ""
+    return _label(item, total, url=url, calls_url=url)
 
 
-def _tag(one: Labelled, query: UsageQuery, whole: Figures, request: HttpRequest) -> Row:
-    """Its own page counts days in UTC."""
-    if not one.name:
-        return _label(one, whole)
-    url = url_of_page("tags", request, tag=one.name)
-    return _label(one, whole, url=url, calls_url=calls_of(query, request, tag=one.name))
+def _tag(item: LabelUsage, query: UsageQuery, total: Figures, request: HttpRequest) -> Row:
+    """Return the row of a tag, linked to its page, which counts days in UTC."""
+    if not item.name:
+        return _label(item, total)
+    url = url_of_page("tags", request, tag=item.name)
+    return _label(item, total, url=url, calls_url=calls_url(query, request, tag=item.name))
 
 
-def _label(one: Labelled, whole: Figures, *, url: str = "", calls_url: str = "") -> Row:
+def _label(item: LabelUsage, total: Figures, *, url: str = "", calls_url: str = "") -> Row:
     return Row(
-        name=one.name or "Without a user",
+        name=item.name or "Without a user",
         url=url,
-        calls_url=calls_url if one.requests else "",
-        beside="",
-        requests=formatting.count(one.requests),
+        calls_url=calls_url if item.requests else "",
+        subtitle="",
+        requests=formatting.count(item.requests),
         tokens="",
         error_rate="",
-        cost=usd(one.cost_usd),
-        share=share_of(one.cost_usd, whole.cost_usd),
+        cost=usd(item.cost_usd),
+        share=share_of(item.cost_usd, total.cost_usd),
     )
 
 
-def _row(name: str, figures: Figures, whole: Figures, url: str = "", calls_url: str = "", *, beside: str = "") -> Row:
+def _row(name: str, figures: Figures, total: Figures, url: str = "", calls_url: str = "", *, subtitle: str = "") -> Row:
     return Row(
         name=name,
         url=url,
         calls_url=calls_url if figures.requests else "",
-        beside=beside,
+        subtitle=subtitle,
         requests=formatting.count(figures.requests),
         tokens=formatting.count(figures.total_tokens),
         error_rate=percent(figures.error_rate),
         cost=usd(figures.cost_usd),
-        share=share_of(figures.cost_usd, max(whole.cost_usd, Decimal(0))),
+        share=share_of(figures.cost_usd, max(total.cost_usd, Decimal(0))),
     )

@@ -16,7 +16,7 @@ from organizations.models import Organization
 from tests.billing.notifications.webhooks.receiver import Receiver, receiving
 
 AddWebhook = Callable[..., IssuedWebhook]
-Tell = Callable[..., Notice]
+CreateNotice = Callable[..., Notice]
 
 
 @pytest.fixture
@@ -42,16 +42,16 @@ def add_webhook(organization: Organization) -> AddWebhook:
 
 
 @pytest.fixture
-def tell(organization: Organization) -> Tell:
+def create_notice(organization: Organization) -> CreateNotice:
     """A notice of Acme's, by webhook alone."""
 
-    def tell(kind: NoticeKind = NoticeKind.PAUSED, now: datetime | None = None, **data: Any) -> Notice:
-        told = {"organization": organization.slug, **data}
+    def create_notice(kind: NoticeKind = NoticeKind.PAUSED, now: datetime | None = None, **data: Any) -> Notice:
+        data = {"organization": organization.slug, **data}
         return notify(
-            organization=organization, kind=kind, subject="Access is paused", data=told, now=now or utc_now(), to=()
+            organization=organization, kind=kind, subject="Access is paused", data=data, now=now or utc_now(), to=()
         )
 
-    return tell
+    return create_notice
 
 
 def delivery_of(notice: Notice) -> Delivery:

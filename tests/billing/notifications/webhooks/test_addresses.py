@@ -66,7 +66,7 @@ def test_however_a_private_host_is_spelled_it_is_refused(host: str) -> None:
 
 
 def test_a_name_that_leads_to_a_private_address_is_refused() -> None:
-    with pytest.raises(PrivateAddressError, match=r"internal\.example is not an address of the public internet"):
+    with pytest.raises(PrivateAddressError, match=r"internal\.example is not a public address"):
         permitted_addresses("internal.example", 443, resolve=lambda *_: ["10.0.0.7"], seconds=5)
 
 

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from billing.models import Notice, WebhookEndpoint
-from billing.notifications.exchange import Answer
-from billing.notifications.webhook_outcomes import DISABLED_AFTER, record_answer
+from billing.notifications.exchange import WebhookResponse
+from billing.notifications.webhook_outcomes import DISABLED_AFTER, record_response
 from billing.notifications.webhook_queue import claim_one_per_endpoint
 from billing.notifications.webhook_sender import deliver_webhooks
 from billing.notifications.webhooks import enable_webhook, remove_webhook, send_test
@@ -14,7 +14,7 @@ from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import utc_now
 from costtrack.mail.sending import BACKOFF
 from organizations.models import AuditEntry, Organization, User
-from tests.billing.notifications.webhooks.conftest import AddWebhook, Tell, delivery_of
+from tests.billing.notifications.webhooks.conftest import AddWebhook, CreateNotice, delivery_of
 from tests.billing.notifications.webhooks.receiver import Receiver, Reply
 
 
@@ -33,15 +33,15 @@ def failing_since(webhook: WebhookEndpoint) -> datetime | None:
 
 
 def test_an_endpoint_that_says_it_is_gone_is_disabled_at_once(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell, owner: User
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, owner: User
 ) -> None:
     webhook = add_webhook(f"{receiver.url}/secret-path", description="On-call").webhook
     receiver.default = Reply(410)
-    notices = [tell(), tell()]
+    notices = [create_notice(), create_notice()]
     deliver_webhooks(now=utc_now())
 
     webhook.refresh_from_db()
-    assert (webhook.enabled, webhook.disabled_reason) == (False, "The endpoint says that it is gone (410).")
+    assert (webhook.enabled, webhook.disabled_reason) == (False, "The endpoint responded with 410 (Gone).")
     assert [delivery_of(notice).state for notice in notices] == [DeliveryState.FAILED] * 2
     assert delivery_of(notices[1]).last_error == "The webhook was disabled."
     assert len(receiver.received) == 1
@@ -50,12 +50,12 @@ def test_an_endpoint_that_says_it_is_gone_is_disabled_at_once(
 
 
 def test_owners_are_told_by_mail_and_other_webhooks_too(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell, owner: User, viewer: User
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, owner: User, viewer: User
 ) -> None:
     gone = add_webhook(f"{receiver.url}/secret-path", description="On-call", kinds=[NoticeKind.PAUSED]).webhook
     add_webhook(f"{receiver.url}/other", kinds=[NoticeKind.WEBHOOK_DISABLED])
     receiver.replies.append(Reply(410))
-    tell()
+    create_notice()
     deliver_webhooks(now=utc_now())
 
     notice = Notice.objects.get(kind=NoticeKind.WEBHOOK_DISABLED)
@@ -63,7 +63,7 @@ def test_owners_are_told_by_mail_and_other_webhooks_too(
     assert notice.data == {
         "organization": "acme",
         "webhook": {"id": gone.pk, "url": f"http://127.0.0.1:{receiver.port}/\u2026", "description": "On-call"},
-        "reason": "The endpoint says that it is gone (410).",
+        "reason": "The endpoint responded with 410 (Gone).",
     }
     told = set(notice.deliveries.values_list("channel", "recipient"))
     assert told == {(Channel.EMAIL, owner.email), (Channel.WEBHOOK, f"{receiver.url}/other")}
@@ -71,40 +71,40 @@ def test_owners_are_told_by_mail_and_other_webhooks_too(
 
 
 def test_after_days_of_nothing_but_failure_an_endpoint_is_disabled(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell, owner: User
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, owner: User
 ) -> None:
     webhook = add_webhook(receiver.url).webhook
     receiver.default = Reply(500, body=b"Oops")
     began = utc_now()
-    given_up_at = try_all_attempts(tell())
+    given_up_at = try_all_attempts(create_notice())
 
     webhook.refresh_from_db()
     assert not webhook.enabled
-    assert webhook.disabled_reason == f"Nothing has arrived since {began:%Y-%m-%d %H:%M} UTC. Answered 500: Oops"
+    assert webhook.disabled_reason == f"No message was delivered since {began:%Y-%m-%d %H:%M} UTC. Answered 500: Oops"
     assert DISABLED_AFTER < given_up_at - began < timedelta(days=3, hours=6)
     assert len(receiver.received) == len(BACKOFF) + 1
     assert Notice.objects.filter(kind=NoticeKind.WEBHOOK_DISABLED).count() == 1
 
 
 def test_until_a_message_is_given_up_the_endpoint_stays_enabled(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
     """However long it has failed: a message that is weeks away from the last one has all its attempts, too."""
     webhook = add_webhook(receiver.url).webhook
     webhook.failing_since = utc_now() - timedelta(days=30)
     webhook.save()
     receiver.default = Reply(500)
-    tell()
+    create_notice()
     deliver_webhooks(now=utc_now())
     webhook.refresh_from_db()
     assert webhook.enabled
 
 
 def test_one_message_that_arrives_shows_that_the_endpoint_works(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
     webhook = add_webhook(receiver.url).webhook
-    refused = tell(now=utc_now())
+    refused = create_notice(now=utc_now())
     receiver.default = Reply(400)
     began = now = utc_now()
     for _ in range(len(BACKOFF)):
@@ -115,7 +115,7 @@ def test_one_message_that_arrives_shows_that_the_endpoint_works(
     assert began <= since < began + timedelta(minutes=1)
 
     receiver.replies.append(Reply(200))
-    tell(now=now)
+    create_notice(now=now)
     deliver_webhooks(now=now)
     assert failing_since(webhook) is None
 
@@ -139,16 +139,16 @@ def test_a_test_that_fails_disables_nothing(
 
 
 def test_enabled_again_it_is_told_of_what_happens_from_then_on(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell, organization: Organization
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, organization: Organization
 ) -> None:
     webhook = add_webhook(receiver.url).webhook
     receiver.replies.append(Reply(410))
-    missed = [tell()]
+    missed = [create_notice()]
     deliver_webhooks(now=utc_now())
-    missed.append(tell())
+    missed.append(create_notice())
 
     enable_webhook(organization=organization, webhook=webhook, actor="owner@acme.example")
-    later = tell()
+    later = create_notice()
     assert deliver_webhooks(now=utc_now()) == 1
 
     webhook.refresh_from_db()
@@ -160,11 +160,16 @@ def test_enabled_again_it_is_told_of_what_happens_from_then_on(
 
 @pytest.mark.parametrize(("status", "state"), [(200, DeliveryState.SENT), (500, DeliveryState.FAILED)])
 def test_a_webhook_may_be_removed_during_an_attempt(
-    add_webhook: AddWebhook, tell: Tell, organization: Organization, loopback: None, status: int, state: DeliveryState
+    add_webhook: AddWebhook,
+    create_notice: CreateNotice,
+    organization: Organization,
+    loopback: None,
+    status: int,
+    state: DeliveryState,
 ) -> None:
     webhook = add_webhook("http://127.0.0.1:8080/").webhook
-    notice = tell()
-    (delivery,) = claim_one_per_endpoint(now=utc_now(), most=1)
+    notice = create_notice()
+    (delivery,) = claim_one_per_endpoint(now=utc_now(), max_endpoints=1)
     remove_webhook(organization=organization, webhook=webhook, actor="tests", now=utc_now())
-    record_answer(delivery, Answer(status, "", ""), now=utc_now())
+    record_response(delivery, WebhookResponse(status, "", ""), now=utc_now())
     assert delivery_of(notice).state == state

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pytest_django import Settings
 
-from billing.notifications.exchange import Answer, Network, NoAnswerError, post
+from billing.notifications.exchange import Network, NoResponseError, WebhookResponse, post
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from tests.billing.notifications.webhooks.receiver import Receiver, Reply, receiving
@@ -24,12 +24,12 @@ from tests.billing.notifications.webhooks.receiver import Receiver, Reply, recei
 LOOPBACK: Callable[[str, int], Sequence[str]] = lambda *_: ["127.0.0.1"]  # noqa: E731 - as short as the others
 
 
-def sent(url: str, network: Network | None = None) -> Answer:
+def sent(url: str, network: Network | None = None) -> WebhookResponse:
     return post(url, headers={"webhook-id": "m1"}, body=b'{"a":1}', network=network or Network())
 
 
 def failure(url: str, network: Network | None = None) -> str:
-    with pytest.raises(NoAnswerError) as caught:
+    with pytest.raises(NoResponseError) as caught:
         sent(url, network)
     return str(caught.value)
 
@@ -55,7 +55,7 @@ def speaking(talk: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def test_headers_and_bytes_arrive_as_they_are(receiver: Receiver) -> None:
-    assert sent(receiver.url + "?token=1") == Answer(204, "", "")
+    assert sent(receiver.url + "?token=1") == WebhookResponse(204, "", "")
     (received,) = receiver.received
     assert received.path == "/hooks?token=1"
     assert received.body == b'{"a":1}'
@@ -65,7 +65,7 @@ def test_headers_and_bytes_arrive_as_they_are(receiver: Receiver) -> None:
 @pytest.mark.parametrize("status", [200, 202, 302, 400, 410, 429, 500, 503])
 def test_any_status_is_an_answer(receiver: Receiver, status: int) -> None:
     receiver.default = Reply(status, {"Retry-After": "120"}, b"no \x1b[31mred\r\n text")
-    assert sent(receiver.url) == Answer(status, "no [31mred text", "120")
+    assert sent(receiver.url) == WebhookResponse(status, "no [31mred text", "120")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -84,7 +84,7 @@ def test_a_slow_server_is_given_up_in_time(receiver: Receiver) -> None:
     never = threading.Event()
     receiver.default = Reply(after=never)
     began = time.monotonic()
-    assert failure(receiver.url, Network(timeout_seconds=0.3)) == "No answer within 0.3 seconds."
+    assert failure(receiver.url, Network(timeout_seconds=0.3)) == "No response within 0.3 seconds."
     assert time.monotonic() - began < 5
     never.set()
 
@@ -99,7 +99,7 @@ def test_one_that_sends_a_little_again_and_again_is_given_up_too(loopback: None)
 
     began = time.monotonic()
     with speaking(drip) as url:
-        assert failure(url, Network(timeout_seconds=0.5)) == "No answer within 0.5 seconds."
+        assert failure(url, Network(timeout_seconds=0.5)) == "No response within 0.5 seconds."
     assert time.monotonic() - began < 5
 
 
@@ -113,7 +113,7 @@ def test_what_is_not_http_is_a_failure(loopback: None, said: bytes) -> None:
 
     with speaking(talk) as url:
         reason = failure(url)
-    assert reason.startswith(("The answer is not HTTP", "The connection failed")), reason
+    assert reason.startswith(("The response is not HTTP", "The connection failed")), reason
 
 
 def test_a_port_that_nobody_listens_to_is_a_failure(loopback: None) -> None:
@@ -136,7 +136,7 @@ def test_private_addresses_are_never_connected_to(settings: Settings, host: str)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0)
         reason = failure(f"https://{host}:{server.getsockname()[1]}/")
-        assert reason.endswith("is not an address of the public internet.")
+        assert reason.endswith("is not a public address.")
         with pytest.raises(BlockingIOError):
             server.accept()
 
@@ -149,7 +149,7 @@ def test_a_name_that_was_public_when_it_was_saved_is_checked_again() -> None:
         network = Network(resolve=lambda *_: next(answers), timeout_seconds=0.3)
         url = f"https://rebinding.example:{server.getsockname()[1]}/"
         failure(url, network)
-        assert failure(url, network) == "rebinding.example is not an address of the public internet."
+        assert failure(url, network) == "rebinding.example is not a public address."
         with pytest.raises(BlockingIOError):
             server.accept()
     assert next(answers, None) is None

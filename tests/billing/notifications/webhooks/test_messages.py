@@ -10,12 +10,12 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.webhook_messages import Message, message_of
+from billing.notifications.webhook_messages import Message, build_message
 from billing.notifications.webhooks import IssuedWebhook, rotate_webhook
 from billing.types import NoticeKind, WebhookFormat
 from costtrack.clock import utc_now
 from organizations.models import Organization
-from tests.billing.notifications.webhooks.conftest import AddWebhook, Tell, delivery_of
+from tests.billing.notifications.webhooks.conftest import AddWebhook, CreateNotice, delivery_of
 
 pytestmark = pytest.mark.usefixtures("loopback")
 
@@ -40,9 +40,9 @@ def verified(message: Message, secret: str) -> Any:
     return Webhook(secret).verify(message.body, message.headers)
 
 
-def test_the_signature_is_verified_by_the_library(issued: IssuedWebhook, tell: Tell) -> None:
-    notice = tell(threshold=80)
-    message = message_of(delivery_of(notice), issued.webhook, now=utc_now())
+def test_the_signature_is_verified_by_the_library(issued: IssuedWebhook, create_notice: CreateNotice) -> None:
+    notice = create_notice(threshold=80)
+    message = build_message(delivery_of(notice), issued.webhook, now=utc_now())
     assert verified(message, issued.secret) == {
         "type": "limit.paused",
         "timestamp": notice.created_at.isoformat().replace("+00:00", "Z"),
@@ -50,8 +50,8 @@ def test_the_signature_is_verified_by_the_library(issued: IssuedWebhook, tell: T
     }
 
 
-def test_whatever_changes_on_the_way_is_noticed(issued: IssuedWebhook, tell: Tell) -> None:
-    message = message_of(delivery_of(tell()), issued.webhook, now=utc_now())
+def test_whatever_changes_on_the_way_is_noticed(issued: IssuedWebhook, create_notice: CreateNotice) -> None:
+    message = build_message(delivery_of(create_notice()), issued.webhook, now=utc_now())
     for headers in ({"webhook-id": "other"}, {"webhook-timestamp": str(int(utc_now().timestamp()) - 7)}):
         with pytest.raises(WebhookVerificationError):
             verified(Message({**message.headers, **headers}, message.body), issued.secret)
@@ -59,18 +59,20 @@ def test_whatever_changes_on_the_way_is_noticed(issued: IssuedWebhook, tell: Tel
         verified(Message(message.headers, message.body + b" "), issued.secret)
 
 
-def test_a_message_of_another_webhook_does_not_verify(add_webhook: AddWebhook, tell: Tell) -> None:
+def test_a_message_of_another_webhook_does_not_verify(add_webhook: AddWebhook, create_notice: CreateNotice) -> None:
     first, second = add_webhook(URL), add_webhook(URL)
-    delivery = tell().deliveries.get(webhook=first.webhook)
+    delivery = create_notice().deliveries.get(webhook=first.webhook)
     with pytest.raises(WebhookVerificationError):
-        verified(message_of(delivery, first.webhook, now=utc_now()), second.secret)
+        verified(build_message(delivery, first.webhook, now=utc_now()), second.secret)
 
 
-def test_every_attempt_has_the_same_bytes_and_id_and_its_own_time(issued: IssuedWebhook, tell: Tell) -> None:
-    notice = tell(b=1, a={"z": "\u20ac", "y": None})
+def test_every_attempt_has_the_same_bytes_and_id_and_its_own_time(
+    issued: IssuedWebhook, create_notice: CreateNotice
+) -> None:
+    notice = create_notice(b=1, a={"z": "\u20ac", "y": None})
     now, delivery = utc_now(), Delivery.objects.get(notice=notice)
-    first = message_of(delivery, issued.webhook, now=now)
-    second = message_of(Delivery.objects.get(notice=notice), issued.webhook, now=now + timedelta(hours=5))
+    first = build_message(delivery, issued.webhook, now=now)
+    second = build_message(Delivery.objects.get(notice=notice), issued.webhook, now=now + timedelta(hours=5))
     assert first.body == second.body
     assert first.headers["webhook-id"] == second.headers["webhook-id"] == delivery.message_id
     assert int(second.headers["webhook-timestamp"]) - int(first.headers["webhook-timestamp"]) == 5 * 3600
@@ -78,14 +80,14 @@ def test_every_attempt_has_the_same_bytes_and_id_and_its_own_time(issued: Issued
 
 
 def test_while_the_grace_lasts_both_secrets_verify(
-    issued: IssuedWebhook, organization: Organization, tell: Tell
+    issued: IssuedWebhook, organization: Organization, create_notice: CreateNotice
 ) -> None:
-    now, delivery = utc_now(), delivery_of(tell())
+    now, delivery = utc_now(), delivery_of(create_notice())
     new = rotate_webhook(
         organization=organization, webhook=issued.webhook, grace=timedelta(minutes=2), now=now, actor="tests"
     )
-    during = message_of(delivery, new.webhook, now=now + timedelta(minutes=1))
-    after = message_of(delivery, new.webhook, now=now + timedelta(minutes=2))
+    during = build_message(delivery, new.webhook, now=now + timedelta(minutes=1))
+    after = build_message(delivery, new.webhook, now=now + timedelta(minutes=2))
 
     assert len(during.headers["webhook-signature"].split()) == 2
     assert verified(during, issued.secret) == verified(during, new.secret)
@@ -96,27 +98,29 @@ def test_while_the_grace_lasts_both_secrets_verify(
 
 
 def test_without_grace_the_secret_before_ends_at_once(
-    issued: IssuedWebhook, organization: Organization, tell: Tell
+    issued: IssuedWebhook, organization: Organization, create_notice: CreateNotice
 ) -> None:
-    delivery = delivery_of(tell())
+    delivery = delivery_of(create_notice())
     new = rotate_webhook(
         organization=organization, webhook=issued.webhook, grace=timedelta(0), now=utc_now(), actor="tests"
     )
-    message = message_of(delivery, new.webhook, now=utc_now())
+    message = build_message(delivery, new.webhook, now=utc_now())
     assert verified(message, new.secret)
     with pytest.raises(WebhookVerificationError):
         verified(message, issued.secret)
 
 
-def slack_message(add_webhook: AddWebhook, tell: Tell, kind: NoticeKind, **data: Any) -> dict[str, Any]:
+def slack_message(
+    add_webhook: AddWebhook, create_notice: CreateNotice, kind: NoticeKind, **data: Any
+) -> dict[str, Any]:
     webhook: WebhookEndpoint = add_webhook(URL, format=WebhookFormat.SLACK).webhook
-    notice = tell(kind, now=datetime(2026, 11, 2, 9, tzinfo=UTC), **data)
-    message: dict[str, Any] = json.loads(message_of(delivery_of(notice), webhook, now=utc_now()).body)
+    notice = create_notice(kind, now=datetime(2026, 11, 2, 9, tzinfo=UTC), **data)
+    message: dict[str, Any] = json.loads(build_message(delivery_of(notice), webhook, now=utc_now()).body)
     return message
 
 
-def test_slack_is_sent_what_it_shows(add_webhook: AddWebhook, tell: Tell) -> None:
-    assert slack_message(add_webhook, tell, NoticeKind.THRESHOLD, **LIMIT) == {
+def test_slack_is_sent_what_it_shows(add_webhook: AddWebhook, create_notice: CreateNotice) -> None:
+    assert slack_message(add_webhook, create_notice, NoticeKind.THRESHOLD, **LIMIT) == {
         "text": "Access is paused",
         "blocks": [
             {"type": "section", "text": {"type": "mrkdwn", "text": "*Access is paused*"}},
@@ -140,29 +144,29 @@ def test_slack_is_sent_what_it_shows(add_webhook: AddWebhook, tell: Tell) -> Non
     }
 
 
-def test_slack_is_sent_no_more_than_it_takes(add_webhook: AddWebhook, tell: Tell) -> None:
+def test_slack_is_sent_no_more_than_it_takes(add_webhook: AddWebhook, create_notice: CreateNotice) -> None:
     request = {"amount_usd": "9", "requested_by": "a", "until": "b", "answered_by": "c"}
     webhook = {"description": "<" * 3000}
     limit = {**LIMIT["limit"], "scope_value": "&" * 3000}  # type: ignore[dict-item] # LIMIT's values differ
     data = {**LIMIT, "remaining_usd": "1", "limit": limit, "request": request, "webhook": webhook, "reason": "r\n" * 9}
-    message = slack_message(add_webhook, tell, NoticeKind.PAUSED, **data)
+    message = slack_message(add_webhook, create_notice, NoticeKind.PAUSED, **data)
     fields = message["blocks"][1]["fields"]
     assert len(fields) == 10
     assert max(len(field["text"]) for field in fields) <= 3000
     assert all("<" not in field["text"] and field["text"].count("\n") == 1 for field in fields)
 
 
-def test_a_notice_that_says_little_is_shown_too(add_webhook: AddWebhook, tell: Tell) -> None:
-    message = slack_message(add_webhook, tell, NoticeKind.RESUMED, limit=None, request="odd")
+def test_a_notice_that_says_little_is_shown_too(add_webhook: AddWebhook, create_notice: CreateNotice) -> None:
+    message = slack_message(add_webhook, create_notice, NoticeKind.RESUMED, limit=None, request="odd")
     assert [block["type"] for block in message["blocks"]] == ["section", "section", "context"]
 
 
-def test_the_example_of_the_documentation_verifies(issued: IssuedWebhook, tell: Tell) -> None:
+def test_the_example_of_the_documentation_verifies(issued: IssuedWebhook, create_notice: CreateNotice) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(encoding="utf-8"), re.DOTALL)
     stopped: list[Any] = []
     names: dict[str, Any] = {"stop": lambda limit, until: stopped.append((limit, until))}
     exec(example.replace("whsec_...", issued.secret), names)  # noqa: S102 - ours
-    message = message_of(delivery_of(tell(**LIMIT)), issued.webhook, now=utc_now())
+    message = build_message(delivery_of(create_notice(**LIMIT)), issued.webhook, now=utc_now())
     assert names["handle"](message.body, message.headers) == 204
     assert stopped == [(LIMIT["limit"], LIMIT["resets_at"])]
     assert names["handle"](message.body + b" ", message.headers) == 401

@@ -11,7 +11,7 @@ from billing.notifications.webhook_sender import deliver_webhooks
 from billing.types import DeliveryState
 from costtrack.clock import utc_now
 from costtrack.mail.sending import BACKOFF
-from tests.billing.notifications.webhooks.conftest import AddWebhook, Tell, delivery_of
+from tests.billing.notifications.webhooks.conftest import AddWebhook, CreateNotice, delivery_of
 from tests.billing.notifications.webhooks.receiver import Receiver, Reply
 from tests.usage import NOW
 
@@ -22,10 +22,10 @@ def near(moment: datetime | None, expected: datetime, within: timedelta = timede
 
 @pytest.mark.parametrize("reply", [Reply(500), Reply(400), Reply(404), Reply(302, {"Location": "/"}), Reply(199)])
 def test_an_attempt_that_fails_is_repeated_by_the_schedule(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell, reply: Reply
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, reply: Reply
 ) -> None:
     add_webhook(receiver.url)
-    notice, receiver.default = tell(), reply
+    notice, receiver.default = create_notice(), reply
     now = utc_now()
     for attempt, pause in enumerate(BACKOFF, start=1):
         assert deliver_webhooks(now=now) == 0
@@ -43,17 +43,21 @@ def test_an_attempt_that_fails_is_repeated_by_the_schedule(
     assert len(receiver.received) == len(BACKOFF) + 1
 
 
-def test_a_redirect_is_a_failure_that_says_so(receiver: Receiver, add_webhook: AddWebhook, tell: Tell) -> None:
+def test_a_redirect_is_a_failure_that_says_so(
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
+) -> None:
     add_webhook(receiver.url)
-    notice, receiver.default = tell(), Reply(301, {"Location": f"{receiver.url}/new"})
+    notice, receiver.default = create_notice(), Reply(301, {"Location": f"{receiver.url}/new"})
     deliver_webhooks(now=utc_now())
     assert delivery_of(notice).last_error == "Answered 301; redirects are not followed."
     assert [received.path for received in receiver.received] == ["/hooks"]
 
 
-def test_the_log_has_what_was_answered(receiver: Receiver, add_webhook: AddWebhook, tell: Tell) -> None:
+def test_the_log_has_what_was_answered(
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
+) -> None:
     add_webhook(receiver.url)
-    notice, receiver.default = tell(), Reply(400, body=b"invalid_blocks\x00")
+    notice, receiver.default = create_notice(), Reply(400, body=b"invalid_blocks\x00")
     deliver_webhooks(now=utc_now())
     delivery = delivery_of(notice)
     assert (delivery.last_status, delivery.last_error) == (400, "Answered 400: invalid_blocks")
@@ -61,10 +65,10 @@ def test_the_log_has_what_was_answered(receiver: Receiver, add_webhook: AddWebho
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_an_endpoint_that_asks_to_wait_is_waited_for_with_everything(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell, status: int
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, status: int
 ) -> None:
     add_webhook(receiver.url)
-    notices, receiver.default = [tell(), tell()], Reply(status, {"Retry-After": "7200"})
+    notices, receiver.default = [create_notice(), create_notice()], Reply(status, {"Retry-After": "7200"})
     now = utc_now()
     deliver_webhooks(now=now)
     assert len(receiver.received) == 1
@@ -73,10 +77,10 @@ def test_an_endpoint_that_asks_to_wait_is_waited_for_with_everything(
 
 
 def test_whoever_asks_to_wait_for_too_long_is_asked_again_a_day_later(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
     add_webhook(receiver.url)
-    notice, receiver.default = tell(), Reply(429, {"Retry-After": "99999999999999999999"})
+    notice, receiver.default = create_notice(), Reply(429, {"Retry-After": "99999999999999999999"})
     now = utc_now()
     deliver_webhooks(now=now)
     assert near(delivery_of(notice).next_attempt_at, now + timedelta(hours=24))
@@ -84,35 +88,37 @@ def test_whoever_asks_to_wait_for_too_long_is_asked_again_a_day_later(
 
 @pytest.mark.parametrize("status", [500, 404])
 def test_other_failures_do_not_choose_when(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell, status: int
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, status: int
 ) -> None:
     add_webhook(receiver.url)
-    notice, receiver.default = tell(), Reply(status, {"Retry-After": "7200"})
+    notice, receiver.default = create_notice(), Reply(status, {"Retry-After": "7200"})
     now = utc_now()
     deliver_webhooks(now=now)
     assert near(delivery_of(notice).next_attempt_at, now + BACKOFF[0])
 
 
 def test_an_endpoint_that_has_failed_waits_for_the_next_pass(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
     add_webhook(receiver.url)
     receiver.replies.append(Reply(500))
-    tell()
-    tell()
+    create_notice()
+    create_notice()
     assert deliver_webhooks(now=utc_now()) == 0
     assert len(receiver.received) == 1
     assert deliver_webhooks(now=utc_now() + timedelta(seconds=10)) == 2
 
 
-def test_a_slow_answer_is_a_failed_attempt(receiver: Receiver, add_webhook: AddWebhook, tell: Tell) -> None:
+def test_a_slow_answer_is_a_failed_attempt(
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
+) -> None:
     add_webhook(receiver.url)
     never = threading.Event()
-    notice, receiver.default = tell(), Reply(after=never)
+    notice, receiver.default = create_notice(), Reply(after=never)
     deliver_webhooks(now=utc_now(), network=Network(timeout_seconds=0.2))
     never.set()
     delivery = delivery_of(notice)
-    assert (delivery.last_status, delivery.last_error) == (None, "No answer within 0.2 seconds.")
+    assert (delivery.last_status, delivery.last_error) == (None, "No response within 0.2 seconds.")
     assert delivery.state == DeliveryState.PENDING
 
 

@@ -16,12 +16,12 @@ from billing.types import DeliveryState, NoticeKind
 from costtrack.clock import utc_now
 from costtrack.mail.sending import CLAIM
 from organizations.models import Organization
-from tests.billing.notifications.webhooks.conftest import AddWebhook, Tell, delivery_of
+from tests.billing.notifications.webhooks.conftest import AddWebhook, CreateNotice, delivery_of
 from tests.billing.notifications.webhooks.receiver import Receiver, Reply, receiving
 
 
-def test_what_is_due_arrives_signed(receiver: Receiver, add_webhook: AddWebhook, tell: Tell) -> None:
-    issued, notice = add_webhook(receiver.url), tell()
+def test_what_is_due_arrives_signed(receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice) -> None:
+    issued, notice = add_webhook(receiver.url), create_notice()
 
     assert deliver_webhooks(now=utc_now()) == 1
 
@@ -35,9 +35,9 @@ def test_what_is_due_arrives_signed(receiver: Receiver, add_webhook: AddWebhook,
     assert delivery.finished_at is not None
 
 
-def test_nothing_arrives_twice(receiver: Receiver, add_webhook: AddWebhook, tell: Tell) -> None:
+def test_nothing_arrives_twice(receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice) -> None:
     add_webhook(receiver.url)
-    tell()
+    create_notice()
     assert [deliver_webhooks(now=utc_now()) for _ in range(3)] == [1, 0, 0]
     assert len(receiver.received) == 1
 
@@ -47,7 +47,7 @@ def test_exactly_the_endpoints_that_want_a_kind_are_told(
     add_webhook: AddWebhook,
     organization: Organization,
     other_organization: Organization,
-    tell: Tell,
+    create_notice: CreateNotice,
 ) -> None:
     wanted = {"all": [], "pauses": [NoticeKind.PAUSED, NoticeKind.RESUMED], "disabled": []}
     for name, kinds in {**wanted, "requests": [NoticeKind.INCREASE_REQUESTED]}.items():
@@ -57,7 +57,7 @@ def test_exactly_the_endpoints_that_want_a_kind_are_told(
     add_webhook(f"{receiver.url}/globex", to=other_organization)
 
     for kind in (NoticeKind.PAUSED, NoticeKind.INCREASE_REQUESTED, NoticeKind.THRESHOLD):
-        tell(kind)
+        create_notice(kind)
     deliver_webhooks(now=utc_now())
 
     told = sorted((received.path, received.body.split(b'"')[3]) for received in receiver.received)
@@ -70,14 +70,16 @@ def test_exactly_the_endpoints_that_want_a_kind_are_told(
     ]
 
 
-def test_a_slow_endpoint_delays_nobody_else(receiver: Receiver, add_webhook: AddWebhook, tell: Tell) -> None:
+def test_a_slow_endpoint_delays_nobody_else(
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
+) -> None:
     released = threading.Event()
     with receiving() as slow:
         slow.default = Reply(after=released)
         add_webhook(slow.url)
         add_webhook(receiver.url)
         for _ in range(30):
-            tell()
+            create_notice()
 
         def release_at_the_end() -> None:
             for _ in range(30):
@@ -94,15 +96,15 @@ def test_a_slow_endpoint_delays_nobody_else(receiver: Receiver, add_webhook: Add
 
 
 def test_what_comes_while_somebody_is_slow_is_sent_in_the_same_pass(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
     add_webhook(f"{receiver.url}/quick", kinds=[NoticeKind.RESUMED])
     released = threading.Event()
     with receiving() as slow:
         slow.default = Reply(after=released)
         add_webhook(slow.url, kinds=[NoticeKind.PAUSED])
-        tell()
-        later = tell(NoticeKind.RESUMED, now=utc_now() + timedelta(seconds=2))
+        create_notice()
+        later = create_notice(NoticeKind.RESUMED, now=utc_now() + timedelta(seconds=2))
 
         def release() -> None:
             assert receiver.came.acquire(timeout=30)
@@ -115,32 +117,34 @@ def test_what_comes_while_somebody_is_slow_is_sent_in_the_same_pass(
     assert delivery_of(later).state == DeliveryState.SENT
 
 
-def test_a_pass_ends_when_its_time_is_up(receiver: Receiver, add_webhook: AddWebhook, tell: Tell) -> None:
+def test_a_pass_ends_when_its_time_is_up(
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
+) -> None:
     add_webhook(receiver.url)
-    tell()
+    create_notice()
     assert deliver_webhooks(now=utc_now(), seconds=0) == 0
     assert receiver.received == []
 
 
 def test_private_addresses_are_refused_when_sending(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell, settings: Settings
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, settings: Settings
 ) -> None:
     """Also what was saved while they were allowed, or has another address since."""
     add_webhook(receiver.url)
     add_webhook(receiver.url.replace("http:", "https:"))
-    notice = tell()
+    notice = create_notice()
     settings.WEBHOOK_PRIVATE_ADDRESSES = False
     assert deliver_webhooks(now=utc_now()) == 0
     errors = list(notice.deliveries.order_by("pk").values_list("last_error", flat=True))
-    assert errors == ["url: it begins with https://.", "127.0.0.1 is not an address of the public internet."]
+    assert errors == ["url: Must begin with https://.", "127.0.0.1 is not a public address."]
     assert receiver.received == []
 
 
 def test_a_secret_that_cannot_be_read_is_said_so(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell, settings: Settings
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, settings: Settings
 ) -> None:
     add_webhook(receiver.url)
-    notice = tell()
+    notice = create_notice()
     settings.SECRET_KEY = "another-key-" + "y" * 50
     deliver_webhooks(now=utc_now())
     assert "COSTTRACK_SECRET_KEY" in delivery_of(notice).last_error
@@ -148,11 +152,11 @@ def test_a_secret_that_cannot_be_read_is_said_so(
 
 
 def test_what_nobody_foresaw_fails_alone(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell, caplog: pytest.LogCaptureFixture
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, caplog: pytest.LogCaptureFixture
 ) -> None:
     add_webhook("http://broken.example/")
     add_webhook(receiver.url)
-    notice = tell()
+    notice = create_notice()
 
     def resolve(host: str, _port: int) -> list[str]:
         return ["127.0.0.1" if host == "127.0.0.1" else "no address at all"]
@@ -162,9 +166,7 @@ def test_what_nobody_foresaw_fails_alone(
 
     network = Network(resolve=resolve, trust=trust)  # type: ignore[arg-type] # that is what is broken
     assert deliver_webhooks(now=utc_now(), network=network) == 0
-    assert {delivery.last_error for delivery in notice.deliveries.all()} == {
-        "It could not be sent, for a reason that our logs have."
-    }
+    assert {delivery.last_error for delivery in notice.deliveries.all()} == {"Internal error; see the server's log."}
     assert "RuntimeError: broken" in caplog.text
 
 
@@ -187,23 +189,23 @@ def test_a_test_message_goes_to_one_endpoint_and_is_tried_once(
 
 
 def test_what_a_lost_worker_had_claimed_is_sent_with_the_same_id(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
     add_webhook(receiver.url)
-    notice, now = tell(), utc_now()
+    notice, now = create_notice(), utc_now()
     Delivery.objects.update(claimed_until=now + CLAIM)
-    tell()
+    create_notice()
     assert deliver_webhooks(now=now) == 0, "somebody works on the endpoint"
     assert deliver_webhooks(now=now + CLAIM) == 2
     assert receiver.received[0].message_id == delivery_of(notice).message_id
 
 
 def test_secrets_and_urls_are_not_logged(
-    receiver: Receiver, add_webhook: AddWebhook, tell: Tell, caplog: pytest.LogCaptureFixture
+    receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     issued = add_webhook(f"{receiver.url}/services/T0/B0/tokentoken")
-    tell()
+    create_notice()
     receiver.replies.append(Reply(500, body=b"No route for tokentoken"))
     deliver_webhooks(now=utc_now())
     deliver_webhooks(now=utc_now() + timedelta(minutes=1))

@@ -9,12 +9,12 @@ from pytest_django import Settings
 from billing.models import WebhookEndpoint
 from billing.notifications import webhooks
 from billing.notifications.secrets import decrypt
-from billing.notifications.webhooks import MAX_WEBHOOKS, WANTED_KINDS
+from billing.notifications.webhooks import MAX_WEBHOOKS, SELECTABLE_KINDS
 from billing.types import DeliveryState, NoticeKind, WebhookFormat
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
 from organizations.models import AuditEntry, Organization
-from tests.billing.notifications.webhooks.conftest import AddWebhook, Tell, delivery_of
+from tests.billing.notifications.webhooks.conftest import AddWebhook, CreateNotice, delivery_of
 from tests.usage import NOW
 
 pytestmark = pytest.mark.usefixtures("loopback")
@@ -60,7 +60,7 @@ def test_a_format_that_is_unknown_is_refused(add_webhook: AddWebhook) -> None:
 
 def test_a_private_address_is_refused(add_webhook: AddWebhook, settings: Settings) -> None:
     settings.WEBHOOK_PRIVATE_ADDRESSES = False
-    with pytest.raises(InvalidError, match="public internet"):
+    with pytest.raises(InvalidError, match="not a public address"):
         add_webhook("https://internal.example/", resolve=lambda *_: ["192.168.0.1"])
     assert WebhookEndpoint.objects.count() == 0
 
@@ -78,8 +78,10 @@ def test_an_organization_has_so_many_at_most(
     add_webhook(URL)
 
 
-def test_what_is_given_is_changed(organization: Organization, add_webhook: AddWebhook, tell: Tell) -> None:
-    webhook, notice = add_webhook(URL).webhook, tell()
+def test_what_is_given_is_changed(
+    organization: Organization, add_webhook: AddWebhook, create_notice: CreateNotice
+) -> None:
+    webhook, notice = add_webhook(URL).webhook, create_notice()
     url = "http://127.0.0.1:9090/"
     changed = webhooks.change_webhook(
         organization=organization, webhook=webhook, url=url, kinds=[NoticeKind.PAUSED], description="", actor=ACTOR
@@ -91,9 +93,9 @@ def test_what_is_given_is_changed(organization: Organization, add_webhook: AddWe
 
 
 def test_what_has_been_delivered_keeps_the_url_it_went_to(
-    organization: Organization, add_webhook: AddWebhook, tell: Tell
+    organization: Organization, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
-    webhook, notice = add_webhook(URL).webhook, tell()
+    webhook, notice = add_webhook(URL).webhook, create_notice()
     notice.deliveries.update(state=DeliveryState.SENT)
     webhooks.change_webhook(organization=organization, webhook=webhook, url="http://127.0.0.1:9090/", actor=ACTOR)
     assert delivery_of(notice).recipient == URL
@@ -107,9 +109,9 @@ def test_what_is_the_same_is_no_change(organization: Organization, add_webhook: 
 
 
 def test_a_removed_webhook_leaves_the_log_of_its_deliveries(
-    organization: Organization, add_webhook: AddWebhook, tell: Tell
+    organization: Organization, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
-    webhook, sent, waiting = add_webhook(URL).webhook, tell(), tell()
+    webhook, sent, waiting = add_webhook(URL).webhook, create_notice(), create_notice()
     sent.deliveries.update(state=DeliveryState.SENT)
     webhooks.remove_webhook(organization=organization, webhook=webhook, actor=ACTOR, now=NOW)
 
@@ -150,14 +152,14 @@ def test_the_grace_is_at_most_thirty_days(
 
 
 def test_a_webhook_is_disabled_and_enabled_by_hand(
-    organization: Organization, add_webhook: AddWebhook, tell: Tell
+    organization: Organization, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
-    webhook, notice = add_webhook(URL).webhook, tell()
+    webhook, notice = add_webhook(URL).webhook, create_notice()
     for _ in range(2):
         webhook = webhooks.disable_webhook(organization=organization, webhook=webhook, actor=ACTOR, now=NOW)
-    assert (webhook.enabled, webhook.disabled_reason) == (False, "Disabled by hand.")
+    assert (webhook.enabled, webhook.disabled_reason) == (False, "Disabled manually.")
     assert delivery_of(notice).state == DeliveryState.FAILED
-    assert tell().deliveries.count() == 0
+    assert create_notice().deliveries.count() == 0
     for _ in range(2):
         webhook = webhooks.enable_webhook(organization=organization, webhook=webhook, actor=ACTOR)
     assert (webhook.enabled, webhook.disabled_reason) == (True, "")
@@ -212,4 +214,4 @@ def test_no_entry_of_the_audit_log_has_a_secret(organization: Organization, add_
 
 
 def test_every_kind_but_the_test_may_be_chosen() -> None:
-    assert set(WANTED_KINDS) == set(NoticeKind) - {NoticeKind.TEST}
+    assert set(SELECTABLE_KINDS) == set(NoticeKind) - {NoticeKind.TEST}

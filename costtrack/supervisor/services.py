@@ -1,0 +1,134 @@
+"""The services of the stack and their commands."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from costtrack import embedded
+from costtrack.queues import Queue
+from costtrack.supervisor.environment import is_set
+from costtrack.supervisor.folder import DataFolder, StackError
+
+# In start order; they are stopped in reverse.
+SERVICE_NAMES = ("postgresql", "redis", "web", "worker-rollups", "worker-limits", "worker", "beat")
+
+# The queues of each worker. Folding has its own, so that no long task delays fresh totals. So has enforcement: a pass
+# over many organizations would delay folding, and a rebuild or a slow mail server would delay a warning. The third
+# worker has two processes, so that notifications are sent during a rebuild.
+_ROLLUP_QUEUES = (Queue.ROLLUPS,)
+_LIMIT_QUEUES = (Queue.LIMITS,)
+_OTHER_QUEUES = tuple(queue for queue in Queue if queue not in (*_ROLLUP_QUEUES, *_LIMIT_QUEUES))
+_OTHER_PROCESSES = 2
+
+_MEGABYTE = 1024 * 1024
+_CELERY = ("celery", "--app", "costtrack.celery", "--quiet")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process to keep alive. `start` takes the log file and returns at once."""
+
+    name: str
+    title: str
+    start: Callable[[Path], "subprocess.Popen[bytes]"]
+    wait_until_ready: Callable[[], None] | None = None
+    patience: float = 10.0  # seconds to stop before it is killed
+
+
+def stop_signal(name: str) -> signal.Signals:
+    """Return the signal that stops a service. On SIGTERM, PostgreSQL would wait for its connections to end."""
+    return signal.SIGINT if name == "postgresql" else signal.SIGTERM
+
+
+def servers(folder: DataFolder) -> list[Service]:
+    """Return PostgreSQL and Redis, unless the caller configured external servers."""
+    services = []
+    try:
+        if not is_set("DATABASE_URL"):
+            postgres = embedded.Postgres(folder.path, postgres_settings(_memory()))
+            title = f"PostgreSQL {postgres.version}"
+            services.append(Service("postgresql", title, postgres.start, postgres.wait_until_ready, patience=60))
+        if not is_set("REDIS_URL"):
+            redis = embedded.Redis(folder.path)
+            services.append(Service("redis", "Redis", redis.start, redis.wait_until_ready))
+    except ImportError as error:
+        raise StackError(
+            f"the embedded servers are not installed ({error.name}): install costtrack[embedded], "
+            "or set DATABASE_URL and REDIS_URL"
+        ) from error
+    return services
+
+
+def programs(folder: DataFolder, environment: Mapping[str, str], host: str, port: int) -> list[Service]:
+    """Return the processes of costtrack: the web server, the Celery workers and the scheduler."""
+    web = ["costtrack", "serve", "--host", host, "--port", str(port)]
+    beat = [*_CELERY, "beat", "--schedule", str(folder.beat_schedule), "--loglevel", "INFO"]
+    rollup_worker = worker_command("rollups", _ROLLUP_QUEUES, processes=1)
+    limit_worker = worker_command("limits", _LIMIT_QUEUES, processes=1)
+    worker = worker_command("worker", _OTHER_QUEUES, processes=_OTHER_PROCESSES)
+    # A worker runs one task at a time: it needs a connection, not a pool of them.
+    no_pool = {**environment, "COSTTRACK_DATABASE_POOL": "false"}
+    return [
+        Service("web", "Web server", partial(run_module, web, environment)),
+        Service("worker-rollups", "Rollup worker", partial(run_module, rollup_worker, no_pool)),
+        Service("worker-limits", "Limit worker", partial(run_module, limit_worker, no_pool)),
+        Service("worker", "Worker", partial(run_module, worker, no_pool)),
+        Service("beat", "Scheduler", partial(run_module, beat, no_pool)),
+    ]
+
+
+def worker_command(name: str, queues: Iterable[Queue], *, processes: int) -> list[str]:
+    return [
+        *(*_CELERY, "worker", "--hostname", f"{name}@%h"),
+        *("--queues", ",".join(queues), "--concurrency", str(processes)),
+        *("--without-mingle", "--without-gossip", "--without-heartbeat", "--loglevel", "INFO"),
+    ]
+
+
+def run_module(
+    arguments: list[str], environment: Mapping[str, str], log: Path, stdout: int | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start `python -m <arguments>` as the leader of a process group of its own. Its output goes to the log, or
+    its stdout to the given descriptor."""
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - our own modules, no shell
+            [sys.executable, "-m", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output if stdout is None else stdout,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def postgres_settings(memory: int) -> dict[str, str]:
+    """Return settings for a shared machine with this much memory in bytes. Commits are always durable: fsync,
+    full_page_writes and synchronous_commit keep their defaults."""
+    shared_buffers = min(max(memory // 8, 64 * _MEGABYTE), 1024 * _MEGABYTE)
+    return {
+        "shared_buffers": f"{shared_buffers // _MEGABYTE}MB",
+        "effective_cache_size": f"{max(memory // 2, 128 * _MEGABYTE) // _MEGABYTE}MB",
+        "maintenance_work_mem": f"{min(max(memory // 64, 32 * _MEGABYTE), 256 * _MEGABYTE) // _MEGABYTE}MB",
+        # Fewer checkpoints: after each one, every changed page is written to the WAL in full.
+        "checkpoint_timeout": "15min",
+        "max_wal_size": "2GB",
+        "min_wal_size": "128MB",
+        "wal_compression": "off",
+        "random_page_cost": "1.1",
+        "jit": "off",  # it costs more than it saves on queries of milliseconds
+    }
+
+
+def _memory() -> int:
+    """Return the memory of this machine or container in bytes."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return physical
+    return min(physical, int(limit)) if limit.isdecimal() else physical

@@ -1,0 +1,195 @@
+"""The admin's pages of crossings, and what the overview says of limits that are near, reached or paused."""
+
+from datetime import datetime
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from billing.limits.services import pause_limit
+from billing.models import PAUSING, LimitCrossing, SpendLimit
+from billing.types import LimitScope, LimitWindow
+from costtrack.clock import utc_now
+from organizations.models import Organization, User
+from organizations.types import Principal
+from tests.billing.admin.conftest import SignIn
+from tests.billing.admin.events.test_event_admin import text
+from tests.limits import set_limit
+from tests.usage import NOW, Send
+
+LIST = "/admin/billing/limitcrossing/"
+USAGE = "/o/acme/admin/usage/"
+
+
+def crossed(
+    limit: SpendLimit, threshold: int, *, value: str = "", over: bool = False, at: datetime = NOW
+) -> LimitCrossing:
+    return LimitCrossing.objects.create(
+        organization=limit.organization,
+        limit=limit,
+        value=value,
+        threshold=threshold,
+        window_key=str(threshold),
+        amount_usd=limit.amount_usd,
+        spent_usd=limit.amount_usd * Decimal(threshold) / 100,
+        crossed_at=at,
+        resolved_at=NOW if over else None,
+    )
+
+
+def page_of(crossing: LimitCrossing) -> str:
+    return reverse("admin:billing_limitcrossing_change", args=[crossing.pk])
+
+
+def rows(client: Client, **query: str | int) -> list[int]:
+    response = client.get(LIST, query)
+    assert response.status_code == 200
+    return [row.threshold for row in response.context["cl"].result_list]
+
+
+@pytest.fixture
+def limit(organization: Organization) -> SpendLimit:
+    return set_limit(organization, "10", window=LimitWindow.CALENDAR_DAY)
+
+
+# --- Crossings -------------------------------------------------------------------------------------------------
+
+
+def test_members_see_their_organizations_crossings_newest_first(
+    limit: SpendLimit,
+    owner: User,
+    viewer: User,
+    stranger: User,
+    other_organization: Organization,
+    sign_in: SignIn,
+) -> None:
+    crossed(limit, 80)
+    crossed(limit, 95)
+    theirs = crossed(set_limit(other_organization, "77"), PAUSING)
+    assert rows(sign_in(owner)) == rows(sign_in(viewer)) == [95, 80]
+    assert rows(sign_in(stranger)) == [PAUSING]
+    response = sign_in(owner).get(page_of(theirs), follow=True)
+    assert response.redirect_chain[0][0] == "/admin/"
+    assert sign_in(owner).post(page_of(LimitCrossing.objects.earliest("id")), {"threshold": "1"}).status_code == 403
+
+
+def test_filters_narrow_the_list(limit: SpendLimit, owner: User, organization: Organization, sign_in: SignIn) -> None:
+    for threshold in (0, 80, PAUSING):
+        crossed(limit, threshold, over=threshold == 80)
+    crossed(set_limit(organization, "1", LimitScope.TAG, "a"), 95)
+    browser = sign_in(owner)
+    assert rows(browser, threshold="soft") == [0]
+    assert rows(browser, threshold="whole") == [PAUSING]
+    assert rows(browser, threshold="warning") == [95, 80]
+    assert rows(browser, state="resolved") == [80]
+    assert rows(browser, limit=limit.pk) == [PAUSING, 80, 0]
+    assert rows(browser, limit="x") == rows(browser, when_from="2026-11-03") == []
+    assert len(rows(browser, threshold="?", state="?", when_from="?")) == 4
+
+
+def test_a_crossing_says_what_was_reached_and_of_whom(owner: User, organization: Organization, sign_in: SignIn) -> None:
+    limit = set_limit(organization, "10", LimitScope.USER, window=LimitWindow.CALENDAR_DAY)
+    row = crossed(limit, 80, value="ada")
+    browser = sign_in(owner)
+    for path in (LIST, page_of(row)):
+        page = text(browser, path)
+        assert "User ada, day" in page
+        assert "80 %" in page
+        assert "Still above" in page
+    its_limit = text(browser, reverse("admin:billing_spendlimit_change", args=[limit.pk]))
+    assert f"{LIST}?organization={organization.pk}&amp;limit={limit.pk}" in its_limit
+    assert "80 %, ada" in its_limit
+
+
+def test_the_list_takes_the_same_few_statements(
+    owner: User, organization: Organization, api: object, sign_in: SignIn
+) -> None:
+    limit = set_limit(organization, "10", LimitScope.CREDENTIAL, window=LimitWindow.CALENDAR_DAY)
+    value = str(organization.credentials.get().pk)
+    crossed(limit, 1, value=value)
+    browser = sign_in(owner)
+
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert browser.get(LIST).status_code == 200
+        return len(captured)
+
+    few = statements()
+    for threshold in range(2, 52):
+        crossed(limit, threshold, value=value)
+    assert statements() == few <= 16
+
+
+# --- The overview and the usage page ---------------------------------------------------------------------------
+
+
+def test_the_usage_page_shows_the_weekly_limit_and_no_banner_while_all_is_well(
+    owner: User, organization: Organization, send: Send, sign_in: SignIn
+) -> None:
+    limit = set_limit(organization, "100", window=LimitWindow.ROLLING_7D, is_plan=True)
+    set_limit(organization, "10", window=LimitWindow.CALENDAR_DAY)
+    send({"cost_usd": "4"}, now=utc_now())
+    page = text(sign_in(owner), USAGE)
+    assert "ct-banner" not in page
+    assert "$4.00</strong> of $100.00" in page
+    assert "Pauses at $100.00" in page
+    assert reverse("admin:billing_spendlimit_change", args=[limit.pk]) in page
+
+
+def test_the_usage_page_warns_of_limits_that_are_near_reached_or_paused(
+    limit: SpendLimit, viewer: User, owner: User, organization: Organization, send: Send, sign_in: SignIn
+) -> None:
+    of_users = set_limit(organization, "1", LimitScope.USER, window=LimitWindow.CALENDAR_DAY)
+    of_tag = set_limit(organization, "50", LimitScope.TAG, "a", window=LimitWindow.CALENDAR_WEEK)
+    send({"user_id": "ada", "cost_usd": "8"}, {"user_id": "brin", "cost_usd": "1"}, now=utc_now())
+    for user in ("ada", "brin"):
+        crossed(of_users, PAUSING, value=user, at=utc_now())
+    actor = Principal(user=owner)
+    pause_limit(
+        organization=organization, limit=of_tag, value="", reason="Audit", ends_at=None, actor=actor, now=utc_now()
+    )
+    page = text(sign_in(viewer), USAGE)
+    for banner in (
+        "<strong> User ada, day and others.</strong> $8.00 spent of $1.00. Access is paused. It resumes in",
+        "<strong> Tag a, week.</strong> $0.00 spent of $50.00. Access is paused manually: Audit",
+        "<strong> Organization, day.</strong> $9.00 spent of $10.00. $1.00 left. Access is paused at the limit.",
+    ):
+        assert banner.replace("<strong> ", "<strong>") in page.replace("<strong> ", "<strong>")
+    assert page.index("Organization, day.") > page.index("User ada, day")
+
+
+def test_the_usage_page_names_the_worst_and_leads_to_the_others(
+    owner: User, organization: Organization, send: Send, sign_in: SignIn
+) -> None:
+    for window in LimitWindow:
+        set_limit(organization, "1", window=window)
+    send({"cost_usd": "1"}, now=utc_now())
+    page = text(sign_in(owner), USAGE)
+    assert page.count('class="ct-banner') == 3
+    assert "2 more limits of Acme Research are near or reached" in page
+
+
+def test_an_operator_sees_whose_limit_it_is_and_nobody_sees_others(
+    limit: SpendLimit,
+    operator: User,
+    stranger: User,
+    send: Send,
+    sign_in: SignIn,
+) -> None:
+    send({"cost_usd": "10"}, now=utc_now())
+    assert "Acme Research: Organization, day." in text(sign_in(operator), "/admin/")
+    assert "ct-banner" not in text(sign_in(stranger), "/o/globex/admin/usage/")
+
+
+def test_many_organizations_do_not_make_the_overview_slow(operator: User, sign_in: SignIn) -> None:
+    for number in range(30):
+        organization = Organization.objects.create(slug=f"org-{number}", name=f"Org {number}")
+        set_limit(organization, "10", window=LimitWindow.CALENDAR_DAY)
+    browser = sign_in(operator)
+    browser.get("/admin/")  # reads the books
+    with CaptureQueriesContext(connection) as captured:
+        assert browser.get("/admin/").status_code == 200
+    assert len(captured) <= 60  # four for each of those that are shown

@@ -1,0 +1,258 @@
+"""The admin's pages of prices."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from billing.models import PriceVersion
+from billing.pricing.cache import price_book
+from organizations.models import AuditEntry, Organization, User
+from tests.billing.pricing.prices import APRIL, FEBRUARY, JANUARY, MARCH, MILLION, price
+
+LIST = "/admin/billing/priceversion/"
+ADD = f"{LIST}add/"
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def change_page(version: PriceVersion) -> str:
+    return reverse("admin:billing_priceversion_change", args=[version.pk])
+
+
+def models(client: Client, query: str = "") -> list[str]:
+    """The models that the list shows, in its order."""
+    response = client.get(f"{LIST}?{query}")
+    assert response.status_code == 200
+    return [version.model for version in response.context["cl"].result_list]
+
+
+def new_price(organization: Organization | None, **fields: Any) -> dict[str, Any]:
+    """What the form sends."""
+    return {
+        "organization": organization.pk if organization is not None else "",
+        "provider": "",
+        "model": "house-model",
+        "aliases": "",
+        "effective_from_0": "2026-01-01",
+        "effective_from_1": "00:00:00",
+        "effective_to_0": "",
+        "effective_to_1": "",
+        "input_usd_per_million": "2.5",
+        "tiers": "[]",
+        **fields,
+    }
+
+
+def errors(response: Any) -> dict[str, list[str]]:
+    """The fields that the form came back with."""
+    assert response.status_code == 200
+    form = response.context["adminform"].form
+    return dict(form.errors)
+
+
+def ending(day: str) -> dict[str, str]:
+    return {"effective_to_0": day, "effective_to_1": "00:00:00" if day else ""}
+
+
+# --- The list --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prices(organization: Organization, other_organization: Organization) -> None:
+    price(None, "gpt-4o", 5, provider="openai")
+    price(organization, "house-model", 1, provider="ours", effective_to=FEBRUARY)
+    price(other_organization, "secret-model", 1, provider="theirs")
+
+
+@pytest.mark.usefixtures("prices")
+def test_members_see_their_own_prices_and_everyones(owner: User, viewer: User, operator: User) -> None:
+    for member in (owner, viewer):
+        assert models(signed_in(member)) == ["house-model", "gpt-4o"]
+    assert models(signed_in(operator)) == ["house-model", "secret-model", "gpt-4o"]
+
+
+@pytest.mark.usefixtures("prices")
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("owner=own", ["house-model"]),
+        ("owner=everyone", ["gpt-4o"]),
+        ("provider=openai", ["gpt-4o"]),
+        ("provider=theirs", []),
+        ("holds=now", ["gpt-4o"]),
+        ("holds=ended", ["house-model"]),
+        ("holds=later", []),
+        ("q=HOUSE", ["house-model"]),
+        ("q=openai", ["gpt-4o"]),
+        ("owner=nonsense&holds=nonsense", ["house-model", "gpt-4o"]),
+    ],
+)
+def test_the_list_can_be_searched_and_filtered(owner: User, query: str, expected: list[str]) -> None:
+    assert models(signed_in(owner), query) == expected
+
+
+@pytest.mark.usefixtures("prices")
+def test_the_filter_offers_no_provider_of_another_organization(owner: User) -> None:
+    page = signed_in(owner).get(LIST).content.decode()
+    assert "openai" in page
+    assert "theirs" not in page
+
+
+def test_the_list_takes_as_many_queries_for_many_prices_as_for_few(
+    owner: User, organization: Organization, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(60):
+        price(organization, f"model-{number}", number)
+    client = signed_in(owner)
+    with django_assert_max_num_queries(15):
+        assert len(models(client)) == 50
+
+
+# --- Creating --------------------------------------------------------------------------------------------------
+
+
+def test_an_owner_creates_a_price(owner: User, organization: Organization) -> None:
+    old = price(organization, "house-model", 9, provider="ours")
+    form = new_price(
+        organization,
+        provider="ours",
+        aliases="house-*, our-model",
+        tiers='[{"above_input_tokens": 1000, "input_usd_per_million": 3.50}]',
+        effective_from_0="2026-03-01",
+    )
+    response = signed_in(owner).post(ADD, form)
+    assert response.status_code == 302
+    version = PriceVersion.objects.get(effective_to=None)
+    assert (version.organization, version.source, version.aliases) == (organization, "manual", ["house-*", "our-model"])
+    assert version.tiers == [{"above_input_tokens": 1000, "input_usd_per_million": "3.5"}]
+    old.refresh_from_db()
+    assert old.effective_to == MARCH
+    quote = price_book(organization.pk).quote(service="ours", model="our-model", occurred_at=MARCH, usage=MILLION)
+    assert quote.calculation.total_usd == Decimal("3.5")
+    assert AuditEntry.objects.filter(action="price.created", actor=owner.email).count() == 1
+
+
+def test_a_correction_from_the_same_instant_takes_the_wrong_price_back(owner: User, organization: Organization) -> None:
+    wrong = price(organization, "house-model", 9)
+    assert signed_in(owner).post(ADD, new_price(organization)).status_code == 302
+    wrong.refresh_from_db()
+    assert wrong.effective_to == JANUARY
+    assert PriceVersion.objects.in_force().get().input_usd_per_million == Decimal("2.5")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"model": ""}, "model"),
+        ({"model": " "}, "model"),
+        ({"input_usd_per_million": ""}, "input_usd_per_million"),
+        ({"input_usd_per_million": "-1"}, "input_usd_per_million"),
+        ({"output_usd_per_million": "cheap"}, "output_usd_per_million"),
+        ({"request_usd": "0.0000000000001"}, "request_usd"),
+        ({"tiers": "{"}, "tiers"),
+        ({"tiers": "{}"}, "tiers"),
+        ({"tiers": '[{"above": 1}]'}, "tiers"),
+        ({"tiers": '[{"above_input_tokens": 0, "input_usd_per_million": 1}]'}, "tiers"),
+        ({"effective_from_0": "soon"}, "effective_from"),
+        (ending("2025-01-01"), "effective_to"),
+        ({"aliases": "x" * 256}, "aliases"),
+    ],
+)
+def test_the_form_names_the_field_that_is_wrong(
+    owner: User, organization: Organization, wrong: dict[str, str], field: str
+) -> None:
+    response = signed_in(owner).post(ADD, new_price(organization, **wrong))
+    assert list(errors(response)) == [field]
+    assert not PriceVersion.objects.exists()
+
+
+def test_a_price_that_runs_into_a_later_one_is_refused_with_a_message(owner: User, organization: Organization) -> None:
+    price(organization, "house-model", 9, effective_from=APRIL)
+    response = signed_in(owner).post(ADD, new_price(organization), follow=True)
+    assert "another price of this model begins at 2026-04-01" in response.content.decode()
+    assert PriceVersion.objects.count() == 1
+
+
+def test_a_member_sets_no_price_for_everyone_nor_for_others(
+    owner: User, organization: Organization, other_organization: Organization
+) -> None:
+    for forbidden in (None, other_organization):
+        assert list(errors(signed_in(owner).post(ADD, new_price(forbidden)))) == ["organization"]
+    assert not PriceVersion.objects.exists()
+
+
+def test_a_viewer_creates_nothing(viewer: User, organization: Organization) -> None:
+    assert signed_in(viewer).get(ADD).status_code == 403
+    assert signed_in(viewer).post(ADD, new_price(organization)).status_code == 403
+
+
+def test_an_operator_sets_prices_for_everyone(operator: User) -> None:
+    assert signed_in(operator).get(ADD).status_code == 200
+    assert signed_in(operator).post(ADD, new_price(None)).status_code == 302
+    assert PriceVersion.objects.get().organization is None
+
+
+# --- Ending ----------------------------------------------------------------------------------------------------
+
+
+def test_an_owner_ends_a_price_and_changes_nothing_else(owner: User, organization: Organization) -> None:
+    version = price(organization, "house-model", 9)
+    changes = {"input_usd_per_million": "1", "model": "other", "organization": "", **ending("2026-03-01")}
+    assert signed_in(owner).post(change_page(version), changes).status_code == 302
+    version.refresh_from_db()
+    assert (version.effective_to, version.input_usd_per_million, version.model) == (MARCH, 9, "house-model")
+    assert version.organization == organization
+    assert AuditEntry.objects.get(action="price.ended").actor == owner.email
+
+
+def test_saving_without_a_change_does_nothing(owner: User, organization: Organization) -> None:
+    version = price(organization, "house-model", 9)
+    assert signed_in(owner).post(change_page(version), ending("")).status_code == 302
+    assert not AuditEntry.objects.filter(action="price.ended").exists()
+
+
+def test_an_end_cannot_be_taken_away_or_moved_to_a_later_instant(owner: User, organization: Organization) -> None:
+    version = price(organization, "house-model", 9, effective_to=MARCH)
+    client = signed_in(owner)
+    assert list(errors(client.post(change_page(version), ending("")))) == ["effective_to"]
+    for day, expected in (("2026-04-01", "the price has ended"), ("2025-12-31", "the price begins at")):
+        response = client.post(change_page(version), ending(day), follow=True)
+        assert expected in response.content.decode()
+    version.refresh_from_db()
+    assert version.effective_to == MARCH
+
+
+def test_members_only_look_at_everyones_prices(owner: User, operator: User) -> None:
+    version = price(None, "gpt-4o", 5)
+    assert signed_in(owner).get(change_page(version)).status_code == 200
+    assert signed_in(owner).post(change_page(version), ending("2026-03-01")).status_code == 403
+    assert signed_in(operator).post(change_page(version), ending("2026-03-01")).status_code == 302
+    version.refresh_from_db()
+    assert version.effective_to == MARCH
+
+
+def test_viewers_only_look_and_strangers_see_nothing(viewer: User, stranger: User, organization: Organization) -> None:
+    version = price(organization, "house-model", 5)
+    assert signed_in(viewer).get(change_page(version)).status_code == 200
+    assert signed_in(viewer).post(change_page(version), ending("2026-03-01")).status_code == 403
+    for method in ("get", "post"):
+        assert getattr(signed_in(stranger), method)(change_page(version)).status_code == 302
+    version.refresh_from_db()
+    assert version.effective_to is None
+
+
+def test_prices_are_never_deleted(operator: User) -> None:
+    version = price(None, "gpt-4o", 5)
+    response = signed_in(operator).post(
+        reverse("admin:billing_priceversion_delete", args=[version.pk]), {"post": "yes"}
+    )
+    assert response.status_code == 403
+    assert PriceVersion.objects.count() == 1
