@@ -45,7 +45,7 @@ def test_the_admin_shows_the_adjustment_and_says_that_its_event_is_gone(
     client.force_login(owner)
     page = client.get(reverse("admin:billing_usageevent_change", args=[adjustment.pk]))
     assert page.status_code == 200
-    assert "no longer kept" in page.content.decode()
+    assert "no longer stored" in page.content.decode()
     changelist = reverse("admin:billing_usageevent_changelist")
     assert client.get(changelist, {"q": "gone"}).status_code == 200
     for batch in IngestBatch.objects.all():
