@@ -10,6 +10,7 @@ from billing.types import ExceptionKind, IncreaseState, LimitAction, LimitScope,
 from costtrack.fields import optional_money_field
 from costtrack.money import DECIMALS, DIGITS, usd
 from organizations.querysets import OrganizationScopedQuerySet
+from organizations.tenant_models import TenantForeignKey, TenantModel
 
 PAUSING = 100
 """The threshold at which a limit is reached, in percent."""
@@ -23,7 +24,7 @@ def default_thresholds() -> list[int]:
     return [80, 95, PAUSING]
 
 
-class SpendLimit(models.Model):
+class SpendLimit(TenantModel):
     """How much may be spent in a scope within a window.
 
     `scope_value` names what is limited: a Client ID, a user, a tag, ... If it is empty, the limit applies to every
@@ -79,7 +80,7 @@ class SpendLimit(models.Model):
         return self.scope != LimitScope.ORGANIZATION.value and not self.scope_value
 
 
-class LimitException(models.Model):
+class LimitException(TenantModel):
     """A temporary override of a limit: another amount, or access that is manually paused or allowed.
 
     `value` is the value of a per-value limit that it applies to; empty means all of them.
@@ -88,7 +89,7 @@ class LimitException(models.Model):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    limit = models.ForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="exceptions")
+    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="exceptions")
     value = models.CharField(max_length=255, blank=True, default="")
     kind = models.CharField(max_length=8, choices=ExceptionKind)
     amount_usd = optional_money_field()
@@ -106,7 +107,7 @@ class LimitException(models.Model):
         return f"{self.get_kind_display()} {self.value}".strip()
 
 
-class LimitBookRevision(models.Model):
+class LimitBookRevision(TenantModel):
     """Changes with an organization's limits, so that every process reloads them (`billing.limits.cache`)."""
 
     organization = models.OneToOneField(
@@ -120,7 +121,7 @@ class LimitBookRevision(models.Model):
         return str(self.revision)
 
 
-class LimitCrossing(models.Model):
+class LimitCrossing(TenantModel):
     """A threshold event: a limit's spend has reached a threshold (docs/decisions/018-threshold-events.md).
 
     `threshold` is in percent; 0 stands for the soft amount. `window_key` names the window: its beginning, or for
@@ -131,7 +132,7 @@ class LimitCrossing(models.Model):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    limit = models.ForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="crossings", db_index=False)
+    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="crossings", db_index=False)
     value = models.CharField(max_length=255, blank=True, default="")
     threshold = models.PositiveSmallIntegerField()
     window_key = models.CharField(max_length=40)
@@ -161,13 +162,13 @@ class LimitCrossing(models.Model):
         return f"{self.threshold} %"
 
 
-class IncreaseRequest(models.Model):
+class IncreaseRequest(TenantModel):
     """A member's request for a higher limit, which an owner approves until a date, or declines."""
 
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    limit = models.ForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="increase_requests", db_index=False)
+    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="increase_requests", db_index=False)
     value = models.CharField(max_length=255, blank=True, default="")
     amount_usd = _amount_field()
     until = models.DateTimeField(null=True, help_text="How long it is wanted; the owner decides.")

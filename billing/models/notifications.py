@@ -5,9 +5,10 @@ from django.db import models
 
 from billing.types import Channel, DeliveryState, NoticeKind, WebhookFormat
 from organizations.querysets import OrganizationScopedQuerySet
+from organizations.tenant_models import TenantForeignKey, TenantModel
 
 
-class Notice(models.Model):
+class Notice(TenantModel):
     """A notice, written in the transaction of its cause. `data` is the body of the webhook."""
 
     organization = models.ForeignKey(
@@ -27,7 +28,7 @@ class Notice(models.Model):
         return self.subject
 
 
-class WebhookEndpoint(models.Model):
+class WebhookEndpoint(TenantModel):
     """A URL that notices are sent to. The secrets are encrypted (`billing.notifications.secrets`)."""
 
     organization = models.ForeignKey(
@@ -56,7 +57,7 @@ class WebhookEndpoint(models.Model):
         return self.description or f"Webhook {self.pk}"  # the URL may be a secret
 
 
-class Delivery(models.Model):
+class Delivery(TenantModel):
     """A message of a notice to one recipient. Workers claim it, try to send it, and retry later.
 
     `claimed_until` is set during an attempt; if the worker dies, another one may claim the delivery after it.
@@ -66,11 +67,11 @@ class Delivery(models.Model):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="deliveries", db_index=False
     )
-    notice = models.ForeignKey(Notice, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
+    notice = TenantForeignKey(Notice, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
     channel = models.CharField(max_length=8, choices=Channel)
     recipient = models.CharField(max_length=500, help_text="An e-mail address or a URL.")
-    webhook = models.ForeignKey(
-        WebhookEndpoint, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
+    webhook = TenantForeignKey(
+        WebhookEndpoint, on_delete=models.DO_NOTHING, null=True, related_name="deliveries", db_index=False
     )
     message_id = models.CharField(max_length=64)
     state = models.CharField(max_length=8, choices=DeliveryState, default=DeliveryState.PENDING)
@@ -103,7 +104,7 @@ class Delivery(models.Model):
         return f"{self.get_channel_display()} {self.message_id}"
 
 
-class NotificationPreference(models.Model):
+class NotificationPreference(TenantModel):
     """Which notices a member gets by e-mail. Without a row: owners and admins get all, viewers those about their own
     requests."""
 

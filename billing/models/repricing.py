@@ -7,9 +7,10 @@ from django.db import models
 from billing.querysets import RepricingQuerySet
 from billing.types import RepricingState
 from costtrack.fields import total_field
+from organizations.tenant_models import TenantModel
 
 
-class Repricing(models.Model):
+class Repricing(TenantModel):
     """One pass over the model calls of a period, in steps. Each step stores its position and figures in its
     transaction, so another worker can continue. A dry run only counts.
 

@@ -4,7 +4,6 @@ So each batch is folded exactly once, even if a process dies. Any number of work
 claimed batches (docs/decisions/015-batches.md) and organizations that another worker folds.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,8 +16,7 @@ from billing.rollups.definitions import FINEST
 from billing.rollups.locks import try_lock_rollups
 from billing.rollups.sql import OF_BATCHES, fold_statement
 from billing.rollups.state import bump_ledger_version
-
-logger = logging.getLogger(__name__)
+from organizations.failures import log_failure
 
 _MAX_BATCHES = 100
 _MAX_EVENTS = 50_000
@@ -52,11 +50,8 @@ def fold(*, now: datetime) -> Folded:
     """Fold the unfolded batches of all organizations, except those that another worker folds."""
     done = Folded()
     for organization_id in organizations_with_unfolded():
-        try:
+        with log_failure(organization_id, "batches could not be folded"):
             done += fold_organization(organization_id=organization_id, now=now)
-        except Exception:
-            # An error in one organization must not delay the others; the next run retries.
-            logger.exception("batches could not be folded", extra={"organization_id": organization_id})
     return done
 
 

@@ -35,17 +35,17 @@ class Count:
 COUNTS = (Count("sessions", SESSION_TOTALS), Count("executions", EXECUTION_TOTALS), Count("groups", GROUP_TOTALS))
 
 
-_COUNTS = sql.SQL(
-    "SELECT {counted}, {stored} FROM (VALUES (1)) AS once LEFT JOIN billing_ledgerstate AS state"
-    " ON state.organization_id = %(organization)s"
-).format(
+_COUNTS = sql.SQL("SELECT {counted}, {stored}").format(
     counted=sql.SQL(", ").join(sql.SQL("({})").format(count.counted) for count in COUNTS),
     stored=sql.SQL(", ").join(
-        sql.SQL("coalesce(state.{}, 0)").format(sql.Identifier(count.column)) for count in COUNTS
+        sql.SQL("coalesce((SELECT {} FROM billing_ledgerstate WHERE organization_id = %(organization)s), 0)").format(
+            sql.Identifier(count.column)
+        )
+        for count in COUNTS
     ),
 )
 _RECOUNT = sql.SQL(
-    "INSERT INTO billing_ledgerstate (organization_id, {columns}) VALUES (%(organization)s, {counted})"
+    "INSERT INTO billing_ledgerstate (organization_id, {columns}) SELECT %(organization)s, {counted}"
     " ON CONFLICT (organization_id) DO UPDATE SET {replaced}"
 ).format(
     columns=sql.SQL(", ").join(sql.Identifier(count.column) for count in COUNTS),
