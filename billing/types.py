@@ -31,26 +31,26 @@ class CostSource(models.TextChoices):
 class UnpricedReason(models.TextChoices):
     """Why a row has no token cost. An unknown cost is not zero."""
 
-    NO_MODEL = "no_model", "The event names no model"
-    NO_PRICE = "no_price", "No price covers the model at that time"
-    NO_UNIT_PRICE = "no_unit_price", "The price lacks a unit price for some of the tokens"
-    NO_USAGE = "no_usage", "A successful call without token counts"
+    NO_MODEL = "no_model", "The event has no model"
+    NO_PRICE = "no_price", "The model had no price at that time"
+    NO_UNIT_PRICE = "no_unit_price", "The price has no unit price for some of the tokens"
+    NO_USAGE = "no_usage", "The call succeeded without token counts"
 
 
 class CorrectionKind(models.TextChoices):
     """The kind of an adjustment. Users request the first three; void and adjust apply to one event."""
 
     VOID = "void", "Voided"
-    ADJUST = "adjust", "Cost set by hand"
-    REPRICE = "reprice", "Priced anew"
+    ADJUST = "adjust", "Cost set manually"
+    REPRICE = "reprice", "Repriced"
     PRICE = "price", "Priced"
-    SUMMARY = "summary", "In the session's summary"
+    SUMMARY = "summary", "Included in session summary"
 
 
 class RepricingState(models.TextChoices):
     """The state of a repricing."""
 
-    QUEUED = "queued", "Waiting for a worker"
+    QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
@@ -64,7 +64,7 @@ class PriceSource(models.TextChoices):
     """The origin of a price."""
 
     CATALOGUE = "catalogue", "genai-prices catalogue"
-    MANUAL = "manual", "Set by hand"
+    MANUAL = "manual", "Manual"
 
 
 class LimitScope(models.TextChoices):
@@ -94,7 +94,7 @@ class LimitAction(models.TextChoices):
     """What happens when the amount is reached."""
 
     PAUSE = "pause", "Pause access"
-    NOTIFY = "notify", "Only notify"
+    NOTIFY = "notify", "Notify only"
 
 
 class LimitState(models.TextChoices):
@@ -106,19 +106,19 @@ class LimitState(models.TextChoices):
     PAUSED = "paused", "Paused"
 
 
-class ExceptionKind(models.TextChoices):
+class OverrideKind(models.TextChoices):
     """The kind of a temporary override of a limit."""
 
     RAISE = "raise", "Raised"
-    PAUSE = "pause", "Paused by hand"
-    OPEN = "open", "Open by hand"
+    PAUSE = "pause", "Paused manually"
+    OPEN = "open", "Allowed manually"
 
 
 class IncreaseState(models.TextChoices):
     """The state of an increase request."""
 
-    OPEN = "open", "Waiting for an answer"
-    GRANTED = "granted", "Granted"
+    OPEN = "open", "Pending"
+    GRANTED = "granted", "Approved"
     DECLINED = "declined", "Declined"
 
 
@@ -137,9 +137,9 @@ class NoticeKind(models.TextChoices):
     THRESHOLD = "limit.threshold_reached", "Limit nearly reached"
     PAUSED = "limit.paused", "Access paused"
     EXCEEDED = "limit.exceeded", "Limit exceeded"
-    RESUMED = "limit.resumed", "Access is back"
+    RESUMED = "limit.resumed", "Access resumed"
     INCREASE_REQUESTED = "increase.requested", "Increase requested"
-    INCREASE_GRANTED = "increase.granted", "Increase granted"
+    INCREASE_GRANTED = "increase.granted", "Increase approved"
     INCREASE_DECLINED = "increase.declined", "Increase declined"
     WEBHOOK_DISABLED = "webhook.disabled", "Webhook disabled"
     TEST = "test", "Test message"
@@ -155,9 +155,9 @@ class Channel(models.TextChoices):
 class DeliveryState(models.TextChoices):
     """The state of a delivery."""
 
-    PENDING = "pending", "Waiting"
+    PENDING = "pending", "Pending"
     SENT = "sent", "Sent"
-    FAILED = "failed", "Given up"
+    FAILED = "failed", "Failed"
 
 
 class WebhookFormat(models.TextChoices):

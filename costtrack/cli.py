@@ -18,7 +18,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for a failure reported in one line, 2 for wrong arguments. The
     client's commands have more codes (docs/cli.md)."""
     options = _parser().parse_args(arguments)
-    server_commands = {"up": _up, "serve": _serve, "manage": _manage, "rollups": _rollups, "limits": _limits}
+    server_commands = {
+        "up": _up,
+        "serve": _serve,
+        "manage": _manage,
+        "rollups": _rollups,
+        "limits": _limits,
+        "backup": _backup,
+        "restore": _restore,
+    }
     try:
         if options.command in server_commands:
             return server_commands[options.command](options)

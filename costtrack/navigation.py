@@ -42,7 +42,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
             "Billing",
             _link("Limits", "speed", "billing_spendlimit_changelist"),
             _link("Increase requests", "request_quote", "billing_increaserequest_changelist"),
-            _link("Threshold events", "notifications_active", "billing_limitcrossing_changelist"),
+            _link("Threshold events", "notifications_active", "billing_thresholdevent_changelist"),
             _link("Authorizations", "verified_user", "billing_authorization_changelist"),
             _link("Plan", "workspace_premium", "plan"),
             _link("Exports", "download", "exports"),

@@ -14,8 +14,8 @@ from organizations.models import APICredential
 
 _MAX_CACHED = 1024
 
-# A combined version of the three rows (organizations/migrations/0006).
-_VERSION = "SELECT organizations_caller_version(%s)"
+# A combined version of the three rows (organizations/migrations/sql/0002_credential_version.sql).
+_VERSION = "SELECT organizations_credential_version(%s)"
 
 
 class _CredentialCache:

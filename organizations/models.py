@@ -89,10 +89,14 @@ class Plan(models.Model):
 
     code = models.SlugField(primary_key=True, max_length=32)
     name = models.CharField(max_length=64)
-    position = models.PositiveSmallIntegerField(default=0, help_text="Cheapest first; refusals name the next plan.")
-    api_access = models.BooleanField(default=True, help_text="Reading costs by API, and authorizations.")
+    position = models.PositiveSmallIntegerField(
+        default=0, help_text="Order of the plans, cheapest first. Errors name the next plan."
+    )
+    api_access = models.BooleanField(default=True, help_text="Read costs and authorize calls by API.")
     exports = models.BooleanField(default=False)
-    history_days = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: everything is shown.")
+    history_days = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Days of history shown. Empty: unlimited."
+    )
     default_weekly_limit_usd = models.DecimalField(max_digits=14, decimal_places=2, null=True, blank=True)
     max_weekly_limit_usd = models.DecimalField(max_digits=14, decimal_places=2, null=True, blank=True)
     max_monthly_limit_usd = models.DecimalField(max_digits=14, decimal_places=2, null=True, blank=True)
@@ -112,13 +116,12 @@ class Organization(models.Model):
     week_start = models.PositiveSmallIntegerField(choices=WeekDay, default=WeekDay.MONDAY)
     retention_months = models.PositiveSmallIntegerField(
         default=0,
-        help_text="Single events older than so many whole months are dropped; totals stay. "
-        "0: as long as the installation keeps them.",
+        help_text="Events older than this many full months are deleted; totals stay. 0: the installation's setting.",
     )
     requires_second_factor = models.BooleanField(
         default=False,
-        help_text="Members sign in with an authenticator app or a passkey beside their password. Whoever has neither "
-        "is led to set one up first.",
+        help_text="Members sign in with a password and an authenticator app or passkey. Members without one "
+        "must set it up first.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -206,9 +209,9 @@ class AuditEntry(models.Model):
         Organization, on_delete=models.PROTECT, related_name="audit_entries", null=True, blank=True
     )
     at = models.DateTimeField(auto_now_add=True)
-    actor = models.CharField(max_length=254, help_text="An e-mail address, a Client ID, or 'system'.")
-    action = models.CharField(max_length=64, help_text="For example credential.rotated.")
-    subject = models.CharField(max_length=254, help_text="What was changed.")
+    actor = models.CharField(max_length=254, help_text="E-mail address, Client ID, or 'system'.")
+    action = models.CharField(max_length=64, help_text="For example, credential.rotated.")
+    subject = models.CharField(max_length=254, help_text="The changed object.")
     details = models.JSONField(default=dict, blank=True)
 
     objects = OrganizationScopedQuerySet["AuditEntry"].as_manager()
@@ -230,17 +233,21 @@ class AccountEmail(models.Model):
 
     kind = models.CharField(max_length=16, choices=AccountEmailKind)
     organization = models.ForeignKey(
-        Organization, on_delete=models.CASCADE, null=True, related_name="+", help_text="Which invites."
+        Organization,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="+",
+        help_text="The inviting organization, of an invitation.",
     )
     user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
-    address = models.CharField(max_length=254, blank=True, help_text="Of a password reset: what was typed.")
-    details = models.JSONField(default=dict, help_text="Of a security notice: which, and the network address.")
+    address = models.CharField(max_length=254, blank=True, help_text="The address as entered, of a password reset.")
+    details = models.JSONField(default=dict, help_text="The event and the IP address, of a security notice.")
     message_id = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField()
     attempts = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField()
     claimed_until = models.DateTimeField(null=True)
-    failed_at = models.DateTimeField(null=True, help_text="When it was given up.")
+    failed_at = models.DateTimeField(null=True, help_text="When sending failed permanently.")
     last_error = models.CharField(max_length=500, blank=True)
 
     objects = OrganizationScopedQuerySet["AccountEmail"].as_manager()

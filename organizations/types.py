@@ -33,7 +33,7 @@ class Scope(models.TextChoices):
 
     USAGE_WRITE = "usage:write", "Send usage"
     COSTS_READ = "costs:read", "Read costs"
-    LIMITS_AUTHORIZE = "limits:authorize", "Ask whether a call may go ahead"
+    LIMITS_AUTHORIZE = "limits:authorize", "Authorize calls"
     MANAGE = "manage", "Manage the organization"
 
 

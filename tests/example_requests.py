@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from billing.limits.increases import request_increase
 from billing.limits.services import create_limit, raise_limit
 from billing.limits.validation import LimitInput
-from billing.models import IncreaseRequest, LimitCrossing, LimitException, Repricing, SpendLimit, UsageEvent
+from billing.models import IncreaseRequest, LimitOverride, Repricing, SpendLimit, ThresholdEvent, UsageEvent
 from billing.notifications.outbox import notify
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
 from billing.types import IncreaseState, LimitScope, LimitWindow, NoticeKind
@@ -99,7 +99,7 @@ class Examples:
         raise_limit(**common, amount_usd=amount, ends_at=until, reason="Launch.", actor=operator)
         requester = Principal(user=user)
         request_increase(**common, amount_usd=amount * 2, reason="Launch.", until=until, actor=requester)
-        LimitCrossing.objects.create(
+        ThresholdEvent.objects.create(
             organization=self.organization,
             limit=SpendLimit.objects.of(self.organization).not_removed().order_by("pk")[0],
             value=str(credential.pk),
@@ -162,7 +162,7 @@ class Examples:
             case "authorization_id":
                 value = take(organization, "0.01").authorization.pk
             case "exception_id":
-                value = LimitException.objects.of(organization).filter(limit=self._row(route, number).pk)[0].pk
+                value = LimitOverride.objects.of(organization).filter(limit=self._row(route, number).pk)[0].pk
             case _:
                 raise LookupError(f"tests/example_requests.py does not know what to put into {name} of /{route}.")
         return value

@@ -17,11 +17,11 @@ from rest_framework.test import APIClient
 
 from billing.models import (
     IncreaseRequest,
-    LimitCrossing,
-    LimitException,
+    LimitOverride,
     QuarantinedRecord,
     Repricing,
     SpendLimit,
+    ThresholdEvent,
     UsageEvent,
 )
 from billing.notifications.outbox import notify
@@ -91,7 +91,7 @@ def _add_limit(organization: Organization) -> None:
     limit = make_limit(organization, scope=LimitScope.TAG, scope_value=MARK)
     raised(limit, int(AMOUNT))
     shared: dict[str, Any] = {"organization": organization, "limit": limit, "value": MARK, "amount_usd": AMOUNT}
-    LimitCrossing.objects.create(**shared, threshold=80, window_key=MARK, spent_usd=Decimal(AMOUNT), crossed_at=NOW)
+    ThresholdEvent.objects.create(**shared, threshold=80, window_key=MARK, spent_usd=Decimal(AMOUNT), crossed_at=NOW)
     IncreaseRequest.objects.create(**shared, reason=MARK, requested_by=MARK, requested_at=NOW)
 
 
@@ -107,7 +107,7 @@ def candidates(name: str, other: Organization) -> list[str]:
         "event_id": [event.id],
         "authorization_id": [other.authorizations.get().pk],
         "id": [event.id],
-        "exception_id": [LimitException.objects.of(other).get().pk],
+        "exception_id": [LimitOverride.objects.of(other).get().pk],
         "pk": [
             *(event.id, credential.pk, member.pk if member else 0),
             *(other.prices.get().pk, other.repricings.get().pk),

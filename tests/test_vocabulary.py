@@ -33,7 +33,6 @@ STILL_USED: dict[str, str] = {
     "billing/ledger/price_unpriced.py": "book",
     "billing/ledger/reprice.py": "book",
     "billing/limits/locks.py": "place",
-    "billing/models/limits.py": "book",
     "billing/pricing/cache.py": "book books",
     "billing/reports/spend/sums.py": "MOST_",
     "billing/reports/usage/calls_by_cost.py": "MOST_",

@@ -22,13 +22,13 @@ _DAY = timedelta(days=1)
 _ID_MARGIN = _DAY
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
-# billing/migrations/0015.
+# billing/migrations/sql/0004_limit_balance_details.sql
 _BALANCES = """
-SELECT place, kind, nullif(begins, '-infinity'), nullif(ends, '-infinity'), usd, unpriced
-FROM billing_readings(%s, %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s, %s, %s::uuid[])
+SELECT ordinal, kind, nullif(starts_at, '-infinity'), nullif(ends_at, '-infinity'), usd, unpriced
+FROM billing_balance_details(%s, %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s, %s, %s::uuid[])
 """
 _EVENT_AMOUNTS = """
-SELECT place, instant, usd FROM billing_instants(
+SELECT ordinal, instant, usd FROM billing_spend_by_instant(
     %s, %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::numeric[], %s::uuid[])
 """
 
@@ -41,7 +41,7 @@ def read_balances(*, organization: Organization, rules: Sequence[Rule], now: dat
     reservations: list[list[Reservation]] = [[] for _ in rules]
     unpriced = [0] * len(rules)
     for index, kind, start, end, usd, without_price in _rows(organization, rules, now):
-        if kind == "hold":
+        if kind == "reserved":
             reservations[index - 1].append(Reservation(usd, end))
         else:
             spend[index - 1].append(Bucket(start or _BEGINNING, end or _BEGINNING, usd))

@@ -1,8 +1,8 @@
 """Read the spend of many limits at once, exactly enough to compare it with their thresholds.
 
-`billing_meter` reads full hours from the rollups. For the hour in which a window begins it returns only an upper bound
-(`edge`; zero if the window begins on the hour). Exact balances (`billing.limits.balances`) are read only for limits
-where that bound decides about a threshold.
+`billing_balances` reads full hours from the rollups. For the hour in which a window begins it returns only an upper
+bound (`edge_usd`; zero if the window begins on the hour). Exact balances (`billing.limits.balances`) are read only for
+limits where that bound decides about a threshold.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,9 @@ T = TypeVar("T")
 _BATCH_SIZE = 1000
 _EXACT_BATCH_SIZE = 10  # each rule makes the statement longer
 _BOUNDS = """
-SELECT spent, edge FROM billing_meter(%s, %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s) ORDER BY place
+SELECT spent_usd, edge_usd
+FROM billing_balances(%s, %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s)
+ORDER BY ordinal
 """
 
 

@@ -17,12 +17,12 @@ from django.db import connection
 
 from billing.limits.scheduling import enqueue_enforcement
 from billing.limits.types import Dimensions, ManualOverride, Rule
-from billing.models import LimitBookRevision, LimitException, SpendLimit
-from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow
+from billing.models import LimitOverride, LimitSetRevision, SpendLimit
+from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
 from organizations.models import APICredential, Organization
 
 _MAX_ORGANIZATIONS = 512
-_REVISION = "SELECT revision FROM billing_limitbookrevision WHERE organization_id = %s"
+_REVISION = "SELECT revision FROM billing_limitsetrevision WHERE organization_id = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class LimitSet:
     organization_id: int
     revision: int
     limits: tuple[SpendLimit, ...]
-    exceptions: dict[int, tuple[LimitException, ...]]
+    exceptions: dict[int, tuple[LimitOverride, ...]]
     numbers: dict[str, str]
     """Primary keys of the credentials that limits name, by Client ID."""
 
@@ -77,9 +77,9 @@ class LimitSet:
 
     def _rule(self, limit: SpendLimit, value: str, now: datetime) -> Rule:
         active = [exception for exception in self.exceptions.get(limit.pk, ()) if _is_active(exception, value, now)]
-        raises = [exception for exception in active if exception.kind == ExceptionKind.RAISE.value]
+        raises = [exception for exception in active if exception.kind == OverrideKind.RAISE.value]
         raised = max(raises, key=_amount, default=None)
-        manual = [exception for exception in active if exception.kind != ExceptionKind.RAISE.value]
+        manual = [exception for exception in active if exception.kind != OverrideKind.RAISE.value]
         manual_override = manual[-1] if manual else None
         return Rule(
             limit_id=limit.pk,
@@ -96,7 +96,7 @@ class LimitSet:
             fallback_price=limit.fallback_price,
             raised_until=raised.ends_at if raised is not None else None,
             manual_override=ManualOverride(
-                ExceptionKind(manual_override.kind), manual_override.ends_at, manual_override.reason
+                OverrideKind(manual_override.kind), manual_override.ends_at, manual_override.reason
             )
             if manual_override
             else None,
@@ -130,7 +130,7 @@ def cached_limit_set(organization: Organization) -> LimitSet:
 def announce_limit_change(organization: Organization) -> None:
     """Invalidate the limits in every process when the transaction commits. Call it after the change."""
     enqueue_enforcement(organization.pk)
-    LimitBookRevision.objects.update_or_create(organization=organization, defaults={"revision": secrets.randbits(63)})
+    LimitSetRevision.objects.update_or_create(organization=organization, defaults={"revision": secrets.randbits(63)})
 
 
 def client_ids(organization_id: int, numbers: Iterable[str]) -> dict[str, str]:
@@ -147,11 +147,11 @@ def _client_id(organization_id: int, number: str) -> str:
     return client_ids(organization_id, [number]).get(number, number)
 
 
-def _amount(exception: LimitException) -> Decimal:
+def _amount(exception: LimitOverride) -> Decimal:
     return exception.amount_usd if exception.amount_usd is not None else Decimal(0)
 
 
-def _is_active(exception: LimitException, value: str, now: datetime) -> bool:
+def _is_active(exception: LimitOverride, value: str, now: datetime) -> bool:
     is_applicable = exception.value in ("", value)
     return is_applicable and exception.starts_at <= now and (exception.ends_at is None or now < exception.ends_at)
 
@@ -202,10 +202,10 @@ def _read(organization_id: int, revision: int) -> LimitSet:
     )
 
 
-def _exceptions(organization_id: int) -> dict[int, tuple[LimitException, ...]]:
+def _exceptions(organization_id: int) -> dict[int, tuple[LimitOverride, ...]]:
     # Ended exceptions are included, because rules are also built for instants in the past.
-    rows = LimitException.objects.filter(organization_id=organization_id, limit__removed_at=None).order_by("pk")
-    by_limit: dict[int, tuple[LimitException, ...]] = {}
+    rows = LimitOverride.objects.filter(organization_id=organization_id, limit__removed_at=None).order_by("pk")
+    by_limit: dict[int, tuple[LimitOverride, ...]] = {}
     for row in rows:
         by_limit[row.limit_id] = (*by_limit.get(row.limit_id, ()), row)
     return by_limit

@@ -20,7 +20,7 @@ from billing.limits.record_threshold_events import LimitValue, notify_remaining,
 from billing.limits.threshold_events import is_up_to_date
 from billing.limits.types import Rule
 from billing.limits.values_to_check import LastCheck, values_to_check
-from billing.models import LimitCrossing, SpendLimit
+from billing.models import SpendLimit, ThresholdEvent
 from costtrack.tenancy import tenant_scope
 from organizations.failures import log_failure
 from organizations.models import Organization
@@ -69,7 +69,7 @@ def enforce_all(*, now: datetime) -> EnforcementResult:
 def organizations_with_limits() -> QuerySet[Organization]:
     """Return organizations that have limits, or open threshold events of limits that were removed."""
     limits = SpendLimit.objects.not_removed().values_list("organization_id", flat=True)
-    is_open = LimitCrossing.objects.filter(resolved_at=None).values_list("organization_id", flat=True)
+    is_open = ThresholdEvent.objects.filter(resolved_at=None).values_list("organization_id", flat=True)
     return Organization.objects.filter(pk__in={*limits.distinct(), *is_open.distinct()}).order_by("pk")
 
 
@@ -133,7 +133,7 @@ def _reconcile_all(organization: Organization, limit_values: Iterable[LimitValue
 def _outdated_single_limits(organization: Organization, all_limits: LimitSet, now: datetime) -> list[LimitValue]:
     """Return outdated limits of the organization or a single value, and limits that are no longer in force."""
     per_value = [limit.pk for limit in all_limits.per_value_limits(now=now)]
-    is_open = LimitCrossing.objects.of(organization).filter(resolved_at=None).exclude(limit__in=per_value)
+    is_open = ThresholdEvent.objects.of(organization).filter(resolved_at=None).exclude(limit__in=per_value)
     rows = _by_limit_value(is_open)
     rules = all_limits.single_limit_rules(now=now)
     outdated = _outdated(organization, all_limits, rules, rows, now)
@@ -149,7 +149,7 @@ def _outdated_values(
     for start in range(0, len(values), _BATCH_SIZE):
         batch = values[start : start + _BATCH_SIZE]
         rules = [rule for value in batch if (rule := all_limits.rule(limit.pk, value, now=now)) is not None]
-        is_open = LimitCrossing.objects.of(organization).filter(limit=limit, resolved_at=None, value__in=batch)
+        is_open = ThresholdEvent.objects.of(organization).filter(limit=limit, resolved_at=None, value__in=batch)
         outdated += _outdated(organization, all_limits, rules, _by_limit_value(is_open), now)
     return outdated
 
@@ -158,7 +158,7 @@ def _outdated(
     organization: Organization,
     all_limits: LimitSet,
     rules: Sequence[Rule],
-    rows: dict[LimitValue, list[LimitCrossing]],
+    rows: dict[LimitValue, list[ThresholdEvent]],
     now: datetime,
 ) -> list[LimitValue]:
     """Return the rules whose open threshold events do not match their spend."""
@@ -173,8 +173,8 @@ def _outdated(
     return outdated
 
 
-def _by_limit_value(rows: QuerySet[LimitCrossing]) -> dict[LimitValue, list[LimitCrossing]]:
-    grouped: dict[LimitValue, list[LimitCrossing]] = defaultdict(list)
+def _by_limit_value(rows: QuerySet[ThresholdEvent]) -> dict[LimitValue, list[ThresholdEvent]]:
+    grouped: dict[LimitValue, list[ThresholdEvent]] = defaultdict(list)
     for row in rows:
         grouped[LimitValue(row.limit_id, row.value)].append(row)
     return grouped

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from billing.limits.types import Balance, Bucket, Evaluation, Rule, WindowSpan
-from billing.types import ExceptionKind, LimitAction, LimitState, LimitWindow
+from billing.types import LimitAction, LimitState, LimitWindow, OverrideKind
 from costtrack.calendar import Calendar, Unit
 from costtrack.money import ZERO
 
@@ -41,7 +41,7 @@ class ProjectedState(NamedTuple):
     spent_usd: Decimal
     reserved_usd: Decimal
     amount_usd: Decimal
-    manual_override: ExceptionKind | None
+    manual_override: OverrideKind | None
 
     @property
     def is_reached(self) -> bool:
@@ -123,9 +123,9 @@ def _resets_at(rule: Rule, balance: Balance, calendar: Calendar, now: datetime) 
 
 
 def _fits(rule: Rule, usd: Decimal, state: ProjectedState) -> bool:
-    if state.manual_override is ExceptionKind.PAUSE:
+    if state.manual_override is OverrideKind.PAUSE:
         return False
-    if state.manual_override is ExceptionKind.OPEN or rule.action is LimitAction.NOTIFY:
+    if state.manual_override is OverrideKind.OPEN or rule.action is LimitAction.NOTIFY:
         return True
     return not state.is_reached and state.spent_usd + state.reserved_usd + usd <= state.amount_usd
 

@@ -1,6 +1,6 @@
 """Serialize changes to an organization's limits."""
 
-from billing.models import LimitBookRevision, SpendLimit
+from billing.models import LimitSetRevision, SpendLimit
 from costtrack.errors import NotFoundError
 from organizations.models import Organization, Plan
 
@@ -10,10 +10,10 @@ def lock_limits(organization: Organization) -> Plan:
 
     The plan may have changed while the request waited for the lock.
     """
-    LimitBookRevision.objects.bulk_create(
-        [LimitBookRevision(organization=organization, revision=0)], ignore_conflicts=True
+    LimitSetRevision.objects.bulk_create(
+        [LimitSetRevision(organization=organization, revision=0)], ignore_conflicts=True
     )
-    LimitBookRevision.objects.of(organization).select_for_update().get()
+    LimitSetRevision.objects.of(organization).select_for_update().get()
     return Plan.objects.get(organizations=organization)
 
 

@@ -24,7 +24,7 @@ from billing.limits.threshold_events import (
     window_keys,
 )
 from billing.limits.types import Evaluation, Rule
-from billing.models import LimitCrossing, SpendLimit
+from billing.models import SpendLimit, ThresholdEvent
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_scope
@@ -84,7 +84,7 @@ def take_snapshot(
 
 def _not_before_existing(organization: Organization, limit_value: LimitValue, now: datetime) -> datetime:
     """Return `now`, or a later time that another worker has written while this one waited for the lock."""
-    rows = LimitCrossing.objects.of(organization).filter(limit=limit_value.limit_id, value=limit_value.value)
+    rows = ThresholdEvent.objects.of(organization).filter(limit=limit_value.limit_id, value=limit_value.value)
     latest: dict[str, datetime | None] = rows.aggregate(crossed=Max("crossed_at"), resolved=Max("resolved_at"))
     return max([now, *(instant for instant in latest.values() if instant is not None)])
 
@@ -111,7 +111,7 @@ def _reconcile_without_limit(
     organization: Organization, limit_value: LimitValue, now: datetime, *, is_notified: bool
 ) -> int:
     limit = SpendLimit.objects.of(organization).get(pk=limit_value.limit_id)
-    is_open = LimitCrossing.objects.of(organization).filter(limit=limit, value=limit_value.value, resolved_at=None)
+    is_open = ThresholdEvent.objects.of(organization).filter(limit=limit, value=limit_value.value, resolved_at=None)
     changes = plan_changes_without_limit(is_open)
     rule = _former_rule(organization, limit, limit_value.value)
     _write(organization, changes, rule, None, now)
@@ -122,11 +122,11 @@ def _reconcile_without_limit(
     return len(changes.notifications)
 
 
-def _rows(organization: Organization, snapshot: LimitSnapshot) -> Iterable[LimitCrossing]:
+def _rows(organization: Organization, snapshot: LimitSnapshot) -> Iterable[ThresholdEvent]:
     """Return the rows that `plan_changes` needs."""
     rule = snapshot.rule
     is_recent = Q(crossed_at__gt=snapshot.now - RENOTIFY_AFTER) if snapshot.is_rolling else Q()
-    return LimitCrossing.objects.filter(
+    return ThresholdEvent.objects.filter(
         Q(resolved_at=None) | Q(window_key__in=window_keys(snapshot)) | is_recent,
         organization=organization,
         limit=rule.limit_id,
@@ -145,8 +145,8 @@ def _write(
     for reopened in changes.reopened:
         restarted = {"crossed_at": now, "spent_usd": spent_usd} if reopened.is_notified else {}
         _update(reopened.row, resolved_at=None, resets_at=at, times=reopened.times, **restarted)
-    LimitCrossing.objects.bulk_create(
-        LimitCrossing(
+    ThresholdEvent.objects.bulk_create(
+        ThresholdEvent(
             organization=organization,
             limit_id=rule.limit_id,
             value=rule.value,
@@ -161,8 +161,8 @@ def _write(
     )
 
 
-def _update(row: LimitCrossing, **columns: Any) -> None:
-    LimitCrossing.objects.filter(organization=row.organization_id, pk=row.pk).update(**columns)
+def _update(row: ThresholdEvent, **columns: Any) -> None:
+    ThresholdEvent.objects.filter(organization=row.organization_id, pk=row.pk).update(**columns)
 
 
 def _former_rule(organization: Organization, limit: SpendLimit, value: str) -> Rule:

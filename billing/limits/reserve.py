@@ -23,7 +23,8 @@ from organizations.models import Organization
 # A request that waits longer than this for a lock gets a 503.
 _PREPARE = "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'"
 _LOCK = "SELECT pg_advisory_xact_lock(keys.key) FROM unnest(%s::bigint[]) AS keys (key)"
-# billing/migrations/0015. A constant, because composing the statement would take as long as executing it.
+# billing/migrations/sql/0004_limit_reserve.sql. A constant, because composing the statement would take as long as
+# executing it.
 _RESERVE = """
 SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'; SELECT * FROM billing_reserve(
     %s, %s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s, %s, %s, %s, %s, %s,

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from billing.limits.types import Rule, WindowSpan
-from billing.models import PAUSING, LimitCrossing
+from billing.models import PAUSING, ThresholdEvent
 from billing.types import LimitWindow, NoticeKind
 from costtrack.clock import iso
 
@@ -63,7 +63,7 @@ class LimitSnapshot:
             return iso(self.now)
         return LimitWindow.LIFETIME.value if self.span.start is None else iso(self.span.start)
 
-    def is_window_of(self, row: LimitCrossing) -> bool:
+    def is_window_of(self, row: ThresholdEvent) -> bool:
         return self.is_rolling or _window_of(row) == self.window
 
     def has_reached(self, threshold: int, amount_usd: Decimal) -> bool:
@@ -84,7 +84,7 @@ class NewThresholdEvent(NamedTuple):
 
 
 class Reopened(NamedTuple):
-    row: LimitCrossing
+    row: ThresholdEvent
     is_notified: bool
 
     @property
@@ -96,7 +96,7 @@ class Reopened(NamedTuple):
 class Resolved(NamedTuple):
     """A row to resolve. `is_lifted`: a user changed the limit; spend has not fallen."""
 
-    row: LimitCrossing
+    row: ThresholdEvent
     is_lifted: bool
 
     @property
@@ -142,7 +142,7 @@ def lowest_threshold_usd(rule: Rule) -> Decimal:
     return min(amounts_usd) if rule.soft_amount_usd is None else min(*amounts_usd, rule.soft_amount_usd)
 
 
-def is_up_to_date(snapshot: LimitSnapshot, rows: Sequence[LimitCrossing]) -> bool:
+def is_up_to_date(snapshot: LimitSnapshot, rows: Sequence[ThresholdEvent]) -> bool:
     """Whether the open rows match the thresholds that are currently reached, so that there is nothing to do."""
     thresholds = reached_thresholds(snapshot)
     return len(thresholds) == len(rows) and all(
@@ -155,7 +155,7 @@ def window_keys(snapshot: LimitSnapshot) -> list[str]:
     return [_key(cause, snapshot) for cause in Cause]
 
 
-def plan_changes(snapshot: LimitSnapshot, rows: Iterable[LimitCrossing]) -> Changes:
+def plan_changes(snapshot: LimitSnapshot, rows: Iterable[ThresholdEvent]) -> Changes:
     """Return the changes that bring the rows in line with the thresholds that are currently reached.
 
     `rows` are those of the limit and value that are open, and resolved ones that have one of the `window_keys` or, in a
@@ -184,21 +184,21 @@ def plan_changes(snapshot: LimitSnapshot, rows: Iterable[LimitCrossing]) -> Chan
     return changes
 
 
-def plan_changes_without_limit(rows: Iterable[LimitCrossing]) -> Changes:
+def plan_changes_without_limit(rows: Iterable[ThresholdEvent]) -> Changes:
     """Return the changes for the open rows of a limit that was removed or is no longer in force."""
     resolved = [Resolved(row, is_lifted=True) for row in rows]
     is_back = any(_is_notified_pause(row) for row, _ in resolved)
     return Changes(resolved=resolved, notifications=[Notification(NoticeKind.RESUMED, PAUSING)] if is_back else [])
 
 
-def _matches(reached: ReachedThreshold, row: LimitCrossing, snapshot: LimitSnapshot) -> bool:
+def _matches(reached: ReachedThreshold, row: ThresholdEvent, snapshot: LimitSnapshot) -> bool:
     """Whether the open row is for the reached threshold. A manual pause is independent of amount and window."""
     if reached.threshold != row.threshold or reached.cause is not _cause_of(row):
         return False
     return reached.cause is Cause.MANUAL or (reached.amount_usd == row.amount_usd and snapshot.is_window_of(row))
 
 
-def _can_reopen(reached: ReachedThreshold, row: LimitCrossing, snapshot: LimitSnapshot) -> bool:
+def _can_reopen(reached: ReachedThreshold, row: ThresholdEvent, snapshot: LimitSnapshot) -> bool:
     """Whether the resolved row is reopened instead of creating a new one."""
     if reached != (row.threshold, _cause_of(row), row.amount_usd):
         return False
@@ -208,7 +208,7 @@ def _can_reopen(reached: ReachedThreshold, row: LimitCrossing, snapshot: LimitSn
 
 
 def _should_notify(
-    reached: ReachedThreshold, current: LimitCrossing | None, previous: LimitCrossing | None, snapshot: LimitSnapshot
+    reached: ReachedThreshold, current: ThresholdEvent | None, previous: ThresholdEvent | None, snapshot: LimitSnapshot
 ) -> bool:
     """Whether to notify the reached threshold. `current` is the open row that it replaces, `previous` the one to
     reopen."""
@@ -222,7 +222,7 @@ def _should_notify(
     return is_new and not is_unchanged_crossing
 
 
-def _is_lifted(row: LimitCrossing, snapshot: LimitSnapshot) -> bool:
+def _is_lifted(row: ThresholdEvent, snapshot: LimitSnapshot) -> bool:
     if _cause_of(row) is Cause.MANUAL:
         return True
     if row.threshold == PAUSING and snapshot.rule.is_paused_manually:
@@ -261,7 +261,7 @@ def _is_pause(threshold: int, cause: Cause) -> bool:
     return threshold == PAUSING and cause is not Cause.OVER
 
 
-def _is_notified_pause(row: LimitCrossing) -> bool:
+def _is_notified_pause(row: ThresholdEvent) -> bool:
     return row.times == 1 and _is_pause(row.threshold, _cause_of(row))
 
 
@@ -273,9 +273,9 @@ def _key(cause: Cause, snapshot: LimitSnapshot) -> str:
     return f"{cause} {iso(snapshot.now) if cause is Cause.MANUAL else snapshot.window}".strip()
 
 
-def _cause_of(row: LimitCrossing) -> Cause:
+def _cause_of(row: ThresholdEvent) -> Cause:
     return Cause(row.window_key.rpartition(" ")[0])
 
 
-def _window_of(row: LimitCrossing) -> str:
+def _window_of(row: ThresholdEvent) -> str:
     return row.window_key.rpartition(" ")[2]

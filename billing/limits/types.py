@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from billing.types import ExceptionKind, LimitAction, LimitScope, LimitState, LimitWindow
+from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
 from costtrack.money import ZERO
 
 
@@ -45,7 +45,7 @@ class Dimensions:
 class ManualOverride:
     """A manual pause of a limit, or access regardless of spend. `until` is None if it has no end."""
 
-    kind: ExceptionKind
+    kind: OverrideKind
     until: datetime | None
     reason: str
 
@@ -76,12 +76,12 @@ class Rule:
     @property
     def pauses(self) -> bool:
         """Whether the limit refuses calls: not if it only notifies, or was opened manually."""
-        is_open = self.manual_override is not None and self.manual_override.kind is ExceptionKind.OPEN
+        is_open = self.manual_override is not None and self.manual_override.kind is OverrideKind.OPEN
         return self.action is LimitAction.PAUSE and not is_open
 
     @property
     def is_paused_manually(self) -> bool:
-        return self.manual_override is not None and self.manual_override.kind is ExceptionKind.PAUSE
+        return self.manual_override is not None and self.manual_override.kind is OverrideKind.PAUSE
 
 
 class WindowSpan(NamedTuple):

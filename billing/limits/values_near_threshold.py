@@ -36,20 +36,20 @@ class ValuesNearThreshold:
 
 # Rows of (position, value, cost, charged) of unfolded events; unpriced ones count at the limit's fallback price.
 _TAIL = sql.SQL("""
-SELECT requested.position, part.value, sum(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd) AS cost,
+SELECT requested.position, event_scope.value, sum(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd) AS cost,
     sum(greatest(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd, 0)) AS charged
-FROM {unfolded} {scopes} JOIN requested ON requested.scope = part.scope AND event.occurred_at >= requested.start
+FROM {unfolded} {scopes} JOIN requested ON requested.scope = event_scope.scope AND event.occurred_at >= requested.start
 WHERE batch.organization_id = %(organization)s AND batch.folded_at IS NULL
-GROUP BY requested.position, part.value
+GROUP BY requested.position, event_scope.value
 """).format(unfolded=OF_UNFOLDED, scopes=sql.SQL(SCOPES_OF_EVENT))
 _UNPRICED = sql.SQL("""
 UNION ALL
 SELECT position, value, sum(tokens) * fallback / 1000000, sum(tokens) * fallback / 1000000 FROM (
-    SELECT requested.position, requested.fallback, part.value,
+    SELECT requested.position, requested.fallback, event_scope.value,
         event.input_tokens + event.output_tokens + event.cache_read_tokens + event.cache_creation_tokens AS tokens
     FROM billing_unpricedevent AS unpriced_event
     JOIN billing_usageevent AS event ON event.organization_id = %(organization)s AND event.id = unpriced_event.event_id
-    {scopes} JOIN requested ON requested.scope = part.scope AND event.occurred_at >= requested.start
+    {scopes} JOIN requested ON requested.scope = event_scope.scope AND event.occurred_at >= requested.start
         AND requested.fallback > 0
     WHERE unpriced_event.organization_id = %(organization)s
 ) AS unpriced GROUP BY position, fallback, value

@@ -12,8 +12,8 @@ from django.db import connection
 from billing.limits.cache import LimitSet
 from billing.limits.evaluate import window_span
 from billing.limits.threshold_events import lowest_threshold_usd
-from billing.models import LimitCrossing, LimitException, SpendLimit
-from billing.types import ExceptionKind, LimitWindow
+from billing.models import LimitOverride, SpendLimit, ThresholdEvent
+from billing.types import LimitWindow, OverrideKind
 from organizations.models import Organization
 
 _COMMIT_DELAY = timedelta(minutes=5)
@@ -59,7 +59,7 @@ def values_to_check(
         if exception.value and _pauses(exception, now)
     }
     if include_open_events:
-        is_open = LimitCrossing.objects.of(organization).filter(limit=limit, resolved_at=None)
+        is_open = ThresholdEvent.objects.of(organization).filter(limit=limit, resolved_at=None)
         values |= set(is_open.exclude(value="").values_list("value", flat=True))
     return sorted(values)
 
@@ -97,9 +97,9 @@ def _has_window_or_limit_changed(
     return any(boundary is not None and last < boundary <= now for boundary in boundaries)
 
 
-def _pauses(exception: LimitException, now: datetime) -> bool:
+def _pauses(exception: LimitOverride, now: datetime) -> bool:
     return (
-        exception.kind == ExceptionKind.PAUSE
+        exception.kind == OverrideKind.PAUSE
         and exception.starts_at <= now
         and (exception.ends_at is None or now < exception.ends_at)
     )

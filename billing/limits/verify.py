@@ -1,4 +1,4 @@
-"""Verify limits: compare the balances that `billing_meter` returns with sums over the ledger and the authorizations,
+"""Verify limits: compare the balances that `billing_balances` returns with sums over the ledger and the authorizations,
 and check the state of each authorization.
 
 Each statement reads one snapshot and takes no lock, so it is correct while events arrive.
@@ -45,17 +45,17 @@ _FIRST_HOUR = sql.SQL("date_trunc('hour', %(start)s + interval '1 hour' - interv
 _VALUES = sql.SQL("""
 SELECT value FROM billing_livescopetotal
 WHERE organization_id = %(organization)s AND scope = %(scope)s AND last_received_at >= %(since)s
-UNION SELECT part.value FROM billing_authorization AS event {scopes}
-WHERE event.organization_id = %(organization)s AND event.status = 'reserved' AND part.scope = %(scope)s
+UNION SELECT event_scope.value FROM billing_authorization AS event {scopes}
+WHERE event.organization_id = %(organization)s AND event.status = 'reserved' AND event_scope.scope = %(scope)s
 ORDER BY 1
 """).format(scopes=_SCOPES)
 # The function reads folded spend by full hours, so for the hour in which the window begins it only has unfolded spend.
 _COMPARE_BALANCES = sql.SQL("""
 WITH requested AS MATERIALIZED (
     SELECT * FROM unnest(%(scopes)s::text[], %(values)s::text[], %(fallbacks)s::numeric[])
-        WITH ORDINALITY AS given (scope, value, fallback, place)
+        WITH ORDINALITY AS given (scope, value, fallback, ordinal)
 ), balance AS MATERIALIZED (
-    SELECT * FROM billing_meter(%(organization)s, %(scopes)s::text[], %(values)s::text[],
+    SELECT * FROM billing_balances(%(organization)s, %(scopes)s::text[], %(values)s::text[],
         array_fill(%(start)s::timestamptz, ARRAY[cardinality(%(scopes)s::text[])]), %(fallbacks)s::numeric[], %(now)s)
 ), counted AS MATERIALIZED (
     SELECT event.*, coalesce(event.token_cost_usd, 0) + event.compute_cost_usd AS usd,
@@ -72,31 +72,32 @@ WITH requested AS MATERIALIZED (
     WHERE event.organization_id = %(organization)s
         AND (%(start)s::timestamptz IS NULL OR event.occurred_at >= %(start)s)
 ), ledger AS (
-    SELECT requested.place, sum(event.usd) FILTER (WHERE event.is_counted) AS spent,
+    SELECT requested.ordinal, sum(event.usd) FILTER (WHERE event.is_counted) AS spent,
         sum(event.usd) FILTER (WHERE NOT event.is_counted) AS edge,
         sum(event.unpriced_tokens) * min(requested.fallback) / 1000000 AS fallback_cost
-    FROM counted AS event {scopes} JOIN requested ON requested.scope = part.scope AND requested.value = part.value
-    GROUP BY requested.place
+    FROM counted AS event {scopes}
+    JOIN requested ON requested.scope = event_scope.scope AND requested.value = event_scope.value
+    GROUP BY requested.ordinal
 ), dropped AS (
-    SELECT requested.place, sum(archive.cost_usd) AS spent FROM requested JOIN {rollup} AS archive
+    SELECT requested.ordinal, sum(archive.cost_usd) AS spent FROM requested JOIN {rollup} AS archive
         ON archive.organization_id = %(organization)s AND archive.scope = requested.scope
         AND archive.value = requested.value
-    WHERE archive.archived AND {since_first_hour} GROUP BY requested.place
+    WHERE archive.archived AND {since_first_hour} GROUP BY requested.ordinal
 ), reserved AS (
-    SELECT requested.place, sum(event.amount_usd) AS amount
+    SELECT requested.ordinal, sum(event.amount_usd) AS amount
     FROM billing_authorization AS event {scopes}
-    JOIN requested ON requested.scope = part.scope AND requested.value = part.value
+    JOIN requested ON requested.scope = event_scope.scope AND requested.value = event_scope.value
     WHERE event.organization_id = %(organization)s AND event.status = 'reserved' AND event.expires_at > %(now)s
-    GROUP BY requested.place
+    GROUP BY requested.ordinal
 ), compared AS (
-    SELECT place, balance.spent, balance.held AS reserved, balance.edge,
+    SELECT ordinal, balance.spent_usd AS spent, balance.reserved_usd AS reserved, balance.edge_usd AS edge,
         coalesce(ledger.spent, 0) + coalesce(dropped.spent, 0) + coalesce(ledger.fallback_cost, 0) AS expected_spent,
         coalesce(reserved.amount, 0) AS expected_reserved, coalesce(ledger.edge, 0) AS expected_edge
-    FROM balance LEFT JOIN ledger USING (place) LEFT JOIN dropped USING (place) LEFT JOIN reserved USING (place)
+    FROM balance LEFT JOIN ledger USING (ordinal) LEFT JOIN dropped USING (ordinal) LEFT JOIN reserved USING (ordinal)
 )
-SELECT count(*) OVER (), place - 1, spent, expected_spent, reserved, expected_reserved, edge, expected_edge
+SELECT count(*) OVER (), ordinal - 1, spent, expected_spent, reserved, expected_reserved, edge, expected_edge
 FROM compared WHERE spent <> expected_spent OR reserved <> expected_reserved OR edge < expected_edge
-ORDER BY place LIMIT %(max_rows)s
+ORDER BY ordinal LIMIT %(max_rows)s
 """)
 # Each of these returns the number of differences, and for the first ones the authorization, a column, its value and the
 # expected value.

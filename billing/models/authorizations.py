@@ -20,7 +20,8 @@ class Authorization(TenantModel):
     limit is always the sum of these rows, also for limits that are created later; there is no counter that could drift.
     The dimensions are those of `billing.models.UsageEvent`, and as there no foreign keys are checked.
 
-    In the database the primary key begins with the organization (migration 0014): always filter by it too.
+    In the database the primary key begins with the organization (billing/migrations/sql/0002_primary_keys.sql): always
+    filter by it too.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)

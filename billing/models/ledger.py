@@ -1,7 +1,7 @@
 """The ledger: batches of usage events, append-only.
 
-In the database the primary keys of these tables begin with the organization (migrations 0002 and 0003). Ids are unique,
-so in Django the primary key is `id` alone. Always filter by organization too.
+In the database the primary keys of these tables begin with the organization (billing/migrations/sql). Ids are
+unique, so in Django the primary key is `id` alone. Always filter by organization too.
 """
 
 from decimal import Decimal

@@ -6,7 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from billing.querysets import SpendLimitQuerySet
-from billing.types import ExceptionKind, IncreaseState, LimitAction, LimitScope, LimitWindow
+from billing.types import IncreaseState, LimitAction, LimitScope, LimitWindow, OverrideKind
 from costtrack.fields import optional_money_field
 from costtrack.money import DECIMALS, DIGITS, usd
 from organizations.querysets import OrganizationScopedQuerySet
@@ -80,7 +80,7 @@ class SpendLimit(TenantModel):
         return self.scope != LimitScope.ORGANIZATION.value and not self.scope_value
 
 
-class LimitException(TenantModel):
+class LimitOverride(TenantModel):
     """A temporary override of a limit: another amount, or access that is manually paused or allowed.
 
     `value` is the value of a per-value limit that it applies to; empty means all of them.
@@ -89,25 +89,25 @@ class LimitException(TenantModel):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="exceptions")
+    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="overrides")
     value = models.CharField(max_length=255, blank=True, default="")
-    kind = models.CharField(max_length=8, choices=ExceptionKind)
+    kind = models.CharField(max_length=8, choices=OverrideKind)
     amount_usd = optional_money_field()
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField(null=True)
     reason = models.CharField(max_length=255, blank=True)
     actor = models.CharField(max_length=254)
 
-    objects = OrganizationScopedQuerySet["LimitException"].as_manager()
+    objects = OrganizationScopedQuerySet["LimitOverride"].as_manager()
 
     class Meta:
-        indexes = (models.Index(fields=("organization", "ends_at"), name="exception_by_end"),)
+        indexes = (models.Index(fields=("organization", "ends_at"), name="override_by_end"),)
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.value}".strip()
 
 
-class LimitBookRevision(TenantModel):
+class LimitSetRevision(TenantModel):
     """Changes with an organization's limits, so that every process reloads them (`billing.limits.cache`)."""
 
     organization = models.OneToOneField(
@@ -115,13 +115,13 @@ class LimitBookRevision(TenantModel):
     )
     revision = models.BigIntegerField()
 
-    objects = OrganizationScopedQuerySet["LimitBookRevision"].as_manager()
+    objects = OrganizationScopedQuerySet["LimitSetRevision"].as_manager()
 
     def __str__(self) -> str:
         return str(self.revision)
 
 
-class LimitCrossing(TenantModel):
+class ThresholdEvent(TenantModel):
     """A threshold event: a limit's spend has reached a threshold (docs/decisions/018-threshold-events.md).
 
     `threshold` is in percent; 0 stands for the soft amount. `window_key` names the window: its beginning, or for
@@ -132,7 +132,7 @@ class LimitCrossing(TenantModel):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="crossings", db_index=False)
+    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="threshold_events", db_index=False)
     value = models.CharField(max_length=255, blank=True, default="")
     threshold = models.PositiveSmallIntegerField()
     window_key = models.CharField(max_length=40)
@@ -143,20 +143,21 @@ class LimitCrossing(TenantModel):
     resets_at = models.DateTimeField(null=True)
     times = models.PositiveIntegerField(default=1)
 
-    objects = OrganizationScopedQuerySet["LimitCrossing"].as_manager()
+    objects = OrganizationScopedQuerySet["ThresholdEvent"].as_manager()
 
     class Meta:
         constraints = (
             models.UniqueConstraint(
-                fields=("organization", "limit", "value", "threshold", "window_key", "amount_usd"), name="crossing_once"
+                fields=("organization", "limit", "value", "threshold", "window_key", "amount_usd"),
+                name="threshold_event_once",
             ),
             models.UniqueConstraint(
                 fields=("organization", "limit", "value", "threshold"),
-                name="crossing_open_once",
+                name="threshold_event_open_once",
                 condition=models.Q(resolved_at=None),
             ),
         )
-        indexes = (models.Index(fields=("organization", "-crossed_at", "-id"), name="crossing_by_time"),)
+        indexes = (models.Index(fields=("organization", "-crossed_at", "-id"), name="threshold_event_by_time"),)
 
     def __str__(self) -> str:
         return f"{self.threshold} %"
@@ -171,15 +172,15 @@ class IncreaseRequest(TenantModel):
     limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="increase_requests", db_index=False)
     value = models.CharField(max_length=255, blank=True, default="")
     amount_usd = _amount_field()
-    until = models.DateTimeField(null=True, help_text="How long it is wanted; the owner decides.")
+    until = models.DateTimeField(null=True, help_text="Requested end. The owner decides.")
     reason = models.CharField(max_length=500)
-    requested_by = models.CharField(max_length=254, help_text="An e-mail address, or a Client ID.")
+    requested_by = models.CharField(max_length=254, help_text="E-mail address or Client ID.")
     requested_at = models.DateTimeField()
     state = models.CharField(max_length=10, choices=IncreaseState, default=IncreaseState.OPEN)
     answered_by = models.CharField(max_length=254, blank=True)
     answered_at = models.DateTimeField(null=True)
     answer = models.CharField(max_length=500, blank=True)
-    granted = models.OneToOneField(LimitException, on_delete=models.PROTECT, null=True, related_name="+")
+    granted = TenantForeignKey(LimitOverride, on_delete=models.PROTECT, null=True, related_name="+")
 
     objects = OrganizationScopedQuerySet["IncreaseRequest"].as_manager()
 

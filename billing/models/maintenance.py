@@ -15,7 +15,7 @@ class RollupCheck(TenantModel):
     )
     rollup = models.CharField(max_length=32)
     checked_at = models.DateTimeField()
-    differences = models.BigIntegerField(help_text="How many rows are not as the ledger says.")
+    differences = models.BigIntegerField(help_text="Number of rows that differ from the ledger.")
     first_difference = models.TextField(blank=True)
 
     objects = OrganizationScopedQuerySet["RollupCheck"].as_manager()
@@ -60,7 +60,7 @@ class DroppedMonth(TenantModel):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    month = models.DateField(help_text="Its first day.")
+    month = models.DateField(help_text="First day of the month.")
     events = models.BigIntegerField()
     unpriced = models.BigIntegerField()
     dropped_at = models.DateTimeField()

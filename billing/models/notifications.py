@@ -15,7 +15,7 @@ class Notice(TenantModel):
         "organizations.Organization", on_delete=models.PROTECT, related_name="notices", db_index=False
     )
     kind = models.CharField(max_length=32, choices=NoticeKind)
-    subject = models.CharField(max_length=254, help_text="One line for people.")
+    subject = models.CharField(max_length=254, help_text="One line of text.")
     data = models.JSONField(default=dict)
     created_at = models.DateTimeField()
 
@@ -38,7 +38,7 @@ class WebhookEndpoint(TenantModel):
     description = models.CharField(max_length=120, blank=True, default="")
     format = models.CharField(max_length=8, choices=WebhookFormat, default=WebhookFormat.STANDARD)
     kinds = ArrayField(
-        models.CharField(max_length=32, choices=NoticeKind), default=list, help_text="Of notices. Empty: all of them."
+        models.CharField(max_length=32, choices=NoticeKind), default=list, help_text="Kinds of notices. Empty: all."
     )
     secret = models.TextField(editable=False)
     previous_secret = models.TextField(blank=True, default="", editable=False)
@@ -93,9 +93,7 @@ class Delivery(TenantModel):
             models.Index(
                 fields=("channel", "next_attempt_at"), name="delivery_due", condition=models.Q(state="pending")
             ),
-            models.Index(
-                fields=("channel", "finished_at"), name="delivery_given_up", condition=models.Q(state="failed")
-            ),
+            models.Index(fields=("channel", "finished_at"), name="delivery_failed", condition=models.Q(state="failed")),
             models.Index(fields=("organization", "notice"), name="delivery_of_notice"),
             models.Index(fields=("organization", "webhook"), name="delivery_of_webhook"),
         )
@@ -114,9 +112,9 @@ class NotificationPreference(TenantModel):
     membership = models.OneToOneField(
         "organizations.Membership", on_delete=models.CASCADE, related_name="notification_preference"
     )
-    warnings = models.BooleanField(default=True, help_text="A limit is near, or a soft limit is passed.")
-    pauses = models.BooleanField(default=True, help_text="Access is paused, and when it is back.")
-    requests = models.BooleanField(default=True, help_text="Somebody asks for an increase, and the answers.")
+    warnings = models.BooleanField(default=True, help_text="A limit is near, or a soft limit is exceeded.")
+    pauses = models.BooleanField(default=True, help_text="Access is paused or resumed.")
+    requests = models.BooleanField(default=True, help_text="An increase is requested, approved or declined.")
     webhooks = models.BooleanField(default=True, help_text="A webhook was disabled because it kept failing.")
 
     objects = OrganizationScopedQuerySet["NotificationPreference"].as_manager()

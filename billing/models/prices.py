@@ -29,20 +29,22 @@ class PriceVersion(models.Model):
         "organizations.Organization", on_delete=models.PROTECT, related_name="prices", null=True, blank=True
     )
     provider = models.CharField(
-        max_length=64, blank=True, help_text="The service that serves the model, for example openai. Empty: any."
+        max_length=64, blank=True, help_text="The provider of the model, for example openai. Empty: any provider."
     )
     model = models.CharField(max_length=255)
     aliases = ArrayField(
         models.CharField(max_length=255),
         default=list,
         blank=True,
-        help_text="Other names of the model in calls. A * stands for any run of characters.",
+        help_text="Other names of the model in calls. A * matches any characters.",
     )
     input_usd_per_million = _unit_price()
     output_usd_per_million = _unit_price()
     cache_read_usd_per_million = _unit_price(help_text="Empty: cache reads are charged as input.")
-    cache_creation_usd_per_million = _unit_price(help_text="Cache writes kept 5 minutes. Empty: charged as input.")
-    cache_creation_1h_usd_per_million = _unit_price(help_text="Cache writes kept 1 hour. Empty: as those of 5 minutes.")
+    cache_creation_usd_per_million = _unit_price(help_text="5-minute cache writes. Empty: charged as input.")
+    cache_creation_1h_usd_per_million = _unit_price(
+        help_text="1-hour cache writes. Empty: charged as 5-minute cache writes."
+    )
     reasoning_usd_per_million = _unit_price(help_text="Empty: reasoning is charged as output.")
     audio_input_usd_per_million = _unit_price(help_text="Empty: audio is charged as input.")
     audio_output_usd_per_million = _unit_price(help_text="Empty: audio is charged as output.")

@@ -22,7 +22,7 @@ class Repricing(TenantModel):
         "organizations.Organization", on_delete=models.PROTECT, related_name="repricings", db_index=False
     )
     created_at = models.DateTimeField(editable=False)
-    actor = models.CharField(max_length=254, editable=False, help_text="An e-mail address, a Client ID, or 'system'.")
+    actor = models.CharField(max_length=254, editable=False, help_text="E-mail address, Client ID, or 'system'.")
     reason = models.CharField(max_length=255, blank=True)
     dry_run = models.BooleanField(default=True, editable=False)
 

@@ -6,10 +6,10 @@ from decimal import Decimal
 
 from django.db.models import Count, F, Max, Q, Sum
 
-from billing.models import PAUSING, Authorization, LimitCrossing, LimitException, RollupCheck
+from billing.models import PAUSING, Authorization, LimitOverride, RollupCheck, ThresholdEvent
 from billing.reports.health import OVERDUE_AFTER
 from billing.rollups.verify import LIMITS
-from billing.types import AuthorizationStatus, ExceptionKind, LimitAction
+from billing.types import AuthorizationStatus, LimitAction, OverrideKind
 from costtrack.clock import utc_now
 from costtrack.health.registry import Check
 from costtrack.money import ZERO, usd
@@ -65,13 +65,15 @@ def limit_checks() -> list[Check]:
 
 def _count_limits_reached() -> int:
     """Count the limits whose pausing threshold event is unresolved (`billing.limits.enforce`)."""
-    crossings = LimitCrossing.objects.filter(threshold=PAUSING, resolved_at=None, limit__action=LimitAction.PAUSE.value)
+    crossings = ThresholdEvent.objects.filter(
+        threshold=PAUSING, resolved_at=None, limit__action=LimitAction.PAUSE.value
+    )
     return crossings.count()
 
 
 def _count_manual_pauses(now: datetime) -> int:
     in_force = Q(starts_at__lte=now) & (Q(ends_at=None) | Q(ends_at__gt=now))
-    return LimitException.objects.filter(in_force, kind=ExceptionKind.PAUSE.value, limit__removed_at=None).count()
+    return LimitOverride.objects.filter(in_force, kind=OverrideKind.PAUSE.value, limit__removed_at=None).count()
 
 
 def _authorization_check(authorizations: OpenAuthorizations) -> Check:

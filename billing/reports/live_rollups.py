@@ -14,7 +14,7 @@ from billing.rollups.sql import OF_UNFOLDED, aggregate_query, column_list, key_c
 from organizations.models import Organization
 
 # An expression for a SELECT list, evaluated once per statement. Needs the parameter `organization`.
-HAS_UNFOLDED = sql.SQL("(SELECT billing_something_waits(%(organization)s))")
+HAS_UNFOLDED = sql.SQL("(SELECT billing_has_unfolded_batches(%(organization)s))")
 _IS_UNFOLDED = sql.SQL("batch.organization_id = %(organization)s AND batch.folded_at IS NULL")
 
 

@@ -24,7 +24,7 @@ TTL_SECONDS = 300
 _MAX_BODY_BYTES = 1024 * 1024
 _SUSPEND_SECONDS = 5.0
 
-# billing/migrations/0012
+# billing/migrations/sql/0004_ledger_state.sql
 _STATE = "SELECT billing_ledger_state(%s)"
 
 _suspended_until = 0.0

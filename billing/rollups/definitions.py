@@ -157,8 +157,8 @@ RUN_DAYS = Rollup(
 )
 SESSION_TOTALS = Rollup(
     "session_totals",
-    models.SessionTotal,
-    models.LiveSessionTotal,
+    models.Session,
+    models.LiveSession,
     _columns("session_id"),
     (
         *DETAILED_COSTS,
@@ -188,16 +188,16 @@ SESSION_COSTS = Rollup(
 )
 EXECUTION_TOTALS = Rollup(
     "execution_totals",
-    models.ExecutionTotal,
-    models.LiveExecutionTotal,
+    models.Execution,
+    models.LiveExecution,
     _columns("execution_id"),
     (*COSTS, *SPAN),
     condition="event.execution_id <> '' AND event.session_id <> ''",
 )
 GROUP_TOTALS = Rollup(
     "group_totals",
-    models.GroupTotal,
-    models.LiveGroupTotal,
+    models.GenerationGroup,
+    models.LiveGenerationGroup,
     _columns("group_id"),
     (*COSTS, *_attributes("group_name", "session_id"), *SPAN),
     condition="event.group_id <> ''",
@@ -252,17 +252,27 @@ SCOPE_COSTS = (
 # the same aliases.
 SCOPES_OF_EVENT = """CROSS JOIN LATERAL (
     SELECT 'organization' AS scope, '' AS value
-    UNION ALL SELECT scope, value FROM (VALUES
-        ('credential', coalesce(event.credential_id::text, '')), ('user', event.user_ref), ('model', event.model),
-        ('workflow', event.workflow_id), ('run', event.run_id), ('session', event.session_id)
-    ) AS told (scope, value) WHERE value <> ''
-    UNION ALL SELECT 'tag', tag FROM unnest(event.tags) AS label (tag) WHERE tag <> ''
-) AS part"""
+    UNION ALL
+    SELECT scope, value
+    FROM (VALUES
+        ('credential', coalesce(event.credential_id::text, '')),
+        ('user', event.user_ref),
+        ('model', event.model),
+        ('workflow', event.workflow_id),
+        ('run', event.run_id),
+        ('session', event.session_id)
+    ) AS named (scope, value)
+    WHERE value <> ''
+    UNION ALL
+    SELECT 'tag', tag
+    FROM unnest(event.tags) AS label (tag)
+    WHERE tag <> ''
+) AS event_scope"""
 SCOPE_TOTALS = Rollup(
     "scope_totals",
     models.ScopeTotal,
     models.LiveScopeTotal,
-    (Dimension("value", "part.value"), Dimension("scope", "part.scope")),
+    (Dimension("value", "event_scope.value"), Dimension("scope", "event_scope.scope")),
     SCOPE_COSTS,
     joined=SCOPES_OF_EVENT,
 )
@@ -270,7 +280,7 @@ SCOPE_HOURS = Rollup(
     "scope_hours",
     models.ScopeHour,
     models.LiveScopeHour,
-    (Dimension("scope", "part.scope"), Dimension("value", "part.value"), HOUR),
+    (Dimension("scope", "event_scope.scope"), Dimension("value", "event_scope.value"), HOUR),
     SCOPE_COSTS,
     bucket="hour",
     joined=SCOPES_OF_EVENT,

@@ -138,22 +138,23 @@ def live_view(rollup: Rollup, name: str) -> sql.Composed:
         "false",
         *(measure.expression for measure in rollup.measures),
     ]
-    tail = [
-        sql.SQL("({})::{}").format(sql.SQL(expression), sql.SQL(types[column]))
+    unfolded = [
+        sql.SQL("CAST({} AS {}) AS {}").format(sql.SQL(expression), sql.SQL(types[column]), sql.Identifier(column))
         for expression, column in zip(expressions, names, strict=True)
     ]
     return sql.SQL(
         "CREATE VIEW {name} WITH (security_invoker = true) AS\n"
-        "SELECT {columns}\nFROM {table}\n"
-        "UNION ALL\nSELECT {tail}\nFROM {unfolded} {joined}\nWHERE batch.folded_at IS NULL AND {condition}"
+        "SELECT\n    {columns}\nFROM {table}\n"
+        "UNION ALL\n"
+        "SELECT\n    {unfolded}\nFROM {events}{joined}\nWHERE batch.folded_at IS NULL{condition}"
     ).format(
         name=sql.Identifier(name),
-        columns=column_list(names),
+        columns=sql.SQL(",\n    ").join(map(sql.Identifier, names)),
         table=sql.Identifier(rollup.table),
-        tail=sql.SQL(", ").join(tail),
-        unfolded=OF_UNFOLDED,
-        joined=sql.SQL(rollup.joined),
-        condition=sql.SQL(rollup.condition),
+        unfolded=sql.SQL(",\n    ").join(unfolded),
+        events=OF_UNFOLDED,
+        joined=sql.SQL(f"\n{rollup.joined}" if rollup.joined else ""),
+        condition=sql.SQL("" if rollup.condition == "true" else f"\n    AND {rollup.condition}"),
     )
 
 

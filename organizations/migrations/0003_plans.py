@@ -35,6 +35,6 @@ def add_plans(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("organizations", "0002_row_level_security")]
+    dependencies = [("organizations", "0002_database_rules")]
 
     operations = [migrations.RunPython(add_plans, migrations.RunPython.noop)]

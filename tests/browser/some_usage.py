@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from billing.ingest.quarantine import ingest_or_quarantine
 from billing.limits.increases import request_increase
-from billing.models import LimitCrossing
+from billing.models import ThresholdEvent
 from billing.notifications.webhooks import create_webhook, send_test
 from billing.types import LimitWindow
 from costtrack.clock import utc_now
@@ -56,7 +56,7 @@ def _add_limit(organization: Organization, now: datetime) -> None:
     """100 USD in any seven days, with something on every page that has to do with limits."""
     limit = set_limit(organization, "100", window=LimitWindow.ROLLING_7D)
     take(organization, "0.5", now=now, model="gpt-5")
-    LimitCrossing.objects.create(
+    ThresholdEvent.objects.create(
         organization=organization,
         limit=limit,
         threshold=80,

@@ -68,7 +68,7 @@ def test_limits_and_what_came_of_them_are_as_the_api_says(browse: Browse, owner:
     assert_requests(page, answer(api, f"{ACME}/limit-requests", state="declined")["results"])
 
     every = crossings(api)
-    follow(page, "Threshold events", "Limit crossings")
+    follow(page, "Threshold events", "Threshold events")
     assert_crossings(page, every)
     narrow(page, threshold="warning", state="open")
     assert_crossings(page, [one for one in every if 0 < one["threshold"] < 100 and not one["resolved_at"]])
@@ -347,7 +347,7 @@ def test_gauges_fit_on_every_screen(
     enforce(organization=organization, now=utc_now())
     page = browse(owner, viewport=size, color_scheme=colors)
     pages = [f"{LIMITS}{one.pk}/change/" for one in (limit, day, user)]
-    for path in ("/admin/", LIMITS, f"{LIMITS}add/", *pages, "/admin/billing/limitcrossing/"):
+    for path in ("/admin/", LIMITS, f"{LIMITS}add/", *pages, "/admin/billing/thresholdevent/"):
         page.goto(path)
         assert_well_formed(page)
     page.goto(f"{LIMITS}{day.pk}/change/")

@@ -13,7 +13,7 @@ from django.db import connections, transaction
 from billing.limits.authorize import AuthorizationRequest, authorize
 from billing.limits.enforce import EnforcementResult, enforce
 from billing.limits.types import Dimensions
-from billing.models import LimitCrossing, Notice
+from billing.models import Notice, ThresholdEvent
 from billing.rollups.fold import fold
 from billing.types import LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
@@ -44,7 +44,7 @@ def test_many_that_see_the_same_write_and_send_it_once(organization: Organizatio
     assert sum(result.notices for result in done) == 3 + 3 * 8
     assert sum(result.failed for result in done) == 0
     assert max(Counter(notified()).values()) == 1
-    assert LimitCrossing.objects.count() == 3 * (3 + 3 * 8)
+    assert ThresholdEvent.objects.count() == 3 * (3 + 3 * 8)
     assert {limit for limit, _, _ in notified()} == {limit.pk for limit in limits}
 
 
@@ -79,7 +79,7 @@ def test_events_that_come_in_meanwhile_are_sent_once_and_none_is_missed(organiza
 
     assert sum(result.failed for result in [*done, last]) == 0
     assert max(Counter(notified()).values()) == 1
-    rows = LimitCrossing.objects.filter(resolved_at=None).exclude(limit=each).values_list("threshold", flat=True)
+    rows = ThresholdEvent.objects.filter(resolved_at=None).exclude(limit=each).values_list("threshold", flat=True)
     assert sorted(rows) == [10, 25, 50, 75, 90, 100]
     # No notice for a threshold that is lower than a previous one.
     notices = Notice.objects.exclude(data__limit__id=each.pk).order_by("pk")

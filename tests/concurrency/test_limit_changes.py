@@ -9,7 +9,7 @@ import pytest
 from billing.limits.cache import limit_set
 from billing.limits.increases import request_increase
 from billing.limits.services import MAX_LIMITS, change_limit
-from billing.models import IncreaseRequest, LimitException, SpendLimit
+from billing.models import IncreaseRequest, LimitOverride, SpendLimit
 from billing.types import LimitScope
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
 from organizations import services
@@ -66,7 +66,7 @@ def test_the_same_wish_is_made_once(organization: Organization, viewer: User) ->
 def test_of_several_raises_one_holds(organization: Organization) -> None:
     limit = make_limit(organization, scope=LimitScope.USER)
     run_concurrently(lambda number: raised(limit, 20 + number, value="ada"), TOGETHER)
-    assert LimitException.objects.filter(ends_at__gt=NOW + timedelta(minutes=1)).count() == 1
+    assert LimitOverride.objects.filter(ends_at__gt=NOW + timedelta(minutes=1)).count() == 1
 
 
 def test_whatever_changes_at_once_the_organization_has_the_limit_of_its_plan() -> None:

@@ -31,8 +31,8 @@ from billing.limits.scope_values import stored_value
 from billing.limits.selectors import active_exceptions
 from billing.limits.services import end_exception, end_pause, open_limit, pause_limit, raise_limit, remove_limit
 from billing.limits.validation import plan_maximum
-from billing.models import LimitException, SpendLimit
-from billing.types import ExceptionKind, LimitState, LimitWindow
+from billing.models import LimitOverride, SpendLimit
+from billing.types import LimitState, LimitWindow, OverrideKind
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from organizations.admin_base import Row, button, show_domain_errors
@@ -214,7 +214,7 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
         limit: SpendLimit,
         action_text: ActionText,
         form: forms.Form,
-        exception: LimitException | None = None,
+        exception: LimitOverride | None = None,
     ) -> TemplateResponse:
         now = utc_now()
         value = _stored_value(limit, request.GET.get("value", "")) or ""
@@ -254,7 +254,7 @@ def _initial(request: HttpRequest, limit: SpendLimit, form_class: type[OverrideF
 
 
 def _is_paused_manually(limit: SpendLimit, value: str, now: datetime) -> bool:
-    return active_exceptions(limit, now).filter(kind=ExceptionKind.PAUSE, value=_stored_value(limit, value)).exists()
+    return active_exceptions(limit, now).filter(kind=OverrideKind.PAUSE, value=_stored_value(limit, value)).exists()
 
 
 def _stored_value(limit: SpendLimit, value: str) -> str | None:

@@ -10,7 +10,7 @@ from billing.admin.components.list_filters import ChoiceFilter
 from billing.admin.components.model_admins import SingleOrganizationList
 from billing.admin.limits.limit_statuses import ListedLimit, listed_limits
 from billing.limits.selectors import in_force_at
-from billing.models import PAUSING, LimitCrossing, SpendLimit
+from billing.models import PAUSING, SpendLimit, ThresholdEvent
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
 
@@ -54,7 +54,7 @@ class ReachedFilter(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         # The index begins with the organization.
-        rows = LimitCrossing.objects.filter(
+        rows = ThresholdEvent.objects.filter(
             organization=OuterRef("organization"), limit=OuterRef("pk"), resolved_at=None
         )
         match self.value():

@@ -10,7 +10,7 @@ from billing.limits.listing import percent_of
 from billing.limits.status import statuses
 from billing.limits.types import LimitStatus, Rule
 from billing.limits.values_near_threshold import list_values_near_threshold
-from billing.models import LimitCrossing, SpendLimit
+from billing.models import SpendLimit, ThresholdEvent
 from billing.types import LimitScope, LimitState
 from organizations.models import Organization
 
@@ -85,13 +85,13 @@ def _worst_first(limit_statuses: Iterable[LimitStatus]) -> list[LimitStatus]:
 def notable_statuses(*, organization: Organization, now: datetime) -> list[LimitStatus]:
     """Return what an overview shows: the organization's own limits, and limits of values that crossed a threshold in
     the last days or have a manual override. The worst first."""
-    recent_crossings = LimitCrossing.objects.of(organization).filter(resolved_at=None, crossed_at__gte=now - _LATELY)
+    recent_crossings = ThresholdEvent.objects.of(organization).filter(resolved_at=None, crossed_at__gte=now - _LATELY)
     recent_crossings = recent_crossings.order_by("-crossed_at", "-id")
     rules = list(_notable_rules(limit_set(organization), recent_crossings[:_MAX_CROSSED], now))
     return _worst_first(statuses(organization=organization, rules=rules, now=now))
 
 
-def _notable_rules(org_limits: LimitSet, recent_crossings: Iterable[LimitCrossing], now: datetime) -> Iterator[Rule]:
+def _notable_rules(org_limits: LimitSet, recent_crossings: Iterable[ThresholdEvent], now: datetime) -> Iterator[Rule]:
     known: set[tuple[int, str]] = set()
     own = [
         rule

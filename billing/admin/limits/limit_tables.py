@@ -14,8 +14,8 @@ from billing.admin.limits.limit_statuses import worst_values
 from billing.limits.scope_values import display_values
 from billing.limits.selectors import active_exceptions
 from billing.limits.types import Rule
-from billing.models import IncreaseRequest, LimitCrossing, SpendLimit
-from billing.types import ExceptionKind, IncreaseState
+from billing.models import IncreaseRequest, SpendLimit, ThresholdEvent
+from billing.types import IncreaseState, OverrideKind
 from costtrack.calendar import Calendar
 from costtrack.money import usd
 
@@ -88,7 +88,7 @@ def exception_rows(limit: SpendLimit, *, may_manage: bool, now: datetime) -> tup
     calendar = limit.organization.calendar
     return tuple(
         ExceptionRow(
-            what=f"Raised to {usd(row.amount_usd)}" if row.amount_usd is not None else ExceptionKind(row.kind).label,
+            what=f"Raised to {usd(row.amount_usd)}" if row.amount_usd is not None else OverrideKind(row.kind).label,
             of=shown[row.value] or ("All values" if limit.is_per_value else ""),
             who=row.actor,
             reason=row.reason,
@@ -126,12 +126,12 @@ def request_rows(limit: SpendLimit) -> tuple[RequestRow, ...]:
 def crossing_rows(limit: SpendLimit, *, now: datetime) -> tuple[CrossingRow, ...]:
     """Return the newest threshold events."""
     rows = list(
-        LimitCrossing.objects.of(limit.organization).filter(limit=limit).order_by("-crossed_at", "-id")[:MAX_CROSSINGS]
+        ThresholdEvent.objects.of(limit.organization).filter(limit=limit).order_by("-crossed_at", "-id")[:MAX_CROSSINGS]
     )
     shown = _shown(limit, [row.value for row in rows])
     return tuple(
         CrossingRow(
-            url=formatting.change_url("billing_limitcrossing", id=row.pk),
+            url=formatting.change_url("billing_thresholdevent", id=row.pk),
             what=limit_text.threshold(row),
             of=shown[row.value],
             spent=f"{usd(row.spent_usd)} of {usd(row.amount_usd)}",
@@ -142,7 +142,7 @@ def crossing_rows(limit: SpendLimit, *, now: datetime) -> tuple[CrossingRow, ...
     )
 
 
-def _resolved(row: LimitCrossing, calendar: Calendar, now: datetime) -> SafeString | str:
+def _resolved(row: ThresholdEvent, calendar: Calendar, now: datetime) -> SafeString | str:
     if row.resolved_at is None:
         return limit_text.open_state(row)
     return datetimes.two_lines(row.resolved_at, calendar=calendar, now=now)
@@ -158,7 +158,7 @@ def _actions(limit: SpendLimit, rule: Rule, *, may_manage: bool) -> Iterator[tup
 def crossings_of(limit: SpendLimit) -> str:
     """Return the URL of the list of all threshold events of the limit."""
     query = urlencode({"organization": limit.organization_id, "limit": limit.pk})
-    return f"{reverse('admin:billing_limitcrossing_changelist')}?{query}"
+    return f"{reverse('admin:billing_thresholdevent_changelist')}?{query}"
 
 
 def _shown(limit: SpendLimit, values: list[str]) -> dict[str, str]:

@@ -8,8 +8,8 @@ from django.utils.safestring import SafeString
 from billing.admin.components import datetimes, formatting
 from billing.limits.threshold_events import SOFT, Cause
 from billing.limits.types import LimitStatus, Rule
-from billing.models import PAUSING, LimitCrossing, SpendLimit
-from billing.types import ExceptionKind, LimitScope, LimitState, LimitWindow
+from billing.models import PAUSING, SpendLimit, ThresholdEvent
+from billing.types import LimitScope, LimitState, LimitWindow, OverrideKind
 from costtrack.calendar import Calendar
 from costtrack.money import usd
 
@@ -91,7 +91,7 @@ def status_sentence(status: LimitStatus, *, calendar: Calendar, now: datetime) -
         until = ""
         if override.until is not None:
             until = f" until {datetimes.exact(override.until, calendar)}"
-        action = "paused" if override.kind is ExceptionKind.PAUSE else "allowed"
+        action = "paused" if override.kind is OverrideKind.PAUSE else "allowed"
         return f"Access is {action} manually{until}: {override.reason}"
     if evaluation.state is LimitState.PAUSED:
         if evaluation.resets_at is None:
@@ -125,7 +125,7 @@ def forecast(status: LimitStatus, *, calendar: Calendar, now: datetime) -> SafeS
     return datetimes.two_lines(status.hit_at, calendar=calendar, now=now)
 
 
-def threshold(crossing: LimitCrossing) -> str:
+def threshold(crossing: ThresholdEvent) -> str:
     """Return the threshold: `80 %`, `Soft amount` or `Full amount`."""
     if crossing.threshold == SOFT:
         return "Soft amount"
@@ -134,12 +134,12 @@ def threshold(crossing: LimitCrossing) -> str:
     return "Full amount" if crossing.threshold == PAUSING else f"{crossing.threshold} %"
 
 
-def is_manual_pause(crossing: LimitCrossing) -> bool:
+def is_manual_pause(crossing: ThresholdEvent) -> bool:
     """Whether the event is a manual pause, which is independent of the spend."""
     return crossing.window_key.startswith(Cause.MANUAL)
 
 
-def open_state(crossing: LimitCrossing) -> str:
+def open_state(crossing: ThresholdEvent) -> str:
     """Return the state of an unresolved event."""
     return "Still paused" if is_manual_pause(crossing) else "Still above"
 

@@ -14,7 +14,7 @@ from billing.admin.components.list_filters import NumberFilter, PeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
 from billing.admin.limits import limit_text
 from billing.limits.scope_values import display_values
-from billing.models import PAUSING, LimitCrossing
+from billing.models import PAUSING, ThresholdEvent
 from costtrack.clock import utc_now
 from costtrack.money import usd
 
@@ -69,7 +69,7 @@ class CrossingList(SingleOrganizationList):
         super().get_results(request)
         if self.organization is None:
             return
-        rows = list(cast("QuerySet[LimitCrossing]", self.result_list))
+        rows = list(cast("QuerySet[ThresholdEvent]", self.result_list))
         shown = display_values(self.organization, [(row.limit.scope, row.value) for row in rows])
         for row in rows:
             row.organization = self.organization
@@ -77,7 +77,7 @@ class CrossingList(SingleOrganizationList):
         self.result_list = rows
 
 
-@admin.register(LimitCrossing)
+@admin.register(ThresholdEvent)
 class LimitCrossingAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("crossed", "of_limit", "what", "spent", "state", "resolved")
@@ -90,14 +90,14 @@ class LimitCrossingAdmin(SingleOrganizationAdmin):
         "e-mail and webhook."
     )
 
-    def narrow(self, request: HttpRequest, queryset: QuerySet[LimitCrossing]) -> QuerySet[LimitCrossing]:
+    def narrow(self, request: HttpRequest, queryset: QuerySet[ThresholdEvent]) -> QuerySet[ThresholdEvent]:
         return queryset.select_related("limit")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return CrossingList
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        crossing: LimitCrossing = context["original"]
+        crossing: ThresholdEvent = context["original"]
         shown = display_values(crossing.organization, [(crossing.limit.scope, crossing.value)])
         crossing.display_value = shown[crossing.limit.scope, crossing.value]  # type: ignore[attr-defined]
         calendar, now = crossing.organization.calendar, utc_now()
@@ -122,24 +122,24 @@ class LimitCrossingAdmin(SingleOrganizationAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description="Reached")
-    def crossed(self, crossing: LimitCrossing) -> SafeString:
+    def crossed(self, crossing: ThresholdEvent) -> SafeString:
         return datetimes.two_lines(crossing.crossed_at, calendar=crossing.organization.calendar, now=utc_now())
 
     @admin.display(description="Limit")
-    def of_limit(self, crossing: LimitCrossing) -> SafeString:
+    def of_limit(self, crossing: ThresholdEvent) -> SafeString:
         name = limit_text.name(crossing.limit, getattr(crossing, "display_value", ""))
         return formatting.link(formatting.change_url("billing_spendlimit", id=crossing.limit_id), name)
 
     @admin.display(description="Threshold")
-    def what(self, crossing: LimitCrossing) -> str:
+    def what(self, crossing: ThresholdEvent) -> str:
         return limit_text.threshold(crossing)
 
     @admin.display(description="Spent")
-    def spent(self, crossing: LimitCrossing) -> SafeString:
+    def spent(self, crossing: ThresholdEvent) -> SafeString:
         return formatting.two_lines(usd(crossing.spent_usd), f"of {usd(crossing.amount_usd)}")
 
     @admin.display(description="State")
-    def state(self, crossing: LimitCrossing) -> SafeString:
+    def state(self, crossing: ThresholdEvent) -> SafeString:
         if crossing.resolved_at is not None:
             return formatting.badge("over" if limit_text.is_manual_pause(crossing) else "below again", "success")
         return formatting.badge(
@@ -147,7 +147,7 @@ class LimitCrossingAdmin(SingleOrganizationAdmin):
         )
 
     @admin.display(description="Below again")
-    def resolved(self, crossing: LimitCrossing) -> SafeString | str:
+    def resolved(self, crossing: ThresholdEvent) -> SafeString | str:
         if crossing.resolved_at is None:
             return formatting.NOTHING
         return datetimes.two_lines(crossing.resolved_at, calendar=crossing.organization.calendar, now=utc_now())

@@ -10,9 +10,9 @@ from rest_framework import serializers
 from billing.api.usage.events import AmountField
 from billing.limits.scope_values import display_values
 from billing.limits.validation import AMOUNT_DECIMALS, MAX_REASON_LENGTH, MAX_THRESHOLDS, MAX_VALUE_LENGTH, LimitInput
-from billing.models import PAUSING, IncreaseRequest, LimitCrossing, LimitException, SpendLimit
+from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, ThresholdEvent
 from billing.models.limits import default_thresholds
-from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow
+from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
 from costtrack.serializers import StrictSerializer
 from organizations.models import Organization
 
@@ -26,7 +26,7 @@ class DollarsField(serializers.DecimalField):
         super().__init__(max_digits=AMOUNT_DECIMALS + 12, decimal_places=AMOUNT_DECIMALS, min_value=0, **options)
 
 
-RowWithValue = IncreaseRequest | LimitCrossing | LimitException
+RowWithValue = IncreaseRequest | ThresholdEvent | LimitOverride
 """A row that refers to one value of its limit."""
 
 
@@ -46,16 +46,16 @@ def display_values_of(organization: Organization, rows: Iterable[RowWithValue]) 
     return display_values(organization, [(row.limit.scope, row.value) for row in rows])
 
 
-class ExceptionSerializer(serializers.ModelSerializer[LimitException]):
+class ExceptionSerializer(serializers.ModelSerializer[LimitOverride]):
     """A temporary exception to the limit."""
 
     value = DisplayValueField(help_text=VALUE_TEXT)
-    kind = serializers.ChoiceField(choices=ExceptionKind.choices)
+    kind = serializers.ChoiceField(choices=OverrideKind.choices)
     amount_usd = AmountField(allow_null=True, help_text="The amount of a raise; null for other kinds.")
     ends_at = serializers.DateTimeField(allow_null=True, help_text="Null: until it is ended.")
 
     class Meta:
-        model = LimitException
+        model = LimitOverride
         fields = ("id", "kind", "value", "amount_usd", "starts_at", "ends_at", "reason", "actor")
 
 
@@ -164,7 +164,7 @@ class ResumeSerializer(_ManualOverrideSerializer):
     )
 
 
-class CrossingSerializer(serializers.ModelSerializer[LimitCrossing]):
+class CrossingSerializer(serializers.ModelSerializer[ThresholdEvent]):
     """Spend reached a threshold of the limit in one of its windows."""
 
     value = DisplayValueField(help_text="The value of a per-value limit.")
@@ -178,7 +178,7 @@ class CrossingSerializer(serializers.ModelSerializer[LimitCrossing]):
     times = serializers.IntegerField(help_text="How often spend has reached the threshold within the window.")
 
     class Meta:
-        model = LimitCrossing
+        model = ThresholdEvent
         fields = (
             *("id", "value", "threshold", "amount_usd", "spent_usd", "crossed_at", "resolved_at", "resets_at", "times"),
         )

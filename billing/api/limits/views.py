@@ -25,7 +25,7 @@ from billing.api.limits.serializers import (
 )
 from billing.limits import services
 from billing.limits.selectors import active_exceptions_by_limit, in_force_at
-from billing.models import LimitCrossing, LimitException, SpendLimit
+from billing.models import LimitOverride, SpendLimit, ThresholdEvent
 from billing.querysets import SpendLimitQuerySet
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
@@ -190,7 +190,7 @@ class LimitViewSet(OrganizationScopedViewSet[SpendLimit]):
     def end_exception(self, request: Request, exception_id: int, **_: Any) -> Response:
         """End an exception early. Ending it again changes nothing."""
         limit = self.get_object()
-        rows = LimitException.objects.of(self.organization)
+        rows = LimitOverride.objects.of(self.organization)
         exception = rows.filter(limit=limit, pk=exception_id).first()
         if exception is None:
             raise NotFoundError("No such exception.")
@@ -205,13 +205,13 @@ class LimitViewSet(OrganizationScopedViewSet[SpendLimit]):
         ).data
 
 
-class CrossingViewSet(OrganizationScopedViewSet[LimitCrossing]):
-    queryset = LimitCrossing.objects.select_related("limit").order_by("-crossed_at", "-id")
+class CrossingViewSet(OrganizationScopedViewSet[ThresholdEvent]):
+    queryset = ThresholdEvent.objects.select_related("limit").order_by("-crossed_at", "-id")
     serializer_class = CrossingSerializer
     filterset_class = None
     required_scope = Scope.COSTS_READ
 
-    def narrow(self, queryset: QuerySet[LimitCrossing]) -> QuerySet[LimitCrossing]:
+    def narrow(self, queryset: QuerySet[ThresholdEvent]) -> QuerySet[ThresholdEvent]:
         return queryset.filter(limit=self.kwargs.get("pk"))
 
     @extend_schema(operation_id="limits_crossings", tags=_TAGS)

@@ -13,7 +13,7 @@ from rest_framework import serializers
 from billing.api.usage.events import AmountField
 from billing.limits.listing import PerValueStatus, percent_of
 from billing.limits.types import LimitStatus, ManualOverride, Rule
-from billing.types import ExceptionKind, LimitAction, LimitScope, LimitState, LimitWindow
+from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
 from costtrack.clock import iso
 from costtrack.money import plain
 from organizations.models import Organization
@@ -170,12 +170,12 @@ def _terms(rule: Rule) -> Json:
         "raised_until": _instant(rule.raised_until),
         "soft_amount_usd": plain(rule.soft_amount_usd) if rule.soft_amount_usd is not None else None,
         "thresholds": list(rule.thresholds),
-        "paused_by_hand": _override_body(rule.manual_override, ExceptionKind.PAUSE),
-        "opened_by_hand": _override_body(rule.manual_override, ExceptionKind.OPEN),
+        "paused_by_hand": _override_body(rule.manual_override, OverrideKind.PAUSE),
+        "opened_by_hand": _override_body(rule.manual_override, OverrideKind.OPEN),
     }
 
 
-def _override_body(manual_override: ManualOverride | None, kind: ExceptionKind) -> Json | None:
+def _override_body(manual_override: ManualOverride | None, kind: OverrideKind) -> Json | None:
     if manual_override is None or manual_override.kind is not kind:
         return None
     return {"reason": manual_override.reason, "until": _instant(manual_override.until)}

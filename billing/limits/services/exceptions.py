@@ -16,8 +16,8 @@ from billing.limits.scope_values import display_value, stored_value
 from billing.limits.selectors import active_exceptions
 from billing.limits.services.limits import check_plan_has_api
 from billing.limits.validation import check_amount, check_end, check_plan_allows, clean_text
-from billing.models import LimitException, SpendLimit
-from billing.types import ExceptionKind
+from billing.models import LimitOverride, SpendLimit
+from billing.types import OverrideKind
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from costtrack.money import plain
@@ -25,7 +25,7 @@ from organizations import audit
 from organizations.models import APICredential, Organization, User
 from organizations.types import Principal
 
-_MANUAL_KINDS = (ExceptionKind.PAUSE, ExceptionKind.OPEN)
+_MANUAL_KINDS = (OverrideKind.PAUSE, OverrideKind.OPEN)
 
 
 @transaction.atomic
@@ -39,7 +39,7 @@ def raise_limit(
     reason: str,
     actor: Principal,
     now: datetime,
-) -> LimitException:
+) -> LimitOverride:
     """Raise the limit to a higher amount until `ends_at`.
 
     Raises InvalidError naming the field. Only operators may exceed the plan's maximum.
@@ -54,7 +54,7 @@ def raise_limit(
         raise InvalidError(message, param="amount_usd")
     if not actor.is_operator:
         check_plan_allows(plan, limit.window, amount_usd)
-    exception = LimitException(kind=ExceptionKind.RAISE, value=value, amount_usd=amount_usd, ends_at=ends_at)
+    exception = LimitOverride(kind=OverrideKind.RAISE, value=value, amount_usd=amount_usd, ends_at=ends_at)
     return _begin(limit, exception, reason=reason, actor=actor, now=now)
 
 
@@ -68,7 +68,7 @@ def pause_limit(
     ends_at: datetime | None,
     actor: Principal,
     now: datetime,
-) -> LimitException:
+) -> LimitOverride:
     """Refuse all authorizations until `ends_at`, or until a user ends the pause, regardless of spend and action.
 
     Raises InvalidError naming the field.
@@ -77,7 +77,7 @@ def pause_limit(
         check_end(ends_at, now=now)
     lock_limits(organization)
     limit = limit_in_place(organization, limit.pk)
-    exception = LimitException(kind=ExceptionKind.PAUSE, value=value, ends_at=ends_at)
+    exception = LimitOverride(kind=OverrideKind.PAUSE, value=value, ends_at=ends_at)
     return _begin(limit, exception, reason=reason, actor=actor, now=now)
 
 
@@ -91,7 +91,7 @@ def open_limit(
     ends_at: datetime,
     actor: Principal,
     now: datetime,
-) -> LimitException:
+) -> LimitOverride:
     """Let the limit refuse nothing until `ends_at`, regardless of spend.
 
     Raises InvalidError naming the field. Only operators may open the plan's own limit (ForbiddenError).
@@ -102,20 +102,20 @@ def open_limit(
     check_plan_has_api(plan, actor)
     if limit.is_plan and not actor.is_operator:
         raise ForbiddenError("Only operators can open the plan's own limit.", code="operators_only")
-    exception = LimitException(kind=ExceptionKind.OPEN, value=value, ends_at=ends_at)
+    exception = LimitOverride(kind=OverrideKind.OPEN, value=value, ends_at=ends_at)
     return _begin(limit, exception, reason=reason, actor=actor, now=now)
 
 
 @transaction.atomic
 def end_exception(
-    *, organization: Organization, exception: LimitException, actor: Principal, now: datetime
-) -> LimitException:
+    *, organization: Organization, exception: LimitOverride, actor: Principal, now: datetime
+) -> LimitOverride:
     """End an exception now. Ending it again changes nothing.
 
     Only operators may end an operator's pause of the plan's own limit (ForbiddenError).
     """
     lock_limits(organization)
-    rows = LimitException.objects.of(organization).select_related("limit")
+    rows = LimitOverride.objects.of(organization).select_related("limit")
     found = rows.filter(pk=exception.pk, limit__removed_at=None).first()
     if found is None:
         raise NotFoundError("No such exception.")
@@ -133,7 +133,7 @@ def end_pause(
     """End the manual pause of the limit for this value. Raises ConflictError if there is none."""
     lock_limits(organization)
     limit = limit_in_place(organization, limit.pk)
-    pauses = list(active_exceptions(limit, now).filter(kind=ExceptionKind.PAUSE, value=stored_value(limit, value)))
+    pauses = list(active_exceptions(limit, now).filter(kind=OverrideKind.PAUSE, value=stored_value(limit, value)))
     if not pauses:
         message = "The limit is not paused manually. To open a limit that is reached, set ends_at."
         raise ConflictError(message, code="not_paused_by_hand")
@@ -144,14 +144,14 @@ def end_pause(
 
 
 def _begin(
-    limit: SpendLimit, exception: LimitException, *, reason: str, actor: Principal, now: datetime
-) -> LimitException:
+    limit: SpendLimit, exception: LimitOverride, *, reason: str, actor: Principal, now: datetime
+) -> LimitOverride:
     """Complete and write an exception, and end the one that it replaces."""
     exception.organization, exception.limit = limit.organization, limit
     exception.starts_at, exception.actor = now, actor.label
     exception.reason = clean_text(reason, param="reason")
     display, exception.value = exception.value, stored_value(limit, exception.value)
-    kinds = _MANUAL_KINDS if exception.kind in _MANUAL_KINDS else (ExceptionKind.RAISE,)
+    kinds = _MANUAL_KINDS if exception.kind in _MANUAL_KINDS else (OverrideKind.RAISE,)
     for previous in active_exceptions(limit, now).filter(kind__in=kinds, value=exception.value):
         previous.limit = limit
         _end(previous, actor=actor, now=now)
@@ -169,7 +169,7 @@ def _begin(
     return exception
 
 
-def _end(exception: LimitException, *, actor: Principal, now: datetime, reason: str = "") -> None:
+def _end(exception: LimitOverride, *, actor: Principal, now: datetime, reason: str = "") -> None:
     _check_may_end(exception, actor)
     exception.ends_at = now
     exception.save(update_fields=["ends_at"])
@@ -177,9 +177,9 @@ def _end(exception: LimitException, *, actor: Principal, now: datetime, reason: 
     _audit(exception, "limit.exception_ended", actor, kind=exception.kind, value=value, reason=reason)
 
 
-def _check_may_end(exception: LimitException, actor: Principal) -> None:
+def _check_may_end(exception: LimitOverride, actor: Principal) -> None:
     """Refuse to end an operator's pause of the plan's own limit, unless an operator does it."""
-    if actor.is_operator or not exception.limit.is_plan or exception.kind != ExceptionKind.PAUSE:
+    if actor.is_operator or not exception.limit.is_plan or exception.kind != OverrideKind.PAUSE:
         return
     if _is_operators(exception.actor, exception.limit.organization):
         raise ForbiddenError("An operator has paused this limit. Only operators can resume it.", code="operators_only")
@@ -192,7 +192,7 @@ def _is_operators(actor: str, organization: Organization) -> bool:
     return not APICredential.objects.of(organization).filter(client_id=actor).exists()
 
 
-def _audit(exception: LimitException, action: str, actor: Principal, **details: str | None) -> None:
+def _audit(exception: LimitOverride, action: str, actor: Principal, **details: str | None) -> None:
     audit.record(
         organization=exception.limit.organization,
         actor=actor.label,

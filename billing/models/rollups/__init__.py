@@ -8,18 +8,18 @@ A view may have several rows for one key: always aggregate them.
 """
 
 from billing.models.rollups.base import RollupRow
-from billing.models.rollups.groups import GroupDay, GroupTotal, LiveGroupDay, LiveGroupTotal
+from billing.models.rollups.groups import GenerationGroup, GroupDay, LiveGenerationGroup, LiveGroupDay
 from billing.models.rollups.runs import LiveRunDay, LiveRunServiceDay, RunDay, RunServiceDay
 from billing.models.rollups.scopes import LiveScopeHour, LiveScopeTotal, ScopeHour, ScopeTotal
 from billing.models.rollups.sessions import (
-    ExecutionTotal,
-    LiveExecutionTotal,
+    Execution,
+    LiveExecution,
+    LiveSession,
     LiveSessionCost,
     LiveSessionModel,
-    LiveSessionTotal,
+    Session,
     SessionCost,
     SessionModel,
-    SessionTotal,
 )
 from billing.models.rollups.spend import (
     CustomerDay,
@@ -46,22 +46,22 @@ from billing.models.rollups.usage import (
 
 __all__ = [
     "CustomerDay",
-    "ExecutionTotal",
+    "Execution",
+    "GenerationGroup",
     "GroupDay",
-    "GroupTotal",
     "LiveCustomerDay",
-    "LiveExecutionTotal",
+    "LiveExecution",
+    "LiveGenerationGroup",
     "LiveGroupDay",
-    "LiveGroupTotal",
     "LiveModelDay",
     "LiveOrganizationHour",
     "LiveRunDay",
     "LiveRunServiceDay",
     "LiveScopeHour",
     "LiveScopeTotal",
+    "LiveSession",
     "LiveSessionCost",
     "LiveSessionModel",
-    "LiveSessionTotal",
     "LiveSpendDay",
     "LiveTagDay",
     "LiveUsageDay",
@@ -75,9 +75,9 @@ __all__ = [
     "RunServiceDay",
     "ScopeHour",
     "ScopeTotal",
+    "Session",
     "SessionCost",
     "SessionModel",
-    "SessionTotal",
     "SpendDay",
     "TagDay",
     "UsageDay",

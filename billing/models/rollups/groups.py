@@ -40,7 +40,7 @@ class LiveGroupDay(GroupDayColumns):
         managed = False
 
 
-class GroupTotalColumns(Costs):
+class GenerationGroupColumns(Costs):
     """A generation group over all time."""
 
     pk = models.CompositePrimaryKey("organization", "group_id", "archived")
@@ -50,13 +50,13 @@ class GroupTotalColumns(Costs):
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
 
-    objects = OrganizationScopedQuerySet["GroupTotalColumns"].as_manager()
+    objects = OrganizationScopedQuerySet["GenerationGroupColumns"].as_manager()
 
     class Meta:
         abstract = True
 
 
-class GroupTotal(GroupTotalColumns):
+class GenerationGroup(GenerationGroupColumns):
     class Meta:
         indexes = (
             models.Index(
@@ -70,6 +70,6 @@ class GroupTotal(GroupTotalColumns):
         )
 
 
-class LiveGroupTotal(GroupTotalColumns):
+class LiveGenerationGroup(GenerationGroupColumns):
     class Meta:
         managed = False

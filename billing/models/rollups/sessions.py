@@ -6,7 +6,7 @@ from billing.models.rollups.base import COST, Costs, DetailedCosts, count, dimen
 from organizations.querysets import OrganizationScopedQuerySet
 
 
-class SessionTotalColumns(DetailedCosts):
+class SessionColumns(DetailedCosts):
     """A session. If `summaries` is above zero, the session was completed at `completed_at`."""
 
     pk = models.CompositePrimaryKey("organization", "session_id", "archived")
@@ -21,13 +21,13 @@ class SessionTotalColumns(DetailedCosts):
     last_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True)
 
-    objects = OrganizationScopedQuerySet["SessionTotalColumns"].as_manager()
+    objects = OrganizationScopedQuerySet["SessionColumns"].as_manager()
 
     class Meta:
         abstract = True
 
 
-class SessionTotal(SessionTotalColumns):
+class Session(SessionColumns):
     class Meta:
         indexes = (
             models.Index(fields=("organization", "-first_at", "session_id"), name="session_newest"),
@@ -40,7 +40,7 @@ class SessionTotal(SessionTotalColumns):
         )
 
 
-class LiveSessionTotal(SessionTotalColumns):
+class LiveSession(SessionColumns):
     class Meta:
         managed = False
 
@@ -90,7 +90,7 @@ class LiveSessionModel(SessionModelColumns):
         managed = False
 
 
-class ExecutionTotalColumns(Costs):
+class ExecutionColumns(Costs):
     """The events that name an execution: which executions exist, and since when. The cost of an execution is that of
     its sessions."""
 
@@ -99,17 +99,17 @@ class ExecutionTotalColumns(Costs):
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
 
-    objects = OrganizationScopedQuerySet["ExecutionTotalColumns"].as_manager()
+    objects = OrganizationScopedQuerySet["ExecutionColumns"].as_manager()
 
     class Meta:
         abstract = True
 
 
-class ExecutionTotal(ExecutionTotalColumns):
+class Execution(ExecutionColumns):
     class Meta:
         indexes = (models.Index(fields=("organization", "-first_at", "execution_id"), name="execution_by_start"),)
 
 
-class LiveExecutionTotal(ExecutionTotalColumns):
+class LiveExecution(ExecutionColumns):
     class Meta:
         managed = False

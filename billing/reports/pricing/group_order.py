@@ -1,5 +1,5 @@
-"""Pages over all generation groups of an organization, read from the indexes of `GroupTotal`, so that cost does not
-grow with the number of groups. Groups with unfolded events are summed separately and merged; they are few.
+"""Pages over all generation groups of an organization, read from the indexes of `GenerationGroup`, so that cost does
+not grow with the number of groups. Groups with unfolded events are summed separately and merged; they are few.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from organizations.models import Organization
 
 
 class GroupOrder(Enum):
-    """Sort keys: an expression over a row of `GroupTotal` that has an index, and the aggregate that merges the rows of
-    a group."""
+    """Sort keys: an expression over a row of `GenerationGroup` that has an index, and the aggregate that merges
+    the rows of a group."""
 
     DATE = ("last_at", "max")
     COST = ("token_cost_usd + compute_cost_usd", "sum")
@@ -47,7 +47,7 @@ WITH tail AS MATERIALIZED ({tail}), unfolded AS MATERIALIZED (
     SELECT group_id, {merged} AS sort_key, bool_or(is_known) AS is_known FROM (
         SELECT {columns}, false AS is_known FROM tail
         UNION ALL
-        SELECT {columns}, true FROM billing_grouptotal
+        SELECT {columns}, true FROM billing_generationgroup
         WHERE organization_id = %(organization)s AND group_id IN (SELECT group_id FROM tail)
     ) AS run GROUP BY group_id
 )
@@ -57,11 +57,11 @@ SELECT coalesce((SELECT groups FROM billing_ledgerstate WHERE organization_id = 
         SELECT group_id FROM (
             SELECT group_id, sort_key FROM unfolded
             UNION ALL
-            (SELECT group_id, {sort_key} FROM billing_grouptotal AS total
+            (SELECT group_id, {sort_key} FROM billing_generationgroup AS total
             WHERE organization_id = %(organization)s AND group_id NOT IN (SELECT group_id FROM unfolded)
                 AND (NOT EXISTS (SELECT FROM billing_droppedmonth WHERE organization_id = %(organization)s)
                     OR archived = (
-                        SELECT archived FROM billing_grouptotal AS other
+                        SELECT archived FROM billing_generationgroup AS other
                         WHERE organization_id = %(organization)s AND other.group_id = total.group_id
                         ORDER BY last_at DESC, archived LIMIT 1))
             ORDER BY {sort_key} {direction}, group_id {tie} LIMIT %(last)s)

@@ -1,9 +1,9 @@
 """Generation groups and their cost, page by page (document 000). Read-only.
 
 A page is read in two steps: first its group ids, then the rows of those groups. Without a window or filter the ids come
-from the indexes of `GroupTotal` (`billing.reports.pricing.group_order`); otherwise all groups with runs in the window
-are summed and sorted. Filters select runs: a group shows the sums of its matching runs, and groups without any are left
-out.
+from the indexes of `GenerationGroup` (`billing.reports.pricing.group_order`); otherwise all groups with runs in the
+window are summed and sorted. Filters select runs: a group shows the sums of its matching runs, and groups without any
+are left out.
 """
 
 from collections.abc import Sequence

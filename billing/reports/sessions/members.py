@@ -30,7 +30,7 @@ class Member(NamedTuple):
 # The condition on '' matches the partial index.
 _MEMBERS = sql.SQL("""
 WITH tail AS MATERIALIZED ({tail}), named AS MATERIALIZED (
-    SELECT session_id FROM billing_sessiontotal
+    SELECT session_id FROM billing_session
     WHERE organization_id = %(organization)s AND execution_id = ANY(%(executions)s) AND execution_id <> ''
     UNION SELECT session_id FROM tail WHERE execution_id = ANY(%(executions)s) AND execution_id <> ''
 )
@@ -38,7 +38,7 @@ SELECT session_id, max(execution_id), max(workflow_id), max(phase_id), sum(summa
     min(first_at), max(last_at), max(completed_at)
 FROM (
     SELECT session_id, execution_id, workflow_id, phase_id, summaries, first_at, last_at, completed_at
-    FROM billing_sessiontotal
+    FROM billing_session
     WHERE organization_id = %(organization)s AND session_id = ANY(ARRAY(SELECT session_id FROM named))
     UNION ALL
     SELECT session_id, execution_id, workflow_id, phase_id, summaries, first_at, last_at, completed_at

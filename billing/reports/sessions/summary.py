@@ -36,10 +36,10 @@ WHERE organization_id = %(organization)s GROUP BY service, model
 _COUNTS = sql.SQL("""
 WITH new_session AS ({sessions}), new_execution AS ({executions})
 SELECT coalesce(sum(state.sessions), 0)::bigint + (SELECT count(*) FROM new_session WHERE NOT EXISTS (
-        SELECT FROM billing_sessiontotal AS total
+        SELECT FROM billing_session AS total
         WHERE organization_id = %(organization)s AND total.session_id = new_session.session_id)),
     coalesce(sum(state.executions), 0)::bigint + (SELECT count(*) FROM new_execution WHERE NOT EXISTS (
-        SELECT FROM billing_executiontotal AS total
+        SELECT FROM billing_execution AS total
         WHERE organization_id = %(organization)s AND total.execution_id = new_execution.execution_id))
 FROM billing_ledgerstate AS state WHERE organization_id = %(organization)s
 """)

@@ -27,12 +27,12 @@ _TOKENS = sql.SQL("input_tokens + output_tokens")
 _TOP = sql.SQL("""
 WITH tail AS MATERIALIZED ({tail}), combined AS MATERIALIZED ({in_two_rows} UNION SELECT session_id FROM tail)
 SELECT session_id, cost, tokens::bigint FROM (
-    (SELECT session_id, {cost} AS cost, {tokens} AS tokens FROM billing_sessiontotal
+    (SELECT session_id, {cost} AS cost, {tokens} AS tokens FROM billing_session
     WHERE organization_id = %(organization)s AND session_id NOT IN (SELECT session_id FROM combined)
     ORDER BY {cost} DESC, session_id LIMIT %(limit)s)
     UNION ALL
     SELECT session_id, sum(cost), sum(tokens) FROM (
-        SELECT session_id, {cost} AS cost, {tokens} AS tokens FROM billing_sessiontotal
+        SELECT session_id, {cost} AS cost, {tokens} AS tokens FROM billing_session
         WHERE organization_id = %(organization)s AND session_id = ANY(ARRAY(SELECT session_id FROM combined))
         UNION ALL SELECT session_id, {cost}, {tokens} FROM tail
     ) AS session_row GROUP BY session_id
@@ -41,10 +41,10 @@ ORDER BY cost DESC, session_id LIMIT %(limit)s
 """)
 # A session has a second row if some of its events were dropped. The primary key alone answers this.
 _IN_TWO_ROWS = sql.SQL("""
-SELECT session_id FROM billing_sessiontotal WHERE organization_id = %(organization)s
+SELECT session_id FROM billing_session WHERE organization_id = %(organization)s
 GROUP BY session_id HAVING count(*) > 1
 """)
-_NONE = sql.SQL("SELECT session_id FROM billing_sessiontotal WHERE false")
+_NONE = sql.SQL("SELECT session_id FROM billing_session WHERE false")
 
 
 def list_top_sessions(organization: Organization, *, limit: int, has_unfolded: bool) -> list[TopSession]:

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 
 from billing.limits.cache import limit_set
 from billing.limits.types import Rule
-from billing.models import LimitCrossing, LimitException, SpendLimit
+from billing.models import LimitOverride, SpendLimit, ThresholdEvent
 from billing.types import LimitScope
 from costtrack.clock import iso, utc_now
 from organizations.models import Organization, User
@@ -44,7 +44,7 @@ def test_a_raise_is_shown_with_its_limit_and_ended_before_its_time(api: APIClien
     shown = response.json()
     (exception,) = shown["exceptions"]
     assert (shown["amount_usd"], rule(limit).amount_usd) == ("10", 25)
-    row = LimitException.objects.get()
+    row = LimitOverride.objects.get()
     assert exception == {
         "id": row.pk,
         "kind": "raise",
@@ -113,7 +113,7 @@ def test_wrong_input_names_the_field(
     body: dict[str, Any] = {"reason": "Why.", "ends_at": tomorrow()}
     body |= {"amount_usd": "25"} if action == "raise" else {}
     assert fields(api.post(f"{PATH}/{limit.pk}/{action}", {**body, **wrong})) == names
-    assert not LimitException.objects.exists()
+    assert not LimitOverride.objects.exists()
 
 
 def test_only_an_operator_passes_the_plans_maximum(
@@ -126,7 +126,7 @@ def test_only_an_operator_passes_the_plans_maximum(
     assert rule(limit).amount_usd == 250
 
 
-def crossing(limit: SpendLimit, minutes: int, **columns: Any) -> LimitCrossing:
+def crossing(limit: SpendLimit, minutes: int, **columns: Any) -> ThresholdEvent:
     given = {
         "value": "",
         "threshold": 80,
@@ -137,7 +137,7 @@ def crossing(limit: SpendLimit, minutes: int, **columns: Any) -> LimitCrossing:
         "resolved_at": NOW + timedelta(hours=2),
         **columns,
     }
-    return LimitCrossing.objects.create(organization=limit.organization, limit=limit, **given)
+    return ThresholdEvent.objects.create(organization=limit.organization, limit=limit, **given)
 
 
 def test_crossings_come_newest_first_and_in_pages(
@@ -178,7 +178,7 @@ def test_viewers_see_crossings_and_owners_act(limit: SpendLimit, viewer: User, o
         for action in ACTIONS:
             extra = {"amount_usd": "25"} if action == "raise" else {}
             assert client.post(f"{path}/{action}", {**body, **extra}).status_code == acts, action
-    exception = LimitException.objects.latest("pk")
+    exception = LimitOverride.objects.latest("pk")
     assert signed_in(viewer).delete(f"{path}/exceptions/{exception.pk}").status_code == 403
     assert signed_in(owner).delete(f"{path}/exceptions/{exception.pk}").status_code == 204
 
@@ -188,7 +188,7 @@ def test_what_belongs_to_another_limit_or_organization_is_not_found(
 ) -> None:
     other_limit = make_limit(organization)
     api.post(f"{PATH}/{limit.pk}/pause", {"reason": "Why."})
-    exception = LimitException.objects.get()
+    exception = LimitOverride.objects.get()
     for number in (exception.pk + 1, 2**70):
         assert api.delete(f"{PATH}/{limit.pk}/exceptions/{number}").status_code == 404
     assert api.delete(f"{PATH}/{other_limit.pk}/exceptions/{exception.pk}").status_code == 404

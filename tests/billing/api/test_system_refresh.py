@@ -7,7 +7,7 @@ from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
-from billing.models import GroupTotal, IngestBatch
+from billing.models import GenerationGroup, IngestBatch
 from billing.rollups import refresh as refreshing
 from billing.rollups.definitions import BY_NAME
 from billing.rollups.locks import try_lock_rollups
@@ -38,7 +38,7 @@ def test_it_answers_like_the_document(api: APIClient, organization: Organization
     }
     assert response["X-Invalidate-Tags"] == "system,pricing,group"
     assert waiting(organization) == 0
-    assert GroupTotal.objects.of(organization).get().group_id == "g"
+    assert GenerationGroup.objects.of(organization).get().group_id == "g"
 
 
 def test_refreshing_twice_is_like_once(api: APIClient, send: Send) -> None:

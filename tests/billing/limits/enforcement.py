@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from billing.limits.enforce import enforce
-from billing.models import LimitCrossing, Notice
+from billing.models import Notice, ThresholdEvent
 from organizations.models import Organization
 from tests.usage import NOW, Send
 
@@ -48,5 +48,5 @@ def spend(send: Send, organization: Organization) -> Spend:
 
 
 def open_crossings() -> list[tuple[str, int]]:
-    rows = LimitCrossing.objects.filter(resolved_at=None).order_by("limit_id", "value", "threshold")
+    rows = ThresholdEvent.objects.filter(resolved_at=None).order_by("limit_id", "value", "threshold")
     return list(rows.values_list("value", "threshold"))

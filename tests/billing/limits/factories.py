@@ -6,7 +6,7 @@ from typing import Any
 
 from billing.limits.services import create_limit, raise_limit
 from billing.limits.validation import LimitInput
-from billing.models import LimitException, SpendLimit
+from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitScope, LimitWindow
 from organizations.models import Organization, User
 from organizations.types import Principal
@@ -28,7 +28,7 @@ def make_limit(organization: Organization, **terms: Any) -> SpendLimit:
     return create_limit(organization=organization, limit_input=LimitInput(**given), actor=SYSTEM, now=NOW)
 
 
-def raised(limit: SpendLimit, amount: int, *, value: str = "") -> LimitException:
+def raised(limit: SpendLimit, amount: int, *, value: str = "") -> LimitOverride:
     """Until tomorrow."""
     return raise_limit(
         organization=limit.organization,

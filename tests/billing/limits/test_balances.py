@@ -124,8 +124,8 @@ def _metered(organization: Organization, rules: list[Rule]) -> list[tuple[Decima
     starts = [window_span(rule.window, organization.calendar, NOW).start for rule in rules]
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT spent, edge, held FROM billing_meter(%s, %s::text[], %s::text[], %s::timestamptz[],"
-            " %s::numeric[], %s)",
+            "SELECT spent_usd, edge_usd, reserved_usd"
+            " FROM billing_balances(%s, %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s)",
             [
                 organization.pk,
                 [rule.scope.value for rule in rules],

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from billing.ledger.corrections import adjust
 from billing.ledger.price_unpriced import price_unpriced
-from billing.models import Delivery, LimitCrossing, Notice, UsageEvent
+from billing.models import Delivery, Notice, ThresholdEvent, UsageEvent
 from billing.rollups.fold import fold
 from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind
 from organizations.models import Organization, User
@@ -56,7 +56,7 @@ def test_a_warning_tells_limit_amounts_and_when_it_resets(
         "reason": None,
     }
     assert Delivery.objects.get().recipient == owner.email
-    crossing = LimitCrossing.objects.get()
+    crossing = ThresholdEvent.objects.get()
     assert (crossing.limit, crossing.threshold, crossing.window_key) == (limit, 80, "2026-11-02T00:00:00Z")
     assert (crossing.amount_usd, crossing.spent_usd, crossing.crossed_at) == (10, Decimal("8.05"), NOW)
     assert crossing.resets_at == datetime(2026, 11, 9, tzinfo=UTC)
@@ -114,7 +114,7 @@ def test_a_day_on_which_clocks_are_changed_is_as_long_as_it_is(
     begins_at = organization.calendar.start_of(noon.date())
     spend("10", at=begins_at)
     assert len(enforced(noon)) == 1
-    assert LimitCrossing.objects.filter(limit=limit, resets_at=begins_at + hours * HOUR).count() == 3
+    assert ThresholdEvent.objects.filter(limit=limit, resets_at=begins_at + hours * HOUR).count() == 3
     assert enforced(begins_at + hours * HOUR - timedelta(microseconds=1)) == []
     assert len(enforced(begins_at + hours * HOUR)) == 1
 
@@ -180,7 +180,7 @@ def test_the_soft_amount_is_told(organization: Organization, enforced: Enforce, 
     make_limit(organization, soft_amount_usd=Decimal(5), window=LimitWindow.LIFETIME)
     spend("6")
     assert enforced() == ["Acme Research: the soft amount of the limit is reached (6.00 of 10.00 USD)"]
-    assert LimitCrossing.objects.get().amount_usd == 5
+    assert ThresholdEvent.objects.get().amount_usd == 5
     assert Notice.objects.get().data["threshold"] == 0
 
 

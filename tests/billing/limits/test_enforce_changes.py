@@ -7,7 +7,7 @@ import pytest
 from django.db.models import Sum
 
 from billing.limits.services import change_limit, end_exception, open_limit, pause_limit, remove_limit
-from billing.models import LimitCrossing, LimitException, LiveOrganizationHour, Notice, SpendLimit
+from billing.models import LimitOverride, LiveOrganizationHour, Notice, SpendLimit, ThresholdEvent
 from billing.types import LimitAction, LimitWindow, NoticeKind
 from organizations.models import Organization
 from tests.billing.limits.enforcement import Enforce, Spend, enforced, open_crossings, spend
@@ -32,13 +32,13 @@ def kinds() -> list[str]:
     return [kind.removeprefix("limit.") for kind in Notice.objects.order_by("pk").values_list("kind", flat=True)]
 
 
-def pause(limit: SpendLimit, *, reason: str = "We look into it.") -> LimitException:
+def pause(limit: SpendLimit, *, reason: str = "We look into it.") -> LimitOverride:
     return pause_limit(
         organization=limit.organization, limit=limit, value="", reason=reason, ends_at=SOON, actor=SYSTEM, now=NOW
     )
 
 
-def hold_open(limit: SpendLimit) -> LimitException:
+def hold_open(limit: SpendLimit) -> LimitOverride:
     return open_limit(
         organization=limit.organization, limit=limit, value="", reason="Launch.", ends_at=SOON, actor=SYSTEM, now=NOW
     )
@@ -58,7 +58,7 @@ def test_a_raise_resumes_and_when_it_ends_by_itself_the_limit_pauses_again(
     (subject,) = enforced(SOON)
     assert "access is paused until Tue 01 Dec 2026 00:00 (UTC), the monthly limit is reached (12.00 of 10.00" in subject
     assert kinds() == ["paused", "resumed", "paused"]
-    assert LimitCrossing.objects.filter(amount_usd=10).count() == 3
+    assert ThresholdEvent.objects.filter(amount_usd=10).count() == 3
 
 
 def test_spend_is_warned_of_by_the_raised_amount(limit: SpendLimit, enforced: Enforce, spend: Spend) -> None:

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.limits.enforce import MAX_NOTICES_PER_LIMIT
 from billing.limits.services import change_limit, end_exception, pause_limit, remove_limit
-from billing.models import LimitCrossing, Notice, ScopeTotal, SpendLimit
+from billing.models import Notice, ScopeTotal, SpendLimit, ThresholdEvent
 from billing.notifications.email_content import build_content
 from billing.rollups.fold import fold
 from billing.types import LimitScope, LimitWindow, NoticeKind
@@ -58,7 +58,7 @@ def test_of_very_many_at_once_twenty_are_told_and_the_others_counted(
 
     assert len(names(subjects)) == MAX_NOTICES_PER_LIMIT
     assert subjects[-1] == "Acme Research: 7 more have passed thresholds of the limit of each session"
-    assert LimitCrossing.objects.values("value").distinct().count() == MAX_NOTICES_PER_LIMIT + 7
+    assert ThresholdEvent.objects.values("value").distinct().count() == MAX_NOTICES_PER_LIMIT + 7
     last = Notice.objects.latest("pk")
     assert last.data["more_values"] == 7
     content = build_content(kind=NoticeKind(last.kind), organization="Acme", zone=ZoneInfo("UTC"), data=last.data)
@@ -88,7 +88,7 @@ def test_only_what_has_received_something_is_looked_at_again(
     spend("1", session_id="s-1", at=later)
     with CaptureQueriesContext(connection) as queries:
         assert names(enforced(later)) == ["s-1"]
-    (metered,) = (query["sql"] for query in queries if "billing_meter" in query["sql"])
+    (metered,) = (query["sql"] for query in queries if "billing_balances" in query["sql"])
     # s-0 has cost 3 in all its life.
     assert set(re.findall(r"s-\d+", metered)) == {"s-1"}
 
@@ -212,4 +212,4 @@ def test_archived_costs_count_in_a_lifetime(limit: SpendLimit, enforced: Enforce
     spend("4", session_id="s-1", at=NOW + MINUTE)
     fold(now=NOW + MINUTE)
     assert names(enforced(NOW + MINUTE)) == ["s-1"]
-    assert LimitCrossing.objects.get().spent_usd == 8
+    assert ThresholdEvent.objects.get().spent_usd == 8

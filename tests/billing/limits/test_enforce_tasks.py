@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 from billing import tasks
 from billing.limits.enforce import enforce_all, organizations_with_limits
 from billing.limits.services import remove_limit
-from billing.models import PAUSING, Delivery, LimitCrossing, Notice, SpendLimit
+from billing.models import PAUSING, Delivery, Notice, SpendLimit, ThresholdEvent
 from billing.types import Channel, LimitScope, LimitWindow, NoticeKind
 from costtrack import heartbeat
 from costtrack.beat_schedule import SCHEDULE
@@ -144,7 +144,7 @@ def test_a_limit_with_something_wrong_does_not_hold_up_others(
     make_limit(organization, window=LimitWindow.CALENDAR_MONTH)
     make_limit(organization, scope=LimitScope.SESSION)
     for limit in (wrong, wrong_for_each):
-        row = LimitCrossing(limit=limit, value="ada" if limit == wrong_for_each else "", threshold=PAUSING)
+        row = ThresholdEvent(limit=limit, value="ada" if limit == wrong_for_each else "", threshold=PAUSING)
         row.organization, row.window_key, row.crossed_at = organization, "who knows", NOW - timedelta(days=9)
         row.amount_usd = row.spent_usd = Decimal(10)
         row.save()

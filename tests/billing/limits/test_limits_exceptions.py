@@ -10,8 +10,8 @@ from billing.limits.cache import limit_set
 from billing.limits.selectors import active_exceptions, current_amount
 from billing.limits.services import end_exception, end_pause, open_limit, pause_limit, raise_limit
 from billing.limits.types import Rule
-from billing.models import LimitException, SpendLimit
-from billing.types import ExceptionKind, LimitScope, LimitWindow
+from billing.models import LimitOverride, SpendLimit
+from billing.types import LimitScope, LimitWindow, OverrideKind
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Principal
@@ -23,19 +23,19 @@ HOUR = timedelta(hours=1)
 LONG = Decimal(10) ** 12
 
 
-def raise_to(limit: SpendLimit, amount: Any, *, actor: Principal = SYSTEM, **given: Any) -> LimitException:
+def raise_to(limit: SpendLimit, amount: Any, *, actor: Principal = SYSTEM, **given: Any) -> LimitOverride:
     terms = {"value": "", "ends_at": SOON, "reason": "The launch.", **given}
     return raise_limit(
         organization=limit.organization, limit=limit, amount_usd=Decimal(amount), actor=actor, now=NOW, **terms
     )
 
 
-def pause(limit: SpendLimit, *, actor: Principal = SYSTEM, **given: Any) -> LimitException:
+def pause(limit: SpendLimit, *, actor: Principal = SYSTEM, **given: Any) -> LimitOverride:
     terms = {"value": "", "ends_at": None, "reason": "It went wild.", **given}
     return pause_limit(organization=limit.organization, limit=limit, actor=actor, now=NOW, **terms)
 
 
-def opened(limit: SpendLimit, *, actor: Principal = SYSTEM, **given: Any) -> LimitException:
+def opened(limit: SpendLimit, *, actor: Principal = SYSTEM, **given: Any) -> LimitOverride:
     terms = {"value": "", "ends_at": SOON, "reason": "The report is due.", **given}
     return open_limit(organization=limit.organization, limit=limit, actor=actor, now=NOW, **terms)
 
@@ -133,7 +133,7 @@ def test_a_raise_that_cannot_be_is_refused_by_the_fields_name(
     with pytest.raises(InvalidError) as caught:
         raise_to(limit, given.pop("amount", 20), **given)
     assert caught.value.param == param
-    assert not LimitException.objects.exists()
+    assert not LimitOverride.objects.exists()
 
 
 def test_only_an_operator_raises_beyond_the_plans_maximum(
@@ -169,7 +169,7 @@ def test_pausing_and_opening_take_each_others_place(organization: Organization) 
     assert rule(limit).is_paused_manually
     opened(limit)
     assert not rule(limit).pauses
-    assert [exception.kind for exception in active_exceptions(limit, NOW)] == [ExceptionKind.RAISE, ExceptionKind.OPEN]
+    assert [exception.kind for exception in active_exceptions(limit, NOW)] == [OverrideKind.RAISE, OverrideKind.OPEN]
     pause(limit)
     assert rule(limit).is_paused_manually
     assert rule(limit).amount_usd == 20

@@ -9,7 +9,7 @@ import pytest
 from billing.limits.cache import limit_set
 from billing.limits.increases import decline, grant, request_increase
 from billing.limits.services import remove_limit
-from billing.models import Delivery, IncreaseRequest, LimitException, Notice, SpendLimit
+from billing.models import Delivery, IncreaseRequest, LimitOverride, Notice, SpendLimit
 from billing.types import Channel, LimitScope
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
@@ -63,7 +63,7 @@ def test_a_viewer_asks_and_an_owner_grants(limit: SpendLimit, owner: User, viewe
     all_limits = limit_set(limit.organization)
     rules = [all_limits.rule(limit.pk, value, now=LATER) for value in ("ada", "brin")]
     assert [rule.amount_usd for rule in rules if rule is not None] == [40, 10]
-    exception = LimitException.objects.get()
+    exception = LimitOverride.objects.get()
     assert (exception.kind, exception.ends_at, exception.reason) == ("raise", SOON, "The audit.")
     assert answered.granted == exception
     actions = list(AuditEntry.objects.order_by("id").values_list("action", flat=True))
@@ -109,7 +109,7 @@ def test_owners_and_admins_are_told_of_a_wish_and_who_asked_of_the_answer(
 def test_a_declined_request_changes_nothing_and_says_why(limit: SpendLimit, owner: User, viewer: User) -> None:
     request = say_no(ask(limit, by(viewer)), by(owner), answer="Use the smaller model.")
     assert (request.state, request.answer) == ("declined", "Use the smaller model.")
-    assert not LimitException.objects.exists()
+    assert not LimitOverride.objects.exists()
     notice, mails = notice_and_recipients("increase.declined")
     assert mails == {"owner@acme.example", "viewer@acme.example"}
     assert notice.data["request"]["answer"] == "Use the smaller model."

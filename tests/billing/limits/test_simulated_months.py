@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from billing.limits.evaluate import evaluate, fits_at, window_span
 from billing.limits.types import Balance, Bucket, ManualOverride, Reservation, Rule, WindowSpan
-from billing.types import ExceptionKind, LimitAction, LimitScope, LimitState, LimitWindow
+from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
 from costtrack.calendar import Calendar
 from tests.billing.limits.oracle import NEVER, Oracle
 from tests.profiles import examples
@@ -100,7 +100,7 @@ def rule_of(oracle: Oracle, now: datetime) -> Rule:
         thresholds=(80, 95, 100),
         raised_until=_or_none(oracle.raised_until) if is_raised else None,
         manual_override=ManualOverride(
-            ExceptionKind(oracle.manual_override), _or_none(oracle.manual_override_until), "why"
+            OverrideKind(oracle.manual_override), _or_none(oracle.manual_override_until), "why"
         )
         if is_manual
         else None,

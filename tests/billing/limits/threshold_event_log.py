@@ -15,8 +15,8 @@ from billing.limits.threshold_events import (
     plan_changes_without_limit,
 )
 from billing.limits.types import ManualOverride, Rule
-from billing.models import LimitCrossing
-from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow, NoticeKind
+from billing.models import ThresholdEvent
+from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind, OverrideKind
 from costtrack.calendar import Calendar
 from tests.usage import NOW
 
@@ -48,7 +48,7 @@ class ThresholdEventLog:
     calendar: Calendar
     rule: Rule = field(default_factory=rule_of)
     now: datetime = NOW
-    rows: list[LimitCrossing] = field(default_factory=list)
+    rows: list[ThresholdEvent] = field(default_factory=list)
 
     def spent(self, usd: str, *, after: timedelta = timedelta(), **rule: Any) -> list[str]:
         """Time passes, the limit becomes another, so much is spent in its window: what is told."""
@@ -85,7 +85,7 @@ class ThresholdEventLog:
                 reopened.row.crossed_at = self.now
         for opened in changes.opened:
             assert snapshot is not None
-            row = LimitCrossing(
+            row = ThresholdEvent(
                 threshold=opened.reached.threshold,
                 window_key=opened.key,
                 amount_usd=opened.reached.amount_usd,
@@ -109,8 +109,8 @@ def label(notification: Notification) -> str:
 
 
 def paused(reason: str = "We look into it.", until: datetime | None = None) -> ManualOverride:
-    return ManualOverride(ExceptionKind.PAUSE, until, reason)
+    return ManualOverride(OverrideKind.PAUSE, until, reason)
 
 
 def opened(until: datetime | None = None) -> ManualOverride:
-    return ManualOverride(ExceptionKind.OPEN, until, "The launch.")
+    return ManualOverride(OverrideKind.OPEN, until, "The launch.")

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from billing.limits.verify import verify_limits
-from billing.models import PAUSING, LimitCrossing, LimitException, RollupCheck, SpendLimit
+from billing.models import PAUSING, LimitOverride, RollupCheck, SpendLimit, ThresholdEvent
 from billing.reports import health, limit_health
 from billing.reports.limit_health import Verification, last_verification, limit_checks
 from billing.rollups.verify import verify
@@ -24,7 +24,7 @@ def checks_at(now: datetime, monkeypatch: pytest.MonkeyPatch) -> dict[str, Check
 
 
 def reached(limit: SpendLimit, threshold: int = PAUSING, resolved_at: datetime | None = None) -> None:
-    LimitCrossing.objects.create(
+    ThresholdEvent.objects.create(
         organization=limit.organization,
         limit=limit,
         value="",
@@ -56,7 +56,7 @@ def test_limits_that_pause_are_counted(organization: Organization, monkeypatch: 
     reached(limits[2], resolved_at=NOW)
     reached(only_told)
     for limit, kind, ends_at in ((limits[2], "pause", None), (limits[3], "open", None), (limits[3], "pause", NOW)):
-        LimitException.objects.create(
+        LimitOverride.objects.create(
             organization=organization, limit=limit, kind=kind, starts_at=NOW, ends_at=ends_at, actor="a"
         )
     assert checks_at(NOW, monkeypatch)["authorizations"].details["Paused"] == "2 limits"

@@ -7,7 +7,7 @@ from django.db import connection
 from django.db.models import Sum
 from psycopg import sql
 
-from billing.models import LedgerState, LiveSpendDay, RunDay, SessionCost, SessionTotal, SpendDay, TagDay, UsageHour
+from billing.models import LedgerState, LiveSpendDay, RunDay, Session, SessionCost, SpendDay, TagDay, UsageHour
 from billing.rollups import chunks
 from billing.rollups.definitions import BY_NAME, ROLLUPS, Rollup
 from billing.rollups.fold import fold
@@ -143,7 +143,7 @@ def test_within_a_time_whole_days_are_rebuilt_and_sessions_completely(organizati
     assert by_day == {1: 2, 2: 1, 3: 2}
     assert dict(UsageHour.objects.values_list("hour__day", "requests")) == by_day
     assert dict(RunDay.objects.values_list("day__day", "requests")) == by_day
-    assert dict(SessionTotal.objects.values_list("session_id", "requests")) == {"early": 2, "late": 2}
+    assert dict(Session.objects.values_list("session_id", "requests")) == {"early": 2, "late": 2}
     assert dict(SessionCost.objects.values_list("session_id", "requests")) == {"early": 2, "late": 2}
 
 

@@ -16,7 +16,7 @@ from billing.models import (
     EventKey,
     GroupDay,
     IngestBatch,
-    LiveSessionTotal,
+    LiveSession,
     LiveUsageHour,
     SpendDay,
     UnpricedEvent,
@@ -118,7 +118,7 @@ def test_rows_that_are_partly_archived_are_what_the_remaining_events_say(organiz
     # A key of August 4th has events of three receipts, of which the first is gone: its name may have been the greatest.
     rows = GroupDay.objects.of(organization).filter(day=date(2026, 8, 4)).order_by("archived")
     assert [(row.archived, row.requests, row.agent_name) for row in rows] == [(False, 1, "Late"), (True, 1, "Late")]
-    session = LiveSessionTotal.objects.of(organization).get(session_id="session-1", archived=True)
+    session = LiveSession.objects.of(organization).get(session_id="session-1", archived=True)
     assert (session.first_at, session.last_at) == (AUGUST + DAY, AUGUST + 3 * DAY)
     assert not rebuild(organization_id=organization.pk)["session_totals"]
     assert is_right(organization)

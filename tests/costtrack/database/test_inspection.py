@@ -59,26 +59,26 @@ MENDABLE = [
 ]
 NOT_MENDABLE = [
     ("DROP TABLE billing_rollupcheck", Kind.MISSING_TABLE, "billing_rollupcheck"),
-    ("DROP VIEW billing_liverunday", Kind.MISSING_VIEW, "billing_liverunday (billing.0006_rollup_rules)"),
+    ("DROP VIEW billing_liverunday", Kind.MISSING_VIEW, "billing_liverunday (billing.0003_live_views)"),
     (
-        "DROP FUNCTION organizations_caller_version",
+        "DROP FUNCTION organizations_credential_version",
         Kind.MISSING_FUNCTION,
-        "organizations_caller_version (organizations.0006_caller_version)",
+        "organizations_credential_version (organizations.0002_database_rules)",
     ),
     (
         "CREATE OR REPLACE FUNCTION costtrack_organizations() RETURNS bigint[] LANGUAGE sql AS 'SELECT NULL::bigint[]'",
         Kind.WRONG_FUNCTION,
-        "costtrack_organizations (organizations.0002_row_level_security)",
+        "costtrack_organizations (organizations.0002_database_rules)",
     ),
     (
         "ALTER FUNCTION costtrack_organizations SECURITY DEFINER",
         Kind.WRONG_FUNCTION,
-        "costtrack_organizations (organizations.0002_row_level_security)",
+        "costtrack_organizations (organizations.0002_database_rules)",
     ),
     (
         "DROP TRIGGER auditentry_append_only ON organizations_auditentry",
         Kind.MISSING_TRIGGER,
-        "auditentry_append_only on organizations_auditentry (organizations.0004_audit_append_only)",
+        "auditentry_append_only on organizations_auditentry (organizations.0002_database_rules)",
     ),
 ]
 
@@ -128,14 +128,14 @@ def test_a_table_of_somebody_else_is_left_alone() -> None:
 
 
 def test_nothing_is_expected_of_a_migration_that_is_not_applied() -> None:
-    run("DROP FUNCTION organizations_caller_version")
-    run("DELETE FROM django_migrations WHERE app = 'organizations' AND name >= '0006'")
+    run("DROP FUNCTION organizations_credential_version")
+    run("DELETE FROM django_migrations WHERE app = 'organizations' AND name >= '0002'")
     assert find_problems() == []
 
 
 def test_what_a_later_release_has_replaced_is_not_judged_by_this_one() -> None:
     """In a rolling deployment the processes of the earlier release still run."""
-    run("DROP FUNCTION organizations_caller_version")
+    run("DROP FUNCTION organizations_credential_version")
     run("REVOKE SELECT ON billing_run FROM costtrack_tenant")
     run("INSERT INTO django_migrations (app, name, applied) VALUES ('billing', '9999_later', now())")
     assert find_problems() == [Problem(Kind.TABLE_GRANT, "billing_run")]
@@ -152,7 +152,7 @@ def test_check_changes_nothing_and_ends_with_an_error() -> None:
     assert output.getvalue().splitlines() == [
         "Would repair: policies missing (1): billing_run_tenant",
         "Would repair: table grants not as migrated (1): billing_run",
-        "Cannot repair: views missing (1): billing_liverunday (billing.0006_rollup_rules)",
+        "Cannot repair: views missing (1): billing_liverunday (billing.0003_live_views)",
     ]
     assert find_problems() == before
 

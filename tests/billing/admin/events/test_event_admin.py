@@ -181,7 +181,7 @@ def test_an_unpriced_event_says_why_and_its_correction_adds_the_cost(
     event = UsageEvent.objects.get()
     before = text(browser, page_of(event))
     assert "Not known yet" in before
-    assert "No price covers the model at that time." in before
+    assert "The model had no price at that time." in before
 
     set_price("new-one", input="3")
     price_unpriced(organization=organization, now=NOW)

@@ -9,8 +9,8 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from billing.limits.increases import request_increase
-from billing.models import IncreaseRequest, LimitException, SpendLimit
-from billing.types import ExceptionKind, IncreaseState, LimitScope, LimitWindow
+from billing.models import IncreaseRequest, LimitOverride, SpendLimit
+from billing.types import IncreaseState, LimitScope, LimitWindow, OverrideKind
 from costtrack.clock import utc_now
 from organizations.models import AuditEntry, Membership, Organization, User
 from organizations.types import Principal, Role
@@ -97,7 +97,7 @@ def test_a_limit_is_raised_until_a_time_on_the_organizations_clocks(
     assert "Time zone: Asia/Kolkata." in text(browser, url(limit, "raise_until"))
     page = message(browser, url(limit, "raise_until"), {**UNTIL, "amount_usd": "25", "reason": "Launch"})
     assert "of $25.00" in page
-    (raised,) = LimitException.objects.all()
+    (raised,) = LimitOverride.objects.all()
     assert raised.ends_at is not None
     assert raised.ends_at.isoformat() == "2029-12-31T18:30:00+00:00"
 
@@ -112,13 +112,13 @@ def test_a_raise_that_cannot_be_is_refused_beside_the_field(
     given = {**UNTIL, "amount_usd": "25", "reason": "Launch", field: value}
     response = sign_in(owner).post(url(limit, "raise_until"), given)
     assert list(response.context["form"].errors) == [field.removesuffix("_0")]
-    assert not LimitException.objects.exists()
+    assert not LimitOverride.objects.exists()
 
 
 def test_what_holds_instead_is_ended(limit: SpendLimit, owner: User, sign_in: SignIn) -> None:
     browser = sign_in(owner)
     message(browser, url(limit, "raise_until"), {**UNTIL, "amount_usd": "25", "reason": "Launch"})
-    raised = LimitException.objects.get()
+    raised = LimitOverride.objects.get()
     end = url(limit, "end_exception", f"?exception={raised.pk}")
     assert end in text(browser, page_of(limit))
     assert "Launch" in text(browser, end)
@@ -141,7 +141,7 @@ def test_one_value_of_a_limit_of_each_is_raised_and_paused(
     message(browser, url(limit, "pause"), {"value": "ada", "reason": "x"})
     assert "Resume" in text(browser, url(limit, "resume", "?value=ada"))
     message(browser, url(limit, "resume", "?value=ada"), {"value": "ada", "reason": "x"})
-    assert [row.kind for row in LimitException.objects.filter(ends_at__gt=utc_now())] == [ExceptionKind.RAISE]
+    assert [row.kind for row in LimitOverride.objects.filter(ends_at__gt=utc_now())] == [OverrideKind.RAISE]
 
 
 def test_a_limit_is_removed_and_its_page_stays(limit: SpendLimit, owner: User, sign_in: SignIn) -> None:
@@ -165,7 +165,7 @@ def test_of_the_plans_limit_only_an_operator_opens_and_raises_it_beyond_the_plan
     assert "Only operators can open the plan" in refused.content.decode()
     assert "Access resumed." in message(sign_in(operator), url(limit, "resume"), {**UNTIL, "reason": "x"})
     message(sign_in(operator), url(limit, "raise_until"), {**UNTIL, "amount_usd": "150", "reason": "x"})
-    assert LimitException.objects.filter(amount_usd=150).exists()
+    assert LimitOverride.objects.filter(amount_usd=150).exists()
 
 
 @pytest.mark.parametrize("who", ["viewer", "stranger"])
@@ -180,7 +180,7 @@ def test_who_may_not_change_the_organization_sees_no_button_and_is_refused(
         assert browser.get(url(limit, action)).status_code == 403
         given = {**UNTIL, "amount_usd": "25", "reason": "x"}
         assert browser.post(url(limit, action), given).status_code == 403
-    assert not LimitException.objects.exists()
+    assert not LimitOverride.objects.exists()
     limit.refresh_from_db()
     assert limit.removed_at is None
 

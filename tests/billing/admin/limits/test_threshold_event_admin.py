@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from billing.limits.services import pause_limit
-from billing.models import PAUSING, LimitCrossing, SpendLimit
+from billing.models import PAUSING, SpendLimit, ThresholdEvent
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from organizations.models import Organization, User
@@ -20,14 +20,14 @@ from tests.billing.admin.events.test_event_admin import text
 from tests.limits import set_limit
 from tests.usage import NOW, Send
 
-LIST = "/admin/billing/limitcrossing/"
+LIST = "/admin/billing/thresholdevent/"
 USAGE = "/o/acme/admin/usage/"
 
 
 def crossed(
     limit: SpendLimit, threshold: int, *, value: str = "", over: bool = False, at: datetime = NOW
-) -> LimitCrossing:
-    return LimitCrossing.objects.create(
+) -> ThresholdEvent:
+    return ThresholdEvent.objects.create(
         organization=limit.organization,
         limit=limit,
         value=value,
@@ -40,8 +40,8 @@ def crossed(
     )
 
 
-def page_of(crossing: LimitCrossing) -> str:
-    return reverse("admin:billing_limitcrossing_change", args=[crossing.pk])
+def page_of(crossing: ThresholdEvent) -> str:
+    return reverse("admin:billing_thresholdevent_change", args=[crossing.pk])
 
 
 def rows(client: Client, **query: str | int) -> list[int]:
@@ -73,7 +73,7 @@ def test_members_see_their_organizations_crossings_newest_first(
     assert rows(sign_in(stranger)) == [PAUSING]
     response = sign_in(owner).get(page_of(theirs), follow=True)
     assert response.redirect_chain[0][0] == "/admin/"
-    assert sign_in(owner).post(page_of(LimitCrossing.objects.earliest("id")), {"threshold": "1"}).status_code == 403
+    assert sign_in(owner).post(page_of(ThresholdEvent.objects.earliest("id")), {"threshold": "1"}).status_code == 403
 
 
 def test_filters_narrow_the_list(limit: SpendLimit, owner: User, organization: Organization, sign_in: SignIn) -> None:
