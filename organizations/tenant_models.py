@@ -28,13 +28,19 @@ class TenantModel(models.Model):
         row = base_qs.filter(organization_id=self.organization_id)
         return super()._do_update(row, using, pk_val, changes, *options)
 
-    def delete(self, using: Any = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:  # noqa: ARG002, FBT001, FBT002 - Django's signature
+    def delete(self, using: Any = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:  # noqa: FBT001, FBT002 - Django's signature
         rows = type(self)._base_manager.using(using)  # noqa: SLF001 - documented for such use
         return rows.filter(organization_id=self.organization_id, pk=self.pk).delete()
 
 
 class TenantForeignKey(models.ForeignKey[_Set, _Get]):
-    """A foreign key from one tenants' table to another. Joins and lookups compare the organization too."""
+    """A foreign key from one tenants' table to another. Joins and lookups compare the organization too.
+
+    Its constraint in the database is on both columns, so a migration writes it (`sql/0002_foreign_keys.sql`).
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"db_constraint": False, "db_index": False, **options})
 
     def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> WhereNode | None:
         if alias is None or related_alias is None:  # of a subquery, which cannot refer to the other table

@@ -68,7 +68,6 @@ class SpendLimit(TenantModel):
                 condition=models.Q(is_plan=True, removed_at=None),
             ),
         )
-        indexes = (models.Index(fields=("organization", "id"), name="limit_of_organization"),)
 
     def __str__(self) -> str:
         scope = f"Each {self.scope}" if self.is_per_value else f"{self.get_scope_display()} {self.scope_value}".strip()
@@ -101,7 +100,10 @@ class LimitOverride(TenantModel):
     objects = OrganizationScopedQuerySet["LimitOverride"].as_manager()
 
     class Meta:
-        indexes = (models.Index(fields=("organization", "ends_at"), name="override_by_end"),)
+        indexes = (
+            models.Index(fields=("organization", "ends_at"), name="override_by_end"),
+            models.Index(fields=("organization", "limit"), name="override_of_limit"),
+        )
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.value}".strip()
@@ -132,7 +134,7 @@ class ThresholdEvent(TenantModel):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="threshold_events", db_index=False)
+    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="threshold_events")
     value = models.CharField(max_length=255, blank=True, default="")
     threshold = models.PositiveSmallIntegerField()
     window_key = models.CharField(max_length=40)
@@ -169,7 +171,7 @@ class IncreaseRequest(TenantModel):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="increase_requests", db_index=False)
+    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="increase_requests")
     value = models.CharField(max_length=255, blank=True, default="")
     amount_usd = _amount_field()
     until = models.DateTimeField(null=True, help_text="Requested end. The owner decides.")
@@ -191,8 +193,8 @@ class IncreaseRequest(TenantModel):
                 name="increase_open_once",
                 condition=models.Q(state="open"),
             ),
+            models.UniqueConstraint(fields=("organization", "granted"), name="increase_granted_once"),
         )
-        indexes = (models.Index(fields=("organization", "-id"), name="increase_of_organization"),)
 
     def __str__(self) -> str:
         return f"{self.limit}: {usd(self.amount_usd)}"

@@ -32,8 +32,8 @@ class LedgerState(TenantModel):
 
     `version` changes to a random number whenever rollups change, so that a number that was rolled back or restored from
     a backup never identifies another state. With the unfolded batches it identifies the state of the ledger that a
-    response is of (`billing.reports.response_cache_redis`). The other columns are counts that database triggers
-    maintain.
+    response is of (`billing.reports.response_cache_redis`). The other columns are counts that writers
+    of rollups maintain (`billing.rollups.state`).
     """
 
     organization = models.OneToOneField(

@@ -21,9 +21,6 @@ class Notice(TenantModel):
 
     objects = OrganizationScopedQuerySet["Notice"].as_manager()
 
-    class Meta:
-        indexes = (models.Index(fields=("organization", "-id"), name="notice_of_organization"),)
-
     def __str__(self) -> str:
         return self.subject
 
@@ -50,9 +47,6 @@ class WebhookEndpoint(TenantModel):
 
     objects = OrganizationScopedQuerySet["WebhookEndpoint"].as_manager()
 
-    class Meta:
-        indexes = (models.Index(fields=("organization", "id"), name="webhook_of_organization"),)
-
     def __str__(self) -> str:
         return self.description or f"Webhook {self.pk}"  # the URL may be a secret
 
@@ -67,12 +61,10 @@ class Delivery(TenantModel):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="deliveries", db_index=False
     )
-    notice = TenantForeignKey(Notice, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
+    notice = TenantForeignKey(Notice, on_delete=models.PROTECT, related_name="deliveries")
     channel = models.CharField(max_length=8, choices=Channel)
     recipient = models.CharField(max_length=500, help_text="An e-mail address or a URL.")
-    webhook = TenantForeignKey(
-        WebhookEndpoint, on_delete=models.DO_NOTHING, null=True, related_name="deliveries", db_index=False
-    )
+    webhook = TenantForeignKey(WebhookEndpoint, on_delete=models.DO_NOTHING, null=True, related_name="deliveries")
     message_id = models.CharField(max_length=64)
     state = models.CharField(max_length=8, choices=DeliveryState, default=DeliveryState.PENDING)
     created_at = models.DateTimeField()
@@ -89,9 +81,10 @@ class Delivery(TenantModel):
         verbose_name_plural = "deliveries"
         constraints = (models.UniqueConstraint(fields=("organization", "message_id"), name="delivery_once"),)
         indexes = (
-            models.Index(fields=("organization", "-id"), name="delivery_of_organization"),
             models.Index(
-                fields=("channel", "next_attempt_at"), name="delivery_due", condition=models.Q(state="pending")
+                fields=("channel", "organization", "next_attempt_at"),
+                name="delivery_due",
+                condition=models.Q(state="pending"),
             ),
             models.Index(fields=("channel", "finished_at"), name="delivery_failed", condition=models.Q(state="failed")),
             models.Index(fields=("organization", "notice"), name="delivery_of_notice"),
@@ -109,8 +102,13 @@ class NotificationPreference(TenantModel):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    membership = models.OneToOneField(
-        "organizations.Membership", on_delete=models.CASCADE, related_name="notification_preference"
+    # The database deletes a preference with its membership.
+    membership = models.ForeignKey(
+        "organizations.Membership",
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
     )
     warnings = models.BooleanField(default=True, help_text="A limit is near, or a soft limit is exceeded.")
     pauses = models.BooleanField(default=True, help_text="Access is paused or resumed.")
@@ -118,6 +116,9 @@ class NotificationPreference(TenantModel):
     webhooks = models.BooleanField(default=True, help_text="A webhook was disabled because it kept failing.")
 
     objects = OrganizationScopedQuerySet["NotificationPreference"].as_manager()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("organization", "membership"), name="preference_once"),)
 
     def __str__(self) -> str:
         return f"Notices for {self.membership}"

@@ -58,7 +58,6 @@ class Repricing(TenantModel):
                 condition=models.Q(dry_run=False, state__in=("queued", "running")),
             ),
         )
-        indexes = (models.Index(fields=("organization", "-id"), name="repricing_of_organization"),)
 
     def __str__(self) -> str:
         subject = self.model or self.service or "all models"

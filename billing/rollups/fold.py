@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from billing.rollups.definitions import FINEST
 from billing.rollups.locks import try_lock_rollups
 from billing.rollups.sql import OF_BATCHES, fold_statement
-from billing.rollups.state import bump_ledger_version
+from billing.rollups.state import bump_ledger_version, named_changes
 from organizations.failures import log_failure
 
 _MAX_BATCHES = 100
@@ -30,7 +30,7 @@ WHERE organization_id = %s AND folded_at IS NULL
 ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 """
 _MARK = "UPDATE billing_ingestbatch SET folded_at = %s WHERE organization_id = %s AND id = ANY(%s)"
-_FOLD = [fold_statement(rollup, OF_BATCHES) for rollup in FINEST]
+_FOLD = [((rollup, *rollup.coarser), fold_statement(rollup, OF_BATCHES)) for rollup in FINEST]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,12 @@ def _fold_some(organization_id: int, now: datetime) -> Folded:
             "first": min(ids),
             "last": max(last_events),
         }
-        for statement in _FOLD:
+        changes: dict[str, int] = {}
+        for rollups, statement in _FOLD:
             cursor.execute(statement, parameters)
+            changes |= named_changes(rollups, cursor.fetchone())
         cursor.execute(_MARK, [now, organization_id, ids])
-        bump_ledger_version(cursor, organization_id)
+        bump_ledger_version(cursor, organization_id, changes)
     return Folded(len(batches), sum(accepted for _, _, accepted in batches), frozenset({organization_id}))
 
 
