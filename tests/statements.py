@@ -157,6 +157,7 @@ class _Statement:
         self.problems: list[Problem] = []
         self._parents: dict[Term, Term] = {}
         self._tables: list[tuple[str, _Relation]] = []
+        self._outer_joins: list[tuple[list[_Relation], list[_Relation]]] = []
         self._checked: list[Any] = []
 
     def check(self, statement: Any) -> list[Problem]:
@@ -165,6 +166,8 @@ class _Statement:
             for (_, first), (name, second) in pairwise(self._tables):
                 if not self._are_connected(first, second):
                     self.problems.append(Problem(Rule.JOIN, name))
+            for nullable, others in self._outer_joins:
+                self._check_outer_join(nullable, others)
         return self.problems
 
     def _root(self, term: Term) -> Term:
@@ -252,12 +255,12 @@ class _Statement:
             self._equality(condition, scope)
             self._subqueries(condition, scope)
         if join.jointype in (enums.JoinType.JOIN_LEFT, enums.JoinType.JOIN_FULL):
-            self._outer(right, left)
+            self._outer_joins.append((right, left))
         if join.jointype in (enums.JoinType.JOIN_RIGHT, enums.JoinType.JOIN_FULL):
-            self._outer(left, right)
+            self._outer_joins.append((left, right))
         return [*left, *right]
 
-    def _outer(self, nullable: list[_Relation], others: list[_Relation]) -> None:
+    def _check_outer_join(self, nullable: list[_Relation], others: list[_Relation]) -> None:
         for relation in nullable:
             if relation.is_table and not any(other.tables and self._are_connected(other, relation) for other in others):
                 self.problems.append(Problem(Rule.OUTER_JOIN, ", ".join(sorted(relation.tables))))
