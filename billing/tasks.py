@@ -24,13 +24,16 @@ from billing.rollups.verify import verify
 from costtrack.celery import app
 from costtrack.clock import iso, utc_now
 from costtrack.jobs import enqueue_on_commit
+from organizations.failures import log_failure
 from organizations.models import Organization
 
 
 @app.task(name="billing.fold")
-def fold_task() -> int:
-    """Fold unfolded batches and enqueue the enforcement of the organizations' limits; return the number of events."""
-    folded = fold(now=utc_now())
+def fold_task(organization_id: int | None = None) -> int:
+    """Fold unfolded batches, of one organization or of all, and enqueue the enforcement of the organizations' limits;
+    return the number of events."""
+    now = utc_now()
+    folded = fold(now=now) if organization_id is None else fold_organization(organization_id=organization_id, now=now)
     enqueue_enforcement_for_organizations(folded.organizations)
     return folded.events
 
@@ -50,7 +53,11 @@ def price_unpriced_task(organization_id: int | None = None) -> int:
     organizations = Organization.objects.filter(pk__in=unpriced)
     if organization_id is not None:
         organizations = organizations.filter(pk=organization_id)
-    return sum(price_unpriced(organization=organization, now=utc_now()) for organization in organizations)
+    priced = 0
+    for organization in organizations:
+        with log_failure(organization.pk, "unpriced events could not be priced"):
+            priced += price_unpriced(organization=organization, now=utc_now())
+    return priced
 
 
 @app.task(name="billing.reprice")
@@ -61,7 +68,8 @@ def reprice_task(repricing_id: int | None = None) -> None:
     if repricing_id is not None:
         repricings = Repricing.objects.filter(pk=repricing_id).select_related("organization")
     for repricing in repricings:
-        run_next_step(repricing=repricing, now=now)
+        with log_failure(repricing.organization_id, "repricing could not continue", repricing=repricing.pk):
+            run_next_step(repricing=repricing, now=now)
 
 
 @app.task(name="billing.deliver_webhooks")

@@ -20,9 +20,9 @@ def enqueue_on_commit(task_name: str, **arguments: int | str) -> None:
     transaction.on_commit(partial(_send, task_name, arguments))
 
 
-def enqueue_throttled_on_commit(task_name: str, *, interval: timedelta) -> None:
-    """Like `enqueue_on_commit`, but once per interval. The beat schedule picks up the rest."""
-    transaction.on_commit(partial(_enqueue, task_name, {}, interval))
+def enqueue_throttled_on_commit(task_name: str, *, interval: timedelta, **arguments: int | str) -> None:
+    """Like `enqueue_on_commit`, but once per interval and arguments. The beat schedule picks up the rest."""
+    transaction.on_commit(partial(_enqueue, task_name, arguments, interval))
 
 
 def enqueue_debounced_on_commit(task_name: str, *, within: timedelta, **arguments: int | str) -> None:

@@ -17,6 +17,10 @@ class OrganizationScopedQuerySet(models.QuerySet[M]):
         """The organization's own rows."""
         return self.filter(organization=organization)
 
+    def row(self, instance: M) -> Self:
+        """The row of a model instance, for an update of it alone."""
+        return self.filter(organization=instance.organization_id, pk=instance.pk)  # type: ignore[attr-defined] # see above
+
 
 class OrganizationQuerySet(models.QuerySet["Organization"]):
     def visible_to(self, user: "User") -> "OrganizationQuerySet":

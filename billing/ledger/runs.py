@@ -14,10 +14,11 @@ INSERT INTO billing_run AS run (organization_id, run_id, parent_run_id, workflow
 SELECT %(organization)s, named.run_id, named.parent_run_id, named.workflow_id, %(now)s
 FROM unnest(%(runs)s::text[], %(parents)s::text[], %(workflows)s::text[])
     AS named (run_id, parent_run_id, workflow_id)
-LEFT JOIN billing_run AS known ON known.organization_id = %(organization)s AND known.run_id = named.run_id
-WHERE known.id IS NULL
-    OR (named.parent_run_id <> '' AND named.parent_run_id <> known.parent_run_id)
-    OR (named.workflow_id <> '' AND named.workflow_id <> known.workflow_id)
+WHERE NOT EXISTS (
+    SELECT FROM billing_run AS known
+    WHERE known.organization_id = %(organization)s AND known.run_id = named.run_id
+        AND named.parent_run_id IN ('', known.parent_run_id) AND named.workflow_id IN ('', known.workflow_id)
+)
 ORDER BY named.run_id
 ON CONFLICT (organization_id, run_id) DO UPDATE SET
     parent_run_id = CASE WHEN excluded.parent_run_id = '' THEN run.parent_run_id ELSE excluded.parent_run_id END,

@@ -25,6 +25,7 @@ from costtrack.errors import ConflictError, InvalidError, NotFoundError
 from costtrack.ids import ids_at, new_id
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_reads, tenant_scope
+from organizations.failures import log_failure
 from organizations.models import APICredential, Organization
 
 _RESERVED = AuthorizationStatus.RESERVED.value
@@ -165,9 +166,14 @@ def expire(*, now: datetime) -> int:
 
     Balances ignore an authorization from `expires_at` on, whether it is marked or not.
     """
-    return Authorization.objects.filter(status=_RESERVED, expires_at__lte=now).update(
-        status=AuthorizationStatus.EXPIRED.value, ended_at=F("expires_at")
-    )
+    due = Authorization.objects.filter(status=_RESERVED, expires_at__lte=now)
+    expired = 0
+    for organization_id in due.order_by("organization_id").values_list("organization_id", flat=True).distinct():
+        with log_failure(organization_id, "authorizations could not be marked as expired"):
+            expired += due.filter(organization=organization_id).update(
+                status=AuthorizationStatus.EXPIRED.value, ended_at=F("expires_at")
+            )
+    return expired
 
 
 def _find_by_idempotency_key(organization: Organization, reservation_request: ReservationRequest) -> Grant | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 
 from billing.limits.bulk_spend import spend_of_rules
 from billing.limits.cache import LimitSet, limit_set
@@ -22,6 +22,7 @@ from billing.limits.types import Rule
 from billing.limits.values_to_check import LastCheck, values_to_check
 from billing.models import SpendLimit, ThresholdEvent
 from costtrack.tenancy import tenant_scope
+from organizations.failures import log_failure
 from organizations.models import Organization
 
 logger = logging.getLogger(__name__)
@@ -58,20 +59,18 @@ def enforce_all(*, now: datetime) -> EnforcementResult:
     """Enforce every organization's limits."""
     done = EnforcementResult()
     for organization in organizations_with_limits():
-        try:
-            done += enforce(organization=organization, now=now)
-        except Exception:
-            # A failure must not stop the other organizations; the next pass tries again.
-            logger.exception(_FAILED, extra={"organization_id": organization.pk})
-            done += EnforcementResult(failed=1)
+        result = EnforcementResult(failed=1)
+        with log_failure(organization.pk, _FAILED):
+            result = enforce(organization=organization, now=now)
+        done += result
     return done
 
 
 def organizations_with_limits() -> QuerySet[Organization]:
     """Return organizations that have limits, or open threshold events of limits that were removed."""
-    limits = SpendLimit.objects.not_removed().filter(organization=OuterRef("pk"))
-    is_open = ThresholdEvent.objects.filter(organization=OuterRef("pk"), resolved_at=None)
-    return Organization.objects.filter(Exists(limits) | Exists(is_open)).order_by("pk")
+    limits = SpendLimit.objects.not_removed().values_list("organization_id", flat=True)
+    is_open = ThresholdEvent.objects.filter(resolved_at=None).values_list("organization_id", flat=True)
+    return Organization.objects.filter(pk__in={*limits.distinct(), *is_open.distinct()}).order_by("pk")
 
 
 def enforce(*, organization: Organization, now: datetime) -> EnforcementResult:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from billing.models import Authorization
 from billing.types import AuthorizationStatus
 from costtrack.ids import ids_at
+from organizations.failures import log_failure
 from organizations.models import Organization
 
 RETENTION = timedelta(days=30)
@@ -20,6 +21,7 @@ def delete_old_authorizations(*, now: datetime) -> int:
     for organization in Organization.objects.order_by("pk"):
         own = Authorization.objects.of(organization)
         ended = own.filter(id__lt=first_retained_id).exclude(status=AuthorizationStatus.RESERVED.value)
-        while ids := list(ended.order_by("id").values_list("id", flat=True)[:_BATCH_SIZE]):
-            deleted += own.filter(id__in=ids).delete()[0]
+        with log_failure(organization.pk, "old authorizations could not be deleted"):
+            while ids := list(ended.order_by("id").values_list("id", flat=True)[:_BATCH_SIZE]):
+                deleted += own.filter(id__in=ids).delete()[0]
     return deleted

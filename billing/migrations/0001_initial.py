@@ -575,7 +575,7 @@ class Migration(migrations.Migration):
                 ('pauses', models.BooleanField(default=True, help_text='Access is paused or resumed.')),
                 ('requests', models.BooleanField(default=True, help_text='An increase is requested, approved or declined.')),
                 ('webhooks', models.BooleanField(default=True, help_text='A webhook was disabled because it kept failing.')),
-                ('membership', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='notification_preference', to='organizations.membership')),
+                ('membership', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='organizations.membership')),
                 ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='organizations.organization')),
             ],
         ),
@@ -933,7 +933,7 @@ class Migration(migrations.Migration):
                 ('reason', models.CharField(blank=True, max_length=255)),
                 ('actor', models.CharField(max_length=254)),
                 ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='organizations.organization')),
-                ('limit', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='overrides', to='billing.spendlimit')),
+                ('limit', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='overrides', to='billing.spendlimit')),
             ],
         ),
         migrations.CreateModel(
@@ -951,8 +951,8 @@ class Migration(migrations.Migration):
                 ('answered_at', models.DateTimeField(null=True)),
                 ('answer', models.CharField(blank=True, max_length=500)),
                 ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='organizations.organization')),
-                ('granted', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.limitoverride')),
-                ('limit', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='increase_requests', to='billing.spendlimit')),
+                ('granted', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.limitoverride')),
+                ('limit', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='increase_requests', to='billing.spendlimit')),
             ],
         ),
         migrations.CreateModel(
@@ -989,7 +989,7 @@ class Migration(migrations.Migration):
                 ('resolved_at', models.DateTimeField(null=True)),
                 ('resets_at', models.DateTimeField(null=True)),
                 ('times', models.PositiveIntegerField(default=1)),
-                ('limit', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='threshold_events', to='billing.spendlimit')),
+                ('limit', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='threshold_events', to='billing.spendlimit')),
                 ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='organizations.organization')),
             ],
         ),
@@ -1200,8 +1200,8 @@ class Migration(migrations.Migration):
                 ('last_status', models.PositiveSmallIntegerField(help_text='The HTTP or SMTP status of the last attempt.', null=True)),
                 ('last_error', models.CharField(blank=True, default='', max_length=500)),
                 ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='organizations.organization')),
-                ('notice', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='billing.notice')),
-                ('webhook', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='deliveries', to='billing.webhookendpoint')),
+                ('notice', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='billing.notice')),
+                ('webhook', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='deliveries', to='billing.webhookendpoint')),
             ],
             options={
                 'verbose_name_plural': 'deliveries',
@@ -1333,10 +1333,6 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(condition=models.Q(('folded_at', None)), fields=['organization'], name='batch_unfolded')],
             },
         ),
-        migrations.AddIndex(
-            model_name='notice',
-            index=models.Index(fields=['organization', '-id'], name='notice_of_organization'),
-        ),
         migrations.AddConstraint(
             model_name='pricebookrevision',
             constraint=models.UniqueConstraint(fields=('organization',), name='price_revision_once', nulls_distinct=False),
@@ -1352,10 +1348,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='quarantinedrecord',
             index=models.Index(condition=models.Q(('resolved_at', None)), fields=['organization', '-id'], name='quarantine_open'),
-        ),
-        migrations.AddIndex(
-            model_name='repricing',
-            index=models.Index(fields=['organization', '-id'], name='repricing_of_organization'),
         ),
         migrations.AddConstraint(
             model_name='repricing',
@@ -1397,10 +1389,6 @@ class Migration(migrations.Migration):
             model_name='session',
             index=models.Index(condition=models.Q(('execution_id', ''), _negated=True), fields=['organization', 'execution_id'], name='session_of_execution'),
         ),
-        migrations.AddIndex(
-            model_name='spendlimit',
-            index=models.Index(fields=['organization', 'id'], name='limit_of_organization'),
-        ),
         migrations.AddConstraint(
             model_name='spendlimit',
             constraint=models.CheckConstraint(condition=models.Q(('amount_usd__gte', 0)), name='limit_not_negative'),
@@ -1414,12 +1402,20 @@ class Migration(migrations.Migration):
             index=models.Index(fields=['organization', 'ends_at'], name='override_by_end'),
         ),
         migrations.AddIndex(
-            model_name='increaserequest',
-            index=models.Index(fields=['organization', '-id'], name='increase_of_organization'),
+            model_name='limitoverride',
+            index=models.Index(fields=['organization', 'limit'], name='override_of_limit'),
         ),
         migrations.AddConstraint(
             model_name='increaserequest',
             constraint=models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('organization', 'limit', 'value', 'requested_by'), name='increase_open_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='increaserequest',
+            constraint=models.UniqueConstraint(fields=('organization', 'granted'), name='increase_granted_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='notificationpreference',
+            constraint=models.UniqueConstraint(fields=('organization', 'membership'), name='preference_once'),
         ),
         migrations.AddIndex(
             model_name='thresholdevent',
@@ -1458,16 +1454,8 @@ class Migration(migrations.Migration):
             index=models.Index(condition=models.Q(('adjusts__isnull', False)), fields=['organization', 'adjusts'], name='event_adjustments'),
         ),
         migrations.AddIndex(
-            model_name='webhookendpoint',
-            index=models.Index(fields=['organization', 'id'], name='webhook_of_organization'),
-        ),
-        migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(fields=['organization', '-id'], name='delivery_of_organization'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['channel', 'next_attempt_at'], name='delivery_due'),
+            index=models.Index(condition=models.Q(('state', 'pending')), fields=['channel', 'organization', 'next_attempt_at'], name='delivery_due'),
         ),
         migrations.AddIndex(
             model_name='delivery',

@@ -1,5 +1,5 @@
 """What Django does not make of the tables: keys that begin with the organization, the ledger's partitions, the
-append-only ledger, the counts that triggers maintain, and row-level security."""
+append-only ledger, and row-level security."""
 
 from django.db import migrations
 
@@ -12,8 +12,8 @@ class Migration(migrations.Migration):
     operations = run_sql_files(
         __file__,
         "primary_keys",
+        "foreign_keys",
         "ledger_partitions",
         "ledger_append_only",
-        "ledger_counts",
         "tenant_policies",
     )

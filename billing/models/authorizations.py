@@ -6,13 +6,14 @@ from django.db import models
 from billing.types import AuthorizationStatus
 from costtrack.fields import money_field, optional_money_field
 from organizations.querysets import OrganizationScopedQuerySet
+from organizations.tenant_models import TenantModel
 
 
 def _dimension() -> "models.CharField[str, str]":
     return models.CharField(max_length=255, blank=True, default="", db_default="")
 
 
-class Authorization(models.Model):
+class Authorization(TenantModel):
     """The estimated cost of a call, reserved under every limit that covers it until the call's event settles it.
 
     `amount_usd` is reserved while the status is reserved and the authorization is not expired. The reserved amount of a

@@ -14,6 +14,7 @@ from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.fields import money_field, optional_money_field, total_field
 from costtrack.money import ZERO
 from organizations.querysets import OrganizationScopedQuerySet
+from organizations.tenant_models import TenantModel
 
 
 def _dimension() -> "models.CharField[str, str]":
@@ -28,7 +29,7 @@ def _small_count() -> "models.IntegerField[int, int]":
     return models.IntegerField(default=0, db_default=0, editable=False)
 
 
-class IngestBatch(models.Model):
+class IngestBatch(TenantModel):
     """The events of one accepted request. A batch is folded in one transaction, exactly once.
 
     The batch's events are those with `id < event.id <= last_event_id` (`costtrack.ids`).
@@ -63,7 +64,7 @@ class IngestBatch(models.Model):
         return str(self.id)
 
 
-class EventKey(models.Model):
+class EventKey(TenantModel):
     """The identity of a stored event: the digests of (source, event id) and of its content
     (docs/decisions/016-event-identity.md).
 
@@ -89,7 +90,7 @@ class EventKey(models.Model):
         return str(self.key)
 
 
-class UsageEvent(models.Model):
+class UsageEvent(TenantModel):
     """A row of the ledger: a model call, a tool call, a compute charge, a session summary, or an adjustment.
 
     Append-only: the database refuses UPDATE and DELETE, and a correction is a new row that names the old one in
@@ -233,7 +234,7 @@ class UsageEvent(models.Model):
         return None if self.token_cost_usd is None else self.token_cost_usd + self.compute_cost_usd
 
 
-class UnpricedEvent(models.Model):
+class UnpricedEvent(TenantModel):
     """The queue of unpriced events. When an event is priced, it leaves the queue and an adjustment is appended."""
 
     event_id = models.UUIDField(primary_key=True)

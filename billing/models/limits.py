@@ -10,6 +10,7 @@ from billing.types import IncreaseState, LimitAction, LimitScope, LimitWindow, O
 from costtrack.fields import optional_money_field
 from costtrack.money import DECIMALS, DIGITS, usd
 from organizations.querysets import OrganizationScopedQuerySet
+from organizations.tenant_models import TenantForeignKey, TenantModel
 
 PAUSING = 100
 """The threshold at which a limit is reached, in percent."""
@@ -23,7 +24,7 @@ def default_thresholds() -> list[int]:
     return [80, 95, PAUSING]
 
 
-class SpendLimit(models.Model):
+class SpendLimit(TenantModel):
     """How much may be spent in a scope within a window.
 
     `scope_value` names what is limited: a Client ID, a user, a tag, ... If it is empty, the limit applies to every
@@ -67,7 +68,6 @@ class SpendLimit(models.Model):
                 condition=models.Q(is_plan=True, removed_at=None),
             ),
         )
-        indexes = (models.Index(fields=("organization", "id"), name="limit_of_organization"),)
 
     def __str__(self) -> str:
         scope = f"Each {self.scope}" if self.is_per_value else f"{self.get_scope_display()} {self.scope_value}".strip()
@@ -79,7 +79,7 @@ class SpendLimit(models.Model):
         return self.scope != LimitScope.ORGANIZATION.value and not self.scope_value
 
 
-class LimitOverride(models.Model):
+class LimitOverride(TenantModel):
     """A temporary override of a limit: another amount, or access that is manually paused or allowed.
 
     `value` is the value of a per-value limit that it applies to; empty means all of them.
@@ -88,7 +88,7 @@ class LimitOverride(models.Model):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    limit = models.ForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="overrides")
+    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="overrides")
     value = models.CharField(max_length=255, blank=True, default="")
     kind = models.CharField(max_length=8, choices=OverrideKind)
     amount_usd = optional_money_field()
@@ -100,13 +100,16 @@ class LimitOverride(models.Model):
     objects = OrganizationScopedQuerySet["LimitOverride"].as_manager()
 
     class Meta:
-        indexes = (models.Index(fields=("organization", "ends_at"), name="override_by_end"),)
+        indexes = (
+            models.Index(fields=("organization", "ends_at"), name="override_by_end"),
+            models.Index(fields=("organization", "limit"), name="override_of_limit"),
+        )
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.value}".strip()
 
 
-class LimitSetRevision(models.Model):
+class LimitSetRevision(TenantModel):
     """Changes with an organization's limits, so that every process reloads them (`billing.limits.cache`)."""
 
     organization = models.OneToOneField(
@@ -120,7 +123,7 @@ class LimitSetRevision(models.Model):
         return str(self.revision)
 
 
-class ThresholdEvent(models.Model):
+class ThresholdEvent(TenantModel):
     """A threshold event: a limit's spend has reached a threshold (docs/decisions/018-threshold-events.md).
 
     `threshold` is in percent; 0 stands for the soft amount. `window_key` names the window: its beginning, or for
@@ -131,7 +134,7 @@ class ThresholdEvent(models.Model):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    limit = models.ForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="threshold_events", db_index=False)
+    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="threshold_events")
     value = models.CharField(max_length=255, blank=True, default="")
     threshold = models.PositiveSmallIntegerField()
     window_key = models.CharField(max_length=40)
@@ -162,13 +165,13 @@ class ThresholdEvent(models.Model):
         return f"{self.threshold} %"
 
 
-class IncreaseRequest(models.Model):
+class IncreaseRequest(TenantModel):
     """A member's request for a higher limit, which an owner approves until a date, or declines."""
 
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    limit = models.ForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="increase_requests", db_index=False)
+    limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="increase_requests")
     value = models.CharField(max_length=255, blank=True, default="")
     amount_usd = _amount_field()
     until = models.DateTimeField(null=True, help_text="Requested end. The owner decides.")
@@ -179,7 +182,7 @@ class IncreaseRequest(models.Model):
     answered_by = models.CharField(max_length=254, blank=True)
     answered_at = models.DateTimeField(null=True)
     answer = models.CharField(max_length=500, blank=True)
-    granted = models.OneToOneField(LimitOverride, on_delete=models.PROTECT, null=True, related_name="+")
+    granted = TenantForeignKey(LimitOverride, on_delete=models.PROTECT, null=True, related_name="+")
 
     objects = OrganizationScopedQuerySet["IncreaseRequest"].as_manager()
 
@@ -190,8 +193,8 @@ class IncreaseRequest(models.Model):
                 name="increase_open_once",
                 condition=models.Q(state="open"),
             ),
+            models.UniqueConstraint(fields=("organization", "granted"), name="increase_granted_once"),
         )
-        indexes = (models.Index(fields=("organization", "-id"), name="increase_of_organization"),)
 
     def __str__(self) -> str:
         return f"{self.limit}: {usd(self.amount_usd)}"

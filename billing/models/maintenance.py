@@ -3,9 +3,10 @@
 from django.db import models
 
 from organizations.querysets import OrganizationScopedQuerySet
+from organizations.tenant_models import TenantModel
 
 
-class RollupCheck(models.Model):
+class RollupCheck(TenantModel):
     """The last verification of one of an organization's rollups, and its result."""
 
     pk = models.CompositePrimaryKey("organization", "rollup")
@@ -26,13 +27,13 @@ class RollupCheck(models.Model):
         return f"{self.rollup} at {self.checked_at:%Y-%m-%d %H:%M}"
 
 
-class LedgerState(models.Model):
+class LedgerState(TenantModel):
     """The state of an organization's rollups.
 
     `version` changes to a random number whenever rollups change, so that a number that was rolled back or restored from
     a backup never identifies another state. With the unfolded batches it identifies the state of the ledger that a
-    response is of (`billing.reports.response_cache_redis`). The other columns are counts that database triggers
-    maintain.
+    response is of (`billing.reports.response_cache_redis`). The other columns are counts that writers
+    of rollups maintain (`billing.rollups.state`).
     """
 
     organization = models.OneToOneField(
@@ -49,7 +50,7 @@ class LedgerState(models.Model):
         return f"version {self.version}"
 
 
-class DroppedMonth(models.Model):
+class DroppedMonth(TenantModel):
     """An organization's events of one month of receipt that were dropped (docs/decisions/008).
 
     `unpriced` of them never got a price: the rollups still count them, and they have left the queue.

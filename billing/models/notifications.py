@@ -5,9 +5,10 @@ from django.db import models
 
 from billing.types import Channel, DeliveryState, NoticeKind, WebhookFormat
 from organizations.querysets import OrganizationScopedQuerySet
+from organizations.tenant_models import TenantForeignKey, TenantModel
 
 
-class Notice(models.Model):
+class Notice(TenantModel):
     """A notice, written in the transaction of its cause. `data` is the body of the webhook."""
 
     organization = models.ForeignKey(
@@ -20,14 +21,11 @@ class Notice(models.Model):
 
     objects = OrganizationScopedQuerySet["Notice"].as_manager()
 
-    class Meta:
-        indexes = (models.Index(fields=("organization", "-id"), name="notice_of_organization"),)
-
     def __str__(self) -> str:
         return self.subject
 
 
-class WebhookEndpoint(models.Model):
+class WebhookEndpoint(TenantModel):
     """A URL that notices are sent to. The secrets are encrypted (`billing.notifications.secrets`)."""
 
     organization = models.ForeignKey(
@@ -49,14 +47,11 @@ class WebhookEndpoint(models.Model):
 
     objects = OrganizationScopedQuerySet["WebhookEndpoint"].as_manager()
 
-    class Meta:
-        indexes = (models.Index(fields=("organization", "id"), name="webhook_of_organization"),)
-
     def __str__(self) -> str:
         return self.description or f"Webhook {self.pk}"  # the URL may be a secret
 
 
-class Delivery(models.Model):
+class Delivery(TenantModel):
     """A message of a notice to one recipient. Workers claim it, try to send it, and retry later.
 
     `claimed_until` is set during an attempt; if the worker dies, another one may claim the delivery after it.
@@ -66,12 +61,10 @@ class Delivery(models.Model):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="deliveries", db_index=False
     )
-    notice = models.ForeignKey(Notice, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
+    notice = TenantForeignKey(Notice, on_delete=models.PROTECT, related_name="deliveries")
     channel = models.CharField(max_length=8, choices=Channel)
     recipient = models.CharField(max_length=500, help_text="An e-mail address or a URL.")
-    webhook = models.ForeignKey(
-        WebhookEndpoint, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
-    )
+    webhook = TenantForeignKey(WebhookEndpoint, on_delete=models.DO_NOTHING, null=True, related_name="deliveries")
     message_id = models.CharField(max_length=64)
     state = models.CharField(max_length=8, choices=DeliveryState, default=DeliveryState.PENDING)
     created_at = models.DateTimeField()
@@ -88,9 +81,10 @@ class Delivery(models.Model):
         verbose_name_plural = "deliveries"
         constraints = (models.UniqueConstraint(fields=("organization", "message_id"), name="delivery_once"),)
         indexes = (
-            models.Index(fields=("organization", "-id"), name="delivery_of_organization"),
             models.Index(
-                fields=("channel", "next_attempt_at"), name="delivery_due", condition=models.Q(state="pending")
+                fields=("channel", "organization", "next_attempt_at"),
+                name="delivery_due",
+                condition=models.Q(state="pending"),
             ),
             models.Index(fields=("channel", "finished_at"), name="delivery_failed", condition=models.Q(state="failed")),
             models.Index(fields=("organization", "notice"), name="delivery_of_notice"),
@@ -101,15 +95,20 @@ class Delivery(models.Model):
         return f"{self.get_channel_display()} {self.message_id}"
 
 
-class NotificationPreference(models.Model):
+class NotificationPreference(TenantModel):
     """Which notices a member gets by e-mail. Without a row: owners and admins get all, viewers those about their own
     requests."""
 
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    membership = models.OneToOneField(
-        "organizations.Membership", on_delete=models.CASCADE, related_name="notification_preference"
+    # The database deletes a preference with its membership.
+    membership = models.ForeignKey(
+        "organizations.Membership",
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
     )
     warnings = models.BooleanField(default=True, help_text="A limit is near, or a soft limit is exceeded.")
     pauses = models.BooleanField(default=True, help_text="Access is paused or resumed.")
@@ -117,6 +116,9 @@ class NotificationPreference(models.Model):
     webhooks = models.BooleanField(default=True, help_text="A webhook was disabled because it kept failing.")
 
     objects = OrganizationScopedQuerySet["NotificationPreference"].as_manager()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("organization", "membership"), name="preference_once"),)
 
     def __str__(self) -> str:
         return f"Notices for {self.membership}"

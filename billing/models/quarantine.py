@@ -3,9 +3,10 @@
 from django.db import models
 
 from organizations.querysets import OrganizationScopedQuerySet
+from organizations.tenant_models import TenantModel
 
 
-class QuarantinedRecord(models.Model):
+class QuarantinedRecord(TenantModel):
     """An invalid record of a sender that cannot handle errors (LiteLLM drops its queue on an error response).
 
     `raw` is the record without prompts and responses, cut at a maximum size; a cut record cannot be retried.

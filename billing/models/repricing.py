@@ -7,9 +7,10 @@ from django.db import models
 from billing.querysets import RepricingQuerySet
 from billing.types import RepricingState
 from costtrack.fields import total_field
+from organizations.tenant_models import TenantModel
 
 
-class Repricing(models.Model):
+class Repricing(TenantModel):
     """One pass over the model calls of a period, in steps. Each step stores its position and figures in its
     transaction, so another worker can continue. A dry run only counts.
 
@@ -57,7 +58,6 @@ class Repricing(models.Model):
                 condition=models.Q(dry_run=False, state__in=("queued", "running")),
             ),
         )
-        indexes = (models.Index(fields=("organization", "-id"), name="repricing_of_organization"),)
 
     def __str__(self) -> str:
         subject = self.model or self.service or "all models"

@@ -3,9 +3,10 @@
 from django.db import models
 
 from organizations.querysets import OrganizationScopedQuerySet
+from organizations.tenant_models import TenantModel
 
 
-class Run(models.Model):
+class Run(TenantModel):
     """A workflow run, created by the first event that names it or names it as a parent.
 
     The parent is stored by the caller's id, because it may be named before it exists. Callers define the tree, so it

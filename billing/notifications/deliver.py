@@ -13,12 +13,12 @@ lasts longer than the time limit of any task, so no delivery is tried by two wor
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Min, Q, QuerySet
 
 from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.outbox import enqueue_delivery, new_message_id
@@ -26,23 +26,34 @@ from billing.types import Channel, DeliveryState
 from costtrack.errors import ConflictError, NotFoundError
 from costtrack.mail.sending import BACKOFF, CLAIM, MAX_ERROR_LENGTH, retry_delay_after
 from organizations import audit
+from organizations.failures import log_failure
 from organizations.models import Organization
 
 logger = logging.getLogger(__name__)
 
 
 def claim(*, channel: Channel, now: datetime, limit: int) -> list[Delivery]:
-    """Claim up to `limit` due deliveries of a channel, the longest overdue first, each with its notice, organization
-    and webhook."""
-    with transaction.atomic():
-        due = _due(channel, now).select_related("organization", "notice", "webhook").order_by("next_attempt_at", "pk")
-        claimed = list(due.select_for_update(of=("self",), skip_locked=True)[:limit])
-        for delivery in claimed:
-            if delivery.claimed_until is not None:
-                logger.warning("delivery taken over from a lost worker", extra={"message_id": delivery.message_id})
-            delivery.claimed_until = now + CLAIM
-        Delivery.objects.filter(pk__in=[delivery.pk for delivery in claimed]).update(claimed_until=now + CLAIM)
+    """Claim up to `limit` due deliveries of a channel, each with its notice, organization and webhook.
+
+    The longest overdue organization comes first, and in it the longest overdue delivery.
+    """
+    claimed: list[Delivery] = []
+    for organization_id in _organizations_with_due(channel, now):
+        if len(claimed) == limit:
+            break
+        with log_failure(organization_id, "deliveries could not be claimed"):
+            claimed += _claim(organization_id, channel, now, limit - len(claimed))
     return claimed
+
+
+def mark_claimed(organization_id: int, deliveries: Sequence[Delivery], *, now: datetime) -> None:
+    """Write the claim of deliveries that the caller has locked, directly or by their endpoint."""
+    for delivery in deliveries:
+        if delivery.claimed_until is not None:
+            logger.warning("delivery taken over from a lost worker", extra={"message_id": delivery.message_id})
+        delivery.claimed_until = now + CLAIM
+    rows = Delivery.objects.filter(organization=organization_id, pk__in=[delivery.pk for delivery in deliveries])
+    rows.update(claimed_until=now + CLAIM)
 
 
 def is_due(*, channel: Channel, now: datetime) -> bool:
@@ -52,7 +63,7 @@ def is_due(*, channel: Channel, now: datetime) -> bool:
 
 def succeeded(delivery: Delivery, *, status: int | None, now: datetime) -> None:
     """Record that the message was delivered, even if the claim has expired in the meantime."""
-    Delivery.objects.filter(pk=delivery.pk).exclude(state=DeliveryState.SENT).update(
+    Delivery.objects.row(delivery).exclude(state=DeliveryState.SENT).update(
         state=DeliveryState.SENT,
         attempts=delivery.attempts + 1,
         claimed_until=None,
@@ -98,11 +109,13 @@ def release_claim(deliveries: Iterable[Delivery], *, until: datetime, error: str
 
 def postpone(*, channel: Channel, now: datetime, until: datetime, error: str) -> None:
     """Postpone all due and unclaimed deliveries of a channel that cannot send. This does not count as an attempt."""
-    with transaction.atomic():
-        due = _due(channel, now).select_for_update(skip_locked=True).values_list("pk", flat=True)
-        Delivery.objects.filter(pk__in=list(due)).update(
-            claimed_until=None, next_attempt_at=until, last_status=None, last_error=error[:MAX_ERROR_LENGTH]
-        )
+    for organization_id in _organizations_with_due(channel, now):
+        with log_failure(organization_id, "deliveries could not be postponed"), transaction.atomic():
+            due = _due(channel, now).filter(organization=organization_id)
+            ids = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True))
+            Delivery.objects.filter(organization=organization_id, pk__in=ids).update(
+                claimed_until=None, next_attempt_at=until, last_status=None, last_error=error[:MAX_ERROR_LENGTH]
+            )
 
 
 @transaction.atomic
@@ -141,6 +154,21 @@ def _enabled_webhook(delivery: Delivery) -> WebhookEndpoint:
     return delivery.webhook
 
 
+@transaction.atomic
+def _claim(organization_id: int, channel: Channel, now: datetime, limit: int) -> list[Delivery]:
+    due = _due(channel, now).filter(organization=organization_id).order_by("next_attempt_at", "pk")
+    due = due.select_related("organization", "notice", "webhook").select_for_update(of=("self",), skip_locked=True)
+    claimed = list(due[:limit])
+    mark_claimed(organization_id, claimed, now=now)
+    return claimed
+
+
+def _organizations_with_due(channel: Channel, now: datetime) -> list[int]:
+    """Return the organizations with due deliveries, the longest overdue first."""
+    due = _due(channel, now).values("organization_id").annotate(since=Min("next_attempt_at"))
+    return list(due.order_by("since", "organization_id").values_list("organization_id", flat=True))
+
+
 def _due(channel: Channel, now: datetime) -> QuerySet[Delivery]:
     return Delivery.objects.filter(
         Q(claimed_until=None) | Q(claimed_until__lte=now),
@@ -152,4 +180,4 @@ def _due(channel: Channel, now: datetime) -> QuerySet[Delivery]:
 
 def _claimed(delivery: Delivery) -> QuerySet[Delivery]:
     """Return the row, if it still has this worker's claim."""
-    return Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.PENDING, claimed_until=delivery.claimed_until)
+    return Delivery.objects.row(delivery).filter(state=DeliveryState.PENDING, claimed_until=delivery.claimed_until)

@@ -31,7 +31,8 @@ def subscribed_addresses(*, organization: Organization, kind: NoticeKind) -> lis
     """Return the e-mail addresses of the active owners and admins who subscribed to this kind of notice."""
     members = Membership.objects.of(organization).filter(role__in=_NOTIFIED_ROLES, user__is_active=True)
     if kind in CATEGORIES:
-        members = members.exclude(**{f"notification_preference__{CATEGORIES[kind]}": False})
+        declined = NotificationPreference.objects.of(organization).filter(**{CATEGORIES[kind]: False})
+        members = members.exclude(pk__in=declined.values("membership_id"))
     return list(members.order_by("pk").values_list("user__email", flat=True))
 
 

@@ -3,50 +3,58 @@
 The oldest delivery of an endpoint goes first. Endpoints that have failed recently come after the others.
 """
 
-import logging
+from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import F, Min, Q, QuerySet
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 
 from billing.models import Delivery, WebhookEndpoint
+from billing.notifications.deliver import mark_claimed
 from billing.types import Channel, DeliveryState
-from costtrack.mail.sending import CLAIM
-
-logger = logging.getLogger(__name__)
+from organizations.failures import log_failure
 
 
-@transaction.atomic
 def claim_one_per_endpoint(*, now: datetime, max_endpoints: int, exclude: Collection[int] = ()) -> list[Delivery]:
     """Claim one due delivery of up to `max_endpoints` endpoints, each with its organization, notice and webhook.
 
     `exclude` has ids of endpoints. Endpoints with a delivery in progress are excluded as well.
     """
-    candidates = _pending_endpoints(now, exclude)[:max_endpoints]
-    enabled = WebhookEndpoint.objects.filter(pk__in=list(candidates), enabled=True)
-    locked = list(enabled.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True))
-    # A worker that has just released a lock may have committed a claim, which only a new statement sees.
-    free = set(locked) - set(_in_progress(now).filter(webhook__in=locked).values_list("webhook_id", flat=True))
-    due = _due(now).filter(webhook__in=free).order_by("webhook_id", "next_attempt_at", "pk").distinct("webhook_id")
-    claimed = list(due.select_related("organization", "notice", "webhook"))
-    for delivery in claimed:
-        if delivery.claimed_until is not None:
-            logger.warning("delivery taken over from a lost worker", extra={"message_id": delivery.message_id})
-        delivery.claimed_until = now + CLAIM
-    Delivery.objects.filter(pk__in=[delivery.pk for delivery in claimed]).update(claimed_until=now + CLAIM)
+    endpoints: dict[int, list[int]] = defaultdict(list)
+    for organization_id, webhook_id in _pending_endpoints(now, exclude)[:max_endpoints]:
+        endpoints[organization_id].append(webhook_id)
+    claimed: list[Delivery] = []
+    for organization_id, webhook_ids in endpoints.items():
+        with log_failure(organization_id, "webhook deliveries could not be claimed"):
+            claimed += _claim(organization_id, webhook_ids, now)
     return claimed
 
 
-def _pending_endpoints(now: datetime, exclude: Collection[int]) -> "QuerySet[Delivery, int]":
-    """Return the ids of endpoints without a delivery in progress, in the order in which they are tried."""
-    due = _due(now).filter(webhook__enabled=True).exclude(webhook__in=exclude)
+@transaction.atomic
+def _claim(organization_id: int, webhook_ids: Collection[int], now: datetime) -> list[Delivery]:
+    """Claim one due delivery of each of these endpoints that is still free."""
+    enabled = WebhookEndpoint.objects.filter(organization=organization_id, pk__in=webhook_ids, enabled=True)
+    locked = list(enabled.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True))
+    # A worker that has just released a lock may have committed a claim, which only a new statement sees.
+    own = {"organization": organization_id, "webhook__in": locked}
+    free = set(locked) - set(_in_progress(now).filter(**own).values_list("webhook_id", flat=True))
+    due = _due(now).filter(organization=organization_id, webhook__in=free)
+    due = due.order_by("webhook_id", "next_attempt_at", "pk").distinct("webhook_id")
+    claimed = list(due.select_related("organization", "notice", "webhook"))
+    mark_claimed(organization_id, claimed, now=now)
+    return claimed
+
+
+def _pending_endpoints(now: datetime, exclude: Collection[int]) -> "QuerySet[Delivery, tuple[int, int]]":
+    """Return (organization, endpoint) without a delivery in progress, in the order in which they are tried."""
+    in_progress = _in_progress(now).filter(organization=OuterRef("organization"), webhook=OuterRef("webhook"))
+    due = _due(now).filter(~Exists(in_progress), webhook__enabled=True).exclude(webhook__in=exclude)
     return (
-        due.exclude(webhook__in=_in_progress(now).values("webhook_id"))
-        .values("webhook_id")
+        due.values("organization_id", "webhook_id")
         .annotate(since=Min("next_attempt_at"))
         .order_by(F("webhook__failing_since").asc(nulls_first=True), "since", "webhook_id")
-        .values_list("webhook_id", flat=True)
+        .values_list("organization_id", "webhook_id")
     )
 
 

@@ -114,6 +114,7 @@ def remove_webhook(*, organization: Organization, webhook: WebhookEndpoint, acto
     webhook = _locked(organization, webhook)
     cancel_pending(webhook, reason="The webhook was removed.", now=now)
     _audit(webhook, actor, "webhook.removed", url=display_url(webhook.url))
+    Delivery.objects.of(organization).filter(webhook=webhook).update(webhook=None)
     webhook.delete()
 
 

@@ -6,35 +6,26 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection
-from psycopg import sql
 
 from costtrack.ids import ids_at
 from organizations.models import Organization
 
 MAX_COUNTED = 1_000
 
-# Backlog counts of the organization in alias `target`, each capped.
-_QUEUES = sql.SQL("""
-    (SELECT count(*) FROM (SELECT FROM billing_unpricedevent AS event
-        WHERE event.organization_id = target.id LIMIT %(cap)s) AS unpriced),
-    (SELECT count(*) FROM (SELECT FROM billing_quarantinedrecord AS record
-        WHERE record.organization_id = target.id AND record.resolved_at IS NULL LIMIT %(cap)s) AS quarantined)
-""")
-_BACKLOG = sql.SQL("SELECT {queues} FROM (VALUES (%(organization)s::bigint)) AS target (id)").format(queues=_QUEUES)
-
+_BACKLOG = """
+SELECT
+    (SELECT count(*) FROM (SELECT FROM billing_unpricedevent
+        WHERE organization_id = %(organization)s LIMIT %(cap)s) AS unpriced),
+    (SELECT count(*) FROM (SELECT FROM billing_quarantinedrecord
+        WHERE organization_id = %(organization)s AND resolved_at IS NULL LIMIT %(cap)s) AS quarantined)
+"""
 # Batch ids are ordered by time.
-_FIGURES = sql.SQL("""
-SELECT target.id,
-    (SELECT batch.received_at FROM billing_ingestbatch AS batch
-        WHERE batch.organization_id = target.id ORDER BY batch.id DESC LIMIT 1),
-    recent.events, recent.cost_usd, {queues}
-FROM unnest(%(organizations)s::bigint[]) AS target (id)
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(batch.accepted), 0) AS events, coalesce(sum(batch.cost_usd), 0) AS cost_usd
-    FROM billing_ingestbatch AS batch
-    WHERE batch.organization_id = target.id AND batch.id >= %(first)s
-) AS recent
-""").format(queues=_QUEUES)
+_RECORDED = """
+SELECT
+    (SELECT received_at FROM billing_ingestbatch WHERE organization_id = %(organization)s ORDER BY id DESC LIMIT 1),
+    coalesce(sum(accepted), 0), coalesce(sum(cost_usd), 0)
+FROM billing_ingestbatch WHERE organization_id = %(organization)s AND id >= %(first)s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +48,15 @@ class Overview:
 
 
 def list_overviews(*, organizations: Sequence[Organization], since: datetime) -> list[Overview]:
-    """Return one overview per organization, in the given order, with one query."""
-    ids = [organization.pk for organization in organizations]
+    """Return one overview per organization, in the given order, with two queries for each."""
+    return [_overview(organization, since) for organization in organizations]
+
+
+def _overview(organization: Organization, since: datetime) -> Overview:
     with connection.cursor() as cursor:
-        cursor.execute(_FIGURES, {"organizations": ids, "first": ids_at(since)[0], "cap": MAX_COUNTED})
-        figures = {row[0]: row[1:] for row in cursor.fetchall()}
-    return [_overview(organization, *figures[organization.pk]) for organization in organizations]
-
-
-def _overview(
-    organization: Organization,
-    last_received_at: datetime | None,
-    events: int,
-    cost_usd: Decimal,
-    unpriced: int,
-    quarantined: int,
-) -> Overview:
-    return Overview(organization, last_received_at, events, cost_usd, Backlog(unpriced, quarantined))
+        cursor.execute(_RECORDED, {"organization": organization.pk, "first": ids_at(since)[0]})
+        last_received_at, events, cost_usd = cursor.fetchone()
+    return Overview(organization, last_received_at, events, cost_usd, backlog(organization=organization))
 
 
 def backlog(*, organization: Organization) -> Backlog:

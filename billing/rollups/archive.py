@@ -4,6 +4,7 @@ The sums of the events are added to the archived rows. The other rows of the sam
 remaining events: sums, first and last times, and texts.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -18,8 +19,8 @@ from billing.rollups.chunks import Chunk, in_span, of_keys_among
 from billing.rollups.compare import WORK_MEMORY, write_differences
 from billing.rollups.definitions import ROLLUPS, Rollup
 from billing.rollups.locks import lock_rollups
-from billing.rollups.sql import aggregate_query, upsert_statement
-from billing.rollups.state import bump_ledger_version
+from billing.rollups.sql import aggregate_query, archive_statement
+from billing.rollups.state import bump_ledger_version, named_changes
 from costtrack.ids import ids_at
 from organizations import audit
 from organizations.models import Organization
@@ -65,12 +66,15 @@ def archive(cursor: Any, partition: Partition, organization: Organization, *, ac
     rows = _find(cursor, partition, organization.pk)
     if rows is None:
         return 0
+    changes: Counter[str] = Counter()
     for rollup in ROLLUPS:
         archived = aggregate_query(rollup, sql.SQL("{} AS event").format(rows.table), _OF_ORGANIZATION, archived=True)
-        cursor.execute(upsert_statement(rollup, archived), rows.parameters)
+        cursor.execute(archive_statement(rollup, archived), rows.parameters)
+        changes.update(named_changes([rollup], cursor.fetchone()))
     for rollup in ROLLUPS:
-        write_differences(cursor, rollup, organization.pk, _touched(rollup, rows), _REMAINING)
-    bump_ledger_version(cursor, organization.pk)
+        _, changed = write_differences(cursor, rollup, organization.pk, _touched(rollup, rows), _REMAINING)
+        changes.update(changed)
+    bump_ledger_version(cursor, organization.pk, changes)
     _record(rows, organization, actor, now)
     return rows.events
 

@@ -11,14 +11,19 @@ from psycopg import sql
 from billing.rollups.chunks import Chunk
 from billing.rollups.definitions import Rollup
 from billing.rollups.sql import (
+    ADDED,
     EVENTS,
     IS_FOLDED,
+    REMOVED,
     aggregate_query,
     column_list,
     column_types,
     key_columns,
+    key_count_changes,
     measure_columns,
+    returning_keys,
 )
+from billing.rollups.state import named_changes
 from billing.rollups.types import Difference
 
 # Enough for the aggregates of a chunk.
@@ -40,13 +45,14 @@ _WRITE_DIFFERENCES = sql.SQL("""
 WITH wrong AS MATERIALIZED (
     SELECT {keys}, {expected_measures}, expected.organization_id IS NULL AS is_superfluous {comparison}
 ), removed AS (
-    DELETE FROM {table} AS stored USING wrong WHERE wrong.is_superfluous AND {same_key}
+    DELETE FROM {table} AS stored USING wrong WHERE wrong.is_superfluous AND {same_key}{removed_keys}
 ), written AS (
-    INSERT INTO {table} ({columns}) SELECT {columns} FROM wrong WHERE NOT is_superfluous ORDER BY {keys}
-    ON CONFLICT ({keys}) DO UPDATE SET {replaced}
+    INSERT INTO {table} AS stored ({columns}) SELECT {columns} FROM wrong WHERE NOT is_superfluous ORDER BY {keys}
+    ON CONFLICT ({keys}) DO UPDATE SET {replaced}{written_keys}
 )
-SELECT count(*) FROM wrong
+SELECT {results}
 """)
+_CHANGED = sql.SQL("(SELECT * FROM removed UNION ALL SELECT * FROM written)")
 
 
 def differences(
@@ -75,9 +81,12 @@ def differences(
 
 def write_differences(
     cursor: Any, rollup: Rollup, organization_id: int, chunk: Chunk, *conditions: sql.Composable
-) -> int:
-    """Correct the rows that differ and return their number. The caller holds the lock on the rollups
-    (`billing.rollups.locks`). Events that do not meet the conditions count as removed."""
+) -> tuple[int, dict[str, int]]:
+    """Correct the rows that differ; return their number, and the changes of counts for `bump_ledger_version`.
+
+    The caller holds the lock on the rollups (`billing.rollups.locks`). Events that do not meet the conditions count as
+    removed.
+    """
     keys, measures = key_columns(rollup), measure_columns(rollup)
     query = _WRITE_DIFFERENCES.format(
         table=sql.Identifier(rollup.table),
@@ -87,10 +96,13 @@ def write_differences(
         comparison=_comparison(rollup, chunk, *conditions),
         same_key=sql.SQL(" AND ").join(sql.SQL("stored.{0} = wrong.{0}").format(sql.Identifier(key)) for key in keys),
         replaced=_list(sql.SQL("{0} = excluded.{0}"), measures),
+        removed_keys=returning_keys(rollup, REMOVED),
+        written_keys=returning_keys(rollup, ADDED),
+        results=sql.SQL(", ").join([sql.SQL("(SELECT count(*) FROM wrong)"), *key_count_changes([rollup], _CHANGED)]),
     )
     cursor.execute(query, {"organization": organization_id, **chunk.parameters})
-    (count,) = cursor.fetchone()
-    return int(count)
+    count, *changes = cursor.fetchone()
+    return int(count), named_changes([rollup], changes)
 
 
 def _comparison(rollup: Rollup, chunk: Chunk, *conditions: sql.Composable) -> sql.Composed:

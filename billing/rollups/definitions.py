@@ -45,7 +45,8 @@ class Rollup:
     """A rollup. `dimensions` are in the order of the table's key; `bucket` is the time bucket among them, if any.
 
     `coarser` rollups have some of its dimensions and measures, and the same events: folding aggregates the rows of this
-    rollup instead of the events. (Verification and rebuild do not rely on that.)
+    rollup instead of the events. (Verification and rebuild do not rely on that.) `counted_in` is the column of
+    `LedgerState` with the number of values of the first dimension, if that is stored.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Rollup:
     condition: str = "true"
     joined: str = ""
     coarser: "tuple[Rollup, ...]" = ()
+    counted_in: str = ""
 
     @property
     def table(self) -> str:
@@ -168,6 +170,7 @@ SESSION_TOTALS = Rollup(
         Measure("completed_at", "CASE WHEN event.kind = 'session_summary' THEN event.occurred_at END", Merge.LAST),
     ),
     condition="event.session_id <> ''",
+    counted_in="sessions",
 )
 SESSION_MODELS = Rollup(
     "session_models",
@@ -193,6 +196,7 @@ EXECUTION_TOTALS = Rollup(
     _columns("execution_id"),
     (*COSTS, *SPAN),
     condition="event.execution_id <> '' AND event.session_id <> ''",
+    counted_in="executions",
 )
 GROUP_TOTALS = Rollup(
     "group_totals",
@@ -201,6 +205,7 @@ GROUP_TOTALS = Rollup(
     _columns("group_id"),
     (*COSTS, *_attributes("group_name", "session_id"), *SPAN),
     condition="event.group_id <> ''",
+    counted_in="groups",
 )
 GROUP_DAYS = Rollup(
     "group_days",

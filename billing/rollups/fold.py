@@ -4,7 +4,6 @@ So each batch is folded exactly once, even if a process dies. Any number of work
 claimed batches (docs/decisions/015-batches.md) and organizations that another worker folds.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,9 +15,8 @@ from django.db import connection, transaction
 from billing.rollups.definitions import FINEST
 from billing.rollups.locks import try_lock_rollups
 from billing.rollups.sql import OF_BATCHES, fold_statement
-from billing.rollups.state import bump_ledger_version
-
-logger = logging.getLogger(__name__)
+from billing.rollups.state import bump_ledger_version, named_changes
+from organizations.failures import log_failure
 
 _MAX_BATCHES = 100
 _MAX_EVENTS = 50_000
@@ -32,7 +30,7 @@ WHERE organization_id = %s AND folded_at IS NULL
 ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 """
 _MARK = "UPDATE billing_ingestbatch SET folded_at = %s WHERE organization_id = %s AND id = ANY(%s)"
-_FOLD = [fold_statement(rollup, OF_BATCHES) for rollup in FINEST]
+_FOLD = [((rollup, *rollup.coarser), fold_statement(rollup, OF_BATCHES)) for rollup in FINEST]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +50,8 @@ def fold(*, now: datetime) -> Folded:
     """Fold the unfolded batches of all organizations, except those that another worker folds."""
     done = Folded()
     for organization_id in organizations_with_unfolded():
-        try:
+        with log_failure(organization_id, "batches could not be folded"):
             done += fold_organization(organization_id=organization_id, now=now)
-        except Exception:
-            # An error in one organization must not delay the others; the next run retries.
-            logger.exception("batches could not be folded", extra={"organization_id": organization_id})
     return done
 
 
@@ -91,10 +86,12 @@ def _fold_some(organization_id: int, now: datetime) -> Folded:
             "first": min(ids),
             "last": max(last_events),
         }
-        for statement in _FOLD:
+        changes: dict[str, int] = {}
+        for rollups, statement in _FOLD:
             cursor.execute(statement, parameters)
+            changes |= named_changes(rollups, cursor.fetchone())
         cursor.execute(_MARK, [now, organization_id, ids])
-        bump_ledger_version(cursor, organization_id)
+        bump_ledger_version(cursor, organization_id, changes)
     return Folded(len(batches), sum(accepted for _, _, accepted in batches), frozenset({organization_id}))
 
 

@@ -52,8 +52,9 @@ def _rebuild(rollup: Rollup, organization_id: int, chunk: Chunk) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(WORK_MEMORY)
         lock_rollups(cursor, organization_id)
-        bump_ledger_version(cursor, organization_id)
-        return write_differences(cursor, rollup, organization_id, chunk)
+        corrected, changes = write_differences(cursor, rollup, organization_id, chunk)
+        bump_ledger_version(cursor, organization_id, changes)
+    return corrected
 
 
 def _correct_counts(organization_id: int) -> None:

@@ -28,6 +28,6 @@ def refresh(*, organization: Organization, fold_now: bool, now: datetime) -> boo
         # Batches may be left because another process is folding.
         is_done = fold_now and not unfolded.exists()
         if not is_done:
-            enqueue_throttled_on_commit("billing.fold", interval=_ENQUEUE_INTERVAL)
+            enqueue_throttled_on_commit("billing.fold", interval=_ENQUEUE_INTERVAL, organization_id=organization.pk)
         bump_ledger_version(cursor, organization.pk)
     return is_done

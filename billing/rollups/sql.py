@@ -80,34 +80,83 @@ def aggregate_query(
 def upsert_statement(rollup: Rollup, rows: sql.Composable) -> sql.Composed:
     """Return an INSERT that adds `rows` (a SELECT of the rollup's columns) to the rollup's table.
 
-    Rows are locked in the order of the key, so transactions cannot deadlock.
+    Rows are locked in the order of the key, so transactions cannot deadlock. A counted rollup returns its keys.
     """
     keys = column_list(key_columns(rollup))
     columns = column_list([*key_columns(rollup), *measure_columns(rollup)])
     merged = [_MERGED[measure.merge].format(column=sql.Identifier(measure.column)) for measure in rollup.measures]
     return sql.SQL(
         "INSERT INTO {table} AS stored ({columns}) SELECT {columns} FROM ({rows}) AS delta ORDER BY {keys} "
-        "ON CONFLICT ({keys}) DO UPDATE SET {merged}"
+        "ON CONFLICT ({keys}) DO UPDATE SET {merged}{returned}"
     ).format(
         table=sql.Identifier(rollup.table),
         columns=columns,
         rows=rows,
         keys=keys,
         merged=sql.SQL(", ").join(merged),
+        returned=returning_keys(rollup, ADDED),
+    )
+
+
+# By how much a written row changes the number of rows. PostgreSQL sets xmax when an upsert has found the row.
+ADDED = sql.SQL("(stored.xmax = 0)::int")
+REMOVED = sql.SQL("-1")
+
+
+def returning_keys(rollup: Rollup, change: sql.Composable) -> sql.Composable:
+    """Return the RETURNING clause of a write to a counted rollup; nothing for another one."""
+    if not rollup.counted_in:
+        return sql.SQL("")
+    key = sql.Identifier("stored", rollup.dimensions[0].column)
+    return sql.SQL(" RETURNING stored.organization_id, {}, stored.archived, {} AS change").format(key, change)
+
+
+def key_count_changes(rollups: Iterable[Rollup], written: sql.Composable | None = None) -> list[sql.Composed]:
+    """Return columns of a SELECT: by how much a statement changes the number of keys of each counted rollup.
+
+    `written` has what the statement returns, by default from a WITH query of the rollup's name. A key may have two
+    rows, one of them archived, and counts once. (No statement writes both.)
+    """
+    return [
+        sql.SQL("""(
+            SELECT coalesce(sum(written.change), 0) FROM {written} AS written
+            WHERE NOT EXISTS (
+                SELECT FROM {table} AS other
+                WHERE other.organization_id = written.organization_id AND other.{key} = written.{key}
+                    AND other.archived <> written.archived
+            )
+        )""").format(
+            written=written or sql.Identifier(rollup.name),
+            table=sql.Identifier(rollup.table),
+            key=sql.Identifier(rollup.dimensions[0].column),
+        )
+        for rollup in rollups
+        if rollup.counted_in
+    ]
+
+
+def archive_statement(rollup: Rollup, rows: sql.Composable) -> sql.Composed:
+    """Return the statement that adds `rows` to a rollup, and selects its `key_count_changes`."""
+    return sql.SQL("WITH {} AS ({}) SELECT {}").format(
+        sql.Identifier(rollup.name), upsert_statement(rollup, rows), sql.SQL(", ").join(key_count_changes([rollup]))
     )
 
 
 def fold_statement(rollup: Rollup, source: sql.Composable) -> sql.Composed:
-    """Return the statement that adds the events of `source` to a rollup and to its coarser ones."""
-    rows = sql.SQL("SELECT * FROM delta")
-    coarser = [
-        sql.SQL(", {} AS ({})").format(
-            sql.Identifier(coarser_rollup.name), upsert_statement(coarser_rollup, _coarser_query(coarser_rollup))
-        )
-        for coarser_rollup in rollup.coarser
+    """Return the statement that adds the events of `source` to a rollup and to its coarser ones, and selects their
+    `key_count_changes`."""
+    rows = [
+        (rollup, sql.SQL("SELECT * FROM delta")),
+        *((coarser, _coarser_query(coarser)) for coarser in rollup.coarser),
     ]
-    return sql.SQL("WITH delta AS MATERIALIZED ({}){} {}").format(
-        aggregate_query(rollup, source), sql.Composed(coarser), upsert_statement(rollup, rows)
+    writes = [
+        sql.SQL("{} AS ({})").format(sql.Identifier(target.name), upsert_statement(target, query))
+        for target, query in rows
+    ]
+    return sql.SQL("WITH delta AS MATERIALIZED ({}), {} SELECT {}").format(
+        aggregate_query(rollup, source),
+        sql.SQL(", ").join(writes),
+        sql.SQL(", ").join(key_count_changes([rollup, *rollup.coarser])),
     )
 
 

@@ -1,20 +1,17 @@
 """The state of an organization's rollups (`billing.models.LedgerState`): a version, and the number of sessions,
-executions and generation groups.
+executions and generation groups, so that a list's total needs no count of all rows.
 
-Triggers of the rollups' tables maintain the counts, so they are correct for every writer.
+Each transaction that writes rollups learns from its statements how many keys it has added and removed
+(`billing.rollups.sql.key_count_changes`), and changes version and counts together at its end.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
 
-from billing.rollups.definitions import EXECUTION_TOTALS, GROUP_TOTALS, SESSION_TOTALS, Rollup
-
-_CHANGED = """
-INSERT INTO billing_ledgerstate (organization_id, version) VALUES (%s, random() * 9e18)
-ON CONFLICT (organization_id) DO UPDATE SET version = excluded.version
-"""
+from billing.rollups.definitions import ROLLUPS, Rollup
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +29,42 @@ class Count:
         )
 
 
-COUNTS = (Count("sessions", SESSION_TOTALS), Count("executions", EXECUTION_TOTALS), Count("groups", GROUP_TOTALS))
+COUNTS = tuple(Count(rollup.counted_in, rollup) for rollup in ROLLUPS if rollup.counted_in)
 
-
-_COUNTS = sql.SQL(
-    "SELECT {counted}, {stored} FROM (VALUES (1)) AS once LEFT JOIN billing_ledgerstate AS state"
-    " ON state.organization_id = %(organization)s"
-).format(
+_COUNTS = sql.SQL("SELECT {counted}, {stored}").format(
     counted=sql.SQL(", ").join(sql.SQL("({})").format(count.counted) for count in COUNTS),
     stored=sql.SQL(", ").join(
-        sql.SQL("coalesce(state.{}, 0)").format(sql.Identifier(count.column)) for count in COUNTS
+        sql.SQL("coalesce((SELECT {} FROM billing_ledgerstate WHERE organization_id = %(organization)s), 0)").format(
+            sql.Identifier(count.column)
+        )
+        for count in COUNTS
     ),
 )
 _RECOUNT = sql.SQL(
-    "INSERT INTO billing_ledgerstate (organization_id, {columns}) VALUES (%(organization)s, {counted})"
+    "INSERT INTO billing_ledgerstate (organization_id, {columns}) SELECT %(organization)s, {counted}"
     " ON CONFLICT (organization_id) DO UPDATE SET {replaced}"
 ).format(
     columns=sql.SQL(", ").join(sql.Identifier(count.column) for count in COUNTS),
     counted=sql.SQL(", ").join(sql.SQL("({})").format(count.counted) for count in COUNTS),
     replaced=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(count.column)) for count in COUNTS),
 )
+# Parameters: organization, and the change of each count.
+_BUMP = sql.SQL(
+    "INSERT INTO billing_ledgerstate AS state (organization_id, version, {columns})"
+    " VALUES (%(organization)s, random() * 9e18, {changes})"
+    " ON CONFLICT (organization_id) DO UPDATE SET version = excluded.version, {added}"
+).format(
+    columns=sql.SQL(", ").join(sql.Identifier(count.column) for count in COUNTS),
+    changes=sql.SQL(", ").join(sql.Placeholder(count.column) for count in COUNTS),
+    added=sql.SQL(", ").join(
+        sql.SQL("{0} = state.{0} + excluded.{0}").format(sql.Identifier(count.column)) for count in COUNTS
+    ),
+)
+
+
+def named_changes(rollups: Iterable[Rollup], changes: Sequence[int]) -> dict[str, int]:
+    """Return the values of `key_count_changes` by the column that each changes."""
+    return dict(zip((rollup.counted_in for rollup in rollups if rollup.counted_in), changes, strict=True))
 
 
 def wrong_counts(cursor: Any, organization_id: int) -> dict[str, tuple[int, int]]:
@@ -68,6 +81,7 @@ def recount(cursor: Any, organization_id: int) -> None:
     cursor.execute(_RECOUNT, {"organization": organization_id})
 
 
-def bump_ledger_version(cursor: Any, organization_id: int) -> None:
-    """Change the version. To be called in every transaction that changes rollups."""
-    cursor.execute(_CHANGED, [organization_id])
+def bump_ledger_version(cursor: Any, organization_id: int, changes: Mapping[str, int] | None = None) -> None:
+    """Change the version, and the counts by `changes`. To be called in every transaction that changes rollups."""
+    unchanged = dict.fromkeys((count.column for count in COUNTS), 0)
+    cursor.execute(_BUMP, {"organization": organization_id, **unchanged, **(changes or {})})

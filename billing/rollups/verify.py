@@ -1,7 +1,7 @@
 """Verification: compares every row of the rollups with the ledger, while intake continues (`billing.rollups.compare`).
 
 It also compares the totals of rollups of the same events (including archived rows), the queue of unpriced events with
-the unpriced counts of the rollups, and the counts that triggers maintain.
+the unpriced counts of the rollups, and the stored counts of sessions, executions and groups.
 """
 
 import logging

@@ -3,6 +3,7 @@
 from django.db import models
 
 from costtrack.fields import total_field
+from organizations.tenant_models import TenantModel
 
 
 def dimension() -> "models.CharField[str, str]":
@@ -13,7 +14,7 @@ def count() -> "models.BigIntegerField[int, int]":
     return models.BigIntegerField()
 
 
-class RollupRow(models.Model):
+class RollupRow(TenantModel):
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )

@@ -15,6 +15,7 @@ from billing.notifications.deliver import (
     resend,
     succeeded,
 )
+from billing.notifications.webhooks import remove_webhook
 from billing.types import Channel, DeliveryState
 from costtrack.errors import ConflictError, NotFoundError
 from costtrack.mail.sending import BACKOFF, CLAIM, retry_delay_after
@@ -183,7 +184,7 @@ def test_a_webhooks_message_keeps_its_id_and_needs_its_webhook(organization: Org
     succeeded(delivery, status=200, now=NOW)
     again = resend(organization=organization, delivery=delivery, now=NOW, actor="owner@acme.example")
     assert again.message_id == delivery.message_id
-    endpoint.delete()
+    remove_webhook(organization=organization, webhook=endpoint, actor="owner@acme.example", now=NOW)
     with pytest.raises(ConflictError, match="webhook was removed"):
         resend(organization=organization, delivery=delivery, now=NOW, actor="owner@acme.example")
 

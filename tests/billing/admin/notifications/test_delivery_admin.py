@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.outbox import notify
-from billing.notifications.webhooks import create_webhook
+from billing.notifications.webhooks import create_webhook, remove_webhook
 from billing.types import Channel, DeliveryState, NoticeKind
 from organizations.models import AuditEntry, Organization, User
 from tests.billing.admin.conftest import SignIn
@@ -123,7 +123,7 @@ def test_what_was_given_up_is_sent_again(owner: User, failed: Delivery, sign_in:
 def test_what_cannot_be_sent_again_says_why(
     owner: User, failed: Delivery, webhook: WebhookEndpoint, sign_in: SignIn
 ) -> None:
-    webhook.delete()
+    remove_webhook(organization=webhook.organization, webhook=webhook, actor=owner.email, now=NOW)
     refused = sign_in(owner).post(page_of(failed, "send_again"), follow=True)
     assert "The webhook was removed" in refused.content.decode()
 
