@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "limits": _limits,
         "backup": _backup,
         "restore": _restore,
+        "export-ledger": _export_ledger,
     }
     try:
         if options.command in server_commands:
@@ -71,6 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     restore = commands.add_parser("restore", help="load a dump into a new data folder")
     _add_data_dir(restore)
     restore.add_argument("file", type=Path, help="a dump by `costtrack backup` or by pg_dump --format=custom")
+
+    export = commands.add_parser("export-ledger", help="write the events of a data folder to files, to send them again")
+    _add_data_dir(export)
+    export.add_argument("folder", type=Path, help="the folder for the files, one for each organization")
 
     client.add_to(commands)
     return parser
@@ -144,3 +149,9 @@ def _restore(options: argparse.Namespace) -> int:
     from costtrack.supervisor.backup import restore
 
     return restore(options.data_dir, options.file)
+
+
+def _export_ledger(options: argparse.Namespace) -> int:
+    from costtrack.supervisor.export_ledger import export_ledger
+
+    return export_ledger(options.data_dir, options.folder)

@@ -24,7 +24,7 @@ from billing.ledger.append import append
 from billing.ledger.net_cost import AdjustedEvent, adjustments_of
 from billing.ledger.price_unpriced import cost_of
 from billing.ledger.types import LedgerEntry
-from billing.models import LiveSession, UsageEvent
+from billing.models import Session, UsageEvent
 from billing.pricing.cache import PriceBook, price_book
 from billing.pricing.types import TOKEN_COUNTS, TokenUsage
 from billing.types import CostSource, EventKind
@@ -161,7 +161,7 @@ def _closed_sessions(organization: Organization, events: Iterable[UsageEvent]) -
     named = {event.session_id for event in events} - {""}
     if not named:
         return frozenset()
-    closed = LiveSession.objects.of(organization).filter(session_id__in=named, summaries__gt=0)
+    closed = Session.live().objects.of(organization).filter(session_id__in=named, summaries__gt=0)
     return frozenset(closed.values_list("session_id", flat=True))
 
 

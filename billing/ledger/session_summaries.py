@@ -13,7 +13,7 @@ from django.db.models import Sum
 
 from billing.ledger.adjustments import IN_SUMMARY, adjustment_of
 from billing.ledger.types import SUMMARY_AMOUNTS, SUMMARY_COUNTS, SUMMARY_TOTALS, LedgerEntry
-from billing.models import LiveSession, UnpricedEvent, UsageEvent
+from billing.models import Session, UnpricedEvent, UsageEvent
 from costtrack.money import ZERO
 
 
@@ -25,8 +25,10 @@ def lock_session(organization_id: int, summary: LedgerEntry) -> None:
 
 def to_difference(organization_id: int, summary: LedgerEntry) -> LedgerEntry:
     """Return the entry that makes the current sums of the session equal to the summary."""
-    running = LiveSession.objects.filter(organization_id=organization_id, session_id=summary.session_id).aggregate(
-        **{name: Sum(name) for name in SUMMARY_TOTALS}
+    running = (
+        Session.live()
+        .objects.filter(organization_id=organization_id, session_id=summary.session_id)
+        .aggregate(**{name: Sum(name) for name in SUMMARY_TOTALS})
     )
     differences: dict[str, int | Decimal] = dict.fromkeys(SUMMARY_COUNTS, 0) | dict.fromkeys(SUMMARY_AMOUNTS, ZERO)
     for name in summary.named_counts:

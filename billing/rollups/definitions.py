@@ -1,7 +1,7 @@
 """Definitions of the rollups: their dimensions, measures, and the rows of the ledger that they aggregate.
 
 `billing.rollups.fold`, `rebuild` and `verify` work on all of them, and `billing.rollups.sql` composes their statements
-and the views that reports read. A new rollup is an entry here, two models in `billing.models.rollups`, and a migration
+and the views that reports read. A new rollup is an entry here, a model in `billing.models.rollups`, and a migration
 (docs/rollups.md).
 
 Expressions are SQL over one row `event` of the ledger. All time buckets are UTC (docs/decisions/020-time.md).
@@ -10,7 +10,7 @@ Expressions are SQL over one row `event` of the ledger. All time buckets are UTC
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from billing import models
+from billing.models import rollups
 
 
 class Merge(StrEnum):
@@ -50,8 +50,7 @@ class Rollup:
     """
 
     name: str
-    model: type[models.RollupRow]
-    live: type[models.RollupRow]
+    model: type[rollups.RollupRow]
     dimensions: tuple[Dimension, ...]
     measures: tuple[Measure, ...]
     bucket: str | None = None
@@ -66,7 +65,7 @@ class Rollup:
 
     @property
     def view(self) -> str:
-        return self.live._meta.db_table  # noqa: SLF001
+        return self.model.live()._meta.db_table  # noqa: SLF001
 
 
 def _columns(*columns: str) -> tuple[Dimension, ...]:
@@ -107,32 +106,28 @@ SPAN = (
 
 ORGANIZATION_HOURS = Rollup(
     "organization_hours",
-    models.OrganizationHour,
-    models.LiveOrganizationHour,
+    rollups.OrganizationHour,
     (HOUR, *_columns("status")),
     COSTS,
     bucket="hour",
 )
 USAGE_DAYS = Rollup(
     "usage_days",
-    models.UsageDay,
-    models.LiveUsageDay,
+    rollups.UsageDay,
     (DAY_OF_HOUR, CREDENTIAL, *_columns("capability", "service", "model", "status")),
     COSTS,
     bucket="day",
 )
 MODEL_DAYS = Rollup(
     "model_days",
-    models.ModelDay,
-    models.LiveModelDay,
+    rollups.ModelDay,
     (DAY_OF_HOUR, *_columns("service", "model", "agent_id")),
     (*COSTS, *_attributes("agent_name")),
     bucket="day",
 )
 USAGE_HOURS = Rollup(
     "usage_hours",
-    models.UsageHour,
-    models.LiveUsageHour,
+    rollups.UsageHour,
     (HOUR, CREDENTIAL, *_columns("capability", "service", "model", "agent_id", "status")),
     (*DETAILED_COSTS, *_attributes("agent_name")),
     bucket="hour",
@@ -140,8 +135,7 @@ USAGE_HOURS = Rollup(
 )
 RUN_SERVICE_DAYS = Rollup(
     "run_service_days",
-    models.RunServiceDay,
-    models.LiveRunServiceDay,
+    rollups.RunServiceDay,
     (DAY, *_columns("service"), COST_GROUP),
     COSTS,
     bucket="day",
@@ -149,8 +143,7 @@ RUN_SERVICE_DAYS = Rollup(
 )
 RUN_DAYS = Rollup(
     "run_days",
-    models.RunDay,
-    models.LiveRunDay,
+    rollups.RunDay,
     (*_columns("run_id"), DAY, *_columns("service"), COST_GROUP),
     COSTS,
     bucket="day",
@@ -159,8 +152,7 @@ RUN_DAYS = Rollup(
 )
 SESSION_TOTALS = Rollup(
     "session_totals",
-    models.Session,
-    models.LiveSession,
+    rollups.Session,
     _columns("session_id"),
     (
         *DETAILED_COSTS,
@@ -174,16 +166,14 @@ SESSION_TOTALS = Rollup(
 )
 SESSION_MODELS = Rollup(
     "session_models",
-    models.SessionModel,
-    models.LiveSessionModel,
+    rollups.SessionModel,
     _columns("service", "model"),
     DETAILED_COSTS,
     condition="event.session_id <> ''",
 )
 SESSION_COSTS = Rollup(
     "session_costs",
-    models.SessionCost,
-    models.LiveSessionCost,
+    rollups.SessionCost,
     _columns("session_id", "phase_id", "service", "model", "tool"),
     DETAILED_COSTS,
     condition="event.session_id <> ''",
@@ -191,8 +181,7 @@ SESSION_COSTS = Rollup(
 )
 EXECUTION_TOTALS = Rollup(
     "execution_totals",
-    models.Execution,
-    models.LiveExecution,
+    rollups.Execution,
     _columns("execution_id"),
     (*COSTS, *SPAN),
     condition="event.execution_id <> '' AND event.session_id <> ''",
@@ -200,8 +189,7 @@ EXECUTION_TOTALS = Rollup(
 )
 GROUP_TOTALS = Rollup(
     "group_totals",
-    models.GenerationGroup,
-    models.LiveGenerationGroup,
+    rollups.GenerationGroup,
     _columns("group_id"),
     (*COSTS, *_attributes("group_name", "session_id"), *SPAN),
     condition="event.group_id <> ''",
@@ -209,8 +197,7 @@ GROUP_TOTALS = Rollup(
 )
 GROUP_DAYS = Rollup(
     "group_days",
-    models.GroupDay,
-    models.LiveGroupDay,
+    rollups.GroupDay,
     (*_columns("group_id"), DAY, *_columns("service", "model", "agent_id", "user_ref")),
     (*COSTS, *_attributes("group_name", "agent_name", "session_id"), *SPAN),
     bucket="day",
@@ -219,19 +206,17 @@ GROUP_DAYS = Rollup(
 )
 TAG_DAYS = Rollup(
     "tag_days",
-    models.TagDay,
-    models.LiveTagDay,
+    rollups.TagDay,
     (DAY, Dimension("tag", "label.tag")),
     COSTS,
     bucket="day",
     joined="CROSS JOIN LATERAL unnest(event.tags) AS label (tag)",
 )
-USER_DAYS = Rollup("user_days", models.UserDay, models.LiveUserDay, (DAY, *_columns("user_ref")), COSTS, bucket="day")
-USER_TOTALS = Rollup("user_totals", models.UserTotal, models.LiveUserTotal, _columns("user_ref"), COSTS)
+USER_DAYS = Rollup("user_days", rollups.UserDay, (DAY, *_columns("user_ref")), COSTS, bucket="day")
+USER_TOTALS = Rollup("user_totals", rollups.UserTotal, _columns("user_ref"), COSTS)
 SPEND_DAYS = Rollup(
     "spend_days",
-    models.SpendDay,
-    models.LiveSpendDay,
+    rollups.SpendDay,
     (DAY, CREDENTIAL, *_columns("user_ref", "model")),
     COSTS,
     bucket="day",
@@ -239,8 +224,7 @@ SPEND_DAYS = Rollup(
 )
 CUSTOMER_DAYS = Rollup(
     "customer_days",
-    models.CustomerDay,
-    models.LiveCustomerDay,
+    rollups.CustomerDay,
     (DAY, *_columns("end_user"), CREDENTIAL, *_columns("model")),
     COSTS,
     bucket="day",
@@ -275,16 +259,14 @@ SCOPES_OF_EVENT = """CROSS JOIN LATERAL (
 ) AS event_scope"""
 SCOPE_TOTALS = Rollup(
     "scope_totals",
-    models.ScopeTotal,
-    models.LiveScopeTotal,
+    rollups.ScopeTotal,
     (Dimension("value", "event_scope.value"), Dimension("scope", "event_scope.scope")),
     SCOPE_COSTS,
     joined=SCOPES_OF_EVENT,
 )
 SCOPE_HOURS = Rollup(
     "scope_hours",
-    models.ScopeHour,
-    models.LiveScopeHour,
+    rollups.ScopeHour,
     (Dimension("scope", "event_scope.scope"), Dimension("value", "event_scope.value"), HOUR),
     SCOPE_COSTS,
     bucket="hour",

@@ -4,6 +4,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
 from costtrack.database.declared import pending
+from costtrack.database.first_schema import refuse_first_schema
 from costtrack.database.inspection import describe
 from costtrack.database.repair import applied_migrations, find_problems
 
@@ -16,10 +17,12 @@ class SchemaCommand(BaseCommand):
 
     def check_migrations(self) -> None:
         try:
-            is_pending = bool(pending(applied_migrations()))
+            applied = applied_migrations()
+            is_pending = bool(pending(applied))
             problems = [] if is_pending else find_problems()
         except OperationalError as error:
             raise CommandError(f"The database does not answer: {' '.join(str(error).split())}") from None
+        refuse_first_schema(applied)
         if is_pending:
             raise CommandError("The database is not migrated to this release. Run the management command migrate.")
         if problems:

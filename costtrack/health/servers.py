@@ -11,6 +11,7 @@ from django.db import connection
 from costtrack import heartbeat
 from costtrack.database import catalog
 from costtrack.database.declared import Migration, pending
+from costtrack.database.first_schema import ADVICE, is_first_schema
 from costtrack.database.inspection import Kind, Problem, describe, inspect
 from costtrack.health.registry import Check
 
@@ -42,9 +43,8 @@ def database_checks() -> list[Check]:
     except psycopg.Error as error:
         logger.warning("database is not ready", extra={"reason": type(error).__name__})
         return [_unreachable("database", "PostgreSQL"), _migrations(ok=False, state="unknown"), _tenant_role(None)]
-    is_pending = bool(pending(database.applied))
-    migrations = _migrations(ok=not is_pending, state="pending" if is_pending else "applied")
-    return [_postgres(database), migrations, _tenant_role(database.problems)]
+    state = _migration_state(database.applied)
+    return [_postgres(database), _migrations(ok=state == "applied", state=state), _tenant_role(database.problems)]
 
 
 def redis_checks() -> list[Check]:
@@ -75,8 +75,14 @@ def _redis(info: dict[str, Any]) -> Check:
     return Check("redis", "Redis", _SECTION, ok=True, state="reachable", details=details, advice=advice)
 
 
+def _migration_state(applied: frozenset[Migration]) -> str:
+    if is_first_schema(applied):
+        return "too_old"
+    return "pending" if pending(applied) else "applied"
+
+
 def _migrations(*, ok: bool, state: str) -> Check:
-    advice = "Run the management command migrate of this release." if state == "pending" else ""
+    advice = {"pending": "Run the management command migrate of this release.", "too_old": ADVICE}.get(state, "")
     return Check("migrations", "Migrations", _SECTION, ok=ok, state=state, advice=advice)
 
 

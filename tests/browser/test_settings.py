@@ -15,7 +15,7 @@ from tests.browser.walks import answer, dollars, follow, listed, narrow, narrow_
 pytestmark = pytest.mark.usefixtures("arrangements")
 
 ACME = "/organizations/acme"
-STATES = {"pending": "waiting", "sent": "sent", "failed": "given up"}
+STATES = {"pending": "pending", "sent": "sent", "failed": "failed"}
 
 Told = dict[str, Any]
 

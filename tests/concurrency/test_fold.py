@@ -17,7 +17,8 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import Sum
 
-from billing.models import EventKey, IngestBatch, LiveSpendDay, SpendDay, UsageEvent
+from billing.models import EventKey, IngestBatch, UsageEvent
+from billing.models.rollups import SpendDay
 from billing.rollups.fold import fold
 from billing.rollups.locks import lock_rollups
 from billing.rollups.verify import verify
@@ -162,7 +163,7 @@ def test_four_processes_fold_what_four_connections_send_meanwhile(
 
     with folders(4):
         sent = sum(run_concurrently(send_all, range(4)))
-        assert LiveSpendDay.objects.filter(organization=organization).aggregate(Sum("requests")) == {
+        assert SpendDay.live().objects.filter(organization=organization).aggregate(Sum("requests")) == {
             "requests__sum": sent
         }
         wait_until_folded(organization)

@@ -11,7 +11,8 @@ from django.db import connection, connections, transaction
 from django.db.models import Sum
 
 from billing.ledger.partitions import partitions
-from billing.models import IngestBatch, LiveSpendDay, SpendDay, UsageEvent
+from billing.models import IngestBatch, UsageEvent
+from billing.models.rollups import SpendDay
 from billing.rollups import chunks, retention
 from billing.rollups.fold import Folded, fold
 from billing.rollups.locks import lock_rollups
@@ -94,7 +95,7 @@ def another_connection() -> Iterator[Callable[[Callable[[], object]], None]]:
 
 
 def requests(organization: Organization) -> int:
-    total: int = LiveSpendDay.objects.of(organization).aggregate(sum=Sum("requests", default=0))["sum"]
+    total: int = SpendDay.live().objects.of(organization).aggregate(sum=Sum("requests", default=0))["sum"]
     return total
 
 

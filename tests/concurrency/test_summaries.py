@@ -7,7 +7,7 @@ import pytest
 from django.db.models import Sum
 
 from billing.ledger.price_unpriced import price_unpriced
-from billing.models import LiveSession, UnpricedEvent
+from billing.models import Session, UnpricedEvent
 from organizations.models import Organization
 from tests.concurrency.conftest import run_concurrently
 from tests.usage import NOW, Send, set_price
@@ -30,7 +30,7 @@ def test_a_session_costs_what_its_summary_says_whoever_comes_first(organization:
     work: list[Callable[[], None]] = [summarize, price]
     run_concurrently(lambda function: function(), work)
 
-    sessions = LiveSession.objects.filter(organization=organization).values("session_id")
+    sessions = Session.live().objects.filter(organization=organization).values("session_id")
     totals = sessions.annotate(cost=Sum("token_cost_usd"), waiting=Sum("unpriced")).order_by()
     assert len(totals) == SESSIONS
     assert {(row["cost"], row["waiting"]) for row in totals} == {(Decimal(2), 0)}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from psycopg import sql
 
-from billing.models import LiveModelDay, LiveUserTotal
+from billing.models.rollups import ModelDay, UserTotal
 from billing.reports.types import Window
 from organizations.models import Organization
 
@@ -63,15 +63,15 @@ def bind(parameters: Parameters, value: object) -> sql.Placeholder:
 
 def list_models(*, organization: Organization) -> list[ModelKey]:
     """Return every model that the organization has called."""
-    rows = LiveModelDay.objects.of(organization).exclude(model="")
+    rows = ModelDay.live().objects.of(organization).exclude(model="")
     return [ModelKey(*row) for row in rows.order_by().values_list("service", "model").distinct()]
 
 
 def list_agents(*, organization: Organization) -> list[str]:
-    rows = LiveModelDay.objects.of(organization).exclude(agent_id="")
+    rows = ModelDay.live().objects.of(organization).exclude(agent_id="")
     return list(rows.order_by().values_list("agent_id", flat=True).distinct())
 
 
 def list_users(*, organization: Organization) -> list[str]:
-    rows = LiveUserTotal.objects.of(organization).exclude(user_ref="")
+    rows = UserTotal.live().objects.of(organization).exclude(user_ref="")
     return list(rows.order_by().values_list("user_ref", flat=True).distinct())

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 from psycopg import sql
 
-from billing.models import LiveExecution
+from billing.models import Execution
 from billing.reports.live_rollups import has_unfolded_batches, table_of
 from billing.reports.sessions.members import Member, list_members
 from billing.reports.sessions.newest import StartPosition, list_newest
@@ -81,7 +81,7 @@ def list_executions(*, organization: Organization, after: StartPosition | None, 
 def _is_known(organization: Organization, execution_id: str) -> bool:
     """Whether the execution exists although no session belongs to it: all its sessions may later have named another
     one."""
-    return LiveExecution.objects.of(organization).filter(execution_id=execution_id).exists()
+    return Execution.live().objects.of(organization).filter(execution_id=execution_id).exists()
 
 
 def _costs_of(organization: Organization, execution_ids: Sequence[str], *, has_unfolded: bool) -> list[ExecutionCosts]:

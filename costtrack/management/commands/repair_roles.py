@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
 from costtrack.database.declared import pending
+from costtrack.database.first_schema import refuse_first_schema
 from costtrack.database.inspection import Problem, summarize
 from costtrack.database.repair import Outcome, applied_migrations, find_problems, repair, superuser_statements
 
@@ -35,6 +36,7 @@ class Command(BaseCommand):
         del args, options
         try:
             applied = applied_migrations()
+            refuse_first_schema(applied)
             problems = find_problems()
         except OperationalError as error:
             raise CommandError(f"The database does not answer: {' '.join(str(error).split())}") from None

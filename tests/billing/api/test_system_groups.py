@@ -190,7 +190,8 @@ def test_a_group_counts_once_whether_it_is_folded_or_not(
 
 def test_a_group_that_lost_its_old_events_is_still_one(api: APIClient, organization: Organization, send: Send) -> None:
     """Retention moves what dropped events added up to into a row of its own, beside the group's later one."""
-    from billing.models import DroppedMonth, GenerationGroup, GroupDay
+    from billing.models import DroppedMonth, GenerationGroup
+    from billing.models.rollups import GroupDay
 
     send(call("a", "5", "2025-01-01T00:00:00Z"), call("b", "6", "2025-01-02T00:00:00Z"))
     fold(organization)

@@ -10,7 +10,8 @@ from billing.ledger.corrections import adjust, void
 from billing.ledger.net_cost import AMOUNTS, COUNTS, load_adjusted_event
 from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.types import LedgerEntry
-from billing.models import IngestBatch, LiveUsageHour, Run, UnpricedEvent, UsageEvent
+from billing.models import IngestBatch, Run, UnpricedEvent, UsageEvent
+from billing.models.rollups import UsageHour
 from billing.reports.event_detail import explain
 from billing.rollups.definitions import ROLLUPS, Merge
 from billing.rollups.fold import fold
@@ -37,7 +38,7 @@ def live_sums(organization: Organization) -> dict[tuple[str, str], Decimal]:
     for rollup in ROLLUPS:
         names = [measure.column for measure in rollup.measures if measure.merge is Merge.SUM]
         names = [name for name in names if name != NOT_TAKEN_BACK]
-        rows = rollup.live._default_manager.filter(organization=organization)
+        rows = rollup.model.live()._default_manager.filter(organization=organization)
         for name, amount in rows.aggregate(**{f"sum_{name}": Sum(name) for name in names}).items():
             if amount:
                 sums[rollup.name, name.removeprefix("sum_")] = amount
@@ -182,7 +183,7 @@ def test_an_event_without_a_known_cost_that_is_adjusted_leaves_the_queue(
     adjust(organization=organization, event_id=event().pk, cost_usd=Decimal(0), reason="free", actor=WHO, now=NOW)
 
     assert not UnpricedEvent.objects.exists()
-    assert LiveUsageHour.objects.of(organization).aggregate(Sum("unpriced")) == {"unpriced__sum": 0}
+    assert UsageHour.live().objects.of(organization).aggregate(Sum("unpriced")) == {"unpriced__sum": 0}
     assert explain(event()).cost_now_usd == 0
 
 

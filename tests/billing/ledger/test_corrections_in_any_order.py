@@ -118,7 +118,7 @@ class Ledger:
             )
 
     def _sum(self, rollup: Any, column: str) -> Decimal:
-        rows = rollup.live.objects.of(self.organization)
+        rows = rollup.model.live().objects.of(self.organization)
         if any(dimension.column == "scope" for dimension in rollup.dimensions):
             rows = rows.filter(scope="organization")  # every other scope repeats it
         total: Decimal = rows.aggregate(total=Sum(column))["total"]

@@ -13,7 +13,7 @@ from billing.ledger.corrections import adjust, void
 from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.reprice import ModelFigures, Selection
 from billing.ledger.repricings import figures_of, request_repricing, run_next_step
-from billing.models import IngestBatch, LiveSession, PriceVersion, Repricing, UsageEvent
+from billing.models import IngestBatch, PriceVersion, Repricing, Session, UsageEvent
 from billing.pricing.services import create_price
 from billing.pricing.types import PriceKind, UnitPrices
 from billing.reports.event_detail import explain
@@ -191,7 +191,7 @@ def test_what_others_have_said_is_left_alone(organization: Organization, send: S
 
     assert (done.events, done.changed, done.left_alone) == (0, 0, 4)
     assert total(organization) == before
-    session = LiveSession.objects.of(organization).filter(session_id="s")
+    session = Session.live().objects.of(organization).filter(session_id="s")
     assert sum(row.token_cost_usd for row in session) == 6
 
 

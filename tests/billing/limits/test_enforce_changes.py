@@ -7,7 +7,8 @@ import pytest
 from django.db.models import Sum
 
 from billing.limits.services import change_limit, end_exception, open_limit, pause_limit, remove_limit
-from billing.models import LimitOverride, LiveOrganizationHour, Notice, SpendLimit, ThresholdEvent
+from billing.models import LimitOverride, Notice, SpendLimit, ThresholdEvent
+from billing.models.rollups import OrganizationHour
 from billing.types import LimitAction, LimitWindow, NoticeKind
 from organizations.models import Organization
 from tests.billing.limits.enforcement import Enforce, Spend, enforced, open_crossings, spend
@@ -154,7 +155,7 @@ def test_usage_is_recorded_whatever_is_paused(limit: SpendLimit, enforced: Enfor
     enforced()
     spend("100")
     assert enforced() == []
-    assert LiveOrganizationHour.objects.aggregate(total=Sum("token_cost_usd")) == {"total": 112}
+    assert OrganizationHour.live().objects.aggregate(total=Sum("token_cost_usd")) == {"total": 112}
 
 
 def test_who_had_to_wait_does_not_bring_back_a_window_that_is_over(limit: SpendLimit, enforced: Enforce) -> None:

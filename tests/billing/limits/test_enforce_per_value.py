@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.limits.enforce import MAX_NOTICES_PER_LIMIT
 from billing.limits.services import change_limit, end_exception, pause_limit, remove_limit
-from billing.models import Notice, ScopeTotal, SpendLimit, ThresholdEvent
+from billing.models import Notice, SpendLimit, ThresholdEvent
+from billing.models.rollups import ScopeTotal
 from billing.notifications.email_content import build_content
 from billing.rollups.fold import fold
 from billing.types import LimitScope, LimitWindow, NoticeKind

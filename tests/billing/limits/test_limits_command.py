@@ -12,7 +12,8 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from billing import tasks
 from billing.management.commands import limits as command
-from billing.models import Authorization, RollupCheck, ScopeTotal
+from billing.models import Authorization, RollupCheck
+from billing.models.rollups import ScopeTotal
 from billing.rollups.fold import fold
 from billing.types import LimitScope, LimitWindow
 from costtrack.celery import app

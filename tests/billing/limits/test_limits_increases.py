@@ -176,7 +176,7 @@ def test_only_owners_answer(limit: SpendLimit, viewer: User, role: Role) -> None
 def test_an_answer_is_given_once(limit: SpendLimit, owner: User, viewer: User) -> None:
     request = say_yes(ask(limit, by(viewer)), by(owner))
     for answer in (say_yes, say_no):
-        with pytest.raises(ConflictError, match="already granted") as caught:
+        with pytest.raises(ConflictError, match="already approved") as caught:
             answer(request, by(owner))
         assert caught.value.code == "request_answered"
     assert Notice.objects.filter(kind__startswith="increase.").count() == 2

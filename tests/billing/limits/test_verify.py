@@ -12,7 +12,8 @@ from billing.ledger.price_unpriced import price_unpriced
 from billing.limits import verify
 from billing.limits.authorize import release
 from billing.limits.verify import verify_limits
-from billing.models import Authorization, EventKey, RollupCheck, ScopeHour, ScopeTotal, UsageEvent
+from billing.models import Authorization, EventKey, RollupCheck, UsageEvent
+from billing.models.rollups import ScopeHour, ScopeTotal
 from billing.rollups import verify as rollups
 from billing.rollups.fold import fold
 from billing.rollups.retention import drop_events

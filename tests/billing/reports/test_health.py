@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from billing.models import RollupCheck, SpendDay
+from billing.models import RollupCheck
+from billing.models.rollups import SpendDay
 from billing.reports import health
 from billing.reports.health import FoldLag, Verification, fold_lag, last_verification, rollup_checks
 from billing.rollups.fold import fold

@@ -15,7 +15,7 @@ def test_a_rollups_tables_have_the_columns_that_it_declares(rollup: Rollup) -> N
     declared = {*key_columns(rollup), *measure_columns(rollup)}
 
     assert {field.column for field in rollup.model._meta.concrete_fields} - {None} == declared
-    assert {field.column for field in rollup.live._meta.concrete_fields} - {None} == declared
+    assert {field.column for field in rollup.model.live()._meta.concrete_fields} - {None} == declared
     assert tuple(field.column for field in rollup.model._meta.pk_fields) == key_columns(rollup)
 
 

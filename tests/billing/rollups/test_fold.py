@@ -5,7 +5,8 @@ from decimal import Decimal
 
 from django.db.models import Sum
 
-from billing.models import IngestBatch, LiveSpendDay, SpendDay, TagDay, UsageHour
+from billing.models import IngestBatch
+from billing.models.rollups import SpendDay, TagDay, UsageHour
 from billing.rollups.fold import Folded, fold
 from organizations.models import Organization
 from tests.usage import NOW, Send, set_price
@@ -47,7 +48,7 @@ def test_reads_have_what_is_not_folded_yet(send: Send, organization: Organizatio
     send(CALL, CALL)
 
     assert SpendDay.objects.aggregate(requests=Sum("requests")) == {"requests": 1}
-    live = LiveSpendDay.objects.of(organization).filter(model="gpt-4o")
+    live = SpendDay.live().objects.of(organization).filter(model="gpt-4o")
     assert live.aggregate(requests=Sum("requests")) == {"requests": 3}
 
 

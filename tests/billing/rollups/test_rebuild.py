@@ -7,7 +7,8 @@ from django.db import connection
 from django.db.models import Sum
 from psycopg import sql
 
-from billing.models import LedgerState, LiveSpendDay, RunDay, Session, SessionCost, SpendDay, TagDay, UsageHour
+from billing.models import LedgerState, Session
+from billing.models.rollups import RunDay, SessionCost, SpendDay, TagDay, UsageHour
 from billing.rollups import chunks
 from billing.rollups.definitions import BY_NAME, ROLLUPS, Rollup
 from billing.rollups.fold import fold
@@ -49,7 +50,7 @@ def test_planted_differences_are_healed(
 
 
 def requests_of(rollup: Rollup, organization: Organization) -> int:
-    rows = rollup.live._default_manager.filter(organization=organization)
+    rows = rollup.model.live()._default_manager.filter(organization=organization)
     total: int = rows.aggregate(sum=Sum("requests"))["sum"]
     return total
 
@@ -183,7 +184,7 @@ def test_a_large_ledger_is_rebuilt_in_parts_and_folds_go_on_between_them(
     assert {step.steps for step in steps} == {MAX_CHUNK_EVENTS}
     assert corrected["spend_days"] == 5
     assert is_right(organization)
-    assert LiveSpendDay.objects.aggregate(sum=Sum("requests")) == {"sum": 5 + MAX_CHUNK_EVENTS}
+    assert SpendDay.live().objects.aggregate(sum=Sum("requests")) == {"sum": 5 + MAX_CHUNK_EVENTS}
 
 
 def test_a_wrong_count_is_found_and_healed(send: Send, organization: Organization) -> None:

@@ -11,17 +11,8 @@ from django.db.models import Sum
 
 from billing.ledger.partitions import ensure_month, partitions, prepare
 from billing.ledger.price_unpriced import price_unpriced
-from billing.models import (
-    DroppedMonth,
-    EventKey,
-    GroupDay,
-    IngestBatch,
-    LiveSession,
-    LiveUsageHour,
-    SpendDay,
-    UnpricedEvent,
-    UsageEvent,
-)
+from billing.models import DroppedMonth, EventKey, IngestBatch, Session, UnpricedEvent, UsageEvent
+from billing.models.rollups import GroupDay, SpendDay, UsageHour
 from billing.rollups import retention
 from billing.rollups.definitions import ROLLUPS, Merge, Rollup
 from billing.rollups.fold import fold
@@ -64,7 +55,7 @@ def _live_rows(rollup: Rollup) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]
     merges = {Merge.SUM: Sum, Merge.FIRST: Min, Merge.LAST: Max}
     keys = ["organization_id", *(dimension.column for dimension in rollup.dimensions)]
     merged = {f"total_{measure.column}": merges[measure.merge](measure.column) for measure in rollup.measures}
-    for row in rollup.live._default_manager.values(*keys).annotate(**merged).order_by(*keys):
+    for row in rollup.model.live()._default_manager.values(*keys).annotate(**merged).order_by(*keys):
         yield tuple(row.pop(key) for key in keys), row
 
 
@@ -118,7 +109,7 @@ def test_rows_that_are_partly_archived_are_what_the_remaining_events_say(organiz
     # A key of August 4th has events of three receipts, of which the first is gone: its name may have been the greatest.
     rows = GroupDay.objects.of(organization).filter(day=date(2026, 8, 4)).order_by("archived")
     assert [(row.archived, row.requests, row.agent_name) for row in rows] == [(False, 1, "Late"), (True, 1, "Late")]
-    session = LiveSession.objects.of(organization).get(session_id="session-1", archived=True)
+    session = Session.live().objects.of(organization).get(session_id="session-1", archived=True)
     assert (session.first_at, session.last_at) == (AUGUST + DAY, AUGUST + 3 * DAY)
     assert not rebuild(organization_id=organization.pk)["session_totals"]
     assert is_right(organization)
@@ -199,11 +190,11 @@ def test_dropped_events_no_longer_wait_for_a_price(organization: Organization) -
         (date(2026, 8, 1), 4, 1),
         (date(2026, 9, 1), 4, 1),
     ]
-    assert LiveUsageHour.objects.of(organization).aggregate(sum=Sum("unpriced")) == {"sum": 3}
+    assert UsageHour.live().objects.of(organization).aggregate(sum=Sum("unpriced")) == {"sum": 3}
 
     set_price("unpriced", request="1")
     assert price_unpriced(organization=organization, now=NOW) == 1
-    assert LiveUsageHour.objects.of(organization).aggregate(sum=Sum("unpriced")) == {"sum": 2}
+    assert UsageHour.live().objects.of(organization).aggregate(sum=Sum("unpriced")) == {"sum": 2}
     assert is_right(organization)
 
 

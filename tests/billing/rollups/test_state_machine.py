@@ -198,7 +198,7 @@ class LedgerAndRollups(RuleBasedStateMachine):
             columns = ("organization_id", *(dimension.column for dimension in rollup.dimensions))
             sums = {f"sum_{name}": Sum(column) for name, column in columns_of(rollup).items()}
             reported = {}
-            for row in rollup.live._default_manager.values(*columns).annotate(**sums):
+            for row in rollup.model.live()._default_manager.values(*columns).annotate(**sums):
                 number = [organization.pk for organization in self.organizations].index(row["organization_id"])
                 key = (number, *(row[column] for column in columns[1:]))
                 reported[key] = {name.removeprefix("sum_"): row[name] for name in sums}

@@ -9,7 +9,8 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from billing import tasks
 from billing.ledger.partitions import partitions
-from billing.models import IngestBatch, RollupCheck, SpendDay, TagDay, UsageEvent
+from billing.models import IngestBatch, RollupCheck, UsageEvent
+from billing.models.rollups import SpendDay, TagDay
 from billing.rollups.definitions import ROLLUPS
 from billing.rollups.fold import fold
 from costtrack.celery import app

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 
-from billing.models import RollupCheck, SpendDay, UnpricedEvent, UsageHour
+from billing.models import RollupCheck, UnpricedEvent
+from billing.models.rollups import SpendDay, UsageHour
 from billing.rollups import chunks
 from billing.rollups.definitions import ROLLUPS
 from billing.rollups.fold import fold

@@ -1,0 +1,22 @@
+"""Databases of before 0.1.0. Their migrations were replaced by a fresh start, so they cannot be migrated; their events
+can be exported (docs/restore.md)."""
+
+from django.core.management.base import CommandError
+
+from costtrack.database.declared import Migration
+
+ADVICE = (
+    "The database is of before 0.1.0 and cannot be migrated. Run `costtrack export-ledger FOLDER`, and send the events"
+    " to a new installation (docs/restore.md)."
+)
+_REPLACED: Migration = ("organizations", "0002_row_level_security")
+
+
+def is_first_schema(applied: frozenset[Migration]) -> bool:
+    return _REPLACED in applied
+
+
+def refuse_first_schema(applied: frozenset[Migration]) -> None:
+    """Raise CommandError with one line if the database is of before 0.1.0."""
+    if is_first_schema(applied):
+        raise CommandError(ADVICE)

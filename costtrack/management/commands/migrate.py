@@ -1,0 +1,19 @@
+"""`migrate`: Django's command, which refuses a database of before 0.1.0 with one line."""
+
+from typing import Any
+
+from django.core.management.commands import migrate
+from django.db import OperationalError
+
+from costtrack.database.first_schema import refuse_first_schema
+from costtrack.database.repair import applied_migrations
+
+
+class Command(migrate.Command):
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            applied = applied_migrations()
+        except OperationalError:
+            applied = frozenset()  # the system check reports it
+        refuse_first_schema(applied)
+        super().handle(*args, **options)
