@@ -37,7 +37,7 @@ def ask(api: APIClient, path: str = "/costs/runs", **headers: str) -> tuple[Any,
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_same_question_has_the_same_answer(api: APIClient, send: Send, path: str) -> None:
+def test_the_same_query_has_the_same_answer(api: APIClient, send: Send, path: str) -> None:
     send(CALL)
     fold(now=NOW)
     first, second = ask(api, path), ask(api, path)
@@ -45,7 +45,7 @@ def test_the_same_question_has_the_same_answer(api: APIClient, send: Send, path:
     assert first[0] == second[0]
 
 
-def test_a_kept_answer_is_marked_with_the_time_at_which_it_still_held(api: APIClient, send: Send) -> None:
+def test_a_cached_answer_is_marked_with_the_time_at_which_it_was_still_right(api: APIClient, send: Send) -> None:
     send(CALL)
     times = [api.get("/costs/runs").headers["X-Costtrack-As-Of"] for _ in range(2)]
     assert times[0] < times[1]
@@ -78,7 +78,7 @@ def test_a_price_changes_what_sessions_say_of_their_tools(
     assert ask(api, "/costs/sessions/s")[0]["cost_by_tool_tokens"] == {"Read": "0.01545"}
 
 
-def test_another_question_another_organization_and_bypassing_get_their_own(
+def test_another_query_another_organization_and_bypassing_get_their_own(
     api: APIClient, other_key: Key, send: Send, other_organization: Organization
 ) -> None:
     send(CALL)
@@ -91,7 +91,7 @@ def test_another_question_another_organization_and_bypassing_get_their_own(
     assert ask(api) == (_one(1), "1")
 
 
-def test_who_may_not_ask_gets_no_kept_answer_either(api: APIClient, organization: Organization, send: Send) -> None:
+def test_who_may_not_ask_gets_no_cached_answer_either(api: APIClient, organization: Organization, send: Send) -> None:
     send(CALL)
     assert [ask(api)[1] for _ in range(2)] == ["0", "1"]
     without_scope = make_key(organization, Scope.USAGE_WRITE)
@@ -101,13 +101,13 @@ def test_who_may_not_ask_gets_no_kept_answer_either(api: APIClient, organization
     assert api.get("/costs/runs").status_code == 401
 
 
-def test_wrong_questions_are_wrong_each_time(api: APIClient) -> None:
+def test_wrong_queries_are_wrong_each_time(api: APIClient) -> None:
     for _ in range(2):
         assert api.get("/costs/runs?start_date=never").status_code == 422
         assert api.get("/costs/runs/nobody").status_code == 404
 
 
-def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_cached_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(response_cache, "MAX_BODY_BYTES", 10)
     monkeypatch.setattr(response_cache, "MAX_BYTES", 25)
     responses = ResponseCache()

@@ -97,8 +97,8 @@ class Account:
         for limit in self.limits:
             for value in limit.covers(authorization):
                 spent, held = self.sums(limit, value, now)
-                has_room = spent < limit.amount and spent + held + authorization.amount <= limit.amount
-                if limit.row.action == "pause" and not has_room:
+                has_budget = spent < limit.amount and spent + held + authorization.amount <= limit.amount
+                if limit.row.action == "pause" and not has_budget:
                     return False
         return True
 

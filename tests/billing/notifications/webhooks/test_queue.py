@@ -65,7 +65,7 @@ def test_endpoints_that_have_failed_wait_behind_the_others(
     assert [claimed(max_endpoints=1) for _ in range(3)] == [[endpoints[1].pk], [endpoints[2].pk], [endpoints[0].pk]]
 
 
-def test_the_endpoint_that_waits_longest_goes_first(
+def test_the_endpoint_with_the_oldest_delivery_goes_first(
     organization: Organization, endpoints: list[WebhookEndpoint]
 ) -> None:
     for age, webhook in enumerate(endpoints):

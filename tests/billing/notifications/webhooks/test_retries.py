@@ -76,7 +76,7 @@ def test_an_endpoint_that_asks_to_wait_is_waited_for_with_everything(
         assert near(delivery_of(notice).next_attempt_at, now + timedelta(hours=2))
 
 
-def test_whoever_asks_to_wait_for_too_long_is_asked_again_a_day_later(
+def test_an_endpoint_that_requests_too_long_a_wait_is_retried_a_day_later(
     receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
     add_webhook(receiver.url)
@@ -97,7 +97,7 @@ def test_other_failures_do_not_choose_when(
     assert near(delivery_of(notice).next_attempt_at, now + BACKOFF[0])
 
 
-def test_an_endpoint_that_has_failed_waits_for_the_next_pass(
+def test_an_endpoint_that_has_failed_is_left_to_the_next_pass(
     receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
     add_webhook(receiver.url)
