@@ -5,8 +5,6 @@ to the next call in every process.
 """
 
 import secrets
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +17,7 @@ from billing.limits.scheduling import enqueue_enforcement
 from billing.limits.types import Dimensions, ManualOverride, Rule
 from billing.models import LimitBookRevision, LimitException, SpendLimit
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow
+from costtrack.revision_cache import RevisionCache
 from organizations.models import APICredential, Organization
 
 _MAX_ORGANIZATIONS = 512
@@ -109,6 +108,9 @@ class LimitSet:
         return _client_id(self.organization_id, value)
 
 
+_limit_sets: RevisionCache[int, int, LimitSet] = RevisionCache(_MAX_ORGANIZATIONS)
+
+
 def limit_set(organization: Organization) -> LimitSet:
     """Return the organization's current limits. Use them for one request only."""
     with connection.cursor() as cursor:
@@ -119,7 +121,7 @@ def limit_set(organization: Organization) -> LimitSet:
 
 def limit_set_of_revision(organization_id: int, revision: int) -> LimitSet:
     """Return the limits of a revision that was just read, from the cache or the database."""
-    return _limit_sets.get(organization_id, revision)
+    return _limit_sets.get_or_load(organization_id, revision, lambda: _read(organization_id, revision))
 
 
 def cached_limit_set(organization: Organization) -> LimitSet:
@@ -154,37 +156,6 @@ def _amount(exception: LimitException) -> Decimal:
 def _is_active(exception: LimitException, value: str, now: datetime) -> bool:
     is_applicable = exception.value in ("", value)
     return is_applicable and exception.starts_at <= now and (exception.ends_at is None or now < exception.ends_at)
-
-
-class _LimitSetCache:
-    """A thread-safe cache of limit sets; the least recently used ones are dropped first."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._limit_sets: OrderedDict[int, LimitSet] = OrderedDict()
-
-    def peek(self, organization_id: int) -> LimitSet | None:
-        with self._lock:
-            return self._limit_sets.get(organization_id)
-
-    def get(self, organization_id: int, revision: int) -> LimitSet:
-        with self._lock:
-            all_limits = self._limit_sets.get(organization_id)
-            if all_limits is not None and all_limits.revision == revision:
-                self._limit_sets.move_to_end(organization_id)
-                return all_limits
-        # If the limits have changed since the revision was read, the newer limits are cached under the older revision,
-        # and the next call reads them again.
-        all_limits = _read(organization_id, revision)
-        with self._lock:
-            self._limit_sets[organization_id] = all_limits
-            self._limit_sets.move_to_end(organization_id)
-            while len(self._limit_sets) > _MAX_ORGANIZATIONS:
-                self._limit_sets.popitem(last=False)
-        return all_limits
-
-
-_limit_sets = _LimitSetCache()
 
 
 def _read(organization_id: int, revision: int) -> LimitSet:

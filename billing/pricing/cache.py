@@ -6,8 +6,8 @@ every process uses a new price for the next call, and a batch of ten thousand ev
 
 import threading
 import time
-from collections import OrderedDict
 from datetime import datetime
+from functools import lru_cache, partial
 
 from django.db.models import Q
 
@@ -17,10 +17,11 @@ from billing.pricing.normalize import catalogue_model, catalogue_provider
 from billing.pricing.price_index import PriceIndex, PriceTimeline
 from billing.pricing.types import Calculation, Quote, TokenUsage
 from billing.types import UnpricedReason
+from costtrack.revision_cache import RevisionCache
 
 # Together they bound the memory, because organizations may send any number of model names.
-_MAX_CACHED_BOOKS = 512
-_MAX_CACHED_MODELS = 512
+_MAX_ORGANIZATIONS = 512
+_MAX_MODELS = 512
 
 RECENT_SECONDS = 1.0
 
@@ -29,19 +30,13 @@ class PriceBook:
     """An organization's own prices, with the shared prices of everyone as fallback."""
 
     def __init__(self, own: PriceIndex, shared: PriceIndex) -> None:
-        self._own = own
-        self._shared = shared
-        self._timelines: dict[tuple[str, str], tuple[PriceTimeline, ...]] = {}
-
-    def is_current(self, own_revision: int, shared_revision: int) -> bool:
-        return self._own.revision == own_revision and self._shared.revision == shared_revision
+        self._timelines = lru_cache(_MAX_MODELS)(partial(_timelines_by_priority, (own, shared)))
+        self.confirmed_at = 0.0
+        """When the prices were last known to be current, on the monotonic clock."""
 
     def find(self, service: str, model: str, occurred_at: datetime) -> CompiledPrice | None:
         """Return the price in effect at that time: the organization's own if there is one, else everyone's."""
-        timelines = self._timelines.get((service, model))
-        if timelines is None:
-            timelines = self._look_up(service, model)
-        for timeline in timelines:
+        for timeline in self._timelines(service, model):
             price = timeline.at(occurred_at)
             if price is not None:
                 return price
@@ -56,86 +51,54 @@ class PriceBook:
             return Quote(calculation=Calculation(reason=UnpricedReason.NO_PRICE))
         return Quote(price.price_version_id, price.calculate(usage))
 
-    def _look_up(self, service: str, model: str) -> tuple[PriceTimeline, ...]:
-        """Return every timeline that could price the model, in the order that docs/prices.md defines."""
-        if not model:
-            return ()
-        names = [(service, model), ("", model)]
-        prefix, slash, rest = model.partition("/")
-        if slash and not service:
-            names += [(prefix, rest), ("", rest)]
-        meant = catalogue_model(service, model)
-        if meant is not None:
-            names += [(meant.provider, model), (meant.provider, meant.model)]
-        elif (provider := catalogue_provider(service)) is not None:
-            names.append((provider, model))
-        timelines_by_priority = [
-            timeline
-            for index in (self._own, self._shared)
-            for provider, name in names
-            for timeline in index.find(provider, name)
-        ]
-        timelines = tuple(dict.fromkeys(timelines_by_priority))
-        if len(self._timelines) >= _MAX_CACHED_MODELS:
-            self._timelines.clear()
-        self._timelines[service, model] = timelines
-        return timelines
+
+def _timelines_by_priority(indexes: tuple[PriceIndex, ...], service: str, model: str) -> tuple[PriceTimeline, ...]:
+    """Return every timeline that could price the model, in the order that docs/prices.md defines."""
+    if not model:
+        return ()
+    names = [(service, model), ("", model)]
+    prefix, slash, rest = model.partition("/")
+    if slash and not service:
+        names += [(prefix, rest), ("", rest)]
+    meant = catalogue_model(service, model)
+    if meant is not None:
+        names += [(meant.provider, model), (meant.provider, meant.model)]
+    elif (provider := catalogue_provider(service)) is not None:
+        names.append((provider, model))
+    timelines = [timeline for index in indexes for provider, name in names for timeline in index.find(provider, name)]
+    return tuple(dict.fromkeys(timelines))
 
 
-class _PriceBookCache:
-    """The price books of this process; evicts the least recently used. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._cache: OrderedDict[int, PriceBook] = OrderedDict()
-        self._current_at: dict[int, float] = {}
-        self._shared_lock = threading.Lock()
-        self._shared: PriceIndex | None = None
-
-    def get(self, organization_id: int, own_revision: int, shared_revision: int) -> PriceBook:
-        with self._lock:
-            book = self._cache.get(organization_id)
-            if book is not None and book.is_current(own_revision, shared_revision):
-                self._cache.move_to_end(organization_id)
-                self._current_at[organization_id] = time.monotonic()
-                return book
-        book = PriceBook(PriceIndex.load(organization_id, own_revision), self._shared_index(shared_revision))
-        with self._lock:
-            self._cache[organization_id] = book
-            self._cache.move_to_end(organization_id)
-            self._current_at[organization_id] = time.monotonic()
-            while len(self._cache) > _MAX_CACHED_BOOKS:
-                self._current_at.pop(self._cache.popitem(last=False)[0], None)
-        return book
-
-    def _shared_index(self, revision: int) -> PriceIndex:
-        """Return everyone's prices, compiled once for all organizations. Other threads wait meanwhile."""
-        with self._shared_lock:
-            if self._shared is None or self._shared.revision != revision:
-                self._shared = PriceIndex.load(None, revision)
-            return self._shared
-
-    def get_recent(self, organization_id: int) -> PriceBook | None:
-        """Return the cached book if it was current within the last second."""
-        with self._lock:
-            is_recent = self._current_at.get(organization_id, 0) > time.monotonic() - RECENT_SECONDS
-            return self._cache.get(organization_id) if is_recent else None
-
-
-_cache = _PriceBookCache()
-
-
-def cached_price_book(organization_id: int) -> PriceBook:
-    """Return the organization's prices, up to one second old and mostly without a query. For estimates."""
-    return _cache.get_recent(organization_id) or price_book(organization_id)
+_price_books: RevisionCache[int, tuple[int, int], PriceBook] = RevisionCache(_MAX_ORGANIZATIONS)
+_shared_prices: RevisionCache[None, int, PriceIndex] = RevisionCache(1)
+_loading_shared_prices = threading.Lock()
 
 
 def price_book(organization_id: int) -> PriceBook:
     """Return the organization's current prices. Call it for each batch."""
-    # The revision is read before the prices. If they change in between, the book is newer than its revision and is
-    # loaded again by the next call. In the other order it could stay outdated.
     scope = Q(organization=None) | Q(organization=organization_id)
     revisions: dict[int | None, int] = dict(
         PriceBookRevision.objects.filter(scope).values_list("organization_id", "revision")
     )
-    return _cache.get(organization_id, revisions.get(organization_id, 0), revisions.get(None, 0))
+    own, shared = revisions.get(organization_id, 0), revisions.get(None, 0)
+
+    def load() -> PriceBook:
+        return PriceBook(PriceIndex.load(organization_id), _shared_index(shared))
+
+    prices = _price_books.get_or_load(organization_id, (own, shared), load)
+    prices.confirmed_at = time.monotonic()
+    return prices
+
+
+def cached_price_book(organization_id: int) -> PriceBook:
+    """Return the organization's prices, up to one second old and mostly without a query. For estimates."""
+    prices = _price_books.peek(organization_id)
+    if prices is not None and prices.confirmed_at > time.monotonic() - RECENT_SECONDS:
+        return prices
+    return price_book(organization_id)
+
+
+def _shared_index(revision: int) -> PriceIndex:
+    """Return everyone's prices, compiled once for all organizations. Other threads wait meanwhile."""
+    with _loading_shared_prices:
+        return _shared_prices.get_or_load(None, revision, lambda: PriceIndex.load(None))

@@ -61,10 +61,9 @@ class _Pattern:
 
 
 class PriceIndex:
-    """All prices of one owner as of a revision. Names are case-insensitive."""
+    """All prices of one owner. Names are case-insensitive."""
 
-    def __init__(self, revision: int, versions: Iterable[PriceVersion]) -> None:
-        self.revision = revision
+    def __init__(self, versions: Iterable[PriceVersion]) -> None:
         self._timelines: dict[tuple[str, str], list[PriceTimeline]] = {}
         self._patterns: dict[str, list[_Pattern]] = defaultdict(list)
         for (provider, name), periods_by_model in _carriers(versions).items():
@@ -81,9 +80,9 @@ class PriceIndex:
             patterns.sort(key=lambda pattern: len(pattern.name), reverse=True)
 
     @classmethod
-    def load(cls, organization_id: int | None, revision: int) -> "PriceIndex":
-        versions = PriceVersion.objects.filter(organization=organization_id).in_force().order_by("id")
-        return cls(revision, versions)
+    def load(cls, organization_id: int | None) -> "PriceIndex":
+        """Read the prices of an organization, or those of everyone (None)."""
+        return cls(PriceVersion.objects.filter(organization=organization_id).in_force().order_by("id"))
 
     def find(self, provider: str, model: str) -> list[PriceTimeline]:
         """Return the timelines with this name: as their model, as an alias, as a pattern, in this order."""

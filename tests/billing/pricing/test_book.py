@@ -13,6 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from billing.pricing.cache import PriceBook, price_book
 from billing.pricing.services import end_price
 from billing.types import UnpricedReason
+from costtrack.revision_cache import RevisionCache
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization
 from tests.billing.pricing.prices import APRIL, FEBRUARY, JANUARY, MARCH, MILLION, price
@@ -190,12 +191,12 @@ def test_a_quote_says_why_there_is_no_cost(organization: Organization) -> None:
 def test_many_different_names_do_not_fill_the_memory(
     organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.pricing.cache._MAX_CACHED_MODELS", 10)
+    monkeypatch.setattr("billing.pricing.cache._MAX_MODELS", 10)
     price(organization, "known", 1)
     pricing = price_book(organization.pk)
     for number in range(100):
         assert pricing.find("", f"unknown-{number}", MARCH) is None
-    assert len(pricing._timelines) <= 10
+    assert pricing._timelines.cache_info().currsize <= 10
     assert pricing.find("", "known", MARCH) is not None
 
 
@@ -222,13 +223,13 @@ def test_shared_prices_are_compiled_once_for_all(
     first = price_book(organization.pk)
     with django_assert_num_queries(2):  # the revisions, and the other organization's own prices
         second = price_book(other_organization.pk)
-    assert second._shared is first._shared
+    assert second.find("openai", "gpt-4o", MARCH) is first.find("openai", "gpt-4o", MARCH) is not None
 
 
 def test_the_prices_of_organizations_that_are_not_used_are_evicted(
     organization: Organization, other_organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.pricing.cache._MAX_CACHED_BOOKS", 1)
+    monkeypatch.setattr("billing.pricing.cache._price_books", RevisionCache(1))
     first = price_book(organization.pk)
     price_book(other_organization.pk)
     assert price_book(organization.pk) is not first
