@@ -32,9 +32,9 @@ STILL_USED: dict[str, str] = {
     "billing/ingest/services.py": "book",
     "billing/ledger/price_unpriced.py": "book",
     "billing/ledger/reprice.py": "book",
-    "billing/limits/locks.py": "place",
+    "billing/limits/changes.py": "place",
     "billing/models/limits.py": "book",
-    "billing/pricing/cache.py": "book books",
+    "billing/pricing/cache.py": "book",
     "billing/reports/spend/sums.py": "MOST_",
     "billing/reports/usage/calls_by_cost.py": "MOST_",
 }

@@ -1,7 +1,8 @@
 """Authorizations: reserve the cost of a call if every limit that covers the call has room for it.
 
 The reserved amount of a limit is the sum of its open authorizations. It is read under the limit's lock together with
-the spend (docs/decisions/013-authorizations.md, docs/decisions/017-exact-limits.md).
+the spend (docs/decisions/013-authorizations.md, docs/decisions/017-exact-limits.md). An authorization ends by the event
+of its call (`billing.ledger.settle_authorizations`), by `release`, or when it expires, and is deleted 30 days later.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,9 @@ from django.db.models import Exists, F
 
 from billing.limits.balances import read_balances
 from billing.limits.cache import LimitSet, cached_limit_set, limit_set, limit_set_of_revision
+from billing.limits.estimate import Estimate, reserved_amount
 from billing.limits.evaluate import fits_at
-from billing.limits.refusal import SpendLimitExceededError, refusal
+from billing.limits.refusal import Refusal, SpendLimitExceededError, refusal
 from billing.limits.reserve import ReservationRequest, lock_rules, set_transaction_options, to_columns, try_reserve
 from billing.limits.types import Dimensions, Rule
 from billing.models import Authorization
@@ -239,3 +241,44 @@ def _get(organization: Organization, authorization_id: UUID) -> Authorization:
     if authorization is None:
         raise NotFoundError("No such authorization.")
     return authorization
+
+
+def access_refusal(
+    *, organization: Organization, call: Dimensions, estimated_usd: Decimal | None, now: datetime
+) -> Refusal | None:
+    """Return why a call would be refused, or None if it would be authorized.
+
+    Without an estimate the call is checked as one that costs next to nothing. Raises UnpricedModelError if the only
+    obstacle is that the model has no price.
+    """
+    usd = estimated_usd if estimated_usd is not None else ZERO
+    rules = limit_set(organization).rules_for(call, now=now)
+    balances = read_balances(organization=organization, rules=rules, now=now)
+    calendar = organization.calendar
+    fits = [
+        fits_at(rule, balance, usd=usd, calendar=calendar, now=now) == now
+        for rule, balance in zip(rules, balances, strict=True)
+    ]
+    # The reasons take more queries, so they are read only for a refusal.
+    refused = None if all(fits) else refusal(organization=organization, rules=rules, requested_usd=usd, now=now)
+    if refused is None and call.model:
+        reserved_amount(organization=organization, call=call, estimate=Estimate(usd=usd), now=now)
+    return refused
+
+
+RETENTION = timedelta(days=30)
+"""How long an authorization can be retrieved, and its idempotency key is remembered."""
+
+_DELETE_BATCH_SIZE = 10_000
+
+
+def delete_old_authorizations(*, now: datetime) -> int:
+    """Delete ended authorizations older than `RETENTION`, in batches, and return how many."""
+    first_retained_id = ids_at(now - RETENTION)[0]
+    deleted = 0
+    for organization in Organization.objects.order_by("pk"):
+        own = Authorization.objects.of(organization)
+        ended = own.filter(id__lt=first_retained_id).exclude(status=AuthorizationStatus.RESERVED.value)
+        while ids := list(ended.order_by("id").values_list("id", flat=True)[:_DELETE_BATCH_SIZE]):
+            deleted += own.filter(id__in=ids).delete()[0]
+    return deleted

@@ -4,7 +4,6 @@
 to the next call in every process.
 """
 
-import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,9 +12,8 @@ from functools import lru_cache
 
 from django.db import connection
 
-from billing.limits.scheduling import enqueue_enforcement
 from billing.limits.types import Dimensions, ManualOverride, Rule
-from billing.models import LimitBookRevision, LimitException, SpendLimit
+from billing.models import LimitException, SpendLimit
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow
 from costtrack.revision_cache import RevisionCache
 from organizations.models import APICredential, Organization
@@ -127,12 +125,6 @@ def limit_set_of_revision(organization_id: int, revision: int) -> LimitSet:
 def cached_limit_set(organization: Organization) -> LimitSet:
     """Return the limits that this process has cached, without a check. The caller must compare the revision later."""
     return _limit_sets.peek(organization.pk) or limit_set(organization)
-
-
-def announce_limit_change(organization: Organization) -> None:
-    """Invalidate the limits in every process when the transaction commits. Call it after the change."""
-    enqueue_enforcement(organization.pk)
-    LimitBookRevision.objects.update_or_create(organization=organization, defaults={"revision": secrets.randbits(63)})
 
 
 def client_ids(organization_id: int, numbers: Iterable[str]) -> dict[str, str]:

@@ -11,9 +11,8 @@ from typing import Any
 
 from django.db import transaction
 
-from billing.limits.locks import limit_in_place, lock_limits
-from billing.limits.scope_values import display_value, stored_value
-from billing.limits.selectors import current_amount
+from billing.limits.changes import get_current_limit, lock_limits
+from billing.limits.selectors import current_amount, display_value, stored_value
 from billing.limits.services import check_plan_has_api, raise_limit
 from billing.limits.validation import check_amount, check_end, clean_text
 from billing.models import IncreaseRequest, SpendLimit
@@ -54,7 +53,7 @@ def request_increase(
     if until is not None:
         check_end(until, now=now, param="until")
     plan = lock_limits(organization)
-    limit = limit_in_place(organization, limit.pk)
+    limit = get_current_limit(organization, limit.pk)
     check_plan_has_api(plan, actor)
     stored = stored_value(limit, value)
     current = current_amount(limit, stored=stored, now=now)

@@ -11,7 +11,7 @@ import pytest
 from django.db import transaction
 
 from billing.limits.authorize import Grant, IdempotencyKeyReusedError, expire, extend, release
-from billing.limits.cache import announce_limit_change
+from billing.limits.changes import announce_limit_change
 from billing.limits.refusal import SpendLimitExceededError
 from billing.limits.verify import verify_limits
 from billing.models import Authorization, SpendLimit, UsageEvent

@@ -17,7 +17,8 @@ from billing.ingest import json_events
 from billing.ingest.services import ingest
 from billing.ledger.corrections import adjust, void
 from billing.limits.authorize import expire, extend, release
-from billing.limits.cache import announce_limit_change, limit_set
+from billing.limits.cache import limit_set
+from billing.limits.changes import announce_limit_change
 from billing.limits.refusal import SpendLimitExceededError
 from billing.limits.status import statuses
 from billing.limits.verify import verify_limits

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from billing.ledger.corrections import void
-from billing.limits.values_near_threshold import ValuesNearThreshold, list_values_near_threshold, values_near_threshold
+from billing.limits.per_value import ValuesNearThreshold, list_values_near_threshold, values_near_threshold
 from billing.models import SpendLimit, UsageEvent
 from billing.rollups.fold import fold
 from billing.rollups.retention import drop_events

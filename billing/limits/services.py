@@ -1,29 +1,153 @@
-"""Temporary exceptions to a limit: a higher amount, a manual pause, or access regardless of spend.
+"""Change limits and their temporary exceptions.
 
-`value` names one value of a per-value limit (a credential by its Client ID); empty, the exception applies to everything
-that the limit applies to. A value has at most one raise and at most one of pause and open; a new exception ends the
-previous one of its kind.
+Each function makes one change in one transaction, writes it to the audit log, and takes effect with the next call in
+every process (`billing.limits.changes`). The caller must have checked that the actor may change limits. Rules that
+depend on the plan are checked here: its maximum, and what only operators may do with the plan's own limit.
+
+An exception is a higher amount, a manual pause, or access regardless of spend. Its `value` names one value of a
+per-value limit (a credential by its Client ID); empty, the exception applies to everything that the limit applies to. A
+value has at most one raise and at most one of pause and open; a new exception ends the previous one of its kind.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 
-from billing.limits.cache import announce_limit_change
-from billing.limits.locks import limit_in_place, lock_limits
-from billing.limits.scope_values import display_value, stored_value
-from billing.limits.selectors import active_exceptions
-from billing.limits.services.limits import check_plan_has_api
-from billing.limits.validation import check_amount, check_end, check_plan_allows, clean_text
+from billing.limits.changes import announce_limit_change, get_current_limit, lock_limits
+from billing.limits.selectors import active_exceptions, credential_pk, display_value, stored_value
+from billing.limits.validation import (
+    LimitInput,
+    check_amount,
+    check_end,
+    check_plan_allows,
+    check_unchangeable,
+    clean_text,
+    to_limit_input,
+    validate_limit_input,
+)
 from billing.models import LimitException, SpendLimit
-from billing.types import ExceptionKind
+from billing.types import ExceptionKind, LimitScope
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from costtrack.money import plain
 from organizations import audit
-from organizations.models import APICredential, Organization, User
+from organizations.models import APICredential, Organization, Plan, User
+from organizations.selectors import refusal_without_api
 from organizations.types import Principal
+
+MAX_LIMITS = 200
+"""Maximum number of limits of one organization, because each call is compared with all of them."""
+
+
+@transaction.atomic
+def create_limit(*, organization: Organization, limit_input: LimitInput, actor: Principal, now: datetime) -> SpendLimit:
+    """Create a limit that applies from now on, or from `starts_at` on.
+
+    Raises InvalidError naming the field, ForbiddenError for a plan without API access, ConflictError beyond
+    `MAX_LIMITS`.
+    """
+    validate_limit_input(limit_input)
+    if limit_input.ends_at is not None:
+        check_end(limit_input.ends_at, now=now)
+    plan = lock_limits(organization)
+    check_plan_has_api(plan, actor)
+    check_plan_allows(plan, limit_input.window, limit_input.amount_usd)
+    if limit_input.scope is LimitScope.CREDENTIAL and limit_input.scope_value:
+        credential_pk(organization, limit_input.scope_value, param="scope_value")
+    if SpendLimit.objects.of(organization).not_removed().count() >= MAX_LIMITS:
+        message = f"An organization can have at most {MAX_LIMITS} limits. Leave scope_value empty to limit every value."
+        raise ConflictError(message, code="too_many_limits")
+    limit = SpendLimit.objects.create(organization=organization, created_at=now, **limit_input.columns())
+    _audit(limit, "limit.created", actor, **_audit_details(limit_input.columns()))
+    announce_limit_change(organization)
+    return limit
+
+
+@transaction.atomic
+def change_limit(
+    *, organization: Organization, limit: SpendLimit, changes: Mapping[str, Any], actor: Principal, now: datetime
+) -> SpendLimit:
+    """Change the given fields of `LimitInput`. The change also applies to what is already spent.
+
+    Raises InvalidError naming the field, also for a changed scope or window; NotFoundError if the limit was removed.
+    """
+    plan = lock_limits(organization)
+    limit = get_current_limit(organization, limit.pk)
+    check_unchangeable(limit, changes)
+    before = to_limit_input(limit)
+    limit_input = replace(before, **changes)
+    validate_limit_input(limit_input)
+    if limit_input.ends_at is not None and limit_input.ends_at != before.ends_at:
+        check_end(limit_input.ends_at, now=now)
+    check_plan_has_api(plan, actor)
+    if limit_input.amount_usd != before.amount_usd:
+        check_plan_allows(plan, limit.window, limit_input.amount_usd)
+    columns = {name: value for name, value in limit_input.columns().items() if value != getattr(limit, name)}
+    if not columns:
+        return limit
+    for name, value in columns.items():
+        setattr(limit, name, value)
+    limit.save(update_fields=list(columns))
+    _audit(limit, "limit.changed", actor, **_audit_details(columns))
+    announce_limit_change(organization)
+    return limit
+
+
+@transaction.atomic
+def remove_limit(*, organization: Organization, limit: SpendLimit, actor: Principal, now: datetime) -> None:
+    """End a limit. Its row stays, because threshold events refer to it.
+
+    Raises ConflictError for the plan's own limit, NotFoundError if the limit was removed already.
+    """
+    lock_limits(organization)
+    limit = get_current_limit(organization, limit.pk)
+    if limit.is_plan:
+        message = "This limit belongs to the organization's plan. It can be lowered, but not removed."
+        raise ConflictError(message, code="limit_of_plan")
+    limit.removed_at = now
+    limit.save(update_fields=["removed_at"])
+    _audit(limit, "limit.removed", actor)
+    announce_limit_change(organization)
+
+
+def check_plan_has_api(plan: Plan, actor: Principal) -> None:
+    """Raise ForbiddenError for a plan without API access. Operators may prepare limits for a later plan."""
+    if not plan.api_access and not actor.is_operator:
+        raise refusal_without_api(plan)
+
+
+def _audit_details(columns: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the audit log's details for the columns."""
+    return {f"limit_{name}": _audit_text(value) for name, value in columns.items()}
+
+
+def _audit_text(value: object) -> str | None:
+    match value:
+        case None:
+            return None
+        case Decimal():
+            return plain(value)
+        case datetime():
+            return iso(value)
+        case list():
+            return ", ".join(map(str, value))
+    return str(value)
+
+
+def _audit(limit: SpendLimit, action: str, actor: Principal, **details: str | int | None) -> None:
+    audit.record(
+        organization=limit.organization,
+        actor=actor.label,
+        action=action,
+        subject=str(limit)[:254],
+        limit=limit.pk,
+        **details,
+    )
+
 
 _MANUAL_KINDS = (ExceptionKind.PAUSE, ExceptionKind.OPEN)
 
@@ -47,7 +171,7 @@ def raise_limit(
     check_amount(amount_usd, param="amount_usd")
     check_end(ends_at, now=now)
     plan = lock_limits(organization)
-    limit = limit_in_place(organization, limit.pk)
+    limit = get_current_limit(organization, limit.pk)
     check_plan_has_api(plan, actor)
     if amount_usd <= limit.amount_usd:
         message = f"amount_usd: Must be more than the limit's amount, {plain(limit.amount_usd)} USD."
@@ -76,7 +200,7 @@ def pause_limit(
     if ends_at is not None:
         check_end(ends_at, now=now)
     lock_limits(organization)
-    limit = limit_in_place(organization, limit.pk)
+    limit = get_current_limit(organization, limit.pk)
     exception = LimitException(kind=ExceptionKind.PAUSE, value=value, ends_at=ends_at)
     return _begin(limit, exception, reason=reason, actor=actor, now=now)
 
@@ -98,7 +222,7 @@ def open_limit(
     """
     check_end(ends_at, now=now)
     plan = lock_limits(organization)
-    limit = limit_in_place(organization, limit.pk)
+    limit = get_current_limit(organization, limit.pk)
     check_plan_has_api(plan, actor)
     if limit.is_plan and not actor.is_operator:
         raise ForbiddenError("Only operators can open the plan's own limit.", code="operators_only")
@@ -132,7 +256,7 @@ def end_pause(
 ) -> None:
     """End the manual pause of the limit for this value. Raises ConflictError if there is none."""
     lock_limits(organization)
-    limit = limit_in_place(organization, limit.pk)
+    limit = get_current_limit(organization, limit.pk)
     pauses = list(active_exceptions(limit, now).filter(kind=ExceptionKind.PAUSE, value=stored_value(limit, value)))
     if not pauses:
         message = "The limit is not paused manually. To open a limit that is reached, set ends_at."
@@ -157,9 +281,10 @@ def _begin(
         _end(previous, actor=actor, now=now)
     exception.save(force_insert=True)
     _audit(
-        exception,
+        limit,
         {"raise": "limit.raised", "pause": "limit.paused", "open": "limit.opened"}[exception.kind],
         actor,
+        exception=exception.pk,
         value=display,
         reason=exception.reason,
         amount_usd=None if exception.amount_usd is None else plain(exception.amount_usd),
@@ -173,8 +298,15 @@ def _end(exception: LimitException, *, actor: Principal, now: datetime, reason: 
     _check_may_end(exception, actor)
     exception.ends_at = now
     exception.save(update_fields=["ends_at"])
-    value = display_value(exception.limit, exception.value)
-    _audit(exception, "limit.exception_ended", actor, kind=exception.kind, value=value, reason=reason)
+    _audit(
+        exception.limit,
+        "limit.exception_ended",
+        actor,
+        exception=exception.pk,
+        kind=exception.kind,
+        value=display_value(exception.limit, exception.value),
+        reason=reason,
+    )
 
 
 def _check_may_end(exception: LimitException, actor: Principal) -> None:
@@ -190,15 +322,3 @@ def _is_operators(actor: str, organization: Organization) -> bool:
     if "@" in actor:
         return User.objects.filter(email=actor, is_superuser=True).exists()
     return not APICredential.objects.of(organization).filter(client_id=actor).exists()
-
-
-def _audit(exception: LimitException, action: str, actor: Principal, **details: str | None) -> None:
-    audit.record(
-        organization=exception.limit.organization,
-        actor=actor.label,
-        action=action,
-        subject=str(exception.limit)[:254],
-        limit=exception.limit_id,
-        exception=exception.pk,
-        **details,
-    )
