@@ -12,7 +12,7 @@ from billing.limits.changes import enqueue_enforcement_for_organizations
 from billing.limits.enforce import enforce, enforce_all
 from billing.limits.verify import verify_limits
 from billing.models import Repricing, UnpricedEvent
-from billing.notifications.send_emails import deliver_emails
+from billing.notifications.emails import deliver_emails
 from billing.notifications.webhook_sender import deliver_webhooks
 from billing.rollups.definitions import BY_NAME
 from billing.rollups.fold import fold, fold_organization

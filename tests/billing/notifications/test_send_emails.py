@@ -11,7 +11,7 @@ from django.core.cache import cache
 from pytest_django import Settings
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.send_emails import deliver_emails
+from billing.notifications.emails import deliver_emails
 from billing.tasks import deliver_email_task
 from billing.types import DeliveryState, NoticeKind
 from costtrack.mail.sending import SERVER_PAUSE

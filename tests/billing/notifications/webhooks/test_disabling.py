@@ -5,10 +5,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from billing.models import Notice, WebhookEndpoint
-from billing.notifications.exchange import WebhookResponse
-from billing.notifications.webhook_outcomes import DISABLED_AFTER, record_response
-from billing.notifications.webhook_queue import claim_one_per_endpoint
-from billing.notifications.webhook_sender import deliver_webhooks
+from billing.notifications.deliveries import claim_one_per_endpoint
+from billing.notifications.webhook_request import WebhookResponse
+from billing.notifications.webhook_sender import DISABLED_AFTER, deliver_webhooks, record_response
 from billing.notifications.webhooks import enable_webhook, remove_webhook, send_test
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import utc_now

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from billing.models import Delivery, WebhookEndpoint
+from billing.notifications.deliveries import claim_one_per_endpoint
 from billing.notifications.outbox import notify
-from billing.notifications.webhook_queue import claim_one_per_endpoint
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.mail.sending import CLAIM
 from organizations.models import Organization

@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from billing.notifications.exchange import Network
-from billing.notifications.webhook_outcomes import parse_retry_after
-from billing.notifications.webhook_sender import deliver_webhooks
+from billing.notifications.webhook_request import Network
+from billing.notifications.webhook_sender import deliver_webhooks, parse_retry_after
 from billing.types import DeliveryState
 from costtrack.clock import utc_now
 from costtrack.mail.sending import BACKOFF

@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from billing.models import WebhookEndpoint
 from billing.notifications import webhooks
-from billing.notifications.secrets import decrypt
+from billing.notifications.webhook_signatures import decrypt
 from billing.notifications.webhooks import MAX_WEBHOOKS, SELECTABLE_KINDS
 from billing.types import DeliveryState, NoticeKind, WebhookFormat
 from costtrack.clock import utc_now

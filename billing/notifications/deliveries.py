@@ -10,15 +10,18 @@ A worker claims a few deliveries in a transaction of their own, sends each of th
 
 No lock is held while a message is sent. A claim expires, so another worker sends what a killed worker had claimed. It
 lasts longer than the time limit of any task, so no delivery is tried by two workers at once.
+
+Webhooks are claimed one at a time per endpoint (`claim_one_per_endpoint`), so that no endpoint delays another: the
+oldest delivery of an endpoint goes first, and endpoints that have failed recently come after the others.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Min, Q, QuerySet
 
 from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.outbox import enqueue_delivery, new_message_id
@@ -36,12 +39,16 @@ def claim(*, channel: Channel, now: datetime, limit: int) -> list[Delivery]:
     and webhook."""
     with transaction.atomic():
         due = _due(channel, now).select_related("organization", "notice", "webhook").order_by("next_attempt_at", "pk")
-        claimed = list(due.select_for_update(of=("self",), skip_locked=True)[:limit])
-        for delivery in claimed:
-            if delivery.claimed_until is not None:
-                logger.warning("delivery taken over from a lost worker", extra={"message_id": delivery.message_id})
-            delivery.claimed_until = now + CLAIM
-        Delivery.objects.filter(pk__in=[delivery.pk for delivery in claimed]).update(claimed_until=now + CLAIM)
+        return _mark_claimed(due.select_for_update(of=("self",), skip_locked=True)[:limit], now)
+
+
+def _mark_claimed(due: QuerySet[Delivery], now: datetime) -> list[Delivery]:
+    claimed = list(due)
+    for delivery in claimed:
+        if delivery.claimed_until is not None:
+            logger.warning("delivery taken over from a lost worker", extra={"message_id": delivery.message_id})
+        delivery.claimed_until = now + CLAIM
+    Delivery.objects.filter(pk__in=[delivery.pk for delivery in claimed]).update(claimed_until=now + CLAIM)
     return claimed
 
 
@@ -153,3 +160,40 @@ def _due(channel: Channel, now: datetime) -> QuerySet[Delivery]:
 def _claimed(delivery: Delivery) -> QuerySet[Delivery]:
     """Return the row, if it still has this worker's claim."""
     return Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.PENDING, claimed_until=delivery.claimed_until)
+
+
+logger = logging.getLogger(__name__)
+
+
+@transaction.atomic
+def claim_one_per_endpoint(*, now: datetime, max_endpoints: int, exclude: Collection[int] = ()) -> list[Delivery]:
+    """Claim one due delivery of up to `max_endpoints` endpoints, each with its organization, notice and webhook.
+
+    `exclude` has ids of endpoints. Endpoints with a delivery in progress are excluded as well.
+    """
+    candidates = _pending_endpoints(now, exclude)[:max_endpoints]
+    enabled = WebhookEndpoint.objects.filter(pk__in=list(candidates), enabled=True)
+    locked = list(enabled.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True))
+    # A worker that has just released a lock may have committed a claim, which only a new statement sees.
+    free = set(locked) - set(_in_progress(now).filter(webhook__in=locked).values_list("webhook_id", flat=True))
+    due = _due(Channel.WEBHOOK, now).filter(webhook__in=free)
+    oldest = due.order_by("webhook_id", "next_attempt_at", "pk").distinct("webhook_id")
+    return _mark_claimed(oldest.select_related("organization", "notice", "webhook"), now)
+
+
+def _pending_endpoints(now: datetime, exclude: Collection[int]) -> "QuerySet[Delivery, int]":
+    """Return the ids of endpoints without a delivery in progress, in the order in which they are tried."""
+    due = _due(Channel.WEBHOOK, now).filter(webhook__enabled=True).exclude(webhook__in=exclude)
+    return (
+        due.exclude(webhook__in=_in_progress(now).values("webhook_id"))
+        .values("webhook_id")
+        .annotate(since=Min("next_attempt_at"))
+        .order_by(F("webhook__failing_since").asc(nulls_first=True), "since", "webhook_id")
+        .values_list("webhook_id", flat=True)
+    )
+
+
+def _in_progress(now: datetime) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(
+        channel=Channel.WEBHOOK, state=DeliveryState.PENDING, webhook__isnull=False, claimed_until__gt=now
+    )

@@ -6,7 +6,7 @@ import pytest
 from django.db import connections, transaction
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.deliver import (
+from billing.notifications.deliveries import (
     claim,
     failed,
     is_due,
