@@ -28,15 +28,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 # Words that files still use in identifiers. No word and no file is added here.
 STILL_USED: dict[str, str] = {
-    "billing/ingest/entries.py": "book",
-    "billing/ingest/services.py": "book",
-    "billing/ledger/price_unpriced.py": "book",
-    "billing/ledger/reprice.py": "book",
-    "billing/limits/changes.py": "place",
     "billing/models/limits.py": "book",
-    "billing/pricing/cache.py": "book",
-    "billing/reports/spend/sums.py": "MOST_",
-    "billing/reports/usage/calls_by_cost.py": "MOST_",
 }
 
 

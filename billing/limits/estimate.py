@@ -12,9 +12,9 @@ from typing import Any
 
 from billing.limits.cache import limit_set
 from billing.limits.types import Dimensions, Rule
-from billing.pricing.cache import cached_price_book, price_book
 from billing.pricing.calculate import CompiledPrice
-from billing.pricing.tokens import count_prompt
+from billing.pricing.price_book import cached_price_book, price_book
+from billing.pricing.token_counting import count_prompt
 from billing.pricing.types import TokenUsage
 from costtrack.errors import InvalidError
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, ZERO

@@ -1,7 +1,7 @@
 """Services that create and end prices. The unit prices of a version never change (see `PriceVersion`).
 
 A change of an owner's prices (an organization's, or everyone's) locks the owner's revision, which serializes changes,
-and updates it, so that every process loads the new price (`billing.pricing.cache`).
+and updates it, so that every process loads the new price (`billing.pricing.price_book`).
 """
 
 import secrets
@@ -12,9 +12,8 @@ from django.db import transaction
 from django.db.models import Q
 
 from billing.models import PriceBookRevision, PriceVersion
-from billing.pricing.records import price_columns
+from billing.pricing.price_fields import check_names, check_period, check_prices, price_columns
 from billing.pricing.types import UnitPrices
-from billing.pricing.validate import check_names, check_period, check_prices
 from billing.querysets import PriceVersionQuerySet
 from billing.types import PriceSource
 from costtrack.clock import iso

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from billing.api.usage import authorizations
 from billing.models import Authorization, UsageEvent
-from billing.pricing import cache
+from billing.pricing import price_book as price_books
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.clock import iso
 from organizations.models import Organization
@@ -158,7 +158,7 @@ def test_it_takes_two_messages_to_the_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Who asks, and the grant itself."""
-    monkeypatch.setattr(cache, "RECENT_SECONDS", 60)
+    monkeypatch.setattr(price_books, "RECENT_SECONDS", 60)
     set_limit(organization, "10")
     bodies: tuple[dict[str, Any], ...] = (CALL, {})
     for body in bodies:

@@ -9,8 +9,8 @@ from pytest_django import DjangoAssertNumQueries
 from billing.limits.estimate import Estimate, UnpricedModelError, reserved_amount
 from billing.limits.types import Dimensions
 from billing.models import UsageEvent
-from billing.pricing import cache
-from billing.pricing.tokens import count_prompt
+from billing.pricing import price_book as price_books
+from billing.pricing.token_counting import count_prompt
 from billing.types import LimitAction, LimitScope
 from costtrack.errors import InvalidError
 from organizations.models import Organization
@@ -163,7 +163,7 @@ def test_whether_prices_have_changed_is_checked_once_a_second(
     seconds: float,
     queries: int,
 ) -> None:
-    monkeypatch.setattr(cache, "RECENT_SECONDS", seconds)
+    monkeypatch.setattr(price_books, "RECENT_SECONDS", seconds)
     set_price("gpt-4o", input="1", output="1")
     set_limit(organization, "10")
     reserved(organization, "gpt-4o", **TOKENS)

@@ -26,9 +26,9 @@ from genai_prices.types import Tier as CatalogueTier
 from pytest_django import DjangoAssertNumQueries
 
 from billing.models import PriceBookRevision, PriceVersion
-from billing.pricing.cache import price_book
 from billing.pricing.catalogue import BEGINNING
 from billing.pricing.catalogue_import import CreatedPrice, EndedPrice, ImportReport, import_catalogue
+from billing.pricing.price_book import price_book
 from billing.pricing.types import PriceKind, TokenUsage, UnitPrices
 from organizations.models import AuditEntry, Organization
 from tests.billing.pricing.prices import price

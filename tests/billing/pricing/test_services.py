@@ -9,9 +9,9 @@ from django.db import IntegrityError
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from billing.models import PriceVersion
+from billing.pricing.price_fields import parse_tiers
 from billing.pricing.services import create_price, end_price
 from billing.pricing.types import PriceKind, Tier, UnitPrices
-from billing.pricing.validate import parse_tiers
 from costtrack.celery import app
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
 from organizations.models import AuditEntry, Organization

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import DjangoAssertNumQueries
 
-from billing.pricing.cache import PriceBook, price_book
+from billing.pricing.price_book import PriceBook, price_book
 from billing.pricing.services import end_price
 from billing.types import UnpricedReason
 from costtrack.revision_cache import RevisionCache
@@ -191,7 +191,7 @@ def test_a_quote_says_why_there_is_no_cost(organization: Organization) -> None:
 def test_many_different_names_do_not_fill_the_memory(
     organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.pricing.cache._MAX_MODELS", 10)
+    monkeypatch.setattr("billing.pricing.price_book._MAX_MODELS", 10)
     price(organization, "known", 1)
     pricing = price_book(organization.pk)
     for number in range(100):
@@ -229,7 +229,7 @@ def test_shared_prices_are_compiled_once_for_all(
 def test_the_prices_of_organizations_that_are_not_used_are_evicted(
     organization: Organization, other_organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.pricing.cache._price_books", RevisionCache(1))
+    monkeypatch.setattr("billing.pricing.price_book._price_books", RevisionCache(1))
     first = price_book(organization.pk)
     price_book(other_organization.pk)
     assert price_book(organization.pk) is not first
