@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from billing import models
+from billing.types import SCOPE_COLUMNS
 
 
 class Merge(StrEnum):
@@ -248,16 +249,13 @@ SCOPE_COSTS = (
     Measure("charged_usd", "greatest(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd, 0)"),
     Measure("last_received_at", "event.received_at", Merge.LAST),
 )
-# The scopes of an event (`billing.types.LimitScope`) with their values. Part of the views of migrations, which contain
-# the same aliases.
+# The scopes of an event with their values. Part of the views of migrations, which contain the same aliases.
+_SCOPE_VALUES = ", ".join(f"('{scope}', coalesce(event.{column}::text, ''))" for scope, column in SCOPE_COLUMNS.items())
 SCOPES_OF_EVENT = """CROSS JOIN LATERAL (
     SELECT 'organization' AS scope, '' AS value
-    UNION ALL SELECT scope, value FROM (VALUES
-        ('credential', coalesce(event.credential_id::text, '')), ('user', event.user_ref), ('model', event.model),
-        ('workflow', event.workflow_id), ('run', event.run_id), ('session', event.session_id)
-    ) AS told (scope, value) WHERE value <> ''
+    UNION ALL SELECT scope, value FROM (VALUES {scope_values}) AS given (scope, value) WHERE value <> ''
     UNION ALL SELECT 'tag', tag FROM unnest(event.tags) AS label (tag) WHERE tag <> ''
-) AS part"""
+) AS part""".replace("{scope_values}", _SCOPE_VALUES)
 SCOPE_TOTALS = Rollup(
     "scope_totals",
     models.ScopeTotal,
