@@ -11,7 +11,7 @@ in full hours and an edge of 0.20 USD for a threshold of 80 USD, but not with an
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
@@ -21,13 +21,12 @@ from django.db import connection
 from billing.limits.evaluate import window_span
 from billing.limits.threshold_events import lowest_threshold_usd
 from billing.limits.types import Balance, Bucket, Reservation, Rule
+from costtrack.clock import DAY, EPOCH
 from costtrack.ids import ids_at
 from organizations.models import Organization
 
-_DAY = timedelta(days=1)
 # An event may be received up to an hour before it occurs; a day tolerates clock differences between servers.
-_ID_MARGIN = _DAY
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_ID_MARGIN = DAY
 
 # billing/migrations/0015.
 _BALANCES = """
@@ -51,7 +50,7 @@ def read_balances(*, organization: Organization, rules: Sequence[Rule], now: dat
         if kind == "hold":
             reservations[index - 1].append(Reservation(usd, end))
         else:
-            spend[index - 1].append(Bucket(start or _BEGINNING, end or _BEGINNING, usd))
+            spend[index - 1].append(Bucket(start or EPOCH, end or EPOCH, usd))
             unpriced[index - 1] += without_price
     return [
         Balance(tuple(sorted(spend[index])), tuple(reservations[index]), unpriced[index]) for index in range(len(rules))
@@ -67,7 +66,7 @@ def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> l
         starts,
         [rule.fallback_price for rule in rules],
         now,
-        now.replace(minute=0, second=0, microsecond=0) - _DAY,
+        now.replace(minute=0, second=0, microsecond=0) - DAY,
         [_first_id(start) if start is not None else None for start in starts],
     ]
     with connection.cursor() as cursor:

@@ -14,10 +14,10 @@ from typing import NamedTuple
 from billing.limits.types import Balance, Bucket, Evaluation, Rule, WindowSpan
 from billing.types import ExceptionKind, LimitAction, LimitState, LimitWindow
 from costtrack.calendar import Calendar, Unit
+from costtrack.clock import MICROSECOND
 from costtrack.money import ZERO
 
 ROLLING = timedelta(days=7)
-_MICROSECOND = timedelta(microseconds=1)
 _UNITS = {
     LimitWindow.CALENDAR_DAY: Unit.DAY,
     LimitWindow.CALENDAR_WEEK: Unit.WEEK,
@@ -59,7 +59,7 @@ def window_span(window: LimitWindow, calendar: Calendar, now: datetime) -> Windo
     if window is LimitWindow.LIFETIME:
         return WindowSpan(None, None)
     if window is LimitWindow.ROLLING_7D:
-        return WindowSpan(now - ROLLING + _MICROSECOND, None)
+        return WindowSpan(now - ROLLING + MICROSECOND, None)
     return WindowSpan(*calendar.period(_UNITS[window], now))
 
 

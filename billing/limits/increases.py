@@ -20,7 +20,7 @@ from billing.notifications.outbox import notify
 from billing.notifications.preferences import subscribed_addresses
 from billing.types import IncreaseState, NoticeKind
 from costtrack.clock import iso
-from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from costtrack.errors import ConflictError, ForbiddenError, NotFoundError, field_error
 from costtrack.money import plain, usd
 from organizations import audit
 from organizations.models import Organization
@@ -58,9 +58,7 @@ def request_increase(
     stored = stored_value(limit, value)
     current = current_amount(limit, stored=stored, now=now)
     if amount_usd <= current:
-        raise InvalidError(
-            f"amount_usd: Must be more than the current amount, {plain(current)} USD.", param="amount_usd"
-        )
+        raise field_error("amount_usd", f"Must be more than the current amount, {plain(current)} USD.")
     same = IncreaseRequest.objects.of(organization).filter(limit=limit, value=stored, requested_by=actor.label)
     if same.filter(state=IncreaseState.OPEN).exists():
         raise ConflictError("You already have an open request for this limit.", code="increase_requested")
@@ -100,7 +98,7 @@ def grant(
         raise ConflictError("The limit was removed. Decline the request.", code="limit_removed")
     until = until if until is not None else request.until
     if until is None:
-        raise InvalidError("until: Required, because the request has no date.", param="until")
+        raise field_error("until", "Required, because the request has no date.")
     check_end(until, now=now, param="until")
     request.granted = raise_limit(
         organization=organization,
@@ -210,7 +208,7 @@ def _data(request: IncreaseRequest) -> dict[str, Any]:
         "request": {
             "id": request.pk,
             "amount_usd": plain(amount if amount is not None else request.amount_usd),
-            "until": None if until is None else iso(until),
+            "until": iso(until),
             "reason": request.reason,
             "requested_by": request.requested_by,
             "answer": request.answer or None,

@@ -11,7 +11,7 @@ checked again and again. All values are checked when a window begins or the limi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +25,7 @@ from billing.models import LimitCrossing, LimitException, SpendLimit
 from billing.rollups.definitions import SCOPES_OF_EVENT
 from billing.rollups.sql import OF_UNFOLDED
 from billing.types import ExceptionKind, LimitWindow
+from costtrack.clock import EPOCH
 from costtrack.money import ZERO
 from organizations.models import Organization
 
@@ -156,8 +157,6 @@ WHERE organization_id = %(organization)s AND scope = %(scope)s AND value IN (
 )
 GROUP BY value HAVING sum(charged_usd) >= %(lowest)s OR (%(has_fallback)s AND sum(unpriced) > 0)
 """
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-_MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +173,7 @@ def values_to_check(
     """Return the values (as rollups store them) to compare with their threshold events. `last` None: first check."""
     is_known = last is not None and last.revision == all_limits.revision
     if last is None or not is_known or _has_window_or_limit_changed(organization, all_limits, limit, last.at, now):
-        since, include_open_events = _BEGINNING, True
+        since, include_open_events = EPOCH, True
     else:
         since = min(last.at, now) - _COMMIT_DELAY
         # Spend leaves a rolling window all the time; it is enough to check that every minute.

@@ -15,7 +15,7 @@ from billing.limits.cache import client_ids
 from billing.limits.validation import check_value
 from billing.models import LimitException, SpendLimit
 from billing.types import ExceptionKind, LimitScope
-from costtrack.errors import InvalidError
+from costtrack.errors import field_error
 from organizations.models import APICredential, Organization
 
 
@@ -62,7 +62,7 @@ def credential_pk(organization: Organization, client_id: str, *, param: str) -> 
     """
     pk = APICredential.objects.of(organization).filter(client_id=client_id).values_list("pk", flat=True).first()
     if pk is None:
-        raise InvalidError(f"{param}: No credential of the organization has this Client ID.", param=param)
+        raise field_error(param, "No credential of the organization has this Client ID.")
     return pk
 
 
@@ -73,7 +73,7 @@ def stored_value(limit: SpendLimit, displayed: str) -> str:
     """
     if not limit.is_per_value:
         if displayed not in ("", limit.scope_value):
-            raise InvalidError("value: The limit does not apply to this value. Leave it empty.", param="value")
+            raise field_error("value", "The limit does not apply to this value. Leave it empty.")
         return ""
     check_value(displayed, param="value")
     if displayed and limit.scope == LimitScope.CREDENTIAL:

@@ -32,7 +32,7 @@ from billing.limits.validation import (
 from billing.models import LimitException, SpendLimit
 from billing.types import ExceptionKind, LimitScope
 from costtrack.clock import iso
-from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from costtrack.errors import ConflictError, ForbiddenError, NotFoundError, field_error
 from costtrack.money import plain
 from organizations import audit
 from organizations.models import APICredential, Organization, Plan, User
@@ -174,8 +174,7 @@ def raise_limit(
     limit = get_current_limit(organization, limit.pk)
     check_plan_has_api(plan, actor)
     if amount_usd <= limit.amount_usd:
-        message = f"amount_usd: Must be more than the limit's amount, {plain(limit.amount_usd)} USD."
-        raise InvalidError(message, param="amount_usd")
+        raise field_error("amount_usd", f"Must be more than the limit's amount, {plain(limit.amount_usd)} USD.")
     if not actor.is_operator:
         check_plan_allows(plan, limit.window, amount_usd)
     exception = LimitException(kind=ExceptionKind.RAISE, value=value, amount_usd=amount_usd, ends_at=ends_at)
@@ -288,7 +287,7 @@ def _begin(
         value=display,
         reason=exception.reason,
         amount_usd=None if exception.amount_usd is None else plain(exception.amount_usd),
-        ends_at=None if exception.ends_at is None else iso(exception.ends_at),
+        ends_at=iso(exception.ends_at),
     )
     announce_limit_change(limit.organization)
     return exception

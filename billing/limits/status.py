@@ -6,7 +6,7 @@ have millions of them.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from billing.limits.balances import read_balances, split_by_event
@@ -18,10 +18,9 @@ from billing.limits.threshold_events import lowest_threshold_usd
 from billing.limits.types import Balance, LimitStatus, Rule
 from billing.types import LimitScope, LimitState
 from costtrack.calendar import Calendar
+from costtrack.clock import DAY
 from costtrack.money import ZERO
 from organizations.models import Organization
-
-_DAY = timedelta(days=1)
 
 
 def statuses(*, organization: Organization, rules: Sequence[Rule], now: datetime) -> list[LimitStatus]:
@@ -57,7 +56,7 @@ def _statuses(
 
 
 def _status(rule: Rule, balance: Balance, calendar: Calendar, now: datetime) -> LimitStatus:
-    recent = sum((bucket.usd for bucket in balance.spend if bucket.end > now - _DAY), ZERO)
+    recent = sum((bucket.usd for bucket in balance.spend if bucket.end > now - DAY), ZERO)
     return LimitStatus(
         rule=rule,
         evaluation=evaluate(rule, balance, calendar=calendar, now=now),

@@ -6,16 +6,16 @@ A notice's `data` is the same as in webhooks (docs/notifications.md): amounts ar
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind
+from costtrack.clock import SECOND
 from costtrack.money import usd
 
-_SECOND = timedelta(seconds=1)
 _UTC = ZoneInfo("UTC")
 
 
@@ -33,7 +33,7 @@ def local_time(text: str | None, zone: ZoneInfo) -> LocalTime | None:
         return None
     instant = datetime.fromisoformat(text)
     if instant.microsecond:
-        instant = instant.replace(microsecond=0) + _SECOND
+        instant = instant.replace(microsecond=0) + SECOND
     local, utc = _with_zone(instant, zone), _with_zone(instant, _UTC)
     return LocalTime(local, "" if local == utc else utc)
 

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
-from costtrack.errors import InvalidError
+from costtrack.errors import field_error
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Resolves a host name and a port to addresses, the preferred ones first. Raises OSError or UnicodeError if there are
@@ -124,7 +124,7 @@ def parse_url(url: str) -> WebhookUrl:
     """Parse a URL without resolving the host. Raises InvalidError if webhooks may not go there."""
     parts = _split(url)
     if "@" in parts.netloc:
-        raise _invalid("Must not contain a user name or a password. Messages are signed instead.")
+        raise field_error("url", "Must not contain a user name or a password. Messages are signed instead.")
     port = _port(parts)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return WebhookUrl(parts.scheme, parts.hostname or "", port, parts.netloc, target)
@@ -143,7 +143,7 @@ def check_url(url: str, *, resolve: Resolve = system_addresses) -> None:
     except UnknownHostError:
         return
     except PrivateAddressError as error:
-        raise _invalid(str(error)) from error
+        raise field_error("url", str(error)) from error
 
 
 def display_url(url: str) -> str:
@@ -154,19 +154,20 @@ def display_url(url: str) -> str:
 
 def _split(url: str) -> SplitResult:
     if len(url) > MAX_URL_LENGTH:
-        raise _invalid(f"Must be at most {MAX_URL_LENGTH} characters.")
+        raise field_error("url", f"Must be at most {MAX_URL_LENGTH} characters.")
     if not _CHARACTERS.fullmatch(url):
-        raise _invalid(
-            "Must only contain the characters of a URL (others as %20, names as xn--...), without a fragment (#)."
+        raise field_error(
+            "url",
+            "Must only contain the characters of a URL (others as %20, names as xn--...), without a fragment (#).",
         )
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise _invalid("Invalid URL.") from error
+        raise field_error("url", "Invalid URL.") from error
     if parts.scheme not in _schemes():
-        raise _invalid(f"Must begin with {' or '.join(f'{scheme}://' for scheme in _schemes())}.")
+        raise field_error("url", f"Must begin with {' or '.join(f'{scheme}://' for scheme in _schemes())}.")
     if not _names_a_host(parts):
-        raise _invalid("Must have a valid host.")
+        raise field_error("url", "Must have a valid host.")
     return parts
 
 
@@ -189,13 +190,9 @@ def _port(parts: SplitResult) -> int:
     try:
         port = _PORTS[parts.scheme] if parts.port is None else parts.port
     except ValueError as error:
-        raise _invalid("a port is a number from 1 to 65535.") from error
+        raise field_error("url", "a port is a number from 1 to 65535.") from error
     if port == 0:
-        raise _invalid("a port is a number from 1 to 65535.")
+        raise field_error("url", "a port is a number from 1 to 65535.")
     if not private_addresses_are_allowed() and port != _PORTS["https"] and port < _FIRST_UNRESERVED_PORT:
-        raise _invalid(f"Port {port} is not allowed. Use 443, or {_FIRST_UNRESERVED_PORT} and above.")
+        raise field_error("url", f"Port {port} is not allowed. Use 443, or {_FIRST_UNRESERVED_PORT} and above.")
     return port
-
-
-def _invalid(reason: str) -> InvalidError:
-    return InvalidError(f"url: {reason}", param="url")

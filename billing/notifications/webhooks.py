@@ -16,7 +16,7 @@ from billing.notifications.outbox import notify
 from billing.notifications.webhook_signatures import encrypt, new_secret
 from billing.notifications.webhook_urls import Resolve, check_url, display_url, system_addresses
 from billing.types import DeliveryState, NoticeKind, WebhookFormat
-from costtrack.errors import ConflictError, InvalidError, NotFoundError
+from costtrack.errors import ConflictError, NotFoundError, field_error
 from organizations import audit
 from organizations.models import Organization
 from organizations.services import MAX_GRACE
@@ -123,7 +123,7 @@ def rotate_webhook(
     """Create a new secret. Messages are signed with both secrets during `grace` (0 to 30 days)."""
     if not timedelta(0) <= grace <= MAX_GRACE:
         maximum = int(MAX_GRACE.total_seconds())
-        raise InvalidError(f"grace_seconds: Must be from 0 to {maximum} (30 days).", param="grace_seconds")
+        raise field_error("grace_seconds", f"Must be from 0 to {maximum} (30 days).")
     webhook = _locked(organization, webhook)
     secret = new_secret()
     webhook.previous_secret, webhook.previous_valid_until = (webhook.secret, now + grace) if grace else ("", None)
@@ -204,7 +204,7 @@ def _locked(organization: Organization, webhook: WebhookEndpoint) -> WebhookEndp
 
 def _known_format(format: str) -> str:  # noqa: A002 - the field's name
     if format not in WebhookFormat.values:
-        raise InvalidError(f"format: Must be one of {', '.join(WebhookFormat.values)}.", param="format")
+        raise field_error("format", f"Must be one of {', '.join(WebhookFormat.values)}.")
     return format
 
 
@@ -213,7 +213,7 @@ def _known_kinds(kinds: Sequence[str]) -> list[str]:
     unknown = sorted(set(kinds) - set(SELECTABLE_KINDS))
     if unknown:
         known = ", ".join(SELECTABLE_KINDS)
-        raise InvalidError(f"kinds: Unknown: {', '.join(unknown)}. Choose from {known}.", param="kinds")
+        raise field_error("kinds", f"Unknown: {', '.join(unknown)}. Choose from {known}.")
     return [kind.value for kind in SELECTABLE_KINDS if kind in kinds]
 
 

@@ -18,7 +18,7 @@ from functools import cache
 from math import ceil
 from typing import Any
 
-from costtrack.errors import InvalidError
+from costtrack.errors import field_error
 
 # Tokens that OpenAI counts for an image of 1024 x 1024 pixels, and for any image at low detail.
 _TOKENS_PER_IMAGE = 765
@@ -108,13 +108,13 @@ def _read_part(prompt: Prompt, part: Any, path: str, *, in_tool_result: bool) ->
         prompt.is_guessed = True
         _read_content(prompt, data.get("content"), f"{path}.content", in_tool_result=True)
     elif kind in _FILES:
-        raise InvalidError(
-            f"{path}: The tokens of audio, video and files are only known after the call. "
+        raise field_error(
+            path,
+            "The tokens of audio, video and files are only known after the call. "
             "Omit them, or calculate from the completion_response.",
-            param=path,
         )
     else:
-        raise InvalidError(f"{path}.type: Tokens of this type cannot be counted.", param=f"{path}.type")
+        raise field_error(f"{path}.type", "Tokens of this type cannot be counted.")
 
 
 def _is_low_detail(part: dict[str, Any]) -> bool:
@@ -127,7 +127,7 @@ def _is_low_detail(part: dict[str, Any]) -> bool:
 
 def _object(value: Any, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InvalidError(f"{path}: Must be an object.", param=path)
+        raise field_error(path, "Must be an object.")
     return value
 
 
@@ -136,13 +136,13 @@ def _list(value: Any, path: str, or_a: str = "null") -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise InvalidError(f"{path}: Must be a list or {or_a}.", param=path)
+        raise field_error(path, f"Must be a list or {or_a}.")
     return value
 
 
 def _text(value: Any, path: str) -> str:
     if not isinstance(value, str):
-        raise InvalidError(f"{path}: Must be a string.", param=path)
+        raise field_error(path, "Must be a string.")
     return value
 
 
@@ -153,7 +153,7 @@ def _text_or_json(value: Any, path: str) -> str:
     try:
         return json.dumps(value, ensure_ascii=False) if value is not None else ""
     except RecursionError as error:
-        raise InvalidError(f"{path}: Nested too deeply.", param=path) from error
+        raise field_error(path, "Nested too deeply.") from error
 
 
 _CountText = Callable[[str], int]

@@ -158,7 +158,7 @@ def test_a_model_without_a_price_is_a_no_under_a_limit_that_pauses(organization:
     assert ask(api, "model=house") == YES
     limit = set_limit(organization, "10", LimitScope.USER, "ada")
     answer = ask(api, "model=house&user_id=ada")
-    assert answer.pop("error").startswith("model: no price")
+    assert answer.pop("error").startswith("model: house has no price")
     assert answer == {
         "allowed": False,
         "code": "model_not_priced",
