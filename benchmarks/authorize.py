@@ -82,7 +82,7 @@ def _figures(kind: str, connections: int, legs: dict[tuple[str, int], _Leg]) -> 
 def _limit(bench: Bench, database: str) -> None:
     """Create limits that never refuse."""
     from benchmarks.stack import PREPARED
-    from billing.limits.cache import announce_limit_change
+    from billing.limits.changes import announce_limit_change
     from billing.models import SpendLimit
     from billing.types import LimitScope, LimitWindow
     from costtrack.clock import utc_now

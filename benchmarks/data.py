@@ -21,7 +21,7 @@ from benchmarks.load import BATCH, MODELS
 from benchmarks.report import say
 from billing.ledger.partitions import ensure_month, month_of, prepare
 from billing.models import PriceVersion
-from billing.pricing.cache import price_book
+from billing.pricing.price_book import price_book
 from billing.rollups.fold import fold_organization
 from costtrack.clock import utc_now
 from costtrack.ids import last_event_id, new_batch_id

@@ -7,13 +7,12 @@ from django.conf import settings
 from billing.ledger.partitions import prepare
 from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.repricings import run_next_step, stalled_repricings
-from billing.limits.authorize import expire
+from billing.limits.authorize import delete_old_authorizations, expire
+from billing.limits.changes import enqueue_enforcement_for_organizations
 from billing.limits.enforce import enforce, enforce_all
-from billing.limits.retention import delete_old_authorizations
-from billing.limits.scheduling import enqueue_enforcement_for_organizations
 from billing.limits.verify import verify_limits
 from billing.models import Repricing, UnpricedEvent
-from billing.notifications.send_emails import deliver_emails
+from billing.notifications.emails import deliver_emails
 from billing.notifications.webhook_sender import deliver_webhooks
 from billing.rollups.definitions import BY_NAME
 from billing.rollups.fold import fold, fold_organization

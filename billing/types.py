@@ -1,5 +1,7 @@
 """Choices that several packages of the billing app use."""
 
+from collections.abc import Mapping
+
 from django.db import models
 
 
@@ -78,6 +80,18 @@ class LimitScope(models.TextChoices):
     WORKFLOW = "workflow", "Workflow"
     RUN = "run", "Run"
     SESSION = "session", "Session"
+
+
+SCOPE_COLUMNS: Mapping[LimitScope, str] = {
+    LimitScope.CREDENTIAL: "credential_id",
+    LimitScope.USER: "user_ref",
+    LimitScope.MODEL: "model",
+    LimitScope.WORKFLOW: "workflow_id",
+    LimitScope.RUN: "run_id",
+    LimitScope.SESSION: "session_id",
+}
+"""The column of events, of authorizations and of a call's dimensions that has the value of a scope. The scope of the
+organization has the empty value, and each of the `tags` is a value of its scope."""
 
 
 class LimitWindow(models.TextChoices):

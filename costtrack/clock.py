@@ -1,6 +1,14 @@
-"""The only module that reads the clock; everything else takes `now` as a parameter."""
+"""Times: their units, their format, and the clock, which only `utc_now` reads; all else takes `now` as a parameter."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import overload
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 
 def utc_now() -> datetime:
@@ -8,6 +16,14 @@ def utc_now() -> datetime:
     return datetime.now(tz=UTC)
 
 
-def iso(instant: datetime) -> str:
-    """Format an instant as ISO 8601 in UTC with a `Z`, for example `2026-11-02T09:00:00.250000Z`."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+@overload
+def iso(instant: datetime) -> str: ...
+
+
+@overload
+def iso(instant: datetime | None) -> str | None: ...
+
+
+def iso(instant: datetime | None) -> str | None:
+    """Format an instant as ISO 8601 in UTC with a `Z`, for example `2026-11-02T09:00:00.250000Z`. None stays None."""
+    return None if instant is None else instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -37,6 +37,13 @@ class InvalidError(DomainError):
     code = "invalid"
 
 
+def field_error(
+    param: str, reason: str, *, code: str | None = None, extra: Mapping[str, object] | None = None
+) -> InvalidError:
+    """Return the error of an invalid field, with a message such as `amount_usd: Must be at least 0.`"""
+    return InvalidError(f"{param}: {reason}", code=code, param=param, extra=extra)
+
+
 class NotFoundError(DomainError):
     """It does not exist, or belongs to another organization: both give the same response."""
 

@@ -4,12 +4,11 @@ Every request queries the versions of the three rows, so a revoked credential or
 next request. The cache only saves building the objects, which takes several times longer than that query.
 """
 
-import threading
-from collections import OrderedDict
 from copy import copy
 
 from django.db import connection
 
+from costtrack.revision_cache import RevisionCache
 from organizations.models import APICredential
 
 _MAX_CACHED = 1024
@@ -17,31 +16,7 @@ _MAX_CACHED = 1024
 # A combined version of the three rows (organizations/migrations/sql/0002_credential_version.sql).
 _VERSION = "SELECT organizations_credential_version(%s)"
 
-
-class _CredentialCache:
-    """A bounded LRU cache. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entries: OrderedDict[str, tuple[str, APICredential]] = OrderedDict()
-
-    def get(self, client_id: str, version: str) -> APICredential | None:
-        with self._lock:
-            entry = self._entries.get(client_id)
-            if entry is None or entry[0] != version:
-                return None
-            self._entries.move_to_end(client_id)
-            return entry[1]
-
-    def put(self, version: str, credential: APICredential) -> None:
-        with self._lock:
-            self._entries[credential.client_id] = (version, credential)
-            self._entries.move_to_end(credential.client_id)
-            while len(self._entries) > _MAX_CACHED:
-                self._entries.popitem(last=False)
-
-
-_cache = _CredentialCache()
+_cache: RevisionCache[str, str, APICredential] = RevisionCache(_MAX_CACHED)
 
 
 def get_credential(client_id: str) -> APICredential | None:
@@ -57,7 +32,7 @@ def get_credential(client_id: str) -> APICredential | None:
         credential = APICredential.objects.select_related("organization__plan").filter(client_id=client_id).first()
         if credential is None:
             return None
-        _cache.put(version, credential)
+        _cache.put(client_id, version, credential)
     return _copy(credential)
 
 

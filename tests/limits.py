@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.limits.authorize import AuthorizationRequest, Grant, authorize
-from billing.limits.cache import announce_limit_change
+from billing.limits.changes import announce_limit_change
 from billing.limits.types import Dimensions
 from billing.models import SpendLimit
 from billing.types import LimitScope, LimitWindow

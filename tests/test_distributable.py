@@ -13,9 +13,8 @@ import pytest
 from django.apps import apps
 from django.db import connection
 
-from billing.limits.reserve import ReservationRequest, try_reserve
-from billing.limits.types import Dimensions
-from billing.models import Run
+from billing.limits.reserve import try_reserve
+from billing.models import Authorization, Run
 from billing.reports import overview
 from costtrack.ids import new_id
 from costtrack.tenancy import tenant_reads
@@ -136,10 +135,9 @@ def test_each_exception_of_the_schema_is_needed() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_each_exception_of_the_statements_is_needed(organization: Organization) -> None:
     problems: dict[str, Problem] = {}
-    reservation = ReservationRequest(
+    authorization = Authorization(
         id=new_id(NOW),
-        credential_id=None,
-        dimensions=Dimensions(),
+        organization=organization,
         amount_usd=Decimal(1),
         created_at=NOW,
         expires_at=NOW + timedelta(minutes=1),
@@ -147,7 +145,7 @@ def test_each_exception_of_the_statements_is_needed(organization: Organization) 
         payload_hash=0,
     )
     with recording(problems, exceptions=()), statement_timeout(5), tenant_reads(organization.pk):
-        try_reserve(organization=organization, rules=[], revision=0, reservation_request=reservation)
+        try_reserve(organization=organization, rules=[], revision=0, authorization=authorization)
     assert set(problems.values()) == EXCEPTIONS.keys()
 
 

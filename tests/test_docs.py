@@ -13,6 +13,8 @@ _FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+_DEFINITION = re.compile(r"(?P<path>[\w/]+\.py):(?P<name>\w+)")
+_DOTTED = re.compile(r"(?:billing|costtrack|organizations|tests)(?:\.[A-Za-z_]+)+")  # not the id of a check
 _PATH = re.compile(rf"(?:{'|'.join(map(re.escape, TOP))})/[\w./*-]*")
 
 
@@ -27,6 +29,32 @@ def paths_in(text: str) -> Iterator[str]:
         path = re.sub(r":[\w.]+$", "", code)
         if _PATH.fullmatch(path) and not _ADDED.search(path):
             yield path
+
+
+def definitions_in(text: str) -> Iterator[tuple[str, str]]:
+    """The path and the name of each `billing/models/ledger.py:UsageEvent` and `billing.models.ledger.UsageEvent`."""
+    for code in _CODE.findall(text):
+        if match := _DEFINITION.fullmatch(code):
+            yield match["path"], match["name"]
+        elif _DOTTED.fullmatch(code):
+            path, _, name = code.replace(".", "/").rpartition("/")
+            if is_task(code):
+                continue
+            is_module = exists(f"{path}/{name}.py") or exists(f"{path}/{name}/__init__.py")
+            yield (f"{path}/{name}", "") if is_module else (f"{path}.py", name)
+
+
+def is_task(name: str) -> bool:
+    return f'name="{name}"' in (ROOT / "billing" / "tasks.py").read_text(encoding="utf-8")
+
+
+def defines(path: str, name: str) -> bool:
+    """Whether a module (without a suffix: itself) defines a function, a class or a constant."""
+    if not name:
+        return exists(f"{path}*")
+    files = [ROOT / path, ROOT / path.removesuffix(".py") / "__init__.py"]
+    pattern = re.compile(rf"^ *(?:(?:async )?def|class) {name}\b|^{name}\b.*=|^    \"{name}\",$", re.MULTILINE)
+    return any(pattern.search(file.read_text(encoding="utf-8")) for file in files if file.is_file())
 
 
 def exists(path: str) -> bool:
@@ -53,6 +81,13 @@ def test_every_path_that_a_page_names_exists() -> None:
     assert [f"{page.relative_to(ROOT)}: {path}" for page, path in named if not exists(path)] == []
 
 
+def test_every_function_and_class_that_a_page_names_exists() -> None:
+    named = [(page, *definition) for page in PAGES for definition in definitions_in(text_of(page))]
+    assert len(named) > 10
+    wrong = [f"{page.relative_to(ROOT)}: {path}:{name}" for page, path, name in named if not defines(path, name)]
+    assert wrong == []
+
+
 def test_every_relative_link_leads_somewhere() -> None:
     links = [(page, link) for page in PAGES for link in _LINK.findall(text_of(page))]
     assert len(links) > 50
@@ -74,6 +109,18 @@ def test_the_checks_see_what_is_wrong() -> None:
         "billing/x",
     ]
     assert not exists("billing/nothing.py")
+    assert list(
+        definitions_in(
+            "`billing/apps.py:Nothing`, `billing.apps`, `billing.apps.Nothing`, `billing.fold`, `billing.no`"
+        )
+    ) == [
+        ("billing/apps.py", "Nothing"),
+        ("billing/apps", ""),
+        ("billing/apps.py", "Nothing"),
+        ("billing.py", "no"),
+    ]
+    assert not defines("billing/apps.py", "Nothing")
+    assert defines("billing/apps.py", "BillingConfig")
     assert is_broken(ROOT / "README.md", "docs/nothing.md")
     assert is_broken(ROOT / "README.md", "docs/glossary.md#nothing")
     assert not is_broken(ROOT / "docs" / "glossary.md", "glossary.md#rollups-and-reports")

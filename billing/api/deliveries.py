@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.models import Delivery
-from billing.notifications.deliver import resend
+from billing.notifications.deliveries import resend
 from billing.notifications.webhook_urls import display_url
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import utc_now

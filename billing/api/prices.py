@@ -13,9 +13,8 @@ from rest_framework.response import Response
 
 from billing.models import PriceVersion
 from billing.pricing import services
-from billing.pricing.records import UNIT_PRICE_COLUMNS
+from billing.pricing.price_fields import UNIT_PRICE_COLUMNS, parse_tiers
 from billing.pricing.types import PriceKind, Tier, UnitPrices
-from billing.pricing.validate import parse_tiers
 from billing.querysets import PriceVersionQuerySet
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError

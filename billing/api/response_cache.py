@@ -7,8 +7,6 @@ it only for responses that depend on nothing but the query, the ledger and the p
 time of day or the caller.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -21,6 +19,7 @@ from billing.api.headers import AS_OF, BYPASS, CACHE_HIT
 from billing.reports.response_cache_redis import CachedResponse, ledger_state
 from costtrack.clock import iso, utc_now
 from costtrack.renderers import JSONRenderer
+from costtrack.revision_cache import RevisionCache
 from organizations.api.base import OrganizationScopedAPIView
 
 MAX_BYTES = 32 * 1024 * 1024
@@ -30,37 +29,9 @@ CacheKey = tuple[int, str]
 _render = JSONRenderer().render
 
 
-class ResponseCache:
-    """A bounded, thread-safe LRU cache."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._responses: OrderedDict[CacheKey, CachedResponse] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, query: CacheKey, state: str) -> CachedResponse | None:
-        with self._lock:
-            response = self._responses.get(query)
-            if response is None or response.state != state:
-                return None
-            self._responses.move_to_end(query)
-            return response
-
-    def put(self, query: CacheKey, response: CachedResponse) -> None:
-        if len(response.body) > MAX_BODY_BYTES:
-            return
-        with self._lock:
-            self._subtract(self._responses.pop(query, None))
-            self._responses[query] = response
-            self._bytes += len(response.body)
-            while self._bytes > MAX_BYTES:
-                self._subtract(self._responses.popitem(last=False)[1])
-
-    def _subtract(self, response: CachedResponse | None) -> None:
-        self._bytes -= len(response.body) if response is not None else 0
-
-
-response_cache = ResponseCache()
+response_cache: RevisionCache[CacheKey, str, CachedResponse] = RevisionCache(
+    MAX_BYTES, size_of=lambda response: len(response.body), max_value_size=MAX_BODY_BYTES
+)
 """The cache of this process."""
 
 
@@ -81,7 +52,7 @@ def cache_until_ledger_changes(get: Callable[..., Response]) -> Callable[..., Ht
         if response is None:
             rendered = get(view, request, **named)
             response = CachedResponse(state, _render(rendered.data), dict(rendered.headers))
-            response_cache.put(query, response)
+            response_cache.put(query, state, response)
         headers = {**response.headers, AS_OF.name: iso(now), CACHE_HIT.name: str(int(is_hit))}
         return HttpResponse(response.body, headers={**headers, "Content-Type": "application/json"})
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import uuid4
 
-from billing.ingest.entries import COSTS_SOURCE
+from billing.ingest.ledger_entries import COSTS_SOURCE
 from billing.ingest.services import ingest
 from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
 from billing.ingest.validate import InvalidEventError, normalize

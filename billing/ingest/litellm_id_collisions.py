@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from uuid import UUID
 
-from billing.ingest.entries import event_key, payload_hash
+from billing.ingest.ledger_entries import event_key, payload_hash
 from billing.ingest.litellm import SOURCE, short_text
 from billing.ingest.types import ParsedEvent, UsageEventInput
 from billing.models import EventKey, UsageEvent

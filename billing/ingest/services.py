@@ -9,11 +9,11 @@ from uuid import UUID
 from django.db import OperationalError
 from psycopg import errors as postgres
 
-from billing.ingest.entries import to_entry
+from billing.ingest.ledger_entries import to_entry
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError
 from billing.ledger.append import append
 from billing.ledger.types import Appended, LedgerEntry, Outcome
-from billing.pricing.cache import price_book
+from billing.pricing.price_book import price_book
 from costtrack.money import MAX_AMOUNT_USD
 from organizations.models import APICredential, Organization
 
@@ -84,13 +84,13 @@ def _priced(
     organization: Organization, credential: APICredential | None, events: Iterable[ParsedEvent], now: datetime
 ) -> tuple[list[LedgerEntry], list[ParsedEvent], list[RecordError]]:
     """Return the entries with the events they came from, and errors for events whose cost exceeds the column."""
-    book = price_book(organization.pk)
+    prices = price_book(organization.pk)
     credential_id = credential.pk if credential is not None else None
     entries: list[LedgerEntry] = []
     parsed_events: list[ParsedEvent] = []
     errors: list[RecordError] = []
     for parsed in events:
-        entry = to_entry(parsed.event, book=book, now=now, credential_id=credential_id)
+        entry = to_entry(parsed.event, prices=prices, now=now, credential_id=credential_id)
         if entry.known_cost_usd > MAX_AMOUNT_USD or (entry.computed_cost_usd or 0) > MAX_AMOUNT_USD:
             message = f"At the price of {entry.model} this event would cost more than {MAX_AMOUNT_USD} USD."
             errors.append(

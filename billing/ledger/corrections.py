@@ -12,7 +12,7 @@ from billing.ledger.locks import lock_event_correction
 from billing.ledger.net_cost import AMOUNTS, COUNTS, AdjustedEvent, load_adjusted_event
 from billing.models import UnpricedEvent, UsageEvent
 from billing.types import CorrectionKind, EventKind
-from costtrack.errors import ConflictError, InvalidError, NotFoundError
+from costtrack.errors import ConflictError, NotFoundError, field_error
 from costtrack.ids import event_ids
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, plain, to_storable
 from costtrack.tenancy import tenant_scope
@@ -72,11 +72,11 @@ def validate_reason(reason: str) -> str:
     """Return the reason on one line. Raises InvalidError."""
     reason = " ".join(reason.split())
     if not reason:
-        raise InvalidError("reason: A reason is required.", param="reason")
+        raise field_error("reason", "A reason is required.")
     if len(reason) > MAX_REASON_LENGTH:
-        raise InvalidError(f"reason: At most {MAX_REASON_LENGTH} characters are allowed.", param="reason")
+        raise field_error("reason", f"At most {MAX_REASON_LENGTH} characters are allowed.")
     if "\0" in reason:
-        raise InvalidError("reason: NUL characters are not allowed.", param="reason")
+        raise field_error("reason", "NUL characters are not allowed.")
     return reason
 
 
@@ -161,8 +161,8 @@ def _difference(adjusted_event: AdjustedEvent, cost_usd: Decimal) -> dict[str, D
 
 def _validate_cost(cost_usd: Decimal) -> Decimal:
     if not cost_usd.is_finite() or not 0 <= cost_usd <= MAX_AMOUNT_USD:
-        raise InvalidError(f"cost_usd: Must be an amount from 0 to {MAX_AMOUNT_USD}.", param="cost_usd")
+        raise field_error("cost_usd", f"Must be an amount from 0 to {MAX_AMOUNT_USD}.")
     storable = to_storable(cost_usd)
     if storable != cost_usd:
-        raise InvalidError(f"cost_usd: At most {DECIMALS} decimals are allowed.", param="cost_usd")
+        raise field_error("cost_usd", f"At most {DECIMALS} decimals are allowed.")
     return storable

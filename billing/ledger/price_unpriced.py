@@ -10,8 +10,8 @@ from billing.ledger.adjustments import PRICED, adjustment_of
 from billing.ledger.append import append
 from billing.ledger.types import LedgerEntry
 from billing.models import UnpricedEvent, UsageEvent
-from billing.pricing.cache import PriceBook, price_book
 from billing.pricing.calculate import CompiledPrice
+from billing.pricing.price_book import PriceBook, price_book
 from billing.pricing.types import TokenUsage
 from billing.types import UnpricedReason
 from costtrack.money import MAX_AMOUNT_USD
@@ -30,12 +30,12 @@ def price_unpriced(*, organization: Organization, now: datetime) -> int:
     take the same event.
     """
     priced = 0
-    book = price_book(organization.pk)
+    prices = price_book(organization.pk)
     queue = UnpricedEvent.objects.of(organization).order_by("service", "model")
     for service, model in queue.values_list("service", "model").distinct():
         last_seen = UUID(int=0)
         while True:
-            count, last_seen_now = _price_chunk(organization, book, (service, model), last_seen, now)
+            count, last_seen_now = _price_chunk(organization, prices, (service, model), last_seen, now)
             priced += count
             if last_seen_now is None:
                 break
@@ -46,7 +46,7 @@ def price_unpriced(*, organization: Organization, now: datetime) -> int:
 
 
 def _price_chunk(
-    organization: Organization, book: PriceBook, requested: tuple[str, str], after: UUID, now: datetime
+    organization: Organization, prices: PriceBook, requested: tuple[str, str], after: UUID, now: datetime
 ) -> tuple[int, UUID | None]:
     """Price the next unpriced events of one model after an id. Return their number, and the last id examined (None if
     there are no more)."""
@@ -59,7 +59,7 @@ def _price_chunk(
         if not taken:
             return 0, None
         events = UsageEvent.objects.of(organization).filter(id__in=taken)
-        entries = list(_adjustments(events, book))
+        entries = list(_adjustments(events, prices))
         if entries:
             append(
                 organization_id=organization.pk,
@@ -73,9 +73,9 @@ def _price_chunk(
         return len(entries), taken[-1]
 
 
-def _adjustments(events: Iterable[UsageEvent], book: PriceBook) -> Iterable[LedgerEntry]:
+def _adjustments(events: Iterable[UsageEvent], prices: PriceBook) -> Iterable[LedgerEntry]:
     for event in events:
-        price = book.find(event.service, event.model, event.occurred_at) if event.model else None
+        price = prices.find(event.service, event.model, event.occurred_at) if event.model else None
         cost = cost_of(event, price) if price is not None else None
         if price is not None and cost is not None:
             yield adjustment_of(

@@ -25,7 +25,7 @@ from billing.ledger.net_cost import AdjustedEvent, adjustments_of
 from billing.ledger.price_unpriced import cost_of
 from billing.ledger.types import LedgerEntry
 from billing.models import Session, UsageEvent
-from billing.pricing.cache import PriceBook, price_book
+from billing.pricing.price_book import PriceBook, price_book
 from billing.pricing.types import TOKEN_COUNTS, TokenUsage
 from billing.types import CostSource, EventKind
 from costtrack.money import ZERO, plain
@@ -191,8 +191,8 @@ def _adjustment(event: UsageEvent, repriced: _Repriced, note: dict[str, Any]) ->
 class _Repricer:
     """Reprices calls and collects the figures."""
 
-    def __init__(self, book: PriceBook, closed_sessions: frozenset[str]) -> None:
-        self._book = book
+    def __init__(self, prices: PriceBook, closed_sessions: frozenset[str]) -> None:
+        self._prices = prices
         self._closed_sessions = closed_sessions
         self._figures: dict[tuple[str, str], ModelFigures] = {}
 
@@ -226,7 +226,7 @@ class _Repricer:
         if event.price_version_id is None and event.token_cost_usd is not None:
             # A failed call without token counts is free, whatever the prices are.
             return _Repriced(old, old, None)
-        price = self._book.find(event.service, event.model, event.occurred_at)
+        price = self._prices.find(event.service, event.model, event.occurred_at)
         if price is None or (TokenUsage.of(event) == _NO_TOKENS and not price.charges_requests):
             # The usage of a call without tokens may be zero or unknown.
             return None

@@ -18,7 +18,7 @@ from billing.models import Repricing, UsageEvent
 from billing.querysets import RepricingQuerySet
 from billing.types import CorrectionKind, RepricingState
 from costtrack.clock import iso
-from costtrack.errors import ConflictError, InvalidError
+from costtrack.errors import ConflictError, field_error
 from costtrack.jobs import enqueue_on_commit
 from costtrack.money import plain
 from costtrack.tenancy import tenant_scope
@@ -95,7 +95,7 @@ def _begin(
     organization: Organization, selection: Selection, *, dry_run: bool, reason: str, actor: str, now: datetime
 ) -> Repricing:
     if selection.start >= selection.end:
-        raise InvalidError("end: Must be later than start.", param="end")
+        raise field_error("end", "Must be later than start.")
     repricing = Repricing(
         organization=organization,
         created_at=now,

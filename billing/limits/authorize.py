@@ -1,7 +1,8 @@
 """Authorizations: reserve the cost of a call if every limit that covers the call has room for it.
 
 The reserved amount of a limit is the sum of its open authorizations. It is read under the limit's lock together with
-the spend (docs/decisions/013-authorizations.md, docs/decisions/017-exact-limits.md).
+the spend (docs/decisions/013-authorizations.md, docs/decisions/017-exact-limits.md). An authorization ends by the event
+of its call (`billing.ledger.settle_authorizations`), by `release`, or when it expires, and is deleted 30 days later.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,11 @@ from django.db.models import Exists, F
 
 from billing.limits.balances import read_balances
 from billing.limits.cache import LimitSet, cached_limit_set, limit_set, limit_set_of_revision
+from billing.limits.estimate import Estimate, reserved_amount
 from billing.limits.evaluate import fits_at
-from billing.limits.refusal import SpendLimitExceededError, refusal
-from billing.limits.reserve import ReservationRequest, lock_rules, set_transaction_options, to_columns, try_reserve
-from billing.limits.types import Dimensions, Rule
+from billing.limits.refusal import Refusal, SpendLimitExceededError, refusal
+from billing.limits.reserve import lock_rules, set_transaction_options, try_reserve
+from billing.limits.types import Balance, Dimensions, Rule
 from billing.models import Authorization
 from billing.types import AuthorizationStatus
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
@@ -30,6 +32,7 @@ from organizations.models import APICredential, Organization
 
 _RESERVED = AuthorizationStatus.RESERVED.value
 _MAX_ATTEMPTS = 5
+_NAMES = tuple(field.name for field in fields(Dimensions) if field.name not in ("credential_id", "tags"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,45 +80,43 @@ def authorize(
     The row is written with asynchronous commit, because it expires anyway. Do not call this inside a transaction: the
     locks would be held, and the reservation would be invisible to others, until that transaction commits.
     """
-    reservation_request = ReservationRequest(
+    authorization = Authorization(
         id=new_id(now),
+        organization=organization,
         credential_id=credential.pk if credential is not None else None,
-        dimensions=request.dimensions,
+        status=_RESERVED,
         amount_usd=request.amount_usd,
         created_at=now,
         expires_at=now + request.ttl,
         idempotency_key=request.idempotency_key,
         payload_hash=request.payload_hash,
+        **{name: getattr(request.dimensions, name) for name in _NAMES},
+        tags=list(request.dimensions.tags),
     )
     all_limits = cached_limit_set(organization)
     for _ in range(_MAX_ATTEMPTS):
         rules = all_limits.rules_for(request.dimensions, now=now)
         result = try_reserve(
-            organization=organization,
-            rules=rules,
-            revision=all_limits.revision,
-            reservation_request=reservation_request,
+            organization=organization, rules=rules, revision=all_limits.revision, authorization=authorization
         )
         if result.is_granted:
             left = zip(rules, result.left_usd, strict=True)
             limits = tuple(GrantedLimit(rule, max(left_usd, ZERO)) for rule, left_usd in left)
-            return Grant(_build_row(organization, reservation_request), limits)
+            return Grant(authorization, limits)
         if result.revision != all_limits.revision:
             all_limits = limit_set_of_revision(organization.pk, result.revision)
             continue
         with tenant_reads(organization.pk):
-            granted = _find_by_idempotency_key(organization, reservation_request)
+            granted = _find_by_idempotency_key(organization, authorization)
         if granted is None and not result.is_certain:
             try:
-                granted = _grant_by_exact_balances(organization, all_limits, rules, reservation_request)
+                granted = _grant_by_exact_balances(organization, all_limits, rules, authorization)
             except IntegrityError:
                 continue  # a concurrent request has used the idempotency key
         if granted is not None:
             return granted
         with tenant_reads(organization.pk):
-            reason = refusal(
-                organization=organization, rules=rules, requested_usd=reservation_request.amount_usd, now=now
-            )
+            reason = refusal(organization=organization, rules=rules, requested_usd=request.amount_usd, now=now)
         if reason is not None:
             raise SpendLimitExceededError(reason)
     raise ConflictError("The limits are being changed. Try again.", code="limits_changing")
@@ -176,16 +177,14 @@ def expire(*, now: datetime) -> int:
     return expired
 
 
-def _find_by_idempotency_key(organization: Organization, reservation_request: ReservationRequest) -> Grant | None:
+def _find_by_idempotency_key(organization: Organization, authorization: Authorization) -> Grant | None:
     """Return the authorization that was created with the same idempotency key, if any."""
-    if not reservation_request.idempotency_key:
+    if not authorization.idempotency_key:
         return None
-    existing = (
-        Authorization.objects.of(organization).filter(idempotency_key=reservation_request.idempotency_key).first()
-    )
+    existing = Authorization.objects.of(organization).filter(idempotency_key=authorization.idempotency_key).first()
     if existing is None:
         return None
-    if existing.payload_hash != reservation_request.payload_hash:
+    if existing.payload_hash != authorization.payload_hash:
         raise IdempotencyKeyReusedError(
             "idempotency_key: Already used for a different request.", param="idempotency_key"
         )
@@ -193,7 +192,7 @@ def _find_by_idempotency_key(organization: Organization, reservation_request: Re
 
 
 def _grant_by_exact_balances(
-    organization: Organization, all_limits: LimitSet, rules: Sequence[Rule], reservation_request: ReservationRequest
+    organization: Organization, all_limits: LimitSet, rules: Sequence[Rule], authorization: Authorization
 ) -> Grant | None:
     """Authorize by exact balances, where `try_reserve` could not prove that the limits have room.
 
@@ -204,40 +203,31 @@ def _grant_by_exact_balances(
         lock_rules(rules)
         if limit_set(organization).revision != all_limits.revision:
             return None
-        balances = read_balances(organization=organization, rules=rules, now=reservation_request.created_at)
-        left = []
-        for rule, balance in zip(rules, balances, strict=True):
-            at = fits_at(
-                rule,
-                balance,
-                usd=reservation_request.amount_usd,
-                calendar=organization.calendar,
-                now=reservation_request.created_at,
-            )
-            if at is None or at > reservation_request.created_at:
-                return None
-            left.append(
-                max(rule.amount_usd - balance.spent_usd - balance.reserved_usd - reservation_request.amount_usd, ZERO)
-            )
-        row = _build_row(organization, reservation_request)
-        row.save(force_insert=True)
-    return Grant(row, tuple(GrantedLimit(rule, left_usd) for rule, left_usd in zip(rules, left, strict=True)))
+        now, usd = authorization.created_at, authorization.amount_usd
+        balances = read_balances(organization=organization, rules=rules, now=now)
+        if not _fit(organization, rules, balances, usd, now):
+            return None
+        authorization.save(force_insert=True)
+    remaining = (
+        GrantedLimit(rule, max(rule.amount_usd - balance.committed_usd - usd, ZERO))
+        for rule, balance in zip(rules, balances, strict=True)
+    )
+    return Grant(authorization, tuple(remaining))
 
 
-def _build_row(organization: Organization, reservation_request: ReservationRequest) -> Authorization:
-    return Authorization(
-        organization=organization,
-        credential_id=reservation_request.credential_id,
-        status=_RESERVED,
-        amount_usd=reservation_request.amount_usd,
-        created_at=reservation_request.created_at,
-        **to_columns(reservation_request),
+def _fit(
+    organization: Organization, rules: Sequence[Rule], balances: Sequence[Balance], usd: Decimal, now: datetime
+) -> bool:
+    """Whether a call of that amount fits under every limit now."""
+    return all(
+        fits_at(rule, balance, usd=usd, calendar=organization.calendar, now=now) == now
+        for rule, balance in zip(rules, balances, strict=True)
     )
 
 
 def _dimensions(authorization: Authorization) -> Dimensions:
-    names = (field.name for field in fields(Dimensions) if field.name != "tags")
-    return Dimensions(**{name: getattr(authorization, name) for name in names}, tags=tuple(authorization.tags))
+    names = {name: getattr(authorization, name) for name in _NAMES}
+    return Dimensions(credential_id=authorization.credential_id, **names, tags=tuple(authorization.tags))
 
 
 def _get(organization: Organization, authorization_id: UUID) -> Authorization:
@@ -245,3 +235,41 @@ def _get(organization: Organization, authorization_id: UUID) -> Authorization:
     if authorization is None:
         raise NotFoundError("No such authorization.")
     return authorization
+
+
+def access_refusal(
+    *, organization: Organization, call: Dimensions, estimated_usd: Decimal | None, now: datetime
+) -> Refusal | None:
+    """Return why a call would be refused, or None if it would be authorized.
+
+    Without an estimate the call is checked as one that costs next to nothing. Raises UnpricedModelError if the only
+    obstacle is that the model has no price.
+    """
+    usd = estimated_usd if estimated_usd is not None else ZERO
+    rules = limit_set(organization).rules_for(call, now=now)
+    balances = read_balances(organization=organization, rules=rules, now=now)
+    refused = None
+    if not _fit(organization, rules, balances, usd, now):  # the reasons take more queries
+        refused = refusal(organization=organization, rules=rules, requested_usd=usd, now=now)
+    if refused is None and call.model:
+        reserved_amount(organization=organization, call=call, estimate=Estimate(usd=usd), now=now)
+    return refused
+
+
+RETENTION = timedelta(days=30)
+"""How long an authorization can be retrieved, and its idempotency key is remembered."""
+
+_DELETE_BATCH_SIZE = 10_000
+
+
+def delete_old_authorizations(*, now: datetime) -> int:
+    """Delete ended authorizations older than `RETENTION`, in batches, and return how many."""
+    first_retained_id = ids_at(now - RETENTION)[0]
+    deleted = 0
+    for organization in Organization.objects.order_by("pk"):
+        own = Authorization.objects.of(organization)
+        ended = own.filter(id__lt=first_retained_id).exclude(status=AuthorizationStatus.RESERVED.value)
+        with log_failure(organization.pk, "old authorizations could not be deleted"):
+            while ids := list(ended.order_by("id").values_list("id", flat=True)[:_DELETE_BATCH_SIZE]):
+                deleted += own.filter(id__in=ids).delete()[0]
+    return deleted

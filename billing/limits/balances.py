@@ -1,26 +1,32 @@
-"""Read exact balances of limits: folded and unfolded spend, and open authorizations.
+"""Read the balances of limits: folded and unfolded spend, and open authorizations.
 
-For the hour in which a window begins the events themselves are read, because the rollup only has full hours. One
-statement reads everything from one snapshot, so an event and the authorization that it settled are never both counted,
-and never both missing.
+`read_balances` is exact. For the hour in which a window begins it reads the events themselves, because the rollup only
+has full hours. One statement reads everything from one snapshot, so an event and the authorization that it settled are
+never both counted, and never both missing.
+
+`spend_of_rules` reads many limits at once, exactly enough to compare them with their thresholds: `billing_balances`
+reads full hours from the rollups, and for the hour in which a window begins only an upper bound (`edge_usd`; zero if
+the window begins on the hour). Exact balances are read only for limits where that bound decides about a threshold: with
+79.90 USD in full hours and an edge of 0.20 USD for a threshold of 80 USD, but not with an edge of 0.05 USD.
 """
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection
 
 from billing.limits.evaluate import window_span
+from billing.limits.threshold_events import lowest_threshold_usd
 from billing.limits.types import Balance, Bucket, Reservation, Rule
+from costtrack.clock import DAY, EPOCH
 from costtrack.ids import ids_at
 from organizations.models import Organization
 
-_DAY = timedelta(days=1)
 # An event may be received up to an hour before it occurs; a day tolerates clock differences between servers.
-_ID_MARGIN = _DAY
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_ID_MARGIN = DAY
 
 # billing/migrations/sql/0004_limit_balance_details.sql
 _BALANCES = """
@@ -44,7 +50,7 @@ def read_balances(*, organization: Organization, rules: Sequence[Rule], now: dat
         if kind == "reserved":
             reservations[index - 1].append(Reservation(usd, end))
         else:
-            spend[index - 1].append(Bucket(start or _BEGINNING, end or _BEGINNING, usd))
+            spend[index - 1].append(Bucket(start or EPOCH, end or EPOCH, usd))
             unpriced[index - 1] += without_price
     return [
         Balance(tuple(sorted(spend[index])), tuple(reservations[index]), unpriced[index]) for index in range(len(rules))
@@ -60,7 +66,7 @@ def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> l
         starts,
         [rule.fallback_price for rule in rules],
         now,
-        now.replace(minute=0, second=0, microsecond=0) - _DAY,
+        now.replace(minute=0, second=0, microsecond=0) - DAY,
         [_first_id(start) if start is not None else None for start in starts],
     ]
     with connection.cursor() as cursor:
@@ -103,3 +109,57 @@ def _replace_bucket(balance: Balance, bucket: Bucket, event_amounts: Sequence[Bu
 def _first_id(start: datetime) -> UUID:
     """Return a lower bound for the ids of events that occurred at `start` or later."""
     return ids_at(start - _ID_MARGIN)[0]
+
+
+T = TypeVar("T")
+
+_BATCH_SIZE = 1000
+_EXACT_BATCH_SIZE = 10  # each rule makes the statement longer
+_BOUNDS = """
+SELECT spent_usd, edge_usd
+FROM billing_balances(%s, %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s)
+ORDER BY ordinal
+"""
+
+
+def spend_of_rules(*, organization: Organization, rules: Sequence[Rule], now: datetime) -> list[Decimal]:
+    """Return the spend of each rule, in order.
+
+    A value below the rule's lowest threshold may be too low, but then the actual spend is below the threshold as well.
+    """
+    bounds = [bound for batch in _batches(rules, _BATCH_SIZE) for bound in _spend_bounds(organization, batch, now)]
+    spent = [minimum for minimum, _ in bounds]
+    inexact = [
+        index
+        for index, (minimum, edge) in enumerate(bounds)
+        if edge and minimum + edge >= lowest_threshold_usd(rules[index])
+    ]
+    for indexes in _batches(inexact, _EXACT_BATCH_SIZE):
+        balances = read_balances(organization=organization, rules=[rules[index] for index in indexes], now=now)
+        for index, balance in zip(indexes, balances, strict=True):
+            spent[index] = balance.spent_usd
+    return spent
+
+
+def _spend_bounds(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[tuple[Decimal, Decimal]]:
+    """Return for each rule the minimum spend, and the maximum that the first hour of the window may add to it."""
+    calendar = organization.calendar
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _BOUNDS,
+            [
+                organization.pk,
+                [rule.scope.value for rule in rules],
+                [rule.value for rule in rules],
+                [window_span(rule.window, calendar, now).start for rule in rules],
+                [rule.fallback_price for rule in rules],
+                now,
+            ],
+        )
+        rows: list[tuple[Decimal, Decimal]] = cursor.fetchall()
+    return rows
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -4,9 +4,6 @@
 to the next call in every process.
 """
 
-import secrets
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +12,10 @@ from functools import lru_cache
 
 from django.db import connection
 
-from billing.limits.scheduling import enqueue_enforcement
 from billing.limits.types import Dimensions, ManualOverride, Rule
-from billing.models import LimitOverride, LimitSetRevision, SpendLimit
+from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
+from costtrack.revision_cache import RevisionCache
 from organizations.models import APICredential, Organization
 
 _MAX_ORGANIZATIONS = 512
@@ -109,6 +106,9 @@ class LimitSet:
         return _client_id(self.organization_id, value)
 
 
+_limit_sets: RevisionCache[int, int, LimitSet] = RevisionCache(_MAX_ORGANIZATIONS)
+
+
 def limit_set(organization: Organization) -> LimitSet:
     """Return the organization's current limits. Use them for one request only."""
     with connection.cursor() as cursor:
@@ -119,18 +119,12 @@ def limit_set(organization: Organization) -> LimitSet:
 
 def limit_set_of_revision(organization_id: int, revision: int) -> LimitSet:
     """Return the limits of a revision that was just read, from the cache or the database."""
-    return _limit_sets.get(organization_id, revision)
+    return _limit_sets.get_or_load(organization_id, revision, lambda: _read(organization_id, revision))
 
 
 def cached_limit_set(organization: Organization) -> LimitSet:
     """Return the limits that this process has cached, without a check. The caller must compare the revision later."""
     return _limit_sets.peek(organization.pk) or limit_set(organization)
-
-
-def announce_limit_change(organization: Organization) -> None:
-    """Invalidate the limits in every process when the transaction commits. Call it after the change."""
-    enqueue_enforcement(organization.pk)
-    LimitSetRevision.objects.update_or_create(organization=organization, defaults={"revision": secrets.randbits(63)})
 
 
 def client_ids(organization_id: int, numbers: Iterable[str]) -> dict[str, str]:
@@ -154,37 +148,6 @@ def _amount(exception: LimitOverride) -> Decimal:
 def _is_active(exception: LimitOverride, value: str, now: datetime) -> bool:
     is_applicable = exception.value in ("", value)
     return is_applicable and exception.starts_at <= now and (exception.ends_at is None or now < exception.ends_at)
-
-
-class _LimitSetCache:
-    """A thread-safe cache of limit sets; the least recently used ones are dropped first."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._limit_sets: OrderedDict[int, LimitSet] = OrderedDict()
-
-    def peek(self, organization_id: int) -> LimitSet | None:
-        with self._lock:
-            return self._limit_sets.get(organization_id)
-
-    def get(self, organization_id: int, revision: int) -> LimitSet:
-        with self._lock:
-            all_limits = self._limit_sets.get(organization_id)
-            if all_limits is not None and all_limits.revision == revision:
-                self._limit_sets.move_to_end(organization_id)
-                return all_limits
-        # If the limits have changed since the revision was read, the newer limits are cached under the older revision,
-        # and the next call reads them again.
-        all_limits = _read(organization_id, revision)
-        with self._lock:
-            self._limit_sets[organization_id] = all_limits
-            self._limit_sets.move_to_end(organization_id)
-            while len(self._limit_sets) > _MAX_ORGANIZATIONS:
-                self._limit_sets.popitem(last=False)
-        return all_limits
-
-
-_limit_sets = _LimitSetCache()
 
 
 def _read(organization_id: int, revision: int) -> LimitSet:

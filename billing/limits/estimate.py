@@ -12,11 +12,11 @@ from typing import Any
 
 from billing.limits.cache import limit_set
 from billing.limits.types import Dimensions, Rule
-from billing.pricing.cache import cached_price_book, price_book
 from billing.pricing.calculate import CompiledPrice
-from billing.pricing.tokens import count_prompt
+from billing.pricing.price_book import cached_price_book, price_book
+from billing.pricing.token_counting import count_prompt
 from billing.pricing.types import TokenUsage
-from costtrack.errors import InvalidError
+from costtrack.errors import InvalidError, field_error
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, ZERO
 from organizations.models import Organization
 
@@ -73,17 +73,15 @@ def _tokens(model: str, estimate: Estimate) -> TokenUsage | None:
     """Return the maximum tokens of the call, or None if only an amount is given."""
     if not estimate.has_input and estimate.max_tokens is None:
         if estimate.usd is None:
-            message = "Required, unless model, max_tokens and either messages or input_tokens are given."
-            raise InvalidError(f"estimated_cost_usd: {message}", param="estimated_cost_usd", code="required")
+            reason = "Required, unless model, max_tokens and either messages or input_tokens are given."
+            raise field_error("estimated_cost_usd", reason, code="required")
         return None
     if not model:
-        raise InvalidError("model: Required to price tokens.", param="model", code="required")
+        raise field_error("model", "Required to price tokens.", code="required")
     if not estimate.has_input:
-        message = "input_tokens: Required with max_tokens, unless messages are given."
-        raise InvalidError(message, param="input_tokens", code="required")
+        raise field_error("input_tokens", "Required with max_tokens, unless messages are given.", code="required")
     if estimate.max_tokens is None:
-        message = "max_tokens: Required to estimate the cost of the output."
-        raise InvalidError(message, param="max_tokens", code="required")
+        raise field_error("max_tokens", "Required to estimate the cost of the output.", code="required")
     return TokenUsage(input_tokens=_input_tokens(model, estimate), output_tokens=estimate.max_tokens)
 
 
@@ -91,7 +89,7 @@ def _input_tokens(model: str, estimate: Estimate) -> int:
     if estimate.messages is None:
         return estimate.input_tokens or 0
     if estimate.input_tokens is not None:
-        raise InvalidError("messages: Give either messages or input_tokens.", param="messages", code="ambiguous")
+        raise field_error("messages", "Give either messages or input_tokens.", code="ambiguous")
     return count_prompt(model, estimate.messages).tokens
 
 

@@ -14,16 +14,17 @@ from typing import NamedTuple
 from billing.limits.types import Balance, Bucket, Evaluation, Rule, WindowSpan
 from billing.types import LimitAction, LimitState, LimitWindow, OverrideKind
 from costtrack.calendar import Calendar, Unit
+from costtrack.clock import MICROSECOND
 from costtrack.money import ZERO
 
 ROLLING = timedelta(days=7)
-_MICROSECOND = timedelta(microseconds=1)
 _UNITS = {
     LimitWindow.CALENDAR_DAY: Unit.DAY,
     LimitWindow.CALENDAR_WEEK: Unit.WEEK,
     LimitWindow.CALENDAR_MONTH: Unit.MONTH,
 }
 _PERCENT = Decimal(100)
+_NOTHING = Decimal("-Infinity")
 
 
 class Decrease(NamedTuple):
@@ -41,11 +42,16 @@ class ProjectedState(NamedTuple):
     spent_usd: Decimal
     reserved_usd: Decimal
     amount_usd: Decimal
-    manual_override: OverrideKind | None
+    max_committed_usd: Decimal | None
 
     @property
     def is_reached(self) -> bool:
         return self.spent_usd >= self.amount_usd
+
+    def fits(self, usd: Decimal) -> bool:
+        """Whether an amount can be reserved. `billing_reserve` decides in the same way, from the same maximum."""
+        maximum = self.max_committed_usd
+        return maximum is None or (self.spent_usd < maximum and self.spent_usd + self.reserved_usd + usd <= maximum)
 
 
 def window_span(window: LimitWindow, calendar: Calendar, now: datetime) -> WindowSpan:
@@ -53,7 +59,7 @@ def window_span(window: LimitWindow, calendar: Calendar, now: datetime) -> Windo
     if window is LimitWindow.LIFETIME:
         return WindowSpan(None, None)
     if window is LimitWindow.ROLLING_7D:
-        return WindowSpan(now - ROLLING + _MICROSECOND, None)
+        return WindowSpan(now - ROLLING + MICROSECOND, None)
     return WindowSpan(*calendar.period(_UNITS[window], now))
 
 
@@ -61,6 +67,16 @@ def amount_at(rule: Rule, at: datetime) -> Decimal:
     """Return the limit's amount at a later time; a raise may have ended by then."""
     is_raised = rule.raised_until is None or at < rule.raised_until
     return rule.amount_usd if is_raised else rule.base_amount_usd
+
+
+def max_committed_usd(rule: Rule, at: datetime | None = None) -> Decimal | None:
+    """Return the maximum of spent and reserved amounts; None if the limit refuses nothing. `at` is a later time."""
+    override = rule.manual_override
+    if override is not None and (at is None or override.until is None or at < override.until):
+        return _NOTHING if override.kind is OverrideKind.PAUSE else None
+    if rule.action is LimitAction.NOTIFY:
+        return None
+    return rule.amount_usd if at is None else amount_at(rule, at)
 
 
 def evaluate(rule: Rule, balance: Balance, *, calendar: Calendar, now: datetime) -> Evaluation:
@@ -84,7 +100,7 @@ def fits_at(rule: Rule, balance: Balance, *, usd: Decimal, calendar: Calendar, n
     That is now, or when enough spend has left the window, enough authorizations have expired, or a manual pause ends.
     None if no such time can be foreseen.
     """
-    found = (state.at for state in _projected_states(rule, balance, calendar, now) if _fits(rule, usd, state))
+    found = (state.at for state in _projected_states(rule, balance, calendar, now) if state.fits(usd))
     return next(found, None)
 
 
@@ -122,14 +138,6 @@ def _resets_at(rule: Rule, balance: Balance, calendar: Calendar, now: datetime) 
     return next(found, None)
 
 
-def _fits(rule: Rule, usd: Decimal, state: ProjectedState) -> bool:
-    if state.manual_override is OverrideKind.PAUSE:
-        return False
-    if state.manual_override is OverrideKind.OPEN or rule.action is LimitAction.NOTIFY:
-        return True
-    return not state.is_reached and state.spent_usd + state.reserved_usd + usd <= state.amount_usd
-
-
 def _projected_states(rule: Rule, balance: Balance, calendar: Calendar, now: datetime) -> Iterator[ProjectedState]:
     """Yield the state now, and at every later time at which it changes."""
     spent, reserved = balance.spent_usd, balance.reserved_usd
@@ -146,15 +154,7 @@ def _projected_states(rule: Rule, balance: Balance, calendar: Calendar, now: dat
 
 
 def _state_at(rule: Rule, at: datetime, spent: Decimal, reserved: Decimal) -> ProjectedState:
-    manual_override = rule.manual_override
-    is_overridden = manual_override is not None and (manual_override.until is None or at < manual_override.until)
-    return ProjectedState(
-        at,
-        spent,
-        reserved,
-        amount_at(rule, at),
-        manual_override.kind if manual_override is not None and is_overridden else None,
-    )
+    return ProjectedState(at, spent, reserved, amount_at(rule, at), max_committed_usd(rule, at))
 
 
 def _spend_decreases(rule: Rule, balance: Balance, calendar: Calendar, span: WindowSpan) -> Iterator[Decrease]:

@@ -12,14 +12,14 @@ from billing.limits.evaluate import ROLLING, amount_at, window_span
 from billing.limits.types import Balance, Rule, WindowSpan
 from billing.types import LimitWindow
 from costtrack.calendar import Calendar
+from costtrack.clock import MICROSECOND
 from costtrack.money import ZERO
 
 RATE_PERIOD = timedelta(hours=24)
 MAX_HORIZON = timedelta(days=3653)
 """Nothing is forecast beyond ten years."""
 
-_MICROSECOND = timedelta(microseconds=1)
-_MAX_MICROSECONDS = Decimal(MAX_HORIZON // _MICROSECOND)
+_MAX_MICROSECONDS = Decimal(MAX_HORIZON // MICROSECOND)
 
 
 class Rate(NamedTuple):
@@ -30,8 +30,8 @@ class Rate(NamedTuple):
 
     def time_for(self, usd: Decimal) -> timedelta:
         """Return how long it takes to spend `usd`, in whole microseconds, from 0 to `MAX_HORIZON`."""
-        microseconds = min(max(usd, ZERO) * (self.during // _MICROSECOND) / self.usd, _MAX_MICROSECONDS)
-        return int(microseconds.to_integral_value(ROUND_CEILING)) * _MICROSECOND
+        microseconds = min(max(usd, ZERO) * (self.during // MICROSECOND) / self.usd, _MAX_MICROSECONDS)
+        return int(microseconds.to_integral_value(ROUND_CEILING)) * MICROSECOND
 
 
 def forecast(

@@ -11,9 +11,8 @@ from typing import Any
 
 from django.db import transaction
 
-from billing.limits.locks import limit_in_place, lock_limits
-from billing.limits.scope_values import display_value, stored_value
-from billing.limits.selectors import current_amount
+from billing.limits.changes import get_current_limit, lock_limits
+from billing.limits.selectors import current_amount, display_value, stored_value
 from billing.limits.services import check_plan_has_api, raise_limit
 from billing.limits.validation import check_amount, check_end, clean_text
 from billing.models import IncreaseRequest, SpendLimit
@@ -21,7 +20,7 @@ from billing.notifications.outbox import notify
 from billing.notifications.preferences import subscribed_addresses
 from billing.types import IncreaseState, NoticeKind
 from costtrack.clock import iso
-from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from costtrack.errors import ConflictError, ForbiddenError, NotFoundError, field_error
 from costtrack.money import plain, usd
 from organizations import audit
 from organizations.models import Organization
@@ -54,14 +53,12 @@ def request_increase(
     if until is not None:
         check_end(until, now=now, param="until")
     plan = lock_limits(organization)
-    limit = limit_in_place(organization, limit.pk)
+    limit = get_current_limit(organization, limit.pk)
     check_plan_has_api(plan, actor)
     stored = stored_value(limit, value)
     current = current_amount(limit, stored=stored, now=now)
     if amount_usd <= current:
-        raise InvalidError(
-            f"amount_usd: Must be more than the current amount, {plain(current)} USD.", param="amount_usd"
-        )
+        raise field_error("amount_usd", f"Must be more than the current amount, {plain(current)} USD.")
     same = IncreaseRequest.objects.of(organization).filter(limit=limit, value=stored, requested_by=actor.label)
     if same.filter(state=IncreaseState.OPEN).exists():
         raise ConflictError("You already have an open request for this limit.", code="increase_requested")
@@ -101,7 +98,7 @@ def grant(
         raise ConflictError("The limit was removed. Decline the request.", code="limit_removed")
     until = until if until is not None else request.until
     if until is None:
-        raise InvalidError("until: Required, because the request has no date.", param="until")
+        raise field_error("until", "Required, because the request has no date.")
     check_end(until, now=now, param="until")
     request.granted = raise_limit(
         organization=organization,
@@ -211,7 +208,7 @@ def _data(request: IncreaseRequest) -> dict[str, Any]:
         "request": {
             "id": request.pk,
             "amount_usd": plain(amount if amount is not None else request.amount_usd),
-            "until": None if until is None else iso(until),
+            "until": iso(until),
             "reason": request.reason,
             "requested_by": request.requested_by,
             "answer": request.answer or None,

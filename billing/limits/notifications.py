@@ -1,7 +1,7 @@
 """Notices about limits: the subject line for people, and the data for programs."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,12 +11,11 @@ from billing.limits.types import Evaluation, Rule
 from billing.models import Notice
 from billing.notifications.outbox import notify
 from billing.types import NoticeKind
-from costtrack.clock import iso
+from costtrack.clock import MINUTE, iso
 from costtrack.money import plain, usd
 from organizations.models import Organization
 
 _MAX_VALUE_LENGTH = 60
-_MINUTE = timedelta(minutes=1)
 
 
 def notify_threshold_event(
@@ -67,17 +66,13 @@ def _data(
         "threshold": notification.threshold,
         "spent_usd": plain(evaluation.spent_usd) if evaluation is not None else None,
         "remaining_usd": plain(evaluation.remaining_usd) if evaluation is not None else None,
-        "window_start": _iso(span.start) if span is not None else None,
-        "window_end": _iso(span.end) if span is not None else None,
-        "resets_at": _iso(resets_at(rule, evaluation)),
+        "window_start": iso(span.start) if span is not None else None,
+        "window_end": iso(span.end) if span is not None else None,
+        "resets_at": iso(resets_at(rule, evaluation)),
         "as_of": iso(now),
         "time_zone": organization.time_zone,
         "reason": rule.manual_override.reason if rule.manual_override is not None and rule.is_paused_manually else None,
     }
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return None if instant is None else iso(instant)
 
 
 def _sentence(organization: Organization, rule: Rule, evaluation: Evaluation | None, notification: Notification) -> str:
@@ -119,5 +114,5 @@ def _amount(amount: Decimal) -> str:
 def _local(organization: Organization, at: datetime) -> str:
     """Format a time in the organization's time zone, rounded up to the minute."""
     full = at.replace(second=0, microsecond=0)
-    local = (full if full == at else full + _MINUTE).astimezone(organization.calendar.zone)
+    local = (full if full == at else full + MINUTE).astimezone(organization.calendar.zone)
     return f"{local:%a %d %b %Y %H:%M} ({organization.time_zone})"

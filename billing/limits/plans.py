@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 
-from billing.limits.cache import announce_limit_change
-from billing.limits.locks import lock_limits
+from billing.limits.changes import announce_limit_change, lock_limits
 from billing.limits.validation import plan_maximum
 from billing.models import SpendLimit
 from billing.types import LimitScope, LimitWindow

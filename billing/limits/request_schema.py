@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from billing.ingest.json_records import to_record_error
 from billing.ingest.types import Count, Malformed, Text
 from billing.limits.types import Dimensions
-from costtrack.errors import InvalidError
+from costtrack.errors import InvalidError, field_error
 from costtrack.money import MAX_AMOUNT_USD, to_storable
 
 DEFAULT_TTL_SECONDS = 600
@@ -89,7 +89,7 @@ def parse_extension(body: bytes) -> timedelta:
     """Return the new time to live, from now on. Raises the same errors as `parse_authorization`."""
     seconds = _decode(_extension, body).ttl_seconds
     if seconds is None:
-        raise InvalidError("ttl_seconds: Required.", param="ttl_seconds", code="required")
+        raise field_error("ttl_seconds", "Required.", code="required")
     return timedelta(seconds=seconds)
 
 
@@ -112,8 +112,7 @@ def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
 
 def _amount(amount: Decimal) -> Decimal:
     if not amount.is_finite() or not 0 <= amount <= MAX_AMOUNT_USD:
-        message = f"estimated_cost_usd: Must be an amount from 0 to {MAX_AMOUNT_USD}."
-        raise InvalidError(message, param="estimated_cost_usd", code="out_of_range")
+        raise field_error("estimated_cost_usd", f"Must be an amount from 0 to {MAX_AMOUNT_USD}.", code="out_of_range")
     return to_storable(amount)
 
 
@@ -122,4 +121,4 @@ def _refuse_nul(request: AuthorizationInput) -> None:
     for field in (*_TEXTS, "tags"):
         value = getattr(request, field)
         if value is not None and any("\0" in text for text in ([value] if isinstance(value, str) else value)):
-            raise InvalidError(f"{field}: Must not contain NUL characters.", param=field, code="invalid_text")
+            raise field_error(field, "Must not contain NUL characters.", code="invalid_text")

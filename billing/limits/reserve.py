@@ -7,16 +7,15 @@ it refuses, and `billing.limits.authorize` retries with exact balances.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any
-from uuid import UUID
+from operator import attrgetter
 
 from django.db import connection
 
-from billing.limits.evaluate import window_span
-from billing.limits.types import Dimensions, Rule
+from billing.limits.evaluate import max_committed_usd, window_span
+from billing.limits.types import Rule
+from billing.models import Authorization
 from costtrack.tenancy import tenant_reads
 from organizations.models import Organization
 
@@ -31,20 +30,10 @@ SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'; SELECT * FROM
     %s, %s, %s, %s, %s, %s, %s, %s, %s::text[])
 """
 _SETTINGS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class ReservationRequest:
-    """The reservation to make."""
-
-    id: UUID
-    credential_id: int | None
-    dimensions: Dimensions
-    amount_usd: Decimal
-    created_at: datetime
-    expires_at: datetime
-    idempotency_key: str
-    payload_hash: int
+_columns = attrgetter(
+    *("id", "credential_id", "amount_usd", "created_at", "expires_at", "idempotency_key", "payload_hash"),
+    *("service", "model", "user_ref", "workflow_id", "run_id", "session_id", "tags"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +49,13 @@ class ReservationResult:
 
 
 def try_reserve(
-    *, organization: Organization, rules: Sequence[Rule], revision: int, reservation_request: ReservationRequest
+    *, organization: Organization, rules: Sequence[Rule], revision: int, authorization: Authorization
 ) -> ReservationResult:
-    """Reserve the amount, unless a limit has no room, the limits have changed, or the idempotency key was used."""
-    now, call = reservation_request.created_at, reservation_request.dimensions
+    """Insert the authorization, unless a limit has no room, the limits have changed, or the idempotency key was used.
+
+    `authorization` is a row that is not stored yet.
+    """
+    now = authorization.created_at
     parameters = [
         organization.pk,
         lock_keys(rules),
@@ -71,18 +63,9 @@ def try_reserve(
         [rule.value for rule in rules],
         [window_span(rule.window, organization.calendar, now).start for rule in rules],
         [rule.fallback_price for rule in rules],
-        [_max_committed_usd(rule) for rule in rules],
+        [max_committed_usd(rule) for rule in rules],
         revision,
-        *(
-            reservation_request.id,
-            reservation_request.credential_id,
-            reservation_request.amount_usd,
-            now,
-            reservation_request.expires_at,
-            reservation_request.idempotency_key,
-            reservation_request.payload_hash,
-        ),
-        *(call.service, call.model, call.user_ref, call.workflow_id, call.run_id, call.session_id, list(call.tags)),
+        *_columns(authorization),
     ]
     with tenant_reads(organization.pk), connection.cursor() as cursor:
         cursor.execute(_RESERVE, parameters)
@@ -97,21 +80,14 @@ def try_reserve(
     return ReservationResult(
         is_granted=is_granted,
         revision=rows[0][1],
-        left_usd=tuple(amount - reservation_request.amount_usd for amount in left) if is_granted else left,
+        left_usd=tuple(amount - authorization.amount_usd for amount in left) if is_granted else left,
         is_certain=not any(edge for _, edge, _ in balances),
     )
 
 
 def lock_keys(rules: Sequence[Rule]) -> list[int]:
     """Return the advisory lock keys of the limits and values, in the order in which they must be taken."""
-    return sorted({_lock_key(rule) for rule in rules if _max_committed_usd(rule) is not None})
-
-
-def _max_committed_usd(rule: Rule) -> Decimal | None:
-    """Return the maximum of spent and reserved amounts; None if the limit refuses nothing."""
-    if rule.is_paused_manually:
-        return Decimal("-Infinity")
-    return rule.amount_usd if rule.pauses else None
+    return sorted({_lock_key(rule) for rule in rules if max_committed_usd(rule) is not None})
 
 
 def set_transaction_options() -> None:
@@ -124,24 +100,6 @@ def lock_rules(rules: Sequence[Rule]) -> None:
     """Lock the rules' limits and values in the current transaction."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, [lock_keys(rules)])
-
-
-def to_columns(reservation_request: ReservationRequest) -> dict[str, Any]:
-    """Return the columns of the authorization's row other than its state, amount and creation time."""
-    call = reservation_request.dimensions
-    return {
-        "id": reservation_request.id,
-        "expires_at": reservation_request.expires_at,
-        "idempotency_key": reservation_request.idempotency_key,
-        "payload_hash": reservation_request.payload_hash,
-        "service": call.service,
-        "model": call.model,
-        "user_ref": call.user_ref,
-        "workflow_id": call.workflow_id,
-        "run_id": call.run_id,
-        "session_id": call.session_id,
-        "tags": list(call.tags),
-    }
 
 
 def _lock_key(rule: Rule) -> int:

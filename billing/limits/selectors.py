@@ -1,14 +1,22 @@
-"""Read limits and their active exceptions. For the state of limits see `billing.limits.status`."""
+"""Read limits, their active exceptions, and the values that they name. For the state of limits see
+`billing.limits.status`.
 
-from collections.abc import Collection
+A value of a scope has two forms. The API and `SpendLimit.scope_value` name a credential by its Client ID; rollups,
+exceptions, increase requests and threshold events store its primary key. All other values are the same in both forms.
+"""
+
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from decimal import Decimal
 
 from django.db.models import Max, Q, QuerySet
 
+from billing.limits.cache import client_ids
+from billing.limits.validation import check_value
 from billing.models import LimitOverride, SpendLimit
-from billing.types import OverrideKind
-from organizations.models import Organization
+from billing.types import LimitScope, OverrideKind
+from costtrack.errors import field_error
+from organizations.models import APICredential, Organization
 
 
 def in_force_at(now: datetime) -> Q:
@@ -37,7 +45,7 @@ def active_exceptions_by_limit(
 
 
 def current_amount(limit: SpendLimit, *, stored: str, now: datetime) -> Decimal:
-    """Return the limit's amount for one stored value (see `billing.limits.scope_values`), including active raises."""
+    """Return the limit's amount for one stored value (see `billing.limits.selectors`), including active raises."""
     raises = active_exceptions(limit, now).filter(kind=OverrideKind.RAISE, value__in=("", stored))
     raised: Decimal | None = raises.aggregate(largest=Max("amount_usd"))["largest"]
     return limit.amount_usd if raised is None else max(limit.amount_usd, raised)
@@ -45,3 +53,44 @@ def current_amount(limit: SpendLimit, *, stored: str, now: datetime) -> Decimal:
 
 def _active_at(now: datetime) -> Q:
     return Q(starts_at__lte=now) & (Q(ends_at=None) | Q(ends_at__gt=now))
+
+
+def credential_pk(organization: Organization, client_id: str, *, param: str) -> int:
+    """Return the primary key of the organization's credential.
+
+    Raises the same InvalidError whether the Client ID is unknown or belongs to another organization.
+    """
+    pk = APICredential.objects.of(organization).filter(client_id=client_id).values_list("pk", flat=True).first()
+    if pk is None:
+        raise field_error(param, "No credential of the organization has this Client ID.")
+    return pk
+
+
+def stored_value(limit: SpendLimit, displayed: str) -> str:
+    """Return the stored form of a displayed value. Empty: everything that the limit applies to.
+
+    Raises InvalidError naming `value` if the limit does not apply to it.
+    """
+    if not limit.is_per_value:
+        if displayed not in ("", limit.scope_value):
+            raise field_error("value", "The limit does not apply to this value. Leave it empty.")
+        return ""
+    check_value(displayed, param="value")
+    if displayed and limit.scope == LimitScope.CREDENTIAL:
+        return str(credential_pk(limit.organization, displayed, param="value"))
+    return displayed
+
+
+def display_values(organization: Organization, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the displayed form of each (scope, stored value), with at most one query."""
+    pairs = set(pairs)
+    names = client_ids(organization.pk, [value for scope, value in pairs if scope == LimitScope.CREDENTIAL])
+    return {
+        (scope, value): names.get(value, value) if scope == LimitScope.CREDENTIAL else value for scope, value in pairs
+    }
+
+
+def display_value(limit: SpendLimit, stored: str) -> str:
+    """Return the displayed form of one stored value of the limit."""
+    pair = (limit.scope, stored)
+    return display_values(limit.organization, [pair])[pair]

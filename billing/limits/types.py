@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
+from billing.types import SCOPE_COLUMNS, LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
 from costtrack.money import ZERO
 
 
@@ -29,16 +29,8 @@ class Dimensions:
                 return ("",)
             case LimitScope.TAG:
                 return self.tags
-            case LimitScope.CREDENTIAL:
-                return () if self.credential_id is None else (str(self.credential_id),)
-        value = {
-            LimitScope.USER: self.user_ref,
-            LimitScope.MODEL: self.model,
-            LimitScope.WORKFLOW: self.workflow_id,
-            LimitScope.RUN: self.run_id,
-            LimitScope.SESSION: self.session_id,
-        }[scope]
-        return (value,) if value else ()
+        value = getattr(self, SCOPE_COLUMNS[scope])
+        return (str(value),) if value else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +134,11 @@ class Balance:
     @property
     def reserved_usd(self) -> Decimal:
         return sum((reservation.usd for reservation in self.reservations), ZERO)
+
+    @property
+    def committed_usd(self) -> Decimal:
+        """Spent and reserved."""
+        return self.spent_usd + self.reserved_usd
 
 
 @dataclass(frozen=True, slots=True)

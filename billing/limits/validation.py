@@ -9,7 +9,7 @@ from typing import Any
 from billing.models import PAUSING, SpendLimit
 from billing.models.limits import default_thresholds
 from billing.types import LimitAction, LimitScope, LimitWindow
-from costtrack.errors import InvalidError
+from costtrack.errors import field_error
 from costtrack.money import MAX_AMOUNT_USD, ZERO, plain, to_storable
 from organizations.models import Plan
 
@@ -67,7 +67,7 @@ def validate_limit_input(limit_input: LimitInput) -> None:
     """Check everything that does not depend on the plan, the time or the database."""
     check_value(limit_input.scope_value, param="scope_value")
     if limit_input.scope is LimitScope.ORGANIZATION and limit_input.scope_value:
-        raise InvalidError("scope_value: Must be empty for the scope organization.", param="scope_value")
+        raise field_error("scope_value", "Must be empty for the scope organization.")
     check_amount(limit_input.amount_usd, param="amount_usd")
     _check_thresholds(limit_input.thresholds)
     _check_soft_amount(limit_input)
@@ -78,32 +78,32 @@ def validate_limit_input(limit_input: LimitInput) -> None:
 
 def check_value(value: str, *, param: str) -> None:
     if len(value) > MAX_VALUE_LENGTH:
-        raise InvalidError(f"{param}: Must be at most {MAX_VALUE_LENGTH} characters.", param=param)
+        raise field_error(param, f"Must be at most {MAX_VALUE_LENGTH} characters.")
     if value and not value.isprintable():
-        raise InvalidError(f"{param}: Must not contain control characters.", param=param)
+        raise field_error(param, "Must not contain control characters.")
 
 
 def check_amount(amount: Decimal, *, param: str) -> None:
     """Check that the amount is more than 0. To refuse everything, a limit is paused manually."""
     _check_number(amount, param=param)
     if amount == 0:
-        raise InvalidError(f"{param}: Must be more than 0.", param=param)
+        raise field_error(param, "Must be more than 0.")
 
 
 def check_end(ends_at: datetime, *, now: datetime, param: str = "ends_at") -> None:
     if ends_at <= now:
-        raise InvalidError(f"{param}: Must be in the future.", param=param)
+        raise field_error(param, "Must be in the future.")
 
 
 def clean_text(text: str, *, param: str, max_length: int = MAX_REASON_LENGTH) -> str:
     """Return a user's text on one line. Raises InvalidError if it is empty or too long."""
     text = " ".join(text.split())
     if not text:
-        raise InvalidError(f"{param}: A reason is required.", param=param)
+        raise field_error(param, "A reason is required.")
     if len(text) > max_length:
-        raise InvalidError(f"{param}: Must be at most {max_length} characters.", param=param)
+        raise field_error(param, f"Must be at most {max_length} characters.")
     if "\0" in text:
-        raise InvalidError(f"{param}: Must not contain NUL characters.", param=param)
+        raise field_error(param, "Must not contain NUL characters.")
     return text
 
 
@@ -111,14 +111,14 @@ def check_unchangeable(limit: SpendLimit, changes: Mapping[str, Any]) -> None:
     """Refuse to change scope and window, which threshold events refer to, and what a plan's own limit is bound to."""
     for name in ("scope", "scope_value", "window"):
         if name in changes and changes[name] != getattr(limit, name):
-            raise InvalidError(f"{name}: Cannot be changed. Create a new limit instead.", param=name)
+            raise field_error(name, "Cannot be changed. Create a new limit instead.")
     if not limit.is_plan:
         return
     if changes.get("action", limit.action) != limit.action:
-        raise InvalidError("action: The plan's own limit always pauses access.", param="action")
+        raise field_error("action", "The plan's own limit always pauses access.")
     for name in ("starts_at", "ends_at"):
         if changes.get(name) is not None:
-            raise InvalidError(f"{name}: The plan's own limit is always in force.", param=name)
+            raise field_error(name, "The plan's own limit is always in force.")
 
 
 def plan_maximum(plan: Plan, window: str) -> Decimal | None:
@@ -133,27 +133,29 @@ def check_plan_allows(plan: Plan, window: str, amount: Decimal, *, param: str = 
     if maximum is None or amount <= maximum:
         return
     period = "week" if window in WEEKLY else "month"
-    message = f"{param}: The {plan.name} plan allows at most {plain(maximum)} USD a {period}."
-    raise InvalidError(
-        message, code="plan_maximum", param=param, extra={"plan": plan.code, "maximum_usd": plain(maximum)}
+    raise field_error(
+        param,
+        f"The {plan.name} plan allows at most {plain(maximum)} USD a {period}.",
+        code="plan_maximum",
+        extra={"plan": plan.code, "maximum_usd": plain(maximum)},
     )
 
 
 def _check_number(amount: Decimal, *, param: str) -> None:
     if not amount.is_finite() or not ZERO <= amount <= MAX_AMOUNT_USD:
-        raise InvalidError(f"{param}: Must be an amount from 0 to {plain(MAX_AMOUNT_USD)}.", param=param)
+        raise field_error(param, f"Must be an amount from 0 to {plain(MAX_AMOUNT_USD)}.")
     exponent = to_storable(amount).as_tuple().exponent
     if isinstance(exponent, int) and exponent < -AMOUNT_DECIMALS:
-        raise InvalidError(f"{param}: Must have at most {AMOUNT_DECIMALS} decimals.", param=param)
+        raise field_error(param, f"Must have at most {AMOUNT_DECIMALS} decimals.")
 
 
 def _check_thresholds(thresholds: Sequence[int]) -> None:
     if not all(1 <= threshold <= PAUSING for threshold in thresholds):
-        raise InvalidError(f"thresholds: Must be whole percents from 1 to {PAUSING}.", param="thresholds")
+        raise field_error("thresholds", f"Must be whole percents from 1 to {PAUSING}.")
     if list(thresholds) != sorted(set(thresholds)):
-        raise InvalidError("thresholds: Must be ascending, without duplicates.", param="thresholds")
+        raise field_error("thresholds", "Must be ascending, without duplicates.")
     if len(with_pausing_threshold(thresholds)) > MAX_THRESHOLDS:
-        raise InvalidError(f"thresholds: Must be at most {MAX_THRESHOLDS}, including {PAUSING}.", param="thresholds")
+        raise field_error("thresholds", f"Must be at most {MAX_THRESHOLDS}, including {PAUSING}.")
 
 
 def _check_soft_amount(limit_input: LimitInput) -> None:
@@ -161,8 +163,9 @@ def _check_soft_amount(limit_input: LimitInput) -> None:
         return
     check_amount(limit_input.soft_amount_usd, param="soft_amount_usd")
     if limit_input.soft_amount_usd > limit_input.amount_usd:
-        message = f"soft_amount_usd: Must be at most the limit's amount, {plain(limit_input.amount_usd)} USD."
-        raise InvalidError(message, param="soft_amount_usd")
+        raise field_error(
+            "soft_amount_usd", f"Must be at most the limit's amount, {plain(limit_input.amount_usd)} USD."
+        )
 
 
 def _check_period(limit_input: LimitInput) -> None:
@@ -171,4 +174,4 @@ def _check_period(limit_input: LimitInput) -> None:
         and limit_input.ends_at is not None
         and limit_input.ends_at <= limit_input.starts_at
     ):
-        raise InvalidError("ends_at: Must be later than starts_at.", param="ends_at")
+        raise field_error("ends_at", "Must be later than starts_at.")

@@ -26,7 +26,7 @@ class Notice(TenantModel):
 
 
 class WebhookEndpoint(TenantModel):
-    """A URL that notices are sent to. The secrets are encrypted (`billing.notifications.secrets`)."""
+    """A URL that notices are sent to. The secrets are encrypted (`billing.notifications.webhook_signatures`)."""
 
     organization = models.ForeignKey(
         "organizations.Organization", on_delete=models.PROTECT, related_name="webhooks", db_index=False

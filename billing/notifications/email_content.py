@@ -1,16 +1,193 @@
 """Build the text of an e-mail about a notice; the templates lay it out. Pure.
 
 A notice's `data` is the same as in webhooks (docs/notifications.md): amounts are decimal strings, times are ISO 8601.
+`build_content` turns it into a `Content`, with a function for each kind of notice.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from billing.notifications.email_types import Content, EmailContext, Page, ProgressBar, Quote, Tone
-from billing.notifications.times import local_span
-from billing.types import LimitWindow, NoticeKind
+from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind
+from costtrack.clock import SECOND
 from costtrack.money import usd
+
+_UTC = ZoneInfo("UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTime:
+    """A time in a time zone and in UTC; `utc` is empty if the zone is UTC."""
+
+    local: str
+    utc: str
+
+
+def local_time(text: str | None, zone: ZoneInfo) -> LocalTime | None:
+    """Format an ISO 8601 time. Fractions of a second are rounded up, so that the time shown is never too early."""
+    if text is None:
+        return None
+    instant = datetime.fromisoformat(text)
+    if instant.microsecond:
+        instant = instant.replace(microsecond=0) + SECOND
+    local, utc = _with_zone(instant, zone), _with_zone(instant, _UTC)
+    return LocalTime(local, "" if local == utc else utc)
+
+
+def local_span(start: str, end: str, zone: ZoneInfo) -> str:
+    """Format a start and an end, with the time zone given once."""
+    return f"{_format(datetime.fromisoformat(start), zone)} to {_with_zone(datetime.fromisoformat(end), zone)}"
+
+
+def _with_zone(instant: datetime, zone: ZoneInfo) -> str:
+    """`Mon 9 Nov 2026, 14:05 (Europe/Berlin)`"""
+    name = zone.key if zone.key == _UTC.key else f"({zone.key})"
+    return f"{_format(instant, zone)} {name}"
+
+
+def _format(instant: datetime, zone: ZoneInfo) -> str:
+    """`Mon 9 Nov 2026, 14:05`, with seconds if there are any."""
+    local = instant.astimezone(zone)
+    seconds = ":%S" if local.second else ""
+    return f"{local:%a} {local.day} {local:%b %Y}, {local.strftime('%H:%M' + seconds)}"
+
+
+# --- What a message consists of --------------------------------------------------------------------------------
+
+_TEXT_BAR_WIDTH = 20
+IN_WINDOW = {
+    LimitWindow.ROLLING_7D: "in the last 7 days",
+    LimitWindow.CALENDAR_DAY: "today",
+    LimitWindow.CALENDAR_WEEK: "this week",
+    LimitWindow.CALENDAR_MONTH: "this month",
+    LimitWindow.LIFETIME: "since the beginning",
+}
+
+
+class Tone(StrEnum):
+    """The color of the message."""
+
+    WARNING = "warning"
+    STOP = "stop"
+    GOOD = "good"
+    PLAIN = "plain"
+
+
+class Page(StrEnum):
+    """The page that the button links to."""
+
+    LIMIT = "limit"
+    REQUEST = "request"
+    WEBHOOK = "webhook"
+    HOME = "home"
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressBar:
+    """`percent` of the limit is used, rounded down so that 100 means reached; `width` is that of the bar, 0 to 100."""
+
+    percent: int
+    width: int
+    spent: str
+    amount: str
+
+    @property
+    def text(self) -> str:
+        """The bar for the plain-text part."""
+        filled = self.width * _TEXT_BAR_WIDTH // 100
+        return f"[{'#' * filled}{'.' * (_TEXT_BAR_WIDTH - filled)}] {self.percent}%"
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A user's text."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    label: str
+    tone: Tone
+    headline: str
+    lead: str
+    why: str
+    button: str
+    page: Page = Page.HOME
+    page_id: int | None = None
+    progress_bar: ProgressBar | None = None
+    returns: LocalTime | None = None
+    details: tuple[tuple[str, str], ...] = ()
+    quote: Quote | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmailContext:
+    """A notice's data, with properties for use in sentences."""
+
+    organization: str
+    zone: ZoneInfo
+    data: Mapping[str, Any]
+
+    @property
+    def limit(self) -> Mapping[str, Any]:
+        limit: Mapping[str, Any] = self.data["limit"]
+        return limit
+
+    @property
+    def amount(self) -> Decimal:
+        return Decimal(self.limit["amount_usd"])
+
+    @property
+    def spent(self) -> Decimal | None:
+        """Return the spend; None for a limit that is no longer in force, or that is paused for all its values."""
+        text = self.data.get("spent_usd")
+        return None if text is None else Decimal(text)
+
+    @property
+    def window(self) -> LimitWindow:
+        return LimitWindow(self.limit["window"])
+
+    @property
+    def pauses(self) -> bool:
+        return self.limit.get("action") == LimitAction.PAUSE.value
+
+    @property
+    def subject(self) -> str:
+        """Return what the limit applies to: `Acme Research`, `user ada`, `each run`."""
+        scope = LimitScope(self.limit["scope"])
+        if scope is LimitScope.ORGANIZATION:
+            return self.organization
+        value, name = self.limit.get("scope_value"), scope.label.lower()
+        return f"{name} {value}" if value else f"each {name}"
+
+    @property
+    def capitalized_subject(self) -> str:
+        """Return `subject` for the beginning of a sentence. An organization's name stays as it is."""
+        return self.subject if self.subject == self.organization else self.subject[:1].upper() + self.subject[1:]
+
+    @property
+    def in_window(self) -> str:
+        return IN_WINDOW[self.window]
+
+    def usd(self, name: str, values: Mapping[str, Any] | None = None) -> str | None:
+        text = (self.data if values is None else values).get(name)
+        return None if text is None else usd(Decimal(text))
+
+    def time(self, name: str, values: Mapping[str, Any] | None = None) -> LocalTime | None:
+        return local_time((self.data if values is None else values).get(name), self.zone)
+
+    def format_time(self, name: str, values: Mapping[str, Any] | None = None) -> str | None:
+        instant = self.time(name, values)
+        return None if instant is None else instant.local
+
+
+# --- Each kind of notice ---------------------------------------------------------------------------------------
 
 _FULL = 100
 _WINDOW_NAMES = {

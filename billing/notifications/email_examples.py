@@ -1,17 +1,16 @@
 """An example notice of each kind, for the e-mail previews in the admin and for tests."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from billing.models import Notice
 from billing.types import LimitAction, LimitScope, LimitWindow, NoticeKind
 from costtrack.calendar import Unit
-from costtrack.clock import iso
+from costtrack.clock import HOUR, iso
 from costtrack.money import ZERO, plain
 from organizations.models import Organization
 
-_HOUR = timedelta(hours=1)
 _WEEKLY = {
     "id": 1,
     "scope": LimitScope.ORGANIZATION.value,
@@ -38,7 +37,7 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
     request = {
         "id": 7,
         "amount_usd": "250",
-        "until": iso(now + 72 * _HOUR),
+        "until": iso(now + 72 * HOUR),
         "reason": "The evaluation of the new model runs until Friday and needs about three times as many calls.",
         "requested_by": "ada@acme.example",
         "answer": None,
@@ -81,9 +80,9 @@ def _limit(
         "threshold": threshold,
         "spent_usd": spent_usd,
         "remaining_usd": plain(left),
-        "window_start": iso(month.start) if is_month else iso(now - 168 * _HOUR),
+        "window_start": iso(month.start) if is_month else iso(now - 168 * HOUR),
         "window_end": iso(month.end) if is_month else None,
-        "resets_at": iso(now + 29 * _HOUR) if is_over else None,
+        "resets_at": iso(now + 29 * HOUR) if is_over else None,
         "as_of": iso(now),
         "time_zone": "Europe/Berlin",
     }

@@ -1,6 +1,8 @@
-"""Render the e-mail of a delivery."""
+"""Render and send notices by e-mail: the deliveries of the e-mail channel are an outbox of `costtrack.mail.sending`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -9,10 +11,10 @@ from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
 from billing.models import Delivery, Notice
-from billing.notifications.email_content import build_content
-from billing.notifications.email_types import Content, Page, Tone
-from billing.types import NoticeKind
-from costtrack.mail.sending import message_id_header
+from billing.notifications import deliveries
+from billing.notifications.email_content import Content, Page, Tone, build_content
+from billing.types import Channel, NoticeKind
+from costtrack.mail.sending import RUN_SECONDS, SendResult, deliver, message_id_header
 from costtrack.organization_paths import installation_url, organization_url
 from organizations.models import Organization
 
@@ -92,3 +94,34 @@ def _zone(data: dict[str, Any], organization: Organization) -> ZoneInfo:
         return ZoneInfo(data.get("time_zone") or organization.time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         return ZoneInfo("UTC")
+
+
+def deliver_emails(*, now: datetime, seconds: float = RUN_SECONDS) -> SendResult:
+    """Send due e-mails, for about `seconds`."""
+    return deliver(_Outbox(), now=now, seconds=seconds)
+
+
+class _Outbox:
+    def claim(self, *, now: datetime, limit: int) -> list[Delivery]:
+        return deliveries.claim(channel=Channel.EMAIL, now=now, limit=limit)
+
+    def is_due(self, *, now: datetime) -> bool:
+        return deliveries.is_due(channel=Channel.EMAIL, now=now)
+
+    def compose(self, row: Delivery, *, now: datetime) -> EmailMultiAlternatives:
+        return compose(row)
+
+    def dropped(self, row: Delivery) -> None:
+        """Do nothing: a notice is never dropped."""
+
+    def succeeded(self, row: Delivery, *, status: int | None, now: datetime) -> None:
+        deliveries.succeeded(row, status=status, now=now)
+
+    def failed(self, row: Delivery, *, error: str, status: int | None, now: datetime, is_permanent: bool) -> None:
+        deliveries.failed(row, error=error, status=status, now=now, is_permanent=is_permanent)
+
+    def release_claim(self, rows: Sequence[Delivery], *, until: datetime, error: str | None = None) -> None:
+        deliveries.release_claim(rows, until=until, error=error)
+
+    def postpone(self, *, now: datetime, until: datetime, error: str) -> None:
+        deliveries.postpone(channel=Channel.EMAIL, now=now, until=until, error=error)

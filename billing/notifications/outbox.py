@@ -1,6 +1,6 @@
 """The outbox: a notice is written in the transaction of the change that it is about (docs/notifications.md).
 
-`notify` only writes rows, and workers send them afterwards (`billing.notifications.deliver`). So a notice is sent if
+`notify` only writes rows, and workers send them afterwards (`billing.notifications.deliveries`). So a notice is sent if
 and only if the change is committed, and no mail server or webhook can delay or fail the change.
 """
 

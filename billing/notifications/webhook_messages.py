@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from standardwebhooks import Webhook
-
 from billing.models import Delivery, Notice, WebhookEndpoint
-from billing.notifications.secrets import decrypt
+from billing.notifications.webhook_signatures import sign
 from billing.types import WebhookFormat
 from costtrack import __version__
 from costtrack.clock import iso
@@ -52,22 +50,14 @@ def build_message(delivery: Delivery, webhook: WebhookEndpoint, *, now: datetime
     """Build the message of an attempt at `now`. Raises UnreadableSecretError if the secret cannot be decrypted."""
     body = _slack(delivery.notice) if webhook.format == WebhookFormat.SLACK else _standard(delivery.notice)
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    signatures = [Webhook(secret).sign(delivery.message_id, now, text) for secret in _secrets(webhook, now)]
     headers = {
         "Content-Type": "application/json",
         "User-Agent": f"costtrack/{__version__}",
         "webhook-id": delivery.message_id,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": " ".join(signatures),
+        "webhook-signature": sign(webhook, delivery.message_id, text, now=now),
     }
     return Message(headers, text.encode())
-
-
-def _secrets(webhook: WebhookEndpoint, now: datetime) -> Iterator[str]:
-    """Yield the secret, and the previous one during its grace period."""
-    yield decrypt(webhook.secret)
-    if webhook.previous_valid_until is not None and now < webhook.previous_valid_until:
-        yield decrypt(webhook.previous_secret)
 
 
 def _standard(notice: Notice) -> dict[str, Any]:

@@ -12,12 +12,11 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications import secrets
-from billing.notifications.addresses import Resolve, system_addresses
 from billing.notifications.outbox import notify
-from billing.notifications.webhook_urls import check_url, display_url
+from billing.notifications.webhook_signatures import encrypt, new_secret
+from billing.notifications.webhook_urls import Resolve, check_url, display_url, system_addresses
 from billing.types import DeliveryState, NoticeKind, WebhookFormat
-from costtrack.errors import ConflictError, InvalidError, NotFoundError
+from costtrack.errors import ConflictError, NotFoundError, field_error
 from organizations import audit
 from organizations.models import Organization
 from organizations.services import MAX_GRACE
@@ -59,14 +58,14 @@ def create_webhook(
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)  # serializes the count
     if WebhookEndpoint.objects.of(organization).count() >= MAX_WEBHOOKS:
         raise ConflictError(f"An organization can have at most {MAX_WEBHOOKS} webhooks.", code="too_many_webhooks")
-    secret = secrets.new_secret()
+    secret = new_secret()
     webhook = WebhookEndpoint.objects.create(
         organization=organization,
         url=url,
         description=description,
         format=_known_format(format),
         kinds=_known_kinds(kinds),
-        secret=secrets.encrypt(secret),
+        secret=encrypt(secret),
         created_at=now,
     )
     _audit(webhook, actor, "webhook.created", url=display_url(url), format=webhook.format, kinds=webhook.kinds)
@@ -125,11 +124,11 @@ def rotate_webhook(
     """Create a new secret. Messages are signed with both secrets during `grace` (0 to 30 days)."""
     if not timedelta(0) <= grace <= MAX_GRACE:
         maximum = int(MAX_GRACE.total_seconds())
-        raise InvalidError(f"grace_seconds: Must be from 0 to {maximum} (30 days).", param="grace_seconds")
+        raise field_error("grace_seconds", f"Must be from 0 to {maximum} (30 days).")
     webhook = _locked(organization, webhook)
-    secret = secrets.new_secret()
+    secret = new_secret()
     webhook.previous_secret, webhook.previous_valid_until = (webhook.secret, now + grace) if grace else ("", None)
-    webhook.secret = secrets.encrypt(secret)
+    webhook.secret = encrypt(secret)
     webhook.save(update_fields=["secret", "previous_secret", "previous_valid_until"])
     _audit(webhook, actor, "webhook.rotated", grace_seconds=int(grace.total_seconds()))
     return IssuedWebhook(webhook, secret)
@@ -137,7 +136,7 @@ def rotate_webhook(
 
 @transaction.atomic
 def enable_webhook(*, organization: Organization, webhook: WebhookEndpoint, actor: str) -> WebhookEndpoint:
-    """Send new notices to the webhook again. Deliveries that failed can be sent again (`deliver.resend`)."""
+    """Send new notices to the webhook again. Deliveries that failed can be sent again (`deliveries.resend`)."""
     webhook = _locked(organization, webhook)
     if not webhook.enabled:
         webhook.enabled, webhook.disabled_reason, webhook.failing_since = True, "", None
@@ -206,7 +205,7 @@ def _locked(organization: Organization, webhook: WebhookEndpoint) -> WebhookEndp
 
 def _known_format(format: str) -> str:  # noqa: A002 - the field's name
     if format not in WebhookFormat.values:
-        raise InvalidError(f"format: Must be one of {', '.join(WebhookFormat.values)}.", param="format")
+        raise field_error("format", f"Must be one of {', '.join(WebhookFormat.values)}.")
     return format
 
 
@@ -215,7 +214,7 @@ def _known_kinds(kinds: Sequence[str]) -> list[str]:
     unknown = sorted(set(kinds) - set(SELECTABLE_KINDS))
     if unknown:
         known = ", ".join(SELECTABLE_KINDS)
-        raise InvalidError(f"kinds: Unknown: {', '.join(unknown)}. Choose from {known}.", param="kinds")
+        raise field_error("kinds", f"Unknown: {', '.join(unknown)}. Choose from {known}.")
     return [kind.value for kind in SELECTABLE_KINDS if kind in kinds]
 
 

@@ -27,9 +27,10 @@ from genai_prices.types import (
 )
 
 from billing.pricing.types import PriceKind, Tier, UnitPrices
+from costtrack.clock import EPOCH
 
 # The start of prices without a start date.
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+BEGINNING = EPOCH
 
 _KINDS = {
     "input_mtok": PriceKind.INPUT,

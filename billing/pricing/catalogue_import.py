@@ -9,7 +9,7 @@ from django.db import transaction
 
 from billing.models import PriceVersion
 from billing.pricing.catalogue import Catalogue, CatalogueEntry, read_catalogue
-from billing.pricing.records import price_columns, unit_prices_of
+from billing.pricing.price_fields import price_columns, unit_prices_of
 from billing.pricing.services import announce_price_change, lock_prices
 from billing.pricing.timeline import NewVersion, StoredVersion, plan_changes
 from billing.pricing.types import UnitPrices

@@ -1,7 +1,7 @@
 """Services that create and end prices. The unit prices of a version never change (see `PriceVersion`).
 
 A change of an owner's prices (an organization's, or everyone's) locks the owner's revision, which serializes changes,
-and updates it, so that every process loads the new price (`billing.pricing.cache`).
+and updates it, so that every process loads the new price (`billing.pricing.price_book`).
 """
 
 import secrets
@@ -12,13 +12,12 @@ from django.db import transaction
 from django.db.models import Q
 
 from billing.models import PriceBookRevision, PriceVersion
-from billing.pricing.records import price_columns
+from billing.pricing.price_fields import check_names, check_period, check_prices, price_columns
 from billing.pricing.types import UnitPrices
-from billing.pricing.validate import check_names, check_period, check_prices
 from billing.querysets import PriceVersionQuerySet
 from billing.types import PriceSource
 from costtrack.clock import iso
-from costtrack.errors import ConflictError, InvalidError, NotFoundError
+from costtrack.errors import ConflictError, NotFoundError, field_error
 from costtrack.jobs import enqueue_on_commit
 from organizations import audit
 from organizations.models import Organization
@@ -79,8 +78,7 @@ def end_price(
     except PriceVersion.DoesNotExist:
         raise NotFoundError("No such price.") from None
     if effective_to < price.effective_from:
-        message = f"effective_to: the price begins at {iso(price.effective_from)}."
-        raise InvalidError(message, param="effective_to")
+        raise field_error("effective_to", f"the price begins at {iso(price.effective_from)}.")
     if price.effective_to is not None and price.effective_to < effective_to:
         message = f"effective_to: the price has ended at {iso(price.effective_to)}."
         raise ConflictError(message, code="price_ended", param="effective_to")
@@ -111,8 +109,12 @@ def _end_previous(versions: PriceVersionQuerySet, effective_from: datetime, effe
     following = versions.in_force().filter(effective_from__gt=effective_from).order_by("effective_from").first()
     if following is not None and (effective_to is None or following.effective_from < effective_to):
         begins = iso(following.effective_from)
-        message = f"effective_to: another price of this model begins at {begins}; end this one by then."
-        raise InvalidError(message, code="price_overlaps", param="effective_to", extra={"begins": begins})
+        raise field_error(
+            "effective_to",
+            f"another price of this model begins at {begins}; end this one by then.",
+            code="price_overlaps",
+            extra={"begins": begins},
+        )
     holds_later = Q(effective_to=None) | Q(effective_to__gt=effective_from)
     versions.filter(holds_later, effective_from__lte=effective_from).update(effective_to=effective_from)
 
@@ -125,5 +127,5 @@ def _audit(organization: Organization | None, version: PriceVersion, action: str
         subject=str(version)[:254],
         price=version.pk,
         effective_from=iso(version.effective_from),
-        effective_to=iso(version.effective_to) if version.effective_to is not None else None,
+        effective_to=iso(version.effective_to),
     )

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 from psycopg import sql
 
-from billing.ingest.entries import COSTS_SOURCE, event_key
+from billing.ingest.ledger_entries import COSTS_SOURCE, event_key
 from billing.models import EventKey, Run
 from billing.reports.event_list import Position
 from costtrack.errors import ConflictError, NotFoundError

@@ -6,7 +6,7 @@ from decimal import Decimal
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import PriceVersion, UsageEvent
 from billing.pricing.calculate import CompiledPrice
-from billing.pricing.records import unit_prices_of
+from billing.pricing.price_fields import unit_prices_of
 from billing.pricing.types import Calculation, PriceKind, TokenUsage
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from billing.ingest import litellm
-from billing.ingest.entries import DEFAULT_SOURCE, event_key
+from billing.ingest.ledger_entries import DEFAULT_SOURCE, event_key
 from billing.models import EventKey, UsageEvent
 from billing.querysets import UsageEventQuerySet
 from billing.reports.types import Window

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from billing.models import rollups
+from billing.types import SCOPE_COLUMNS
 
 
 class Merge(StrEnum):
@@ -237,26 +238,27 @@ SCOPE_COSTS = (
     Measure("charged_usd", "greatest(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd, 0)"),
     Measure("last_received_at", "event.received_at", Merge.LAST),
 )
-# The scopes of an event (`billing.types.LimitScope`) with their values. Part of the views of migrations, which contain
-# the same aliases.
+
+
+def _text(column: str) -> str:
+    return f"coalesce(event.{column}::text, '')" if column == "credential_id" else f"event.{column}"
+
+
+# The scopes of an event with their values. Part of the live views, which contain the same aliases.
+_SCOPE_VALUES = ",\n        ".join(f"('{scope}', {_text(column)})" for scope, column in SCOPE_COLUMNS.items())
 SCOPES_OF_EVENT = """CROSS JOIN LATERAL (
     SELECT 'organization' AS scope, '' AS value
     UNION ALL
     SELECT scope, value
     FROM (VALUES
-        ('credential', coalesce(event.credential_id::text, '')),
-        ('user', event.user_ref),
-        ('model', event.model),
-        ('workflow', event.workflow_id),
-        ('run', event.run_id),
-        ('session', event.session_id)
+        {scope_values}
     ) AS named (scope, value)
     WHERE value <> ''
     UNION ALL
     SELECT 'tag', tag
     FROM unnest(event.tags) AS label (tag)
     WHERE tag <> ''
-) AS event_scope"""
+) AS event_scope""".replace("{scope_values}", _SCOPE_VALUES)
 SCOPE_TOTALS = Rollup(
     "scope_totals",
     rollups.ScopeTotal,

@@ -19,7 +19,7 @@ from psycopg.errors import LockNotAvailable, UndefinedTable
 from billing.ledger.partitions import Partition, drop, drop_empty_months, exists, month_of, next_month, partitions
 from billing.rollups.archive import archive
 from billing.rollups.types import Dropped
-from costtrack.errors import ConflictError, InvalidError
+from costtrack.errors import ConflictError, field_error
 from costtrack.tenancy import owner_scope
 from organizations.models import Organization
 
@@ -91,9 +91,9 @@ def months_before(now: datetime, months: int) -> datetime:
 
 def _due(before: datetime, organization: Organization | None, now: datetime) -> list[Partition]:
     if before != month_of(before):
-        raise InvalidError("before: Must be the start of a month (UTC).", param="before")
+        raise field_error("before", "Must be the start of a month (UTC).")
     if before > month_of(now):
-        raise InvalidError("before: Must not be later than the current month.", param="before")
+        raise field_error("before", "Must not be later than the current month.")
     due = [partition for partition in partitions() if next_month(partition.month) <= before]
     if organization is not None:
         due = [partition for partition in due if partition.organization_id in (None, organization.pk)]

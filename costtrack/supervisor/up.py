@@ -74,7 +74,7 @@ class _Stack:
                 self._manage("Roles and policies", "repair_roles")
             demo = self._prepare_database()
             self._start_programs()
-            for line in welcome(self._options, self._folder, self._address, demo):
+            for line in welcome(self._options.data_dir, self._folder, self._address, demo):
                 self._terminal.say(line)
             while True:
                 self._supervisor.watch(time.monotonic())

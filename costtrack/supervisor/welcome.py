@@ -6,21 +6,17 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from costtrack.private_files import read_private
 from costtrack.supervisor.address import Address
 from costtrack.supervisor.environment import is_set
 from costtrack.supervisor.folder import DataFolder
 
-if TYPE_CHECKING:
-    from costtrack.supervisor.up import Options
-
 OPERATOR_EMAIL = "operator@costtrack.example"
 _DEFAULT_DATA_DIR = Path(".costtrack")
 
 
-def welcome(options: "Options", folder: DataFolder, address: Address, demo: list[str]) -> Iterator[str]:
+def welcome(data_dir: Path, folder: DataFolder, address: Address, demo: list[str]) -> Iterator[str]:
     """Return the ready line, then logins, files and commands. `demo` are the lines with the demo's logins."""
     yield f"costtrack is ready at {address.url}"
     yield ""
@@ -28,13 +24,13 @@ def welcome(options: "Options", folder: DataFolder, address: Address, demo: list
     password = read_private(folder.operator_password)
     if password:
         yield f"  Operator        {OPERATOR_EMAIL}  {password}"
-    yield f"  Operator's key  {options.data_dir / folder.operator_key.name}"
-    yield f"  Logs            {options.data_dir / folder.logs.name}"
+    yield f"  Operator's key  {data_dir / folder.operator_key.name}"
+    yield f"  Logs            {data_dir / folder.logs.name}"
     if not is_set("COSTTRACK_EMAIL_URL"):
-        mail = options.data_dir / folder.mail.name
+        mail = data_dir / folder.mail.name
         yield f"  E-mails         {mail}  (no mail server is set: see docs/notifications.md)"
-    data_dir = "" if options.data_dir == _DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(options.data_dir))}"
-    yield f"  Commands        {_program()} manage{data_dir} <Django command>"
+    option = "" if data_dir == _DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(data_dir))}"
+    yield f"  Commands        {_program()} manage{option} <Django command>"
     if demo:
         yield ""
         yield from (f"  {line}" for line in demo)

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import pagination
 from rest_framework.request import Request
 
-from costtrack.errors import InvalidError
+from costtrack.errors import field_error
 
 
 class PageNumberPagination(pagination.PageNumberPagination):
@@ -19,13 +19,13 @@ class PageNumberPagination(pagination.PageNumberPagination):
         """Unlike the base class, reject an invalid size."""
         given = request.query_params.get("page_size")
         if given and not (given.isascii() and given.isdecimal() and 1 <= int(given[:9]) <= self.max_page_size):
-            raise InvalidError(f"page_size: must be a whole number from 1 to {self.max_page_size}.", param="page_size")
+            raise field_error("page_size", f"must be a whole number from 1 to {self.max_page_size}.")
         return super().get_page_size(request)
 
     def get_page_number(self, request: Request, paginator: Any) -> int | str:
         given = request.query_params.get("page") or "1"
         if not (given.isascii() and given.isdecimal() and int(given[:9]) >= 1):
-            raise InvalidError("page: must be a positive whole number.", param="page")
+            raise field_error("page", "must be a positive whole number.")
         return super().get_page_number(request, paginator)
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from costtrack.errors import ConflictError, InvalidError
+from costtrack.errors import ConflictError, field_error
 from organizations import audit, secrets
 from organizations.models import APICredential, Organization
 from organizations.services.caller_scopes import check_can_grant
@@ -32,7 +32,7 @@ def issue_credential(
     _check_scopes(scopes)
     check_can_grant(scopes, caller_scopes, param="scopes")
     if environment not in Environment.values:
-        raise InvalidError(f"environment: must be one of {', '.join(Environment.values)}.", param="environment")
+        raise field_error("environment", f"must be one of {', '.join(Environment.values)}.")
     secret = secrets.new_secret()
     digest, pepper = secrets.hash_secret(secret)
     credential = APICredential.objects.create(
@@ -66,7 +66,7 @@ def rotate_credential(
     """
     if not timedelta(0) <= grace <= MAX_GRACE:
         max_seconds = int(MAX_GRACE.total_seconds())
-        raise InvalidError(f"grace_seconds: must be from 0 to {max_seconds} (30 days).", param="grace_seconds")
+        raise field_error("grace_seconds", f"must be from 0 to {max_seconds} (30 days).")
     credential = _locked(organization, credential)
     check_can_grant(credential.scopes, caller_scopes)
     if not credential.is_usable(now):
@@ -109,7 +109,7 @@ def _check_scopes(scopes: Collection[str]) -> None:
     unknown = sorted(set(scopes) - ALL_SCOPES)
     if unknown:
         known = ", ".join(Scope.values)
-        raise InvalidError(f"scopes: unknown scope {', '.join(unknown)}. Must be one of {known}.", param="scopes")
+        raise field_error("scopes", f"unknown scope {', '.join(unknown)}. Must be one of {known}.")
 
 
 def _locked(organization: Organization | None, credential: APICredential) -> APICredential:

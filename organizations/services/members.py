@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from django.db import IntegrityError, transaction
 
-from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from costtrack.errors import ConflictError, ForbiddenError, NotFoundError, field_error
 from organizations import audit
 from organizations.account_emails import queue_invitation
 from organizations.models import Membership, Organization, User
@@ -112,7 +112,7 @@ def _get_or_create_user(email: str) -> User:
 
 def _check_role(role: str) -> None:
     if role not in Role.values:
-        raise InvalidError(f"role: must be one of {', '.join(Role.values)}.", param="role")
+        raise field_error("role", f"must be one of {', '.join(Role.values)}.")
 
 
 def _check_owners_business(role: str, acting_as: Role) -> None:

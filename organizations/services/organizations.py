@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from costtrack.errors import ConflictError, ForbiddenError, InvalidError
+from costtrack.errors import ConflictError, ForbiddenError, field_error
 from organizations import audit
 from organizations.models import Organization, Plan
 from organizations.plan_hooks import apply_plan_change
@@ -124,7 +124,7 @@ def follow_changed_plan(*, before: Plan, now: datetime, actor: str) -> None:
 def _free_slug(name: str) -> str:
     stem = slugify(name).replace("_", "-").strip("-")[: _MAX_SLUG_LENGTH - 6].rstrip("-")
     if not stem:
-        raise InvalidError("slug: cannot be generated from this name. Please provide one.", param="slug")
+        raise field_error("slug", "cannot be generated from this name. Please provide one.")
     taken = set(Organization.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
     return next(
         slug
@@ -135,8 +135,9 @@ def _free_slug(name: str) -> str:
 
 def _check_slug(slug: str) -> None:
     if len(slug) > _MAX_SLUG_LENGTH or not SLUG.fullmatch(slug):
-        message = f"slug: use lower-case letters, digits and single hyphens, up to {_MAX_SLUG_LENGTH} characters."
-        raise InvalidError(message, param="slug")
+        raise field_error(
+            "slug", f"use lower-case letters, digits and single hyphens, up to {_MAX_SLUG_LENGTH} characters."
+        )
 
 
 @lru_cache(maxsize=1)
@@ -147,7 +148,7 @@ def time_zones() -> frozenset[str]:
 
 def _check_time_zone(name: str) -> None:
     if name not in time_zones():
-        raise InvalidError("time_zone: must be an IANA time zone, such as Europe/Berlin.", param="time_zone")
+        raise field_error("time_zone", "must be an IANA time zone, such as Europe/Berlin.")
 
 
 def _plan(code: str) -> Plan:
@@ -155,4 +156,4 @@ def _plan(code: str) -> Plan:
         return Plan.objects.get(code=code)
     except Plan.DoesNotExist:
         codes = ", ".join(Plan.objects.order_by("position").values_list("code", flat=True))
-        raise InvalidError(f"plan: must be one of {codes}.", param="plan") from None
+        raise field_error("plan", f"must be one of {codes}.") from None

@@ -30,8 +30,8 @@ def record(api: APIClient) -> None:
     _authorizations(organization, api)
     enforce(organization=organization, now=MOMENT)
     _increase_requests(api)
-    told = Delivery.objects.filter(organization=organization).order_by("id")
-    mails, posts = (told.filter(channel=channel.value) for channel in (Channel.EMAIL, Channel.WEBHOOK))
+    deliveries = Delivery.objects.filter(organization=organization).order_by("id")
+    mails, posts = (deliveries.filter(channel=channel.value) for channel in (Channel.EMAIL, Channel.WEBHOOK))
     for delivery, state in ((mails[0], DeliveryState.SENT), (posts[0], DeliveryState.FAILED)):
         Delivery.objects.filter(pk=delivery.pk).update(state=state.value, attempts=2, finished_at=MOMENT)
     for path, body in (
@@ -95,9 +95,9 @@ def _increase_requests(api: APIClient) -> None:
     """Beside the one that waits: one that an operator has declined."""
     limits = api.get(f"{ACME}/limits").json()["results"]
     (limit,) = [one for one in limits if (one["scope"], one["scope_value"]) == ("user", "ada")]
-    asked = _post(api, f"{ACME}/limit-requests", {"limit": limit["id"], "amount_usd": "0.9", "reason": "Launch"})
+    requested = _post(api, f"{ACME}/limit-requests", {"limit": limit["id"], "amount_usd": "0.9", "reason": "Launch"})
     operators = make_key(None, *Scope, name="operator").client()
-    _post(operators, f"{ACME}/limit-requests/{asked['id']}/decline", {"answer": "Not now"})
+    _post(operators, f"{ACME}/limit-requests/{requested['id']}/decline", {"answer": "Not now"})
 
 
 def _post(api: APIClient, path: str, body: Any) -> Any:

@@ -70,19 +70,19 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _files_are_kept() -> Iterator[None]:
+def _files_are_cached() -> Iterator[None]:
     """The browser keeps styles, scripts and fonts. Left to itself it does so for a tenth of their age, which is nothing
     in a fresh checkout, and where a test has stopped the server's clock: then each page would ask for all of them
     again, which takes a third of the time."""
     serve = StaticFilesHandlerMixin.serve
 
-    def kept(handler: StaticFilesHandlerMixin, request: HttpRequest) -> HttpResponseBase:
+    def serve_cached(handler: StaticFilesHandlerMixin, request: HttpRequest) -> HttpResponseBase:
         response = serve(handler, request)
         response.headers["Cache-Control"] = f"public, max-age={_TEN_YEARS}, immutable"
         return response
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StaticFilesHandlerMixin, "serve", kept)
+        patch.setattr(StaticFilesHandlerMixin, "serve", serve_cached)
         yield
 
 

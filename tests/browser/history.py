@@ -109,8 +109,8 @@ def _correct(key: Key) -> None:
     api = key.client()
     first, second = api.get("/usage/events", {"source": "walks", "status": "success", "limit": "2"}).json()["results"]
     for event, verb, body in ((first, "void", {}), (second, "adjust", {"cost_usd": "2.5"})):
-        told = {**body, "reason": "It was sent by mistake"}
-        answer = api.post(f"/usage/events/{event['id']}/{verb}", told, format="json")
+        fields = {**body, "reason": "It was sent by mistake"}
+        answer = api.post(f"/usage/events/{event['id']}/{verb}", fields, format="json")
         assert answer.status_code < 300, answer.content
 
 
@@ -125,7 +125,7 @@ def _event(drawn: Random, number: int) -> Event:
         "duration_ms": drawn.randrange(20, 9_000),
         "user_id": drawn.choice(("ada", "brin", "curie", "")),
         "tags": drawn.sample(_TAGS, drawn.randrange(4)),
-        **_place(drawn),
+        **_context(drawn),
     }
     return {**event, **(_tool(drawn) if number % 12 == 11 else _call(drawn))}
 
@@ -155,12 +155,12 @@ def _tool(drawn: Random) -> Event:
     return {"kind": "tool_call", "tool": name, "compute_cost_usd": f"0.0{drawn.randrange(1, 99):02}", **tokens}
 
 
-def _place(drawn: Random) -> Event:
+def _context(drawn: Random) -> Event:
     """The run, the session and the group that it belongs to, if any. A session has one execution."""
-    place: Event = {}
+    context: Event = {}
     if drawn.randrange(3):
         session = drawn.randrange(_SESSIONS)
-        place |= {
+        context |= {
             "session_id": ODD if session == 0 else f"session-{session}",
             "execution_id": f"execution-{session % 3}",
             "phase_id": ("plan", "build", "review")[session // 3],
@@ -170,15 +170,15 @@ def _place(drawn: Random) -> Event:
     if drawn.randrange(2):
         night = drawn.randrange(4)
         part = drawn.randrange(4)
-        place |= {"run_id": f"night-{night}" if part == 0 else f"night-{night}/part-{part}", "workflow_id": "nightly"}
+        context |= {"run_id": f"night-{night}" if part == 0 else f"night-{night}/part-{part}", "workflow_id": "nightly"}
         if part:
-            place["parent_run_id"] = f"night-{night}" if part == 1 else f"night-{night}/part-{part - 1}"
+            context["parent_run_id"] = f"night-{night}" if part == 1 else f"night-{night}/part-{part - 1}"
     elif drawn.randrange(2):
-        place |= {"run_id": ODD, "workflow_id": "by hand"}
+        context |= {"run_id": ODD, "workflow_id": "by hand"}
     if drawn.randrange(2):
         group = drawn.randrange(30)
-        place |= {"group_id": f"group-{group:02}", "group_name": ("Office hours", "Grading")[group % 2] + f" {group}"}
-    return place
+        context |= {"group_id": f"group-{group:02}", "group_name": ("Office hours", "Grading")[group % 2] + f" {group}"}
+    return context
 
 
 def _ends() -> list[Event]:

@@ -80,8 +80,8 @@ def test_strangers_find_nothing_and_who_signs_in_is_led_to_the_page(
         sign_in(nobody, viewer.email)
     expect(nobody.get_by_role("heading", name="This month")).to_be_visible()
     expect(nobody.get_by_label("Model", exact=True)).to_have_value("gpt-4.1")
-    told = answer(api, "/usage/summary", range="month", model="gpt-4.1")
-    assert figures(nobody)["Cost"] == dollars(told["cost_usd"])
+    reported = answer(api, "/usage/summary", range="month", model="gpt-4.1")
+    assert figures(nobody)["Cost"] == dollars(reported["cost_usd"])
 
 
 def shown(page: Page, path: str) -> str:

@@ -70,7 +70,7 @@ def test_a_viewer_sees_corrections_and_no_buttons(browse: Browse, viewer: User) 
         expect(page.get_by_role("link", name=name, exact=True)).to_have_count(0)
 
 
-def test_a_period_is_priced_anew_from_a_price(browse: Browse, owner: User, organization: Organization) -> None:
+def test_a_period_is_repriced_from_a_price(browse: Browse, owner: User, organization: Organization) -> None:
     create_price(
         organization=organization,
         model="gpt-5",

@@ -56,21 +56,21 @@ def test_files_come_and_the_page_says_so(
     for label, verb in (("Usage as CSV", "Download CSV"), ("Runs as ZIP", "Download ZIP")):
         with page.expect_download() as found:
             page.get_by_role("button", name=verb).click()
-        kept = tmp_path / found.value.suggested_filename
-        found.value.save_as(kept)
+        saved = tmp_path / found.value.suggested_filename
+        found.value.save_as(saved)
         form = page.get_by_role("form", name=label)
         expect(form.get_by_role("status")).to_contain_text("Download started")
         expect(page.get_by_role("button", name=verb)).to_be_enabled()
-        if kept.suffix == ".zip":
-            assert zipfile.ZipFile(kept).namelist() == ["runs.csv"]
+        if saved.suffix == ".zip":
+            assert zipfile.ZipFile(saved).namelist() == ["runs.csv"]
         else:
-            assert "mine" in kept.read_text()
+            assert "mine" in saved.read_text()
 
 
-_REMEMBER = """place => {
-  window.told = [];
-  const look = () => window.told.push([place.textContent, Boolean(place.querySelector("progress"))]);
-  new MutationObserver(look).observe(place, { childList: true });
+_REMEMBER = """status => {
+  window.seen = [];
+  const look = () => window.seen.push([status.textContent, Boolean(status.querySelector("progress"))]);
+  new MutationObserver(look).observe(status, { childList: true });
 }"""
 
 
@@ -78,17 +78,17 @@ def test_a_file_is_said_to_be_in_the_making_until_it_comes(browse: Browse, owner
     send({"id": "mine", "model": "m", "cost_usd": "1"}, now=utc_now())
     page = browse(owner)
     page.goto(EXPORTS)
-    place = page.get_by_role("form", name="Runs as ZIP").get_by_role("status")
-    place.evaluate(_REMEMBER)
+    status = page.get_by_role("form", name="Runs as ZIP").get_by_role("status")
+    status.evaluate(_REMEMBER)
     with page.expect_download():
         page.get_by_role("button", name="Download ZIP").click()
-    expect(place).to_contain_text("Download started")
-    making, begun = page.evaluate("window.told")
+    expect(status).to_contain_text("Download started")
+    making, begun = page.evaluate("window.seen")
     assert making == ["Creating the file…", True]
     assert begun[1] is False
 
 
-def test_dates_are_asked_for_only_where_they_count(browse: Browse, operator: User, organization: Organization) -> None:
+def test_dates_are_requested_only_where_they_count(browse: Browse, operator: User, organization: Organization) -> None:
     page = browse(operator, refused_with=422)
     page.goto(EXPORTS)
     form = page.get_by_role("form", name="Usage as CSV")

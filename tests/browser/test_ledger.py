@@ -51,7 +51,7 @@ def test_lists_are_of_what_the_api_says_whatever_is_filtered(browse: Browse, ope
     walk_events(page, api, every)
     walk_runs(page, every)
     walk_batches(page, every)
-    walk_what_waits(page, [event for event in every if event["unpriced_reason"]])
+    walk_unpriced_events(page, [event for event in every if event["unpriced_reason"]])
     follow(page, "Repricing", "Repricings")
     assert_repricing(page, answer(api, "/organizations/acme/prices/reprice")["results"])
 
@@ -102,13 +102,13 @@ def walk_batches(page: Page, every: list[Event]) -> None:
     assert listed(page) == []
 
 
-def walk_what_waits(page: Page, waiting: list[Event]) -> None:
+def walk_unpriced_events(page: Page, unpriced: list[Event]) -> None:
     follow(page, "Unpriced", "Unpriced events")
-    assert_waiting(page, waiting)
+    assert_unpriced_events(page, unpriced)
     narrow(page, reason="no_price", model="in-house")
     assert listed(page) == []
     narrow(page, model="house-13b")
-    assert_waiting(page, [event for event in waiting if event["model"] == "house-13b"])
+    assert_unpriced_events(page, [event for event in unpriced if event["model"] == "house-13b"])
 
     follow(page, "Quarantine", "Quarantined records")
     assert {row["Record"] for row in listed(page)} == {"early-1", "bad-1"}
@@ -131,10 +131,10 @@ def dry_run(api: APIClient) -> None:
 
 def assert_events(page: Page, expected: list[Event]) -> None:
     assert expected
-    assert [told(row) for row in listed(page)] == [as_listed(event) for event in expected[:PER_PAGE]]
+    assert [cells_of(row) for row in listed(page)] == [as_listed(event) for event in expected[:PER_PAGE]]
 
 
-def told(row: dict[str, str]) -> list[str]:
+def cells_of(row: dict[str, str]) -> list[str]:
     heads = ("When (UTC)", "Kind", "Model or tool", "Run", "Tokens in / out", "Cost", "Cost source")
     return [" ".join(row[head].casefold().split()) for head in heads]
 
@@ -179,17 +179,17 @@ def count_or_nothing(number: int) -> str:
 
 
 def assert_repricing(page: Page, answered: list[dict[str, Any]]) -> None:
-    (told,), (row,) = answered, listed(page)
-    assert told["changed"] > 0
-    assert row["State"].casefold() == told["state"]
-    assert row["Changed"] == count(told["changed"])
-    assert Decimal(row["Difference"].lstrip("+").replace("$", "")) == Decimal(told["difference_usd"])
+    (reported,), (row,) = answered, listed(page)
+    assert reported["changed"] > 0
+    assert row["State"].casefold() == reported["state"]
+    assert row["Changed"] == count(reported["changed"])
+    assert Decimal(row["Difference"].lstrip("+").replace("$", "")) == Decimal(reported["difference_usd"])
 
 
-def assert_waiting(page: Page, waiting: list[Event]) -> None:
+def assert_unpriced_events(page: Page, unpriced: list[Event]) -> None:
     shown = Counter((row["Occurred (UTC)"], row["Model"].partition("\n")[0]) for row in listed(page))
     expected = Counter(
-        (f"{datetime.fromisoformat(event['occurred_at']):%Y-%m-%d %H:%M:%S}", event["model"]) for event in waiting
+        (f"{datetime.fromisoformat(event['occurred_at']):%Y-%m-%d %H:%M:%S}", event["model"]) for event in unpriced
     )
     assert shown <= expected
     assert shown.total() == min(expected.total(), PER_PAGE)

@@ -34,12 +34,12 @@ WINDOWS = {
 }
 STATES = {"granted": "granted", "declined": "declined", "open": "waiting for an answer"}
 
-Told = dict[str, Any]
+Item = dict[str, Any]
 
 
 @pytest.mark.usefixtures("arrangements")
 def test_limits_and_what_came_of_them_are_as_the_api_says(browse: Browse, owner: User, api: APIClient) -> None:
-    limits: list[Told] = answer(api, f"{ACME}/limits")["results"]
+    limits: list[Item] = answer(api, f"{ACME}/limits")["results"]
     page = browse(owner, viewport=DESK)
     start(page)
     follow(page, "Limits", "Spend limits")
@@ -90,7 +90,7 @@ def is_later(instant: str) -> bool:
     return datetime.fromisoformat(instant) > MOMENT
 
 
-def crossings(api: APIClient) -> list[Told]:
+def crossings(api: APIClient) -> list[Item]:
     """Of all limits; each with its limit's number."""
     return [
         {**crossing, "limit": limit["id"]}
@@ -102,14 +102,14 @@ def crossings(api: APIClient) -> list[Told]:
 # --- The lists beside the answers ------------------------------------------------------------------------------
 
 
-def assert_limits(page: Page, api: APIClient, limits: list[Told]) -> None:
+def assert_limits(page: Page, api: APIClient, limits: list[Item]) -> None:
     """One for each user shows whoever has spent the most; the API names those alone who are near it."""
     assert limits
-    standing = {one["id"]: one for one in answer(api, "/usage/limits")["limits"]}
+    statuses = {one["id"]: one for one in answer(api, "/usage/limits")["limits"]}
     rows = listed(page)
     assert [row["Limit"] for row in rows] == [f"{whose(one)}\n{WINDOWS[one['window']]}" for one in limits]
     for row, limit in zip(rows, limits, strict=True):
-        now = standing.get(limit["id"])
+        now = statuses.get(limit["id"])
         assert dollars(limit["amount_usd"]) in row["Spent"]
         if now is None:
             assert row["State"].casefold() in ("begins later", "ended")
@@ -120,14 +120,14 @@ def assert_limits(page: Page, api: APIClient, limits: list[Told]) -> None:
             assert row["State"].casefold() == now["state"]
 
 
-def whose(limit: Told) -> str:
+def whose(limit: Item) -> str:
     scope, value = limit["scope"], limit["scope_value"]
     if value or scope == "organization":
         return f"{scope.capitalize()} {value}".strip()
     return f"Each {scope}"
 
 
-def assert_requests(page: Page, expected: list[Told]) -> None:
+def assert_requests(page: Page, expected: list[Item]) -> None:
     assert expected
     assert [
         (
@@ -140,18 +140,18 @@ def assert_requests(page: Page, expected: list[Told]) -> None:
     ] == [(one["requested_by"], dollars(one["amount_usd"]), one["reason"], STATES[one["state"]]) for one in expected]
 
 
-def assert_crossings(page: Page, expected: list[Told]) -> None:
+def assert_crossings(page: Page, expected: list[Item]) -> None:
     assert expected
 
-    def told(one: Told) -> tuple[str, str, bool]:
+    def as_listed(one: Item) -> tuple[str, str, bool]:
         threshold = "Full amount" if one["threshold"] == 100 else f"{one['threshold']} %"
         return threshold, f"{dollars(one['spent_usd'])}\nof {dollars(one['amount_usd'])}", bool(one["resolved_at"])
 
     shown = [(row["Threshold"], row["Spent"], row["Below again"] != "-") for row in listed(page)]
-    assert sorted(shown) == sorted(map(told, expected))
+    assert sorted(shown) == sorted(map(as_listed, expected))
 
 
-def assert_authorizations(page: Page, expected: list[Told]) -> None:
+def assert_authorizations(page: Page, expected: list[Item]) -> None:
     assert expected
     shown = [
         (row["Status"].casefold(), row["Reserved"], row["Settled at"], row["For"].partition("\n")[0])

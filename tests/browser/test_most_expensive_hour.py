@@ -57,7 +57,7 @@ def now(request: pytest.FixtureRequest) -> Iterator[datetime]:
 
 
 @pytest.fixture
-def dearest(now: datetime, organization: Organization, send: Send) -> list[Call]:
+def most_expensive(now: datetime, organization: Organization, send: Send) -> list[Call]:
     """The calls of yesterday's most expensive hour, the most expensive first."""
     Organization.objects.filter(pk=organization.pk).update(time_zone=ZONE.key)
     drawn = Random(11)
@@ -70,8 +70,8 @@ def dearest(now: datetime, organization: Organization, send: Send) -> list[Call]
         )
         for number in range(HOURS * 60 // 13)
     ]
-    for place, folded in enumerate((True, False)):
-        send(*(_event(call) for call in calls[place::2]), now=now)
+    for index, folded in enumerate((True, False)):
+        send(*(_event(call) for call in calls[index::2]), now=now)
         if folded:
             fold(now=now)
     yesterday = now.astimezone(ZONE).date() - timedelta(days=1)
@@ -105,26 +105,26 @@ def assert_on_the_page_of(page: Page, call: Call) -> None:
 
 
 def test_three_clicks_lead_from_the_sign_in_to_the_call_that_cost_most(
-    browse: Browse, owner: User, dearest: list[Call]
+    browse: Browse, owner: User, most_expensive: list[Call]
 ) -> None:
     page = browse(viewport=DESK)
     page.goto("/")
     sign_in(page, owner.email)
     page.get_by_role("link", name="yesterday", exact=True).click()
 
-    whole = sum((call.cost for call in dearest), Decimal(0))
-    start = dearest[0].hour.astimezone(ZONE)
+    whole = sum((call.cost for call in most_expensive), Decimal(0))
+    start = most_expensive[0].hour.astimezone(ZONE)
     said = page.locator(".ct-peak")
     expect(said).to_contain_text(f"Most expensive hour: {start:%H:%M}")
     expect(said).to_contain_text(usd(whole))
     said.get_by_role("link").click()
 
     expect(page.get_by_role("heading", name=f"Breakdown of {usd(whole)}")).to_be_visible()
-    expect(rows(page)).to_have_count(len(dearest))
+    expect(rows(page)).to_have_count(len(most_expensive))
     costs = [row.locator("td").first.inner_text() for row in rows(page).all()]
-    assert costs == [usd(call.cost) for call in dearest]
+    assert costs == [usd(call.cost) for call in most_expensive]
     rows(page).first.get_by_role("link").first.click()
-    assert_on_the_page_of(page, dearest[0])
+    assert_on_the_page_of(page, most_expensive[0])
 
     page.get_by_role("link", name="ada", exact=True).click()
     expect(page.get_by_role("heading", name="Model calls")).to_be_visible()
@@ -132,7 +132,7 @@ def test_three_clicks_lead_from_the_sign_in_to_the_call_that_cost_most(
 
 
 @pytest.mark.parametrize("now", MOMENTS[::2], indirect=True)
-def test_the_highest_bar_leads_there_too(browse: Browse, owner: User, dearest: list[Call]) -> None:
+def test_the_highest_bar_leads_there_too(browse: Browse, owner: User, most_expensive: list[Call]) -> None:
     page = browse(owner, viewport=DESK)
     page.goto("/admin/")
     page.get_by_label("Period", exact=True).select_option("yesterday")
@@ -152,32 +152,34 @@ def test_the_highest_bar_leads_there_too(browse: Browse, owner: User, dearest: l
     )
     canvas.click(position={"x": x, "y": y})
     expect(page.get_by_label("Model", exact=True)).to_have_value(model)
-    of_model = [call for call in dearest if call.model == model]
+    of_model = [call for call in most_expensive if call.model == model]
     expect(rows(page)).to_have_count(len(of_model))
     rows(page).first.get_by_role("link").first.click()
     assert_on_the_page_of(page, of_model[0])
 
 
 @pytest.mark.parametrize("now", MOMENTS[-1:], indirect=True)
-def test_times_are_filters_that_are_seen_changed_and_cleared(browse: Browse, owner: User, dearest: list[Call]) -> None:
+def test_times_are_filters_that_are_seen_changed_and_cleared(
+    browse: Browse, owner: User, most_expensive: list[Call]
+) -> None:
     page = browse(owner, viewport=DESK)
     page.goto("/o/acme/admin/requests/")
     start, end = page.get_by_label("From time"), page.get_by_label("To time")
     expect(start).to_be_hidden()
     page.get_by_label("Period", exact=True).select_option("times")
     expect(start).to_be_focused()
-    begun = dearest[0].hour.astimezone(ZONE)
+    begun = most_expensive[0].hour.astimezone(ZONE)
     start.fill(f"{begun:%Y-%m-%dT%H:%M}")
     end.fill(f"{begun + timedelta(hours=1):%Y-%m-%dT%H:%M}")
     page.get_by_role("button", name="Show", exact=True).click()
-    expect(rows(page)).to_have_count(len(dearest))
+    expect(rows(page)).to_have_count(len(most_expensive))
     page.get_by_role("navigation", name="Order").get_by_role("link", name="Most expensive first").click()
-    expect(rows(page).first.locator("td").first).to_have_text(usd(dearest[0].cost))
+    expect(rows(page).first.locator("td").first).to_have_text(usd(most_expensive[0].cost))
     expect(start).to_have_value(f"{begun:%Y-%m-%dT%H:%M}")
 
-    page.get_by_label("Model", exact=True).select_option(dearest[0].model)
+    page.get_by_label("Model", exact=True).select_option(most_expensive[0].model)
     expect(page).to_have_url(re.compile(r"range=times&.*model=.*"))
-    expect(rows(page).first.locator("td").first).to_have_text(usd(dearest[0].cost))
+    expect(rows(page).first.locator("td").first).to_have_text(usd(most_expensive[0].cost))
     page.get_by_role("link", name="View day by hour").click()
     expect(page.get_by_role("heading", name="Cost by the hour, stacked by model")).to_be_visible()
     page.go_back()
@@ -192,14 +194,14 @@ def test_times_are_filters_that_are_seen_changed_and_cleared(browse: Browse, own
 @pytest.mark.parametrize(("size", "colors"), SCREENS)
 @pytest.mark.parametrize("now", MOMENTS[-1:], indirect=True)
 def test_the_way_fits_on_every_screen_and_everybody_can_go_it(
-    size: ViewportSize, colors: str, browse: Browse, owner: User, dearest: list[Call]
+    size: ViewportSize, colors: str, browse: Browse, owner: User, most_expensive: list[Call]
 ) -> None:
     page = browse(owner, viewport=size, color_scheme=colors)
     page.goto("/o/acme/admin/usage/?range=yesterday")
     assert_well_formed(page)
     found = [*violations(page, colors)]
     page.locator(".ct-peak").get_by_role("link").click()
-    expect(rows(page)).to_have_count(len(dearest))
+    expect(rows(page)).to_have_count(len(most_expensive))
     assert_well_formed(page)
     # The costs are seen without scrolling.
     box = rows(page).first.locator("td").first.bounding_box()

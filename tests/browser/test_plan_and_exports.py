@@ -61,9 +61,9 @@ def test_the_plan_and_the_first_steps_say_what_the_api_says(
     ]
 
     follow(page, "Getting started")
-    told = answer(api, "/organizations/acme/credentials", revoked="false")["results"]
-    assert [cells[:2] for cells in rows(page, "Credentials")] == [[one["name"], one["client_id"]] for one in told]
-    for one, cells in zip(told, rows(page, "Credentials"), strict=True):
+    reported = answer(api, "/organizations/acme/credentials", revoked="false")["results"]
+    assert [cells[:2] for cells in rows(page, "Credentials")] == [[one["name"], one["client_id"]] for one in reported]
+    for one, cells in zip(reported, rows(page, "Credentials"), strict=True):
         assert cells[2] == ", ".join(one["scopes"])
     assert_first_event(page, all_pages(api, "/usage/events"))
 
@@ -105,19 +105,19 @@ def test_files_are_those_of_the_api_whatever_is_chosen(
     assert_same_csv(page, api, tmp_path, {**days, "rows": "days"})
     usage.get_by_label("Period").select_option("90d")
     usage.get_by_label("One row per").select_option("requests")
-    asked = {"range": "90d"}
+    requested = {"range": "90d"}
     for label, name, value in (
         ("Client ID", "client_id", gateway.credential.client_id),
         ("Capability", "capability", "chat"),
         ("Endpoint", "endpoint", "/v1/embeddings"),
     ):
         usage.get_by_label(label, exact=True).fill(value)
-        asked[name] = value
-    assert_same_csv(page, api, tmp_path, asked)
+        requested[name] = value
+    assert_same_csv(page, api, tmp_path, requested)
     usage.get_by_label("Capability", exact=True).fill("")
     usage.get_by_label("Model", exact=True).fill("gpt-4.1-mini")
     usage.get_by_label("Status", exact=True).select_option("success")
-    assert_same_csv(page, api, tmp_path, {**asked, "capability": "", "model": "gpt-4.1-mini", "status": "success"})
+    assert_same_csv(page, api, tmp_path, {**requested, "capability": "", "model": "gpt-4.1-mini", "status": "success"})
 
     runs = page.get_by_role("form", name="Runs as ZIP")
     assert_same_zip(page, api, tmp_path, start_date="2026-10-04T04:00:00Z", end_date="2026-11-03T04:59:59.999999Z")
@@ -135,26 +135,26 @@ def test_files_are_those_of_the_api_whatever_is_chosen(
 def downloaded(page: Page, button: str, folder: Path) -> bytes:
     with page.expect_download() as found:
         page.get_by_role("button", name=button).click()
-    kept = folder / found.value.suggested_filename
-    found.value.save_as(kept)
-    return kept.read_bytes()
+    saved = folder / found.value.suggested_filename
+    found.value.save_as(saved)
+    return saved.read_bytes()
 
 
-def assert_same_csv(page: Page, api: APIClient, folder: Path, asked: UsageQuery) -> None:
+def assert_same_csv(page: Page, api: APIClient, folder: Path, requested: UsageQuery) -> None:
     shown = downloaded(page, "Download CSV", folder)
-    response = api.get("/usage/export", asked)
-    assert response.status_code == 200, asked
-    told = b"".join(response.streaming_content)  # type: ignore[attr-defined] # the stubs know of plain answers only
-    assert shown == told, asked
-    assert len(list(csv.reader(io.StringIO(shown.decode())))) > 1, asked
+    response = api.get("/usage/export", requested)
+    assert response.status_code == 200, requested
+    reported = b"".join(response.streaming_content)  # type: ignore[attr-defined] # the stubs know of plain answers only
+    assert shown == reported, requested
+    assert len(list(csv.reader(io.StringIO(shown.decode())))) > 1, requested
 
 
-def assert_same_zip(page: Page, api: APIClient, folder: Path, **asked: Any) -> None:
+def assert_same_zip(page: Page, api: APIClient, folder: Path, **requested: Any) -> None:
     shown = lines_of(downloaded(page, "Download ZIP", folder))
-    told = posted(api, "/system/export", asked)
-    assert shown == lines_of(b64decode(told["content"])), asked
-    assert count(len(shown)) == count(told["row_count"])
-    assert shown, asked
+    reported = posted(api, "/system/export", requested)
+    assert shown == lines_of(b64decode(reported["content"])), requested
+    assert count(len(shown)) == count(reported["row_count"])
+    assert shown, requested
 
 
 def lines_of(zipped: bytes) -> list[dict[str, str]]:

@@ -127,12 +127,12 @@ def table_head(page: Page, name: str) -> Any:
 
 def assert_pricing(page: Page, api: APIClient, **body: Any) -> None:
     body = body or dict(UTC_PERIODS["30d"])
-    told = posted(api, "/system/pricing", body)
-    assert told["daily"], body
-    names = {uuid: model["name"] for uuid, model in told["resources"]["models"].items()}
+    reported = posted(api, "/system/pricing", body)
+    assert reported["daily"], body
+    names = {uuid: model["name"] for uuid, model in reported["resources"]["models"].items()}
     days: dict[str, dict[str, Decimal]] = defaultdict(dict)
     runs: dict[str, int] = defaultdict(int)
-    for item in told["daily"]:
+    for item in reported["daily"]:
         name = names.get(item["model_id"], "No model")
         days[name][item["date_key"]] = Decimal(item["total_cost"])
         runs[name] += item["run_count"]
@@ -141,8 +141,8 @@ def assert_pricing(page: Page, api: APIClient, **body: Any) -> None:
 
     shown = figures(page)
     assert shown["Cost"] == dollars(whole)
-    assert shown["Runs"] == count(told["total_count"])
-    assert shown["Cost per run"] == (dollars(whole / told["total_count"]) if told["total_count"] else "-")
+    assert shown["Runs"] == count(reported["total_count"])
+    assert shown["Cost per run"] == (dollars(whole / reported["total_count"]) if reported["total_count"] else "-")
     assert shown["Models"] == count(len(costs.keys() - {"No model"}))
     assert sorted(columns(page, "Model breakdown", "Model", "Runs", "Cost", "Share")) == sorted(
         [name, count(runs[name]), dollars(cost), share(cost, whole)] for name, cost in costs.items()
@@ -154,8 +154,8 @@ def assert_pricing(page: Page, api: APIClient, **body: Any) -> None:
 
 
 def assert_groups(page: Page, api: APIClient, /, **body: Any) -> None:
-    told = posted(api, "/system/groups", {"page_size": 25, **body})
-    assert told["data"], body
+    reported = posted(api, "/system/groups", {"page_size": 25, **body})
+    assert reported["data"], body
     heads = ("Runs", "Input", "Output", "Tokens", "Cost")
     assert columns(page, "Group history", *heads) == [
         [
@@ -165,11 +165,11 @@ def assert_groups(page: Page, api: APIClient, /, **body: Any) -> None:
             count(one["total_tokens"]),
             dollars(one["total_cost"]),
         ]
-        for one in told["data"]
+        for one in reported["data"]
     ], body
     assert [(cells[0].split("\n"), cells[1]) for cells in rows(page, "Group history")] == [
-        ([one["group_name"], one["group_id"]], one["session_id"] or "-") for one in told["data"]
+        ([one["group_name"], one["group_id"]], one["session_id"] or "-") for one in reported["data"]
     ], body
-    first = (told["page"] - 1) * 25 + 1
-    between = f"{first} to {min(first + 24, told['total_count'])} of {told['total_count']}"
+    first = (reported["page"] - 1) * 25 + 1
+    between = f"{first} to {min(first + 24, reported['total_count'])} of {reported['total_count']}"
     expect(page.get_by_role("navigation", name="Pages of groups")).to_contain_text(between)

@@ -73,10 +73,10 @@ def violations(page: Page, *schemes: str) -> Iterator[str]:
         page.evaluate("colors => document.documentElement.className = colors", colors)
         for found in Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]:
             if found["impact"] in SEVERE:
-                yield from (_told(page, colors, found, node) for node in found["nodes"][:3])
+                yield from (_describe(page, colors, found, node) for node in found["nodes"][:3])
 
 
-def _told(page: Page, colors: str, found: dict[str, Any], node: dict[str, Any]) -> str:
+def _describe(page: Page, colors: str, found: dict[str, Any], node: dict[str, Any]) -> str:
     why = node.get("failureSummary", "").replace("\n", " ")
     return f"{urlsplit(page.url).path} ({colors}) {found['id']}: {node['target']} {node['html'][:160]} {why}"
 
@@ -145,15 +145,15 @@ def sent(client: Client, address: str) -> int:
 def test_pages_are_well_formed_and_none_is_heavy(browse: Browse, operator: User) -> None:
     client = signed_in(operator)
     page = browse(operator, viewport=DESK)
-    asked: set[str] = set()
-    page.on("request", lambda request: asked.add(request.url))
+    requested: set[str] = set()
+    page.on("request", lambda request: requested.add(request.url))
     sizes: dict[str, int] = {}
     problems = []
     for path in addresses(client):
-        asked.clear()
+        requested.clear()
         page.goto(path, wait_until="load")
         assert_well_formed(page)
-        loaded = {url for url in asked if not url.startswith("data:")}
+        loaded = {url for url in requested if not url.startswith("data:")}
         for url in loaded:
             if url not in sizes:
                 sizes[url] = sent(client, url)
@@ -201,12 +201,12 @@ def calls(number: int) -> list[dict[str, Any]]:
     names = ("model", "run_id", "workflow_id", "session_id", "execution_id", "group_id", "user_id", "agent_id", "tool")
     return [
         {
-            "id": f"quality-{number}-{place}",
+            "id": f"quality-{number}-{index}",
             "service": "openai",
             "input_tokens": 10,
             "cost_usd": "0.01",
-            "tags": [f"tag-{place}"],
-            **{name: f"{name}-{place}" for name in names},
+            "tags": [f"tag-{index}"],
+            **{name: f"{name}-{index}" for name in names},
         }
-        for place in range(number)
+        for index in range(number)
     ]

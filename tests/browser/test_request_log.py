@@ -43,7 +43,7 @@ PER_PAGE = 50
 HEADS = ("When", "Model", "Capability", "Status", "Tokens in", "Tokens out", "Cost", "Run, credential")
 COST = HEADS.index("Cost")
 
-Told = dict[str, Any]
+Item = dict[str, Any]
 
 
 class Calls:
@@ -54,11 +54,11 @@ class Calls:
         self.events = {event["id"]: event for event in all_pages(api, "/usage/events")}
         self.names = {key.credential.client_id: key.credential.name for key in keys}
 
-    def rows(self, is_wanted: Callable[[Told], bool] = lambda _: True, **query: str) -> Rows:
+    def rows(self, is_included: Callable[[Item], bool] = lambda _: True, **query: str) -> Rows:
         calls = all_pages(self.api, "/usage/requests", **query)
-        return [self._row(call, self.events[call["id"]]) for call in calls if is_wanted(self.events[call["id"]])]
+        return [self._row(call, self.events[call["id"]]) for call in calls if is_included(self.events[call["id"]])]
 
-    def _row(self, call: Told, event: Told) -> list[str]:
+    def _row(self, call: Item, event: Item) -> list[str]:
         status = f"{call['status'].capitalize()} {call['status_code'] or ''}".strip()
         at = datetime.fromisoformat(call["time"]).astimezone(ZoneInfo(ZONE))
         return [
@@ -96,9 +96,9 @@ def assert_sorted(page: Page, expected: Rows) -> None:
 
 def assert_spent(page: Page, api: APIClient, **query: str) -> None:
     """Above the calls of a day or a part of one."""
-    told = answer(api, "/usage/summary", **query)
-    heading = page.get_by_role("heading", name=f"Breakdown of {dollars(told['cost_usd'])}")
-    expect(heading.locator("..")).to_contain_text(f"{count(told['requests'])} model calls")
+    reported = answer(api, "/usage/summary", **query)
+    heading = page.get_by_role("heading", name=f"Breakdown of {dollars(reported['cost_usd'])}")
+    expect(heading.locator("..")).to_contain_text(f"{count(reported['requests'])} model calls")
 
 
 def test_rows_are_the_calls_of_the_api_whatever_is_filtered(

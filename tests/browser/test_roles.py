@@ -15,7 +15,7 @@ from organizations.models import Organization, User
 from tests.browser.conftest import Browse
 from tests.browser.screens import DESK, assert_well_formed
 from tests.browser.test_every_page import open_first_row, sidebar_paths, visit
-from tests.browser.test_ledger import assert_batches, assert_events, assert_waiting
+from tests.browser.test_ledger import assert_batches, assert_events, assert_unpriced_events
 from tests.browser.test_limits import (
     assert_authorizations,
     assert_crossings,
@@ -71,7 +71,7 @@ def checks(api: APIClient, *keys: Key) -> dict[str, Check]:
     """What a page must say, by its name in the sidebar."""
     events = all_pages(api, "/usage/events")
     calls, runs = Calls(api, *keys), Runs(api)
-    waiting = [event for event in events if event["unpriced_reason"]]
+    unpriced = [event for event in events if event["unpriced_reason"]]
     month = answer(api, "/usage/summary")["spend"]["month_to_date_usd"]
     return {
         "Usage": lambda page: assert_as_answered(page, api),
@@ -89,7 +89,7 @@ def checks(api: APIClient, *keys: Key) -> dict[str, Check]:
         "All events": lambda page: assert_events(page, events),
         "All runs": lambda page: assert_equal(len(listed(page)), len({event["run_id"] for event in events} - {""})),
         "Batches": lambda page: assert_batches(page, events),
-        "Unpriced": lambda page: assert_waiting(page, waiting),
+        "Unpriced": lambda page: assert_unpriced_events(page, unpriced),
         "Quarantine": lambda page: assert_equal(len(listed(page)), 2),
         "Members": lambda page: assert_members(page, every(api, "members")),
         "Prices": lambda page: assert_prices(page, every(api, "prices")),
@@ -108,7 +108,7 @@ def offered(page: Page) -> list[str]:
     "add" in them.)"""
     found = page.locator("#main").evaluate(_OFFERED)
     words = re.compile(rf"\b({'|'.join(CHANGES)})\b")
-    return [told or kind for told, kind in found if words.search(told) or re.search("addlink|action-select", kind)]
+    return [label or kind for label, kind in found if words.search(label) or re.search("addlink|action-select", kind)]
 
 
 def assert_nothing_to_change(page: Page) -> None:

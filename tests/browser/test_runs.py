@@ -125,13 +125,13 @@ def assert_cost(page: Page, runs: Runs, run_id: str) -> None:
 
 def assert_run(page: Page, runs: Runs, run_id: str) -> None:
     for title, with_children in (("This run only", False), ("With child runs", True)):
-        told = runs.costs(run_id, with_children=with_children)
-        assert figures(page)[title] == dollars(told["total_cost"])
+        reported = runs.costs(run_id, with_children=with_children)
+        assert figures(page)[title] == dollars(reported["total_cost"])
         shown = columns(page, f"{title}, by service and group", "Service and group", "Cost")
         expected = [
             [name, dollars(cost)]
-            for service, whole in told["costs_by_service"].items()
-            for name, cost in ((service, whole), *told["costs_by_group"][service].items())
+            for service, whole in reported["costs_by_service"].items()
+            for name, cost in ((service, whole), *reported["costs_by_group"][service].items())
         ]
         assert shown == expected
     events = answer(runs.api, "/usage/events", run_id=run_id, limit=20)["results"]
@@ -146,8 +146,8 @@ def assert_run(page: Page, runs: Runs, run_id: str) -> None:
 
 def call(now: datetime, run_id: str, cost: str, parent: str = "", **others: Any) -> dict[str, Any]:
     at = (now - timedelta(minutes=5)).isoformat()
-    told = {"run_id": run_id, "cost_usd": cost, "service": "openai", "model": "gpt-5", "occurred_at": at, **others}
-    return {**told, "parent_run_id": parent} if parent else told
+    reported = {"run_id": run_id, "cost_usd": cost, "service": "openai", "model": "gpt-5", "occurred_at": at, **others}
+    return {**reported, "parent_run_id": parent} if parent else reported
 
 
 @pytest.fixture

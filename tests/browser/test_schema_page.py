@@ -31,14 +31,14 @@ def executed(page: Page, box: Locator, path: str) -> Response:
 
 def test_the_page_shows_every_family_and_needs_no_other_server(browse: Browse, live_server: LiveServer) -> None:
     page = browse()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     box = opened(page, "costs_runs")
     expect(page.locator("h1.title")).to_contain_text("costtrack")
     for tag in ("costs", "usage", "organizations", "oauth2"):
         expect(page.locator(f"#operations-tag-{tag}")).to_be_visible()
     expect(box.locator(".responses-table").get_by_role("cell", name="422", exact=True)).to_be_visible()
-    assert [url for url in asked if not url.startswith((live_server.url, "data:"))] == []
+    assert [url for url in requested if not url.startswith((live_server.url, "data:"))] == []
 
 
 def test_somebody_who_is_signed_in_reads_costs_with_the_session(browse: Browse, owner: User) -> None:

@@ -22,12 +22,12 @@ from tests.browser.walks import (
     click,
     columns,
     count,
-    dearest_first,
     dollars,
     drawn,
     figures,
     follow,
     leaving,
+    most_expensive_first,
     rows,
     same_case,
     share,
@@ -70,22 +70,22 @@ def find(page: Page, session_id: str) -> None:
 
 
 def assert_all(page: Page, api: APIClient) -> None:
-    told = answer(api, "/costs/summary")
+    reported = answer(api, "/costs/summary")
     shown = figures(page)
-    assert shown["Cost of all sessions"] == dollars(told["total_cost_usd"])
-    assert shown["Sessions"] == count(told["total_sessions"])
-    assert shown["Executions"] == count(told["total_executions"])
-    assert shown["Tokens"] == count(told["total_tokens"])
-    assert shown["Tool calls"] == count(told["total_tool_calls"])
+    assert shown["Cost of all sessions"] == dollars(reported["total_cost_usd"])
+    assert shown["Sessions"] == count(reported["total_sessions"])
+    assert shown["Executions"] == count(reported["total_executions"])
+    assert shown["Tokens"] == count(reported["total_tokens"])
+    assert shown["Tool calls"] == count(reported["total_tool_calls"])
     assert columns(page, "Most expensive models", "Model", "Cost") == [
-        [one["model"], dollars(one["cost_usd"])] for one in told["top_models"]
+        [one["model"], dollars(one["cost_usd"])] for one in reported["top_models"]
     ]
     assert columns(page, "Most expensive sessions", "Session", "Tokens", "Cost") == [
-        [one["session_id"], count(one["tokens"]), dollars(one["cost_usd"])] for one in told["top_sessions"]
+        [one["session_id"], count(one["tokens"]), dollars(one["cost_usd"])] for one in reported["top_sessions"]
     ]
 
 
-def assert_listed(page: Page, tab: str, told: list[Costs]) -> None:
+def assert_listed(page: Page, tab: str, reported: list[Costs]) -> None:
     head, is_over = ("Session", "is_finalized") if tab == "Sessions" else ("Execution", "is_complete")
     assert columns(page, tab, head, "Calls", "Tokens", "Cost") == [
         [
@@ -94,26 +94,26 @@ def assert_listed(page: Page, tab: str, told: list[Costs]) -> None:
             count(one["total_tokens"]),
             dollars(one["total_cost_usd"]),
         ]
-        for one in told
+        for one in reported
     ]
     states = [state.casefold() for (state,) in columns(page, tab, "State")]
-    assert [state in ("finalized", "complete") for state in states] == [one[is_over] for one in told]
+    assert [state in ("finalized", "complete") for state in states] == [one[is_over] for one in reported]
 
 
 def assert_session(page: Page, api: APIClient, session_id: str) -> None:
-    told = answer(api, f"/costs/sessions/{quote(session_id, safe='')}", include_breakdown="true")
-    assert_figures(page, told)
-    assert_parts(page, "Token cost by model", told["cost_by_model"])
-    assert_parts(page, "Compute cost by tool", told["cost_by_tool"])
-    estimated = {tool: dollars(cost) for tool, cost in told["cost_by_tool_tokens"].items()}
+    reported = answer(api, f"/costs/sessions/{quote(session_id, safe='')}", include_breakdown="true")
+    assert_figures(page, reported)
+    assert_parts(page, "Token cost by model", reported["cost_by_model"])
+    assert_parts(page, "Compute cost by tool", reported["cost_by_tool"])
+    estimated = {tool: dollars(cost) for tool, cost in reported["cost_by_tool_tokens"].items()}
     by_tool = [
-        [tool, count(tokens), estimated.get(tool, "not known")] for tool, tokens in told["tokens_by_tool"].items()
+        [tool, count(tokens), estimated.get(tool, "not known")] for tool, tokens in reported["tokens_by_tool"].items()
     ]
     if by_tool:
         assert sorted(columns(page, "Tokens by tool", "Tool", "Tokens", "Estimated cost")) == sorted(by_tool)
     lines = drawn(page)
-    assert sum(lines["Models"]) == pytest.approx(float(told["token_cost_usd"]))
-    assert sum(lines["Tools and compute"]) == pytest.approx(float(told["compute_cost_usd"]))
+    assert sum(lines["Models"]) == pytest.approx(float(reported["token_cost_usd"]))
+    assert sum(lines["Tools and compute"]) == pytest.approx(float(reported["compute_cost_usd"]))
 
     events = all_pages(api, "/usage/events", session_id=session_id)
     calls = [event for event in events if event["kind"] in ("model_call", "tool_call")]
@@ -128,32 +128,34 @@ def assert_session(page: Page, api: APIClient, session_id: str) -> None:
 
 
 def assert_execution(page: Page, api: APIClient, execution_id: str) -> None:
-    told = answer(api, f"/costs/executions/{execution_id}", include_breakdown="true", include_session_ids="true")
-    assert_figures(page, told)
-    assert figures(page)["Sessions"] == count(told["session_count"])
-    sessions = {one: answer(api, f"/costs/sessions/{quote(one, safe='')}") for one in told["session_ids"]}
+    reported = answer(api, f"/costs/executions/{execution_id}", include_breakdown="true", include_session_ids="true")
+    assert_figures(page, reported)
+    assert figures(page)["Sessions"] == count(reported["session_count"])
+    sessions = {one: answer(api, f"/costs/sessions/{quote(one, safe='')}") for one in reported["session_ids"]}
     costs = {session_id: costs["total_cost_usd"] for session_id, costs in sessions.items()}
-    assert_parts(page, "Cost by phase", told["cost_by_phase"])
+    assert_parts(page, "Cost by phase", reported["cost_by_phase"])
     assert_parts(page, "Cost by session", costs)
-    assert_parts(page, "Token cost by model", told["cost_by_model"])
-    assert_parts(page, "Compute cost by tool", told["cost_by_tool"])
+    assert_parts(page, "Token cost by model", reported["cost_by_model"])
+    assert_parts(page, "Compute cost by tool", reported["cost_by_tool"])
     bars = page.get_by_role("listitem").filter(has=page.get_by_text("lasted"))
     lines = [bar.split("\n")[0] for bar in bars.all_inner_texts()]
     assert sorted(lines) == sorted(costs)
     expect(chart(page)).to_have_count(0)
 
 
-def assert_figures(page: Page, told: Costs) -> None:
+def assert_figures(page: Page, reported: Costs) -> None:
     shown = figures(page)
-    assert shown["Cost"] == dollars(told["total_cost_usd"])
-    assert shown["Tokens"] == count(told["total_tokens"])
-    assert shown["Model calls"] == count(told["turns"])
-    parts = f"{dollars(told['token_cost_usd'])} of models, {dollars(told['compute_cost_usd'])} of tools and compute"
+    assert shown["Cost"] == dollars(reported["total_cost_usd"])
+    assert shown["Tokens"] == count(reported["total_tokens"])
+    assert shown["Model calls"] == count(reported["turns"])
+    parts = (
+        f"{dollars(reported['token_cost_usd'])} of models, {dollars(reported['compute_cost_usd'])} of tools and compute"
+    )
     assert parts in beside(page, "Cost")
-    assert f"{count(told['input_tokens'])} in, {count(told['output_tokens'])} out" in beside(page, "Tokens")
-    caches = f"{count(told['cache_read_tokens'])} read, {count(told['cache_creation_tokens'])} written"
+    assert f"{count(reported['input_tokens'])} in, {count(reported['output_tokens'])} out" in beside(page, "Tokens")
+    caches = f"{count(reported['cache_read_tokens'])} read, {count(reported['cache_creation_tokens'])} written"
     assert caches in beside(page, "Tokens")
-    assert f"and {count(told['tool_calls'])} of tools" in beside(page, "Model calls")
+    assert f"and {count(reported['tool_calls'])} of tools" in beside(page, "Model calls")
 
 
 def assert_parts(page: Page, name: str, amounts: dict[str, str]) -> None:
@@ -165,7 +167,7 @@ def assert_parts(page: Page, name: str, amounts: dict[str, str]) -> None:
     whole = sum((Decimal(amount) for amount in amounts.values()), Decimal())
     expected = [
         [part, dollars(amount), share(amount, whole)]
-        for part, amount in dearest_first(amounts.items(), lambda item: item[1])
+        for part, amount in most_expensive_first(amounts.items(), lambda item: item[1])
     ]
     assert same_case(columns(page, name, head, "Cost", "Share")) == same_case(expected), name
 
@@ -181,10 +183,10 @@ def long_names(send: Send) -> None:
     def at(seconds: int) -> str:
         return (now - timedelta(hours=1) + timedelta(seconds=seconds)).isoformat()
 
-    told = {"execution_id": ODD, "workflow_id": "report", "model": "gpt-5", "service": "openai", "cost_usd": "0.5"}
+    reported = {"execution_id": ODD, "workflow_id": "report", "model": "gpt-5", "service": "openai", "cost_usd": "0.5"}
     send(
-        *({**told, "session_id": "plan", "phase_id": "plan", "occurred_at": at(20 * n)} for n in range(60)),
-        {**told, "session_id": ODD, "phase_id": "build", "occurred_at": at(600), "input_tokens": 12_345},
+        *({**reported, "session_id": "plan", "phase_id": "plan", "occurred_at": at(20 * n)} for n in range(60)),
+        {**reported, "session_id": ODD, "phase_id": "build", "occurred_at": at(600), "input_tokens": 12_345},
         {"session_id": "plan", "kind": "tool_call", "tool": "x" * 200, "tool_result_tokens": 9, "occurred_at": at(30)},
         {"session_id": "y" * 255, "execution_id": "z" * 255, "model": "m", "occurred_at": at(700)},
         now=now,

@@ -17,13 +17,13 @@ pytestmark = pytest.mark.usefixtures("arrangements")
 ACME = "/organizations/acme"
 STATES = {"pending": "pending", "sent": "sent", "failed": "failed"}
 
-Told = dict[str, Any]
+Item = dict[str, Any]
 
 
-def every(api: APIClient, name: str, **query: str) -> list[Told]:
+def every(api: APIClient, name: str, **query: str) -> list[Item]:
     found = answer(api, f"{ACME}/{name}", **query, page_size=100)
     assert found["next"] is None
-    results: list[Told] = found["results"]
+    results: list[Item] = found["results"]
     return results
 
 
@@ -81,14 +81,14 @@ def test_prices_webhooks_and_deliveries_are_those_of_the_api(browse: Browse, own
 # --- The lists beside the answers ------------------------------------------------------------------------------
 
 
-def assert_members(page: Page, expected: list[Told]) -> None:
+def assert_members(page: Page, expected: list[Item]) -> None:
     assert expected
     assert [(row["Person"], row["Role"].casefold()) for row in listed(page)] == [
         (one["email"], one["role"]) for one in expected
     ]
 
 
-def assert_credentials(page: Page, expected: list[Told]) -> None:
+def assert_credentials(page: Page, expected: list[Item]) -> None:
     assert expected
     assert [
         (
@@ -111,14 +111,14 @@ def assert_credentials(page: Page, expected: list[Told]) -> None:
     ]
 
 
-def assert_entries(page: Page, expected: list[Told]) -> None:
+def assert_entries(page: Page, expected: list[Item]) -> None:
     assert expected
     assert [(row["Actor"], row["Action"], row["Subject"]) for row in listed(page)] == [
         (one["actor"], one["action"], one["subject"]) for one in expected
     ]
 
 
-def assert_prices(page: Page, expected: list[Told]) -> None:
+def assert_prices(page: Page, expected: list[Item]) -> None:
     """Whatever their order."""
     assert expected
 
@@ -140,7 +140,7 @@ def assert_prices(page: Page, expected: list[Told]) -> None:
     )
 
 
-def assert_webhooks(page: Page, expected: list[Told]) -> None:
+def assert_webhooks(page: Page, expected: list[Item]) -> None:
     assert expected
     shown = [(row["Webhook"], row["Notified about"], row["State"].casefold() == "enabled") for row in listed(page)]
     assert shown == [
@@ -153,7 +153,7 @@ def assert_webhooks(page: Page, expected: list[Told]) -> None:
     ]
 
 
-def assert_deliveries(page: Page, expected: list[Told]) -> None:
+def assert_deliveries(page: Page, expected: list[Item]) -> None:
     assert expected
     assert [
         (row["Notice"].partition("\n")[0], row["To"].partition("\n")[0], row["State"].casefold(), row["Attempts"])

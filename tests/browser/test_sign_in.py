@@ -37,7 +37,7 @@ def with_passkeys(page: Page) -> Page:
     return page
 
 
-def test_the_right_password_leads_to_the_page_that_was_asked_for(browse: Browse, owner: User) -> None:
+def test_the_right_password_leads_to_the_requested_page(browse: Browse, owner: User) -> None:
     page = browse()
     page.goto("/admin/billing/usageevent/")
     expect(page).to_have_title("Log in | costtrack")
@@ -68,7 +68,7 @@ def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(browse: Bro
     assert answers[0] == answers[1]
 
 
-def test_whoever_is_asked_for_a_second_factor_sets_up_an_app_and_is_in(
+def test_who_needs_a_second_factor_sets_up_an_app_and_is_in(
     browse: Browse, owner: User, organization: Organization
 ) -> None:
     organization.requires_second_factor = True

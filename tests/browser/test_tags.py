@@ -74,14 +74,14 @@ def assert_tags(
     page: Page,
     api: APIClient,
     days: dict[str, str] = UTC_PERIODS["30d"],
-    is_wanted: Callable[[str], bool] = lambda _: True,
+    is_included: Callable[[str], bool] = lambda _: True,
     order: Callable[[Tag], float] = lambda tag: tag["total_spend"],
 ) -> None:
     """In their order: the most first. Those of which there is as much may stand either way."""
     every: list[Tag] = answer(api, "/spend/tags", **days)
-    wanted = [tag for tag in every if is_wanted(tag["individual_request_tag"])]
+    matching = [tag for tag in every if is_included(tag["individual_request_tag"])]
     whole = spent(api, days)
-    assert wanted, days
+    assert matching, days
     shown = columns(page, "Tags", "Tag", "Requests", "Cost", "Share of all spend")
     expected = {
         tag["individual_request_tag"]: [
@@ -89,10 +89,10 @@ def assert_tags(
             dollars(tag["total_spend"]),
             share(tag["total_spend"], whole),
         ]
-        for tag in wanted
+        for tag in matching
     }
     assert {cells[0]: cells[1:] for cells in shown} == expected, days
-    amounts = {tag["individual_request_tag"]: order(tag) for tag in wanted}
+    amounts = {tag["individual_request_tag"]: order(tag) for tag in matching}
     assert [amounts[cells[0]] for cells in shown] == sorted(amounts.values(), reverse=True), days
     found = figures(page)
     assert found["All spend"] == dollars(whole)

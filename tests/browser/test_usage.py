@@ -122,36 +122,42 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(
 
 
 def assert_as_answered(page: Page, api: APIClient, **query: str) -> None:
-    told = answer(api, "/usage/summary", **query)
-    assert told["requests"], query
-    spend = told["spend"]
+    reported = answer(api, "/usage/summary", **query)
+    assert reported["requests"], query
+    spend = reported["spend"]
     assert figures(page) == {
         "Spend today": dollars(spend["today_usd"]),
         "Last 7 days": dollars(spend["rolling_7d_usd"]),
         "Month to date": dollars(spend["month_to_date_usd"]),
-        "Cost": dollars(told["cost_usd"]),
-        "Requests": count(told["requests"]),
-        "Tokens": count(told["total_tokens"]),
-        "Error rate": percent(told["error_rate"]),
+        "Cost": dollars(reported["cost_usd"]),
+        "Requests": count(reported["requests"]),
+        "Tokens": count(reported["total_tokens"]),
+        "Error rate": percent(reported["error_rate"]),
     }, query
-    assert f"{count(told['errors'])} failed" in beside(page, "Requests")
-    parts = f"{count(told['prompt_tokens'])} prompt, {count(told['completion_tokens'])} completion"
+    assert f"{count(reported['errors'])} failed" in beside(page, "Requests")
+    parts = f"{count(reported['prompt_tokens'])} prompt, {count(reported['completion_tokens'])} completion"
     assert parts in beside(page, "Tokens")
-    if told["previous"] is not None and Decimal(told["previous"]["cost_usd"]):
-        assert dollars(told["previous"]["cost_usd"]) in beside(page, "Cost")
+    if reported["previous"] is not None and Decimal(reported["previous"]["cost_usd"]):
+        assert dollars(reported["previous"]["cost_usd"]) in beside(page, "Cost")
     unpriced = page.get_by_text("of the events in this period have no price yet")
-    expect(unpriced).to_have_count(1 if told["unpriced_events"] else 0)
-    if told["unpriced_events"]:
-        expect(unpriced).to_contain_text(f"{count(told['unpriced_events'])} of the events")
-    assert_tables(page, api, told, query)
+    expect(unpriced).to_have_count(1 if reported["unpriced_events"] else 0)
+    if reported["unpriced_events"]:
+        expect(unpriced).to_contain_text(f"{count(reported['unpriced_events'])} of the events")
+    assert_tables(page, api, reported, query)
     assert_chart(page, api, "cost", "model", query)
 
 
-def assert_tables(page: Page, api: APIClient, told: dict[str, Any], query: Query) -> None:
+def assert_tables(page: Page, api: APIClient, reported: dict[str, Any], query: Query) -> None:
     """A credential that was not used has no row."""
 
     def cells(one: dict[str, Any], name: str, *more: str) -> list[str]:
-        return [name, count(one["requests"]), *more, dollars(one["cost_usd"]), share(one["cost_usd"], told["cost_usd"])]
+        return [
+            name,
+            count(one["requests"]),
+            *more,
+            dollars(one["cost_usd"]),
+            share(one["cost_usd"], reported["cost_usd"]),
+        ]
 
     capabilities = answer(api, "/usage/capabilities", **query)["capabilities"]
     heads = ("Capability", "Requests", "Tokens", "Error rate", "Cost", "Share of cost")
@@ -175,21 +181,21 @@ def assert_tables(page: Page, api: APIClient, told: dict[str, Any], query: Query
 
 
 def assert_chart(page: Page, api: APIClient, view: str, by: str, query: Query) -> None:
-    told = answer(api, "/usage/timeseries", **query, view=view, group_by=by)
+    reported = answer(api, "/usage/timeseries", **query, view=view, group_by=by)
     if by:
         expected = {
             one["name"] or f"Without a {by}": [float(bucket[AMOUNTS[view]]) for bucket in one["buckets"]]
-            for one in told["series"]
+            for one in reported["series"]
         }
     else:
-        expected = {name: [float(amount(one)) for one in told["buckets"]] for name, amount in PARTS[view].items()}
+        expected = {name: [float(amount(one)) for one in reported["buckets"]] for name, amount in PARTS[view].items()}
     if not any(any(amounts) for amounts in expected.values()):
         expect(page.get_by_text("No usage in this period")).to_be_visible()
         return
     shown = drawn(page)
     assert list(shown) == list(expected), query
     assert shown == expected, query
-    assert len(labels(page)) == len(told["buckets"])
+    assert len(labels(page)) == len(reported["buckets"])
 
 
 def assert_users_and_tags(page: Page, api: APIClient) -> None:

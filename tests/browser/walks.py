@@ -116,16 +116,16 @@ def rows(page: Page, name: str) -> Rows:
     return found
 
 
-def cells(page: Page, name: str, *wanted: str) -> Rows:
+def cells(page: Page, name: str, *headings: str) -> Rows:
     """Some columns of a table, by their heads."""
     heads: list[str] = table(page, name).evaluate(_HEADS)
-    places = [heads.index(one) for one in wanted]
-    return [[row[place] for place in places] for row in rows(page, name)]
+    indexes = [heads.index(one) for one in headings]
+    return [[row[index] for index in indexes] for row in rows(page, name)]
 
 
-def columns(page: Page, name: str, *wanted: str) -> Rows:
+def columns(page: Page, name: str, *headings: str) -> Rows:
     """The same; of each cell the first line."""
-    return [[cell.partition("\n")[0] for cell in row] for row in cells(page, name, *wanted)]
+    return [[cell.partition("\n")[0] for cell in row] for row in cells(page, name, *headings)]
 
 
 def drawn(page: Page) -> dict[str, list[float]]:
@@ -153,9 +153,9 @@ def chart(page: Page) -> Locator:
     return page.locator("canvas")
 
 
-def same_case(told: Rows) -> Rows:
+def same_case(lines: Rows) -> Rows:
     """For comparisons: badges are shown in capitals."""
-    return [[" ".join(cell.casefold().split()) for cell in cells] for cells in told]
+    return [[" ".join(cell.casefold().split()) for cell in cells] for cells in lines]
 
 
 # --- What the API answers, as people would see it --------------------------------------------------------------
@@ -205,7 +205,7 @@ def share(part: Any, whole: Any) -> str:
     return "< 0.1 %" if 0 < part * 1000 < whole else f"{part * 100 / whole:,.1f} %"
 
 
-def dearest_first(items: Iterable[Any], amount: Callable[[Any], Any]) -> list[Any]:
+def most_expensive_first(items: Iterable[Any], amount: Callable[[Any], Any]) -> list[Any]:
     return sorted(items, key=lambda one: -Decimal(str(amount(one))))
 
 
@@ -215,7 +215,7 @@ _LISTED = """(list) => {
     const heads = [...list.querySelectorAll("thead th")].map((cell) => cell.innerText.trim().split("\\n")[0]);
     const text = (cell) => cell.innerText.replace(/\\s*\\n\\s*/g, "\\n").trim();
     return [...list.querySelectorAll("tbody tr")].map((row) =>
-        Object.fromEntries([...row.cells].map((cell, place) => [heads[place], text(cell)]).filter(([head]) => head)));
+        Object.fromEntries([...row.cells].map((cell, index) => [heads[index], text(cell)]).filter(([head]) => head)));
 }"""
 
 

@@ -18,7 +18,7 @@ django.setup()
 
 from django.urls import reverse  # noqa: E402 - Django must be set up
 
-from billing.notifications.send_emails import deliver_emails  # noqa: E402
+from billing.notifications.emails import deliver_emails  # noqa: E402
 from costtrack.clock import utc_now  # noqa: E402
 
 

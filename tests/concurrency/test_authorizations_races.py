@@ -11,7 +11,7 @@ import pytest
 from django.db import transaction
 
 from billing.limits.authorize import Grant, IdempotencyKeyReusedError, expire, extend, release
-from billing.limits.cache import announce_limit_change
+from billing.limits.changes import announce_limit_change
 from billing.limits.refusal import SpendLimitExceededError
 from billing.limits.verify import verify_limits
 from billing.models import Authorization, SpendLimit, UsageEvent
@@ -122,7 +122,7 @@ def test_batches_that_settle_the_same_authorizations_in_any_order_do_not_deadloc
     }
 
 
-def test_an_event_after_expiry_is_recorded_though_others_have_taken_its_place(
+def test_an_event_after_expiry_is_recorded_though_others_have_used_its_amount(
     organization: Organization, send: Send
 ) -> None:
     set_limit(organization, "1")

@@ -80,7 +80,7 @@ def test_summaries_of_one_session_come_one_after_the_other(organization: Organiz
         assert sum(event.token_cost_usd or 0 for event in total) in range(1, 9)
 
 
-def test_four_workers_price_each_waiting_event_once(organization: Organization, send: Send) -> None:
+def test_four_workers_price_each_unpriced_event_once(organization: Organization, send: Send) -> None:
     send(*({"model": "new", "input_tokens": 1_000_000} for _ in range(3_000)), now=NOW)
     set_price("new", input="1")
 

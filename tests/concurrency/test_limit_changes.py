@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 TOGETHER = range(8)
 
 
-def test_the_last_free_place_is_taken_once(organization: Organization) -> None:
+def test_the_last_free_slot_is_taken_once(organization: Organization) -> None:
     SpendLimit.objects.bulk_create(
         SpendLimit(organization=organization, scope="run", window="lifetime", amount_usd=Decimal(1), created_at=NOW)
         for _ in range(MAX_LIMITS - 1)

@@ -41,7 +41,7 @@ def client_of(server: Server, key: Key) -> httpx.Client:
 
 def batch(number: int, sender: int) -> list[dict[str, Any]]:
     """The same ids whoever sends them; an event of sender 1 costs one cent, of sender 2 two."""
-    return [{"id": f"b{number}-e{place}", "cost_usd": f"0.0{sender}", "run_id": "same"} for place in range(EVENTS)]
+    return [{"id": f"b{number}-e{index}", "cost_usd": f"0.0{sender}", "run_id": "same"} for index in range(EVENTS)]
 
 
 def test_two_organizations_at_once_see_their_own_and_nothing_else(

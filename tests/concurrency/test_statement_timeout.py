@@ -26,7 +26,9 @@ def client(server: Server, key: Key, organization: Organization) -> Iterator[htt
         yield client
 
 
-def test_a_query_that_waits_for_a_lock_is_canceled_and_an_export_says_so(server: Server, client: httpx.Client) -> None:
+def test_a_query_that_is_blocked_by_a_lock_is_canceled_and_an_export_says_so(
+    server: Server, client: httpx.Client
+) -> None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE billing_usageevent IN ACCESS EXCLUSIVE MODE")

@@ -31,7 +31,7 @@ def test_a_session_costs_what_its_summary_says_whoever_comes_first(organization:
     run_concurrently(lambda function: function(), work)
 
     sessions = Session.live().objects.filter(organization=organization).values("session_id")
-    totals = sessions.annotate(cost=Sum("token_cost_usd"), waiting=Sum("unpriced")).order_by()
+    totals = sessions.annotate(cost=Sum("token_cost_usd"), pending=Sum("unpriced")).order_by()
     assert len(totals) == SESSIONS
-    assert {(row["cost"], row["waiting"]) for row in totals} == {(Decimal(2), 0)}
+    assert {(row["cost"], row["pending"]) for row in totals} == {(Decimal(2), 0)}
     assert not UnpricedEvent.objects.exists()

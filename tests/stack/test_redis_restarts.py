@@ -11,7 +11,7 @@ import pytest
 from django.core import mail
 
 from billing.models import Notice
-from billing.notifications.send_emails import deliver_emails
+from billing.notifications.emails import deliver_emails
 from costtrack.celery import app
 from costtrack.clock import utc_now
 from costtrack.queues import Queue

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from billing.ingest.entries import event_key
+from billing.ingest.ledger_entries import event_key
 from billing.models import EventKey
 from billing.querysets import UsageEventQuerySet
 from organizations.models import Organization

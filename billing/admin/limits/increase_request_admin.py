@@ -23,7 +23,7 @@ from billing.admin.components.model_admins import OrganizationFilter, SingleOrga
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_page import status_of
 from billing.limits.increases import MAX_TEXT_LENGTH, decline, grant
-from billing.limits.scope_values import display_values
+from billing.limits.selectors import display_values
 from billing.models import IncreaseRequest
 from billing.types import IncreaseState
 from costtrack.clock import utc_now

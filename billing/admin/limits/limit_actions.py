@@ -27,8 +27,7 @@ from billing.admin.limits.limit_forms import (
 from billing.admin.limits.limit_page import status_of
 from billing.limits.evaluate import window_span
 from billing.limits.increases import request_increase
-from billing.limits.scope_values import stored_value
-from billing.limits.selectors import active_exceptions
+from billing.limits.selectors import active_exceptions, stored_value
 from billing.limits.services import end_exception, end_pause, open_limit, pause_limit, raise_limit, remove_limit
 from billing.limits.validation import plan_maximum
 from billing.models import LimitOverride, SpendLimit

@@ -15,7 +15,7 @@ from billing.admin.components.form_fields import (
     use_time_zone_of,
 )
 from billing.limits.increases import MAX_TEXT_LENGTH
-from billing.limits.scope_values import credential_pk
+from billing.limits.selectors import credential_pk
 from billing.limits.validation import (
     MAX_REASON_LENGTH,
     MAX_VALUE_LENGTH,

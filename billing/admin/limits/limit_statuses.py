@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from billing.limits.cache import LimitSet, limit_set
-from billing.limits.listing import percent_of
-from billing.limits.status import statuses
+from billing.limits.per_value import list_values_near_threshold
+from billing.limits.status import percent_of, statuses
 from billing.limits.types import LimitStatus, Rule
-from billing.limits.values_near_threshold import list_values_near_threshold
 from billing.models import SpendLimit, ThresholdEvent
 from billing.types import LimitScope, LimitState
 from organizations.models import Organization

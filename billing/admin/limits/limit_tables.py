@@ -11,8 +11,7 @@ from django.utils.safestring import SafeString
 from billing.admin.components import datetimes, formatting
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_statuses import worst_values
-from billing.limits.scope_values import display_values
-from billing.limits.selectors import active_exceptions
+from billing.limits.selectors import active_exceptions, display_values
 from billing.limits.types import Rule
 from billing.models import IncreaseRequest, SpendLimit, ThresholdEvent
 from billing.types import IncreaseState, OverrideKind

@@ -7,7 +7,7 @@ from decimal import Decimal
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from billing.limits.listing import percent_of
+from billing.limits.status import percent_of
 from billing.limits.types import Evaluation, LimitStatus, Rule
 from billing.types import LimitState
 from costtrack.money import ZERO, usd

@@ -13,7 +13,7 @@ from billing.admin.components import datetimes, formatting
 from billing.admin.components.list_filters import NumberFilter, PeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
 from billing.admin.limits import limit_text
-from billing.limits.scope_values import display_values
+from billing.limits.selectors import display_values
 from billing.models import PAUSING, ThresholdEvent
 from costtrack.clock import utc_now
 from costtrack.money import usd

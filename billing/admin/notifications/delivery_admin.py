@@ -15,7 +15,7 @@ from billing.admin.components import datetimes, formatting
 from billing.admin.components.list_filters import ChoiceFilter, NumberFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
 from billing.models import Delivery
-from billing.notifications.deliver import resend
+from billing.notifications.deliveries import resend
 from billing.notifications.emails import render
 from billing.notifications.webhook_urls import display_url
 from billing.types import Channel, DeliveryState, NoticeKind

@@ -16,10 +16,16 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from billing.admin.components import formatting
 from billing.admin.prices.price_page import price_page
 from billing.models import PriceVersion
-from billing.pricing.records import UNIT_PRICE_COLUMNS, tiers_as_json
+from billing.pricing.price_fields import (
+    UNIT_PRICE_COLUMNS,
+    check_names,
+    check_period,
+    check_prices,
+    parse_tiers,
+    tiers_as_json,
+)
 from billing.pricing.services import create_price, end_price
 from billing.pricing.types import PriceKind, UnitPrices
-from billing.pricing.validate import check_names, check_period, check_prices, parse_tiers
 from billing.querysets import PriceVersionQuerySet
 from billing.types import PriceSource
 from costtrack.clock import utc_now

@@ -6,7 +6,7 @@ from decimal import Decimal
 from billing.admin.components import formatting
 from billing.admin.components.formatting import Detail
 from billing.models import PriceVersion
-from billing.pricing.records import unit_prices_of
+from billing.pricing.price_fields import unit_prices_of
 from billing.pricing.types import PriceKind
 
 

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from billing.api.usage.events import AmountField
-from billing.limits.scope_values import display_values
+from billing.limits.selectors import display_values
 from billing.limits.validation import AMOUNT_DECIMALS, MAX_REASON_LENGTH, MAX_THRESHOLDS, MAX_VALUE_LENGTH, LimitInput
 from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, ThresholdEvent
 from billing.models.limits import default_thresholds

@@ -108,7 +108,7 @@ class _CachedView(_SystemView):
             body, headers = make()
             answer = CachedResponse(state, msgspec.json.encode(body), headers)
             cache_response(organization=self.organization, query=query_text, response=answer)
-        response_cache.put(cache_key, answer)
+        response_cache.put(cache_key, state, answer)
         return HttpResponse(
             answer.body,
             content_type="application/json",

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from billing.api.queries import validated_query
 from billing.api.usage.authorization_shapes import SpendLimitExceededSerializer
 from billing.api.usage.limit_shapes import Json
-from billing.limits.access import access_refusal
+from billing.limits.authorize import access_refusal
 from billing.limits.estimate import UnpricedModelError
 from billing.limits.refusal import CODE, Refusal
 from billing.limits.types import Dimensions

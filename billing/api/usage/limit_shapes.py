@@ -11,7 +11,7 @@ from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_fiel
 from rest_framework import serializers
 
 from billing.api.usage.events import AmountField
-from billing.limits.listing import PerValueStatus, percent_of
+from billing.limits.status import PerValueStatus, percent_of
 from billing.limits.types import LimitStatus, ManualOverride, Rule
 from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
 from costtrack.clock import iso

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from billing.api.queries import validated_query
 from billing.api.usage.limit_shapes import LimitStatusesSerializer, common_fields, limit_bodies
-from billing.limits.listing import LimitFilter, PerValueStatus, list_limits
+from billing.limits.status import LimitFilter, PerValueStatus, list_limits
 from billing.limits.types import LimitStatus
 from billing.types import LimitScope, LimitState
 from costtrack.clock import utc_now

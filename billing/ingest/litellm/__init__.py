@@ -3,8 +3,8 @@
 `payload` declares the fields that are read and stored; `mapping`, `usage` and `users` convert them to events.
 """
 
+from billing.ingest.json_records import split_tolerantly as split
 from billing.ingest.litellm.mapping import SOURCE, parse
 from billing.ingest.litellm.payload import mark_end_user_as_user, short_text, without_prompts
-from billing.ingest.tolerant import split_tolerantly as split
 
 __all__ = ["SOURCE", "mark_end_user_as_user", "parse", "short_text", "split", "without_prompts"]

@@ -1,4 +1,8 @@
-"""Conversion of LiteLLM's payloads to usage events."""
+"""Conversion of LiteLLM's payloads to usage events: their dimensions, token counts, cost and users.
+
+For users, LiteLLM's database takes precedence over the caller's metadata (docs/litellm.md). The gateway's hook
+(examples/litellm_gateway) has the same rule, so that an authorization and its event belong to the same user.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,10 +14,8 @@ from uuid import UUID
 import msgspec
 
 from billing.ingest.json_records import to_record_error
-from billing.ingest.litellm.payload import Metadata, Payload, caller_metadata, decode, short_text
-from billing.ingest.litellm.usage import reported_cost, token_counts
-from billing.ingest.litellm.users import end_user_of, user_of
-from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
+from billing.ingest.litellm.payload import USER_HEADER, Metadata, Payload, caller_metadata, decode, short_text
+from billing.ingest.types import LARGEST_COUNT, ParsedBatch, ParsedEvent, UsageEventInput
 from billing.ingest.validate import (
     MAX_METADATA_BYTES,
     MAX_METADATA_DEPTH,
@@ -248,3 +250,109 @@ def _fitting(candidates: Iterable[tuple[str, Any]], remaining: int) -> dict[str,
 def _tags(candidates: Any) -> list[str] | None:
     tags = dict.fromkeys(map(short_text, candidates)) if isinstance(candidates, list) else {}
     return [tag for tag in tags if tag][:_MAX_TAGS] or None
+
+
+def reported_cost(payload: Payload, counts: Mapping[str, int]) -> Decimal | None:
+    """Return LiteLLM's cost in USD, or None if it is a 0 that only means "no price known" or "no usage known".
+
+    A 0 is accepted for a response from LiteLLM's cache, and for calls without usage: failures, and calls without a
+    model (lists, files). LiteLLM does not distinguish a free model from one without a price; for a free model the
+    organization needs a price of 0.
+    """
+    cost = payload.response_cost
+    nothing_used = not counts and (payload.status == "failure" or not payload.model)
+    if payload.cache_hit or (cost == 0 and nothing_used):
+        return cost
+    return None if cost == 0 or payload.response_cost_failure_debug_info else cost
+
+
+def token_counts(payload: Payload, usage: Any) -> dict[str, int]:
+    """Return the ledger's counts; empty if LiteLLM counts no tokens, because the usage may be unknown."""
+    prompt, output = payload.prompt_tokens or 0, payload.completion_tokens or 0
+    if not prompt and not output:
+        return {}
+    details, output_details = _object(usage, "prompt_tokens_details"), _object(usage, "completion_tokens_details")
+    cache_read = max(_count(details, "cached_tokens"), _count(usage, "cache_read_input_tokens"))
+    cache_creation = max(
+        _count(details, "cache_creation_tokens"),
+        _count(details, "cache_write_tokens"),
+        _count(usage, "cache_creation_input_tokens"),
+    )
+    one_hour = _count(_object(details, "cache_creation_token_details"), "ephemeral_1h_input_tokens")
+    uncached = _uncached(prompt, cache_read, cache_creation)
+    return {
+        "input_tokens": uncached,
+        "output_tokens": output,
+        "cache_read_tokens": cache_read,
+        "cache_creation_tokens": cache_creation,
+        "cache_creation_1h_tokens": min(one_hour, cache_creation),
+        "reasoning_tokens": min(_count(output_details, "reasoning_tokens"), output),
+        "audio_input_tokens": min(_count(details, "audio_tokens"), uncached),
+        "audio_output_tokens": min(_count(output_details, "audio_tokens"), output),
+    }
+
+
+def _uncached(prompt: int, cache_read: int, cache_creation: int) -> int:
+    """Return the uncached input. LiteLLM includes the caches in `prompt_tokens`; where they exceed it, a custom
+    provider or an older version did not."""
+    if cache_read + cache_creation <= prompt:
+        return prompt - cache_read - cache_creation
+    return prompt - cache_read if cache_read <= prompt else prompt
+
+
+def _object(holder: Any, name: str) -> Any:
+    return holder.get(name) if isinstance(holder, dict) else None
+
+
+def _count(holder: Any, name: str) -> int:
+    value = _object(holder, name)
+    if type(value) is not int or value < 0:
+        return 0
+    if value > LARGEST_COUNT:
+        raise InvalidEventError(name, "out_of_range", f"{name} is more than {LARGEST_COUNT}.")
+    return value
+
+
+# Placeholders of LiteLLM for calls with its master key: the user (LITELLM_PROXY_ADMIN_NAME), and the end user if it
+# overwrites `user` with the key (LITELLM_PROXY_MASTER_KEY_ALIAS).
+_PLACEHOLDERS = frozenset({"default_user_id", "litellm_proxy_master_key"})
+# Anthropic's Messages API, under which `metadata.user_id` is the provider's parameter for the end user.
+_MESSAGES_CALL = "anthropic_messages"
+_MESSAGES_ROUTE = "/messages"
+
+
+def identity(value: Any) -> str | None:
+    """Return a user name as the ledger stores it; None if it is empty or a placeholder of LiteLLM."""
+    text = short_text(value)
+    return None if text in _PLACEHOLDERS else text
+
+
+def user_of(payload: Payload, metadata: Metadata, *, end_user: str | None) -> str | None:
+    """Return the user. In order: the user of the key in LiteLLM's database, `spend_logs_metadata.user_id`,
+    `metadata.user_id`, the header, and `end_user` if the payload is marked for it."""
+    return (
+        identity(metadata.user_api_key_user_id)
+        or _user_in(metadata.spend_logs_metadata)
+        or (None if _is_messages_call(payload, metadata) else _user_in(metadata.requester_metadata))
+        or _user_in(metadata.requester_custom_headers, USER_HEADER)
+        or (end_user if payload.end_user_as_user is True else None)
+    )
+
+
+def end_user_of(payload: Payload, metadata: Metadata, caller_fields: dict[str, Any]) -> str | None:
+    """Return LiteLLM's end user, OpenAI's parameter `user`, or the `end_user` of the caller's metadata."""
+    return (
+        identity(payload.end_user)
+        or identity(metadata.user_api_key_end_user_id)
+        or (identity(payload.model_parameters.user) if payload.model_parameters else None)
+        or identity(caller_fields.get("end_user"))
+    )
+
+
+def _user_in(data: Any, name: str = "user_id") -> str | None:
+    return identity(data.get(name)) if isinstance(data, dict) else None
+
+
+def _is_messages_call(payload: Payload, metadata: Metadata) -> bool:
+    route = metadata.user_api_key_request_route
+    return payload.call_type == _MESSAGES_CALL or (isinstance(route, str) and route.endswith(_MESSAGES_ROUTE))

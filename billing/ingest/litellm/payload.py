@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from billing.ingest.tolerant import repair_json
+from billing.ingest.json_records import repair_json
 from billing.ingest.types import Count
 
 

@@ -6,9 +6,13 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from billing.limits.verify import verify_limits
-from billing.management.organizations import count_organizations, organizations_by_slug
-from billing.management.progress import ProgressDisplay
-from billing.management.tables import differences_table
+from billing.management.console import (
+    ProgressDisplay,
+    add_organization_argument,
+    count_organizations,
+    differences_table,
+    organizations_by_slug,
+)
 from billing.rollups.types import Checked
 from costtrack.clock import utc_now
 from costtrack.database.commands import SchemaCommand
@@ -24,7 +28,7 @@ class Command(SchemaCommand):
         verify = actions.add_parser(
             "verify", help="Compare balances with the ledger and the authorizations. Exit code 1 if they differ."
         )
-        verify.add_argument("--organization", metavar="SLUG", help="Only this organization.")
+        add_organization_argument(verify)
 
     def handle(self, *args: Any, organization: str | None, **_: Any) -> None:
         wrong: list[tuple[str, Checked]] = []

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from billing.ledger.reprice import Selection
 from billing.ledger.repricings import reprice
-from billing.management.tables import repricing_table
+from billing.management.console import organizations_by_slug, repricing_table
 from billing.models import Repricing
 from costtrack.clock import utc_now
 from costtrack.database.commands import SchemaCommand
@@ -34,9 +34,7 @@ class Command(SchemaCommand):
         parser.add_argument("--reason", default="", help="The reason; required with --apply.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        organization = Organization.objects.filter(slug=options["organization"]).first()
-        if organization is None:
-            raise CommandError(f"There is no organization {options['organization']}.")
+        (organization,) = organizations_by_slug(options["organization"])
         start, end = _start("--from", options["start"]), _end("--to", options["end"])
         try:
             done = self._reprice(organization, Selection(start, end, options["service"], options["model"]), options)

@@ -7,9 +7,13 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from billing.management.organizations import count_organizations, organizations_by_slug
-from billing.management.progress import ProgressDisplay
-from billing.management.tables import differences_table
+from billing.management.console import (
+    ProgressDisplay,
+    add_organization_argument,
+    count_organizations,
+    differences_table,
+    organizations_by_slug,
+)
 from billing.rollups.fold import fold, fold_organization
 from billing.rollups.rebuild import rebuild
 from billing.rollups.retention import drop_events, preview_drop
@@ -29,13 +33,13 @@ class Command(SchemaCommand):
         actions = parser.add_subparsers(dest="action", required=True, metavar="action")
         actions.add_parser("fold", help="Fold unfolded batches.")
         check = actions.add_parser("verify", help="Compare all rollups with the ledger. Exit code 1 if they differ.")
-        _add_organization(check)
+        add_organization_argument(check)
         rebuild_ = actions.add_parser("rebuild", help="Rebuild the rollups from the ledger. Intake continues.")
-        _add_organization(rebuild_)
+        add_organization_argument(rebuild_)
         rebuild_.add_argument("--from", dest="first", metavar="DATE", help="Only from this day on (UTC).")
         rebuild_.add_argument("--to", dest="last", metavar="DATE", help="Only until the end of this day (UTC).")
         retain = actions.add_parser("retain", help="Drop old events. Totals do not change.")
-        _add_organization(retain)
+        add_organization_argument(retain)
         retain.add_argument(
             "--before", required=True, metavar="YYYY-MM", help="Drop events received before this month (UTC)."
         )
@@ -106,10 +110,6 @@ class Command(SchemaCommand):
         events, size = sum(table.events for table in dropped_tables), sum(table.bytes for table in dropped_tables)
         verb = "would be dropped" if dry_run else "were dropped"
         self.stdout.write(f"{events:,} events {verb}; {_megabytes(size)} of disk space freed.")
-
-
-def _add_organization(parser: ArgumentParser) -> None:
-    parser.add_argument("--organization", metavar="SLUG", help="Only this organization.")
 
 
 def _midnight(option: str, text: str | None) -> datetime | None:

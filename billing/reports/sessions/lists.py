@@ -13,7 +13,7 @@ from typing import NamedTuple
 from django.db import connection
 from psycopg import sql
 
-from billing.pricing.cache import price_book
+from billing.pricing.price_book import price_book
 from billing.reports.live_rollups import HAS_UNFOLDED, has_unfolded_batches, table_of
 from billing.reports.sessions.members import list_members
 from billing.reports.sessions.newest import StartPosition, list_newest

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from billing.pricing.cache import PriceBook
+from billing.pricing.price_book import PriceBook
 from billing.pricing.types import PriceKind
 from billing.reports.sessions.rows import UNKNOWN, CostRow
 from costtrack.money import ZERO

@@ -1,6 +1,6 @@
 """The cost of a call at the current prices of an organization, before or after the call. Nothing is written.
 
-Pricing is shared with the ledger (`billing.ingest.entries`), so the same usage costs the same in both.
+Pricing is shared with the ledger (`billing.ingest.ledger_entries`), so the same usage costs the same in both.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from billing.ingest.entries import to_entry
+from billing.ingest.ledger_entries import to_entry
 from billing.ingest.types import UsageEventInput
 from billing.ingest.validate import InvalidEventError, normalize
 from billing.ledger.types import LedgerEntry
-from billing.pricing.cache import price_book
-from billing.pricing.tokens import count_prompt
+from billing.pricing.price_book import price_book
+from billing.pricing.token_counting import count_prompt
 from billing.pricing.types import TokenUsage
 from billing.types import UnpricedReason
 from costtrack.errors import DomainError, InvalidError
@@ -118,7 +118,7 @@ def _first(response: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, Any
 def _priced(organization: Organization, model: str, event: UsageEventInput, now: datetime) -> LedgerEntry:
     """Return the ledger row that the event would become."""
     event.model = model
-    return to_entry(event, book=price_book(organization.pk), now=now)
+    return to_entry(event, prices=price_book(organization.pk), now=now)
 
 
 def _cost(entry: LedgerEntry, model: str) -> Decimal:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from billing.ingest import litellm
-from billing.ingest.entries import event_key
+from billing.ingest.ledger_entries import event_key
 from billing.models import EventKey
 from billing.reports.event_list import SOURCES
 from billing.reports.spend.log_types import Exactness, LogFilter, LogPage, LogRow, LogRows, Order, TooMuchToReadError

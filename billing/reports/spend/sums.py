@@ -66,7 +66,7 @@ SELECT {number} AS number, ARRAY[{key}]::text[] AS key, sum(requests)::bigint AS
     sum(output_tokens)::bigint AS completion, sum(token_cost_usd + compute_cost_usd) AS cost
 FROM ({rows}) AS costs {grouped}
 """)
-_MOST_EXPENSIVE = sql.SQL("(SELECT * FROM ({result}) AS result ORDER BY cost DESC, key LIMIT {limit})")
+_LARGEST = sql.SQL("(SELECT * FROM ({result}) AS result ORDER BY cost DESC, key LIMIT {limit})")
 _MEASURES = tuple(measure.column for measure in COSTS)
 
 
@@ -103,7 +103,7 @@ def _result_select(number: int, query: SumQuery, has_unfolded: bool, parameters:
         rows=sql.SQL(" UNION ALL ").join(_sources(number, query, has_unfolded, parameters)),
         grouped=sql.SQL("GROUP BY {}").format(key) if query.by else sql.SQL(""),
     )
-    return select if query.limit is None else _MOST_EXPENSIVE.format(result=select, limit=sql.Literal(query.limit))
+    return select if query.limit is None else _LARGEST.format(result=select, limit=sql.Literal(query.limit))
 
 
 def _sources(

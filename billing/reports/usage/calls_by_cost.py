@@ -40,7 +40,7 @@ class CallsByCostPage:
 
 
 # An adjustment has the time of its event, so it is in the same span.
-_MOST_EXPENSIVE = sql.SQL("""
+_BY_COST = sql.SQL("""
 SELECT * FROM (
     SELECT event.*, coalesce(token_cost_usd, 0) + compute_cost_usd + coalesce(adjusted_usd, 0) AS known_usd
     FROM billing_usageevent AS event LEFT JOIN (
@@ -83,7 +83,7 @@ def most_expensive_calls(
         parameters |= {"after_usd": after.known_usd, "after_at": after.occurred_at, "after_id": after.id}
     after_position = _AFTER if after is not None else _FROM_START
     calls = select_calls(
-        _MOST_EXPENSIVE.format(within=_WITHIN, condition=condition, after_position=after_position),
+        _BY_COST.format(within=_WITHIN, condition=condition, after_position=after_position),
         _IN_ORDER,
         parameters,
     )

@@ -87,7 +87,7 @@ def test_an_id_with_other_content_is_a_conflict_and_nothing_is_recorded(api: API
     assert UsageEvent.objects.count() == 1
 
 
-def test_ids_are_of_the_organization_and_not_of_a_run_or_another_door(api: APIClient, send: Send) -> None:
+def test_ids_are_of_the_organization_and_not_of_a_run_or_another_endpoint(api: APIClient, send: Send) -> None:
     send({"id": "c-1", "run_id": "r", "cost_usd": "1"})
 
     assert post(api, ENTRY).status_code == 201
@@ -182,11 +182,11 @@ def test_a_run_id_that_no_run_can_have_is_refused(api: APIClient, run: str) -> N
 def test_every_event_of_a_run_is_an_entry_with_what_it_costs_now(
     api: APIClient, organization: Organization, send: Send
 ) -> None:
-    told = {"run_id": "r", "service": "openai", "model": "gpt-4"}
+    common = {"run_id": "r", "service": "openai", "model": "gpt-4"}
     send(
-        {**told, "id": "a", "cost_usd": "1", "occurred_at": "2026-10-01T01:00:00Z"},
-        {**told, "id": "b", "cost_usd": "2", "occurred_at": "2026-10-01T02:00:00Z", "cost_group": "assistants"},
-        {**told, "id": "c", "cost_usd": "4", "occurred_at": "2026-10-01T03:00:00Z"},
+        {**common, "id": "a", "cost_usd": "1", "occurred_at": "2026-10-01T01:00:00Z"},
+        {**common, "id": "b", "cost_usd": "2", "occurred_at": "2026-10-01T02:00:00Z", "cost_group": "assistants"},
+        {**common, "id": "c", "cost_usd": "4", "occurred_at": "2026-10-01T03:00:00Z"},
         {"run_id": "r", "model": "unheard-of", "input_tokens": 5, "occurred_at": "2026-10-01T04:00:00Z"},
         {"run_id": "other", "cost_usd": "8"},
     )
@@ -247,7 +247,7 @@ def test_an_unknown_run_is_a_404_and_one_without_costs_is_empty(api: APIClient, 
     assert api.get("/costs/runs/parent/entries").json() == {"results": [], "next_cursor": None}
 
 
-def test_the_last_word_of_the_path_tells_entries_from_a_run(api: APIClient, send: Send) -> None:
+def test_the_last_word_of_the_path_distinguishes_entries_from_a_run(api: APIClient, send: Send) -> None:
     for run in ("a/b", "entries", "a/entries"):
         send({"run_id": run, "service": run, "cost_usd": "1"})
 

@@ -68,7 +68,7 @@ def test_an_execution_is_the_sum_of_its_sessions(api: APIClient, send: Send, *, 
     assert listed["other"]["total_cost_usd"] == "7"
 
 
-def test_what_is_not_asked_for_is_empty(api: APIClient, send: Send) -> None:
+def test_what_is_not_requested_is_empty(api: APIClient, send: Send) -> None:
     send(call("e", "s", phase_id="p"))
 
     answer = api.get("/costs/executions/e").json()
@@ -190,7 +190,7 @@ def test_an_unknown_execution_is_a_404(api: APIClient, send: Send) -> None:
 
 
 @pytest.mark.parametrize("execution", ["with/slash", "ünïcode", "..", "a%2Fb?", "x" * 255])
-def test_any_execution_id_can_be_asked_for(api: APIClient, send: Send, execution: str) -> None:
+def test_any_execution_id_can_be_requested(api: APIClient, send: Send, execution: str) -> None:
     send(call(execution, "s"))
 
     assert api.get(f"/costs/executions/{quote(execution, safe='')}").json()["execution_id"] == execution

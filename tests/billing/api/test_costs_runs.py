@@ -66,7 +66,7 @@ def test_an_unknown_run_is_a_404_and_a_run_without_costs_is_not(api: APIClient, 
     assert api.get("/costs/runs/parent").json() == NOTHING
 
 
-def test_children_count_to_any_depth_when_asked(api: APIClient, send: Send) -> None:
+def test_children_count_to_any_depth_on_request(api: APIClient, send: Send) -> None:
     send(
         call("root", "1"),
         *(call(f"level-{depth}", "1", parent_run_id=f"level-{depth - 1}" if depth else "root") for depth in range(50)),
@@ -162,7 +162,7 @@ def test_amounts_without_a_service_or_group_still_add_up(api: APIClient, send: S
     assert sum(answer["costs_by_service"].values()) == answer["total_cost"] == 15.0
 
 
-def test_unpriced_events_are_told_in_a_header_and_not_counted_as_zero(api: APIClient, send: Send) -> None:
+def test_unpriced_events_are_reported_in_a_header_and_not_counted_as_zero(api: APIClient, send: Send) -> None:
     send(call("r", "1"), {"run_id": "r", "model": "unheard-of", "input_tokens": 5})
 
     response = api.get("/costs/runs/r")
@@ -172,7 +172,7 @@ def test_unpriced_events_are_told_in_a_header_and_not_counted_as_zero(api: APICl
     assert response["X-Costtrack-As-Of"].endswith("Z")
 
 
-def test_an_event_that_was_priced_later_is_no_longer_told_as_unpriced(
+def test_an_event_that_was_priced_later_is_no_longer_reported_as_unpriced(
     api: APIClient, organization: Organization, send: Send
 ) -> None:
     send(*({"run_id": run, "session_id": run, "model": "later", "input_tokens": 1_000_000} for run in "abc"))
@@ -211,7 +211,7 @@ def test_bad_parameters_are_named(api: APIClient, query: str, field: str) -> Non
 
 
 @pytest.mark.parametrize("run", ["with/slash", "with space", "ünïcode", "..", "a%2Fb?"])
-def test_any_run_id_can_be_asked_for(api: APIClient, send: Send, run: str) -> None:
+def test_any_run_id_can_be_requested(api: APIClient, send: Send, run: str) -> None:
     from urllib.parse import quote
 
     send(call(run, "1"))

@@ -26,21 +26,21 @@ def call(session: str, cost: str = "1", **fields: Any) -> dict[str, Any]:
 @FOLDED
 def test_a_session_answers_like_the_document(api: APIClient, send: Send, *, is_folded: bool) -> None:
     set_price("claude", provider="anthropic", input="3", output="15")
-    told = {
+    common = {
         "session_id": "s-1",
         "execution_id": "e-1",
         "workflow_id": "flow",
         "phase_id": "research",
         "workspace_id": "box",
     }
-    claude = {**told, "service": "anthropic", "model": "claude"}
+    claude = {**common, "service": "anthropic", "model": "claude"}
     tokens = {"input_tokens": 10_000, "output_tokens": 100, "cache_read_tokens": 7, "cache_creation_tokens": 8}
     send(
         {**claude, "cost_usd": "0.5", **tokens, "occurred_at": "2026-10-01T09:00:00Z", "duration_ms": 1500.5},
         {**claude, "tool": "Read", "tool_use_tokens": 30, "tool_result_tokens": 5000, "cost_usd": "0"},
-        {**told, "kind": "tool_call", "tool": "Bash", "cost_usd": "0.25", "duration_ms": 100},
-        {**told, "kind": "compute", "cost_usd": "0.05"},
-        {**told, "cost_usd": "0.1"},
+        {**common, "kind": "tool_call", "tool": "Bash", "cost_usd": "0.25", "duration_ms": 100},
+        {**common, "kind": "compute", "cost_usd": "0.05"},
+        {**common, "cost_usd": "0.1"},
     )
     if is_folded:
         fold(now=NOW)
@@ -78,7 +78,7 @@ def test_a_session_answers_like_the_document(api: APIClient, send: Send, *, is_f
     assert api.get("/costs/sessions").json() == [response.json()]
 
 
-def test_what_was_not_told_is_null_or_empty(api: APIClient, send: Send) -> None:
+def test_what_was_not_sent_is_null_or_empty(api: APIClient, send: Send) -> None:
     send({"session_id": "s", "model": "unheard-of", "input_tokens": 5})
 
     response = api.get("/costs/sessions/s")
@@ -262,7 +262,7 @@ def test_an_unknown_session_is_a_404(api: APIClient) -> None:
 
 
 @pytest.mark.parametrize("session", ["with/slash", "with space", "ünïcode", "..", "a%2Fb?", "x" * 255])
-def test_any_session_id_can_be_asked_for(api: APIClient, send: Send, session: str) -> None:
+def test_any_session_id_can_be_requested(api: APIClient, send: Send, session: str) -> None:
     send(call(session))
 
     assert api.get(f"/costs/sessions/{quote(session, safe='')}").json()["session_id"] == session

@@ -60,9 +60,9 @@ def test_a_delivery_shows_what_became_of_it(api: APIClient, delivery: tuple[Deli
         "last_status": 500,
         "last_error": "Answered 500: Oops",
     }
-    waiting = api.get(f"{DELIVERIES}/{email.pk}").json()
-    assert (waiting["recipient"], waiting["webhook"]) == ("ada@acme.example", None)
-    assert (waiting["next_attempt_at"], waiting["finished_at"]) == ("2026-11-02T12:00:00Z", None)
+    pending = api.get(f"{DELIVERIES}/{email.pk}").json()
+    assert (pending["recipient"], pending["webhook"]) == ("ada@acme.example", None)
+    assert (pending["next_attempt_at"], pending["finished_at"]) == ("2026-11-02T12:00:00Z", None)
 
 
 def test_the_list_is_paged_with_the_newest_first(

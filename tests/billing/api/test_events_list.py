@@ -122,7 +122,7 @@ def test_filters(api: APIClient, send: Send, query: str, result: list[str]) -> N
     assert ids(api, query) == result
 
 
-def test_an_event_of_litellms_door_is_found_by_its_id(api: APIClient, send: Send) -> None:
+def test_an_event_of_litellms_endpoint_is_found_by_its_id(api: APIClient, send: Send) -> None:
     send({"id": "chatcmpl-1", "source": "litellm"})
     assert ids(api, "event_id=chatcmpl-1") == ["chatcmpl-1"]
 
@@ -143,7 +143,7 @@ def test_an_event_of_litellms_door_is_found_by_its_id(api: APIClient, send: Send
         ("start_date=2026-11-02&end_date=2026-11-01", "end_date"),
     ],
 )
-def test_wrong_questions_are_refused_by_name(api: APIClient, query: str, field: str) -> None:
+def test_wrong_queries_are_refused_by_name(api: APIClient, query: str, field: str) -> None:
     response = api.get(f"{PATH}?{query}")
     assert response.status_code == 422, response.content
     assert field in response.json()["fields"]

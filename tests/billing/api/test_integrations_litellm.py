@@ -74,7 +74,7 @@ def test_every_attempt_of_one_request_is_stored(api: APIClient) -> None:
     assert [event.status for event in UsageEvent.objects.order_by("occurred_at")] == ["failure", "success"]
 
 
-def test_bad_records_do_not_fail_the_request_and_are_kept(api: APIClient) -> None:
+def test_bad_records_do_not_fail_the_request_and_are_quarantined(api: APIClient) -> None:
     response = post(api, [payload(), payload(id="bad", prompt_tokens=-1), "text", None])
     assert counted(response) == (1, 0, 0, 2)
     errors = [(error["index"], error.get("id"), error.get("field")) for error in response.json()["errors"]]
@@ -168,7 +168,12 @@ def test_a_wrong_parameter_of_the_endpoint_is_refused_by_name(api: APIClient, qu
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [(b"", "empty"), (b"hello", "not a JSON array or object"), (b"[hello]", "not valid JSON"), (b"[{", "is incomplete")],
+    [
+        (b"", "empty"),
+        (b"hello", "not a JSON array or object"),
+        (b"[hello]", "not valid JSON"),
+        (b"[{", "is incomplete"),
+    ],
 )
 def test_what_is_not_json_at_all_is_refused(api: APIClient, body: bytes, message: str) -> None:
     response = post(api, body)
@@ -221,21 +226,21 @@ _records = _json | st.dictionaries(_fields, _json).map(lambda changes: {**payloa
 
 @examples(60)
 @given(records=st.lists(_records, max_size=6))
-def test_whatever_an_array_holds_is_counted_and_what_is_bad_is_kept(api: APIClient, records: list[Any]) -> None:
+def test_whatever_an_array_holds_is_counted_and_what_is_bad_is_quarantined(api: APIClient, records: list[Any]) -> None:
     QuarantinedRecord.objects.all().delete()
     response = post(api, records)
     assert sum(counted(response)) == sum(record is not None for record in records)
     bad = [_storable(error.get("id") or "") for error in response.json()["errors"]]
-    kept = list(QuarantinedRecord.objects.values_list("record_id", flat=True))
-    assert set(kept) == set(bad)
-    assert kept.count("") == bad.count("")
+    quarantined = list(QuarantinedRecord.objects.values_list("record_id", flat=True))
+    assert set(quarantined) == set(bad)
+    assert quarantined.count("") == bad.count("")
 
 
 def _storable(record_id: str) -> str:
     return record_id.replace("\0", "\N{REPLACEMENT CHARACTER}")[:255]
 
 
-def test_an_object_that_is_no_call_is_kept_apart(api: APIClient) -> None:
+def test_an_object_that_is_no_call_is_quarantined(api: APIClient) -> None:
     answer = api.post("/integrations/litellm", [{}, {"events": []}]).json()
 
     assert (answer["accepted"], answer["rejected"]) == (0, 2)

@@ -30,7 +30,7 @@ def wish(limit: SpendLimit, /, **changes: Any) -> dict[str, Any]:
     return {**body, **changes}
 
 
-def asked(client: APIClient, limit: SpendLimit, /, **changes: Any) -> dict[str, Any]:
+def request_increase(client: APIClient, limit: SpendLimit, /, **changes: Any) -> dict[str, Any]:
     response = client.post(PATH, wish(limit, **changes))
     assert response.status_code == 201, response.content
     shown: dict[str, Any] = response.json()
@@ -39,7 +39,7 @@ def asked(client: APIClient, limit: SpendLimit, /, **changes: Any) -> dict[str, 
 
 def test_a_viewer_asks_and_an_owner_grants_less(limit: SpendLimit, viewer: User, owner: User) -> None:
     body = wish(limit)
-    shown = asked(signed_in(viewer), limit, **body)
+    shown = request_increase(signed_in(viewer), limit, **body)
     request = IncreaseRequest.objects.get()
     assert shown == {
         **body,
@@ -68,7 +68,7 @@ def test_a_viewer_asks_and_an_owner_grants_less(limit: SpendLimit, viewer: User,
 
 
 def test_a_request_is_declined_with_an_answer(limit: SpendLimit, viewer: User, owner: User) -> None:
-    shown = asked(signed_in(viewer), limit)
+    shown = request_increase(signed_in(viewer), limit)
     path = f"{PATH}/{shown['id']}/decline"
     assert fields(signed_in(owner).post(path, {})) == {"answer"}
     assert fields(signed_in(owner).post(path, {"answer": ""})) == {"answer"}
@@ -80,7 +80,7 @@ def test_requests_are_listed_newest_first_by_state_and_limit(
     limit: SpendLimit, organization: Organization, viewer: User, owner: User
 ) -> None:
     other = make_limit(organization)
-    first, second = asked(signed_in(viewer), limit), asked(signed_in(viewer), other, value="")
+    first, second = request_increase(signed_in(viewer), limit), request_increase(signed_in(viewer), other, value="")
     client = signed_in(owner)
     client.post(f"{PATH}/{first['id']}/decline", {"answer": "No."})
 
@@ -100,7 +100,7 @@ def test_a_credential_that_reads_costs_may_ask(organization: Organization) -> No
     limit = make_limit(organization, scope=LimitScope.CREDENTIAL)
     reader = make_key(organization, Scope.COSTS_READ, name="reader")
     client_id = reader.credential.client_id
-    shown = asked(reader.client(), limit, value=client_id)
+    shown = request_increase(reader.client(), limit, value=client_id)
     assert (shown["requested_by"], shown["value"]) == (client_id, client_id)
     again = reader.client().post(PATH, wish(limit, value=client_id))
     assert (again.status_code, again.json()["code"]) == (409, "increase_requested")
@@ -140,7 +140,7 @@ def test_owners_and_operators_answer_and_nobody_else(
 ) -> None:
     admin = User.objects.create_user("admin@acme.example")
     Membership.objects.create(organization=organization, user=admin, role=Role.ADMIN)
-    path = f"{PATH}/{asked(signed_in(viewer), limit)['id']}"
+    path = f"{PATH}/{request_increase(signed_in(viewer), limit)['id']}"
     refused = [(signed_in(viewer), 403), (signed_in(admin), 403), (api, 403), (signed_in(stranger), 404)]
     for client, status in refused:
         assert client.post(f"{path}/grant", {}).status_code == status
@@ -163,7 +163,7 @@ def test_owners_and_operators_answer_and_nobody_else(
 def test_a_wrong_grant_names_the_field(
     limit: SpendLimit, viewer: User, owner: User, wrong: dict[str, Any], names: set[str]
 ) -> None:
-    shown = asked(signed_in(viewer), limit, until=None)
+    shown = request_increase(signed_in(viewer), limit, until=None)
     assert fields(signed_in(owner).post(f"{PATH}/{shown['id']}/grant", wrong)) == names
     assert IncreaseRequest.objects.get().state == "open"
 
@@ -171,7 +171,7 @@ def test_a_wrong_grant_names_the_field(
 def test_another_organizations_requests_are_not_there(
     limit: SpendLimit, viewer: User, other_api: APIClient, other_organization: Organization, other_key: Key
 ) -> None:
-    shown = asked(signed_in(viewer), limit)
+    shown = request_increase(signed_in(viewer), limit)
     theirs = "/organizations/globex/limit-requests"
     assert other_api.get(theirs).json()["count"] == 0
     assert other_api.get(f"{theirs}/{shown['id']}").status_code == 404

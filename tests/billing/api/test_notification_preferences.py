@@ -18,7 +18,7 @@ def client(user: User) -> APIClient:
     return client
 
 
-def test_everything_is_wanted_until_somebody_says_otherwise(owner: User, viewer: User) -> None:
+def test_everything_is_sent_until_a_preference_says_otherwise(owner: User, viewer: User) -> None:
     assert client(owner).get(PATH).json() == ALL
     assert client(viewer).get(PATH).json() == ALL
 

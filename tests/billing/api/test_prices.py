@@ -7,7 +7,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from billing.models import PriceVersion
-from billing.pricing.cache import price_book
+from billing.pricing.price_book import price_book
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Scope
 from tests.billing.pricing.prices import APRIL, FEBRUARY, JANUARY, MARCH, MILLION, price

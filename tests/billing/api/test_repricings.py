@@ -29,7 +29,7 @@ def cheaper(send: Send) -> None:
     now_costs("2")
 
 
-def asked(response: Any, *names: str) -> list[Any]:
+def fields_of(response: Any, *names: str) -> list[Any]:
     body = response.json()
     return [body[name] for name in names]
 
@@ -39,8 +39,15 @@ def test_the_dry_run_answers_the_table_at_once_and_changes_nothing(api: APIClien
     response = api.post(PATH, PERIOD)
 
     assert response.status_code == 200
-    assert asked(response, "state", "dry_run", "events", "changed", "looked_at", "total") == ["done", True, 3, 2, 3, 3]
-    assert asked(response, "old_usd", "new_usd", "difference_usd") == ["9", "7", "-2"]
+    assert fields_of(response, "state", "dry_run", "events", "changed", "looked_at", "total") == [
+        "done",
+        True,
+        3,
+        2,
+        3,
+        3,
+    ]
+    assert fields_of(response, "old_usd", "new_usd", "difference_usd") == ["9", "7", "-2"]
     assert response.json()["models"] == [
         {
             "service": "openai",
@@ -62,14 +69,14 @@ def test_the_work_is_queued_and_watched(api: APIClient, key: Key, organization: 
     response = api.post(PATH, REAL)
 
     assert response.status_code == 202
-    assert asked(response, "state", "total", "models", "actor") == ["queued", None, [], key.credential.client_id]
+    assert fields_of(response, "state", "total", "models", "actor") == ["queued", None, [], key.credential.client_id]
     item = f"{PATH}/{response.json()['id']}"
     assert api.get(item).json() == response.json()
 
     reprice_task(response.json()["id"])
 
     done = api.get(item)
-    assert asked(done, "state", "changed", "difference_usd") == ["done", 2, "-2"]
+    assert fields_of(done, "state", "changed", "difference_usd") == ["done", 2, "-2"]
     assert done.json()["finished_at"]
     assert api.get(PATH).json()["results"] == [done.json()]
     assert UsageEvent.objects.of(organization).total_cost() == 7
@@ -123,7 +130,7 @@ def test_bad_input_names_its_field(body: dict[str, Any], field: str, api: APICli
     assert not Repricing.objects.exists()
 
 
-def test_a_second_one_waits_until_the_first_is_finished(api: APIClient) -> None:
+def test_a_second_one_is_queued_until_the_first_is_finished(api: APIClient) -> None:
     api.post(PATH, REAL)
     response = api.post(PATH, REAL)
     assert (response.status_code, response.json()["code"]) == (409, "repricing_not_finished")

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from billing.api import response_cache
-from billing.api.response_cache import ResponseCache
+from billing.api.response_cache import MAX_BODY_BYTES, response_cache
 from billing.ledger.corrections import void
 from billing.models import UsageEvent
 from billing.reports.response_cache_redis import CachedResponse
@@ -37,7 +36,7 @@ def ask(api: APIClient, path: str = "/costs/runs", **headers: str) -> tuple[Any,
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_same_question_has_the_same_answer(api: APIClient, send: Send, path: str) -> None:
+def test_the_same_query_has_the_same_answer(api: APIClient, send: Send, path: str) -> None:
     send(CALL)
     fold(now=NOW)
     first, second = ask(api, path), ask(api, path)
@@ -45,7 +44,7 @@ def test_the_same_question_has_the_same_answer(api: APIClient, send: Send, path:
     assert first[0] == second[0]
 
 
-def test_a_kept_answer_is_marked_with_the_time_at_which_it_still_held(api: APIClient, send: Send) -> None:
+def test_a_cached_answer_is_marked_with_the_time_at_which_it_was_still_right(api: APIClient, send: Send) -> None:
     send(CALL)
     times = [api.get("/costs/runs").headers["X-Costtrack-As-Of"] for _ in range(2)]
     assert times[0] < times[1]
@@ -78,7 +77,7 @@ def test_a_price_changes_what_sessions_say_of_their_tools(
     assert ask(api, "/costs/sessions/s")[0]["cost_by_tool_tokens"] == {"Read": "0.01545"}
 
 
-def test_another_question_another_organization_and_bypassing_get_their_own(
+def test_another_query_another_organization_and_bypassing_get_their_own(
     api: APIClient, other_key: Key, send: Send, other_organization: Organization
 ) -> None:
     send(CALL)
@@ -91,7 +90,7 @@ def test_another_question_another_organization_and_bypassing_get_their_own(
     assert ask(api) == (_one(1), "1")
 
 
-def test_who_may_not_ask_gets_no_kept_answer_either(api: APIClient, organization: Organization, send: Send) -> None:
+def test_who_may_not_ask_gets_no_cached_answer_either(api: APIClient, organization: Organization, send: Send) -> None:
     send(CALL)
     assert [ask(api)[1] for _ in range(2)] == ["0", "1"]
     without_scope = make_key(organization, Scope.USAGE_WRITE)
@@ -101,20 +100,13 @@ def test_who_may_not_ask_gets_no_kept_answer_either(api: APIClient, organization
     assert api.get("/costs/runs").status_code == 401
 
 
-def test_wrong_questions_are_wrong_each_time(api: APIClient) -> None:
+def test_wrong_queries_are_wrong_each_time(api: APIClient) -> None:
     for _ in range(2):
         assert api.get("/costs/runs?start_date=never").status_code == 422
         assert api.get("/costs/runs/nobody").status_code == 404
 
 
-def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response_cache, "MAX_BODY_BYTES", 10)
-    monkeypatch.setattr(response_cache, "MAX_BYTES", 25)
-    responses = ResponseCache()
-    for number in range(4):
-        responses.put((1, str(number)), CachedResponse("s", b"x" * 10, {}))
-    responses.put((1, "large"), CachedResponse("s", b"x" * 11, {}))
-    responses.put((1, "3"), CachedResponse("t", b"x" * 5, {}))
-    result = [responses.get((1, name), "s") is not None for name in ("0", "1", "2", "3", "large")]
-    assert result == [False, False, True, False, False]
-    assert responses.get((1, "3"), "t") is not None
+def test_a_large_response_is_not_cached() -> None:
+    for size, is_cached in ((MAX_BODY_BYTES, True), (MAX_BODY_BYTES + 1, False)):
+        response_cache.put((1, "large"), str(size), CachedResponse(str(size), b"x" * size, {}))
+        assert (response_cache.get((1, "large"), str(size)) is not None) is is_cached

@@ -352,7 +352,7 @@ def test_bad_input_is_named_in_the_familys_dialect(
     assert error["message"]
 
 
-def test_the_messages_of_litellm_are_kept(api: APIClient) -> None:
+def test_the_messages_of_litellm_are_unchanged(api: APIClient) -> None:
     def message(**body: Any) -> str:
         said: str = calculate(api, **body).json()["error"]["message"]
         return said

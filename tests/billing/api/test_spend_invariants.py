@@ -84,12 +84,12 @@ class World:
                 fold(now=NOW)
 
     def _correct(self) -> None:
-        random, told = self.random, {"organization": self.organization, "reason": "A test.", "actor": "tests"}
+        random, fields = self.random, {"organization": self.organization, "reason": "A test.", "actor": "tests"}
         events = list(UsageEvent.objects.of(self.organization).exclude(kind="adjustment").order_by("id"))
         changes: list[Callable[..., object]] = [void, lambda **which: adjust(cost_usd=Decimal("0.125"), **which)]
         for event in random.sample(events, 4):
             with suppress(ConflictError):  # it was voided before
-                random.choice(changes)(event_id=event.pk, now=NOW, **told)
+                random.choice(changes)(event_id=event.pk, now=NOW, **fields)
         price_unpriced(organization=self.organization, now=NOW)
 
 
@@ -189,8 +189,8 @@ def _filters_leave_what_rows_say(api: APIClient, world: World, window: str) -> N
         assert ids_of(f"user_id={user}") == [row["request_id"] for row in of_user]
         of_both = [row["request_id"] for row in of_user if row["status"] == "failure"]
         assert ids_of(f"user_id={user}&status_filter=failure") == of_both
-    dear = [row["request_id"] for row in rows if row["spend"] >= 0.25]
-    assert ids_of("min_spend=0.25") == dear
+    expensive = [row["request_id"] for row in rows if row["spend"] >= 0.25]
+    assert ids_of("min_spend=0.25") == expensive
     by_spend = api.get(f"/spend/logs/v2?{window}&sort_by=spend&page_size=100").json()["data"]
     spends = [row["spend"] for row in by_spend]
     assert spends == sorted(spends, reverse=True)

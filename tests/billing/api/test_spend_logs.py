@@ -97,7 +97,7 @@ def test_a_row_has_exactly_litellms_fields_with_its_types(api: APIClient, key: K
     assert set(row) == set(LOG_FIELDS)
     for name, kind in LOG_FIELDS.items():
         assert isinstance(row[name], kind), name
-    told = {
+    fields = {
         "request_id": "chatcmpl-1",
         "call_type": "completion",
         "api_key": hashlib.sha256(key.credential.client_id.encode()).hexdigest(),
@@ -123,7 +123,7 @@ def test_a_row_has_exactly_litellms_fields_with_its_types(api: APIClient, key: K
         "messages": {},
         "response": {},
     }
-    assert {name: row[name] for name in told} == told
+    assert {name: row[name] for name in fields} == fields
     assert row["metadata"]["spend_logs_metadata"] == {"ticket": 7}
     assert row["metadata"]["user_api_key_alias"] == "test"
     assert row["metadata"]["additional_usage_values"] == {
@@ -198,9 +198,9 @@ def test_spend_and_tokens_are_those_of_now(api: APIClient, organization: Organiz
         call("02T09:00", "4", id="as it was", input_tokens=1),
     )
     by_id = {event.event_id: event.pk for event in UsageEvent.objects.of(organization)}
-    told: dict[str, Any] = {"organization": organization, "reason": "A test.", "actor": "tests", "now": NOW}
-    void(event_id=by_id["voided"], **told)
-    adjust(event_id=by_id["adjusted"], cost_usd=Decimal("0.5"), **told)
+    fields: dict[str, Any] = {"organization": organization, "reason": "A test.", "actor": "tests", "now": NOW}
+    void(event_id=by_id["voided"], **fields)
+    adjust(event_id=by_id["adjusted"], cost_usd=Decimal("0.5"), **fields)
 
     rows = {row["request_id"]: (row["spend"], row["total_tokens"]) for row in api.get("/spend/logs").json()}
 
@@ -302,16 +302,16 @@ def test_a_request_is_found_by_any_of_its_ids(api: APIClient, organization: Orga
     )
     anonymous = str(UsageEvent.objects.of(organization).get(event_id="", request_id="").pk)
 
-    for asked, shown in (
+    for requested_id, shown in (
         ("event-1", "chatcmpl-1"),
         ("chatcmpl-1", "chatcmpl-1"),
         ("chatcmpl-2", "chatcmpl-2"),
         (anonymous, anonymous),
         ("elsewhere", "elsewhere"),
     ):
-        assert ids(api, f"request_id={asked}") == [shown]
-        assert ids(api, f"request_id={asked}&{MONTH}&summarize=false") == [shown]
-        assert ids(api, f"request_id={asked}&start_date=2026-11-01") == []
+        assert ids(api, f"request_id={requested_id}") == [shown]
+        assert ids(api, f"request_id={requested_id}&{MONTH}&summarize=false") == [shown]
+        assert ids(api, f"request_id={requested_id}&start_date=2026-11-01") == []
 
 
 def test_an_adjustment_is_no_request(api: APIClient, organization: Organization, send: Send) -> None:

@@ -150,9 +150,9 @@ def test_spend_is_filtered_and_ordered_as_it_is_now(api: APIClient, organization
         call("02T11:00", "4", id="as it was", input_tokens=4),
     )
     by_id = {event.event_id: event.pk for event in UsageEvent.objects.of(organization)}
-    told: dict[str, Any] = {"organization": organization, "reason": "A test.", "actor": "tests", "now": NOW}
-    void(event_id=by_id["voided"], **told)
-    adjust(event_id=by_id["dearer now"], cost_usd=Decimal(8), **told)
+    fields: dict[str, Any] = {"organization": organization, "reason": "A test.", "actor": "tests", "now": NOW}
+    void(event_id=by_id["voided"], **fields)
+    adjust(event_id=by_id["dearer now"], cost_usd=Decimal(8), **fields)
 
     assert ids(api, "sort_by=spend") == ["dearer now", "as it was", "voided"]
     assert ids(api, "sort_by=total_tokens") == ["as it was", "dearer now", "voided"]

@@ -34,7 +34,7 @@ def ask(api: Client, path: str, body: Any = None, **headers: str) -> tuple[str, 
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_question_that_was_answered_is_answered_from_the_cache(api: APIClient, send: Send, path: str) -> None:
+def test_a_query_that_was_answered_is_answered_from_the_cache(api: APIClient, send: Send, path: str) -> None:
     send(call("1"))
 
     assert ask(api, path) == ("0", "1")
@@ -57,7 +57,7 @@ def test_it_can_be_bypassed(api: APIClient, send: Send, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_same_question_in_other_words_is_the_same(api: APIClient, send: Send, path: str) -> None:
+def test_the_same_query_in_other_words_is_the_same(api: APIClient, send: Send, path: str) -> None:
     send(call("1"))
 
     ask(api, path, {"start_date": "2026-11-01", "end_date": "2026-11-30"})
@@ -124,7 +124,7 @@ def test_people_and_credentials_share_it(api: APIClient, viewer: User, send: Sen
     assert ask(browser, PATHS[0]) == ("1", "1")
 
 
-def test_a_refresh_drops_what_was_kept(api: APIClient, other_api: APIClient, send: Send) -> None:
+def test_a_refresh_drops_what_was_cached(api: APIClient, other_api: APIClient, send: Send) -> None:
     send(call("1"))
     ask(api, PATHS[0])
     ask(other_api, PATHS[0])
@@ -135,7 +135,7 @@ def test_a_refresh_drops_what_was_kept(api: APIClient, other_api: APIClient, sen
     assert ask(other_api, PATHS[0]) == ("1", "0")
 
 
-def test_a_question_has_one_place_however_often_the_ledger_changes(api: APIClient, send: Send) -> None:
+def test_a_query_has_one_cache_key_however_often_the_ledger_changes(api: APIClient, send: Send) -> None:
     for number in range(5):
         send(call(str(number)))
         ask(api, PATHS[0])

@@ -86,7 +86,7 @@ def test_it_answers_like_the_document(api: APIClient, organization: Organization
     }
 
 
-def test_what_was_not_told_is_null_or_empty(api: APIClient, send: Send) -> None:
+def test_what_was_not_sent_is_null_or_empty(api: APIClient, send: Send) -> None:
     send(
         {"group_id": "g", "kind": "tool_call", "tool": "search", "cost_usd": "1", "occurred_at": "2025-01-15T12:00:00Z"}
     )

@@ -195,7 +195,7 @@ def test_tiny_amounts_have_no_exponent(api: APIClient, send: Send) -> None:
     assert re.fullmatch(r"\d+\.\d+", item["total_cost"])
 
 
-def test_what_waits_for_a_price_is_a_run_without_a_cost(api: APIClient, send: Send) -> None:
+def test_an_unpriced_event_is_a_run_without_a_cost(api: APIClient, send: Send) -> None:
     send(call("1"), {"model": "unheard-of", "input_tokens": 5, "occurred_at": "2025-01-15T12:00:00Z"})
 
     response = api.post(PATH, {})
@@ -331,10 +331,10 @@ def test_organizations_do_not_meet(
     send(call("1", id="same", agent_id="same"))
     send(call("2", id="same", agent_id="same", agent_name="Theirs"), call("4", model=OPUS), to=other_organization)
 
-    ours, theirs = ask(api), ask(other_api)
+    own_answer, theirs = ask(api), ask(other_api)
 
-    assert costs(ours) == {("2025-01-15", uuid(GPT)): ("1", 1)}
-    assert [option["label"] for option in ours["agent_options"]] == ["same"]
+    assert costs(own_answer) == {("2025-01-15", uuid(GPT)): ("1", 1)}
+    assert [option["label"] for option in own_answer["agent_options"]] == ["same"]
     assert costs(theirs) == {("2025-01-15", uuid(GPT)): ("2", 1), ("2025-01-15", uuid(OPUS)): ("4", 1)}
     assert ask(api, model_ids=[uuid(OPUS)])["daily"] == []
 

@@ -19,7 +19,7 @@ from tests.usage import Send
 PATH = "/system/refresh"
 
 
-def waiting(organization: Organization) -> int:
+def unfolded_batches(organization: Organization) -> int:
     return IngestBatch.objects.of(organization).filter(folded_at=None).count()
 
 
@@ -37,7 +37,7 @@ def test_it_answers_like_the_document(api: APIClient, organization: Organization
         "idempotency_key": None,
     }
     assert response["X-Invalidate-Tags"] == "system,pricing,group"
-    assert waiting(organization) == 0
+    assert unfolded_batches(organization) == 0
     assert GenerationGroup.objects.of(organization).get().group_id == "g"
 
 
@@ -52,23 +52,23 @@ def test_refreshing_twice_is_like_once(api: APIClient, send: Send) -> None:
     assert api.post("/system/groups", {}).json() == figures
 
 
-def test_softly_workers_are_asked_to_fold(api: APIClient, organization: Organization, send: Send) -> None:
+def test_softly_a_fold_is_enqueued(api: APIClient, organization: Organization, send: Send) -> None:
     send({"model": "gpt-4o", "cost_usd": "1"})
 
     answer = api.post(PATH, {"soft": True}).json()
 
     assert (answer["success"], answer["refreshed_views"]) == (True, [])
-    assert waiting(organization) == 1
+    assert unfolded_batches(organization) == 1
 
 
-def test_where_much_waits_nobody_waits_for_it(
+def test_where_much_is_unfolded_the_request_does_not_wait_for_it(
     api: APIClient, organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refreshing, "_MAX_EVENTS", 1)
     send({"model": "gpt-4o", "cost_usd": "1"}, {"model": "gpt-4o", "cost_usd": "2"})
 
     assert api.post(PATH, {}).json()["refreshed_views"] == []
-    assert waiting(organization) == 1
+    assert unfolded_batches(organization) == 1
 
 
 def test_while_somebody_else_folds_it_does_not_say_that_it_has(
@@ -81,12 +81,12 @@ def test_while_somebody_else_folds_it_does_not_say_that_it_has(
         with folder.cursor() as cursor:
             assert try_lock_rollups(cursor, organization.pk)
             assert api.post(PATH, {}).json()["refreshed_views"] == []
-            assert waiting(organization) == 1
+            assert unfolded_batches(organization) == 1
     finally:
         folder.close()
 
     assert api.post(PATH, {}).json()["refreshed_views"] == list(BY_NAME)
-    assert waiting(organization) == 0
+    assert unfolded_batches(organization) == 0
 
 
 def test_only_the_callers_organization_is_refreshed(
@@ -97,7 +97,7 @@ def test_only_the_callers_organization_is_refreshed(
 
     api.post(PATH, {})
 
-    assert (waiting(organization), waiting(other_organization)) == (0, 1)
+    assert (unfolded_batches(organization), unfolded_batches(other_organization)) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_no_is_what_an_authorization_would_be_refused_with(
         (LimitScope.TAG, "team:core", "tags=other&tags=team:core"),
     ],
 )
-def test_a_call_is_covered_by_what_it_tells(
+def test_a_call_is_covered_by_what_it_names(
     organization: Organization, api: APIClient, send: Send, scope: LimitScope, value: str, query: str
 ) -> None:
     set_price("gpt-4o", input="1", output="1")
@@ -119,7 +119,7 @@ def test_the_credential_is_the_one_that_asks(organization: Organization, api: AP
     assert ask(make_key(organization).client()) == YES
 
 
-def test_an_estimate_needs_room(organization: Organization, api: APIClient, send: Send) -> None:
+def test_an_estimate_must_fit(organization: Organization, api: APIClient, send: Send) -> None:
     set_limit(organization, "10")
     send(call("6"))
     take(organization, "1.5", now=NOW, ttl=timedelta(minutes=5))
@@ -183,6 +183,8 @@ def test_every_scope_may_ask_and_it_takes_few_statements(organization: Organizat
             ask(client, "user_id=ada&tags=tag-1")
         with CaptureQueriesContext(connection) as captured:
             assert ask(client, "user_id=ada&tags=tag-1&tags=tag-2") == YES
-        asked = [query["sql"] for query in captured if not query["sql"].startswith(("SAVEPOINT", "RELEASE", "SET"))]
+        statements = [
+            query["sql"] for query in captured if not query["sql"].startswith(("SAVEPOINT", "RELEASE", "SET"))
+        ]
         # The credential, the limits' revision, whether something waits to be folded, and what was spent.
-        assert len(asked) <= 4, asked
+        assert len(statements) <= 4, statements

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from billing.api.usage import authorizations
 from billing.models import Authorization, UsageEvent
-from billing.pricing import cache
+from billing.pricing import price_book as price_books
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.clock import iso
 from organizations.models import Organization
@@ -81,7 +81,7 @@ def test_the_answer_says_what_is_left_of_each_limit(api: APIClient, organization
     whole = set_limit(organization, "10")
     users = set_limit(organization, "1", LimitScope.USER, window=LimitWindow.CALENDAR_DAY)
     own = set_limit(organization, "5", LimitScope.CREDENTIAL, key.credential.client_id)
-    only_told = set_limit(organization, "0.1", LimitScope.TAG, "team:core", action=LimitAction.NOTIFY)
+    notify_only = set_limit(organization, "0.1", LimitScope.TAG, "team:core", action=LimitAction.NOTIFY)
     set_limit(organization, "0", LimitScope.USER, "brin")
 
     ask(api, **CALL)
@@ -113,7 +113,7 @@ def test_the_answer_says_what_is_left_of_each_limit(api: APIClient, organization
             "remaining_usd": "4.5",
         },
         {
-            "id": only_told.pk,
+            "id": notify_only.pk,
             "scope": "tag",
             "scope_value": "team:core",
             "window": "lifetime",
@@ -158,7 +158,7 @@ def test_it_takes_two_messages_to_the_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Who asks, and the grant itself."""
-    monkeypatch.setattr(cache, "RECENT_SECONDS", 60)
+    monkeypatch.setattr(price_books, "RECENT_SECONDS", 60)
     set_limit(organization, "10")
     bodies: tuple[dict[str, Any], ...] = (CALL, {})
     for body in bodies:
@@ -171,7 +171,7 @@ def test_it_takes_two_messages_to_the_database(
 # --- Refused for want of money ---------------------------------------------------------------------------------
 
 
-def test_a_limit_without_room_says_which_how_much_and_until_when(
+def test_a_limit_that_is_used_up_says_which_how_much_and_until_when(
     api: APIClient, organization: Organization, send: Send, at: At
 ) -> None:
     at(NOW)

@@ -23,8 +23,8 @@ def _now(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_authorization_is_shown_with_all_that_is_known_of_it(api: APIClient, key: Key) -> None:
-    asked = {"estimated_cost_usd": 0.5, "model": "", "user_id": "ada", "tags": ["a"], "run_id": "r"}
-    created = api.post(URL, asked, headers={"Idempotency-Key": "k"}).json()
+    authorization = {"estimated_cost_usd": 0.5, "model": "", "user_id": "ada", "tags": ["a"], "run_id": "r"}
+    created = api.post(URL, authorization, headers={"Idempotency-Key": "k"}).json()
     expected = {
         **{name: value for name, value in created.items() if name != "limits"},
         **dict.fromkeys(("service", "model", "workflow_id", "session_id"), ""),
@@ -99,6 +99,6 @@ def test_a_bad_parameter_is_named(api: APIClient, query: dict[str, Any], field: 
     assert (response.status_code, list(response.json()["fields"])) == (422, [field])
 
 
-def test_a_cursor_of_nowhere_is_a_place_too(api: APIClient, organization: Organization) -> None:
+def test_a_cursor_of_no_row_is_a_position_too(api: APIClient, organization: Organization) -> None:
     take(organization, "1", now=NOW)
     assert api.get(URL, {"cursor": str(uuid4())}).status_code == 200

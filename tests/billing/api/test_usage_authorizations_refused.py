@@ -124,10 +124,10 @@ def test_a_body_may_be_compressed_and_not_be_too_large(api: APIClient) -> None:
 
 
 def test_the_header_and_the_field_of_a_key_may_not_contradict_each_other(api: APIClient) -> None:
-    asked = {**REQUEST, "idempotency_key": "one"}
-    response = api.post(URL, asked, headers={"Idempotency-Key": "two"})
+    authorization = {**REQUEST, "idempotency_key": "one"}
+    response = api.post(URL, authorization, headers={"Idempotency-Key": "two"})
     assert (response.status_code, list(response.json()["fields"])) == (422, ["idempotency_key"])
-    assert api.post(URL, asked, headers={"Idempotency-Key": "one"}).status_code == 201
+    assert api.post(URL, authorization, headers={"Idempotency-Key": "one"}).status_code == 201
     response = api.post(URL, REQUEST, headers={"Idempotency-Key": LONG})
     assert (response.status_code, list(response.json()["fields"])) == (422, ["Idempotency-Key"])
     assert api.post(URL, REQUEST, headers={"Idempotency-Key": " "}).status_code == 201

@@ -73,7 +73,7 @@ def test_each_view_has_its_figures(api: APIClient, send: Send) -> None:
         ("start_date=2026-11-01T10:15:00Z&end_date=2026-11-01T12:30:00Z", "hour", 3),
     ],
 )
-def test_periods_suit_the_window_unless_they_are_told(
+def test_periods_suit_the_window_unless_they_are_given(
     api: APIClient, organization: Organization, query: str, granularity: str, buckets: int
 ) -> None:
     Organization.objects.filter(pk=organization.pk).update(plan="enterprise")
@@ -128,7 +128,7 @@ def test_wrong_charts_are_refused_by_name(api: APIClient, organization: Organiza
     assert list(response.json()["fields"]) == [field]
 
 
-def test_capabilities_come_with_their_share_the_dearest_first(api: APIClient, send: Send) -> None:
+def test_capabilities_come_with_their_share_the_most_expensive_first(api: APIClient, send: Send) -> None:
     send(
         call(1, "1", capability="chat", input_tokens=3),
         call(1, "2", capability="chat", status="failure"),

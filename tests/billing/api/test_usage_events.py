@@ -252,14 +252,14 @@ def test_a_provider_usage_object_is_read_verbatim(api: APIClient) -> None:
     assert (event.cache_read_tokens, event.cache_creation_tokens, event.cache_creation_1h_tokens) == (5000, 1000, 600)
 
 
-def test_an_event_without_a_price_is_stored_and_waits(api: APIClient, organization: Organization) -> None:
+def test_an_event_without_a_price_is_stored_and_queued(api: APIClient, organization: Organization) -> None:
     api.post("/usage/events", {"id": "a", "model": "unheard-of", "input_tokens": 10})
 
     event = UsageEvent.objects.get()
     assert (event.token_cost_usd, event.cost_usd, event.unpriced_reason) == (None, None, "no_price")
     assert IngestBatch.objects.get().unpriced == 1
-    waiting = UnpricedEvent.objects.of(organization).get()
-    assert (waiting.event_id, waiting.model, waiting.reason) == (event.id, "unheard-of", "no_price")
+    queued = UnpricedEvent.objects.of(organization).get()
+    assert (queued.event_id, queued.model, queued.reason) == (event.id, "unheard-of", "no_price")
 
 
 def test_a_cost_keeps_every_digit(api: APIClient) -> None:

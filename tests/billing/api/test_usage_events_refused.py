@@ -69,7 +69,7 @@ def test_a_flood_of_tiny_records_is_refused_before_it_is_taken_apart(api: APICli
 @pytest.mark.parametrize(
     "body", [b"", b"   ", b"nonsense", b"[{]", b'"text"', b"42", b'{"events": 1}', b"[" * 5000, b"\xff\xfe", b"null"]
 )
-def test_a_body_that_is_no_json_of_ours_is_refused(api: APIClient, body: bytes) -> None:
+def test_a_body_that_is_no_json_of_an_event_is_refused(api: APIClient, body: bytes) -> None:
     response = post_raw(api, body)
 
     assert response.status_code in (400, 422), response.content

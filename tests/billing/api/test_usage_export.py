@@ -141,7 +141,7 @@ def test_it_is_csv_and_errors_are_json_whatever_is_accepted(api: APIClient, acce
     ],
 )
 @pytest.mark.usefixtures("enterprise")
-def test_wrong_questions_are_refused_by_name(api: APIClient, query: str, field: str) -> None:
+def test_wrong_queries_are_refused_by_name(api: APIClient, query: str, field: str) -> None:
     response = api.get(f"{PATH}?{query}")
     assert response.status_code == 422, response.content
     assert list(response.json()["fields"]) == [field]

@@ -101,23 +101,23 @@ class Stage:
         _record(other, [{"cost_usd": "99999", "occurred_at": NOW.isoformat(), "capability": "theirs"}], None)
 
     @contextmanager
-    def example(self, zone: str, folded: Sent, waiting: Sent) -> Iterator[None]:
+    def example(self, zone: str, folded: Sent, unfolded: Sent) -> Iterator[None]:
         """These calls, and nothing of them afterwards."""
         with transaction.atomic():
             self.calls = []
             Organization.objects.filter(pk=self.organization.pk).update(time_zone=zone)
             self._send(folded)
             fold(now=NOW)
-            self._send(waiting)
+            self._send(unfolded)
             assert UsageEvent.objects.of(self.organization).count() == len(self.calls)
             yield
             transaction.set_rollback(True)
 
     def _send(self, sent: Sent) -> None:
-        for is_ours in (True, False):
-            bodies = [{**body, "occurred_at": at.isoformat()} for at, body, has in sent if has is is_ours]
+        for is_own in (True, False):
+            bodies = [{**body, "occurred_at": at.isoformat()} for at, body, has in sent if has is is_own]
             if bodies:
-                _record(self.organization, bodies, self.credential if is_ours else None)
+                _record(self.organization, bodies, self.credential if is_own else None)
         self.calls += [Counted(at, body, self.credential.client_id if has else "") for at, body, has in sent]
 
     def ask(self, path: str, *queries: dict[str, str]) -> dict[str, Any]:
@@ -130,16 +130,16 @@ class Stage:
         answer: dict[str, Any] = response.json()
         return answer
 
-    def matching(self, wanted: dict[str, str], *windows: dict[str, str]) -> list[Counted]:
+    def matching(self, filters: dict[str, str], *windows: dict[str, str]) -> list[Counted]:
         """The calls that pass the filters, and lie in the windows if there are any."""
         spans = [tuple(map(datetime.fromisoformat, (window["start"], window["end"]))) for window in windows]
         return [
             call
             for call in self.calls
-            if self._passes(call, wanted) and all(start <= call.at < end for start, end in spans)
+            if self._passes(call, filters) and all(start <= call.at < end for start, end in spans)
         ]
 
-    def _passes(self, call: Counted, wanted: dict[str, str]) -> bool:
+    def _passes(self, call: Counted, filters: dict[str, str]) -> bool:
         client_ids = {"ours": self.credential.client_id, "none": ""}
         facts = {
             "model": call.body["model"],
@@ -147,12 +147,12 @@ class Stage:
             "status": call.body["status"],
             "client_id": call.client_id,
         }
-        asked = {**wanted}
-        if asked.get("status") == "error":
-            asked["status"] = "failure"
-        if "client_id" in asked:
-            asked["client_id"] = client_ids.get(asked["client_id"], "nobody's")
-        return all(facts[name] == value for name, value in asked.items())
+        dimensions = {**filters}
+        if dimensions.get("status") == "error":
+            dimensions["status"] = "failure"
+        if "client_id" in dimensions:
+            dimensions["client_id"] = client_ids.get(dimensions["client_id"], "nobody's")
+        return all(facts[name] == value for name, value in dimensions.items())
 
 
 def _record(organization: Organization, bodies: list[dict[str, Any]], credential: APICredential | None) -> None:
@@ -172,17 +172,17 @@ zones = st.sampled_from(ZONES)
 
 
 @many
-@given(zone=zones, folded=calls, waiting=calls, asked=ranges, wanted=filters)
+@given(zone=zones, folded=calls, unfolded=calls, chosen=ranges, filters=filters)
 def test_a_summary_is_what_was_sent(
-    stage: Stage, zone: str, folded: Sent, waiting: Sent, asked: dict[str, str], wanted: dict[str, str]
+    stage: Stage, zone: str, folded: Sent, unfolded: Sent, chosen: dict[str, str], filters: dict[str, str]
 ) -> None:
-    with stage.example(zone, folded, waiting):
-        answer = stage.ask("summary", asked, wanted)
+    with stage.example(zone, folded, unfolded):
+        answer = stage.ask("summary", chosen, filters)
 
-        of_window = stage.matching(wanted, answer["window"])
+        of_window = stage.matching(filters, answer["window"])
         assert shown(answer) == figures(of_window)
         previous = answer["previous"]
-        assert shown(previous) == figures(stage.matching(wanted, previous["window"]))
+        assert shown(previous) == figures(stage.matching(filters, previous["window"]))
 
         by_day: dict[str, list[Counted]] = {day["date"]: [] for day in answer["daily"]}
         for call in of_window:
@@ -193,14 +193,14 @@ def test_a_summary_is_what_was_sent(
 
 
 @many
-@given(zone=zones, folded=calls, waiting=calls, wanted=filters)
+@given(zone=zones, folded=calls, unfolded=calls, filters=filters)
 def test_what_is_spent_now_is_of_this_day_these_seven_days_and_this_month(
-    stage: Stage, zone: str, folded: Sent, waiting: Sent, wanted: dict[str, str]
+    stage: Stage, zone: str, folded: Sent, unfolded: Sent, filters: dict[str, str]
 ) -> None:
-    with stage.example(zone, folded, waiting):
-        spend = stage.ask("summary", {"range": "yesterday"}, wanted)["spend"]
+    with stage.example(zone, folded, unfolded):
+        spend = stage.ask("summary", {"range": "yesterday"}, filters)["spend"]
 
-        sent, today = stage.matching(wanted), NOW.astimezone(ZoneInfo(zone)).date()
+        sent, today = stage.matching(filters), NOW.astimezone(ZoneInfo(zone)).date()
         local = {id(call): call.at.astimezone(ZoneInfo(zone)).date() for call in sent}
         of_today = [call for call in sent if local[id(call)] == today]
         of_month = [call for call in sent if today.replace(day=1) <= local[id(call)] <= today]
@@ -214,9 +214,9 @@ def test_what_is_spent_now_is_of_this_day_these_seven_days_and_this_month(
 @given(
     zone=zones,
     folded=calls,
-    waiting=calls,
-    asked=ranges,
-    wanted=filters,
+    unfolded=calls,
+    chosen=ranges,
+    filters=filters,
     unit=st.sampled_from(("hour", "day", "week", "month")),
     by=st.sampled_from(("", "model", "capability", "credential", "status")),
 )
@@ -224,26 +224,26 @@ def test_the_periods_and_the_lines_of_a_chart_add_up_to_what_was_sent(
     stage: Stage,
     zone: str,
     folded: Sent,
-    waiting: Sent,
-    asked: dict[str, str],
-    wanted: dict[str, str],
+    unfolded: Sent,
+    chosen: dict[str, str],
+    filters: dict[str, str],
     unit: str,
     by: str,
 ) -> None:
-    if unit == "hour" and len(asked) == 1 and asked["range"] == "90d":
+    if unit == "hour" and len(chosen) == 1 and chosen["range"] == "90d":
         unit = "day"  # there would be too many hours
-    with stage.example(zone, folded, waiting):
+    with stage.example(zone, folded, unfolded):
         group = {"group_by": by} if by else {}
-        summary = stage.ask("summary", asked, wanted)
+        summary = stage.ask("summary", chosen, filters)
         for view in ("requests", "tokens", "cost"):
-            answer = stage.ask("timeseries", asked, wanted, group, {"view": view, "granularity": unit})
+            answer = stage.ask("timeseries", chosen, filters, group, {"view": view, "granularity": unit})
             buckets = answer["buckets"]
 
             assert answer["total"] == {name: summary[name] for name in answer["total"]}
             assert {"start": buckets[0]["start"], "end": buckets[-1]["end"]} == answer["window"] == summary["window"]
             assert all(first["end"] == second["start"] for first, second in pairwise(buckets))
             for index, bucket in enumerate(buckets):
-                of_bucket = stage.matching(wanted, bucket)
+                of_bucket = stage.matching(filters, bucket)
                 expected = figures(of_bucket)
                 assert {name: bucket[name] for name in answer["total"]} == {
                     name: expected[name] for name in answer["total"]
@@ -251,24 +251,24 @@ def test_the_periods_and_the_lines_of_a_chart_add_up_to_what_was_sent(
                 for line in answer["series"]:
                     of_line = figures(call for call in of_bucket if _key(call, by) == line["key"])
                     assert line["buckets"][index] == {name: of_line[name] for name in answer["total"]}
-            of_window = stage.matching(wanted, answer["window"])
+            of_window = stage.matching(filters, answer["window"])
             assert {line["key"] for line in answer["series"]} == (
                 {_key(item, by) for item in of_window} if by else set()
             )
 
 
 @many
-@given(zone=zones, folded=calls, waiting=calls, asked=ranges, wanted=filters)
+@given(zone=zones, folded=calls, unfolded=calls, chosen=ranges, filters=filters)
 def test_capabilities_and_credentials_share_what_was_sent(
-    stage: Stage, zone: str, folded: Sent, waiting: Sent, asked: dict[str, str], wanted: dict[str, str]
+    stage: Stage, zone: str, folded: Sent, unfolded: Sent, chosen: dict[str, str], filters: dict[str, str]
 ) -> None:
-    with stage.example(zone, folded, waiting):
+    with stage.example(zone, folded, unfolded):
         for path, by, name in (
             ("capabilities", "capability", "capability"),
             ("credentials", "credential", "client_id"),
         ):
-            answer = stage.ask(path, asked, wanted)
-            of_window = stage.matching(wanted, answer["window"])
+            answer = stage.ask(path, chosen, filters)
+            of_window = stage.matching(filters, answer["window"])
             whole = Decimal(figures(of_window)["cost_usd"])
             rows = {row[name]: row for row in answer[path]}
             assert len(rows) == len(answer[path])

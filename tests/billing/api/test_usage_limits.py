@@ -142,7 +142,7 @@ def test_at_most_fifty_values_are_listed(organization: Organization, api: APICli
     assert (result["values_left_out"], result["values_used"]) == (2, 53)
 
 
-def test_one_value_is_told_exactly_however_it_stands(organization: Organization, api: APIClient, send: Send) -> None:
+def test_one_value_is_reported_exactly_in_every_state(organization: Organization, api: APIClient, send: Send) -> None:
     each = set_limit(organization, "10", LimitScope.USER)
     own = set_limit(organization, "5", LimitScope.USER, "ada")
     set_limit(organization, "5", LimitScope.USER, "brin")
@@ -189,18 +189,18 @@ def test_filters(organization: Organization, api: APIClient, send: Send) -> None
     assert ids("state=ok&scope=user&scope_value=cleo") == [each.pk]
 
 
-def test_what_was_done_by_hand_is_told(organization: Organization, api: APIClient, send: Send) -> None:
+def test_what_was_done_manually_is_reported(organization: Organization, api: APIClient, send: Send) -> None:
     raised, paused, opened = (set_limit(organization, "10") for _ in range(3))
     raise_limit(amount_usd=Decimal(20), **excepted(organization, raised))
     pause_limit(**excepted(organization, paused))
     open_limit(**excepted(organization, opened))
     send(call("10"))
     first, second, third = ask(api)
-    told = {"reason": "The launch.", "until": "2026-11-03T12:00:00Z"}
+    override = {"reason": "The launch.", "until": "2026-11-03T12:00:00Z"}
     assert (first["amount_usd"], first["base_amount_usd"]) == ("20", "10")
     assert (first["raised_until"], first["state"], first["percent"]) == ("2026-11-03T12:00:00Z", "ok", 50.0)
-    assert (second["paused_by_hand"], second["opened_by_hand"], second["state"]) == (told, None, "paused")
-    assert (third["paused_by_hand"], third["opened_by_hand"], third["state"]) == (None, told, "exceeded")
+    assert (second["paused_by_hand"], second["opened_by_hand"], second["state"]) == (override, None, "paused")
+    assert (third["paused_by_hand"], third["opened_by_hand"], third["state"]) == (None, override, "exceeded")
 
 
 def test_a_value_with_an_exception_is_listed_whatever_it_spent(organization: Organization, api: APIClient) -> None:

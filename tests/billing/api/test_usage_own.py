@@ -30,12 +30,12 @@ def gateway(organization: Organization) -> Key:
     return make_key(organization, Scope.USAGE_WRITE, name="gateway")
 
 
-def spend(key: Key, *told: tuple[str, str]) -> None:
-    events = [{"cost_usd": usd, "occurred_at": at} for usd, at in told]
+def spend(key: Key, *amounts: tuple[str, str]) -> None:
+    events = [{"cost_usd": usd, "occurred_at": at} for usd, at in amounts]
     assert key.client().post("/usage/events", events, format="json").json()["accepted"] == len(events)
 
 
-def test_it_tells_of_the_credential_alone(organization: Organization, gateway: Key, key: Key) -> None:
+def test_it_reports_the_credential_alone(organization: Organization, gateway: Key, key: Key) -> None:
     organization.time_zone = "America/New_York"
     organization.save()
     spend(

@@ -42,7 +42,7 @@ def at(minutes: int) -> str:
     return iso(NOW - timedelta(minutes=minutes))
 
 
-def test_a_row_tells_endpoint_time_credential_and_status(api: APIClient, key: Key) -> None:
+def test_a_row_shows_endpoint_time_credential_and_status(api: APIClient, key: Key) -> None:
     """Document 001: endpoint called, timestamp, API credential used, response status."""
     sent = {
         "id": "a",
@@ -187,7 +187,7 @@ def test_filters(api: APIClient, send: Send, query: str, result: list[str]) -> N
         ("page=2", "page"),
     ],
 )
-def test_wrong_questions_are_refused_by_name(api: APIClient, query: str, field: str) -> None:
+def test_wrong_queries_are_refused_by_name(api: APIClient, query: str, field: str) -> None:
     response = api.get(f"{PATH}?{query}")
     assert response.status_code == 422, response.content
     assert list(response.json()["fields"]) == [field]

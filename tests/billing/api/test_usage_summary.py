@@ -208,7 +208,7 @@ def test_figures_of_dropped_events_stay_and_still_add_up(
     ],
 )
 @pytest.mark.parametrize("path", NUMBERS)
-def test_wrong_questions_are_refused_by_name(api: APIClient, path: str, query: str, field: str) -> None:
+def test_wrong_queries_are_refused_by_name(api: APIClient, path: str, query: str, field: str) -> None:
     response = api.get(f"/usage/{path}?{query}")
     assert response.status_code == 422, response.content
     body = response.json()

@@ -9,7 +9,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.secrets import decrypt
+from billing.notifications.webhook_signatures import decrypt
 from billing.notifications.webhooks import MAX_WEBHOOKS
 from costtrack.clock import utc_now
 from organizations.models import AuditEntry, Organization, User

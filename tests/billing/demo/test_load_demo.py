@@ -37,8 +37,8 @@ class LoadDemo(TestCase):
             assert {"success", "failure"} == set(events.values_list("status", flat=True))
             assert events.total_cost() > 20
             assert Run.objects.of(organization).exclude(parent_run_id="").exists()
-        waiting = set(UnpricedEvent.objects.values_list("service", "model"))
-        assert waiting == {("in-house", "meadow-13b")}
+        unpriced = set(UnpricedEvent.objects.values_list("service", "model"))
+        assert unpriced == {("in-house", "meadow-13b")}
         assert all(f"{email} / {PASSWORD}" in self.printed for email, _ in USERS)
 
     def test_loading_it_again_adds_nothing(self) -> None:

@@ -86,7 +86,7 @@ def test_everything_that_costs_is_a_row_and_all_add_up_to_the_pricing(organizati
     assert len([row for row in result if row["kind"] == "model_call"]) == sum(bucket.runs for bucket in daily)
 
 
-def test_rows_come_newest_first_and_the_newest_are_kept(
+def test_rows_come_newest_first_and_the_newest_are_exported(
     organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporting, "_PAGE", 2)

@@ -10,7 +10,7 @@ from billing.ingest.types import RecordError, UsageEventInput
 
 _FOLDER = Path(__file__).parent / "fixtures" / "litellm"
 
-QUESTION, ANSWER = "What is a neutral question?", "This is a neutral answer."
+PROMPT, ANSWER = "What is a neutral question?", "This is a neutral answer."
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

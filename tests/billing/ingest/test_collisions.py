@@ -77,7 +77,7 @@ def test_an_id_is_taken_within_its_organization_alone(
     assert not QuarantinedRecord.objects.exists()
 
 
-def test_calls_are_told_apart_from_those_whose_events_were_dropped(organization: Organization) -> None:
+def test_calls_are_distinguished_from_those_whose_events_were_dropped(organization: Organization) -> None:
     old = [numbered(f"call-{number}", completion_tokens=number) for number in range(2)]
     send(organization, *old)
     drop_events(before=NEXT_MONTH, actor="tests", now=NEXT_MONTH, report=lambda _: None)

@@ -24,7 +24,7 @@ def test_a_price_makes_the_cost_and_stays_named(send: Send) -> None:
     assert event.computed_cost_usd is None  # it is the cost
 
 
-def test_a_reported_cost_is_kept_and_ours_stands_beside_it(send: Send) -> None:
+def test_a_reported_cost_is_stored_and_the_calculated_one_next_to_it(send: Send) -> None:
     price = set_price("m", provider="acme", input="3")
     send({"service": "acme", "model": "m", "input_tokens": 1000, "cost_usd": "0.0042"})
 

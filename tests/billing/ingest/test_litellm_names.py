@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from billing.ingest.validate import MAX_METADATA_BYTES
-from tests.billing.ingest.litellm_payloads import ANSWER, QUESTION, event_of, payload, with_metadata
+from tests.billing.ingest.litellm_payloads import ANSWER, PROMPT, event_of, payload, with_metadata
 
 
 def test_names_times_and_status() -> None:
@@ -74,11 +74,11 @@ def test_the_capability_comes_from_the_type_of_call(call_type: str, capability: 
 
 
 def test_a_tool_call_names_its_tool_and_nothing_of_its_arguments() -> None:
-    call = {"name": "search", "arguments": {"q": QUESTION}, "result": {"text": ANSWER}}
+    call = {"name": "search", "arguments": {"q": PROMPT}, "result": {"text": ANSWER}}
     record = {**with_metadata(mcp_tool_call_metadata=call), "call_type": "call_mcp_tool"}
     event = event_of(record)
     assert (event.kind, event.tool, event.capability) == ("tool_call", "search", "tools")
-    assert QUESTION not in repr(event)
+    assert PROMPT not in repr(event)
 
 
 def test_runs_and_the_like_come_from_spend_logs_metadata() -> None:
@@ -124,7 +124,7 @@ def test_a_parent_without_a_run_is_left_out() -> None:
     assert event.parent_run_id is None
 
 
-def test_the_session_comes_from_wherever_litellm_tells_it_apart_from_a_trace() -> None:
+def test_the_session_comes_from_wherever_litellm_distinguishes_it_from_a_trace() -> None:
     assert event_of(payload("session_correlated")).session_id == "conversation-9"
     assert event_of(payload("proxy_session")).session_id == "sess-1"
     unknown = event_of(payload("session"))
@@ -141,7 +141,7 @@ def test_keys_and_teams_stand_in_the_metadata() -> None:
     assert (fields["api_key_alias"], fields["team_id"], fields["team_alias"]) == ("team-key", "team-1", "Search")
 
 
-def test_a_key_that_litellm_does_not_know_is_not_kept() -> None:
+def test_a_key_that_litellm_does_not_know_is_not_stored() -> None:
     record = payload("proxy_unknown_key")
     assert record["metadata"]["user_api_key_hash"] == "wrong"
     event = event_of(record)
@@ -157,13 +157,13 @@ def test_tags_are_texts_each_once_and_at_most_fifty() -> None:
     assert event_of(payload(request_tags="a")).tags is None
 
 
-def test_headers_and_what_the_proxy_adds_are_not_kept() -> None:
+def test_headers_and_what_the_proxy_adds_are_not_stored() -> None:
     event = event_of(payload("proxy_chat"))
     assert event.metadata is not None
     assert set(event.metadata) == {"litellm", "note"}
 
 
-def test_the_callers_metadata_is_kept_as_far_as_there_is_room() -> None:
+def test_the_callers_metadata_is_stored_up_to_its_limit() -> None:
     deep: list[Any] = []
     for _ in range(40):
         deep = [deep]

@@ -14,7 +14,7 @@ from tests.billing.ingest.litellm_payloads import (
     ANSWER,
     NAMES,
     NOW,
-    QUESTION,
+    PROMPT,
     event_of,
     fault_of,
     parse_one,
@@ -30,7 +30,7 @@ from tests.profiles import examples
 @pytest.mark.parametrize("name", NAMES)
 def test_no_prompt_and_no_answer_comes_through(name: str) -> None:
     text = json.dumps(payload(name))
-    assert QUESTION in text or ANSWER in text or not payload(name)["messages"]
+    assert PROMPT in text or ANSWER in text or not payload(name)["messages"]
     assert "neutral" not in repr(event_of(payload(name)))
 
 
@@ -40,7 +40,7 @@ def test_a_copy_of_the_payload_in_the_callers_metadata_loses_its_prompts() -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_may_be_kept_of_a_record_has_no_prompts_and_is_the_same_event(name: str) -> None:
+def test_what_may_be_stored_of_a_record_has_no_prompts_and_is_the_same_event(name: str) -> None:
     record = json.dumps(payload(name)).encode()
     stored = litellm.without_prompts(record)
     assert b"neutral" not in stored
@@ -48,15 +48,15 @@ def test_what_may_be_kept_of_a_record_has_no_prompts_and_is_the_same_event(name:
     assert event_of(stored) == event_of(record)
 
 
-def test_nothing_is_kept_of_places_that_should_be_objects_and_are_text() -> None:
-    spoiled = dict.fromkeys(("metadata", "model_parameters", "error_information"), QUESTION)
-    stored = json.loads(litellm.without_prompts(json.dumps(payload(**spoiled, end_user=[QUESTION])).encode()))
-    assert QUESTION not in json.dumps(stored)
+def test_nothing_is_stored_of_fields_that_should_be_objects_and_are_text() -> None:
+    spoiled = dict.fromkeys(("metadata", "model_parameters", "error_information"), PROMPT)
+    stored = json.loads(litellm.without_prompts(json.dumps(payload(**spoiled, end_user=[PROMPT])).encode()))
+    assert PROMPT not in json.dumps(stored)
     assert fault_of(json.dumps(stored).encode()).field == "metadata"
 
 
 @pytest.mark.parametrize("record", [b"", b"null", b"[1]", b'"text"', b"{", b"\xff", b'{"a":' * 5000])
-def test_nothing_is_kept_of_what_is_not_an_object(record: bytes) -> None:
+def test_nothing_is_stored_of_what_is_not_an_object(record: bytes) -> None:
     assert litellm.without_prompts(record) == b""
 
 
@@ -93,7 +93,7 @@ def test_nulls_in_the_queue_are_neither_events_nor_errors() -> None:
 def test_a_record_that_cannot_be_right_is_refused_by_field(changes: dict[str, Any], field: str) -> None:
     fault = fault_of(payload(**changes))
     assert (fault.index, fault.id, fault.field) == (0, "chatcmpl-0001", field)
-    assert QUESTION not in fault.message
+    assert PROMPT not in fault.message
 
 
 def test_a_cached_count_beyond_belief_is_refused_by_name() -> None:

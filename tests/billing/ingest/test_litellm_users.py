@@ -33,14 +33,14 @@ def marked(record: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize("first", range(len(USER_FIELDS)))
-def test_the_first_place_that_names_a_user_counts(first: int) -> None:
+def test_the_first_field_that_names_a_user_counts(first: int) -> None:
     event = event_of(with_metadata(**{name: value for name, value, _ in USER_FIELDS[first:]}))
     assert event.user_id == USER_FIELDS[first][2]
 
 
 @pytest.mark.parametrize("empty", ["", None, "default_user_id", "litellm_proxy_master_key", ["ada"], {"a": 1}, True])
 @pytest.mark.parametrize("first", range(len(USER_FIELDS)))
-def test_a_place_that_names_no_user_leaves_it_to_the_next(first: int, empty: Any) -> None:
+def test_a_field_that_names_no_user_leaves_it_to_the_next(first: int, empty: Any) -> None:
     names_nobody = (
         (name, empty if first == 0 else dict.fromkeys(value, empty))
         for name, value, _ in USER_FIELDS[first : first + 1]
@@ -63,7 +63,7 @@ def test_what_the_caller_says_beside_the_keys_user_stays_in_the_metadata() -> No
     assert event.metadata["user_id"] == "ada"
 
 
-def test_no_header_but_the_users_is_read_or_kept() -> None:
+def test_no_header_but_the_users_is_read_or_stored() -> None:
     headers = {"x-costtrack-user": "ada", "x-secret": "something"}
     record = json.dumps(with_metadata(requester_custom_headers=headers)).encode()
     stored = litellm.without_prompts(record)

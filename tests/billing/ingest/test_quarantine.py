@@ -15,7 +15,7 @@ from billing.types import EventKind
 from costtrack.errors import ConflictError
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization
-from tests.billing.ingest.litellm_payloads import NOW, QUESTION, payload
+from tests.billing.ingest.litellm_payloads import NOW, PROMPT, payload
 from tests.conftest import Key
 
 
@@ -33,7 +33,7 @@ def bad(**changes: Any) -> dict[str, Any]:
     return payload(prompt_tokens=-1, **changes)
 
 
-def test_a_bad_record_is_kept_and_the_good_ones_are_stored(organization: Organization, key: Key) -> None:
+def test_a_bad_record_is_quarantined_and_the_good_ones_are_stored(organization: Organization, key: Key) -> None:
     result = send(organization, payload(), bad(id="bad-1"), key=key)
     assert (result.accepted, result.rejected) == (1, 1)
     stored = QuarantinedRecord.objects.get()
@@ -46,11 +46,11 @@ def test_a_bad_record_is_kept_and_the_good_ones_are_stored(organization: Organiz
     )
     assert "prompt_tokens" in stored.message
     assert json.loads(stored.raw)["prompt_tokens"] == -1
-    assert QUESTION not in stored.raw
+    assert PROMPT not in stored.raw
     assert not stored.is_cut
 
 
-def test_a_conflicting_record_is_kept(organization: Organization) -> None:
+def test_a_conflicting_record_is_quarantined(organization: Organization) -> None:
     send(organization, payload())
     result = send(organization, payload(completion_tokens=8))
     assert (result.conflicts, result.rejected) == (1, 0)
@@ -68,7 +68,7 @@ def test_a_sender_that_repeats_itself_does_not_fill_the_quarantine(organization:
     assert sorted(QuarantinedRecord.objects.values_list("record_id", flat=True)) == ["bad-1", "bad-2"]
 
 
-def test_what_has_no_id_is_kept_each_time(organization: Organization) -> None:
+def test_what_has_no_id_is_quarantined_each_time(organization: Organization) -> None:
     for _ in range(2):
         send(organization, b"[1]", b"[1]")
     assert QuarantinedRecord.objects.filter(record_id="", raw="").count() == 4
@@ -111,7 +111,7 @@ def test_a_long_record_is_cut_and_says_so(organization: Organization) -> None:
         retry(record=stored, now=NOW)
 
 
-def test_a_record_that_postgresql_cannot_hold_is_kept_in_a_form_it_can(organization: Organization) -> None:
+def test_a_record_that_postgresql_cannot_hold_is_stored_in_a_form_it_can(organization: Organization) -> None:
     send(organization, b'{"id": "a\\u0000b", "prompt_tokens": -1, "model": "x\\u0000"}')
     stored = QuarantinedRecord.objects.get()
     assert stored.record_id == "a\N{REPLACEMENT CHARACTER}b"

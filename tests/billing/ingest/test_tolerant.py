@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.ingest.tolerant import repair_json, split_tolerantly
+from billing.ingest.json_records import repair_json, split_tolerantly
 from billing.ingest.types import Malformed, TooMany
 
 

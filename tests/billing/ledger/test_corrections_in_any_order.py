@@ -105,7 +105,7 @@ class Ledger:
         rows = UsageEvent.objects.of(self.organization)
         why, is_unpriced = explain(self.event), UnpricedEvent.objects.of(self.organization).exists()
         assert why.adjusted_event.known_cost_usd == rows.total_cost()
-        assert rows.aggregate(waiting=Sum("unpriced"))["waiting"] == int(is_unpriced)
+        assert rows.aggregate(pending=Sum("unpriced"))["pending"] == int(is_unpriced)
         assert why.cost_now_usd == (None if is_unpriced else rows.total_cost())
         costs = [sum((self._sum(rollup, column) for column in _costs_of(rollup)), ZERO) for rollup in ROLLUPS]
         assert costs == [rows.total_cost()] * len(ROLLUPS)
@@ -137,7 +137,7 @@ def _quietly(repricing: object) -> None:
 class Properties(TestCase):
     @examples(10)
     @given(body=EVENTS, steps=STEPS)
-    def test_after_every_step_the_cost_is_the_same_wherever_it_is_asked_for(
+    def test_after_every_step_the_cost_is_the_same_everywhere(
         self, body: dict[str, Any], steps: list[tuple[Any, ...]]
     ) -> None:
         ledger = Ledger(body)

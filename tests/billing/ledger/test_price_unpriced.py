@@ -40,7 +40,7 @@ def test_running_it_again_prices_nothing_twice(organization: Organization, send:
     assert price_unpriced(organization=organization, now=NOW) == 0
 
 
-def test_what_has_no_price_yet_keeps_waiting(organization: Organization, send: Send) -> None:
+def test_what_has_no_price_yet_stays_queued(organization: Organization, send: Send) -> None:
     send({"model": "new", "output_tokens": 10}, {"model": "other", "input_tokens": 1}, {"input_tokens": 1})
     set_price("new", input="3")  # has no price of output
 

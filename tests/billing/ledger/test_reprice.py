@@ -306,7 +306,7 @@ def test_an_organization_has_one_at_a_time_beside_any_number_of_dry_runs(
     request(organization, dry_run=False)
 
 
-def test_one_that_cannot_go_on_is_ended_and_makes_room(
+def test_one_that_cannot_go_on_is_ended_and_lets_another_begin(
     organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     set_price("m", input="1")

@@ -28,7 +28,7 @@ def cheaper(send: Send) -> None:
 
 
 @pytest.mark.usefixtures("cheaper")
-def test_it_shows_what_would_change_and_changes_nothing_until_it_is_told_to(organization: Organization) -> None:
+def test_it_shows_what_would_change_and_changes_nothing_until_it_is_confirmed(organization: Organization) -> None:
     shown = run(*PERIOD)
     for figure in ("openai", "4.000002", "-1.999998", "Dry run, nothing was written; would change: 2 of 3 calls"):
         assert figure in shown

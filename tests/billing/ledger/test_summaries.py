@@ -109,7 +109,7 @@ BUSY = (
 )
 
 
-def test_a_summary_may_tell_turns_and_tool_calls_and_what_else_is_counted(
+def test_a_summary_may_report_turns_and_tool_calls_and_what_else_is_counted(
     organization: Organization, send: Send
 ) -> None:
     summary_totals = {"turns": 7, "tool_calls": 0, "tool_use_tokens": 8, "tool_result_tokens": 40, "duration_ms": 95}
@@ -126,7 +126,7 @@ def test_turns_and_tool_calls_that_are_not_named_keep_running(organization: Orga
     assert (counted(organization)["turns"], counted(organization)["tool_calls"]) == (2, 1)
 
 
-def test_a_second_summary_takes_the_place_of_the_first(organization: Organization, send: Send) -> None:
+def test_a_second_summary_replaces_the_first(organization: Organization, send: Send) -> None:
     send(*BUSY)
     send({"session_id": "s", "kind": "session_summary", "id": "first", "turns": 9, "tool_calls": 9, "cost_usd": "5"})
     send({"session_id": "s", "kind": "session_summary", "id": "second", "turns": 3, "cost_usd": "0.5"})
@@ -145,7 +145,7 @@ def test_the_difference_is_booked_where_the_summary_belongs(organization: Organi
     assert (summary.token_cost_usd, summary.turns, summary.requests) == (2, 3, 0)
 
 
-def test_the_greatest_totals_can_be_told_and_taken_back(organization: Organization, send: Send) -> None:
+def test_the_greatest_totals_can_be_reported_and_taken_back(organization: Organization, send: Send) -> None:
     largest = {"turns": 1_000_000_000, "tool_calls": 1_000_000_000}
     send({"session_id": "s", "kind": "session_summary", **largest})
     send(*BUSY)
@@ -154,7 +154,7 @@ def test_the_greatest_totals_can_be_told_and_taken_back(organization: Organizati
     assert (counted(organization)["turns"], counted(organization)["tool_calls"]) == (0, 0)
 
 
-def test_what_a_summary_tells_is_a_part_of_what_it_says(send: Send) -> None:
+def test_what_a_summary_reports_is_a_part_of_what_it_says(send: Send) -> None:
     summary = {"id": "end", "session_id": "s", "kind": "session_summary", "turns": 4}
     send(summary)
 
@@ -165,7 +165,7 @@ def test_what_a_summary_tells_is_a_part_of_what_it_says(send: Send) -> None:
 
 @pytest.mark.parametrize("field", ["turns", "tool_calls"])
 @pytest.mark.parametrize("kind", [None, "model_call", "tool_call", "compute"])
-def test_only_summaries_tell_turns_and_tool_calls(send: Send, field: str, kind: str | None) -> None:
+def test_only_summaries_report_turns_and_tool_calls(send: Send, field: str, kind: str | None) -> None:
     result = send({"id": "x", "kind": kind, "cost_usd": "1", field: 1})
 
     (error,) = result.errors

@@ -17,7 +17,8 @@ from billing.ingest import json_events
 from billing.ingest.services import ingest
 from billing.ledger.corrections import adjust, void
 from billing.limits.authorize import expire, extend, release
-from billing.limits.cache import announce_limit_change, limit_set
+from billing.limits.cache import limit_set
+from billing.limits.changes import announce_limit_change
 from billing.limits.refusal import SpendLimitExceededError
 from billing.limits.status import statuses
 from billing.limits.verify import verify_limits
@@ -97,8 +98,8 @@ class Account:
         for limit in self.limits:
             for value in limit.covers(authorization):
                 spent, held = self.sums(limit, value, now)
-                has_room = spent < limit.amount and spent + held + authorization.amount <= limit.amount
-                if limit.row.action == "pause" and not has_room:
+                has_budget = spent < limit.amount and spent + held + authorization.amount <= limit.amount
+                if limit.row.action == "pause" and not has_budget:
                     return False
         return True
 

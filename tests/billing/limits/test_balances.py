@@ -59,16 +59,16 @@ class TwoReaders(TestCase):
     @given(
         zone=st.sampled_from(ZONES),
         folded=st.lists(events, max_size=6),
-        waiting=st.lists(events, max_size=6),
+        unfolded=st.lists(events, max_size=6),
         held=st.lists(st.tuples(st.integers(-5, 60), st.sampled_from(("ada", "brin"))), max_size=4),
     )
     def test_the_function_and_the_reading_agree(
-        self, zone: str, folded: list[dict[str, Any]], waiting: list[dict[str, Any]], held: list[tuple[int, str]]
+        self, zone: str, folded: list[dict[str, Any]], unfolded: list[dict[str, Any]], held: list[tuple[int, str]]
     ) -> None:
         organization = Organization.objects.create(slug="acme", name="Acme", time_zone=zone)
         _send(organization, folded)
         fold(now=NOW)
-        _send(organization, waiting)
+        _send(organization, unfolded)
         _hold(organization, held)
         rules = [_rule(scope, value, window) for scope, value in SCOPES.items() for window in LimitWindow]
 

@@ -22,7 +22,7 @@ __all__ = ["enforced", "spend"]  # fixtures from another module
 MINUTE, HOUR, DAY, WEEK = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 
 
-def test_a_warning_tells_limit_amounts_and_when_it_resets(
+def test_a_warning_names_limit_amounts_and_when_it_resets(
     organization: Organization, owner: User, enforced: Enforce, spend: Spend
 ) -> None:
     limit = make_limit(organization, window=LimitWindow.CALENDAR_WEEK)
@@ -62,7 +62,7 @@ def test_a_warning_tells_limit_amounts_and_when_it_resets(
     assert crossing.resets_at == datetime(2026, 11, 9, tzinfo=UTC)
 
 
-def test_nothing_is_told_twice(organization: Organization, enforced: Enforce, spend: Spend) -> None:
+def test_nothing_is_reported_twice(organization: Organization, enforced: Enforce, spend: Spend) -> None:
     make_limit(organization)
     spend("10")
     assert len(enforced()) == 1
@@ -176,7 +176,7 @@ def test_events_without_a_price_count_at_the_fallback_price(
     assert open_crossings() == []
 
 
-def test_the_soft_amount_is_told(organization: Organization, enforced: Enforce, spend: Spend) -> None:
+def test_the_soft_amount_is_reported(organization: Organization, enforced: Enforce, spend: Spend) -> None:
     make_limit(organization, soft_amount_usd=Decimal(5), window=LimitWindow.LIFETIME)
     spend("6")
     assert enforced() == ["Acme Research: the soft amount of the limit is reached (6.00 of 10.00 USD)"]

@@ -124,7 +124,7 @@ def test_a_pause_by_hand_outlasts_windows_and_ends_by_itself(
     assert enforced(SOON) == ["Acme Research: access is back, 0.00 of 10.00 USD of the daily limit are used"]
 
 
-def test_an_action_that_changes_is_told(limit: SpendLimit, enforced: Enforce) -> None:
+def test_an_action_that_changes_is_reported(limit: SpendLimit, enforced: Enforce) -> None:
     for action in (LimitAction.NOTIFY, LimitAction.PAUSE):
         change(limit, action=action)
         enforced()

@@ -50,7 +50,7 @@ def test_each_value_has_its_own_crossings(limit: SpendLimit, enforced: Enforce, 
     assert enforced() == []
 
 
-def test_of_very_many_at_once_twenty_are_told_and_the_others_counted(
+def test_of_very_many_at_once_twenty_are_reported_and_the_others_counted(
     limit: SpendLimit, enforced: Enforce, send: Send
 ) -> None:
     send(*({"cost_usd": "9", "session_id": f"s-{number}"} for number in range(MAX_NOTICES_PER_LIMIT + 7)))
@@ -174,7 +174,7 @@ def test_without_a_price_the_fallback_price_counts(organization: Organization, e
     assert enforced(NOW + MINUTE) == []
 
 
-def test_a_pause_by_hand_of_all_values_is_told_once(limit: SpendLimit, enforced: Enforce, spend: Spend) -> None:
+def test_a_manual_pause_of_all_values_is_reported_once(limit: SpendLimit, enforced: Enforce, spend: Spend) -> None:
     organization = limit.organization
     for number in range(3):
         spend("8", session_id=f"s-{number}")

@@ -9,8 +9,8 @@ from pytest_django import DjangoAssertNumQueries
 from billing.limits.estimate import Estimate, UnpricedModelError, reserved_amount
 from billing.limits.types import Dimensions
 from billing.models import UsageEvent
-from billing.pricing import cache
-from billing.pricing.tokens import count_prompt
+from billing.pricing import price_book as price_books
+from billing.pricing.token_counting import count_prompt
 from billing.types import LimitAction, LimitScope
 from costtrack.errors import InvalidError
 from organizations.models import Organization
@@ -56,13 +56,13 @@ def test_a_long_prompt_costs_what_its_tier_says(organization: Organization) -> N
     assert reserved(organization, "gemini", input_tokens=101, max_tokens=0) == Decimal("0.000202")
 
 
-def test_of_an_amount_and_tokens_the_dearer_one_is_reserved(organization: Organization) -> None:
+def test_of_an_amount_and_tokens_the_more_expensive_one_is_reserved(organization: Organization) -> None:
     set_price("gpt-4o", input="2.5", output="10")
     assert reserved(organization, "gpt-4o", usd=Decimal(5), **TOKENS) == Decimal("7.5")
     assert reserved(organization, "gpt-4o", usd=Decimal(9), **TOKENS) == 9
 
 
-def test_the_service_tells_which_price(organization: Organization) -> None:
+def test_the_service_decides_which_price(organization: Organization) -> None:
     set_price("llama", provider="near", input="1", output="1")
     set_price("llama", provider="far", input="2", output="2")
     assert reserved(organization, "llama", "far", **TOKENS) == 3
@@ -132,7 +132,7 @@ def test_one_limit_without_a_fallback_price_is_enough_to_refuse(organization: Or
         reserved(organization, "new", **TOKENS)
 
 
-def test_a_fallback_price_of_any_length_is_rounded_up_to_what_can_be_kept(organization: Organization) -> None:
+def test_a_fallback_price_of_any_length_is_rounded_up_to_what_can_be_stored(organization: Organization) -> None:
     set_limit(organization, "10", fallback_price=Decimal("0.000000000000000000000001"))
     amount = reserved(organization, "new", input_tokens=1, max_tokens=0)
     assert amount == Decimal("0.000000000000000000000001")
@@ -148,26 +148,26 @@ def test_an_amount_beyond_any_invoice_is_refused(organization: Organization) -> 
 # --- What it asks for ------------------------------------------------------------------------------------------
 
 
-def test_without_a_model_nothing_is_asked(
+def test_without_a_model_no_query_is_made(
     organization: Organization, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_num_queries(0):
         reserved(organization, usd=Decimal(1))
 
 
-@pytest.mark.parametrize(("seconds", "questions"), [(60, 0), (0, 1)])
-def test_whether_prices_have_changed_is_asked_once_a_second(
+@pytest.mark.parametrize(("seconds", "queries"), [(60, 0), (0, 1)])
+def test_whether_prices_have_changed_is_checked_once_a_second(
     organization: Organization,
     django_assert_num_queries: DjangoAssertNumQueries,
     monkeypatch: pytest.MonkeyPatch,
     seconds: float,
-    questions: int,
+    queries: int,
 ) -> None:
-    monkeypatch.setattr(cache, "RECENT_SECONDS", seconds)
+    monkeypatch.setattr(price_books, "RECENT_SECONDS", seconds)
     set_price("gpt-4o", input="1", output="1")
     set_limit(organization, "10")
     reserved(organization, "gpt-4o", **TOKENS)
-    with django_assert_num_queries(questions):
+    with django_assert_num_queries(queries):
         reserved(organization, "gpt-4o", **TOKENS)
 
 

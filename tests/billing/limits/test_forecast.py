@@ -81,7 +81,7 @@ def test_a_young_window_has_a_rate_of_its_own() -> None:
     assert ask(rule(LimitWindow.CALENDAR_DAY), spent((midnight, "1")), "100", now=midnight) is None
 
 
-def test_what_leaves_a_rolling_window_makes_room() -> None:
+def test_what_leaves_a_rolling_window_raises_what_remains() -> None:
     """At 3 a day the missing 2 are there in 16 hours; but in 12 hours 5 leave, which takes 40 hours more."""
     old = NOW - 7 * DAY + 12 * HOUR
     balance = spent((old, "5"), (NOW - HOUR, "3"))
@@ -90,7 +90,7 @@ def test_what_leaves_a_rolling_window_makes_room() -> None:
     assert ask(rule(LimitWindow.ROLLING_7D), spent((NOW - HOUR, "1")), "1") is None
 
 
-def test_a_raise_that_ends_takes_room() -> None:
+def test_a_raise_that_ends_lowers_what_remains() -> None:
     until = NOW + 2 * DAY
     raised = {"base_amount_usd": Decimal(10), "raised_until": until}
     balance = spent((NOW - 40 * DAY, "9"))

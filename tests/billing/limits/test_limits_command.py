@@ -73,14 +73,16 @@ def test_wrong_arguments_are_refused(arguments: tuple[str, ...]) -> None:
         run(*arguments)
 
 
-def test_long_work_tells_where_it_is(organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_work_reports_its_progress(
+    organization: Organization, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("billing.limits.verify.MAX_VALUES", 1)
     for window in LimitWindow:
         set_limit(organization, "10", LimitScope.USER, window=window)
     send(*({"user_id": f"user-{number}"} for number in range(5)))
-    told = io.StringIO()
-    run("verify", stderr=told)
-    assert told.getvalue().splitlines()[:2] == ["acme: calendar_day (1 of 26)", "acme: calendar_month (6 of 26)"]
+    progress = io.StringIO()
+    run("verify", stderr=progress)
+    assert progress.getvalue().splitlines()[:2] == ["acme: calendar_day (1 of 26)", "acme: calendar_month (6 of 26)"]
 
 
 def test_the_command_line_passes_it_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

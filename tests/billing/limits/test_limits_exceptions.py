@@ -69,7 +69,7 @@ def test_a_raise_ends_by_itself(organization: Organization, owner: User) -> None
     assert entry.details["exception"] == exception.pk
 
 
-def test_a_raise_takes_the_place_of_the_one_before(organization: Organization) -> None:
+def test_a_raise_replaces_the_one_before(organization: Organization) -> None:
     limit = make_limit(organization, scope=LimitScope.USER)
     raised(limit, 50, value="ada")
     raised(limit, 20, value="ada")
@@ -162,7 +162,7 @@ def test_a_pause_holds_until_somebody_ends_it(organization: Organization) -> Non
     assert caught.value.code == "not_paused_by_hand"
 
 
-def test_pausing_and_opening_take_each_others_place(organization: Organization) -> None:
+def test_pausing_and_opening_replace_each_other(organization: Organization) -> None:
     limit = make_limit(organization)
     raised(limit, 20)
     pause(limit, ends_at=SOON)

@@ -70,7 +70,7 @@ def test_a_viewer_asks_and_an_owner_grants(limit: SpendLimit, owner: User, viewe
     assert actions[1:] == ["increase.requested", "limit.raised", "increase.granted"]
 
 
-def test_owners_and_admins_are_told_of_a_wish_and_who_asked_of_the_answer(
+def test_owners_and_admins_are_notified_of_a_request_and_its_author_of_the_answer(
     limit: SpendLimit, owner: User, viewer: User
 ) -> None:
     request = ask(limit, by(viewer))
@@ -152,7 +152,7 @@ def test_a_wish_that_cannot_be_is_refused_by_the_fields_name(
     assert not Notice.objects.exists()
 
 
-def test_the_same_wish_is_not_made_twice_while_it_waits(limit: SpendLimit, owner: User, viewer: User) -> None:
+def test_the_same_request_is_not_made_twice_while_it_is_open(limit: SpendLimit, owner: User, viewer: User) -> None:
     request = ask(limit, by(viewer))
     with pytest.raises(ConflictError) as caught:
         ask(limit, by(viewer), 60)

@@ -222,7 +222,7 @@ def test_a_plan_without_api_access_has_no_limits_to_set(organization: Organizati
     remove_limit(organization=organization, limit=limit, actor=SYSTEM, now=NOW)
 
 
-def test_an_organization_has_at_most_200_limits_in_place(
+def test_an_organization_has_at_most_200_active_limits(
     organization: Organization, other_organization: Organization
 ) -> None:
     limit = make_limit(organization)

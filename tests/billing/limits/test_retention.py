@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from billing.limits import retention
-from billing.limits.retention import RETENTION, delete_old_authorizations
+from billing.limits import authorize
+from billing.limits.authorize import RETENTION, delete_old_authorizations
 from billing.models import Authorization, UsageEvent
 from billing.types import AuthorizationStatus
 from costtrack.ids import new_id
@@ -31,7 +31,7 @@ def made(organization: Organization, at: datetime, status: AuthorizationStatus) 
 def test_what_ended_and_is_older_than_thirty_days_is_forgotten(
     organization: Organization, other_organization: Organization, monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
-    monkeypatch.setattr(retention, "_BATCH_SIZE", batch_size)
+    monkeypatch.setattr(authorize, "_DELETE_BATCH_SIZE", batch_size)
     old, recent = NOW - RETENTION - MINUTE, NOW - RETENTION + MINUTE
     ended = (AuthorizationStatus.SETTLED, AuthorizationStatus.RELEASED, AuthorizationStatus.EXPIRED)
     for status in ended:

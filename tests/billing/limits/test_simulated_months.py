@@ -127,7 +127,7 @@ def _or_none(until: datetime) -> datetime | None:
 @pytest.mark.parametrize("window", LimitWindow)
 @examples(30)
 @given(data=st.data())
-def test_it_pauses_at_the_limit_and_comes_back_when_told(window: LimitWindow, data: st.DataObject) -> None:
+def test_it_pauses_at_the_limit_and_resumes_at_the_announced_time(window: LimitWindow, data: st.DataObject) -> None:
     month = data.draw(months(window))
     for now in moments_of(month):
         oracle = month.oracle.after(now)
@@ -138,8 +138,8 @@ def test_it_pauses_at_the_limit_and_comes_back_when_told(window: LimitWindow, da
         assert evaluation.is_paused == oracle.is_paused(now)
         assert (evaluation.state is LimitState.EXCEEDED) == (oracle.is_reached(now) and not oracle.is_paused(now))
         assert (evaluation.spent_usd, evaluation.reserved_usd) == (oracle.spent(now), oracle.reserved(now))
-        room = oracle.amount_at(now) - oracle.spent(now) - oracle.reserved(now)
-        assert evaluation.remaining_usd == max(room, 0)
+        remaining = oracle.amount_at(now) - oracle.spent(now) - oracle.reserved(now)
+        assert evaluation.remaining_usd == max(remaining, 0)
         assert evaluation.resets_at == oracle.resets_at(now)
         assert evaluation.as_of == now
         assert evaluation.span == window_span(window, calendar, now) == span_in(oracle, now)

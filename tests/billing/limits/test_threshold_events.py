@@ -36,7 +36,7 @@ def rolling() -> ThresholdEventLog:
 
 
 @EVERY_WINDOW
-def test_each_threshold_is_told_once_on_the_way_up(window: LimitWindow) -> None:
+def test_each_threshold_is_reported_once_on_the_way_up(window: LimitWindow) -> None:
     log = ThresholdEventLog(UTC, rule_of(window))
     assert log.spent("7.999999") == []
     assert log.spent("8") == ["threshold_reached 80"]
@@ -49,7 +49,7 @@ def test_each_threshold_is_told_once_on_the_way_up(window: LimitWindow) -> None:
 
 
 @EVERY_WINDOW
-def test_one_step_over_several_thresholds_writes_all_and_tells_the_highest(window: LimitWindow) -> None:
+def test_one_step_over_several_thresholds_writes_all_and_reports_the_highest(window: LimitWindow) -> None:
     log = ThresholdEventLog(UTC, rule_of(window))
     assert log.spent("12.5") == ["paused 100"]
     assert log.open() == [80, 95, 100]
@@ -114,7 +114,7 @@ def test_a_new_window_that_is_full_already_stays_paused_and_says_so(log: Thresho
     assert log.spent("12", after=WEEK) == ["paused 100"]
 
 
-def test_a_new_window_that_begins_near_the_limit_tells_both(log: ThresholdEventLog) -> None:
+def test_a_new_window_that_begins_near_the_limit_reports_both(log: ThresholdEventLog) -> None:
     log.spent("10")
     assert log.spent("8", after=WEEK) == ["resumed 100", "threshold_reached 80"]
 
@@ -126,7 +126,7 @@ def test_of_a_lifetime_no_window_moves_on() -> None:
     assert {row.window_key for row in log.rows} == {"lifetime"}
 
 
-def test_a_rolling_window_tells_again_after_24_hours_and_not_before(rolling: ThresholdEventLog) -> None:
+def test_a_rolling_window_reports_again_after_24_hours_and_not_before(rolling: ThresholdEventLog) -> None:
     assert rolling.spent("8") == ["threshold_reached 80"]
     assert rolling.spent("7", after=HOUR) == []
     assert rolling.spent("8", after=HOUR) == []
@@ -138,7 +138,7 @@ def test_a_rolling_window_tells_again_after_24_hours_and_not_before(rolling: Thr
     assert len(rolling.rows) == 2
 
 
-def test_a_rolling_window_resumes_as_often_as_it_has_told_a_pause(rolling: ThresholdEventLog) -> None:
+def test_a_rolling_window_resumes_as_often_as_it_has_reported_a_pause(rolling: ThresholdEventLog) -> None:
     assert rolling.spent("10") == ["paused 100"]
     assert rolling.spent("9", after=HOUR) == ["resumed 100"]
     assert rolling.spent("10", after=HOUR) == []
@@ -179,7 +179,7 @@ def test_a_raise_that_leaves_spend_above_the_threshold_warns_of_nothing_new(log:
     assert log.spent("9", amount_usd=10) == ["threshold_reached 80"]
 
 
-def test_a_raise_that_is_not_enough_tells_of_the_pause_that_goes_on(log: ThresholdEventLog) -> None:
+def test_a_raise_that_is_not_enough_reports_the_pause_that_goes_on(log: ThresholdEventLog) -> None:
     log.spent("12")
     assert log.spent("12", amount_usd=11) == ["paused 100"]
     assert log.spent("12", amount_usd=15) == ["resumed 100"]
@@ -191,7 +191,7 @@ def test_lowering_pauses_at_once(log: ThresholdEventLog) -> None:
     assert log.open() == [80, 95, 100]
 
 
-def test_a_threshold_that_is_taken_away_is_resolved_and_a_new_one_is_told(log: ThresholdEventLog) -> None:
+def test_a_threshold_that_is_removed_is_resolved_and_a_new_one_is_reported(log: ThresholdEventLog) -> None:
     log.spent("8")
     assert log.spent("8", thresholds=(50, 100)) == ["threshold_reached 50"]
     assert log.open() == [50]
@@ -217,7 +217,7 @@ def test_a_limit_that_goes_brings_access_back(log: ThresholdEventLog) -> None:
 
 
 @EVERY_WINDOW
-def test_a_pause_by_hand_is_told_once_and_its_end_too(window: LimitWindow) -> None:
+def test_a_manual_pause_is_reported_once_and_its_end_too(window: LimitWindow) -> None:
     log = ThresholdEventLog(UTC, rule_of(window))
     assert log.spent("1", manual_override=paused()) == ["paused 100"]
     assert log.spent("1", after=40 * DAY) == []
@@ -233,7 +233,7 @@ def test_a_limit_that_only_notifies_can_be_paused_by_hand(log: ThresholdEventLog
     assert log.spent("12", manual_override=None) == ["resumed 100"]
 
 
-def test_a_pause_by_hand_over_one_by_spend_is_told_and_what_is_left_of_it(log: ThresholdEventLog) -> None:
+def test_a_manual_pause_over_one_by_spend_is_reported_and_what_is_left_of_it(log: ThresholdEventLog) -> None:
     assert log.spent("10") == ["paused 100"]
     assert log.spent("10", manual_override=paused()) == ["paused 100"]
     assert log.spent("11", after=HOUR) == []
@@ -242,7 +242,7 @@ def test_a_pause_by_hand_over_one_by_spend_is_told_and_what_is_left_of_it(log: T
     assert log.spent("0", after=WEEK) == ["resumed 100"]
 
 
-def test_what_is_reached_while_paused_by_hand_is_told_when_that_ends(log: ThresholdEventLog) -> None:
+def test_what_is_reached_while_paused_manually_is_reported_when_that_ends(log: ThresholdEventLog) -> None:
     assert log.spent("1", manual_override=paused()) == ["paused 100"]
     assert log.spent("12") == ["threshold_reached 95"]
     assert log.spent("12", manual_override=None) == ["paused 100"]
@@ -261,7 +261,7 @@ def test_what_is_reached_while_open_by_hand_is_exceeded(log: ThresholdEventLog) 
     assert log.spent("10", manual_override=None) == ["paused 100"]
 
 
-def test_a_pause_for_all_values_is_not_told_of_each() -> None:
+def test_a_pause_for_all_values_is_not_reported_for_each() -> None:
     rule = rule_of(is_per_value=True, manual_override=paused())
     span = WindowSpan(NOW - HOUR, NOW + HOUR)
     each = LimitSnapshot(rule, rule.amount_usd, span, NOW, is_paused_for_all=True)
@@ -272,7 +272,7 @@ def test_a_pause_for_all_values_is_not_told_of_each() -> None:
     ]
 
 
-def test_what_ends_under_a_pause_for_all_values_is_not_told_to_be_back(log: ThresholdEventLog) -> None:
+def test_what_ends_under_a_pause_for_all_values_is_not_reported_as_resumed(log: ThresholdEventLog) -> None:
     log.rule = rule_of(is_per_value=True, value="ada", display_value="ada")
     assert log.spent("10") == ["paused 100"]
     log.now += WEEK

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from billing.ledger.corrections import void
-from billing.limits.values_near_threshold import ValuesNearThreshold, list_values_near_threshold, values_near_threshold
+from billing.limits.per_value import ValuesNearThreshold, list_values_near_threshold, values_near_threshold
 from billing.models import SpendLimit, UsageEvent
 from billing.rollups.fold import fold
 from billing.rollups.retention import drop_events
@@ -140,7 +140,7 @@ def test_another_organization_has_values_of_its_own(
     assert near(limit) == []
 
 
-def test_many_limits_are_one_question(organization: Organization, send: Send) -> None:
+def test_many_limits_are_one_query(organization: Organization, send: Send) -> None:
     users = set_limit(organization, "10", LimitScope.USER, window=LimitWindow.ROLLING_7D)
     runs = set_limit(organization, "1", LimitScope.RUN, fallback_price=Decimal(1))
     send(*(call(f"user-{number}", "9", run_id="run") for number in range(5)), call("frugal", "1"))

@@ -175,7 +175,7 @@ def test_an_event_that_is_there_twice_is_found(organization: Organization, send:
 
 
 @pytest.mark.usefixtures("limits", "usage")
-def test_what_came_of_it_is_kept_beside_the_rollups_checks(organization: Organization) -> None:
+def test_the_result_is_stored_next_to_the_rollups_checks(organization: Organization) -> None:
     rollups.verify(organization_id=organization.pk, now=NOW)
     verify_limits(organization=organization, now=NOW)
     rollups.verify(organization_id=organization.pk, now=NOW)

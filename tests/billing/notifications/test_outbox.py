@@ -25,7 +25,7 @@ def member(organization: Organization, email: str, role: Role = Role.ADMIN) -> M
 
 
 @pytest.mark.usefixtures("owner", "viewer", "stranger")
-def test_owners_and_admins_are_told_and_viewers_and_strangers_are_not(organization: Organization) -> None:
+def test_owners_and_admins_are_notified_and_viewers_and_strangers_are_not(organization: Organization) -> None:
     member(organization, "admin@acme.example")
     assert addresses(create_notice(organization)) == ["owner@acme.example", "admin@acme.example"]
 
@@ -42,7 +42,7 @@ def test_who_has_turned_a_category_off_is_left_out_of_its_kinds_alone(
     assert all(addresses(create_notice(organization, each)) == [owner.email] for each in others)
 
 
-def test_who_cannot_sign_in_any_more_is_not_told(owner: User, organization: Organization) -> None:
+def test_who_cannot_sign_in_any_more_is_not_notified(owner: User, organization: Organization) -> None:
     owner.is_active = False
     owner.save()
     assert addresses(create_notice(organization)) == []
@@ -56,7 +56,7 @@ def test_named_recipients_replace_the_others_each_once(organization: Organizatio
     assert addresses(notice) == ["Viewer@ACME.example", "brin@acme.example"]
 
 
-def test_nobody_to_tell_is_no_error(organization: Organization) -> None:
+def test_no_recipient_is_no_error(organization: Organization) -> None:
     assert not create_notice(organization).deliveries.exists()
 
 
@@ -70,7 +70,7 @@ def test_a_delivery_is_due_at_once_and_has_an_id_of_its_own(organization: Organi
     assert len(first.message_id) <= 64
 
 
-def test_enabled_webhooks_that_want_the_kind_are_told(
+def test_enabled_webhooks_that_want_the_kind_are_notified(
     organization: Organization, other_organization: Organization
 ) -> None:
     def endpoint(name: str, to: Organization = organization, **fields: object) -> WebhookEndpoint:
@@ -103,7 +103,7 @@ def test_it_works_with_the_rights_of_a_tenant(organization: Organization) -> Non
 
 @pytest.mark.usefixtures("owner")
 @pytest.mark.django_db(transaction=True)
-def test_workers_are_nudged_once_it_is_committed_and_nothing_stays_of_a_rollback(organization: Organization) -> None:
+def test_a_task_is_enqueued_once_it_is_committed_and_nothing_stays_of_a_rollback(organization: Organization) -> None:
     heartbeat.client().flushdb()
     with transaction.atomic():
         create_notice(organization)

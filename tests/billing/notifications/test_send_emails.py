@@ -11,7 +11,7 @@ from django.core.cache import cache
 from pytest_django import Settings
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.send_emails import deliver_emails
+from billing.notifications.emails import deliver_emails
 from billing.tasks import deliver_email_task
 from billing.types import DeliveryState, NoticeKind
 from costtrack.mail.sending import SERVER_PAUSE
@@ -89,7 +89,7 @@ def test_a_mailbox_that_is_busy_gets_it_later(organization: Organization, settin
     assert states() == {"ada@acme.example": ("sent", 2, 250)}
 
 
-def test_a_server_without_room_gets_them_later_and_one_that_refuses_the_message_does_not(
+def test_a_server_whose_disk_is_full_gets_them_later_and_one_that_refuses_the_message_does_not(
     organization: Organization, settings: Settings
 ) -> None:
     box = Mailbox(data_reply="452 4.3.1 Insufficient system storage")
@@ -113,10 +113,10 @@ def test_a_dead_server_loses_nothing_and_is_left_alone_for_a_while(
     done = deliver_emails(now=NOW)
     assert (done.sent, done.has_more) == (0, False)
     assert set(states().values()) == {("pending", 0, None)}, "an attempt that reached nobody counts for nobody"
-    waiting = Delivery.objects.all()
-    assert {delivery.claimed_until for delivery in waiting} == {None}
-    assert all(NOW + SERVER_PAUSE <= delivery.next_attempt_at < NOW + 2 * SERVER_PAUSE for delivery in waiting)
-    assert all("mail server cannot be used" in delivery.last_error for delivery in waiting)
+    pending = Delivery.objects.all()
+    assert {delivery.claimed_until for delivery in pending} == {None}
+    assert all(NOW + SERVER_PAUSE <= delivery.next_attempt_at < NOW + 2 * SERVER_PAUSE for delivery in pending)
+    assert all("mail server cannot be used" in delivery.last_error for delivery in pending)
 
     box = Mailbox()
     create_notice(organization, to=["new@acme.example"])
@@ -180,7 +180,7 @@ def test_a_server_that_closes_is_no_recipients_fault(organization: Organization,
     assert states() == {"ada@acme.example": ("pending", 0, None)}
 
 
-def test_it_is_marked_as_sent_before_the_server_is_told_goodbye(organization: Organization, settings: Settings) -> None:
+def test_it_is_marked_as_sent_before_the_connection_is_closed(organization: Organization, settings: Settings) -> None:
     seen: list[str] = []
 
     class Watching(Mailbox):
@@ -196,7 +196,9 @@ def test_it_is_marked_as_sent_before_the_server_is_told_goodbye(organization: Or
     assert states() == {"ada@acme.example": ("sent", 1, 250)}
 
 
-def test_an_address_that_no_server_can_be_told_is_given_up(organization: Organization, settings: Settings) -> None:
+def test_an_address_that_no_server_can_be_given_fails_permanently(
+    organization: Organization, settings: Settings
+) -> None:
     box = Mailbox()
     create_notice(organization, to=["ada@b@c", "brin@acme.example"])
     with serving(box) as port:

@@ -26,9 +26,9 @@ from genai_prices.types import Tier as CatalogueTier
 from pytest_django import DjangoAssertNumQueries
 
 from billing.models import PriceBookRevision, PriceVersion
-from billing.pricing.cache import price_book
 from billing.pricing.catalogue import BEGINNING
 from billing.pricing.catalogue_import import CreatedPrice, EndedPrice, ImportReport, import_catalogue
+from billing.pricing.price_book import price_book
 from billing.pricing.types import PriceKind, TokenUsage, UnitPrices
 from organizations.models import AuditEntry, Organization
 from tests.billing.pricing.prices import price
@@ -227,7 +227,7 @@ def test_a_dry_run_writes_nothing() -> None:
 
 
 @pytest.mark.django_db
-def test_a_long_diff_is_cut_unless_all_of_it_is_asked_for() -> None:
+def test_a_long_diff_is_cut_unless_all_of_it_is_requested() -> None:
     catalogue_says(*(model(usd(1), f"gem-{number}") for number in range(60)))
     output = run(dry_run=True)
     assert len(re.findall(r"^  \+ ", output, re.MULTILINE)) == 50
@@ -245,7 +245,7 @@ def test_the_whole_catalogue_is_imported_in_a_few_statements(
     models = sum(len(provider.models) for provider in get_snapshot().providers)
     assert len(PriceVersion.objects.values_list("provider", "model").distinct()) == models - len(report.skipped)
     assert import_catalogue(now=LATER).is_empty
-    book = price_book(organization.pk)
-    found = book.find("anthropic", "claude-sonnet-4-5-20250929", NOW)
+    pricing = price_book(organization.pk)
+    found = pricing.find("anthropic", "claude-sonnet-4-5-20250929", NOW)
     assert found is not None
     assert found.cost(TokenUsage(input_tokens=1_000_000)) == 6  # above 200,000 tokens

@@ -9,9 +9,9 @@ from django.db import IntegrityError
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from billing.models import PriceVersion
+from billing.pricing.price_fields import parse_tiers
 from billing.pricing.services import create_price, end_price
 from billing.pricing.types import PriceKind, Tier, UnitPrices
-from billing.pricing.validate import parse_tiers
 from costtrack.celery import app
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
 from organizations.models import AuditEntry, Organization
@@ -119,7 +119,7 @@ def test_a_price_that_says_nothing_or_nonsense_is_refused(
     assert not PriceVersion.objects.exists()
 
 
-def test_the_finest_and_the_largest_price_are_kept_as_they_are(organization: Organization) -> None:
+def test_the_finest_and_the_largest_price_are_stored_as_they_are(organization: Organization) -> None:
     finest, largest = Decimal("0.000000000001"), Decimal("999999999999.999999999999")
     prices = UnitPrices({K.INPUT: finest, K.OUTPUT: largest}, (Tier(200_000, {K.INPUT: largest}),))
     version = create_price(organization=organization, **{**GOOD, "prices": prices})
@@ -163,7 +163,7 @@ def test_tiers_are_read_from_strings_and_numbers() -> None:
 # --- Ending ----------------------------------------------------------------------------------------------------
 
 
-def test_a_price_ends_when_it_is_told_to(organization: Organization) -> None:
+def test_a_price_ends_at_the_given_time(organization: Organization) -> None:
     version = price(organization, "house-model", 5)
     end_price(organization=organization, price=version, effective_to=APRIL, actor="tests")
     end_price(organization=organization, price=version, effective_to=MARCH, actor="tests")

@@ -113,8 +113,8 @@ def applied(stored: list[StoredVersion], changes: Changes) -> list[StoredVersion
     rows = [StoredVersion(row.id, row.effective_from, ends.get(row.id, row.effective_to), row.prices) for row in stored]
     first = max([0, *(row.id for row in stored)]) + 1
     rows += [
-        StoredVersion(first + place, begin.effective_from, begin.effective_to, begin.prices)
-        for place, begin in enumerate(changes.begins)
+        StoredVersion(first + index, begin.effective_from, begin.effective_to, begin.prices)
+        for index, begin in enumerate(changes.begins)
     ]
     return sorted((row for row in rows if row.effective_to != row.effective_from), key=lambda row: row.effective_from)
 

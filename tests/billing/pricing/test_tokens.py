@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.pricing import tokens
-from billing.pricing.tokens import TokenCount, count_prompt
+from billing.pricing import token_counting
+from billing.pricing.token_counting import TokenCount, count_prompt
 from costtrack.errors import InvalidError
 
 HI = {"role": "user", "content": "hi"}
@@ -234,9 +234,9 @@ def test_four_megabytes_take_no_longer_than_their_length(text: str) -> None:
 def _no_vocabulary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As where the package is not installed."""
     monkeypatch.setitem(sys.modules, "rs_bpe", None)
-    tokens._tokenizer.cache_clear()
+    token_counting._tokenizer.cache_clear()
     yield
-    tokens._tokenizer.cache_clear()
+    token_counting._tokenizer.cache_clear()
 
 
 @pytest.mark.usefixtures("_no_vocabulary")

@@ -28,7 +28,7 @@ def email_check(minutes: int, monkeypatch: pytest.MonkeyPatch) -> Check:
 
 
 @pytest.mark.django_db
-def test_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_pending(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count_deliveries(channel=Channel.EMAIL, now=NOW) == DeliveryCounts(0, None, 0, 0)
     check = email_check(0, monkeypatch)
     assert (check.ok, check.state, check.details) == (True, "current", {"Pending": "0"})
@@ -51,7 +51,7 @@ def test_what_is_being_sent_or_put_off_is_not_late(delivery: Delivery, monkeypat
     assert check.details == {"Pending": "1", "Retrying": "1"}
 
 
-def test_what_was_given_up_is_told_for_a_day(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_failed_permanently_is_reported_for_a_day(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
     Delivery.objects.update(state=DeliveryState.FAILED, finished_at=NOW)
     assert email_check(1, monkeypatch).details == {"Pending": "0", "Failed in the last day": "1"}
     assert email_check(24 * 60, monkeypatch).details == {"Pending": "0"}

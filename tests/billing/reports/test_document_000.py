@@ -78,7 +78,7 @@ def made_up(source: random.Random, number: int) -> Sent:
     return Sent(body, at, model if model.model else None, cost, sum(tokens), int(is_run))
 
 
-def questions(source: random.Random) -> Iterator[RunFilter]:
+def draw_filters(source: random.Random) -> Iterator[RunFilter]:
     yield RunFilter()
     for _ in range(6):
         start, end = sorted((instant(source), instant(source)))
@@ -97,18 +97,18 @@ def test_reports_say_what_was_sent(
     organization: Organization, other_organization: Organization, send: Send, seed: int
 ) -> None:
     source = random.Random(seed)
-    books: dict[Organization, list[Sent]] = {organization: [], other_organization: []}
+    sent_by: dict[Organization, list[Sent]] = {organization: [], other_organization: []}
     for row in range(3):
-        for owner, sent in books.items():
+        for owner, sent in sent_by.items():
             events = [made_up(source, row * 40 + number) for number in range(40)]
             send(*(event.body for event in events), to=owner)
-            books[owner] = [*sent, *events]
+            sent_by[owner] = [*sent, *events]
         if row < seed % 4:  # nothing, a part, or all of it is folded
             fold_organization(organization_id=organization.pk, now=NOW)
             fold_organization(organization_id=other_organization.pk, now=NOW)
 
-    for owner, sent in books.items():
-        for filters in questions(source):
+    for owner, sent in sent_by.items():
+        for filters in draw_filters(source):
             matching = [event for event in sent if event.matches(filters)]
             _check_pricing(owner, filters, matching)
             _check_export(owner, filters, matching)

@@ -50,8 +50,8 @@ class Touched:
             explain = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) "
             explained = explain + statement if isinstance(statement, str) else sql.SQL(explain) + statement
             execute(explained, parameters, many, context)
-            (told,) = context["cursor"].fetchone()
-            plan = (json.loads(told) if isinstance(told, str) else told)[0]["Plan"]
+            (output,) = context["cursor"].fetchone()
+            plan = (json.loads(output) if isinstance(output, str) else output)[0]["Plan"]
             self.pages += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
             self.statements += 1
         return execute(statement, parameters, many, context)

@@ -23,7 +23,7 @@ def checks_at(now: datetime, monkeypatch: pytest.MonkeyPatch) -> dict[str, Check
     return {check.name: check for check in rollup_checks()}
 
 
-def test_the_lag_is_the_age_of_the_oldest_batch_that_waits(send: Send) -> None:
+def test_the_lag_is_the_age_of_the_oldest_unfolded_batch(send: Send) -> None:
     assert fold_lag(now=NOW) == FoldLag(0, 0.0)
     send(CALL, now=NOW)
     send(CALL, now=NOW + timedelta(seconds=5))

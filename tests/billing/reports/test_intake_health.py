@@ -61,7 +61,7 @@ def test_events_of_all_organizations_are_counted_by_when_they_came_in(
     assert checks_at(NOW + timedelta(hours=2), monkeypatch)["intake"].state == "quiet"
 
 
-def test_what_was_refused_is_told(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_refused_is_reported(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
     records = [json.dumps(item).encode() for item in (payload(id="good"), payload(id="bad", prompt_tokens=-1))]
     ingest_or_quarantine(organization=organization, credential=None, format="litellm", records=records, now=NOW)
     assert count_received(since=NOW).refused == 1
@@ -106,7 +106,7 @@ def test_no_more_than_so_many_models_are_named(send: Send, monkeypatch: pytest.M
     assert checks_at(NOW, monkeypatch)["unpriced_1"].details["Events"] == "at least 1"
 
 
-def test_it_takes_as_many_questions_however_much_there_is(send: Send) -> None:
+def test_it_takes_as_many_queries_however_much_there_is(send: Send) -> None:
     counts = []
     for number in (1, 20):
         send(*({**HOUSE, "model": f"house-{number}-{index}"} for index in range(number)), now=NOW)

@@ -50,11 +50,11 @@ def test_open_authorizations_of_all_organizations_are_added_up(
 
 def test_limits_that_pause_are_counted(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = [set_limit(organization, "1") for _ in range(4)]
-    only_told = set_limit(organization, "1", action=LimitAction.NOTIFY)
+    notify_only = set_limit(organization, "1", action=LimitAction.NOTIFY)
     reached(limits[0])
     reached(limits[1], threshold=80)
     reached(limits[2], resolved_at=NOW)
-    reached(only_told)
+    reached(notify_only)
     for limit, kind, ends_at in ((limits[2], "pause", None), (limits[3], "open", None), (limits[3], "pause", NOW)):
         LimitOverride.objects.create(
             organization=organization, limit=limit, kind=kind, starts_at=NOW, ends_at=ends_at, actor="a"

@@ -27,7 +27,7 @@ from tests.usage import NOW
 
 SESSIONS, EXECUTIONS, RUNS = ("s-1", "s-2", "s-3"), ("e-1", "e-2"), ("r-1", "r-2", "r-3")
 amounts = st.sampled_from(("0", "0.1", "0.0000000001", "3", "0.000000000000000000000001"))
-places = st.fixed_dictionaries(
+dimensions = st.fixed_dictionaries(
     {
         "session_id": st.sampled_from(("", *SESSIONS)),
         "execution_id": st.sampled_from(("", *EXECUTIONS)),
@@ -41,7 +41,7 @@ places = st.fixed_dictionaries(
 )
 events = st.builds(
     lambda index, more: {**index, **more},
-    places,
+    dimensions,
     st.one_of(
         st.fixed_dictionaries({"cost_usd": amounts, "input_tokens": st.integers(0, 100)}),
         st.fixed_dictionaries(
@@ -51,8 +51,8 @@ events = st.builds(
     ),
 )
 summaries = st.builds(
-    lambda index, session, told: {**index, "session_id": session, "kind": "session_summary", **told},
-    places,
+    lambda index, session, reported: {**index, "session_id": session, "kind": "session_summary", **reported},
+    dimensions,
     st.sampled_from(SESSIONS),
     st.fixed_dictionaries(
         {},
@@ -122,13 +122,13 @@ def everything(organization: Organization) -> tuple[Any, ...]:
 
 
 def check_sums(organization: Organization, batches: list[list[dict[str, Any]]]) -> None:
-    told = [event for batch in batches for event in batch]
+    reported = [event for batch in batches for event in batch]
     sessions, executions, summary, each_session, each_execution, of_executions = everything(organization)
-    assert {item.session_id for item in sessions} == {event["session_id"] for event in told} - {""}
+    assert {item.session_id for item in sessions} == {event["session_id"] for event in reported} - {""}
     assert sorted(each_session, key=session_id) == sorted(sessions, key=session_id)
     assert each_execution == executions
     for session in sessions:
-        check_session(session, [event for event in told if event["session_id"] == session.session_id])
+        check_session(session, [event for event in reported if event["session_id"] == session.session_id])
     for execution in executions:
         members = [item for item in sessions if item.execution_id == execution.execution_id]
         check_execution(execution, members)
@@ -148,16 +148,16 @@ def session_id(session: SessionCosts) -> str:
     return session.session_id
 
 
-def check_session(session: SessionCosts, told: list[dict[str, Any]]) -> None:
+def check_session(session: SessionCosts, reported: list[dict[str, Any]]) -> None:
     totals = session.totals
     assert totals.cost_usd == totals.token_cost_usd + totals.compute_cost_usd
     assert sum(session.cost_by_model.values(), ZERO) == totals.token_cost_usd
     assert sum(session.cost_by_tool.values(), ZERO) == totals.compute_cost_usd
-    ends = [event for event in told if event.get("kind") == "session_summary"]
+    ends = [event for event in reported if event.get("kind") == "session_summary"]
     assert session.is_finalized == bool(ends) == (session.completed_at is not None)
     if not ends:
-        assert totals.cost_usd == sum((Decimal(event["cost_usd"]) for event in told), ZERO)
-        assert totals.tool_calls == sum(event.get("kind") == "tool_call" for event in told)
+        assert totals.cost_usd == sum((Decimal(event["cost_usd"]) for event in reported), ZERO)
+        assert totals.tool_calls == sum(event.get("kind") == "tool_call" for event in reported)
 
 
 def check_execution(execution: ExecutionCosts, members: list[SessionCosts]) -> None:

@@ -39,7 +39,7 @@ def run(*arguments: str, stderr: io.StringIO | None = None) -> str:
     return output.getvalue()
 
 
-def test_fold_adds_what_waits(send: Send) -> None:
+def test_fold_adds_unfolded_batches(send: Send) -> None:
     send(FULL, FULL)
     assert run("fold") == "2 events of 1 batches folded.\n"
     assert not IngestBatch.objects.filter(folded_at=None).exists()
@@ -147,7 +147,7 @@ def test_wrong_arguments_are_refused(arguments: tuple[str, ...]) -> None:
         run(*arguments)
 
 
-def test_long_work_tells_where_it_is(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_work_reports_its_progress(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "MAX_EVENTS", 1)
     for day in range(1, 5):
         send({**FULL, "session_id": f"s-{day}", "occurred_at": f"2026-10-0{day}T00:00:00Z"})

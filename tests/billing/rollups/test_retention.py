@@ -239,7 +239,7 @@ def test_a_second_time_there_is_nothing_to_drop() -> None:
 
 
 @pytest.mark.usefixtures("three_months")
-def test_what_would_be_dropped_can_be_asked_before(organization: Organization) -> None:
+def test_what_would_be_dropped_can_be_shown_before(organization: Organization) -> None:
     expected = [entry for entry in preview_drop(before=OCTOBER, now=NOW) if entry.events]
     assert UsageEvent.objects.count() == 24
     expected_of_one = preview_drop(before=SEPTEMBER, organization=organization, now=NOW)

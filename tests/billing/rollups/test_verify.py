@@ -117,7 +117,7 @@ def test_the_queue_holds_as_many_events_as_are_counted_without_a_price(send: Sen
     assert "events is 1 instead of 2" in str(differing(organization)[QUEUE].differences[0])
 
 
-def test_the_result_is_kept(send: Send, organization: Organization) -> None:
+def test_the_result_is_stored(send: Send, organization: Organization) -> None:
     send(FULL)
     fold(now=NOW)
     SpendDay.objects.all().delete()

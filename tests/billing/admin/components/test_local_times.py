@@ -42,7 +42,7 @@ def test_every_hour_of_a_year_is_read_as_it_was_written(zone: str) -> None:
         ("2026-10-25T02:00Z", 2),
     ],
 )
-def test_an_hour_that_clocks_show_twice_is_told_by_its_offset(text: str, hour: int) -> None:
+def test_an_hour_that_clocks_show_twice_is_shown_with_its_offset(text: str, hour: int) -> None:
     assert field().clean(text) == datetime(2026, 10, 25, hour, tzinfo=UTC)
 
 

@@ -24,7 +24,7 @@ def values(html: str) -> list[str]:
     return re.findall(r'type="checkbox" name="agent" value="([^"]*)"', html)
 
 
-def test_what_is_chosen_is_told_and_checked() -> None:
+def test_what_is_chosen_is_shown_and_checked() -> None:
     options = [Option("b", "Bob", "1"), Option("a", "Ada", "2")]
     assert "<span>All agents</span>" in drawn("", *options)
     assert values(drawn("", *options)) == ["a", "b"]

@@ -188,7 +188,7 @@ def test_the_zip_has_the_apis_rows(
     ("query", "rows"),
     [("range=today", 3), ("model=gpt-4o", 9), ("model=unknown", 0), ("session_id=s", 2), ("group_id=g", 1), ("", 11)],
 )
-def test_the_zip_has_what_is_asked_for(sign_in: SignIn, owner: User, send: Send, query: str, rows: int) -> None:
+def test_the_zip_has_what_is_requested(sign_in: SignIn, owner: User, send: Send, query: str, rows: int) -> None:
     some(send)
     assert len(runs(content(sign_in(owner).get(f"{ZIP}?{query}")))) == rows
 
@@ -275,7 +275,7 @@ def test_another_page_may_lead_here_with_its_filters(sign_in: SignIn, owner: Use
 
 
 @pytest.mark.parametrize("path", [CSV, ZIP])
-def test_a_download_tells_the_page_that_it_has_begun(
+def test_a_download_shows_the_page_that_it_has_begun(
     sign_in: SignIn, owner: User, enterprise: Organization, path: str
 ) -> None:
     browser = sign_in(owner)
@@ -323,7 +323,7 @@ def test_memory_does_not_grow_with_the_rows(
         assert large < 1.5 * small + 200_000
 
 
-def test_what_is_asked_does_not_grow_with_credentials(sign_in: SignIn, owner: User, enterprise: Organization) -> None:
+def test_the_queries_do_not_grow_with_credentials(sign_in: SignIn, owner: User, enterprise: Organization) -> None:
     browser: Client = sign_in(owner)
     counts = []
     for _ in range(2):

@@ -265,7 +265,7 @@ def test_an_event_without_a_price_says_so_until_it_has_one(
     assert "$3.00" in page(browser)
 
 
-def test_another_organizations_events_are_not_ours(
+def test_another_organizations_events_do_not_count(
     sign_in: SignIn, owner: User, stranger: User, other_organization: Organization, send: Send
 ) -> None:
     send({"model": "globex-model", "cost_usd": "1"}, to=other_organization, now=utc_now())
@@ -286,7 +286,7 @@ def test_viewers_are_not_led_to_what_they_may_not_do(sign_in: SignIn, viewer: Us
     assert "membership/add" not in text
 
 
-def test_what_is_asked_does_not_grow_with_credentials_and_events(
+def test_the_queries_do_not_grow_with_credentials_and_events(
     sign_in: SignIn, operator: User, organization: Organization, send: Send
 ) -> None:
     browser = sign_in(operator)

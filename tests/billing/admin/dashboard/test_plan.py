@@ -116,7 +116,7 @@ def test_a_plan_without_paid_access_says_so(sign_in: SignIn, viewer: User, organ
 
 
 @pytest.mark.parametrize("who", ["owner", "viewer"])
-def test_members_are_told_whom_to_ask_and_operators_led_there(
+def test_members_see_whom_to_ask_and_operators_a_link(
     sign_in: SignIn, operator: User, organization: Organization, who: str, request: pytest.FixtureRequest
 ) -> None:
     text = page(sign_in(request.getfixturevalue(who)))
@@ -133,7 +133,7 @@ def test_strangers_do_not_know_the_page(sign_in: SignIn, stranger: User, organiz
     assert sign_in(stranger).get(PATH).status_code == 404
 
 
-def test_what_is_asked_does_not_grow_with_the_ledger(
+def test_the_queries_do_not_grow_with_the_ledger(
     sign_in: SignIn, owner: User, organization: Organization, send: Send
 ) -> None:
     move(organization, "pro")

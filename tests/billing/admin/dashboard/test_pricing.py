@@ -187,7 +187,7 @@ def test_the_export_is_of_the_same_period_and_model(browser: Client) -> None:
     assert browser.get(url).status_code == 200
 
 
-def test_the_dearest_models_are_drawn_by_themselves_and_the_others_together(browser: Client, send: Send) -> None:
+def test_the_most_expensive_models_are_drawn_separately_and_the_others_together(browser: Client, send: Send) -> None:
     send(*(call(str(number), model=ModelKey("ours", f"m-{number:02}")) for number in range(1, 41)))
     result = context(browser)
     names = [line.name for line in result["chart"].lines]
@@ -197,7 +197,7 @@ def test_the_dearest_models_are_drawn_by_themselves_and_the_others_together(brow
     assert "10 cheaper models are not shown" in browser.get(PAGE, JANUARY).content.decode()
 
 
-def test_models_of_one_name_are_told_apart_by_their_provider(browser: Client, send: Send) -> None:
+def test_models_of_one_name_are_distinguished_by_their_provider(browser: Client, send: Send) -> None:
     send(call("1", model=ModelKey("a", "m")), call("2", model=ModelKey("b", "m")))
     assert [row.name for row in context(browser)["models"].rows] == ["m (b)", "m (a)"]
 
@@ -232,7 +232,7 @@ def test_pages_of_groups_keep_the_filters(browser: Client, send: Send) -> None:
 
 
 @pytest.mark.usefixtures("january")
-def test_costs_that_are_not_known_yet_are_told(browser: Client, send: Send) -> None:
+def test_costs_that_are_not_known_yet_are_reported(browser: Client, send: Send) -> None:
     assert "no price yet" not in browser.get(PAGE, JANUARY).content.decode()
     send({"model": "unknown", "input_tokens": 5, "occurred_at": "2025-01-03T00:00:00Z"})
     text = browser.get(PAGE, JANUARY).content.decode()
@@ -240,7 +240,7 @@ def test_costs_that_are_not_known_yet_are_told(browser: Client, send: Send) -> N
 
 
 @pytest.mark.usefixtures("january")
-def test_the_numbers_are_asked_for_again_by_themselves(browser: Client) -> None:
+def test_the_numbers_refresh_automatically(browser: Client) -> None:
     part = browser.get(PAGE, JANUARY, headers={"HX-Request": "true"}).content.decode()
     assert "Group history" in part
     assert "<html" not in part
@@ -300,7 +300,7 @@ def test_no_filter_breaks_the_page(browser: Client, query: dict[str, str]) -> No
         ({"model": "\0"}, "Invalid value."),
     ],
 )
-def test_a_wrong_filter_is_told_beside_it(browser: Client, query: dict[str, str], message: str) -> None:
+def test_a_wrong_filter_is_reported_next_to_it(browser: Client, query: dict[str, str], message: str) -> None:
     assert message in browser.get(PAGE, query).content.decode()
 
 

@@ -202,7 +202,7 @@ def test_a_filter_that_cannot_be_says_so(query: dict[str, str], message: str, ow
 
 
 @pytest.mark.parametrize("after", ["x", "9" * 50 + "~1", "1~1", "253402300799999999~" + "0" * 32, "\0", "~", "-1~x"])
-def test_a_place_that_is_none_is_no_error(after: str, owner: User, sign_in: SignIn) -> None:
+def test_a_cursor_that_is_none_is_no_error(after: str, owner: User, sign_in: SignIn) -> None:
     assert sign_in(owner).get(PAGE, {"after": after}).status_code in (200, 422)
 
 

@@ -110,7 +110,7 @@ def test_pages_by_cost_go_on_and_back_without_gaps(
 
 
 @pytest.mark.usefixtures("hour")
-def test_a_call_that_gets_dearer_meanwhile_moves_nothing_else(
+def test_a_call_that_becomes_more_expensive_meanwhile_moves_nothing_else(
     owner: User, sign_in: SignIn, key: Key, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_log_page, "_CALLS_SHOWN", 3)
@@ -126,7 +126,7 @@ def test_a_call_that_gets_dearer_meanwhile_moves_nothing_else(
     ["x", "1~1", "1~00000000-0000-0000-0000-000000000000", "1~00000000-0000-0000-0000-000000000000~NaN", "1~x~1",
      "1~00000000-0000-0000-0000-000000000000~1e99999", "~", "~~", "1~00000000-0000-0000-0000-000000000000~" + "9" * 21],
 )  # fmt: skip
-def test_a_place_that_is_none_is_refused(after: str, owner: User, sign_in: SignIn) -> None:
+def test_a_cursor_that_is_none_is_refused(after: str, owner: User, sign_in: SignIn) -> None:
     assert sign_in(owner).get(PAGE, {**BY_COST, "after": after}).status_code == 422
 
 
@@ -146,7 +146,7 @@ def test_too_many_calls_stay_in_the_order_of_time_and_the_page_says_why(
 
 
 @pytest.mark.usefixtures("hour")
-def test_what_the_cost_went_to_is_told_by_model_user_and_tag(owner: User, sign_in: SignIn, key: Key) -> None:
+def test_what_the_cost_went_to_is_shown_by_model_user_and_tag(owner: User, sign_in: SignIn, key: Key) -> None:
     browser = sign_in(owner)
     spent = browser.get(PAGE, BY_COST).context["spent"]
     answer = key.client().get(
@@ -165,7 +165,7 @@ def test_what_the_cost_went_to_is_told_by_model_user_and_tag(owner: User, sign_i
 
 
 @pytest.mark.usefixtures("hour")
-def test_it_is_told_where_it_is_known(owner: User, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_shown_where_it_is_known(owner: User, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
     browser = sign_in(owner)
     with_status = browser.get(PAGE, {**HOUR, "status": "success"}).context["spent"]
     assert [item.note for item in with_status.sections[1:]] == [

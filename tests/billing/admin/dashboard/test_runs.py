@@ -90,7 +90,7 @@ def test_the_list_has_roots_only_the_newest_first_with_sums_of_their_trees(owner
     assert (by_id["never sent"].own.cost, by_id["never sent"].subtree.cost) == ("$0.00", "$7.00")
 
 
-def test_what_waits_for_a_price_is_told(owner: User, sign_in: SignIn, send: Send) -> None:
+def test_what_is_unpriced_is_shown(owner: User, sign_in: SignIn, send: Send) -> None:
     send({"run_id": "r", "model": "new-one", "input_tokens": 5})
     page = text(sign_in(owner), PAGE)
     assert "1 unpriced" in page
@@ -215,7 +215,7 @@ def test_pages_go_on_and_back(owner: User, sign_in: SignIn, send: Send, monkeypa
         {"after": "1"},
     ],
 )
-def test_what_cannot_be_asked_is_told_and_no_error(query: dict[str, str], owner: User, sign_in: SignIn) -> None:
+def test_an_invalid_query_is_reported_and_no_error(query: dict[str, str], owner: User, sign_in: SignIn) -> None:
     assert sign_in(owner).get(PAGE, query).status_code == 200
 
 

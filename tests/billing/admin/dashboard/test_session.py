@@ -203,7 +203,7 @@ def test_the_page_of_an_unknown_id_is_inside_the_admin(owner: User, sign_in: Sig
 
 
 @pytest.mark.parametrize("after", ["x", "1~a", "~", "99999999999999999999~" + "0" * 32])
-def test_a_place_that_no_page_gave_is_refused(owner: User, send: Send, sign_in: SignIn, after: str) -> None:
+def test_a_cursor_that_no_page_gave_is_refused(owner: User, send: Send, sign_in: SignIn, after: str) -> None:
     send(call())
     assert sign_in(owner).get(page_of("s"), {"after": after}).status_code == 422
 

@@ -185,7 +185,7 @@ def test_an_id_leads_to_its_page(owner: User, send: Send, sign_in: SignIn) -> No
 
 
 @pytest.mark.parametrize("searched_id", ["nobody", "theirs", "a\0b", "x" * 300])
-def test_an_id_that_nothing_has_is_told_beside_the_field(
+def test_an_id_that_nothing_has_is_reported_next_to_the_field(
     owner: User, send: Send, other_organization: Organization, sign_in: SignIn, searched_id: str
 ) -> None:
     send(call("theirs", execution_id="theirs"), to=other_organization)
@@ -196,7 +196,7 @@ def test_an_id_that_nothing_has_is_told_beside_the_field(
 
 @pytest.mark.parametrize("after", ["x", "1", "~", "1~a\0", "9" * 30 + "~a", "9" * 5000 + "~a", "-" + "9" * 18 + "~a"])
 @pytest.mark.parametrize("tab", ["sessions", "executions"])
-def test_a_place_that_no_page_gave_is_refused(owner: User, sign_in: SignIn, after: str, tab: str) -> None:
+def test_a_cursor_that_no_page_gave_is_refused(owner: User, sign_in: SignIn, after: str, tab: str) -> None:
     response = sign_in(owner).get(LIST, {"after": after, "show": tab})
     assert response.status_code == 422
     assert "Invalid cursor" in response.content.decode()

@@ -105,7 +105,7 @@ def test_shares_are_of_all_spend(browser: Client) -> None:
 
 
 @pytest.mark.usefixtures("january")
-def test_the_least_that_bears_no_tag_is_told(browser: Client, send: Send) -> None:
+def test_the_least_that_bears_no_tag_is_shown(browser: Client, send: Send) -> None:
     untagged = {label: value for label, value, _ in context(browser)["figures"]}["Without a tag"]
     assert untagged == "at least $3.50"  # 4, less the 0.5 that is counted twice
     send(call("100", "a", "b"))
@@ -113,7 +113,7 @@ def test_the_least_that_bears_no_tag_is_told(browser: Client, send: Send) -> Non
 
 
 @pytest.mark.usefixtures("january")
-def test_the_chart_is_of_the_dearest_tags_and_not_stacked(browser: Client) -> None:
+def test_the_chart_is_of_the_most_expensive_tags_and_not_stacked(browser: Client) -> None:
     chart = context(browser)["chart"]
     assert (chart.is_stacked, chart.kind, len(chart.labels)) == (False, "line", 31)
     days = {line.name: dict(zip(chart.labels, line.texts, strict=True)) for line in chart.lines}
@@ -198,7 +198,7 @@ def test_without_tags_it_says_what_to_do(browser: Client, send: Send) -> None:
 
 
 @pytest.mark.usefixtures("january")
-def test_costs_that_are_not_known_yet_are_told(browser: Client, send: Send) -> None:
+def test_costs_that_are_not_known_yet_are_reported(browser: Client, send: Send) -> None:
     assert "no price yet" not in text(browser)
     send({"model": "unknown", "input_tokens": 5, "tags": ["x"], "occurred_at": "2025-01-03T00:00:00Z"})
     assert "<strong>1 event</strong> in this period has no price yet" in text(browser)
@@ -229,7 +229,7 @@ def test_no_filter_breaks_the_page(browser: Client, query: dict[str, str]) -> No
 
 
 @pytest.mark.usefixtures("january")
-def test_a_wrong_filter_is_told_beside_it(browser: Client) -> None:
+def test_a_wrong_filter_is_reported_next_to_it(browser: Client) -> None:
     assert "Null characters are not allowed." in text(browser, search="\0")
     assert "at most 255 characters" in text(browser, search="x" * 300)
 

@@ -110,7 +110,7 @@ def test_a_plan_without_api_usage_says_so_and_what_to_do(
     assert "$5.00" in get(sign_in(operator)).content.decode()
 
 
-def test_an_organization_without_usage_is_told_how_to_begin(owner: User, sign_in: SignIn, send: Send) -> None:
+def test_an_organization_without_usage_sees_how_to_begin(owner: User, sign_in: SignIn, send: Send) -> None:
     browser = sign_in(owner)
     assert "Send the first event" in get(browser).content.decode()
     send(call(24 * 40, "5"))
@@ -154,7 +154,7 @@ def test_a_limit_that_is_near_stands_at_the_head(
 
 
 @pytest.mark.usefixtures("month")
-def test_it_tells_of_which_moment_it_is_and_refreshes(owner: User, sign_in: SignIn) -> None:
+def test_it_shows_its_time_and_refreshes(owner: User, sign_in: SignIn) -> None:
     page = get(sign_in(owner), "range=7d").content.decode()
     assert "As of 2026-11-02 17:30 Asia/Kolkata" in page
     assert f'hx-get="{PAGE}?range=7d" hx-trigger="every 15s"' in page
@@ -164,10 +164,10 @@ def test_it_tells_of_which_moment_it_is_and_refreshes(owner: User, sign_in: Sign
     assert "<html" not in part
 
 
-def test_the_number_of_questions_does_not_grow_with_what_is_there(
+def test_the_number_of_queries_does_not_grow_with_what_is_there(
     owner: User, organization: Organization, sign_in: SignIn, send: Send
 ) -> None:
-    def questions(query: str) -> int:
+    def query_count(query: str) -> int:
         with CaptureQueriesContext(connection) as captured:
             get(browser, query)
         return len(captured)
@@ -177,13 +177,13 @@ def test_the_number_of_questions_does_not_grow_with_what_is_there(
     send(call(1, "1", user_id="u", tags=["t"], capability="c"))
     fold(now=NOW)
     get(browser)
-    before = [questions(query) for query in queries]
+    before = [query_count(query) for query in queries]
     send(*(call(n, "1", user_id=f"u{n}", tags=[f"t{n}"], capability=f"c{n}", model=f"m{n}") for n in range(60)))
     for number in range(20):
         make_key(organization, Scope.COSTS_READ, name=f"key {number}")
     fold(now=NOW)
     get(browser)
-    assert [questions(query) for query in queries] == before
+    assert [query_count(query) for query in queries] == before
     assert max(before) <= 30
 
 

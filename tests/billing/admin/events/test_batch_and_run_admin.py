@@ -59,7 +59,7 @@ def test_a_run_is_found_by_its_whole_id_whatever_is_in_it(owner: User, send: Sen
     assert browser.get("/admin/billing/run/", {"q": "\0"}).status_code == 200
 
 
-def test_the_overview_shows_each_organization_and_what_waits(
+def test_the_overview_shows_each_organization_and_what_is_unfolded(
     owner: User, operator: User, other_organization: Organization, sign_in: SignIn, api: APIClient
 ) -> None:
     api.post("/usage/events", [{"cost_usd": "12.5"}, {"model": "new-one"}])

@@ -210,7 +210,7 @@ def test_an_event_names_its_batch_and_who_sent_it(
     assert "&lt;b&gt;" in page
 
 
-def test_members_are_not_told_which_credential_an_operator_used(
+def test_members_do_not_see_which_credential_an_operator_used(
     owner: User, organization: Organization, operator_key: Key, sign_in: SignIn
 ) -> None:
     operator_key.client().post(f"/usage/events?organization={organization.slug}", {"id": "a"})

@@ -31,7 +31,7 @@ def test_the_lines_add_up_and_the_price_says_since_when_it_holds(owner: User, se
     assert "The price applies since 2020-01-01 UTC, no end (Manual)." in page
 
 
-def test_the_time_of_the_call_is_told_on_the_organizations_clocks(
+def test_the_time_of_the_call_is_shown_in_the_organizations_time_zone(
     owner: User, organization: Organization, send: Send, sign_in: SignIn
 ) -> None:
     organization.time_zone = "Asia/Kolkata"

@@ -75,7 +75,7 @@ def test_search_does_not_reach_another_organization(
         assert events(sign_in(owner), q=name) == []
 
 
-def test_other_columns_cannot_be_asked_for(owner: User, sign_in: SignIn) -> None:
+def test_other_columns_cannot_be_requested(owner: User, sign_in: SignIn) -> None:
     for lookup in ("metadata__icontains", "tags__contains", "organization__slug", "event_id"):
         assert sign_in(owner).get(LIST, {lookup: "x"}).status_code == 400
 

@@ -18,7 +18,7 @@ from costtrack.clock import utc_now
 from organizations.models import Membership, Organization, User
 from organizations.types import Role
 from tests.billing.admin.conftest import SignIn
-from tests.billing.ingest.litellm_payloads import QUESTION, payload
+from tests.billing.ingest.litellm_payloads import PROMPT, payload
 
 LIST = "/admin/billing/quarantinedrecord/"
 
@@ -85,7 +85,7 @@ def test_a_records_page_shows_the_reason_and_the_raw_record_as_text(
     assert "prompt_tokens" in page
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert(1)" not in page
-    assert QUESTION not in page
+    assert PROMPT not in page
 
 
 def test_what_is_readable_now_is_stored_and_the_rest_says_why_it_stays(

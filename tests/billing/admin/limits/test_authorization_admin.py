@@ -51,7 +51,9 @@ def test_members_see_their_organizations_authorizations_newest_first(
     assert response.redirect_chain[0][0] == "/admin/"
 
 
-def test_a_page_tells_what_was_held_for_which_call(owner: User, organization: Organization, sign_in: SignIn) -> None:
+def test_a_page_shows_what_was_reserved_for_which_call(
+    owner: User, organization: Organization, sign_in: SignIn
+) -> None:
     authorization = taken(organization, "0.25", model="gpt-5", user_ref="ada", run_id="nightly", tags=("a", "b"))
     page = text(sign_in(owner), page_of(authorization))
     for shown in (

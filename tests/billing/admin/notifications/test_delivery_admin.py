@@ -75,7 +75,7 @@ def test_members_see_their_organizations_deliveries_newest_first(
     assert response.redirect_chain[0][0] == "/admin/"
 
 
-def test_the_page_shows_what_is_told_and_what_became_of_it(owner: User, failed: Delivery, sign_in: SignIn) -> None:
+def test_the_page_shows_what_is_sent_and_what_became_of_it(owner: User, failed: Delivery, sign_in: SignIn) -> None:
     page = text(sign_in(owner), page_of(failed))
     for shown in ("A test", "Failed", HOOK, "Answered 503", failed.message_id, "Message as sent to programs"):
         assert shown in page

@@ -68,7 +68,7 @@ def test_other_peoples_preferences_cannot_be_named(signed_in: Client, stranger: 
     assert set(NotificationPreference.objects.values_list("organization__slug", flat=True)) <= {"acme"}
 
 
-def test_who_is_a_member_of_nothing_is_told_of_nothing(client: Client, operator: User) -> None:
+def test_who_is_a_member_of_nothing_is_notified_of_nothing(client: Client, operator: User) -> None:
     client.force_login(operator)
     assert "not a member of any organization" in client.get(PREFERENCES).content.decode()
 

@@ -5,7 +5,7 @@ from django.test import Client
 from django.urls import reverse
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.secrets import decrypt
+from billing.notifications.webhook_signatures import decrypt
 from billing.notifications.webhooks import create_webhook, disable_webhook
 from billing.types import NoticeKind
 from organizations.models import AuditEntry, Organization, User

@@ -9,7 +9,7 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from billing.models import PriceVersion
-from billing.pricing.cache import price_book
+from billing.pricing.price_book import price_book
 from organizations.models import AuditEntry, Organization, User
 from tests.billing.pricing.prices import APRIL, FEBRUARY, JANUARY, MARCH, MILLION, price
 

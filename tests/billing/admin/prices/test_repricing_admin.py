@@ -28,7 +28,7 @@ def cheaper(send: Send) -> PriceVersion:
     return now_costs("2")
 
 
-def asked(organization: Organization, **changes: str) -> dict[str, Any]:
+def form_data(organization: Organization, **changes: str) -> dict[str, Any]:
     period = {"start_0": "2026-11-02", "start_1": "00:00", "end_0": "2026-11-03", "end_1": "00:00"}
     return {"organization": organization.pk, **period, "service": "", "model": "", **changes}
 
@@ -48,7 +48,7 @@ def test_the_difference_is_shown_first_and_then_applied(
     owner: User, viewer: User, organization: Organization, sign_in: SignIn
 ) -> None:
     browser = sign_in(owner)
-    shown = browser.post(ADD, asked(organization), follow=True).content.decode()
+    shown = browser.post(ADD, form_data(organization), follow=True).content.decode()
     for figure in (
         "2 of 2 calls would cost a different amount",
         "-$2.00",
@@ -86,7 +86,7 @@ def test_a_long_dry_run_shows_how_far_it_is(
     monkeypatch.setattr(repricings, "MAX_IMMEDIATE_ROWS", 1)
     monkeypatch.setattr(repricings, "_STEP", 1)
     browser = sign_in(owner)
-    browser.post(ADD, asked(organization))
+    browser.post(ADD, form_data(organization))
     dry_run = Repricing.objects.get()
     assert page_of(dry_run, "apply") not in text(browser, page_of(dry_run))
 
@@ -98,15 +98,17 @@ def test_a_long_dry_run_shows_how_far_it_is(
 def test_a_period_that_ends_before_it_begins_is_refused_beside_the_field(
     owner: User, organization: Organization, sign_in: SignIn
 ) -> None:
-    response = sign_in(owner).post(ADD, asked(organization, end_0="2026-11-01"))
+    response = sign_in(owner).post(ADD, form_data(organization, end_0="2026-11-01"))
     assert list(response.context["adminform"].form.errors) == ["end"]
     assert not Repricing.objects.exists()
 
 
 @pytest.mark.usefixtures("cheaper")
-def test_a_second_one_has_to_wait_and_is_told_so(owner: User, organization: Organization, sign_in: SignIn) -> None:
+def test_a_second_one_has_to_wait_and_the_page_says_so(
+    owner: User, organization: Organization, sign_in: SignIn
+) -> None:
     browser = sign_in(owner)
-    browser.post(ADD, asked(organization))
+    browser.post(ADD, form_data(organization))
     dry_run = Repricing.objects.get()
     for _ in range(2):
         response = browser.post(page_of(dry_run, "apply"), {"reason": "r"}, follow=True)
@@ -116,7 +118,7 @@ def test_a_second_one_has_to_wait_and_is_told_so(owner: User, organization: Orga
 
 def test_what_changes_nothing_cannot_be_applied(owner: User, organization: Organization, sign_in: SignIn) -> None:
     browser = sign_in(owner)
-    shown = browser.post(ADD, asked(organization), follow=True).content.decode()
+    shown = browser.post(ADD, form_data(organization), follow=True).content.decode()
     assert "Every call already has the cost of the current prices." in shown
     refused = browser.post(page_of(Repricing.objects.get(), "apply"), {"reason": "r"}, follow=True)
     assert "There is nothing to apply." in refused.content.decode()
@@ -145,7 +147,7 @@ def test_a_price_leads_to_the_usage_that_it_is_about(
 def test_a_viewer_looks_and_a_stranger_does_not(
     owner: User, viewer: User, stranger: User, organization: Organization, sign_in: SignIn
 ) -> None:
-    sign_in(owner).post(ADD, asked(organization))
+    sign_in(owner).post(ADD, form_data(organization))
     dry_run = Repricing.objects.get()
 
     assert "-$2.00" in text(sign_in(viewer), page_of(dry_run))
@@ -156,7 +158,7 @@ def test_a_viewer_looks_and_a_stranger_does_not(
             assert method(page_of(dry_run, "apply")).status_code == 403
     assert list(sign_in(stranger).get(LIST).context["cl"].result_list) == []
     assert sign_in(stranger).get(page_of(dry_run)).status_code == 302
-    assert sign_in(stranger).post(ADD, asked(organization)).context["adminform"].form.errors["organization"]
+    assert sign_in(stranger).post(ADD, form_data(organization)).context["adminform"].form.errors["organization"]
     assert Repricing.objects.count() == 1
 
 

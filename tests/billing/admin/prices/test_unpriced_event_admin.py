@@ -27,7 +27,7 @@ def text(client: Client, **query: str | int) -> str:
     return " ".join(client.get(LIST, query).content.decode().split())
 
 
-def test_waiting_events_are_listed_with_their_reason(
+def test_unpriced_events_are_listed_with_their_reason(
     owner: User, viewer: User, stranger: User, send: Send, sign_in: SignIn
 ) -> None:
     send({"model": "new-one", "input_tokens": 5}, {"input_tokens": 5}, {"model": "silent"})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from pytest_django import Settings
 
-from billing.notifications.addresses import (
+from billing.notifications.webhook_urls import (
     PrivateAddressError,
     UnknownHostError,
     is_public,

@@ -5,10 +5,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from billing.models import Notice, WebhookEndpoint
-from billing.notifications.exchange import WebhookResponse
-from billing.notifications.webhook_outcomes import DISABLED_AFTER, record_response
-from billing.notifications.webhook_queue import claim_one_per_endpoint
-from billing.notifications.webhook_sender import deliver_webhooks
+from billing.notifications.deliveries import claim_one_per_endpoint
+from billing.notifications.webhook_request import WebhookResponse
+from billing.notifications.webhook_sender import DISABLED_AFTER, deliver_webhooks, record_response
 from billing.notifications.webhooks import enable_webhook, remove_webhook, send_test
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import utc_now
@@ -49,7 +48,7 @@ def test_an_endpoint_that_says_it_is_gone_is_disabled_at_once(
     assert (entry.actor, entry.subject) == ("system", f"webhook {webhook.pk}")
 
 
-def test_owners_are_told_by_mail_and_other_webhooks_too(
+def test_owners_are_notified_by_mail_and_other_webhooks_too(
     receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, owner: User, viewer: User
 ) -> None:
     gone = add_webhook(f"{receiver.url}/secret-path", description="On-call", kinds=[NoticeKind.PAUSED]).webhook
@@ -65,8 +64,8 @@ def test_owners_are_told_by_mail_and_other_webhooks_too(
         "webhook": {"id": gone.pk, "url": f"http://127.0.0.1:{receiver.port}/\u2026", "description": "On-call"},
         "reason": "The endpoint responded with 410 (Gone).",
     }
-    told = set(notice.deliveries.values_list("channel", "recipient"))
-    assert told == {(Channel.EMAIL, owner.email), (Channel.WEBHOOK, f"{receiver.url}/other")}
+    recipients = set(notice.deliveries.values_list("channel", "recipient"))
+    assert recipients == {(Channel.EMAIL, owner.email), (Channel.WEBHOOK, f"{receiver.url}/other")}
     assert [received.path for received in receiver.received] == ["/hooks/secret-path", "/hooks/other"]
 
 
@@ -138,7 +137,7 @@ def test_a_test_that_fails_disables_nothing(
     assert webhook.enabled
 
 
-def test_enabled_again_it_is_told_of_what_happens_from_then_on(
+def test_enabled_again_it_is_notified_of_what_happens_from_then_on(
     receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice, organization: Organization
 ) -> None:
     webhook = add_webhook(receiver.url).webhook

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from billing.models import Delivery, WebhookEndpoint
+from billing.notifications.deliveries import claim_one_per_endpoint
 from billing.notifications.outbox import notify
-from billing.notifications.webhook_queue import claim_one_per_endpoint
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.mail.sending import CLAIM
 from organizations.models import Organization
@@ -65,7 +65,7 @@ def test_endpoints_that_have_failed_wait_behind_the_others(
     assert [claimed(max_endpoints=1) for _ in range(3)] == [[endpoints[1].pk], [endpoints[2].pk], [endpoints[0].pk]]
 
 
-def test_the_endpoint_that_waits_longest_goes_first(
+def test_the_endpoint_with_the_oldest_delivery_goes_first(
     organization: Organization, endpoints: list[WebhookEndpoint]
 ) -> None:
     for age, webhook in enumerate(endpoints):

@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from billing.notifications.exchange import Network
-from billing.notifications.webhook_outcomes import parse_retry_after
-from billing.notifications.webhook_sender import deliver_webhooks
+from billing.notifications.webhook_request import Network
+from billing.notifications.webhook_sender import deliver_webhooks, parse_retry_after
 from billing.types import DeliveryState
 from costtrack.clock import utc_now
 from costtrack.mail.sending import BACKOFF
@@ -76,7 +75,7 @@ def test_an_endpoint_that_asks_to_wait_is_waited_for_with_everything(
         assert near(delivery_of(notice).next_attempt_at, now + timedelta(hours=2))
 
 
-def test_whoever_asks_to_wait_for_too_long_is_asked_again_a_day_later(
+def test_an_endpoint_that_requests_too_long_a_wait_is_retried_a_day_later(
     receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
     add_webhook(receiver.url)
@@ -97,7 +96,7 @@ def test_other_failures_do_not_choose_when(
     assert near(delivery_of(notice).next_attempt_at, now + BACKOFF[0])
 
 
-def test_an_endpoint_that_has_failed_waits_for_the_next_pass(
+def test_an_endpoint_that_has_failed_is_left_to_the_next_pass(
     receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
     add_webhook(receiver.url)

@@ -9,7 +9,7 @@ from pytest_django import Settings
 from standardwebhooks import Webhook
 
 from billing.models import Delivery
-from billing.notifications.exchange import Network
+from billing.notifications.webhook_request import Network
 from billing.notifications.webhook_sender import deliver_webhooks
 from billing.notifications.webhooks import send_test
 from billing.types import DeliveryState, NoticeKind
@@ -42,15 +42,15 @@ def test_nothing_arrives_twice(receiver: Receiver, add_webhook: AddWebhook, crea
     assert len(receiver.received) == 1
 
 
-def test_exactly_the_endpoints_that_want_a_kind_are_told(
+def test_exactly_the_endpoints_that_want_a_kind_are_notified(
     receiver: Receiver,
     add_webhook: AddWebhook,
     organization: Organization,
     other_organization: Organization,
     create_notice: CreateNotice,
 ) -> None:
-    wanted = {"all": [], "pauses": [NoticeKind.PAUSED, NoticeKind.RESUMED], "disabled": []}
-    for name, kinds in {**wanted, "requests": [NoticeKind.INCREASE_REQUESTED]}.items():
+    subscriptions = {"all": [], "pauses": [NoticeKind.PAUSED, NoticeKind.RESUMED], "disabled": []}
+    for name, kinds in {**subscriptions, "requests": [NoticeKind.INCREASE_REQUESTED]}.items():
         webhook = add_webhook(f"{receiver.url}/{name}", kinds=kinds).webhook
         webhook.enabled = name != "disabled"
         webhook.save()
@@ -60,8 +60,8 @@ def test_exactly_the_endpoints_that_want_a_kind_are_told(
         create_notice(kind)
     deliver_webhooks(now=utc_now())
 
-    told = sorted((received.path, received.body.split(b'"')[3]) for received in receiver.received)
-    assert told == [
+    delivered = sorted((received.path, received.body.split(b'"')[3]) for received in receiver.received)
+    assert delivered == [
         ("/hooks/all", b"increase.requested"),
         ("/hooks/all", b"limit.paused"),
         ("/hooks/all", b"limit.threshold_reached"),

@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from billing.models import WebhookEndpoint
 from billing.notifications import webhooks
-from billing.notifications.secrets import decrypt
+from billing.notifications.webhook_signatures import decrypt
 from billing.notifications.webhooks import MAX_WEBHOOKS, SELECTABLE_KINDS
 from billing.types import DeliveryState, NoticeKind, WebhookFormat
 from costtrack.clock import utc_now
@@ -28,7 +28,7 @@ def audited(action: str) -> AuditEntry:
     return AuditEntry.objects.get(action=action)
 
 
-def test_a_new_webhook_is_told_of_everything(organization: Organization, add_webhook: AddWebhook) -> None:
+def test_a_new_webhook_is_notified_of_everything(organization: Organization, add_webhook: AddWebhook) -> None:
     issued = add_webhook(URL, description="On-call")
     webhook = WebhookEndpoint.objects.of(organization).get()
     assert (webhook.url, webhook.description, webhook.format, webhook.kinds) == (URL, "On-call", "standard", [])
@@ -39,7 +39,7 @@ def test_a_new_webhook_is_told_of_everything(organization: Organization, add_web
     assert entry.details == {"url": SHOWN, "format": "standard", "kinds": []}
 
 
-def test_kinds_are_kept_once_and_in_their_order(add_webhook: AddWebhook) -> None:
+def test_kinds_are_stored_once_and_in_their_order(add_webhook: AddWebhook) -> None:
     assert add_webhook(URL, kinds=["limit.resumed", "limit.paused", "limit.resumed"]).webhook.kinds == [
         "limit.paused",
         "limit.resumed",
@@ -47,7 +47,7 @@ def test_kinds_are_kept_once_and_in_their_order(add_webhook: AddWebhook) -> None
 
 
 @pytest.mark.parametrize("kinds", [["limit.paused", "limit.nothing"], ["test"], [""]])
-def test_kinds_that_nobody_is_told_of_are_refused(add_webhook: AddWebhook, kinds: list[str]) -> None:
+def test_kinds_that_do_not_exist_are_refused(add_webhook: AddWebhook, kinds: list[str]) -> None:
     with pytest.raises(InvalidError, match="kinds:") as caught:
         add_webhook(URL, kinds=kinds)
     assert caught.value.param == "kinds"
@@ -111,15 +111,15 @@ def test_what_is_the_same_is_no_change(organization: Organization, add_webhook: 
 def test_a_removed_webhook_leaves_the_log_of_its_deliveries(
     organization: Organization, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
-    webhook, sent, waiting = add_webhook(URL).webhook, create_notice(), create_notice()
+    webhook, sent, pending = add_webhook(URL).webhook, create_notice(), create_notice()
     sent.deliveries.update(state=DeliveryState.SENT)
     webhooks.remove_webhook(organization=organization, webhook=webhook, actor=ACTOR, now=NOW)
 
     assert not WebhookEndpoint.objects.exists()
-    for notice, state in ((sent, DeliveryState.SENT), (waiting, DeliveryState.FAILED)):
+    for notice, state in ((sent, DeliveryState.SENT), (pending, DeliveryState.FAILED)):
         delivery = delivery_of(notice)
         assert (delivery.webhook_id, delivery.recipient, delivery.state) == (None, URL, state)
-    assert delivery_of(waiting).last_error == "The webhook was removed."
+    assert delivery_of(pending).last_error == "The webhook was removed."
     assert audited("webhook.removed").details == {"url": SHOWN}
 
 

@@ -6,7 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from billing.models import WebhookEndpoint
-from billing.notifications.secrets import UnreadableSecretError, decrypt, encrypt, new_secret
+from billing.notifications.webhook_signatures import UnreadableSecretError, decrypt, encrypt, new_secret
 from tests.billing.notifications.webhooks.conftest import AddWebhook
 
 

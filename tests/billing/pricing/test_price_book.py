@@ -10,9 +10,10 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import DjangoAssertNumQueries
 
-from billing.pricing.cache import PriceBook, price_book
+from billing.pricing.price_book import PriceBook, price_book
 from billing.pricing.services import end_price
 from billing.types import UnpricedReason
+from costtrack.revision_cache import RevisionCache
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization
 from tests.billing.pricing.prices import APRIL, FEBRUARY, JANUARY, MARCH, MILLION, price
@@ -22,9 +23,9 @@ T = TypeVar("T")
 
 def usd(organization: Organization, service: str, model: str, at: datetime = MARCH) -> Decimal | None:
     """The cost of a million input tokens, the same by the fast path."""
-    book = price_book(organization.pk)
-    quote = book.quote(service=service, model=model, occurred_at=at, usage=MILLION)
-    found = book.find(service, model, at)
+    pricing = price_book(organization.pk)
+    quote = pricing.quote(service=service, model=model, occurred_at=at, usage=MILLION)
+    found = pricing.find(service, model, at)
     assert (found.cost(MILLION) if found is not None else None) == quote.calculation.total_usd
     assert (found.price_version_id if found is not None else None) == quote.price_version_id
     return quote.calculation.total_usd
@@ -62,8 +63,8 @@ def test_before_every_price_there_is_none(organization: Organization) -> None:
 def test_the_price_of_its_instant_stays_after_a_new_one(organization: Organization) -> None:
     old = price(organization, "house-model", 5)
     new = price(organization, "house-model", 7, effective_from=MARCH)
-    book = price_book(organization.pk)
-    found = [book.find("", "house-model", at) for at in (FEBRUARY, MARCH)]
+    pricing = price_book(organization.pk)
+    found = [pricing.find("", "house-model", at) for at in (FEBRUARY, MARCH)]
     assert [period.price_version_id for period in found if period is not None] == [old.pk, new.pk]
 
 
@@ -179,9 +180,9 @@ def test_a_server_of_ones_own_is_not_charged_at_the_vendors_price(organization: 
 
 
 def test_a_quote_says_why_there_is_no_cost(organization: Organization) -> None:
-    book = price_book(organization.pk)
+    pricing = price_book(organization.pk)
     reasons = [
-        book.quote(service="openai", model=model, occurred_at=MARCH, usage=MILLION).calculation.reason
+        pricing.quote(service="openai", model=model, occurred_at=MARCH, usage=MILLION).calculation.reason
         for model in ("", "unknown")
     ]
     assert reasons == [UnpricedReason.NO_MODEL, UnpricedReason.NO_PRICE]
@@ -190,19 +191,19 @@ def test_a_quote_says_why_there_is_no_cost(organization: Organization) -> None:
 def test_many_different_names_do_not_fill_the_memory(
     organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.pricing.cache._MAX_CACHED_MODELS", 10)
+    monkeypatch.setattr("billing.pricing.price_book._MAX_MODELS", 10)
     price(organization, "known", 1)
-    book = price_book(organization.pk)
+    pricing = price_book(organization.pk)
     for number in range(100):
-        assert book.find("", f"unknown-{number}", MARCH) is None
-    assert len(book._timelines) <= 10
-    assert book.find("", "known", MARCH) is not None
+        assert pricing.find("", f"unknown-{number}", MARCH) is None
+    assert pricing._timelines.cache_info().currsize <= 10
+    assert pricing.find("", "known", MARCH) is not None
 
 
 # --- How soon --------------------------------------------------------------------------------------------------
 
 
-def test_an_unchanged_book_costs_one_small_query(
+def test_unchanged_prices_cost_one_small_query(
     organization: Organization, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     price(None, "gpt-4o", 5, provider="openai")
@@ -222,13 +223,13 @@ def test_shared_prices_are_compiled_once_for_all(
     first = price_book(organization.pk)
     with django_assert_num_queries(2):  # the revisions, and the other organization's own prices
         second = price_book(other_organization.pk)
-    assert second._shared is first._shared
+    assert second.find("openai", "gpt-4o", MARCH) is first.find("openai", "gpt-4o", MARCH) is not None
 
 
-def test_the_books_of_organizations_that_are_not_used_are_given_up(
+def test_the_prices_of_organizations_that_are_not_used_are_evicted(
     organization: Organization, other_organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.pricing.cache._MAX_CACHED_BOOKS", 1)
+    monkeypatch.setattr("billing.pricing.price_book._price_books", RevisionCache(1))
     first = price_book(organization.pk)
     price_book(other_organization.pk)
     assert price_book(organization.pk) is not first
@@ -253,7 +254,7 @@ def test_a_change_that_was_rolled_back_leaves_nothing_behind(organization: Organ
     assert usd(organization, "", "house-model") == 7
 
 
-def test_a_book_is_the_same_inside_and_outside_a_tenant_scope(organization: Organization) -> None:
+def test_prices_are_the_same_inside_and_outside_a_tenant_scope(organization: Organization) -> None:
     price(None, "gpt-4o", 5, provider="openai")
     price(organization, "house-model", 2)
     with tenant_scope(organization.pk):
@@ -341,8 +342,8 @@ def test_two_changes_at_the_same_moment_come_one_after_the_other(organization: O
         thread.start()
     for thread in threads:
         thread.join(timeout=30)
-    book: PriceBook = price_book(organization.pk)
-    found = book.find("", "house-model", MARCH)
+    pricing: PriceBook = price_book(organization.pk)
+    found = pricing.find("", "house-model", MARCH)
     assert found is not None
     assert found.cost(MILLION) in (6, 7)
     versions = organization.prices.in_force().order_by("effective_from")

@@ -10,7 +10,7 @@ import msgspec
 
 from billing.ingest.types import UsageEventInput
 from billing.ledger.types import EVENT_FIELDS, SUMMARY_TOTALS, LedgerEntry
-from billing.pricing.cache import PriceBook
+from billing.pricing.price_book import PriceBook
 from billing.pricing.types import TOKEN_COUNTS, TokenUsage
 from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.money import ZERO
@@ -37,7 +37,7 @@ _counts = attrgetter(*TOKEN_COUNTS)
 
 
 def to_entry(
-    event: UsageEventInput, *, book: PriceBook, now: datetime, credential_id: int | None = None
+    event: UsageEventInput, *, prices: PriceBook, now: datetime, credential_id: int | None = None
 ) -> LedgerEntry:
     """Return the ledger row for a normalized event, priced at the time it occurred."""
     entry = LedgerEntry(*_event_fields(event))
@@ -50,7 +50,7 @@ def to_entry(
         entry.event_id = event.id
         entry.key = event_key(entry.source, event.id)
         entry.payload_hash = payload_hash(event)
-    _COST_OF[entry.kind](entry, event, book)
+    _COST_OF[entry.kind](entry, event, prices)
     return entry
 
 
@@ -67,10 +67,10 @@ def payload_hash(event: UsageEventInput) -> int:
     return int.from_bytes(digest, signed=True)
 
 
-def _cost_of_model_call(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
+def _cost_of_model_call(entry: LedgerEntry, event: UsageEventInput, prices: PriceBook) -> None:
     """Use the reported cost if there is one and store the computed cost next to it; else use the computed cost."""
     entry.requests = entry.turns = 1
-    computed, reason = _compute(entry, event, book)
+    computed, reason = _compute(entry, event, prices)
     if event.cost_usd is not None:
         entry.cost_source = _REPORTED
         entry.token_cost_usd = event.cost_usd
@@ -81,7 +81,7 @@ def _cost_of_model_call(entry: LedgerEntry, event: UsageEventInput, book: PriceB
         entry.unpriced = int(computed is None)
 
 
-def _compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> tuple[Decimal | None, str]:
+def _compute(entry: LedgerEntry, event: UsageEventInput, prices: PriceBook) -> tuple[Decimal | None, str]:
     """Return the computed cost, or None and the reason.
 
     The usage of a call without any token counts is unknown, not zero, so only a price per request can price it.
@@ -93,7 +93,7 @@ def _compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> tup
         return ZERO, ""
     if not entry.model:
         return None, UnpricedReason.NO_MODEL.value
-    price = book.find(entry.service or "", entry.model, entry.occurred_at)
+    price = prices.find(entry.service or "", entry.model, entry.occurred_at)
     if not has_usage and (price is None or not price.charges_requests):
         return None, UnpricedReason.NO_USAGE.value
     if price is None:
@@ -103,9 +103,9 @@ def _compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> tup
     return cost, "" if cost is not None else UnpricedReason.NO_UNIT_PRICE.value
 
 
-def _cost_of_tool_or_compute(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
+def _cost_of_tool_or_compute(entry: LedgerEntry, event: UsageEventInput, prices: PriceBook) -> None:
     """The cost of tools and machines is compute cost; without a reported cost they are free."""
-    del book
+    del prices
     entry.tool_calls = int(entry.kind == _TOOL_CALL)
     reported = event.cost_usd if event.cost_usd is not None else event.compute_cost_usd
     entry.token_cost_usd = ZERO
@@ -114,9 +114,9 @@ def _cost_of_tool_or_compute(entry: LedgerEntry, event: UsageEventInput, book: P
         entry.cost_source = _REPORTED
 
 
-def _cost_of_summary(entry: LedgerEntry, event: UsageEventInput, book: PriceBook) -> None:
+def _cost_of_summary(entry: LedgerEntry, event: UsageEventInput, prices: PriceBook) -> None:
     """Set the reported totals of a session; the ledger replaces them by differences when it stores them."""
-    del book
+    del prices
     entry.turns, entry.tool_calls = event.turns or 0, event.tool_calls or 0
     entry.token_cost_usd = event.cost_usd if event.cost_usd is not None else ZERO
     entry.cost_source = _REPORTED

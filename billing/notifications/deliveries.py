@@ -10,15 +10,19 @@ A worker claims a few deliveries in a transaction of their own, sends each of th
 
 No lock is held while a message is sent. A claim expires, so another worker sends what a killed worker had claimed. It
 lasts longer than the time limit of any task, so no delivery is tried by two workers at once.
+
+Webhooks are claimed one at a time per endpoint (`claim_one_per_endpoint`), so that no endpoint delays another: the
+oldest delivery of an endpoint goes first, and endpoints that have failed recently come after the others.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Min, Q, QuerySet
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 
 from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.outbox import enqueue_delivery, new_message_id
@@ -46,7 +50,7 @@ def claim(*, channel: Channel, now: datetime, limit: int) -> list[Delivery]:
     return claimed
 
 
-def mark_claimed(organization_id: int, deliveries: Sequence[Delivery], *, now: datetime) -> None:
+def _mark_claimed(organization_id: int, deliveries: Sequence[Delivery], *, now: datetime) -> None:
     """Write the claim of deliveries that the caller has locked, directly or by their endpoint."""
     for delivery in deliveries:
         if delivery.claimed_until is not None:
@@ -159,7 +163,7 @@ def _claim(organization_id: int, channel: Channel, now: datetime, limit: int) ->
     due = _due(channel, now).filter(organization=organization_id).order_by("next_attempt_at", "pk")
     due = due.select_related("organization", "notice", "webhook").select_for_update(of=("self",), skip_locked=True)
     claimed = list(due[:limit])
-    mark_claimed(organization_id, claimed, now=now)
+    _mark_claimed(organization_id, claimed, now=now)
     return claimed
 
 
@@ -181,3 +185,51 @@ def _due(channel: Channel, now: datetime) -> QuerySet[Delivery]:
 def _claimed(delivery: Delivery) -> QuerySet[Delivery]:
     """Return the row, if it still has this worker's claim."""
     return Delivery.objects.row(delivery).filter(state=DeliveryState.PENDING, claimed_until=delivery.claimed_until)
+
+
+def claim_one_per_endpoint(*, now: datetime, max_endpoints: int, exclude: Collection[int] = ()) -> list[Delivery]:
+    """Claim one due delivery of up to `max_endpoints` endpoints, each with its organization, notice and webhook.
+
+    `exclude` has ids of endpoints. Endpoints with a delivery in progress are excluded as well.
+    """
+    endpoints: dict[int, list[int]] = defaultdict(list)
+    for organization_id, webhook_id in _pending_endpoints(now, exclude)[:max_endpoints]:
+        endpoints[organization_id].append(webhook_id)
+    claimed: list[Delivery] = []
+    for organization_id, webhook_ids in endpoints.items():
+        with log_failure(organization_id, "webhook deliveries could not be claimed"):
+            claimed += _claim_of_endpoints(organization_id, webhook_ids, now)
+    return claimed
+
+
+@transaction.atomic
+def _claim_of_endpoints(organization_id: int, webhook_ids: Collection[int], now: datetime) -> list[Delivery]:
+    """Claim one due delivery of each of these endpoints that is still free."""
+    enabled = WebhookEndpoint.objects.filter(organization=organization_id, pk__in=webhook_ids, enabled=True)
+    locked = list(enabled.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True))
+    # A worker that has just released a lock may have committed a claim, which only a new statement sees.
+    own = {"organization": organization_id, "webhook__in": locked}
+    free = set(locked) - set(_in_progress(now).filter(**own).values_list("webhook_id", flat=True))
+    due = _due(Channel.WEBHOOK, now).filter(organization=organization_id, webhook__in=free)
+    due = due.order_by("webhook_id", "next_attempt_at", "pk").distinct("webhook_id")
+    claimed = list(due.select_related("organization", "notice", "webhook"))
+    _mark_claimed(organization_id, claimed, now=now)
+    return claimed
+
+
+def _pending_endpoints(now: datetime, exclude: Collection[int]) -> "QuerySet[Delivery, tuple[int, int]]":
+    """Return (organization, endpoint) without a delivery in progress, in the order in which they are tried."""
+    in_progress = _in_progress(now).filter(organization=OuterRef("organization"), webhook=OuterRef("webhook"))
+    due = _due(Channel.WEBHOOK, now).filter(~Exists(in_progress), webhook__enabled=True).exclude(webhook__in=exclude)
+    return (
+        due.values("organization_id", "webhook_id")
+        .annotate(since=Min("next_attempt_at"))
+        .order_by(F("webhook__failing_since").asc(nulls_first=True), "since", "webhook_id")
+        .values_list("organization_id", "webhook_id")
+    )
+
+
+def _in_progress(now: datetime) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(
+        channel=Channel.WEBHOOK, state=DeliveryState.PENDING, webhook__isnull=False, claimed_until__gt=now
+    )

@@ -6,7 +6,7 @@ import pytest
 from django.db import connections, transaction
 
 from billing.models import Delivery, WebhookEndpoint
-from billing.notifications.deliver import (
+from billing.notifications.deliveries import (
     claim,
     failed,
     is_due,
@@ -94,7 +94,7 @@ def test_what_has_arrived_is_sent_and_stays_so() -> None:
     assert claim(channel=Channel.EMAIL, now=NOW + timedelta(days=9), limit=1) == []
 
 
-def test_each_failure_waits_longer_until_it_is_given_up(delivery: Delivery) -> None:
+def test_each_failure_is_retried_later_until_it_fails_permanently(delivery: Delivery) -> None:
     now = NOW
     for number, wait in enumerate(BACKOFF, start=1):
         assert not failed(claim_one(now), error="Busy.", status=451, now=now)
@@ -146,8 +146,8 @@ def test_a_whole_channel_is_put_off_but_for_what_somebody_tries(organization: Or
     create_notice(organization, to=["a@acme.example", "b@acme.example"])
     under_way = claim_one()
     postpone(channel=Channel.EMAIL, now=NOW, until=NOW + SECOND, error="Down.")
-    waiting = Delivery.objects.exclude(pk=under_way.pk).get()
-    assert (waiting.next_attempt_at, waiting.last_error, waiting.attempts) == (NOW + SECOND, "Down.", 0)
+    pending = Delivery.objects.exclude(pk=under_way.pk).get()
+    assert (pending.next_attempt_at, pending.last_error, pending.attempts) == (NOW + SECOND, "Down.", 0)
     under_way.refresh_from_db()
     assert (under_way.next_attempt_at, under_way.last_error) == (NOW, "")
 
@@ -170,7 +170,7 @@ def test_an_email_that_was_sent_is_sent_again_under_a_new_id(delivery: Delivery,
     assert claim_one().message_id == again.message_id
 
 
-def test_what_waits_is_sent_now(delivery: Delivery, organization: Organization) -> None:
+def test_what_is_pending_is_sent_now(delivery: Delivery, organization: Organization) -> None:
     failed(claim_one(), error="Busy.", status=451, now=NOW)
     resend(organization=organization, delivery=delivery, now=NOW, actor="owner@acme.example")
     assert claim_one().message_id == delivery.message_id

@@ -14,14 +14,14 @@ from typing import Any
 
 import httpcore2
 
-from billing.notifications.addresses import (
+from billing.notifications.webhook_urls import (
     PrivateAddressError,
     Resolve,
     UnknownHostError,
+    parse_url,
     permitted_addresses,
     system_addresses,
 )
-from billing.notifications.webhook_urls import parse_url
 
 TIMEOUT_SECONDS = 15.0
 _MAX_BODY_BYTES = 4096

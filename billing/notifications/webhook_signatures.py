@@ -1,18 +1,22 @@
-"""Create and encrypt the secrets of webhooks.
+"""The signatures of webhooks, and the secrets that they are made with.
 
-They are stored encrypted instead of hashed, because messages are signed with them. The encryption key is derived from
-SECRET_KEY, which is not in the database, so a stolen table is useless. (A credential's secret is only compared, so it
-is stored as a hash: `organizations.secrets`.)
+Secrets are stored encrypted instead of hashed, because messages are signed with them. The encryption key is derived
+from SECRET_KEY, which is not in the database, so a stolen table is useless. (A credential's secret is only compared, so
+it is stored as a hash: `organizations.secrets`.)
 """
 
 import base64
 import secrets
+from datetime import datetime
 from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
+from standardwebhooks import Webhook
+
+from billing.models import WebhookEndpoint
 
 PREFIX = "whsec_"
 _SECRET_BYTES = 32  # Standard Webhooks asks for 24 to 64
@@ -39,6 +43,17 @@ def decrypt(token: str) -> str:
         return _cipher(settings.SECRET_KEY).decrypt(token.encode()).decode()
     except InvalidToken:
         raise UnreadableSecretError("The secret cannot be decrypted. Was COSTTRACK_SECRET_KEY changed?") from None
+
+
+def sign(webhook: WebhookEndpoint, message_id: str, text: str, *, now: datetime) -> str:
+    """Return the header `webhook-signature`: of the secret, and of the previous one during its grace period.
+
+    Raises UnreadableSecretError if a secret cannot be decrypted.
+    """
+    tokens = [webhook.secret]
+    if webhook.previous_valid_until is not None and now < webhook.previous_valid_until:
+        tokens.append(webhook.previous_secret)
+    return " ".join(Webhook(decrypt(token)).sign(message_id, now, text) for token in tokens)
 
 
 @lru_cache(maxsize=4)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pytest_django import Settings
 
-from billing.notifications.exchange import Network, NoResponseError, WebhookResponse, post
+from billing.notifications.webhook_request import Network, NoResponseError, WebhookResponse, post
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from tests.billing.notifications.webhooks.receiver import Receiver, Reply, receiving

@@ -1,25 +1,31 @@
-"""Find the values of per-value limits whose spend may be close to a threshold. Read-only.
+"""Per-value limits: which of their values are close to a threshold, and which must be checked again. Read-only.
 
-A limit may have millions of values, so their hours are not all summed. Only values with an event since the window
-began, and with enough charges in total, can be close; only their hours are summed. For the hour in which a rolling
-window begins all charges count, so the result may include values with less spend, but never misses one. The exact
-amounts are computed by `billing.limits.status`.
+A limit may have millions of values, so their hours are not all summed. `values_near_threshold` finds the values to
+show: only values with an event since the window began, and with enough charges in total, can be close; only their hours
+are summed. For the hour in which a rolling window begins all charges count, so the result may include values with less
+spend, but never misses one. The exact amounts are computed by `billing.limits.status`.
+
+`values_to_check` selects the values to enforce. A value is checked when it has new events, so that old sessions are not
+checked again and again. All values are checked when a window begins or the limit has changed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db import connection
 from psycopg import sql
 
+from billing.limits.cache import LimitSet
 from billing.limits.evaluate import window_span
-from billing.models import SpendLimit
+from billing.limits.threshold_events import lowest_threshold_usd
+from billing.models import LimitOverride, SpendLimit, ThresholdEvent
 from billing.rollups.definitions import SCOPES_OF_EVENT
 from billing.rollups.sql import OF_UNFOLDED
-from billing.types import LimitWindow
+from billing.types import LimitWindow, OverrideKind
+from costtrack.clock import EPOCH
 from costtrack.money import ZERO
 from organizations.models import Organization
 
@@ -96,7 +102,6 @@ SELECT (SELECT count(*) FROM used WHERE used.position = requested.position),
     )
 FROM requested ORDER BY requested.position
 """)
-_BEGINNING = "-infinity"
 
 
 def values_near_threshold(
@@ -137,4 +142,91 @@ def list_values_near_threshold(
 
 def _start(organization: Organization, limit: SpendLimit, now: datetime) -> str:
     start = window_span(LimitWindow(limit.window), organization.calendar, now).start
-    return start.isoformat() if start is not None else _BEGINNING
+    return start.isoformat() if start is not None else "-infinity"
+
+
+_COMMIT_DELAY = timedelta(minutes=5)
+"""How long after it was received an event may become visible: the maximum duration of its transaction."""
+
+# A value's spend in any window is at most the total that it was ever charged.
+_CANDIDATES = """
+SELECT value FROM billing_livescopetotal
+WHERE organization_id = %(organization)s AND scope = %(scope)s AND value IN (
+    SELECT value FROM billing_livescopetotal
+    WHERE organization_id = %(organization)s AND scope = %(scope)s AND last_received_at > %(since)s
+)
+GROUP BY value HAVING sum(charged_usd) >= %(lowest)s OR (%(has_fallback)s AND sum(unpriced) > 0)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LastCheck:
+    """When the values of an organization were last checked, and the revision of its limits at that time."""
+
+    at: datetime
+    revision: int
+
+
+def values_to_check(
+    *, organization: Organization, all_limits: LimitSet, limit: SpendLimit, last: LastCheck | None, now: datetime
+) -> list[str]:
+    """Return the values (as rollups store them) to compare with their threshold events. `last` None: first check."""
+    is_known = last is not None and last.revision == all_limits.revision
+    if last is None or not is_known or _has_window_or_limit_changed(organization, all_limits, limit, last.at, now):
+        since, include_open_events = EPOCH, True
+    else:
+        since = min(last.at, now) - _COMMIT_DELAY
+        # Spend leaves a rolling window all the time; it is enough to check that every minute.
+        is_rolling = limit.window == LimitWindow.ROLLING_7D
+        include_open_events = is_rolling and now.replace(second=0, microsecond=0) > last.at
+    values = _candidates(organization, all_limits, limit, since, now)
+    values |= {
+        exception.value
+        for exception in all_limits.exceptions.get(limit.pk, ())
+        if exception.value and _pauses(exception, now)
+    }
+    if include_open_events:
+        is_open = ThresholdEvent.objects.of(organization).filter(limit=limit, resolved_at=None)
+        values |= set(is_open.exclude(value="").values_list("value", flat=True))
+    return sorted(values)
+
+
+def _candidates(
+    organization: Organization, all_limits: LimitSet, limit: SpendLimit, since: datetime, now: datetime
+) -> set[str]:
+    """Return values with events since then whose total charges are enough to reach a threshold."""
+    for_all = all_limits.rule(limit.pk, "", now=now)
+    if for_all is None:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _CANDIDATES,
+            {
+                "organization": organization.pk,
+                "scope": limit.scope,
+                "since": since,
+                "lowest": lowest_threshold_usd(for_all),
+                "has_fallback": limit.fallback_price is not None,
+            },
+        )
+        return {value for (value,) in cursor.fetchall()}
+
+
+def _has_window_or_limit_changed(
+    organization: Organization, all_limits: LimitSet, limit: SpendLimit, last: datetime, now: datetime
+) -> bool:
+    """Whether a window, the limit or one of its exceptions has begun or ended since the last check."""
+    boundaries = [limit.starts_at]
+    if limit.window != LimitWindow.ROLLING_7D:
+        boundaries.append(window_span(LimitWindow(limit.window), organization.calendar, now).start)
+    for exception in all_limits.exceptions.get(limit.pk, ()):
+        boundaries += [exception.starts_at, exception.ends_at]
+    return any(boundary is not None and last < boundary <= now for boundary in boundaries)
+
+
+def _pauses(exception: LimitOverride, now: datetime) -> bool:
+    return (
+        exception.kind == OverrideKind.PAUSE
+        and exception.starts_at <= now
+        and (exception.ends_at is None or now < exception.ends_at)
+    )

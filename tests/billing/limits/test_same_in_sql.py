@@ -1,0 +1,131 @@
+"""What the SQL functions of limits repeat is the same as in Python: the scopes of a call, and what fits a limit."""
+
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from django.db import connection
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+from psycopg import sql
+
+from billing.ingest.services import ingest
+from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
+from billing.limits.balances import read_balances
+from billing.limits.evaluate import fits_at
+from billing.limits.reserve import try_reserve
+from billing.limits.types import Dimensions, ManualOverride, Rule
+from billing.models import Authorization
+from billing.rollups.definitions import SCOPES_OF_EVENT
+from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
+from costtrack.ids import new_id
+from organizations.models import Organization
+from organizations.types import Scope
+from tests.conftest import make_key
+from tests.profiles import examples
+
+NOW = datetime(2026, 11, 2, 12, 34, 56, tzinfo=UTC)
+SCOPES = sql.SQL("SELECT part.scope, part.value FROM billing_authorization AS event {}").format(
+    sql.SQL(SCOPES_OF_EVENT)
+)
+texts = st.sampled_from(("", "a", "b"))
+calls = st.fixed_dictionaries(
+    {field.name: texts for field in fields(Dimensions) if field.name not in ("credential_id", "tags")}
+)
+tags = st.lists(st.sampled_from(("a", "b")), unique=True)
+amounts = st.sampled_from(("0", "0.000000000000000000000001", "0.5", "1", "1.5"))
+overrides = st.sampled_from((None, OverrideKind.PAUSE, OverrideKind.OPEN))
+
+
+class SameInSql(TestCase):
+    @examples(20)
+    @given(call=calls, tags=tags, keys=st.integers(0, 1))
+    def test_the_scopes_of_a_call(self, call: dict[str, str], tags: list[str], keys: int) -> None:
+        organization = Organization.objects.create(slug="acme", name="Acme")
+        credential_id = make_key(organization, Scope.USAGE_WRITE).credential.pk if keys else None
+        dimensions = Dimensions(credential_id=credential_id, tags=tuple(tags), **call)
+        _authorization(organization, "1", dimensions).save(force_insert=True)
+        expected = {(scope.value, value) for scope in LimitScope for value in dimensions.values(scope)}
+
+        with connection.cursor() as cursor:
+            cursor.execute(SCOPES)
+            assert sorted(cursor.fetchall()) == sorted(expected)
+        rules = [_rule("1", scope, value) for scope in LimitScope for value in ("", "a", "b", str(credential_id))]
+        for rule, balance in zip(rules, read_balances(organization=organization, rules=rules, now=NOW), strict=True):
+            is_covered = (rule.scope.value, rule.value) in expected
+            if rule.scope is LimitScope.ORGANIZATION or rule.value:  # a limit of a value never has the empty one
+                assert (balance.reserved_usd == 1) is (is_covered or rule.scope is LimitScope.ORGANIZATION), rule
+
+    @examples(40)
+    @given(
+        amount=amounts,
+        spent=st.lists(amounts, max_size=2),
+        reserved=st.lists(amounts, max_size=3),
+        usd=amounts,
+        action=st.sampled_from(LimitAction),
+        override=overrides,
+    )
+    def test_whether_an_amount_fits(
+        self,
+        amount: str,
+        spent: list[str],
+        reserved: list[str],
+        usd: str,
+        action: LimitAction,
+        override: OverrideKind | None,
+    ) -> None:
+        organization = Organization.objects.create(slug="acme", name="Acme")
+        _send(organization, spent)
+        for reserved_usd in reserved:
+            _authorization(organization, reserved_usd).save(force_insert=True)
+        manual = None if override is None else ManualOverride(override, None, "A test.")
+        rule = _rule(amount, action=action, manual=manual)
+        (balance,) = read_balances(organization=organization, rules=[rule], now=NOW)
+        at = fits_at(rule, balance, usd=Decimal(usd), calendar=organization.calendar, now=NOW)
+
+        result = try_reserve(
+            organization=organization, rules=[rule], revision=0, authorization=_authorization(organization, usd)
+        )
+
+        assert result.is_certain
+        assert result.is_granted is (at == NOW)
+
+
+def _send(organization: Organization, costs: list[str]) -> None:
+    parsed = ParsedBatch([ParsedEvent(0, UsageEventInput(cost_usd=Decimal(cost))) for cost in costs], errors=[])
+    ingest(organization=organization, credential=None, format="json", parsed=parsed, now=NOW)
+
+
+def _authorization(organization: Organization, usd: str, call: Dimensions | None = None) -> Authorization:
+    names = {field.name: getattr(call or Dimensions(), field.name) for field in fields(Dimensions)}
+    return Authorization(
+        id=new_id(NOW),
+        organization=organization,
+        amount_usd=Decimal(usd),
+        created_at=NOW,
+        expires_at=NOW + timedelta(minutes=5),
+        **{**names, "tags": list(names["tags"])},
+    )
+
+
+def _rule(
+    usd: str,
+    scope: LimitScope = LimitScope.ORGANIZATION,
+    value: str = "",
+    action: LimitAction = LimitAction.PAUSE,
+    manual: ManualOverride | None = None,
+) -> Rule:
+    return Rule(
+        limit_id=1,
+        scope=scope,
+        value=value,
+        display_value=value,
+        is_per_value=False,
+        window=LimitWindow.LIFETIME,
+        amount_usd=Decimal(usd),
+        base_amount_usd=Decimal(usd),
+        action=action,
+        thresholds=(100,),
+        manual_override=manual,
+    )
