@@ -11,7 +11,9 @@ from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-_HOUR, _DAY, _SECOND = timedelta(hours=1), timedelta(days=1), timedelta(seconds=1)
+HOUR, DAY, MICROSECOND = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 _MONTHS = 12
 
 
@@ -48,6 +50,25 @@ class Span(NamedTuple):
     end: datetime
 
 
+class Window(NamedTuple):
+    """`start <= t < end`; None leaves a side open. (A `Span` is a window with both sides.)"""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+ALWAYS = Window()
+
+
+def utc_midnight(day: date) -> datetime:
+    """Return the first instant of a UTC day."""
+    return datetime.combine(day, time(), UTC)
+
+
+def utc_day(instant: datetime) -> date:
+    return instant.astimezone(UTC).date()
+
+
 @dataclass(frozen=True, slots=True)
 class Calendar:
     """A time zone and the first day of its weeks (ISO 8601: Monday is 1)."""
@@ -59,7 +80,7 @@ class Calendar:
         """Return the local day of an instant."""
         day = instant.astimezone(self.zone).date()
         # Where clocks are set back at midnight, the end of the previous day occurs twice.
-        return day + _DAY if self.start_of(day + _DAY) <= instant else day
+        return day + DAY if self.start_of(day + DAY) <= instant else day
 
     def start_of(self, day: date) -> datetime:
         """Return the first instant of a day."""
@@ -67,13 +88,13 @@ class Calendar:
 
     def days(self, first: date, last: date) -> Span:
         """Return the span from the start of one day to the end of another."""
-        return Span(self.start_of(first), self.start_of(last + _DAY))
+        return Span(self.start_of(first), self.start_of(last + DAY))
 
     def period(self, unit: Unit, instant: datetime) -> Span:
         """Return the hour, day, week or month of an instant."""
         if unit is Unit.HOUR:
             start = self._start_of_hour(instant)
-            return Span(start, self._start_of_hour(start + _HOUR))
+            return Span(start, self._start_of_hour(start + HOUR))
         first = self._first_day(unit, self.date_of(instant))
         return self.days(first, _last_day(unit, first))
 
@@ -88,7 +109,7 @@ class Calendar:
     def preset(self, preset: Preset, now: datetime) -> Span:
         today = self.date_of(now)
         if preset in _DAYS_OF:
-            return self.days(today - (_DAYS_OF[preset] - 1) * _DAY, today)
+            return self.days(today - (_DAYS_OF[preset] - 1) * DAY, today)
         if preset in _PERIOD_OF:
             return self.days(self._first_day(_PERIOD_OF[preset], today), today)
         unit = _LAST_PERIOD_OF[preset]
@@ -103,7 +124,7 @@ class Calendar:
 
     def _first_day(self, unit: Unit, day: date) -> date:
         if unit is Unit.WEEK:
-            return day - (day.isoweekday() - self.week_start) % 7 * _DAY
+            return day - (day.isoweekday() - self.week_start) % 7 * DAY
         return day.replace(day=1) if unit is Unit.MONTH else day
 
     def _start_of_hour(self, instant: datetime) -> datetime:
@@ -131,5 +152,5 @@ class Calendar:
 def _last_day(unit: Unit, first: date) -> date:
     if unit is Unit.MONTH:
         years, month = divmod(first.month, _MONTHS)
-        return date(first.year + years, month + 1, 1) - _DAY
-    return first + (6 if unit is Unit.WEEK else 0) * _DAY
+        return date(first.year + years, month + 1, 1) - DAY
+    return first + (6 if unit is Unit.WEEK else 0) * DAY

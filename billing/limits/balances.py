@@ -6,21 +6,16 @@ and never both missing.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.db import connection
 
 from billing.limits.evaluate import window_span
 from billing.limits.types import Balance, Bucket, Reservation, Rule
-from costtrack.ids import ids_at
+from costtrack.calendar import DAY, EPOCH
+from costtrack.ids import first_id_of
 from organizations.models import Organization
-
-_DAY = timedelta(days=1)
-# An event may be received up to an hour before it occurs; a day tolerates clock differences between servers.
-_ID_MARGIN = _DAY
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 # billing/migrations/0015.
 _BALANCES = """
@@ -44,7 +39,7 @@ def read_balances(*, organization: Organization, rules: Sequence[Rule], now: dat
         if kind == "hold":
             reservations[index - 1].append(Reservation(usd, end))
         else:
-            spend[index - 1].append(Bucket(start or _BEGINNING, end or _BEGINNING, usd))
+            spend[index - 1].append(Bucket(start or EPOCH, end or EPOCH, usd))
             unpriced[index - 1] += without_price
     return [
         Balance(tuple(sorted(spend[index])), tuple(reservations[index]), unpriced[index]) for index in range(len(rules))
@@ -60,8 +55,8 @@ def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> l
         starts,
         [rule.fallback_price for rule in rules],
         now,
-        now.replace(minute=0, second=0, microsecond=0) - _DAY,
-        [_first_id(start) if start is not None else None for start in starts],
+        now.replace(minute=0, second=0, microsecond=0) - DAY,
+        [first_id_of(start) if start is not None else None for start in starts],
     ]
     with connection.cursor() as cursor:
         cursor.execute(_BALANCES, parameters)
@@ -82,7 +77,7 @@ def split_by_event(*, organization: Organization, requests: Sequence[tuple[Rule,
         [bucket.start for _, _, bucket in requests],
         [bucket.end for _, _, bucket in requests],
         [rule.fallback_price for rule, _, _ in requests],
-        [_first_id(bucket.start) for _, _, bucket in requests],
+        [first_id_of(bucket.start) for _, _, bucket in requests],
     ]
     event_amounts: list[list[Bucket]] = [[] for _ in requests]
     with connection.cursor() as cursor:
@@ -98,8 +93,3 @@ def split_by_event(*, organization: Organization, requests: Sequence[tuple[Rule,
 def _replace_bucket(balance: Balance, bucket: Bucket, event_amounts: Sequence[Bucket]) -> Balance:
     others = [other for other in balance.spend if not bucket.start <= other.start < bucket.end]
     return Balance(tuple(sorted([*others, *event_amounts])), balance.reservations, balance.unpriced)
-
-
-def _first_id(start: datetime) -> UUID:
-    """Return a lower bound for the ids of events that occurred at `start` or later."""
-    return ids_at(start - _ID_MARGIN)[0]

@@ -11,13 +11,12 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
-from billing.limits.types import Balance, Bucket, Evaluation, Rule, WindowSpan
+from billing.limits.types import Balance, Bucket, Evaluation, Rule
 from billing.types import ExceptionKind, LimitAction, LimitState, LimitWindow
-from costtrack.calendar import Calendar, Unit
+from costtrack.calendar import MICROSECOND, Calendar, Unit, Window
 from costtrack.money import ZERO
 
 ROLLING = timedelta(days=7)
-_MICROSECOND = timedelta(microseconds=1)
 _UNITS = {
     LimitWindow.CALENDAR_DAY: Unit.DAY,
     LimitWindow.CALENDAR_WEEK: Unit.WEEK,
@@ -48,13 +47,13 @@ class ProjectedState(NamedTuple):
         return self.spent_usd >= self.amount_usd
 
 
-def window_span(window: LimitWindow, calendar: Calendar, now: datetime) -> WindowSpan:
+def window_span(window: LimitWindow, calendar: Calendar, now: datetime) -> Window:
     """Return the window that contains `now`. A rolling window excludes spend of exactly seven days ago."""
     if window is LimitWindow.LIFETIME:
-        return WindowSpan(None, None)
+        return Window(None, None)
     if window is LimitWindow.ROLLING_7D:
-        return WindowSpan(now - ROLLING + _MICROSECOND, None)
-    return WindowSpan(*calendar.period(_UNITS[window], now))
+        return Window(now - ROLLING + MICROSECOND, None)
+    return Window(*calendar.period(_UNITS[window], now))
 
 
 def amount_at(rule: Rule, at: datetime) -> Decimal:
@@ -157,7 +156,7 @@ def _state_at(rule: Rule, at: datetime, spent: Decimal, reserved: Decimal) -> Pr
     )
 
 
-def _spend_decreases(rule: Rule, balance: Balance, calendar: Calendar, span: WindowSpan) -> Iterator[Decrease]:
+def _spend_decreases(rule: Rule, balance: Balance, calendar: Calendar, span: Window) -> Iterator[Decrease]:
     """Yield when spend stops counting: at the end of a calendar window, or seven days after it was spent.
 
     Spend dated after the end of the current calendar window also counts in the next one.

@@ -9,17 +9,16 @@ from decimal import ROUND_CEILING, Decimal
 from typing import NamedTuple
 
 from billing.limits.evaluate import ROLLING, amount_at, window_span
-from billing.limits.types import Balance, Rule, WindowSpan
+from billing.limits.types import Balance, Rule
 from billing.types import LimitWindow
-from costtrack.calendar import Calendar
+from costtrack.calendar import MICROSECOND, Calendar, Window
 from costtrack.money import ZERO
 
 RATE_PERIOD = timedelta(hours=24)
 MAX_HORIZON = timedelta(days=3653)
 """Nothing is forecast beyond ten years."""
 
-_MICROSECOND = timedelta(microseconds=1)
-_MAX_MICROSECONDS = Decimal(MAX_HORIZON // _MICROSECOND)
+_MAX_MICROSECONDS = Decimal(MAX_HORIZON // MICROSECOND)
 
 
 class Rate(NamedTuple):
@@ -30,8 +29,8 @@ class Rate(NamedTuple):
 
     def time_for(self, usd: Decimal) -> timedelta:
         """Return how long it takes to spend `usd`, in whole microseconds, from 0 to `MAX_HORIZON`."""
-        microseconds = min(max(usd, ZERO) * (self.during // _MICROSECOND) / self.usd, _MAX_MICROSECONDS)
-        return int(microseconds.to_integral_value(ROUND_CEILING)) * _MICROSECOND
+        microseconds = min(max(usd, ZERO) * (self.during // MICROSECOND) / self.usd, _MAX_MICROSECONDS)
+        return int(microseconds.to_integral_value(ROUND_CEILING)) * MICROSECOND
 
 
 def forecast(
@@ -55,14 +54,14 @@ def forecast(
     return None
 
 
-def _rate(rule: Rule, balance: Balance, span: WindowSpan, recent_usd: Decimal, now: datetime) -> Rate:
+def _rate(rule: Rule, balance: Balance, span: Window, recent_usd: Decimal, now: datetime) -> Rate:
     began = None if rule.window is LimitWindow.ROLLING_7D else span.start
     if began is None or now - began >= RATE_PERIOD:
         return Rate(recent_usd, RATE_PERIOD)
     return Rate(balance.spent_usd, now - began) if now > began else Rate(ZERO, RATE_PERIOD)
 
 
-def _end(rule: Rule, span: WindowSpan, now: datetime) -> datetime:
+def _end(rule: Rule, span: Window, now: datetime) -> datetime:
     """Return the end of the forecast. A rolling limit that is not reached within seven days never is at this rate."""
     if rule.window is LimitWindow.ROLLING_7D:
         return now + ROLLING

@@ -5,7 +5,7 @@ when a window begins or the limit has changed.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import connection
 
@@ -14,6 +14,7 @@ from billing.limits.evaluate import window_span
 from billing.limits.threshold_events import lowest_threshold_usd
 from billing.models import LimitCrossing, LimitException, SpendLimit
 from billing.types import ExceptionKind, LimitWindow
+from costtrack.calendar import EPOCH
 from organizations.models import Organization
 
 _COMMIT_DELAY = timedelta(minutes=5)
@@ -28,7 +29,6 @@ WHERE organization_id = %(organization)s AND scope = %(scope)s AND value IN (
 )
 GROUP BY value HAVING sum(charged_usd) >= %(lowest)s OR (%(has_fallback)s AND sum(unpriced) > 0)
 """
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
 
 
@@ -46,7 +46,7 @@ def values_to_check(
     """Return the values (as rollups store them) to compare with their threshold events. `last` None: first check."""
     is_known = last is not None and last.revision == all_limits.revision
     if last is None or not is_known or _has_window_or_limit_changed(organization, all_limits, limit, last.at, now):
-        since, include_open_events = _BEGINNING, True
+        since, include_open_events = EPOCH, True
     else:
         since = min(last.at, now) - _COMMIT_DELAY
         # Spend leaves a rolling window all the time; it is enough to check that every minute.

@@ -9,7 +9,7 @@ A price version cannot express everything that is in the catalogue:
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from decimal import Decimal
 
 from genai_prices.data_snapshot import get_snapshot
@@ -27,9 +27,10 @@ from genai_prices.types import (
 )
 
 from billing.pricing.types import PriceKind, Tier, UnitPrices
+from costtrack.calendar import EPOCH, utc_midnight
 
 # The start of prices without a start date.
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+BEGINNING = EPOCH
 
 _KINDS = {
     "input_mtok": PriceKind.INPUT,
@@ -115,7 +116,7 @@ def _segments(prices: list[ConditionalPrice]) -> Iterator[Segment]:
     for position, day in enumerate([None, *sorted(starts)]):
         unit_prices = _unit_prices(_standard(prices, day))
         if position == 0 or unit_prices != before:
-            yield Segment(BEGINNING if day is None else datetime.combine(day, time(), UTC), unit_prices)
+            yield Segment(BEGINNING if day is None else utc_midnight(day), unit_prices)
         before = unit_prices
 
 
