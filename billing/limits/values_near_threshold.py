@@ -17,6 +17,7 @@ from psycopg import sql
 
 from billing.limits.evaluate import window_span
 from billing.models import SpendLimit
+from billing.querysets import COST_SQL
 from billing.rollups.definitions import SCOPES_OF_EVENT
 from billing.rollups.sql import OF_UNFOLDED
 from billing.types import LimitWindow
@@ -36,12 +37,11 @@ class ValuesNearThreshold:
 
 # Rows of (position, value, cost, charged) of unfolded events; unpriced ones count at the limit's fallback price.
 _TAIL = sql.SQL("""
-SELECT requested.position, part.value, sum(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd) AS cost,
-    sum(greatest(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd, 0)) AS charged
+SELECT requested.position, part.value, sum({cost}) AS cost, sum(greatest({cost}, 0)) AS charged
 FROM {unfolded} {scopes} JOIN requested ON requested.scope = part.scope AND event.occurred_at >= requested.start
 WHERE batch.organization_id = %(organization)s AND batch.folded_at IS NULL
 GROUP BY requested.position, part.value
-""").format(unfolded=OF_UNFOLDED, scopes=sql.SQL(SCOPES_OF_EVENT))
+""").format(cost=sql.SQL(COST_SQL), unfolded=OF_UNFOLDED, scopes=sql.SQL(SCOPES_OF_EVENT))
 _UNPRICED = sql.SQL("""
 UNION ALL
 SELECT position, value, sum(tokens) * fallback / 1000000, sum(tokens) * fallback / 1000000 FROM (

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from billing import models
+from billing.querysets import COST_SQL
 
 
 class Merge(StrEnum):
@@ -244,8 +245,8 @@ CUSTOMER_DAYS = Rollup(
 
 SCOPE_COSTS = (
     *_sums("requests", "unpriced"),
-    Measure("cost_usd", "coalesce(event.token_cost_usd, 0) + event.compute_cost_usd"),
-    Measure("charged_usd", "greatest(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd, 0)"),
+    Measure("cost_usd", COST_SQL),
+    Measure("charged_usd", f"greatest({COST_SQL}, 0)"),
     Measure("last_received_at", "event.received_at", Merge.LAST),
 )
 # The scopes of an event (`billing.types.LimitScope`) with their values. Part of the views of migrations, which contain
