@@ -35,8 +35,6 @@ STILL_USED: dict[str, str] = {
     "billing/limits/locks.py": "place",
     "billing/models/limits.py": "book",
     "billing/pricing/cache.py": "book books",
-    "billing/reports/spend/sums.py": "MOST_",
-    "billing/reports/usage/calls_by_cost.py": "MOST_",
     "tests/billing/admin/components/test_local_times.py": "told",
     "tests/billing/admin/components/test_multi_select.py": "told",
     "tests/billing/admin/dashboard/test_exports.py": "asked tells",

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from benchmarks.data import fill
 from benchmarks.load import new_events
 from billing.models import EventKey, IngestBatch, Run, UsageEvent, UsageHour
-from billing.reports.event_detail import explain
+from billing.reports.events import explain
 from billing.reports.runs import get_run_costs
 from billing.rollups.verify import verify
 from costtrack.clock import utc_now

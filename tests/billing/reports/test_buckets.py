@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.reports.buckets import DAY, Split, split
-from billing.reports.types import Window
+from billing.reports.buckets import Split, split
+from costtrack.calendar import DAY, Window
 
 HOUR = timedelta(hours=1)
 
