@@ -54,11 +54,17 @@ class UsageEventQuerySet(OrganizationScopedQuerySet["UsageEvent"]):
         return total if total is not None else ZERO
 
 
-# The known cost of an event. (`UsageEvent.cost_usd` is the same in Python, and None if the cost is unknown.)
+# The known cost of a row of the ledger, in SQL (over a row `event`), Django and Python. `billing.ledger.net_cost` adds
+# the adjustments.
+COST_SQL = "coalesce(event.token_cost_usd, 0) + event.compute_cost_usd"
 COST = models.ExpressionWrapper(
     Coalesce(models.F("token_cost_usd"), models.Value(ZERO), output_field=MONEY) + models.F("compute_cost_usd"),
     output_field=MONEY,
 )
+
+
+def known_cost(token_cost_usd: Decimal | None, compute_cost_usd: Decimal) -> Decimal:
+    return (ZERO if token_cost_usd is None else token_cost_usd) + compute_cost_usd
 
 
 class PriceVersionQuerySet(OrganizationScopedQuerySet["PriceVersion"]):

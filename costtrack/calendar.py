@@ -49,6 +49,25 @@ class Span(NamedTuple):
     end: datetime
 
 
+class Window(NamedTuple):
+    """`start <= t < end`; None leaves a side open. (A `Span` is a window with both sides.)"""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+ALWAYS = Window()
+
+
+def utc_midnight(day: date) -> datetime:
+    """Return the first instant of a UTC day."""
+    return datetime.combine(day, time(), UTC)
+
+
+def utc_day(instant: datetime) -> date:
+    return instant.astimezone(UTC).date()
+
+
 @dataclass(frozen=True, slots=True)
 class Calendar:
     """A time zone and the first day of its weeks (ISO 8601: Monday is 1)."""

@@ -9,8 +9,12 @@ import secrets
 from datetime import datetime
 from uuid import UUID
 
+from costtrack.clock import DAY, EPOCH
+
 _EVENT_BITS = 16
-_CLOCKS_DIFFER_MS = 3_600_000
+CLOCKS_DIFFER_MS = 3_600_000
+# An event is received at most an hour before it occurred; a day also allows for clocks that differ.
+_MAX_CLOCK_SKEW = DAY
 MAX_EVENTS_PER_BATCH = (1 << _EVENT_BITS) - 1
 
 
@@ -48,7 +52,7 @@ def last_event_id(batch_id: UUID) -> UUID:
 
 def earliest_after(first_id: UUID) -> UUID:
     """Return a lower bound of all ids created later, even by machines whose clocks differ by up to an hour."""
-    milliseconds = max((first_id.int >> 80) - _CLOCKS_DIFFER_MS, 0)
+    milliseconds = max((first_id.int >> 80) - CLOCKS_DIFFER_MS, 0)
     return UUID(int=milliseconds << 80)
 
 
@@ -57,3 +61,11 @@ def ids_at(instant: datetime) -> tuple[UUID, UUID]:
     of time is a range of ids."""
     first = int(instant.timestamp() * 1000) << 80
     return UUID(int=first), UUID(int=first | (1 << 80) - 1)
+
+
+def first_id_of(instant: datetime | None) -> UUID:
+    """Return a lower bound of the ids of all events that occurred at the instant or later. In a condition it skips the
+    partitions of earlier months. (None is the beginning of time.)"""
+    if instant is None or instant - EPOCH <= _MAX_CLOCK_SKEW:
+        return UUID(int=0)
+    return ids_at(instant - _MAX_CLOCK_SKEW)[0]

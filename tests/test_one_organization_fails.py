@@ -9,12 +9,10 @@ import pytest
 from django.db import OperationalError, connection
 
 from billing import tasks
-from billing.limits.authorize import expire
-from billing.limits.authorize import delete_old_authorizations
+from billing.limits.authorize import delete_old_authorizations, expire
 from billing.models import Authorization, Delivery, IngestBatch, UnpricedEvent, WebhookEndpoint
-from billing.notifications.deliveries import claim, postpone
+from billing.notifications.deliveries import claim, claim_one_per_endpoint, postpone
 from billing.notifications.outbox import notify
-from billing.notifications.deliveries import claim_one_per_endpoint
 from billing.rollups.fold import fold
 from billing.types import AuthorizationStatus, Channel, NoticeKind
 from costtrack.ids import new_id

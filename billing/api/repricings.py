@@ -1,6 +1,6 @@
 """`/organizations/{slug}/prices/reprice`: price the usage of a period again."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
@@ -15,6 +15,7 @@ from billing.ledger.reprice import Selection
 from billing.ledger.repricings import figures_of, request_repricing
 from billing.models import Repricing
 from billing.types import RepricingState
+from costtrack.calendar import utc_midnight
 from costtrack.clock import utc_now
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedViewSet
@@ -36,13 +37,9 @@ class NewRepricingSerializer(StrictSerializer):
         fields: dict[str, Any] = super().to_internal_value(data)
         start, end = fields.pop("start"), fields.pop("end")
         named = {name: fields.pop(name, "") for name in ("service", "model")}
-        end = end if isinstance(end, datetime) else _midnight(end + timedelta(days=1))
-        start = start if isinstance(start, datetime) else _midnight(start)
+        end = end if isinstance(end, datetime) else utc_midnight(end + timedelta(days=1))
+        start = start if isinstance(start, datetime) else utc_midnight(start)
         return {**fields, "selection": Selection(start, end, **named)}
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, UTC)
 
 
 class ModelFiguresSerializer(serializers.Serializer[Any]):

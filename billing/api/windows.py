@@ -4,14 +4,15 @@ Naive values are UTC. A date includes its whole day, so a date-only end includes
 inclusive to the microsecond (upstream-compatible). Internally, windows are half-open.
 """
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.utils.dateparse import parse_date, parse_datetime
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing.reports.types import Window
+from costtrack.calendar import Window, utc_midnight
+from costtrack.clock import DAY, MICROSECOND
 
 _EARLIEST, _LATEST = date(1970, 1, 2), date(9999, 12, 30)
 
@@ -53,14 +54,14 @@ def _day(value: date | datetime) -> date:
 
 def window_of(start: date | datetime | None, end: date | datetime | None) -> Window:
     """Build the half-open window. Raises a ValidationError on `end_date` if it ends before it begins."""
-    first = datetime.combine(start, time.min, UTC) if start is not None and not isinstance(start, datetime) else start
+    first = utc_midnight(start) if start is not None and not isinstance(start, datetime) else start
     last: datetime | None
     if end is None:
         last = None
     elif isinstance(end, datetime):
-        last = end + timedelta(microseconds=1)
+        last = end + MICROSECOND
     else:
-        last = datetime.combine(end + timedelta(days=1), time.min, UTC)
+        last = utc_midnight(end + DAY)
     if first is not None and last is not None and last <= first:
         raise serializers.ValidationError({"end_date": "The window ends before it begins."})
     return Window(first, last)

@@ -8,7 +8,7 @@ Rows are read in pages and written as they arrive, so memory does not grow with 
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,12 +21,12 @@ from uuid import UUID
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from django.conf import settings
-from django.db import connection
 from psycopg import sql
 
 from billing.exports.cells import text_cell
-from billing.ledger.adjustments import IS_VOID
-from billing.reports.pricing.run_filter import Parameters, RunFilter, bind
+from billing.reports.event_query import EventQuery
+from billing.reports.pricing.run_filter import RunFilter
+from billing.reports.sql import Parameters, equal_to
 from costtrack.clock import iso
 from costtrack.money import plain
 from costtrack.timeouts import statement_timeout
@@ -52,30 +52,6 @@ HEADER = (
 _PAGE = 5_000
 _MAX_IN_MEMORY = 4 * 1024 * 1024
 
-# A page of events with the sums of their adjustments. Ids are passed as an array, so that adjustments come from their
-# index; a join might read all of them.
-_EVENTS = sql.SQL("""
-WITH page AS MATERIALIZED (
-    SELECT * FROM billing_usageevent
-    WHERE organization_id = %(organization)s AND kind <> 'adjustment' AND {conditions}
-    ORDER BY occurred_at DESC, id DESC LIMIT %(page)s
-), change AS (
-    SELECT adjusts, bool_or({is_void}) AS is_voided, {changes} FROM billing_usageevent
-    WHERE organization_id = %(organization)s AND adjusts = ANY(ARRAY(SELECT id FROM page))
-    GROUP BY adjusts
-)
-SELECT page.id, page.occurred_at, coalesce(is_voided, false), page.kind, status, model,
-    coalesce(nullif(group_name, ''), group_id), coalesce(nullif(agent_name, ''), agent_id), {sums}
-FROM page LEFT JOIN change ON change.adjusts = page.id
-ORDER BY page.occurred_at DESC, page.id DESC
-""")
-_SUMS = (
-    *("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens"),
-    *("unpriced", "token_cost_usd", "compute_cost_usd"),
-)
-_CHANGE = sql.SQL("sum({column}) AS {column}")
-_SUM = sql.SQL("coalesce(page.{column}, 0) + coalesce(change.{column}, 0)")
-
 
 class _Run(NamedTuple):
     """An event with its adjustments."""
@@ -86,15 +62,13 @@ class _Run(NamedTuple):
     kind: str
     status: str
     model: str
-    group: str
-    agent: str
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int
-    cache_creation_tokens: int
-    unpriced: int
-    token_cost_usd: Decimal
-    compute_cost_usd: Decimal
+    group_label: str
+    agent_label: str
+    net_prompt_tokens: int
+    net_output_tokens: int
+    net_cache_read_tokens: int
+    is_priced: bool
+    known_cost_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +78,12 @@ class ExportFilter:
     runs: RunFilter
     group_id: str = ""
     session_id: str = ""
+
+    def condition(self, parameters: Parameters) -> sql.Composable:
+        """Build the condition over columns of the ledger, without the window."""
+        named = {"group_id": self.group_id, "session_id": self.session_id}
+        only = equal_to({column: value for column, value in named.items() if value})
+        return sql.SQL("{} AND {}").format(self.runs.condition(parameters), only(parameters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,64 +122,27 @@ def pricing_zip(
 
 def _runs(organization: Organization, filters: ExportFilter) -> Iterator[_Run]:
     """Yield runs, newest first, without voided ones."""
-    parameters: Parameters = {"organization": organization.pk, "page": _PAGE}
-    conditions = list(_conditions(filters, parameters))
-    end = filters.runs.window.end
-    before_end = [] if end is None else [sql.SQL("occurred_at < {}").format(bind(parameters, end))]
-    page = _read([*conditions, *before_end], parameters)
-    while page:
-        yield from (run for run in page if not run.is_voided)
-        if len(page) < _PAGE:
-            return
-        parameters |= {"last_at": page[-1].occurred_at, "last_id": page[-1].id}
-        # Only one upper bound: with a second one the index would be entered at the first row of the instant, not at the
-        # last row read.
-        page = _read([*conditions, _AFTER_LAST], parameters)
-
-
-# In subqueries the planner does not see the values (`billing.querysets` explains why that is better).
-_AFTER_LAST = sql.SQL("(occurred_at, id) < ((SELECT %(last_at)s::timestamptz), (SELECT %(last_id)s::uuid))")
-
-
-def _read(conditions: Sequence[sql.Composable], parameters: Parameters) -> list[_Run]:
-    columns = list(map(sql.Identifier, _SUMS))
-    statement = _EVENTS.format(
-        conditions=sql.SQL(" AND ").join(conditions),
-        is_void=sql.SQL(IS_VOID),
-        changes=sql.SQL(", ").join(_CHANGE.format(column=column) for column in columns),
-        sums=sql.SQL(", ").join(_SUM.format(column=column) for column in columns),
-    )
-    with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return [_Run(*row) for row in cursor.fetchall()]
-
-
-def _conditions(filters: ExportFilter, parameters: Parameters) -> Iterator[sql.Composable]:
-    """Yield the conditions, without the end of the window."""
-    yield filters.runs.condition(parameters)
-    for condition, value in (
-        ("occurred_at >= {}", filters.runs.window.start),
-        ("group_id = {}", filters.group_id),
-        ("session_id = {}", filters.session_id),
-    ):
-        if value:
-            yield sql.SQL(condition).format(bind(parameters, value))
+    query = EventQuery(organization, (filters.runs.window,), filters.condition)
+    after, is_done = None, False
+    while not is_done:
+        with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT):
+            page = query.page(_Run, after=after, limit=_PAGE)
+        yield from (run for run in page.rows if not run.is_voided)
+        after, is_done = page.last, page.last is None
 
 
 def _cells(run: _Run) -> tuple[object, ...]:
     """Return the cells in the order of `HEADER`. As everywhere in document 000, input tokens are the whole prompt."""
-    prompt = run.input_tokens + run.cache_read_tokens + run.cache_creation_tokens
-    cost = run.token_cost_usd + run.compute_cost_usd
     return (
         run.id,
-        text_cell(run.group),
+        text_cell(run.group_label),
         iso(run.occurred_at),
-        prompt,
-        run.output_tokens,
-        run.cache_read_tokens,
-        prompt + run.output_tokens,
-        plain(cost) if cost or run.unpriced <= 0 else "",
-        text_cell(run.agent),
+        run.net_prompt_tokens,
+        run.net_output_tokens,
+        run.net_cache_read_tokens,
+        run.net_prompt_tokens + run.net_output_tokens,
+        plain(run.known_cost_usd) if run.known_cost_usd or run.is_priced else "",
+        text_cell(run.agent_label),
         text_cell(run.model),
         run.kind,
         run.status,

@@ -11,9 +11,8 @@ from django.conf import settings
 from billing.exports.cells import text_cell
 from billing.reports.usage.calls import Call, CallFilter, list_calls
 from billing.reports.usage.figures import Figures, UsageFilter
-from billing.reports.usage.periods import split_into_periods
-from billing.reports.usage.query import UsageQuery
-from billing.reports.usage.series import totals
+from billing.reports.usage.query import UsageQuery, split_into_periods
+from billing.reports.usage.totals import totals
 from costtrack.calendar import Span, Unit
 from costtrack.clock import iso
 from costtrack.money import plain
@@ -74,7 +73,7 @@ def calls_csv(*, organization: Organization, filters: CallFilter) -> Iterator[by
     while not is_done:
         with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(organization.pk):
             page = list_calls(organization=organization, filters=filters, after=after, limit=_PAGE)
-        yield _lines(map(_call_row, page.calls))
+        yield _lines(map(_call_row, page.rows))
         after, is_done = page.last, page.last is None
 
 

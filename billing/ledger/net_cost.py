@@ -1,20 +1,61 @@
-"""The net counts and cost of an event: its row and its adjustments. Read-only."""
+"""The net counts and cost of an event: its row and its adjustments. Read-only.
+
+`AdjustedEvent` has them in Python, `sum_adjustments` and what follows it in SQL. An event whose cost is unknown has
+`unpriced` 1 and the adjustment that prices it -1, so the net cost is known if their sum is 0.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from billing.ledger.adjustments import Correction
+from psycopg import sql
+
+from billing.ledger.adjustments import IS_VOID, Correction
 from billing.models import UsageEvent
 from billing.pricing.types import TOKEN_COUNTS
 from billing.types import CorrectionKind, EventKind
-from costtrack.ids import earliest_after
+from costtrack.ids import CLOCKS_DIFFER_MS, earliest_after
 from costtrack.money import ZERO
 
 COUNTS = ("requests", "tool_calls", "turns", "unpriced", *TOKEN_COUNTS, "tool_use_tokens", "tool_result_tokens")
 AMOUNTS = ("duration_ms", "token_cost_usd", "compute_cost_usd")
 """With `COUNTS`, all columns of the ledger that are summed."""
+
+_ADJUSTMENTS = sql.SQL("""
+SELECT bool_or({is_void}) AS is_voided, {sums} FROM billing_usageevent AS adjustment
+WHERE adjustment.organization_id = %(organization)s AND adjustment.id >= %(first_id)s
+    AND adjustment.id >= {earliest} AND adjustment.adjusts = event.id
+""")
+_EARLIEST = sql.SQL("""
+(SELECT (lpad(to_hex((extract(epoch FROM min(received_at)) * 1000)::bigint - {skew}), 12, '0') || repeat('0', 20))::uuid
+FROM {events})
+""")
+
+
+def sum_adjustments(events: sql.Identifier) -> sql.Composed:
+    """Build a SELECT of the sums of the adjustments of a row `event`, NULL if it has none.
+
+    It is to be joined by CROSS JOIN LATERAL, so that they come from their index: another join might read all of them.
+    Partitions before the first of the `events` are skipped, when the statement is planned (`first_id` is a lower bound
+    of the ids) and when it runs.
+    """
+    sums = sql.SQL(", ").join(sql.SQL("sum({0}) AS {0}").format(sql.Identifier(name)) for name in (*COUNTS, *AMOUNTS))
+    earliest = _EARLIEST.format(skew=sql.Literal(CLOCKS_DIFFER_MS), events=events)
+    return _ADJUSTMENTS.format(is_void=sql.SQL(IS_VOID), sums=sums, earliest=earliest)
+
+
+def net(column: str) -> sql.Composed:
+    """Build the expression of a net count or amount, over rows `event` and `adjusted` (of `sum_adjustments`)."""
+    total = sql.SQL("coalesce(event.{0}, 0) + coalesce(adjusted.{0}, 0)").format(sql.Identifier(column))
+    # A sum of counts is numeric.
+    return sql.SQL("({})::bigint" if column in COUNTS else "({})").format(total)
+
+
+KNOWN_COST = sql.SQL("({} + {})").format(net("token_cost_usd"), net("compute_cost_usd"))
+IS_PRICED = sql.SQL("({} <= 0)").format(net("unpriced"))
+NET_COST = sql.SQL("CASE WHEN {} THEN {} END").format(IS_PRICED, KNOWN_COST)
+IS_VOIDED = sql.SQL("coalesce(adjusted.is_voided, false)")
 
 _MANUAL = (CorrectionKind.VOID, CorrectionKind.ADJUST)
 

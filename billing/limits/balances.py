@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
-from uuid import UUID
 
 from django.db import connection
 
@@ -22,11 +21,8 @@ from billing.limits.evaluate import window_span
 from billing.limits.threshold_events import lowest_threshold_usd
 from billing.limits.types import Balance, Bucket, Reservation, Rule
 from costtrack.clock import DAY, EPOCH
-from costtrack.ids import ids_at
+from costtrack.ids import first_id_of
 from organizations.models import Organization
-
-# An event may be received up to an hour before it occurs; a day tolerates clock differences between servers.
-_ID_MARGIN = DAY
 
 # billing/migrations/sql/0004_limit_balance_details.sql
 _BALANCES = """
@@ -67,7 +63,7 @@ def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> l
         [rule.fallback_price for rule in rules],
         now,
         now.replace(minute=0, second=0, microsecond=0) - DAY,
-        [_first_id(start) if start is not None else None for start in starts],
+        [first_id_of(start) if start is not None else None for start in starts],
     ]
     with connection.cursor() as cursor:
         cursor.execute(_BALANCES, parameters)
@@ -88,7 +84,7 @@ def split_by_event(*, organization: Organization, requests: Sequence[tuple[Rule,
         [bucket.start for _, _, bucket in requests],
         [bucket.end for _, _, bucket in requests],
         [rule.fallback_price for rule, _, _ in requests],
-        [_first_id(bucket.start) for _, _, bucket in requests],
+        [first_id_of(bucket.start) for _, _, bucket in requests],
     ]
     event_amounts: list[list[Bucket]] = [[] for _ in requests]
     with connection.cursor() as cursor:
@@ -104,11 +100,6 @@ def split_by_event(*, organization: Organization, requests: Sequence[tuple[Rule,
 def _replace_bucket(balance: Balance, bucket: Bucket, event_amounts: Sequence[Bucket]) -> Balance:
     others = [other for other in balance.spend if not bucket.start <= other.start < bucket.end]
     return Balance(tuple(sorted([*others, *event_amounts])), balance.reservations, balance.unpriced)
-
-
-def _first_id(start: datetime) -> UUID:
-    """Return a lower bound for the ids of events that occurred at `start` or later."""
-    return ids_at(start - _ID_MARGIN)[0]
 
 
 T = TypeVar("T")

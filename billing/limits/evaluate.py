@@ -11,9 +11,9 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
-from billing.limits.types import Balance, Bucket, Evaluation, Rule, WindowSpan
+from billing.limits.types import Balance, Bucket, Evaluation, Rule
 from billing.types import LimitAction, LimitState, LimitWindow, OverrideKind
-from costtrack.calendar import Calendar, Unit
+from costtrack.calendar import Calendar, Unit, Window
 from costtrack.clock import MICROSECOND
 from costtrack.money import ZERO
 
@@ -54,13 +54,13 @@ class ProjectedState(NamedTuple):
         return maximum is None or (self.spent_usd < maximum and self.spent_usd + self.reserved_usd + usd <= maximum)
 
 
-def window_span(window: LimitWindow, calendar: Calendar, now: datetime) -> WindowSpan:
+def window_span(window: LimitWindow, calendar: Calendar, now: datetime) -> Window:
     """Return the window that contains `now`. A rolling window excludes spend of exactly seven days ago."""
     if window is LimitWindow.LIFETIME:
-        return WindowSpan(None, None)
+        return Window(None, None)
     if window is LimitWindow.ROLLING_7D:
-        return WindowSpan(now - ROLLING + MICROSECOND, None)
-    return WindowSpan(*calendar.period(_UNITS[window], now))
+        return Window(now - ROLLING + MICROSECOND, None)
+    return Window(*calendar.period(_UNITS[window], now))
 
 
 def amount_at(rule: Rule, at: datetime) -> Decimal:
@@ -157,7 +157,7 @@ def _state_at(rule: Rule, at: datetime, spent: Decimal, reserved: Decimal) -> Pr
     return ProjectedState(at, spent, reserved, amount_at(rule, at), max_committed_usd(rule, at))
 
 
-def _spend_decreases(rule: Rule, balance: Balance, calendar: Calendar, span: WindowSpan) -> Iterator[Decrease]:
+def _spend_decreases(rule: Rule, balance: Balance, calendar: Calendar, span: Window) -> Iterator[Decrease]:
     """Yield when spend stops counting: at the end of a calendar window, or seven days after it was spent.
 
     Spend dated after the end of the current calendar window also counts in the next one.

@@ -9,9 +9,9 @@ from decimal import ROUND_CEILING, Decimal
 from typing import NamedTuple
 
 from billing.limits.evaluate import ROLLING, amount_at, window_span
-from billing.limits.types import Balance, Rule, WindowSpan
+from billing.limits.types import Balance, Rule
 from billing.types import LimitWindow
-from costtrack.calendar import Calendar
+from costtrack.calendar import Calendar, Window
 from costtrack.clock import MICROSECOND
 from costtrack.money import ZERO
 
@@ -55,14 +55,14 @@ def forecast(
     return None
 
 
-def _rate(rule: Rule, balance: Balance, span: WindowSpan, recent_usd: Decimal, now: datetime) -> Rate:
+def _rate(rule: Rule, balance: Balance, span: Window, recent_usd: Decimal, now: datetime) -> Rate:
     began = None if rule.window is LimitWindow.ROLLING_7D else span.start
     if began is None or now - began >= RATE_PERIOD:
         return Rate(recent_usd, RATE_PERIOD)
     return Rate(balance.spent_usd, now - began) if now > began else Rate(ZERO, RATE_PERIOD)
 
 
-def _end(rule: Rule, span: WindowSpan, now: datetime) -> datetime:
+def _end(rule: Rule, span: Window, now: datetime) -> datetime:
     """Return the end of the forecast. A rolling limit that is not reached within seven days never is at this rate."""
     if rule.window is LimitWindow.ROLLING_7D:
         return now + ROLLING

@@ -13,9 +13,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from billing.limits.types import Rule, WindowSpan
+from billing.limits.types import Rule
 from billing.models import PAUSING, ThresholdEvent
 from billing.types import LimitWindow, NoticeKind
+from costtrack.calendar import Window
 from costtrack.clock import iso
 
 SOFT = 0
@@ -48,7 +49,7 @@ class LimitSnapshot:
 
     rule: Rule
     spent_usd: Decimal | None
-    span: WindowSpan
+    span: Window
     now: datetime
     is_paused_for_all: bool = False
 

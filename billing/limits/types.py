@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from billing.types import SCOPE_COLUMNS, LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
+from costtrack.calendar import Window
 from costtrack.money import ZERO
 
 
@@ -76,13 +77,6 @@ class Rule:
         return self.manual_override is not None and self.manual_override.kind is OverrideKind.PAUSE
 
 
-class WindowSpan(NamedTuple):
-    """`start <= t < end`. Lifetime limits have neither; rolling windows have no end, because they move."""
-
-    start: datetime | None
-    end: datetime | None
-
-
 class Bucket(NamedTuple):
     """Spend between two times. Both are the same for a single event."""
 
@@ -110,7 +104,7 @@ class Evaluation:
     spent_usd: Decimal
     reserved_usd: Decimal
     remaining_usd: Decimal
-    span: WindowSpan
+    span: Window
     resets_at: datetime | None
     as_of: datetime
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from billing.querysets import UsageEventQuerySet
+from billing.querysets import UsageEventQuerySet, known_cost
 from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.fields import money_field, optional_money_field, total_field
 from costtrack.money import ZERO
@@ -231,7 +231,7 @@ class UsageEvent(TenantModel):
     @property
     def cost_usd(self) -> Decimal | None:
         """Token and compute cost; None while the token cost is unknown."""
-        return None if self.token_cost_usd is None else self.token_cost_usd + self.compute_cost_usd
+        return None if self.token_cost_usd is None else known_cost(self.token_cost_usd, self.compute_cost_usd)
 
 
 class UnpricedEvent(TenantModel):

@@ -9,7 +9,7 @@ A price version cannot express everything that is in the catalogue:
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from decimal import Decimal
 
 from genai_prices.data_snapshot import get_snapshot
@@ -27,6 +27,7 @@ from genai_prices.types import (
 )
 
 from billing.pricing.types import PriceKind, Tier, UnitPrices
+from costtrack.calendar import utc_midnight
 from costtrack.clock import EPOCH
 
 # The start of prices without a start date.
@@ -116,7 +117,7 @@ def _segments(prices: list[ConditionalPrice]) -> Iterator[Segment]:
     for position, day in enumerate([None, *sorted(starts)]):
         unit_prices = _unit_prices(_standard(prices, day))
         if position == 0 or unit_prices != before:
-            yield Segment(BEGINNING if day is None else datetime.combine(day, time(), UTC), unit_prices)
+            yield Segment(BEGINNING if day is None else utc_midnight(day), unit_prices)
         before = unit_prices
 
 

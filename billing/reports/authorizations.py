@@ -1,24 +1,16 @@
 """Read-only queries for authorizations. `billing.limits.authorize` creates and ends them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from uuid import UUID
 
 from django.db.models import Q
 
 from billing.models import Authorization
+from billing.reports.cursors import Page, page_of
 from billing.types import AuthorizationStatus
 from costtrack.errors import NotFoundError
 from organizations.models import Organization
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorizationPage:
-    """A page of authorizations, newest first. `last` is the id to continue after, or None on the last page."""
-
-    authorizations: Sequence[Authorization]
-    last: UUID | None
 
 
 def status_at(authorization: Authorization, now: datetime) -> AuthorizationStatus:
@@ -39,16 +31,14 @@ def get_authorization(*, organization: Organization, authorization_id: UUID) -> 
 
 def list_authorizations(
     *, organization: Organization, status: AuthorizationStatus | None, after: UUID | None, limit: int, now: datetime
-) -> AuthorizationPage:
+) -> Page[Authorization, UUID]:
     """Return a page, newest first, of the authorizations after the id `after`. Ids are ordered by time."""
     queryset = (
         Authorization.objects.of(organization).select_related("credential").filter(_status_condition(status, now))
     )
     if after is not None:
         queryset = queryset.filter(id__lt=after)
-    rows = list(queryset.order_by("-id")[: limit + 1])
-    page = rows[:limit]
-    return AuthorizationPage(page, page[-1].id if len(rows) > limit else None)
+    return page_of(list(queryset.order_by("-id")[: limit + 1]), limit, attrgetter("id"))
 
 
 def _status_condition(status: AuthorizationStatus | None, now: datetime) -> Q:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, F, Max, Min, Q, Sum
+from django.db.models import Count, F, Max, Min, Sum
 
 from billing.models import IngestBatch, RollupCheck
 from billing.rollups.verify import LIMITS
@@ -14,7 +14,8 @@ LATE_AFTER = timedelta(seconds=10)
 OVERDUE_AFTER = timedelta(days=2)
 
 _SECTION = "Rollups"
-_MAX_NAMED = 5
+MAX_NAMED = 5
+_REPAIR = "Run costtrack rollups verify for details, costtrack rollups rebuild to repair. Please report it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +28,38 @@ class FoldLag:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The last verification of the rollups of all organizations.
+    """The last verification of the rollups, or of the limits, of all organizations.
 
     `overdue` organizations have not been verified for `OVERDUE_AFTER`. `differing` names the first differences ("acme:
-    usage_hours"), `differing_count` is how many rollups differ, and `rows` how many of their rows.
+    usage_hours"), one more than `MAX_NAMED` if there are more.
     """
 
     last_at: datetime | None
     organizations: int
     overdue: int
-    differing_count: int
-    rows: int
+    differences: int
     differing: tuple[str, ...]
+
+    def check(self, name: str, section: str, *, unit: str, repair: str) -> Check:
+        """Return the health check. `repair` says what to do about differences, which are counted in `unit`."""
+        state, advice = "right", ""
+        if self.last_at is None:
+            state = "pending"
+        elif self.differences:
+            state, advice = "wrong", repair
+        elif self.overdue:
+            state = "overdue"
+            advice = "Verification runs daily. Check the workers of the maintenance queue and their log."
+        overdue = f", {self.overdue:,} overdue" if self.overdue else ""
+        details = {
+            "Last": f"{self.last_at:%Y-%m-%d %H:%M} UTC" if self.last_at else "never",
+            "Organizations": f"{self.organizations:,}{overdue}",
+        }
+        if self.differences:
+            more = ", ..." if len(self.differing) > MAX_NAMED else ""
+            details["Wrong"] = f"{self.differences:,} {unit}: {', '.join(self.differing[:MAX_NAMED])}{more}"
+        ok = state in ("right", "pending")
+        return Check(name, "Verified", section, ok=ok, state=state, details=details, advice=advice)
 
 
 def fold_lag(*, now: datetime) -> FoldLag:
@@ -48,22 +69,17 @@ def fold_lag(*, now: datetime) -> FoldLag:
 
 
 def last_verification(*, now: datetime) -> Verification:
-    wrong = ~Q(differences=0)
     checks = RollupCheck.objects.exclude(rollup=LIMITS)
     totals = checks.aggregate(
         last_at=Max("checked_at"),
         organizations=Count("organization", distinct=True),
-        differing=Count("rollup", filter=wrong),
-        rows=Sum("differences", default=0),
+        differences=Sum("differences", default=0),
     )
     newest = checks.values("organization").annotate(newest=Max("checked_at"))
-    named = checks.filter(wrong).order_by("organization__slug", "rollup")[:_MAX_NAMED]
+    named = checks.exclude(differences=0).order_by("organization__slug", "rollup")[: MAX_NAMED + 1]
     return Verification(
-        last_at=totals["last_at"],
-        organizations=totals["organizations"],
+        **totals,
         overdue=newest.filter(newest__lt=now - OVERDUE_AFTER).count(),
-        differing_count=totals["differing"],
-        rows=totals["rows"],
         differing=tuple(f"{slug}: {rollup}" for slug, rollup in named.values_list(F("organization__slug"), "rollup")),
     )
 
@@ -71,7 +87,8 @@ def last_verification(*, now: datetime) -> Verification:
 def rollup_checks() -> list[Check]:
     """Return the checks for the operator health page."""
     now = utc_now()
-    return [_fold_check(fold_lag(now=now)), _verification_check(last_verification(now=now))]
+    verification = last_verification(now=now).check("rollups", _SECTION, unit="rows", repair=_REPAIR)
+    return [_fold_check(fold_lag(now=now)), verification]
 
 
 def _fold_check(lag: FoldLag) -> Check:
@@ -84,27 +101,4 @@ def _fold_check(lag: FoldLag) -> Check:
         state="current" if ok else "late",
         details={"Unfolded": f"{lag.batches:,} batches", "Behind": f"{lag.seconds:,.1f} s"},
         advice="" if ok else "Totals are correct, but reads are slower. Check the workers of the rollups queue.",
-    )
-
-
-def _verification_check(verification: Verification) -> Check:
-    state, advice = "right", ""
-    if verification.last_at is None:
-        state = "pending"
-    elif verification.differing_count:
-        state = "wrong"
-        advice = "Run costtrack rollups verify for details, costtrack rollups rebuild to repair. Please report it."
-    elif verification.overdue:
-        state = "overdue"
-        advice = "Verification runs daily. Check the workers of the maintenance queue and their log."
-    details = {
-        "Last": f"{verification.last_at:%Y-%m-%d %H:%M} UTC" if verification.last_at else "never",
-        "Organizations": f"{verification.organizations:,}"
-        + (f", {verification.overdue:,} overdue" if verification.overdue else ""),
-    }
-    if verification.differing_count:
-        more = ", ..." if verification.differing_count > len(verification.differing) else ""
-        details["Wrong"] = f"{verification.rows:,} rows: {', '.join(verification.differing)}{more}"
-    return Check(
-        "rollups", "Verified", _SECTION, ok=state in ("right", "pending"), state=state, details=details, advice=advice
     )

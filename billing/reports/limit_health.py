@@ -7,7 +7,7 @@ from decimal import Decimal
 from django.db.models import Count, F, Max, Q, Sum
 
 from billing.models import PAUSING, Authorization, LimitOverride, RollupCheck, ThresholdEvent
-from billing.reports.health import OVERDUE_AFTER
+from billing.reports.health import MAX_NAMED, OVERDUE_AFTER, Verification
 from billing.rollups.verify import LIMITS
 from billing.types import AuthorizationStatus, LimitAction, OverrideKind
 from costtrack.clock import utc_now
@@ -15,7 +15,7 @@ from costtrack.health.registry import Check
 from costtrack.money import ZERO, usd
 
 _SECTION = "Spend limits"
-_MAX_NAMED = 5
+_REPAIR = "Run costtrack limits verify for details, and please report it. The ledger itself is complete."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,6 @@ class OpenAuthorizations:
     paused: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The last verification of the limits of all organizations (`billing.limits.verify`)."""
-
-    last_at: datetime | None
-    organizations: int
-    overdue: int
-    differences: int
-    differing: tuple[str, ...]
-
-
 def open_authorizations(*, now: datetime) -> OpenAuthorizations:
     is_open = Authorization.objects.filter(status=AuthorizationStatus.RESERVED.value, expires_at__gt=now)
     totals = is_open.aggregate(open=Count("*"), reserved=Sum("amount_usd", default=ZERO))
@@ -45,22 +34,23 @@ def open_authorizations(*, now: datetime) -> OpenAuthorizations:
 
 
 def last_verification(*, now: datetime) -> Verification:
+    """Return the last verification of limits (`billing.limits.verify`)."""
     checks = RollupCheck.objects.filter(rollup=LIMITS)
-    wrong = ~Q(differences=0)
     totals = checks.aggregate(
         last_at=Max("checked_at"),
         organizations=Count("organization"),
         overdue=Count("organization", filter=Q(checked_at__lt=now - OVERDUE_AFTER)),
         differences=Sum("differences", default=0),
     )
-    named = checks.filter(wrong).order_by("organization__slug").values_list(F("organization__slug"), flat=True)
-    return Verification(**totals, differing=tuple(named[: _MAX_NAMED + 1]))
+    named = checks.exclude(differences=0).order_by("organization__slug").values_list(F("organization__slug"), flat=True)
+    return Verification(**totals, differing=tuple(named[: MAX_NAMED + 1]))
 
 
 def limit_checks() -> list[Check]:
     """Return the checks for the operator health page."""
     now = utc_now()
-    return [_authorization_check(open_authorizations(now=now)), _verification_check(last_verification(now=now))]
+    verification = last_verification(now=now).check("limits", _SECTION, unit="differences", repair=_REPAIR)
+    return [_authorization_check(open_authorizations(now=now)), verification]
 
 
 def _count_limits_reached() -> int:
@@ -83,28 +73,3 @@ def _authorization_check(authorizations: OpenAuthorizations) -> Check:
         "Paused": f"{authorizations.paused:,} limits",
     }
     return Check("authorizations", "Authorizations", _SECTION, ok=True, state="open", details=details)
-
-
-def _verification_check(verification: Verification) -> Check:
-    state, advice = "right", ""
-    if verification.last_at is None:
-        state = "pending"
-    elif verification.differences:
-        state = "wrong"
-        advice = "Run costtrack limits verify for details, and please report it. The ledger itself is complete."
-    elif verification.overdue:
-        state = "overdue"
-        advice = "Verification runs daily. Check the workers of the maintenance queue and their log."
-    details = {
-        "Last": f"{verification.last_at:%Y-%m-%d %H:%M} UTC" if verification.last_at else "never",
-        "Organizations": f"{verification.organizations:,}"
-        + (f", {verification.overdue:,} overdue" if verification.overdue else ""),
-    }
-    if verification.differences:
-        more = ", ..." if len(verification.differing) > _MAX_NAMED else ""
-        details["Wrong"] = (
-            f"{verification.differences:,} differences: {', '.join(verification.differing[:_MAX_NAMED])}{more}"
-        )
-    return Check(
-        "limits", "Verified", _SECTION, ok=state in ("right", "pending"), state=state, details=details, advice=advice
-    )

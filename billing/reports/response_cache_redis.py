@@ -8,26 +8,23 @@ If Redis is down, nothing is cached, and Redis is not contacted for a few second
 """
 
 import hashlib
-import logging
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.core.cache import cache
 from django.db import connection
 from redis.exceptions import RedisError
 
+from costtrack.breaker import Breaker
 from organizations.models import Organization
-
-logger = logging.getLogger(__name__)
 
 TTL_SECONDS = 300
 _MAX_BODY_BYTES = 1024 * 1024
-_SUSPEND_SECONDS = 5.0
 
 # billing/migrations/sql/0004_ledger_state.sql
 _STATE = "SELECT billing_ledger_state(%s)"
 
-_suspended_until = 0.0
+breaker = Breaker("response cache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,34 +47,27 @@ def ledger_state(*, organization: Organization) -> str:
 
 def get_cached_response(*, organization: Organization, query: str, state: str) -> CachedResponse | None:
     """Return the cached response of a query (its path and parameters) if the ledger is still in this state."""
-    if _is_suspended():
-        return None
-    try:
-        response = cache.get(_cache_key(organization, query))
-    except RedisError as error:
-        _suspend(error)
-        return None
+    response = _try(lambda: cache.get(_cache_key(organization, query)))
     return response if isinstance(response, CachedResponse) and response.state == state else None
 
 
 def cache_response(*, organization: Organization, query: str, response: CachedResponse) -> None:
-    if _is_suspended() or len(response.body) > _MAX_BODY_BYTES:
-        return
-    try:
-        cache.set(_cache_key(organization, query), response, TTL_SECONDS)
-    except RedisError as error:
-        _suspend(error)
+    if len(response.body) <= _MAX_BODY_BYTES:
+        _try(lambda: cache.set(_cache_key(organization, query), response, TTL_SECONDS))
 
 
 def _cache_key(organization: Organization, query: str) -> str:
     return f"answer:{organization.pk}:{hashlib.sha256(query.encode()).hexdigest()}"
 
 
-def _is_suspended() -> bool:
-    return time.monotonic() < _suspended_until
-
-
-def _suspend(error: RedisError) -> None:
-    global _suspended_until
-    _suspended_until = time.monotonic() + _SUSPEND_SECONDS
-    logger.warning("response cache is unavailable: %s", error)
+def _try(use_redis: Callable[[], object]) -> object:
+    """Return what Redis answers, or None if it is down."""
+    if not breaker.may_try():
+        return None
+    try:
+        result = use_redis()
+    except RedisError as error:
+        breaker.failed(error)
+        return None
+    breaker.worked()
+    return result

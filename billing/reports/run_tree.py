@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, LiteralString
 
-from django.db import connection
 from psycopg import sql
 
-from billing.models import Run
-from billing.reports.live_rollups import HAS_UNFOLDED, unfolded_rows
+from billing.reports.cursors import Page, page_of
+from billing.reports.rollup_query import RollupReader, read_rollups
+from billing.reports.sql import Parameters, fetch_rows
 from billing.rollups.definitions import RUN_DAYS
 from organizations.models import Organization
-
-Parameters = dict[str, Any]
 
 MAX_WALKED = 2_000
 """The most runs of a tree that are summed."""
@@ -60,12 +59,8 @@ class RunRow:
         return self.runs_below > 0
 
 
-@dataclass(frozen=True, slots=True)
-class RunPage:
-    """A page of runs. `last` is the id to continue after, or None on the last page."""
-
-    rows: Sequence[RunRow]
-    last: int | None
+RunPage = Page[RunRow, int]
+"""A page of runs; `last` is the id of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +111,7 @@ WITH page AS MATERIALIZED ({runs}), unfolded AS MATERIALIZED (
 ), figures AS (
     SELECT root, count(*) AS runs, {own}, {total} FROM cost GROUP BY root
 )
-SELECT {has_unfolded}, page.*, figures.* FROM (VALUES (1)) AS once
-LEFT JOIN (page JOIN figures ON figures.root = page.run_id) ON true ORDER BY page.id {direction}
+SELECT page.*, figures.* FROM page JOIN figures ON figures.root = page.run_id
 """)
 _MEASURES = ("cost_usd", "requests", "prompt_tokens", "completion_tokens", "unpriced")
 
@@ -150,15 +144,8 @@ def get_run_row(*, organization: Organization, run_id: str) -> RunRow | None:
     return page.rows[0] if page.rows else None
 
 
-def get_run(*, organization: Organization, run_id: str) -> Run | None:
-    """Return one run without its sums, or None if it is unknown."""
-    return Run.objects.of(organization).filter(run_id=run_id).first() if "\0" not in run_id else None
-
-
 def get_run_ancestors(*, organization: Organization, run_id: str) -> Ancestors:
-    with connection.cursor() as cursor:
-        cursor.execute(_ANCESTORS, {"organization": organization.pk, "run": run_id, "max_runs": MAX_ANCESTORS})
-        line = cursor.fetchall()
+    line = fetch_rows(_ANCESTORS, {"organization": organization.pk, "run": run_id, "max_runs": MAX_ANCESTORS})
     return Ancestors(
         tuple(ancestor for ancestor, is_again in line if not is_again), has_cycle=any(is_again for _, is_again in line)
     )
@@ -174,37 +161,26 @@ def _page(
 ) -> RunPage:
     # PostgreSQL text cannot contain NUL.
     if any("\0" in value for value in values.values()):
-        return RunPage((), None)
-    parameters = {**values, "organization": organization.pk, "enough": limit + 1, "max_runs": MAX_WALKED}
+        return Page((), None)
     if after is not None:
-        parameters["after"] = after
         condition = sql.SQL(" AND ").join([condition, _BEFORE if direction is _NEWEST_FIRST else _AFTER])
     runs = _RUNS.format(condition=condition, direction=direction)
-    rows = _fetch(runs, direction, parameters, has_unfolded=False)
-    if rows[0][0]:
-        rows = _fetch(runs, direction, parameters, has_unfolded=True)
-    run_rows = [_row(row[1:]) for row in rows if row[1] is not None]
-    return RunPage(run_rows[:limit], run_rows[limit - 1].id if len(run_rows) > limit else None)
 
+    def compose(reader: RollupReader) -> sql.Composable:
+        reader.parameters.update(values, after=after, enough=limit + 1, max_runs=MAX_WALKED)
+        return _FIGURES.format(
+            runs=runs,
+            summed=_SUMMED,
+            tail=reader.unfolded(RUN_DAYS),
+            table=sql.Identifier(RUN_DAYS.table),
+            columns=_each("coalesce(folded.{0}, 0) + coalesce(unfolded.{0}, 0) AS {0}"),
+            own=_each("sum({0}) FILTER (WHERE run_id = root)"),
+            total=_each("sum({0})"),
+        )
 
-def _fetch(
-    runs: sql.Composable, direction: sql.Composable, parameters: Parameters, *, has_unfolded: bool
-) -> list[tuple[Any, ...]]:
-    """Return at least one row; its first column says whether there are unfolded batches."""
-    statement = _FIGURES.format(
-        runs=runs,
-        summed=_SUMMED,
-        tail=unfolded_rows(RUN_DAYS, has_unfolded=has_unfolded),
-        table=sql.Identifier(RUN_DAYS.table),
-        columns=_each("coalesce(folded.{0}, 0) + coalesce(unfolded.{0}, 0) AS {0}"),
-        own=_each("sum({0}) FILTER (WHERE run_id = root)"),
-        total=_each("sum({0})"),
-        has_unfolded=HAS_UNFOLDED,
-        direction=direction,
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return list(cursor.fetchall())
+    rows, _ = read_rollups(organization, compose)
+    run_rows = sorted(map(_row, rows), key=attrgetter("id"), reverse=direction is _NEWEST_FIRST)
+    return page_of(run_rows, limit, attrgetter("id"))
 
 
 def _each(expression: LiteralString) -> sql.Composed:

@@ -6,7 +6,7 @@ remaining events: sums, first and last times, and texts.
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import F
@@ -21,6 +21,7 @@ from billing.rollups.definitions import ROLLUPS, Rollup
 from billing.rollups.locks import lock_rollups
 from billing.rollups.sql import aggregate_query, archive_statement
 from billing.rollups.state import bump_ledger_version, named_changes
+from costtrack.calendar import utc_midnight
 from costtrack.ids import ids_at
 from organizations import audit
 from organizations.models import Organization
@@ -85,7 +86,10 @@ def _find(cursor: Any, partition: Partition, organization_id: int) -> _Rows | No
     events, first_at, last_at = cursor.fetchone()
     if not events:
         return None
-    days = _midnight(first_at.astimezone(UTC).date()), _midnight(last_at.astimezone(UTC).date() + timedelta(days=1))
+    days = (
+        utc_midnight(first_at.astimezone(UTC).date()),
+        utc_midnight(last_at.astimezone(UTC).date() + timedelta(days=1)),
+    )
     return _Rows(partition, organization_id, events, days)
 
 
@@ -112,7 +116,3 @@ def _record(rows: _Rows, organization: Organization, actor: str, now: datetime) 
     audit.record(
         organization=organization, actor=actor, action="events.dropped", subject=f"{month:%Y-%m}", events=rows.events
     )
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)

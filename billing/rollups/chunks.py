@@ -5,7 +5,7 @@ Rollups with a time bucket are divided at midnight (UTC), the others by the firs
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +14,7 @@ from psycopg import sql
 
 from billing.rollups.definitions import Rollup
 from billing.rollups.sql import IN_WINDOW, all_true
+from costtrack.calendar import utc_midnight
 
 MAX_EVENTS = 2_000_000
 
@@ -70,7 +71,7 @@ def chunks_within(
 ) -> list[tuple[Rollup, Chunk]]:
     """Return chunks for the buckets of the days from `start` to `end`; for rollups without a bucket, for the keys with
     events on these days, with all their events."""
-    first = _midnight(start.astimezone(UTC).date()) if start else _BEGINNING
+    first = utc_midnight(start.astimezone(UTC).date()) if start else _BEGINNING
     last = _next_midnight(end) if end else _END
     spans = _cut(_events_by_day(organization_id, first, last), first, last)
     return [(rollup, in_span(rollup, *span)) for rollup in rollups for span in spans]
@@ -150,17 +151,13 @@ def _cut(days: Iterable[tuple[date, int]], start: datetime, end: datetime) -> li
     bounds, filled = [start], 0
     for day, events in days:
         if filled and filled + events > MAX_EVENTS:
-            bounds.append(_midnight(day))
+            bounds.append(utc_midnight(day))
             filled = 0
         filled += events
     return list(pairwise([*bounds, end]))
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
-
-
 def _next_midnight(instant: datetime) -> datetime:
     """Return the first midnight at or after the time."""
-    midnight = _midnight(instant.astimezone(UTC).date())
+    midnight = utc_midnight(instant.astimezone(UTC).date())
     return midnight if midnight == instant else midnight + timedelta(days=1)

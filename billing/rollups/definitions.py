@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from billing.models import rollups
+from billing.querysets import COST_SQL
 from billing.types import SCOPE_COLUMNS
 
 
@@ -234,8 +235,8 @@ CUSTOMER_DAYS = Rollup(
 
 SCOPE_COSTS = (
     *_sums("requests", "unpriced"),
-    Measure("cost_usd", "coalesce(event.token_cost_usd, 0) + event.compute_cost_usd"),
-    Measure("charged_usd", "greatest(coalesce(event.token_cost_usd, 0) + event.compute_cost_usd, 0)"),
+    Measure("cost_usd", COST_SQL),
+    Measure("charged_usd", f"greatest({COST_SQL}, 0)"),
     Measure("last_received_at", "event.received_at", Merge.LAST),
 )
 

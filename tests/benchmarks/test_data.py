@@ -12,7 +12,7 @@ from benchmarks.data import fill
 from benchmarks.load import new_events
 from billing.models import EventKey, IngestBatch, Run, UsageEvent
 from billing.models.rollups import UsageHour
-from billing.reports.event_detail import explain
+from billing.reports.events import explain
 from billing.reports.runs import get_run_costs
 from billing.rollups.verify import verify
 from costtrack.clock import utc_now

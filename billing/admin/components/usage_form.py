@@ -7,9 +7,8 @@ from django import forms
 from django.http import QueryDict
 
 from billing.admin.components.date_range import PeriodForm, with_range
-from billing.reports.usage.choices import FilterOptions
+from billing.reports.usage.breakdown import FilterOptions, View
 from billing.reports.usage.figures import NO_CREDENTIAL, GroupBy, UsageFilter
-from billing.reports.usage.periods import View
 from billing.types import Status
 
 NOT_STACKED = "none"

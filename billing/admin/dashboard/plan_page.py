@@ -15,8 +15,8 @@ from billing.limits.cache import limit_set
 from billing.limits.status import statuses
 from billing.limits.types import LimitStatus
 from billing.reports.usage.figures import UsageFilter
-from billing.reports.usage.history import history_start
-from billing.reports.usage.series import spend_now, totals
+from billing.reports.usage.query import history_start
+from billing.reports.usage.totals import spend_now, totals
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset, Span
 from costtrack.money import usd

@@ -20,11 +20,9 @@ from billing.admin.components.pagination import paging, requested_page
 from billing.admin.components.percent_bar import Share, share_of
 from billing.admin.components.sortable_columns import Column, headings
 from billing.admin.components.urls import url_for_dates, url_of_page, url_with
-from billing.reports.spend.tags import TagSpend, get_tag_spend, list_tag_days
-from billing.reports.spend.totals import NamedSpend
-from billing.reports.types import Window
+from billing.reports.spend.totals import NamedSpend, TagSpend, get_tag_spend, list_tag_days
 from costtrack.admin_site import register_page
-from costtrack.calendar import Unit
+from costtrack.calendar import Unit, Window
 from costtrack.money import usd
 
 TAGS_PER_PAGE = 50

@@ -15,7 +15,7 @@ from billing.ledger.adjustments import Correction
 from billing.ledger.net_cost import AdjustedEvent
 from billing.models import PriceVersion, UsageEvent
 from billing.pricing.types import PriceLine
-from billing.reports.event_detail import Explanation, explain
+from billing.reports.events import Explanation, explain
 from billing.types import CorrectionKind, CostSource, EventKind, Status
 from costtrack.ids import batch_of
 from costtrack.money import ZERO, usd

@@ -10,11 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import CACHE_HEADERS
-from billing.api.pagination import cursor_of, position_of
 from billing.api.queries import validated_query
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.ingest.cost_entries import InvalidEntryError, NewEntry, record_entries
 from billing.reports.cost_entries import CostEntry, get_entries, list_run_entries
+from billing.reports.cursors import cursor_of, position_of
 from costtrack.clock import iso, utc_now
 from costtrack.error_formats import DETAIL, Dialect
 from costtrack.errors import InvalidError
@@ -129,7 +129,7 @@ class CostEntriesView(OrganizationScopedAPIView):
             after=position_of(params.get("cursor", "")),
             limit=params["limit"],
         )
-        return Response({"results": [_entry(entry) for entry in page.entries], "next_cursor": cursor_of(page.last)})
+        return Response({"results": [_entry(entry) for entry in page.rows], "next_cursor": cursor_of(page.last)})
 
     @extend_schema(
         operation_id="costs_run_entries_create",
@@ -196,10 +196,10 @@ def _error_at(error: InvalidEntryError, entries: int, *, is_one: bool) -> serial
 
 def _entry(entry: CostEntry) -> dict[str, Any]:
     return {
-        "id": entry.id,
+        "id": entry.entry_id,
         "run_id": entry.run_id,
         "service": entry.service,
-        "group": entry.group or None,
-        "amount": number(entry.amount) if entry.amount is not None else None,
-        "created_at": iso(entry.created_at),
+        "group": entry.cost_group_or_model or None,
+        "amount": number(entry.cost_usd) if entry.cost_usd is not None else None,
+        "created_at": iso(entry.occurred_at),
     }

@@ -11,8 +11,7 @@ from billing.api.headers import AS_OF, CACHE_HEADERS, UNPRICED
 from billing.api.queries import validated_query
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.windows import DateOrDateTimeField, window_of
-from billing.reports.runs import get_run_costs, get_total_run_costs
-from billing.reports.types import RunCosts
+from billing.reports.runs import RunCosts, get_run_costs, get_total_run_costs
 from costtrack.clock import iso, utc_now
 from costtrack.error_formats import DETAIL, Dialect
 from costtrack.money import number

@@ -30,10 +30,10 @@ from billing.api.spend.params import (
     window_from,
 )
 from billing.api.spend.rows import SpendLogSerializer, log_objects
-from billing.reports.spend.days import DaySpend, spend_by_day, spend_of_rows_by_day
+from billing.reports.event_query import Sort
 from billing.reports.spend.keys import credentials_by_id, key_hash, list_credentials_named
-from billing.reports.spend.log_types import Exactness, LogFilter, Order
-from billing.reports.spend.logs import MAX_ROWS, newest_rows, page_of_rows
+from billing.reports.spend.logs import MAX_ROWS, Exactness, LogFilter, newest_rows, page_of_rows
+from billing.reports.spend.totals import DaySpend, spend_by_day, spend_of_rows_by_day
 from billing.types import Status
 from costtrack.clock import utc_now
 from costtrack.money import number
@@ -183,7 +183,7 @@ def _day_objects(organization: Organization, days: list[DaySpend]) -> list[dict[
     ]
 
 
-_ORDERS = {"startTime": Order.STARTED, "endTime": Order.ENDED, "spend": Order.SPEND, "total_tokens": Order.TOKENS}
+_SORTS = {"startTime": None, "endTime": Sort.ENDED, "spend": Sort.COST, "total_tokens": Sort.TOKENS}
 _MAX_PAGE = 1_000_000_000
 
 
@@ -204,7 +204,7 @@ class SpendLogsPageQuery(RequiredWindowQuery):
     max_spend = serializers.DecimalField(required=False, max_digits=36, decimal_places=24)
     page = serializers.IntegerField(default=1, min_value=1, max_value=_MAX_PAGE)
     page_size = serializers.IntegerField(default=50, min_value=1, max_value=100)
-    sort_by = serializers.ChoiceField(default="startTime", choices=list(_ORDERS))
+    sort_by = serializers.ChoiceField(default="startTime", choices=list(_SORTS))
     sort_order = serializers.ChoiceField(default="desc", choices=["asc", "desc"])
 
 
@@ -240,7 +240,7 @@ class SpendLogsPageView(SpendView):
         log_page = page_of_rows(
             organization=self.organization,
             filters=_filter(self.organization, query),
-            order=_ORDERS[query["sort_by"]],
+            sort=_SORTS[query["sort_by"]],
             descending=query["sort_order"] == "desc",
             offset=(page - 1) * size,
             limit=size,

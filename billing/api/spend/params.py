@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from billing.api.headers import AS_OF
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.reports.spend.keys import resolve_credentials
-from billing.reports.types import Window
+from costtrack.calendar import Window
 from costtrack.clock import iso
 from costtrack.error_formats import LITELLM, Dialect
 from costtrack.errors import DomainError

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from billing.reports.spend.keys import credentials_by_id, key_hash
-from billing.reports.spend.log_types import LogRow
+from billing.reports.spend.logs import LogRow
 from billing.reports.spend.totals import TEAM_TAG_PREFIX
 from billing.types import EventKind, Status
 from costtrack.clock import iso
@@ -97,9 +97,9 @@ def _object(row: LogRow, organization: Organization, api_key: str, credential: A
         "call_type": gateway.get("call_type") or _call_type(row),
         "api_key": api_key,
         "spend": number(row.cost_usd),
-        "total_tokens": row.prompt_tokens + row.completion_tokens,
-        "prompt_tokens": row.prompt_tokens,
-        "completion_tokens": row.completion_tokens,
+        "total_tokens": row.total_tokens,
+        "prompt_tokens": row.net_prompt_tokens,
+        "completion_tokens": row.net_output_tokens,
         "startTime": started,
         "endTime": ended,
         "request_duration_ms": round(duration) if duration is not None else None,
@@ -134,7 +134,7 @@ def _metadata(
 ) -> dict[str, Any]:
     """Build the metadata with the keys of LiteLLM: what its proxy reported about the key of the caller, else what is
     known about the credential."""
-    caller_metadata = {name: value for name, value in (row.metadata or {}).items() if name != "litellm"}
+    caller_metadata = {name: value for name, value in row.metadata.items() if name != "litellm"}
     own_metadata: dict[str, Any] = {"id": str(row.id), "kind": row.kind}
     if not row.is_priced:
         own_metadata["unpriced_reason"] = row.unpriced_reason
@@ -148,8 +148,8 @@ def _metadata(
         "user_api_key_user_id": row.user_ref or None,
         "spend_logs_metadata": caller_metadata or None,
         "additional_usage_values": {
-            "cache_read_input_tokens": row.cache_read_tokens,
-            "cache_creation_input_tokens": row.cache_creation_tokens,
+            "cache_read_input_tokens": row.net_cache_read_tokens,
+            "cache_creation_input_tokens": row.net_cache_creation_tokens,
         },
         "error_information": error if row.status == Status.FAILURE.value else None,
         "status": row.status,

@@ -1,6 +1,6 @@
 """Document 004 (related LiteLLM routes): spend by key and user, and of the last 30 days."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -23,7 +23,7 @@ from billing.api.spend.params import (
 )
 from billing.reports.spend.keys import key_hash
 from billing.reports.spend.totals import activity, spend_by_credential, spend_by_model, spend_by_user
-from billing.reports.types import Window
+from costtrack.calendar import Window, utc_midnight
 from costtrack.clock import iso, utc_now
 from costtrack.money import ZERO, number
 from organizations.models import APICredential
@@ -182,7 +182,7 @@ class GlobalActivitySerializer(serializers.Serializer[Any]):
 
 def _last_30_days(now: datetime) -> Window:
     """Return today (UTC) and the 30 days before."""
-    return Window(datetime.combine(now.date(), time.min, UTC) - _LAST_DAYS)
+    return Window(utc_midnight(now.date()) - _LAST_DAYS)
 
 
 class GlobalSpendView(SpendView):

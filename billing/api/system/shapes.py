@@ -10,8 +10,8 @@ from rest_framework import serializers
 
 from billing.api.usage.events import AmountField
 from billing.api.windows import DateOrDateTimeField, window_of
-from billing.reports.pricing.group_order import GroupOrder
-from billing.reports.types import Window
+from billing.reports.pricing.groups import GroupOrder
+from costtrack.calendar import Window
 from costtrack.serializers import StrictSerializer
 
 _MAX_IDS = 1_000

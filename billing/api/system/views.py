@@ -37,9 +37,9 @@ from billing.reports.pricing.daily import pricing
 from billing.reports.pricing.groups import GroupQuery, groups
 from billing.reports.pricing.run_filter import RunFilter, list_agents, list_models, list_users
 from billing.reports.response_cache_redis import CachedResponse, cache_response, get_cached_response, ledger_state
-from billing.reports.types import Window
 from billing.rollups.definitions import ROLLUPS
 from billing.rollups.refresh import refresh
+from costtrack.calendar import Window
 from costtrack.clock import iso, utc_now
 from costtrack.error_formats import DETAIL, Dialect
 from organizations.api.base import OrganizationScopedAPIView

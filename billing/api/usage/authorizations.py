@@ -128,7 +128,7 @@ class AuthorizationsView(OrganizationScopedAPIView):
                 limit=params["limit"],
                 now=now,
             )
-        results = [authorization_body(authorization, now) for authorization in page.authorizations]
+        results = [authorization_body(authorization, now) for authorization in page.rows]
         return Response({"results": results, "next_cursor": str(page.last) if page.last is not None else None})
 
 

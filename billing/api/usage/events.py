@@ -13,14 +13,13 @@ from rest_framework.response import Response
 
 from billing.api import intake
 from billing.api.headers import CACHE_HEADERS
-from billing.api.pagination import cursor_of, position_of
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
 from billing.pricing.types import PriceKind
-from billing.reports.event_detail import explain
-from billing.reports.event_list import EventFilter, get_event, list_events
+from billing.reports.cursors import cursor_of, position_of
+from billing.reports.events import EventFilter, explain, get_event, list_events
 from billing.types import CorrectionKind, Status
 from costtrack.money import plain
 from costtrack.openapi import DECIMAL_OUT
@@ -226,7 +225,7 @@ class EventsView(intake.EventsView):
             page = list_events(
                 organization=self.organization, filters=EventFilter(window=window, **params), after=after, limit=limit
             )
-        results = UsageEventSerializer(page.events, many=True).data
+        results = UsageEventSerializer(page.rows, many=True).data
         return Response({"results": results, "next_cursor": cursor_of(page.last)})
 
 

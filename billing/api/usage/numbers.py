@@ -22,9 +22,8 @@ from billing.api.usage.shapes import (
 )
 from billing.reports.usage import breakdown
 from billing.reports.usage.figures import Summary
-from billing.reports.usage.periods import split_into_periods
-from billing.reports.usage.query import UsageQuery
-from billing.reports.usage.series import summary
+from billing.reports.usage.query import UsageQuery, split_into_periods
+from billing.reports.usage.totals import summary
 from costtrack.calendar import Span, Unit
 from costtrack.clock import iso
 from costtrack.money import plain

@@ -14,7 +14,7 @@ from billing.limits.cache import limit_set
 from billing.limits.status import statuses
 from billing.limits.types import Dimensions
 from billing.reports.usage.figures import UsageFilter
-from billing.reports.usage.series import spend_now
+from billing.reports.usage.totals import spend_now
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.serializers import StrictSerializer

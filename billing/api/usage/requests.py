@@ -7,11 +7,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.pagination import cursor_of, position_of
 from billing.api.usage.events import AmountField
 from billing.api.usage.numbers import UsageView
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.api.usage.shapes import AnswerSerializer, Json, common_fields
+from billing.reports.cursors import cursor_of, position_of
 from billing.reports.usage.calls import Call, CallFilter, list_calls
 from billing.types import Status
 from costtrack.clock import iso
@@ -67,7 +67,7 @@ class UsageRequestsView(UsageView):
             after=position_of(query.extra.get("cursor", "")),
             limit=query.extra["limit"],
         )
-        rows = [_row(call) for call in page.calls]
+        rows = [_row(call) for call in page.rows]
         return Response({**common_fields(query), "results": rows, "next_cursor": cursor_of(page.last)})
 
 

@@ -21,11 +21,10 @@ from billing.api.usage.shapes import (
     request_figures,
     token_figures,
 )
-from billing.reports.usage.breakdown import MAX_SERIES, series
+from billing.reports.usage.breakdown import MAX_SERIES, RANK_BY, View, series
 from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy, Series
-from billing.reports.usage.periods import RANK_BY, View, split_into_periods, unit_for
-from billing.reports.usage.query import UsageQuery
-from billing.reports.usage.series import totals
+from billing.reports.usage.query import UsageQuery, split_into_periods, unit_for
+from billing.reports.usage.totals import totals
 from costtrack.calendar import Span, Unit
 
 _BODY_BY_VIEW: dict[View, Callable[[Figures], Json]] = {

@@ -1,7 +1,7 @@
 """`reprice`: reprice the usage of a period at current prices; without --apply show what would change."""
 
 from argparse import ArgumentParser
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -12,6 +12,7 @@ from billing.ledger.reprice import Selection
 from billing.ledger.repricings import reprice
 from billing.management.console import organizations_by_slug, repricing_table
 from billing.models import Repricing
+from costtrack.calendar import utc_midnight
 from costtrack.clock import utc_now
 from costtrack.database.commands import SchemaCommand
 from costtrack.errors import DomainError
@@ -73,13 +74,13 @@ def _summary(done: Repricing) -> str:
 
 def _start(option: str, text: str) -> datetime:
     day = _day(text)
-    return _instant(option, text) if day is None else datetime.combine(day, time.min, UTC)
+    return _instant(option, text) if day is None else utc_midnight(day)
 
 
 def _end(option: str, text: str) -> datetime:
     """A date includes that day."""
     day = _day(text)
-    return _instant(option, text) if day is None else datetime.combine(day + timedelta(days=1), time.min, UTC)
+    return _instant(option, text) if day is None else utc_midnight(day + timedelta(days=1))
 
 
 def _day(text: str) -> date | None:

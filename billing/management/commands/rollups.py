@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -19,6 +19,7 @@ from billing.rollups.rebuild import rebuild
 from billing.rollups.retention import drop_events, preview_drop
 from billing.rollups.types import Checked, Dropped, Step
 from billing.rollups.verify import verify
+from costtrack.calendar import utc_midnight
 from costtrack.clock import utc_now
 from costtrack.database.commands import SchemaCommand
 from costtrack.errors import DomainError
@@ -116,7 +117,7 @@ def _midnight(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC)
+        return utc_midnight(date.fromisoformat(text))
     except ValueError:
         raise CommandError(f"{option}: {text} is not a date such as 2026-01-31.") from None
 

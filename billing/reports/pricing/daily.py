@@ -1,7 +1,7 @@
 """Cost of model calls by day and model (document 000). Read-only.
 
 Days are UTC. Amounts include tool calls and compute, which are not runs. Rows with neither runs nor cost (everything
-was voided) are left out. `billing.reports.bucketed_query` chooses where a window is read from.
+was voided) are left out. `billing.reports.rollup_query` chooses where a window is read from.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,10 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from django.db import connection
 from psycopg import sql
 
-from billing.reports.bucketed_query import cost_rows, plan_sources
-from billing.reports.live_rollups import HAS_UNFOLDED, table_of
-from billing.reports.pricing.run_filter import ModelKey, Parameters, RunFilter
+from billing.reports.pricing.run_filter import ModelKey, RunFilter
+from billing.reports.rollup_query import RollupQuery, RollupReader, read_rollups
 from billing.rollups.definitions import MODEL_DAYS, USAGE_HOURS
 from costtrack.money import ZERO
 from organizations.models import Organization
@@ -61,9 +59,8 @@ class Pricing:
 
 
 class _Row(NamedTuple):
-    """One grouping set row; `level` says which. Without usage there is one row with only the first three fields set."""
+    """One grouping set row; `level` says which. Without usage there is one row with only the first two fields set."""
 
-    has_unfolded: bool
     first_day: date | None
     last_day: date | None
     level: int | None
@@ -82,10 +79,9 @@ class _Row(NamedTuple):
 # Values of grouping(day, model, agent_id): a bit is set for each column that is not grouped by.
 _BY_DAY_AND_MODEL, _BY_MODEL, _BY_AGENT = 0b001, 0b101, 0b110
 
-# One statement: whether there are unfolded batches, and the sums by three grouping sets. Without a model the service is
-# ignored.
+# The sums by three grouping sets. Without a model the service is ignored.
 _SUMS = sql.SQL("""
-SELECT (SELECT {has_unfolded}), (SELECT min(day) FROM {days} WHERE organization_id = %(organization)s),
+SELECT (SELECT min(day) FROM {days} WHERE organization_id = %(organization)s),
     (SELECT max(day) FROM {days} WHERE organization_id = %(organization)s), sums.*
 FROM (VALUES (1)) AS once LEFT JOIN (
     SELECT grouping(day, model, agent_id), day, service, model, agent_id, max(agent_name),
@@ -108,9 +104,17 @@ _COLUMNS = (
 
 def pricing(*, organization: Organization, filters: RunFilter) -> Pricing:
     """Return cost by day and model, the filter options, and the days with usage."""
-    rows = _fetch(organization, filters, has_unfolded=False)
-    if rows[0].has_unfolded:
-        rows = _fetch(organization, filters, has_unfolded=True)
+    query = RollupQuery((MODEL_DAYS, USAGE_HOURS), (filters.window,))
+
+    def compose(reader: RollupReader) -> sql.Composable:
+        return _SUMS.format(
+            days=reader.table(MODEL_DAYS),
+            chosen=filters.condition(reader.parameters),
+            rows=query.rows(reader, _COLUMNS),
+        )
+
+    values, _ = read_rollups(organization, compose)
+    rows = [_Row(*row) for row in values]
     daily = [
         DailyCost(row.day, _model_key(row), int(row.runs or 0), row.cost or ZERO)
         for row in rows
@@ -134,24 +138,3 @@ def pricing(*, organization: Organization, filters: RunFilter) -> Pricing:
 
 def _model_key(row: _Row) -> ModelKey | None:
     return ModelKey(row.service or "", row.model) if row.model else None
-
-
-def _fetch(organization: Organization, filters: RunFilter, *, has_unfolded: bool) -> list[_Row]:
-    """Return at least one row."""
-    parameters: Parameters = {"organization": organization.pk}
-    rows = cost_rows(
-        plan_sources([filters.window], (MODEL_DAYS, USAGE_HOURS)),
-        columns=_COLUMNS,
-        condition=sql.SQL("true"),
-        has_unfolded=has_unfolded,
-        parameters=parameters,
-    )
-    statement = _SUMS.format(
-        has_unfolded=HAS_UNFOLDED,
-        days=table_of(MODEL_DAYS, has_unfolded=has_unfolded),
-        chosen=filters.condition(parameters),
-        rows=rows,
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return [_Row(*row) for row in cursor.fetchall()]

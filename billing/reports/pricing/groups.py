@@ -1,28 +1,46 @@
 """Generation groups and their cost, page by page (document 000). Read-only.
 
 A page is read in two steps: first its group ids, then the rows of those groups. Without a window or filter the ids come
-from the indexes of `GenerationGroup` (`billing.reports.pricing.group_order`); otherwise all groups with runs in the
-window are summed and sorted. Filters select runs: a group shows the sums of its matching runs, and groups without any
-are left out.
+from the indexes of `GenerationGroup`, so that cost does not grow with the number of groups; the few groups with
+unfolded events are summed separately and merged. Otherwise all groups with runs in the window are summed and sorted.
+Filters select runs: a group shows the sums of its matching runs, and groups without any are left out.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from enum import Enum
 from typing import NamedTuple
 
-from django.db import connection
 from psycopg import sql
 
 from billing.models import DroppedMonth
-from billing.reports.bucketed_query import cost_rows, plan_sources
-from billing.reports.live_rollups import has_unfolded_batches, table_of
-from billing.reports.pricing.group_order import GroupOrder, Page, list_page_by_index
-from billing.reports.pricing.run_filter import ModelKey, Parameters, RunFilter, bind
+from billing.reports.pricing.run_filter import ModelKey, RunFilter
+from billing.reports.rollup_query import RollupQuery, RollupReader
+from billing.reports.sql import Parameters, bind
 from billing.rollups.definitions import GROUP_DAYS, GROUP_TOTALS
+from billing.rollups.sql import column_list, measure_columns
 from costtrack.money import ZERO
 from organizations.models import Organization
+
+
+class GroupOrder(Enum):
+    """Sort keys: an expression over a row of `GenerationGroup` that has an index, and the aggregate that merges the
+    rows of a group."""
+
+    DATE = ("last_at", "max")
+    COST = ("token_cost_usd + compute_cost_usd", "sum")
+    TOKENS = ("input_tokens + cache_read_tokens + cache_creation_tokens + output_tokens", "sum")
+    RUNS = ("requests", "sum")
+
+    @property
+    def row_expression(self) -> sql.Composable:
+        return sql.SQL("({})").format(sql.SQL(self.value[0]))
+
+    @property
+    def merged(self) -> sql.Composable:
+        return sql.SQL("{}{}").format(sql.SQL(self.value[1]), self.row_expression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +105,44 @@ _COLUMNS = (
     *("first_at", "last_at", "requests", "input_tokens", "output_tokens"),
     *("cache_read_tokens", "cache_creation_tokens", "token_cost_usd", "compute_cost_usd"),
 )
-_ALL_TIME_ROWS = sql.SQL("SELECT * FROM {} AS run WHERE organization_id = %(organization)s")
-_PAGE = sql.SQL("""
+# `unfolded` has the groups with unfolded events, including their folded rows. A group has two rows if some of its
+# events were dropped; the later one counts.
+_PAGE_BY_INDEX = sql.SQL("""
+WITH tail AS MATERIALIZED ({tail}), unfolded AS MATERIALIZED (
+    SELECT group_id, {merged} AS sort_key, bool_or(is_known) AS is_known FROM (
+        SELECT {columns}, false AS is_known FROM tail
+        UNION ALL
+        SELECT {columns}, true FROM billing_generationgroup
+        WHERE organization_id = %(organization)s AND group_id IN (SELECT group_id FROM tail)
+    ) AS run GROUP BY group_id
+)
+SELECT coalesce((SELECT groups FROM billing_ledgerstate WHERE organization_id = %(organization)s), 0)
+        + (SELECT count(*) FROM unfolded WHERE NOT is_known),
+    ARRAY(
+        SELECT group_id FROM (
+            SELECT group_id, sort_key FROM unfolded
+            UNION ALL
+            (SELECT group_id, {sort_key} FROM billing_generationgroup AS total
+            WHERE organization_id = %(organization)s AND group_id NOT IN (SELECT group_id FROM unfolded)
+                AND (NOT EXISTS (SELECT FROM billing_droppedmonth WHERE organization_id = %(organization)s)
+                    OR archived = (
+                        SELECT archived FROM billing_generationgroup AS other
+                        WHERE organization_id = %(organization)s AND other.group_id = total.group_id
+                        ORDER BY last_at DESC, archived LIMIT 1))
+            ORDER BY {sort_key} {direction}, group_id {tie} LIMIT %(limit)s + %(offset)s)
+        ) AS page ORDER BY sort_key {direction}, group_id {tie} LIMIT %(limit)s OFFSET %(offset)s
+    )
+""")
+_TOTALS = column_list(("group_id", *measure_columns(GROUP_TOTALS)))
+_PAGE_BY_SUM = sql.SQL("""
 WITH matching AS MATERIALIZED (
-    SELECT group_id, {sort_key} AS sort_key FROM ({rows}) AS run GROUP BY group_id HAVING {matches_search}
+    SELECT group_id, {merged} AS sort_key FROM ({rows}) AS run GROUP BY group_id HAVING {matches_search}
 )
 SELECT (SELECT count(*) FROM matching),
     ARRAY(SELECT group_id FROM matching ORDER BY sort_key {direction}, group_id {tie} LIMIT %(limit)s OFFSET %(offset)s)
 """)
-_NAME_CONTAINS = sql.SQL("strpos(lower(max(group_name)), lower(%(search)s)) > 0")
-_NAME_CONTAINS_OR_IS_ID = sql.SQL("({} OR group_id = %(search)s)").format(_NAME_CONTAINS)
+_NAME_CONTAINS = sql.SQL("strpos(lower(max(group_name)), lower({search})) > 0")
+_NAME_CONTAINS_OR_IS_ID = sql.SQL("(strpos(lower(max(group_name)), lower({search})) > 0 OR group_id = {search})")
 _GROUP_ROWS = sql.SQL("""
 SELECT group_id, service, model, agent_id, user_ref, max(group_name), max(session_id), max(agent_name), min(first_at),
     max(last_at), sum(requests), sum(input_tokens + cache_read_tokens + cache_creation_tokens), sum(output_tokens),
@@ -107,27 +153,32 @@ FROM ({rows}) AS run GROUP BY group_id, service, model, agent_id, user_ref
 
 def groups(*, organization: Organization, query: GroupQuery) -> GroupPage:
     """Return a page of groups and the total number."""
-    has_unfolded = has_unfolded_batches(organization)
-    page = _page(organization, query, has_unfolded=has_unfolded)
-    groups_by_id = (
-        _load_groups(organization, query.runs, page.group_ids, has_unfolded=has_unfolded) if page.group_ids else {}
-    )
-    return GroupPage(
-        tuple(groups_by_id[group_id] for group_id in page.group_ids if group_id in groups_by_id), page.total
-    )
+    reader = RollupReader.open(organization)
+    group_ids, total = _page(organization, query, reader)
+    by_id = _load_groups(query.runs, group_ids, reader) if group_ids else {}
+    return GroupPage(tuple(by_id[group_id] for group_id in group_ids if group_id in by_id), total)
 
 
-def _page(organization: Organization, query: GroupQuery, *, has_unfolded: bool) -> Page:
+def _page(organization: Organization, query: GroupQuery, reader: RollupReader) -> tuple[list[str], int]:
+    """Return the sorted group ids of a page, and the total number of groups. Ties are ordered by id."""
+    order = {
+        "sort_key": query.order.row_expression,
+        "merged": query.order.merged,
+        "direction": sql.SQL("ASC" if query.ascending else "DESC"),
+        "tie": sql.SQL("DESC" if query.ascending else "ASC"),  # so that one index serves both directions
+    }
     if query.runs.is_unfiltered and not query.search and _is_indexed(organization, query.order):
-        return list_page_by_index(
-            organization=organization,
-            order=query.order,
-            ascending=query.ascending,
-            offset=query.offset,
-            limit=query.limit,
-            has_unfolded=has_unfolded,
+        statement = _PAGE_BY_INDEX.format(tail=reader.unfolded(GROUP_TOTALS), columns=_TOTALS, **order)
+    else:
+        levels = (GROUP_TOTALS,) if query.runs.is_unfiltered else (GROUP_DAYS,)
+        rows = RollupQuery(levels, (query.runs.window,), condition=query.runs.condition)
+        columns = _COLUMNS if levels == (GROUP_DAYS,) else ("group_id", *measure_columns(GROUP_TOTALS))
+        statement = _PAGE_BY_SUM.format(
+            rows=rows.rows(reader, columns), matches_search=_search_condition(query, reader), **order
         )
-    return _page_by_sum(organization, query, has_unfolded=has_unfolded)
+    reader.parameters.update(limit=query.limit, offset=query.offset)
+    [(total, group_ids)] = reader.fetch(statement)
+    return group_ids, total
 
 
 def _is_indexed(organization: Organization, order: GroupOrder) -> bool:
@@ -136,45 +187,24 @@ def _is_indexed(organization: Organization, order: GroupOrder) -> bool:
     return order is GroupOrder.DATE or not DroppedMonth.objects.of(organization).exists()
 
 
-def _page_by_sum(organization: Organization, query: GroupQuery, *, has_unfolded: bool) -> Page:
-    parameters: Parameters = {
-        "organization": organization.pk,
-        "search": query.search,
-        "limit": query.limit,
-        "offset": query.offset,
-    }
-    statement = _PAGE.format(
-        sort_key=query.order.merged,
-        rows=_rows(query.runs, parameters, has_unfolded=has_unfolded),
-        matches_search=_search_condition(query),
-        direction=sql.SQL("ASC" if query.ascending else "DESC"),
-        tie=sql.SQL("DESC" if query.ascending else "ASC"),
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        total, group_ids = cursor.fetchone()
-    return Page(group_ids, total)
-
-
-def _search_condition(query: GroupQuery) -> sql.Composable:
+def _search_condition(query: GroupQuery, reader: RollupReader) -> sql.Composable:
     if not query.search:
         return sql.SQL("true")
-    return _NAME_CONTAINS_OR_IS_ID if query.matches_id else _NAME_CONTAINS
+    contains = _NAME_CONTAINS_OR_IS_ID if query.matches_id else _NAME_CONTAINS
+    return contains.format(search=reader.bind(query.search))
 
 
-def _load_groups(
-    organization: Organization, filters: RunFilter, group_ids: Sequence[str], *, has_unfolded: bool
-) -> dict[str, Group]:
+def _load_groups(filters: RunFilter, group_ids: Sequence[str], reader: RollupReader) -> dict[str, Group]:
     """Return these groups by id."""
-    parameters: Parameters = {"organization": organization.pk}
-    is_on_page = sql.SQL("group_id = ANY ({}::text[])").format(bind(parameters, list(group_ids)))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _GROUP_ROWS.format(rows=_runs(filters, is_on_page, parameters, has_unfolded=has_unfolded)), parameters
-        )
-        rows_by_group: dict[str, list[_GroupRow]] = {}
-        for row in map(_GroupRow._make, cursor.fetchall()):
-            rows_by_group.setdefault(row.group_id, []).append(row)
+
+    def condition(parameters: Parameters) -> sql.Composable:
+        on_page = sql.SQL("group_id = ANY ({}::text[])").format(bind(parameters, list(group_ids)))
+        return sql.SQL("{} AND {}").format(filters.condition(parameters), on_page)
+
+    query = RollupQuery((GROUP_DAYS,), (filters.window,), condition=condition)
+    rows_by_group: dict[str, list[_GroupRow]] = {}
+    for row in map(_GroupRow._make, reader.fetch(_GROUP_ROWS.format(rows=query.rows(reader, _COLUMNS)))):
+        rows_by_group.setdefault(row.group_id, []).append(row)
     return {group_id: _group(group_id, group_rows) for group_id, group_rows in rows_by_group.items()}
 
 
@@ -196,23 +226,4 @@ def _group(group_id: str, rows_by_group: Sequence[_GroupRow]) -> Group:
         models=tuple(sorted({ModelKey(row.service, row.model) for row in rows_by_group if row.model})),
         agents=tuple(sorted((agent_id, name or agent_id) for agent_id, name in agents.items())),
         users=tuple(sorted({row.user_ref for row in rows_by_group if row.user_ref})),
-    )
-
-
-def _rows(filters: RunFilter, parameters: Parameters, *, has_unfolded: bool) -> sql.Composable:
-    """Select the rows that groups are sorted by; their totals if the query is unfiltered."""
-    if filters.is_unfiltered:
-        return _ALL_TIME_ROWS.format(table_of(GROUP_TOTALS, has_unfolded=has_unfolded))
-    return _runs(filters, sql.SQL("true"), parameters, has_unfolded=has_unfolded)
-
-
-def _runs(
-    filters: RunFilter, condition: sql.Composable, parameters: Parameters, *, has_unfolded: bool
-) -> sql.Composable:
-    return cost_rows(
-        plan_sources([filters.window], (GROUP_DAYS,)),
-        columns=_COLUMNS,
-        condition=sql.SQL("{} AND {}").format(filters.condition(parameters), condition),
-        has_unfolded=has_unfolded,
-        parameters=parameters,
     )

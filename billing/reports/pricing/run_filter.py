@@ -5,15 +5,14 @@ works for all.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from psycopg import sql
 
 from billing.models.rollups import ModelDay, UserTotal
-from billing.reports.types import Window
+from billing.reports.sql import Parameters, bind
+from costtrack.calendar import Window
 from organizations.models import Organization
-
-Parameters = dict[str, Any]
 
 
 class ModelKey(NamedTuple):
@@ -52,13 +51,6 @@ class RunFilter:
                     sql.SQL("{} = ANY ({}::text[])").format(sql.Identifier(column), bind(parameters, list(values)))
                 )
         return sql.SQL(" AND ").join(conditions)
-
-
-def bind(parameters: Parameters, value: object) -> sql.Placeholder:
-    """Add a value to the parameters and return its placeholder."""
-    name = f"value_{len(parameters)}"
-    parameters[name] = value
-    return sql.Placeholder(name)
 
 
 def list_models(*, organization: Organization) -> list[ModelKey]:

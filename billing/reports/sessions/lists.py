@@ -2,23 +2,27 @@
 rows.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import groupby
-from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db import connection
 from psycopg import sql
 
 from billing.pricing.price_book import price_book
-from billing.reports.live_rollups import HAS_UNFOLDED, has_unfolded_batches, table_of
-from billing.reports.sessions.members import list_members
-from billing.reports.sessions.newest import StartPosition, list_newest
-from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_tool, tokens_by_tool
-from billing.reports.sessions.tool_tokens import cost_by_tool_tokens
+from billing.reports.cursors import Page, StartPosition
+from billing.reports.rollup_query import RollupReader, read_rollups
+from billing.reports.sessions.newest import list_members, list_newest
+from billing.reports.sessions.rows import (
+    SUMS,
+    CostRow,
+    Totals,
+    cost_by_model,
+    cost_by_tool,
+    cost_by_tool_tokens,
+    tokens_by_tool,
+)
 from billing.rollups.definitions import SESSION_COSTS, SESSION_TOTALS
 from costtrack.errors import NotFoundError
 from organizations.models import Organization
@@ -61,77 +65,79 @@ class SessionCosts:
     completed_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class SessionPage:
-    """A page of sessions, newest first. `last` is the position to continue after, or None on the last page."""
-
-    sessions: Sequence[SessionCosts]
-    last: StartPosition | None
-
-
-# One statement and so one snapshot: whether there are unfolded batches, the sessions, and their costs. Without any
-# session there is one row with only the first column.
+# One statement and so one snapshot: the sessions and their costs.
 _SESSIONS = sql.SQL("""
-SELECT {has_unfolded}, session.*, cost.* FROM (VALUES (1)) AS once LEFT JOIN ((
+SELECT session.*, cost.* FROM (
     SELECT session_id, max(execution_id), max(workflow_id), max(phase_id), max(workspace_id), max(agent_id),
         sum(summaries)::bigint, min(first_at) AS first_at, max(last_at), max(completed_at)
-    FROM {totals} WHERE organization_id = %(organization)s AND session_id = ANY(%(sessions)s) GROUP BY session_id
+    FROM {totals} WHERE organization_id = %(organization)s AND session_id = ANY({session_ids}) GROUP BY session_id
 ) AS session JOIN (
     SELECT session_id AS owner, phase_id, service, model, tool, {sums}
-    FROM {costs} WHERE organization_id = %(organization)s AND session_id = ANY(%(sessions)s)
+    FROM {costs} WHERE organization_id = %(organization)s AND session_id = ANY({session_ids})
     GROUP BY session_id, phase_id, service, model, tool
-) AS cost ON cost.owner = session.session_id) ON true
+) AS cost ON cost.owner = session.session_id
 ORDER BY session_id, phase_id, service, model, tool
 """)
-_SESSION_COLUMNS = slice(1, 1 + len(_SessionRow._fields))
-_COST_COLUMNS = slice(_SESSION_COLUMNS.stop, None)
+_SESSION_COLUMNS = len(_SessionRow._fields)
 
 
 def get_session_costs(*, organization: Organization, session_id: str) -> SessionCosts:
     """Return the cost of one session. Raises NotFoundError for an unknown session."""
     # PostgreSQL text cannot contain NUL.
     if "\0" not in session_id:
-        rows_by_session, has_unfolded = _fetch(organization, [session_id], has_unfolded=False)
-        if has_unfolded:
-            rows_by_session, _ = _fetch(organization, [session_id], has_unfolded=True)
-        for session in _sessions(organization, rows_by_session):
+        rows, _ = read_rollups(organization, lambda reader: _statement(reader, [session_id]))
+        for session in _sessions(organization, rows):
             return session
     raise NotFoundError(f"Session cost not found for session {session_id}")
 
 
 def newest_sessions(*, organization: Organization, limit: int) -> list[SessionCosts]:
     """Return the latest sessions, newest first."""
-    return list(list_sessions(organization=organization, after=None, limit=limit).sessions)
+    return list(list_sessions(organization=organization, after=None, limit=limit).rows)
 
 
-def list_sessions(*, organization: Organization, after: StartPosition | None, limit: int) -> SessionPage:
+def list_sessions(
+    *, organization: Organization, after: StartPosition | None, limit: int
+) -> Page[SessionCosts, StartPosition]:
     """Return a page of sessions after a position, newest first."""
-    chosen = list_newest(organization, SESSION_TOTALS, limit=limit, after=after)
-    return SessionPage(_in_order(organization, chosen.keys, has_unfolded=chosen.has_unfolded), chosen.last)
+    page, reader = list_newest(organization, SESSION_TOTALS, limit=limit, after=after)
+    return Page(_in_order(organization, [position.key for position in page.rows], reader), page.last)
 
 
 def list_execution_sessions(*, organization: Organization, execution_id: str, limit: int) -> list[SessionCosts]:
     """Return the sessions of an execution, oldest first; none if it is unknown."""
-    has_unfolded = has_unfolded_batches(organization)
-    members = list_members(organization, [execution_id], limit=limit, has_unfolded=has_unfolded)
-    return _in_order(organization, [member.session_id for member in members], has_unfolded=has_unfolded)
+    reader = RollupReader.open(organization)
+    members = list_members(reader, [execution_id], limit=limit)
+    return _in_order(organization, [member.session_id for member in members], reader)
 
 
-def _in_order(organization: Organization, chosen: Sequence[str], *, has_unfolded: bool) -> list[SessionCosts]:
-    if not chosen:
+def _in_order(organization: Organization, session_ids: Sequence[str], reader: RollupReader) -> list[SessionCosts]:
+    if not session_ids:
         return []
-    rows_by_session, _ = _fetch(organization, chosen, has_unfolded=has_unfolded)
-    by_id = {session.session_id: session for session in _sessions(organization, rows_by_session)}
+    sessions = _sessions(organization, reader.fetch(_statement(reader, session_ids)))
+    by_id = {session.session_id: session for session in sessions}
     # A rebuild may have removed a session in between.
-    return [by_id[session_id] for session_id in chosen if session_id in by_id]
+    return [by_id[session_id] for session_id in session_ids if session_id in by_id]
 
 
-def _sessions(
-    organization: Organization, rows_by_session: Sequence[tuple[_SessionRow, CostRow]]
-) -> Iterator[SessionCosts]:
-    prices = price_book(organization.pk) if any(row.tool_tokens for _, row in rows_by_session) else None
-    for session, group in groupby(rows_by_session, key=itemgetter(0)):
-        rows = [row for _, row in group]
+def _statement(reader: RollupReader, session_ids: Sequence[str]) -> sql.Composed:
+    return _SESSIONS.format(
+        session_ids=reader.bind(list(session_ids)),
+        totals=reader.table(SESSION_TOTALS),
+        costs=reader.table(SESSION_COSTS),
+        sums=SUMS,
+    )
+
+
+def _sessions(organization: Organization, rows: Iterable[tuple[Any, ...]]) -> Iterator[SessionCosts]:
+    """Yield the existing sessions."""
+    by_session: dict[_SessionRow, list[CostRow]] = {}
+    for row in rows:
+        session = _SessionRow(*row[:_SESSION_COLUMNS])
+        by_session.setdefault(session, []).append(CostRow(*row[_SESSION_COLUMNS:]))
+    has_tool_tokens = any(row.tool_tokens for cost_rows in by_session.values() for row in cost_rows)
+    prices = price_book(organization.pk) if has_tool_tokens else None
+    for session, cost_rows in by_session.items():
         yield SessionCosts(
             session_id=session.session_id,
             execution_id=session.execution_id,
@@ -139,34 +145,13 @@ def _sessions(
             phase_id=session.phase_id,
             workspace_id=session.workspace_id,
             agent_id=session.agent_id,
-            totals=Totals.of(rows),
-            cost_by_model=cost_by_model(rows),
-            cost_by_tool=cost_by_tool(rows),
-            tokens_by_tool=tokens_by_tool(rows),
-            cost_by_tool_tokens=cost_by_tool_tokens(rows, prices=prices, at=session.started_at) if prices else {},
+            totals=Totals.of(cost_rows),
+            cost_by_model=cost_by_model(cost_rows),
+            cost_by_tool=cost_by_tool(cost_rows),
+            tokens_by_tool=tokens_by_tool(cost_rows),
+            cost_by_tool_tokens=cost_by_tool_tokens(cost_rows, prices=prices, at=session.started_at) if prices else {},
             is_finalized=session.summaries > 0,
             started_at=session.started_at,
             last_seen_at=session.last_seen_at,
             completed_at=session.completed_at,
         )
-
-
-def _fetch(
-    organization: Organization, session_ids: Sequence[str], *, has_unfolded: bool
-) -> tuple[list[tuple[_SessionRow, CostRow]], bool]:
-    """Return the rows of the existing sessions, and whether there are unfolded batches."""
-    query = _SESSIONS.format(
-        has_unfolded=HAS_UNFOLDED,
-        totals=table_of(SESSION_TOTALS, has_unfolded=has_unfolded),
-        costs=table_of(SESSION_COSTS, has_unfolded=has_unfolded),
-        sums=SUMS,
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(query, {"organization": organization.pk, "sessions": list(session_ids)})
-        rows = cursor.fetchall()
-    rows_by_session = [
-        (_SessionRow(*row[_SESSION_COLUMNS]), CostRow(*row[_COST_COLUMNS]))
-        for row in rows
-        if row[_SESSION_COLUMNS.start] is not None
-    ]
-    return rows_by_session, rows[0][0]

@@ -1,33 +1,17 @@
-"""Pages of the latest sessions or executions. Exact, and read from an index, so that cost does not grow with their
-number.
+"""Which sessions and executions a list shows: the latest, read from an index so that cost does not grow with their
+number, and the sessions of executions. Exact.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from django.db import connection
 from psycopg import sql
 
-from billing.reports.live_rollups import HAS_UNFOLDED, unfolded_rows
-from billing.rollups.definitions import Rollup
+from billing.reports.cursors import Page, StartPosition, page_of
+from billing.reports.rollup_query import RollupReader, read_rollups
+from billing.rollups.definitions import SESSION_TOTALS, Rollup
 from organizations.models import Organization
-
-
-class StartPosition(NamedTuple):
-    """A position in a list that is ordered by start, latest first."""
-
-    began_at: datetime
-    key: str
-
-
-class NewestKeys(NamedTuple):
-    """Keys of a page, the position to continue after (None on the last page), and `has_unfolded`."""
-
-    keys: Sequence[str]
-    last: StartPosition | None
-    has_unfolded: bool
-
 
 # A key with an archived row began at the earlier of its two rows. Keys with unfolded events are handled separately,
 # because those may start earlier.
@@ -42,7 +26,7 @@ WITH tail AS MATERIALIZED ({tail}), chosen AS (
         FROM tail
     ) AS candidate WHERE {candidate_is_after} ORDER BY first_at DESC, key LIMIT %(enough)s
 )
-SELECT {has_unfolded}, array_agg(key ORDER BY first_at DESC, key), array_agg(first_at ORDER BY first_at DESC, key)
+SELECT array_agg(key ORDER BY first_at DESC, key), array_agg(first_at ORDER BY first_at DESC, key)
 FROM chosen
 """)
 _TOTALS = sql.SQL("""
@@ -63,39 +47,70 @@ _AFTER = (
 
 
 def list_newest(
-    organization: Organization, rollup: Rollup, *, limit: int, after: StartPosition | None = None
-) -> NewestKeys:
-    """Return the keys of a rollup with a single dimension after a position, latest start first; ties are ordered by
-    key."""
-    page = _fetch(organization, rollup, limit, after, has_unfolded=False)
-    if page.has_unfolded:
-        page = _fetch(organization, rollup, limit, after, has_unfolded=True)._replace(has_unfolded=True)
-    return page
-
-
-def _fetch(
-    organization: Organization, rollup: Rollup, limit: int, after: StartPosition | None, *, has_unfolded: bool
-) -> NewestKeys:
-    key = sql.Identifier(rollup.dimensions[0].column)
-    table = sql.Identifier(rollup.table)
+    organization: Organization, rollup: Rollup, *, limit: int, after: StartPosition | None
+) -> tuple[Page[StartPosition, StartPosition], RollupReader]:
+    """Return the positions of a page of a rollup with a single dimension, latest start first; ties are ordered by key.
+    Also return the reader for the costs of the page."""
+    key, table = sql.Identifier(rollup.dimensions[0].column), sql.Identifier(rollup.table)
     ranges = (_ALL,) if after is None else _AFTER
-    totals = [_TOTALS.format(key=key, table=table, condition=condition.format(key=key)) for condition in ranges]
-    query = _NEWEST.format(
-        has_unfolded=HAS_UNFOLDED,
-        tail=unfolded_rows(rollup, has_unfolded=has_unfolded),
-        key=key,
-        table=table,
-        totals=sql.SQL(" UNION ALL ").join(totals),
-        candidate_is_after=sql.SQL(" OR ").join(condition.format(key=sql.Identifier("key")) for condition in ranges),
-    )
-    parameters: dict[str, Any] = {"organization": organization.pk, "enough": limit + 1}
-    if after is not None:
-        parameters |= {"after_at": after.began_at, "after_key": after.key}
-    with connection.cursor() as cursor:
-        cursor.execute(query, parameters)
-        has_unfolded, keys, began = cursor.fetchone()
-    keys = keys or []
-    has_more = len(keys) > limit
-    return NewestKeys(
-        keys[:limit], StartPosition(began[limit - 1], keys[limit - 1]) if has_more else None, has_unfolded
-    )
+
+    def compose(reader: RollupReader) -> sql.Composable:
+        reader.parameters["enough"] = limit + 1
+        if after is not None:
+            reader.parameters.update(after_at=after.at, after_key=after.key)
+        totals = [_TOTALS.format(key=key, table=table, condition=condition.format(key=key)) for condition in ranges]
+        return _NEWEST.format(
+            tail=reader.unfolded(rollup),
+            key=key,
+            table=table,
+            totals=sql.SQL(" UNION ALL ").join(totals),
+            candidate_is_after=sql.SQL(" OR ").join(
+                condition.format(key=sql.Identifier("key")) for condition in ranges
+            ),
+        )
+
+    [(keys, starts)], reader = read_rollups(organization, compose)
+    positions = [StartPosition(*row) for row in zip(starts or [], keys or [], strict=True)]
+    return page_of(positions, limit, lambda position: position), reader
+
+
+class Member(NamedTuple):
+    """A session of an execution. Ids are empty if they were not sent. A session that named several executions belongs
+    to the greatest name, so that no cost counts twice."""
+
+    session_id: str
+    execution_id: str
+    workflow_id: str
+    phase_id: str
+    summaries: int
+    started_at: datetime
+    last_seen_at: datetime
+    completed_at: datetime | None
+
+
+# The condition on '' matches the partial index.
+_MEMBERS = sql.SQL("""
+WITH tail AS MATERIALIZED ({tail}), named AS MATERIALIZED (
+    SELECT session_id FROM billing_session
+    WHERE organization_id = %(organization)s AND execution_id = ANY(%(executions)s) AND execution_id <> ''
+    UNION SELECT session_id FROM tail WHERE execution_id = ANY(%(executions)s) AND execution_id <> ''
+)
+SELECT session_id, max(execution_id), max(workflow_id), max(phase_id), sum(summaries)::bigint,
+    min(first_at), max(last_at), max(completed_at)
+FROM (
+    SELECT session_id, execution_id, workflow_id, phase_id, summaries, first_at, last_at, completed_at
+    FROM billing_session
+    WHERE organization_id = %(organization)s AND session_id = ANY(ARRAY(SELECT session_id FROM named))
+    UNION ALL
+    SELECT session_id, execution_id, workflow_id, phase_id, summaries, first_at, last_at, completed_at
+    FROM tail WHERE session_id IN (SELECT session_id FROM named)
+) AS total
+GROUP BY session_id HAVING max(execution_id) = ANY(%(executions)s)
+ORDER BY min(first_at), session_id LIMIT %(max_members)s
+""")
+
+
+def list_members(reader: RollupReader, execution_ids: Sequence[str], *, limit: int | None = None) -> list[Member]:
+    """Return the sessions of the executions, oldest first."""
+    reader.parameters.update(executions=list(execution_ids), max_members=limit)
+    return [Member(*row) for row in reader.fetch(_MEMBERS.format(tail=reader.unfolded(SESSION_TOTALS)))]

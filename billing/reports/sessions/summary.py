@@ -3,17 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
-from django.db import connection
 from psycopg import sql
 
-from billing.reports.live_rollups import has_unfolded_batches, table_of, unfolded_rows
+from billing.models import DroppedMonth
+from billing.reports.rollup_query import RollupReader
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model
-from billing.reports.sessions.top import TopSession, list_top_sessions
 from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_MODELS, SESSION_TOTALS
 from organizations.models import Organization
 
 _TOP_COUNT = 5
+
+
+class TopSession(NamedTuple):
+    """A session; `tokens` are input and output, without caches."""
+
+    session_id: str
+    cost_usd: Decimal
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +51,58 @@ SELECT coalesce(sum(state.sessions), 0)::bigint + (SELECT count(*) FROM new_sess
         WHERE organization_id = %(organization)s AND total.execution_id = new_execution.execution_id))
 FROM billing_ledgerstate AS state WHERE organization_id = %(organization)s
 """)
+_COST = sql.SQL("token_cost_usd + compute_cost_usd")
+_TOKENS = sql.SQL("input_tokens + output_tokens")
+
+# The first rows by the index, combined with the sessions whose rows have to be summed.
+_TOP = sql.SQL("""
+WITH tail AS MATERIALIZED ({tail}), combined AS MATERIALIZED ({in_two_rows} UNION SELECT session_id FROM tail)
+SELECT session_id, cost, tokens::bigint FROM (
+    (SELECT session_id, {cost} AS cost, {tokens} AS tokens FROM billing_session
+    WHERE organization_id = %(organization)s AND session_id NOT IN (SELECT session_id FROM combined)
+    ORDER BY {cost} DESC, session_id LIMIT %(top)s)
+    UNION ALL
+    SELECT session_id, sum(cost), sum(tokens) FROM (
+        SELECT session_id, {cost} AS cost, {tokens} AS tokens FROM billing_session
+        WHERE organization_id = %(organization)s AND session_id = ANY(ARRAY(SELECT session_id FROM combined))
+        UNION ALL SELECT session_id, {cost}, {tokens} FROM tail
+    ) AS session_row GROUP BY session_id
+) AS session
+ORDER BY cost DESC, session_id LIMIT %(top)s
+""")
+# A session has a second row if some of its events were dropped. The primary key alone answers this.
+_IN_TWO_ROWS = sql.SQL("""
+SELECT session_id FROM billing_session WHERE organization_id = %(organization)s
+GROUP BY session_id HAVING count(*) > 1
+""")
+_NONE = sql.SQL("SELECT session_id FROM billing_session WHERE false")
 
 
 def get_session_summary(*, organization: Organization) -> SessionSummary:
-    has_unfolded = has_unfolded_batches(organization)
-    sessions, executions = _counts(organization, has_unfolded=has_unfolded)
-    rows = _rows(organization, has_unfolded=has_unfolded)
+    reader = RollupReader.open(organization)
+    [(sessions, executions)] = reader.fetch(
+        _COUNTS.format(sessions=reader.unfolded(SESSION_TOTALS), executions=reader.unfolded(EXECUTION_TOTALS))
+    )
+    by_model = reader.fetch(_MODELS.format(table=reader.table(SESSION_MODELS), sums=SUMS))
+    rows = [CostRow(*row) for row in by_model]
     models = sorted(cost_by_model(rows).items(), key=lambda item: (-item[1], item[0]))
     return SessionSummary(
         totals=Totals.of(rows),
         sessions=sessions,
         executions=executions,
         top_models=models[:_TOP_COUNT],
-        top_sessions=list_top_sessions(organization, limit=_TOP_COUNT, has_unfolded=has_unfolded),
+        top_sessions=_top_sessions(organization, reader),
     )
 
 
-def _counts(organization: Organization, *, has_unfolded: bool) -> tuple[int, int]:
-    query = _COUNTS.format(
-        sessions=unfolded_rows(SESSION_TOTALS, has_unfolded=has_unfolded),
-        executions=unfolded_rows(EXECUTION_TOTALS, has_unfolded=has_unfolded),
+def _top_sessions(organization: Organization, reader: RollupReader) -> list[TopSession]:
+    """Return the most expensive sessions, read from an index as long as no events were dropped."""
+    has_dropped = DroppedMonth.objects.of(organization).exists()
+    reader.parameters["top"] = _TOP_COUNT
+    statement = _TOP.format(
+        tail=reader.unfolded(SESSION_TOTALS),
+        in_two_rows=_IN_TWO_ROWS if has_dropped else _NONE,
+        cost=_COST,
+        tokens=_TOKENS,
     )
-    with connection.cursor() as cursor:
-        cursor.execute(query, {"organization": organization.pk})
-        sessions, executions = cursor.fetchone()
-        return sessions, executions
-
-
-def _rows(organization: Organization, *, has_unfolded: bool) -> list[CostRow]:
-    with connection.cursor() as cursor:
-        query = _MODELS.format(table=table_of(SESSION_MODELS, has_unfolded=has_unfolded), sums=SUMS)
-        cursor.execute(query, {"organization": organization.pk})
-        return [CostRow(*row) for row in cursor.fetchall()]
+    return [TopSession(*row) for row in reader.fetch(statement)]

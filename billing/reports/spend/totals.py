@@ -1,20 +1,24 @@
-"""Spend by tag, customer, credential, user, model and team (document 004). Read-only."""
+"""Spend by tag, customer, credential, user, model, team and day (document 004). Read-only."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
-from billing.reports.spend.sums import SumQuery, Sums, run_queries
-from billing.reports.types import Window
+from billing.reports.rollup_query import RollupQuery, Sums, read_sums
+from billing.reports.spend.logs import LogRow
 from billing.rollups.definitions import (
     CUSTOMER_DAYS,
     MODEL_DAYS,
     SPEND_DAYS,
     TAG_DAYS,
     USAGE_DAYS,
+    USER_DAYS,
     USER_TOTALS,
 )
+from costtrack.calendar import Window, utc_day
+from costtrack.clock import DAY, MICROSECOND
+from costtrack.errors import DomainError
 from costtrack.money import ZERO
 from organizations.models import APICredential, Organization
 
@@ -77,26 +81,26 @@ def spend_by_tag(*, organization: Organization, window: Window, tags: Sequence[s
     """Return spend by tag, the most expensive first. A call with two tags counts in full under both. `tags` is a
     filter."""
     only = {"tag": tuple(tags)} if tags else {}
-    (rows,) = run_queries(organization, SumQuery(TAG_DAYS, ("tag",), window, only))
+    (rows,) = read_sums(organization, RollupQuery.of(TAG_DAYS, ("tag",), window, only))
     return sort_by_spend(rows)
 
 
 def spend_by_user(*, organization: Organization, user: str | None = None) -> list[NamedSpend]:
     """Return spend by user over all time, the most expensive first. "" is spend without a user."""
     only = {"user_ref": user} if user is not None else {}
-    (rows,) = run_queries(organization, SumQuery(USER_TOTALS, ("user_ref",), only=only))
+    (rows,) = read_sums(organization, RollupQuery.of(USER_TOTALS, ("user_ref",), only=only))
     return sort_by_spend(rows)
 
 
 def spend_by_model(*, organization: Organization, window: Window) -> list[NamedSpend]:
     """Return spend by model, the most expensive first. "" is spend without a model."""
-    (rows,) = run_queries(organization, SumQuery(MODEL_DAYS, ("model",), window))
+    (rows,) = read_sums(organization, RollupQuery.of(MODEL_DAYS, ("model",), window))
     return sort_by_spend(rows)
 
 
 def spend_by_credential(*, organization: Organization, window: Window) -> list[tuple[APICredential, Decimal]]:
     """Return every credential with its spend, the most expensive first."""
-    (rows,) = run_queries(organization, SumQuery(USAGE_DAYS, ("credential_id",), window))
+    (rows,) = read_sums(organization, RollupQuery.of(USAGE_DAYS, ("credential_id",), window))
     spend = {int(sums.key[0]): sums.cost for sums in rows}
     credentials = APICredential.objects.of(organization).order_by("pk")
     costs = [(credential, spend.get(credential.pk, ZERO)) for credential in credentials]
@@ -105,10 +109,10 @@ def spend_by_credential(*, organization: Organization, window: Window) -> list[t
 
 def activity(*, organization: Organization, window: Window, credentials: tuple[int, ...] | None) -> list[DayActivity]:
     """Return the days with events in order. `credentials` is a filter."""
-    query = SumQuery(MODEL_DAYS, ("day",), window)
+    query = RollupQuery.of(MODEL_DAYS, ("day",), window)
     if credentials is not None:
-        query = SumQuery(USAGE_DAYS, ("day",), window, {"credential_id": credentials})
-    (rows,) = run_queries(organization, query)
+        query = RollupQuery.of(USAGE_DAYS, ("day",), window, {"credential_id": credentials})
+    (rows,) = read_sums(organization, query)
     return [
         DayActivity(date.fromisoformat(sums.key[0]), sums.cost, sums.requests, sums.total_tokens)
         for sums in sorted(rows)
@@ -124,7 +128,7 @@ def costs_by_key(
     rollup = USAGE_DAYS
     if user is not None:
         rollup, only = SPEND_DAYS, {**only, "user_ref": user}
-    (rows,) = run_queries(organization, SumQuery(rollup, ("credential_id", "model"), window, only))
+    (rows,) = read_sums(organization, RollupQuery.of(rollup, ("credential_id", "model"), window, only))
     by_key: dict[int, dict[str, Sums]] = {}
     for sums in sorted(rows):
         by_key.setdefault(int(sums.key[0]), {})[sums.key[1]] = sums
@@ -138,7 +142,7 @@ def customers_by_day(
     left out."""
     only = {"end_user": customer} if customer is not None else {}
     by = ("day", "end_user", "model", "credential_id")
-    (rows,) = run_queries(organization, SumQuery(CUSTOMER_DAYS, by, window, only))
+    (rows,) = read_sums(organization, RollupQuery.of(CUSTOMER_DAYS, by, window, only))
     return _day_spends(rows)
 
 
@@ -149,8 +153,8 @@ def teams_by_day(*, organization: Organization, window: Window, team: str | None
     team tags make the teams add up to more than the day. Without any team tag in the window the organization is the
     only team, and its `shares` are known.
     """
-    tags, days = run_queries(
-        organization, SumQuery(TAG_DAYS, ("day", "tag"), window), SumQuery(MODEL_DAYS, ("day",), window)
+    tags, days = read_sums(
+        organization, RollupQuery.of(TAG_DAYS, ("day", "tag"), window), RollupQuery.of(MODEL_DAYS, ("day",), window)
     )
     teams: dict[str, dict[str, Decimal]] = {}
     for sums in tags:
@@ -175,7 +179,7 @@ def teams_by_day(*, organization: Organization, window: Window, team: str | None
 def _single_team(organization: Organization, window: Window, team: str | None) -> dict[date, list[NamedDaySpend]]:
     if team not in (None, organization.name, organization.slug):
         return {}
-    (rows,) = run_queries(organization, SumQuery(USAGE_DAYS, ("day", "model", "credential_id"), window))
+    (rows,) = read_sums(organization, RollupQuery.of(USAGE_DAYS, ("day", "model", "credential_id"), window))
     return _day_spends([sums._replace(key=(sums.key[0], organization.name, *sums.key[1:])) for sums in rows])
 
 
@@ -206,3 +210,128 @@ def sort_by_spend(rows: Sequence[Sums]) -> list[NamedSpend]:
 
 def _most_expensive_first(item: NamedDaySpend) -> tuple[Decimal, str]:
     return (-item.spend, item.name)
+
+
+@dataclass(frozen=True, slots=True)
+class TagSpend:
+    """`tags` are those of `billing.reports.spend.totals.spend_by_tag`, the most expensive first. `spend` and `calls`
+    are of everything in the window. Amounts exclude `unpriced` events."""
+
+    tags: Sequence[NamedSpend]
+    spend: Decimal
+    calls: int
+    unpriced: int
+
+    @property
+    def min_untagged(self) -> Decimal:
+        """A lower bound of the spend without any tag; exact if no call has two tags."""
+        return max(self.spend - sum((tag.spend for tag in self.tags), ZERO), ZERO)
+
+
+def get_tag_spend(*, organization: Organization, window: Window) -> TagSpend:
+    """Return spend by tag and in total, from one snapshot."""
+    queries = RollupQuery.of(TAG_DAYS, ("tag",), window), RollupQuery.of(MODEL_DAYS, (), window)
+    tags, totals = read_sums(organization, *queries)
+    return TagSpend(
+        tags=sort_by_spend(tags),
+        spend=sum((sums.cost for sums in totals), ZERO),
+        calls=sum(sums.requests for sums in totals),
+        unpriced=sum(sums.unpriced for sums in totals),
+    )
+
+
+def list_tag_days(
+    *, organization: Organization, window: Window, tags: Sequence[str]
+) -> dict[str, list[tuple[date, Decimal]]]:
+    """Return the daily cost of a few tags, for the UTC days on which they were used."""
+    days: dict[str, list[tuple[date, Decimal]]] = {tag: [] for tag in tags}
+    if tags:
+        (rows,) = read_sums(organization, RollupQuery.of(TAG_DAYS, ("day", "tag"), window, {"tag": tuple(tags)}))
+        for sums in rows:
+            day, tag = sums.key
+            days[tag].append((date.fromisoformat(day), sums.cost))
+    return days
+
+
+MAX_DAYS = 3_660
+
+
+@dataclass(slots=True)
+class DaySpend:
+    """Spend of a UTC day. Each breakdown adds up to `spend`; spend without a user, model or credential has the key
+    "" or 0. Amounts exclude `unpriced` events."""
+
+    day: date
+    spend: Decimal = ZERO
+    users: dict[str, Decimal] = field(default_factory=dict)
+    models: dict[str, Decimal] = field(default_factory=dict)
+    credentials: dict[int, Decimal] = field(default_factory=dict)
+    unpriced: int = 0
+
+
+class TooManyDaysError(DomainError):
+    """The window has too many days for one response."""
+
+
+def spend_by_day(
+    *, organization: Organization, window: Window, credentials: tuple[int, ...] | None, user: str | None
+) -> list[DaySpend]:
+    """Return every day of a bounded window in order, or an empty list if it has no events. `credentials` and `user`
+    are filters. Raises TooManyDaysError."""
+    days = _empty_days(window)
+    only: dict[str, object] = {}
+    if credentials is not None:
+        only["credential_id"] = credentials
+    if user is not None:
+        only["user_ref"] = user
+    user_rollup, model_rollup, credential_rollup = (
+        (SPEND_DAYS, SPEND_DAYS, SPEND_DAYS) if only else (USER_DAYS, MODEL_DAYS, USAGE_DAYS)
+    )
+    users, models, keys = read_sums(
+        organization,
+        RollupQuery.of(user_rollup, ("day", "user_ref"), window, only),
+        RollupQuery.of(model_rollup, ("day", "model"), window, only),
+        RollupQuery.of(credential_rollup, ("day", "credential_id"), window, only),
+    )
+    for day, user_ref, sums in _by_name(users):
+        days[day].users[user_ref] = sums.cost
+        days[day].spend += sums.cost
+        days[day].unpriced += sums.unpriced
+    for day, model, sums in _by_name(models):
+        days[day].models[model] = sums.cost
+    for day, credential, sums in _by_name(keys):
+        days[day].credentials[int(credential)] = sums.cost
+    return list(days.values()) if users else []
+
+
+def spend_of_rows_by_day(rows: Sequence[LogRow], *, window: Window) -> list[DaySpend]:
+    """Return the same from rows of the log, all in the window."""
+    days = _empty_days(window)
+    for row in rows:
+        day = days[utc_day(row.occurred_at).isoformat()]
+        day.spend += row.cost_usd
+        day.unpriced += not row.is_priced
+        day.users[row.user_ref] = day.users.get(row.user_ref, ZERO) + row.cost_usd
+        day.models[row.model] = day.models.get(row.model, ZERO) + row.cost_usd
+        credential = row.credential_id or 0
+        day.credentials[credential] = day.credentials.get(credential, ZERO) + row.cost_usd
+    return list(days.values()) if rows else []
+
+
+def _empty_days(window: Window) -> dict[str, DaySpend]:
+    """Return the UTC days that the window touches."""
+    if window.start is None or window.end is None:
+        raise ValueError("The window is open.")
+    first, last = utc_day(window.start), utc_day(window.end - MICROSECOND)
+    number = (last - first).days + 1
+    if number > MAX_DAYS:
+        raise TooManyDaysError(f"end_date: the window has more than {MAX_DAYS} days.", param="end_date")
+    days = (first + offset * DAY for offset in range(number))
+    return {day.isoformat(): DaySpend(day) for day in days}
+
+
+def _by_name(rows: Sequence[Sums]) -> Iterator[tuple[str, str, Sums]]:
+    """Yield day, name and sums, ordered by name."""
+    for sums in sorted(rows):
+        day, name = sums.key
+        yield day, name, sums

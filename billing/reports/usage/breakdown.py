@@ -1,10 +1,29 @@
-"""Usage by capability, model and credential, and as chart series (document 001). Read-only."""
+"""Usage by capability, model, credential, user and tag, and as chart series (document 001). Read-only."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
 
-from billing.reports.usage.figures import ZERO_FIGURES, CredentialUsage, Figures, GroupBy, Series, Share, UsageFilter
-from billing.reports.usage.series import Sums, grouped
-from costtrack.calendar import Span
+from django.db import connection
+from psycopg import sql
+
+from billing.reports.rollup_query import RollupQuery, Sums, read_sums
+from billing.reports.spend.keys import resolve_credentials
+from billing.reports.usage.figures import (
+    NO_CREDENTIAL,
+    ZERO_FIGURES,
+    CredentialUsage,
+    Figures,
+    GroupBy,
+    Series,
+    Share,
+    UsageFilter,
+)
+from billing.reports.usage.totals import FiguresByKey, grouped
+from billing.rollups.definitions import SPEND_DAYS, TAG_DAYS, USAGE_DAYS, USER_DAYS, Rollup
+from costtrack.calendar import Span, Window
 from costtrack.money import ZERO
 from organizations.models import APICredential, Organization
 
@@ -13,6 +32,22 @@ _NO_NAME = ("", "")
 _OTHERS = "Others"
 
 _STATUS_NAMES = {"success": "Success", "failure": "Failure"}
+
+
+class View(StrEnum):
+    """The view selector of the chart."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    COST = "cost"
+
+
+RANK_BY: dict[View, Callable[[Figures], object]] = {
+    View.REQUESTS: lambda figures: figures.requests,
+    View.TOKENS: lambda figures: figures.total_tokens,
+    View.COST: lambda figures: figures.cost_usd,
+}
+"""The figure that ranks series, by view."""
 
 
 def capabilities(*, organization: Organization, filters: UsageFilter, window: Span) -> list[Share]:
@@ -60,7 +95,7 @@ def series(
     """Return a series for each model, capability etc., with the figures of every window. The `limit` largest by
     `rank_by` come first, then one series for all others."""
     periods = grouped(organization=organization, filters=filters, windows=windows, by=by)
-    totals: Sums = {}
+    totals: FiguresByKey = {}
     for sums in periods:
         for key, figures in sums.items():
             totals[key] = totals.get(key, ZERO_FIGURES) + figures
@@ -76,7 +111,7 @@ def series(
     return lines
 
 
-def _share_of(sums: Sums) -> Callable[[Figures], float]:
+def _share_of(sums: FiguresByKey) -> Callable[[Figures], float]:
     total = sum((figures.cost_usd for figures in sums.values()), ZERO)
     return lambda figures: round(float(figures.cost_usd / total), 6) if total else 0.0
 
@@ -93,3 +128,76 @@ def _names(organization: Organization, by: GroupBy, keys: Sequence[str]) -> dict
     if by is GroupBy.STATUS:
         return {key: (key, _STATUS_NAMES.get(key, key)) for key in keys}
     return {key: (key, key) for key in keys}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelUsage:
+    """Usage of one user or tag; `name` is empty for usage without a user. A call with two tags counts in full under
+    both."""
+
+    name: str
+    requests: int
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The most expensive users and tags; None if unknown for the filter."""
+
+    users: Sequence[LabelUsage] | None
+    tags: Sequence[LabelUsage] | None
+
+
+def labels(*, organization: Organization, filters: UsageFilter, window: Span, limit: int) -> Labels:
+    within = Window(*window)
+    user_query = _user_query(organization, filters, within, limit)
+    tag_query = RollupQuery.of(TAG_DAYS, ("tag",), within, limit=limit) if filters == UsageFilter() else None
+    results = iter(
+        read_sums(organization, *(query for query in (user_query, tag_query) if query is not None))
+        if user_query
+        else []
+    )
+    return Labels(
+        users=_label_usage(next(results)) if user_query is not None else None,
+        tags=_label_usage(next(results)) if tag_query is not None else None,
+    )
+
+
+def _user_query(organization: Organization, filters: UsageFilter, window: Window, limit: int) -> RollupQuery | None:
+    if filters.capability or filters.status or filters.client_id == NO_CREDENTIAL:
+        return None
+    only: dict[str, object] = {}
+    if filters.client_id:
+        only["credential_id"] = resolve_credentials(organization=organization, text=filters.client_id)
+    if filters.model:
+        only["model"] = filters.model
+    rollup: Rollup = SPEND_DAYS if only else USER_DAYS
+    return RollupQuery.of(rollup, ("user_ref",), window, only, limit=limit)
+
+
+def _label_usage(rows: Sequence[Sums]) -> list[LabelUsage]:
+    named = [LabelUsage(sums.key[0], sums.requests, sums.cost) for sums in rows]
+    return sorted(named, key=lambda label: (-label.cost_usd, label.name))
+
+
+# Unfolded usage is missing here for a second.
+_OPTIONS = sql.SQL("""
+SELECT coalesce(array_agg(DISTINCT capability) FILTER (WHERE capability <> ''), '{{}}'),
+    coalesce(array_agg(DISTINCT model) FILTER (WHERE model <> ''), '{{}}')
+FROM {table} WHERE organization_id = %(organization)s AND day >= %(first)s
+""").format(table=sql.Identifier(USAGE_DAYS.table))
+
+
+@dataclass(frozen=True, slots=True)
+class FilterOptions:
+    """Capabilities and models in alphabetical order."""
+
+    capabilities: tuple[str, ...]
+    models: tuple[str, ...]
+
+
+def list_filter_options(*, organization: Organization, since: datetime) -> FilterOptions:
+    with connection.cursor() as cursor:
+        cursor.execute(_OPTIONS, {"organization": organization.pk, "first": since.astimezone(UTC).date()})
+        capabilities, models = cursor.fetchone()
+    return FilterOptions(tuple(capabilities), tuple(models))

@@ -1,36 +1,34 @@
-"""Model calls one by one (document 001: endpoint, time, credential, response status), with their adjustments.
-Read-only.
+"""Model calls one by one (document 001: endpoint, time, credential, response status), newest or most expensive first,
+with their net cost. Read-only.
 
-If a rollup knows a dimension of the filter, it tells which days have matching calls
-(`billing.reports.usage.call_day_ranges`).
+If a rollup knows a dimension of the filter, it says which days have matching calls (`billing.reports.event_days`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
-from django.db import connection
 from psycopg import sql
 
-from billing.reports.bucketed_query import Parameters
-from billing.reports.event_list import Position
-from billing.reports.usage.call_day_ranges import (
-    ScanSpans,
-    find_session_span,
-    list_days_with_calls,
-    list_newest_days,
-    utc_day,
-)
+from billing.reports.cursors import Page, Position, page_of
+from billing.reports.event_days import Reading, read_event_days
+from billing.reports.event_query import EventQuery, Sort
+from billing.reports.rollup_query import RollupReader, read_rollups
+from billing.reports.sql import Condition, Parameters, bind, equal_to
 from billing.reports.usage.figures import UsageFilter
-from billing.reports.usage.filter import usage_condition
-from billing.rollups.definitions import RUN_DAYS, SPEND_DAYS, TAG_DAYS, USAGE_DAYS, Rollup
-from costtrack.calendar import Span
+from billing.reports.usage.totals import totals
+from billing.rollups.definitions import RUN_DAYS, SESSION_TOTALS, SPEND_DAYS, TAG_DAYS, USAGE_DAYS, Rollup
+from billing.types import EventKind
+from costtrack.calendar import Span, Window, utc_day
+from costtrack.clock import MICROSECOND
 from costtrack.ids import ids_at
 from organizations.models import Organization
 
-_DAY = timedelta(days=1)  # allows for clock skew of callers
+MAX_SORTED = 100_000
+"""The most calls of a window, before filters, that are sorted by cost."""
 _MAX_DAYS = 14
 """The most days that are searched for a page if no rollup knows all of a filter."""
 
@@ -54,10 +52,21 @@ class CallFilter:
         """Whether there is no filter besides the endpoint, which no rollup knows."""
         return self.usage == UsageFilter() and not (self.run_id or self.session_id or self.user or self.tag)
 
+    def condition(self, parameters: Parameters) -> sql.Composable:
+        """Build the condition over columns of the ledger, without the window."""
+        columns = {"run_id": self.run_id, "session_id": self.session_id, "user_ref": self.user}
+        columns |= {"endpoint": self.endpoint, "kind": EventKind.MODEL_CALL.value}
+        conditions = [self.usage.condition(parameters), _named(columns)(parameters)]
+        if self.tag:
+            conditions.append(sql.SQL("tags @> ARRAY[{}]::varchar[]").format(bind(parameters, self.tag)))
+        if self.received_by is not None:
+            conditions.append(sql.SQL("id <= {}").format(bind(parameters, ids_at(self.received_by)[1])))
+        return sql.SQL(" AND ").join(conditions)
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A model call. `cost_usd` is None while it is unknown. A voided call has its counts and cost taken back."""
+
+class Call(NamedTuple):
+    """A model call. `cost_usd` is None while it is unknown; `known_cost_usd` is its known part. A voided call has its
+    counts and cost taken back."""
 
     id: UUID
     event_id: str
@@ -70,179 +79,117 @@ class Call:
     status: str
     status_code: int | None
     prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
     client_id: str
     cost_usd: Decimal | None
     is_voided: bool
     run_id: str
     credential_name: str
-    known_usd: Decimal
-    """The known part of the cost."""
+    known_cost_usd: Decimal
+
+    @property
+    def completion_tokens(self) -> int:
+        return self.output_tokens
+
+    @property
+    def cached_tokens(self) -> int:
+        return self.cache_read_tokens
 
     @property
     def total_tokens(self) -> int:
-        return self.prompt_tokens + self.completion_tokens
+        return self.prompt_tokens + self.output_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class CallPage:
-    """A page of calls, newest first. `last` is the position to continue after, or None on the last page. A page with
-    fewer calls than requested and a `last` has not searched further back."""
-
-    calls: Sequence[Call]
-    last: Position | None
-
-
-# `events` are ledger rows in this order.
-_CALLS = sql.SQL("""
-SELECT event.id, event.event_id, event.request_id, event.occurred_at, event.endpoint, event.capability, event.service,
-    event.model, event.status, event.status_code,
-    event.input_tokens + event.cache_read_tokens + event.cache_creation_tokens, event.output_tokens,
-    event.cache_read_tokens, coalesce(credential.client_id, ''),
-    CASE WHEN event.unpriced + adjusted.unpriced <= 0
-        THEN coalesce(event.token_cost_usd, 0) + event.compute_cost_usd + adjusted.cost_usd END,
-    event.requests + adjusted.requests <= 0, event.run_id, coalesce(credential.name, ''),
-    coalesce(event.token_cost_usd, 0) + event.compute_cost_usd + adjusted.cost_usd
-FROM ({events}) AS event
-LEFT JOIN organizations_apicredential AS credential
-    ON credential.organization_id = %(organization)s AND credential.id = event.credential_id
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(coalesce(token_cost_usd, 0) + compute_cost_usd), 0) AS cost_usd,
-        coalesce(sum(unpriced), 0) AS unpriced, coalesce(sum(requests), 0) AS requests
-    FROM billing_usageevent AS adjustment
-    WHERE adjustment.organization_id = %(organization)s AND adjustment.id >= %(first_id)s
-        AND adjustment.adjusts = event.id
-) AS adjusted
-ORDER BY {order}
-""")
-# Only one upper bound, where the index is entered: with a second one on the time alone, PostgreSQL would read all
-# events of the instant in which the last page ended.
-_NEWEST = sql.SQL("""
-SELECT event.* FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[], %(end_ids)s::uuid[])
-    AS span (starts, ends, end_id)
-CROSS JOIN LATERAL (
-    SELECT * FROM billing_usageevent AS event
-    WHERE organization_id = %(organization)s AND id >= %(first_id)s AND kind = 'model_call'
-        AND occurred_at >= span.starts AND (occurred_at, id) < (span.ends, span.end_id) AND {condition}
-    ORDER BY occurred_at DESC, id DESC LIMIT %(enough)s
-) AS event
-ORDER BY event.occurred_at DESC, event.id DESC LIMIT %(enough)s
-""")
-_NEWEST_FIRST = sql.SQL("event.occurred_at DESC, event.id DESC")
-_BY_ENDPOINT = sql.SQL("endpoint = %(endpoint)s")
-_RECEIVED_BY = sql.SQL("id <= %(last_id)s")
-# Conditions on '' match the partial indexes.
-_BY_RUN = sql.SQL("run_id = %(run)s AND run_id <> ''")
-_BY_SESSION = sql.SQL("session_id = %(session)s AND session_id <> ''")
-_BY_USER = sql.SQL("user_ref = %(user)s")
-_HAS_TAG = sql.SQL("tags @> ARRAY[%(tag)s]::varchar[]")
-_BY_TAG = sql.SQL("tag = %(tag)s")
+def list_calls(
+    *, organization: Organization, filters: CallFilter, after: Position | None, limit: int
+) -> Page[Call, Position]:
+    """Return calls after a position, newest first. A page with fewer calls than requested and a `last` has not searched
+    further back."""
+    window = Window(*filters.window)
+    if after is not None:
+        window = Window(window.start, min(filters.window.end, after.at + MICROSECOND))
+    reading = _reading(organization, filters, window, after, limit + 1)
+    if not reading.windows:
+        return Page((), None)
+    query = EventQuery(organization, reading.windows, filters.condition)
+    page = query.page(Call, after=after, limit=limit)
+    if page.last is None and reading.is_cut:
+        return Page(page.rows, Position(min(part.start for part in reading.windows if part.start), UUID(int=0)))
+    return page
 
 
-def list_calls(*, organization: Organization, filters: CallFilter, after: Position | None, limit: int) -> CallPage:
-    """Return calls after a position, newest first."""
-    window = filters.window
-    if after is not None and after.occurred_at < window.end:
-        window = Span(window.start, after.occurred_at + timedelta(microseconds=1))
-    days = ScanSpans([window] if window.start < window.end else [])
-    if days.spans and not filters.is_unfiltered:
-        days = _days_with_calls(organization, filters, window, after, limit + 1)
-    calls = _fetch(organization, filters, days.spans, after, limit + 1) if days.spans else []
-    page = calls[:limit]
-    if len(calls) > limit:
-        return CallPage(page, Position(page[-1].occurred_at, page[-1].id))
-    return CallPage(page, Position(days.spans[-1].start, UUID(int=0)) if days.is_cut else None)
+def count_calls(*, organization: Organization, window: Span) -> int:
+    """Count all calls of the organization from a rollup, to compare with `MAX_SORTED`."""
+    (figures,) = totals(organization=organization, filters=UsageFilter(), windows=[window])
+    return figures.requests
 
 
-def _fetch(
-    organization: Organization, filters: CallFilter, spans: Sequence[Span], after: Position | None, enough: int
-) -> list[Call]:
-    ends = [after if after is not None and after.occurred_at < span.end else _end_of(span) for span in spans]
-    parameters: Parameters = {
-        "organization": organization.pk,
-        "starts": [span.start for span in spans],
-        "ends": [end.occurred_at for end in ends],
-        "end_ids": [end.id for end in ends],
-        "first_id": first_id(min(span.start for span in spans)),
-        "enough": enough,
-    }
-    return select_calls(_NEWEST.format(condition=call_condition(filters, parameters)), _NEWEST_FIRST, parameters)
+def most_expensive_calls(
+    *, organization: Organization, filters: CallFilter, after: Position | None, limit: int
+) -> Page[Call, Position]:
+    """Return calls after a position, the most expensive first. Reads every event of the window."""
+    query = EventQuery(organization, (Window(*filters.window),), filters.condition)
+    calls, _ = query.sorted_rows(Call, sort=Sort.COST, after=after, limit=limit + 1)
+    return page_of(calls, limit, lambda call: Position(call.occurred_at, call.id, call.known_cost_usd))
 
 
-def _end_of(span: Span) -> Position:
-    """Return the position after all events of the span; no event has a smaller id."""
-    return Position(span.end, UUID(int=0))
-
-
-def select_calls(events: sql.Composable, order: sql.Composable, parameters: Parameters) -> list[Call]:
-    """Return the calls of a SELECT. `order` may use its columns as columns of `event`. Needs the parameters
-    `organization` and `first_id`."""
-    with connection.cursor() as cursor:
-        cursor.execute(_CALLS.format(events=events, order=order), parameters)
-        return [Call(*row) for row in cursor.fetchall()]
-
-
-def first_id(start: datetime) -> UUID:
-    """Return an id that is not greater than that of any call at or after `start`."""
-    return ids_at(start - _DAY)[0]
-
-
-def call_condition(filters: CallFilter, parameters: Parameters) -> sql.Composed:
-    """Build the condition over ledger columns, without the window. Needs the parameter `organization`; others are
-    added."""
-    conditions: list[sql.Composable] = [
-        usage_condition(filters.usage, parameters),
-        *_scope_conditions(filters, parameters),
-    ]
-    if filters.endpoint:
-        parameters["endpoint"] = filters.endpoint
-        conditions.append(_BY_ENDPOINT)
-    if filters.received_by is not None:
-        parameters["last_id"] = ids_at(filters.received_by)[1]
-        conditions.append(_RECEIVED_BY)
-    return sql.SQL(" AND ").join(conditions)
-
-
-def _scope_conditions(filters: CallFilter, parameters: Parameters) -> Iterator[sql.Composable]:
-    """Build conditions over ledger columns; their values are added to the parameters."""
-    for name, value, condition in (
-        ("run", filters.run_id, _BY_RUN),
-        ("session", filters.session_id, _BY_SESSION),
-        ("user", filters.user, _BY_USER),
-        ("tag", filters.tag, _HAS_TAG),
-    ):
-        if value:
-            parameters[name] = value
-            yield condition
-
-
-def _days_with_calls(
-    organization: Organization, filters: CallFilter, window: Span, after: Position | None, enough: int
-) -> ScanSpans:
+def _reading(
+    organization: Organization, filters: CallFilter, window: Window, after: Position | None, enough: int
+) -> Reading:
     """Return the newest days of the window that together have enough matching calls, as far as a rollup knows."""
-    parameters: Parameters = {"organization": organization.pk}
-    list(_scope_conditions(filters, parameters))
+    if window.start is None or window.end is None or window.start >= window.end:
+        return Reading([])
+    if filters.is_unfiltered:
+        return Reading([window])
     if filters.session_id and not filters.run_id:
-        return find_session_span(parameters, window=window)
-    rollup, condition, is_all = _best_rollup(filters, parameters)
-    if not is_all:
-        return list_newest_days(rollup, condition, parameters, window=window, max_days=_MAX_DAYS)
-    last_page_day = utc_day(after.occurred_at) if after is not None else None
-    return list_days_with_calls(
-        rollup, condition, parameters, window=window, last_page_day=last_page_day, min_calls=enough
-    )
+        return Reading(_window_of_session(organization, filters.session_id, Span(window.start, window.end)))
+    rollup, condition, knows_all = _best_rollup(filters)
+    days = read_event_days(organization, window, rollup, condition, with_all_calls=False)
+    if not knows_all:
+        return days.to_read(enough=None, max_days=_MAX_DAYS)
+    return days.to_read(enough=enough, listed_day=utc_day(after.at) if after is not None else None)
 
 
-def _best_rollup(filters: CallFilter, parameters: Parameters) -> tuple[Rollup, sql.Composable, bool]:
+_SESSION_TIMES = sql.SQL(
+    "SELECT min(first_at), max(last_at) FROM {table}"
+    " WHERE organization_id = %(organization)s AND NOT archived AND {condition}"
+)
+
+
+def _window_of_session(organization: Organization, session_id: str, window: Span) -> list[Window]:
+    """Return the part of the window that has events of a session."""
+
+    def compose(reader: RollupReader) -> sql.Composable:
+        condition = _named({"session_id": session_id})(reader.parameters)
+        return _SESSION_TIMES.format(table=reader.table(SESSION_TOTALS), condition=condition)
+
+    [(first_at, last_at)], _ = read_rollups(organization, compose)
+    if first_at is None:
+        return []
+    part = Window(max(window.start, first_at), min(window.end, last_at + MICROSECOND))
+    return [part] if part < (part.end,) else []
+
+
+def _best_rollup(filters: CallFilter) -> tuple[Rollup, Condition, bool]:
     """Return the rollup that knows most of the filters, its condition, and whether that covers all filters."""
     usage, nothing = filters.usage, UsageFilter()
     if filters.run_id:
-        return RUN_DAYS, _BY_RUN, usage == nothing and not (filters.session_id or filters.user or filters.tag)
+        is_all = usage == nothing and not (filters.session_id or filters.user or filters.tag)
+        return RUN_DAYS, _named({"run_id": filters.run_id}), is_all
     if filters.user:
         known = replace(usage, capability="", status="")
-        conditions = [_BY_USER, usage_condition(known, parameters)]
-        return SPEND_DAYS, sql.SQL(" AND ").join(conditions), usage == known and not filters.tag
+
+        def condition(parameters: Parameters) -> sql.Composable:
+            conditions = [_named({"user_ref": filters.user})(parameters), known.condition(parameters)]
+            return sql.SQL(" AND ").join(conditions)
+
+        return SPEND_DAYS, condition, usage == known and not filters.tag
     if filters.tag:
-        return TAG_DAYS, _BY_TAG, usage == nothing
-    return USAGE_DAYS, usage_condition(usage, parameters), True
+        return TAG_DAYS, _named({"tag": filters.tag}), usage == nothing
+    return USAGE_DAYS, usage.condition, True
+
+
+def _named(columns: Mapping[str, str]) -> Condition:
+    """Return the condition that columns have these values; empty ones are left out."""
+    return equal_to({column: value for column, value in columns.items() if value})

@@ -1,4 +1,4 @@
-"""Filters and results of usage reports (document 001). Values only."""
+"""Filters and results of usage reports (document 001)."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -6,11 +6,24 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 
+from psycopg import sql
+
+from billing.reports.sql import Parameters, bind, equal_to
 from costtrack.calendar import Span
 from costtrack.money import ZERO
 
 NO_CREDENTIAL = "none"
 """In place of a Client ID: usage without a credential."""
+
+# Without a credential of the organization; credentials of operators do not count.
+_WITHOUT_CREDENTIAL = sql.SQL(
+    "coalesce(credential_id, 0) NOT IN"
+    " (SELECT id FROM organizations_apicredential WHERE organization_id = %(organization)s)"
+)
+_WITH_CREDENTIAL = sql.SQL(
+    "credential_id = (SELECT id FROM organizations_apicredential"
+    " WHERE organization_id = %(organization)s AND client_id = {})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +34,17 @@ class UsageFilter:
     capability: str = ""
     model: str = ""
     status: str = ""
+
+    def condition(self, parameters: Parameters) -> sql.Composable:
+        """Build the condition over columns of usage rollups and the ledger."""
+        named = {"capability": self.capability, "model": self.model, "status": self.status}
+        condition = equal_to({column: value for column, value in named.items() if value})(parameters)
+        if self.client_id == NO_CREDENTIAL:
+            return sql.SQL("{} AND {}").format(condition, _WITHOUT_CREDENTIAL)
+        if self.client_id:
+            with_credential = _WITH_CREDENTIAL.format(bind(parameters, self.client_id))
+            return sql.SQL("{} AND {}").format(condition, with_credential)
+        return condition
 
 
 class GroupBy(StrEnum):

@@ -1,19 +1,22 @@
-"""A usage query: filters and a time span in the time zone of the organization.
+"""A usage query: filters and a time span in the time zone of the organization, the part of it that the plan shows, and
+its division into periods.
 
 Dates are whole days, including the last one; times are exact, with an inclusive end. History that the plan does not
-show is cut off (`billing.reports.usage.history`).
+show is cut off; the ledger keeps everything.
 """
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from billing.reports.usage.figures import UsageFilter
-from billing.reports.usage.history import VisibleWindow, clip_to_history, history_start
 from billing.types import Status
-from costtrack.calendar import Calendar, Preset, Span
-from costtrack.errors import InvalidError
+from costtrack.calendar import Calendar, Preset, Span, Unit
+from costtrack.clock import MICROSECOND, iso
+from costtrack.errors import ForbiddenError, InvalidError
 from organizations.models import Organization
+from organizations.selectors import cheapest_plan_with_history
 
 CUSTOM = "custom"
 DEFAULT_RANGE = Preset.DAYS_30
@@ -22,7 +25,14 @@ DEFAULT_RANGE = Preset.DAYS_30
 RANGES = {"day": Preset.TODAY, "month_to_date": Preset.MONTH}
 STATUSES = {"error": Status.FAILURE.value}
 
-_TICK = timedelta(microseconds=1)
+
+@dataclass(frozen=True, slots=True)
+class VisibleWindow:
+    """The visible part of a window, and since when usage is visible (None means always)."""
+
+    window: Span
+    history_start: datetime | None
+    is_clipped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,5 +104,63 @@ def window_of(
 
 def _end(calendar: Calendar, end: date | datetime) -> datetime:
     if isinstance(end, datetime):
-        return end + _TICK
+        return end + MICROSECOND
     return calendar.start_of(end + timedelta(days=1))
+
+
+_MAX_DAYS = 36_525  # longer ago there is nothing
+
+
+def history_start(*, organization: Organization, now: datetime) -> datetime | None:
+    """Return the start of the first day that the plan shows, or None if it shows everything. The number of days is
+    counted before today."""
+    days = organization.plan.history_days
+    if days is None or days > _MAX_DAYS:
+        return None
+    calendar = organization.calendar
+    return calendar.start_of(calendar.date_of(now) - timedelta(days=days))
+
+
+def clip_to_history(*, organization: Organization, window: Span, since: datetime | None) -> VisibleWindow:
+    """Clip a window to `since`. Raises ForbiddenError if nothing of it is visible."""
+    if since is None or window.start >= since:
+        return VisibleWindow(window, since, is_clipped=False)
+    if window.end <= since:
+        raise _plan_history_error(organization, window.start, since)
+    return VisibleWindow(Span(since, window.end), since, is_clipped=True)
+
+
+def _plan_history_error(organization: Organization, start: datetime, since: datetime) -> ForbiddenError:
+    plan = organization.plan
+    days = (since - start).days + (plan.history_days or 0) + 1
+    upgrade = cheapest_plan_with_history(days)
+    message = f"The {plan.name} plan shows the last {plan.history_days} days of usage."
+    if upgrade is not None:
+        message += f" Upgrade to {upgrade.name} to see older usage."
+    extra = {
+        "plan": plan.code,
+        "upgrade_to": upgrade.code if upgrade is not None else None,
+        "history_start": iso(since),
+    }
+    return ForbiddenError(message, code="plan_history", extra=extra)
+
+
+MAX_PERIODS = 1_000
+
+# The longest window for each default unit.
+_UNITS = ((timedelta(days=2), Unit.HOUR), (timedelta(days=93), Unit.DAY), (timedelta(days=731), Unit.WEEK))
+
+
+def unit_for(window: Span) -> Unit:
+    return next((unit for longest, unit in _UNITS if window.end - window.start <= longest), Unit.MONTH)
+
+
+def split_into_periods(calendar: Calendar, window: Span, unit: Unit, *, param: str) -> list[Span]:
+    """Split the window into hours, days, weeks or months. Raises InvalidError with the parameter if there are too
+    many."""
+    periods = list(islice(calendar.periods(unit, window), MAX_PERIODS + 1))
+    if len(periods) > MAX_PERIODS:
+        raise InvalidError(
+            f"{param}: more than {MAX_PERIODS} {unit}s. Choose a shorter range or a coarser granularity.", param=param
+        )
+    return periods

@@ -470,7 +470,7 @@ def test_the_number_of_queries_is_fixed(
         api.get("/spend/logs")
     # The credential's version, and the tenant scope: begin, enter, leave, end.
     always = 1 + 4
-    with django_assert_num_queries(always + 3):  # which events, the events, their adjustments
+    with django_assert_num_queries(always + 1):
         api.get("/spend/logs")
     with django_assert_num_queries(always + 2):  # the rollups' tables, and because something waits their views
         api.get(f"/spend/logs?{MONTH}")

@@ -14,6 +14,7 @@ from billing.models import UsageEvent
 from billing.reports import response_cache_redis as responses
 from billing.rollups.fold import fold_organization
 from billing.rollups.rebuild import rebuild
+from costtrack.breaker import Breaker
 from organizations.models import Organization, User
 from tests.usage import NOW, Send
 
@@ -148,10 +149,10 @@ def test_without_redis_answers_come_all_the_same(
     api: APIClient, send: Send, settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     send(call("1"))
-    monkeypatch.setattr(responses, "_suspended_until", 0.0)
+    monkeypatch.setattr(responses, "breaker", Breaker("response cache"))
     backend = settings.CACHES["default"]
     settings.CACHES = {"default": {**backend, "LOCATION": "redis://127.0.0.1:1/0"}}
 
     assert ask(api, path) == ("0", "1")
-    assert responses._suspended_until > 0
+    assert responses.breaker.is_open
     assert ask(api, path) == ("1", "1")  # this process has it

@@ -12,7 +12,7 @@ from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.types import LedgerEntry
 from billing.models import IngestBatch, Run, UnpricedEvent, UsageEvent
 from billing.models.rollups import UsageHour
-from billing.reports.event_detail import explain
+from billing.reports.events import explain
 from billing.rollups.definitions import ROLLUPS, Merge
 from billing.rollups.fold import fold
 from costtrack.errors import ConflictError, InvalidError, NotFoundError

@@ -18,7 +18,7 @@ from billing.ledger.reprice import Selection
 from billing.models import UnpricedEvent, UsageEvent
 from billing.pricing.services import create_price
 from billing.pricing.types import PriceKind, UnitPrices
-from billing.reports.event_detail import explain
+from billing.reports.events import explain
 from billing.rollups.definitions import ROLLUPS, Merge, Rollup
 from billing.rollups.fold import fold
 from costtrack.errors import ConflictError

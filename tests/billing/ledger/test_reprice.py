@@ -16,7 +16,7 @@ from billing.ledger.repricings import figures_of, request_repricing, run_next_st
 from billing.models import IngestBatch, PriceVersion, Repricing, Session, UsageEvent
 from billing.pricing.services import create_price
 from billing.pricing.types import PriceKind, UnitPrices
-from billing.reports.event_detail import explain
+from billing.reports.events import explain
 from billing.tasks import reprice_task
 from billing.types import CorrectionKind, RepricingState
 from costtrack.errors import ConflictError, InvalidError

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.limits.evaluate import evaluate, fits_at, window_span
-from billing.limits.types import Balance, Bucket, ManualOverride, Reservation, Rule, WindowSpan
+from billing.limits.types import Balance, Bucket, ManualOverride, Reservation, Rule
 from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
-from costtrack.calendar import Calendar
+from costtrack.calendar import Calendar, Window
 from tests.billing.limits.oracle import NEVER, Oracle
 from tests.profiles import examples
 
@@ -114,10 +114,10 @@ def balance_of(oracle: Oracle, now: datetime) -> Balance:
     return Balance(tuple(spend), reservations)
 
 
-def span_in(oracle: Oracle, now: datetime) -> WindowSpan:
+def span_in(oracle: Oracle, now: datetime) -> Window:
     """A rolling window begins a moment after the instant seven days ago, which is out of it."""
     is_rolling = oracle.window == "rolling_7d"
-    return WindowSpan(now - timedelta(days=7) + MOMENT, None) if is_rolling else WindowSpan(*oracle.span(now))
+    return Window(now - timedelta(days=7) + MOMENT, None) if is_rolling else Window(*oracle.span(now))
 
 
 def _or_none(until: datetime) -> datetime | None:

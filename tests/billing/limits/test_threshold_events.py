@@ -12,9 +12,8 @@ from billing.limits.threshold_events import (
     lowest_threshold_usd,
     reached_thresholds,
 )
-from billing.limits.types import WindowSpan
 from billing.types import LimitAction, LimitWindow
-from costtrack.calendar import Calendar
+from costtrack.calendar import Calendar, Window
 from tests.billing.limits.threshold_event_log import ThresholdEventLog, opened, paused, rule_of
 from tests.usage import NOW
 
@@ -263,7 +262,7 @@ def test_what_is_reached_while_open_by_hand_is_exceeded(log: ThresholdEventLog) 
 
 def test_a_pause_for_all_values_is_not_reported_for_each() -> None:
     rule = rule_of(is_per_value=True, manual_override=paused())
-    span = WindowSpan(NOW - HOUR, NOW + HOUR)
+    span = Window(NOW - HOUR, NOW + HOUR)
     each = LimitSnapshot(rule, rule.amount_usd, span, NOW, is_paused_for_all=True)
     assert reached_thresholds(each)[-1] == ReachedThreshold(100, Cause.REACHED, rule.amount_usd)
     assert reached_thresholds(LimitSnapshot(rule, rule.amount_usd - 9, span, NOW, is_paused_for_all=True)) == []
@@ -276,7 +275,7 @@ def test_what_ends_under_a_pause_for_all_values_is_not_reported_as_resumed(log: 
     log.rule = rule_of(is_per_value=True, value="ada", display_value="ada")
     assert log.spent("10") == ["paused 100"]
     log.now += WEEK
-    week = WindowSpan(log.now - HOUR, log.now + HOUR)
+    week = Window(log.now - HOUR, log.now + HOUR)
     rule = rule_of(is_per_value=True, value="ada", display_value="ada", manual_override=paused())
     assert log.take(LimitSnapshot(rule, rule.amount_usd - 10, week, log.now, is_paused_for_all=True)) == []
     assert log.open() == []

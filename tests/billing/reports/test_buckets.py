@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.reports.buckets import DAY, Split, split
-from billing.reports.types import Window
+from billing.reports.buckets import Split, split
+from costtrack.calendar import Window
+from costtrack.clock import DAY
 
 HOUR = timedelta(hours=1)
 

@@ -13,11 +13,10 @@ import pytest
 
 from billing.exports.pricing_zip import ExportFilter, pricing_zip
 from billing.reports.pricing.daily import pricing
-from billing.reports.pricing.group_order import GroupOrder
-from billing.reports.pricing.groups import Group, GroupQuery, groups
+from billing.reports.pricing.groups import Group, GroupOrder, GroupQuery, groups
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
-from billing.reports.types import Window
 from billing.rollups.fold import fold_organization
+from costtrack.calendar import Window
 from costtrack.money import ZERO
 from organizations.models import Organization
 from tests.profiles import count

@@ -47,7 +47,7 @@ def test_late_folding_fails_the_check(send: Send, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.django_db
 def test_nothing_was_verified_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert last_verification(now=NOW) == Verification(None, 0, 0, 0, 0, ())
+    assert last_verification(now=NOW) == Verification(None, 0, 0, 0, ())
     check = checks_at(NOW, monkeypatch)["rollups"]
     assert (check.ok, check.state, check.details["Last"]) == (True, "pending", "never")
 

@@ -8,7 +8,8 @@ import pytest
 from billing.limits.verify import verify_limits
 from billing.models import PAUSING, LimitOverride, RollupCheck, SpendLimit, ThresholdEvent
 from billing.reports import health, limit_health
-from billing.reports.limit_health import Verification, last_verification, limit_checks
+from billing.reports.health import Verification
+from billing.reports.limit_health import last_verification, limit_checks
 from billing.rollups.verify import verify
 from billing.types import LimitAction
 from costtrack.health import registry

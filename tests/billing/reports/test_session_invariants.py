@@ -18,8 +18,8 @@ from billing.reports.runs import get_run_costs, get_total_run_costs
 from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, newest_executions
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, newest_sessions
 from billing.reports.sessions.summary import get_session_summary
-from billing.reports.types import Window
 from billing.rollups.fold import fold_organization
+from costtrack.calendar import Window
 from costtrack.money import ZERO
 from organizations.models import Organization
 from tests.profiles import examples

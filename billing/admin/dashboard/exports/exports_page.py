@@ -21,9 +21,9 @@ from billing.admin.dashboard.exports.export_form import ALL, PricingExportForm, 
 from billing.exports.pricing_zip import MAX_ROWS, ExportFilter, pricing_zip
 from billing.exports.usage_csv import file_name, usage_csv
 from billing.reports.pricing.run_filter import RunFilter, list_models
-from billing.reports.types import Window
 from billing.reports.usage.query import build_query
 from costtrack.admin_site import register_page
+from costtrack.calendar import Window
 from costtrack.errors import DomainError, InvalidError
 from organizations.models import APICredential
 from organizations.selectors import refusal_without_api, refusal_without_exports

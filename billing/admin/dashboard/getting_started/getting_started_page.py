@@ -15,7 +15,7 @@ from billing.admin.components.server_url import server_url
 from billing.admin.dashboard.getting_started.snippets import SECRET, environment, integrations
 from billing.ledger.net_cost import load_adjusted_event
 from billing.models import UsageEvent
-from billing.reports.event_list import first_event
+from billing.reports.events import first_event
 from costtrack.admin_site import register_page
 from costtrack.money import usd
 from costtrack.organization_paths import unprefixed_url

@@ -10,8 +10,7 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
 from billing.admin.components.sortable_columns import Column
-from billing.reports.pricing.group_order import GroupOrder
-from billing.reports.pricing.groups import Group
+from billing.reports.pricing.groups import Group, GroupOrder
 from costtrack.clock import iso
 from costtrack.money import usd
 

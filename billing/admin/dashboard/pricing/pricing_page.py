@@ -21,8 +21,8 @@ from billing.admin.dashboard.pricing.model_costs_tab import breakdown, chart_of,
 from billing.reports.pricing.daily import Pricing, pricing
 from billing.reports.pricing.groups import GroupQuery, groups
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
-from billing.reports.types import Window
 from costtrack.admin_site import register_page
+from costtrack.calendar import Window
 from costtrack.money import ZERO, usd
 
 GROUPS_PER_PAGE = 25

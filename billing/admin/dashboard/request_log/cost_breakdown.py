@@ -11,8 +11,8 @@ from billing.admin.components import formatting
 from billing.admin.components.percent_bar import Share, share_of
 from billing.admin.components.urls import url_with
 from billing.reports.usage import breakdown
+from billing.reports.usage.breakdown import LabelUsage, labels
 from billing.reports.usage.figures import ZERO_FIGURES
-from billing.reports.usage.labels import LabelUsage, labels
 from billing.reports.usage.query import UsageQuery
 from costtrack.money import ZERO, usd
 

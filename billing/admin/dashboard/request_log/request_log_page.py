@@ -9,17 +9,16 @@ from typing import Any, ClassVar
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from billing.admin.components import cursors, formatting
+from billing.admin.components import formatting
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.event_table import row_of_call
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import url_with
 from billing.admin.dashboard.request_log.cost_breakdown import MAX_LENGTH, cost_breakdown
 from billing.admin.dashboard.request_log.request_log_form import BY_COST, ORDERS, RequestLogForm
-from billing.reports.event_list import Position
-from billing.reports.usage.calls import Call, list_calls
-from billing.reports.usage.calls_by_cost import MAX_SORTED, CostPosition, count_calls, most_expensive_calls
-from billing.reports.usage.choices import list_filter_options
+from billing.reports.cursors import cursor_of, position_of
+from billing.reports.usage.breakdown import list_filter_options
+from billing.reports.usage.calls import MAX_SORTED, Call, count_calls, list_calls, most_expensive_calls
 from billing.reports.usage.query import UsageQuery, build_query
 from costtrack.admin_site import register_page
 from costtrack.calendar import Span
@@ -96,34 +95,30 @@ class RequestLogPage(OrganizationPage):
         return self._newest(form, query, trail, too_many)
 
     def _newest(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail, too_many: str) -> Listed:
-        position = cursors.parse_uuid_cursor(trail.cursor)
         page = list_calls(
             organization=self.organization,
             filters=form.calls(query.filters, query.window),
-            after=Position(*position) if position is not None else None,
+            after=position_of(trail.cursor, param="after"),
             limit=_CALLS_SHOWN,
         )
         if page.last is None:
-            return Listed(page.calls, too_many=too_many)
-        is_full = len(page.calls) == _CALLS_SHOWN
+            return Listed(page.rows, too_many=too_many)
+        is_full = len(page.rows) == _CALLS_SHOWN
         return Listed(
-            calls=page.calls,
-            position=cursors.format_cursor(page.last.occurred_at, page.last.id),
-            searched_back_to="" if is_full else f"{query.calendar.date_of(page.last.occurred_at)}",
+            calls=page.rows,
+            position=cursor_of(page.last),
+            searched_back_to="" if is_full else f"{query.calendar.date_of(page.last.at)}",
             too_many=too_many,
         )
 
     def _most_expensive(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail) -> Listed:
-        position = cursors.parse_amount_cursor(trail.cursor)
         page = most_expensive_calls(
             organization=self.organization,
             filters=form.calls(query.filters, query.window),
-            after=CostPosition(position[2], position[0], position[1]) if position is not None else None,
+            after=position_of(trail.cursor, param="after"),
             limit=_CALLS_SHOWN,
         )
-        last = page.last
-        cursor = cursors.amount_cursor(last.occurred_at, last.id, last.known_usd) if last is not None else ""
-        return Listed(page.calls, cursor, is_by_cost=True)
+        return Listed(page.rows, cursor_of(page.last) or "", is_by_cost=True)
 
     def _day_url(self, form: RequestLogForm, query: UsageQuery) -> str:
         """For a part of a day, return the usage page of the full day by hour with the same filters; else empty."""

@@ -13,6 +13,7 @@ from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import run_url
 from billing.admin.dashboard.runs.run_rows import DEEPEST_SHOWN, branch_of, lines_of, number_in
+from billing.reports.cursors import Page
 from billing.reports.run_tree import MAX_WALKED, RunPage, get_run_row, list_runs
 from costtrack.admin_site import register_page
 
@@ -44,7 +45,7 @@ class RunsPage(OrganizationPage):
         form = RunsForm(self.request.GET)
         parameters = form.cleaned_data if form.is_valid() else {}
         trail = CursorTrail.of(self.request.GET)
-        page = self._page(parameters, trail) if form.is_valid() else RunPage((), None)
+        page = self._page(parameters, trail) if form.is_valid() else Page((), None)
         return {
             "form": form,
             "parameters": parameters,
@@ -58,7 +59,7 @@ class RunsPage(OrganizationPage):
     def _page(self, parameters: dict[str, Any], trail: CursorTrail) -> RunPage:
         if parameters["run"]:
             row = get_run_row(organization=self.organization, run_id=parameters["run"])
-            return RunPage([row] if row is not None else [], None)
+            return Page([row] if row is not None else [], None)
         return list_runs(
             organization=self.organization,
             workflow_id=parameters["workflow"],

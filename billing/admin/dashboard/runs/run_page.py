@@ -19,10 +19,9 @@ from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import run_url
 from billing.admin.dashboard.runs.run_rows import Branch, branch_of
 from billing.models import Run
-from billing.reports.event_list import EventFilter, list_events
-from billing.reports.run_tree import get_run, get_run_ancestors
-from billing.reports.runs import get_run_costs
-from billing.reports.types import RunCosts
+from billing.reports.events import EventFilter, list_events
+from billing.reports.run_tree import get_run_ancestors
+from billing.reports.runs import RunCosts, get_run, get_run_costs
 from costtrack.admin_site import register_page
 from costtrack.money import usd
 
@@ -121,7 +120,7 @@ class RunPage(OrganizationPage):
             limit=_EVENTS_SHOWN,
         )
         calendar = self.organization.calendar
-        return [row_of_event(event, calendar=calendar, now=self.now) for event in page.events]
+        return [row_of_event(event, calendar=calendar, now=self.now) for event in page.rows]
 
 
 def _cost_share(name: str, amount: Decimal, total: Decimal) -> CostShare:

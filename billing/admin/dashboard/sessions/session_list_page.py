@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from billing.admin.components import cursors, datetimes, formatting
+from billing.admin.components import datetimes, formatting
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.dashboard.sessions.session_text import (
     Figures,
@@ -22,9 +22,9 @@ from billing.admin.dashboard.sessions.session_text import (
     state_of,
     when,
 )
+from billing.reports.cursors import StartPosition, cursor_of, start_position_of
 from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_sessions
-from billing.reports.sessions.newest import StartPosition
 from billing.reports.sessions.summary import SessionSummary, get_session_summary
 from costtrack.admin_site import register_page
 from costtrack.errors import NotFoundError
@@ -81,8 +81,7 @@ class SessionsPage(OrganizationPage):
         return super().get(request, *args, **kwargs)
 
     def page_context(self) -> dict[str, Any]:
-        after = cursors.parse_cursor(self.request.GET.get("after", ""))
-        position = None if after is None else StartPosition(*after)
+        position = start_position_of(self.request.GET.get("after", ""), param="after")
         rows, last = self._executions(position) if self._shown == EXECUTIONS else self._sessions(position)
         return {
             "form": self.form,
@@ -104,7 +103,7 @@ class SessionsPage(OrganizationPage):
     def _link(self, tab: str, after: StartPosition | None = None) -> str:
         query = {"show": tab}
         if after is not None:
-            query["after"] = cursors.format_cursor(after.began_at, after.key)
+            query["after"] = cursor_of(after)
         return f"{self.request.path}?{urlencode(query)}"
 
     def _url_of(self, searched_id: str) -> str:
@@ -124,11 +123,11 @@ class SessionsPage(OrganizationPage):
 
     def _sessions(self, after: StartPosition | None) -> tuple[list[Row], StartPosition | None]:
         page = list_sessions(organization=self.organization, after=after, limit=PAGE_SIZE)
-        return [self._session(session) for session in page.sessions], page.last
+        return [self._session(session) for session in page.rows], page.last
 
     def _executions(self, after: StartPosition | None) -> tuple[list[Row], StartPosition | None]:
         page = list_executions(organization=self.organization, after=after, limit=PAGE_SIZE)
-        return [self._execution(execution) for execution in page.executions], page.last
+        return [self._execution(execution) for execution in page.rows], page.last
 
     def _session(self, session: SessionCosts) -> Row:
         calendar = self.organization.calendar

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from billing.admin.components import cursors, datetimes, formatting
+from billing.admin.components import datetimes, formatting
 from billing.admin.components.charts import Chart, Line
 from billing.admin.components.formatting import Detail
 from billing.admin.components.path_converters import DetailPage
@@ -23,7 +23,7 @@ from billing.admin.dashboard.sessions.session_text import (
     state_of,
     when,
 )
-from billing.reports.event_list import Position
+from billing.reports.cursors import Position, cursor_of, position_of
 from billing.reports.sessions.calls import Call, SpendBucket, list_session_calls, list_spend_buckets
 from billing.reports.sessions.lists import SessionCosts, get_session_costs
 from billing.types import EventKind, Status
@@ -71,12 +71,12 @@ class SessionPage(DetailPage):
 
     def page_context(self) -> dict[str, Any]:
         session_id: str = self.kwargs["session_id"]
-        after = cursors.parse_uuid_cursor(self.request.GET.get("after", ""))
+        after = position_of(self.request.GET.get("after", ""), param="after")
         session = get_session_costs(organization=self.organization, session_id=session_id)
         calls = list_session_calls(
             organization=self.organization,
             session_id=session_id,
-            after=None if after is None else Position(*after),
+            after=after,
             limit=PAGE_SIZE,
         )
         return {
@@ -91,7 +91,7 @@ class SessionPage(DetailPage):
             "tool_tokens": _tool_tokens(session),
             **self._timeline(session),
             "zone": self.organization.time_zone,
-            "calls": [self._row(call) for call in calls.calls],
+            "calls": [self._row(call) for call in calls.rows],
             "newest_url": self.request.path if after is not None else "",
             "older_url": self._older(calls.last),
         }
@@ -99,7 +99,7 @@ class SessionPage(DetailPage):
     def _older(self, last: Position | None) -> str:
         if last is None:
             return ""
-        return f"{self.request.path}?{urlencode({'after': cursors.format_cursor(last.occurred_at, last.id)})}"
+        return f"{self.request.path}?{urlencode({'after': cursor_of(last)})}"
 
     def _state(self, session: SessionCosts) -> SafeString:
         return state_of(

@@ -14,9 +14,9 @@ from billing.admin.components.usage_form import NOT_STACKED, STACKS, VIEWS
 from billing.admin.dashboard.request_log.request_log_urls import FilteredURLs, urls_of_calls
 from billing.admin.dashboard.usage.usage_peak import Peak, peak_of
 from billing.admin.dashboard.usage.usage_series import layers_of
+from billing.reports.usage.breakdown import View
 from billing.reports.usage.figures import Figures, GroupBy
-from billing.reports.usage.periods import View, split_into_periods, unit_for
-from billing.reports.usage.query import UsageQuery
+from billing.reports.usage.query import UsageQuery, split_into_periods, unit_for
 from billing.types import Status
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.money import usd

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from billing.admin.components import formatting
 from billing.reports.usage.figures import Figures
-from billing.reports.usage.headline import Comparison, Headline
+from billing.reports.usage.totals import Comparison, Headline
 from costtrack.money import usd
 
 _HUNDRED = Decimal(100)

@@ -18,10 +18,10 @@ from billing.admin.dashboard.usage.usage_tables import breakdowns, by_capability
 from billing.admin.limits.limit_summary_card import limit_overview
 from billing.exports.usage_csv import Rows
 from billing.reports.overview import backlog
-from billing.reports.usage.choices import list_filter_options
+from billing.reports.usage.breakdown import list_filter_options
 from billing.reports.usage.figures import Figures, UsageFilter
-from billing.reports.usage.headline import headline
 from billing.reports.usage.query import UsageQuery
+from billing.reports.usage.totals import headline
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset
 from organizations.models import APICredential

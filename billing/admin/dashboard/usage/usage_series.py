@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from billing.admin.dashboard.request_log.request_log_urls import filters_for
-from billing.reports.usage.breakdown import series
+from billing.reports.usage.breakdown import RANK_BY, View, series
 from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy
-from billing.reports.usage.periods import RANK_BY, View
 from billing.reports.usage.query import UsageQuery
-from billing.reports.usage.series import totals
+from billing.reports.usage.totals import totals
 from costtrack.calendar import Span
 
 _MAX_ITEMS = 8  # and one for all others; charts.js has nine colors

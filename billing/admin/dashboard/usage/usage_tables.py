@@ -13,9 +13,9 @@ from billing.admin.dashboard.request_log.request_log_urls import calls_url, filt
 from billing.admin.dashboard.usage.usage_metrics import percent
 from billing.admin.dashboard.usage.usage_series import WITHOUT
 from billing.reports.usage import breakdown
+from billing.reports.usage.breakdown import LabelUsage, labels
 from billing.reports.usage.figures import ZERO_FIGURES, CredentialUsage, Figures, GroupBy
 from billing.reports.usage.figures import Share as UsageShare
-from billing.reports.usage.labels import LabelUsage, labels
 from billing.reports.usage.query import UsageQuery
 from costtrack.money import usd
 

@@ -13,8 +13,9 @@ from rest_framework.test import APIClient
 
 from billing.admin.dashboard.sessions import session_list_page
 from billing.admin.dashboard.sessions.session_list_page import Row
+from billing.reports.cursors import StartPosition, cursor_of
 from billing.rollups.fold import fold
-from costtrack.clock import utc_now
+from costtrack.clock import EPOCH, utc_now
 from costtrack.money import usd
 from costtrack.organization_paths import organization_url
 from organizations.models import Organization, User
@@ -204,7 +205,7 @@ def test_a_cursor_that_no_page_gave_is_refused(owner: User, sign_in: SignIn, aft
 
 def test_the_end_of_the_list_says_so(owner: User, send: Send, sign_in: SignIn) -> None:
     send(call("s"))
-    response = sign_in(owner).get(LIST, {"after": "1~a"})
+    response = sign_in(owner).get(LIST, {"after": cursor_of(StartPosition(EPOCH, "a"))})
     assert "The list ends here" in response.content.decode()
 
 

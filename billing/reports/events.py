@@ -1,15 +1,19 @@
-"""Read-only queries for single ledger rows. `billing.reports.event_detail` explains the cost of one."""
+"""Single rows of the ledger: lists of them, and how the cost of one came about. Read-only."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from billing.ingest import litellm
 from billing.ingest.ledger_entries import DEFAULT_SOURCE, event_key
-from billing.models import EventKey, UsageEvent
+from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
+from billing.models import EventKey, PriceVersion, UsageEvent
+from billing.pricing.calculate import CompiledPrice
+from billing.pricing.price_fields import unit_prices_of
+from billing.pricing.types import Calculation, PriceKind, TokenUsage
 from billing.querysets import UsageEventQuerySet
-from billing.reports.types import Window
+from billing.reports.cursors import Page, Position, page_of
+from costtrack.calendar import Window
 from costtrack.errors import NotFoundError
 from organizations.models import Organization
 
@@ -32,33 +36,18 @@ class EventFilter:
     window: Window = field(default_factory=Window)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """The position of a row in a list ordered by time."""
-
-    occurred_at: datetime
-    id: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class EventPage:
-    """A page of rows, newest first. `last` is the position to continue after, or None on the last page."""
-
-    events: Sequence[UsageEvent]
-    last: Position | None
-
-
-def list_events(*, organization: Organization, filters: EventFilter, after: Position | None, limit: int) -> EventPage:
+def list_events(
+    *, organization: Organization, filters: EventFilter, after: Position | None, limit: int
+) -> Page[UsageEvent, Position]:
     """Return ledger rows after a position, newest first."""
     events, end = _filtered(organization, filters), filters.window.end
     # Only one upper bound, so that the time index is entered exactly there.
-    if after is not None and (end is None or after.occurred_at < end):
-        events = events.before(after.occurred_at, after.id)
+    if after is not None and (end is None or after.at < end):
+        events = events.before(after.at, after.id)
     elif end is not None:
         events = events.filter(occurred_at__lt=end)
     rows = list(events.order_by("-occurred_at", "-id")[: limit + 1])
-    page = rows[:limit]
-    return EventPage(page, Position(page[-1].occurred_at, page[-1].id) if len(rows) > limit else None)
+    return page_of(rows, limit, lambda event: Position(event.occurred_at, event.id))
 
 
 def get_event(*, organization: Organization, event_id: UUID) -> UsageEvent:
@@ -92,3 +81,43 @@ def _filtered(organization: Organization, filters: EventFilter) -> UsageEventQue
     if filters.window.start is not None:
         events = events.filter(occurred_at__gte=filters.window.start)
     return events
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How the cost of an event came about.
+
+    `adjusted_event` is the event with its adjustments. `calculation` applies `price`, the last applied price version,
+    to the counts of the event; `without_price` are the token kinds for which it has no unit price. `corrected` is the
+    event that this row corrects, if it is an adjustment.
+    """
+
+    adjusted_event: AdjustedEvent
+    price: PriceVersion | None
+    calculation: Calculation
+    corrected: UsageEvent | None
+    without_price: tuple[PriceKind, ...] = ()
+
+    @property
+    def cost_now_usd(self) -> Decimal | None:
+        """The net cost, or None while it is unknown."""
+        return self.adjusted_event.cost_usd
+
+
+def explain(event: UsageEvent) -> Explanation:
+    """Explain an event. An adjustment is explained with the counts of the event it corrects; if that event was dropped,
+    the calculation is empty."""
+    adjusted_event = load_adjusted_event(event)
+    corrected = _find_corrected(event)
+    applied = [row.price_version_id for row in (event, *adjusted_event.adjustments) if row.price_version_id is not None]
+    price = PriceVersion.objects.filter(pk=applied[-1]).first() if applied else None
+    if price is None or (event.adjusts is not None and corrected is None):
+        return Explanation(adjusted_event, price, Calculation(), corrected)
+    compiled, usage = CompiledPrice(unit_prices_of(price)), TokenUsage.of(corrected or event)
+    return Explanation(adjusted_event, price, compiled.calculate(usage), corrected, compiled.without_price(usage))
+
+
+def _find_corrected(event: UsageEvent) -> UsageEvent | None:
+    if event.adjusts is None:
+        return None
+    return UsageEvent.objects.of(event.organization).filter(pk=event.adjusts).first()

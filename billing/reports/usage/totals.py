@@ -1,29 +1,27 @@
-"""Usage sums of any windows, from one statement. Read-only.
+"""Usage sums of any windows, from one statement, and what is made of them: the summary, current spend, and comparisons
+with the time before (document 001). Read-only.
 
 Unfiltered figures come from `ORGANIZATION_HOURS`, which has a few rows per hour; filtered or grouped ones from days,
-hours and ledger rows (`billing.reports.bucketed_query`).
+hours and ledger rows (`billing.reports.rollup_query`).
 """
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import NamedTuple
 
-from django.db import connection
 from psycopg import sql
 
-from billing.reports.bucketed_query import Parameters, Source, cost_rows, plan_sources
-from billing.reports.live_rollups import HAS_UNFOLDED
-from billing.reports.types import Window
+from billing.reports.rollup_query import RollupQuery, RollupReader, read_rollups
 from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy, Spend, Summary, UsageFilter
-from billing.reports.usage.filter import usage_condition
+from billing.reports.usage.query import UsageQuery
 from billing.rollups.definitions import ORGANIZATION_HOURS, USAGE_DAYS, USAGE_HOURS
-from costtrack.calendar import Preset, Span, Unit
+from costtrack.calendar import Preset, Span, Unit, Window
+from costtrack.clock import MICROSECOND
 from organizations.models import Organization
 
-_TICK = timedelta(microseconds=1)
 _WEEK = timedelta(days=7)
 _ALL = ""
 
@@ -45,43 +43,15 @@ _COLUMN_OF = {
     GroupBy.STATUS: "status",
 }
 
-# `period` is the 1-based index of the interval between two boundaries.
 _SUMS = sql.SQL("""
-SELECT {has_unfolded}, sums.* FROM (VALUES (1)) AS once LEFT JOIN (
-    SELECT width_bucket(at, %(boundaries)s::timestamptz[]) AS period, {key}::text AS key,
-        sum(requests), coalesce(sum(requests) FILTER (WHERE status = 'failure'), 0),
-        sum(input_tokens + cache_read_tokens + cache_creation_tokens), sum(output_tokens), sum(cache_read_tokens),
-        sum(token_cost_usd + compute_cost_usd), sum(unpriced)
-    FROM ({rows}) AS cost GROUP BY 1, 2
-) AS sums ON true
+SELECT width_bucket(at, {boundaries}::timestamptz[]) AS period, {key}::text AS key,
+    sum(requests), coalesce(sum(requests) FILTER (WHERE status = 'failure'), 0),
+    sum(input_tokens + cache_read_tokens + cache_creation_tokens), sum(output_tokens), sum(cache_read_tokens),
+    sum(token_cost_usd + compute_cost_usd), sum(unpriced)
+FROM ({rows}) AS cost GROUP BY 1, 2
 """)
-Sums = dict[str, Figures]
+FiguresByKey = dict[str, Figures]
 """Figures by group key; ungrouped figures have an empty key."""
-
-
-class _Row(NamedTuple):
-    has_unfolded: bool
-    period: int | None
-    key: str
-    requests: Decimal
-    errors: Decimal
-    prompt_tokens: Decimal
-    completion_tokens: Decimal
-    cached_tokens: Decimal
-    cost_usd: Decimal
-    unpriced: Decimal
-
-    @property
-    def figures(self) -> Figures:
-        return Figures(
-            requests=int(self.requests),
-            errors=int(self.errors),
-            prompt_tokens=int(self.prompt_tokens),
-            completion_tokens=int(self.completion_tokens),
-            cached_tokens=int(self.cached_tokens),
-            cost_usd=self.cost_usd,
-            unpriced_events=int(self.unpriced),
-        )
 
 
 def totals(*, organization: Organization, filters: UsageFilter, windows: Sequence[Span]) -> list[Figures]:
@@ -93,7 +63,7 @@ def totals(*, organization: Organization, filters: UsageFilter, windows: Sequenc
 
 def grouped(
     *, organization: Organization, filters: UsageFilter, windows: Sequence[Span], by: GroupBy | None = None
-) -> list[Sums]:
+) -> list[FiguresByKey]:
     """Return the sums of each window by group. Credentials are database ids as text; 0 is none."""
     boundaries = sorted({instant for window in windows for instant in window})
     pieces = list(_covered_windows(windows, boundaries))
@@ -133,7 +103,7 @@ def spend_windows(organization: Organization, now: datetime) -> tuple[Span, Span
     """Return today, the last seven days, and the month until now."""
     calendar = organization.calendar
     today, month = calendar.preset(Preset.TODAY, now), calendar.period(Unit.MONTH, now)
-    return today, Span(now - _WEEK + _TICK, now + _TICK), Span(month.start, today.end)
+    return today, Span(now - _WEEK + MICROSECOND, now + MICROSECOND), Span(month.start, today.end)
 
 
 def _covered_windows(windows: Sequence[Span], boundaries: Sequence[datetime]) -> Iterator[Window]:
@@ -149,9 +119,9 @@ def _covered_windows(windows: Sequence[Span], boundaries: Sequence[datetime]) ->
             yield Window(start, end)
 
 
-def _sum_of(by_period: dict[int, Sums], first: int, last: int) -> Sums:
+def _sum_of(by_period: dict[int, FiguresByKey], first: int, last: int) -> FiguresByKey:
     """Return the sums between two boundaries."""
-    sums: Sums = {}
+    sums: FiguresByKey = {}
     for period in range(first + 1, last + 1):
         for key, figures in by_period.get(period, {}).items():
             sums[key] = sums.get(key, ZERO_FIGURES) + figures
@@ -164,37 +134,84 @@ def _sums_between(
     boundaries: Sequence[datetime],
     pieces: Sequence[Window],
     by: GroupBy | None,
-) -> dict[int, Sums]:
+) -> dict[int, FiguresByKey]:
+    """Return the sums between adjacent boundaries by the 1-based number of the interval."""
     if not pieces:
         return {}
     is_unfiltered = not (filters.client_id or filters.capability or filters.model) and by in (None, GroupBy.STATUS)
-    sources = plan_sources(pieces, (ORGANIZATION_HOURS,) if is_unfiltered else (USAGE_DAYS, USAGE_HOURS))
-    rows = _fetch(organization, filters, boundaries, sources, by, has_unfolded=False)
-    if rows[0].has_unfolded:
-        rows = _fetch(organization, filters, boundaries, sources, by, has_unfolded=True)
-    by_period: dict[int, Sums] = {}
-    for row in rows:
-        if row.period is not None:
-            by_period.setdefault(row.period, {})[row.key] = row.figures
+    levels = (ORGANIZATION_HOURS,) if is_unfiltered else (USAGE_DAYS, USAGE_HOURS)
+    query = RollupQuery(levels, windows=tuple(pieces), condition=filters.condition)
+    column = _COLUMN_OF[by] if by is not None else None
+    columns = _COLUMNS if column is None or column in _COLUMNS else (*_COLUMNS, column)
+    key = sql.Identifier(column) if column is not None else sql.Literal(_ALL)
+
+    def compose(reader: RollupReader) -> sql.Composable:
+        return _SUMS.format(boundaries=reader.bind(list(boundaries)), key=key, rows=query.rows(reader, columns))
+
+    rows, _ = read_rollups(organization, compose)
+    by_period: dict[int, FiguresByKey] = {}
+    for period, key_value, *sums in rows:
+        by_period.setdefault(period, {})[key_value] = _figures(*sums)
     return by_period
 
 
-def _fetch(
-    organization: Organization,
-    filters: UsageFilter,
-    boundaries: Sequence[datetime],
-    sources: Sequence[Source],
-    by: GroupBy | None,
-    *,
-    has_unfolded: bool,
-) -> list[_Row]:
-    """Return at least one row; it says whether there are unfolded batches."""
-    parameters: Parameters = {"organization": organization.pk, "boundaries": list(boundaries)}
-    condition = usage_condition(filters, parameters)
-    column = _COLUMN_OF[by] if by is not None else None
-    columns = _COLUMNS if column is None or column in _COLUMNS else (*_COLUMNS, column)
-    rows = cost_rows(sources, columns=columns, condition=condition, has_unfolded=has_unfolded, parameters=parameters)
-    key = sql.Identifier(column) if column is not None else sql.Literal(_ALL)
-    with connection.cursor() as cursor:
-        cursor.execute(_SUMS.format(has_unfolded=HAS_UNFOLDED, key=key, rows=rows), parameters)
-        return [_Row(*row) for row in cursor.fetchall()]
+def _figures(
+    requests: Decimal,
+    errors: Decimal,
+    prompt_tokens: Decimal,
+    completion_tokens: Decimal,
+    cached_tokens: Decimal,
+    cost_usd: Decimal,
+    unpriced: Decimal,
+) -> Figures:
+    return Figures(
+        requests=int(requests),
+        errors=int(errors),
+        prompt_tokens=int(prompt_tokens),
+        completion_tokens=int(completion_tokens),
+        cached_tokens=int(cached_tokens),
+        cost_usd=cost_usd,
+        unpriced_events=int(unpriced),
+    )
+
+
+_WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Figures and those of the time before, None if the plan does not show all of it."""
+
+    figures: Figures
+    before: Figures | None
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The window of the query, today, the last seven days and this month, with the same filter and from one
+    snapshot."""
+
+    window: Comparison
+    today: Comparison
+    week: Comparison
+    month: Comparison
+
+
+def headline(query: UsageQuery) -> Headline:
+    today, week, month = spend_windows(query.organization, query.now)
+    windows = [query.window, today, week, month]
+    earlier = [query.before, query.window_before(today), _week_before(query, week), query.window_before(month)]
+    known = [window for window in earlier if window is not None]
+    figures_by_window = totals(organization=query.organization, filters=query.filters, windows=[*windows, *known])
+    before = iter(figures_by_window[len(windows) :])
+    compared = [
+        Comparison(figures, next(before) if window is not None else None)
+        for figures, window in zip(figures_by_window, earlier, strict=False)
+    ]
+    return Headline(*compared)
+
+
+def _week_before(query: UsageQuery, week: Span) -> Span | None:
+    """Return the seven days before the last seven days."""
+    since, start = query.visible.history_start, week.start - _WEEK
+    return None if since is not None and start < since else Span(start, week.start)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.reports.bucketed_query import plan_sources
-from billing.reports.types import Window
+from billing.reports.buckets import plan_sources
 from billing.rollups.definitions import ORGANIZATION_HOURS, USAGE_DAYS, USAGE_HOURS, Rollup
+from costtrack.calendar import Window
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 11, 1, tzinfo=UTC)

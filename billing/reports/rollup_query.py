@@ -1,0 +1,297 @@
+"""Read rollups, together with what is not folded yet.
+
+    query = RollupQuery.of(MODEL_DAYS, ("model",), Window(start, end))
+    (sums,) = read_sums(organization, query)
+
+A window is read from the coarsest rollups that fit and at its edges from the ledger (`billing.reports.buckets`).
+Events that retention dropped exist only in buckets of the finest rollup: where a window cuts such a bucket, the bucket
+counts in the window that contains its start, so adjacent windows always add up.
+
+A rollup has a table and a live view, which adds unfolded batches. Without unfolded batches both return the same, but
+the table is several times faster, because planning a query of the view visits every partition of the ledger. So
+`read_rollups` reads the tables and, in the same statement and snapshot, whether anything is unfolded; only if so it
+reads again, from the views. A report of several statements checks once, before all of them (`RollupReader.open`), so
+that each includes everything acknowledged before the report began.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple, Self
+
+from psycopg import sql
+from psycopg.types.multirange import Multirange
+from psycopg.types.range import Range
+
+from billing.reports.buckets import SIZES, Source, next_boundary, plan_sources
+from billing.reports.sql import Condition, Parameters, bind, equal_to, fetch_rows, no_condition, within
+from billing.rollups.definitions import COSTS, Rollup
+from billing.rollups.sql import OF_UNFOLDED, aggregate_query, all_true, column_list, key_columns, measure_columns
+from costtrack.calendar import ALWAYS, Window, utc_day
+from costtrack.ids import first_id_of
+from organizations.models import Organization
+
+_HAS_UNFOLDED = sql.SQL("(SELECT billing_has_unfolded_batches(%(organization)s))")
+_IS_UNFOLDED = sql.SQL("batch.organization_id = %(organization)s AND batch.folded_at IS NULL")
+# At least one row, which says whether there are unfolded batches.
+_WITH_STATE = sql.SQL("""
+SELECT {has_unfolded}, result.* FROM (VALUES (1)) AS once
+LEFT JOIN (SELECT true AS is_row, report.* FROM ({statement}) AS report) AS result ON true
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class RollupReader:
+    """Composes and runs statements over the tables of rollups or, with unfolded batches, over their live views. All
+    statements share the parameters."""
+
+    has_unfolded: bool
+    parameters: Parameters
+
+    @classmethod
+    def open(cls, organization: Organization) -> Self:
+        """Return the reader for a report of several statements."""
+        parameters: Parameters = {"organization": organization.pk}
+        [(has_unfolded,)] = fetch_rows(sql.SQL("SELECT {}").format(_HAS_UNFOLDED), parameters)
+        return cls(has_unfolded, parameters)
+
+    def bind(self, value: object) -> sql.Placeholder:
+        return bind(self.parameters, value)
+
+    def table(self, rollup: Rollup) -> sql.Identifier:
+        return sql.Identifier(rollup.view if self.has_unfolded else rollup.table)
+
+    def unfolded(self, rollup: Rollup) -> sql.Composed:
+        """Build a SELECT of the rollup's columns with the sums of unfolded events, one row per key. Without unfolded
+        batches it selects nothing at no cost."""
+        if not self.has_unfolded:
+            columns = column_list([*key_columns(rollup), *measure_columns(rollup)])
+            return sql.SQL("SELECT {} FROM {} WHERE false").format(columns, sql.Identifier(rollup.table))
+        return aggregate_query(rollup, OF_UNFOLDED, _IS_UNFOLDED)
+
+    def fetch(self, statement: sql.Composable) -> list[tuple[Any, ...]]:
+        return fetch_rows(statement, self.parameters)
+
+
+def read_rollups(
+    organization: Organization, compose: Callable[[RollupReader], sql.Composable]
+) -> tuple[list[tuple[Any, ...]], RollupReader]:
+    """Return the rows of a statement, and the reader that they were read with. `compose` is called once more if there
+    are unfolded batches."""
+    reader = RollupReader(has_unfolded=False, parameters={"organization": organization.pk})
+    rows = _fetch_with_state(reader, compose)
+    if rows[0][0]:
+        reader = RollupReader(has_unfolded=True, parameters={"organization": organization.pk})
+        rows = _fetch_with_state(reader, compose)
+    return [row[2:] for row in rows if row[1]], reader
+
+
+def _fetch_with_state(reader: RollupReader, compose: Callable[[RollupReader], sql.Composable]) -> list[tuple[Any, ...]]:
+    return reader.fetch(_WITH_STATE.format(has_unfolded=_HAS_UNFOLDED, statement=compose(reader)))
+
+
+@dataclass(frozen=True, slots=True)
+class RollupQuery:
+    """Rows of rollups in windows.
+
+    `levels` are ordered from coarse to fine and have all columns that are used; the definition of the finest says how
+    ledger rows produce them. `windows` are ordered and disjoint. `undropped_only` leaves out what retention dropped, so
+    that counted events are still in the ledger. `by` and `limit` are for sums: the dimensions that they are grouped
+    by, and how many of the most expensive are returned.
+    """
+
+    levels: tuple[Rollup, ...]
+    windows: tuple[Window, ...] = (ALWAYS,)
+    by: tuple[str, ...] = ()
+    condition: Condition = no_condition
+    undropped_only: bool = False
+    limit: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        rollup: Rollup,
+        by: tuple[str, ...] = (),
+        window: Window = ALWAYS,
+        only: Mapping[str, object] | None = None,
+        *,
+        undropped_only: bool = False,
+        limit: int | None = None,
+    ) -> Self:
+        """Return the query of one rollup in one window. `only` has required values of dimensions; a tuple means one of
+        several."""
+        return cls((rollup,), (window,), by, equal_to(only or {}), undropped_only, limit)
+
+    def rows(self, reader: RollupReader, columns: Sequence[str]) -> sql.Composed:
+        """Build SELECTs of `at` (start of the bucket, or time of the event) and the columns. A key may have several
+        rows."""
+        condition = self.condition(reader.parameters)
+        selects: list[sql.Composable] = []
+        # An empty window has no source, and no rows.
+        for source in plan_sources(self.windows, self.levels) or [Source(self.levels[-1], self.windows)]:
+            if source.rollup is not None:
+                selects.append(self._select_from_rollup(reader, source.rollup, source.windows, columns, condition))
+            else:
+                selects += self._select_from_ledger(reader, source.windows, columns, condition)
+        return sql.SQL("\nUNION ALL\n").join(selects)
+
+    def _select_from_rollup(
+        self,
+        reader: RollupReader,
+        rollup: Rollup,
+        windows: Sequence[Window],
+        columns: Sequence[str],
+        condition: sql.Composable,
+    ) -> sql.Composed:
+        conditions = [_in_windows(rollup, windows, reader.parameters), condition]
+        if self.undropped_only:
+            conditions.append(sql.SQL("NOT archived"))
+        return _FROM_ROLLUP.format(
+            at=_AT[rollup.bucket],
+            columns=column_list(columns),
+            table=reader.table(rollup),
+            conditions=all_true(conditions),
+        )
+
+    def _select_from_ledger(
+        self, reader: RollupReader, windows: Sequence[Window], columns: Sequence[str], condition: sql.Composable
+    ) -> Iterator[sql.Composed]:
+        finest = self.levels[-1]
+        starts, ends = [window.start for window in windows], [window.end for window in windows]
+        expressions = {dimension.column: dimension.expression for dimension in finest.dimensions}
+        expressions |= {measure.column: measure.expression for measure in finest.measures}
+        yield _FROM_LEDGER.format(
+            columns=column_list(columns),
+            starts=reader.bind(starts),
+            ends=reader.bind(ends),
+            expressions=sql.SQL(", ").join(
+                sql.SQL("{} AS {}").format(sql.SQL(expression), sql.Identifier(column))
+                for column, expression in expressions.items()
+            ),
+            joined=sql.SQL(finest.joined),
+            first_id=reader.bind(first_id_of(starts[0])),
+            belongs=sql.SQL(finest.condition),
+            condition=condition,
+        )
+        size = SIZES[finest.bucket or ""]
+        buckets = [_bound(finest, at) for window in windows for at in _bucket_starts(window, size)]
+        if buckets and not self.undropped_only:
+            bucket = sql.Identifier(finest.bucket or "")
+            conditions = [sql.SQL("{} = ANY ({})").format(bucket, reader.bind(buckets)), sql.SQL("archived"), condition]
+            yield _FROM_ROLLUP.format(
+                at=_AT[finest.bucket],
+                columns=column_list(columns),
+                table=sql.Identifier(finest.table),
+                conditions=all_true(conditions),
+            )
+
+
+_FROM_ROLLUP = sql.SQL(
+    "SELECT {at} AS at, {columns} FROM {table} WHERE organization_id = %(organization)s AND {conditions}"
+)
+_AT = {
+    "hour": sql.SQL("hour"),
+    "day": sql.SQL("(day::timestamp AT TIME ZONE 'UTC')"),
+    None: sql.SQL("NULL::timestamptz"),
+}
+# Each window is a separate lookup, limited to the monthly partitions that can contain its events.
+_FROM_LEDGER = sql.SQL("""
+SELECT at, {columns}
+FROM unnest({starts}::timestamptz[], {ends}::timestamptz[]) AS cut (starts, ends) CROSS JOIN LATERAL (
+    SELECT event.occurred_at AS at, {expressions} FROM billing_usageevent AS event {joined}
+    WHERE event.organization_id = %(organization)s AND event.id >= {first_id}
+        AND event.occurred_at >= cut.starts AND event.occurred_at < cut.ends AND {belongs}
+) AS cost
+WHERE {condition}
+""")
+_RANGES = {"hour": sql.SQL("tstzmultirange"), "day": sql.SQL("datemultirange")}
+
+
+def _in_windows(rollup: Rollup, windows: Sequence[Window], parameters: Parameters) -> sql.Composable:
+    """Build the condition that a bucket lies in one of the windows. Many windows with small gaps become one index range
+    whose rows are filtered; windows that are far apart become one range each."""
+    column = sql.Identifier(rollup.bucket or "")
+    ranges = [(_bound(rollup, window.start), _bound(rollup, window.end)) for window in windows]
+    hull = Window(windows[0].start, windows[-1].end)
+    if len(windows) == 1 or hull.start is None or hull.end is None or not _is_dense(windows, hull.end - hull.start):
+        return sql.SQL("({})").format(sql.SQL(" OR ").join(within(column, bounds, parameters) for bounds in ranges))
+    return sql.SQL("{} AND {} <@ {}::{}").format(
+        within(column, (ranges[0][0], ranges[-1][1]), parameters),
+        column,
+        bind(parameters, Multirange([Range(*bounds) for bounds in ranges])),
+        _RANGES[rollup.bucket or ""],
+    )
+
+
+def _is_dense(windows: Sequence[Window], hull_length: timedelta) -> bool:
+    lengths = (window.end - window.start for window in windows if window.end is not None and window.start is not None)
+    return sum(lengths, timedelta()) * 2 >= hull_length
+
+
+def _bound(rollup: Rollup, instant: datetime | None) -> datetime | date | None:
+    return utc_day(instant) if instant is not None and rollup.bucket == "day" else instant
+
+
+def _bucket_starts(window: Window, size: timedelta) -> Iterator[datetime]:
+    """Yield the start of each bucket that begins in the window, which is an edge."""
+    if window.start is not None and window.end is not None:
+        bucket = next_boundary(window.start, size)
+        while bucket < window.end:
+            yield bucket
+            bucket += size
+
+
+# --- Sums --------------------------------------------------------------------------------------------------------
+
+
+class Sums(NamedTuple):
+    """Sums of one group. `key` has the values of `by` as text. `requests` are model calls, prompt tokens include
+    cached ones, and `cost` excludes `unpriced` events."""
+
+    key: tuple[str, ...]
+    requests: int
+    unpriced: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: Decimal
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+_SUMS = sql.SQL("""
+SELECT {number} AS number, ARRAY[{key}]::text[] AS key, sum(requests)::bigint AS requests,
+    sum(unpriced)::bigint AS unpriced, sum(input_tokens + cache_read_tokens + cache_creation_tokens)::bigint AS prompt,
+    sum(output_tokens)::bigint AS completion, sum(token_cost_usd + compute_cost_usd) AS cost
+FROM ({rows}) AS costs {grouped}
+""")
+_TOP_SUMS = sql.SQL("(SELECT * FROM ({sums}) AS sums ORDER BY cost DESC, key LIMIT {limit})")
+_MEASURES = tuple(measure.column for measure in COSTS)
+
+
+def read_sums(organization: Organization, *queries: RollupQuery) -> list[list[Sums]]:
+    """Return the sums of each query, in the order of the queries and from one snapshot. Keys without rows are left
+    out."""
+
+    def compose(reader: RollupReader) -> sql.Composable:
+        return sql.SQL(" UNION ALL ").join(_sums(reader, number, query) for number, query in enumerate(queries))
+
+    rows, _ = read_rollups(organization, compose)
+    results: list[list[Sums]] = [[] for _ in queries]
+    for number, key, requests, *sums in rows:
+        if requests is not None:
+            results[number].append(Sums(tuple(key), requests, *sums))
+    return results
+
+
+def _sums(reader: RollupReader, number: int, query: RollupQuery) -> sql.Composable:
+    key = column_list(query.by)
+    sums = _SUMS.format(
+        number=sql.Literal(number),
+        key=key,
+        rows=query.rows(reader, (*query.by, *_MEASURES)),
+        grouped=sql.SQL("GROUP BY {}").format(key) if query.by else sql.SQL(""),
+    )
+    return sums if query.limit is None else _TOP_SUMS.format(sums=sums, limit=reader.bind(query.limit))
