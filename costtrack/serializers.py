@@ -1,8 +1,21 @@
-"""The base class of request bodies."""
+"""The base class of request bodies, and fields that several serializers have."""
 
+from decimal import Decimal
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+
+from costtrack.money import plain
+from costtrack.responses import DECIMAL_STRING
+
+
+@extend_schema_field({"type": "string", **DECIMAL_STRING})
+class AmountField(serializers.Field[Decimal, Any, str, Any]):
+    """US dollars as a plain decimal string. Only for responses."""
+
+    def to_representation(self, value: Decimal) -> str:
+        return plain(value)
 
 
 class StrictSerializer(serializers.Serializer[Any]):

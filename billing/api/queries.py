@@ -1,9 +1,12 @@
 """Validation of query strings."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.http import QueryDict
 
+from billing.api.windows import window_of
+from costtrack.filters import ReportFilterSet
 from costtrack.serializers import StrictSerializer
 
 
@@ -15,3 +18,11 @@ def validated_query(serializer: type[StrictSerializer], params: QueryDict) -> di
     query.is_valid(raise_exception=True)
     validated: dict[str, Any] = query.validated_data
     return validated
+
+
+class WindowFilterSet(ReportFilterSet):
+    """Sets the `window` of the query from the options `start_date` and `end_date`, which subclasses declare."""
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        query = super().filter_queryset(queryset)
+        return replace(query, window=window_of(self.options["start_date"], self.options["end_date"]))

@@ -8,7 +8,6 @@ from rest_framework import mixins, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.usage.events import AmountField
 from billing.api.windows import DateOrDateTimeField
 from billing.ledger.corrections import MAX_REASON_LENGTH
 from billing.ledger.reprice import Selection
@@ -16,7 +15,7 @@ from billing.ledger.repricings import figures_of, request_repricing
 from billing.models import Repricing
 from billing.types import RepricingState
 from costtrack.clock import utc_now
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import AmountField, StrictSerializer
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 

@@ -12,14 +12,13 @@ from rest_framework.response import Response
 
 from billing.api.limits import examples
 from billing.api.limits.serializers import VALUE_TEXT, DisplayValueField, DollarsField, display_values_of
-from billing.api.usage.events import AmountField
 from billing.limits.increases import MAX_TEXT_LENGTH, decline, grant, request_increase
 from billing.limits.validation import MAX_VALUE_LENGTH
 from billing.models import IncreaseRequest, SpendLimit
 from billing.types import IncreaseState
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import AmountField, StrictSerializer
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 

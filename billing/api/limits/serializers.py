@@ -7,13 +7,12 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing.api.usage.events import AmountField
 from billing.limits.scope_values import display_values
 from billing.limits.validation import AMOUNT_DECIMALS, MAX_REASON_LENGTH, MAX_THRESHOLDS, MAX_VALUE_LENGTH, LimitInput
 from billing.models import PAUSING, IncreaseRequest, LimitCrossing, LimitException, SpendLimit
 from billing.models.limits import default_thresholds
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import AmountField, StrictSerializer
 from organizations.models import Organization
 
 VALUE_TEXT = "One value of a per-value limit (a credential by its Client ID). Empty: all values."

@@ -8,11 +8,10 @@ from typing import Any
 
 from rest_framework import serializers
 
-from billing.api.usage.events import AmountField
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.reports.pricing.group_order import GroupOrder
 from billing.reports.types import Window
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import AmountField, StrictSerializer
 
 _MAX_IDS = 1_000
 _MAX_PER_PAGE = 500
