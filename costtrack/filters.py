@@ -70,8 +70,8 @@ class ParameterFilter(django_filters.Filter):
 
     field_class = ParameterField
 
-    def __init__(self, parameter: SerializerField, field_name: str | None = None) -> None:
-        super().__init__(field_name, parameter=parameter)
+    def __init__(self, parameter: SerializerField, field_name: str | None = None, method: str | None = None) -> None:
+        super().__init__(field_name, method=method, parameter=parameter)
 
     def filter(self, qs: Any, value: Any) -> Any:
         return qs if value is None else replace(qs, **{str(self.field_name): value})
@@ -94,6 +94,7 @@ class ReportFilterSet(django_filters.FilterSet):
         self.request, self.form_prefix = None, None
         self.filters = copy.deepcopy(self.base_filters)
         for name, parameter_filter in self.filters.items():
+            parameter_filter.parent = self
             parameter_filter.extra["parameter"].field_name = name
         unknown = [name for name in data if name not in self.filters and name != "organization"]
         if unknown:
@@ -108,17 +109,17 @@ class ReportFilterSet(django_filters.FilterSet):
     @property
     def qs(self) -> Any:
         """Return the narrowed query."""
-        return self.filter_queryset(self.queryset)
+        return self.narrow(self.queryset)
 
     @property
     def options(self) -> dict[str, Any]:
         cleaned = self.form.cleaned_data
         return {name: cleaned[name] for name, option in self.filters.items() if isinstance(option, ParameterOption)}
 
-    def filter_queryset(self, queryset: Any) -> Any:
+    def narrow(self, query: Any) -> Any:
         for name, value in self.form.cleaned_data.items():
-            queryset = self.filters[name].filter(queryset, value)
-        return queryset
+            query = self.filters[name].filter(query, value)
+        return query
 
     def refuse_unknown(self, unknown: list[str]) -> NoReturn:
         raise serializers.ValidationError({name: ["Unknown field."] for name in unknown}, code="unknown_field")

@@ -132,6 +132,11 @@ class DialectSchema(AutoSchema):
         first, _, _ = " ".join(self.get_description().split()).partition(". ")
         return first.rstrip(".") or None
 
+    def get_tags(self) -> list[str]:
+        """Return the tag of the view (`openapi_tag`), or the first segment of the path."""
+        tag = getattr(self.view, "openapi_tag", None)
+        return [tag] if tag is not None else super().get_tags()
+
     def get_operation_id(self) -> str:
         """Name custom actions of viewsets directly: `prices_end`, not `organizations_prices_end_create`."""
         action = getattr(self.view, "action", None)

@@ -107,8 +107,9 @@ def _schema_of_annotated(annotated: inspect.Metadata, auto_schema: AutoSchema) -
 def _scalar(described: inspect.Type) -> Schema:
     if isinstance(described, inspect.EnumType):
         return _choice_of([choice.value for choice in described.cls])
-    if isinstance(described, inspect.CustomType):  # an amount, or one of Django's choices
-        return {"type": "string", **DECIMAL_STRING} if described.cls is Amount else _choice_of(described.cls.choices)
+    if isinstance(described, inspect.CustomType):
+        choices = getattr(described.cls, "choices", None)  # Django's
+        return {"type": "string", **DECIMAL_STRING} if described.cls is Amount else _choice_of(choices)
     return dict(build_basic_type(_BASIC_TYPES[type(described)]) or {})
 
 

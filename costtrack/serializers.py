@@ -38,3 +38,10 @@ class StrictSerializer(serializers.Serializer[Any]):
         numbers = [name for name in texts if isinstance(data.get(name), int | float)]
         if numbers:
             raise serializers.ValidationError({name: ["Not a valid string."] for name in numbers}, code="invalid")
+
+
+def validated(body: type[StrictSerializer], data: Any) -> dict[str, Any]:
+    """Return the valid fields of a request body. Raises ValidationError."""
+    serializer = body(data=data)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)

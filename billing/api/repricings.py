@@ -15,7 +15,7 @@ from billing.ledger.repricings import figures_of, request_repricing
 from billing.models import Repricing
 from billing.types import RepricingState
 from costtrack.clock import utc_now
-from costtrack.serializers import AmountField, StrictSerializer
+from costtrack.serializers import AmountField, StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
@@ -100,10 +100,7 @@ class RepricingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiz
     )
     def create(self, request: Request, **_: str) -> Response:
         """Reprice the usage of a period with current prices, by adjustments. Start with a dry run."""
-        body = NewRepricingSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        repricing = request_repricing(
-            organization=self.organization, **body.validated_data, actor=self.principal.label, now=utc_now()
-        )
+        body = validated(NewRepricingSerializer, request.data)
+        repricing = request_repricing(organization=self.organization, **body, actor=self.principal.label, now=utc_now())
         code = status.HTTP_200_OK if repricing.is_finished else status.HTTP_202_ACCEPTED
         return Response(RepricingSerializer(repricing).data, status=code)

@@ -1,19 +1,16 @@
 """Serializers of limits, their exceptions and threshold events; separate ones for input and output."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing.limits.scope_values import display_values
 from billing.limits.validation import AMOUNT_DECIMALS, MAX_REASON_LENGTH, MAX_THRESHOLDS, MAX_VALUE_LENGTH, LimitInput
 from billing.models import PAUSING, IncreaseRequest, LimitCrossing, LimitException, SpendLimit
 from billing.models.limits import default_thresholds
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitWindow
 from costtrack.serializers import AmountField, StrictSerializer
-from organizations.models import Organization
 
 VALUE_TEXT = "One value of a per-value limit (a credential by its Client ID). Empty: all values."
 
@@ -31,7 +28,7 @@ RowWithValue = IncreaseRequest | LimitCrossing | LimitException
 
 @extend_schema_field(OpenApiTypes.STR)
 class DisplayValueField(serializers.Field[RowWithValue, Any, str, Any]):
-    """The displayed form of a row's value. The context must have `display_values` (`display_values_of`)."""
+    """The displayed form of a row's value. The context must have `display_values`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(source="*", read_only=True, **options)
@@ -39,10 +36,6 @@ class DisplayValueField(serializers.Field[RowWithValue, Any, str, Any]):
     def to_representation(self, value: RowWithValue) -> str:
         displayed: str = self.context["display_values"][value.limit.scope, value.value]
         return displayed
-
-
-def display_values_of(organization: Organization, rows: Iterable[RowWithValue]) -> dict[tuple[str, str], str]:
-    return display_values(organization, [(row.limit.scope, row.value) for row in rows])
 
 
 class ExceptionSerializer(serializers.ModelSerializer[LimitException]):

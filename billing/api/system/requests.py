@@ -1,0 +1,128 @@
+"""Document 000 (Glow): request bodies.
+
+Fields of Glow's clients that have no meaning here (departments, snapshots) are validated and ignored. A filter that
+would change the figures is never ignored: unknown fields are rejected.
+"""
+
+from rest_framework import serializers
+
+from billing.api.windows import DateOrDateTimeField, window_of
+from billing.reports.pricing.group_order import GroupOrder
+from billing.reports.types import Window
+from costtrack.serializers import StrictSerializer
+
+_MAX_IDS = 1_000
+_MAX_PER_PAGE = 500
+_LAST_PAGE = 1_000_000_000
+_MAX_LENGTH = 255
+
+ORDERS = {
+    "date": GroupOrder.DATE,
+    "total_cost": GroupOrder.COST,
+    "total_tokens": GroupOrder.TOKENS,
+    "run_count": GroupOrder.RUNS,
+}
+
+
+def _date(text: str) -> DateOrDateTimeField:
+    return DateOrDateTimeField(required=False, allow_null=True, help_text=text)
+
+
+def _uuids(text: str) -> serializers.ListField:
+    return serializers.ListField(
+        child=serializers.UUIDField(), required=False, allow_null=True, max_length=_MAX_IDS, help_text=text
+    )
+
+
+def _text(text: str) -> serializers.CharField:
+    return serializers.CharField(
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        max_length=_MAX_LENGTH,
+        trim_whitespace=False,
+        help_text=text,
+    )
+
+
+_NO_EFFECT = "Accepted for compatibility with Glow clients; has no effect."
+
+
+class RunsBody(StrictSerializer):
+    """Filters of runs. Every field may be omitted or null."""
+
+    start_date = _date("Runs from this date or time on.")
+    end_date = _date("Runs until this date (inclusive) or time.")
+    date_from = _date("Alias of start_date, which takes precedence.")
+    date_to = _date("Alias of end_date, which takes precedence.")
+    model_ids = _uuids("Only runs of these models. Null or empty: all.")
+    model_id = serializers.UUIDField(
+        required=False, allow_null=True, help_text="One model; model_ids takes precedence."
+    )
+    agent_ids = _uuids("Only runs of these agents. Null or empty: all.")
+    agent_id = serializers.UUIDField(
+        required=False, allow_null=True, help_text="One agent; agent_ids takes precedence."
+    )
+    department_ids = _uuids(f"{_NO_EFFECT} There are no departments here.")
+    snapshot_key = _text(_NO_EFFECT)
+    page_limit = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=_MAX_PER_PAGE, help_text=_NO_EFFECT
+    )
+    page_offset = serializers.IntegerField(
+        required=False, allow_null=True, min_value=0, max_value=_LAST_PAGE, help_text=_NO_EFFECT
+    )
+
+    def window(self) -> Window:
+        """Return the window. Raises a ValidationError if it ends before it begins."""
+        params = self.validated_data
+        return window_of(
+            params.get("start_date") or params.get("date_from"), params.get("end_date") or params.get("date_to")
+        )
+
+
+class PricingBody(RunsBody):
+    page = serializers.IntegerField(
+        required=False, allow_null=True, min_value=0, max_value=_LAST_PAGE, help_text=_NO_EFFECT
+    )
+    page_size = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=_MAX_PER_PAGE, help_text=_NO_EFFECT
+    )
+    sort_by = serializers.ChoiceField(choices=list(ORDERS), required=False, allow_null=True, help_text=_NO_EFFECT)
+    sort_order = serializers.ChoiceField(choices=["asc", "desc"], required=False, allow_null=True, help_text=_NO_EFFECT)
+
+
+class GroupsBody(RunsBody):
+    profile_ids = _uuids("Only runs of these users. Null or empty: all.")
+    search = _text("Only groups whose name contains this, case-insensitive.")
+    page = serializers.IntegerField(
+        default=1, min_value=0, max_value=_LAST_PAGE, help_text="Page number from 1; 0 is also the first page."
+    )
+    page_size = serializers.IntegerField(default=50, min_value=1, max_value=_MAX_PER_PAGE)
+    sort_by = serializers.ChoiceField(
+        choices=list(ORDERS), default="date", help_text="date is the time of the group's last run."
+    )
+    sort_order = serializers.ChoiceField(choices=["asc", "desc"], default="desc")
+
+
+class ExportBody(RunsBody):
+    profile_ids = _uuids("Only runs of these users. Null or empty: all.")
+    group_id = _text("Only runs of this group.")
+    session_id = _text("Only runs of this session.")
+    view = serializers.ChoiceField(
+        choices=["pricing"], required=False, allow_null=True, help_text="The only supported view."
+    )
+    mode = _text(_NO_EFFECT)
+    idempotency_key = _text(_NO_EFFECT)
+
+
+class RefreshBody(StrictSerializer):
+    idempotency_key = serializers.CharField(
+        default=None,
+        allow_null=True,
+        max_length=_MAX_LENGTH,
+        help_text="Returned in the response. Refreshing is idempotent.",
+    )
+    soft = serializers.BooleanField(
+        default=False, allow_null=True, help_text="Only drop cached responses; background workers update the views."
+    )
+    accept = serializers.JSONField(required=False, allow_null=True, help_text=_NO_EFFECT)
