@@ -94,7 +94,7 @@ class ReportFilterSet(django_filters.FilterSet):
         self.request, self.form_prefix = None, None
         self.filters = copy.deepcopy(self.base_filters)
         for name, parameter_filter in self.filters.items():
-            parameter_filter.parent = self
+            parameter_filter.parent = self  # type: ignore[attr-defined] # set by its base class, too
             parameter_filter.extra["parameter"].field_name = name
         unknown = [name for name in data if name not in self.filters and name != "organization"]
         if unknown:
