@@ -169,7 +169,7 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
         price = self.get_object()
         if price.organization_id is None:
             message = "This price is shared by all organizations. Create your own price to override it."
-            raise ForbiddenError(message, code="price_of_everyone")
+            raise ForbiddenError(message, code="shared_price")
         body = validated(PriceEndSerializer, request.data)
         price = services.end_price(
             organization=self.organization,

@@ -49,9 +49,10 @@ class ModelFiguresSerializer(serializers.Serializer[Any]):
     model = serializers.CharField()
     events = serializers.IntegerField(help_text="Calls that were priced again.")
     changed = serializers.IntegerField(help_text="Calls whose cost changed.")
-    left_alone = serializers.IntegerField(
+    skipped = serializers.IntegerField(
+        source="left_alone",
         help_text="Calls that were corrected manually, are unpriced, belong to a session with a summary, or have no "
-        "current price."
+        "current price.",
     )
     old_usd = AmountField(help_text="The previous cost of the repriced calls.")
     new_usd = AmountField()
@@ -64,8 +65,9 @@ class RepricingSerializer(serializers.ModelSerializer[Repricing]):
     old_usd = AmountField(help_text="The previous cost of the repriced calls.")
     new_usd = AmountField()
     difference_usd = AmountField()
-    looked_at = serializers.IntegerField(help_text="Progress, out of `total`.")
+    processed = serializers.IntegerField(source="looked_at", help_text="Progress, out of `total`.")
     total = serializers.IntegerField(allow_null=True, help_text="Null until it has started.")
+    skipped = serializers.IntegerField(source="left_alone")
     models = serializers.SerializerMethodField(help_text="By model, the largest change first.")
     state = serializers.ChoiceField(choices=RepricingState.choices)
 
@@ -73,7 +75,7 @@ class RepricingSerializer(serializers.ModelSerializer[Repricing]):
         model = Repricing
         fields = (
             *("id", "state", "dry_run", "start", "end", "service", "model", "reason", "actor"),
-            *("created_at", "finished_at", "looked_at", "total", "events", "changed", "left_alone"),
+            *("created_at", "finished_at", "processed", "total", "events", "changed", "skipped"),
             *("old_usd", "new_usd", "difference_usd", "models"),
         )
 

@@ -54,7 +54,7 @@ LIMIT = OpenApiExample(
         "ends_at": None,
         "is_plan": True,
         "created_at": "2027-01-04T09:00:00Z",
-        "exceptions": [
+        "overrides": [
             {
                 "id": 7,
                 "kind": "raise",

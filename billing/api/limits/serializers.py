@@ -1,4 +1,4 @@
-"""Serializers of limits, their exceptions and threshold events; separate ones for input and output."""
+"""Serializers of limits, their overrides and threshold events; separate ones for input and output."""
 
 from typing import Any
 
@@ -38,8 +38,8 @@ class DisplayValueField(serializers.Field[RowWithValue, Any, str, Any]):
         return displayed
 
 
-class ExceptionSerializer(serializers.ModelSerializer[LimitException]):
-    """A temporary exception to the limit."""
+class OverrideSerializer(serializers.ModelSerializer[LimitException]):
+    """A temporary override of the limit."""
 
     value = DisplayValueField(help_text=VALUE_TEXT)
     kind = serializers.ChoiceField(choices=ExceptionKind.choices)
@@ -52,7 +52,7 @@ class ExceptionSerializer(serializers.ModelSerializer[LimitException]):
 
 
 class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
-    """A limit as configured, with its active exceptions. Its current state is at `/usage/limits`.
+    """A limit as configured, with its active overrides. Its current state is at `/usage/limits`.
 
     The context must have `display_values` and `active_exceptions` (`active_exceptions_by_limit`).
     """
@@ -68,18 +68,18 @@ class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
     is_plan = serializers.BooleanField(
         help_text="The limit belongs to the organization's plan. It can be lowered, but not removed."
     )
-    exceptions = serializers.SerializerMethodField(help_text="The active exceptions.")
+    overrides = serializers.SerializerMethodField(help_text="The active overrides.")
 
     class Meta:
         model = SpendLimit
         fields = (
             *("id", "scope", "scope_value", "window", "amount_usd", "action", "thresholds", "soft_amount_usd"),
-            *("fallback_price", "starts_at", "ends_at", "is_plan", "created_at", "exceptions"),
+            *("fallback_price", "starts_at", "ends_at", "is_plan", "created_at", "overrides"),
         )
 
-    @extend_schema_field(ExceptionSerializer(many=True))
-    def get_exceptions(self, limit: SpendLimit) -> Any:
-        return ExceptionSerializer(self.context["active_exceptions"][limit.pk], many=True, context=self.context).data
+    @extend_schema_field(OverrideSerializer(many=True))
+    def get_overrides(self, limit: SpendLimit) -> Any:
+        return OverrideSerializer(self.context["active_exceptions"][limit.pk], many=True, context=self.context).data
 
 
 class _LimitSettingsSerializer(StrictSerializer):
@@ -156,13 +156,14 @@ class ResumeSerializer(_ManualOverrideSerializer):
     )
 
 
-class CrossingSerializer(serializers.ModelSerializer[LimitCrossing]):
+class ThresholdEventSerializer(serializers.ModelSerializer[LimitCrossing]):
     """Spend reached a threshold of the limit in one of its windows."""
 
     value = DisplayValueField(help_text="The value of a per-value limit.")
     threshold = serializers.IntegerField(help_text="In percent of the amount; 0 is the soft amount.")
     amount_usd = AmountField(help_text="The limit's amount at that time.")
     spent_usd = AmountField(help_text="The spend when the threshold was reached.")
+    reached_at = serializers.DateTimeField(source="crossed_at")
     resolved_at = serializers.DateTimeField(allow_null=True, help_text="When spend was below the threshold again.")
     resets_at = serializers.DateTimeField(
         allow_null=True, help_text="When spend is expected to be below the amount again."
@@ -172,5 +173,5 @@ class CrossingSerializer(serializers.ModelSerializer[LimitCrossing]):
     class Meta:
         model = LimitCrossing
         fields = (
-            *("id", "value", "threshold", "amount_usd", "spent_usd", "crossed_at", "resolved_at", "resets_at", "times"),
+            *("id", "value", "threshold", "amount_usd", "spent_usd", "reached_at", "resolved_at", "resets_at", "times"),
         )

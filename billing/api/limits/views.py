@@ -1,4 +1,4 @@
-"""`/organizations/{slug}/limits`: create, change and remove limits and their temporary exceptions."""
+"""`/organizations/{slug}/limits`: create, change and remove limits and their temporary overrides."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -15,13 +15,13 @@ from rest_framework.response import Response
 from billing.api.limits import examples
 from billing.api.limits.rows import ValuesDisplayed
 from billing.api.limits.serializers import (
-    CrossingSerializer,
     LimitChangeSerializer,
     LimitSerializer,
     NewLimitSerializer,
     PauseSerializer,
     RaiseSerializer,
     ResumeSerializer,
+    ThresholdEventSerializer,
 )
 from billing.limits import services
 from billing.limits.selectors import active_exceptions_by_limit, in_force_at
@@ -147,16 +147,16 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         return self._override(_resume, ResumeSerializer)
 
     @extend_schema(
-        operation_id="limits_exceptions_end",
-        responses={204: OpenApiResponse(description="The exception was ended.")},
+        operation_id="limits_overrides_end",
+        responses={204: OpenApiResponse(description="The override was ended.")},
     )
-    def end_exception(self, request: Request, exception_id: int, **_: Any) -> Response:
-        """End an exception early. Ending it again changes nothing."""
+    def end_override(self, request: Request, override_id: int, **_: Any) -> Response:
+        """End an override early. Ending it again changes nothing."""
         limit = self.get_object()
         rows = LimitException.objects.of(self.organization)
-        exception = rows.filter(limit=limit, pk=exception_id).first()
+        exception = rows.filter(limit=limit, pk=override_id).first()
         if exception is None:
-            raise NotFoundError("No such exception.")
+            raise NotFoundError("No such override.")
         services.end_exception(organization=self.organization, exception=exception, actor=self.principal, now=utc_now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -186,16 +186,16 @@ def _resume(*, ends_at: datetime | None, **options: Any) -> None:
         services.open_limit(ends_at=ends_at, **options)
 
 
-class CrossingViewSet(ValuesDisplayed[LimitCrossing]):
+class ThresholdEventViewSet(ValuesDisplayed[LimitCrossing]):
     queryset = LimitCrossing.objects.select_related("limit").order_by("-crossed_at", "-id")
-    serializer_class = CrossingSerializer
+    serializer_class = ThresholdEventSerializer
     filterset_class = None
     required_scope = Scope.COSTS_READ
 
     def narrow(self, queryset: QuerySet[LimitCrossing]) -> QuerySet[LimitCrossing]:
         return queryset.filter(limit=self.kwargs.get("pk"))
 
-    @extend_schema(operation_id="limits_crossings")
+    @extend_schema(operation_id="limits_threshold_events")
     def list(self, request: Request, pk: int, **_: str) -> Response:
         """List when spend reached the limit's thresholds, the newest first."""
         if not SpendLimit.objects.of(self.organization).not_removed().filter(pk=pk).exists():

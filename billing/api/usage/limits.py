@@ -33,7 +33,7 @@ from organizations.types import Access, Environment, Scope
 _HUNDREDTH = Decimal("0.01")
 
 
-class ByHand(ResponseBody):
+class ManualOverrideBody(ResponseBody):
     reason: str
     until: Annotated[datetime | None, Meta(description="Null: until it is ended.")]
 
@@ -55,11 +55,11 @@ class _Settings(ResponseBody):
     raised_until: Annotated[datetime | None, Meta(description="When the temporary raise ends.")]
     soft_amount_usd: Amount | None
     thresholds: Annotated[list[int], Meta(description="In percent of the amount.", examples=[[80, 95, 100]])]
-    paused_by_hand: ByHand | None
-    opened_by_hand: Annotated[ByHand | None, Meta(description="Access is allowed regardless of spend.")]
+    paused_by_hand: ManualOverrideBody | None
+    opened_by_hand: Annotated[ManualOverrideBody | None, Meta(description="Access is allowed regardless of spend.")]
 
 
-class Standing(_Settings):
+class LimitStatusBody(_Settings):
     """A limit of one value with its balance and state."""
 
     spent_usd: Annotated[Amount, Meta(description="Exact spend in the window.", examples=["41.25"])]
@@ -88,11 +88,11 @@ class Standing(_Settings):
     ]
 
 
-class OfEach(_Settings):
+class PerValueLimit(_Settings):
     """A per-value limit; its `scope_value` is empty."""
 
     values: Annotated[
-        list[Standing],
+        list[LimitStatusBody],
         Meta(
             description="Up to 50 values that reached a threshold or have an override, the largest share first; or the "
             "requested value."
@@ -116,10 +116,13 @@ class _LimitsBody(ResponseBody):
     as_of: datetime
 
 
-class Standings(_LimitsBody):
+class LimitStatuses(_LimitsBody):
     limits: Annotated[
         list[Any],
-        Meta(description="In order of creation.", extra={"items": OneOf("LimitStanding", (Standing, OfEach))}),
+        Meta(
+            description="In order of creation.",
+            extra={"items": OneOf("AnyLimitStatus", (LimitStatusBody, PerValueLimit))},
+        ),
     ]
 
 
@@ -130,7 +133,7 @@ class Own(_LimitsBody):
     spend: Annotated[
         SpendBody, Meta(description="Spend of this credential until now, by the calendar of the organization.")
     ]
-    limits: Annotated[list[Standing], Meta(description="Limits of the organization and of the credential.")]
+    limits: Annotated[list[LimitStatusBody], Meta(description="Limits of the organization and of the credential.")]
 
 
 class LimitsQuery(StrictSerializer):
@@ -161,14 +164,14 @@ class UsageLimitsView(OrganizationScopedAPIView):
     required_scope: ClassVar[Scope | None] = None
     requires_api_plan: ClassVar[bool] = True
 
-    @extend_schema(operation_id="usage_limits", tags=["limits"], parameters=[LimitsQuery], responses=Standings)
+    @extend_schema(operation_id="usage_limits", tags=["limits"], parameters=[LimitsQuery], responses=LimitStatuses)
     def get(self, request: Request) -> Response:
         """List limits with spend, reservations, remaining amount, state, reset time and, at the current rate, when
         they will be reached. Members and credentials with `costs:read` see all limits; other credentials see those
         of the organization and their own."""
         params, now = validated_query(LimitsQuery, request.query_params), utc_now()
         limits = limit_bodies(_list_limits(self.organization, self.access, params, now))
-        return Response(Standings(**_common_fields(self.organization, now), limits=limits))
+        return Response(LimitStatuses(**_common_fields(self.organization, now), limits=limits))
 
 
 class UsageOwnView(OrganizationScopedAPIView):
@@ -204,7 +207,7 @@ class UsageOwnView(OrganizationScopedAPIView):
         return credential
 
 
-def limit_bodies(limit_statuses: Iterable[LimitStatus | PerValueStatus]) -> list[Standing | OfEach]:
+def limit_bodies(limit_statuses: Iterable[LimitStatus | PerValueStatus]) -> list[LimitStatusBody | PerValueLimit]:
     return [
         _per_value_limit(status) if isinstance(status, PerValueStatus) else _limit(status) for status in limit_statuses
     ]
@@ -221,9 +224,9 @@ def _common_fields(organization: Organization, now: datetime) -> dict[str, Any]:
     }
 
 
-def _limit(status: LimitStatus) -> Standing:
+def _limit(status: LimitStatus) -> LimitStatusBody:
     evaluation = status.evaluation
-    return Standing.of(
+    return LimitStatusBody.of(
         evaluation,
         status,
         **_settings(status.rule),
@@ -235,9 +238,9 @@ def _limit(status: LimitStatus) -> Standing:
     )
 
 
-def _per_value_limit(each: PerValueStatus) -> OfEach:
+def _per_value_limit(each: PerValueStatus) -> PerValueLimit:
     values = [_limit(status) for status in each.values]
-    return OfEach.of(**_settings(each.rule), values=values, values_left_out=each.left_out, values_used=each.used)
+    return PerValueLimit.of(**_settings(each.rule), values=values, values_left_out=each.left_out, values_used=each.used)
 
 
 def _settings(rule: Rule) -> dict[str, Any]:
@@ -258,10 +261,10 @@ def _settings(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _override(manual_override: ManualOverride | None, kind: ExceptionKind) -> ByHand | None:
+def _override(manual_override: ManualOverride | None, kind: ExceptionKind) -> ManualOverrideBody | None:
     if manual_override is None or manual_override.kind is not kind:
         return None
-    return ByHand.of(manual_override)
+    return ManualOverrideBody.of(manual_override)
 
 
 def _list_limits(

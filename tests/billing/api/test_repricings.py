@@ -39,7 +39,7 @@ def test_the_dry_run_answers_the_table_at_once_and_changes_nothing(api: APIClien
     response = api.post(PATH, PERIOD)
 
     assert response.status_code == 200
-    assert asked(response, "state", "dry_run", "events", "changed", "looked_at", "total") == ["done", True, 3, 2, 3, 3]
+    assert asked(response, "state", "dry_run", "events", "changed", "processed", "total") == ["done", True, 3, 2, 3, 3]
     assert asked(response, "old_usd", "new_usd", "difference_usd") == ["9", "7", "-2"]
     assert response.json()["models"] == [
         {
@@ -47,7 +47,7 @@ def test_the_dry_run_answers_the_table_at_once_and_changes_nothing(api: APIClien
             "model": model,
             "events": events,
             "changed": changed,
-            "left_alone": 0,
+            "skipped": 0,
             "old_usd": old,
             "new_usd": new,
             "difference_usd": difference,
