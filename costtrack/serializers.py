@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import OpenApiExample, extend_schema_field
 from rest_framework import serializers
 
 from costtrack.money import plain
@@ -38,6 +38,10 @@ class StrictSerializer(serializers.Serializer[Any]):
         numbers = [name for name in texts if isinstance(data.get(name), int | float)]
         if numbers:
             raise serializers.ValidationError({name: ["Not a valid string."] for name in numbers}, code="invalid")
+
+
+def request_example(name: str, **body: Any) -> OpenApiExample:
+    return OpenApiExample(name, body, request_only=True)
 
 
 def validated(body: type[StrictSerializer], data: Any) -> dict[str, Any]:

@@ -112,7 +112,6 @@ class CostEntriesView(CostsEndpoint, OrganizationScopedAPIView):
 
     @extend_schema(
         operation_id="costs_run_entries",
-        tags=["costs"],
         parameters=[EntriesQuery, *CACHE_HEADERS],
         responses=EntryPage,
     )
@@ -130,7 +129,6 @@ class CostEntriesView(CostsEndpoint, OrganizationScopedAPIView):
 
     @extend_schema(
         operation_id="costs_run_entries_create",
-        tags=["costs"],
         request=PolymorphicProxySerializer(
             "NewServiceCosts", [NewServiceCost, NewServiceCost(many=True)], None, many=False
         ),

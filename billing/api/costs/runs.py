@@ -69,7 +69,6 @@ class RunViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
 
     @extend_schema(
         operation_id="costs_runs",
-        tags=["costs"],
         parameters=[RunFilterSet.parameters(), *HEADERS],
         responses=CostResponse,
     )
@@ -87,9 +86,7 @@ class RunViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
             )
         )
 
-    @extend_schema(
-        operation_id="costs_run", tags=["costs"], parameters=[RunParameters, *HEADERS], responses=CostResponse
-    )
+    @extend_schema(operation_id="costs_run", parameters=[RunParameters, *HEADERS], responses=CostResponse)
     @cache_until_ledger_changes
     def retrieve(self, request: Request, run_id: str) -> Response:
         """Get the cost of one workflow run, alone or with all its descendants."""

@@ -166,7 +166,6 @@ class SessionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
 
     @extend_schema(
         operation_id="costs_sessions",
-        tags=["costs"],
         parameters=[SessionFilterSet.parameters(), *HEADERS],
         responses=SessionCostResponse,
     )
@@ -186,7 +185,6 @@ class SessionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
 
     @extend_schema(
         operation_id="costs_session",
-        tags=["costs"],
         parameters=[SessionParameters, *HEADERS],
         responses=SessionCostResponse,
     )
@@ -207,7 +205,6 @@ class ExecutionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
 
     @extend_schema(
         operation_id="costs_executions",
-        tags=["costs"],
         parameters=[ExecutionFilterSet.parameters(), *HEADERS],
         responses=ExecutionCostResponse,
     )
@@ -221,7 +218,6 @@ class ExecutionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
 
     @extend_schema(
         operation_id="costs_execution",
-        tags=["costs"],
         parameters=[ExecutionParameters, *HEADERS],
         responses=ExecutionCostResponse,
     )

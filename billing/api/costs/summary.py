@@ -47,7 +47,7 @@ class CostSummaryResponse(ResponseBody):
 class CostSummaryView(CostsEndpoint, OrganizationScopedAPIView):
     """`GET /costs/summary`"""
 
-    @extend_schema(operation_id="costs_summary", tags=["costs"], parameters=[*HEADERS], responses=CostSummaryResponse)
+    @extend_schema(operation_id="costs_summary", parameters=[*HEADERS], responses=CostSummaryResponse)
     @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
         """Get the total cost and number of sessions, and the most expensive models and sessions."""

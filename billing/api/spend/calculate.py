@@ -116,7 +116,6 @@ class SpendCalculateView(SpendView):
 
     @extend_schema(
         operation_id="spend_calculate",
-        tags=["spend"],
         request=CalculationSerializer,
         parameters=[COST, TOKENS, COUNTED, TOKENIZER],
         responses={

@@ -214,7 +214,6 @@ class SpendLogViewSet(SpendEndpoint, OrganizationScopedReportViewSet):
 
     @extend_schema(
         operation_id="spend_logs",
-        tags=["spend"],
         parameters=[SpendLogListFilterSet.parameters(), AS_OF, UNPRICED, TRUNCATED],
         responses=OneOf("SpendLogOrDay", (SpendLog, SpendDay)),
     )
@@ -239,7 +238,6 @@ class SpendLogPageViewSet(SpendEndpoint, OrganizationScopedReportViewSet):
 
     @extend_schema(
         operation_id="spend_logs_v2",
-        tags=["spend"],
         parameters=[SpendLogPageFilterSet.parameters(), AS_OF, UNPRICED, TOTAL],
         responses=SpendLogsPage,
     )

@@ -125,6 +125,7 @@ class SpendEndpoint:
     dialect: ClassVar[Dialect] = LITELLM
     required_scope: ClassVar[Scope | None] = Scope.COSTS_READ
     requires_api_plan: ClassVar[bool] = True
+    openapi_tag: ClassVar[str] = "spend"
 
 
 class SpendView(SpendEndpoint, OrganizationScopedAPIView):

@@ -1,6 +1,6 @@
 """Document 004 (AlphaNeural, LiteLLM): spend by tag, team, customer and key over a window."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Annotated
 
@@ -55,7 +55,6 @@ class SpendTagsView(SpendView):
 
     @extend_schema(
         operation_id="spend_tags",
-        tags=["spend"],
         parameters=[WindowFilterSet.parameters(), *CACHE_HEADERS],
         responses=list[SpendTag],
     )
@@ -90,7 +89,6 @@ class GlobalSpendTagsView(SpendView):
 
     @extend_schema(
         operation_id="global_spend_tags",
-        tags=["spend"],
         parameters=[SpendPerTagFilterSet.parameters(), *CACHE_HEADERS],
         responses=SpendPerTags,
     )
@@ -163,7 +161,6 @@ class SpendReportView(SpendView):
 
     @extend_schema(
         operation_id="global_spend_report",
-        tags=["spend"],
         parameters=[SpendReportFilterSet.parameters(), AS_OF],
         responses=list[OneOf("SpendReport", (TeamsOfDay, CustomersOfDay, KeyReport))],  # type: ignore[misc] # no type
     )
@@ -186,37 +183,33 @@ class SpendReportView(SpendView):
         return Response(body, headers=response_headers(now))
 
     def _by_team(self, filterset: SpendReportFilterSet) -> list[TeamsOfDay]:
-        days = teams_by_day(organization=self.organization, window=filterset.window, team=filterset.options["team_id"])
-        hashes = self._hashes_of(days.values())
+        team = filterset.options["team_id"]
+        days = teams_by_day(organization=self.organization, window=filterset.window, team=team)
+        shares_of = self._shares_of(days.values())
         return [
             TeamsOfDay(
                 group_by_day=_midnight(day),
                 teams=[
-                    TeamSpend(team_name=team.name, total_spend=number(team.spend), metadata=_shares(team, hashes))
-                    for team in teams
+                    TeamSpend(team_name=item.name, total_spend=number(item.spend), metadata=shares_of(item))
+                    for item in items
                 ],
             )
-            for day, teams in days.items()
+            for day, items in days.items()
         ]
 
     def _by_customer(self, filterset: SpendReportFilterSet) -> list[CustomersOfDay]:
-        days = customers_by_day(
-            organization=self.organization, window=filterset.window, customer=filterset.options["customer_id"]
-        )
-        hashes = self._hashes_of(days.values())
+        customer = filterset.options["customer_id"]
+        days = customers_by_day(organization=self.organization, window=filterset.window, customer=customer)
+        shares_of = self._shares_of(days.values())
         return [
             CustomersOfDay(
                 group_by_day=_midnight(day),
                 customers=[
-                    CustomerSpend(
-                        customer=customer.name,
-                        total_spend=number(customer.spend),
-                        metadata=_shares(customer, hashes),
-                    )
-                    for customer in customers
+                    CustomerSpend(customer=item.name, total_spend=number(item.spend), metadata=shares_of(item))
+                    for item in items
                 ],
             )
-            for day, customers in days.items()
+            for day, items in days.items()
         ]
 
     def _by_key(self, filterset: SpendReportFilterSet) -> list[KeyReport]:
@@ -246,22 +239,19 @@ class SpendReportView(SpendView):
             for key in keys
         ]
 
-    def _hashes_of(self, days: Iterable[Sequence[NamedDaySpend]]) -> dict[int, str]:
+    def _shares_of(self, days: Iterable[Sequence[NamedDaySpend]]) -> Callable[[NamedDaySpend], list[SpendShare]]:
         shares = (share for items in days for item in items for share in item.shares)
-        return key_hashes(self.organization, (share.credential for share in shares))
+        hashes = key_hashes(self.organization, (share.credential for share in shares))
+        return lambda item: [
+            SpendShare(
+                model=share.model,
+                api_key=hashes.get(share.credential, ""),
+                spend=number(share.spend),
+                total_tokens=share.total_tokens,
+            )
+            for share in item.shares
+        ]
 
 
 def _midnight(day: date) -> str:
     return f"{day.isoformat()}T00:00:00+00:00"
-
-
-def _shares(item: NamedDaySpend, hashes: dict[int, str]) -> list[SpendShare]:
-    return [
-        SpendShare(
-            model=share.model,
-            api_key=hashes.get(share.credential, ""),
-            spend=number(share.spend),
-            total_tokens=share.total_tokens,
-        )
-        for share in item.shares
-    ]

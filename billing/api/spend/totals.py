@@ -69,7 +69,7 @@ class SpendUser(ResponseBody):
 class SpendKeysView(SpendView):
     """`GET /spend/keys`"""
 
-    @extend_schema(operation_id="spend_keys", tags=["spend"], parameters=[AS_OF], responses=list[SpendKey])
+    @extend_schema(operation_id="spend_keys", parameters=[AS_OF], responses=list[SpendKey])
     def get(self, request: Request) -> Response:
         """List every credential with its spend over all time, the most expensive first."""
         now = utc_now()
@@ -99,7 +99,6 @@ class SpendUsersView(SpendView):
 
     @extend_schema(
         operation_id="spend_users",
-        tags=["spend"],
         parameters=[SpendUsersFilterSet.parameters(), *CACHE_HEADERS],
         responses=list[SpendUser],
     )
@@ -162,7 +161,7 @@ def _last_30_days(now: datetime) -> Window:
 class GlobalSpendView(SpendView):
     """`GET /global/spend`"""
 
-    @extend_schema(operation_id="global_spend", tags=["spend"], parameters=[AS_OF], responses=GlobalSpend)
+    @extend_schema(operation_id="global_spend", parameters=[AS_OF], responses=GlobalSpend)
     def get(self, request: Request) -> Response:
         """Get the total spend of today and the 30 days before."""
         now = utc_now()
@@ -177,7 +176,6 @@ class GlobalSpendLogsView(SpendView):
 
     @extend_schema(
         operation_id="global_spend_logs",
-        tags=["spend"],
         parameters=[KeyFilterSet.parameters(), AS_OF],
         responses=list[GlobalSpendDay],
     )
@@ -194,7 +192,6 @@ class GlobalSpendKeysView(SpendView):
 
     @extend_schema(
         operation_id="global_spend_keys",
-        tags=["spend"],
         parameters=[TopFilterSet.parameters(), AS_OF],
         responses=list[GlobalSpendKey],
     )
@@ -219,7 +216,6 @@ class GlobalSpendModelsView(SpendView):
 
     @extend_schema(
         operation_id="global_spend_models",
-        tags=["spend"],
         parameters=[TopFilterSet.parameters(), AS_OF],
         responses=list[GlobalSpendModel],
     )
@@ -238,7 +234,6 @@ class GlobalActivityView(SpendView):
 
     @extend_schema(
         operation_id="global_activity",
-        tags=["spend"],
         parameters=[RequiredWindowFilterSet.parameters(), AS_OF],
         responses=GlobalActivity,
     )

@@ -32,6 +32,7 @@ from costtrack.clock import iso, utc_now
 from costtrack.error_formats import DETAIL, Dialect
 from costtrack.renderers import JSONRenderer
 from costtrack.responses import ResponseBody
+from costtrack.serializers import request_example
 from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedReportViewSet
 from organizations.models import Organization
 from organizations.types import Scope
@@ -50,7 +51,7 @@ TRUNCATED = response_header(
     "X-Costtrack-Truncated", "1: there are more runs than the export contains; it has the newest.", OpenApiTypes.INT
 )
 
-_NO_FILTERS = OpenApiExample("Everything", {}, request_only=True)
+_NO_FILTERS = request_example("Everything")
 _CHUNK_SIZE = 3 * 1024 * 64  # a multiple of 3, so that the base64 of chunks can be concatenated
 
 
@@ -134,7 +135,6 @@ class PricingView(SystemEndpoint, OrganizationScopedAPIView):
 
     @extend_schema(
         operation_id="system_pricing",
-        tags=["system"],
         parameters=[BYPASS, CACHE_HIT, CACHE_TAGS, AS_OF, UNPRICED],
         request=PricingBody,
         responses=PricingAnswer,
@@ -162,13 +162,10 @@ class GroupViewSet(SystemEndpoint, OrganizationScopedReportViewSet):
 
     @extend_schema(
         operation_id="system_groups",
-        tags=["system"],
         parameters=[BYPASS, CACHE_HIT, CACHE_TAGS, AS_OF],
         request=GroupsBody,
         responses=GroupsAnswer,
-        examples=[
-            OpenApiExample("The first page", {"page": 1, "page_size": 25, "sort_order": "desc"}, request_only=True)
-        ],
+        examples=[request_example("The first page", page=1, page_size=25, sort_order="desc")],
     )
     def list(self, request: Request) -> HttpResponse:
         """Return generation groups and their cost, page by page.
@@ -200,7 +197,6 @@ class ExportView(SystemEndpoint, OrganizationScopedAPIView):
 
     @extend_schema(
         operation_id="system_export",
-        tags=["system"],
         parameters=[AS_OF, TRUNCATED],
         request=ExportBody,
         responses=ExportAnswer,
@@ -234,7 +230,6 @@ class RefreshView(SystemEndpoint, OrganizationScopedAPIView):
 
     @extend_schema(
         operation_id="system_refresh",
-        tags=["system"],
         parameters=[INVALIDATE_TAGS],
         request=RefreshBody,
         responses=RefreshAnswer,

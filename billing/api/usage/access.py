@@ -81,10 +81,10 @@ class UsageAccessView(OrganizationScopedAPIView):
 
     required_scope: ClassVar[Scope | None] = None
     requires_api_plan: ClassVar[bool] = True
+    openapi_tag: ClassVar[str] = "limits"
 
     @extend_schema(
         operation_id="usage_access",
-        tags=["limits"],
         parameters=[AccessQuery],
         responses=OneOf("Access", (Allowed, NotAllowed, NotPriced)),
     )

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, ClassVar
 from uuid import UUID
 
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from msgspec import Meta
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -33,7 +33,7 @@ from billing.types import AuthorizationStatus, LimitAction, LimitScope, LimitWin
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.responses import Amount, ResponseBody, choice
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, request_example
 from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
@@ -55,23 +55,18 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     description="Any text of up to 255 characters. Repeating a request with a key returns the same authorization. "
     "The field idempotency_key is equivalent.",
 )
-EXAMPLES = (
-    OpenApiExample(
-        "Known cost",
-        {"model": "gpt-4o", "service": "openai", "user_id": "ada", "estimated_cost_usd": "0.0125"},
-        request_only=True,
+EXAMPLES = [
+    request_example("Known cost", model="gpt-4o", service="openai", user_id="ada", estimated_cost_usd="0.0125"),
+    request_example(
+        "Token counts", model="gpt-4o", service="openai", input_tokens=1200, max_tokens=800, run_id="nightly-7"
     ),
-    OpenApiExample(
-        "Token counts",
-        {"model": "gpt-4o", "service": "openai", "input_tokens": 1200, "max_tokens": 800, "run_id": "nightly-7"},
-        request_only=True,
-    ),
-    OpenApiExample(
+    request_example(
         "Messages to count",
-        {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hey, how's it going?"}], "max_tokens": 500},
-        request_only=True,
+        model="gpt-4o",
+        messages=[{"role": "user", "content": "Hey, how's it going?"}],
+        max_tokens=500,
     ),
-)
+]
 
 
 class Left(ResponseBody):
@@ -198,11 +193,11 @@ class AuthorizationsView(OrganizationScopedAPIView):
     required_scope: ClassVar[Scope] = Scope.LIMITS_AUTHORIZE
     scopes_by_action = {"get": Scope.COSTS_READ}
     requires_api_plan: ClassVar[bool] = True
+    openapi_tag: ClassVar[str] = "limits"
     own_transactions: ClassVar[bool] = True
 
     @extend_schema(
         operation_id="usage_authorize",
-        tags=["limits"],
         request=AUTHORIZATION_REQUEST,
         parameters=[IDEMPOTENCY_KEY, *REFUSAL_HEADERS],
         responses={
@@ -212,7 +207,7 @@ class AuthorizationsView(OrganizationScopedAPIView):
             ),
             429: REFUSED,
         },
-        examples=[*EXAMPLES],
+        examples=EXAMPLES,
     )
     def post(self, request: Request) -> Response:
         """Reserve the cost of a call under all limits that apply to it, or under none. Send the id as
@@ -243,7 +238,6 @@ class AuthorizationsView(OrganizationScopedAPIView):
 
     @extend_schema(
         operation_id="usage_authorizations_list",
-        tags=["limits"],
         parameters=[AuthorizationsQuery],
         responses=AuthorizationPage,
     )
@@ -267,18 +261,18 @@ class AuthorizationView(OrganizationScopedAPIView):
 
     required_scope: ClassVar[Scope] = Scope.LIMITS_AUTHORIZE
     requires_api_plan: ClassVar[bool] = True
+    openapi_tag: ClassVar[str] = "limits"
     # Releasing is never rate-limited, so that reservations can always be returned.
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"delete"})
     own_transactions: ClassVar[bool] = True
 
-    @extend_schema(operation_id="usage_authorization", tags=["limits"], responses=AuthorizationBody)
+    @extend_schema(operation_id="usage_authorization", responses=AuthorizationBody)
     def get(self, request: Request, authorization_id: UUID) -> Response:
         """Get one authorization and its status."""
         return self._detail_response(authorization_id)
 
     @extend_schema(
         operation_id="usage_authorization_extend",
-        tags=["limits"],
         request=EXTENSION_REQUEST,
         responses={200: AuthorizationBody, 409: _ENDED},
     )
@@ -291,7 +285,6 @@ class AuthorizationView(OrganizationScopedAPIView):
 
     @extend_schema(
         operation_id="usage_authorization_release",
-        tags=["limits"],
         responses={
             204: OpenApiResponse(description="Released."),
             409: OpenApiResponse(description="It is settled: spent amounts cannot be released."),

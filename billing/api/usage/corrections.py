@@ -52,7 +52,6 @@ class EventCorrectionViewSet(OrganizationScopedReportViewSet):
 
     @extend_schema(
         operation_id="usage_event_void",
-        tags=["usage"],
         request=VoidSerializer,
         responses={201: CorrectedSerializer, 409: _NOT_CORRECTABLE},
     )
@@ -62,7 +61,6 @@ class EventCorrectionViewSet(OrganizationScopedReportViewSet):
 
     @extend_schema(
         operation_id="usage_event_adjust",
-        tags=["usage"],
         request=AdjustSerializer,
         responses={201: CorrectedSerializer, 409: _NOT_CORRECTABLE},
     )

@@ -83,55 +83,15 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
     class Meta:
         model = UsageEvent
         fields = (
-            "id",
-            "event_id",
-            "source",
-            "request_id",
-            "kind",
-            "occurred_at",
-            "received_at",
-            "duration_ms",
-            "status",
-            "status_code",
-            "endpoint",
-            "capability",
-            "service",
-            "model",
-            "cost_group",
-            "tool",
-            "run_id",
-            "workflow_id",
-            "execution_id",
-            "phase_id",
-            "workspace_id",
-            "session_id",
-            "group_id",
-            "group_name",
-            "agent_id",
-            "agent_name",
-            "user_id",
-            "end_user",
-            "tags",
-            "metadata",
-            "input_tokens",
-            "output_tokens",
-            "cache_read_tokens",
-            "cache_creation_tokens",
-            "cache_creation_1h_tokens",
-            "reasoning_tokens",
-            "audio_input_tokens",
-            "audio_output_tokens",
-            "tool_use_tokens",
-            "tool_result_tokens",
-            "cost_usd",
-            "token_cost_usd",
-            "compute_cost_usd",
-            "computed_cost_usd",
-            "cost_source",
-            "unpriced_reason",
-            "price_version_id",
-            "adjusts",
-            "adjustment_reason",
+            *("id", "event_id", "source", "request_id", "kind", "occurred_at", "received_at", "duration_ms"),
+            *("status", "status_code", "endpoint", "capability", "service", "model", "cost_group", "tool"),
+            *("run_id", "workflow_id", "execution_id", "phase_id", "workspace_id", "session_id"),
+            *("group_id", "group_name", "agent_id", "agent_name", "user_id", "end_user", "tags", "metadata"),
+            *("input_tokens", "output_tokens", "cache_read_tokens"),
+            *("cache_creation_tokens", "cache_creation_1h_tokens", "reasoning_tokens"),
+            *("audio_input_tokens", "audio_output_tokens", "tool_use_tokens", "tool_result_tokens"),
+            *("cost_usd", "token_cost_usd", "compute_cost_usd", "computed_cost_usd", "cost_source"),
+            *("unpriced_reason", "price_version_id", "adjusts", "adjustment_reason"),
         )
 
     def to_representation(self, instance: UsageEvent) -> dict[str, Any]:
@@ -247,7 +207,6 @@ class EventViewSet(OrganizationScopedReportViewSet):
 
     @extend_schema(
         operation_id="usage_events_list",
-        tags=["usage"],
         parameters=[EventFilterSet.parameters(), *CACHE_HEADERS],
         responses=EventPageSerializer,
     )
@@ -266,9 +225,7 @@ class EventViewSet(OrganizationScopedReportViewSet):
         results = UsageEventSerializer(page.events, many=True).data
         return Response({"results": results, "next_cursor": cursor_of(page.last)})
 
-    @extend_schema(
-        operation_id="usage_event", tags=["usage"], parameters=[*CACHE_HEADERS], responses=ExplainedEventSerializer
-    )
+    @extend_schema(operation_id="usage_event", parameters=[*CACHE_HEADERS], responses=ExplainedEventSerializer)
     @cache_until_ledger_changes
     def retrieve(self, request: Request, event_id: UUID) -> Response:
         """Get one event and the calculation of its cost."""

@@ -57,7 +57,6 @@ class UsageExportView(UsageView):
 
     @extend_schema(
         operation_id="usage_export",
-        tags=["usage"],
         parameters=[ExportQuery],
         responses={
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, description="A header and the rows, in UTF-8."),

@@ -151,9 +151,7 @@ class CredentialsUsage(UsageBody):
 class UsageSummaryView(UsageView):
     """`GET /usage/summary`"""
 
-    @extend_schema(
-        operation_id="usage_summary", tags=["usage"], parameters=[UsageQuerySerializer], responses=SummaryBody
-    )
+    @extend_schema(operation_id="usage_summary", parameters=[UsageQuerySerializer], responses=SummaryBody)
     def get(self, request: Request) -> Response:
         """Get requests, tokens and cost of a range, by day, and the current spend."""
         query = usage_query(request, self.access, UsageQuerySerializer)
@@ -186,9 +184,7 @@ class UsageSummaryView(UsageView):
 class UsageCapabilitiesView(UsageView):
     """`GET /usage/capabilities`"""
 
-    @extend_schema(
-        operation_id="usage_capabilities", tags=["usage"], parameters=[UsageQuerySerializer], responses=Capabilities
-    )
+    @extend_schema(operation_id="usage_capabilities", parameters=[UsageQuerySerializer], responses=Capabilities)
     def get(self, request: Request) -> Response:
         """List usage by capability."""
         query = usage_query(request, self.access, UsageQuerySerializer)
@@ -202,7 +198,6 @@ class UsageCredentialsView(UsageView):
 
     @extend_schema(
         operation_id="usage_credentials",
-        tags=["usage"],
         parameters=[UsageQuerySerializer],
         responses=CredentialsUsage,
     )

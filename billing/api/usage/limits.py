@@ -163,8 +163,9 @@ class UsageLimitsView(OrganizationScopedAPIView):
 
     required_scope: ClassVar[Scope | None] = None
     requires_api_plan: ClassVar[bool] = True
+    openapi_tag: ClassVar[str] = "limits"
 
-    @extend_schema(operation_id="usage_limits", tags=["limits"], parameters=[LimitsQuery], responses=LimitStatuses)
+    @extend_schema(operation_id="usage_limits", parameters=[LimitsQuery], responses=LimitStatuses)
     def get(self, request: Request) -> Response:
         """List limits with spend, reservations, remaining amount, state, reset time and, at the current rate, when
         they will be reached. Members and credentials with `costs:read` see all limits; other credentials see those
@@ -179,8 +180,9 @@ class UsageOwnView(OrganizationScopedAPIView):
 
     required_scope: ClassVar[Scope | None] = None
     requires_api_plan: ClassVar[bool] = True
+    openapi_tag: ClassVar[str] = "limits"
 
-    @extend_schema(operation_id="usage_own", tags=["limits"], responses=Own)
+    @extend_schema(operation_id="usage_own", responses=Own)
     def get(self, request: Request) -> Response:
         """Get the spend of this credential today, in the last seven days and this month, and its limits. For
         credentials, with any scopes; users see `/usage/summary`."""

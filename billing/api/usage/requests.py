@@ -54,7 +54,7 @@ class RequestPage(UsageBody):
 class UsageRequestsView(UsageView):
     """`GET /usage/requests`"""
 
-    @extend_schema(operation_id="usage_requests", tags=["usage"], parameters=[RequestsQuery], responses=RequestPage)
+    @extend_schema(operation_id="usage_requests", parameters=[RequestsQuery], responses=RequestPage)
     def get(self, request: Request) -> Response:
         """List model calls, newest first, with endpoint, time, credential and response status. Costs include
         adjustments."""

@@ -91,7 +91,7 @@ class Timeseries(UsageBody):
 class UsageTimeseriesView(UsageView):
     """`GET /usage/timeseries`"""
 
-    @extend_schema(operation_id="usage_timeseries", tags=["usage"], parameters=[TimeseriesQuery], responses=Timeseries)
+    @extend_schema(operation_id="usage_timeseries", parameters=[TimeseriesQuery], responses=Timeseries)
     def get(self, request: Request) -> Response:
         """Get requests, tokens or cost over time. Periods follow the time zone and week start of the organization."""
         query = usage_query(request, self.access, TimeseriesQuery)
