@@ -3,7 +3,7 @@ them into components of the OpenAPI document.
 
     class SpendTag(ResponseBody):
         individual_request_tag: str
-        total_spend: Annotated[float, Meta(description="In USD.", examples=[0.000224])]
+        total_spend: Annotated[float, about("In USD.", 0.000224)]
 
 A view returns `Response(SpendTag(...))` and documents `responses=SpendTag`, or `responses=list[SpendTag]`. The
 component has the name of the class, without `Body` at its end, which avoids confusion with the value that it shows.
@@ -32,15 +32,19 @@ class Amount(str):
         return cls(plain(amount))
 
 
-NextCursor = Annotated[str | None, Meta(description="Cursor of the next page; null on the last page.")]
-
-LocalTime = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
-"""A time with the offset of a time zone, already formatted. (A datetime in UTC needs no formatting.)"""
+def about(description: str, *examples: object) -> Meta:
+    return Meta(description=description, examples=list(examples) or None)
 
 
 def choice(choices: object, description: str | None = None) -> Meta:
     """Describe a text as one of some choices, which are given in Django's form: `Status.choices`."""
     return Meta(description=description, extra={"choices": choices})
+
+
+NextCursor = Annotated[str | None, about("Cursor of the next page; null on the last page.")]
+
+LocalTime = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""A time with the offset of a time zone, already formatted. (A datetime in UTC needs no formatting.)"""
 
 
 class ResponseBody(msgspec.Struct):

@@ -22,7 +22,7 @@ from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.money import MAX_AMOUNT_USD, number
 from costtrack.parsers import JSONParser
-from costtrack.responses import NextCursor, OneOf, ResponseBody
+from costtrack.responses import NextCursor, OneOf, ResponseBody, about
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
@@ -71,14 +71,11 @@ class NewServiceCost(StrictSerializer):
 class ServiceCost(ResponseBody):
     """The ServiceCost object of the document."""
 
-    id: Annotated[str, Meta(description="The recorded id; for other events, their ledger id.", examples=["cost-1"])]
+    id: Annotated[str, about("The recorded id; for other events, their ledger id.", "cost-1")]
     run_id: Annotated[str, Meta(examples=["run-1"])]
-    service: Annotated[str, Meta(description="Empty if the event has none.", examples=["openai"])]
-    group: Annotated[str | None, Meta(description="The group of the entry, else the model.", examples=["gpt-4"])]
-    amount: Annotated[
-        float | None,
-        Meta(description="Net cost, including corrections. Null while the cost is unknown.", examples=[0.25]),
-    ]
+    service: Annotated[str, about("Empty if the event has none.", "openai")]
+    group: Annotated[str | None, about("The group of the entry, else the model.", "gpt-4")]
+    amount: Annotated[float | None, about("Net cost, including corrections. Null while the cost is unknown.", 0.25)]
     created_at: datetime
 
 
@@ -88,7 +85,7 @@ class EntriesQuery(StrictSerializer):
 
 
 class EntryPage(ResponseBody):
-    results: Annotated[list[ServiceCost], Meta(description="Newest first.")]
+    results: Annotated[list[ServiceCost], about("Newest first.")]
     next_cursor: NextCursor
 
 

@@ -19,7 +19,7 @@ from billing.reports.types import RunCosts, Window
 from costtrack.clock import iso, utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.money import number
-from costtrack.responses import ResponseBody
+from costtrack.responses import ResponseBody, about
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedReportViewSet
 
@@ -28,7 +28,7 @@ from organizations.api.base import OrganizationScopedReportViewSet
 class CostResponse(ResponseBody):
     """The CostResponse object of the document."""
 
-    total_cost: Annotated[float, Meta(description="Sum over all services, in USD.", examples=[0.45])]
+    total_cost: Annotated[float, about("Sum over all services, in USD.", 0.45)]
     costs_by_service: Annotated[dict[str, float], Meta(examples=[{"openai": 0.35, "anthropic": 0.1}])]
     costs_by_group: Annotated[
         dict[str, dict[str, float]],

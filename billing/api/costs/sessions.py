@@ -20,29 +20,22 @@ from billing.reports.sessions.executions import ExecutionCosts, get_execution_co
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, newest_sessions
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption, ReportFilterSet
-from costtrack.responses import Amount, ResponseBody
+from costtrack.responses import Amount, ResponseBody, about
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedReportViewSet
 
-_Total = Annotated[Amount, Meta(description="Tokens and compute.", examples=["1.5"])]
-_ComputeCost = Annotated[Amount, Meta(description="Cost of tools and compute.", examples=["0.5"])]
-_InputTokens = Annotated[int, Meta(description="Excluding cache reads and writes.", examples=[12000])]
-_Tokens = Annotated[int, Meta(description="Input and output, excluding caches.", examples=[16000])]
-_Turns = Annotated[int, Meta(description="Model calls, or the value of the session summary.", examples=[12])]
-_Duration = Annotated[
-    float,
-    Meta(description="The sum of the reported durations, or the value of the session summary.", examples=[41250.5]),
-]
+_Total = Annotated[Amount, about("Tokens and compute.", "1.5")]
+_ComputeCost = Annotated[Amount, about("Cost of tools and compute.", "0.5")]
+_InputTokens = Annotated[int, about("Excluding cache reads and writes.", 12000)]
+_Tokens = Annotated[int, about("Input and output, excluding caches.", 16000)]
+_Turns = Annotated[int, about("Model calls, or the value of the session summary.", 12)]
+_Duration = Annotated[float, about("The sum of the reported durations, or the value of the session summary.", 41250.5)]
 _CostByModel = Annotated[
     dict[str, Amount],
-    Meta(
-        description="Token cost by model; adds up to `token_cost_usd`.",
-        examples=[{"claude-sonnet-4": "0.96", "claude-haiku-3.5": "0.04"}],
-    ),
+    about("Token cost by model; adds up to `token_cost_usd`.", {"claude-sonnet-4": "0.96", "claude-haiku-3.5": "0.04"}),
 ]
 _CostByTool = Annotated[
-    dict[str, Amount],
-    Meta(description="Compute cost by tool; adds up to `compute_cost_usd`.", examples=[{"Bash": "0.5", "Read": "0"}]),
+    dict[str, Amount], about("Compute cost by tool; adds up to `compute_cost_usd`.", {"Bash": "0.5", "Read": "0"})
 ]
 
 
@@ -67,20 +60,18 @@ class SessionCostResponse(ResponseBody):
     duration_ms: _Duration
     cost_by_model: _CostByModel
     cost_by_tool: _CostByTool
-    tokens_by_tool: Annotated[
-        dict[str, int], Meta(description="Tokens written to tools and returned by them.", examples=[{"Read": 5030}])
-    ]
+    tokens_by_tool: Annotated[dict[str, int], about("Tokens written to tools and returned by them.", {"Read": 5030})]
     cost_by_tool_tokens: Annotated[
         dict[str, Amount],
-        Meta(
-            description="The share of the token cost for these tokens, at the prices of the model; already included in "
-            "it. A tool is left out if the price of its tokens is unknown.",
-            examples=[{"Read": "0.01545"}],
+        about(
+            "The share of the token cost for these tokens, at the prices of the model; already included in it. "
+            "A tool is left out if the price of its tokens is unknown.",
+            {"Read": "0.01545"},
         ),
     ]
-    is_finalized: Annotated[bool, Meta(description="True if the session has a summary.")]
+    is_finalized: Annotated[bool, about("True if the session has a summary.")]
     started_at: datetime | None
-    completed_at: Annotated[datetime | None, Meta(description="When the summary was recorded; null before.")]
+    completed_at: Annotated[datetime | None, about("When the summary was recorded; null before.")]
 
 
 class ExecutionCostResponse(ResponseBody):
@@ -89,9 +80,7 @@ class ExecutionCostResponse(ResponseBody):
     execution_id: Annotated[str, Meta(examples=["execution-42"])]
     workflow_id: Annotated[str | None, Meta(examples=["research"])]
     session_count: Annotated[int, Meta(examples=[2])]
-    session_ids: Annotated[
-        list[str], Meta(description="Ordered by start.", examples=[["session-7f3a", "session-81c0"]])
-    ]
+    session_ids: Annotated[list[str], about("Ordered by start.", ["session-7f3a", "session-81c0"])]
     total_cost_usd: _Total
     token_cost_usd: Amount
     compute_cost_usd: _ComputeCost
@@ -105,18 +94,13 @@ class ExecutionCostResponse(ResponseBody):
     duration_ms: _Duration
     cost_by_phase: Annotated[
         dict[str, Amount],
-        Meta(
-            description="All cost by phase; cost without a phase is excluded.",
-            examples=[{"discovery": "1.5", "synthesis": "0.75"}],
-        ),
+        about("All cost by phase; cost without a phase is excluded.", {"discovery": "1.5", "synthesis": "0.75"}),
     ]
     cost_by_model: _CostByModel
     cost_by_tool: _CostByTool
-    is_complete: Annotated[bool, Meta(description="True if there are sessions and all are finalized.")]
+    is_complete: Annotated[bool, about("True if there are sessions and all are finalized.")]
     started_at: datetime | None
-    completed_at: Annotated[
-        datetime | None, Meta(description="When the latest finalized session ended; null if there is none.")
-    ]
+    completed_at: Annotated[datetime | None, about("When the latest finalized session ended; null if there is none.")]
 
 
 def _limit() -> ParameterOption:

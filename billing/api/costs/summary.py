@@ -12,7 +12,7 @@ from billing.api.queries import validated_query
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.reports.sessions.summary import get_session_summary
 from costtrack.clock import utc_now
-from costtrack.responses import Amount, ResponseBody
+from costtrack.responses import Amount, ResponseBody, about
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 
@@ -23,13 +23,13 @@ class NoParameters(StrictSerializer):
 
 class TopModel(ResponseBody):
     model: Annotated[str, Meta(examples=["claude-sonnet-4"])]
-    cost_usd: Annotated[Amount, Meta(description="Token cost.", examples=["1.71"])]
+    cost_usd: Annotated[Amount, about("Token cost.", "1.71")]
 
 
 class TopSessionCost(ResponseBody):
     session_id: Annotated[str, Meta(examples=["session-7f3a"])]
     cost_usd: Annotated[Amount, Meta(examples=["1.5"])]
-    tokens: Annotated[int, Meta(description="Input and output, excluding caches.", examples=[16000])]
+    tokens: Annotated[int, about("Input and output, excluding caches.", 16000)]
 
 
 class CostSummaryResponse(ResponseBody):
@@ -38,10 +38,10 @@ class CostSummaryResponse(ResponseBody):
     total_cost_usd: Annotated[Amount, Meta(examples=["2.25"])]
     total_sessions: int
     total_executions: int
-    total_tokens: Annotated[int, Meta(description="Input and output, excluding caches.")]
+    total_tokens: Annotated[int, about("Input and output, excluding caches.")]
     total_tool_calls: int
-    top_models: Annotated[list[TopModel], Meta(description="The five most expensive.")]
-    top_sessions: Annotated[list[TopSessionCost], Meta(description="The five most expensive.")]
+    top_models: Annotated[list[TopModel], about("The five most expensive.")]
+    top_sessions: Annotated[list[TopSessionCost], about("The five most expensive.")]
 
 
 class CostSummaryView(CostsEndpoint, OrganizationScopedAPIView):

@@ -4,7 +4,6 @@ from typing import Annotated, Any, ClassVar
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
-from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,7 +15,7 @@ from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from costtrack.money import number, plain
 from costtrack.parsers import JSONParser
-from costtrack.responses import ResponseBody
+from costtrack.responses import ResponseBody, about
 from costtrack.serializers import StrictSerializer
 
 COST = response_header("X-Costtrack-Cost", "The exact cost in USD, as a decimal string.")
@@ -105,7 +104,7 @@ class CalculationSerializer(StrictSerializer):
 
 
 class CalculatedCost(ResponseBody):
-    cost: Annotated[float, Meta(description="In USD.")]
+    cost: Annotated[float, about("In USD.")]
 
 
 class SpendCalculateView(SpendView):

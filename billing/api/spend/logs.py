@@ -35,7 +35,7 @@ from billing.types import EventKind, Status
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.money import number
-from costtrack.responses import OneOf, ResponseBody, choice
+from costtrack.responses import OneOf, ResponseBody, about, choice
 from organizations.api.base import OrganizationScopedReportViewSet
 from organizations.models import APICredential, Organization
 
@@ -79,54 +79,39 @@ class SpendLog(ResponseBody, kw_only=True):
 
     request_id: Annotated[
         str,
-        Meta(
-            description="Id of the request, or of the event if that is more specific or there is no request id.",
-            examples=["chatcmpl-1"],
-        ),
+        about("Id of the request, or of the event if that is more specific or there is no request id.", "chatcmpl-1"),
     ]
-    call_type: Annotated[
-        str,
-        Meta(description="For example acompletion, or session_summary or compute.", examples=["acompletion"]),
-    ]
-    api_key: Annotated[
-        str, Meta(description="SHA-256 of the Client ID, never the key itself. Empty without a credential.")
-    ]
-    spend: Annotated[
-        float,
-        Meta(description="In USD. 0 while the cost is unknown; metadata has the reason.", examples=[0.000123]),
-    ]
+    call_type: Annotated[str, about("For example acompletion, or session_summary or compute.", "acompletion")]
+    api_key: Annotated[str, about("SHA-256 of the Client ID, never the key itself. Empty without a credential.")]
+    spend: Annotated[float, about("In USD. 0 while the cost is unknown; metadata has the reason.", 0.000123)]
     total_tokens: Annotated[int, Meta(examples=[30])]
-    prompt_tokens: Annotated[int, Meta(description="Including cached tokens.", examples=[10])]
+    prompt_tokens: Annotated[int, about("Including cached tokens.", 10)]
     completion_tokens: Annotated[int, Meta(examples=[20])]
     startTime: datetime  # noqa: N815 - LiteLLM's spelling
     endTime: datetime  # noqa: N815
     request_duration_ms: Annotated[int | None, Meta(examples=[1500])]
-    completionStartTime: Annotated[  # noqa: N815
-        datetime | None, Meta(description="Not stored, always null.")
-    ] = None
+    completionStartTime: Annotated[datetime | None, about("Not stored, always null.")] = None  # noqa: N815
     model: Annotated[str, Meta(examples=["gpt-4o-mini"])]
-    model_id: Annotated[str, Meta(description="LiteLLM deployment.")]
-    model_group: Annotated[str, Meta(description="The requested model name.", examples=["gpt-4o-mini"])]
+    model_id: Annotated[str, about("LiteLLM deployment.")]
+    model_group: Annotated[str, about("The requested model name.", "gpt-4o-mini")]
     custom_llm_provider: Annotated[str, Meta(examples=["openai"])]
-    api_base: Annotated[str, Meta(description="Not stored, always empty.")] = ""
+    api_base: Annotated[str, about("Not stored, always empty.")] = ""
     user: Annotated[str, Meta(examples=["ada"])]
-    metadata: Annotated[dict[str, Any], Meta(description="LiteLLM keys, plus the event id in `costtrack`.")]
+    metadata: Annotated[dict[str, Any], about("LiteLLM keys, plus the event id in `costtrack`.")]
     cache_hit: Annotated[str, choice(["True", "False"])]
-    cache_key: Annotated[str, Meta(description="Not stored, always empty.")] = ""
+    cache_key: Annotated[str, about("Not stored, always empty.")] = ""
     request_tags: Annotated[list[str], Meta(examples=[["project:search", "env:staging"]])]
-    team_id: Annotated[str | None, Meta(description="LiteLLM team, else the first tag that begins with team:.")]
-    organization_id: Annotated[
-        str, Meta(description="LiteLLM organization, else the slug of the organization.", examples=["acme"])
-    ]
+    team_id: Annotated[str | None, about("LiteLLM team, else the first tag that begins with team:.")]
+    organization_id: Annotated[str, about("LiteLLM organization, else the slug of the organization.", "acme")]
     end_user: str | None
-    requester_ip_address: Annotated[str | None, Meta(description="Not stored, always null.")] = None
-    messages: Annotated[dict[str, Any], Meta(description="Not stored, always empty.")] = {}
-    response: Annotated[dict[str, Any], Meta(description="Not stored, always empty.")] = {}
+    requester_ip_address: Annotated[str | None, about("Not stored, always null.")] = None
+    messages: Annotated[dict[str, Any], about("Not stored, always empty.")] = {}
+    response: Annotated[dict[str, Any], about("Not stored, always empty.")] = {}
     session_id: str | None
     status: Annotated[str, choice(Status.choices)]
     mcp_namespaced_tool_name: str | None
     agent_id: str | None
-    created_at: Annotated[datetime, Meta(description="When it was received.")]
+    created_at: Annotated[datetime, about("When it was received.")]
     updated_at: datetime
 
 
@@ -142,7 +127,7 @@ class SpendDay(ResponseBody):
 @extend_schema_serializer(many=False)
 class SpendLogsPage(ResponseBody):
     data: list[SpendLog]
-    total: Annotated[int, Meta(description="Of all pages.")]
+    total: Annotated[int, about("Of all pages.")]
     page: int
     page_size: int
     total_pages: int

@@ -32,22 +32,19 @@ from billing.reports.spend.totals import (
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterOption
 from costtrack.money import number
-from costtrack.responses import LocalTime, OneOf, ResponseBody
+from costtrack.responses import LocalTime, OneOf, ResponseBody, about
 
 _KeyHash = Annotated[
     str,
-    Meta(
-        description="Hash of the key; empty without a key.",
-        examples=["88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b"],
-    ),
+    about("Hash of the key; empty without a key.", "88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b"),
 ]
-_Midnight = Annotated[LocalTime, Meta(description="Midnight, UTC.", examples=["2026-11-02T00:00:00+00:00"])]
+_Midnight = Annotated[LocalTime, about("Midnight, UTC.", "2026-11-02T00:00:00+00:00")]
 
 
 class SpendTag(ResponseBody):
     individual_request_tag: Annotated[str, Meta(examples=["project:search"])]
-    log_count: Annotated[int, Meta(description="Model calls with this tag.", examples=[2])]
-    total_spend: Annotated[float, Meta(description="In USD.", examples=[0.000224])]
+    log_count: Annotated[int, about("Model calls with this tag.", 2)]
+    total_spend: Annotated[float, about("In USD.", 0.000224)]
 
 
 class SpendTagsView(SpendView):
@@ -76,7 +73,7 @@ class SpendPerTagFilterSet(RequiredWindowFilterSet):
 
 class SpendPerTag(ResponseBody):
     name: Annotated[str, Meta(examples=["project:search"])]
-    spend: Annotated[float, Meta(description="In USD, rounded to 4 decimals.", examples=[0.0002])]
+    spend: Annotated[float, about("In USD, rounded to 4 decimals.", 0.0002)]
     log_count: Annotated[int, Meta(examples=[2])]
 
 
@@ -122,7 +119,7 @@ class SpendShare(ResponseBody):
 class TeamSpend(ResponseBody):
     team_name: Annotated[str, Meta(examples=["search"])]
     total_spend: Annotated[float, Meta(examples=[0.0015])]
-    metadata: Annotated[list[SpendShare], Meta(description="By model and key; empty for teams from tags.")]
+    metadata: Annotated[list[SpendShare], about("By model and key; empty for teams from tags.")]
 
 
 class TeamsOfDay(ResponseBody):

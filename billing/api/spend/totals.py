@@ -4,7 +4,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 
 from drf_spectacular.utils import extend_schema
-from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -25,7 +24,7 @@ from billing.reports.types import Window
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterOption
 from costtrack.money import ZERO, number
-from costtrack.responses import ResponseBody
+from costtrack.responses import ResponseBody, about
 
 _LAST_DAYS = timedelta(days=30)
 _MAX_ROWS = 10_000
@@ -34,10 +33,10 @@ _MAX_ROWS = 10_000
 class SpendKey(ResponseBody, kw_only=True):
     """A credential in the format of a LiteLLM key, without its secret."""
 
-    token: Annotated[str, Meta(description="Hash of the key, as in spend logs.")]
-    key_name: Annotated[str, Meta(description="The Client ID.")]
-    key_alias: Annotated[str, Meta(description="Name of the credential.")]
-    spend: Annotated[float, Meta(description="Over all time, in USD.")]
+    token: Annotated[str, about("Hash of the key, as in spend logs.")]
+    key_name: Annotated[str, about("The Client ID.")]
+    key_alias: Annotated[str, about("Name of the credential.")]
+    spend: Annotated[float, about("Over all time, in USD.")]
     max_budget: float | None = None
     budget_duration: str | None = None
     budget_reset_at: datetime | None = None
@@ -45,7 +44,7 @@ class SpendKey(ResponseBody, kw_only=True):
     team_id: str | None = None
     models: list[str] = []
     metadata: dict[str, Any]
-    blocked: Annotated[bool, Meta(description="True if revoked or expired.")]
+    blocked: Annotated[bool, about("True if revoked or expired.")]
     expires: datetime | None
     created_at: datetime
     litellm_budget_table: dict[str, Any] | None = None
@@ -54,8 +53,8 @@ class SpendKey(ResponseBody, kw_only=True):
 class SpendUser(ResponseBody):
     """A user in the format of LiteLLM. Users are known only from their calls."""
 
-    user_id: Annotated[str, Meta(description="Empty for calls without a user.")]
-    spend: Annotated[float, Meta(description="Over all time, in USD.")]
+    user_id: Annotated[str, about("Empty for calls without a user.")]
+    spend: Annotated[float, about("Over all time, in USD.")]
     max_budget: float | None = None
     budget_duration: str | None = None
     budget_reset_at: datetime | None = None
@@ -120,7 +119,7 @@ class KeyFilterSet(SpendFilterSet):
 
 
 class GlobalSpend(ResponseBody):
-    spend: Annotated[float, Meta(description="Of the last 30 days, in USD.")]
+    spend: Annotated[float, about("Of the last 30 days, in USD.")]
     max_budget: float | None = None
 
 
@@ -130,7 +129,7 @@ class GlobalSpendDay(ResponseBody):
 
 
 class GlobalSpendKey(ResponseBody):
-    api_key: Annotated[str, Meta(description="Hash of the key.")]
+    api_key: Annotated[str, about("Hash of the key.")]
     key_alias: str
     key_name: str
     total_spend: float
@@ -142,7 +141,7 @@ class GlobalSpendModel(ResponseBody):
 
 
 class ActivityDay(ResponseBody):
-    date: Annotated[str, Meta(description="For example Jan 22.")]
+    date: Annotated[str, about("For example Jan 22.")]
     api_requests: int
     total_tokens: int
 

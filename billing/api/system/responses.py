@@ -11,18 +11,16 @@ from msgspec import Meta, field
 from billing.api.system.ids import agent_uuid, model_uuid, user_uuid
 from billing.reports.pricing.daily import Pricing
 from billing.reports.pricing.groups import Group, GroupPage
-from costtrack.responses import Amount, ResponseBody
+from costtrack.responses import Amount, ResponseBody, about
 
 _ModelId = Annotated[UUID, Meta(examples=["5b0e4a9e-6f0c-5a8d-9a3c-0c7a5e0a4b11"])]
 
 
 class DailyItem(ResponseBody):
-    date_key: Annotated[date, Meta(description="The UTC day.", examples=["2025-01-15"])]
-    model_id: Annotated[UUID | None, Meta(description="Null without a model, for example for tool calls.")]
-    total_cost: Annotated[
-        Amount, Meta(description="Runs, tool calls and compute, excluding unpriced events.", examples=["0.0123"])
-    ]
-    run_count: Annotated[int, Meta(description="Model calls, including failed ones.", examples=[4])]
+    date_key: Annotated[date, about("The UTC day.", "2025-01-15")]
+    model_id: Annotated[UUID | None, about("Null without a model, for example for tool calls.")]
+    total_cost: Annotated[Amount, about("Runs, tool calls and compute, excluding unpriced events.", "0.0123")]
+    run_count: Annotated[int, about("Model calls, including failed ones.", 4)]
 
 
 class _Name(ResponseBody):
@@ -30,17 +28,14 @@ class _Name(ResponseBody):
 
 
 class _Resources(ResponseBody):
-    agents: Annotated[dict[str, _Name], Meta(description="By agent id.")]
-    models: Annotated[dict[str, _Name], Meta(description="By model id.")]
+    agents: Annotated[dict[str, _Name], about("By agent id.")]
+    models: Annotated[dict[str, _Name], about("By model id.")]
 
 
 class _Option(ResponseBody):
     value: UUID
     label: Annotated[str, Meta(examples=["gpt-4o"])]
-    count: Annotated[
-        int,
-        Meta(description="Runs in the window, regardless of the model and agent filters.", examples=[4]),
-    ]
+    count: Annotated[int, about("Runs in the window, regardless of the model and agent filters.", 4)]
 
 
 class _Choice(ResponseBody):
@@ -69,18 +64,18 @@ class _Analytics(ResponseBody, kw_only=True):
     cohort_options: list[_Choice] = []
     role_options: list[_Choice] = []
     attempt_options: list[_Choice] = []
-    date_range_earliest: Annotated[date | None, Meta(description="The first day with usage.")]
-    date_range_latest: Annotated[date | None, Meta(description="The last day with usage.")]
+    date_range_earliest: Annotated[date | None, about("The first day with usage.")]
+    date_range_latest: Annotated[date | None, about("The last day with usage.")]
 
 
 class PricingAnswer(ResponseBody):
-    daily: Annotated[list[DailyItem], Meta(description="Oldest day first.")]
+    daily: Annotated[list[DailyItem], about("Oldest day first.")]
     resources: _Resources
     model_options: list[_Option]
     agent_options: list[_Option]
-    total_count: Annotated[int, Meta(description="Runs: the sum of run_count.")]
+    total_count: Annotated[int, about("Runs: the sum of run_count.")]
     analytics: _Analytics
-    history: Annotated[Any, Meta(description="Always null: groups have a separate endpoint.")] = None
+    history: Annotated[Any, about("Always null: groups have a separate endpoint.")] = None
 
     @classmethod
     def from_report(cls, report: Pricing) -> "PricingAnswer":
@@ -107,24 +102,22 @@ class PricingAnswer(ResponseBody):
 
 
 class GroupItem(ResponseBody):
-    group_id: Annotated[
-        str, Meta(description="As sent by the caller.", examples=["2f1c8d0a-4a55-4a08-8d0e-5f7f3b1e6c02"])
-    ]
+    group_id: Annotated[str, about("As sent by the caller.", "2f1c8d0a-4a55-4a08-8d0e-5f7f3b1e6c02")]
     session_id: Annotated[str | None, Meta(examples=["office-hours-17"])]
     group_name: Annotated[str | None, Meta(examples=["Office hours"])]
     first_run_at: datetime
     last_run_at: datetime
     run_count: Annotated[int, Meta(examples=[4])]
-    total_input_tokens: Annotated[int, Meta(description="All prompt tokens, including cached ones.", examples=[5200])]
+    total_input_tokens: Annotated[int, about("All prompt tokens, including cached ones.", 5200)]
     total_output_tokens: Annotated[int, Meta(examples=[640])]
-    total_tokens: Annotated[int, Meta(description="Input and output.", examples=[5840])]
+    total_tokens: Annotated[int, about("Input and output.", 5840)]
     total_cost: Annotated[Amount, Meta(examples=["0.0123"])]
     agent_ids: list[UUID]
     model_ids: list[_ModelId]
     profile_ids: list[UUID]
-    agent_names: Annotated[list[str], Meta(description="In the order of agent_ids.", examples=[["Student persona"]])]
-    model_names: Annotated[list[str], Meta(description="In the order of model_ids.", examples=[["gpt-4o"]])]
-    profile_names: Annotated[list[str], Meta(description="In the order of profile_ids.", examples=[["ada"]])]
+    agent_names: Annotated[list[str], about("In the order of agent_ids.", ["Student persona"])]
+    model_names: Annotated[list[str], about("In the order of model_ids.", ["gpt-4o"])]
+    profile_names: Annotated[list[str], about("In the order of profile_ids.", ["ada"])]
 
     @classmethod
     def from_report(cls, group: Group) -> "GroupItem":
@@ -155,7 +148,7 @@ class GroupItem(ResponseBody):
 class GroupsAnswer(ResponseBody):
     data: list[GroupItem]
     total_count: int
-    page: Annotated[int, Meta(description="Page number.", examples=[1])]
+    page: Annotated[int, about("Page number.", 1)]
     page_size: Annotated[int, Meta(examples=[25])]
     total_pages: int
 
@@ -171,9 +164,7 @@ class GroupsAnswer(ResponseBody):
 
 
 class ExportAnswer(ResponseBody):
-    content: Annotated[
-        str, Meta(description="The ZIP in base64; it contains runs.csv.", examples=["UEsDBBQAAAAIAA..."])
-    ]
+    content: Annotated[str, about("The ZIP in base64; it contains runs.csv.", "UEsDBBQAAAAIAA...")]
     file_name: Annotated[str, Meta(examples=["pricing_export_2025-01-31_120000.zip"])]
     mime_type: Annotated[str, Meta(examples=["application/zip"])]
     row_count: int
@@ -183,9 +174,8 @@ class RefreshAnswer(ResponseBody):
     success: bool
     refreshed_views: Annotated[
         list[str],
-        Meta(
-            description="Views that are up to date now. Empty if workers update them.",
-            examples=[["model_days", "group_days", "group_totals"]],
+        about(
+            "Views that are up to date now. Empty if workers update them.", ["model_days", "group_days", "group_totals"]
         ),
     ]
     invalidated_tags: Annotated[list[str], Meta(examples=[["system", "pricing", "group"]])]

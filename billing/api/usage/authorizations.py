@@ -32,7 +32,7 @@ from billing.reports.authorizations import get_authorization, list_authorization
 from billing.types import AuthorizationStatus, LimitAction, LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from costtrack.responses import Amount, ResponseBody, choice
+from costtrack.responses import Amount, ResponseBody, about, choice
 from costtrack.serializers import StrictSerializer, request_example
 from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedAPIView
@@ -74,7 +74,7 @@ class Left(ResponseBody):
 
     id: int
     scope: LimitScope
-    scope_value: Annotated[str, Meta(description="The value that the limit applies to; empty for the organization.")]
+    scope_value: Annotated[str, about("The value that the limit applies to; empty for the organization.")]
     window: LimitWindow
     amount_usd: Amount
     remaining_usd: Amount
@@ -87,19 +87,19 @@ class Granted(ResponseBody):
     status: Annotated[str, choice(AuthorizationStatus.choices)]
     reserved_usd: Amount
     created_at: datetime
-    expires_at: Annotated[datetime, Meta(description="When the reservation expires, unless it ends before.")]
-    limits: Annotated[list[Left], Meta(description="Empty if no limit applies.")]
+    expires_at: Annotated[datetime, about("When the reservation expires, unless it ends before.")]
+    limits: Annotated[list[Left], about("Empty if no limit applies.")]
 
 
 class AuthorizationBody(ResponseBody):
     id: UUID
     status: AuthorizationStatus
     reserved_usd: Amount
-    settled_usd: Annotated[Amount | None, Meta(description="Actual cost of the call; null until its event arrives.")]
+    settled_usd: Annotated[Amount | None, about("Actual cost of the call; null until its event arrives.")]
     created_at: datetime
     expires_at: datetime
-    ended_at: Annotated[datetime | None, Meta(description="When it was settled, released or expired.")]
-    client_id: Annotated[str, Meta(description="The credential that requested it; empty for a user.")]
+    ended_at: Annotated[datetime | None, about("When it was settled, released or expired.")]
+    client_id: Annotated[str, about("The credential that requested it; empty for a user.")]
     service: str
     model: str
     user_id: str
@@ -111,8 +111,8 @@ class AuthorizationBody(ResponseBody):
 
 
 class AuthorizationPage(ResponseBody):
-    results: Annotated[list[AuthorizationBody], Meta(description="Newest first.")]
-    next_cursor: Annotated[UUID | None, Meta(description="Cursor of the next page; null on the last page.")]
+    results: Annotated[list[AuthorizationBody], about("Newest first.")]
+    next_cursor: Annotated[UUID | None, about("Cursor of the next page; null on the last page.")]
 
 
 class RefusedLimit(ResponseBody):
@@ -129,33 +129,28 @@ class SpendLimitExceeded(ResponseBody):
 
     error: Annotated[
         str,
-        Meta(
-            description="Human-readable: which limit, its amount, and until when.",
-            examples=[
-                "The daily limit of user ada is reached: $50.02 of $50.00 are spent. It does not reset automatically."
-            ],
+        about(
+            "Human-readable: which limit, its amount, and until when.",
+            "The daily limit of user ada is reached: $50.02 of $50.00 are spent. It does not reset automatically.",
         ),
     ]
     code: Annotated[str, choice([CODE])]
     reason: Reason
     limit: RefusedLimit
     spent_usd: Annotated[Amount, Meta(examples=["50.02"])]
-    reserved_usd: Annotated[Amount, Meta(description="Reserved by open authorizations.", examples=["0"])]
+    reserved_usd: Annotated[Amount, about("Reserved by open authorizations.", "0")]
     remaining_usd: Annotated[Amount, Meta(examples=["0"])]
     requested_usd: Annotated[Amount, Meta(examples=["0"])]
     currency: Annotated[str, choice([CURRENCY])]
-    window_start: Annotated[datetime | None, Meta(description="Null if spend is counted without a start.")]
-    window_end: Annotated[datetime | None, Meta(description="Null for rolling and unlimited windows.")]
+    window_start: Annotated[datetime | None, about("Null if spend is counted without a start.")]
+    window_end: Annotated[datetime | None, about("Null for rolling and unlimited windows.")]
     time_zone: Annotated[str, Meta(examples=["Europe/Berlin"])]
     resets_at: Annotated[
-        datetime | None,
-        Meta(description="When the call would be granted if nothing else were spent; null if unknown."),
+        datetime | None, about("When the call would be granted if nothing else were spent; null if unknown.")
     ]
-    retry_after: Annotated[int | None, Meta(description="`resets_at` in seconds from `as_of`.", examples=[508500])]
+    retry_after: Annotated[int | None, about("`resets_at` in seconds from `as_of`.", 508500)]
     as_of: datetime
-    request_increase: Annotated[
-        str, Meta(description="Path for requesting an increase.", examples=["/organizations/acme/limit-requests"])
-    ]
+    request_increase: Annotated[str, about("Path for requesting an increase.", "/organizations/acme/limit-requests")]
 
 
 def _optional_header(name: str, description: str) -> OpenApiParameter:

@@ -16,19 +16,19 @@ from billing.reports.usage.periods import split_into_periods
 from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.series import summary
 from costtrack.calendar import Calendar, Span, Unit
-from costtrack.responses import Amount, LocalTime, ResponseBody, choice
+from costtrack.responses import Amount, LocalTime, ResponseBody, about, choice
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Environment, Scope
 
-Requests = Annotated[int, Meta(description="Calls, including failed ones.")]
-Errors = Annotated[int, Meta(description="Failed calls.")]
-ErrorRate = Annotated[float, Meta(description="errors / requests, from 0 to 1.")]
-PromptTokens = Annotated[int, Meta(description="All prompt tokens, including cached ones.")]
-CachedTokens = Annotated[int, Meta(description="Prompt tokens that were read from a cache.")]
-TotalTokens = Annotated[int, Meta(description="prompt_tokens + completion_tokens")]
-Cost = Annotated[Amount, Meta(description="Tokens and compute, including adjustments.")]
-Unpriced = Annotated[int, Meta(description="Events whose cost is unknown and excluded.")]
-CostShare = Annotated[float, Meta(description="Share of the total cost, from 0 to 1.")]
+Requests = Annotated[int, about("Calls, including failed ones.")]
+Errors = Annotated[int, about("Failed calls.")]
+ErrorRate = Annotated[float, about("errors / requests, from 0 to 1.")]
+PromptTokens = Annotated[int, about("All prompt tokens, including cached ones.")]
+CachedTokens = Annotated[int, about("Prompt tokens that were read from a cache.")]
+TotalTokens = Annotated[int, about("prompt_tokens + completion_tokens")]
+Cost = Annotated[Amount, about("Tokens and compute, including adjustments.")]
+Unpriced = Annotated[int, about("Events whose cost is unknown and excluded.")]
+CostShare = Annotated[float, about("Share of the total cost, from 0 to 1.")]
 
 
 class UsageView(OrganizationScopedAPIView):
@@ -40,18 +40,16 @@ class UsageView(OrganizationScopedAPIView):
 
 class WindowBody(ResponseBody):
     start: LocalTime
-    end: Annotated[LocalTime, Meta(description="Exclusive.")]
+    end: Annotated[LocalTime, about("Exclusive.")]
 
 
 class SpendBody(ResponseBody):
     """Current spend, regardless of the range."""
 
     today_usd: Annotated[Amount, Meta(examples=["1.25"])]
-    rolling_7d_usd: Annotated[
-        Amount, Meta(description="Since the same time seven days ago (exclusive).", examples=["12.5"])
-    ]
+    rolling_7d_usd: Annotated[Amount, about("Since the same time seven days ago (exclusive).", "12.5")]
     month_to_date_usd: Annotated[Amount, Meta(examples=["2.75"])]
-    billing_period: Annotated[WindowBody, Meta(description="The current month.")]
+    billing_period: Annotated[WindowBody, about("The current month.")]
 
 
 class UsageBody(ResponseBody):
@@ -59,14 +57,12 @@ class UsageBody(ResponseBody):
 
     organization: str
     plan: str
-    currency: Annotated[str, Meta(description="USD")]
+    currency: Annotated[str, about("USD")]
     timezone: str
     window: WindowBody
-    history_start: Annotated[
-        LocalTime | None, Meta(description="Start of the history that the plan shows; null if unlimited.")
-    ]
-    clipped: Annotated[bool, Meta(description="The window was cut off at `history_start`.")]
-    as_of: Annotated[datetime, Meta(description="The figures include everything acknowledged before.")]
+    history_start: Annotated[LocalTime | None, about("Start of the history that the plan shows; null if unlimited.")]
+    clipped: Annotated[bool, about("The window was cut off at `history_start`.")]
+    as_of: Annotated[datetime, about("The figures include everything acknowledged before.")]
 
 
 class Day(ResponseBody):
@@ -101,14 +97,14 @@ class SummaryBody(UsageBody):
     unpriced_events: Unpriced
     previous: Annotated[
         Previous | None,
-        Meta(description="The equally long time before; in progress: as much as has elapsed. Null if not in the plan."),
+        about("The equally long time before; in progress: as much as has elapsed. Null if not in the plan."),
     ]
-    spend: Annotated[SpendBody, Meta(description="With the same filters.")]
-    daily: Annotated[list[Day], Meta(description="Every day, oldest first.")]
+    spend: Annotated[SpendBody, about("With the same filters.")]
+    daily: Annotated[list[Day], about("Every day, oldest first.")]
 
 
 class Capability(ResponseBody):
-    capability: Annotated[str, Meta(description="Empty if the calls have none.")]
+    capability: Annotated[str, about("Empty if the calls have none.")]
     requests: Requests
     errors: Errors
     error_rate: ErrorRate
@@ -122,11 +118,11 @@ class Capability(ResponseBody):
 
 
 class Capabilities(UsageBody):
-    capabilities: Annotated[list[Capability], Meta(description="The most expensive first.")]
+    capabilities: Annotated[list[Capability], about("The most expensive first.")]
 
 
 class CredentialUsage(ResponseBody):
-    client_id: Annotated[str, Meta(description="Empty for usage without a credential.")]
+    client_id: Annotated[str, about("Empty for usage without a credential.")]
     name: str
     environment: Annotated[str, choice([*Environment.values, ""])]
     last_used_at: datetime | None
@@ -143,9 +139,7 @@ class CredentialUsage(ResponseBody):
 
 
 class CredentialsUsage(UsageBody):
-    credentials: Annotated[
-        list[CredentialUsage], Meta(description="The most expensive first, including unused credentials.")
-    ]
+    credentials: Annotated[list[CredentialUsage], about("The most expensive first, including unused credentials.")]
 
 
 class UsageSummaryView(UsageView):

@@ -24,7 +24,7 @@ from billing.reports.usage.series import spend_now
 from billing.types import ExceptionKind, LimitAction, LimitScope, LimitState, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from costtrack.responses import Amount, OneOf, ResponseBody
+from costtrack.responses import Amount, OneOf, ResponseBody, about
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import APICredential, Organization
@@ -35,7 +35,7 @@ _HUNDREDTH = Decimal("0.01")
 
 class ManualOverrideBody(ResponseBody):
     reason: str
-    until: Annotated[datetime | None, Meta(description="Null: until it is ended.")]
+    until: Annotated[datetime | None, about("Null: until it is ended.")]
 
 
 class _Settings(ResponseBody):
@@ -43,48 +43,38 @@ class _Settings(ResponseBody):
 
     id: int
     scope: LimitScope
-    scope_value: Annotated[
-        str,
-        Meta(description="The value that the limit applies to (a credential by its Client ID).", examples=["ada"]),
-    ]
-    of_each: Annotated[bool, Meta(description="True for a per-value limit.")]
+    scope_value: Annotated[str, about("The value that the limit applies to (a credential by its Client ID).", "ada")]
+    of_each: Annotated[bool, about("True for a per-value limit.")]
     window: LimitWindow
     action: LimitAction
-    amount_usd: Annotated[Amount, Meta(description="The current amount.", examples=["50"])]
-    base_amount_usd: Annotated[Amount, Meta(description="The amount without a temporary raise.", examples=["50"])]
-    raised_until: Annotated[datetime | None, Meta(description="When the temporary raise ends.")]
+    amount_usd: Annotated[Amount, about("The current amount.", "50")]
+    base_amount_usd: Annotated[Amount, about("The amount without a temporary raise.", "50")]
+    raised_until: Annotated[datetime | None, about("When the temporary raise ends.")]
     soft_amount_usd: Amount | None
-    thresholds: Annotated[list[int], Meta(description="In percent of the amount.", examples=[[80, 95, 100]])]
+    thresholds: Annotated[list[int], about("In percent of the amount.", [80, 95, 100])]
     paused_by_hand: ManualOverrideBody | None
-    opened_by_hand: Annotated[ManualOverrideBody | None, Meta(description="Access is allowed regardless of spend.")]
+    opened_by_hand: Annotated[ManualOverrideBody | None, about("Access is allowed regardless of spend.")]
 
 
 class LimitStatusBody(_Settings):
     """A limit of one value with its balance and state."""
 
-    spent_usd: Annotated[Amount, Meta(description="Exact spend in the window.", examples=["41.25"])]
-    reserved_usd: Annotated[Amount, Meta(description="Reserved by open authorizations.", examples=["0.75"])]
-    remaining_usd: Annotated[Amount, Meta(description="The amount that is still available.", examples=["8"])]
-    percent: Annotated[
-        float,
-        Meta(description="Share of the amount that is spent, rounded down to two decimals.", examples=[82.5]),
-    ]
+    spent_usd: Annotated[Amount, about("Exact spend in the window.", "41.25")]
+    reserved_usd: Annotated[Amount, about("Reserved by open authorizations.", "0.75")]
+    remaining_usd: Annotated[Amount, about("The amount that is still available.", "8")]
+    percent: Annotated[float, about("Share of the amount that is spent, rounded down to two decimals.", 82.5)]
     state: LimitState
-    window_start: Annotated[datetime | None, Meta(description="Null if spend is counted without a start.")]
-    window_end: Annotated[datetime | None, Meta(description="Null for rolling and unlimited windows.")]
+    window_start: Annotated[datetime | None, about("Null if spend is counted without a start.")]
+    window_end: Annotated[datetime | None, about("Null for rolling and unlimited windows.")]
     resets_at: Annotated[
         datetime | None,
-        Meta(
-            description="When spend falls below the amount if nothing else is spent. Null if already below, or unknown."
-        ),
+        about("When spend falls below the amount if nothing else is spent. Null if already below, or unknown."),
     ]
-    as_of: Annotated[datetime, Meta(description="The figures include everything acknowledged before.")]
-    unpriced_events: Annotated[int, Meta(description="Events in the window whose cost is unknown.")]
+    as_of: Annotated[datetime, about("The figures include everything acknowledged before.")]
+    unpriced_events: Annotated[int, about("Events in the window whose cost is unknown.")]
     hit_at: Annotated[
         datetime | None,
-        Meta(
-            description="When the amount will be reached at the rate of the last 24 hours, or since the window started."
-        ),
+        about("When the amount will be reached at the rate of the last 24 hours, or since the window started."),
     ]
 
 
@@ -93,15 +83,13 @@ class PerValueLimit(_Settings):
 
     values: Annotated[
         list[LimitStatusBody],
-        Meta(
-            description="Up to 50 values that reached a threshold or have an override, the largest share first; or the "
-            "requested value."
+        about(
+            "Up to 50 values that reached a threshold or have an override, the largest share first; or the given one."
         ),
     ]
-    values_left_out: Annotated[int, Meta(description="How many more values may have reached a threshold.")]
+    values_left_out: Annotated[int, about("How many more values may have reached a threshold.")]
     values_used: Annotated[
-        int | None,
-        Meta(description="How many values have usage in the window. Null if a single value was requested."),
+        int | None, about("How many values have usage in the window. Null if a single value was requested.")
     ]
 
 
@@ -111,8 +99,8 @@ class _LimitsBody(ResponseBody):
     organization: Annotated[str, Meta(examples=["acme"])]
     plan: Annotated[str, Meta(examples=["pay_as_you_go"])]
     currency: Literal["USD"]
-    timezone: Annotated[str, Meta(description="Time zone of calendar windows.", examples=["Europe/Berlin"])]
-    week_start: Annotated[int, Meta(description="1 is Monday.", examples=[1])]
+    timezone: Annotated[str, about("Time zone of calendar windows.", "Europe/Berlin")]
+    week_start: Annotated[int, about("1 is Monday.", 1)]
     as_of: datetime
 
 
@@ -130,10 +118,8 @@ class Own(_LimitsBody):
     client_id: Annotated[str, Meta(examples=["ct_9f8a2b7c6d5e4f3a2b1c"])]
     name: Annotated[str, Meta(examples=["nightly reports"])]
     environment: Environment
-    spend: Annotated[
-        SpendBody, Meta(description="Spend of this credential until now, by the calendar of the organization.")
-    ]
-    limits: Annotated[list[LimitStatusBody], Meta(description="Limits of the organization and of the credential.")]
+    spend: Annotated[SpendBody, about("Spend of this credential until now, by the calendar of the organization.")]
+    limits: Annotated[list[LimitStatusBody], about("Limits of the organization and of the credential.")]
 
 
 class LimitsQuery(StrictSerializer):

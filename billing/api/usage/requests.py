@@ -5,7 +5,6 @@ from typing import Annotated
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
-from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,7 +14,7 @@ from billing.api.usage.figures import UsageBody, UsageView, common_fields
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.reports.usage.calls import CallFilter, list_calls
 from billing.types import Status
-from costtrack.responses import Amount, NextCursor, ResponseBody
+from costtrack.responses import Amount, NextCursor, ResponseBody, about
 
 
 class RequestsQuery(UsageQuerySerializer):
@@ -27,27 +26,27 @@ class RequestsQuery(UsageQuerySerializer):
 
 
 class RequestBody(ResponseBody):
-    id: Annotated[UUID, Meta(description="Id of the event, see `/usage/events/{id}`.")]
-    event_id: Annotated[str, Meta(description="The id from the sender.")]
+    id: Annotated[UUID, about("Id of the event, see `/usage/events/{id}`.")]
+    event_id: Annotated[str, about("The id from the sender.")]
     request_id: str
-    time: Annotated[datetime, Meta(description="When the call was made.")]
+    time: Annotated[datetime, about("When the call was made.")]
     endpoint: str
     capability: str
     service: str
     model: str
-    client_id: Annotated[str, Meta(description="Empty for calls without a credential.")]
+    client_id: Annotated[str, about("Empty for calls without a credential.")]
     status: Status
     status_code: int | None
-    prompt_tokens: Annotated[int, Meta(description="All prompt tokens, including cached ones.")]
+    prompt_tokens: Annotated[int, about("All prompt tokens, including cached ones.")]
     completion_tokens: int
     cached_tokens: int
     total_tokens: int
-    cost_usd: Annotated[Amount | None, Meta(description="Including adjustments. Null while unknown.")]
-    voided: Annotated[bool, Meta(description="True if the call was voided and is excluded from the figures.")]
+    cost_usd: Annotated[Amount | None, about("Including adjustments. Null while unknown.")]
+    voided: Annotated[bool, about("True if the call was voided and is excluded from the figures.")]
 
 
 class RequestPage(UsageBody):
-    results: Annotated[list[RequestBody], Meta(description="Newest first.")]
+    results: Annotated[list[RequestBody], about("Newest first.")]
     next_cursor: NextCursor
 
 

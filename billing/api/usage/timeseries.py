@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from drf_spectacular.utils import extend_schema
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,7 +16,7 @@ from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy, Series
 from billing.reports.usage.periods import RANK_BY, View, split_into_periods, unit_for
 from billing.reports.usage.series import totals
 from costtrack.calendar import Unit
-from costtrack.responses import Amount, LocalTime, ResponseBody
+from costtrack.responses import Amount, LocalTime, ResponseBody, about
 
 
 class TimeseriesQuery(UsageQuerySerializer):
@@ -64,13 +64,10 @@ class BucketBody(ResponseBody):
 
 
 class SeriesBody(ResponseBody):
-    key: Annotated[
-        str | None,
-        Meta(description="The model, the capability, the Client ID or the status. Null: all others."),
-    ]
+    key: Annotated[str | None, about("The model, the capability, the Client ID or the status. Null: all others.")]
     name: str
     total: ChartFigures
-    buckets: Annotated[list[ChartFigures], Meta(description="One for each bucket of the response, in order.")]
+    buckets: Annotated[list[ChartFigures], about("One for each bucket of the response, in order.")]
 
 
 class Timeseries(UsageBody):
@@ -79,13 +76,9 @@ class Timeseries(UsageBody):
     group_by: GroupBy | None
     total: ChartFigures
     buckets: Annotated[
-        list[BucketBody],
-        Meta(description="Every period of the window, oldest first; the first and last may be partial."),
+        list[BucketBody], about("Every period of the window, oldest first; the first and last may be partial.")
     ]
-    series: Annotated[
-        list[SeriesBody],
-        Meta(description="With `group_by`: the largest first. The series add up to the buckets."),
-    ]
+    series: Annotated[list[SeriesBody], about("With `group_by`: the largest first. The series add up to the buckets.")]
 
 
 class UsageTimeseriesView(UsageView):
