@@ -4,6 +4,7 @@ Fields of Glow's clients that have no meaning here (departments, snapshots) are 
 would change the figures is never ignored: unknown fields are rejected.
 """
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from billing.api.windows import DateOrDateTimeField, window_of
@@ -91,6 +92,7 @@ class PricingBody(RunsBody):
     sort_order = serializers.ChoiceField(choices=["asc", "desc"], required=False, allow_null=True, help_text=_NO_EFFECT)
 
 
+@extend_schema_serializer(many=False)
 class GroupsBody(RunsBody):
     profile_ids = _uuids("Only runs of these users. Null or empty: all.")
     search = _text("Only groups whose name contains this, case-insensitive.")
