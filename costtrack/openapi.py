@@ -7,6 +7,7 @@ the body of the dialect.
 
 from copy import deepcopy
 from http import HTTPStatus
+from types import GenericAlias
 from typing import Any
 
 import uritemplate
@@ -19,15 +20,14 @@ from rest_framework.fields import empty
 from rest_framework.viewsets import GenericViewSet
 
 from costtrack.error_formats import NATIVE, Dialect, Failure, FieldError
+from costtrack.openapi_structs import reference_to
 from costtrack.rate_limit_headers import RATE_LIMIT_HEADERS
+from costtrack.responses import DECIMAL_STRING
 from costtrack.serializers import StrictSerializer
 
 Schema = dict[str, Any]
 
 _JSON = "application/json"
-
-# `costtrack.money.plain`
-DECIMAL_OUT: Schema = {"format": "decimal", "pattern": r"^-?\d+(\.\d+)?$"}
 
 _MISSING_ORGANIZATION = [FieldError(("organization",), "The organization parameter is required.", "invalid")]
 # The component's name, the meaning of the response, and an example.
@@ -132,6 +132,11 @@ class DialectSchema(AutoSchema):
         first, _, _ = " ".join(self.get_description().split()).partition(". ")
         return first.rstrip(".") or None
 
+    def get_tags(self) -> list[str]:
+        """Return the tag of the view (`openapi_tag`), or the first segment of the path."""
+        tag = getattr(self.view, "openapi_tag", None)
+        return [tag] if tag is not None else super().get_tags()
+
     def get_operation_id(self) -> str:
         """Name custom actions of viewsets directly: `prices_end`, not `organizations_prices_end_create`."""
         action = getattr(self.view, "action", None)
@@ -232,6 +237,15 @@ class DialectSchema(AutoSchema):
 
     # --- Types -------------------------------------------------------------------------------------------------
 
+    def _get_response_for_code(
+        self, serializer: Any, status_code: str, media_types: list[str] | None = None, direction: Direction = "response"
+    ) -> Schema:
+        """Describe a list of structs (`costtrack.responses`) too: `responses=list[SpendTag]`."""
+        if isinstance(serializer, GenericAlias):
+            serializer = reference_to(serializer, self)
+        response: Schema = super()._get_response_for_code(serializer, status_code, media_types, direction)
+        return response
+
     def _map_serializer_field(self, field: Any, direction: Direction, bypass_extensions: bool = False) -> Schema:  # noqa: FBT001, FBT002 - its base's
         schema: Schema = super()._map_serializer_field(field, direction, bypass_extensions)
         if isinstance(schema.get("type"), list):
@@ -239,7 +253,7 @@ class DialectSchema(AutoSchema):
                 dict.fromkeys(schema["type"])
             )  # null is listed twice if the field's own schema has it
         if isinstance(field, serializers.DecimalField) and "pattern" in schema:
-            return {**schema, **(_decimal_in(field, schema) if direction == "request" else DECIMAL_OUT)}
+            return {**schema, **(_decimal_in(field, schema) if direction == "request" else DECIMAL_STRING)}
         return schema
 
     def _map_basic_serializer(self, serializer: Any, direction: Direction) -> Schema:

@@ -78,7 +78,7 @@ OPENAPI: dict[str, Any] = {
         "Scope": "organizations.types.Scope.choices",
         "TokenErrorCode": "organizations.api.oauth.ERROR_CODES",
         "UnpricedReason": "billing.types.UnpricedReason.choices",
-        "WantedNoticeKind": "billing.api.webhooks.SELECTABLE_KINDS",
+        "SelectableNoticeKind": "billing.api.webhooks.SELECTABLE_KINDS",
         "WebhookFormat": "billing.types.WebhookFormat.choices",
         "WeekDay": "organizations.types.WeekDay.choices",
     },

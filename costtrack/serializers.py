@@ -1,8 +1,21 @@
-"""The base class of request bodies."""
+"""The base class of request bodies, and fields that several serializers have."""
 
+from decimal import Decimal
 from typing import Any
 
+from drf_spectacular.utils import OpenApiExample, extend_schema_field
 from rest_framework import serializers
+
+from costtrack.money import plain
+from costtrack.responses import DECIMAL_STRING
+
+
+@extend_schema_field({"type": "string", **DECIMAL_STRING})
+class AmountField(serializers.Field[Decimal, Any, str, Any]):
+    """US dollars as a plain decimal string. Only for responses."""
+
+    def to_representation(self, value: Decimal) -> str:
+        return plain(value)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -25,3 +38,14 @@ class StrictSerializer(serializers.Serializer[Any]):
         numbers = [name for name in texts if isinstance(data.get(name), int | float)]
         if numbers:
             raise serializers.ValidationError({name: ["Not a valid string."] for name in numbers}, code="invalid")
+
+
+def request_example(name: str, **body: Any) -> OpenApiExample:
+    return OpenApiExample(name, body, request_only=True)
+
+
+def validated(body: type[StrictSerializer], data: Any) -> dict[str, Any]:
+    """Return the valid fields of a request body. Raises ValidationError."""
+    serializer = body(data=data)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)

@@ -161,7 +161,7 @@ class Examples:
                 value = self._row(route, number).pk
             case "authorization_id":
                 value = take(organization, "0.01").authorization.pk
-            case "exception_id":
+            case "override_id":
                 value = LimitOverride.objects.of(organization).filter(limit=self._row(route, number).pk)[0].pk
             case _:
                 raise LookupError(f"tests/example_requests.py does not know what to put into {name} of /{route}.")
@@ -244,7 +244,7 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/limits/<int:pk>/raise": lambda _: {"amount_usd": 2000, "ends_at": _in(hours=1), "reason": "Launch."},
     f"POST {_OF}/limits/<int:pk>/pause": lambda number: {"value": _client_id(number), "reason": "It went wild."},
     f"POST {_OF}/limits/<int:pk>/resume": lambda _: {"ends_at": _in(hours=1), "reason": "The report is due."},
-    f"DELETE {_OF}/limits/<int:pk>/exceptions/<int:exception_id>": lambda _: {},
+    f"DELETE {_OF}/limits/<int:pk>/overrides/<int:override_id>": lambda _: {},
     f"POST {_OF}/limit-requests": lambda number: {
         "limit": SpendLimit.objects.not_removed().order_by("-pk")[number].pk,
         "value": _client_id(number),

@@ -107,7 +107,7 @@ def candidates(name: str, other: Organization) -> list[str]:
         "event_id": [event.id],
         "authorization_id": [other.authorizations.get().pk],
         "id": [event.id],
-        "exception_id": [LimitOverride.objects.of(other).get().pk],
+        "override_id": [LimitOverride.objects.of(other).get().pk],
         "pk": [
             *(event.id, credential.pk, member.pk if member else 0),
             *(other.prices.get().pk, other.repricings.get().pk),

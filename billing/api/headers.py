@@ -1,11 +1,15 @@
 """Request and response headers that several API families share."""
 
+from typing import Any
+
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
 
-def response_header(name: str, description: str, kind: OpenApiTypes = OpenApiTypes.STR) -> OpenApiParameter:
-    return OpenApiParameter(name, kind, OpenApiParameter.HEADER, description=description, response=[200])
+def response_header(
+    name: str, description: str, kind: OpenApiTypes = OpenApiTypes.STR, enum: list[Any] | None = None
+) -> OpenApiParameter:
+    return OpenApiParameter(name, kind, OpenApiParameter.HEADER, description=description, enum=enum, response=[200])
 
 
 AS_OF = response_header("X-Costtrack-As-Of", "The instant up to which the totals are complete.", OpenApiTypes.DATETIME)

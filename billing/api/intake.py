@@ -1,21 +1,21 @@
-"""Ingestion endpoints: `POST /usage/events` and `POST /integrations/litellm`."""
+"""`POST /integrations/litellm`, and what it shares with `POST /usage/events` (`billing.api.usage.events`)."""
 
-from http import HTTPStatus
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
-import msgspec
 from django.conf import settings
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.queries import validated_query
 from billing.api.structs import REFERENCES, struct_schemas
-from billing.ingest import json_events, litellm
+from billing.ingest import litellm
 from billing.ingest.body import decompress
 from billing.ingest.quarantine import ingest_or_quarantine
-from billing.ingest.services import IngestResult, ingest
+from billing.ingest.services import IngestResult
 from billing.ingest.types import Malformed, TooMany, UsageEventInput
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError, TooLargeError
@@ -31,25 +31,6 @@ class MalformedBodyError(DomainError):
     code = "malformed"
 
 
-class RecordErrorSerializer(serializers.Serializer[Any]):
-    index = serializers.IntegerField(help_text="Zero-based index of the record in the request.")
-    id = serializers.CharField(allow_null=True, help_text="Id of the record, if it has one.")
-    field = serializers.CharField(allow_null=True, help_text="The invalid field, if it is a single one.")
-    code = serializers.CharField()
-    message = serializers.CharField()
-
-
-class IngestResultSerializer(serializers.Serializer[IngestResult]):
-    """The outcome of each record. Accepted records and duplicates are durable when the response is sent."""
-
-    batch_id = serializers.UUIDField(allow_null=True)
-    accepted = serializers.IntegerField()
-    duplicates = serializers.IntegerField()
-    conflicts = serializers.IntegerField()
-    rejected = serializers.IntegerField()
-    errors = RecordErrorSerializer(many=True)  # type: ignore[assignment]  # the answer's name for it
-
-
 def with_event_schemas(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """OpenAPI post-processing hook: add the schemas of events, generated from the types that decode them."""
     schemas = {**result["components"]["schemas"], **struct_schemas(UsageEventInput)}
@@ -57,7 +38,7 @@ def with_event_schemas(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     return result
 
 
-def _body_schema() -> dict[str, Any]:
+def events_schema() -> dict[str, Any]:
     event = {"$ref": REFERENCES.format(name=UsageEventInput.__name__)}
     events = {"type": "array", "items": event, "maxItems": settings.INTAKE_MAX_EVENTS}
     envelope = {
@@ -78,86 +59,41 @@ class LiteLLMQuery(StrictSerializer):
     )
 
 
-class _IntakeView(OrganizationScopedAPIView):
-    """Reads the body itself, because the parsers handle sizes, encodings and formats."""
+@contextmanager
+def body_errors() -> Iterator[None]:
+    """Convert the errors of parsers."""
+    try:
+        yield
+    except Malformed as error:
+        raise MalformedBodyError(str(error)) from error
+    except TooMany as error:
+        message = f"A request may contain up to {settings.INTAKE_MAX_EVENTS:,} events."
+        raise TooLargeError(message, code="too_many_events") from error
+
+
+def read_body(request: Request, *, max_bytes: int) -> bytes:
+    """Return the body as it was sent, unpacked. The parsers handle sizes and formats."""
+    encoding = request.headers.get("Content-Encoding", "")
+    return decompress(request._request.body, encoding=encoding, max_bytes=max_bytes)  # noqa: SLF001 - not DRF's
+
+
+def content_type(request: Request) -> str:
+    return (request.content_type or "").partition(";")[0].strip().lower()
+
+
+class LiteLLMView(OrganizationScopedAPIView):
+    """`POST /integrations/litellm`"""
 
     required_scope: ClassVar[Scope] = Scope.USAGE_WRITE
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"post"})
     own_transactions: ClassVar[bool] = True
-
-    def body(self, request: Request, *, max_bytes: int) -> bytes:
-        encoding = request.headers.get("Content-Encoding", "")
-        return decompress(request._request.body, encoding=encoding, max_bytes=max_bytes)  # noqa: SLF001
-
-    def content_type(self, request: Request) -> str:
-        return (request.content_type or "").partition(";")[0].strip().lower()
-
-    def answer(self, result: IngestResult, status: int) -> Response:
-        return Response(
-            {
-                "batch_id": result.batch_id,
-                "accepted": result.accepted,
-                "duplicates": result.duplicates,
-                "conflicts": result.conflicts,
-                "rejected": result.rejected,
-                "errors": msgspec.to_builtins(result.errors),
-            },
-            status=status,
-        )
-
-
-def _too_many() -> TooLargeError:
-    return TooLargeError(f"A request may contain up to {settings.INTAKE_MAX_EVENTS:,} events.", code="too_many_events")
-
-
-class EventsView(_IntakeView):
-    """`POST /usage/events`"""
-
-    @extend_schema(
-        operation_id="usage_events",
-        tags=["intake"],
-        request={"application/json": _body_schema(), "application/x-ndjson": {"type": "string"}},
-        responses={
-            200: IngestResultSerializer,
-            207: OpenApiResponse(IngestResultSerializer, "Some records were not stored."),
-            422: OpenApiResponse(IngestResultSerializer, "No record could be stored."),
-        },
-    )
-    def post(self, request: Request) -> Response:
-        """Store usage events: one, an array, `{"events": [...]}`, or one per line. gzip and zstd are accepted."""
-        now = utc_now()
-        try:
-            parsed = json_events.parse(
-                self.body(request, max_bytes=settings.INTAKE_MAX_BYTES),
-                content_type=self.content_type(request),
-                max_events=settings.INTAKE_MAX_EVENTS,
-                now=now,
-            )
-        except Malformed as error:
-            raise MalformedBodyError(str(error)) from error
-        except TooMany as error:
-            raise _too_many() from error
-        result = ingest(
-            organization=self.organization,
-            credential=self.principal.credential,
-            format="json",
-            parsed=parsed,
-            now=now,
-        )
-        if result.is_complete:
-            return self.answer(result, HTTPStatus.OK)
-        return self.answer(result, HTTPStatus.UNPROCESSABLE_ENTITY if result.is_useless else HTTPStatus.MULTI_STATUS)
-
-
-class LiteLLMView(_IntakeView):
-    """`POST /integrations/litellm`"""
 
     @extend_schema(
         operation_id="integrations_litellm",
         tags=["intake"],
         parameters=[LiteLLMQuery],
         request={"application/json": {"type": "array", "items": {"type": "object"}}},
-        responses={200: IngestResultSerializer},
+        responses=IngestResult,
     )
     def post(self, request: Request) -> Response:
         """Accept the payloads of the generic API logger of LiteLLM. Responds with 200 once valid records are
@@ -165,16 +101,12 @@ class LiteLLMView(_IntakeView):
         on an error."""
         now = utc_now()
         query = validated_query(LiteLLMQuery, request.query_params)
-        try:
+        with body_errors():
             records = litellm.split(
-                self.body(request, max_bytes=settings.LITELLM_MAX_BYTES),
-                content_type=self.content_type(request),
+                read_body(request, max_bytes=settings.LITELLM_MAX_BYTES),
+                content_type=content_type(request),
                 max_records=settings.INTAKE_MAX_EVENTS,
             )
-        except Malformed as error:
-            raise MalformedBodyError(str(error)) from error
-        except TooMany as error:
-            raise _too_many() from error
         if query["end_user_as_user"]:
             records = [litellm.mark_end_user_as_user(bytes(record)) for record in records]
         result = ingest_or_quarantine(
@@ -184,4 +116,4 @@ class LiteLLMView(_IntakeView):
             records=records,
             now=now,
         )
-        return self.answer(result, HTTPStatus.OK)
+        return Response(result)

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from billing.models import NotificationPreference
 from billing.notifications.preferences import CATEGORY_NAMES, change_preference, preference_of
 from costtrack.errors import ForbiddenError
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, validated
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import Membership
 from organizations.types import Scope
@@ -50,11 +50,8 @@ class NotificationPreferencesView(OrganizationScopedAPIView):
     )
     def patch(self, request: Request, **_: str) -> Response:
         """Turn categories of e-mails on or off for the current member."""
-        body = PreferencesChangeSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        preference = change_preference(
-            organization=self.organization, membership=self._membership(), changes=body.validated_data
-        )
+        body = validated(PreferencesChangeSerializer, request.data)
+        preference = change_preference(organization=self.organization, membership=self._membership(), changes=body)
         return Response(PreferencesSerializer(preference).data)
 
     def _membership(self) -> Membership:

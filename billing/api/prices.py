@@ -20,7 +20,7 @@ from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
 from costtrack.filters import TimestampFilter
 from costtrack.money import plain
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
@@ -154,9 +154,8 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
     @extend_schema(request=NewPriceSerializer, responses={201: PriceSerializer})
     def create(self, request: Request, **_: str) -> Response:
         """Create a price of the organization. The price version that is effective at its start ends there."""
-        body = NewPriceSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        fields = {"effective_from": utc_now(), **body.validated_data}
+        body = validated(NewPriceSerializer, request.data)
+        fields = {"effective_from": utc_now(), **body}
         price = services.create_price(organization=self.organization, **fields, actor=self.principal.label)
         return Response(PriceSerializer(price).data, status=status.HTTP_201_CREATED)
 
@@ -169,13 +168,12 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
         price = self.get_object()
         if price.organization_id is None:
             message = "This price is shared by all organizations. Create your own price to override it."
-            raise ForbiddenError(message, code="price_of_everyone")
-        body = PriceEndSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+            raise ForbiddenError(message, code="shared_price")
+        body = validated(PriceEndSerializer, request.data)
         price = services.end_price(
             organization=self.organization,
             price=price,
-            effective_to=body.validated_data["effective_to"],
+            effective_to=body["effective_to"],
             actor=self.principal.label,
         )
         return Response(PriceSerializer(price).data)

@@ -8,7 +8,6 @@ from rest_framework import mixins, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.usage.events import AmountField
 from billing.api.windows import DateOrDateTimeField
 from billing.ledger.corrections import MAX_REASON_LENGTH
 from billing.ledger.reprice import Selection
@@ -17,7 +16,7 @@ from billing.models import Repricing
 from billing.types import RepricingState
 from costtrack.calendar import utc_midnight
 from costtrack.clock import utc_now
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import AmountField, StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
@@ -47,9 +46,10 @@ class ModelFiguresSerializer(serializers.Serializer[Any]):
     model = serializers.CharField()
     events = serializers.IntegerField(help_text="Calls that were priced again.")
     changed = serializers.IntegerField(help_text="Calls whose cost changed.")
-    left_alone = serializers.IntegerField(
+    skipped = serializers.IntegerField(
+        source="left_alone",
         help_text="Calls that were corrected manually, are unpriced, belong to a session with a summary, or have no "
-        "current price."
+        "current price.",
     )
     old_usd = AmountField(help_text="The previous cost of the repriced calls.")
     new_usd = AmountField()
@@ -62,8 +62,9 @@ class RepricingSerializer(serializers.ModelSerializer[Repricing]):
     old_usd = AmountField(help_text="The previous cost of the repriced calls.")
     new_usd = AmountField()
     difference_usd = AmountField()
-    looked_at = serializers.IntegerField(help_text="Progress, out of `total`.")
+    processed = serializers.IntegerField(source="looked_at", help_text="Progress, out of `total`.")
     total = serializers.IntegerField(allow_null=True, help_text="Null until it has started.")
+    skipped = serializers.IntegerField(source="left_alone")
     models = serializers.SerializerMethodField(help_text="By model, the largest change first.")
     state = serializers.ChoiceField(choices=RepricingState.choices)
 
@@ -71,7 +72,7 @@ class RepricingSerializer(serializers.ModelSerializer[Repricing]):
         model = Repricing
         fields = (
             *("id", "state", "dry_run", "start", "end", "service", "model", "reason", "actor"),
-            *("created_at", "finished_at", "looked_at", "total", "events", "changed", "left_alone"),
+            *("created_at", "finished_at", "processed", "total", "events", "changed", "skipped"),
             *("old_usd", "new_usd", "difference_usd", "models"),
         )
 
@@ -98,10 +99,7 @@ class RepricingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiz
     )
     def create(self, request: Request, **_: str) -> Response:
         """Reprice the usage of a period with current prices, by adjustments. Start with a dry run."""
-        body = NewRepricingSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        repricing = request_repricing(
-            organization=self.organization, **body.validated_data, actor=self.principal.label, now=utc_now()
-        )
+        body = validated(NewRepricingSerializer, request.data)
+        repricing = request_repricing(organization=self.organization, **body, actor=self.principal.label, now=utc_now())
         code = status.HTTP_200_OK if repricing.is_finished else status.HTTP_202_ACCEPTED
         return Response(RepricingSerializer(repricing).data, status=code)

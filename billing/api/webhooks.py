@@ -16,7 +16,7 @@ from billing.notifications.webhook_urls import MAX_URL_LENGTH, display_url
 from billing.types import NoticeKind, WebhookFormat
 from costtrack.clock import utc_now
 from costtrack.filters import TrueOrFalseFilter
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.services import MAX_GRACE
 from organizations.types import Scope
@@ -148,10 +148,9 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
     )
     def create(self, request: Request, **_: str) -> Response:
         """Create a webhook. The response contains its secret, which is never shown again."""
-        body = NewWebhookSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validated(NewWebhookSerializer, request.data)
         issued = webhooks.create_webhook(
-            organization=self.organization, **body.validated_data, actor=self.principal.label, now=utc_now()
+            organization=self.organization, **body, actor=self.principal.label, now=utc_now()
         )
         return self._issued_response(issued, status.HTTP_201_CREATED)
 
@@ -163,9 +162,8 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
     def partial_update(self, request: Request, **_: Any) -> Response:
         """Change the given fields."""
         webhook = self.get_object()
-        body = WebhookPatchSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        changes = dict(body.validated_data)
+        body = validated(WebhookPatchSerializer, request.data)
+        changes = body
         enabled, actor = changes.pop("enabled", None), self.principal.label
         webhook = webhooks.change_webhook(organization=self.organization, webhook=webhook, **changes, actor=actor)
         if enabled is True:
@@ -195,12 +193,11 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
     def rotate(self, request: Request, **_: Any) -> Response:
         """A new secret, shown once; messages bear both signatures while the grace period lasts."""
         webhook = self.get_object()
-        body = WebhookRotationSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validated(WebhookRotationSerializer, request.data)
         issued = webhooks.rotate_webhook(
             organization=self.organization,
             webhook=webhook,
-            grace=timedelta(seconds=body.validated_data["grace_seconds"]),
+            grace=timedelta(seconds=body["grace_seconds"]),
             now=utc_now(),
             actor=self.principal.label,
         )

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from django.db import OperationalError
+from msgspec import Struct
 from psycopg import errors as postgres
 
 from billing.ingest.ledger_entries import to_entry
@@ -22,16 +22,16 @@ logger = logging.getLogger(__name__)
 _ATTEMPTS = 5
 
 
-@dataclass(frozen=True)
-class IngestResult:
-    """The outcome of a request. `errors` has each rejected or conflicting record, by its index."""
+class IngestResult(Struct, frozen=True, kw_only=True):
+    """The outcome of each record, as the endpoints answer it. Accepted records and duplicates are durable when the
+    response is sent."""
 
     batch_id: UUID | None = None
     accepted: int = 0
     duplicates: int = 0
     conflicts: int = 0
     rejected: int = 0
-    errors: list[RecordError] = field(default_factory=list)
+    errors: list[RecordError] = []
 
     @property
     def is_complete(self) -> bool:

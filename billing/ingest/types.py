@@ -76,11 +76,11 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
 
 
 class RecordError(Struct, frozen=True, kw_only=True):
-    """Why one record of a request was not stored. `index` is its position in the request, from zero."""
+    """Why one record of a request was not stored."""
 
-    index: int
-    id: str | None = None
-    field: str | None = None
+    index: Annotated[int, Meta(description="Zero-based index of the record in the request.")]
+    id: Annotated[str | None, Meta(description="Id of the record, if it has one.")] = None
+    field: Annotated[str | None, Meta(description="The invalid field, if it is a single one.")] = None
     code: str
     message: str
 

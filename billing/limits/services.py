@@ -259,7 +259,7 @@ def end_pause(
     pauses = list(active_exceptions(limit, now).filter(kind=OverrideKind.PAUSE, value=stored_value(limit, value)))
     if not pauses:
         message = "The limit is not paused manually. To open a limit that is reached, set ends_at."
-        raise ConflictError(message, code="not_paused_by_hand")
+        raise ConflictError(message, code="not_paused_manually")
     for pause in pauses:
         pause.limit = limit
         _end(pause, actor=actor, now=now, reason=clean_text(reason, param="reason"))

@@ -23,7 +23,7 @@ from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_framework.viewsets import GenericViewSet
+from rest_framework.viewsets import GenericViewSet, ViewSetMixin
 
 from costtrack.error_formats import NATIVE, Dialect
 from costtrack.errors import ForbiddenError
@@ -38,7 +38,7 @@ M = TypeVar("M", bound=Model)
 
 
 class _OrganizationScope(APIView):
-    """Shared by both base classes: resolves the organization of the request and opens its transaction.
+    """Shared by the base classes: resolves the organization of the request and opens its transaction.
 
     An error leaves the tenant scope as an exception, so writes are rolled back before the response is created.
     Responses must not be lazy: they are rendered after the scope has ended.
@@ -131,7 +131,7 @@ class _OrganizationScope(APIView):
         method = str(self.request.method).lower()
         if method == "options":
             return None
-        if isinstance(self, GenericViewSet):
+        if isinstance(self, ViewSetMixin):
             return self.action
         return method if hasattr(self, method) else None
 
@@ -171,6 +171,14 @@ class OrganizationScopedViewSet(_OrganizationScope, GenericViewSet[M]):
         return self.narrow(super().get_queryset()).filter(visible)
 
 
+class OrganizationScopedReportViewSet(ViewSetMixin, _OrganizationScope):
+    """The base class of resources that a report reads, such as sessions: aggregates of the ledger without a queryset.
+    Each action passes `self.organization` to the report."""
+
+    # Ids of these resources come from callers and may contain slashes.
+    lookup_value_converter = "path"
+
+
 _SEALED = (
     "dispatch",
     "initial",
@@ -188,7 +196,8 @@ _SEALED = (
 
 def _refuse_overrides(cls: type[_OrganizationScope]) -> None:
     """Compare the resolved attributes, so that a mixin cannot override them either."""
-    base = OrganizationScopedViewSet if issubclass(cls, OrganizationScopedViewSet) else OrganizationScopedAPIView
+    bases = (OrganizationScopedViewSet, OrganizationScopedReportViewSet, OrganizationScopedAPIView)
+    base = next(base for base in bases if issubclass(cls, base))
     overridden = [name for name in _SEALED if getattr(cls, name, None) is not getattr(base, name, None)]
     if overridden:
         raise TypeError(f"{cls.__name__} overrides {', '.join(overridden)}, which {base.__name__} seals.")

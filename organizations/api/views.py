@@ -12,6 +12,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
+from costtrack.serializers import validated
 from organizations import services
 from organizations.api import filters
 from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedViewSet
@@ -58,9 +59,8 @@ class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
         principal = self._principal()
         if not principal.is_operator or Scope.MANAGE not in principal.scopes:
             raise ForbiddenError("Only operators may create organizations.", code="operators_only")
-        body = NewOrganizationSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        organization = services.create_organization(**body.validated_data, actor=principal.label, now=utc_now())
+        body = validated(NewOrganizationSerializer, request.data)
+        organization = services.create_organization(**body, actor=principal.label, now=utc_now())
         return Response(OrganizationSerializer(organization).data, status=status.HTTP_201_CREATED)
 
     def _principal(self) -> Principal:
@@ -81,11 +81,10 @@ class OrganizationView(OrganizationScopedAPIView):
     @extend_schema(request=OrganizationChangeSerializer, responses=OrganizationSerializer)
     def patch(self, request: Request, **_: str) -> Response:
         """Change the given fields. Only operators may change the plan."""
-        body = OrganizationChangeSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        if "plan" in body.validated_data and not self.principal.is_operator:
+        body = validated(OrganizationChangeSerializer, request.data)
+        if "plan" in body and not self.principal.is_operator:
             raise ForbiddenError("Only operators may change the plan.", code="operators_only", param="plan")
-        changes, actor = dict(body.validated_data), self.principal.label
+        changes, actor = body, self.principal.label
         required = changes.pop("requires_second_factor", None)
         if required is not None:
             services.require_second_factor(
@@ -106,11 +105,10 @@ class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
     @extend_schema(request=NewCredentialSerializer, responses={201: IssuedCredentialSerializer})
     def create(self, request: Request, **_: str) -> Response:
         """Issue a credential. The response contains the secret, which is shown only once."""
-        body = NewCredentialSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validated(NewCredentialSerializer, request.data)
         issued = services.issue_credential(
             organization=self.organization,
-            **body.validated_data,
+            **body,
             actor=self.principal.label,
             caller_scopes=self.access.scopes,
         )
@@ -123,12 +121,11 @@ class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
     def rotate(self, request: Request, **_: str) -> Response:
         """Create a new secret, which is shown only once. The previous one stays valid for the grace period."""
         credential = self.get_object()
-        body = RotationSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validated(RotationSerializer, request.data)
         issued = services.rotate_credential(
             organization=self.organization,
             credential=credential,
-            grace=timedelta(seconds=body.validated_data["grace_seconds"]),
+            grace=timedelta(seconds=body["grace_seconds"]),
             now=utc_now(),
             actor=self.principal.label,
             caller_scopes=self.access.scopes,
@@ -161,11 +158,10 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
     )
     def create(self, request: Request, **_: str) -> Response:
         """Add a member by e-mail address."""
-        body = NewMemberSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validated(NewMemberSerializer, request.data)
         membership = services.add_member(
             organization=self.organization,
-            **body.validated_data,
+            **body,
             acting_as=self.access.role,
             actor=self.principal.label,
             caller_scopes=self.access.scopes,
@@ -179,12 +175,11 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
     def partial_update(self, request: Request, **_: Any) -> Response:
         """Change a member's role."""
         membership = self.get_object()
-        body = MemberChangeSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validated(MemberChangeSerializer, request.data)
         membership = services.change_role(
             organization=self.organization,
             membership=membership,
-            role=body.validated_data["role"],
+            role=body["role"],
             acting_as=self.access.role,
             actor=self.principal.label,
             caller_scopes=self.access.scopes,

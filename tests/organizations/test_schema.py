@@ -139,6 +139,20 @@ def test_every_example_is_what_its_schema_says(document: dict[str, Any]) -> None
         assert [error.message for error in validator.iter_errors(example)] == [], where
 
 
+def test_every_example_of_a_field_is_what_its_schema_says(document: dict[str, Any]) -> None:
+    fields = [
+        (f"{component}.{name}", field)
+        for component, schema in document["components"]["schemas"].items()
+        for name, field in schema.get("properties", {}).items()
+        if "examples" in field
+    ]
+    assert len(fields) > 50
+    for where, field in fields:
+        validator = Draft202012Validator({**field, "components": document["components"]})
+        for example in field["examples"]:
+            assert [error.message for error in validator.iter_errors(example)] == [], where
+
+
 def test_no_path_ends_in_a_slash(document: dict[str, Any]) -> None:
     assert [path for path in document["paths"] if path.endswith("/")] == []
 

@@ -12,7 +12,11 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
 from costtrack.errors import InvalidError
-from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedViewSet
+from organizations.api.base import (
+    OrganizationScopedAPIView,
+    OrganizationScopedReportViewSet,
+    OrganizationScopedViewSet,
+)
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Scope
 from tests.conftest import Key, make_key
@@ -180,7 +184,9 @@ def test_narrow_cannot_widen(key: Key, other_key: Key) -> None:
 @pytest.mark.parametrize(
     "name", ["get_queryset", "initial", "dispatch", "permission_classes", "handle_exception", "_resolve"]
 )
-@pytest.mark.parametrize("base", [OrganizationScopedAPIView, OrganizationScopedViewSet])
+@pytest.mark.parametrize(
+    "base", [OrganizationScopedAPIView, OrganizationScopedReportViewSet, OrganizationScopedViewSet]
+)
 def test_a_subclass_that_overrides_a_sealed_name_cannot_be_made(base: type, name: str) -> None:
     with pytest.raises(TypeError, match=name):
         type("Leaky", (base,), {name: object(), "__module__": __name__})

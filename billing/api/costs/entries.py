@@ -1,25 +1,28 @@
 """Document 002 (Lumea): the cost entries of a workflow run (ServiceCost objects)."""
 
+from datetime import datetime
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer, extend_schema
+from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.costs.views import CostsEndpoint
 from billing.api.headers import CACHE_HEADERS
 from billing.api.queries import validated_query
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.ingest.cost_entries import InvalidEntryError, NewEntry, record_entries
 from billing.reports.cost_entries import CostEntry, get_entries, list_run_entries
 from billing.reports.cursors import cursor_of, position_of
-from costtrack.clock import iso, utc_now
-from costtrack.error_formats import DETAIL, Dialect
+from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.money import MAX_AMOUNT_USD, number
 from costtrack.parsers import JSONParser
+from costtrack.responses import NextCursor, OneOf, ResponseBody, about
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
@@ -65,17 +68,15 @@ class NewServiceCost(StrictSerializer):
     created_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Default: now.")
 
 
-class ServiceCost(serializers.Serializer[Any]):
+class ServiceCost(ResponseBody):
     """The ServiceCost object of the document."""
 
-    id = serializers.CharField(help_text="The recorded id; for other events, their ledger id.")
-    run_id = serializers.CharField()
-    service = serializers.CharField(help_text="Empty if the event has none.")
-    group = serializers.CharField(allow_null=True, help_text="The group of the entry, else the model.")
-    amount = serializers.FloatField(
-        allow_null=True, help_text="Net cost, including corrections. Null while the cost is unknown."
-    )
-    created_at = serializers.DateTimeField()
+    id: Annotated[str, about("The recorded id; for other events, their ledger id.", "cost-1")]
+    run_id: Annotated[str, Meta(examples=["run-1"])]
+    service: Annotated[str, about("Empty if the event has none.", "openai")]
+    group: Annotated[str | None, about("The group of the entry, else the model.", "gpt-4")]
+    amount: Annotated[float | None, about("Net cost, including corrections. Null while the cost is unknown.", 0.25)]
+    created_at: datetime
 
 
 class EntriesQuery(StrictSerializer):
@@ -83,15 +84,12 @@ class EntriesQuery(StrictSerializer):
     cursor = serializers.CharField(required=False, max_length=100, help_text="`next_cursor` of the previous page.")
 
 
-class EntryPageSerializer(serializers.Serializer[Any]):
-    results = ServiceCost(many=True, help_text="Newest first.")
-    next_cursor = serializers.CharField(allow_null=True, help_text="Cursor of the next page; null on the last page.")
+class EntryPage(ResponseBody):
+    results: Annotated[list[ServiceCost], about("Newest first.")]
+    next_cursor: NextCursor
 
 
-def _one_or_many(name: str, serializer: type[serializers.Serializer[Any]]) -> PolymorphicProxySerializer:
-    return PolymorphicProxySerializer(name, [serializer, serializer(many=True)], None, many=False)
-
-
+ONE_OR_MANY = OneOf("ServiceCosts", (ServiceCost, list[ServiceCost]))
 _NEW_ENTRY = {
     "id": "cost-1",
     "service": "openai",
@@ -99,25 +97,20 @@ _NEW_ENTRY = {
     "amount": 0.25,
     "created_at": "2026-11-02T09:00:00Z",
 }
-_ENTRY = {**_NEW_ENTRY, "run_id": "run-1"}
 
 
-class CostEntriesView(OrganizationScopedAPIView):
+class CostEntriesView(CostsEndpoint, OrganizationScopedAPIView):
     """`GET` and `POST /costs/runs/{run_id}/entries`"""
 
-    dialect: ClassVar[Dialect] = DETAIL
-    scopes_by_action = {"get": Scope.COSTS_READ, "post": Scope.USAGE_WRITE}
-    requires_api_plan: ClassVar[bool] = True
+    scopes_by_action = {"post": Scope.USAGE_WRITE}
     actions_of_every_plan: ClassVar[frozenset[str]] = frozenset({"post"})
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"post"})
     parser_classes = (ExactParser,)
 
     @extend_schema(
         operation_id="costs_run_entries",
-        tags=["costs"],
         parameters=[EntriesQuery, *CACHE_HEADERS],
-        responses=EntryPageSerializer,
-        examples=[OpenApiExample("A page", {"results": [_ENTRY], "next_cursor": None}, response_only=True)],
+        responses=EntryPage,
     )
     @cache_until_ledger_changes
     def get(self, request: Request, run_id: str) -> Response:
@@ -129,21 +122,19 @@ class CostEntriesView(OrganizationScopedAPIView):
             after=position_of(params.get("cursor", "")),
             limit=params["limit"],
         )
-        return Response({"results": [_entry(entry) for entry in page.rows], "next_cursor": cursor_of(page.last)})
+        return Response(EntryPage(results=list(map(_entry, page.rows)), next_cursor=cursor_of(page.last)))
 
     @extend_schema(
         operation_id="costs_run_entries_create",
-        tags=["costs"],
-        request=_one_or_many("NewServiceCosts", NewServiceCost),
+        request=PolymorphicProxySerializer(
+            "NewServiceCosts", [NewServiceCost, NewServiceCost(many=True)], None, many=False
+        ),
         responses={
-            201: OpenApiResponse(_one_or_many("ServiceCosts", ServiceCost), "Recorded."),
-            200: OpenApiResponse(_one_or_many("ServiceCosts", ServiceCost), "All entries were already recorded."),
+            201: OpenApiResponse(ONE_OR_MANY, "Recorded."),
+            200: OpenApiResponse(ONE_OR_MANY, "All entries were already recorded."),
             409: OpenApiResponse(description="An entry with this id and different content exists."),
         },
-        examples=[
-            OpenApiExample("One", _NEW_ENTRY, request_only=True),
-            OpenApiExample("Recorded", _ENTRY, response_only=True, status_codes=["201"]),
-        ],
+        examples=[OpenApiExample("One", _NEW_ENTRY, request_only=True)],
     )
     def post(self, request: Request, run_id: str) -> Response:
         """Record costs of a run: one entry or an array of up to 1,000, all or nothing."""
@@ -194,12 +185,12 @@ def _error_at(error: InvalidEntryError, entries: int, *, is_one: bool) -> serial
     return serializers.ValidationError([at_field if index == error.index else {} for index in range(entries)])
 
 
-def _entry(entry: CostEntry) -> dict[str, Any]:
-    return {
-        "id": entry.entry_id,
-        "run_id": entry.run_id,
-        "service": entry.service,
-        "group": entry.cost_group_or_model or None,
-        "amount": number(entry.cost_usd) if entry.cost_usd is not None else None,
-        "created_at": iso(entry.occurred_at),
-    }
+def _entry(entry: CostEntry) -> ServiceCost:
+    return ServiceCost(
+        id=entry.entry_id,
+        run_id=entry.run_id,
+        service=entry.service,
+        group=entry.cost_group_or_model or None,
+        amount=number(entry.cost_usd) if entry.cost_usd is not None else None,
+        created_at=entry.occurred_at,
+    )

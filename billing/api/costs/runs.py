@@ -1,128 +1,106 @@
 """Document 002 (Lumea): cost of workflow runs."""
 
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Annotated
 
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
+from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.headers import AS_OF, CACHE_HEADERS, UNPRICED
-from billing.api.queries import validated_query
+from billing.api.costs.views import HEADERS, CostsEndpoint
+from billing.api.headers import AS_OF, UNPRICED
+from billing.api.queries import WindowFilterSet, validated_query
 from billing.api.response_cache import cache_until_ledger_changes
-from billing.api.windows import DateOrDateTimeField, window_of
+from billing.api.windows import DateOrDateTimeField
 from billing.reports.runs import RunCosts, get_run_costs, get_total_run_costs
+from costtrack.calendar import Window
 from costtrack.clock import iso, utc_now
-from costtrack.error_formats import DETAIL, Dialect
+from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.money import number
+from costtrack.responses import ResponseBody, about
 from costtrack.serializers import StrictSerializer
-from organizations.api.base import OrganizationScopedAPIView
-from organizations.types import Scope
+from organizations.api.base import OrganizationScopedReportViewSet
 
 
-class CostResponse(serializers.Serializer[RunCosts]):
+@extend_schema_serializer(many=False)
+class CostResponse(ResponseBody):
     """The CostResponse object of the document."""
 
-    total_cost = serializers.FloatField(help_text="Sum over all services, in USD.")
-    costs_by_service = serializers.DictField(child=serializers.FloatField())
-    costs_by_group = serializers.DictField(child=serializers.DictField(child=serializers.FloatField()))
+    total_cost: Annotated[float, about("Sum over all services, in USD.", 0.45)]
+    costs_by_service: Annotated[dict[str, float], Meta(examples=[{"openai": 0.35, "anthropic": 0.1}])]
+    costs_by_group: Annotated[
+        dict[str, dict[str, float]],
+        Meta(
+            examples=[{"openai": {"gpt-4": 0.25, "gpt-3.5-turbo": 0.1}, "anthropic": {"claude-3-opus": 0.1}}],
+        ),
+    ]
 
 
-class RunQuery(StrictSerializer):
-    include_children = serializers.BooleanField(
-        default=False, help_text="Include the costs of child runs, to any depth."
+@dataclass(frozen=True, slots=True)
+class _RunQuery:
+    workflow_id: str | None = None
+    window: Window = field(default_factory=Window)
+    include_children: bool = False
+
+
+def _include_children() -> serializers.BooleanField:
+    return serializers.BooleanField(default=False, help_text="Include the costs of child runs, to any depth.")
+
+
+class RunFilterSet(WindowFilterSet):
+    include_children = ParameterFilter(_include_children())
+    workflow_id = ParameterFilter(
+        serializers.CharField(required=False, max_length=255, help_text="Only runs of this workflow.")
+    )
+    start_date = ParameterOption(DateOrDateTimeField(required=False, help_text="Only costs from this date or time on."))
+    end_date = ParameterOption(
+        DateOrDateTimeField(required=False, help_text="Only costs until this date (inclusive) or time.")
     )
 
 
-class RunsQuery(RunQuery):
-    workflow_id = serializers.CharField(required=False, max_length=255, help_text="Only runs of this workflow.")
-    start_date = DateOrDateTimeField(required=False, help_text="Only costs from this date or time on.")
-    end_date = DateOrDateTimeField(required=False, help_text="Only costs until this date (inclusive) or time.")
+class RunParameters(StrictSerializer):
+    include_children = _include_children()
 
 
-_ONE_RUN = OpenApiExample(
-    "One run",
-    {
-        "total_cost": 0.45,
-        "costs_by_service": {"openai": 0.35, "anthropic": 0.1},
-        "costs_by_group": {
-            "openai": {"gpt-4": 0.25, "gpt-3.5-turbo": 0.1},
-            "anthropic": {"claude-3-opus": 0.1},
-        },
-    },
-    response_only=True,
-)
-_SEVERAL_RUNS = OpenApiExample(
-    "Several runs",
-    {
-        "total_cost": 1.25,
-        "costs_by_service": {"openai": 0.85, "anthropic": 0.3, "cohere": 0.1},
-        "costs_by_group": {
-            "openai": {"gpt-4": 0.65, "gpt-3.5-turbo": 0.2},
-            "anthropic": {"claude-3-opus": 0.2, "claude-3-sonnet": 0.1},
-            "cohere": {"command": 0.1},
-        },
-    },
-    response_only=True,
-)
-
-
-class _RunCostsView(OrganizationScopedAPIView):
-    dialect: ClassVar[Dialect] = DETAIL
-    required_scope: ClassVar[Scope] = Scope.COSTS_READ
-    requires_api_plan: ClassVar[bool] = True
-
-
-def _response(costs: RunCosts) -> Response:
-    body = {
-        "total_cost": number(costs.total),
-        "costs_by_service": {service: number(amount) for service, amount in costs.by_service.items()},
-        "costs_by_group": {
-            service: {group: number(amount) for group, amount in groups.items()}
-            for service, groups in costs.by_group.items()
-        },
-    }
-    headers = {AS_OF.name: iso(costs.as_of), UNPRICED.name: str(costs.unpriced_events)}
-    return Response(body, headers=headers)
-
-
-class RunCostsView(_RunCostsView):
-    """`GET /costs/runs/{run_id}`"""
-
-    @extend_schema(
-        operation_id="costs_run",
-        tags=["costs"],
-        parameters=[RunQuery, *CACHE_HEADERS, UNPRICED],
-        responses=CostResponse,
-        examples=[_ONE_RUN],
-    )
-    @cache_until_ledger_changes
-    def get(self, request: Request, run_id: str) -> Response:
-        """Get the cost of one workflow run, alone or with all its descendants."""
-        params = validated_query(RunQuery, request.query_params)
-        costs = get_run_costs(organization=self.organization, run_id=run_id, now=utc_now(), **params)
-        return _response(costs)
-
-
-class AllRunCostsView(_RunCostsView):
-    """`GET /costs/runs`"""
+class RunViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
+    lookup_url_kwarg = "run_id"
 
     @extend_schema(
         operation_id="costs_runs",
-        tags=["costs"],
-        parameters=[RunsQuery, *CACHE_HEADERS, UNPRICED],
+        parameters=[RunFilterSet.parameters(), *HEADERS],
         responses=CostResponse,
-        examples=[_SEVERAL_RUNS],
     )
     @cache_until_ledger_changes
-    def get(self, request: Request) -> Response:
+    def list(self, request: Request) -> Response:
         """Get the total cost of all workflow runs or of one workflow."""
-        params = validated_query(RunsQuery, request.query_params)
-        costs = get_total_run_costs(
-            organization=self.organization,
-            workflow_id=params.get("workflow_id"),
-            window=window_of(params.get("start_date"), params.get("end_date")),
-            include_children=params["include_children"],
-            now=utc_now(),
+        query: _RunQuery = RunFilterSet(request.query_params, _RunQuery()).qs
+        return _response(
+            get_total_run_costs(
+                organization=self.organization,
+                workflow_id=query.workflow_id,
+                window=query.window,
+                include_children=query.include_children,
+                now=utc_now(),
+            )
         )
-        return _response(costs)
+
+    @extend_schema(operation_id="costs_run", parameters=[RunParameters, *HEADERS], responses=CostResponse)
+    @cache_until_ledger_changes
+    def retrieve(self, request: Request, run_id: str) -> Response:
+        """Get the cost of one workflow run, alone or with all its descendants."""
+        params = validated_query(RunParameters, request.query_params)
+        return _response(get_run_costs(organization=self.organization, run_id=run_id, now=utc_now(), **params))
+
+
+def _response(costs: RunCosts) -> Response:
+    body = CostResponse(
+        total_cost=number(costs.total),
+        costs_by_service={service: number(amount) for service, amount in costs.by_service.items()},
+        costs_by_group={
+            service: {group: number(amount) for group, amount in groups.items()}
+            for service, groups in costs.by_group.items()
+        },
+    )
+    return Response(body, headers={AS_OF.name: iso(costs.as_of), UNPRICED.name: str(costs.unpriced_events)})

@@ -1,216 +1,242 @@
-"""Document 003 (Syntropic137): cost of sessions. A session is one agent in one phase in one workspace."""
+"""Document 003 (Syntropic137): cost of sessions and of executions. A session is one agent in one phase in one
+workspace; an execution of a workflow has sessions.
+"""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Annotated
 
-from drf_spectacular.utils import OpenApiExample, extend_schema
+import msgspec
+from drf_spectacular.utils import extend_schema
+from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.headers import AS_OF, CACHE_HEADERS, UNPRICED
+from billing.api.costs.views import HEADERS, CostsEndpoint, headers_of
 from billing.api.queries import validated_query
 from billing.api.response_cache import cache_until_ledger_changes
-from billing.api.usage.events import AmountField
+from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, newest_executions
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, newest_sessions
-from billing.reports.sessions.rows import Totals
-from costtrack.clock import iso, utc_now
-from costtrack.error_formats import DETAIL, Dialect
-from costtrack.money import plain
+from costtrack.clock import utc_now
+from costtrack.filters import ParameterFilter, ParameterOption, ReportFilterSet
+from costtrack.responses import Amount, ResponseBody, about
 from costtrack.serializers import StrictSerializer
-from organizations.api.base import OrganizationScopedAPIView
-from organizations.types import Scope
+from organizations.api.base import OrganizationScopedReportViewSet
 
-HEADERS = (*CACHE_HEADERS, UNPRICED)
+_Total = Annotated[Amount, about("Tokens and compute.", "1.5")]
+_ComputeCost = Annotated[Amount, about("Cost of tools and compute.", "0.5")]
+_InputTokens = Annotated[int, about("Excluding cache reads and writes.", 12000)]
+_Tokens = Annotated[int, about("Input and output, excluding caches.", 16000)]
+_Turns = Annotated[int, about("Model calls, or the value of the session summary.", 12)]
+_Duration = Annotated[float, about("The sum of the reported durations, or the value of the session summary.", 41250.5)]
+_CostByModel = Annotated[
+    dict[str, Amount],
+    about("Token cost by model; adds up to `token_cost_usd`.", {"claude-sonnet-4": "0.96", "claude-haiku-3.5": "0.04"}),
+]
+_CostByTool = Annotated[
+    dict[str, Amount], about("Compute cost by tool; adds up to `compute_cost_usd`.", {"Bash": "0.5", "Read": "0"})
+]
 
 
-class LimitQuery(StrictSerializer):
-    limit = serializers.IntegerField(default=50, min_value=1, max_value=200, help_text="Maximum number of results.")
+class SessionCostResponse(ResponseBody):
+    """The session cost object of the document."""
+
+    session_id: Annotated[str, Meta(examples=["session-7f3a"])]
+    execution_id: Annotated[str | None, Meta(examples=["execution-42"])]
+    workflow_id: Annotated[str | None, Meta(examples=["research"])]
+    phase_id: Annotated[str | None, Meta(examples=["discovery"])]
+    workspace_id: Annotated[str | None, Meta(examples=["workspace-9"])]
+    total_cost_usd: _Total
+    token_cost_usd: Amount
+    compute_cost_usd: _ComputeCost
+    input_tokens: _InputTokens
+    output_tokens: int
+    total_tokens: _Tokens
+    cache_creation_tokens: int
+    cache_read_tokens: int
+    tool_calls: int
+    turns: _Turns
+    duration_ms: _Duration
+    cost_by_model: _CostByModel
+    cost_by_tool: _CostByTool
+    tokens_by_tool: Annotated[dict[str, int], about("Tokens written to tools and returned by them.", {"Read": 5030})]
+    cost_by_tool_tokens: Annotated[
+        dict[str, Amount],
+        about(
+            "The share of the token cost for these tokens, at the prices of the model; already included in it. "
+            "A tool is left out if the price of its tokens is unknown.",
+            {"Read": "0.01545"},
+        ),
+    ]
+    is_finalized: Annotated[bool, about("True if the session has a summary.")]
+    started_at: datetime | None
+    completed_at: Annotated[datetime | None, about("When the summary was recorded; null before.")]
 
 
-class SessionsQuery(LimitQuery):
-    execution_id = serializers.CharField(
-        required=False,
-        max_length=255,
-        trim_whitespace=False,
-        help_text="Only sessions of this execution, oldest first. By default: all, newest first.",
+class ExecutionCostResponse(ResponseBody):
+    """The execution cost object of the document: sums over its sessions."""
+
+    execution_id: Annotated[str, Meta(examples=["execution-42"])]
+    workflow_id: Annotated[str | None, Meta(examples=["research"])]
+    session_count: Annotated[int, Meta(examples=[2])]
+    session_ids: Annotated[list[str], about("Ordered by start.", ["session-7f3a", "session-81c0"])]
+    total_cost_usd: _Total
+    token_cost_usd: Amount
+    compute_cost_usd: _ComputeCost
+    input_tokens: _InputTokens
+    output_tokens: int
+    total_tokens: _Tokens
+    cache_creation_tokens: int
+    cache_read_tokens: int
+    tool_calls: int
+    turns: _Turns
+    duration_ms: _Duration
+    cost_by_phase: Annotated[
+        dict[str, Amount],
+        about("All cost by phase; cost without a phase is excluded.", {"discovery": "1.5", "synthesis": "0.75"}),
+    ]
+    cost_by_model: _CostByModel
+    cost_by_tool: _CostByTool
+    is_complete: Annotated[bool, about("True if there are sessions and all are finalized.")]
+    started_at: datetime | None
+    completed_at: Annotated[datetime | None, about("When the latest finalized session ended; null if there is none.")]
+
+
+def _limit() -> ParameterOption:
+    return ParameterOption(
+        serializers.IntegerField(default=50, min_value=1, max_value=200, help_text="Maximum number of results.")
     )
 
 
-class SessionQuery(StrictSerializer):
+@dataclass(frozen=True, slots=True)
+class _SessionQuery:
+    execution_id: str = ""
+
+
+class SessionFilterSet(ReportFilterSet):
+    execution_id = ParameterFilter(
+        serializers.CharField(
+            required=False,
+            max_length=255,
+            trim_whitespace=False,
+            help_text="Only sessions of this execution, oldest first. By default: all, newest first.",
+        )
+    )
+    limit = _limit()
+
+
+class ExecutionFilterSet(ReportFilterSet):
+    limit = _limit()
+
+
+class SessionParameters(StrictSerializer):
     include_breakdown = serializers.BooleanField(
         default=True, help_text="False empties `cost_by_model` and `cost_by_tool`."
     )
 
 
-class CostTotals(serializers.Serializer[Any]):
-    """Fields that the session and execution objects of the document share."""
-
-    total_cost_usd = AmountField(help_text="Tokens and compute.")
-    token_cost_usd = AmountField()
-    compute_cost_usd = AmountField(help_text="Cost of tools and compute.")
-    input_tokens = serializers.IntegerField(help_text="Excluding cache reads and writes.")
-    output_tokens = serializers.IntegerField()
-    total_tokens = serializers.IntegerField(help_text="Input and output, excluding caches.")
-    cache_creation_tokens = serializers.IntegerField()
-    cache_read_tokens = serializers.IntegerField()
-    tool_calls = serializers.IntegerField()
-    turns = serializers.IntegerField(help_text="Model calls, or the value of the session summary.")
-    duration_ms = serializers.FloatField(
-        help_text="The sum of the reported durations, or the value of the session summary."
+class ExecutionParameters(StrictSerializer):
+    include_breakdown = serializers.BooleanField(
+        default=True, help_text="False empties `cost_by_phase`, `cost_by_model` and `cost_by_tool`."
     )
-    cost_by_model = serializers.DictField(
-        child=AmountField(), help_text="Token cost by model; adds up to `token_cost_usd`."
-    )
-    cost_by_tool = serializers.DictField(
-        child=AmountField(), help_text="Compute cost by tool; adds up to `compute_cost_usd`."
+    include_session_ids = serializers.BooleanField(
+        default=False, help_text="True lists `session_ids`; `session_count` is always included."
     )
 
 
-class SessionCostResponse(CostTotals):
-    """The session cost object of the document."""
-
-    session_id = serializers.CharField()
-    execution_id = serializers.CharField(allow_null=True)
-    workflow_id = serializers.CharField(allow_null=True)
-    phase_id = serializers.CharField(allow_null=True)
-    workspace_id = serializers.CharField(allow_null=True)
-    tokens_by_tool = serializers.DictField(
-        child=serializers.IntegerField(), help_text="Tokens written to tools and returned by them."
-    )
-    cost_by_tool_tokens = serializers.DictField(
-        child=AmountField(),
-        help_text="The share of the token cost for these tokens, at the prices of the model; already included in it. "
-        "A tool is left out if the price of its tokens is unknown.",
-    )
-    is_finalized = serializers.BooleanField(help_text="True if the session has a summary.")
-    started_at = serializers.DateTimeField(allow_null=True)
-    completed_at = serializers.DateTimeField(allow_null=True, help_text="When the summary was recorded; null before.")
-
-
-SESSION_EXAMPLE = {
-    "session_id": "session-7f3a",
-    "execution_id": "execution-42",
-    "workflow_id": "research",
-    "phase_id": "discovery",
-    "workspace_id": "workspace-9",
-    "total_cost_usd": "1.5",
-    "token_cost_usd": "1",
-    "compute_cost_usd": "0.5",
-    "input_tokens": 12000,
-    "output_tokens": 4000,
-    "total_tokens": 16000,
-    "cache_creation_tokens": 1500,
-    "cache_read_tokens": 90000,
-    "tool_calls": 7,
-    "turns": 12,
-    "duration_ms": 41250.5,
-    "cost_by_model": {"claude-sonnet-4": "0.96", "claude-haiku-3.5": "0.04"},
-    "cost_by_tool": {"Bash": "0.5", "Read": "0"},
-    "tokens_by_tool": {"Read": 5030},
-    "cost_by_tool_tokens": {"Read": "0.01545"},
-    "is_finalized": True,
-    "started_at": "2026-11-02T09:00:00Z",
-    "completed_at": "2026-11-02T09:04:10.250000Z",
-}
-
-
-class SessionCostsView(OrganizationScopedAPIView):
-    """`GET /costs/sessions`"""
-
-    dialect: ClassVar[Dialect] = DETAIL
-    required_scope: ClassVar[Scope] = Scope.COSTS_READ
-    requires_api_plan: ClassVar[bool] = True
+class SessionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
+    lookup_url_kwarg = "session_id"
 
     @extend_schema(
         operation_id="costs_sessions",
-        tags=["costs"],
-        parameters=[SessionsQuery, *HEADERS],
-        responses=SessionCostResponse(many=True),
-        examples=[OpenApiExample("A finalized session", SESSION_EXAMPLE, response_only=True)],
+        parameters=[SessionFilterSet.parameters(), *HEADERS],
+        responses=SessionCostResponse,
     )
     @cache_until_ledger_changes
-    def get(self, request: Request) -> Response:
+    def list(self, request: Request) -> Response:
         """List the cost of the latest sessions or of those of one execution, always with breakdowns."""
-        now = utc_now()
-        params = validated_query(SessionsQuery, request.query_params)
-        execution_id = params.pop("execution_id", "")
-        if execution_id:
-            sessions = list_execution_sessions(organization=self.organization, execution_id=execution_id, **params)
+        now, filterset = utc_now(), SessionFilterSet(request.query_params, _SessionQuery())
+        query = filterset.qs
+        if query.execution_id:
+            sessions = list_execution_sessions(
+                organization=self.organization, execution_id=query.execution_id, **filterset.options
+            )
         else:
-            sessions = newest_sessions(organization=self.organization, **params)
-        body = [_session(session) for session in sessions]
-        return Response(body, headers=headers_of(now, [session.totals for session in sessions]))
-
-
-class SessionCostView(OrganizationScopedAPIView):
-    """`GET /costs/sessions/{session_id}`"""
-
-    dialect: ClassVar[Dialect] = DETAIL
-    required_scope: ClassVar[Scope] = Scope.COSTS_READ
-    requires_api_plan: ClassVar[bool] = True
+            sessions = newest_sessions(organization=self.organization, **filterset.options)
+        headers = headers_of(now, (session.totals for session in sessions))
+        return Response([_session(session) for session in sessions], headers=headers)
 
     @extend_schema(
         operation_id="costs_session",
-        tags=["costs"],
-        parameters=[SessionQuery, *HEADERS],
+        parameters=[SessionParameters, *HEADERS],
         responses=SessionCostResponse,
-        examples=[OpenApiExample("A finalized session", SESSION_EXAMPLE, response_only=True)],
     )
     @cache_until_ledger_changes
-    def get(self, request: Request, session_id: str) -> Response:
+    def retrieve(self, request: Request, session_id: str) -> Response:
         """Get the cost of one session. The totals of its summary replace the sums of its events; later events add to
         them."""
-        now = utc_now()
-        params = validated_query(SessionQuery, request.query_params)
+        now, params = utc_now(), validated_query(SessionParameters, request.query_params)
         session = get_session_costs(organization=self.organization, session_id=session_id)
         body = _session(session)
         if not params["include_breakdown"]:
-            body |= {"cost_by_model": {}, "cost_by_tool": {}}
+            body = msgspec.structs.replace(body, cost_by_model={}, cost_by_tool={})
         return Response(body, headers=headers_of(now, [session.totals]))
 
 
-def headers_of(now: datetime, totals: Sequence[Totals]) -> dict[str, str]:
-    """Build the headers. `now` must be taken before the totals are read: they include everything acknowledged until
-    then."""
-    return {AS_OF.name: iso(now), UNPRICED.name: str(sum(total.unpriced_events for total in totals))}
+class ExecutionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
+    lookup_url_kwarg = "execution_id"
+
+    @extend_schema(
+        operation_id="costs_executions",
+        parameters=[ExecutionFilterSet.parameters(), *HEADERS],
+        responses=ExecutionCostResponse,
+    )
+    @cache_until_ledger_changes
+    def list(self, request: Request) -> Response:
+        """List the cost of the latest executions, always with breakdowns and session ids."""
+        now, options = utc_now(), ExecutionFilterSet(request.query_params).options
+        executions = newest_executions(organization=self.organization, **options)
+        headers = headers_of(now, (execution.totals for execution in executions))
+        return Response([_execution(execution) for execution in executions], headers=headers)
+
+    @extend_schema(
+        operation_id="costs_execution",
+        parameters=[ExecutionParameters, *HEADERS],
+        responses=ExecutionCostResponse,
+    )
+    @cache_until_ledger_changes
+    def retrieve(self, request: Request, execution_id: str) -> Response:
+        """Get the cost of one execution: the sum of its sessions."""
+        now, params = utc_now(), validated_query(ExecutionParameters, request.query_params)
+        execution = get_execution_costs(organization=self.organization, execution_id=execution_id)
+        body = _execution(execution)
+        if not params["include_breakdown"]:
+            body = msgspec.structs.replace(body, cost_by_phase={}, cost_by_model={}, cost_by_tool={})
+        if not params["include_session_ids"]:
+            body = msgspec.structs.replace(body, session_ids=[])
+        return Response(body, headers=headers_of(now, [execution.totals]))
 
 
-def totals_as_json(totals: Totals) -> dict[str, Any]:
-    return {
-        "total_cost_usd": plain(totals.cost_usd),
-        "token_cost_usd": plain(totals.token_cost_usd),
-        "compute_cost_usd": plain(totals.compute_cost_usd),
-        "input_tokens": totals.input_tokens,
-        "output_tokens": totals.output_tokens,
-        "total_tokens": totals.tokens,
-        "cache_creation_tokens": totals.cache_creation_tokens,
-        "cache_read_tokens": totals.cache_read_tokens,
-        "tool_calls": totals.tool_calls,
-        "turns": totals.turns,
-        "duration_ms": float(totals.duration_ms),
-    }
+def _session(session: SessionCosts) -> SessionCostResponse:
+    return SessionCostResponse.of(
+        session,
+        session.totals,
+        execution_id=session.execution_id or None,
+        workflow_id=session.workflow_id or None,
+        phase_id=session.phase_id or None,
+        workspace_id=session.workspace_id or None,
+        total_cost_usd=session.totals.cost_usd,
+        total_tokens=session.totals.tokens,
+    )
 
 
-def amounts_as_json(amounts: Mapping[str, Decimal]) -> dict[str, str]:
-    return {name: plain(amount) for name, amount in amounts.items()}
-
-
-def _session(session: SessionCosts) -> dict[str, Any]:
-    return {
-        "session_id": session.session_id,
-        "execution_id": session.execution_id or None,
-        "workflow_id": session.workflow_id or None,
-        "phase_id": session.phase_id or None,
-        "workspace_id": session.workspace_id or None,
-        **totals_as_json(session.totals),
-        "cost_by_model": amounts_as_json(session.cost_by_model),
-        "cost_by_tool": amounts_as_json(session.cost_by_tool),
-        "tokens_by_tool": dict(session.tokens_by_tool),
-        "cost_by_tool_tokens": amounts_as_json(session.cost_by_tool_tokens),
-        "is_finalized": session.is_finalized,
-        "started_at": iso(session.started_at),
-        "completed_at": iso(session.completed_at) if session.completed_at is not None else None,
-    }
+def _execution(execution: ExecutionCosts) -> ExecutionCostResponse:
+    return ExecutionCostResponse.of(
+        execution,
+        execution.totals,
+        workflow_id=execution.workflow_id or None,
+        session_count=len(execution.session_ids),
+        total_cost_usd=execution.totals.cost_usd,
+        total_tokens=execution.totals.tokens,
+    )

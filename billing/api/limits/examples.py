@@ -2,42 +2,25 @@
 
 from drf_spectacular.utils import OpenApiExample
 
-OF_EACH_RUN = OpenApiExample(
-    "5 USD for each run",
-    value={"scope": "run", "window": "lifetime", "amount_usd": "5"},
-    request_only=True,
-)
-OF_A_USER = OpenApiExample(
+from costtrack.serializers import request_example
+
+_FRIDAY = "2027-03-05T18:00:00Z"
+
+OF_EACH_RUN = request_example("5 USD for each run", scope="run", window="lifetime", amount_usd="5")
+OF_A_USER = request_example(
     "20 USD a week for one user, with a warning at 15 USD",
-    value={
-        "scope": "user",
-        "scope_value": "ada",
-        "window": "calendar_week",
-        "amount_usd": "20",
-        "soft_amount_usd": "15",
-        "thresholds": [80, 95, 100],
-    },
-    request_only=True,
+    scope="user",
+    scope_value="ada",
+    window="calendar_week",
+    amount_usd="20",
+    soft_amount_usd="15",
+    thresholds=[80, 95, 100],
 )
-LOWERED = OpenApiExample("Lowered", value={"amount_usd": "50"}, request_only=True)
-RAISE = OpenApiExample(
-    "Raised until Friday evening",
-    value={"amount_usd": "80", "ends_at": "2027-03-05T18:00:00Z", "reason": "The launch."},
-    request_only=True,
-)
-PAUSE = OpenApiExample(
-    "Pause one run under a per-value limit",
-    value={"value": "run-17", "reason": "It is stuck in a loop."},
-    request_only=True,
-)
-RESUME = OpenApiExample(
-    "End the pause", value={"value": "run-17", "reason": "It was stopped and fixed."}, request_only=True
-)
-OPEN = OpenApiExample(
-    "Open a limit that is reached",
-    value={"reason": "The report is due.", "ends_at": "2027-03-05T18:00:00Z"},
-    request_only=True,
-)
+LOWERED = request_example("Lowered", amount_usd="50")
+RAISE = request_example("Raised until Friday evening", amount_usd="80", ends_at=_FRIDAY, reason="The launch.")
+PAUSE = request_example("Pause one run under a per-value limit", value="run-17", reason="It is stuck in a loop.")
+RESUME = request_example("End the pause", value="run-17", reason="It was stopped and fixed.")
+OPEN = request_example("Open a limit that is reached", reason="The report is due.", ends_at=_FRIDAY)
 LIMIT = OpenApiExample(
     "A limit with a temporary raise",
     value={
@@ -54,7 +37,7 @@ LIMIT = OpenApiExample(
         "ends_at": None,
         "is_plan": True,
         "created_at": "2027-01-04T09:00:00Z",
-        "exceptions": [
+        "overrides": [
             {
                 "id": 7,
                 "kind": "raise",
@@ -69,14 +52,8 @@ LIMIT = OpenApiExample(
     },
     response_only=True,
 )
-REQUEST = OpenApiExample(
-    "For one user",
-    value={"limit": 12, "value": "ada", "amount_usd": "40", "reason": "The audit needs more pages."},
-    request_only=True,
+REQUEST = request_example("For one user", limit=12, value="ada", amount_usd="40", reason="The audit needs more pages.")
+GRANT = request_example(
+    "Less than requested, until Friday evening", amount_usd="30", until=_FRIDAY, answer="This should do."
 )
-GRANT = OpenApiExample(
-    "Less than requested, until Friday evening",
-    value={"amount_usd": "30", "until": "2027-03-05T18:00:00Z", "answer": "This should do."},
-    request_only=True,
-)
-DECLINE = OpenApiExample("Declined", value={"answer": "Use the smaller model."}, request_only=True)
+DECLINE = request_example("Declined", answer="Use the smaller model.")

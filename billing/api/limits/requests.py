@@ -1,6 +1,6 @@
 """`/organizations/{slug}/limit-requests`: increase requests and their answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import django_filters
@@ -11,19 +11,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.limits import examples
-from billing.api.limits.serializers import VALUE_TEXT, DisplayValueField, DollarsField, display_values_of
-from billing.api.usage.events import AmountField
+from billing.api.limits.rows import ValuesDisplayed
+from billing.api.limits.serializers import VALUE_TEXT, DisplayValueField, DollarsField
 from billing.limits.increases import MAX_TEXT_LENGTH, decline, grant, request_increase
 from billing.limits.validation import MAX_VALUE_LENGTH
 from billing.models import IncreaseRequest, SpendLimit
 from billing.types import IncreaseState
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from costtrack.serializers import StrictSerializer
-from organizations.api.base import OrganizationScopedViewSet
+from costtrack.serializers import AmountField, StrictSerializer, validated
 from organizations.types import Scope
-
-_TAGS = ["limits"]
 
 
 class IncreaseRequestSerializer(serializers.ModelSerializer[IncreaseRequest]):
@@ -79,8 +76,8 @@ class IncreaseRequestFilter(django_filters.FilterSet):
         fields = ("state", "limit", "requested_by")
 
 
-class IncreaseRequestViewSet(OrganizationScopedViewSet[IncreaseRequest]):
-    """Anyone who can read costs can request an increase. Owners and operators answer."""
+class IncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
+    """Anyone who can read costs can request an increase. Owners and operators answer. The newest come first."""
 
     queryset = IncreaseRequest.objects.order_by("-id")
     serializer_class = IncreaseRequestSerializer
@@ -90,20 +87,7 @@ class IncreaseRequestViewSet(OrganizationScopedViewSet[IncreaseRequest]):
     def narrow(self, queryset: QuerySet[IncreaseRequest]) -> QuerySet[IncreaseRequest]:
         return queryset.select_related("limit", "granted")
 
-    @extend_schema(operation_id="limit_requests_list", tags=_TAGS)
-    def list(self, request: Request, **_: str) -> Response:
-        """List increase requests, the newest first."""
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
-        return self.get_paginated_response(self._serialize(page))
-
-    @extend_schema(operation_id="limit_requests_retrieve", tags=_TAGS)
-    def retrieve(self, request: Request, **_: Any) -> Response:
-        """Get an increase request."""
-        return Response(self._serialize([self.get_object()])[0])
-
     @extend_schema(
-        operation_id="limit_requests_create",
-        tags=_TAGS,
         request=NewRequestSerializer,
         responses={
             201: IncreaseRequestSerializer,
@@ -113,20 +97,16 @@ class IncreaseRequestViewSet(OrganizationScopedViewSet[IncreaseRequest]):
     )
     def create(self, request: Request, **_: str) -> Response:
         """Request an increase. Owners and admins are notified by e-mail, and an owner answers."""
-        body = NewRequestSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        data = body.validated_data
+        data = validated(NewRequestSerializer, request.data)
         limit = SpendLimit.objects.of(self.organization).not_removed().filter(pk=data.pop("limit")).first()
         if limit is None:
             raise InvalidError("limit: No such limit.", param="limit")
         increase_request = request_increase(
             organization=self.organization, limit=limit, **data, actor=self.principal, now=utc_now()
         )
-        return Response(self._serialize([increase_request])[0], status=status.HTTP_201_CREATED)
+        return self.response_of(increase_request, status.HTTP_201_CREATED)
 
     @extend_schema(
-        operation_id="limit_requests_grant",
-        tags=_TAGS,
         request=GrantSerializer,
         responses={
             200: IncreaseRequestSerializer,
@@ -136,22 +116,9 @@ class IncreaseRequestViewSet(OrganizationScopedViewSet[IncreaseRequest]):
     )
     def grant(self, request: Request, **_: Any) -> Response:
         """Grant a request: raise the limit until a date. Owners only. The requester is notified by e-mail."""
-        increase_request = self.get_object()
-        body = GrantSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        answered = grant(
-            organization=self.organization,
-            request=increase_request,
-            **body.validated_data,
-            acting_as=self.access.role,
-            actor=self.principal,
-            now=utc_now(),
-        )
-        return Response(self._serialize([answered])[0])
+        return self._answer(grant, GrantSerializer)
 
     @extend_schema(
-        operation_id="limit_requests_decline",
-        tags=_TAGS,
         request=DeclineSerializer,
         responses={
             200: IncreaseRequestSerializer,
@@ -161,19 +128,16 @@ class IncreaseRequestViewSet(OrganizationScopedViewSet[IncreaseRequest]):
     )
     def decline(self, request: Request, **_: Any) -> Response:
         """Decline a request. Owners only. The requester is notified by e-mail."""
+        return self._answer(decline, DeclineSerializer)
+
+    def _answer(self, answer: Callable[..., IncreaseRequest], body: type[StrictSerializer]) -> Response:
         increase_request = self.get_object()
-        body = DeclineSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        answered = decline(
+        answered = answer(
             organization=self.organization,
             request=increase_request,
-            **body.validated_data,
+            **validated(body, self.request.data),
             acting_as=self.access.role,
             actor=self.principal,
             now=utc_now(),
         )
-        return Response(self._serialize([answered])[0])
-
-    def _serialize(self, requests: Sequence[IncreaseRequest]) -> Any:
-        context = {"display_values": display_values_of(self.organization, requests)}
-        return IncreaseRequestSerializer(requests, many=True, context=context).data
+        return self.response_of(answered)

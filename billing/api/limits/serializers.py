@@ -1,20 +1,16 @@
-"""Serializers of limits, their exceptions and threshold events; separate ones for input and output."""
+"""Serializers of limits, their overrides and threshold events; separate ones for input and output."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing.api.usage.events import AmountField
-from billing.limits.selectors import display_values
 from billing.limits.validation import AMOUNT_DECIMALS, MAX_REASON_LENGTH, MAX_THRESHOLDS, MAX_VALUE_LENGTH, LimitInput
 from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, ThresholdEvent
 from billing.models.limits import default_thresholds
 from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
-from costtrack.serializers import StrictSerializer
-from organizations.models import Organization
+from costtrack.serializers import AmountField, StrictSerializer
 
 VALUE_TEXT = "One value of a per-value limit (a credential by its Client ID). Empty: all values."
 
@@ -32,7 +28,7 @@ RowWithValue = IncreaseRequest | ThresholdEvent | LimitOverride
 
 @extend_schema_field(OpenApiTypes.STR)
 class DisplayValueField(serializers.Field[RowWithValue, Any, str, Any]):
-    """The displayed form of a row's value. The context must have `display_values` (`display_values_of`)."""
+    """The displayed form of a row's value. The context must have `display_values`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(source="*", read_only=True, **options)
@@ -42,12 +38,8 @@ class DisplayValueField(serializers.Field[RowWithValue, Any, str, Any]):
         return displayed
 
 
-def display_values_of(organization: Organization, rows: Iterable[RowWithValue]) -> dict[tuple[str, str], str]:
-    return display_values(organization, [(row.limit.scope, row.value) for row in rows])
-
-
-class ExceptionSerializer(serializers.ModelSerializer[LimitOverride]):
-    """A temporary exception to the limit."""
+class OverrideSerializer(serializers.ModelSerializer[LimitOverride]):
+    """A temporary override of the limit."""
 
     value = DisplayValueField(help_text=VALUE_TEXT)
     kind = serializers.ChoiceField(choices=OverrideKind.choices)
@@ -60,7 +52,7 @@ class ExceptionSerializer(serializers.ModelSerializer[LimitOverride]):
 
 
 class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
-    """A limit as configured, with its active exceptions. Its current state is at `/usage/limits`.
+    """A limit as configured, with its active overrides. Its current state is at `/usage/limits`.
 
     The context must have `display_values` and `active_exceptions` (`active_exceptions_by_limit`).
     """
@@ -76,18 +68,18 @@ class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
     is_plan = serializers.BooleanField(
         help_text="The limit belongs to the organization's plan. It can be lowered, but not removed."
     )
-    exceptions = serializers.SerializerMethodField(help_text="The active exceptions.")
+    overrides = serializers.SerializerMethodField(help_text="The active overrides.")
 
     class Meta:
         model = SpendLimit
         fields = (
             *("id", "scope", "scope_value", "window", "amount_usd", "action", "thresholds", "soft_amount_usd"),
-            *("fallback_price", "starts_at", "ends_at", "is_plan", "created_at", "exceptions"),
+            *("fallback_price", "starts_at", "ends_at", "is_plan", "created_at", "overrides"),
         )
 
-    @extend_schema_field(ExceptionSerializer(many=True))
-    def get_exceptions(self, limit: SpendLimit) -> Any:
-        return ExceptionSerializer(self.context["active_exceptions"][limit.pk], many=True, context=self.context).data
+    @extend_schema_field(OverrideSerializer(many=True))
+    def get_overrides(self, limit: SpendLimit) -> Any:
+        return OverrideSerializer(self.context["active_exceptions"][limit.pk], many=True, context=self.context).data
 
 
 class _LimitSettingsSerializer(StrictSerializer):
@@ -164,13 +156,14 @@ class ResumeSerializer(_ManualOverrideSerializer):
     )
 
 
-class CrossingSerializer(serializers.ModelSerializer[ThresholdEvent]):
+class ThresholdEventSerializer(serializers.ModelSerializer[ThresholdEvent]):
     """Spend reached a threshold of the limit in one of its windows."""
 
     value = DisplayValueField(help_text="The value of a per-value limit.")
     threshold = serializers.IntegerField(help_text="In percent of the amount; 0 is the soft amount.")
     amount_usd = AmountField(help_text="The limit's amount at that time.")
     spent_usd = AmountField(help_text="The spend when the threshold was reached.")
+    reached_at = serializers.DateTimeField(source="crossed_at")
     resolved_at = serializers.DateTimeField(allow_null=True, help_text="When spend was below the threshold again.")
     resets_at = serializers.DateTimeField(
         allow_null=True, help_text="When spend is expected to be below the amount again."
@@ -180,5 +173,5 @@ class CrossingSerializer(serializers.ModelSerializer[ThresholdEvent]):
     class Meta:
         model = ThresholdEvent
         fields = (
-            *("id", "value", "threshold", "amount_usd", "spent_usd", "crossed_at", "resolved_at", "resets_at", "times"),
+            *("id", "value", "threshold", "amount_usd", "spent_usd", "reached_at", "resolved_at", "resets_at", "times"),
         )

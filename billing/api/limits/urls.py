@@ -3,7 +3,7 @@
 from django.urls import path
 
 from billing.api.limits.requests import IncreaseRequestViewSet
-from billing.api.limits.views import CrossingViewSet, LimitViewSet
+from billing.api.limits.views import LimitViewSet, ThresholdEventViewSet
 
 _limits = "organizations/<str:slug>/limits"
 _requests = "organizations/<str:slug>/limit-requests"
@@ -19,11 +19,15 @@ urlpatterns = [
     path(f"{_limits}/<int:pk>/pause", LimitViewSet.as_view({"post": "pause"}), name="limit-pause"),
     path(f"{_limits}/<int:pk>/resume", LimitViewSet.as_view({"post": "resume"}), name="limit-resume"),
     path(
-        f"{_limits}/<int:pk>/exceptions/<int:exception_id>",
-        LimitViewSet.as_view({"delete": "end_exception"}),
-        name="limit-exception",
+        f"{_limits}/<int:pk>/overrides/<int:override_id>",
+        LimitViewSet.as_view({"delete": "end_override"}),
+        name="limit-override",
     ),
-    path(f"{_limits}/<int:pk>/crossings", CrossingViewSet.as_view({"get": "list"}), name="limit-crossings"),
+    path(
+        f"{_limits}/<int:pk>/threshold-events",
+        ThresholdEventViewSet.as_view({"get": "list"}),
+        name="limit-threshold-events",
+    ),
     path(_requests, IncreaseRequestViewSet.as_view({"get": "list", "post": "create"}), name="limit-requests"),
     path(f"{_requests}/<int:pk>", IncreaseRequestViewSet.as_view({"get": "retrieve"}), name="limit-request"),
     path(f"{_requests}/<int:pk>/grant", IncreaseRequestViewSet.as_view({"post": "grant"}), name="limit-request-grant"),

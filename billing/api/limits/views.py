@@ -1,6 +1,6 @@
-"""`/organizations/{slug}/limits`: create, change and remove limits and their temporary exceptions."""
+"""`/organizations/{slug}/limits`: create, change and remove limits and their temporary overrides."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -13,15 +13,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.limits import examples
+from billing.api.limits.rows import ValuesDisplayed
 from billing.api.limits.serializers import (
-    CrossingSerializer,
     LimitChangeSerializer,
     LimitSerializer,
     NewLimitSerializer,
     PauseSerializer,
     RaiseSerializer,
     ResumeSerializer,
-    display_values_of,
+    ThresholdEventSerializer,
 )
 from billing.limits import services
 from billing.limits.selectors import active_exceptions_by_limit, in_force_at
@@ -31,11 +31,9 @@ from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import NotFoundError
 from costtrack.filters import TrueOrFalseFilter
-from costtrack.serializers import StrictSerializer
-from organizations.api.base import OrganizationScopedViewSet
+from costtrack.serializers import StrictSerializer, validated
 from organizations.types import Scope
 
-_TAGS = ["limits"]
 _LIMIT_RESPONSE = OpenApiResponse(LimitSerializer, examples=[examples.LIMIT])
 
 
@@ -61,28 +59,20 @@ class LimitFilter(django_filters.FilterSet):
         return queryset.filter(in_force) if value else queryset.exclude(in_force)
 
 
-class LimitViewSet(OrganizationScopedViewSet[SpendLimit]):
-    """Limits, including the plan's own, but not removed ones."""
+class LimitViewSet(ValuesDisplayed[SpendLimit]):
+    """Limits, including the plan's own, but not removed ones; the oldest first."""
 
     queryset = SpendLimit.objects.not_removed().order_by("id")
     serializer_class = LimitSerializer
     filterset_class = LimitFilter
     scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
 
-    @extend_schema(operation_id="limits_list", tags=_TAGS)
-    def list(self, request: Request, **_: str) -> Response:
-        """List the organization's limits, the oldest first."""
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
-        return self.get_paginated_response(self._serialize(page, utc_now()))
-
-    @extend_schema(operation_id="limits_retrieve", tags=_TAGS, responses=_LIMIT_RESPONSE)
+    @extend_schema(responses=_LIMIT_RESPONSE)
     def retrieve(self, request: Request, **_: Any) -> Response:
         """Get a limit."""
-        return Response(self._serialize([self.get_object()], utc_now())[0])
+        return super().retrieve(request)
 
     @extend_schema(
-        operation_id="limits_create",
-        tags=_TAGS,
         request=NewLimitSerializer,
         responses={
             201: _LIMIT_RESPONSE,
@@ -94,31 +84,30 @@ class LimitViewSet(OrganizationScopedViewSet[SpendLimit]):
         """Create a limit. It applies from the next call on and counts what is already spent."""
         body = NewLimitSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        now = utc_now()
         limit = services.create_limit(
-            organization=self.organization, limit_input=body.to_limit_input(), actor=self.principal, now=now
+            organization=self.organization, limit_input=body.to_limit_input(), actor=self.principal, now=utc_now()
         )
-        return Response(self._serialize([limit], now)[0], status=status.HTTP_201_CREATED)
+        return self.response_of(limit, status.HTTP_201_CREATED)
 
     @extend_schema(
         operation_id="limits_update",
-        tags=_TAGS,
         request=LimitChangeSerializer,
         responses=_LIMIT_RESPONSE,
         examples=[examples.LOWERED],
     )
     def partial_update(self, request: Request, **_: Any) -> Response:
         """Change the given fields. Scope, value and window cannot be changed; create a new limit instead."""
-        limit = self.get_object()
-        changes, now = _validated_data(LimitChangeSerializer, request), utc_now()
         limit = services.change_limit(
-            organization=self.organization, limit=limit, changes=changes, actor=self.principal, now=now
+            organization=self.organization,
+            limit=self.get_object(),
+            changes=validated(LimitChangeSerializer, request.data),
+            actor=self.principal,
+            now=utc_now(),
         )
-        return Response(self._serialize([limit], now)[0])
+        return self.response_of(limit)
 
     @extend_schema(
         operation_id="limits_remove",
-        tags=_TAGS,
         responses={
             204: OpenApiResponse(description="The limit was removed."),
             409: OpenApiResponse(description="The limit belongs to the organization's plan."),
@@ -131,39 +120,21 @@ class LimitViewSet(OrganizationScopedViewSet[SpendLimit]):
         )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    # --- Exceptions --------------------------------------------------------------------------------------------
+    # --- Overrides ---------------------------------------------------------------------------------------------
 
     @extend_schema(
-        operation_id="limits_raise",
-        tags=_TAGS,
-        request=RaiseSerializer,
-        responses=_LIMIT_RESPONSE,
-        examples=[examples.RAISE],
+        operation_id="limits_raise", request=RaiseSerializer, responses=_LIMIT_RESPONSE, examples=[examples.RAISE]
     )
     def raise_temporarily(self, request: Request, **_: Any) -> Response:
         """Raise the limit until `ends_at`. A new raise replaces the previous one."""
-        limit = self.get_object()
-        data, now = _validated_data(RaiseSerializer, request), utc_now()
-        services.raise_limit(organization=self.organization, limit=limit, **data, actor=self.principal, now=now)
-        return Response(self._serialize([limit], now)[0])
+        return self._override(services.raise_limit, RaiseSerializer)
 
-    @extend_schema(
-        operation_id="limits_pause",
-        tags=_TAGS,
-        request=PauseSerializer,
-        responses=_LIMIT_RESPONSE,
-        examples=[examples.PAUSE],
-    )
+    @extend_schema(request=PauseSerializer, responses=_LIMIT_RESPONSE, examples=[examples.PAUSE])
     def pause(self, request: Request, **_: Any) -> Response:
         """Refuse every authorization that the limit covers, regardless of spend."""
-        limit = self.get_object()
-        data, now = _validated_data(PauseSerializer, request), utc_now()
-        services.pause_limit(organization=self.organization, limit=limit, **data, actor=self.principal, now=now)
-        return Response(self._serialize([limit], now)[0])
+        return self._override(services.pause_limit, PauseSerializer)
 
     @extend_schema(
-        operation_id="limits_resume",
-        tags=_TAGS,
         request=ResumeSerializer,
         responses={
             200: _LIMIT_RESPONSE,
@@ -173,61 +144,60 @@ class LimitViewSet(OrganizationScopedViewSet[SpendLimit]):
     )
     def resume(self, request: Request, **_: Any) -> Response:
         """End a manual pause. With `ends_at`, authorize everything until then, even if the limit is reached."""
-        limit = self.get_object()
-        data, now = _validated_data(ResumeSerializer, request), utc_now()
-        if data["ends_at"] is None:
-            data.pop("ends_at")
-            services.end_pause(organization=self.organization, limit=limit, **data, actor=self.principal, now=now)
-        else:
-            services.open_limit(organization=self.organization, limit=limit, **data, actor=self.principal, now=now)
-        return Response(self._serialize([limit], now)[0])
+        return self._override(_resume, ResumeSerializer)
 
     @extend_schema(
-        operation_id="limits_exceptions_end",
-        tags=_TAGS,
-        responses={204: OpenApiResponse(description="The exception was ended.")},
+        operation_id="limits_overrides_end",
+        responses={204: OpenApiResponse(description="The override was ended.")},
     )
-    def end_exception(self, request: Request, exception_id: int, **_: Any) -> Response:
-        """End an exception early. Ending it again changes nothing."""
+    def end_override(self, request: Request, override_id: int, **_: Any) -> Response:
+        """End an override early. Ending it again changes nothing."""
         limit = self.get_object()
         rows = LimitOverride.objects.of(self.organization)
-        exception = rows.filter(limit=limit, pk=exception_id).first()
+        exception = rows.filter(limit=limit, pk=override_id).first()
         if exception is None:
-            raise NotFoundError("No such exception.")
+            raise NotFoundError("No such override.")
         services.end_exception(organization=self.organization, exception=exception, actor=self.principal, now=utc_now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def _serialize(self, limits: Sequence[SpendLimit], now: datetime) -> Any:
-        active_exceptions = active_exceptions_by_limit(self.organization, limits, now)
-        display_values = display_values_of(self.organization, chain.from_iterable(active_exceptions.values()))
-        return LimitSerializer(
-            limits, many=True, context={"active_exceptions": active_exceptions, "display_values": display_values}
-        ).data
+    def _override(self, override: Callable[..., object], body: type[StrictSerializer]) -> Response:
+        limit = self.get_object()
+        override(
+            organization=self.organization,
+            limit=limit,
+            **validated(body, self.request.data),
+            actor=self.principal,
+            now=utc_now(),
+        )
+        return self.response_of(limit)
+
+    def rows_context(self, rows: Sequence[SpendLimit]) -> dict[str, Any]:
+        active_exceptions = active_exceptions_by_limit(self.organization, rows, utc_now())
+        return {
+            **self.display_values(chain.from_iterable(active_exceptions.values())),
+            "active_exceptions": active_exceptions,
+        }
 
 
-class CrossingViewSet(OrganizationScopedViewSet[ThresholdEvent]):
+def _resume(*, ends_at: datetime | None, **options: Any) -> None:
+    if ends_at is None:
+        services.end_pause(**options)
+    else:
+        services.open_limit(ends_at=ends_at, **options)
+
+
+class ThresholdEventViewSet(ValuesDisplayed[ThresholdEvent]):
     queryset = ThresholdEvent.objects.select_related("limit").order_by("-crossed_at", "-id")
-    serializer_class = CrossingSerializer
+    serializer_class = ThresholdEventSerializer
     filterset_class = None
     required_scope = Scope.COSTS_READ
 
     def narrow(self, queryset: QuerySet[ThresholdEvent]) -> QuerySet[ThresholdEvent]:
         return queryset.filter(limit=self.kwargs.get("pk"))
 
-    @extend_schema(operation_id="limits_crossings", tags=_TAGS)
+    @extend_schema(operation_id="limits_threshold_events")
     def list(self, request: Request, pk: int, **_: str) -> Response:
         """List when spend reached the limit's thresholds, the newest first."""
         if not SpendLimit.objects.of(self.organization).not_removed().filter(pk=pk).exists():
             raise NotFoundError("No such limit.")
-        page = self.paginate_queryset(self.get_queryset()) or []
-        display_values = display_values_of(self.organization, page)
-        return self.get_paginated_response(
-            CrossingSerializer(page, many=True, context={"display_values": display_values}).data
-        )
-
-
-def _validated_data(body_class: type[StrictSerializer], request: Request) -> dict[str, Any]:
-    body = body_class(data=request.data)
-    body.is_valid(raise_exception=True)
-    data: dict[str, Any] = body.validated_data
-    return data
+        return super().list(request)

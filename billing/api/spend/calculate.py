@@ -1,54 +1,37 @@
 """Document 004 (AlphaNeural): the cost of a call, as LiteLLM's `POST /spend/calculate`."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.headers import response_header
+from billing.api.spend.params import SpendView
 from billing.reports.spend.estimate import MAX_NAME_LENGTH, Counted, Estimate, cost_of_response, estimate_prompt
 from costtrack.clock import utc_now
-from costtrack.error_formats import LITELLM, Dialect
 from costtrack.errors import DomainError
 from costtrack.money import number, plain
 from costtrack.parsers import JSONParser
+from costtrack.responses import ResponseBody, about
 from costtrack.serializers import StrictSerializer
-from organizations.api.base import OrganizationScopedAPIView
-from organizations.types import Scope
 
-COST = OpenApiParameter(
-    "X-Costtrack-Cost",
-    OpenApiTypes.STR,
-    OpenApiParameter.HEADER,
-    description="The exact cost in USD, as a decimal string.",
-    response=[200],
-)
-TOKENS = OpenApiParameter(
+COST = response_header("X-Costtrack-Cost", "The exact cost in USD, as a decimal string.")
+TOKENS = response_header(
     "X-Costtrack-Tokens",
+    "The tokens that the cost covers: of the prompt, or of prompt (including caches) and completion.",
     OpenApiTypes.INT,
-    OpenApiParameter.HEADER,
-    description="The tokens that the cost covers: of the prompt, or of prompt (including caches) and completion.",
-    response=[200],
 )
-COUNTED = OpenApiParameter(
+COUNTED = response_header(
     "X-Costtrack-Token-Count",
-    OpenApiTypes.STR,
-    OpenApiParameter.HEADER,
+    "exact: counted with the tokenizer of the model. estimated: counted with another one, or the prompt has images or "
+    "tool calls. reported: taken from the completion response.",
     enum=[str(counted) for counted in Counted],
-    description=(
-        "exact: counted with the tokenizer of the model. estimated: counted with another one, or the prompt has images "
-        "or tool calls. reported: taken from the completion response."
-    ),
-    response=[200],
 )
-TOKENIZER = OpenApiParameter(
-    "X-Costtrack-Tokenizer",
-    OpenApiTypes.STR,
-    OpenApiParameter.HEADER,
-    description="The tokenizer, for example o200k_base. Absent for a completion response.",
-    response=[200],
+TOKENIZER = response_header(
+    "X-Costtrack-Tokenizer", "The tokenizer, for example o200k_base. Absent for a completion response."
 )
 
 _MESSAGE = {
@@ -120,26 +103,22 @@ class CalculationSerializer(StrictSerializer):
     )
 
 
-class CalculatedCostSerializer(serializers.Serializer[Estimate]):
-    cost = serializers.FloatField(help_text="In USD.")
+class CalculatedCost(ResponseBody):
+    cost: Annotated[float, about("In USD.")]
 
 
-class SpendCalculateView(OrganizationScopedAPIView):
+class SpendCalculateView(SpendView):
     """`POST /spend/calculate`"""
 
-    dialect: ClassVar[Dialect] = LITELLM
-    required_scope: ClassVar[Scope] = Scope.COSTS_READ
-    requires_api_plan: ClassVar[bool] = True
     only_reads: ClassVar[bool] = True
     parser_classes = (PromptParser,)
 
     @extend_schema(
         operation_id="spend_calculate",
-        tags=["spend"],
         request=CalculationSerializer,
         parameters=[COST, TOKENS, COUNTED, TOKENIZER],
         responses={
-            200: CalculatedCostSerializer,
+            200: CalculatedCost,
             400: OpenApiResponse(
                 description="Neither prompt nor response given, or the model has no price (type model_not_priced)."
             ),
@@ -162,7 +141,7 @@ class SpendCalculateView(OrganizationScopedAPIView):
         }
         if estimate.tokenizer is not None:
             headers[TOKENIZER.name] = estimate.tokenizer
-        return Response({"cost": number(estimate.cost_usd)}, headers=headers)
+        return Response(CalculatedCost(cost=number(estimate.cost_usd)), headers=headers)
 
     def _estimate(
         self,

@@ -5,24 +5,23 @@ wrong type or a value out of range is a 422. All errors have the format of LiteL
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any, ClassVar, NoReturn
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from billing.api.headers import AS_OF
 from billing.api.windows import DateOrDateTimeField, window_of
-from billing.reports.spend.keys import resolve_credentials
+from billing.reports.spend.keys import credentials_by_id, key_hash, resolve_credentials
 from costtrack.calendar import Window
 from costtrack.clock import iso
 from costtrack.error_formats import LITELLM, Dialect
 from costtrack.errors import DomainError
-from costtrack.serializers import StrictSerializer
-from organizations.api.base import OrganizationScopedAPIView
+from costtrack.filters import ParameterOption, ReportFilterSet
+from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedReportViewSet
 from organizations.models import Organization
 from organizations.types import Scope
 
@@ -68,77 +67,75 @@ def _is_in_seconds(text: Any) -> bool:
     return isinstance(text, str) and _SECONDS.fullmatch(text) is not None
 
 
-def text_field(help_text: str) -> serializers.CharField:
-    """Build an optional text filter. A value without matches returns nothing."""
+def text(help_text: str) -> serializers.CharField:
+    """Build an optional text. A value without matches returns nothing."""
     return serializers.CharField(required=False, max_length=_MAX_TEXT_LENGTH, help_text=help_text)
-
-
-def start_field() -> SpendDateField:
-    return SpendDateField(required=False, help_text="Start of the window: a date or a time, UTC.")
-
-
-def end_field() -> SpendEndField:
-    return SpendEndField(required=False, help_text="End of the window: a date (inclusive) or a time.")
 
 
 API_KEY = "Only this key: its Client ID, its hash, or the key itself (not recommended in a URL)."
 
 
-class SpendQuery(StrictSerializer):
+class SpendFilterSet(ReportFilterSet):
     """Base of query parameters."""
 
     requires_dates: ClassVar[bool] = False
 
-    def to_internal_value(self, data: Any) -> Any:
-        unknown = next((name for name in data if name not in self.fields), None)
-        if unknown is not None:
-            raise BadParameterError(f"{unknown}: unknown parameter.", param=str(unknown))
-        return super().to_internal_value(data)
-
-    def validate(self, attrs: Mapping[str, Any]) -> Mapping[str, Any]:
-        missing = [name for name in ("start_date", "end_date") if name not in attrs]
-        if self.requires_dates and missing:
+    def __init__(self, view: OrganizationScopedAPIView | OrganizationScopedReportViewSet, query: Any = None) -> None:
+        self.organization = view.organization
+        super().__init__(view.request.query_params, query)
+        missing = [name for name in ("start_date", "end_date") if self.requires_dates and self.options[name] is None]
+        if missing:
             raise BadParameterError("Please provide start_date and end_date", param=missing[0])
-        return attrs
+
+    def refuse_unknown(self, unknown: list[str]) -> NoReturn:
+        raise BadParameterError(f"{unknown[0]}: unknown parameter.", param=unknown[0])
+
+    @property
+    def window(self) -> Window:
+        try:
+            return window_of(self.options["start_date"], self.options["end_date"])
+        except serializers.ValidationError as error:
+            raise BadParameterError("end_date: the window ends before it begins.", param="end_date") from error
+
+    @property
+    def credentials(self) -> tuple[int, ...] | None:
+        """Return None if no `api_key` is given, or an empty tuple if it matches none."""
+        api_key = self.options["api_key"]
+        return resolve_credentials(organization=self.organization, text=api_key) if api_key is not None else None
 
 
-class WindowQuery(SpendQuery):
-    start_date = start_field()
-    end_date = end_field()
+class WindowFilterSet(SpendFilterSet):
+    start_date = ParameterOption(
+        SpendDateField(required=False, help_text="Start of the window: a date or a time, UTC.")
+    )
+    end_date = ParameterOption(
+        SpendEndField(required=False, help_text="End of the window: a date (inclusive) or a time.")
+    )
 
 
-class RequiredWindowQuery(WindowQuery):
+class RequiredWindowFilterSet(WindowFilterSet):
     """Required dates. LiteLLM documents them as optional but rejects requests without them."""
 
     requires_dates = True
 
 
-class SpendView(OrganizationScopedAPIView):
+class SpendEndpoint:
+    """A mixin of views and viewsets."""
+
     dialect: ClassVar[Dialect] = LITELLM
-    required_scope: ClassVar[Scope] = Scope.COSTS_READ
+    required_scope: ClassVar[Scope | None] = Scope.COSTS_READ
     requires_api_plan: ClassVar[bool] = True
+    openapi_tag: ClassVar[str] = "spend"
 
 
-def validated_params(request: Request, query: type[SpendQuery]) -> dict[str, Any]:
-    """Validate and return the parameters with their defaults. Every endpoint also accepts `organization`."""
-    given = request.query_params.copy()
-    given.pop("organization", None)
-    serializer = query(data=given)
-    serializer.is_valid(raise_exception=True)
-    return dict(serializer.validated_data)
+class SpendView(SpendEndpoint, OrganizationScopedAPIView):
+    pass
 
 
-def window_from(parameters: Mapping[str, Any]) -> Window:
-    try:
-        return window_of(parameters.get("start_date"), parameters.get("end_date"))
-    except serializers.ValidationError as error:
-        raise BadParameterError("end_date: the window ends before it begins.", param="end_date") from error
-
-
-def credentials_from(organization: Organization, parameters: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Return None if no key is given, or an empty tuple if it matches none."""
-    api_key = parameters.get("api_key")
-    return resolve_credentials(organization=organization, text=api_key) if api_key is not None else None
+def key_hashes(organization: Organization, ids: Iterable[int]) -> dict[int, str]:
+    """Return the hash of each key by the id of its credential."""
+    credentials = credentials_by_id(organization=organization, ids=ids)
+    return {pk: key_hash(credential.client_id) for pk, credential in credentials.items()}
 
 
 def response_headers(now: datetime, unpriced: int | None = None) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Document 004 (related LiteLLM routes): spend by key and user, and of the last 30 days."""
 
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -12,98 +12,85 @@ from billing.api.headers import AS_OF, CACHE_HEADERS
 from billing.api.response_cache import cache_until_ledger_changes
 from billing.api.spend.params import (
     API_KEY,
-    RequiredWindowQuery,
-    SpendQuery,
+    RequiredWindowFilterSet,
+    SpendFilterSet,
     SpendView,
-    credentials_from,
     response_headers,
-    text_field,
-    validated_params,
-    window_from,
+    text,
 )
 from billing.reports.spend.keys import key_hash
 from billing.reports.spend.totals import activity, spend_by_credential, spend_by_model, spend_by_user
 from costtrack.calendar import Window, utc_midnight
-from costtrack.clock import iso, utc_now
+from costtrack.clock import utc_now
+from costtrack.filters import ParameterOption
 from costtrack.money import ZERO, number
-from organizations.models import APICredential
+from costtrack.responses import ResponseBody, about
 
 _LAST_DAYS = timedelta(days=30)
 _MAX_ROWS = 10_000
 
 
-class SpendKeySerializer(serializers.Serializer[Any]):
+class SpendKey(ResponseBody, kw_only=True):
     """A credential in the format of a LiteLLM key, without its secret."""
 
-    token = serializers.CharField(help_text="Hash of the key, as in spend logs.")
-    key_name = serializers.CharField(help_text="The Client ID.")
-    key_alias = serializers.CharField(help_text="Name of the credential.")
-    spend = serializers.FloatField(help_text="Over all time, in USD.")
-    max_budget = serializers.FloatField(allow_null=True)
-    budget_duration = serializers.CharField(allow_null=True)
-    budget_reset_at = serializers.DateTimeField(allow_null=True)
-    user_id = serializers.CharField(allow_null=True)
-    team_id = serializers.CharField(allow_null=True)
-    models = serializers.ListField(child=serializers.CharField())
-    metadata = serializers.DictField()
-    blocked = serializers.BooleanField(help_text="True if revoked or expired.")
-    expires = serializers.DateTimeField(allow_null=True)
-    created_at = serializers.DateTimeField()
-    litellm_budget_table = serializers.DictField(allow_null=True)
+    token: Annotated[str, about("Hash of the key, as in spend logs.")]
+    key_name: Annotated[str, about("The Client ID.")]
+    key_alias: Annotated[str, about("Name of the credential.")]
+    spend: Annotated[float, about("Over all time, in USD.")]
+    max_budget: float | None = None
+    budget_duration: str | None = None
+    budget_reset_at: datetime | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    models: list[str] = []
+    metadata: dict[str, Any]
+    blocked: Annotated[bool, about("True if revoked or expired.")]
+    expires: datetime | None
+    created_at: datetime
+    litellm_budget_table: dict[str, Any] | None = None
 
 
-class SpendUserSerializer(serializers.Serializer[Any]):
+class SpendUser(ResponseBody):
     """A user in the format of LiteLLM. Users are known only from their calls."""
 
-    user_id = serializers.CharField(help_text="Empty for calls without a user.")
-    spend = serializers.FloatField(help_text="Over all time, in USD.")
-    max_budget = serializers.FloatField(allow_null=True)
-    budget_duration = serializers.CharField(allow_null=True)
-    budget_reset_at = serializers.DateTimeField(allow_null=True)
-    user_email = serializers.CharField(allow_null=True)
-    user_role = serializers.CharField(allow_null=True)
-    teams = serializers.ListField(child=serializers.CharField())
-    models = serializers.ListField(child=serializers.CharField())
-    metadata = serializers.DictField()
+    user_id: Annotated[str, about("Empty for calls without a user.")]
+    spend: Annotated[float, about("Over all time, in USD.")]
+    max_budget: float | None = None
+    budget_duration: str | None = None
+    budget_reset_at: datetime | None = None
+    user_email: str | None = None
+    user_role: str | None = None
+    teams: list[str] = []
+    models: list[str] = []
+    metadata: dict[str, Any] = {}
 
 
 class SpendKeysView(SpendView):
     """`GET /spend/keys`"""
 
-    @extend_schema(
-        operation_id="spend_keys", tags=["spend"], parameters=[AS_OF], responses=SpendKeySerializer(many=True)
-    )
+    @extend_schema(operation_id="spend_keys", parameters=[AS_OF], responses=list[SpendKey])
     def get(self, request: Request) -> Response:
         """List every credential with its spend over all time, the most expensive first."""
         now = utc_now()
-        validated_params(request, SpendQuery)
-        keys = spend_by_credential(organization=self.organization, window=Window())
-        body = [_key(credential, number(spend), now) for credential, spend in keys]
+        SpendFilterSet(self)
+        body = [
+            SpendKey(
+                token=key_hash(credential.client_id),
+                key_name=credential.client_id,
+                key_alias=credential.name,
+                spend=number(spend),
+                metadata={"environment": credential.environment, "scopes": credential.scopes},
+                blocked=not credential.is_usable(now),
+                expires=credential.expires_at,
+                created_at=credential.created_at,
+            )
+            for credential, spend in spend_by_credential(organization=self.organization, window=Window())
+        ]
         return Response(body, headers=response_headers(now))
 
 
-def _key(credential: APICredential, spend: float, now: datetime) -> dict[str, Any]:
-    return {
-        "token": key_hash(credential.client_id),
-        "key_name": credential.client_id,
-        "key_alias": credential.name,
-        "spend": spend,
-        "max_budget": None,
-        "budget_duration": None,
-        "budget_reset_at": None,
-        "user_id": None,
-        "team_id": None,
-        "models": [],
-        "metadata": {"environment": credential.environment, "scopes": credential.scopes},
-        "blocked": not credential.is_usable(now),
-        "expires": iso(credential.expires_at) if credential.expires_at is not None else None,
-        "created_at": iso(credential.created_at),
-        "litellm_budget_table": None,
-    }
-
-
-class SpendUsersQuery(SpendQuery):
-    user_id = text_field("Only this user.")
+class SpendUsersFilterSet(SpendFilterSet):
+    user_id = ParameterOption(text("Only this user."))
 
 
 class SpendUsersView(SpendView):
@@ -111,73 +98,58 @@ class SpendUsersView(SpendView):
 
     @extend_schema(
         operation_id="spend_users",
-        tags=["spend"],
-        parameters=[SpendUsersQuery, *CACHE_HEADERS],
-        responses=SpendUserSerializer(many=True),
+        parameters=[SpendUsersFilterSet.parameters(), *CACHE_HEADERS],
+        responses=list[SpendUser],
     )
     @cache_until_ledger_changes
     def get(self, request: Request) -> Response:
         """List users with their spend over all time, the most expensive first, up to 10,000."""
-        now, query = utc_now(), validated_params(request, SpendUsersQuery)
-        users = spend_by_user(organization=self.organization, user=query.get("user_id"))
-        body: list[dict[str, Any]] = [
-            {
-                "user_id": user.name,
-                "spend": number(user.spend),
-                "max_budget": None,
-                "budget_duration": None,
-                "budget_reset_at": None,
-                "user_email": None,
-                "user_role": None,
-                "teams": [],
-                "models": [],
-                "metadata": {},
-            }
-            for user in users[:_MAX_ROWS]
-        ]
+        now, options = utc_now(), SpendUsersFilterSet(self).options
+        users = spend_by_user(organization=self.organization, user=options["user_id"])
+        body = [SpendUser(user_id=user.name, spend=number(user.spend)) for user in users[:_MAX_ROWS]]
         return Response(body, headers=response_headers(now))
 
 
-class LimitQuery(SpendQuery):
-    limit = serializers.IntegerField(default=10, min_value=1, max_value=_MAX_ROWS)
+class TopFilterSet(SpendFilterSet):
+    limit = ParameterOption(serializers.IntegerField(default=10, min_value=1, max_value=_MAX_ROWS))
 
 
-class KeyQuery(SpendQuery):
-    api_key = text_field(API_KEY)
+class KeyFilterSet(SpendFilterSet):
+    api_key = ParameterOption(text(API_KEY))
 
 
-class GlobalSpendSerializer(serializers.Serializer[Any]):
-    spend = serializers.FloatField(help_text="Of the last 30 days, in USD.")
-    max_budget = serializers.FloatField(allow_null=True)
+class GlobalSpend(ResponseBody):
+    spend: Annotated[float, about("Of the last 30 days, in USD.")]
+    max_budget: float | None = None
 
 
-class GlobalSpendDaySerializer(serializers.Serializer[Any]):
-    date = serializers.DateField()
-    spend = serializers.FloatField()
+class GlobalSpendDay(ResponseBody):
+    date: date
+    spend: float
 
 
-class GlobalSpendKeySerializer(serializers.Serializer[Any]):
-    api_key = serializers.CharField(help_text="Hash of the key.")
-    key_alias = serializers.CharField()
-    key_name = serializers.CharField()
-    total_spend = serializers.FloatField()
+class GlobalSpendKey(ResponseBody):
+    api_key: Annotated[str, about("Hash of the key.")]
+    key_alias: str
+    key_name: str
+    total_spend: float
 
 
-class GlobalSpendModelSerializer(serializers.Serializer[Any]):
-    model = serializers.CharField()
-    total_spend = serializers.FloatField()
+class GlobalSpendModel(ResponseBody):
+    model: str
+    total_spend: float
 
 
-class ActivityDaySerializer(serializers.Serializer[Any]):
-    date = serializers.CharField(help_text="For example Jan 22.")
-    api_requests = serializers.IntegerField()
-    total_tokens = serializers.IntegerField()
+class ActivityDay(ResponseBody):
+    date: Annotated[str, about("For example Jan 22.")]
+    api_requests: int
+    total_tokens: int
 
 
-class GlobalActivitySerializer(serializers.Serializer[Any]):
-    daily_data = ActivityDaySerializer(many=True)
-    sum_api_requests = serializers.IntegerField()
-    sum_total_tokens = serializers.IntegerField()
+class GlobalActivity(ResponseBody):
+    daily_data: list[ActivityDay]
+    sum_api_requests: int
+    sum_total_tokens: int
 
 
 def _last_30_days(now: datetime) -> Window:
@@ -188,14 +160,14 @@ def _last_30_days(now: datetime) -> Window:
 class GlobalSpendView(SpendView):
     """`GET /global/spend`"""
 
-    @extend_schema(operation_id="global_spend", tags=["spend"], parameters=[AS_OF], responses=GlobalSpendSerializer)
+    @extend_schema(operation_id="global_spend", parameters=[AS_OF], responses=GlobalSpend)
     def get(self, request: Request) -> Response:
         """Get the total spend of today and the 30 days before."""
         now = utc_now()
-        validated_params(request, SpendQuery)
+        SpendFilterSet(self)
         days = activity(organization=self.organization, window=_last_30_days(now), credentials=None)
         spend = sum((day.spend for day in days), ZERO)
-        return Response({"spend": number(spend), "max_budget": None}, headers=response_headers(now))
+        return Response(GlobalSpend(spend=number(spend)), headers=response_headers(now))
 
 
 class GlobalSpendLogsView(SpendView):
@@ -203,16 +175,14 @@ class GlobalSpendLogsView(SpendView):
 
     @extend_schema(
         operation_id="global_spend_logs",
-        tags=["spend"],
-        parameters=[KeyQuery, AS_OF],
-        responses=GlobalSpendDaySerializer(many=True),
+        parameters=[KeyFilterSet.parameters(), AS_OF],
+        responses=list[GlobalSpendDay],
     )
     def get(self, request: Request) -> Response:
         """List the spend of each day with calls, of today and the 30 days before."""
-        now, query = utc_now(), validated_params(request, KeyQuery)
-        credentials = credentials_from(self.organization, query)
-        days = activity(organization=self.organization, window=_last_30_days(now), credentials=credentials)
-        body = [{"date": day.day.isoformat(), "spend": number(day.spend)} for day in days]
+        now, filterset = utc_now(), KeyFilterSet(self)
+        days = activity(organization=self.organization, window=_last_30_days(now), credentials=filterset.credentials)
+        body = [GlobalSpendDay(date=day.day, spend=number(day.spend)) for day in days]
         return Response(body, headers=response_headers(now))
 
 
@@ -221,22 +191,21 @@ class GlobalSpendKeysView(SpendView):
 
     @extend_schema(
         operation_id="global_spend_keys",
-        tags=["spend"],
-        parameters=[LimitQuery, AS_OF],
-        responses=GlobalSpendKeySerializer(many=True),
+        parameters=[TopFilterSet.parameters(), AS_OF],
+        responses=list[GlobalSpendKey],
     )
     def get(self, request: Request) -> Response:
         """List the most expensive credentials of the last 30 days."""
-        now, query = utc_now(), validated_params(request, LimitQuery)
+        now, options = utc_now(), TopFilterSet(self).options
         keys = spend_by_credential(organization=self.organization, window=_last_30_days(now))
         body = [
-            {
-                "api_key": key_hash(credential.client_id),
-                "key_alias": credential.name,
-                "key_name": credential.client_id,
-                "total_spend": number(spend),
-            }
-            for credential, spend in keys[: query["limit"]]
+            GlobalSpendKey(
+                api_key=key_hash(credential.client_id),
+                key_alias=credential.name,
+                key_name=credential.client_id,
+                total_spend=number(spend),
+            )
+            for credential, spend in keys[: options["limit"]]
         ]
         return Response(body, headers=response_headers(now))
 
@@ -246,15 +215,16 @@ class GlobalSpendModelsView(SpendView):
 
     @extend_schema(
         operation_id="global_spend_models",
-        tags=["spend"],
-        parameters=[LimitQuery, AS_OF],
-        responses=GlobalSpendModelSerializer(many=True),
+        parameters=[TopFilterSet.parameters(), AS_OF],
+        responses=list[GlobalSpendModel],
     )
     def get(self, request: Request) -> Response:
         """List the most expensive models of the last 30 days."""
-        now, query = utc_now(), validated_params(request, LimitQuery)
+        now, options = utc_now(), TopFilterSet(self).options
         models = spend_by_model(organization=self.organization, window=_last_30_days(now))
-        body = [{"model": model.name, "total_spend": number(model.spend)} for model in models[: query["limit"]]]
+        body = [
+            GlobalSpendModel(model=model.name, total_spend=number(model.spend)) for model in models[: options["limit"]]
+        ]
         return Response(body, headers=response_headers(now))
 
 
@@ -263,20 +233,19 @@ class GlobalActivityView(SpendView):
 
     @extend_schema(
         operation_id="global_activity",
-        tags=["spend"],
-        parameters=[RequiredWindowQuery, AS_OF],
-        responses=GlobalActivitySerializer,
+        parameters=[RequiredWindowFilterSet.parameters(), AS_OF],
+        responses=GlobalActivity,
     )
     def get(self, request: Request) -> Response:
         """Get the model calls and tokens of each day with calls."""
-        now, query = utc_now(), validated_params(request, RequiredWindowQuery)
-        days = activity(organization=self.organization, window=window_from(query), credentials=None)
-        body = {
-            "daily_data": [
-                {"date": day.day.strftime("%b %d"), "api_requests": day.calls, "total_tokens": day.total_tokens}
+        now, filterset = utc_now(), RequiredWindowFilterSet(self)
+        days = activity(organization=self.organization, window=filterset.window, credentials=None)
+        body = GlobalActivity(
+            daily_data=[
+                ActivityDay(date=day.day.strftime("%b %d"), api_requests=day.calls, total_tokens=day.total_tokens)
                 for day in days
             ],
-            "sum_api_requests": sum(day.calls for day in days),
-            "sum_total_tokens": sum(day.total_tokens for day in days),
-        }
+            sum_api_requests=sum(day.calls for day in days),
+            sum_total_tokens=sum(day.total_tokens for day in days),
+        )
         return Response(body, headers=response_headers(now))

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from billing.api.spend.calculate import SpendCalculateView
-from billing.api.spend.logs import SpendLogsPageView, SpendLogsUiView, SpendLogsView
+from billing.api.spend.logs import SpendLogPageViewSet, SpendLogUiViewSet, SpendLogViewSet
 from billing.api.spend.reports import GlobalSpendTagsView, SpendReportView, SpendTagsView
 from billing.api.spend.totals import (
     GlobalActivityView,
@@ -17,9 +17,9 @@ from billing.api.spend.totals import (
 
 spend = [
     path("calculate", SpendCalculateView.as_view(), name="spend-calculate"),
-    path("logs", SpendLogsView.as_view(), name="spend-logs"),
-    path("logs/v2", SpendLogsPageView.as_view(), name="spend-logs-page"),
-    path("logs/ui", SpendLogsUiView.as_view(), name="spend-logs-ui"),
+    path("logs", SpendLogViewSet.as_view({"get": "list"}), name="spend-logs"),
+    path("logs/v2", SpendLogPageViewSet.as_view({"get": "list"}), name="spend-logs-page"),
+    path("logs/ui", SpendLogUiViewSet.as_view({"get": "list"}), name="spend-logs-ui"),
     path("tags", SpendTagsView.as_view(), name="spend-tags"),
     path("keys", SpendKeysView.as_view(), name="spend-keys"),
     path("users", SpendUsersView.as_view(), name="spend-users"),

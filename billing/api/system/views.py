@@ -9,29 +9,17 @@ from dataclasses import dataclass, replace
 from typing import IO, Any, ClassVar, TypeVar
 from uuid import UUID
 
-import msgspec
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.headers import AS_OF, BYPASS, CACHE_HIT, UNPRICED
+from billing.api.headers import AS_OF, BYPASS, CACHE_HIT, UNPRICED, response_header
 from billing.api.response_cache import bypasses_cache, response_cache
-from billing.api.system import answers, examples
-from billing.api.system.headers import CACHE_TAGS, INVALIDATE_TAGS, TAGS, TRUNCATED
 from billing.api.system.ids import agent_uuid, model_uuid, select_by_uuid, user_uuid
-from billing.api.system.shapes import (
-    ORDERS,
-    ExportAnswer,
-    ExportBody,
-    GroupsAnswer,
-    GroupsBody,
-    PricingAnswer,
-    PricingBody,
-    RefreshAnswer,
-    RefreshBody,
-    RunsBody,
-)
+from billing.api.system.requests import ORDERS, ExportBody, GroupsBody, PricingBody, RefreshBody, RunsBody
+from billing.api.system.responses import ExportAnswer, GroupsAnswer, PricingAnswer, RefreshAnswer
 from billing.exports.pricing_zip import ExportFilter, pricing_zip
 from billing.reports.pricing.daily import pricing
 from billing.reports.pricing.groups import GroupQuery, groups
@@ -42,12 +30,28 @@ from billing.rollups.refresh import refresh
 from costtrack.calendar import Window
 from costtrack.clock import iso, utc_now
 from costtrack.error_formats import DETAIL, Dialect
-from organizations.api.base import OrganizationScopedAPIView
+from costtrack.renderers import JSONRenderer
+from costtrack.responses import ResponseBody
+from costtrack.serializers import request_example
+from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedReportViewSet
 from organizations.models import Organization
 from organizations.types import Scope
 
+_render = JSONRenderer().render
+
 T = TypeVar("T", bound=RunsBody)
 
+TAGS = ("system", "pricing", "group")
+"""All cache tags; each response has some of them."""
+CACHE_TAGS = response_header("X-Cache-Tags", "Cache tags of the response, comma-separated.")
+INVALIDATE_TAGS = response_header(
+    "X-Invalidate-Tags", "Cache tags whose cached responses were dropped, comma-separated."
+)
+TRUNCATED = response_header(
+    "X-Costtrack-Truncated", "1: there are more runs than the export contains; it has the newest.", OpenApiTypes.INT
+)
+
+_NO_FILTERS = request_example("Everything")
 _CHUNK_SIZE = 3 * 1024 * 64  # a multiple of 3, so that the base64 of chunks can be concatenated
 
 
@@ -81,58 +85,60 @@ def _ids(params: dict[str, Any], kind: str) -> tuple[UUID, ...]:
     return tuple(sorted(set(params.get(f"{kind}_ids") or ([single_id] if single_id else []))))
 
 
-class _SystemView(OrganizationScopedAPIView):
+class SystemEndpoint:
+    """A mixin of views and viewsets."""
+
     dialect: ClassVar[Dialect] = DETAIL
-    required_scope: ClassVar[Scope] = Scope.COSTS_READ
+    required_scope: ClassVar[Scope | None] = Scope.COSTS_READ
     requires_api_plan: ClassVar[bool] = True
 
 
-class _CachedView(_SystemView):
-    only_reads: ClassVar[bool] = True
-    tags: ClassVar[tuple[str, ...]]
-    """The cache tags of the response, as in `/system/refresh`."""
-
-    def cached(self, request: Request, query: object, make: Callable[[], tuple[Any, dict[str, str]]]) -> HttpResponse:
-        """Return the cached response, from this process or from Redis, or the one that `make` builds (a body and its
-        headers). `query` must contain everything that the response depends on besides the organization and its
-        ledger."""
-        now, query_text = utc_now(), f"{request.path} {query!r}"
-        state, cache_key = ledger_state(organization=self.organization), (self.organization.pk, query_text)
-        answer = None
-        if not bypasses_cache(request):
-            answer = response_cache.get(cache_key, state) or get_cached_response(
-                organization=self.organization, query=query_text, state=state
-            )
-        is_hit = answer is not None
-        if answer is None:
-            body, headers = make()
-            answer = CachedResponse(state, msgspec.json.encode(body), headers)
-            cache_response(organization=self.organization, query=query_text, response=answer)
-        response_cache.put(cache_key, state, answer)
-        return HttpResponse(
-            answer.body,
-            content_type="application/json",
-            headers={
-                **answer.headers,
-                AS_OF.name: iso(now),
-                CACHE_HIT.name: str(int(is_hit)),
-                CACHE_TAGS.name: ",".join(self.tags),
-            },
+def _cached_response(
+    organization: Organization,
+    request: Request,
+    query: object,
+    build: Callable[[], tuple[ResponseBody, dict[str, str]]],
+    tags: tuple[str, ...],
+) -> HttpResponse:
+    """Return the cached response, from this process or from Redis, or the one that `build` builds (a body and its
+    headers). `query` must contain everything that the response depends on besides the organization and its ledger. The
+    cache tags are those of `/system/refresh`."""
+    now, query_text = utc_now(), f"{request.path} {query!r}"
+    state, cache_key = ledger_state(organization=organization), (organization.pk, query_text)
+    response = None
+    if not bypasses_cache(request):
+        response = response_cache.get(cache_key, state) or get_cached_response(
+            organization=organization, query=query_text, state=state
         )
+    is_hit = response is not None
+    if response is None:
+        body, headers = build()
+        response = CachedResponse(state, _render(body), headers)
+        cache_response(organization=organization, query=query_text, response=response)
+    response_cache.put(cache_key, state, response)
+    return HttpResponse(
+        response.body,
+        content_type="application/json",
+        headers={
+            **response.headers,
+            AS_OF.name: iso(now),
+            CACHE_HIT.name: str(int(is_hit)),
+            CACHE_TAGS.name: ",".join(tags),
+        },
+    )
 
 
-class PricingView(_CachedView):
+class PricingView(SystemEndpoint, OrganizationScopedAPIView):
     """`POST /system/pricing`"""
 
-    tags = ("system", "pricing")
+    only_reads: ClassVar[bool] = True
 
     @extend_schema(
         operation_id="system_pricing",
-        tags=["system"],
         parameters=[BYPASS, CACHE_HIT, CACHE_TAGS, AS_OF, UNPRICED],
         request=PricingBody,
         responses=PricingAnswer,
-        examples=examples.PRICING,
+        examples=[OpenApiExample("A month", {"start_date": "2025-01-01", "end_date": "2025-01-31"}, request_only=True)],
     )
     def post(self, request: Request) -> HttpResponse:
         """Return cost by day and model. The body may be omitted. Days are UTC days, and an end date includes the
@@ -142,27 +148,26 @@ class PricingView(_CachedView):
         """
         params = RequestedRuns.of(_validated(PricingBody(data=request.data)))
 
-        def make() -> tuple[Any, dict[str, str]]:
+        def build() -> tuple[ResponseBody, dict[str, str]]:
             report = pricing(organization=self.organization, filters=params.resolved(self.organization))
-            return answers.pricing_body(report), {UNPRICED.name: str(report.unpriced_events)}
+            return PricingAnswer.from_report(report), {UNPRICED.name: str(report.unpriced_events)}
 
-        return self.cached(request, params, make)
+        return _cached_response(self.organization, request, params, build, tags=("system", "pricing"))
 
 
-class GroupsView(_CachedView):
-    """`POST /system/groups`"""
+class GroupViewSet(SystemEndpoint, OrganizationScopedReportViewSet):
+    """`POST /system/groups`. The document has filters in a body, so they are not query parameters."""
 
-    tags = ("system", "group")
+    only_reads: ClassVar[bool] = True
 
     @extend_schema(
         operation_id="system_groups",
-        tags=["system"],
         parameters=[BYPASS, CACHE_HIT, CACHE_TAGS, AS_OF],
         request=GroupsBody,
         responses=GroupsAnswer,
-        examples=examples.GROUPS,
+        examples=[request_example("The first page", page=1, page_size=25, sort_order="desc")],
     )
-    def post(self, request: Request) -> HttpResponse:
+    def list(self, request: Request) -> HttpResponse:
         """Return generation groups and their cost, page by page.
 
         With a window or a filter, a group shows the sums of its matching runs, and groups without any are left out.
@@ -178,25 +183,24 @@ class GroupsView(_CachedView):
             limit=page_size,
         )
 
-        def make() -> tuple[Any, dict[str, str]]:
+        def build() -> tuple[ResponseBody, dict[str, str]]:
             filters = replace(query, runs=params.resolved(self.organization))
             group_page = groups(organization=self.organization, query=filters)
-            return answers.groups_body(group_page, page=page, page_size=page_size), {}
+            return GroupsAnswer.from_report(group_page, page=page, page_size=page_size), {}
 
-        return self.cached(request, (params, query), make)
+        return _cached_response(self.organization, request, (params, query), build, tags=("system", "group"))
 
 
-class ExportView(_SystemView):
+class ExportView(SystemEndpoint, OrganizationScopedAPIView):
     """`POST /system/export`. Open to every role that may read (upstream-compatible), independent of the `exports`
     setting of the plan."""
 
     @extend_schema(
         operation_id="system_export",
-        tags=["system"],
         parameters=[AS_OF, TRUNCATED],
         request=ExportBody,
         responses=ExportAnswer,
-        examples=examples.EXPORT,
+        examples=[_NO_FILTERS],
     )
     def post(self, request: Request) -> Response:
         """Return the runs one by one, newest first, as a ZIP with a CSV file; limited to the newest 100,000.
@@ -211,26 +215,25 @@ class ExportView(_SystemView):
             session_id=options.get("session_id") or "",
         )
         with pricing_zip(organization=self.organization, filters=filters, now=now) as export:
-            answer = {
-                "content": _base64(export.file),
-                "file_name": export.file_name,
-                "mime_type": "application/zip",
-                "row_count": export.rows,
-            }
+            answer = ExportAnswer(
+                content=_base64(export.file),
+                file_name=export.file_name,
+                mime_type="application/zip",
+                row_count=export.rows,
+            )
         headers = {AS_OF.name: iso(now), TRUNCATED.name: str(int(not export.is_complete))}
         return Response(answer, headers=headers)
 
 
-class RefreshView(_SystemView):
+class RefreshView(SystemEndpoint, OrganizationScopedAPIView):
     """`POST /system/refresh`. Open to every role that may read: it changes no figures and its cost is bounded."""
 
     @extend_schema(
         operation_id="system_refresh",
-        tags=["system"],
         parameters=[INVALIDATE_TAGS],
         request=RefreshBody,
         responses=RefreshAnswer,
-        examples=examples.REFRESH,
+        examples=[_NO_FILTERS],
     )
     def post(self, request: Request) -> Response:
         """Drop cached responses and bring the views behind them up to date. Never required, because responses are
@@ -239,12 +242,12 @@ class RefreshView(_SystemView):
         body.is_valid(raise_exception=True)
         params = body.validated_data
         is_done = refresh(organization=self.organization, fold_now=not params["soft"], now=utc_now())
-        answer = {
-            "success": True,
-            "refreshed_views": [rollup.name for rollup in ROLLUPS] if is_done else [],
-            "invalidated_tags": list(TAGS),
-            "idempotency_key": params["idempotency_key"],
-        }
+        answer = RefreshAnswer(
+            success=True,
+            refreshed_views=[rollup.name for rollup in ROLLUPS] if is_done else [],
+            invalidated_tags=list(TAGS),
+            idempotency_key=params["idempotency_key"],
+        )
         return Response(answer, headers={INVALIDATE_TAGS.name: ",".join(TAGS)})
 
 

@@ -2,27 +2,30 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema
+from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.queries import validated_query
-from billing.api.usage.authorization_shapes import SpendLimitExceededSerializer
-from billing.api.usage.limit_shapes import Json
+from billing.api.usage.authorizations import SpendLimitExceeded
 from billing.limits.authorize import access_refusal
 from billing.limits.estimate import UnpricedModelError
 from billing.limits.refusal import CODE, Refusal
 from billing.limits.types import Dimensions
-from costtrack.clock import iso, utc_now
+from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS
+from costtrack.responses import OneOf, ResponseBody
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
 MAX_TAGS = 50
+_No = Annotated[bool, Meta(extra_json_schema={"const": False})]
+_NotPricedCode = Annotated[str, Meta(extra_json_schema={"const": UnpricedModelError.code})]
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -50,81 +53,27 @@ class AccessQuery(StrictSerializer):
     )
 
 
-@extend_schema_field({"type": "boolean", "const": True})
-class _Yes(serializers.BooleanField):
-    pass
-
-
-@extend_schema_field({"type": "boolean", "const": False})
-class _No(serializers.BooleanField):
-    pass
-
-
-@extend_schema_field({"type": "string", "const": UnpricedModelError.code})
-class _NotPriced(serializers.CharField):
-    pass
-
-
-class AllowedSerializer(serializers.Serializer[Any]):
+class Allowed(ResponseBody):
     """The call may proceed. Nothing is reserved: use an authorization if a limit must never be exceeded."""
 
-    allowed = _Yes()
-    as_of = serializers.DateTimeField()
+    allowed: Annotated[bool, Meta(extra_json_schema={"const": True})]
+    as_of: datetime
 
 
-class NotAllowedSerializer(SpendLimitExceededSerializer):
+class NotAllowed(SpendLimitExceeded):
     """A limit blocks the call, as in a 429 of `POST /usage/authorizations`."""
 
-    allowed = _No()
+    allowed: _No
 
 
-class NotPricedSerializer(serializers.Serializer[Any]):
+class NotPriced(ResponseBody):
     """The cost of the call would be unknown, so a pausing limit could not be enforced."""
 
-    allowed = _No()
-    error = serializers.CharField()
-    code = _NotPriced()
-    reason = _NotPriced()
-    as_of = serializers.DateTimeField()
-
-
-_ANSWER = PolymorphicProxySerializer(
-    "Access", [AllowedSerializer, NotAllowedSerializer, NotPricedSerializer], resource_type_field_name=None
-)
-_EXAMPLES = (
-    OpenApiExample("Yes", {"allowed": True, "as_of": "2026-11-02T12:00:00Z"}, response_only=True),
-    OpenApiExample(
-        "No",
-        {
-            "allowed": False,
-            "error": "The weekly limit of user ada is reached: $50.02 of $50.00 are spent. Access is back Sunday, "
-            "08 November 2026, at 10:15:00 (Europe/Berlin).",
-            "code": CODE,
-            "reason": "limit_reached",
-            "limit": {
-                "id": 2,
-                "scope": "user",
-                "scope_value": "ada",
-                "window": "rolling_7d",
-                "amount_usd": "50",
-                "action": "pause",
-            },
-            "spent_usd": "50.02",
-            "reserved_usd": "0",
-            "remaining_usd": "0",
-            "requested_usd": "0",
-            "currency": "USD",
-            "window_start": "2026-10-26T12:00:00.000001Z",
-            "window_end": None,
-            "time_zone": "Europe/Berlin",
-            "resets_at": "2026-11-08T09:15:00Z",
-            "retry_after": 508500,
-            "as_of": "2026-11-02T12:00:00Z",
-            "request_increase": "/organizations/acme/limit-requests",
-        },
-        response_only=True,
-    ),
-)
+    allowed: _No
+    error: str
+    code: _NotPricedCode
+    reason: _NotPricedCode
+    as_of: datetime
 
 
 class UsageAccessView(OrganizationScopedAPIView):
@@ -132,13 +81,12 @@ class UsageAccessView(OrganizationScopedAPIView):
 
     required_scope: ClassVar[Scope | None] = None
     requires_api_plan: ClassVar[bool] = True
+    openapi_tag: ClassVar[str] = "limits"
 
     @extend_schema(
         operation_id="usage_access",
-        tags=["limits"],
         parameters=[AccessQuery],
-        responses=_ANSWER,
-        examples=[*_EXAMPLES],
+        responses=OneOf("Access", (Allowed, NotAllowed, NotPriced)),
     )
     def get(self, request: Request) -> Response:
         """Check whether a call may proceed and, if not, which limit blocks it and until when. The status is always
@@ -169,11 +117,11 @@ class UsageAccessView(OrganizationScopedAPIView):
         )
 
 
-def _response(refusal: Refusal | None, now: datetime) -> Json:
+def _response(refusal: Refusal | None, now: datetime) -> Allowed | NotAllowed:
     if refusal is None:
-        return {"allowed": True, "as_of": iso(now)}
-    return {"allowed": False, "error": refusal.message, "code": CODE, **refusal.details()}
+        return Allowed(allowed=True, as_of=now)
+    return NotAllowed(allowed=False, error=refusal.message, code=CODE, **refusal.details())
 
 
-def _not_priced(error: UnpricedModelError, now: datetime) -> Json:
-    return {"allowed": False, "error": error.message, "code": error.code, "reason": error.code, "as_of": iso(now)}
+def _not_priced(error: UnpricedModelError, now: datetime) -> NotPriced:
+    return NotPriced(allowed=False, error=error.message, code=error.code, reason=error.code, as_of=now)

@@ -3,44 +3,37 @@
 This is the most frequent request besides intake, so it parses its body itself and responds without serializers.
 """
 
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Annotated, ClassVar
 from uuid import UUID
 
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from msgspec import Meta
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.intake import MalformedBodyError
-from billing.api.usage.authorization_shapes import (
-    AUTHORIZATION_REQUEST,
-    EXAMPLES,
-    EXTENSION_REQUEST,
-    IDEMPOTENCY_KEY,
-    REFUSAL_HEADERS,
-    REFUSED,
-    AuthorizationPageSerializer,
-    AuthorizationSerializer,
-    GrantedSerializer,
-    authorization_body,
-    grant_body,
-)
-from billing.ingest.body import decompress
-from billing.ingest.types import Malformed
-from billing.limits.authorize import AuthorizationRequest, authorize, extend, release
+from billing.api.intake import body_errors, read_body
+from billing.api.queries import validated_query
+from billing.api.structs import struct_schemas
+from billing.limits.authorize import AuthorizationRequest, Grant, authorize, extend, release
 from billing.limits.estimate import Estimate, reserved_amount
+from billing.limits.refusal import CODE, CURRENCY, Reason
 from billing.limits.request_schema import (
     MAX_KEY_LENGTH,
     AuthorizationInput,
+    ExtensionInput,
     parse_authorization,
     parse_extension,
     payload_hash,
 )
-from billing.reports.authorizations import get_authorization, list_authorizations
-from billing.types import AuthorizationStatus
+from billing.models import Authorization
+from billing.reports.authorizations import get_authorization, list_authorizations, status_at
+from billing.types import AuthorizationStatus, LimitAction, LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from costtrack.serializers import StrictSerializer
+from costtrack.responses import Amount, ResponseBody, about, choice
+from costtrack.serializers import StrictSerializer, request_example
 from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
@@ -49,6 +42,136 @@ from organizations.types import Scope
 _MAX_BYTES = 4 * 1024 * 1024
 
 _ENDED = OpenApiResponse(description="The authorization has already ended.")
+
+
+_SCHEMAS = struct_schemas(AuthorizationInput, ExtensionInput)
+AUTHORIZATION_REQUEST = {"application/json": _SCHEMAS[AuthorizationInput.__name__]}
+EXTENSION_REQUEST = {"application/json": {**_SCHEMAS[ExtensionInput.__name__], "required": ["ttl_seconds"]}}
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="Any text of up to 255 characters. Repeating a request with a key returns the same authorization. "
+    "The field idempotency_key is equivalent.",
+)
+EXAMPLES = [
+    request_example("Known cost", model="gpt-4o", service="openai", user_id="ada", estimated_cost_usd="0.0125"),
+    request_example(
+        "Token counts", model="gpt-4o", service="openai", input_tokens=1200, max_tokens=800, run_id="nightly-7"
+    ),
+    request_example(
+        "Messages to count",
+        model="gpt-4o",
+        messages=[{"role": "user", "content": "Hey, how's it going?"}],
+        max_tokens=500,
+    ),
+]
+
+
+class Left(ResponseBody):
+    """A limit that applies to the call, and what remains of it after this authorization."""
+
+    id: int
+    scope: LimitScope
+    scope_value: Annotated[str, about("The value that the limit applies to; empty for the organization.")]
+    window: LimitWindow
+    amount_usd: Amount
+    remaining_usd: Amount
+
+
+class Granted(ResponseBody):
+    """Send the `id` as `authorization_id` in the event of the call."""
+
+    id: UUID
+    status: Annotated[str, choice(AuthorizationStatus.choices)]
+    reserved_usd: Amount
+    created_at: datetime
+    expires_at: Annotated[datetime, about("When the reservation expires, unless it ends before.")]
+    limits: Annotated[list[Left], about("Empty if no limit applies.")]
+
+
+class AuthorizationBody(ResponseBody):
+    id: UUID
+    status: AuthorizationStatus
+    reserved_usd: Amount
+    settled_usd: Annotated[Amount | None, about("Actual cost of the call; null until its event arrives.")]
+    created_at: datetime
+    expires_at: datetime
+    ended_at: Annotated[datetime | None, about("When it was settled, released or expired.")]
+    client_id: Annotated[str, about("The credential that requested it; empty for a user.")]
+    service: str
+    model: str
+    user_id: str
+    workflow_id: str
+    run_id: str
+    session_id: str
+    tags: list[str]
+    idempotency_key: str
+
+
+class AuthorizationPage(ResponseBody):
+    results: Annotated[list[AuthorizationBody], about("Newest first.")]
+    next_cursor: Annotated[UUID | None, about("Cursor of the next page; null on the last page.")]
+
+
+class RefusedLimit(ResponseBody):
+    id: int
+    scope: LimitScope
+    scope_value: Annotated[str, Meta(examples=["ada"])]
+    window: LimitWindow
+    amount_usd: Annotated[Amount, Meta(examples=["50"])]
+    action: LimitAction
+
+
+class SpendLimitExceeded(ResponseBody):
+    """If several limits block the call, this is the one that lasts longest."""
+
+    error: Annotated[
+        str,
+        about(
+            "Human-readable: which limit, its amount, and until when.",
+            "The daily limit of user ada is reached: $50.02 of $50.00 are spent. It does not reset automatically.",
+        ),
+    ]
+    code: Annotated[str, choice([CODE])]
+    reason: Reason
+    limit: RefusedLimit
+    spent_usd: Annotated[Amount, Meta(examples=["50.02"])]
+    reserved_usd: Annotated[Amount, about("Reserved by open authorizations.", "0")]
+    remaining_usd: Annotated[Amount, Meta(examples=["0"])]
+    requested_usd: Annotated[Amount, Meta(examples=["0"])]
+    currency: Annotated[str, choice([CURRENCY])]
+    window_start: Annotated[datetime | None, about("Null if spend is counted without a start.")]
+    window_end: Annotated[datetime | None, about("Null for rolling and unlimited windows.")]
+    time_zone: Annotated[str, Meta(examples=["Europe/Berlin"])]
+    resets_at: Annotated[
+        datetime | None, about("When the call would be granted if nothing else were spent; null if unknown.")
+    ]
+    retry_after: Annotated[int | None, about("`resets_at` in seconds from `as_of`.", 508500)]
+    as_of: datetime
+    request_increase: Annotated[str, about("Path for requesting an increase.", "/organizations/acme/limit-requests")]
+
+
+def _optional_header(name: str, description: str) -> OpenApiParameter:
+    return OpenApiParameter(name, int, OpenApiParameter.HEADER, response=[429], description=description)
+
+
+REFUSED = OpenApiResponse(
+    SpendLimitExceeded, "A spend limit blocks the call, or a rate limit (code too_many_requests)."
+)
+REFUSAL_HEADERS = (
+    _optional_header("Retry-After", "Seconds until the call would be granted; absent if unknown."),
+    _optional_header("X-RateLimit-Reset", "The same as an instant, in epoch seconds."),
+    OpenApiParameter(
+        "x-should-retry",
+        str,
+        OpenApiParameter.HEADER,
+        response=[429],
+        enum=["false"],
+        description="Tells vendor SDKs not to retry the 429.",
+    ),
+)
 
 
 class AuthorizationsQuery(StrictSerializer):
@@ -65,37 +188,35 @@ class AuthorizationsView(OrganizationScopedAPIView):
     required_scope: ClassVar[Scope] = Scope.LIMITS_AUTHORIZE
     scopes_by_action = {"get": Scope.COSTS_READ}
     requires_api_plan: ClassVar[bool] = True
+    openapi_tag: ClassVar[str] = "limits"
     own_transactions: ClassVar[bool] = True
 
     @extend_schema(
         operation_id="usage_authorize",
-        tags=["limits"],
         request=AUTHORIZATION_REQUEST,
         parameters=[IDEMPOTENCY_KEY, *REFUSAL_HEADERS],
         responses={
-            201: GrantedSerializer,
+            201: Granted,
             200: OpenApiResponse(
-                GrantedSerializer, "The idempotency key was used before; the current state of its authorization."
+                Granted, "The idempotency key was used before; the current state of its authorization."
             ),
             429: REFUSED,
         },
-        examples=[*EXAMPLES],
+        examples=EXAMPLES,
     )
     def post(self, request: Request) -> Response:
         """Reserve the cost of a call under all limits that apply to it, or under none. Send the id as
         `authorization_id` in the event of the call, which settles it, or release it if the call does not take place."""
         now = utc_now()
-        try:
-            params = parse_authorization(_body(request))
-        except Malformed as error:
-            raise MalformedBodyError(str(error)) from error
+        with body_errors():
+            params = parse_authorization(read_body(request, max_bytes=_MAX_BYTES))
         grant = authorize(
             organization=self.organization,
             credential=self.principal.credential,
             request=self._request(params, _idempotency_key(request, params)),
             now=now,
         )
-        return Response(grant_body(grant), status=status.HTTP_201_CREATED if grant.is_new else status.HTTP_200_OK)
+        return Response(_granted(grant), status=status.HTTP_201_CREATED if grant.is_new else status.HTTP_200_OK)
 
     def _request(self, params: AuthorizationInput, key: str) -> AuthorizationRequest:
         credential = self.principal.credential
@@ -112,14 +233,12 @@ class AuthorizationsView(OrganizationScopedAPIView):
 
     @extend_schema(
         operation_id="usage_authorizations_list",
-        tags=["limits"],
         parameters=[AuthorizationsQuery],
-        responses=AuthorizationPageSerializer,
+        responses=AuthorizationPage,
     )
     def get(self, request: Request) -> Response:
         """List the authorizations of the organization, newest first."""
-        params = _query(request)
-        now = utc_now()
+        params, now = validated_query(AuthorizationsQuery, request.query_params), utc_now()
         with tenant_reads(self.organization.pk):
             page = list_authorizations(
                 organization=self.organization,
@@ -128,8 +247,8 @@ class AuthorizationsView(OrganizationScopedAPIView):
                 limit=params["limit"],
                 now=now,
             )
-        results = [authorization_body(authorization, now) for authorization in page.rows]
-        return Response({"results": results, "next_cursor": str(page.last) if page.last is not None else None})
+        results = [_authorization(authorization, now) for authorization in page.rows]
+        return Response(AuthorizationPage(results=results, next_cursor=page.last))
 
 
 class AuthorizationView(OrganizationScopedAPIView):
@@ -137,33 +256,30 @@ class AuthorizationView(OrganizationScopedAPIView):
 
     required_scope: ClassVar[Scope] = Scope.LIMITS_AUTHORIZE
     requires_api_plan: ClassVar[bool] = True
+    openapi_tag: ClassVar[str] = "limits"
     # Releasing is never rate-limited, so that reservations can always be returned.
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"delete"})
     own_transactions: ClassVar[bool] = True
 
-    @extend_schema(operation_id="usage_authorization", tags=["limits"], responses=AuthorizationSerializer)
+    @extend_schema(operation_id="usage_authorization", responses=AuthorizationBody)
     def get(self, request: Request, authorization_id: UUID) -> Response:
         """Get one authorization and its status."""
         return self._detail_response(authorization_id)
 
     @extend_schema(
         operation_id="usage_authorization_extend",
-        tags=["limits"],
         request=EXTENSION_REQUEST,
-        responses={200: AuthorizationSerializer, 409: _ENDED},
+        responses={200: AuthorizationBody, 409: _ENDED},
     )
     def patch(self, request: Request, authorization_id: UUID) -> Response:
         """Set a new time to live from now; it may be shorter than before."""
-        try:
-            ttl = parse_extension(_body(request))
-        except Malformed as error:
-            raise MalformedBodyError(str(error)) from error
+        with body_errors():
+            ttl = parse_extension(read_body(request, max_bytes=_MAX_BYTES))
         extend(organization=self.organization, authorization_id=authorization_id, ttl=ttl, now=utc_now())
         return self._detail_response(authorization_id)
 
     @extend_schema(
         operation_id="usage_authorization_release",
-        tags=["limits"],
         responses={
             204: OpenApiResponse(description="Released."),
             409: OpenApiResponse(description="It is settled: spent amounts cannot be released."),
@@ -177,12 +293,40 @@ class AuthorizationView(OrganizationScopedAPIView):
     def _detail_response(self, authorization_id: UUID) -> Response:
         with tenant_reads(self.organization.pk):
             authorization = get_authorization(organization=self.organization, authorization_id=authorization_id)
-        return Response(authorization_body(authorization, utc_now()))
+        return Response(_authorization(authorization, utc_now()))
 
 
-def _body(request: Request) -> bytes:
-    encoding = request.headers.get("Content-Encoding", "")
-    return decompress(request._request.body, encoding=encoding, max_bytes=_MAX_BYTES)  # noqa: SLF001 - not DRF's
+def _granted(grant: Grant) -> Granted:
+    authorization = grant.authorization
+    return Granted(
+        id=authorization.id,
+        status=authorization.status,
+        reserved_usd=Amount.of(authorization.amount_usd),
+        created_at=authorization.created_at,
+        expires_at=authorization.expires_at,
+        limits=[
+            Left(
+                id=left.rule.limit_id,
+                scope=left.rule.scope,
+                scope_value=left.rule.display_value,
+                window=left.rule.window,
+                amount_usd=Amount.of(left.rule.amount_usd),
+                remaining_usd=Amount.of(left.remaining_usd),
+            )
+            for left in grant.limits
+        ],
+    )
+
+
+def _authorization(authorization: Authorization, now: datetime) -> AuthorizationBody:
+    credential = authorization.credential
+    return AuthorizationBody.of(
+        authorization,
+        status=status_at(authorization, now),
+        reserved_usd=authorization.amount_usd,
+        client_id=credential.client_id if credential is not None else "",
+        user_id=authorization.user_ref,
+    )
 
 
 def _idempotency_key(request: Request, params: AuthorizationInput) -> str:
@@ -195,14 +339,3 @@ def _idempotency_key(request: Request, params: AuthorizationInput) -> str:
     if len(header_key) > MAX_KEY_LENGTH:
         raise InvalidError(f"Idempotency-Key: at most {MAX_KEY_LENGTH} characters.", param="Idempotency-Key")
     return body_key or header_key
-
-
-def _query(request: Request) -> dict[str, Any]:
-    given = request.query_params.copy()
-    given.pop("organization", None)
-    for name in [name for name in given if not given[name]]:
-        given.pop(name)
-    query = AuthorizationsQuery(data=given)
-    query.is_valid(raise_exception=True)
-    params: dict[str, Any] = query.validated_data
-    return params

@@ -4,8 +4,8 @@ Available in every plan, like recording usage. They need the scope `manage`, bec
 it.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import ClassVar
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -13,13 +13,12 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.usage.events import AdjustmentSerializer, AmountField
+from billing.api.usage.events import AdjustmentSerializer
 from billing.ledger.corrections import MAX_REASON_LENGTH, Corrected, adjust, void
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS, plain
-from costtrack.serializers import StrictSerializer
-from organizations.api.base import OrganizationScopedAPIView
-from organizations.types import Scope
+from costtrack.serializers import AmountField, StrictSerializer
+from organizations.api.base import OrganizationScopedReportViewSet
 
 _NOT_CORRECTABLE = OpenApiResponse(
     description="The event is an adjustment, is in a session with a summary, is voided, or already has this cost."
@@ -48,58 +47,35 @@ class CorrectedSerializer(AdjustmentSerializer):
         fields = (*AdjustmentSerializer.Meta.fields, "cost_now_usd")  # type: ignore[assignment]
 
 
-class EventVoidView(OrganizationScopedAPIView):
-    """`POST /usage/events/{id}/void`"""
-
-    required_scope: ClassVar[Scope] = Scope.MANAGE
+class EventCorrectionViewSet(OrganizationScopedReportViewSet):
+    """`POST /usage/events/{id}/void` and `/adjust`"""
 
     @extend_schema(
         operation_id="usage_event_void",
-        tags=["usage"],
         request=VoidSerializer,
         responses={201: CorrectedSerializer, 409: _NOT_CORRECTABLE},
     )
-    def post(self, request: Request, event_id: UUID) -> Response:
+    def void(self, request: Request, event_id: UUID) -> Response:
         """Void an event: take back everything it counts and costs. A repeated request is a duplicate."""
-        body = VoidSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        return _response(
-            void(
-                organization=self.organization,
-                event_id=event_id,
-                **body.validated_data,
-                actor=self.principal.label,
-                now=utc_now(),
-            )
-        )
-
-
-class EventAdjustView(OrganizationScopedAPIView):
-    """`POST /usage/events/{id}/adjust`"""
-
-    required_scope: ClassVar[Scope] = Scope.MANAGE
+        return self._correct(void, VoidSerializer(data=request.data), event_id)
 
     @extend_schema(
         operation_id="usage_event_adjust",
-        tags=["usage"],
         request=AdjustSerializer,
         responses={201: CorrectedSerializer, 409: _NOT_CORRECTABLE},
     )
-    def post(self, request: Request, event_id: UUID) -> Response:
+    def adjust(self, request: Request, event_id: UUID) -> Response:
         """Set the cost of an event, also of one whose cost is unknown. Its counts stay."""
-        body = AdjustSerializer(data=request.data)
+        return self._correct(adjust, AdjustSerializer(data=request.data), event_id)
+
+    def _correct(self, correct: Callable[..., Corrected], body: StrictSerializer, event_id: UUID) -> Response:
         body.is_valid(raise_exception=True)
-        return _response(
-            adjust(
-                organization=self.organization,
-                event_id=event_id,
-                **body.validated_data,
-                actor=self.principal.label,
-                now=utc_now(),
-            )
+        corrected = correct(
+            organization=self.organization,
+            event_id=event_id,
+            **body.validated_data,
+            actor=self.principal.label,
+            now=utc_now(),
         )
-
-
-def _response(corrected: Corrected) -> Response:
-    row = AdjustmentSerializer(corrected.adjustment).data
-    return Response({**row, "cost_now_usd": plain(corrected.cost_now_usd)}, status=status.HTTP_201_CREATED)
+        row = AdjustmentSerializer(corrected.adjustment).data
+        return Response({**row, "cost_now_usd": plain(corrected.cost_now_usd)}, status=status.HTTP_201_CREATED)

@@ -1,67 +1,67 @@
 """`GET /usage/events`: list ledger rows. (`POST` to the same path is in `billing.api.intake`.)"""
 
-from dataclasses import asdict
-from decimal import Decimal
 from operator import attrgetter
 from typing import Any, ClassVar
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema, extend_schema_field
-from rest_framework import serializers
+from django.conf import settings
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field, extend_schema_serializer
+from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api import intake
 from billing.api.headers import CACHE_HEADERS
+from billing.api.queries import WindowFilterSet
 from billing.api.response_cache import cache_until_ledger_changes
-from billing.api.windows import DateOrDateTimeField, window_of
+from billing.api.windows import DateOrDateTimeField
+from billing.ingest import json_events
+from billing.ingest.services import IngestResult, ingest
 from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
 from billing.pricing.types import PriceKind
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.events import EventFilter, explain, get_event, list_events
 from billing.types import CorrectionKind, Status
+from costtrack.clock import utc_now
+from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.money import plain
-from costtrack.openapi import DECIMAL_OUT
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import AmountField
 from costtrack.tenancy import tenant_reads
-from organizations.api.base import OrganizationScopedAPIView
+from organizations.api.base import OrganizationScopedReportViewSet
 from organizations.types import Scope
 
 PRICE_KINDS = [kind.value for kind in PriceKind]
 
 
-class EventsQuery(StrictSerializer):
+def _text(help_text: str | None = None, max_length: int = 255) -> ParameterFilter:
+    return ParameterFilter(
+        serializers.CharField(required=False, allow_blank=True, max_length=max_length, help_text=help_text)
+    )
+
+
+class EventFilterSet(WindowFilterSet):
     """Filters; an empty value is ignored."""
 
-    run_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    session_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    model = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    service = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    status = serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices)
-    source = serializers.CharField(required=False, allow_blank=True, max_length=64)  # type: ignore[assignment] # DRF's
-    event_id = serializers.CharField(
-        required=False,
-        allow_blank=True,
-        max_length=255,
-        help_text="The id from the sender. Without `source`, the sources api and litellm are searched.",
+    run_id = _text()
+    session_id = _text()
+    model = _text()
+    service = _text()
+    status = ParameterFilter(serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices))
+    source = _text(max_length=64)
+    event_id = _text("The id from the sender. Without `source`, the sources api and litellm are searched.")
+    start_date = ParameterOption(
+        DateOrDateTimeField(required=False, help_text="Events that occurred from this date or time on.")
     )
-    start_date = DateOrDateTimeField(required=False, help_text="Events that occurred from this date or time on.")
-    end_date = DateOrDateTimeField(
-        required=False, help_text="Events that occurred until this date (inclusive) or time."
+    end_date = ParameterOption(
+        DateOrDateTimeField(required=False, help_text="Events that occurred until this date (inclusive) or time.")
     )
-    limit = serializers.IntegerField(default=50, min_value=1, max_value=200)
-    cursor = serializers.CharField(
-        required=False, allow_blank=True, max_length=100, help_text="`next_cursor` of the previous page."
+    limit = ParameterOption(serializers.IntegerField(default=50, min_value=1, max_value=200))
+    cursor = ParameterOption(
+        serializers.CharField(
+            required=False, allow_blank=True, max_length=100, help_text="`next_cursor` of the previous page."
+        )
     )
-
-
-@extend_schema_field({"type": "string", **DECIMAL_OUT})
-class AmountField(serializers.Field[Decimal, Any, str, Any]):
-    """US dollars as a plain decimal string."""
-
-    def to_representation(self, value: Decimal) -> str:
-        return plain(value)
 
 
 class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
@@ -82,55 +82,15 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
     class Meta:
         model = UsageEvent
         fields = (
-            "id",
-            "event_id",
-            "source",
-            "request_id",
-            "kind",
-            "occurred_at",
-            "received_at",
-            "duration_ms",
-            "status",
-            "status_code",
-            "endpoint",
-            "capability",
-            "service",
-            "model",
-            "cost_group",
-            "tool",
-            "run_id",
-            "workflow_id",
-            "execution_id",
-            "phase_id",
-            "workspace_id",
-            "session_id",
-            "group_id",
-            "group_name",
-            "agent_id",
-            "agent_name",
-            "user_id",
-            "end_user",
-            "tags",
-            "metadata",
-            "input_tokens",
-            "output_tokens",
-            "cache_read_tokens",
-            "cache_creation_tokens",
-            "cache_creation_1h_tokens",
-            "reasoning_tokens",
-            "audio_input_tokens",
-            "audio_output_tokens",
-            "tool_use_tokens",
-            "tool_result_tokens",
-            "cost_usd",
-            "token_cost_usd",
-            "compute_cost_usd",
-            "computed_cost_usd",
-            "cost_source",
-            "unpriced_reason",
-            "price_version_id",
-            "adjusts",
-            "adjustment_reason",
+            *("id", "event_id", "source", "request_id", "kind", "occurred_at", "received_at", "duration_ms"),
+            *("status", "status_code", "endpoint", "capability", "service", "model", "cost_group", "tool"),
+            *("run_id", "workflow_id", "execution_id", "phase_id", "workspace_id", "session_id"),
+            *("group_id", "group_name", "agent_id", "agent_name", "user_id", "end_user", "tags", "metadata"),
+            *("input_tokens", "output_tokens", "cache_read_tokens"),
+            *("cache_creation_tokens", "cache_creation_1h_tokens", "reasoning_tokens"),
+            *("audio_input_tokens", "audio_output_tokens", "tool_use_tokens", "tool_result_tokens"),
+            *("cost_usd", "token_cost_usd", "compute_cost_usd", "computed_cost_usd", "cost_source"),
+            *("unpriced_reason", "price_version_id", "adjusts", "adjustment_reason"),
         )
 
     def to_representation(self, instance: UsageEvent) -> dict[str, Any]:
@@ -149,6 +109,7 @@ _AMOUNTS = ("cost_usd", "token_cost_usd", "compute_cost_usd", "computed_cost_usd
 _values_of = attrgetter(*("user_ref" if name == "user_id" else name for name in UsageEventSerializer.Meta.fields))
 
 
+@extend_schema_serializer(many=False)
 class EventPageSerializer(serializers.Serializer[Any]):
     results = UsageEventSerializer(many=True)
     next_cursor = serializers.CharField(allow_null=True, help_text="Cursor of the next page; null on the last page.")
@@ -198,56 +159,85 @@ class ExplainedEventSerializer(UsageEventSerializer):
         fields = (*UsageEventSerializer.Meta.fields, "voided", "cost_now_usd", "lines", "adjustments")  # type: ignore[assignment]
 
 
-class EventsView(intake.EventsView):
-    """`GET` and `POST /usage/events`"""
+class EventViewSet(OrganizationScopedReportViewSet):
+    """`GET` and `POST /usage/events`, `GET /usage/events/{id}`"""
 
-    scopes_by_action = {"get": Scope.COSTS_READ}
+    required_scope: ClassVar[Scope | None] = Scope.COSTS_READ
+    scopes_by_action = {"create": Scope.USAGE_WRITE}
     requires_api_plan: ClassVar[bool] = True
-    actions_of_every_plan: ClassVar[frozenset[str]] = frozenset({"post"})
+    actions_of_every_plan: ClassVar[frozenset[str]] = frozenset({"create"})
+    actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"create"})
+    own_transactions: ClassVar[bool] = True
+    lookup_url_kwarg = "event_id"
+    lookup_value_converter = "uuid"
+
+    @extend_schema(
+        operation_id="usage_events",
+        tags=["intake"],
+        request={"application/json": intake.events_schema(), "application/x-ndjson": {"type": "string"}},
+        responses={
+            200: IngestResult,
+            207: OpenApiResponse(IngestResult, "Some records were not stored."),
+            422: OpenApiResponse(IngestResult, "No record could be stored."),
+        },
+    )
+    def create(self, request: Request) -> Response:
+        """Store usage events: one, an array, `{"events": [...]}`, or one per line. gzip and zstd are accepted."""
+        now = utc_now()
+        with intake.body_errors():
+            parsed = json_events.parse(
+                intake.read_body(request, max_bytes=settings.INTAKE_MAX_BYTES),
+                content_type=intake.content_type(request),
+                max_events=settings.INTAKE_MAX_EVENTS,
+                now=now,
+            )
+        result = ingest(
+            organization=self.organization,
+            credential=self.principal.credential,
+            format="json",
+            parsed=parsed,
+            now=now,
+        )
+        if result.is_complete:
+            return Response(result)
+        return Response(
+            result, status=status.HTTP_422_UNPROCESSABLE_ENTITY if result.is_useless else status.HTTP_207_MULTI_STATUS
+        )
 
     @extend_schema(
         operation_id="usage_events_list",
-        tags=["usage"],
-        parameters=[EventsQuery, *CACHE_HEADERS],
+        parameters=[EventFilterSet.parameters(), *CACHE_HEADERS],
         responses=EventPageSerializer,
     )
     @cache_until_ledger_changes
-    def get(self, request: Request) -> Response:
+    def list(self, request: Request) -> Response:
         """List the ledger of the organization, newest first. Adjustments are separate rows."""
-        given = request.query_params.copy()
-        given.pop("organization", None)
-        query = EventsQuery(data=given)
-        query.is_valid(raise_exception=True)
-        params = query.validated_data
-        window = window_of(params.pop("start_date", None), params.pop("end_date", None))
-        after, limit = position_of(params.pop("cursor", "")), params.pop("limit")
+        filterset = EventFilterSet(request.query_params, EventFilter())
+        options = filterset.options
         with tenant_reads(self.organization.pk):
             page = list_events(
-                organization=self.organization, filters=EventFilter(window=window, **params), after=after, limit=limit
+                organization=self.organization,
+                filters=filterset.qs,
+                after=position_of(options["cursor"] or ""),
+                limit=options["limit"],
             )
         results = UsageEventSerializer(page.rows, many=True).data
         return Response({"results": results, "next_cursor": cursor_of(page.last)})
 
-
-class EventView(OrganizationScopedAPIView):
-    """`GET /usage/events/{id}`"""
-
-    required_scope: ClassVar[Scope] = Scope.COSTS_READ
-    requires_api_plan: ClassVar[bool] = True
-
-    @extend_schema(
-        operation_id="usage_event", tags=["usage"], parameters=[*CACHE_HEADERS], responses=ExplainedEventSerializer
-    )
+    @extend_schema(operation_id="usage_event", parameters=[*CACHE_HEADERS], responses=ExplainedEventSerializer)
     @cache_until_ledger_changes
-    def get(self, request: Request, event_id: UUID) -> Response:
+    def retrieve(self, request: Request, event_id: UUID) -> Response:
         """Get one event and the calculation of its cost."""
-        event = get_event(organization=self.organization, event_id=event_id)
-        explanation = explain(event)
-        answer = {
-            **UsageEventSerializer(event).data,
-            "voided": explanation.adjusted_event.is_voided,
-            "cost_now_usd": plain(explanation.cost_now_usd) if explanation.cost_now_usd is not None else None,
-            "lines": PriceLineSerializer([asdict(line) for line in explanation.calculation.lines], many=True).data,
-            "adjustments": AdjustmentSerializer(explanation.adjusted_event.adjustments, many=True).data,
-        }
-        return Response(answer)
+        with tenant_reads(self.organization.pk):
+            event = get_event(organization=self.organization, event_id=event_id)
+            explanation = explain(event)
+        cost_now_usd = explanation.cost_now_usd
+        return Response(
+            {
+                **UsageEventSerializer(event).data,
+                "voided": explanation.adjusted_event.is_voided,
+                "cost_now_usd": plain(cost_now_usd) if cost_now_usd is not None else None,
+                "lines": PriceLineSerializer(explanation.calculation.lines, many=True).data,
+                "adjustments": AdjustmentSerializer(explanation.adjusted_event.adjustments, many=True).data,
+            }
+        )

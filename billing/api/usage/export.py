@@ -11,7 +11,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
-from billing.api.usage.numbers import UsageView
+from billing.api.usage.figures import UsageView
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.exports.usage_csv import Rows, file_name, usage_csv
 from organizations.selectors import refusal_without_exports
@@ -57,7 +57,6 @@ class UsageExportView(UsageView):
 
     @extend_schema(
         operation_id="usage_export",
-        tags=["usage"],
         parameters=[ExportQuery],
         responses={
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, description="A header and the rows, in UTF-8."),

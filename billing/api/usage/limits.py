@@ -1,91 +1,124 @@
-"""`GET /usage/limits`: the current status of every limit. (Limits are managed under `/organizations/{slug}/limits`.)"""
+"""`GET /usage/limits` and `/usage/own`: the current status of limits. (They are managed under
+`/organizations/{slug}/limits`.)
+"""
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, ClassVar
+from decimal import ROUND_DOWN, Decimal
+from typing import Annotated, Any, ClassVar, Literal
 
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import extend_schema
+from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.queries import validated_query
-from billing.api.usage.limit_shapes import LimitStatusesSerializer, common_fields, limit_bodies
-from billing.limits.status import LimitFilter, PerValueStatus, list_limits
-from billing.limits.types import LimitStatus
-from billing.types import LimitScope, LimitState
+from billing.api.usage.figures import SpendBody, local_formatter, spend_body
+from billing.limits.cache import limit_set
+from billing.limits.status import LimitFilter, PerValueStatus, list_limits, percent_of, statuses
+from billing.limits.types import Dimensions, LimitStatus, ManualOverride, Rule
+from billing.reports.usage.figures import UsageFilter
+from billing.reports.usage.totals import spend_now
+from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
 from costtrack.clock import utc_now
+from costtrack.errors import InvalidError
+from costtrack.responses import Amount, OneOf, ResponseBody, about
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import APICredential, Organization
-from organizations.types import Access, Scope
+from organizations.types import Access, Environment, Scope
 
-_TERMS = {
-    "action": "pause",
-    "amount_usd": "50",
-    "base_amount_usd": "50",
-    "raised_until": None,
-    "soft_amount_usd": None,
-    "thresholds": [80, 95, 100],
-    "paused_by_hand": None,
-    "opened_by_hand": None,
-}
-_USER = {"scope": "user", "of_each": True, "window": "calendar_month"}
-_EXAMPLE = {
-    "organization": "acme",
-    "plan": "enterprise",
-    "currency": "USD",
-    "timezone": "Europe/Berlin",
-    "week_start": 1,
-    "as_of": "2026-11-02T12:00:00Z",
-    "limits": [
-        {
-            "id": 1,
-            "scope": "organization",
-            "scope_value": "",
-            "of_each": False,
-            "window": "rolling_7d",
-            **_TERMS,
-            "spent_usd": "41.25",
-            "reserved_usd": "0.75",
-            "remaining_usd": "8",
-            "percent": 82.5,
-            "state": "warning",
-            "window_start": "2026-10-26T12:00:00.000001Z",
-            "window_end": None,
-            "resets_at": None,
-            "as_of": "2026-11-02T12:00:00Z",
-            "unpriced_events": 0,
-            "hit_at": "2026-11-03T07:30:00Z",
-        },
-        {
-            "id": 2,
-            **_USER,
-            "scope_value": "",
-            **_TERMS,
-            "values": [
-                {
-                    "id": 2,
-                    **_USER,
-                    "scope_value": "ada",
-                    **_TERMS,
-                    "spent_usd": "50.02",
-                    "reserved_usd": "0",
-                    "remaining_usd": "0",
-                    "percent": 100.04,
-                    "state": "paused",
-                    "window_start": "2026-10-31T23:00:00Z",
-                    "window_end": "2026-11-30T23:00:00Z",
-                    "resets_at": "2026-11-30T23:00:00Z",
-                    "as_of": "2026-11-02T12:00:00Z",
-                    "unpriced_events": 0,
-                    "hit_at": None,
-                }
-            ],
-            "values_left_out": 0,
-            "values_used": 17,
-        },
-    ],
-}
+_HUNDREDTH = Decimal("0.01")
+
+
+class ManualOverrideBody(ResponseBody):
+    reason: str
+    until: Annotated[datetime | None, about("Null: until it is ended.")]
+
+
+class _Settings(ResponseBody):
+    """The settings of a limit."""
+
+    id: int
+    scope: LimitScope
+    scope_value: Annotated[str, about("The value that the limit applies to (a credential by its Client ID).", "ada")]
+    of_each: Annotated[bool, about("True for a per-value limit.")]
+    window: LimitWindow
+    action: LimitAction
+    amount_usd: Annotated[Amount, about("The current amount.", "50")]
+    base_amount_usd: Annotated[Amount, about("The amount without a temporary raise.", "50")]
+    raised_until: Annotated[datetime | None, about("When the temporary raise ends.")]
+    soft_amount_usd: Amount | None
+    thresholds: Annotated[list[int], about("In percent of the amount.", [80, 95, 100])]
+    paused_by_hand: ManualOverrideBody | None
+    opened_by_hand: Annotated[ManualOverrideBody | None, about("Access is allowed regardless of spend.")]
+
+
+class LimitStatusBody(_Settings):
+    """A limit of one value with its balance and state."""
+
+    spent_usd: Annotated[Amount, about("Exact spend in the window.", "41.25")]
+    reserved_usd: Annotated[Amount, about("Reserved by open authorizations.", "0.75")]
+    remaining_usd: Annotated[Amount, about("The amount that is still available.", "8")]
+    percent: Annotated[float, about("Share of the amount that is spent, rounded down to two decimals.", 82.5)]
+    state: LimitState
+    window_start: Annotated[datetime | None, about("Null if spend is counted without a start.")]
+    window_end: Annotated[datetime | None, about("Null for rolling and unlimited windows.")]
+    resets_at: Annotated[
+        datetime | None,
+        about("When spend falls below the amount if nothing else is spent. Null if already below, or unknown."),
+    ]
+    as_of: Annotated[datetime, about("The figures include everything acknowledged before.")]
+    unpriced_events: Annotated[int, about("Events in the window whose cost is unknown.")]
+    hit_at: Annotated[
+        datetime | None,
+        about("When the amount will be reached at the rate of the last 24 hours, or since the window started."),
+    ]
+
+
+class PerValueLimit(_Settings):
+    """A per-value limit; its `scope_value` is empty."""
+
+    values: Annotated[
+        list[LimitStatusBody],
+        about(
+            "Up to 50 values that reached a threshold or have an override, the largest share first; or the given one."
+        ),
+    ]
+    values_left_out: Annotated[int, about("How many more values may have reached a threshold.")]
+    values_used: Annotated[
+        int | None, about("How many values have usage in the window. Null if a single value was requested.")
+    ]
+
+
+class _LimitsBody(ResponseBody):
+    """Fields that every response about limits has."""
+
+    organization: Annotated[str, Meta(examples=["acme"])]
+    plan: Annotated[str, Meta(examples=["pay_as_you_go"])]
+    currency: Literal["USD"]
+    timezone: Annotated[str, about("Time zone of calendar windows.", "Europe/Berlin")]
+    week_start: Annotated[int, about("1 is Monday.", 1)]
+    as_of: datetime
+
+
+class LimitStatuses(_LimitsBody):
+    limits: Annotated[
+        list[Any],
+        Meta(
+            description="In order of creation.",
+            extra={"items": OneOf("AnyLimitStatus", (LimitStatusBody, PerValueLimit))},
+        ),
+    ]
+
+
+class Own(_LimitsBody):
+    client_id: Annotated[str, Meta(examples=["ct_9f8a2b7c6d5e4f3a2b1c"])]
+    name: Annotated[str, Meta(examples=["nightly reports"])]
+    environment: Environment
+    spend: Annotated[SpendBody, about("Spend of this credential until now, by the calendar of the organization.")]
+    limits: Annotated[list[LimitStatusBody], about("Limits of the organization and of the credential.")]
 
 
 class LimitsQuery(StrictSerializer):
@@ -106,30 +139,119 @@ class LimitsQuery(StrictSerializer):
         return attrs
 
 
+class OwnQuery(StrictSerializer):
+    """No parameters besides the organization, which is optional for a credential."""
+
+
 class UsageLimitsView(OrganizationScopedAPIView):
     """`GET /usage/limits`"""
 
     required_scope: ClassVar[Scope | None] = None
     requires_api_plan: ClassVar[bool] = True
+    openapi_tag: ClassVar[str] = "limits"
 
-    @extend_schema(
-        operation_id="usage_limits",
-        tags=["limits"],
-        parameters=[LimitsQuery],
-        responses=LimitStatusesSerializer,
-        examples=[OpenApiExample("A limit of the organization and a per-user limit", _EXAMPLE, response_only=True)],
-    )
+    @extend_schema(operation_id="usage_limits", parameters=[LimitsQuery], responses=LimitStatuses)
     def get(self, request: Request) -> Response:
         """List limits with spend, reservations, remaining amount, state, reset time and, at the current rate, when
         they will be reached. Members and credentials with `costs:read` see all limits; other credentials see those
         of the organization and their own."""
         params, now = validated_query(LimitsQuery, request.query_params), utc_now()
-        return Response(
-            {
-                **common_fields(self.organization, now),
-                "limits": limit_bodies(_list_limits(self.organization, self.access, params, now)),
-            }
+        limits = limit_bodies(_list_limits(self.organization, self.access, params, now))
+        return Response(LimitStatuses(**_common_fields(self.organization, now), limits=limits))
+
+
+class UsageOwnView(OrganizationScopedAPIView):
+    """`GET /usage/own`"""
+
+    required_scope: ClassVar[Scope | None] = None
+    requires_api_plan: ClassVar[bool] = True
+    openapi_tag: ClassVar[str] = "limits"
+
+    @extend_schema(operation_id="usage_own", responses=Own)
+    def get(self, request: Request) -> Response:
+        """Get the spend of this credential today, in the last seven days and this month, and its limits. For
+        credentials, with any scopes; users see `/usage/summary`."""
+        validated_query(OwnQuery, request.query_params)
+        credential, now = self._credential(), utc_now()
+        rules = limit_set(self.organization).rules_for(Dimensions(credential_id=credential.pk), now=now)
+        filters = UsageFilter(client_id=credential.client_id)
+        spend = spend_now(organization=self.organization, filters=filters, now=now)
+        body = Own.of(
+            credential,
+            **_common_fields(self.organization, now),
+            spend=spend_body(local_formatter(self.organization.calendar), spend),
+            limits=limit_bodies(statuses(organization=self.organization, rules=rules, now=now)),
         )
+        return Response(body)
+
+    def _credential(self) -> APICredential:
+        credential = self.principal.credential
+        if credential is None or credential.organization_id is None:
+            message = (
+                "Only credentials of an organization can use this endpoint. Users and operators can use /usage/summary."
+            )
+            raise InvalidError(message, code="not_a_credential")
+        return credential
+
+
+def limit_bodies(limit_statuses: Iterable[LimitStatus | PerValueStatus]) -> list[LimitStatusBody | PerValueLimit]:
+    return [
+        _per_value_limit(status) if isinstance(status, PerValueStatus) else _limit(status) for status in limit_statuses
+    ]
+
+
+def _common_fields(organization: Organization, now: datetime) -> dict[str, Any]:
+    return {
+        "organization": organization.slug,
+        "plan": organization.plan_id,
+        "currency": "USD",
+        "timezone": organization.time_zone,
+        "week_start": organization.week_start,
+        "as_of": now,
+    }
+
+
+def _limit(status: LimitStatus) -> LimitStatusBody:
+    evaluation = status.evaluation
+    return LimitStatusBody.of(
+        evaluation,
+        status,
+        **_settings(status.rule),
+        # Rounded down, so that it never shows a threshold that is not reached.
+        percent=float(percent_of(status).quantize(_HUNDREDTH, rounding=ROUND_DOWN)),
+        window_start=evaluation.span.start,
+        window_end=evaluation.span.end,
+        unpriced_events=status.unpriced,
+    )
+
+
+def _per_value_limit(each: PerValueStatus) -> PerValueLimit:
+    values = [_limit(status) for status in each.values]
+    return PerValueLimit.of(**_settings(each.rule), values=values, values_left_out=each.left_out, values_used=each.used)
+
+
+def _settings(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.limit_id,
+        "scope": rule.scope,
+        "scope_value": rule.display_value,
+        "of_each": rule.is_per_value,
+        "window": rule.window,
+        "action": rule.action,
+        "amount_usd": rule.amount_usd,
+        "base_amount_usd": rule.base_amount_usd,
+        "raised_until": rule.raised_until,
+        "soft_amount_usd": rule.soft_amount_usd,
+        "thresholds": rule.thresholds,
+        "paused_by_hand": _override(rule.manual_override, OverrideKind.PAUSE),
+        "opened_by_hand": _override(rule.manual_override, OverrideKind.OPEN),
+    }
+
+
+def _override(manual_override: ManualOverride | None, kind: OverrideKind) -> ManualOverrideBody | None:
+    if manual_override is None or manual_override.kind is not kind:
+        return None
+    return ManualOverrideBody.of(manual_override)
 
 
 def _list_limits(

@@ -1,37 +1,22 @@
 """`GET /usage/timeseries`: data of the usage charts."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from drf_spectacular.utils import extend_schema
+from msgspec import UNSET, UnsetType
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.usage.events import AmountField
-from billing.api.usage.numbers import UsageView
+from billing.api.usage.figures import UsageBody, UsageView, common_fields, local_formatter
 from billing.api.usage.query import UsageQuerySerializer, usage_query
-from billing.api.usage.shapes import (
-    AnswerSerializer,
-    Json,
-    common_fields,
-    cost_figures,
-    local_time,
-    period,
-    request_figures,
-    token_figures,
-)
 from billing.reports.usage.breakdown import MAX_SERIES, RANK_BY, View, series
 from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy, Series
-from billing.reports.usage.query import UsageQuery, split_into_periods, unit_for
+from billing.reports.usage.query import split_into_periods, unit_for
 from billing.reports.usage.totals import totals
-from costtrack.calendar import Span, Unit
-
-_BODY_BY_VIEW: dict[View, Callable[[Figures], Json]] = {
-    View.REQUESTS: request_figures,
-    View.TOKENS: token_figures,
-    View.COST: cost_figures,
-}
+from costtrack.calendar import Unit
+from costtrack.responses import Amount, LocalTime, ResponseBody, about
 
 
 class TimeseriesQuery(UsageQuerySerializer):
@@ -48,57 +33,63 @@ class TimeseriesQuery(UsageQuerySerializer):
     )
 
 
-class ChartFiguresSerializer(serializers.Serializer[Any]):
+class ChartFigures(ResponseBody):
     """Figures of the view: requests and errors, or tokens, or cost."""
 
-    requests = serializers.IntegerField(required=False)
-    errors = serializers.IntegerField(required=False)  # type: ignore[assignment] # DRF's
-    error_rate = serializers.FloatField(required=False)
-    prompt_tokens = serializers.IntegerField(required=False)
-    completion_tokens = serializers.IntegerField(required=False)
-    cached_tokens = serializers.IntegerField(required=False)
-    total_tokens = serializers.IntegerField(required=False)
-    cost_usd = AmountField(required=False)
-    unpriced_events = serializers.IntegerField(required=False)
+    requests: int | UnsetType = UNSET
+    errors: int | UnsetType = UNSET
+    error_rate: float | UnsetType = UNSET
+    prompt_tokens: int | UnsetType = UNSET
+    completion_tokens: int | UnsetType = UNSET
+    cached_tokens: int | UnsetType = UNSET
+    total_tokens: int | UnsetType = UNSET
+    cost_usd: Amount | UnsetType = UNSET
+    unpriced_events: int | UnsetType = UNSET
 
 
-class BucketSerializer(ChartFiguresSerializer):
-    start = serializers.DateTimeField()
-    end = serializers.DateTimeField()
+class BucketBody(ResponseBody):
+    """Figures of the view: requests and errors, or tokens, or cost."""
+
+    start: LocalTime
+    end: LocalTime
+    requests: int | UnsetType = UNSET
+    errors: int | UnsetType = UNSET
+    error_rate: float | UnsetType = UNSET
+    prompt_tokens: int | UnsetType = UNSET
+    completion_tokens: int | UnsetType = UNSET
+    cached_tokens: int | UnsetType = UNSET
+    total_tokens: int | UnsetType = UNSET
+    cost_usd: Amount | UnsetType = UNSET
+    unpriced_events: int | UnsetType = UNSET
 
 
-class SeriesSerializer(serializers.Serializer[Any]):
-    key = serializers.CharField(
-        allow_null=True, help_text="The model, the capability, the Client ID or the status. Null: all others."
-    )
-    name = serializers.CharField()
-    total = ChartFiguresSerializer()
-    buckets = ChartFiguresSerializer(many=True, help_text="One for each bucket of the response, in order.")
+class SeriesBody(ResponseBody):
+    key: Annotated[str | None, about("The model, the capability, the Client ID or the status. Null: all others.")]
+    name: str
+    total: ChartFigures
+    buckets: Annotated[list[ChartFigures], about("One for each bucket of the response, in order.")]
 
 
-class TimeseriesSerializer(AnswerSerializer):
-    view = serializers.ChoiceField(choices=[view.value for view in View])
-    granularity = serializers.ChoiceField(choices=[unit.value for unit in Unit])
-    group_by = serializers.ChoiceField(choices=[by.value for by in GroupBy], allow_null=True)
-    total = ChartFiguresSerializer()
-    buckets = BucketSerializer(
-        many=True, help_text="Every period of the window, oldest first; the first and last may be partial."
-    )
-    series = SeriesSerializer(
-        many=True, help_text="With `group_by`: the largest first. The series add up to the buckets."
-    )
+class Timeseries(UsageBody):
+    view: View
+    granularity: Unit
+    group_by: GroupBy | None
+    total: ChartFigures
+    buckets: Annotated[
+        list[BucketBody], about("Every period of the window, oldest first; the first and last may be partial.")
+    ]
+    series: Annotated[list[SeriesBody], about("With `group_by`: the largest first. The series add up to the buckets.")]
 
 
 class UsageTimeseriesView(UsageView):
     """`GET /usage/timeseries`"""
 
-    @extend_schema(
-        operation_id="usage_timeseries", tags=["usage"], parameters=[TimeseriesQuery], responses=TimeseriesSerializer
-    )
+    @extend_schema(operation_id="usage_timeseries", parameters=[TimeseriesQuery], responses=Timeseries)
     def get(self, request: Request) -> Response:
         """Get requests, tokens or cost over time. Periods follow the time zone and week start of the organization."""
         query = usage_query(request, self.access, TimeseriesQuery)
-        view, by = View(query.extra["view"]), query.extra.get("group_by")
+        view, group_by = View(query.extra["view"]), query.extra.get("group_by")
+        by = GroupBy(group_by) if group_by is not None else None
         unit = Unit(query.extra.get("granularity") or unit_for(query.window))
         buckets = split_into_periods(query.calendar, query.window, unit, param="granularity")
         if by is None:
@@ -109,35 +100,57 @@ class UsageTimeseriesView(UsageView):
                 organization=self.organization,
                 filters=query.filters,
                 windows=buckets,
-                by=GroupBy(by),
+                by=by,
                 rank_by=RANK_BY[view],
             )
             figures = _sum_lines(lines, len(buckets))
-        options = {"view": view.value, "granularity": unit.value, "group_by": by}
-        return Response({**common_fields(query), **options, **_chart(query, view, buckets, figures, lines)})
+        figures_of, local = _FIGURES_BY_VIEW[view], local_formatter(query.calendar)
+        body = Timeseries(
+            **common_fields(query),
+            view=view,
+            granularity=unit,
+            group_by=by,
+            total=ChartFigures(**figures_of(sum(figures, ZERO_FIGURES))),
+            buckets=[
+                BucketBody(start=local(bucket.start), end=local(bucket.end), **figures_of(bucket_figures))
+                for bucket, bucket_figures in zip(buckets, figures, strict=True)
+            ],
+            series=[
+                SeriesBody(
+                    key=line.key,
+                    name=line.name,
+                    total=ChartFigures(**figures_of(line.total)),
+                    buckets=[ChartFigures(**figures_of(bucket_figures)) for bucket_figures in line.periods],
+                )
+                for line in lines
+            ],
+        )
+        return Response(body)
 
 
 def _sum_lines(lines: Sequence[Series], buckets: int) -> list[Figures]:
     return [sum((line.periods[index] for line in lines), ZERO_FIGURES) for index in range(buckets)]
 
 
-def _chart(
-    query: UsageQuery, view: View, buckets: Sequence[Span], figures: Sequence[Figures], lines: Sequence[Series]
-) -> Json:
-    body_of, local = _BODY_BY_VIEW[view], local_time(query)
+def _request_figures(figures: Figures) -> dict[str, Any]:
+    return {"requests": figures.requests, "errors": figures.errors, "error_rate": figures.error_rate}
+
+
+def _token_figures(figures: Figures) -> dict[str, Any]:
     return {
-        "total": body_of(sum(figures, ZERO_FIGURES)),
-        "buckets": [
-            {**period(local, bucket), **body_of(bucket_figures)}
-            for bucket, bucket_figures in zip(buckets, figures, strict=True)
-        ],
-        "series": [
-            {
-                "key": line.key,
-                "name": line.name,
-                "total": body_of(line.total),
-                "buckets": [body_of(bucket_figures) for bucket_figures in line.periods],
-            }
-            for line in lines
-        ],
+        "prompt_tokens": figures.prompt_tokens,
+        "completion_tokens": figures.completion_tokens,
+        "cached_tokens": figures.cached_tokens,
+        "total_tokens": figures.total_tokens,
     }
+
+
+def _cost_figures(figures: Figures) -> dict[str, Any]:
+    return {"cost_usd": Amount.of(figures.cost_usd), "unpriced_events": figures.unpriced_events}
+
+
+_FIGURES_BY_VIEW: dict[View, Callable[[Figures], dict[str, Any]]] = {
+    View.REQUESTS: _request_figures,
+    View.TOKENS: _token_figures,
+    View.COST: _cost_figures,
+}

@@ -1,17 +1,22 @@
 """Routes under /usage (document 001, and ledger rows)."""
 
 from django.urls import path
+from rest_framework.routers import SimpleRouter
 
 from billing.api.usage.access import UsageAccessView
 from billing.api.usage.authorizations import AuthorizationsView, AuthorizationView
-from billing.api.usage.corrections import EventAdjustView, EventVoidView
-from billing.api.usage.events import EventsView, EventView
+from billing.api.usage.corrections import EventCorrectionViewSet
+from billing.api.usage.events import EventViewSet
 from billing.api.usage.export import UsageExportView
-from billing.api.usage.limits import UsageLimitsView
-from billing.api.usage.numbers import UsageCapabilitiesView, UsageCredentialsView, UsageSummaryView
-from billing.api.usage.own import UsageOwnView
+from billing.api.usage.figures import UsageCapabilitiesView, UsageCredentialsView, UsageSummaryView
+from billing.api.usage.limits import UsageLimitsView, UsageOwnView
 from billing.api.usage.requests import UsageRequestsView
 from billing.api.usage.timeseries import UsageTimeseriesView
+
+_event = "events/<uuid:event_id>"
+
+router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+router.register("events", EventViewSet, basename="usage-event")
 
 urlpatterns = [
     path("summary", UsageSummaryView.as_view(), name="usage-summary"),
@@ -20,10 +25,11 @@ urlpatterns = [
     path("credentials", UsageCredentialsView.as_view(), name="usage-credentials"),
     path("requests", UsageRequestsView.as_view(), name="usage-requests"),
     path("export", UsageExportView.as_view(), name="usage-export"),
-    path("events", EventsView.as_view(), name="usage-events"),
-    path("events/<uuid:event_id>", EventView.as_view(), name="usage-event"),
-    path("events/<uuid:event_id>/void", EventVoidView.as_view(), name="usage-event-void"),
-    path("events/<uuid:event_id>/adjust", EventAdjustView.as_view(), name="usage-event-adjust"),
+    *router.urls,
+    path("events/<uuid:event_id>/void", EventCorrectionViewSet.as_view({"post": "void"}), name="usage-event-void"),
+    path(
+        "events/<uuid:event_id>/adjust", EventCorrectionViewSet.as_view({"post": "adjust"}), name="usage-event-adjust"
+    ),
     path("limits", UsageLimitsView.as_view(), name="usage-limits"),
     path("access", UsageAccessView.as_view(), name="usage-access"),
     path("own", UsageOwnView.as_view(), name="usage-own"),

@@ -1,4 +1,4 @@
-"""`/organizations/{slug}/limits/{id}/raise`, `/pause`, `/resume`, `/exceptions/{id}` and `/crossings`."""
+"""`/organizations/{slug}/limits/{id}/raise`, `/pause`, `/resume`, `/overrides/{id}` and `/threshold-events`."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -42,7 +42,7 @@ def test_a_raise_is_shown_with_its_limit_and_ended_before_its_time(api: APIClien
     response = api.post(f"{PATH}/{limit.pk}/raise", {"amount_usd": "25", "ends_at": until, "reason": "Launch."})
     assert response.status_code == 200, response.content
     shown = response.json()
-    (exception,) = shown["exceptions"]
+    (exception,) = shown["overrides"]
     assert (shown["amount_usd"], rule(limit).amount_usd) == ("10", 25)
     row = LimitOverride.objects.get()
     assert exception == {
@@ -58,9 +58,9 @@ def test_a_raise_is_shown_with_its_limit_and_ended_before_its_time(api: APIClien
     assert api.get(f"{PATH}/{limit.pk}").json() == shown
     assert api.get(PATH).json()["results"] == [shown]
 
-    path = f"{PATH}/{limit.pk}/exceptions/{row.pk}"
+    path = f"{PATH}/{limit.pk}/overrides/{row.pk}"
     assert api.delete(path).status_code == 204
-    assert api.get(f"{PATH}/{limit.pk}").json()["exceptions"] == []
+    assert api.get(f"{PATH}/{limit.pk}").json()["overrides"] == []
     assert rule(limit).amount_usd == 10
     assert api.delete(path).status_code == 204
 
@@ -70,21 +70,21 @@ def test_a_credentials_exception_is_named_by_its_client_id(
 ) -> None:
     limit, client_id = make_limit(organization, scope=LimitScope.CREDENTIAL), key.credential.client_id
     body = {"value": client_id, "reason": "It went wild."}
-    (exception,) = api.post(f"{PATH}/{limit.pk}/pause", body).json()["exceptions"]
+    (exception,) = api.post(f"{PATH}/{limit.pk}/pause", body).json()["overrides"]
     assert (exception["kind"], exception["value"], exception["ends_at"]) == ("pause", client_id, None)
     assert rule(limit, str(key.credential.pk)).is_paused_manually
-    assert api.get(PATH).json()["results"][0]["exceptions"] == [exception]
+    assert api.get(PATH).json()["results"][0]["overrides"] == [exception]
 
 
 def test_resuming_ends_a_pause_and_with_an_end_opens_the_limit(api: APIClient, limit: SpendLimit) -> None:
     path = f"{PATH}/{limit.pk}"
     assert api.post(f"{path}/pause", {"reason": "It went wild.", "ends_at": tomorrow()}).status_code == 200
     assert rule(limit).is_paused_manually
-    assert api.post(f"{path}/resume", {"reason": "Fixed."}).json()["exceptions"] == []
+    assert api.post(f"{path}/resume", {"reason": "Fixed."}).json()["overrides"] == []
     again = api.post(f"{path}/resume", {"reason": "Fixed."})
-    assert (again.status_code, again.json()["code"]) == (409, "not_paused_by_hand")
+    assert (again.status_code, again.json()["code"]) == (409, "not_paused_manually")
 
-    (exception,) = api.post(f"{path}/resume", {"reason": "The report.", "ends_at": tomorrow()}).json()["exceptions"]
+    (exception,) = api.post(f"{path}/resume", {"reason": "The report.", "ends_at": tomorrow()}).json()["overrides"]
     assert exception["kind"] == "open"
     assert not rule(limit).pauses
 
@@ -140,14 +140,14 @@ def crossing(limit: SpendLimit, minutes: int, **columns: Any) -> ThresholdEvent:
     return ThresholdEvent.objects.create(organization=limit.organization, limit=limit, **given)
 
 
-def test_crossings_come_newest_first_and_in_pages(
+def test_threshold_events_come_newest_first_and_in_pages(
     api: APIClient, limit: SpendLimit, organization: Organization, key: Key
 ) -> None:
     first, second, third = (crossing(limit, minutes) for minutes in (1, 2, 3))
     of_each = make_limit(organization, scope=LimitScope.CREDENTIAL)
     crossing(of_each, 9, value=str(key.credential.pk), threshold=100, resolved_at=None, resets_at=NOW)
 
-    page = api.get(f"{PATH}/{limit.pk}/crossings").json()
+    page = api.get(f"{PATH}/{limit.pk}/threshold-events").json()
     assert [row["id"] for row in page["results"]] == [third.pk, second.pk, first.pk]
     assert page["results"][-1] == {
         "id": first.pk,
@@ -155,32 +155,34 @@ def test_crossings_come_newest_first_and_in_pages(
         "threshold": 80,
         "amount_usd": "10",
         "spent_usd": "8.25",
-        "crossed_at": iso(first.crossed_at),
+        "reached_at": iso(first.crossed_at),
         "resolved_at": iso(NOW + timedelta(hours=2)),
         "resets_at": None,
         "times": 1,
     }
-    page = api.get(f"{PATH}/{limit.pk}/crossings?page_size=2&page=2").json()
+    page = api.get(f"{PATH}/{limit.pk}/threshold-events?page_size=2&page=2").json()
     assert ([row["id"] for row in page["results"]], page["count"]) == ([first.pk], 3)
-    (row,) = api.get(f"{PATH}/{of_each.pk}/crossings").json()["results"]
+    (row,) = api.get(f"{PATH}/{of_each.pk}/threshold-events").json()["results"]
     assert (row["value"], row["resolved_at"]) == (key.credential.client_id, None)
 
 
 ACTIONS = ("raise", "pause", "resume")
 
 
-def test_viewers_see_crossings_and_owners_act(limit: SpendLimit, viewer: User, owner: User, stranger: User) -> None:
+def test_viewers_see_threshold_events_and_owners_act(
+    limit: SpendLimit, viewer: User, owner: User, stranger: User
+) -> None:
     path = f"{PATH}/{limit.pk}"
     body = {"reason": "Why.", "ends_at": tomorrow()}
     for user, reads, acts in ((viewer, 200, 403), (stranger, 404, 404), (owner, 200, 200)):
         client = signed_in(user)
-        assert client.get(f"{path}/crossings").status_code == reads
+        assert client.get(f"{path}/threshold-events").status_code == reads
         for action in ACTIONS:
             extra = {"amount_usd": "25"} if action == "raise" else {}
             assert client.post(f"{path}/{action}", {**body, **extra}).status_code == acts, action
     exception = LimitOverride.objects.latest("pk")
-    assert signed_in(viewer).delete(f"{path}/exceptions/{exception.pk}").status_code == 403
-    assert signed_in(owner).delete(f"{path}/exceptions/{exception.pk}").status_code == 204
+    assert signed_in(viewer).delete(f"{path}/overrides/{exception.pk}").status_code == 403
+    assert signed_in(owner).delete(f"{path}/overrides/{exception.pk}").status_code == 204
 
 
 def test_what_belongs_to_another_limit_or_organization_is_not_found(
@@ -190,10 +192,10 @@ def test_what_belongs_to_another_limit_or_organization_is_not_found(
     api.post(f"{PATH}/{limit.pk}/pause", {"reason": "Why."})
     exception = LimitOverride.objects.get()
     for number in (exception.pk + 1, 2**70):
-        assert api.delete(f"{PATH}/{limit.pk}/exceptions/{number}").status_code == 404
-    assert api.delete(f"{PATH}/{other_limit.pk}/exceptions/{exception.pk}").status_code == 404
-    for path in (f"{PATH}/{limit.pk + 1000}/crossings", f"{PATH}/{2**70}/crossings"):
+        assert api.delete(f"{PATH}/{limit.pk}/overrides/{number}").status_code == 404
+    assert api.delete(f"{PATH}/{other_limit.pk}/overrides/{exception.pk}").status_code == 404
+    for path in (f"{PATH}/{limit.pk + 1000}/threshold-events", f"{PATH}/{2**70}/threshold-events"):
         assert api.get(path).status_code == 404
-    assert other_api.get(f"/organizations/globex/limits/{limit.pk}/crossings").status_code == 404
+    assert other_api.get(f"/organizations/globex/limits/{limit.pk}/threshold-events").status_code == 404
     assert other_api.post(f"/organizations/globex/limits/{limit.pk}/pause", {"reason": "x"}).status_code == 404
     assert rule(limit).is_paused_manually

@@ -66,7 +66,7 @@ def test_a_limit_is_made_with_everything_it_can_say(api: APIClient, key: Key) ->
         "starts_at": "2026-01-01T00:00:00Z",
         "ends_at": iso(ends),
         "is_plan": False,
-        "exceptions": [],
+        "overrides": [],
     }
     assert AuditEntry.objects.get(action="limit.created").actor == key.credential.client_id
 
@@ -202,7 +202,7 @@ def test_a_limit_is_changed_in_part(api: APIClient, organization: Organization) 
         ({"amount_usd": 0}, {"amount_usd"}),
         ({"thresholds": None}, {"thresholds"}),
         ({"action": None}, {"action"}),
-        ({"id": 7, "exceptions": []}, {"id", "exceptions"}),
+        ({"id": 7, "overrides": []}, {"id", "overrides"}),
     ],
 )
 def test_a_wrong_change_names_the_field(

@@ -61,7 +61,7 @@ def test_a_viewer_asks_and_an_owner_grants_less(limit: SpendLimit, viewer: User,
     assert (granted["granted_amount_usd"], granted["granted_until"]) == ("30", body["until"])
     assert (granted["amount_usd"], granted["answer"]) == ("40", "This should do.")
     assert client.get(f"{PATH}/{request.pk}").json() == granted
-    (exception,) = client.get(f"/organizations/acme/limits/{limit.pk}").json()["exceptions"]
+    (exception,) = client.get(f"/organizations/acme/limits/{limit.pk}").json()["overrides"]
     assert (exception["kind"], exception["value"], exception["amount_usd"]) == ("raise", "ada", "30")
     again = client.post(f"{PATH}/{request.pk}/decline", {"answer": "No."})
     assert (again.status_code, again.json()["code"]) == (409, "request_answered")

@@ -156,7 +156,7 @@ def test_everyones_price_is_not_an_organizations_to_end(api: APIClient, operator
     version = price(None, "gpt-4o", 5, provider="openai")
     for client in (api, operator_api):
         response = client.post(f"{PATH}/{version.pk}/end", {"effective_to": "2026-03-01T00:00:00Z"})
-        assert (response.status_code, response.json()["code"]) == (403, "price_of_everyone")
+        assert (response.status_code, response.json()["code"]) == (403, "shared_price")
     version.refresh_from_db()
     assert version.effective_to is None
 

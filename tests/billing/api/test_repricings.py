@@ -39,7 +39,7 @@ def test_the_dry_run_answers_the_table_at_once_and_changes_nothing(api: APIClien
     response = api.post(PATH, PERIOD)
 
     assert response.status_code == 200
-    assert fields_of(response, "state", "dry_run", "events", "changed", "looked_at", "total") == [
+    assert fields_of(response, "state", "dry_run", "events", "changed", "processed", "total") == [
         "done",
         True,
         3,
@@ -54,7 +54,7 @@ def test_the_dry_run_answers_the_table_at_once_and_changes_nothing(api: APIClien
             "model": model,
             "events": events,
             "changed": changed,
-            "left_alone": 0,
+            "skipped": 0,
             "old_usd": old,
             "new_usd": new,
             "difference_usd": difference,

@@ -159,7 +159,7 @@ def test_a_pause_holds_until_somebody_ends_it(organization: Organization) -> Non
     assert AuditEntry.objects.get(action="limit.exception_ended").details["reason"] == "Fixed."
     with pytest.raises(ConflictError) as caught:
         end_pause(organization=organization, limit=limit, value="", reason="Again.", actor=SYSTEM, now=NOW + HOUR)
-    assert caught.value.code == "not_paused_by_hand"
+    assert caught.value.code == "not_paused_manually"
 
 
 def test_pausing_and_opening_replace_each_other(organization: Organization) -> None:

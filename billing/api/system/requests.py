@@ -1,14 +1,12 @@
-"""Document 000 (Glow): request and response bodies.
+"""Document 000 (Glow): request bodies.
 
 Fields of Glow's clients that have no meaning here (departments, snapshots) are validated and ignored. A filter that
 would change the figures is never ignored: unknown fields are rejected.
 """
 
-from typing import Any
-
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
-from billing.api.usage.events import AmountField
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.reports.pricing.groups import GroupOrder
 from costtrack.calendar import Window
@@ -94,6 +92,7 @@ class PricingBody(RunsBody):
     sort_order = serializers.ChoiceField(choices=["asc", "desc"], required=False, allow_null=True, help_text=_NO_EFFECT)
 
 
+@extend_schema_serializer(many=False)
 class GroupsBody(RunsBody):
     profile_ids = _uuids("Only runs of these users. Null or empty: all.")
     search = _text("Only groups whose name contains this, case-insensitive.")
@@ -129,112 +128,3 @@ class RefreshBody(StrictSerializer):
         default=False, allow_null=True, help_text="Only drop cached responses; background workers update the views."
     )
     accept = serializers.JSONField(required=False, allow_null=True, help_text=_NO_EFFECT)
-
-
-# --- Answers ---------------------------------------------------------------------------------------------------
-
-
-class DailyItem(serializers.Serializer[Any]):
-    date_key = serializers.DateField(help_text="The UTC day.")
-    model_id = serializers.UUIDField(allow_null=True, help_text="Null without a model, for example for tool calls.")
-    total_cost = AmountField(help_text="Runs, tool calls and compute, excluding unpriced events.")
-    run_count = serializers.IntegerField(help_text="Model calls, including failed ones.")
-
-
-class _Name(serializers.Serializer[Any]):
-    name = serializers.CharField()
-
-
-class _Resources(serializers.Serializer[Any]):
-    agents = serializers.DictField(child=_Name(), help_text="By agent id.")
-    models = serializers.DictField(child=_Name(), help_text="By model id.")
-
-
-class _Option(serializers.Serializer[Any]):
-    value = serializers.UUIDField()
-    label = serializers.CharField()  # type: ignore[assignment] # the document's name
-    count = serializers.IntegerField(help_text="Runs in the window, regardless of the model and agent filters.")
-
-
-class _Choice(serializers.Serializer[Any]):
-    value = serializers.CharField()
-    label = serializers.CharField()  # type: ignore[assignment]
-
-
-class _Facet(serializers.Serializer[Any]):
-    visible = serializers.BooleanField()
-    disabled = serializers.BooleanField()
-
-
-class _Facets(serializers.Serializer[Any]):
-    date_range = _Facet()
-    departments = _Facet()
-    cohorts = _Facet()
-    roles = _Facet()
-    attempts = _Facet()
-
-
-class _Analytics(serializers.Serializer[Any]):
-    department_options = _Choice(many=True)
-    cohort_options = _Choice(many=True)
-    role_options = _Choice(many=True)
-    attempt_options = _Choice(many=True)
-    date_range_earliest = serializers.DateField(allow_null=True, help_text="The first day with usage.")
-    date_range_latest = serializers.DateField(allow_null=True, help_text="The last day with usage.")
-
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        """Adds `fields`, a name that the serializer class itself uses."""
-        return {"fields": _Facets(), **super().get_fields()}
-
-
-class PricingAnswer(serializers.Serializer[Any]):
-    daily = DailyItem(many=True, help_text="Oldest day first.")
-    resources = _Resources()
-    model_options = _Option(many=True)
-    agent_options = _Option(many=True)
-    total_count = serializers.IntegerField(help_text="Runs: the sum of run_count.")
-    analytics = _Analytics()
-    history = serializers.JSONField(allow_null=True, help_text="Always null: groups have a separate endpoint.")
-
-
-class GroupItem(serializers.Serializer[Any]):
-    group_id = serializers.CharField(help_text="As sent by the caller.")
-    session_id = serializers.CharField(allow_null=True)
-    group_name = serializers.CharField(allow_null=True)
-    first_run_at = serializers.DateTimeField()
-    last_run_at = serializers.DateTimeField()
-    run_count = serializers.IntegerField()
-    total_input_tokens = serializers.IntegerField(help_text="All prompt tokens, including cached ones.")
-    total_output_tokens = serializers.IntegerField()
-    total_tokens = serializers.IntegerField(help_text="Input and output.")
-    total_cost = AmountField()
-    agent_ids = serializers.ListField(child=serializers.UUIDField())
-    model_ids = serializers.ListField(child=serializers.UUIDField())
-    profile_ids = serializers.ListField(child=serializers.UUIDField())
-    agent_names = serializers.ListField(child=serializers.CharField(), help_text="In the order of agent_ids.")
-    model_names = serializers.ListField(child=serializers.CharField(), help_text="In the order of model_ids.")
-    profile_names = serializers.ListField(child=serializers.CharField(), help_text="In the order of profile_ids.")
-
-
-class GroupsAnswer(serializers.Serializer[Any]):
-    data = GroupItem(many=True)  # type: ignore[assignment]
-    total_count = serializers.IntegerField()
-    page = serializers.IntegerField(help_text="Page number.")
-    page_size = serializers.IntegerField()
-    total_pages = serializers.IntegerField()
-
-
-class ExportAnswer(serializers.Serializer[Any]):
-    content = serializers.CharField(help_text="The ZIP in base64; it contains runs.csv.")
-    file_name = serializers.CharField()
-    mime_type = serializers.CharField()
-    row_count = serializers.IntegerField()
-
-
-class RefreshAnswer(serializers.Serializer[Any]):
-    success = serializers.BooleanField()
-    refreshed_views = serializers.ListField(
-        child=serializers.CharField(), help_text="Views that are up to date now. Empty if workers update them."
-    )
-    invalidated_tags = serializers.ListField(child=serializers.CharField())
-    idempotency_key = serializers.CharField(allow_null=True)
