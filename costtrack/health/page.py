@@ -19,7 +19,7 @@ from costtrack.health import registry
 from costtrack.health.registry import Check
 
 REFRESH_SECONDS = 10
-_FULL_TEMPLATE, _PARTIAL_TEMPLATE = "admin/dashboard/whole.html", "admin/dashboard/part.html"
+_FULL_TEMPLATE, _PARTIAL_TEMPLATE = "admin/dashboard/full_page.html", "admin/dashboard/fragment.html"
 
 
 @dataclass(frozen=True, slots=True)
