@@ -254,7 +254,7 @@ def test_the_page_refreshes_its_changing_part_alone(client: Client, operator: Us
     full_page = client.get(PAGE)
     assert 'hx-trigger="every 10s"' in full_page.content.decode()
     partial = client.get(PAGE, headers={"HX-Request": "true"})
-    assert "Everything is there" in partial.content.decode()
+    assert "All checks passed" in partial.content.decode()
     assert "<html" not in partial.content.decode()
     assert "HX-Request" in partial["Vary"]
 

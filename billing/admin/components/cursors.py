@@ -1,13 +1,26 @@
-"""Cursors of long lists in URLs: `?after=<microseconds since 1970>~<key>`."""
+"""Keyset pagination for long lists.
+
+A cursor is `<microseconds since 1970>~<key>`. The URL carries the cursors of the pages already visited (`after=`, the
+last one is the current page's), so that "newer" works without an OFFSET.
+"""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Self
 from uuid import UUID
+
+from django.http import QueryDict
+from django.utils.http import urlencode
 
 from costtrack.errors import InvalidError
 from costtrack.money import plain
 
+PARAMETER = "after"
+_SEPARATOR = "."  # of the cursors of a trail
+_MAX_TRAIL_LENGTH = 30  # pages that a user can go back; older cursors are dropped
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MAX_LENGTH = 400
@@ -58,3 +71,40 @@ def parse_amount_cursor(text: str) -> tuple[datetime, UUID, Decimal] | None:
 
 def _invalid_cursor() -> InvalidError:
     return InvalidError("Invalid cursor. Remove it to start from the first page.", param="after")
+
+
+@dataclass(frozen=True, slots=True)
+class CursorTrail:
+    """`given` are the other, non-empty parameters of the URL."""
+
+    given: Mapping[str, str]
+    cursors: tuple[str, ...]
+
+    @classmethod
+    def of(cls, query: QueryDict) -> Self:
+        given = {name: str(query[name]) for name in query if query[name] and name != PARAMETER}
+        cursors = filter(None, query.get(PARAMETER, "").split(_SEPARATOR))
+        return cls(given, tuple(cursors)[-_MAX_TRAIL_LENGTH:])
+
+    @property
+    def cursor(self) -> str:
+        """The cursor of this page; empty for the first page."""
+        return self.cursors[-1] if self.cursors else ""
+
+    @property
+    def is_first(self) -> bool:
+        return not self.cursors
+
+    def newest(self) -> str:
+        """Return the query string of the first page, with its question mark."""
+        return self._query(())
+
+    def newer(self) -> str:
+        return self._query(self.cursors[:-1])
+
+    def older(self, cursor: str) -> str:
+        return self._query((*self.cursors, cursor)[-_MAX_TRAIL_LENGTH:])
+
+    def _query(self, cursors: tuple[str, ...]) -> str:
+        after = {PARAMETER: _SEPARATOR.join(cursors)} if cursors else {}
+        return f"?{urlencode({**self.given, **after})}"

@@ -21,6 +21,8 @@ STACKS = (
     (GroupBy.STATUS.value, "Status"),
     (NOT_STACKED, "Nothing"),
 )
+BY_COST = "cost"
+"""The order of the request log by cost, as its value of `sort_by`."""
 FILTERS = ("client_id", "capability", "model", "status")
 _MAX_LENGTH = 255
 MAX_OPTIONS = 500

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.http import urlencode
 
 from billing.admin.components import formatting
+from billing.admin.components.datetimes import utc
+from billing.admin.components.urls import admin_url, ledger_url
 from billing.admin.limits.limit_summary_card import LimitOverview, limit_overview
 from billing.reports.overview import MAX_COUNTED, Backlog, Overview, list_overviews
 from costtrack.clock import utc_now
@@ -65,13 +65,13 @@ def _card(figures: Overview, now: datetime) -> Card:
     return Card(
         organization=figures.organization,
         usage_url=organization_url(figures.organization.slug, "usage"),
-        ledger_url=formatting.ledger_url(figures.organization.pk),
+        ledger_url=ledger_url(figures.organization.pk),
         cost=usd(figures.cost_usd),
         events=formatting.count(figures.events),
-        last_received=formatting.instant(figures.last_received_at),
+        last_received=utc(figures.last_received_at),
         queues=tuple(queues(figures.organization, figures.backlog)),
         limits=limit_overview(figures.organization, now=now),
-        limits_url=formatting.limits_url(figures.organization.pk),
+        limits_url=admin_url("billing_spendlimit_changelist", organization=figures.organization.pk),
     )
 
 
@@ -81,9 +81,8 @@ def queues(organization: Organization, counts: Backlog) -> list[Queue]:
         (counts.unpriced, "billing_unpricedevent", "event has no price yet", "events have no price yet"),
         (counts.quarantined, "billing_quarantinedrecord", "record is in quarantine", "records are in quarantine"),
     )
-    query = urlencode({"organization": organization.pk})
     return [
-        Queue(_number(number, singular, plural), f"{reverse(f'admin:{model}_changelist')}?{query}")
+        Queue(_number(number, singular, plural), admin_url(f"{model}_changelist", organization=organization.pk))
         for number, model, singular, plural in rows
         if number
     ]

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from django.utils.safestring import SafeString
 
-from billing.admin.components import datetimes, formatting
+from billing.admin.components import formatting
 from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.urls import change_url
 from billing.admin.limits import limit_text, progress_bar
 from billing.limits.cache import limit_set
 from billing.limits.status import statuses
@@ -73,7 +74,7 @@ class PlanPage(OrganizationPage):
             "spent_before": self._spent_in(before),
             "period": self._days(spend.billing_period),
             "period_before": self._days(before),
-            "ends": datetimes.inline(spend.billing_period.end, calendar=calendar, now=self.now),
+            "ends": self.times.inline(spend.billing_period.end),
             "may_change": self.role.may_change,
             "is_operator": self.user.is_superuser,
             "plans_url": installation_url("organizations_plan_changelist"),
@@ -95,14 +96,13 @@ class PlanPage(OrganizationPage):
         return statuses(organization=self.organization, rules=rules, now=self.now)
 
     def _limit(self, status: LimitStatus) -> PlanLimit:
-        calendar = self.organization.calendar
         return PlanLimit(
             name=limit_text.name_of_rule(status.rule),
-            url=formatting.change_url("billing_spendlimit", id=status.rule.limit_id),
+            url=change_url("billing_spendlimit", status.rule.limit_id),
             badge=limit_text.badge(status),
             gauge=progress_bar.labelled(status),
-            sentence=limit_text.status_sentence(status, calendar=calendar, now=self.now),
-            resets=limit_text.reset(status, calendar=calendar, now=self.now),
+            sentence=limit_text.status_sentence(status, self.times),
+            resets=limit_text.reset(status, self.times),
         )
 
     def _days(self, span: Span) -> str:

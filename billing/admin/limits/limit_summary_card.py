@@ -6,7 +6,8 @@ from datetime import datetime
 
 from django.utils.safestring import SafeString
 
-from billing.admin.components import formatting
+from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.urls import change_url
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_statuses import notable_statuses
 from billing.limits.types import LimitStatus
@@ -84,8 +85,8 @@ def _banner(organization: Organization, status: LimitStatus, *, has_others: bool
         name=limit_text.name_of_rule(status.rule) + (" and others" if has_others else ""),
         state=limit_text.badge(status),
         figures=progress_bar.sentence(status),
-        sentence=limit_text.status_sentence(status, calendar=organization.calendar, now=now),
-        url=formatting.change_url("billing_spendlimit", id=status.rule.limit_id),
+        sentence=limit_text.status_sentence(status, LocalTimes(organization.calendar, now)),
+        url=change_url("billing_spendlimit", status.rule.limit_id),
     )
 
 
@@ -98,6 +99,6 @@ def _card(organization: Organization, status_list: Sequence[LimitStatus], now: d
         name=limit_text.name_of_rule(status.rule),
         gauge=progress_bar.labelled(status),
         at=f"{'Pauses' if status.rule.pauses else 'Notifies'} at {usd(status.rule.amount_usd)}",
-        resets=limit_text.reset(status, calendar=organization.calendar, now=now),
-        url=formatting.change_url("billing_spendlimit", id=status.rule.limit_id),
+        resets=limit_text.reset(status, LocalTimes(organization.calendar, now)),
+        url=change_url("billing_spendlimit", status.rule.limit_id),
     )

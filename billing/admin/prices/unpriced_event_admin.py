@@ -1,5 +1,6 @@
 """The admin of events without a price, with advice per model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -7,11 +8,12 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
-from django.utils.http import urlencode
+from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
+from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import ChoiceFilter, ExactTextFilter
 from billing.admin.components.model_admins import (
     OrganizationFilter,
@@ -19,6 +21,8 @@ from billing.admin.components.model_admins import (
     SingleOrganizationList,
     shown_organization,
 )
+from billing.admin.components.tables import Column, Table
+from billing.admin.components.urls import admin_url, event_url
 from billing.admin.prices.price_hints import HINTS, price_form_url
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent
@@ -26,18 +30,6 @@ from billing.reports.unpriced import UnpricedModel, unpriced_models
 from billing.types import UnpricedReason
 from costtrack.clock import utc_now
 from organizations.models import Organization
-
-
-class ReasonFilter(ChoiceFilter):
-    title = "reason"
-    parameter_name = "reason"
-    options = UnpricedReason
-
-
-class UnpricedModelFilter(ExactTextFilter):
-    title = "model (exact name)"
-    parameter_name = "model"
-    column = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +46,34 @@ class UnpricedList(SingleOrganizationList):
     """Adds advice per model above the list."""
 
     may_manage: bool
-    advice: list[Advice]
+    advice: Sequence[Advice] = ()
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+    def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         self.may_manage = cast("UnpricedEventAdmin", self.model_admin).may_manage_shown(request)
-        self.advice = []
         if self.organization is not None and self.result_count:
             self.advice = [_advice(self.organization, unpriced) for unpriced in unpriced_models(self.organization)]
+
+    @property
+    def models(self) -> Table[Advice]:
+        columns = (
+            Column[Advice](
+                "Model",
+                lambda advice: formatting.two_lines(advice.unpriced.model or "No model", advice.unpriced.service),
+            ),
+            Column[Advice]("Events", lambda advice: formatting.count(advice.unpriced.events), is_number=True),
+            Column[Advice]("Since (UTC)", lambda advice: f"{advice.unpriced.first_at:%Y-%m-%d}"),
+            Column[Advice]("Reason", self._reason),
+        )
+        note = (
+            "Unpriced events are priced automatically when a price is set, and every 10 minutes. The cost is added as "
+            "an adjustment; existing rows do not change."
+        )
+        return Table("Models without a price", columns, self.advice, note=note)
+
+    def _reason(self, advice: Advice) -> SafeString:
+        may_set = advice.price_url and self.may_manage
+        link = formatting.link(advice.price_url, "Set a price") if may_set else ""
+        return format_html("{}. {} {}", advice.reason, advice.hint, link)
 
 
 def _advice(organization: Organization, unpriced: UnpricedModel) -> Advice:
@@ -74,9 +86,14 @@ def _advice(organization: Organization, unpriced: UnpricedModel) -> Advice:
 @admin.register(UnpricedEvent)
 class UnpricedEventAdmin(SingleOrganizationAdmin):
     read_only = True
+    changelist_class = UnpricedList
     list_display = ("occurred", "model_name", "why")
     preserve_filters = False  # its rows link to the ledger
-    list_filter = (OrganizationFilter, ReasonFilter, UnpricedModelFilter)
+    list_filter = (
+        OrganizationFilter,
+        ChoiceFilter.of("reason", "reason", options=UnpricedReason),
+        ExactTextFilter.of("model (exact name)", "model", column="model"),
+    )
     list_before_template = "admin/billing/unpricedevent/list_before.html"
     ordering = ("-event_id",)
     empty_title = "Every event has a price"
@@ -85,9 +102,6 @@ class UnpricedEventAdmin(SingleOrganizationAdmin):
     def narrow(self, request: HttpRequest, queryset: QuerySet[UnpricedEvent]) -> QuerySet[UnpricedEvent]:
         # The index on the id begins with the organization, so one row is found through the organizations.
         return queryset.filter(organization__in=Organization.objects.all())
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return UnpricedList
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.price_now)
@@ -104,12 +118,11 @@ class UnpricedEventAdmin(SingleOrganizationAdmin):
                 messages.success(request, f"{priced:,} {'event was' if priced == 1 else 'events were'} priced.")
             else:
                 messages.warning(request, "No events could be priced. Set a price for their models first.")
-        url = reverse("admin:billing_unpricedevent_changelist")
-        return HttpResponseRedirect(f"{url}?{urlencode({'organization': organization.pk})}")
+        return HttpResponseRedirect(admin_url("billing_unpricedevent_changelist", organization=organization.pk))
 
     @admin.display(description="Occurred (UTC)")
     def occurred(self, unpriced: UnpricedEvent) -> str:
-        return formatting.instant(unpriced.occurred_at)
+        return utc(unpriced.occurred_at)
 
     @admin.display(description="Model")
     def model_name(self, unpriced: UnpricedEvent) -> SafeString:
@@ -123,4 +136,4 @@ class UnpricedEventAdmin(SingleOrganizationAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Redirect to the event's page, which checks permissions."""
-        return HttpResponseRedirect(formatting.change_url("billing_usageevent", id=object_id))
+        return HttpResponseRedirect(event_url(object_id))

@@ -5,25 +5,28 @@ Its numbers are those of `GET /usage/...` (document 001) for the same filters. D
 
 from typing import Any, ClassVar
 
-from django.urls import reverse
+from django.http import HttpRequest, StreamingHttpResponse
 
-from billing.admin.components import datetimes, formatting
-from billing.admin.components.urls import url_with
+from billing.admin.components import formatting
+from billing.admin.components.cards import EmptyState
+from billing.admin.components.date_range import Period, period_of
+from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.urls import admin_url, url_with
 from billing.admin.components.usage_form import FILTERS, MAX_OPTIONS, UsageForm
 from billing.admin.dashboard.operator_overview import queues
 from billing.admin.dashboard.usage.usage_chart import usage_chart
 from billing.admin.dashboard.usage.usage_metrics import figures_of_spend, figures_of_window
-from billing.admin.dashboard.usage.usage_query_page import UsageQueryPage
 from billing.admin.dashboard.usage.usage_tables import breakdowns, by_capability
 from billing.admin.limits.limit_summary_card import limit_overview
-from billing.exports.usage_csv import Rows
+from billing.exports.usage_csv import Rows, file_name, usage_csv
 from billing.reports.overview import backlog
 from billing.reports.usage.choices import list_filter_options
 from billing.reports.usage.figures import Figures, UsageFilter
 from billing.reports.usage.headline import headline
-from billing.reports.usage.query import UsageQuery
+from billing.reports.usage.query import UsageQuery, build_query
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset
+from costtrack.errors import InvalidError
 from organizations.models import APICredential
 from organizations.selectors import refusal_without_api, refusal_without_exports
 
@@ -31,13 +34,37 @@ _FILES = ((Rows.DAYS, "Days"), (Rows.REQUESTS, "Calls"))
 _FILTER_NAMES = {"client_id": "credential", "capability": "capability", "model": "model", "status": "status"}
 
 
-class UsagePage(UsageQueryPage):
+class _UsageQueryPage(OrganizationPage):
+    """A page with a usage query. Plan restrictions do not apply to operators, as in the API."""
+
+    @property
+    def has_api_plan(self) -> bool:
+        return self.organization.plan.api_access or self.user.is_superuser
+
+    @property
+    def has_exports(self) -> bool:
+        return self.organization.plan.exports or self.user.is_superuser
+
+    def query(self, form: UsageForm) -> tuple[Period, UsageQuery]:
+        """Build the query. Raises ForbiddenError for a period outside the plan's history."""
+        period = period_of(form, self.organization.calendar, self.now)
+        query = build_query(
+            organization=self.organization,
+            filters=form.filters,
+            window=period.span,
+            now=self.now,
+            has_full_history=self.user.is_superuser,
+        )
+        return period, query
+
+
+class UsagePage(_UsageQueryPage):
     title: ClassVar[str] = "Usage"
     template_name: ClassVar[str] = "admin/dashboard/usage.html"
 
     def page_context(self) -> dict[str, Any]:
         if not self.has_api_plan:
-            return {"without_api": refusal_without_api(self.organization.plan)}
+            return {"empty": self._without_api()}
         form = UsageForm(self.request.GET)
         period, query = self.query(form)
         if not self.request.headers.get("HX-Request"):
@@ -54,17 +81,27 @@ class UsagePage(UsageQueryPage):
             "usage": usage_chart(query, form.view_shown, form.stacked_by, self.request),
             "capabilities": by_capability(query, total, self.request),
             "tables": breakdowns(query, total, self.request),
-            "is_new": self._is_new(query, total),
+            "empty": _no_usage() if self._is_new(query, total) else None,
             "limits": limit_overview(self.organization, now=self.now),
-            "limits_url": formatting.limits_url(self.organization.pk),
+            "limits_url": admin_url("billing_spendlimit_changelist", organization=self.organization.pk),
             "queues": queues(self.organization, backlog(organization=self.organization)),
             "may_change": self.role.may_change,
             "today_url": self._url_of(Preset.TODAY),
             "yesterday_url": self._url_of(Preset.YESTERDAY),
             "since": self._since(query),
-            "as_of": datetimes.exact(self.now, self.organization.calendar),
+            "as_of": self.times.exact(self.now),
             **self._files(),
         }
+
+    def _without_api(self) -> EmptyState:
+        organization = self.organization
+        text = (
+            f"API usage of {organization.name} is not shown on this plan. Usage that is sent is recorded and appears "
+            f"here after an upgrade. Ask an operator of this installation to change the plan of {organization.slug}."
+        )
+        links = [("Compare plans", admin_url("plan"))]
+        title = refusal_without_api(organization.plan).message
+        return EmptyState("monitoring", title, text, links, is_first_use=True)
 
     def _url_of(self, preset: Preset) -> str:
         """Return the page's URL for another period."""
@@ -92,7 +129,7 @@ class UsagePage(UsageQueryPage):
         if not self.has_exports:
             return {"without_exports": refusal_without_exports(self.organization.plan).message}
         query_string = url_with(self.request).partition("?")[2]
-        path = reverse("admin:usage_export")
+        path = admin_url("usage_export")
         return {
             "files": [
                 (name, f"{path}?rows={rows}" + (f"&{query_string}" if query_string else "")) for rows, name in _FILES
@@ -100,4 +137,43 @@ class UsagePage(UsageQueryPage):
         }
 
 
+def _no_usage() -> EmptyState:
+    return EmptyState(
+        "monitoring",
+        "No usage yet",
+        "Requests, tokens and costs appear here seconds after the first event.",
+        [("Send the first event", admin_url("getting_started"))],
+        is_first_use=True,
+    )
+
+
+class UsageExport(_UsageQueryPage):
+    """The CSV download, byte-identical to `GET /usage/export`."""
+
+    title: ClassVar[str] = "Usage"
+    refresh_seconds: ClassVar[int] = 0
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> StreamingHttpResponse:
+        plan = self.organization.plan
+        if not self.has_api_plan:
+            raise refusal_without_api(plan)
+        if not self.has_exports:
+            raise refusal_without_exports(plan)
+        form = UsageForm(request.GET)
+        if not form.is_valid():
+            name, errors = next(iter(form.errors.items()))
+            raise InvalidError(f"{name}: {errors[0]}", param=name)
+        rows = request.GET.get("rows", Rows.REQUESTS)
+        if rows not in tuple(Rows):
+            raise InvalidError("rows: requests or days.", param="rows")
+        _, query = self.query(form)
+        name = file_name(organization=self.organization, rows=rows, window=query.window)
+        return StreamingHttpResponse(
+            usage_csv(query, Rows(rows)),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
+
+
 register_page("usage/", UsagePage.as_view(), name="usage")
+register_page("usage/export/", UsageExport.as_view(), name="usage_export")
