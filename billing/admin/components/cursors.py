@@ -5,11 +5,12 @@ last one is the current page's), so that "newer" works without an OFFSET.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Self
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 from django.http import QueryDict
@@ -21,10 +22,11 @@ from costtrack.money import plain
 PARAMETER = "after"
 _SEPARATOR = "."  # of the cursors of a trail
 _MAX_TRAIL_LENGTH = 30  # pages that a user can go back; older cursors are dropped
+_MAX_TRAIL_CHARACTERS = 2_000  # also dropped, because servers limit the length of a URL
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MAX_LENGTH = 400
-_AMOUNT = re.compile(r"-?[0-9]{1,20}(,[0-9]{1,24})?")  # a full stop separates the cursors of a trail
+_AMOUNT = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,24})?")
 
 
 def format_cursor(instant: datetime, key: object) -> str:
@@ -55,7 +57,7 @@ def parse_uuid_cursor(text: str) -> tuple[datetime, UUID] | None:
 
 def amount_cursor(instant: datetime, key: UUID, amount: Decimal) -> str:
     """Return the cursor of a row in a list that is ordered by an amount."""
-    return format_cursor(instant, f"{key}~{plain(amount).replace('.', ',')}")
+    return format_cursor(instant, f"{key}~{plain(amount)}")
 
 
 def parse_amount_cursor(text: str) -> tuple[datetime, UUID, Decimal] | None:
@@ -66,7 +68,7 @@ def parse_amount_cursor(text: str) -> tuple[datetime, UUID, Decimal] | None:
     position = parse_uuid_cursor(instant_and_rest)
     if position is None or not _AMOUNT.fullmatch(amount):
         raise _invalid_cursor()
-    return (*position, Decimal(amount.replace(",", ".")))
+    return (*position, Decimal(amount))
 
 
 def _invalid_cursor() -> InvalidError:
@@ -83,7 +85,7 @@ class CursorTrail:
     @classmethod
     def of(cls, query: QueryDict) -> Self:
         given = {name: str(query[name]) for name in query if query[name] and name != PARAMETER}
-        cursors = filter(None, query.get(PARAMETER, "").split(_SEPARATOR))
+        cursors = map(unquote, filter(None, query.get(PARAMETER, "").split(_SEPARATOR)))
         return cls(given, tuple(cursors)[-_MAX_TRAIL_LENGTH:])
 
     @property
@@ -103,8 +105,16 @@ class CursorTrail:
         return self._query(self.cursors[:-1])
 
     def older(self, cursor: str) -> str:
-        return self._query((*self.cursors, cursor)[-_MAX_TRAIL_LENGTH:])
+        cursors = (*self.cursors, cursor)[-_MAX_TRAIL_LENGTH:]
+        while len(cursors) > 1 and len(_joined(cursors)) > _MAX_TRAIL_CHARACTERS:
+            cursors = cursors[1:]
+        return self._query(cursors)
 
     def _query(self, cursors: tuple[str, ...]) -> str:
-        after = {PARAMETER: _SEPARATOR.join(cursors)} if cursors else {}
+        after = {PARAMETER: _joined(cursors)} if cursors else {}
         return f"?{urlencode({**self.given, **after})}"
+
+
+def _joined(cursors: Iterable[str]) -> str:
+    """Join cursors, whose keys may contain the separator."""
+    return _SEPARATOR.join(quote(cursor, safe="~").replace(_SEPARATOR, "%2E") for cursor in cursors)

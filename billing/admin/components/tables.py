@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from django.db.models import QuerySet
+from django.contrib import admin
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from billing.admin.components.urls import url_with
 
 R = TypeVar("R")
+M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True)  # without slots, which `Column[Row](...)` does not allow
@@ -92,3 +94,13 @@ class Table(Generic[R]):
     def foot_cells(self) -> list[dict[str, Any]]:
         width = len(self.columns)
         return [{"span": width + 1 - len(row), "label": row[0], "values": row[1:]} for row in self.foot]
+
+
+def column(_model: type[M], heading: str, cell: Callable[[M], object]) -> Callable[[Any, M], object]:
+    """Return a column of a model admin's list whose cells fit in a line; others are methods with `admin.display`."""
+
+    @admin.display(description=heading)
+    def show(_admin: Any, row: M) -> object:
+        return cell(row)
+
+    return show

@@ -147,9 +147,8 @@ class TagsPage(OrganizationPage):
             return None
         lines = []
         for name in names:
-            sums = x_axis.sums(days[name])
             urls = [url_for_dates(self.request, bar.first, bar.last, tag=name) for bar in x_axis.bars]
-            lines.append(Line(name, [float(amount) for amount in sums], [usd(amount) for amount in sums], urls))
+            lines.append(Line.of_costs(name, x_axis.sums(days[name]), urls))
         what = "Cost per tag" if len(lines) > 1 else f"Cost of {names[0]}"
         unit = "month" if x_axis.unit is Unit.MONTH else "day"
         return Chart(

@@ -10,6 +10,7 @@ from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import IdPeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
+from billing.admin.components.tables import column
 from billing.admin.components.urls import ledger_url
 from billing.models import IngestBatch
 from costtrack.money import usd
@@ -46,21 +47,14 @@ class IngestBatchAdmin(SingleOrganizationAdmin):
         link = ("View events", ledger_url(row.organization_id, batch=str(row.pk)))
         return [Card("Batch", link=link, details=without_empty(details))]
 
-    @admin.display(description="Received (UTC)")
-    def received(self, batch: IngestBatch) -> str:
-        return utc(batch.received_at)
-
-    @admin.display(description="Format")
-    def sent_as(self, batch: IngestBatch) -> str:
-        return batch.format
+    received = column(IngestBatch, "Received (UTC)", lambda row: utc(row.received_at))
+    sent_as = column(IngestBatch, "Format", lambda row: row.format)
 
     @admin.display(description="Events")
     def stored(self, batch: IngestBatch) -> SafeString:
         return formatting.link(ledger_url(batch.organization_id, batch=str(batch.pk)), formatting.count(batch.accepted))
 
-    @admin.display(description="Repeated")
-    def repeated(self, batch: IngestBatch) -> str:
-        return formatting.count_or_nothing(batch.duplicates)
+    repeated = column(IngestBatch, "Repeated", lambda row: formatting.count_or_nothing(row.duplicates))
 
     @admin.display(description="Refused")
     def refused(self, batch: IngestBatch) -> SafeString | str:
@@ -72,9 +66,7 @@ class IngestBatchAdmin(SingleOrganizationAdmin):
     def unpriced_events(self, batch: IngestBatch) -> SafeString | str:
         return formatting.badge(formatting.count(batch.unpriced), "warning") if batch.unpriced else formatting.NOTHING
 
-    @admin.display(description="Known cost")
-    def cost(self, batch: IngestBatch) -> str:
-        return usd(batch.cost_usd)
+    cost = column(IngestBatch, "Known cost", lambda row: usd(row.cost_usd))
 
     @admin.display(description="Sent with")
     def sent_with(self, batch: IngestBatch) -> str:

@@ -15,6 +15,7 @@ from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import ChoiceFilter, ExactTextFilter, HourFilter, PeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationList
 from billing.admin.components.server_url import server_url
+from billing.admin.components.tables import column
 from billing.admin.components.urls import ledger_url
 from billing.admin.events.correction_actions import CorrectingAdmin
 from billing.admin.events.event_page import event_cards, event_cost
@@ -120,9 +121,7 @@ class UsageEventAdmin(CorrectingAdmin):
         context["may_price"] = self.has_manage_permission(request, event)
         return super().render_change_form(request, context, *args, **kwargs)
 
-    @admin.display(description="When (UTC)")
-    def when(self, event: UsageEvent) -> str:
-        return utc(event.occurred_at)
+    when = column(UsageEvent, "When (UTC)", lambda row: utc(row.occurred_at))
 
     @admin.display(description="Kind")
     def what(self, event: UsageEvent) -> SafeString | str:

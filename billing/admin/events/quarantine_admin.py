@@ -13,6 +13,7 @@ from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import ConditionFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
+from billing.admin.components.tables import column
 from billing.ingest.quarantine import retry
 from billing.models import QuarantinedRecord
 from costtrack.clock import utc_now
@@ -91,7 +92,8 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
     @confirmed(
         "Retry",
         icon="replay",
-        title="Retry",
+        title="Retry record",
+        verb="Retry",
         text="The record is processed again as if it had just been received. Retry after you have set a price or "
         "updated costtrack; the record itself does not change.",
     )
@@ -116,21 +118,14 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
-    @admin.display(description="Received (UTC)")
-    def received(self, record: QuarantinedRecord) -> str:
-        return utc(record.received_at)
-
-    @admin.display(description="Format")
-    def sent_as(self, record: QuarantinedRecord) -> str:
-        return record.format
+    received = column(QuarantinedRecord, "Received (UTC)", lambda row: utc(row.received_at))
+    sent_as = column(QuarantinedRecord, "Format", lambda row: row.format)
 
     @admin.display(description="Record")
     def record(self, record: QuarantinedRecord) -> SafeString | str:
         return formatting.code(record.record_id) if record.record_id else formatting.NOTHING
 
-    @admin.display(description="Problem")
-    def what_is_wrong(self, record: QuarantinedRecord) -> str:
-        return record.message
+    what_is_wrong = column(QuarantinedRecord, "Problem", lambda row: row.message)
 
     @admin.display(description="Sent with")
     def sent_with(self, record: QuarantinedRecord) -> str:

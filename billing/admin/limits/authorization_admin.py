@@ -15,7 +15,7 @@ from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import ChoiceFilter, IdPeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
 from billing.admin.components.server_url import server_url
-from billing.admin.components.tables import Column, Table
+from billing.admin.components.tables import Column, Table, column
 from billing.admin.components.urls import admin_url, event_url, ledger_url
 from billing.models import Authorization, UsageEvent
 from billing.types import AuthorizationStatus
@@ -99,18 +99,14 @@ class AuthorizationAdmin(SingleOrganizationAdmin):
             Card("Identity", details=without_empty(_identity(row)), is_half=True),
         ]
 
-    @admin.display(description="Requested (UTC)")
-    def requested(self, authorization: Authorization) -> str:
-        return utc(authorization.created_at)
+    requested = column(Authorization, "Requested (UTC)", lambda row: utc(row.created_at))
 
     @admin.display(description="Status")
     def status_shown(self, authorization: Authorization) -> SafeString:
         status = status_now(authorization, utc_now())
         return formatting.badge(status.label, _BADGES[status])
 
-    @admin.display(description="Reserved")
-    def reserved(self, authorization: Authorization) -> str:
-        return usd(authorization.amount_usd)
+    reserved = column(Authorization, "Reserved", lambda row: usd(row.amount_usd))
 
     @admin.display(description="Settled at")
     def settled(self, authorization: Authorization) -> str:
@@ -127,9 +123,7 @@ class AuthorizationAdmin(SingleOrganizationAdmin):
     def requested_with(self, authorization: Authorization) -> str:
         return formatting.sender(authorization.credential_id, authorization.credential)
 
-    @admin.display(description="Ended or expires (UTC)")
-    def ended(self, authorization: Authorization) -> str:
-        return utc(authorization.ended_at or authorization.expires_at)
+    ended = column(Authorization, "Ended or expires (UTC)", lambda row: utc(row.ended_at or row.expires_at))
 
 
 def status_now(authorization: Authorization, now: datetime) -> AuthorizationStatus:

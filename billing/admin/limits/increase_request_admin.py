@@ -14,6 +14,7 @@ from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.form_fields import MoneyField, TimestampField, reason_field, use_time_zone_of
 from billing.admin.components.list_filters import ChoiceFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
+from billing.admin.components.tables import column
 from billing.admin.components.urls import change_url
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_statuses import status_of
@@ -164,9 +165,7 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
     def requested_amount(self, increase_request: IncreaseRequest) -> SafeString:
         return formatting.two_lines(usd(increase_request.amount_usd), _until(increase_request) or "no end date")
 
-    @admin.display(description="Reason")
-    def why(self, increase_request: IncreaseRequest) -> str:
-        return increase_request.reason
+    why = column(IncreaseRequest, "Reason", lambda row: row.reason)
 
     @admin.display(description="State")
     def state_shown(self, increase_request: IncreaseRequest) -> SafeString:

@@ -17,6 +17,7 @@ from billing.admin.components.model_admins import (
     SingleOrganizationList,
     shown_organization,
 )
+from billing.admin.components.tables import column
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_actions import LimitActionsAdmin
 from billing.admin.limits.limit_forms import ABOUT, PLAN_TERMS, TERMS, LimitForm
@@ -180,9 +181,7 @@ class SpendLimitAdmin(LimitActionsAdmin):
         status = _status(limit)
         return LocalTimes.of(limit.organization).two_lines(status.hit_at if status is not None else None)
 
-    @admin.display(description="When reached")
-    def when_reached(self, limit: SpendLimit) -> str:
-        return limit.get_action_display()
+    when_reached = column(SpendLimit, "When reached", lambda row: row.get_action_display())
 
 
 def _status(limit: SpendLimit) -> LimitStatus | None:

@@ -13,6 +13,7 @@ from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.list_filters import ConditionFilter, NumberFilter, PeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
+from billing.admin.components.tables import column
 from billing.admin.components.urls import change_url
 from billing.admin.limits import limit_text
 from billing.limits.scope_values import display_values
@@ -90,18 +91,14 @@ class LimitCrossingAdmin(SingleOrganizationAdmin):
         )
         return [Card("Threshold event", details=without_empty(details))]
 
-    @admin.display(description="Reached")
-    def crossed(self, crossing: LimitCrossing) -> SafeString | str:
-        return LocalTimes.of(crossing.organization).two_lines(crossing.crossed_at)
+    crossed = column(LimitCrossing, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.crossed_at))
 
     @admin.display(description="Limit")
     def of_limit(self, crossing: LimitCrossing) -> SafeString:
         name = limit_text.name(crossing.limit, getattr(crossing, "display_value", ""))
         return formatting.link(change_url("billing_spendlimit", crossing.limit_id), name)
 
-    @admin.display(description="Threshold")
-    def what(self, crossing: LimitCrossing) -> str:
-        return limit_text.threshold(crossing)
+    what = column(LimitCrossing, "Threshold", limit_text.threshold)
 
     @admin.display(description="Spent")
     def spent(self, crossing: LimitCrossing) -> SafeString:

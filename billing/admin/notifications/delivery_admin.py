@@ -14,6 +14,7 @@ from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import LocalTimes, relative
 from billing.admin.components.list_filters import ChoiceFilter, NumberFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
+from billing.admin.components.tables import column
 from billing.admin.components.urls import change_url
 from billing.models import Delivery
 from billing.notifications.deliver import resend
@@ -25,6 +26,11 @@ from organizations.admin_actions import confirmed
 from organizations.admin_request import request_user
 
 _BADGES = {DeliveryState.PENDING: "info", DeliveryState.SENT: "success", DeliveryState.FAILED: "danger"}
+
+
+def delivery_badge(delivery: Delivery) -> SafeString:
+    state = DeliveryState(delivery.state)
+    return formatting.badge(state.label, _BADGES[state])
 
 
 class ListOfHiddenRecipients(SingleOrganizationList):
@@ -96,13 +102,8 @@ class DeliveryAdmin(SingleOrganizationAdmin):
     def to(self, delivery: Delivery) -> SafeString:
         return formatting.two_lines(_recipient(delivery, is_open=_is_open(delivery)), delivery.get_channel_display())
 
-    @admin.display(description="State")
-    def state_shown(self, delivery: Delivery) -> SafeString:
-        return delivery_badge(delivery)
-
-    @admin.display(description="Attempts")
-    def tries(self, delivery: Delivery) -> str:
-        return formatting.count_or_nothing(delivery.attempts)
+    state_shown = column(Delivery, "State", delivery_badge)
+    tries = column(Delivery, "Attempts", lambda row: formatting.count_or_nothing(row.attempts))
 
     @admin.display(description="Next attempt")
     def next_try(self, delivery: Delivery) -> str:
@@ -119,11 +120,6 @@ class DeliveryAdmin(SingleOrganizationAdmin):
 def _is_open(delivery: Delivery) -> bool:
     """Whether `DeliveryList` allows the user to see the recipient."""
     return bool(getattr(delivery, "is_open", False))
-
-
-def delivery_badge(delivery: Delivery) -> SafeString:
-    state = DeliveryState(delivery.state)
-    return formatting.badge(state.label, _BADGES[state])
 
 
 def _recipient(delivery: Delivery, *, is_open: bool) -> str:

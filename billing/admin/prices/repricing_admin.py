@@ -19,7 +19,7 @@ from billing.admin.components.model_admins import (
     SingleOrganizationAdmin,
     shown_organization,
 )
-from billing.admin.components.tables import Column, Table
+from billing.admin.components.tables import Column, Table, column
 from billing.admin.components.urls import admin_url
 from billing.ledger.corrections import MAX_REASON_LENGTH
 from billing.ledger.reprice import ModelFigures, Selection
@@ -162,30 +162,17 @@ class RepricingAdmin(SingleOrganizationAdmin):
     def narrow(self, request: HttpRequest, queryset: QuerySet[Repricing]) -> QuerySet[Repricing]:
         return queryset.select_related("organization")
 
-    @admin.display(description="Requested (UTC)")
-    def requested(self, repricing: Repricing) -> SafeString:
-        return formatting.two_lines(utc(repricing.created_at), repricing.actor)
-
-    @admin.display(description="What")
-    def what(self, repricing: Repricing) -> str:
-        return "Dry run" if repricing.dry_run else "Applied"
-
-    @admin.display(description="From, until (UTC)")
-    def period(self, repricing: Repricing) -> SafeString:
-        return format_html("{}<br>{}", utc(repricing.start), utc(repricing.end))
-
-    @admin.display(description="Calls")
-    def calls(self, repricing: Repricing) -> SafeString | str:
-        return formatting.two_lines(repricing.model or "All models", repricing.service)
+    requested = column(Repricing, "Requested (UTC)", lambda row: formatting.two_lines(utc(row.created_at), row.actor))
+    what = column(Repricing, "What", lambda row: "Dry run" if row.dry_run else "Applied")
+    period = column(Repricing, "From, until (UTC)", lambda row: format_html("{}<br>{}", utc(row.start), utc(row.end)))
+    calls = column(Repricing, "Calls", lambda row: formatting.two_lines(row.model or "All models", row.service))
 
     @admin.display(description="State")
     def state_shown(self, repricing: Repricing) -> SafeString:
         state = RepricingState(repricing.state)
         return formatting.badge(state.label, _BADGES.get(state, "warning"))
 
-    @admin.display(description="Changed")
-    def changed_calls(self, repricing: Repricing) -> str:
-        return formatting.count_or_nothing(repricing.changed)
+    changed_calls = column(Repricing, "Changed", lambda row: formatting.count_or_nothing(row.changed))
 
     @admin.display(description="Difference")
     def difference(self, repricing: Repricing) -> str:

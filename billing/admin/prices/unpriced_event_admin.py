@@ -1,7 +1,5 @@
 """The admin of events without a price, with advice per model."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from django.contrib import admin, messages
@@ -21,7 +19,7 @@ from billing.admin.components.model_admins import (
     SingleOrganizationList,
     shown_organization,
 )
-from billing.admin.components.tables import Column, Table
+from billing.admin.components.tables import Column, Table, column
 from billing.admin.components.urls import admin_url, event_url
 from billing.admin.prices.price_hints import HINTS, price_form_url
 from billing.ledger.price_unpriced import price_unpriced
@@ -32,55 +30,36 @@ from costtrack.clock import utc_now
 from organizations.models import Organization
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """A model without a price, and what to do about it."""
-
-    unpriced: UnpricedModel
-    reason: str
-    hint: str
-    price_url: str
-
-
 class UnpricedList(SingleOrganizationList):
-    """Adds advice per model above the list."""
+    """Adds a table of the models without a price above the list, with what to do about each."""
 
     may_manage: bool
-    advice: Sequence[Advice] = ()
+    models: Table[UnpricedModel] | None = None
 
     def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         self.may_manage = cast("UnpricedEventAdmin", self.model_admin).may_manage_shown(request)
-        if self.organization is not None and self.result_count:
-            self.advice = [_advice(self.organization, unpriced) for unpriced in unpriced_models(self.organization)]
-
-    @property
-    def models(self) -> Table[Advice]:
+        if self.organization is None or not self.result_count:
+            return
         columns = (
-            Column[Advice](
-                "Model",
-                lambda advice: formatting.two_lines(advice.unpriced.model or "No model", advice.unpriced.service),
+            Column[UnpricedModel](
+                "Model", lambda unpriced: formatting.two_lines(unpriced.model or "No model", unpriced.service)
             ),
-            Column[Advice]("Events", lambda advice: formatting.count(advice.unpriced.events), is_number=True),
-            Column[Advice]("Since (UTC)", lambda advice: f"{advice.unpriced.first_at:%Y-%m-%d}"),
-            Column[Advice]("Reason", self._reason),
+            Column[UnpricedModel]("Events", lambda unpriced: formatting.count(unpriced.events), is_number=True),
+            Column[UnpricedModel]("Since (UTC)", lambda unpriced: f"{unpriced.first_at:%Y-%m-%d}"),
+            Column[UnpricedModel]("Reason", self._advice),
         )
         note = (
             "Unpriced events are priced automatically when a price is set, and every 10 minutes. The cost is added as "
             "an adjustment; existing rows do not change."
         )
-        return Table("Models without a price", columns, self.advice, note=note)
+        self.models = Table("Models without a price", columns, unpriced_models(self.organization), note=note)
 
-    def _reason(self, advice: Advice) -> SafeString:
-        may_set = advice.price_url and self.may_manage
-        link = formatting.link(advice.price_url, "Set a price") if may_set else ""
-        return format_html("{}. {} {}", advice.reason, advice.hint, link)
-
-
-def _advice(organization: Organization, unpriced: UnpricedModel) -> Advice:
-    url = ""
-    if unpriced.reason != UnpricedReason.NO_MODEL.value:
-        url = price_form_url(organization.pk, unpriced.service, unpriced.model, unpriced.first_at)
-    return Advice(unpriced, UnpricedReason(unpriced.reason).label, HINTS.get(unpriced.reason, ""), url)
+    def _advice(self, unpriced: UnpricedModel) -> SafeString:
+        reason, hint = UnpricedReason(unpriced.reason), HINTS.get(unpriced.reason, "")
+        url = ""
+        if self.may_manage and self.organization is not None and reason is not UnpricedReason.NO_MODEL:
+            url = price_form_url(self.organization.pk, unpriced.service, unpriced.model, unpriced.first_at)
+        return format_html("{}. {} {}", reason.label, hint, formatting.link(url, "Set a price") if url else "")
 
 
 @admin.register(UnpricedEvent)
@@ -120,17 +99,13 @@ class UnpricedEventAdmin(SingleOrganizationAdmin):
                 messages.warning(request, "No events could be priced. Set a price for their models first.")
         return HttpResponseRedirect(admin_url("billing_unpricedevent_changelist", organization=organization.pk))
 
-    @admin.display(description="Occurred (UTC)")
-    def occurred(self, unpriced: UnpricedEvent) -> str:
-        return utc(unpriced.occurred_at)
+    occurred = column(UnpricedEvent, "Occurred (UTC)", lambda row: utc(row.occurred_at))
 
     @admin.display(description="Model")
     def model_name(self, unpriced: UnpricedEvent) -> SafeString:
         return formatting.two_lines(unpriced.model or formatting.NOTHING, unpriced.service)
 
-    @admin.display(description="Reason")
-    def why(self, unpriced: UnpricedEvent) -> str:
-        return unpriced.get_reason_display()
+    why = column(UnpricedEvent, "Reason", lambda row: row.get_reason_display())
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -13,6 +13,7 @@ from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import ExactTextFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
 from billing.admin.components.run_costs import run_cost_card
+from billing.admin.components.tables import column
 from billing.admin.components.urls import admin_url, ledger_url
 from billing.models import Run
 
@@ -55,13 +56,8 @@ class RunAdmin(SingleOrganizationAdmin):
             run_cost_card("Cost with child runs", row, include_children=True),
         ]
 
-    @admin.display(description="Run")
-    def name(self, run: Run) -> SafeString:
-        return formatting.code(run.run_id)
-
-    @admin.display(description="Workflow")
-    def workflow(self, run: Run) -> str:
-        return run.workflow_id or formatting.NOTHING
+    name = column(Run, "Run", lambda row: formatting.code(row.run_id))
+    workflow = column(Run, "Workflow", lambda row: row.workflow_id or formatting.NOTHING)
 
     @admin.display(description="Parent run")
     def parent(self, run: Run) -> SafeString | str:
@@ -70,9 +66,7 @@ class RunAdmin(SingleOrganizationAdmin):
         url = admin_url("billing_run_changelist", organization=run.organization_id, q=run.parent_run_id)
         return formatting.link(url, formatting.code(run.parent_run_id))
 
-    @admin.display(description="First seen (UTC)")
-    def first_seen(self, run: Run) -> str:
-        return utc(run.created_at)
+    first_seen = column(Run, "First seen (UTC)", lambda row: utc(row.created_at))
 
     @admin.display(description="Events")
     def events(self, run: Run) -> SafeString:

@@ -113,11 +113,6 @@ def _of(report: Pricing, models: set[ModelKey | None]) -> list[tuple[date, Decim
 def _line(
     name: str, amounts: list[tuple[date, Decimal]], x_axis: Axis, request: HttpRequest, model: ModelKey | None
 ) -> Line:
-    sums = x_axis.sums(amounts)
     changes = {"model": text_of(model)} if model is not None else {}
-    return Line(
-        name=name,
-        values=[float(amount) for amount in sums],
-        texts=[usd(amount) for amount in sums],
-        urls=[url_for_dates(request, bar.first, bar.last, **changes) for bar in x_axis.bars],
-    )
+    urls = [url_for_dates(request, bar.first, bar.last, **changes) for bar in x_axis.bars]
+    return Line.of_costs(name, x_axis.sums(amounts), urls)

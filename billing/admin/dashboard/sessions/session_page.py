@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.utils.safestring import SafeString
@@ -184,7 +183,7 @@ def _chart(session: SessionCosts, buckets: list[SpendBucket], step: timedelta, c
     return Chart(
         "Cost over the session",
         _labels([origin + step * index for index in range(number)], calendar),
-        [_line("Models", tokens), _line("Tools and compute", compute)],
+        [Line.of_costs("Models", tokens), Line.of_costs("Tools and compute", compute)],
         "usd",
     )
 
@@ -194,10 +193,6 @@ def _labels(instants: Sequence[datetime], calendar: Calendar) -> list[str]:
     span, step = instants[-1] - instants[0], instants[-1] - instants[-2] if len(instants) > 1 else _DAY
     style = "%Y-%m-%d %H:%M" if span >= _DAY else "%H:%M" if step >= _MINUTE else "%H:%M:%S"
     return [f"{instant.astimezone(calendar.zone):{style}}" for instant in instants]
-
-
-def _line(name: str, amounts: list[Decimal]) -> Line:
-    return Line(name, [float(amount) for amount in amounts], [usd(amount) for amount in amounts])
 
 
 register_page("sessions/s/<opaque_id:session_id>/", SessionPage.as_view(), name="session")

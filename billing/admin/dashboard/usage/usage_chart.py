@@ -68,11 +68,8 @@ class Peak:
     mostly: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tab:
-    name: str
-    url: str
-    is_chosen: bool
+Tab = tuple[str, str, bool]
+"""A label, a URL, and whether it is the current one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +109,9 @@ def usage_chart(query: UsageQuery, view: View, by: GroupBy | None, request: Http
         ),
         total=_text(view, total),
         is_empty=not (total.requests or total.cost_usd or total.total_tokens),
-        views=tuple(Tab(name, url_with(request, view=value), value == view) for value, name in VIEWS),
+        views=tuple((name, url_with(request, view=value), value == view) for value, name in VIEWS),
         stacks=tuple(
-            Tab(name, url_with(request, group_by=value), value == (by.value if by is not None else NOT_STACKED))
+            (name, url_with(request, group_by=value), value == (by.value if by is not None else NOT_STACKED))
             for value, name in STACKS
         ),
         leads_to="the calls of that hour, most expensive first" if unit is Unit.HOUR else f"that {unit}",
@@ -185,14 +182,14 @@ def _components(view: View, figures: Sequence[Figures], lead: FilteredURLs) -> I
     if view is View.COST:
         yield _line(view, "Cost", figures, lead({}))
     elif view is View.TOKENS:
-        yield _counted("Prompt", [period_figures.prompt_tokens for period_figures in figures], lead({}))
-        yield _counted("Completion", [period_figures.completion_tokens for period_figures in figures], lead({}))
+        yield Line.of_counts("Prompt", [period_figures.prompt_tokens for period_figures in figures], lead({}))
+        yield Line.of_counts("Completion", [period_figures.completion_tokens for period_figures in figures], lead({}))
     else:
         succeeded, failed = lead({"status": Status.SUCCESS.value}), lead({"status": Status.FAILURE.value})
-        yield _counted(
+        yield Line.of_counts(
             "Succeeded", [period_figures.requests - period_figures.errors for period_figures in figures], succeeded
         )
-        yield _counted("Failed", [period_figures.errors for period_figures in figures], failed)
+        yield Line.of_counts("Failed", [period_figures.errors for period_figures in figures], failed)
 
 
 def _line(view: View, name: str, figures: Sequence[Figures], urls: Sequence[str]) -> Line:
@@ -202,10 +199,6 @@ def _line(view: View, name: str, figures: Sequence[Figures], urls: Sequence[str]
         [_text(view, period_figures) for period_figures in figures],
         urls,
     )
-
-
-def _counted(name: str, numbers: Sequence[int], urls: Sequence[str]) -> Line:
-    return Line(name, [float(number) for number in numbers], [formatting.count(number) for number in numbers], urls)
 
 
 def _value(view: View, figures: Figures) -> float:
