@@ -42,7 +42,7 @@ class CorrectionKind(models.TextChoices):
 
     VOID = "void", "Voided"
     ADJUST = "adjust", "Cost set by hand"
-    REPRICE = "reprice", "Priced anew"
+    REPRICE = "reprice", "Repriced"
     PRICE = "price", "Priced"
     SUMMARY = "summary", "In the session's summary"
 
@@ -50,7 +50,7 @@ class CorrectionKind(models.TextChoices):
 class RepricingState(models.TextChoices):
     """The state of a repricing."""
 
-    QUEUED = "queued", "Waiting for a worker"
+    QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
@@ -110,15 +110,15 @@ class ExceptionKind(models.TextChoices):
     """The kind of a temporary override of a limit."""
 
     RAISE = "raise", "Raised"
-    PAUSE = "pause", "Paused by hand"
-    OPEN = "open", "Open by hand"
+    PAUSE = "pause", "Paused manually"
+    OPEN = "open", "Allowed manually"
 
 
 class IncreaseState(models.TextChoices):
     """The state of an increase request."""
 
-    OPEN = "open", "Waiting for an answer"
-    GRANTED = "granted", "Granted"
+    OPEN = "open", "Open"
+    GRANTED = "granted", "Approved"
     DECLINED = "declined", "Declined"
 
 
@@ -137,9 +137,9 @@ class NoticeKind(models.TextChoices):
     THRESHOLD = "limit.threshold_reached", "Limit nearly reached"
     PAUSED = "limit.paused", "Access paused"
     EXCEEDED = "limit.exceeded", "Limit exceeded"
-    RESUMED = "limit.resumed", "Access is back"
+    RESUMED = "limit.resumed", "Access resumed"
     INCREASE_REQUESTED = "increase.requested", "Increase requested"
-    INCREASE_GRANTED = "increase.granted", "Increase granted"
+    INCREASE_GRANTED = "increase.granted", "Increase approved"
     INCREASE_DECLINED = "increase.declined", "Increase declined"
     WEBHOOK_DISABLED = "webhook.disabled", "Webhook disabled"
     TEST = "test", "Test message"
@@ -155,9 +155,9 @@ class Channel(models.TextChoices):
 class DeliveryState(models.TextChoices):
     """The state of a delivery."""
 
-    PENDING = "pending", "Waiting"
+    PENDING = "pending", "Pending"
     SENT = "sent", "Sent"
-    FAILED = "failed", "Given up"
+    FAILED = "failed", "Failed"
 
 
 class WebhookFormat(models.TextChoices):

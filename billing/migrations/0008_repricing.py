@@ -6,7 +6,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 OWN = "organization_id = ANY ((SELECT costtrack_organizations())::bigint[])"
-STATES = [("queued", "Waiting for a worker"), ("running", "Running"), ("done", "Done"), ("failed", "Failed")]
+STATES = [("queued", "Queued"), ("running", "Running"), ("done", "Done"), ("failed", "Failed")]
 
 
 class Migration(migrations.Migration):

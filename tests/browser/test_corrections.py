@@ -92,7 +92,7 @@ def test_a_period_is_priced_anew_from_a_price(browse: Browse, owner: User, organ
     page.get_by_role("link", name="Apply").click()
     page.get_by_label("Reason").fill("The price was wrong")
     page.get_by_role("button", name="Apply").click()
-    expect(page.get_by_text("Waiting for a worker")).to_be_visible()
+    expect(page.get_by_text("Queued")).to_be_visible()
 
     reprice_task(Repricing.objects.get(dry_run=False).pk)
 

@@ -9,6 +9,7 @@ Table("Cost by model", COLUMNS, report.models, empty="No models were used.")
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from django.contrib import admin
@@ -86,7 +87,7 @@ class Table(Generic[R]):
             for column in self.columns
         ]
 
-    @property
+    @cached_property
     def cells(self) -> list[list[tuple[Column[R], object]]]:
         return [[(column, column.cell(row)) for column in self.columns] for row in self.rows]
 

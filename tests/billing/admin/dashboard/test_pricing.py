@@ -340,7 +340,7 @@ def test_another_organizations_usage_is_not_in_it(
     send(call("1000", group_id="g-1", group_name="Theirs", agent_id="ada"), to=other_organization)
     result = context(browser)
     assert result["figures"][0][1] == "$6.38"
-    assert "Theirs" not in str([row.name for row in result["groups"]])
+    assert "Theirs" not in str([row.name for row in result["groups"].rows])
 
 
 # --- Quick at any size ----------------------------------------------------------------------------------------

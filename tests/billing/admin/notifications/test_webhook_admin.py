@@ -47,7 +47,7 @@ def test_a_new_webhooks_secret_is_shown_once(owner: User, organization: Organiza
     assert (webhook.format, webhook.kinds) == ("slack", ["limit.paused", "limit.resumed"])
     for path in (LIST, page_of(webhook)):
         assert secret not in text(browser, path)
-        assert "Access paused, Access is back" in text(browser, path)
+        assert "Access paused, Access resumed" in text(browser, path)
     assert AuditEntry.objects.get(action="webhook.created").actor == owner.email
 
 

@@ -64,7 +64,7 @@ def test_the_difference_is_shown_first_and_then_applied(
     missing = browser.post(page_of(dry_run, "apply"), {"reason": ""})
     assert list(missing.context["form"].errors) == ["reason"]
     pending = browser.post(page_of(dry_run, "apply"), {"reason": "new contract"}, follow=True).content.decode()
-    assert "Waiting for a worker" in pending
+    assert "Queued" in pending
     assert 'http-equiv="refresh"' in pending
 
     real = Repricing.objects.get(dry_run=False)
