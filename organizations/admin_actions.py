@@ -1,6 +1,6 @@
 """Actions on a row of the admin: a button on its page, a page that asks for confirmation, and what is done then."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -107,6 +107,19 @@ def confirmed(
 
 class ConfirmingAdmin(ModelAdmin):
     """The pages of `confirmed` actions."""
+
+    def available_actions(self, request: HttpRequest, row: Any) -> Collection[str]:
+        """Return which of `actions_detail` the row's page offers in its current state."""
+        return self.actions_detail
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        row = self.get_object(request, str(object_id))
+        if row is None:
+            return []
+        model = f"{self.opts.app_label}_{self.opts.model_name}"
+        names = {f"{model}_{name}" for name in self.available_actions(request, row)}
+        actions = super().get_actions_detail(request, object_id)
+        return [action for action in actions if action.action_name in names]
 
     def check_action(self, request: HttpRequest, row: Any, name: str) -> None:
         """Raise a DomainError if the row does not allow the action `name`; its page shows the error."""

@@ -177,6 +177,17 @@ class SingleOrganizationAdmin(CardsAdmin):
         super().response_change(request, obj)
         return HttpResponseRedirect(self.page_url(obj))
 
+    def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        """Return the rows that match a text exactly. Django would search each word separately, without an index; its
+        `search_fields` only show the field."""
+        return queryset
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        text = search_term.strip()
+        return (self.search(queryset, text) if text else queryset), False
+
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return no actions for a user with read access only."""
         actions: dict[str, Any] = super().get_actions(request)

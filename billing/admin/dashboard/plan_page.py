@@ -1,7 +1,6 @@
 """The plan page: a comparison of all plans, the status of the plan's limits, and this month's cost."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple
@@ -13,8 +12,7 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import Figure
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
-from billing.admin.components.urls import change_url
-from billing.admin.limits import limit_text, progress_bar
+from billing.admin.limits.limit_summary_card import limit_summary
 from billing.limits.cache import limit_set
 from billing.limits.status import statuses
 from billing.limits.types import LimitStatus
@@ -36,16 +34,6 @@ class Criterion(NamedTuple):
     value: Callable[[Plan], str | SafeString]
 
 
-@dataclass(frozen=True, slots=True)
-class PlanLimit:
-    name: str
-    url: str
-    badge: SafeString
-    gauge: SafeString
-    sentence: str
-    resets: SafeString | str
-
-
 class PlanPage(OrganizationPage):
     title: ClassVar[str] = "Plan"
     template_name: ClassVar[str] = "admin/dashboard/plan.html"
@@ -58,7 +46,7 @@ class PlanPage(OrganizationPage):
             "plan": plan,
             "figures": self._figures(),
             "comparison": _comparison(plans, current=plan),
-            "limits": [self._limit(status) for status in self._plan_limits()],
+            "limits": [limit_summary(status, self.times) for status in self._plan_limits()],
             "may_change": self.role.may_change,
             "is_operator": self.user.is_superuser,
             "plans_url": installation_url("organizations_plan_changelist"),
@@ -99,16 +87,6 @@ class PlanPage(OrganizationPage):
         of_plan = {limit.pk for limit in org_limits.limits if limit.is_plan}
         rules = [rule for rule in org_limits.single_limit_rules(now=self.now) if rule.limit_id in of_plan]
         return statuses(organization=self.organization, rules=rules, now=self.now)
-
-    def _limit(self, status: LimitStatus) -> PlanLimit:
-        return PlanLimit(
-            name=limit_text.name_of_rule(status.rule),
-            url=change_url("billing_spendlimit", status.rule.limit_id),
-            badge=limit_text.badge(status),
-            gauge=progress_bar.labelled(status),
-            sentence=limit_text.status_sentence(status, self.times),
-            resets=limit_text.reset(status, self.times),
-        )
 
     def _days(self, span: Span) -> str:
         """`2026-11-01 to 2026-11-30`"""

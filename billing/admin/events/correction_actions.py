@@ -1,5 +1,6 @@
 """Admin actions that correct an event. Their pages show the counts and the cost before and after."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django import forms
@@ -59,13 +60,8 @@ class CorrectingAdmin(SingleOrganizationAdmin):
 
     actions_detail = ("adjust_cost", "void")  # type: ignore[assignment]  # unfold declares an empty tuple
 
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Return no actions for an event that cannot be corrected."""
-        event: UsageEvent | None = self.get_object(request, str(object_id))
-        if event is None or why_not_correctable(load_adjusted_event(event)) is not None:
-            return []
-        actions: list[Any] = super().get_actions_detail(request, object_id)
-        return actions
+    def available_actions(self, request: HttpRequest, row: UsageEvent) -> Collection[str]:
+        return self.actions_detail if why_not_correctable(load_adjusted_event(row)) is None else ()
 
     def check_action(self, request: HttpRequest, row: UsageEvent, name: str) -> None:
         if (refusal := why_not_correctable(load_adjusted_event(row))) is not None:

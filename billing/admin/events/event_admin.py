@@ -93,7 +93,7 @@ class UsageEventAdmin(CorrectingAdmin):
         ExactTextFilter.of("run id", "run", column="run_id"),
         BatchFilter,
     )
-    search_fields = ("event_id",)  # shows the field; `LedgerList` does the search
+    search_fields = ("event_id",)  # `LedgerList` does the search
     search_help_text = "An event, run, session or request id"
     ordering = ("-occurred_at", "-id")
     fields = ()
@@ -106,11 +106,6 @@ class UsageEventAdmin(CorrectingAdmin):
         return queryset.filter(organization__in=Organization.objects.all()).annotate(
             is_unpriced=Exists(unpriced_events)
         )
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        return queryset, False
 
     def cards(self, request: HttpRequest, row: UsageEvent) -> list[Card]:
         return event_cards(row)

@@ -64,7 +64,7 @@ class AuthorizationAdmin(SingleOrganizationAdmin):
         IdPeriodFilter,
         ChoiceFilter.of("status", "status", options=AuthorizationStatus),
     )
-    search_fields = ("idempotency_key",)  # shows the field; `get_search_results` does the search
+    search_fields = ("idempotency_key",)
     search_help_text = "An authorization's id, or an idempotency key"
     ordering = ("-id",)
     fields = ()
@@ -74,17 +74,11 @@ class AuthorizationAdmin(SingleOrganizationAdmin):
     def narrow(self, request: HttpRequest, queryset: QuerySet[Authorization]) -> QuerySet[Authorization]:
         return queryset.select_related("credential")
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Match complete ids and keys only, which have an index."""
-        name = search_term.strip()
-        if not name:
-            return queryset, False
+    def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         try:
-            return queryset.filter(pk=UUID(name)), False
+            return queryset.filter(pk=UUID(text))
         except ValueError:
-            return queryset.filter(idempotency_key=name), False
+            return queryset.filter(idempotency_key=text)
 
     def cards(self, request: HttpRequest, row: Authorization) -> list[Card]:
         settling = UsageEvent.objects.of(row.organization).filter(authorization_id=row.pk).order_by("id")

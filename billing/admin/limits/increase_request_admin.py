@@ -1,5 +1,6 @@
 """The admin of increase requests, which an owner approves until a date or declines."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django import forms
@@ -66,13 +67,8 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
         """Allow owners, and operators, who act as owners."""
         return obj is not None and self._role(request, obj) is Role.OWNER
 
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Return no actions for an answered request."""
-        increase_request: IncreaseRequest | None = self.get_object(request, str(object_id))
-        if increase_request is None or increase_request.state != IncreaseState.OPEN.value:
-            return []
-        actions: list[Any] = super().get_actions_detail(request, object_id)
-        return actions
+    def available_actions(self, request: HttpRequest, row: IncreaseRequest) -> Collection[str]:
+        return self.actions_detail if row.state == IncreaseState.OPEN.value else ()
 
     def cards(self, request: HttpRequest, row: IncreaseRequest) -> list[Card]:
         name_values(row.organization, [row])

@@ -47,30 +47,23 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
         """Allow everyone who can view the limit."""
         return self.has_view_permission(request, obj)
 
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Return the actions that apply to the limit's current state."""
-        limit: SpendLimit | None = self.get_object(request, str(object_id))
-        if limit is None or limit.removed_at is not None:
-            return []
-        offered = {f"billing_spendlimit_{name}" for name in self._offered(request, limit)}
-        actions: list[Any] = super().get_actions_detail(request, object_id)
-        return [action for action in actions if action.action_name in offered]
-
-    def _offered(self, request: HttpRequest, limit: SpendLimit) -> set[str]:
+    def available_actions(self, request: HttpRequest, row: SpendLimit) -> set[str]:
+        if row.removed_at is not None:
+            return set()
         is_operator = request_user(request).is_superuser
-        maximum = plan_maximum(limit.organization.plan, limit.window)
-        may_raise = self.has_manage_permission(request, limit) and (
-            is_operator or maximum is None or limit.amount_usd < maximum
+        maximum = plan_maximum(row.organization.plan, row.window)
+        may_raise = self.has_manage_permission(request, row) and (
+            is_operator or maximum is None or row.amount_usd < maximum
         )
         offered = {"raise_until" if may_raise else "ask"}
-        if not limit.is_plan:
+        if not row.is_plan:
             offered.add("remove")
-        status = status_of(limit, utc_now())
+        status = status_of(row, utc_now())
         if status is None:
-            return offered | ({"pause", "resume"} if limit.is_per_value else set())
+            return offered | ({"pause", "resume"} if row.is_per_value else set())
         if not status.rule.is_paused_manually:
             offered.add("pause")
-        is_openable = is_operator or not limit.is_plan
+        is_openable = is_operator or not row.is_plan
         if status.rule.is_paused_manually or (status.evaluation.state is LimitState.PAUSED and is_openable):
             offered.add("resume")
         return offered

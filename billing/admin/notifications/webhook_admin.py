@@ -147,16 +147,8 @@ class WebhookEndpointAdmin(SingleOrganizationAdmin):
 
     # --- Actions -----------------------------------------------------------------------------------------------
 
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Return the actions that apply to the webhook's current state."""
-        webhook: WebhookEndpoint | None = self.get_object(request, str(object_id))
-        if webhook is None:
-            return []
-        hidden = {"enable"} if webhook.enabled else {"test", "disable"}
-        left_out = {f"billing_webhookendpoint_{name}" for name in hidden}
-        return [
-            action for action in super().get_actions_detail(request, object_id) if action.action_name not in left_out
-        ]
+    def available_actions(self, request: HttpRequest, row: WebhookEndpoint) -> tuple[str, ...]:
+        return ("test", "rotate", "disable", "remove") if row.enabled else ("rotate", "enable", "remove")
 
     @confirmed(
         "Send a test",

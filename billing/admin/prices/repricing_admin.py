@@ -1,5 +1,6 @@
 """The admin of repricings: start a dry run, review it, and apply it."""
 
+from collections.abc import Collection
 from datetime import UTC
 from typing import Any
 
@@ -126,9 +127,9 @@ class RepricingAdmin(SingleOrganizationAdmin):
 
     # --- Applying ----------------------------------------------------------------------------------------------
 
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Return no actions; the page itself has the button, below the figures."""
-        return []
+    def available_actions(self, request: HttpRequest, row: Repricing) -> Collection[str]:
+        """The page itself has the button, below the figures."""
+        return ()
 
     def check_action(self, request: HttpRequest, row: Repricing, name: str) -> None:
         if not _can_be_applied(row):

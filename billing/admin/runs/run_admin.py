@@ -27,19 +27,15 @@ class RunAdmin(SingleOrganizationAdmin):
         ExactTextFilter.of("workflow", "workflow", column="workflow_id"),
         ExactTextFilter.of("parent run", "parent", column="parent_run_id"),
     )
-    search_fields = ("run_id",)  # shows the field; `get_search_results` does the search
+    search_fields = ("run_id",)
     search_help_text = "A run id"
     ordering = ("-id",)
     fields = ()
     empty_title = "No runs yet"
     empty_text = "A run appears with the first event that names it in run_id or parent_run_id."
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Match the complete id. Django would search each word separately, and ids may contain spaces."""
-        run_id = search_term.strip()
-        return (queryset.filter(run_id=run_id) if run_id else queryset), False
+    def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        return queryset.filter(run_id=text)
 
     def cards(self, request: HttpRequest, row: Run) -> list[Card]:
         details = (

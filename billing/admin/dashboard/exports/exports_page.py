@@ -22,7 +22,6 @@ from billing.exports.pricing_zip import MAX_ROWS, ExportFilter, pricing_zip
 from billing.exports.usage_csv import file_name, usage_csv
 from billing.reports.pricing.run_filter import RunFilter, list_models
 from billing.reports.types import Window
-from billing.reports.usage.query import build_query
 from costtrack.admin_site import register_page
 from costtrack.errors import DomainError, InvalidError
 from organizations.models import APICredential
@@ -117,13 +116,7 @@ class UsageDownload(_Download):
         if not form.is_valid():
             raise InvalidError(_NOT_VALID)
         cleaned = form.cleaned_data
-        query = build_query(
-            organization=self.organization,
-            filters=form.filters,
-            window=period_of(form, self.organization.calendar, self.now).span,
-            now=self.now,
-            has_full_history=self.user.is_superuser,
-        )
+        query = self.usage_query(form.filters, period_of(form, self.organization.calendar, self.now).span)
         return self.sent(
             usage_csv(query, cleaned["rows"], endpoint=cleaned["endpoint"]),
             name=file_name(organization=self.organization, rows=cleaned["rows"], window=query.window),

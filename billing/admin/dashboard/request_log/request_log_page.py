@@ -20,7 +20,7 @@ from billing.reports.event_list import Position
 from billing.reports.usage.calls import Call, list_calls
 from billing.reports.usage.calls_by_cost import MAX_SORTED, CostPosition, count_calls, most_expensive_calls
 from billing.reports.usage.choices import list_filter_options
-from billing.reports.usage.query import UsageQuery, build_query
+from billing.reports.usage.query import UsageQuery
 from costtrack.admin_site import register_page
 from costtrack.calendar import Span
 from organizations.models import APICredential
@@ -51,7 +51,7 @@ class RequestLogPage(OrganizationPage):
         calendar, trail = self.organization.calendar, CursorTrail.of(self.request.GET)
         form = RequestLogForm(self.request.GET, calendar)
         period = form.period(calendar, self.now)
-        query = self._query(form, period.span)
+        query = self.usage_query(form.filters, period.span)
         self._offer(form, query)
         listed = self._listed(form, query, trail) if form.is_valid() else Listed()
         shows_breakdown = form.is_valid() and trail.is_first and not form.has_call_filters
@@ -78,15 +78,6 @@ class RequestLogPage(OrganizationPage):
             # No refresh while sorted by cost, so that rows do not move.
             "refresh_seconds": self.refresh_seconds if trail.is_first and not listed.is_by_cost else 0,
         }
-
-    def _query(self, form: RequestLogForm, window: Span) -> UsageQuery:
-        return build_query(
-            organization=self.organization,
-            filters=form.filters,
-            window=window,
-            now=self.now,
-            has_full_history=self.user.is_superuser,
-        )
 
     def _offer(self, form: RequestLogForm, query: UsageQuery) -> None:
         credentials = APICredential.objects.of(self.organization).order_by("name", "id")[:_MAX_CREDENTIALS]

@@ -23,7 +23,7 @@ from billing.reports.overview import backlog
 from billing.reports.usage.choices import list_filter_options
 from billing.reports.usage.figures import Figures, UsageFilter
 from billing.reports.usage.headline import headline
-from billing.reports.usage.query import UsageQuery, build_query
+from billing.reports.usage.query import UsageQuery
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset
 from costtrack.errors import InvalidError
@@ -48,14 +48,7 @@ class _UsageQueryPage(OrganizationPage):
     def query(self, form: UsageForm) -> tuple[Period, UsageQuery]:
         """Build the query. Raises ForbiddenError for a period outside the plan's history."""
         period = period_of(form, self.organization.calendar, self.now)
-        query = build_query(
-            organization=self.organization,
-            filters=form.filters,
-            window=period.span,
-            now=self.now,
-            has_full_history=self.user.is_superuser,
-        )
-        return period, query
+        return period, self.usage_query(form.filters, period.span)
 
 
 class UsagePage(_UsageQueryPage):
