@@ -18,9 +18,6 @@ from django.views.generic import View
 from billing.admin.components.cards import EmptyState
 from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.urls import admin_url
-from billing.reports.usage.figures import UsageFilter
-from billing.reports.usage.query import UsageQuery, build_query
-from costtrack.calendar import Span
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from costtrack.organization_paths import organization_url
@@ -50,17 +47,6 @@ class OrganizationPage(View):
 
     def page_context(self) -> dict[str, Any]:
         raise NotImplementedError
-
-    def usage_query(self, filters: UsageFilter, window: Span) -> UsageQuery:
-        """Build a usage query. Plan restrictions do not apply to operators, as in the API. Raises ForbiddenError for a
-        period outside the plan's history."""
-        return build_query(
-            organization=self.organization,
-            filters=filters,
-            window=window,
-            now=self.now,
-            has_full_history=self.user.is_superuser,
-        )
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         organization = chosen_organization(request)

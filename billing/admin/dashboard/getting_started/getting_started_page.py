@@ -1,7 +1,6 @@
 """The getting started page: a credential, snippets that send usage, and the first event."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -18,7 +17,6 @@ from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, change_url, event_url
 from billing.admin.dashboard.getting_started.snippets import SECRET, environment, integrations
 from billing.ledger.net_cost import load_adjusted_event
-from billing.models import UsageEvent
 from billing.reports.event_list import first_event
 from costtrack.admin_site import register_page
 from costtrack.money import usd
@@ -30,36 +28,33 @@ from organizations.types import Scope
 _MAX_SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class FirstEvent:
-    """A summary of the first event. `cost` is empty if the event has no price yet."""
-
-    what: str
-    cost: str
-    tokens: str
-    received: SafeString | str
-    url: str
-
-
 class _Steps(OrganizationPage):
-    def first_event(self) -> FirstEvent | None:
+    def first_event(self) -> dict[str, Any] | None:
+        """Return what the page shows about the first event; None if there is none."""
         event = first_event(organization=self.organization)
-        return None if event is None else self._describe(event)
-
-    def next_steps(self) -> dict[str, Any]:
-        return {"may_change": self.role.may_change}
-
-    def _describe(self, event: UsageEvent) -> FirstEvent:
+        if event is None:
+            return None
         # An event that was recorded without a price may have been priced since.
         cost = event.cost_usd if event.cost_usd is not None else load_adjusted_event(event).cost_usd
         called = event.model or event.tool or event.get_kind_display()
-        return FirstEvent(
-            what=f"{event.service} / {called}" if event.service else called,
-            cost=usd(cost) if cost is not None else "",
-            tokens=f"{formatting.count(tokens_in(event))} in, {formatting.count(event.output_tokens)} out",
-            received=self.times.two_lines(event.received_at),
-            url=event_url(event.pk),
-        )
+        unpriced = formatting.link(admin_url("billing_unpricedevent_changelist"), "View unpriced events")
+        return {
+            "received": self.times.two_lines(event.received_at),
+            "url": event_url(event.pk),
+            "details": [
+                ("What", f"{event.service} / {called}" if event.service else called),
+                ("Tokens", f"{formatting.count(tokens_in(event))} in, {formatting.count(event.output_tokens)} out"),
+                (
+                    "Cost",
+                    formatting.strong(usd(cost))
+                    if cost is not None
+                    else format_html("Not known yet: the model has no price. {}", unpriced),
+                ),
+            ],
+        }
+
+    def next_steps(self) -> dict[str, Any]:
+        return {"may_change": self.role.may_change}
 
 
 class GettingStartedPage(_Steps):

@@ -10,10 +10,9 @@ from billing.admin.components import cursors, formatting
 from billing.admin.components.cards import INVALID_FILTERS, EmptyState
 from billing.admin.components.cursors import CursorTrail
 from billing.admin.components.event_table import call_table
-from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Sorting
 from billing.admin.components.urls import admin_url, url_with
-from billing.admin.components.usage_form import BY_COST
+from billing.admin.components.usage_form import BY_COST, UsageQueryPage
 from billing.admin.dashboard.request_log.cost_breakdown import MAX_LENGTH, cost_breakdown
 from billing.admin.dashboard.request_log.request_log_form import ORDERS, RequestLogForm
 from billing.reports.event_list import Position
@@ -43,7 +42,7 @@ class Listed:
     too_many: str = ""
 
 
-class RequestLogPage(OrganizationPage):
+class RequestLogPage(UsageQueryPage):
     title: ClassVar[str] = "Request log"
     template_name: ClassVar[str] = "admin/dashboard/request_log.html"
 

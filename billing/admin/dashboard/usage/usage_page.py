@@ -9,16 +9,15 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import EmptyState
-from billing.admin.components.date_range import Period, period_of
-from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.date_range import period_of
 from billing.admin.components.urls import admin_url, url_with
-from billing.admin.components.usage_form import FILTERS, MAX_OPTIONS, UsageForm
+from billing.admin.components.usage_form import FILTERS, MAX_OPTIONS, UsageForm, UsageQueryPage
 from billing.admin.dashboard.operator_overview import queues
 from billing.admin.dashboard.usage.usage_chart import usage_chart
 from billing.admin.dashboard.usage.usage_metrics import figures_of_spend, figures_of_window
 from billing.admin.dashboard.usage.usage_tables import breakdowns, by_capability
 from billing.admin.limits.limit_summary_card import limit_overview
-from billing.exports.usage_csv import Rows, file_name, usage_csv
+from billing.exports.usage_csv import Rows
 from billing.reports.overview import backlog
 from billing.reports.usage.choices import list_filter_options
 from billing.reports.usage.figures import Figures, UsageFilter
@@ -26,40 +25,23 @@ from billing.reports.usage.headline import headline
 from billing.reports.usage.query import UsageQuery
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset
-from costtrack.errors import InvalidError
+from costtrack.errors import DomainError, InvalidError
 from organizations.models import APICredential
-from organizations.selectors import refusal_without_api, refusal_without_exports
 
 _FILES = ((Rows.DAYS, "Days"), (Rows.REQUESTS, "Calls"))
 _FILTER_NAMES = {"client_id": "credential", "capability": "capability", "model": "model", "status": "status"}
 
 
-class _UsageQueryPage(OrganizationPage):
-    """A page with a usage query. Plan restrictions do not apply to operators, as in the API."""
-
-    @property
-    def has_api_plan(self) -> bool:
-        return self.organization.plan.api_access or self.user.is_superuser
-
-    @property
-    def has_exports(self) -> bool:
-        return self.organization.plan.exports or self.user.is_superuser
-
-    def query(self, form: UsageForm) -> tuple[Period, UsageQuery]:
-        """Build the query. Raises ForbiddenError for a period outside the plan's history."""
-        period = period_of(form, self.organization.calendar, self.now)
-        return period, self.usage_query(form.filters, period.span)
-
-
-class UsagePage(_UsageQueryPage):
+class UsagePage(UsageQueryPage):
     title: ClassVar[str] = "Usage"
     template_name: ClassVar[str] = "admin/dashboard/usage.html"
 
     def page_context(self) -> dict[str, Any]:
-        if not self.has_api_plan:
-            return {"empty": self._without_api()}
+        if (refused := self.api_refusal()) is not None:
+            return {"empty": self._without_api(refused)}
         form = UsageForm(self.request.GET)
-        period, query = self.query(form)
+        period = period_of(form, self.organization.calendar, self.now)
+        query = self.usage_query(form.filters, period.span)
         if not self.request.headers.get("HX-Request"):
             self._offer(form, query)
         summary = headline(query)
@@ -86,15 +68,14 @@ class UsagePage(_UsageQueryPage):
             **self._files(),
         }
 
-    def _without_api(self) -> EmptyState:
+    def _without_api(self, refused: DomainError) -> EmptyState:
         organization = self.organization
         text = (
             f"API usage of {organization.name} is not shown on this plan. Usage that is sent is recorded and appears "
             f"here after an upgrade. Ask an operator of this installation to change the plan of {organization.slug}."
         )
         links = [("Compare plans", admin_url("plan"))]
-        title = refusal_without_api(organization.plan).message
-        return EmptyState("monitoring", title, text, links, is_first_use=True)
+        return EmptyState("monitoring", refused.message, text, links, is_first_use=True)
 
     def _url_of(self, preset: Preset) -> str:
         """Return the page's URL for another period."""
@@ -119,8 +100,8 @@ class UsagePage(_UsageQueryPage):
         return f"{query.calendar.date_of(query.window.start):%Y-%m-%d}" if query.visible.is_clipped else ""
 
     def _files(self) -> dict[str, Any]:
-        if not self.has_exports:
-            return {"without_exports": refusal_without_exports(self.organization.plan).message}
+        if (refused := self.exports_refusal()) is not None:
+            return {"without_exports": refused.message}
         query_string = url_with(self.request).partition("?")[2]
         path = admin_url("usage_export")
         return {
@@ -140,18 +121,15 @@ def _no_usage() -> EmptyState:
     )
 
 
-class UsageExport(_UsageQueryPage):
+class UsageExport(UsageQueryPage):
     """The CSV download, byte-identical to `GET /usage/export`."""
 
     title: ClassVar[str] = "Usage"
     refresh_seconds: ClassVar[int] = 0
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> StreamingHttpResponse:
-        plan = self.organization.plan
-        if not self.has_api_plan:
-            raise refusal_without_api(plan)
-        if not self.has_exports:
-            raise refusal_without_exports(plan)
+        if (refused := self.exports_refusal()) is not None:
+            raise refused
         form = UsageForm(request.GET)
         if not form.is_valid():
             name, errors = next(iter(form.errors.items()))
@@ -159,13 +137,8 @@ class UsageExport(_UsageQueryPage):
         rows = request.GET.get("rows", Rows.REQUESTS)
         if rows not in tuple(Rows):
             raise InvalidError("rows: requests or days.", param="rows")
-        _, query = self.query(form)
-        name = file_name(organization=self.organization, rows=rows, window=query.window)
-        return StreamingHttpResponse(
-            usage_csv(query, Rows(rows)),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
-        )
+        period = period_of(form, self.organization.calendar, self.now)
+        return self.csv_response(self.usage_query(form.filters, period.span), Rows(rows))
 
 
 register_page("usage/", UsagePage.as_view(), name="usage")
