@@ -113,13 +113,13 @@ class ConfirmingAdmin(ModelAdmin):
         return self.actions_detail
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        row = self.get_object(request, str(object_id))
+        permitted = super().get_actions_detail(request, object_id)
+        row = self.get_object(request, str(object_id)) if permitted else None
         if row is None:
             return []
         model = f"{self.opts.app_label}_{self.opts.model_name}"
         names = {f"{model}_{name}" for name in self.available_actions(request, row)}
-        actions = super().get_actions_detail(request, object_id)
-        return [action for action in actions if action.action_name in names]
+        return [action for action in permitted if action.action_name in names]
 
     def check_action(self, request: HttpRequest, row: Any, name: str) -> None:
         """Raise a DomainError if the row does not allow the action `name`; its page shows the error."""
