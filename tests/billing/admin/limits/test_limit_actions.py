@@ -230,7 +230,7 @@ def test_an_owner_grants_it_until_a_date(
     no_date = browser.post(request_page(increase_request, "grant"), {**given, "until_0": "", "until_1": ""})
     assert list(no_date.context["form"].errors) == ["until"]
     page = message(browser, request_page(increase_request, "grant"), given)
-    assert "Request granted." in page
+    assert "Request approved." in page
     assert "Good luck" in page
     assert request_page(increase_request, "grant") not in page
     assert api.get("/usage/limits").json()["limits"][0]["amount_usd"] == "20"
