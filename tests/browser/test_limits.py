@@ -306,7 +306,7 @@ def test_a_viewer_asks_for_more_and_the_owner_grants_it(
     page.get_by_role("link", name="$25.00").click()
     later = utc_now() + timedelta(days=3)
     choose(page, "Approve", until_0=f"{later:%Y-%m-%d}", until_1="12:00", answer="Until Friday")
-    expect(page.get_by_text("Request granted.")).to_be_visible()
+    expect(page.get_by_text("Request approved.")).to_be_visible()
     page.goto(LIMITS)
     expect(page.locator("#result_list")).to_contain_text("of $25.00")
 
