@@ -5,22 +5,18 @@ change them. A subclass declares what can be changed at all, but cannot skip or 
 security is the second line of defense (`organizations.middleware`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import wraps
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
-from django.contrib import messages
 from django.db.models import DateTimeField, ForeignKey, ManyToManyField, Model, Q, QuerySet
 from django.forms import Form, ModelChoiceField
-from django.http import HttpRequest, HttpResponseRedirect
-from unfold.admin import ModelAdmin
-from unfold.decorators import action
+from django.http import HttpRequest
 
 from costtrack.changelist import PlainChangeList
-from costtrack.errors import DomainError
 from costtrack.paginator import CappedPaginator
 from organizations import audit
+from organizations.admin_actions import ConfirmingAdmin, show_domain_errors
 from organizations.admin_request import chosen_organization, request_roles, request_user
 from organizations.models import Organization
 from organizations.selectors import changeable_organizations
@@ -28,35 +24,7 @@ from organizations.types import Role
 
 Row = Model | str | int
 """A row, or its id, which unfold passes for actions."""
-A = TypeVar("A", bound=ModelAdmin)
 F = TypeVar("F", bound="ModelChoiceField[Any] | None")
-P = ParamSpec("P")
-V = TypeVar("V", bound=Callable[..., Any])
-
-
-def show_domain_errors(
-    view: Callable[Concatenate[A, HttpRequest, P], Any],
-) -> Callable[Concatenate[A, HttpRequest, P], Any]:
-    """Show a DomainError of the view as a message on the same page. Nothing has been written in that case."""
-
-    @wraps(view)
-    def wrapper(self: A, request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        try:
-            return view(self, request, *args, **kwargs)
-        except DomainError as error:
-            messages.error(request, error.message)
-            return HttpResponseRedirect(request.get_full_path())
-
-    return wrapper
-
-
-def button(description: str, *, icon: str, permission: str = "manage") -> Callable[[V], V]:
-    """Turn a method into a button on a row's page (`actions_detail`) or above a list (`actions_list`), for users with
-    the permission (`has_<permission>_permission`).
-
-    The button is a link: the method responds to GET with a confirmation or another page, and acts on POST.
-    """
-    return cast("Callable[[V], V]", action(description=description, icon=icon, permissions=[permission]))
 
 
 def _instant(text: Any) -> datetime | None:
@@ -67,7 +35,7 @@ def _instant(text: Any) -> datetime | None:
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
-class OrganizationScopedAdmin(ModelAdmin):
+class OrganizationScopedAdmin(ConfirmingAdmin):
     organization_field: ClassVar[str] = "organization_id"
     """The field with the id of a row's organization."""
     shows_shared_rows: ClassVar[bool] = False
@@ -265,7 +233,7 @@ _SEALED = (
 )
 
 
-class OperatorAdmin(ModelAdmin):
+class OperatorAdmin(ConfirmingAdmin):
     """The base class for rows of the installation: only operators see and change them, and changes are audited."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:

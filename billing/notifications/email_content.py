@@ -319,9 +319,9 @@ def _granted(context: EmailContext) -> Content:
     until = context.time("until", request)
     end = f"until {until.local}" if until is not None else "until further notice"
     return Content(
-        label="Increase granted",
+        label="Increase approved",
         tone=Tone.GOOD,
-        headline=f"Granted: {context.usd('amount_usd', request)} for {context.subject}",
+        headline=f"Approved: {context.usd('amount_usd', request)} for {context.subject}",
         lead=f"{request['answered_by']} has raised the limit {end}.",
         details=_request_details(context),
         quote=_quote("Answer", request.get("answer")),

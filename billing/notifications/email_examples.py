@@ -58,7 +58,7 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
             "ada@acme.example requests $250.00 for user ada",
             {"limit": _OF_ADA, "request": request},
         ),
-        NoticeKind.INCREASE_GRANTED: ("Granted: $250.00 for user ada", {"limit": _OF_ADA, "request": granted}),
+        NoticeKind.INCREASE_GRANTED: ("Approved: $250.00 for user ada", {"limit": _OF_ADA, "request": granted}),
         NoticeKind.INCREASE_DECLINED: ("Declined: $250.00 for user ada", {"limit": _OF_ADA, "request": declined}),
         NoticeKind.WEBHOOK_DISABLED: (
             "Webhook disabled: On-call channel",

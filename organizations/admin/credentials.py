@@ -4,11 +4,9 @@ from datetime import timedelta
 from typing import Any, cast
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
@@ -18,7 +16,8 @@ from unfold.widgets import (
 
 from costtrack.clock import utc_now
 from organizations import services
-from organizations.admin_base import OrganizationScopedAdmin, button, show_domain_errors
+from organizations.admin_actions import confirmed
+from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import request_user, scopes_in
 from organizations.models import APICredential
 from organizations.types import IssuedCredential, Scope
@@ -124,61 +123,52 @@ class APICredentialAdmin(OrganizationScopedAdmin):
     def response_add(
         self, request: HttpRequest, obj: APICredential, post_url_continue: str | None = None
     ) -> HttpResponse:
-        return self._show_secret(request, cast("_IssuingRequest", request).issued)
+        return self._show_issued(request, cast("_IssuingRequest", request).issued)
 
-    @button("Rotate secret", icon="autorenew")
-    @show_domain_errors
-    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        credential = self._get(request, object_id)
-        form = RotationForm(request.POST or None)
-        if request.method != "POST" or not form.is_valid():
-            explanation = "The new secret is shown only once, on the next page."
-            return self._confirm(request, credential, "Rotate the secret", explanation, form)
+    @confirmed(
+        "Rotate secret",
+        icon="autorenew",
+        title="Rotate the secret",
+        text="The new secret is shown only once, on the next page.",
+        form=RotationForm,
+    )
+    def rotate(self, request: HttpRequest, credential: APICredential, *, grace_seconds: int) -> HttpResponse:
         issued = services.rotate_credential(
             organization=credential.organization,
             credential=credential,
-            grace=timedelta(seconds=form.cleaned_data["grace_seconds"]),
+            grace=timedelta(seconds=grace_seconds),
             now=utc_now(),
             actor=request_user(request).email,
             caller_scopes=scopes_in(request, credential.organization_id),
         )
-        return self._show_secret(request, issued)
+        return self._show_issued(request, issued)
 
-    @button("Revoke", icon="block")
-    @show_domain_errors
-    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        credential = self._get(request, object_id)
-        if request.method != "POST":
-            explanation = "This permanently revokes the credential with its secrets and tokens."
-            return self._confirm(request, credential, "Revoke the credential", explanation, forms.Form())
+    @confirmed(
+        "Revoke",
+        icon="block",
+        title="Revoke the credential",
+        text="This permanently revokes the credential with its secrets and tokens.",
+    )
+    def revoke(self, request: HttpRequest, credential: APICredential) -> str:
         services.revoke_credential(
             organization=credential.organization,
             credential=credential,
             now=utc_now(),
             actor=request_user(request).email,
         )
-        messages.success(request, f"{credential} was revoked.")
-        return HttpResponseRedirect(reverse("admin:organizations_apicredential_change", args=[credential.pk]))
+        return f"{credential} was revoked."
 
-    def _get(self, request: HttpRequest, object_id: str) -> APICredential:
-        """Return the row; the permission check has already found it in the user's organizations."""
-        credential: APICredential = self.get_queryset(request).get(pk=object_id)
-        return credential
+    def confirmation_context(self, request: HttpRequest, row: APICredential, name: str) -> dict[str, Any]:
+        return {"subject": f"{row.name}, {row.client_id}"}
 
-    def _confirm(
-        self, request: HttpRequest, credential: APICredential, title: str, explanation: str, form: forms.Form
-    ) -> TemplateResponse:
-        return self._page(
-            request,
-            "confirm",
-            {"title": title, "verb": title, "credential": credential, "question": explanation, "form": form},
-        )
-
-    def _show_secret(self, request: HttpRequest, issued: IssuedCredential) -> TemplateResponse:
-        response = self._page(request, "secret", {"title": "Copy the secret now", "issued": issued})
-        response.headers["Cache-Control"] = "no-store"
-        return response
-
-    def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> TemplateResponse:
-        context = {**self.admin_site.each_context(request), "opts": self.opts, **context}
-        return TemplateResponse(request, f"admin/organizations/apicredential/{name}.html", context)
+    def _show_issued(self, request: HttpRequest, issued: IssuedCredential) -> HttpResponse:
+        secret = [
+            ("Client ID", issued.credential.client_id),
+            ("Client secret", issued.client_secret),
+            ("API key (both in one, for Authorization: Bearer or x-api-key)", issued.api_key),
+        ]
+        if issued.previous_valid_until is not None:
+            secret.append(
+                ("The previous secret stays valid until", f"{issued.previous_valid_until:%Y-%m-%d %H:%M} UTC")
+            )
+        return self.show_secret(request, issued.credential, secret)

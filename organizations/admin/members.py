@@ -3,18 +3,16 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.http import HttpRequest
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminEmailInputWidget
 
-from costtrack.errors import ConflictError
 from organizations import services
-from organizations.admin_base import OrganizationScopedAdmin, button, show_domain_errors
+from organizations.admin_actions import confirmed
+from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import request_user, scopes_in
 from organizations.models import Membership, Organization
 from organizations.types import Role
@@ -65,30 +63,19 @@ class MembershipAdmin(OrganizationScopedAdmin):
         """Invited: no password chosen yet, and no sign-in by single sign-on."""
         return "joined" if membership.user.has_usable_password() or membership.user.last_login else "invited"
 
-    @button("Resend invitation", icon="forward_to_inbox")
-    @show_domain_errors
-    def invite_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        membership = self.get_object(request, object_id)
-        if membership is None:
-            raise Http404
-        page = reverse("admin:organizations_membership_change", args=[membership.pk])
-        if request.method != "POST":
-            context = {**self.admin_site.each_context(request), "title": str(membership), "member": membership}
-            return TemplateResponse(
-                request, "admin/organizations/membership/invite_again.html", {**context, "back": page}
-            )
-        try:
-            services.invite_again(
-                organization=membership.organization,
-                membership=membership,
-                actor=request_user(request).email,
-                caller_scopes=scopes_in(request, membership.organization_id),
-            )
-        except ConflictError as error:
-            messages.error(request, error.message)
-        else:
-            messages.success(request, f"A new invitation was sent to {membership.user.email}.")
-        return HttpResponseRedirect(page)
+    @confirmed("Resend invitation", icon="forward_to_inbox", title="Resend invitation")
+    def invite_again(self, request: HttpRequest, membership: Membership) -> str:
+        services.invite_again(
+            organization=membership.organization,
+            membership=membership,
+            actor=request_user(request).email,
+            caller_scopes=scopes_in(request, membership.organization_id),
+        )
+        return f"A new invitation was sent to {membership.user.email}."
+
+    def confirmation_context(self, request: HttpRequest, row: Membership, name: str) -> dict[str, Any]:
+        sentence = "gets a new e-mail with a link to choose a password. It works once, within 7 days."
+        return {"subject": str(row), "text": f"{row.user.email} {sentence}"}
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
         organization, role = obj.organization, form.cleaned_data["role"]

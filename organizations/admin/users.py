@@ -1,19 +1,19 @@
 """The admin of users, for operators. Users are not deleted but made inactive."""
 
+from typing import Any
+
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from organizations import audit, second_factor
-from organizations.admin_base import OperatorAdmin, button
+from organizations.admin_actions import confirmed
+from organizations.admin_base import OperatorAdmin
 from organizations.admin_request import request_user
 from organizations.models import User
 
@@ -54,16 +54,17 @@ class UserAdmin(OperatorAdmin, DjangoUserAdmin):  # type: ignore[misc, type-arg]
         (None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),
     )
 
-    @button("Remove second factors", icon="phonelink_erase", permission="change")
-    def remove_second_factors(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    @confirmed("Remove second factors", icon="phonelink_erase", title="Remove second factors", permission="change")
+    def remove_second_factors(self, request: HttpRequest, user: User) -> str:
         """For a user who has lost them and the recovery codes. Verify the identity of the user first."""
-        user = get_object_or_404(User, pk=object_id)
-        page = reverse("admin:organizations_user_change", args=[user.pk])
-        if request.method != "POST":
-            context = {**self.admin_site.each_context(request), "title": str(user), "person": user, "back": page}
-            return TemplateResponse(request, "admin/organizations/user/remove_second_factors.html", context)
         second_factor.remove_all(user)
         actor = request_user(request).email
         audit.record(organization=None, actor=actor, action="user.second_factors_removed", subject=user.email)
-        messages.success(request, "The second factors were removed. The user can now sign in with only the password.")
-        return HttpResponseRedirect(page)
+        return "The second factors were removed. The user can now sign in with only the password."
+
+    def confirmation_context(self, request: HttpRequest, row: User, name: str) -> dict[str, Any]:
+        text = (
+            f"{row.email} will sign in with only the password: the authenticator app, all passkeys and the recovery "
+            "codes are removed. Verify by another channel than e-mail that the user asked for this."
+        )
+        return {"subject": str(row), "text": text}

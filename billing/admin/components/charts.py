@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+
+from billing.admin.components.formatting import count
+from costtrack.money import usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,14 @@ class Line:
     values: Sequence[float]
     texts: Sequence[str]
     urls: Sequence[str] = ()
+
+    @classmethod
+    def of_costs(cls, name: str, amounts: Sequence[Decimal], urls: Sequence[str] = ()) -> "Line":
+        return cls(name, [float(amount) for amount in amounts], [usd(amount) for amount in amounts], urls)
+
+    @classmethod
+    def of_counts(cls, name: str, numbers: Sequence[int], urls: Sequence[str] = ()) -> "Line":
+        return cls(name, [float(number) for number in numbers], [count(number) for number in numbers], urls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,74 @@
-"""Formats timestamps for pages: relative to now, and exact in the organization's time zone."""
+"""How pages write timestamps: relative to now, in the organization's time zone, or in UTC; and local times in URLs.
 
+In URLs and filters a local time is `2026-11-20T14:00`. When clocks are set back, an hour occurs twice; then the URL has
+the offset, `2026-10-25T02:00+01:00`. Without it the first one is meant. (In the API a time without an offset is UTC.)
+"""
+
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from costtrack.calendar import Calendar
-from costtrack.clock import iso
+from billing.admin.components.formatting import NOTHING
+from costtrack.calendar import Calendar, Span
+from costtrack.clock import iso, utc_now
+from organizations.models import Organization
 
 _SECOND = timedelta(seconds=1)
 _UNITS = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)))
 _FEW = 3  # of a unit; from here on the next smaller unit is omitted
 _SOON = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTimes:
+    """Timestamps in an organization's time zone, as seen at `now`. A missing timestamp is `-`."""
+
+    calendar: Calendar
+    now: datetime
+
+    @classmethod
+    def of(cls, organization: Organization) -> "LocalTimes":
+        return cls(organization.calendar, utc_now())
+
+    def relative(self, instant: datetime | None) -> str:
+        return NOTHING if instant is None else relative(instant, self.now)
+
+    def exact(self, instant: datetime | None) -> str:
+        """Only a future time is rounded up."""
+        if instant is None:
+            return NOTHING
+        return exact(instant.replace(microsecond=0) if instant <= self.now else instant, self.calendar)
+
+    def inline(self, instant: datetime | None) -> str:
+        """Return `in 2 days 3 hours (2026-11-09 00:00 Europe/Berlin)`, for sentences."""
+        return NOTHING if instant is None else f"{self.relative(instant)} ({self.exact(instant)})"
+
+    def two_lines(self, instant: datetime | None, *, with_zone: bool = True) -> SafeString | str:
+        """Render the relative time with the exact time below it. Without the zone, it is in the tooltip."""
+        if instant is None:
+            return NOTHING
+        written = self.exact(instant)
+        shown = written if with_zone else written.removesuffix(f" {self.calendar.zone.key}")
+        return two_lines(instant, self.relative(instant), shown, title="" if with_zone else written)
+
+
+def two_lines(instant: datetime, first: str, second: str, *, title: str = "") -> SafeString:
+    """Render a timestamp as two lines."""
+    tooltip = format_html(' title="{}"', title) if title else ""
+    return format_html(
+        '<time class="ct-two-lines" datetime="{}"{}><span>{}</span><small>{}</small></time>',
+        iso(instant),
+        tooltip,
+        first,
+        second,
+    )
+
+
+def utc(value: datetime | None) -> str:
+    """Format to the second, in UTC: `2026-11-02 09:00:07`."""
+    return NOTHING if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
 
 
 def relative(instant: datetime, now: datetime) -> str:
@@ -31,19 +88,19 @@ def exact(instant: datetime, calendar: Calendar) -> str:
     return f"{local:%Y-%m-%d %H:%M:%S}".removesuffix(":00") + f" {calendar.zone.key}"
 
 
-def two_lines(instant: datetime, *, calendar: Calendar, now: datetime) -> SafeString:
-    """Render the relative time with the exact time below it."""
-    return format_html(
-        '<time class="ct-two-lines" datetime="{}"><span>{}</span><small>{}</small></time>',
-        iso(instant),
-        relative(instant, now),
-        exact(instant, calendar),
-    )
+def url_time(instant: datetime, calendar: Calendar) -> str:
+    """Format for URLs and fields; with the offset if the local time is ambiguous."""
+    local = instant.astimezone(calendar.zone)
+    is_shown_twice = local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
+    return (local if is_shown_twice else local.replace(tzinfo=None)).isoformat(timespec="minutes")
 
 
-def inline(instant: datetime, *, calendar: Calendar, now: datetime) -> str:
-    """Return `in 2 days 3 hours (2026-11-09 00:00 Europe/Berlin)`, for sentences."""
-    return f"{relative(instant, now)} ({exact(instant, calendar)})"
+def span_name(span: Span, calendar: Calendar, *, with_day: bool = True) -> str:
+    """Return `2026-11-20, 14:00 to 15:00`, or `14:00 to 15:00` without the day; a longer span has both days."""
+    (first_day, start), (last_day, end) = (url_time(instant, calendar).split("T") for instant in span)
+    if calendar.date_of(span.start) != calendar.date_of(span.end - _SECOND):
+        return f"{first_day} {start} to {last_day} {end}"
+    return f"{first_day}, {start} to {end}" if with_day else f"{start} to {end}"
 
 
 def _length(distance: timedelta) -> str:

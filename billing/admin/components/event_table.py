@@ -1,78 +1,63 @@
-"""Table rows of calls for the request log and a run's page. Each row links to the event's page."""
+"""Tables of calls for the request log and of events for a run's page. Each row links to the event's page."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin.components import datetimes, formatting
-from billing.admin.components.urls import run_url
+from billing.admin.components import formatting
+from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.tables import Column, Sorting, Table
+from billing.admin.components.urls import event_url, run_url
 from billing.models import UsageEvent
 from billing.reports.usage.calls import Call
 from billing.types import Status
-from costtrack.calendar import Calendar
 from costtrack.money import usd
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    url: str
-    when: SafeString
-    called: str
-    service: str
-    capability: str
-    endpoint: str
-    status: SafeString
-    tokens_in: str
-    tokens_out: str
-    cost: SafeString | str
-    credential: str
-    run_id: str
-    run_url: str
-
-
-def row_of_call(call: Call, *, calendar: Calendar, now: datetime) -> EventRow:
-    return EventRow(
-        url=formatting.change_url("billing_usageevent", id=call.id),
-        when=_when(call.occurred_at, calendar, now),
-        called=call.model or "No model",
-        service=call.service,
-        capability=call.capability,
-        endpoint=call.endpoint,
-        status=_status(call.status, call.status_code, is_voided=call.is_voided),
-        tokens_in=formatting.count(call.prompt_tokens),
-        tokens_out=formatting.count(call.completion_tokens),
-        cost=_cost(call.cost_usd),
-        credential=call.credential_name,
-        run_id=call.run_id,
-        run_url=run_url(call.run_id) if call.run_id else "",
+def call_table(calls: Sequence[Call], times: LocalTimes, *, sorting: Sorting | None = None) -> Table[Call]:
+    """Return a table of calls; `sorting` only if they are sorted by cost, which is the second column then."""
+    cost = Column[Call]("Cost", lambda call: _cost(call.cost_usd), is_number=True)
+    columns = (
+        Column[Call]("When", lambda call: _when(call.id, call.occurred_at, times)),
+        *((cost,) if sorting is not None else ()),
+        Column[Call]("Model", lambda call: formatting.two_lines(call.model or "No model", call.service)),
+        Column[Call]("Capability", lambda call: formatting.two_lines(call.capability or "-", call.endpoint)),
+        Column[Call]("Status", lambda call: _status(call.status, call.status_code, is_voided=call.is_voided)),
+        Column[Call]("Tokens in", lambda call: formatting.count(call.prompt_tokens), is_number=True),
+        Column[Call]("Tokens out", lambda call: formatting.count(call.completion_tokens), is_number=True),
+        *((cost,) if sorting is None else ()),
+        Column[Call]("Run, credential", _run_and_credential),
     )
+    return Table("Model calls", columns, calls, css="ct-calls", sorting=sorting)
 
 
-def row_of_event(event: UsageEvent, *, calendar: Calendar, now: datetime) -> EventRow:
-    """Return the row of an event as it was recorded, without its corrections."""
-    return EventRow(
-        url=formatting.change_url("billing_usageevent", id=event.pk),
-        when=_when(event.occurred_at, calendar, now),
-        called=event.model or event.tool or event.get_kind_display(),
-        service=event.service,
-        capability=event.get_kind_display(),
-        endpoint=event.capability,
-        status=_status(event.status, event.status_code),
-        tokens_in=formatting.count(event.input_tokens + event.cache_read_tokens + event.cache_creation_tokens),
-        tokens_out=formatting.count(event.output_tokens),
-        cost=_cost(event.cost_usd),
-        credential="",
-        run_id=event.run_id,
-        run_url=run_url(event.run_id),
+def event_table(title: str, events: Sequence[UsageEvent], times: LocalTimes, *, empty: str) -> Table[UsageEvent]:
+    """Return a table of events as they were recorded, without their corrections."""
+    columns = (
+        Column[UsageEvent]("When", lambda event: _when(event.pk, event.occurred_at, times)),
+        Column[UsageEvent](
+            "Model",
+            lambda event: formatting.two_lines(event.model or event.tool or event.get_kind_display(), event.service),
+        ),
+        Column[UsageEvent]("Kind", lambda event: formatting.two_lines(event.get_kind_display(), event.capability)),
+        Column[UsageEvent]("Status", lambda event: _status(event.status, event.status_code)),
+        Column[UsageEvent]("Tokens in", lambda event: formatting.count(tokens_in(event)), is_number=True),
+        Column[UsageEvent]("Tokens out", lambda event: formatting.count(event.output_tokens), is_number=True),
+        Column[UsageEvent]("Cost", lambda event: _cost(event.cost_usd), is_number=True),
     )
+    return Table(title, columns, events, css="ct-calls", empty=empty)
 
 
-def _when(instant: datetime, calendar: Calendar, now: datetime) -> SafeString:
-    """Truncate to the second."""
-    return datetimes.two_lines(instant.replace(microsecond=0), calendar=calendar, now=now)
+def tokens_in(event: UsageEvent) -> int:
+    """Return all input tokens, with those of caches."""
+    return event.input_tokens + event.cache_read_tokens + event.cache_creation_tokens
+
+
+def _when(event_id: object, instant: datetime, times: LocalTimes) -> SafeString:
+    return format_html('<a class="ct-when" href="{}">{}</a>', event_url(event_id), times.two_lines(instant))
 
 
 def _status(status: str, code: int | None, *, is_voided: bool = False) -> SafeString:
@@ -88,3 +73,8 @@ def _cost(cost_usd: Decimal | None) -> SafeString | str:
     return (
         usd(cost_usd) if cost_usd is not None else formatting.badge("Unpriced", "warning", "The cost is not known yet")
     )
+
+
+def _run_and_credential(call: Call) -> SafeString:
+    run = formatting.id_link(run_url(call.run_id), call.run_id) if call.run_id else "No run"
+    return formatting.two_lines(run, call.credential_name or "No credential")

@@ -1,19 +1,23 @@
-"""Form fields of limits (amounts, and times in the organization's time zone), and service errors as form errors."""
+"""Form fields: amounts, reasons, and times in the organization's time zone."""
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
-from costtrack.errors import DomainError
+from costtrack.calendar import Calendar
 from costtrack.money import DECIMALS, DIGITS, plain
 from organizations.models import Organization
 
 _UTC = ZoneInfo("UTC")
+_EARLIEST, _LATEST = 2000, 2199  # years
+_BROWSER_FORMAT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)?", re.ASCII)
 
 
 class MoneyField(forms.DecimalField):
@@ -61,8 +65,47 @@ def use_time_zone_of(organization: Organization, form: "forms.Form | forms.Model
             field.in_zone(organization.calendar.zone)
 
 
-def add_service_error(form: "forms.Form | forms.ModelForm[Any]", error: DomainError) -> None:
-    """Add a service's error to the field that it names, or to the form."""
-    name = (error.param or "").split(".")[0]
-    sentence = error.message.removeprefix(f"{name}: ")
-    form.add_error(name if name in form.fields else None, sentence[:1].upper() + sentence[1:])
+class TimeInput(forms.TextInput):
+    """A `datetime-local` input for times without an offset; a text input for others."""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        if _BROWSER_FORMAT.fullmatch(context["widget"]["value"] or ""):
+            context["widget"]["type"] = "datetime-local"
+        return context
+
+
+class TimeField(forms.Field):
+    """A local time of the organization, cleaned to an aware datetime; the form sets `calendar`."""
+
+    widget = TimeInput
+    calendar: Calendar
+
+    def __init__(self, *, label: str) -> None:
+        super().__init__(required=False, label=label)
+
+    def to_python(self, value: object) -> datetime | None:
+        text = str(value or "").strip()
+        if not text:
+            return None
+        # An unescaped "+" in a URL arrives as a space.
+        parsed = _parsed(text.replace(" ", "+") if "T" in text else text)
+        if parsed is None:
+            raise forms.ValidationError("Enter a time such as 2026-11-20T14:00.")
+        if not _EARLIEST <= parsed.year <= _LATEST:
+            raise forms.ValidationError(f"Enter a year from {_EARLIEST} to {_LATEST}.")
+        if parsed.tzinfo is not None:
+            return parsed.astimezone(UTC)
+        instant = parsed.replace(tzinfo=self.calendar.zone).astimezone(UTC)
+        if instant.astimezone(self.calendar.zone).replace(tzinfo=None) != parsed:
+            raise forms.ValidationError(
+                "This time does not exist because clocks were set forward. Choose another time."
+            )
+        return instant
+
+
+def _parsed(text: str) -> datetime | None:
+    try:
+        return parse_datetime(text)
+    except ValueError:
+        return None

@@ -1,15 +1,10 @@
 """Formats values for the billing pages; all HTML is escaped."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
-from uuid import UUID
 
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from billing.models import PriceVersion
@@ -31,14 +26,6 @@ KIND_LABELS = {
     PriceKind.AUDIO_OUTPUT: "Audio out",
     PriceKind.REQUEST: "Request",
 }
-
-Detail = tuple[str, SafeString | str]
-"""A label and its value."""
-
-
-def instant(value: datetime | None) -> str:
-    """Format to the second, in UTC: `2026-11-02 09:00:07`."""
-    return NOTHING if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
 
 
 def exact(amount: Decimal | None) -> str:
@@ -86,12 +73,28 @@ def badge(text: str, kind: str = "", title: str = "") -> SafeString:
     return render_to_string("unfold/helpers/label.html", {"text": text, "type": kind, "label_title": title})
 
 
-def two_lines(first: str, second: str) -> SafeString:
-    return format_html('<span class="ct-two-lines"><span>{}</span><small>{}</small></span>', first, second)
+def two_lines(first: object, second: object) -> SafeString:
+    """Render a text with a smaller one below it, which may be empty."""
+    small = format_html("<small>{}</small>", second) if second else ""
+    return format_html('<span class="ct-two-lines"><span>{}</span>{}</span>', first, small)
 
 
 def link(url: str, text: object) -> SafeString:
     return format_html('<a class="ct-link" href="{}">{}</a>', url, text)
+
+
+def id_link(url: str, text: str) -> SafeString:
+    """Render an id as a link; the browser truncates long ids and shows them in full in the tooltip."""
+    return format_html('<a class="ct-link ct-id" href="{0}" title="{1}">{1}</a>', url, text)
+
+
+def link_or_text(url: str, text: object) -> SafeString | str:
+    """Return a link, or only the text if the URL is empty."""
+    return link(url, text) if url else str(text)
+
+
+def strong(text: object) -> SafeString:
+    return format_html("<strong>{}</strong>", text)
 
 
 def code(text: object) -> SafeString:
@@ -99,34 +102,8 @@ def code(text: object) -> SafeString:
     return format_html('<code class="ct-id" title="{0}">{0}</code>', text)
 
 
-def short_id(value: UUID) -> SafeString:
-    """Render the random end of a UUIDv7 (its beginning is the time), with the full id in the tooltip."""
-    return format_html('<code title="{}">…{}</code>', value, str(value)[-12:])
-
-
 def sender(credential_id: int | None, credential: APICredential | None) -> str:
     """Return the name of the sender. Members cannot read the credential of an operator."""
     if credential is not None:
         return credential.name
     return "costtrack" if credential_id is None else "an operator"
-
-
-def change_url(model: str, *, id: object) -> str:  # noqa: A002 - the models' name
-    """Return the URL of a row's page, for example of `billing_ingestbatch`."""
-    return reverse(f"admin:{model}_change", args=[id])
-
-
-def ledger_url(organization_id: int, **filters: str) -> str:
-    """Return the URL of the ledger's list with filters."""
-    query = urlencode({"organization": str(organization_id), **filters})
-    return f"{reverse('admin:billing_usageevent_changelist')}?{query}"
-
-
-def limits_url(organization_id: int) -> str:
-    """Return the URL of an organization's limits."""
-    return f"{reverse('admin:billing_spendlimit_changelist')}?{urlencode({'organization': organization_id})}"
-
-
-def without_empty(details: Iterable[tuple[str, Any]]) -> list[Detail]:
-    """Drop the details without a value."""
-    return [(label, value) for label, value in details if value not in ("", NOTHING)]

@@ -2,33 +2,59 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, cast
 
 from django.contrib.admin import ListFilter
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Model, QuerySet, TextChoices
+from django.db.models import Model, Q, QuerySet, TextChoices
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.contrib.filters.forms import RangeDateForm
+
+from costtrack.ids import ids_at
 
 _DIGITS_OF_BIGINT = 19
 _HOUR = timedelta(hours=1)
 
 
-class ChoiceFilter(DropdownFilter):
-    """Filters by one value of a column with choices. The parameter is the column's name."""
+class _DeclaredFilter(ListFilter):
+    @classmethod
+    def of(cls, title: str, parameter: str, **attributes: Any) -> type[Self]:
+        """Return a filter with these attributes, so that a list declares each of its filters in a line."""
+        declared = {"title": title, "parameter_name": parameter, **attributes}
+        return cast("type[Self]", type(cls.__name__, (cls,), declared))
+
+
+class ChoiceFilter(_DeclaredFilter, DropdownFilter):
+    """Filters by one value of a column with choices. `column` is the parameter's name unless it is set."""
 
     options: ClassVar[type[TextChoices]]
+    column: ClassVar[str] = ""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(str(value), str(label)) for value, label in self.options.choices]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return queryset.filter(**{str(self.parameter_name): value}) if value in self.options.values else queryset
+        value, column = self.value(), self.column or str(self.parameter_name)
+        return queryset.filter(**{column: value}) if value in self.options.values else queryset
 
 
-class ExactTextFilter(TextFilter):
+class ConditionFilter(_DeclaredFilter, DropdownFilter):
+    """Filters by one of several conditions, each with its value in the URL and its label. `default` is the condition
+    without a choice."""
+
+    conditions: ClassVar[tuple[tuple[str, str, Q], ...]]
+    default: ClassVar[Q] = Q()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, label) for value, label, _ in self.conditions]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = {value: condition for value, _, condition in self.conditions}
+        return queryset.filter(chosen.get(self.value() or "", self.default))
+
+
+class ExactTextFilter(_DeclaredFilter, TextFilter):
     """Filters by a text: equal to the column (`lookup` exact), or contained in it."""
 
     column: ClassVar[str]
@@ -103,11 +129,25 @@ class PeriodFilter(ListFilter):
             queryset = queryset.filter(**self.until(datetime.combine(last, time.max, UTC)))
         return queryset
 
+    @classmethod
+    def of(cls, column: str) -> type[Self]:
+        return cast("type[Self]", type(cls.__name__, (cls,), {"column": column}))
+
     def since(self, instant: datetime) -> dict[str, Any]:
         return {f"{self.column}__gte": instant}
 
     def until(self, instant: datetime) -> dict[str, Any]:
         return {f"{self.column}__lte": instant}
+
+
+class IdPeriodFilter(PeriodFilter):
+    """Filters by ids, which are ordered by time and indexed."""
+
+    def since(self, instant: datetime) -> dict[str, Any]:
+        return {"id__gte": ids_at(instant)[0]}
+
+    def until(self, instant: datetime) -> dict[str, Any]:
+        return {"id__lte": ids_at(instant)[1]}
 
 
 def _day(text: Any) -> date | None:

@@ -3,15 +3,17 @@
 Every index of the ledger begins with the organization, so a list filtered by one is fast at any size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, cast
 
 from django.contrib.admin import ListFilter, ShowFacets
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.contrib.filters.forms import AutocompleteDropdownForm
 
+from billing.admin.components.cards import Card
+from billing.admin.components.list_filters import HourFilter, PeriodFilter
 from costtrack.changelist import PlainChangeList
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import chosen_organization, request_user
@@ -91,11 +93,53 @@ class SingleOrganizationList(PlainChangeList):
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return list(self.model_admin.get_ordering(request))
 
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(self.result_list)
+        if self.organization is not None:
+            for row in rows:
+                row.organization = self.organization
+            self.complete(request, rows)
+        self.result_list = rows
 
-class SingleOrganizationAdmin(OrganizationScopedAdmin):
+    def complete(self, request: HttpRequest, rows: list[Any]) -> None:
+        """A hook that reads what the columns show besides the rows, for all of them together."""
+
+    def in_period(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Apply only the filters by time."""
+        for spec in self.filter_specs:
+            if isinstance(spec, PeriodFilter | HourFilter):
+                rows = spec.queryset(request, rows)
+        return rows
+
+
+class CardsAdmin(OrganizationScopedAdmin):
+    """A model admin whose rows have a page of cards (`admin/billing/change_form.html`), with the form below them if the
+    row can be changed."""
+
+    change_heading: ClassVar[str] = ""
+    change_hint: ClassVar[str] = ""
+    changelist_class: ClassVar[type[PlainChangeList]] = PlainChangeList
+
+    def cards(self, request: HttpRequest, row: Any) -> Sequence[Card]:
+        raise NotImplementedError
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return self.changelist_class
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        row = context.get("original")
+        if row is not None:
+            context["cards"] = self.cards(request, row)
+            context["change_heading"], context["change_hint"] = self.change_heading, self.change_hint
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+class SingleOrganizationAdmin(CardsAdmin):
     """Base of the model admins of large tables. A subclass has `OrganizationFilter` as its first filter and an
     `ordering` that an index serves."""
 
+    changelist_class: ClassVar[type[PlainChangeList]] = SingleOrganizationList
     sortable_by = ()
     list_filter_submit = True
     list_per_page = 50
@@ -106,8 +150,43 @@ class SingleOrganizationAdmin(OrganizationScopedAdmin):
     empty_text: ClassVar[str] = ""
     empty_template: ClassVar[str] = ""
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return SingleOrganizationList
+    def changeform_context(self, extra_context: dict[str, Any] | None) -> dict[str, Any]:
+        """Show only the save button. Saving leads to the row's page."""
+        return {
+            **(extra_context or {}),
+            "show_save_and_continue": False,
+            "show_save_and_add_another": False,
+            "show_delete": False,
+        }
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().add_view(request, form_url, self.changeform_context(extra_context))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().change_view(request, object_id, form_url, self.changeform_context(extra_context))
+
+    def response_add(self, request: HttpRequest, obj: Model, post_url_continue: str | None = None) -> HttpResponse:
+        super().response_add(request, obj, post_url_continue)  # says that it was added
+        return HttpResponseRedirect(self.page_url(obj))
+
+    def response_change(self, request: HttpRequest, obj: Model) -> HttpResponse:
+        super().response_change(request, obj)
+        return HttpResponseRedirect(self.page_url(obj))
+
+    def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        """Return the rows that match a text exactly. Django would search each word separately, without an index; its
+        `search_fields` only show the field."""
+        return queryset
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        text = search_term.strip()
+        return (self.search(queryset, text) if text else queryset), False
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return no actions for a user with read access only."""

@@ -15,6 +15,9 @@ from django.urls import resolve
 from django.utils.cache import patch_vary_headers
 from django.views.generic import View
 
+from billing.admin.components.cards import EmptyState
+from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.urls import admin_url
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from costtrack.organization_paths import organization_url
@@ -24,7 +27,7 @@ from organizations.models import Organization, User
 from organizations.types import Role
 
 _FULL_PAGE, _FRAGMENT = "admin/dashboard/full_page.html", "admin/dashboard/fragment.html"
-_REFUSED = "admin/dashboard/refused.html"
+EMPTY_PAGE = "admin/dashboard/empty_page.html"
 
 
 class OrganizationPage(View):
@@ -51,11 +54,16 @@ class OrganizationPage(View):
             return _to_an_organization(request)
         self.organization, self.user, (self.role,) = organization, request_user(request), request_roles(request)
         self.now = utc_now()
+        self.times = LocalTimes(organization.calendar, self.now)
         request.current_app = admin.site.name
         try:
             return super().dispatch(request, *args, **kwargs)
         except DomainError as refused:
-            return self._respond(_REFUSED, {"refused": refused}, status=refused.status)
+            links = [("Clear filters", request.path)]
+            if refused.extra.get("plan"):
+                links.append(("Compare plans", admin_url("plan")))
+            empty = EmptyState("block", refused.message, links=links)
+            return self._respond(EMPTY_PAGE, {"empty": empty}, status=refused.status)
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return self._respond(self.template_name, self.page_context())

@@ -9,10 +9,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import register_converter
 
-from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.cards import EmptyState
+from billing.admin.components.organization_page import EMPTY_PAGE, OrganizationPage
+from billing.admin.components.urls import admin_url
 from costtrack.errors import NotFoundError
 
-_UNKNOWN = "admin/dashboard/unknown_id.html"
 _ESCAPED = re.compile("(?:~[0-9A-F]{2})+")
 _SAFE = ":@=+,"
 
@@ -46,4 +47,6 @@ class DetailPage(OrganizationPage):
         try:
             return super().get(request, *args, **kwargs)
         except NotFoundError as unknown:
-            return self._respond(_UNKNOWN, {"unknown": unknown, "tab": self.tab}, status=HTTPStatus.NOT_FOUND)
+            links = [(f"All {self.tab}", admin_url("sessions", show=self.tab))]
+            empty = EmptyState("search_off", "No match for this id", f"{unknown.message}.", links)
+            return self._respond(EMPTY_PAGE, {"empty": empty}, status=HTTPStatus.NOT_FOUND)

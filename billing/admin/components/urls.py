@@ -1,4 +1,4 @@
-"""URLs of the current page with other parameters, and of other pages for the same period."""
+"""URLs of admin pages, and of the current page with other parameters."""
 
 from datetime import date
 
@@ -36,10 +36,38 @@ def url_for_dates(request: HttpRequest, first: date, last: date, **changes: Valu
 
 def url_of_page(view: str, request: HttpRequest, **parameters: str) -> str:
     """Return the URL of another page for the same period."""
-    period = {name: request.GET[name] for name in _PERIOD if request.GET.get(name)}
-    query = urlencode({**period, **parameters})
-    return f"{reverse(f'admin:{view}')}?{query}" if query else reverse(f"admin:{view}")
+    return admin_url(view, **{name: request.GET.get(name, "") for name in _PERIOD}, **parameters)
+
+
+def admin_url(view: str, *args: object, **query: str | int) -> str:
+    """Return the URL of an admin page; empty parameters are omitted."""
+    url = reverse(f"admin:{view}", args=args)
+    given = {name: value for name, value in query.items() if value != ""}
+    return f"{url}?{urlencode(given)}" if given else url
+
+
+def change_url(model: str, row_id: object) -> str:
+    """Return the URL of a row's page, for example of `billing_ingestbatch`."""
+    return admin_url(f"{model}_change", row_id)
+
+
+def event_url(event_id: object) -> str:
+    return change_url("billing_usageevent", event_id)
+
+
+def ledger_url(organization_id: int, **filters: str) -> str:
+    """Return the URL of the ledger's list with filters."""
+    return admin_url("billing_usageevent_changelist", organization=organization_id, **filters)
 
 
 def run_url(run_id: str) -> str:
-    return reverse("admin:run", args=[run_id])
+    """Return the URL of a run's page; empty without a run."""
+    return admin_url("run", run_id) if run_id else ""
+
+
+def session_url(session_id: str) -> str:
+    return admin_url("session", session_id) if session_id else ""
+
+
+def execution_url(execution_id: str) -> str:
+    return admin_url("execution", execution_id) if execution_id else ""

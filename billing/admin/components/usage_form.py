@@ -1,15 +1,21 @@
-"""The filters of the usage page. Their names and values are those of the API."""
+"""The filters of the usage page, and the query that they make. Their names and values are those of the API."""
 
 from collections.abc import Iterable
 from typing import cast
 
 from django import forms
-from django.http import QueryDict
+from django.http import QueryDict, StreamingHttpResponse
 
 from billing.admin.components.date_range import PeriodForm, with_range
+from billing.admin.components.organization_page import OrganizationPage
+from billing.exports.usage_csv import Rows, file_name, usage_csv
 from billing.reports.usage.breakdown import FilterOptions, View
 from billing.reports.usage.figures import NO_CREDENTIAL, GroupBy, UsageFilter
+from billing.reports.usage.query import UsageQuery, build_query
 from billing.types import Status
+from costtrack.calendar import Span
+from costtrack.errors import DomainError
+from organizations.selectors import refusal_without_api, refusal_without_exports
 
 NOT_STACKED = "none"
 VIEWS = ((View.COST.value, "Cost"), (View.REQUESTS.value, "Requests"), (View.TOKENS.value, "Tokens"))
@@ -20,6 +26,8 @@ STACKS = (
     (GroupBy.STATUS.value, "Status"),
     (NOT_STACKED, "Nothing"),
 )
+BY_COST = "cost"
+"""The order of the request log by cost, as its value of `sort_by`."""
 FILTERS = ("client_id", "capability", "model", "status")
 _MAX_LENGTH = 255
 MAX_OPTIONS = 500
@@ -68,3 +76,36 @@ class UsageForm(PeriodForm):
         if chosen and chosen not in dict(offered):
             offered = [(chosen, chosen), *offered]
         cast("forms.Select", self.fields[name].widget).choices = [("", empty_label), *offered[:MAX_OPTIONS]]
+
+
+class UsageQueryPage(OrganizationPage):
+    """A page with a usage query. Plan restrictions do not apply to operators, as in the API."""
+
+    def usage_query(self, filters: UsageFilter, window: Span) -> UsageQuery:
+        """Build the query. Raises ForbiddenError for a period outside the plan's history."""
+        return build_query(
+            organization=self.organization,
+            filters=filters,
+            window=window,
+            now=self.now,
+            has_full_history=self.user.is_superuser,
+        )
+
+    def api_refusal(self) -> DomainError | None:
+        """Return the API's error if the plan has no API access."""
+        plan = self.organization.plan
+        return None if plan.api_access or self.user.is_superuser else refusal_without_api(plan)
+
+    def exports_refusal(self) -> DomainError | None:
+        """Return the API's error if the plan does not allow the CSV."""
+        plan = self.organization.plan
+        return self.api_refusal() or (None if plan.exports or self.user.is_superuser else refusal_without_exports(plan))
+
+    def csv_response(self, query: UsageQuery, rows: Rows, *, endpoint: str = "") -> StreamingHttpResponse:
+        """Stream the CSV of `GET /usage/export`."""
+        name = file_name(organization=self.organization, rows=rows, window=query.window)
+        return StreamingHttpResponse(
+            usage_csv(query, rows, endpoint=endpoint),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )

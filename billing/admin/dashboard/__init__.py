@@ -10,7 +10,7 @@ from billing.admin.dashboard.pricing import pricing_page
 from billing.admin.dashboard.request_log import request_log_page
 from billing.admin.dashboard.runs import run_list_page, run_page
 from billing.admin.dashboard.sessions import execution_page, session_list_page, session_page
-from billing.admin.dashboard.usage import usage_export, usage_page
+from billing.admin.dashboard.usage import usage_page
 
 __all__ = [
     "execution_page",
@@ -25,6 +25,5 @@ __all__ = [
     "session_list_page",
     "session_page",
     "tags_page",
-    "usage_export",
     "usage_page",
 ]

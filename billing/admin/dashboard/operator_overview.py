@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.http import urlencode
 
 from billing.admin.components import formatting
+from billing.admin.components.cards import Link
+from billing.admin.components.datetimes import utc
+from billing.admin.components.urls import admin_url, ledger_url
 from billing.admin.limits.limit_summary_card import LimitOverview, limit_overview
 from billing.reports.overview import MAX_COUNTED, Backlog, Overview, list_overviews
 from costtrack.clock import utc_now
@@ -22,22 +23,14 @@ _MAX_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """A text about a queue that needs attention, and its URL."""
-
-    text: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
+class OrganizationCard:
     organization: Organization
     usage_url: str
     ledger_url: str
     cost: str
     events: str
     last_received: str
-    queues: tuple[Queue, ...]
+    queues: tuple[Link, ...]
     limits: LimitOverview
     limits_url: str
 
@@ -61,29 +54,28 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context
 
 
-def _card(figures: Overview, now: datetime) -> Card:
-    return Card(
+def _card(figures: Overview, now: datetime) -> OrganizationCard:
+    return OrganizationCard(
         organization=figures.organization,
         usage_url=organization_url(figures.organization.slug, "usage"),
-        ledger_url=formatting.ledger_url(figures.organization.pk),
+        ledger_url=ledger_url(figures.organization.pk),
         cost=usd(figures.cost_usd),
         events=formatting.count(figures.events),
-        last_received=formatting.instant(figures.last_received_at),
+        last_received=utc(figures.last_received_at),
         queues=tuple(queues(figures.organization, figures.backlog)),
         limits=limit_overview(figures.organization, now=now),
-        limits_url=formatting.limits_url(figures.organization.pk),
+        limits_url=admin_url("billing_spendlimit_changelist", organization=figures.organization.pk),
     )
 
 
-def queues(organization: Organization, counts: Backlog) -> list[Queue]:
+def queues(organization: Organization, counts: Backlog) -> list[Link]:
     """Return links to the queues that are not empty: unpriced events and the quarantine."""
     rows = (
         (counts.unpriced, "billing_unpricedevent", "event has no price yet", "events have no price yet"),
         (counts.quarantined, "billing_quarantinedrecord", "record is in quarantine", "records are in quarantine"),
     )
-    query = urlencode({"organization": organization.pk})
     return [
-        Queue(_number(number, singular, plural), f"{reverse(f'admin:{model}_changelist')}?{query}")
+        (_number(number, singular, plural), admin_url(f"{model}_changelist", organization=organization.pk))
         for number, model, singular, plural in rows
         if number
     ]

@@ -1,16 +1,18 @@
 """The plan page: a comparison of all plans, the status of the plan's limits, and this month's cost."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin.components import datetimes, formatting
+from billing.admin.components import formatting
+from billing.admin.components.cards import Figure
 from billing.admin.components.organization_page import OrganizationPage
-from billing.admin.limits import limit_text, progress_bar
+from billing.admin.components.tables import Column, Table
+from billing.admin.limits.limit_summary_card import limit_summary
 from billing.limits.cache import limit_set
 from billing.limits.status import statuses
 from billing.limits.types import LimitStatus
@@ -24,33 +26,12 @@ from costtrack.organization_paths import installation_url
 from organizations.models import Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """`is_allowed` is shown as an icon; None for a cell with a value."""
-
-    text: str
-    note: str = ""
-    is_allowed: bool | None = None
-    is_current: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A row of the table: one cell per plan."""
+class Criterion(NamedTuple):
+    """A row of the comparison: its name, an explanation, and what each plan has."""
 
     name: str
     about: str
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PlanLimit:
-    name: str
-    url: str
-    badge: SafeString
-    gauge: SafeString
-    sentence: str
-    resets: SafeString | str
+    value: Callable[[Plan], str | SafeString]
 
 
 class PlanPage(OrganizationPage):
@@ -59,25 +40,38 @@ class PlanPage(OrganizationPage):
     refresh_seconds: ClassVar[int] = 30
 
     def page_context(self) -> dict[str, Any]:
-        plan, calendar = self.organization.plan, self.organization.calendar
-        spend = spend_now(organization=self.organization, filters=UsageFilter(), now=self.now)
-        before = calendar.preset(Preset.LAST_MONTH, self.now)
+        plan = self.organization.plan
         plans = list(Plan.objects.order_by("position", "code"))
         return {
             "plan": plan,
-            "plans": plans,
-            "comparisons": list(_comparisons(plans, current=plan)),
-            "limits": [self._limit(status) for status in self._plan_limits()],
-            "is_invoiced": plan.api_access and not _has_maximum(plan),
-            "spent": usd(spend.month_to_date_usd),
-            "spent_before": self._spent_in(before),
-            "period": self._days(spend.billing_period),
-            "period_before": self._days(before),
-            "ends": datetimes.inline(spend.billing_period.end, calendar=calendar, now=self.now),
+            "figures": self._figures(),
+            "comparison": _comparison(plans, current=plan),
+            "limits": [limit_summary(status, self.times) for status in self._plan_limits()],
             "may_change": self.role.may_change,
             "is_operator": self.user.is_superuser,
             "plans_url": installation_url("organizations_plan_changelist"),
         }
+
+    def _figures(self) -> list[Figure]:
+        organization, plan = self.organization, self.organization.plan
+        spend = spend_now(organization=organization, filters=UsageFilter(), now=self.now)
+        before = organization.calendar.preset(Preset.LAST_MONTH, self.now)
+        spent_before = self._spent_in(before)
+        is_invoiced = plan.api_access and not _has_maximum(plan)
+        now, last = (
+            ("Monthly invoice, so far", "Monthly invoice before")
+            if is_invoiced
+            else ("Spent this month", "Spent last month")
+        )
+        notes = (
+            f"{self._days(spend.billing_period)}, {organization.time_zone}",
+            f"The billing period ends {self.times.inline(spend.billing_period.end)}.",
+        )
+        return [
+            Figure("Your plan", plan.name, (f"of {organization}",)),
+            Figure(now, usd(spend.month_to_date_usd), notes),
+            *([Figure(last, spent_before, (self._days(before),))] if spent_before else []),
+        ]
 
     def _spent_in(self, window: Span) -> str:
         """Return the spend in a window; empty if it is outside the plan's history."""
@@ -94,65 +88,71 @@ class PlanPage(OrganizationPage):
         rules = [rule for rule in org_limits.single_limit_rules(now=self.now) if rule.limit_id in of_plan]
         return statuses(organization=self.organization, rules=rules, now=self.now)
 
-    def _limit(self, status: LimitStatus) -> PlanLimit:
-        calendar = self.organization.calendar
-        return PlanLimit(
-            name=limit_text.name_of_rule(status.rule),
-            url=formatting.change_url("billing_spendlimit", id=status.rule.limit_id),
-            badge=limit_text.badge(status),
-            gauge=progress_bar.labelled(status),
-            sentence=limit_text.status_sentence(status, calendar=calendar, now=self.now),
-            resets=limit_text.reset(status, calendar=calendar, now=self.now),
-        )
-
     def _days(self, span: Span) -> str:
         """`2026-11-01 to 2026-11-30`"""
         calendar = self.organization.calendar
         return f"{calendar.date_of(span.start)} to {calendar.date_of(span.end - timedelta(microseconds=1))}"
 
 
-def _comparisons(plans: Sequence[Plan], *, current: Plan) -> Iterator[Comparison]:
-    for name, about, cell in (
-        ("API access", "Read costs and authorize calls by API.", lambda plan: _yes_or_no(plan.api_access)),
-        ("Largest weekly limit", "For any 7 days.", _weekly),
-        ("Largest monthly limit", "For a calendar month.", _monthly),
-        ("Usage shown", "The ledger stores everything on every plan.", _history),
-        ("Usage exports", "CSV by call or by day.", lambda plan: _yes_or_no(plan.api_access and plan.exports)),
-        ("API requests", "Recording usage is never limited.", _requests),
-    ):
-        yield Comparison(name, about, tuple(replace(cell(plan), is_current=plan == current) for plan in plans))
+def _comparison(plans: Sequence[Plan], *, current: Plan) -> Table[Criterion]:
+    name = Column[Criterion]("", lambda criterion: formatting.two_lines(criterion.name, criterion.about))
+    return Table("All plans compared", (name, *(_column(plan, current) for plan in plans)), _CRITERIA, css="ct-plans")
 
 
-def _yes_or_no(is_allowed: bool) -> Cell:  # noqa: FBT001 - the only argument
-    return Cell("Yes" if is_allowed else "No", is_allowed=is_allowed)
+def _column(plan: Plan, current: Plan) -> Column[Criterion]:
+    if plan != current:
+        return Column(plan.name, lambda criterion: criterion.value(plan))
+    heading = format_html("{} <small>Your plan</small>", plan.name)
+    return Column(heading, lambda criterion: criterion.value(plan), css="ct-current")
 
 
-def _weekly(plan: Plan) -> Cell:
+def _yes_or_no(is_allowed: bool) -> SafeString:  # noqa: FBT001 - the only argument
+    icon, css, text = ("check", "ct-good", "Yes") if is_allowed else ("remove", "ct-faint", "No")
+    return format_html(
+        '<span class="ct-sign material-symbols-outlined {}" aria-hidden="true">{}</span>{}', css, icon, text
+    )
+
+
+def _noted(text: str, note: str) -> SafeString:
+    return format_html("{}<small>{}</small>", text, note)
+
+
+def _weekly(plan: Plan) -> str | SafeString:
     largest, default = plan.max_weekly_limit_usd, plan.default_weekly_limit_usd
-    note = f"{usd(default)} by default" if default is not None and default != largest else ""
-    return _maximum(plan, largest, note)
+    maximum = _maximum(plan, largest)
+    if default is None or default == largest or (largest is None and not plan.api_access):
+        return maximum
+    return _noted(maximum, f"{usd(default)} by default")
 
 
-def _monthly(plan: Plan) -> Cell:
-    return _maximum(plan, plan.max_monthly_limit_usd, "")
-
-
-def _maximum(plan: Plan, largest: Decimal | None, note: str) -> Cell:
+def _maximum(plan: Plan, largest: Decimal | None) -> str | SafeString:
     if largest is not None:
-        return Cell(usd(largest), note)
-    return Cell("No maximum", note) if plan.api_access else Cell("None", "no paid access")
+        return usd(largest)
+    return "No maximum" if plan.api_access else _noted("None", "no paid access")
 
 
-def _history(plan: Plan) -> Cell:
+def _history(plan: Plan) -> str:
     days = plan.history_days
-    return Cell("Everything") if days is None else Cell(f"{formatting.count(days)} day{'' if days == 1 else 's'}")
+    return "Everything" if days is None else f"{formatting.count(days)} day{'' if days == 1 else 's'}"
 
 
-def _requests(plan: Plan) -> Cell:
+def _requests(plan: Plan) -> str:
     if not plan.api_access:
-        return Cell("None")
+        return "None"
     per_minute = plan.requests_per_minute
-    return Cell("No limit") if per_minute is None else Cell(f"{formatting.count(per_minute)} per minute")
+    return "No limit" if per_minute is None else f"{formatting.count(per_minute)} per minute"
+
+
+_CRITERIA = (
+    Criterion("API access", "Read costs and authorize calls by API.", lambda plan: _yes_or_no(plan.api_access)),
+    Criterion("Largest weekly limit", "For any 7 days.", _weekly),
+    Criterion(
+        "Largest monthly limit", "For a calendar month.", lambda plan: _maximum(plan, plan.max_monthly_limit_usd)
+    ),
+    Criterion("Usage shown", "The ledger stores everything on every plan.", _history),
+    Criterion("Usage exports", "CSV by call or by day.", lambda plan: _yes_or_no(plan.api_access and plan.exports)),
+    Criterion("API requests", "Recording usage is never limited.", _requests),
+)
 
 
 def _has_maximum(plan: Plan) -> bool:

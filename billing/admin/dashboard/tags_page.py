@@ -4,22 +4,24 @@ Its numbers are those of `GET /spend/tags` (document 004), so days are UTC.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, ClassVar
 
 from django import forms
-from django.http import HttpRequest, QueryDict
+from django.http import QueryDict
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
+from billing.admin.components.cards import EmptyState, Figure
 from billing.admin.components.chart_axis import axis, utc_calendar
 from billing.admin.components.charts import Chart, Line
 from billing.admin.components.date_range import Period, PeriodForm, period_of, with_range
 from billing.admin.components.organization_page import OrganizationPage
-from billing.admin.components.pagination import paging, requested_page
-from billing.admin.components.percent_bar import Share, share_of
-from billing.admin.components.sortable_columns import Column, headings
-from billing.admin.components.urls import url_for_dates, url_of_page, url_with
+from billing.admin.components.pagination import Paging, paging, requested_page
+from billing.admin.components.percent_bar import percent_bar, share_of
+from billing.admin.components.tables import Column, Sorting, Table
+from billing.admin.components.urls import admin_url, url_for_dates, url_of_page, url_with
 from billing.reports.spend.totals import NamedSpend, TagSpend, get_tag_spend, list_tag_days
 from costtrack.admin_site import register_page
 from costtrack.calendar import Unit, Window
@@ -30,13 +32,8 @@ _MAX_LINES = 8
 _MAX_KINDS = 50
 _MAX_LENGTH = 255
 _SEPARATOR = ":"
-_COLUMNS = (
-    Column("Tag", "name"),
-    Column("Requests", "calls", is_number=True),
-    Column("Cost", "spend", is_number=True),
-    Column("Share of all spend"),
-)
-_SORTED_BY = {column.order: attrgetter(column.order) for column in _COLUMNS if column.order}
+_TAGS = "#tags"
+_SORTED_BY = {name: attrgetter(name) for name in ("name", "calls", "spend")}
 
 
 class TagsForm(PeriodForm):
@@ -67,15 +64,6 @@ class TagsForm(PeriodForm):
             self.fields[name].widget = forms.HiddenInput()
 
 
-@dataclass(frozen=True, slots=True)
-class TagRow:
-    name: str
-    url: str
-    calls: str
-    cost: str
-    share: Share
-
-
 class TagsPage(OrganizationPage):
     title: ClassVar[str] = "Tags"
     template_name: ClassVar[str] = "admin/dashboard/tags.html"
@@ -101,7 +89,8 @@ class TagsPage(OrganizationPage):
             "log_url": url_of_page("request_log", self.request, tag=tag),
             "figures": _figures_of_tag(chosen, report) if tag else _figures(report, period),
             "chart": self._chart(chosen, period),
-            "unpriced": formatting.count(report.unpriced) if report.unpriced else "",
+            "unpriced": report.unpriced,
+            "empty": self._empty_state(report, tag, chosen),
             **self._list(chosen, report, cleaned),
         }
 
@@ -111,13 +100,41 @@ class TagsPage(OrganizationPage):
         ascending = cleaned.get("sort_order") == "asc"
         rows = sorted(chosen, key=_SORTED_BY[order], reverse=not ascending)
         number = requested_page(self.request)
+        pages = paging(self.request, number=number, size=TAGS_PER_PAGE, total=len(rows))
+        sorting = Sorting(self.request, order, "spend", is_ascending=ascending, anchor=_TAGS)
+        columns = (
+            Column[NamedSpend]("Tag", self._link, order="name", css="ct-tag ct-names"),
+            Column[NamedSpend]("Requests", lambda row: formatting.count(row.calls), order="calls", is_number=True),
+            Column[NamedSpend]("Cost", lambda row: usd(row.spend), order="spend", is_number=True),
+            Column[NamedSpend]("Share of all spend", lambda row: percent_bar(row.spend, report.spend)),
+        )
         shown = rows[(number - 1) * TAGS_PER_PAGE : number * TAGS_PER_PAGE]
+        empty = _no_tags(pages, total=len(rows), all_url=self.request.path)
         return {
-            "rows": [_row(entry, report, self.request) for entry in shown],
+            "tags": Table("Tags", columns, shown, sorting=sorting, empty=empty),
             "rows_total": formatting.count(len(rows)),
-            "headings": headings(self.request, _COLUMNS, order, default="spend", ascending=ascending),
-            "paging": paging(self.request, number=number, size=TAGS_PER_PAGE, total=len(rows)),
+            "paging": pages,
         }
+
+    def _link(self, entry: NamedSpend) -> SafeString:
+        return formatting.link(url_with(self.request, tag=entry.name), entry.name)
+
+    def _empty_state(self, report: TagSpend, tag: str, chosen: Sequence[NamedSpend]) -> EmptyState | None:
+        if tag and not chosen:
+            all_tags = [("All tags", url_with(self.request, tag=""))]
+            return EmptyState("sell", "No spend with this tag in this period", tag, all_tags)
+        if tag or report.tags:
+            return None
+        example = '["project:search", "env:staging"]'
+        if report.calls:
+            text = (
+                f"{usd(report.spend)} was spent without tags. Send tags with your events, and this page shows what "
+                "each of them costs."
+            )
+            return EmptyState("sell", "No tagged usage in this period", text, example=example)
+        text = "Choose a longer period, or send tags with your events."
+        start = [("Send events", admin_url("getting_started"))]
+        return EmptyState("sell", "No tags in this period", text, start, example=example)
 
     def _chart(self, chosen: Sequence[NamedSpend], period: Period) -> Chart | None:
         """Return a chart of the most expensive chosen tags. Not stacked, because tags can share calls."""
@@ -128,9 +145,8 @@ class TagsPage(OrganizationPage):
             return None
         lines = []
         for name in names:
-            sums = x_axis.sums(days[name])
             urls = [url_for_dates(self.request, bar.first, bar.last, tag=name) for bar in x_axis.bars]
-            lines.append(Line(name, [float(amount) for amount in sums], [usd(amount) for amount in sums], urls))
+            lines.append(Line.of_costs(name, x_axis.sums(days[name]), urls))
         what = "Cost per tag" if len(lines) > 1 else f"Cost of {names[0]}"
         unit = "month" if x_axis.unit is Unit.MONTH else "day"
         return Chart(
@@ -152,33 +168,29 @@ def _chosen(tags: Sequence[NamedSpend], cleaned: dict[str, Any]) -> list[NamedSp
     return [entry for entry in tags if entry.name.startswith(beginning) and search in entry.name.lower()]
 
 
-def _row(entry: NamedSpend, report: TagSpend, request: HttpRequest) -> TagRow:
-    return TagRow(
-        name=entry.name,
-        url=url_with(request, tag=entry.name),
-        calls=formatting.count(entry.calls),
-        cost=usd(entry.spend),
-        share=share_of(entry.spend, report.spend),
-    )
-
-
-Figure = tuple[str, str, str]
-"""A heading, a value, and a note."""
+def _no_tags(pages: Paging, *, total: int, all_url: str) -> SafeString:
+    """Return why the table of tags is empty."""
+    if pages.is_beyond and total:
+        link = formatting.link(f"{pages.last_url}{_TAGS}", "Go to the last page")
+        return format_html("This page does not exist. {}", link)
+    return format_html("No tag in this period matches. {}", formatting.link(all_url, "Show all tags"))
 
 
 def _figures(report: TagSpend, period: Period) -> list[Figure]:
-    all_spend = ("All spend", usd(report.spend), f"{period.name}, {formatting.count(report.calls)} requests")
+    requests = f"{period.name}, {formatting.count(report.calls)} requests"
+    all_spend = Figure("All spend", usd(report.spend), (requests,))
     if not report.tags:
         return [all_spend]
     top_tag, untagged = report.tags[0], report.min_untagged
     figures = [
         all_spend,
-        ("Tags", formatting.count(len(report.tags)), "Used in this period"),
-        ("Most expensive tag", usd(top_tag.spend), top_tag.name),
+        Figure("Tags", formatting.count(len(report.tags)), ("Used in this period",)),
+        Figure("Most expensive tag", usd(top_tag.spend), (top_tag.name,)),
     ]
     if untagged:
         share = share_of(untagged, report.spend).text
-        figures.append(("Without a tag", f"at least {usd(untagged)}", f"{share}; more if calls have several tags"))
+        note = f"{share}; more if calls have several tags"
+        figures.append(Figure("Without a tag", f"at least {usd(untagged)}", (note,)))
     return figures
 
 
@@ -187,10 +199,12 @@ def _figures_of_tag(chosen: Sequence[NamedSpend], report: TagSpend) -> list[Figu
         return []
     (entry,) = chosen
     return [
-        ("Cost", usd(entry.spend), f"of {usd(report.spend)} total"),
-        ("Share of all spend", share_of(entry.spend, report.spend).text, "in this period"),
-        ("Requests", formatting.count(entry.calls), f"of {formatting.count(report.calls)} total"),
-        ("Cost per request", usd(entry.spend / entry.calls) if entry.calls else formatting.NOTHING, "On average"),
+        Figure("Cost", usd(entry.spend), (f"of {usd(report.spend)} total",)),
+        Figure("Share of all spend", share_of(entry.spend, report.spend).text, ("in this period",)),
+        Figure("Requests", formatting.count(entry.calls), (f"of {formatting.count(report.calls)} total",)),
+        Figure(
+            "Cost per request", usd(entry.spend / entry.calls) if entry.calls else formatting.NOTHING, ("On average",)
+        ),
     ]
 
 

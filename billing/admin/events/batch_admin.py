@@ -1,37 +1,27 @@
 """The read-only admin of batches: the events of each accepted request."""
 
-from datetime import datetime
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.list_filters import PeriodFilter
+from billing.admin.components.cards import Card, without_empty
+from billing.admin.components.datetimes import utc
+from billing.admin.components.list_filters import IdPeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
+from billing.admin.components.tables import column
+from billing.admin.components.urls import ledger_url
 from billing.models import IngestBatch
-from costtrack.ids import ids_at
 from costtrack.money import usd
 from organizations.models import Organization
-
-
-class BatchPeriodFilter(PeriodFilter):
-    """Filters by ids, which are ordered by time and indexed."""
-
-    def since(self, instant: datetime) -> dict[str, Any]:
-        return {"id__gte": ids_at(instant)[0]}
-
-    def until(self, instant: datetime) -> dict[str, Any]:
-        return {"id__lte": ids_at(instant)[1]}
 
 
 @admin.register(IngestBatch)
 class IngestBatchAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("received", "sent_as", "stored", "repeated", "refused", "unpriced_events", "cost", "sent_with")
-    list_filter = (OrganizationFilter, BatchPeriodFilter)
+    list_filter = (OrganizationFilter, IdPeriodFilter)
     ordering = ("-id",)
     fields = ()
     empty_title = "No batches yet"
@@ -41,42 +31,30 @@ class IngestBatchAdmin(SingleOrganizationAdmin):
         # The index on the id begins with the organization, so one row is found through the organizations.
         return queryset.filter(organization__in=Organization.objects.all()).select_related("credential")
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        batch: IngestBatch = context["original"]
-        context["events_url"] = formatting.ledger_url(batch.organization_id, batch=str(batch.pk))
-        context["details"] = formatting.without_empty(
-            (
-                ("Organization", batch.organization.name),
-                ("Received (UTC)", formatting.instant(batch.received_at)),
-                ("Format", batch.format),
-                ("Sent with", self.sent_with(batch)),
-                ("Events stored", formatting.count(batch.accepted)),
-                ("Duplicates of stored events", formatting.count(batch.duplicates)),
-                ("Conflicts with stored events", formatting.count(batch.conflicts)),
-                ("Records refused", formatting.count(batch.rejected)),
-                ("Stored without a price", formatting.count(batch.unpriced)),
-                ("Known cost", usd(batch.cost_usd)),
-            )
+    def cards(self, request: HttpRequest, row: IngestBatch) -> list[Card]:
+        details = (
+            ("Organization", row.organization.name),
+            ("Received (UTC)", utc(row.received_at)),
+            ("Format", row.format),
+            ("Sent with", self.sent_with(row)),
+            ("Events stored", formatting.count(row.accepted)),
+            ("Duplicates of stored events", formatting.count(row.duplicates)),
+            ("Conflicts with stored events", formatting.count(row.conflicts)),
+            ("Records refused", formatting.count(row.rejected)),
+            ("Stored without a price", formatting.count(row.unpriced)),
+            ("Known cost", usd(row.cost_usd)),
         )
-        return super().render_change_form(request, context, *args, **kwargs)
+        link = ("View events", ledger_url(row.organization_id, batch=str(row.pk)))
+        return [Card("Batch", link=link, details=without_empty(details))]
 
-    @admin.display(description="Received (UTC)")
-    def received(self, batch: IngestBatch) -> str:
-        return formatting.instant(batch.received_at)
-
-    @admin.display(description="Format")
-    def sent_as(self, batch: IngestBatch) -> str:
-        return batch.format
+    received = column(IngestBatch, "Received (UTC)", lambda row: utc(row.received_at))
+    sent_as = column(IngestBatch, "Format", lambda row: row.format)
 
     @admin.display(description="Events")
     def stored(self, batch: IngestBatch) -> SafeString:
-        return formatting.link(
-            formatting.ledger_url(batch.organization_id, batch=str(batch.pk)), formatting.count(batch.accepted)
-        )
+        return formatting.link(ledger_url(batch.organization_id, batch=str(batch.pk)), formatting.count(batch.accepted))
 
-    @admin.display(description="Repeated")
-    def repeated(self, batch: IngestBatch) -> str:
-        return formatting.count_or_nothing(batch.duplicates)
+    repeated = column(IngestBatch, "Repeated", lambda row: formatting.count_or_nothing(row.duplicates))
 
     @admin.display(description="Refused")
     def refused(self, batch: IngestBatch) -> SafeString | str:
@@ -88,9 +66,7 @@ class IngestBatchAdmin(SingleOrganizationAdmin):
     def unpriced_events(self, batch: IngestBatch) -> SafeString | str:
         return formatting.badge(formatting.count(batch.unpriced), "warning") if batch.unpriced else formatting.NOTHING
 
-    @admin.display(description="Known cost")
-    def cost(self, batch: IngestBatch) -> str:
-        return usd(batch.cost_usd)
+    cost = column(IngestBatch, "Known cost", lambda row: usd(row.cost_usd))
 
     @admin.display(description="Sent with")
     def sent_with(self, batch: IngestBatch) -> str:

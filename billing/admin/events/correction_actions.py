@@ -1,29 +1,33 @@
-"""Admin actions that correct an event: a confirmation page with the counts and cost before and after, and a reason."""
+"""Admin actions that correct an event. Their pages show the counts and the cost before and after."""
 
-from collections.abc import Callable
-from decimal import Decimal
+from collections.abc import Collection
 from typing import Any
 
 from django import forms
-from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
+from django.http import HttpRequest, HttpResponse
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
+from billing.admin.components.datetimes import utc
 from billing.admin.components.model_admins import SingleOrganizationAdmin
+from billing.admin.components.tables import Column, Table
 from billing.ledger.corrections import MAX_REASON_LENGTH, adjust, void, why_not_correctable
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import UsageEvent
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS, ZERO, usd
-from organizations.admin_base import button, show_domain_errors
+from organizations.admin_actions import confirmed
 from organizations.admin_request import request_user
 
 _UNKNOWN = "Not known"
 
 Change = tuple[str, str, str]
 """A label, the value now, and the value after the correction."""
+_CHANGES = (
+    Column[Change]("", lambda change: change[0]),
+    Column[Change]("Now", lambda change: change[1], is_number=True),
+    Column[Change]("After", lambda change: formatting.strong(change[2]), is_number=True),
+)
 
 
 class VoidForm(forms.Form):
@@ -56,96 +60,49 @@ class CorrectingAdmin(SingleOrganizationAdmin):
 
     actions_detail = ("adjust_cost", "void")  # type: ignore[assignment]  # unfold declares an empty tuple
 
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Return no actions for an event that cannot be corrected."""
-        event: UsageEvent | None = self.get_object(request, str(object_id))
-        if event is None or why_not_correctable(load_adjusted_event(event)) is not None:
-            return []
-        actions: list[Any] = super().get_actions_detail(request, object_id)
-        return actions
+    def available_actions(self, request: HttpRequest, row: UsageEvent) -> Collection[str]:
+        return self.actions_detail if why_not_correctable(load_adjusted_event(row)) is None else ()
 
-    @button("Adjust cost", icon="edit")
-    @show_domain_errors
-    def adjust_cost(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        adjusted_event = load_adjusted_event(self.get_queryset(request).get(pk=object_id))
-        if (refused := self._refused(request, adjusted_event)) is not None:
-            return refused
-        form = AdjustForm(request.POST or None)
-        if request.method != "POST" or not form.is_valid():
-            return self._confirm(request, adjusted_event, title="Adjust cost", verb="Continue", form=form)
+    def check_action(self, request: HttpRequest, row: UsageEvent, name: str) -> None:
+        if (refusal := why_not_correctable(load_adjusted_event(row))) is not None:
+            raise refusal
+
+    @confirmed("Adjust cost", icon="edit", title="Adjust cost", verb="Continue", form=AdjustForm)
+    def adjust_cost(self, request: HttpRequest, event: UsageEvent, **given: Any) -> str | HttpResponse:
+        """Show the change first, and set the cost when that is confirmed."""
         if "confirmed" not in request.POST:
-            changes = [("Cost", _cost(adjusted_event), formatting.exact(form.cleaned_data["cost_usd"]))]
-            return self._confirm(
-                request,
-                adjusted_event,
-                title="Adjust cost",
-                verb="Adjust cost",
-                form=_hidden(form),
-                changes=changes,
-            )
-        return self._do(request, adjusted_event.event, adjust, form)
+            change = ("Cost", _cost(load_adjusted_event(event)), formatting.exact(given["cost_usd"]))
+            context = {"title": "Adjust cost", "verb": "Adjust cost", "table": _table([change]), "is_last_step": True}
+            form = _hidden(AdjustForm(request.POST))
+            return self.confirmation(request, event, form, {**self._subject(event), **context})
+        done = adjust(**self._event(request, event), **given)
+        return f"Cost adjusted to {usd(done.cost_now_usd)}."
 
-    @button("Void", icon="block")
-    @show_domain_errors
-    def void(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        adjusted_event = load_adjusted_event(self.get_queryset(request).get(pk=object_id))
-        if (refused := self._refused(request, adjusted_event)) is not None:
-            return refused
-        form = VoidForm(request.POST or None)
-        if request.method != "POST" or not form.is_valid():
-            changes = list(_taken_back(adjusted_event))
-            return self._confirm(
-                request, adjusted_event, title="Void event", verb="Void event", form=form, changes=changes
-            )
-        return self._do(request, adjusted_event.event, void, form)
+    @confirmed("Void", icon="block", title="Void event", form=VoidForm)
+    def void(self, request: HttpRequest, event: UsageEvent, *, reason: str) -> str:
+        void(**self._event(request, event), reason=reason)
+        return "Event voided."
 
-    def _refused(self, request: HttpRequest, adjusted_event: AdjustedEvent) -> HttpResponse | None:
-        refusal = why_not_correctable(adjusted_event)
-        if refusal is None:
-            return None
-        messages.error(request, refusal.message)
-        return HttpResponseRedirect(formatting.change_url("billing_usageevent", id=adjusted_event.event.pk))
+    def confirmation_context(self, request: HttpRequest, row: UsageEvent, name: str) -> dict[str, Any]:
+        changes = _taken_back(load_adjusted_event(row)) if name == "void" else []
+        return {**self._subject(row), "table": _table(changes)}
 
-    def _confirm(
-        self,
-        request: HttpRequest,
-        adjusted_event: AdjustedEvent,
-        *,
-        title: str,
-        verb: str,
-        form: forms.Form,
-        changes: list[Change] | None = None,
-    ) -> TemplateResponse:
-        event = adjusted_event.event
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": title,
-            "event": event,
-            "called": event.model or event.tool or event.get_kind_display(),
-            "occurred": formatting.instant(event.occurred_at),
-            "cost": _cost(adjusted_event),
-            "verb": verb,
-            "form": form,
-            "changes": changes,
-            "is_last_step": changes is not None,
-            "back": formatting.change_url("billing_usageevent", id=event.pk),
+    def _subject(self, event: UsageEvent) -> dict[str, str]:
+        called = event.model or event.tool or event.get_kind_display()
+        return {
+            "subject": ", ".join(filter(None, (called, f"{utc(event.occurred_at)} UTC", event.event_id))),
+            "amount": _cost(load_adjusted_event(event)),
+            "footer": "The ledger is append-only: this adds an adjustment with the difference, your name and the "
+            "reason. All reports include it from now on.",
         }
-        return TemplateResponse(request, "admin/billing/usageevent/correct.html", context)
 
-    def _do(
-        self, request: HttpRequest, event: UsageEvent, correct: Callable[..., Any], form: forms.Form
-    ) -> HttpResponse:
-        done = correct(
-            organization=event.organization,
-            event_id=event.pk,
-            **form.cleaned_data,
-            actor=request_user(request).email,
-            now=utc_now(),
-        )
-        sentence = "Event voided." if correct is void else f"Cost adjusted to {usd(done.cost_now_usd)}."
-        messages.success(request, sentence)
-        return HttpResponseRedirect(formatting.change_url("billing_usageevent", id=event.pk))
+    def _event(self, request: HttpRequest, event: UsageEvent) -> dict[str, Any]:
+        actor = request_user(request).email
+        return {"organization": event.organization, "event_id": event.pk, "actor": actor, "now": utc_now()}
+
+
+def _table(changes: list[Change]) -> Table[Change]:
+    return Table("Before and after", _CHANGES, changes)
 
 
 def _hidden(form: forms.Form) -> forms.Form:
@@ -168,4 +125,4 @@ def _taken_back(adjusted_event: AdjustedEvent) -> list[Change]:
     )
     counts = ((label, sum(map(adjusted_event.count, columns))) for label, columns in named)
     rows = [(label, formatting.count(count), "0") for label, count in counts if count]
-    return [("Cost", _cost(adjusted_event), formatting.exact(Decimal(0))), *rows]
+    return [("Cost", _cost(adjusted_event), formatting.exact(ZERO)), *rows]

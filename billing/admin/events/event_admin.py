@@ -10,58 +10,21 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
+from billing.admin.components.cards import Card
+from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import ChoiceFilter, ExactTextFilter, HourFilter, PeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationList
 from billing.admin.components.server_url import server_url
+from billing.admin.components.tables import column
+from billing.admin.components.urls import ledger_url
 from billing.admin.events.correction_actions import CorrectingAdmin
-from billing.admin.events.event_page import event_page
+from billing.admin.events.event_page import event_cards, event_cost
 from billing.admin.events.event_search import MAX_SEARCHED, events_named, searched_since
 from billing.models import UnpricedEvent, UsageEvent
 from billing.querysets import UsageEventQuerySet
 from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.money import usd
 from organizations.models import Organization
-
-
-class EventPeriodFilter(PeriodFilter):
-    column = "occurred_at"
-
-
-class EventHourFilter(HourFilter):
-    title = "hour from (UTC), as 2026-11-02T09:00"
-    parameter_name = "hour"
-    column = "occurred_at"
-
-
-class KindFilter(ChoiceFilter):
-    title = "kind"
-    parameter_name = "kind"
-    options = EventKind
-
-
-class StatusFilter(ChoiceFilter):
-    title = "status"
-    parameter_name = "status"
-    options = Status
-
-
-class CostSourceFilter(ChoiceFilter):
-    title = "source of the cost"
-    parameter_name = "cost_source"
-    options = CostSource
-
-
-class ModelFilter(ExactTextFilter):
-    title = "model (part of its name)"
-    parameter_name = "model"
-    column = "model"
-    lookup = "icontains"
-
-
-class RunFilter(ExactTextFilter):
-    title = "run id"
-    parameter_name = "run"
-    column = "run_id"
 
 
 class BatchFilter(ExactTextFilter):
@@ -101,10 +64,10 @@ class LedgerList(SingleOrganizationList):
         if self.query.strip() and self.organization is not None:
             return queryset.filter(events_named(self.organization, events, self.query.strip()))
         if self._filters_by(_WITHOUT_INDEX) and not self._filters_by(_WITH_INDEX):
-            since = searched_since(self._in_period(request, events))
+            since = searched_since(cast("UsageEventQuerySet", self.in_period(request, events)))
             if since is not None:
                 self.notice = (
-                    f"Searched the newest {MAX_SEARCHED:,} events, back to {formatting.instant(since)} UTC. "
+                    f"Searched the newest {MAX_SEARCHED:,} events, back to {utc(since)} UTC. "
                     "Choose a period to see older ones."
                 )
                 queryset = queryset.filter(occurred_at__gte=since)
@@ -113,29 +76,24 @@ class LedgerList(SingleOrganizationList):
     def _filters_by(self, names: tuple[str, ...]) -> bool:
         return any(self.params.get(name, "").strip() for name in names)
 
-    def _in_period(self, request: HttpRequest, events: UsageEventQuerySet) -> UsageEventQuerySet:
-        for spec in self.filter_specs:
-            if isinstance(spec, PeriodFilter | HourFilter):
-                events = cast("UsageEventQuerySet", spec.queryset(request, events))
-        return events
-
 
 @admin.register(UsageEvent)
 class UsageEventAdmin(CorrectingAdmin):
     read_only = True
+    changelist_class = LedgerList
     list_display = ("when", "what", "called", "run", "tokens", "cost", "cost_from")
     list_filter = (
         OrganizationFilter,
-        EventPeriodFilter,
-        EventHourFilter,
-        KindFilter,
-        StatusFilter,
-        CostSourceFilter,
-        ModelFilter,
-        RunFilter,
+        PeriodFilter.of("occurred_at"),
+        HourFilter.of("hour from (UTC), as 2026-11-02T09:00", "hour", column="occurred_at"),
+        ChoiceFilter.of("kind", "kind", options=EventKind),
+        ChoiceFilter.of("status", "status", options=Status),
+        ChoiceFilter.of("source of the cost", "cost_source", options=CostSource),
+        ExactTextFilter.of("model (part of its name)", "model", column="model", lookup="icontains"),
+        ExactTextFilter.of("run id", "run", column="run_id"),
         BatchFilter,
     )
-    search_fields = ("event_id",)  # shows the field; `LedgerList` does the search
+    search_fields = ("event_id",)  # `LedgerList` does the search
     search_help_text = "An event, run, session or request id"
     ordering = ("-occurred_at", "-id")
     fields = ()
@@ -149,23 +107,16 @@ class UsageEventAdmin(CorrectingAdmin):
             is_unpriced=Exists(unpriced_events)
         )
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return LedgerList
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        return queryset, False
+    def cards(self, request: HttpRequest, row: UsageEvent) -> list[Card]:
+        return event_cards(row)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         event: UsageEvent = context["original"]
-        context["page"] = event_page(event)
+        context["event_cost"] = event_cost(event)
         context["may_price"] = self.has_manage_permission(request, event)
         return super().render_change_form(request, context, *args, **kwargs)
 
-    @admin.display(description="When (UTC)")
-    def when(self, event: UsageEvent) -> str:
-        return formatting.instant(event.occurred_at)
+    when = column(UsageEvent, "When (UTC)", lambda row: utc(row.occurred_at))
 
     @admin.display(description="Kind")
     def what(self, event: UsageEvent) -> SafeString | str:
@@ -185,9 +136,7 @@ class UsageEventAdmin(CorrectingAdmin):
     def run(self, event: UsageEvent) -> SafeString | str:
         if not event.run_id:
             return formatting.NOTHING
-        return formatting.link(
-            formatting.ledger_url(event.organization_id, run=event.run_id), formatting.code(event.run_id)
-        )
+        return formatting.link(ledger_url(event.organization_id, run=event.run_id), formatting.code(event.run_id))
 
     @admin.display(description="Tokens in / out")
     def tokens(self, event: UsageEvent) -> SafeString | str:

@@ -1,15 +1,19 @@
-"""The content of an event's page: the call, for whom it was made, and how its cost was computed."""
+"""The content of an event's page: the call, what it belongs to, and how its cost was computed."""
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, date, timedelta
 from decimal import Decimal
 
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from billing.admin.components import datetimes, formatting
-from billing.admin.components.formatting import Detail
-from billing.admin.events.event_sections import context_of
+from billing.admin.components import formatting
+from billing.admin.components.cards import Card, without_empty
+from billing.admin.components.datetimes import LocalTimes, utc
+from billing.admin.components.tables import Column, Table
+from billing.admin.components.urls import change_url, event_url
 from billing.admin.prices.price_hints import Advice, advice_for
 from billing.ledger.adjustments import Correction
 from billing.ledger.net_cost import AdjustedEvent
@@ -17,87 +21,101 @@ from billing.models import PriceVersion, UsageEvent
 from billing.pricing.types import PriceLine
 from billing.reports.events import Explanation, explain
 from billing.types import CorrectionKind, CostSource, EventKind, Status
+from costtrack.clock import utc_now
 from costtrack.ids import batch_of
 from costtrack.money import ZERO, usd
+from costtrack.organization_paths import organization_url
 from organizations.models import APICredential
 
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the price calculation as texts: quantity x unit price = amount."""
-
-    label: str
-    quantity: str
-    unit_price: str
-    amount: str
+_SHOWN_AT_FIRST = timedelta(days=29)  # the default period of the linked pages
+_NOT_KNOWN = "Not known"
 
 
 @dataclass(frozen=True, slots=True)
-class CorrectionLine:
-    """An adjustment of the event as texts."""
+class EventCost:
+    """What an event costs and why. `advice` is what to do about an unknown cost."""
 
-    url: str
-    received: str
-    what: str
-    who: str
-    reason: str
-    amount: str
-
-
-@dataclass(frozen=True, slots=True)
-class EventPage:
     cost: str
-    """The net cost, or empty while it is not known."""
     because: str
-    lines: tuple[Line, ...]
-    computed: str
-    price_name: str
-    price_url: str
-    price_details: str
-    """The period of the price and its source."""
-    reported: str
-    difference: str
     badges: SafeString
-    compute_cost: str
-    recorded: str
-    """The cost before corrections; empty if it was not known."""
-    exact_cost: str
-    """The net cost with all digits."""
-    corrections: tuple[CorrectionLine, ...]
-    corrected_url: str
-    sections: tuple[tuple[str, list[Detail]], ...]
-    metadata: str
     advice: Advice | None
-    """What to do about an unknown cost."""
-    occurred: str
+    calculation: Table[PriceLine]
+    corrections: Table[UsageEvent]
+    corrected_url: str
 
 
-def event_page(event: UsageEvent) -> EventPage:
+def event_cost(event: UsageEvent) -> EventCost:
     why = explain(event)
-    price, total = why.price, why.calculation.total_usd
-    return EventPage(
-        cost=usd(why.cost_now_usd) if why.cost_now_usd is not None else "",
+    return EventCost(
+        cost=usd(why.cost_now_usd) if why.cost_now_usd is not None else "Not known yet",
         because=_because(event, why),
-        lines=tuple(_line(line) for line in why.calculation.lines),
-        computed=formatting.exact(total),
-        price_name=_price_name(price) if price is not None else "",
-        price_url=formatting.change_url("billing_priceversion", id=price.pk) if price is not None else "",
-        price_details=_price_details(price) if price is not None else "",
-        reported=formatting.exact(event.token_cost_usd) if _is_reported(event) else "",
-        difference=_difference(event, total),
         badges=_badges(why.adjusted_event),
-        compute_cost=formatting.exact(event.compute_cost_usd) if event.compute_cost_usd else "",
-        recorded=formatting.exact(event.cost_usd),
-        exact_cost=formatting.exact(why.cost_now_usd),
-        corrections=tuple(_correction(adjustment) for adjustment in why.adjusted_event.adjustments),
-        corrected_url=formatting.change_url("billing_usageevent", id=why.corrected.pk)
-        if why.corrected is not None
-        else "",
-        sections=tuple(section for section in _sections(event) if section[1]),
-        metadata=json.dumps(event.metadata, indent=2, ensure_ascii=False) if event.metadata else "",
         advice=_advice(event, why),
-        occurred=_local(event),
+        calculation=_calculation(event, why),
+        corrections=_corrections(event, why),
+        corrected_url=event_url(why.corrected.pk) if why.corrected is not None else "",
     )
+
+
+def event_cards(event: UsageEvent) -> list[Card]:
+    """Return the sections about the call itself."""
+    sections = (("Call", _call), ("Tokens", _tokens), ("Part of", _context), ("Identity", _identity))
+    cards = [Card(title, details=without_empty(details(event)), is_half=True) for title, details in sections]
+    if event.metadata:
+        cards.append(Card("Metadata", code=json.dumps(event.metadata, indent=2, ensure_ascii=False)))
+    return [card for card in cards if card.details or card.code]
+
+
+_CALCULATION = (
+    Column[PriceLine]("Charged for", lambda line: formatting.KIND_LABELS[line.kind]),
+    Column[PriceLine]("Quantity", lambda line: formatting.count(line.quantity), is_number=True),
+    Column[PriceLine]("Unit price", lambda line: formatting.unit_price(line.kind, line.unit_price_usd), is_number=True),
+    Column[PriceLine]("Amount", lambda line: formatting.exact(line.amount_usd), is_number=True),
+)
+
+
+def _calculation(event: UsageEvent, why: Explanation) -> Table[PriceLine]:
+    """Return the lines quantity x unit price = amount, with the sum and what is added to it."""
+    price, total = why.price, why.calculation.total_usd
+    if price is None:
+        return Table("How the cost is computed", _CALCULATION, why.calculation.lines)
+    link = formatting.link(change_url("billing_priceversion", price.pk), _price_name(price))
+    foot: list[tuple[object, str]] = [(format_html("At the price of {}", link), formatting.exact(total))]
+    if _is_reported(event):
+        foot.append(("Reported by the caller", formatting.exact(event.token_cost_usd)))
+        foot.append(("Difference", _difference(event, total)))
+    if event.compute_cost_usd:
+        foot.append(("Tools and machines", formatting.exact(event.compute_cost_usd)))
+        if why.cost_now_usd is not None and not why.adjusted_event.adjustments:
+            foot.append(("Costs", formatting.exact(why.cost_now_usd)))
+    note = f"The call was made at {_local(event)}. The price applies {_price_details(price)}."
+    return Table("How the cost is computed", _CALCULATION, why.calculation.lines, foot=foot, note=note)
+
+
+_CORRECTIONS = (
+    Column[UsageEvent](
+        "Corrected (UTC)",
+        lambda row: formatting.two_lines(
+            formatting.link(event_url(row.pk), utc(Correction.of(row).at)), Correction.of(row).actor or "costtrack"
+        ),
+    ),
+    Column[UsageEvent](
+        "Correction", lambda row: formatting.two_lines(Correction.of(row).kind.label, Correction.of(row).reason)
+    ),
+    Column[UsageEvent](
+        "Amount",
+        lambda row: formatting.difference((row.token_cost_usd or ZERO) + row.compute_cost_usd),
+        is_number=True,
+    ),
+)
+
+
+def _corrections(event: UsageEvent, why: Explanation) -> Table[UsageEvent]:
+    foot = (
+        ("Originally recorded", formatting.exact(event.cost_usd) or _NOT_KNOWN),
+        ("With corrections", formatting.exact(why.cost_now_usd) or _NOT_KNOWN),
+    )
+    return Table("Corrections", _CORRECTIONS, why.adjusted_event.adjustments, foot=foot)
 
 
 def _advice(event: UsageEvent, why: Explanation) -> Advice | None:
@@ -118,7 +136,7 @@ def _price_details(price: PriceVersion) -> str:
 
 def _local(event: UsageEvent) -> str:
     """Format when the event occurred in the organization's time zone, truncated to the second."""
-    return datetimes.exact(event.occurred_at.replace(microsecond=0), event.organization.calendar)
+    return LocalTimes.of(event.organization).exact(event.occurred_at)
 
 
 # The sentence about the last correction, by its kind.
@@ -156,15 +174,6 @@ def _cost_origin(event: UsageEvent, why: Explanation) -> str:
     return "Nothing in this event is charged for."
 
 
-def _line(line: PriceLine) -> Line:
-    return Line(
-        formatting.KIND_LABELS[line.kind],
-        formatting.count(line.quantity),
-        formatting.unit_price(line.kind, line.unit_price_usd),
-        formatting.exact(line.amount_usd),
-    )
-
-
 def _badges(adjusted_event: AdjustedEvent) -> SafeString:
     event = adjusted_event.event
     failed = event.status == Status.FAILURE.value
@@ -187,28 +196,6 @@ def _difference(event: UsageEvent, computed: Decimal | None) -> str:
         return ""
     difference = event.token_cost_usd - computed
     return formatting.difference(difference) if difference else "none"
-
-
-def _correction(adjustment: UsageEvent) -> CorrectionLine:
-    correction = Correction.of(adjustment)
-    amount = (adjustment.token_cost_usd or ZERO) + adjustment.compute_cost_usd
-    return CorrectionLine(
-        formatting.change_url("billing_usageevent", id=adjustment.pk),
-        formatting.instant(correction.at),
-        correction.kind.label,
-        correction.actor or "costtrack",
-        correction.reason,
-        formatting.difference(amount),
-    )
-
-
-def _sections(event: UsageEvent) -> tuple[tuple[str, list[Detail]], ...]:
-    return (
-        ("Call", formatting.without_empty(_call(event))),
-        ("Tokens", formatting.without_empty(_tokens(event))),
-        ("Part of", formatting.without_empty(context_of(event))),
-        ("Identity", formatting.without_empty(_identity(event))),
-    )
 
 
 def _call(event: UsageEvent) -> list[tuple[str, str]]:
@@ -243,15 +230,15 @@ def _tokens(event: UsageEvent) -> list[tuple[str, str]]:
 
 def _identity(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
     batch_id = batch_of(event.pk)
-    batch_url = formatting.change_url("billing_ingestbatch", id=batch_id)
+    batch_url = change_url("billing_ingestbatch", batch_id)
     return [
         ("Caller's id", event.event_id),
         ("Source", event.source),
         ("Request", event.request_id),
         ("Sent with", formatting.sender(event.credential_id, _credential_of(event))),
         ("Occurred", _local(event)),
-        ("Occurred (UTC)", formatting.instant(event.occurred_at)),
-        ("Received (UTC)", formatting.instant(event.received_at)),
+        ("Occurred (UTC)", utc(event.occurred_at)),
+        ("Received (UTC)", utc(event.received_at)),
         ("Id in the ledger", str(event.pk)),
         ("Batch", formatting.link(batch_url, batch_id)),
         ("Authorization", _authorization(event)),
@@ -262,9 +249,7 @@ def _authorization(event: UsageEvent) -> SafeString | str:
     """The reservation that the event settled."""
     if event.authorization_id is None:
         return ""
-    return formatting.link(
-        formatting.change_url("billing_authorization", id=event.authorization_id), event.authorization_id
-    )
+    return formatting.link(change_url("billing_authorization", event.authorization_id), event.authorization_id)
 
 
 def _credential_of(event: UsageEvent) -> APICredential | None:
@@ -272,3 +257,52 @@ def _credential_of(event: UsageEvent) -> APICredential | None:
     if event.credential_id is None:
         return None
     return APICredential.objects.filter(pk=event.credential_id).first()
+
+
+def _context(event: UsageEvent) -> list[tuple[str, SafeString | str]]:
+    """Return what the event belongs to (run, session, user, tags, ...), linked to the pages about it."""
+    slug = event.organization.slug
+    # An execution only has a page if it has sessions.
+    execution = event.execution_id if event.session_id else ""
+    return [
+        ("Organization", event.organization.name),
+        ("Run", _linked(slug, "run", event.run_id)),
+        ("Workflow", event.workflow_id),
+        ("Execution", _linked(slug, "execution", execution) or event.execution_id),
+        ("Phase", event.phase_id),
+        ("Workspace", event.workspace_id),
+        ("Session", _linked(slug, "session", event.session_id)),
+        ("Group", " ".join(filter(None, (event.group_name, event.group_id and f"({event.group_id})")))),
+        ("Agent", " ".join(filter(None, (event.agent_name, event.agent_id and f"({event.agent_id})")))),
+        ("User", _user(event)),
+        ("End user", event.end_user),
+        ("Tags", _tags(event)),
+    ]
+
+
+def _linked(slug: str, view: str, key: str) -> SafeString | str:
+    return formatting.link(organization_url(slug, view, key), key) if key else ""
+
+
+def _user(event: UsageEvent) -> SafeString | str:
+    """Link to the calls of the same user."""
+    if not event.user_ref:
+        return ""
+    day = event.organization.calendar.date_of(event.occurred_at)
+    query = {"user": event.user_ref, **_period(event, day)}
+    url = organization_url(event.organization.slug, "request_log")
+    return formatting.link(f"{url}?{urlencode(query)}", event.user_ref)
+
+
+def _tags(event: UsageEvent) -> SafeString:
+    url = organization_url(event.organization.slug, "tags")
+    period = _period(event, event.occurred_at.astimezone(UTC).date())  # that page has UTC days
+    links = (formatting.link(f"{url}?{urlencode({'tag': tag, **period})}", tag) for tag in event.tags)
+    return format_html_join(", ", "{}", ((link,) for link in links))
+
+
+def _period(event: UsageEvent, day: date) -> dict[str, str]:
+    """Return the period parameters of a link: the event's day, or nothing if the default period includes it."""
+    if utc_now() - event.occurred_at < _SHOWN_AT_FIRST:
+        return {}
+    return {"start_date": f"{day}", "end_date": f"{day}"}

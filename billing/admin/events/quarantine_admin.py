@@ -4,42 +4,39 @@ from collections import Counter
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import DropdownFilter
 
 from billing.admin.components import formatting
+from billing.admin.components.cards import Card, without_empty
+from billing.admin.components.datetimes import utc
+from billing.admin.components.list_filters import ConditionFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
+from billing.admin.components.tables import column
 from billing.ingest.quarantine import retry
 from billing.models import QuarantinedRecord
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
-from organizations.admin_base import button, show_domain_errors
+from organizations.admin_actions import confirmed
 
 _MAX_AT_ONCE = 500
-
-
-class StateFilter(DropdownFilter):
-    title = "state"
-    parameter_name = "state"
-    all_option = ["", "Open"]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("resolved", "Resolved"), ("all", "All")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == "all":
-            return queryset
-        return queryset.filter(resolved_at__isnull=self.value() != "resolved")
 
 
 @admin.register(QuarantinedRecord)
 class QuarantinedRecordAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("received", "sent_as", "record", "what_is_wrong", "sent_with", "state")
-    list_filter = (OrganizationFilter, StateFilter)
+    list_filter = (
+        OrganizationFilter,
+        ConditionFilter.of(
+            "state",
+            "state",
+            all_option=["", "Open"],
+            default=Q(resolved_at=None),
+            conditions=(("resolved", "Resolved", Q(resolved_at__isnull=False)), ("all", "All", Q())),
+        ),
+    )
     ordering = ("-id",)
     fields = ()
     actions = ("try_again",)
@@ -53,23 +50,28 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
     def narrow(self, request: HttpRequest, queryset: QuerySet[QuarantinedRecord]) -> QuerySet[QuarantinedRecord]:
         return queryset.select_related("organization", "credential")
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        record: QuarantinedRecord = context["original"]
-        context["details"] = formatting.without_empty(
-            (
-                ("State", self.state(record)),
-                ("Problem", record.message),
-                ("Field", record.field),
-                ("Code", record.code),
-                ("Record", record.record_id),
-                ("Organization", record.organization.name),
-                ("Format", record.format),
-                ("Sent with", self.sent_with(record)),
-                ("Received (UTC)", formatting.instant(record.received_at)),
-                ("Resolved (UTC)", formatting.instant(record.resolved_at) if record.resolved_at else ""),
-            )
+    def cards(self, request: HttpRequest, row: QuarantinedRecord) -> list[Card]:
+        details = (
+            ("State", self.state(row)),
+            ("Problem", row.message),
+            ("Field", row.field),
+            ("Code", row.code),
+            ("Record", row.record_id),
+            ("Organization", row.organization.name),
+            ("Format", row.format),
+            ("Sent with", self.sent_with(row)),
+            ("Received (UTC)", utc(row.received_at)),
+            ("Resolved (UTC)", utc(row.resolved_at)),
         )
-        return super().render_change_form(request, context, *args, **kwargs)
+        return [
+            Card("Record", details=without_empty(details)),
+            Card(
+                "As received, without prompts and answers",
+                text="" if row.raw else "The content was not stored: it is not JSON and could contain prompts.",
+                code=row.raw,
+                footer="Truncated because it was too large or could not be stored unchanged." if row.is_cut else "",
+            ),
+        ]
 
     # --- Retry --------------------------------------------------------------------------------------------------
 
@@ -87,18 +89,24 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
         if len(records) > _MAX_AT_ONCE:
             messages.info(request, f"Only {_MAX_AT_ONCE} records are retried at once. Select the rest and retry.")
 
-    @button("Retry", icon="replay")
-    @show_domain_errors
-    def try_this_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        record: QuarantinedRecord = self.get_queryset(request).get(pk=object_id)
-        if request.method != "POST":
-            return self._confirm(request, record)
+    @confirmed(
+        "Retry",
+        icon="replay",
+        title="Retry record",
+        verb="Retry",
+        text="The record is processed again as if it had just been received. Retry after you have set a price or "
+        "updated costtrack; the record itself does not change.",
+    )
+    def try_this_again(self, request: HttpRequest, record: QuarantinedRecord) -> HttpResponse:
         reason = self._retry(record)
         if reason:
             messages.warning(request, f"The record remains in quarantine: {reason}")
         else:
             messages.success(request, "The record was added to the ledger.")
-        return HttpResponseRedirect(formatting.change_url("billing_quarantinedrecord", id=record.pk))
+        return HttpResponseRedirect(self.page_url(record))
+
+    def confirmation_context(self, request: HttpRequest, row: QuarantinedRecord, name: str) -> dict[str, Any]:
+        return {"subject": str(row), "summary": [f"Refused: {row.message}"]}
 
     def _retry(self, record: QuarantinedRecord) -> str:
         """Retry a record. Return why it remains in quarantine, or an empty text."""
@@ -108,33 +116,16 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
             return error.message
         return "" if result.is_complete else result.errors[0].message
 
-    def _confirm(self, request: HttpRequest, record: QuarantinedRecord) -> TemplateResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": "Retry",
-            "record": record,
-            "back": formatting.change_url("billing_quarantinedrecord", id=record.pk),
-        }
-        return TemplateResponse(request, "admin/billing/quarantinedrecord/try_again.html", context)
-
     # --- Columns -----------------------------------------------------------------------------------------------
 
-    @admin.display(description="Received (UTC)")
-    def received(self, record: QuarantinedRecord) -> str:
-        return formatting.instant(record.received_at)
-
-    @admin.display(description="Format")
-    def sent_as(self, record: QuarantinedRecord) -> str:
-        return record.format
+    received = column(QuarantinedRecord, "Received (UTC)", lambda row: utc(row.received_at))
+    sent_as = column(QuarantinedRecord, "Format", lambda row: row.format)
 
     @admin.display(description="Record")
     def record(self, record: QuarantinedRecord) -> SafeString | str:
         return formatting.code(record.record_id) if record.record_id else formatting.NOTHING
 
-    @admin.display(description="Problem")
-    def what_is_wrong(self, record: QuarantinedRecord) -> str:
-        return record.message
+    what_is_wrong = column(QuarantinedRecord, "Problem", lambda row: row.message)
 
     @admin.display(description="Sent with")
     def sent_with(self, record: QuarantinedRecord) -> str:

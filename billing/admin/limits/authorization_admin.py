@@ -10,34 +10,29 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.list_filters import ChoiceFilter, PeriodFilter
+from billing.admin.components.cards import Card, without_empty
+from billing.admin.components.datetimes import utc
+from billing.admin.components.list_filters import ChoiceFilter, IdPeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
 from billing.admin.components.server_url import server_url
-from billing.admin.limits.authorization_page import authorization_page, badge
-from billing.models import Authorization
+from billing.admin.components.tables import Column, Table, column
+from billing.admin.components.urls import admin_url, event_url, ledger_url
+from billing.models import Authorization, UsageEvent
 from billing.types import AuthorizationStatus
 from costtrack.clock import utc_now
-from costtrack.ids import ids_at
 from costtrack.money import usd
 
 MAX_SEARCHED = 50_000
 """Ended statuses have no index and are searched only in this many of an organization's newest authorizations."""
 
 
-class AuthorizationPeriodFilter(PeriodFilter):
-    """Filters by ids, which are ordered by time."""
-
-    def since(self, instant: datetime) -> dict[str, Any]:
-        return {"id__gte": ids_at(instant)[0]}
-
-    def until(self, instant: datetime) -> dict[str, Any]:
-        return {"id__lte": ids_at(instant)[1]}
-
-
-class StatusFilter(ChoiceFilter):
-    title = "status"
-    parameter_name = "status"
-    options = AuthorizationStatus
+_MAX_EVENTS = 20
+_BADGES = {
+    AuthorizationStatus.RESERVED: "info",
+    AuthorizationStatus.SETTLED: "success",
+    AuthorizationStatus.RELEASED: "",
+    AuthorizationStatus.EXPIRED: "warning",
+}
 
 
 class AuthorizationList(SingleOrganizationList):
@@ -50,28 +45,26 @@ class AuthorizationList(SingleOrganizationList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         queryset = super().get_queryset(request, exclude_parameters)
         if self.params.get("status", "") not in ("", AuthorizationStatus.RESERVED.value):
-            for oldest in self._in_period(request).order_by("-id")[MAX_SEARCHED - 1 : MAX_SEARCHED]:
+            for oldest in self.in_period(request, self.root_queryset).order_by("-id")[MAX_SEARCHED - 1 : MAX_SEARCHED]:
                 self.notice = (
                     f"Searched the newest {MAX_SEARCHED:,} authorizations, back to "
-                    f"{formatting.instant(oldest.created_at)} UTC. Choose a period to see older ones."
+                    f"{utc(oldest.created_at)} UTC. Choose a period to see older ones."
                 )
                 queryset = queryset.filter(id__gte=oldest.pk)
         return queryset
-
-    def _in_period(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = self.root_queryset
-        for spec in self.filter_specs:
-            if isinstance(spec, PeriodFilter):
-                return spec.queryset(request, rows)
-        return rows
 
 
 @admin.register(Authorization)
 class AuthorizationAdmin(SingleOrganizationAdmin):
     read_only = True
+    changelist_class = AuthorizationList
     list_display = ("requested", "status_shown", "reserved", "settled", "what_for", "requested_with", "ended")
-    list_filter = (OrganizationFilter, AuthorizationPeriodFilter, StatusFilter)
-    search_fields = ("idempotency_key",)  # shows the field; `get_search_results` does the search
+    list_filter = (
+        OrganizationFilter,
+        IdPeriodFilter,
+        ChoiceFilter.of("status", "status", options=AuthorizationStatus),
+    )
+    search_fields = ("idempotency_key",)
     search_help_text = "An authorization's id, or an idempotency key"
     ordering = ("-id",)
     fields = ()
@@ -81,37 +74,33 @@ class AuthorizationAdmin(SingleOrganizationAdmin):
     def narrow(self, request: HttpRequest, queryset: QuerySet[Authorization]) -> QuerySet[Authorization]:
         return queryset.select_related("credential")
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return AuthorizationList
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Match complete ids and keys only, which have an index."""
-        name = search_term.strip()
-        if not name:
-            return queryset, False
+    def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         try:
-            return queryset.filter(pk=UUID(name)), False
+            return queryset.filter(pk=UUID(text))
         except ValueError:
-            return queryset.filter(idempotency_key=name), False
+            return queryset.filter(idempotency_key=text)
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        authorization: Authorization = context["original"]
-        context["page"] = authorization_page(authorization, now=utc_now())
-        return super().render_change_form(request, context, *args, **kwargs)
+    def cards(self, request: HttpRequest, row: Authorization) -> list[Card]:
+        settling = UsageEvent.objects.of(row.organization).filter(authorization_id=row.pk).order_by("id")
+        return [
+            Card(
+                amount=formatting.exact(row.amount_usd),
+                text=_sentence(row, utc_now()),
+                badges=self.status_shown(row),
+                table=Table("Settled by", _SETTLING_EVENTS, settling[:_MAX_EVENTS]),
+            ),
+            Card("Call", details=without_empty(_call(row)), is_half=True),
+            Card("Identity", details=without_empty(_identity(row)), is_half=True),
+        ]
 
-    @admin.display(description="Requested (UTC)")
-    def requested(self, authorization: Authorization) -> str:
-        return formatting.instant(authorization.created_at)
+    requested = column(Authorization, "Requested (UTC)", lambda row: utc(row.created_at))
 
     @admin.display(description="Status")
     def status_shown(self, authorization: Authorization) -> SafeString:
-        return badge(authorization, now=utc_now())
+        status = status_now(authorization, utc_now())
+        return formatting.badge(status.label, _BADGES[status])
 
-    @admin.display(description="Reserved")
-    def reserved(self, authorization: Authorization) -> str:
-        return usd(authorization.amount_usd)
+    reserved = column(Authorization, "Reserved", lambda row: usd(row.amount_usd))
 
     @admin.display(description="Settled at")
     def settled(self, authorization: Authorization) -> str:
@@ -128,6 +117,69 @@ class AuthorizationAdmin(SingleOrganizationAdmin):
     def requested_with(self, authorization: Authorization) -> str:
         return formatting.sender(authorization.credential_id, authorization.credential)
 
-    @admin.display(description="Ended or expires (UTC)")
-    def ended(self, authorization: Authorization) -> str:
-        return formatting.instant(authorization.ended_at or authorization.expires_at)
+    ended = column(Authorization, "Ended or expires (UTC)", lambda row: utc(row.ended_at or row.expires_at))
+
+
+def status_now(authorization: Authorization, now: datetime) -> AuthorizationStatus:
+    """Return the status; a reservation is expired as soon as its time is over, before a worker marks it."""
+    status = AuthorizationStatus(authorization.status)
+    is_over = status is AuthorizationStatus.RESERVED and authorization.expires_at <= now
+    return AuthorizationStatus.EXPIRED if is_over else status
+
+
+def _sentence(authorization: Authorization, now: datetime) -> str:
+    match status_now(authorization, now):
+        case AuthorizationStatus.SETTLED:
+            return f"Settled by the call's event, which cost {formatting.exact(authorization.settled_usd)}."
+        case AuthorizationStatus.RELEASED:
+            return "Released before any event settled it. Nothing is reserved."
+        case AuthorizationStatus.EXPIRED:
+            return "Expired before any event settled it. Nothing is reserved."
+    return f"Reserved from every limit that covers the call until {utc(authorization.expires_at)} UTC."
+
+
+_SETTLING_EVENTS = (
+    Column[UsageEvent](
+        "Settled by the event",
+        lambda event: formatting.link(event_url(event.pk), event.event_id or event.model or event.get_kind_display()),
+    ),
+    Column[UsageEvent]("Occurred (UTC)", lambda event: utc(event.occurred_at)),
+    Column[UsageEvent](
+        "Cost",
+        lambda event: "Not known yet" if event.cost_usd is None else formatting.exact(event.cost_usd),
+        is_number=True,
+    ),
+)
+
+
+def _call(authorization: Authorization) -> list[tuple[str, SafeString | str]]:
+    run_id = authorization.run_id
+    run = formatting.link(ledger_url(authorization.organization_id, run=run_id), run_id) if run_id else ""
+    return [
+        ("Organization", authorization.organization.name),
+        ("Service", authorization.service),
+        ("Model", authorization.model),
+        ("User", authorization.user_ref),
+        ("Workflow", authorization.workflow_id),
+        ("Run", run),
+        ("Session", authorization.session_id),
+        ("Tags", ", ".join(authorization.tags)),
+    ]
+
+
+def _identity(authorization: Authorization) -> list[tuple[str, str]]:
+    return [
+        ("Id", str(authorization.pk)),
+        ("Idempotency key", authorization.idempotency_key),
+        ("Requested with", formatting.sender(authorization.credential_id, authorization.credential)),
+        ("Requested (UTC)", utc(authorization.created_at)),
+        ("Expires (UTC)", utc(authorization.expires_at)),
+        ("Ended (UTC)", utc(authorization.ended_at)),
+    ]
+
+
+def open_authorizations(organization_id: int) -> str:
+    """Return the URL of the list of open authorizations."""
+    return admin_url(
+        "billing_authorization_changelist", organization=organization_id, status=AuthorizationStatus.RESERVED.value
+    )

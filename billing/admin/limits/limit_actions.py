@@ -1,19 +1,14 @@
-"""Admin actions on a limit: raise until a date, pause, resume, request an increase, remove. Each has a confirmation
-page that shows the limit's status and usually requires a reason."""
+"""Admin actions on a limit: raise until a date, pause, resume, request an increase, remove. Their pages show its
+status, and most require a reason."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django import forms
-from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
 
-from billing.admin.components import formatting
-from billing.admin.components.form_fields import add_service_error
+from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.model_admins import SingleOrganizationAdmin
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_forms import (
@@ -24,7 +19,7 @@ from billing.admin.limits.limit_forms import (
     RaiseForm,
     ResumeForm,
 )
-from billing.admin.limits.limit_page import status_of
+from billing.admin.limits.limit_statuses import status_of
 from billing.limits.evaluate import window_span
 from billing.limits.increases import request_increase
 from billing.limits.selectors import active_exceptions, stored_value
@@ -33,61 +28,13 @@ from billing.limits.validation import plan_maximum
 from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitState, LimitWindow, OverrideKind
 from costtrack.clock import utc_now
-from costtrack.errors import DomainError
-from organizations.admin_base import Row, button, show_domain_errors
+from costtrack.errors import ConflictError, DomainError
+from organizations.admin_actions import button, confirmed
+from organizations.admin_base import Row
 from organizations.admin_request import request_user
 from organizations.types import Principal
 
 _A_DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class ActionText:
-    """The texts of an action: title, explanation, button, and success message."""
-
-    title: str
-    text: str
-    verb: str
-    done: str
-
-
-RAISE = ActionText(
-    "Raise until",
-    "Raises the amount until a date. This takes effect immediately and resumes access paused by the amount.",
-    "Raise",
-    "Limit raised.",
-)
-PAUSE = ActionText(
-    "Pause",
-    "Calls are refused immediately, whatever has been spent. Usage is still recorded.",
-    "Pause access",
-    "Access paused.",
-)
-RESUME = ActionText(
-    "Resume",
-    "Ends the pause immediately. The limit's own amount applies again.",
-    "Resume access",
-    "Access resumed.",
-)
-ALLOW = ActionText(
-    "Resume",
-    "Allows access until a date although the amount is spent. Spend still counts.",
-    "Resume access",
-    "Access resumed.",
-)
-REQUEST_INCREASE = ActionText(
-    "Request increase",
-    "Owners are notified and approve or decline the request. You get their answer by e-mail.",
-    "Send request",
-    "Request sent to the owners.",
-)
-END = ActionText("End override", "The limit's own amount applies again immediately.", "End override", "Override ended.")
-REMOVE = ActionText(
-    "Remove limit",
-    "The limit no longer warns or pauses. Its history is kept.",
-    "Remove limit",
-    "Limit removed.",
-)
 
 
 class LimitActionsAdmin(SingleOrganizationAdmin):
@@ -99,145 +46,166 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
         """Allow everyone who can view the limit."""
         return self.has_view_permission(request, obj)
 
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Return the actions that apply to the limit's current state."""
-        limit: SpendLimit | None = self.get_object(request, str(object_id))
-        if limit is None or limit.removed_at is not None:
-            return []
-        offered = {f"billing_spendlimit_{name}" for name in self._offered(request, limit)}
-        actions: list[Any] = super().get_actions_detail(request, object_id)
-        return [action for action in actions if action.action_name in offered]
-
-    def _offered(self, request: HttpRequest, limit: SpendLimit) -> set[str]:
+    def available_actions(self, request: HttpRequest, row: SpendLimit) -> set[str]:
+        if row.removed_at is not None:
+            return set()
         is_operator = request_user(request).is_superuser
-        maximum = plan_maximum(limit.organization.plan, limit.window)
-        may_raise = self.has_manage_permission(request, limit) and (
-            is_operator or maximum is None or limit.amount_usd < maximum
+        maximum = plan_maximum(row.organization.plan, row.window)
+        may_raise = self.has_manage_permission(request, row) and (
+            is_operator or maximum is None or row.amount_usd < maximum
         )
         offered = {"raise_until" if may_raise else "ask"}
-        if not limit.is_plan:
+        if not row.is_plan:
             offered.add("remove")
-        status = status_of(limit, utc_now())
+        status = status_of(row, utc_now())
         if status is None:
-            return offered | ({"pause", "resume"} if limit.is_per_value else set())
+            return offered | ({"pause", "resume"} if row.is_per_value else set())
         if not status.rule.is_paused_manually:
             offered.add("pause")
-        is_openable = is_operator or not limit.is_plan
+        is_openable = is_operator or not row.is_plan
         if status.rule.is_paused_manually or (status.evaluation.state is LimitState.PAUSED and is_openable):
             offered.add("resume")
         return offered
 
-    @button("Raise until", icon="trending_up")
-    @show_domain_errors
-    def raise_until(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._act(request, self._limit(request, object_id), RaiseForm, raise_limit, RAISE)
+    @confirmed(
+        "Raise until",
+        icon="trending_up",
+        title="Raise until",
+        verb="Raise",
+        text="Raises the amount until a date. This takes effect immediately and resumes access paused by the amount.",
+        form=RaiseForm,
+    )
+    def raise_until(self, request: HttpRequest, limit: SpendLimit, **given: Any) -> str:
+        return _call(raise_limit, request, limit, given, "Limit raised.")
 
-    @button("Pause", icon="pause_circle")
-    @show_domain_errors
-    def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._act(request, self._limit(request, object_id), PauseForm, pause_limit, PAUSE)
+    @confirmed(
+        "Pause",
+        icon="pause_circle",
+        title="Pause",
+        verb="Pause access",
+        text="Calls are refused immediately, whatever has been spent. Usage is still recorded.",
+        form=PauseForm,
+    )
+    def pause(self, request: HttpRequest, limit: SpendLimit, **given: Any) -> str:
+        return _call(pause_limit, request, limit, given, "Access paused.")
 
     @button("Resume", icon="play_circle")
-    @show_domain_errors
     def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """End a manual pause; without one, allow access although the amount is spent."""
-        limit = self._limit(request, object_id)
-        if _is_paused_manually(limit, request.GET.get("value", ""), utc_now()):
-            return self._act(request, limit, ResumeForm, end_pause, RESUME)
-        return self._act(request, limit, AllowForm, open_limit, ALLOW)
-
-    @button("Request increase", icon="request_quote", permission="ask")
-    @show_domain_errors
-    def ask(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._act(
-            request, self._limit(request, object_id), IncreaseRequestForm, request_increase, REQUEST_INCREASE
-        )
-
-    @button("Remove", icon="delete")
-    @show_domain_errors
-    def remove(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        limit = self._limit(request, object_id)
-        if request.method != "POST":
-            return self._page(request, limit, REMOVE, forms.Form())
-        remove_limit(organization=limit.organization, limit=limit, actor=_actor(request), now=utc_now())
-        messages.success(request, REMOVE.done)
-        return HttpResponseRedirect(
-            f"{reverse('admin:billing_spendlimit_changelist')}?organization={limit.organization_id}"
-        )
-
-    @button("End", icon="event_busy")
-    @show_domain_errors
-    def end_exception(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """End the override that the URL names."""
-        limit, now = self._limit(request, object_id), utc_now()
-        named = request.GET.get("exception", "")
-        limit_exception = next((row for row in active_exceptions(limit, now) if str(row.pk) == named), None)
-        if limit_exception is None:
-            messages.info(request, "This override has already ended.")
-            return HttpResponseRedirect(formatting.change_url("billing_spendlimit", id=limit.pk))
-        if request.method != "POST":
-            return self._page(request, limit, END, forms.Form(), exception=limit_exception)
-        end_exception(organization=limit.organization, exception=limit_exception, actor=_actor(request), now=now)
-        messages.success(request, END.done)
-        return HttpResponseRedirect(formatting.change_url("billing_spendlimit", id=limit.pk))
-
-    def _limit(self, request: HttpRequest, object_id: str) -> SpendLimit:
-        """Return the limit; the permission check has verified that it is in the user's organizations."""
         limit: SpendLimit = self.get_queryset(request).get(pk=object_id)
-        return limit
+        is_paused_manually = _is_paused_manually(limit, request.GET.get("value", ""), utc_now())
+        action = self.end_pause if is_paused_manually else self.allow
+        response: HttpResponse = action(request, object_id=object_id)
+        return response
 
-    def _act(
-        self,
-        request: HttpRequest,
-        limit: SpendLimit,
-        form_class: type[OverrideForm],
-        service: Callable[..., object],
-        action_text: ActionText,
-    ) -> HttpResponse:
-        form = form_class(request.POST or None, limit=limit, initial=_initial(request, limit, form_class))
-        if request.method == "POST" and form.is_valid():
-            try:
-                service(
-                    organization=limit.organization, limit=limit, **form.given(), actor=_actor(request), now=utc_now()
-                )
-            except DomainError as error:
-                add_service_error(form, error)
-            else:
-                messages.success(request, action_text.done)
-                return HttpResponseRedirect(formatting.change_url("billing_spendlimit", id=limit.pk))
-        return self._page(request, limit, action_text, form)
+    @confirmed(
+        "Resume",
+        icon="play_circle",
+        title="Resume",
+        verb="Resume access",
+        text="Ends the pause immediately. The limit's own amount applies again.",
+        form=ResumeForm,
+    )
+    def end_pause(self, request: HttpRequest, limit: SpendLimit, **given: Any) -> str:
+        return _call(end_pause, request, limit, given, "Access resumed.")
 
-    def _page(
-        self,
-        request: HttpRequest,
-        limit: SpendLimit,
-        action_text: ActionText,
-        form: forms.Form,
-        exception: LimitOverride | None = None,
-    ) -> TemplateResponse:
+    @confirmed(
+        "Resume",
+        icon="play_circle",
+        title="Resume",
+        verb="Resume access",
+        text="Allows access until a date although the amount is spent. Spend still counts.",
+        form=AllowForm,
+    )
+    def allow(self, request: HttpRequest, limit: SpendLimit, **given: Any) -> str:
+        return _call(open_limit, request, limit, given, "Access resumed.")
+
+    @confirmed(
+        "Request increase",
+        icon="request_quote",
+        title="Request increase",
+        verb="Send request",
+        text="Owners are notified and approve or decline the request. You get their answer by e-mail.",
+        form=IncreaseRequestForm,
+        permission="ask",
+    )
+    def ask(self, request: HttpRequest, limit: SpendLimit, **given: Any) -> str:
+        return _call(request_increase, request, limit, given, "Request sent to the owners.")
+
+    @confirmed(
+        "Remove",
+        icon="delete",
+        title="Remove limit",
+        text="The limit no longer warns or pauses. Its history is kept.",
+        leads_to_list=True,
+    )
+    def remove(self, request: HttpRequest, limit: SpendLimit) -> str:
+        remove_limit(organization=limit.organization, limit=limit, actor=_actor(request), now=utc_now())
+        return "Limit removed."
+
+    @confirmed(
+        "End",
+        icon="event_busy",
+        title="End override",
+        text="The limit's own amount applies again immediately.",
+    )
+    def end_exception(self, request: HttpRequest, limit: SpendLimit) -> str:
+        """End the override that the URL names."""
+        end_exception(
+            organization=limit.organization,
+            exception=_named_exception(request, limit),
+            actor=_actor(request),
+            now=utc_now(),
+        )
+        return "Override ended."
+
+    def check_action(self, request: HttpRequest, row: SpendLimit, name: str) -> None:
+        if name == "end_exception":
+            _named_exception(request, row)
+
+    def confirmation_form(self, request: HttpRequest, row: SpendLimit, form_class: type[Form]) -> Form:
+        sent = request.POST if request.method == "POST" else None
+        if issubclass(form_class, OverrideForm):
+            return form_class(sent, limit=row, initial=_initial(request, row, form_class))
+        return form_class(sent)
+
+    def confirmation_context(self, request: HttpRequest, row: SpendLimit, name: str) -> dict[str, Any]:
         now = utc_now()
-        value = _stored_value(limit, request.GET.get("value", "")) or ""
-        status = status_of(limit, now, value=value)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": action_text.title,
-            "action_text": action_text,
-            "name": limit_text.name(limit, status.rule.display_value if status is not None else ""),
-            "form": form,
-            "exception": exception,
-            "media": self.media + form.media,
-            "back": formatting.change_url("billing_spendlimit", id=limit.pk),
-        }
+        status = status_of(row, now, value=_stored_value(row, request.GET.get("value", "")) or "")
+        context: dict[str, Any] = {"summary": []}
         if status is not None:
-            calendar = limit.organization.calendar
-            sentence = limit_text.status_sentence(status, calendar=calendar, now=now)
-            context |= {"gauge": progress_bar.labelled(status), "badge": limit_text.badge(status), "sentence": sentence}
-        return TemplateResponse(request, "admin/billing/spendlimit/act.html", context)
+            sentence = limit_text.status_sentence(status, LocalTimes(row.organization.calendar, now))
+            context |= {
+                "gauge": progress_bar.labelled(status),
+                "badge": limit_text.badge(status),
+                "summary": [sentence],
+            }
+        if name == "end_exception":
+            exception = _named_exception(request, row)
+            context["summary"].append(f"{exception.get_kind_display()} by {exception.actor}: {exception.reason}")
+        display_value = status.rule.display_value if status is not None else ""
+        return {**context, "subject": limit_text.name(row, display_value)}
+
+
+def _call(
+    service: Callable[..., object], request: HttpRequest, limit: SpendLimit, given: dict[str, Any], done: str
+) -> str:
+    """Call a service with the data of an override form; return the success message."""
+    data = {"value": "", **given}
+    service(organization=limit.organization, limit=limit, **data, actor=_actor(request), now=utc_now())
+    return done
 
 
 def _actor(request: HttpRequest) -> Principal:
     return Principal(user=request_user(request))
+
+
+def _named_exception(request: HttpRequest, limit: SpendLimit) -> LimitOverride:
+    named = request.GET.get("exception", "")
+    for exception in active_exceptions(limit, utc_now()):
+        if str(exception.pk) == named:
+            return exception
+    raise ConflictError("This override has already ended.")
 
 
 def _initial(request: HttpRequest, limit: SpendLimit, form_class: type[OverrideForm]) -> dict[str, Any]:

@@ -1,42 +1,99 @@
 """The admin of spend limits: a list with their current status, and forms that call the services."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import DropdownFilter
 
 from billing.admin.components import formatting
-from billing.admin.components.model_admins import OrganizationFilter, shown_organization
+from billing.admin.components.cards import Card
+from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.list_filters import ChoiceFilter, ConditionFilter
+from billing.admin.components.model_admins import (
+    OrganizationFilter,
+    SingleOrganizationList,
+    shown_organization,
+)
+from billing.admin.components.tables import column
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_actions import LimitActionsAdmin
 from billing.admin.limits.limit_forms import ABOUT, PLAN_TERMS, TERMS, LimitForm
-from billing.admin.limits.limit_list import (
-    LimitList,
-    ReachedFilter,
-    ScopeFilter,
-    TimeFilter,
-    WindowFilter,
-    listed_limit,
-)
-from billing.admin.limits.limit_page import limit_page
+from billing.admin.limits.limit_page import LimitPage
+from billing.admin.limits.limit_statuses import ListedLimit, listed_limits
+from billing.limits.selectors import in_force_at
 from billing.limits.services import change_limit, create_limit
-from billing.models import SpendLimit
+from billing.limits.types import LimitStatus
+from billing.models import PAUSING, SpendLimit, ThresholdEvent
 from billing.models.limits import default_thresholds
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
+from costtrack.money import usd
 from organizations.admin_request import request_user
+from organizations.models import Organization
 from organizations.types import Principal
+
+
+class TimeFilter(DropdownFilter):
+    title = "time"
+    parameter_name = "time"
+    all_option = ["", "Not removed"]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("now", "In force"), ("later", "Begins later"), ("ended", "Ended"), ("removed", "Removed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "removed":
+            return queryset.exclude(removed_at=None)
+        now = utc_now()
+        conditions = {"now": in_force_at(now), "later": Q(starts_at__gt=now), "ended": Q(ends_at__lte=now)}
+        return queryset.filter(conditions.get(self.value() or "", Q()), removed_at=None)
+
+
+# The index of threshold events begins with the organization. Enforcement has updated them within the last minute.
+_OPEN_CROSSINGS = ThresholdEvent.objects.filter(
+    organization=OuterRef("organization"), limit=OuterRef("pk"), resolved_at=None
+)
+
+
+class LimitList(SingleOrganizationList):
+    """Each row has its `listed`; all of them are read together."""
+
+    def complete(self, request: HttpRequest, rows: list[Any]) -> None:
+        listed = listed_limits(organization=cast("Organization", self.organization), limits=rows, now=utc_now())
+        for limit in rows:
+            limit.listed = listed[limit.pk]
 
 
 @admin.register(SpendLimit)
 class SpendLimitAdmin(LimitActionsAdmin):
     form = LimitForm
+    changelist_class = LimitList
     list_display = ("limit", "state", "spent", "resets", "reached_at", "when_reached")
-    list_filter = (OrganizationFilter, ScopeFilter, WindowFilter, TimeFilter, ReachedFilter)
+    list_filter = (
+        OrganizationFilter,
+        ChoiceFilter.of("scope", "scope", options=LimitScope),
+        ChoiceFilter.of("window", "window", options=LimitWindow),
+        TimeFilter,
+        ConditionFilter.of(
+            "reached",
+            "reached",
+            conditions=(
+                ("any", "Any threshold", Exists(_OPEN_CROSSINGS)),
+                ("whole", "Full amount", Exists(_OPEN_CROSSINGS.filter(threshold=PAUSING))),
+                ("none", "None", ~Exists(_OPEN_CROSSINGS)),
+            ),
+        ),
+    )
     list_per_page = 25
     ordering = ("id",)
+    change_heading = "Change limit"
+    change_hint = (
+        "Changes take effect with the next call and include what is already spent. Scope and window cannot be changed; "
+        "add another limit instead."
+    )
     empty_title = "No limits yet"
     empty_text = (
         "A limit caps the spend of the organization, or of each credential, user, tag, model, workflow, "
@@ -45,9 +102,6 @@ class SpendLimitAdmin(LimitActionsAdmin):
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[SpendLimit]) -> QuerySet[SpendLimit]:
         return queryset.select_related("organization__plan")
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return LimitList
 
     # --- Forms -------------------------------------------------------------------------------------------------
 
@@ -69,16 +123,6 @@ class SpendLimitAdmin(LimitActionsAdmin):
         }
         return {**first, **super().get_changeform_initial_data(request)}
 
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return super().add_view(request, form_url, {**(extra_context or {}), **_single_button()})
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **_single_button()})
-
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
         actor, now = Principal(user=request_user(request)), utc_now()
         if change:
@@ -87,21 +131,22 @@ class SpendLimitAdmin(LimitActionsAdmin):
         else:
             obj.pk = create_limit(organization=obj.organization, limit_input=form.terms(), actor=actor, now=now).pk
 
-    def response_add(self, request: HttpRequest, obj: SpendLimit, post_url_continue: str | None = None) -> HttpResponse:
-        super().response_add(request, obj, post_url_continue)  # says that it was added
-        return HttpResponseRedirect(formatting.change_url("billing_spendlimit", id=obj.pk))
-
-    def response_change(self, request: HttpRequest, obj: SpendLimit) -> HttpResponse:
-        super().response_change(request, obj)
-        return HttpResponseRedirect(formatting.change_url("billing_spendlimit", id=obj.pk))
+    def cards(self, request: HttpRequest, row: SpendLimit) -> list[Card]:
+        return self._page(request, row).cards
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         limit: SpendLimit | None = context.get("original")
         if limit is not None:
-            may_manage = self.has_manage_permission(request, limit)
-            context["page"] = limit_page(limit, may_manage=may_manage, now=utc_now())
-            context["subtitle"] = limit_text.name(limit)
+            page = self._page(request, limit)
+            context |= {
+                "subtitle": limit_text.name(limit),
+                "status_card": page.status_card,
+                "is_final": not page.is_editable,
+            }
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def _page(self, request: HttpRequest, limit: SpendLimit) -> LimitPage:
+        return LimitPage(limit, self.has_manage_permission(request, limit), LocalTimes.of(limit.organization))
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
@@ -114,37 +159,31 @@ class SpendLimitAdmin(LimitActionsAdmin):
 
     @admin.display(description="State")
     def state(self, limit: SpendLimit) -> SafeString:
-        status = listed_limit(limit).status
+        status = _status(limit)
         if status is not None:
             return limit_text.badge(status)
         return formatting.badge(limit_text.not_in_force(limit, utc_now()) or "Nothing spent")
 
     @admin.display(description="Spent")
     def spent(self, limit: SpendLimit) -> SafeString:
-        status = listed_limit(limit).status
+        status = _status(limit)
         if status is None:
-            return limit_text.amount(limit)
+            return formatting.strong(usd(limit.amount_usd))
         return progress_bar.labelled(status, of=status.rule.display_value if limit.is_per_value else "")
 
     @admin.display(description="Resets")
     def resets(self, limit: SpendLimit) -> SafeString | str:
-        status = listed_limit(limit).status
-        if status is None:
-            return formatting.NOTHING
-        return limit_text.reset(status, calendar=limit.organization.calendar, now=utc_now())
+        status = _status(limit)
+        return formatting.NOTHING if status is None else limit_text.reset(status, LocalTimes.of(limit.organization))
 
     @admin.display(description="Reached at this pace")
     def reached_at(self, limit: SpendLimit) -> SafeString | str:
-        status = listed_limit(limit).status
-        if status is None:
-            return formatting.NOTHING
-        return limit_text.forecast(status, calendar=limit.organization.calendar, now=utc_now())
+        status = _status(limit)
+        return LocalTimes.of(limit.organization).two_lines(status.hit_at if status is not None else None)
 
-    @admin.display(description="When reached")
-    def when_reached(self, limit: SpendLimit) -> str:
-        return limit.get_action_display()
+    when_reached = column(SpendLimit, "When reached", lambda row: row.get_action_display())
 
 
-def _single_button() -> dict[str, Any]:
-    """Show only the save button; saving redirects to the limit's page."""
-    return {"show_save_and_continue": False, "show_save_and_add_another": False, "show_delete": False}
+def _status(limit: SpendLimit) -> LimitStatus | None:
+    """Return the status that `LimitList` has added to its row."""
+    return cast("ListedLimit", limit.listed).status  # type: ignore[attr-defined]

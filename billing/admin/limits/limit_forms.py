@@ -10,7 +10,6 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from billing.admin.components.form_fields import (
     MoneyField,
     TimestampField,
-    add_service_error,
     reason_field,
     use_time_zone_of,
 )
@@ -29,6 +28,7 @@ from billing.models import SpendLimit
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
+from organizations.admin_actions import add_service_error
 from organizations.models import Organization
 
 ABOUT = ("organization", "scope", "scope_value", "window")
@@ -144,10 +144,6 @@ class OverrideForm(forms.Form):
         else:
             del self.fields["value"]
         use_time_zone_of(limit.organization, self)
-
-    def given(self) -> dict[str, Any]:
-        """Return the data as the services expect it."""
-        return {"value": "", **self.cleaned_data}
 
 
 class RaiseForm(OverrideForm):

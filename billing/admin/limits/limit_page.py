@@ -1,33 +1,28 @@
-"""The content of a limit's page: its status and configuration. The tables are in `limit_tables`."""
+"""The content of a limit's page: its status, values, overrides, requests, configuration, and threshold events."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from billing.admin.components import datetimes, formatting
-from billing.admin.components.formatting import Detail
+from billing.admin.components import formatting
+from billing.admin.components.cards import Card, Detail, without_empty
+from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.tables import Column, Table
+from billing.admin.components.urls import admin_url, change_url
 from billing.admin.limits import limit_text, progress_bar
-from billing.admin.limits.authorization_page import open_authorizations
-from billing.admin.limits.limit_tables import (
-    CrossingRow,
-    ExceptionRow,
-    RequestRow,
-    ValueRow,
-    crossing_rows,
-    crossings_of,
-    exception_rows,
-    request_rows,
-    value_rows,
-)
-from billing.limits.cache import limit_set
-from billing.limits.status import statuses
-from billing.limits.types import LimitStatus
-from billing.models import PAUSING, SpendLimit
-from billing.types import LimitWindow
-from costtrack.calendar import Calendar
+from billing.admin.limits.authorization_admin import open_authorizations
+from billing.admin.limits.limit_statuses import status_of, worst_values
+from billing.limits.selectors import active_exceptions, display_values
+from billing.limits.types import LimitStatus, Rule
+from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, ThresholdEvent
+from billing.types import IncreaseState, LimitWindow, OverrideKind
 from costtrack.money import usd
-from organizations.models import Organization
+
+MAX_VALUES = 10
+MAX_CROSSINGS = 10
+MAX_REQUESTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +37,7 @@ class StatusCard:
     """The main figures of a limit."""
 
     tone: str
+    name: str
     badge: SafeString
     spent: str
     amount: str
@@ -57,84 +53,214 @@ class StatusCard:
 
 @dataclass(frozen=True, slots=True)
 class LimitPage:
-    name: str
-    amount: str
-    not_in_force: str
-    """Why the limit is not in force, or empty."""
-    is_per_value: bool
-    is_plan: bool
-    status_card: StatusCard | None
-    settings: list[Detail]
-    values: tuple[ValueRow, ...]
-    exceptions: tuple[ExceptionRow, ...]
-    requests: tuple[RequestRow, ...]
-    crossings: tuple[CrossingRow, ...]
-    crossings_url: str
+    limit: SpendLimit
+    may_manage: bool
+    times: LocalTimes
+
+    @property
+    def not_in_force(self) -> str:
+        """Why the limit is not in force, or empty."""
+        return limit_text.not_in_force(self.limit, self.times.now)
 
     @property
     def is_editable(self) -> bool:
         return self.not_in_force != limit_text.REMOVED
 
+    @property
+    def status_card(self) -> StatusCard | None:
+        status = status_of(self.limit, self.times.now)
+        return None if status is None else _status_card(status, self.limit, self.times)
 
-def limit_page(limit: SpendLimit, *, may_manage: bool, now: datetime) -> LimitPage:
-    status = status_of(limit, now)
-    return LimitPage(
-        name=limit_text.name(limit),
-        amount=usd(limit.amount_usd),
-        not_in_force=limit_text.not_in_force(limit, now),
-        is_per_value=limit.is_per_value,
-        is_plan=limit.is_plan,
-        status_card=None if status is None else _status_card(status, limit.organization, now),
-        settings=formatting.without_empty(_settings(limit)),
-        values=value_rows(limit, may_manage=may_manage, now=now) if limit.is_per_value else (),
-        exceptions=exception_rows(limit, may_manage=may_manage, now=now),
-        requests=request_rows(limit),
-        crossings=crossing_rows(limit, now=now),
-        crossings_url=crossings_of(limit),
-    )
+    @property
+    def cards(self) -> list[Card]:
+        limit = self.limit
+        crossings = self._crossings()
+        all_url = admin_url("billing_thresholdevent_changelist", organization=limit.organization_id, limit=limit.pk)
+        plan = "This limit is part of the organization's plan. You can lower it and change its warnings; you cannot "
+        tables: tuple[Table[Any], ...] = (self._overrides(), self._requests())
+        return [
+            *self._not_in_force(),
+            *self._values(),
+            *(Card(table.title, table=table) for table in tables if table.rows),
+            Card(
+                "Configuration",
+                details=without_empty(self._settings()),
+                footer=f"{plan}remove it." if limit.is_plan else "",
+                is_half=True,
+            ),
+            Card(
+                "History",
+                link=("All threshold events", all_url) if crossings.rows else None,
+                table=crossings,
+                is_half=True,
+            ),
+        ]
+
+    def _not_in_force(self) -> list[Card]:
+        if not self.not_in_force:
+            return []
+        text = "This limit is not in force: nothing counts toward it, and it refuses nothing."
+        return [Card(limit_text.name(self.limit), text=text, badges=formatting.badge(self.not_in_force))]
+
+    def _values(self) -> list[Card]:
+        """Return the values that are closest to the limit."""
+        limit, times = self.limit, self.times
+        if not limit.is_per_value or self.not_in_force:
+            return []
+        rows = worst_values(organization=limit.organization, limit=limit, now=times.now, max_values=MAX_VALUES)
+        columns = (
+            Column[LimitStatus]("Value", lambda status: formatting.code(status.rule.display_value)),
+            Column[LimitStatus]("State", limit_text.badge),
+            Column[LimitStatus]("Spent", progress_bar.labelled),
+            Column[LimitStatus]("Resets", lambda status: limit_text.reset(status, times)),
+            Column[LimitStatus]("", lambda status: self._actions(status.rule), is_number=True, css="ct-links"),
+        )
+        note = "The limit applies to each value separately. The values with the highest spend are shown."
+        table = Table("Values", columns, rows, empty="No spend in this window.", css="ct-values")
+        return [
+            Card(
+                limit_text.name(limit),
+                amount=usd(limit.amount_usd),
+                text="for each",
+                table=table,
+                footer=note if rows else "",
+            )
+        ]
+
+    def _actions(self, rule: Rule) -> SafeString:
+        toggle = ("Resume", "resume") if rule.is_paused_manually else ("Pause", "pause")
+        actions = (("Raise", "raise_until"), toggle) if self.may_manage else (("Request increase", "ask"),)
+        return format_html_join(
+            " ",
+            '<a class="ct-link" href="{}">{}</a>',
+            (
+                (admin_url(f"billing_spendlimit_{name}", self.limit.pk, value=rule.display_value), label)
+                for label, name in actions
+            ),
+        )
+
+    def _overrides(self) -> Table[LimitOverride]:
+        """Return the current overrides, newest first."""
+        limit, rows = self.limit, list(active_exceptions(self.limit, self.times.now))[::-1]
+        names = self._names([row.value for row in rows])
+        for_value = Column[LimitOverride]("For", lambda row: names[row.value] or "All values")
+        columns = (
+            Column[LimitOverride](
+                "Override", lambda row: formatting.two_lines(_what(row), f"{row.reason} ({row.actor})")
+            ),
+            *((for_value,) if limit.is_per_value else ()),
+            Column[LimitOverride](
+                "Until", lambda row: "Ended manually" if row.ends_at is None else self.times.two_lines(row.ends_at)
+            ),
+            Column[LimitOverride]("", self._end_link, is_number=True),
+        )
+        return Table("Temporary overrides", columns, rows)
+
+    def _end_link(self, row: LimitOverride) -> SafeString | str:
+        """Return the link for users who can end the override."""
+        if not self.may_manage:
+            return ""
+        return formatting.link(admin_url("billing_spendlimit_end_exception", self.limit.pk, exception=row.pk), "End")
+
+    def _requests(self) -> Table[IncreaseRequest]:
+        """Return the open increase requests, newest first."""
+        requests = IncreaseRequest.objects.of(self.limit.organization).filter(
+            limit=self.limit, state=IncreaseState.OPEN
+        )
+        rows = list(requests.order_by("-id")[:MAX_REQUESTS])
+        names = self._names([row.value for row in rows])
+        columns = (
+            Column[IncreaseRequest](
+                "Amount",
+                lambda row: formatting.link(
+                    change_url("billing_increaserequest", row.pk),
+                    " for ".join(filter(None, (usd(row.amount_usd), names[row.value]))),
+                ),
+            ),
+            Column[IncreaseRequest]("Until", lambda row: self.times.exact(row.until)),
+            Column[IncreaseRequest]("Reason", lambda row: formatting.two_lines(row.reason, row.requested_by)),
+        )
+        return Table("Increase requests", columns, rows)
+
+    def _crossings(self) -> Table[ThresholdEvent]:
+        """Return the newest threshold events."""
+        crossings = ThresholdEvent.objects.of(self.limit.organization).filter(limit=self.limit)
+        rows = list(crossings.order_by("-crossed_at", "-id")[:MAX_CROSSINGS])
+        names = self._names([row.value for row in rows])
+        columns = (
+            Column[ThresholdEvent](
+                "Reached",
+                lambda row: formatting.two_lines(
+                    formatting.link(
+                        change_url("billing_thresholdevent", row.pk),
+                        ", ".join(filter(None, (limit_text.threshold(row), names[row.value]))),
+                    ),
+                    f"{usd(row.spent_usd)} of {usd(row.amount_usd)}",
+                ),
+            ),
+            Column[ThresholdEvent]("When", lambda row: self.times.two_lines(row.crossed_at)),
+            Column[ThresholdEvent](
+                "Below again",
+                lambda row: (
+                    limit_text.open_state(row) if row.resolved_at is None else self.times.two_lines(row.resolved_at)
+                ),
+            ),
+        )
+        return Table("Threshold events", columns, rows, empty="No thresholds reached yet.")
+
+    def _names(self, values: list[str]) -> dict[str, str]:
+        """Return the display values of stored values."""
+        names = display_values(self.limit.organization, [(self.limit.scope, value) for value in values])
+        return {value: names[self.limit.scope, value] for value in values}
+
+    def _settings(self) -> list[tuple[str, str]]:
+        limit, times, fallback = self.limit, self.times, self.limit.fallback_price
+        return [
+            ("Scope", limit_text.whose(limit)),
+            ("Amount", f"{formatting.exact(limit.amount_usd)} for {limit_text.PER[LimitWindow(limit.window)]}"),
+            ("When reached", limit.get_action_display()),
+            ("Warns at", ", ".join(f"{threshold} %" for threshold in limit.thresholds)),
+            ("Soft amount", formatting.exact(limit.soft_amount_usd)),
+            ("Fallback price", f"{formatting.exact(fallback)} per million tokens" if fallback is not None else ""),
+            ("Begins", times.exact(limit.starts_at)),
+            ("Ends", times.exact(limit.ends_at)),
+            ("Removed", times.exact(limit.removed_at)),
+            ("Set by", f"The {limit.organization.plan.name} plan" if limit.is_plan else ""),
+            ("Organization", limit.organization.name),
+        ]
 
 
-def status_of(limit: SpendLimit, now: datetime, *, value: str = "") -> LimitStatus | None:
-    """Return the status of a limit; for a per-value limit, that of a stored value. None if the limit is not in force or
-    the value is missing."""
-    org_limits = limit_set(limit.organization)
-    if limit.is_per_value and value:
-        rule = org_limits.rule(limit.pk, value, now=now)
-    else:
-        rule = next((rule for rule in org_limits.single_limit_rules(now=now) if rule.limit_id == limit.pk), None)
-    if rule is None:
-        return None
-    (status,) = statuses(organization=limit.organization, rules=[rule], now=now)
-    return status
+def _what(exception: LimitOverride) -> str:
+    if exception.amount_usd is not None:
+        return f"Raised to {usd(exception.amount_usd)}"
+    return OverrideKind(exception.kind).label
 
 
-def _status_card(status: LimitStatus, organization: Organization, now: datetime) -> StatusCard:
-    rule, evaluation, calendar = status.rule, status.evaluation, organization.calendar
+def _status_card(status: LimitStatus, limit: SpendLimit, times: LocalTimes) -> StatusCard:
+    rule, evaluation = status.rule, status.evaluation
     open_link = (
-        formatting.link(open_authorizations(organization.pk), "Open authorizations") if evaluation.reserved_usd else ""
+        formatting.link(open_authorizations(limit.organization_id), "Open authorizations")
+        if evaluation.reserved_usd
+        else ""
     )
     return StatusCard(
         tone=progress_bar.TONES[evaluation.state],
+        name=limit_text.name(limit),
         badge=limit_text.badge(status),
         spent=usd(evaluation.spent_usd),
         amount=usd(rule.amount_usd),
-        sentence=limit_text.status_sentence(status, calendar=calendar, now=now),
+        sentence=limit_text.status_sentence(status, times),
         gauge=progress_bar.bar(status, is_large=True),
-        legend=tuple(_legend(status)),
+        legend=(
+            ("ct-spent", f"Spent, {progress_bar.percent_spent(status):,} %", formatting.exact(evaluation.spent_usd)),
+            ("ct-reserved", "Reserved by authorizations", formatting.exact(evaluation.reserved_usd)),
+            ("ct-left", "Left", formatting.exact(evaluation.remaining_usd)),
+        ),
         thresholds=tuple(_thresholds(status)),
-        details=formatting.without_empty([*_details(status, calendar, now), ("Reserved by", open_link)]),
+        details=without_empty([*_details(status, times), ("Reserved by", open_link)]),
         unpriced=status.unpriced,
         has_fallback=bool(rule.fallback_price),
     )
-
-
-def _legend(status: LimitStatus) -> list[tuple[str, str, str]]:
-    evaluation = status.evaluation
-    return [
-        ("ct-spent", f"Spent, {progress_bar.percent_spent(status):,} %", formatting.exact(evaluation.spent_usd)),
-        ("ct-reserved", "Reserved by authorizations", formatting.exact(evaluation.reserved_usd)),
-        ("ct-left", "Left", formatting.exact(evaluation.remaining_usd)),
-    ]
 
 
 def _thresholds(status: LimitStatus) -> list[Threshold]:
@@ -149,41 +275,19 @@ def _thresholds(status: LimitStatus) -> list[Threshold]:
     return [Threshold(label, usd(amount), spent >= amount) for label, amount in marks]
 
 
-def _details(status: LimitStatus, calendar: Calendar, now: datetime) -> list[tuple[str, SafeString | str]]:
-    rule, span = status.rule, status.evaluation.span
-    since = datetimes.exact(span.start, calendar) if span.start is not None else "First event"
-    raised = rule.raised_until
+def _details(status: LimitStatus, times: LocalTimes) -> list[tuple[str, SafeString | str]]:
+    rule, start = status.rule, status.evaluation.span.start
     return [
-        ("Counting since", since),
-        ("Resets", limit_text.reset(status, calendar=calendar, now=now)),
-        ("Reached at this pace", _forecast(status, calendar, now)),
+        ("Counting since", times.exact(start) if start is not None else "First event"),
+        ("Resets", limit_text.reset(status, times)),
+        ("Reached at this pace", _forecast(status, times)),
         ("Amount without the raise", usd(rule.base_amount_usd) if rule.amount_usd != rule.base_amount_usd else ""),
-        ("Raised until", datetimes.two_lines(raised, calendar=calendar, now=now) if raised is not None else ""),
-        ("As of", datetimes.exact(status.evaluation.as_of, calendar)),
+        ("Raised until", times.two_lines(rule.raised_until)),
+        ("As of", times.exact(status.evaluation.as_of)),
     ]
 
 
-def _forecast(status: LimitStatus, calendar: Calendar, now: datetime) -> SafeString | str:
+def _forecast(status: LimitStatus, times: LocalTimes) -> SafeString | str:
     if status.evaluation.spent_usd >= status.rule.amount_usd:
         return ""
-    if status.hit_at is None:
-        return "Not expected at the pace of the last 24 hours"
-    return limit_text.forecast(status, calendar=calendar, now=now)
-
-
-def _settings(limit: SpendLimit) -> list[tuple[str, str]]:
-    calendar = limit.organization.calendar
-    fallback = limit.fallback_price
-    return [
-        ("Scope", limit_text.whose(limit)),
-        ("Amount", f"{formatting.exact(limit.amount_usd)} for {limit_text.PER[LimitWindow(limit.window)]}"),
-        ("When reached", limit.get_action_display()),
-        ("Warns at", ", ".join(f"{threshold} %" for threshold in limit.thresholds)),
-        ("Soft amount", formatting.exact(limit.soft_amount_usd)),
-        ("Fallback price", f"{formatting.exact(fallback)} per million tokens" if fallback is not None else ""),
-        ("Begins", datetimes.exact(limit.starts_at, calendar) if limit.starts_at is not None else ""),
-        ("Ends", datetimes.exact(limit.ends_at, calendar) if limit.ends_at is not None else ""),
-        ("Removed", datetimes.exact(limit.removed_at, calendar) if limit.removed_at is not None else ""),
-        ("Set by", f"The {limit.organization.plan.name} plan" if limit.is_plan else ""),
-        ("Organization", limit.organization.name),
-    ]
+    return "Not expected at the pace of the last 24 hours" if status.hit_at is None else times.two_lines(status.hit_at)

@@ -44,6 +44,20 @@ def listed_limits(*, organization: Organization, limits: Sequence[SpendLimit], n
     return {limit.pk: ListedLimit(limit, worst.get(limit.pk)) for limit in limits}
 
 
+def status_of(limit: SpendLimit, now: datetime, *, value: str = "") -> LimitStatus | None:
+    """Return the status of a limit; for a per-value limit, that of a stored value. None if the limit is not in force or
+    the value is missing."""
+    org_limits = limit_set(limit.organization)
+    if limit.is_per_value and value:
+        rule = org_limits.rule(limit.pk, value, now=now)
+    else:
+        rule = next((rule for rule in org_limits.single_limit_rules(now=now) if rule.limit_id == limit.pk), None)
+    if rule is None:
+        return None
+    (status,) = statuses(organization=limit.organization, rules=[rule], now=now)
+    return status
+
+
 def worst_values(*, organization: Organization, limit: SpendLimit, now: datetime, max_values: int) -> list[LimitStatus]:
     """Return the values of a per-value limit that have an override or the highest spend, the worst first."""
     org_limits = limit_set(organization)

@@ -1,12 +1,12 @@
 """Limits on the overview: a banner for each that is near, reached or paused, and a card for the weekly limit."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils.safestring import SafeString
 
-from billing.admin.components import formatting
+from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.urls import change_url
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.limit_statuses import notable_statuses
 from billing.limits.types import LimitStatus
@@ -31,34 +31,30 @@ _WINDOWS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Banner:
+class LimitSummary:
+    """A limit's status as texts. For a per-value limit it is about the worst value; `has_others` says that others are
+    near or reached too."""
+
+    name: str
+    url: str
     tone: str
     icon: str
-    organization: str
-    name: str
-    state: SafeString
+    badge: SafeString
+    gauge: SafeString
     figures: str
     sentence: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class LimitCard:
-    """The organization's own limit, preferably the weekly one."""
-
-    name: str
-    gauge: SafeString
     at: str
     resets: SafeString | str
-    url: str
+    has_others: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LimitOverview:
-    banners: tuple[Banner, ...]
+    banners: tuple[LimitSummary, ...]
     more: int
     """The number of limits whose banners are not shown."""
-    card: LimitCard | None
+    card: LimitSummary | None
+    """The organization's own limit, preferably the weekly one."""
 
 
 def limit_overview(organization: Organization, *, now: datetime) -> LimitOverview:
@@ -68,36 +64,28 @@ def limit_overview(organization: Organization, *, now: datetime) -> LimitOvervie
         if status.evaluation.state is not LimitState.OK:
             pressing.setdefault(status.rule.limit_id, []).append(status)
     shown = list(pressing.values())[:_MAX_BANNERS]
-    return LimitOverview(
-        banners=tuple(_banner(organization, worst, has_others=bool(others), now=now) for worst, *others in shown),
-        more=len(pressing) - len(shown),
-        card=_card(organization, status_list, now),
-    )
-
-
-def _banner(organization: Organization, status: LimitStatus, *, has_others: bool, now: datetime) -> Banner:
-    """Return a limit's banner; for a per-value limit it is about the worst value."""
-    return Banner(
-        tone=progress_bar.TONES[status.evaluation.state],
-        icon=_ICONS[status.evaluation.state],
-        organization=organization.name,
-        name=limit_text.name_of_rule(status.rule) + (" and others" if has_others else ""),
-        state=limit_text.badge(status),
-        figures=progress_bar.sentence(status),
-        sentence=limit_text.status_sentence(status, calendar=organization.calendar, now=now),
-        url=formatting.change_url("billing_spendlimit", id=status.rule.limit_id),
-    )
-
-
-def _card(organization: Organization, status_list: Sequence[LimitStatus], now: datetime) -> LimitCard | None:
+    times = LocalTimes(organization.calendar, now)
     own = [status for status in status_list if status.rule.scope is LimitScope.ORGANIZATION]
-    status = min(own, key=lambda status: _WINDOWS.index(status.rule.window), default=None)
-    if status is None:
-        return None
-    return LimitCard(
+    first = min(own, key=lambda status: _WINDOWS.index(status.rule.window), default=None)
+    return LimitOverview(
+        banners=tuple(limit_summary(worst, times, has_others=bool(others)) for worst, *others in shown),
+        more=len(pressing) - len(shown),
+        card=limit_summary(first, times) if first is not None else None,
+    )
+
+
+def limit_summary(status: LimitStatus, times: LocalTimes, *, has_others: bool = False) -> LimitSummary:
+    state = status.evaluation.state
+    return LimitSummary(
         name=limit_text.name_of_rule(status.rule),
+        url=change_url("billing_spendlimit", status.rule.limit_id),
+        tone=progress_bar.TONES[state],
+        icon=_ICONS.get(state, ""),
+        badge=limit_text.badge(status),
         gauge=progress_bar.labelled(status),
+        figures=progress_bar.sentence(status),
+        sentence=limit_text.status_sentence(status, times),
         at=f"{'Pauses' if status.rule.pauses else 'Notifies'} at {usd(status.rule.amount_usd)}",
-        resets=limit_text.reset(status, calendar=organization.calendar, now=now),
-        url=formatting.change_url("billing_spendlimit", id=status.rule.limit_id),
+        resets=limit_text.reset(status, times),
+        has_others=has_others,
     )

@@ -2,15 +2,14 @@
 
 from datetime import datetime
 
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin.components import datetimes, formatting
+from billing.admin.components import formatting
+from billing.admin.components.datetimes import LocalTimes
 from billing.limits.threshold_events import SOFT, Cause
 from billing.limits.types import LimitStatus, Rule
 from billing.models import PAUSING, SpendLimit, ThresholdEvent
 from billing.types import LimitScope, LimitState, LimitWindow, OverrideKind
-from costtrack.calendar import Calendar
 from costtrack.money import usd
 
 WINDOWS = {
@@ -83,27 +82,25 @@ def not_in_force(limit: SpendLimit, now: datetime) -> str:
     return "Ended" if limit.ends_at is not None and limit.ends_at <= now else ""
 
 
-def status_sentence(status: LimitStatus, *, calendar: Calendar, now: datetime) -> str:
+def status_sentence(status: LimitStatus, times: LocalTimes) -> str:
     """Return a sentence about the state: what it means for calls, and until when."""
     rule, evaluation = status.rule, status.evaluation
     override = rule.manual_override
     if override is not None:
-        until = ""
-        if override.until is not None:
-            until = f" until {datetimes.exact(override.until, calendar)}"
+        until = f" until {times.exact(override.until)}" if override.until is not None else ""
         action = "paused" if override.kind is OverrideKind.PAUSE else "allowed"
         return f"Access is {action} manually{until}: {override.reason}"
     if evaluation.state is LimitState.PAUSED:
         if evaluation.resets_at is None:
             return "Access is paused until the limit is raised."
-        return f"Access is paused. It resumes {datetimes.inline(evaluation.resets_at, calendar=calendar, now=now)}."
+        return f"Access is paused. It resumes {times.inline(evaluation.resets_at)}."
     if evaluation.state is LimitState.EXCEEDED:
         return "The amount is spent. This limit only sends notifications; access continues."
     left = usd(evaluation.remaining_usd)
     return f"{left} left. {'Access is paused at the limit.' if rule.pauses else 'The limit only sends notifications.'}"
 
 
-def reset(status: LimitStatus, *, calendar: Calendar, now: datetime) -> SafeString | str:
+def reset(status: LimitStatus, times: LocalTimes) -> SafeString | str:
     """Return when the limit resets: at the end of the window, or when enough spend has left a rolling window."""
     override = status.rule.manual_override
     instant = status.evaluation.resets_at or status.evaluation.span.end
@@ -112,17 +109,10 @@ def reset(status: LimitStatus, *, calendar: Calendar, now: datetime) -> SafeStri
             return "When access is resumed"
         instant = override.until
     if instant is not None:
-        return datetimes.two_lines(instant, calendar=calendar, now=now)
+        return times.two_lines(instant)
     if status.rule.window is LimitWindow.ROLLING_7D:
         return formatting.two_lines("Continuously", "spend stops counting after 7 days")
     return "Never"
-
-
-def forecast(status: LimitStatus, *, calendar: Calendar, now: datetime) -> SafeString | str:
-    """Return when the amount will be reached at the pace of the last day."""
-    if status.hit_at is None:
-        return formatting.NOTHING
-    return datetimes.two_lines(status.hit_at, calendar=calendar, now=now)
 
 
 def threshold(crossing: ThresholdEvent) -> str:
@@ -142,7 +132,3 @@ def is_manual_pause(crossing: ThresholdEvent) -> bool:
 def open_state(crossing: ThresholdEvent) -> str:
     """Return the state of an unresolved event."""
     return "Still paused" if is_manual_pause(crossing) else "Still above"
-
-
-def amount(limit: SpendLimit) -> SafeString:
-    return format_html("<strong>{}</strong>", usd(limit.amount_usd))

@@ -1,87 +1,68 @@
 """The read-only admin of threshold events: each time that spend has reached a threshold of a limit."""
 
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import DropdownFilter
 
-from billing.admin.components import datetimes, formatting
-from billing.admin.components.list_filters import NumberFilter, PeriodFilter
+from billing.admin.components import formatting
+from billing.admin.components.cards import Card, without_empty
+from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.list_filters import ConditionFilter, NumberFilter, PeriodFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, SingleOrganizationList
+from billing.admin.components.tables import column
+from billing.admin.components.urls import change_url
 from billing.admin.limits import limit_text
 from billing.limits.selectors import display_values
 from billing.models import PAUSING, ThresholdEvent
-from costtrack.clock import utc_now
 from costtrack.money import usd
+from organizations.models import Organization
 
 
-class CrossingPeriodFilter(PeriodFilter):
-    column = "crossed_at"
+class ListOfLimitValues(SingleOrganizationList):
+    """Names the value of each row's limit."""
+
+    def complete(self, request: HttpRequest, rows: list[Any]) -> None:
+        name_values(cast("Organization", self.organization), rows)
 
 
-class LimitFilter(NumberFilter):
-    """Filters by a limit; the limit's page links here."""
-
-    title = "limit id"
-    parameter_name = "limit"
-    column = "limit"
-
-
-class ThresholdFilter(DropdownFilter):
-    title = "threshold"
-    parameter_name = "threshold"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("whole", "Full amount"), ("warning", "Warning threshold"), ("soft", "Soft amount")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case "whole":
-                return queryset.filter(threshold=PAUSING)
-            case "warning":
-                return queryset.filter(threshold__gt=0, threshold__lt=PAUSING)
-            case "soft":
-                return queryset.filter(threshold=0)
-        return queryset
-
-
-class OpenFilter(DropdownFilter):
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("open", "Still above"), ("resolved", "Below again")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() in ("open", "resolved"):
-            return queryset.filter(resolved_at__isnull=self.value() == "open")
-        return queryset
-
-
-class CrossingList(SingleOrganizationList):
-    """Adds the organization and the display values of limits to its rows."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        if self.organization is None:
-            return
-        rows = list(cast("QuerySet[ThresholdEvent]", self.result_list))
-        shown = display_values(self.organization, [(row.limit.scope, row.value) for row in rows])
-        for row in rows:
-            row.organization = self.organization
-            row.display_value = shown[row.limit.scope, row.value]  # type: ignore[attr-defined]  # for the columns
-        self.result_list = rows
+def name_values(organization: Organization, rows: Sequence[Any]) -> None:
+    """Set `display_value` of rows of limits, from their `value`."""
+    shown = display_values(organization, [(row.limit.scope, row.value) for row in rows])
+    for row in rows:
+        row.display_value = shown[row.limit.scope, row.value]
 
 
 @admin.register(ThresholdEvent)
 class LimitCrossingAdmin(SingleOrganizationAdmin):
     read_only = True
+    changelist_class = ListOfLimitValues
     list_display = ("crossed", "of_limit", "what", "spent", "state", "resolved")
-    list_filter = (OrganizationFilter, CrossingPeriodFilter, ThresholdFilter, OpenFilter, LimitFilter)
+    list_filter = (
+        OrganizationFilter,
+        PeriodFilter.of("crossed_at"),
+        ConditionFilter.of(
+            "threshold",
+            "threshold",
+            conditions=(
+                ("whole", "Full amount", Q(threshold=PAUSING)),
+                ("warning", "Warning threshold", Q(threshold__gt=0, threshold__lt=PAUSING)),
+                ("soft", "Soft amount", Q(threshold=0)),
+            ),
+        ),
+        ConditionFilter.of(
+            "state",
+            "state",
+            conditions=(
+                ("open", "Still above", Q(resolved_at=None)),
+                ("resolved", "Below again", Q(resolved_at__isnull=False)),
+            ),
+        ),
+        NumberFilter.of("limit id", "limit", column="limit"),  # the limit's page links here
+    )
     ordering = ("-crossed_at", "-id")
     fields = ()
     empty_title = "No thresholds reached yet"
@@ -93,46 +74,31 @@ class LimitCrossingAdmin(SingleOrganizationAdmin):
     def narrow(self, request: HttpRequest, queryset: QuerySet[ThresholdEvent]) -> QuerySet[ThresholdEvent]:
         return queryset.select_related("limit")
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return CrossingList
-
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        crossing: ThresholdEvent = context["original"]
-        shown = display_values(crossing.organization, [(crossing.limit.scope, crossing.value)])
-        crossing.display_value = shown[crossing.limit.scope, crossing.value]  # type: ignore[attr-defined]
-        calendar, now = crossing.organization.calendar, utc_now()
-
-        def described(instant: datetime | None) -> str:
-            return "" if instant is None else datetimes.inline(instant, calendar=calendar, now=now)
-
-        context["details"] = formatting.without_empty(
-            (
-                ("Limit", self.of_limit(crossing)),
-                ("Reached", limit_text.threshold(crossing)),
-                ("When", described(crossing.crossed_at)),
-                ("Spent at that time", formatting.exact(crossing.spent_usd)),
-                ("Amount at that time", formatting.exact(crossing.amount_usd)),
-                ("State", self.state(crossing)),
-                ("Below again", described(crossing.resolved_at)),
-                ("Expected below again", described(crossing.resets_at) if crossing.resolved_at is None else ""),
-                ("Times in this window", formatting.count(crossing.times) if crossing.times > 1 else ""),
-                ("Organization", crossing.organization.name),
-            )
+    def cards(self, request: HttpRequest, row: ThresholdEvent) -> list[Card]:
+        name_values(row.organization, [row])
+        times, is_open = LocalTimes.of(row.organization), row.resolved_at is None
+        details = (
+            ("Limit", self.of_limit(row)),
+            ("Reached", limit_text.threshold(row)),
+            ("When", times.inline(row.crossed_at)),
+            ("Spent at that time", formatting.exact(row.spent_usd)),
+            ("Amount at that time", formatting.exact(row.amount_usd)),
+            ("State", self.state(row)),
+            ("Below again", times.inline(row.resolved_at)),
+            ("Expected below again", times.inline(row.resets_at) if is_open else ""),
+            ("Times in this window", formatting.count(row.times) if row.times > 1 else ""),
+            ("Organization", row.organization.name),
         )
-        return super().render_change_form(request, context, *args, **kwargs)
+        return [Card("Threshold event", details=without_empty(details))]
 
-    @admin.display(description="Reached")
-    def crossed(self, crossing: ThresholdEvent) -> SafeString:
-        return datetimes.two_lines(crossing.crossed_at, calendar=crossing.organization.calendar, now=utc_now())
+    crossed = column(ThresholdEvent, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.crossed_at))
 
     @admin.display(description="Limit")
     def of_limit(self, crossing: ThresholdEvent) -> SafeString:
         name = limit_text.name(crossing.limit, getattr(crossing, "display_value", ""))
-        return formatting.link(formatting.change_url("billing_spendlimit", id=crossing.limit_id), name)
+        return formatting.link(change_url("billing_spendlimit", crossing.limit_id), name)
 
-    @admin.display(description="Threshold")
-    def what(self, crossing: ThresholdEvent) -> str:
-        return limit_text.threshold(crossing)
+    what = column(ThresholdEvent, "Threshold", limit_text.threshold)
 
     @admin.display(description="Spent")
     def spent(self, crossing: ThresholdEvent) -> SafeString:
@@ -148,6 +114,4 @@ class LimitCrossingAdmin(SingleOrganizationAdmin):
 
     @admin.display(description="Below again")
     def resolved(self, crossing: ThresholdEvent) -> SafeString | str:
-        if crossing.resolved_at is None:
-            return formatting.NOTHING
-        return datetimes.two_lines(crossing.resolved_at, calendar=crossing.organization.calendar, now=utc_now())
+        return LocalTimes.of(crossing.organization).two_lines(crossing.resolved_at)

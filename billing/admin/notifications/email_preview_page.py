@@ -1,7 +1,5 @@
 """Previews of each e-mail with example data, for operators, owners and admins."""
 
-from dataclasses import dataclass
-
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
@@ -16,15 +14,6 @@ from organizations.admin_request import request_user
 from organizations.models import User
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A kind of e-mail that can be previewed."""
-
-    value: str
-    label: str
-    is_shown: bool
-
-
 def email_previews(request: HttpRequest) -> TemplateResponse:
     """Show the preview of one kind: `?kind=limit.paused`."""
     if not _can_preview(request_user(request)):
@@ -35,7 +24,7 @@ def email_previews(request: HttpRequest) -> TemplateResponse:
     context = {
         **admin.site.each_context(request),
         "title": "E-mail previews",
-        "choices": [Choice(each.value, each.label, each is kind) for each in NoticeKind],
+        "choices": [(each.label, f"?kind={each.value}", each is kind) for each in NoticeKind],
         "subject": notice.subject,
         "text": text,
         "html": html,

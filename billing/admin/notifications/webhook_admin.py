@@ -1,27 +1,48 @@
-"""The admin of webhooks. A new secret is shown only in the response to the form that has created it."""
+"""The admin of webhooks: a list, a page with the recent deliveries, and actions. A new secret is shown only in the
+response to the form that has created it."""
 
+from datetime import timedelta
 from typing import Any, cast
 
 from django import forms
-from django.contrib import admin
-from django.db.models import QuerySet
+from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
-from billing.admin.components.form_fields import add_service_error
-from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationList, shown_organization
-from billing.admin.notifications.webhook_actions import WebhookActionsAdmin
-from billing.admin.notifications.webhook_page import badge, notice_kinds, webhook_page
-from billing.models import WebhookEndpoint
+from billing.admin.components.cards import Card, without_empty
+from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.model_admins import (
+    OrganizationFilter,
+    SingleOrganizationAdmin,
+    shown_organization,
+)
+from billing.admin.components.tables import Column, Table
+from billing.admin.components.urls import admin_url, change_url
+from billing.admin.notifications.delivery_admin import ListOfHiddenRecipients, delivery_badge
+from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.webhook_urls import check_url, display_url
-from billing.notifications.webhooks import SELECTABLE_KINDS, IssuedWebhook, change_webhook, create_webhook
+from billing.notifications.webhooks import (
+    SELECTABLE_KINDS,
+    IssuedWebhook,
+    change_webhook,
+    create_webhook,
+    disable_webhook,
+    enable_webhook,
+    remove_webhook,
+    rotate_webhook,
+    send_test,
+)
+from billing.types import NoticeKind
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
+from organizations.admin.credentials import RotationForm
+from organizations.admin_actions import add_service_error, confirmed
 from organizations.admin_request import request_user
 
 _FIELDS = ("url", "description", "format", "kinds")
+_MAX_DELIVERIES = 10
 
 
 class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
@@ -61,49 +82,26 @@ class _IssuingRequest(HttpRequest):
     issued: IssuedWebhook
 
 
-class WebhookList(SingleOrganizationList):
-    """Adds to each row whether the user may see the full URL, because knowing it may be enough to post there."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        rows = list(cast("QuerySet[WebhookEndpoint]", self.result_list))
-        may_see = cast("WebhookEndpointAdmin", self.model_admin).may_manage_shown(request)
-        for row in rows:
-            row.is_open = may_see  # type: ignore[attr-defined]  # for the columns
-        self.result_list = rows
-
-
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(WebhookActionsAdmin):
+class WebhookEndpointAdmin(SingleOrganizationAdmin):
     form = WebhookForm
+    changelist_class = ListOfHiddenRecipients
     list_display = ("goes_to", "format", "notice_kinds", "state")
     list_filter = (OrganizationFilter,)
     ordering = ("id",)
+    actions_detail = ("test", "rotate", "enable", "disable", "remove")  # type: ignore[assignment]  # unfold declares an empty tuple
+    change_heading = "Change webhook"
     empty_title = "No webhooks yet"
     empty_text = (
         "A webhook is a URL that is notified when a limit is near, access is paused or resumed, or an increase is "
         "requested: signed messages for programs (Standard Webhooks), or a message in a Slack channel."
     )
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return WebhookList
-
     def get_fields(self, request: HttpRequest, obj: WebhookEndpoint | None = None) -> tuple[str, ...]:
         return ("organization", *_FIELDS) if obj is None else _FIELDS
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"organization": shown_organization(request), **super().get_changeform_initial_data(request)}
-
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show only the save button; the next page shows the secret."""
-        return super().add_view(request, form_url, {**(extra_context or {}), **_single_button()})
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **_single_button()})
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
         given = {name: form.cleaned_data[name] for name in _FIELDS}
@@ -115,21 +113,117 @@ class WebhookEndpointAdmin(WebhookActionsAdmin):
         obj.pk = issued.webhook.pk
         cast("_IssuingRequest", request).issued = issued
 
-    def response_add(
-        self, request: HttpRequest, obj: WebhookEndpoint, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        return self.show_secret(request, cast("_IssuingRequest", request).issued)
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        return self._show_issued(request, cast("_IssuingRequest", request).issued)
 
-    def response_change(self, request: HttpRequest, obj: WebhookEndpoint) -> HttpResponse:
-        super().response_change(request, obj)  # says that it was changed
-        return HttpResponseRedirect(formatting.change_url("billing_webhookendpoint", id=obj.pk))
+    # --- The page ----------------------------------------------------------------------------------------------
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        webhook: WebhookEndpoint | None = context.get("original")
-        if webhook is not None:
-            is_open = self.has_manage_permission(request, webhook)
-            context["page"] = webhook_page(webhook, is_open=is_open, now=utc_now())
-        return super().render_change_form(request, context, *args, **kwargs)
+    def cards(self, request: HttpRequest, row: WebhookEndpoint) -> list[Card]:
+        is_open = self.has_manage_permission(request, row)
+        deliveries = _deliveries(row, is_open=is_open)
+        all_url = admin_url("billing_delivery_changelist", organization=row.organization_id, webhook=row.pk)
+        return [
+            Card(
+                title=row.description or "Webhook",
+                text="" if row.enabled else f"No messages are sent: {row.disabled_reason}",
+                badges=self.state(row),
+                details=without_empty(self._details(row, is_open=is_open)),
+            ),
+            Card("Recent deliveries", link=("All deliveries", all_url) if deliveries.rows else None, table=deliveries),
+        ]
+
+    def _details(self, webhook: WebhookEndpoint, *, is_open: bool) -> list[tuple[str, str]]:
+        times, previous = LocalTimes.of(webhook.organization), webhook.previous_valid_until
+        is_double = previous is not None and times.now < previous
+        return [
+            ("URL", webhook.url if is_open else display_url(webhook.url)),
+            ("Format", webhook.get_format_display()),
+            ("Notified about", self.notice_kinds(webhook)),
+            ("Failing since", times.inline(webhook.failing_since)),
+            ("Previous secret", f"Valid until {times.exact(previous)}" if is_double else ""),
+            ("Created", times.inline(webhook.created_at)),
+            ("Organization", webhook.organization.name),
+        ]
+
+    # --- Actions -----------------------------------------------------------------------------------------------
+
+    def available_actions(self, request: HttpRequest, row: WebhookEndpoint) -> tuple[str, ...]:
+        return ("test", "rotate", "disable", "remove") if row.enabled else ("rotate", "enable", "remove")
+
+    @confirmed(
+        "Send a test",
+        icon="send",
+        title="Send a test",
+        text="Sends a message of type test to this webhook only, once, without retries.",
+    )
+    def test(self, request: HttpRequest, webhook: WebhookEndpoint) -> HttpResponse:
+        delivery = send_test(
+            organization=webhook.organization, webhook=webhook, actor=request_user(request).email, now=utc_now()
+        )
+        messages.success(request, "Test queued. This page shows the result.")
+        return HttpResponseRedirect(change_url("billing_delivery", delivery.pk))
+
+    @confirmed(
+        "Rotate secret",
+        icon="autorenew",
+        title="Rotate secret",
+        text="The new secret is shown once, on the next page. While the current secret is valid, messages carry the "
+        "signatures of both.",
+        form=RotationForm,
+    )
+    def rotate(self, request: HttpRequest, webhook: WebhookEndpoint, *, grace_seconds: int) -> HttpResponse:
+        issued = rotate_webhook(
+            organization=webhook.organization,
+            webhook=webhook,
+            grace=timedelta(seconds=grace_seconds),
+            now=utc_now(),
+            actor=request_user(request).email,
+        )
+        return self._show_issued(request, issued)
+
+    @confirmed(
+        "Enable",
+        icon="play_circle",
+        title="Enable webhook",
+        text="The webhook receives messages from now on. Failed deliveries can be retried.",
+    )
+    def enable(self, request: HttpRequest, webhook: WebhookEndpoint) -> str:
+        enable_webhook(organization=webhook.organization, webhook=webhook, actor=request_user(request).email)
+        return f"{webhook} enabled."
+
+    @confirmed(
+        "Disable",
+        icon="pause_circle",
+        title="Disable webhook",
+        text="The webhook receives no messages until it is enabled again. Pending deliveries are canceled.",
+    )
+    def disable(self, request: HttpRequest, webhook: WebhookEndpoint) -> str:
+        disable_webhook(
+            organization=webhook.organization, webhook=webhook, actor=request_user(request).email, now=utc_now()
+        )
+        return f"{webhook} disabled."
+
+    @confirmed(
+        "Remove",
+        icon="delete",
+        title="Remove webhook",
+        text="This permanently deletes the webhook and its secret. The delivery log is kept.",
+        leads_to_list=True,
+    )
+    def remove(self, request: HttpRequest, webhook: WebhookEndpoint) -> str:
+        remove_webhook(
+            organization=webhook.organization, webhook=webhook, actor=request_user(request).email, now=utc_now()
+        )
+        return "Webhook removed."
+
+    def _show_issued(self, request: HttpRequest, issued: IssuedWebhook) -> HttpResponse:
+        webhook = issued.webhook
+        secret = [("Webhook", webhook.url), ("Secret (for any library of Standard Webhooks)", issued.secret)]
+        if webhook.previous_valid_until is not None:
+            secret.append(
+                ("The previous secret stays valid until", f"{webhook.previous_valid_until:%Y-%m-%d %H:%M} UTC")
+            )
+        return self.show_secret(request, webhook, secret)
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
@@ -140,12 +234,35 @@ class WebhookEndpointAdmin(WebhookActionsAdmin):
 
     @admin.display(description="Notified about")
     def notice_kinds(self, webhook: WebhookEndpoint) -> str:
-        return notice_kinds(webhook)
+        return ", ".join(NoticeKind(kind).label for kind in webhook.kinds) or "Everything"
 
     @admin.display(description="State")
     def state(self, webhook: WebhookEndpoint) -> SafeString:
-        return badge(webhook)
+        if not webhook.enabled:
+            return formatting.badge("Disabled", "danger", webhook.disabled_reason)
+        if webhook.failing_since is not None:
+            return formatting.badge("Failing", "warning", "The last message was not delivered; it will be retried.")
+        return formatting.badge("Enabled", "success")
 
 
-def _single_button() -> dict[str, Any]:
-    return {"show_save_and_continue": False, "show_save_and_add_another": False, "show_delete": False}
+def _deliveries(webhook: WebhookEndpoint, *, is_open: bool) -> Table[Delivery]:
+    """Return the recent deliveries. `is_open` says that the user may see errors, which may contain the full URL."""
+    times = LocalTimes.of(webhook.organization)
+    rows = Delivery.objects.of(webhook.organization).filter(webhook=webhook).select_related("notice").order_by("-id")
+    columns = (
+        Column[Delivery](
+            "Notice",
+            lambda row: formatting.two_lines(
+                formatting.link(change_url("billing_delivery", row.pk), row.notice.subject),
+                row.last_error if is_open else "",
+            ),
+        ),
+        Column[Delivery]("State", delivery_badge),
+        Column[Delivery]("When", lambda row: times.two_lines(row.created_at)),
+    )
+    return Table(
+        "Recent deliveries",
+        columns,
+        rows[:_MAX_DELIVERIES],
+        empty="No deliveries yet. Send a test to check that messages arrive.",
+    )

@@ -1,20 +1,23 @@
 """The admin of prices. An organization manages its own through the services; shared prices are read-only except for
 operators."""
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
-from django.utils.http import urlencode
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
-from billing.admin.prices.price_page import price_page
+from billing.admin.components.cards import Card, Detail, without_empty
+from billing.admin.components.list_filters import ConditionFilter
+from billing.admin.components.model_admins import CardsAdmin
+from billing.admin.components.urls import admin_url
 from billing.models import PriceVersion
 from billing.pricing.price_fields import (
     UNIT_PRICE_COLUMNS,
@@ -23,6 +26,7 @@ from billing.pricing.price_fields import (
     check_prices,
     parse_tiers,
     tiers_as_json,
+    unit_prices_of,
 )
 from billing.pricing.services import create_price, end_price
 from billing.pricing.types import PriceKind, UnitPrices
@@ -30,7 +34,7 @@ from billing.querysets import PriceVersionQuerySet
 from billing.types import PriceSource
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from organizations.admin_base import OrganizationScopedAdmin, button
+from organizations.admin_actions import button
 from organizations.admin_request import request_user
 
 
@@ -113,30 +117,28 @@ class CurrentPriceFilter(DropdownFilter):
         return prices
 
 
-class OwnerFilter(DropdownFilter):
-    title = "owner"
-    parameter_name = "owner"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("own", "An organization"), ("everyone", "Everyone")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[PriceVersion]) -> QuerySet[PriceVersion]:
-        if self.value() in ("own", "everyone"):
-            return queryset.filter(organization__isnull=self.value() == "everyone")
-        return queryset
-
-
 @admin.register(PriceVersion)
-class PriceVersionAdmin(OrganizationScopedAdmin):
+class PriceVersionAdmin(CardsAdmin):
     shows_shared_rows = True
     form = PriceForm
     list_display = ("model", "provider", "owner", "input_price", "output_price", "since", "until", "set_by")
     list_select_related = ("organization",)
-    list_filter = (OwnerFilter, ProviderFilter, CurrentPriceFilter)
+    list_filter = (
+        ConditionFilter.of(
+            "owner",
+            "owner",
+            conditions=(
+                ("own", "An organization", Q(organization__isnull=False)),
+                ("everyone", "Everyone", Q(organization=None)),
+            ),
+        ),
+        ProviderFilter,
+        CurrentPriceFilter,
+    )
     list_filter_submit = True
     list_per_page = 50
     actions_list = ("reprice_usage",)  # type: ignore[assignment]  # unfold declares an empty tuple
-    actions_detail = ("reprice_usage_of_model",)
+    actions_detail = ("reprice_usage_of_model",)  # type: ignore[assignment]  # unfold declares an empty tuple
     search_fields = ("model", "provider")
     search_help_text = "Part of the model's or the provider's name."
     ordering = (F("organization").asc(nulls_last=True), "provider", "model", "-effective_from", "-id")
@@ -148,6 +150,11 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
         ("Tiers", {"fields": ("tiers",)}),
     )
 
+    change_hint = (
+        "Unit prices cannot be changed, because the ledger refers to them. To change the price, add a new one: this "
+        "price ends when the new one begins. To end this price without a successor, set its end."
+    )
+
     # --- Repricing usage ------------------------------------------------------------------------------------------
 
     def has_reprice_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -156,13 +163,13 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
 
     @button("Reprice usage", icon="currency_exchange", permission="reprice")
     def reprice_usage(self, request: HttpRequest) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:billing_repricing_add"))
+        return HttpResponseRedirect(admin_url("billing_repricing_add"))
 
     @button("Reprice usage", icon="currency_exchange", permission="reprice")
     def reprice_usage_of_model(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Open the repricing form, filled in for the price."""
         price: PriceVersion = self.get_queryset(request).get(pk=object_id)
-        return HttpResponseRedirect(f"{reverse('admin:billing_repricing_add')}?{urlencode(_usage_of(price))}")
+        return HttpResponseRedirect(admin_url("billing_repricing_add", **_usage_of(price)))
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
@@ -194,10 +201,19 @@ class PriceVersionAdmin(OrganizationScopedAdmin):
         """Return all fields for a new price, and only the end for an existing one."""
         return self.fieldsets if obj is None else ((None, {"fields": ("effective_to",)}),)
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        if context.get("original") is not None:
-            context["page"] = price_page(context["original"])
-        return super().render_change_form(request, context, *args, **kwargs)
+    def cards(self, request: HttpRequest, row: PriceVersion) -> list[Card]:
+        prices = unit_prices_of(row)
+        return [
+            Card("Price", details=without_empty(_details(row))),
+            Card("Unit prices", details=_formatted(prices.unit_prices)),
+            *(
+                Card(
+                    f"Prompts of more than {formatting.count(tier.above_input_tokens)} tokens",
+                    details=_formatted(tier.unit_prices),
+                )
+                for tier in prices.tiers
+            ),
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: PriceVersion | None = None) -> tuple[str, ...]:
         """Unit prices never change: a new price is a new version."""
@@ -236,3 +252,23 @@ def _usage_of(price: PriceVersion) -> dict[str, str]:
     if not price.aliases and "*" not in price.model:
         given["model"] = price.model
     return given
+
+
+def _details(price: PriceVersion) -> list[tuple[str, str]]:
+    return [
+        ("Model", price.model),
+        ("Provider", price.provider or "Any"),
+        ("Other names", ", ".join(price.aliases)),
+        ("Applies to", price.organization.name if price.organization is not None else "Everyone"),
+        ("Since (UTC)", formatting.price_since(price) or "Always"),
+        ("Until (UTC)", formatting.price_until(price) or "No end"),
+        ("Set by", price.get_source_display()),
+    ]
+
+
+def _formatted(unit_prices: Mapping[PriceKind, Decimal]) -> list[Detail]:
+    return [
+        (formatting.KIND_LABELS[kind], formatting.unit_price(kind, unit_prices[kind]))
+        for kind in PriceKind
+        if kind in unit_prices
+    ]

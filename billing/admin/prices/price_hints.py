@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.urls import reverse
-from django.utils.http import urlencode
-
 from billing.admin.components import formatting
+from billing.admin.components.datetimes import utc
+from billing.admin.components.urls import admin_url
 from billing.models import UsageEvent
 from billing.pricing.types import PriceKind
 from billing.types import UnpricedReason
@@ -31,7 +30,7 @@ def advice_for(event: UsageEvent, kinds: Sequence[PriceKind]) -> Advice:
     """Return the advice. `kinds` are the token kinds of the event for which its price has no unit price."""
     reason = event.unpriced_reason
     called = " ".join(filter(None, (event.service, event.model)))
-    at = formatting.instant(event.occurred_at)
+    at = utc(event.occurred_at)
     missing = {
         UnpricedReason.NO_MODEL.value: "The event does not name a model, so no price can be found.",
         UnpricedReason.NO_PRICE.value: f"There is no price for {called} at {at} UTC.",
@@ -48,7 +47,7 @@ def price_form_url(organization_id: int, service: str, model: str, first_at: dat
         return ""
     start = {"effective_from": first_at.replace(hour=0, minute=0, second=0, microsecond=0).isoformat()}
     given = {"organization": str(organization_id), "provider": service, "model": model, **start}
-    return f"{reverse('admin:billing_priceversion_add')}?{urlencode(given)}"
+    return admin_url("billing_priceversion_add", **given)
 
 
 def _named(kinds: Sequence[PriceKind]) -> str:

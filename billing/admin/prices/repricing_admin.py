@@ -1,29 +1,40 @@
 """The admin of repricings: start a dry run, review it, and apply it."""
 
+from collections.abc import Collection
 from datetime import UTC
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.contrib import admin
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
-from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, shown_organization
-from billing.admin.prices.repricing_page import badge, repricing_page
+from billing.admin.components.cards import Card, without_empty
+from billing.admin.components.datetimes import utc
+from billing.admin.components.model_admins import (
+    OrganizationFilter,
+    SingleOrganizationAdmin,
+    shown_organization,
+)
+from billing.admin.components.tables import Column, Table, column
+from billing.admin.components.urls import admin_url
 from billing.ledger.corrections import MAX_REASON_LENGTH
-from billing.ledger.reprice import Selection
-from billing.ledger.repricings import request_repricing
+from billing.ledger.reprice import ModelFigures, Selection
+from billing.ledger.repricings import figures_of, request_repricing
 from billing.models import Repricing
+from billing.types import RepricingState
 from costtrack.clock import utc_now
-from organizations.admin_base import button, show_domain_errors
+from costtrack.errors import ConflictError
+from organizations.admin_actions import confirmed
 from organizations.admin_request import request_user
 
+_MAX_ROWS = 200
+_REFRESH_SECONDS = 2
+_BADGES = {RepricingState.DONE: "success", RepricingState.FAILED: "danger", RepricingState.RUNNING: "info"}
 _HELP = {
     "start": "UTC. Includes calls at or after this time.",
     "end": "UTC. Includes calls before this time.",
@@ -77,12 +88,8 @@ class RepricingAdmin(SingleOrganizationAdmin):
         period = {"start": now.replace(day=1, hour=0, minute=0), "end": now}
         return {**period, "organization": organization, **super().get_changeform_initial_data(request)}
 
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        buttons = {"show_save_and_continue": False, "show_save_and_add_another": False}
-        title = {"title": "Reprice usage"}
-        return super().add_view(request, form_url, {**(extra_context or {}), **buttons, **title})
+    def changeform_context(self, extra_context: dict[str, Any] | None) -> dict[str, Any]:
+        return {**super().changeform_context(extra_context), "title": "Reprice usage"}
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
         repricing = request_repricing(
@@ -95,83 +102,78 @@ class RepricingAdmin(SingleOrganizationAdmin):
         )
         obj.pk = repricing.pk
 
-    def response_add(self, request: HttpRequest, obj: Repricing, post_url_continue: str | None = None) -> HttpResponse:
-        return HttpResponseRedirect(formatting.change_url("billing_repricing", id=obj.pk))
+    def response_add(self, request: HttpRequest, obj: Model, post_url_continue: str | None = None) -> HttpResponse:
+        return HttpResponseRedirect(self.page_url(obj))
+
+    def cards(self, request: HttpRequest, row: Repricing) -> list[Card]:
+        return [
+            Card(
+                amount=formatting.difference(row.difference_usd),
+                text=_sentence(row),
+                badges=self.state_shown(row),
+                table=_figures(row),
+            ),
+            Card("Which calls", details=without_empty(_details(row))),
+        ]
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         repricing: Repricing | None = context.get("original")
         if repricing is not None:
-            context["page"] = repricing_page(repricing)
+            context["refresh_seconds"] = 0 if repricing.is_finished else _REFRESH_SECONDS
+            context["total"], context["processed"] = repricing.total, repricing.looked_at
             if _can_be_applied(repricing) and self.has_manage_permission(request, repricing):
-                context["apply_url"] = reverse("admin:billing_repricing_apply", args=[repricing.pk])
+                context["apply_url"] = admin_url("billing_repricing_apply", repricing.pk)
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- Applying ----------------------------------------------------------------------------------------------
 
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Return no actions; the page itself has the button, below the figures."""
-        return []
+    def available_actions(self, request: HttpRequest, row: Repricing) -> Collection[str]:
+        """The page itself has the button, below the figures."""
+        return ()
 
-    @button("Apply", icon="check")
-    @show_domain_errors
-    def apply(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def check_action(self, request: HttpRequest, row: Repricing, name: str) -> None:
+        if not _can_be_applied(row):
+            raise ConflictError("There is nothing to apply.")
+
+    @confirmed("Apply", icon="check", title="Apply current prices", verb="Apply", form=ApplyForm)
+    def apply(self, request: HttpRequest, dry_run: Repricing, *, reason: str) -> HttpResponse:
         """Apply a dry run as a new repricing; the dry run is unchanged."""
-        dry_run: Repricing = self.get_queryset(request).get(pk=object_id)
-        if not _can_be_applied(dry_run):
-            messages.error(request, "There is nothing to apply.")
-            return HttpResponseRedirect(formatting.change_url("billing_repricing", id=dry_run.pk))
-        form = ApplyForm(request.POST or None)
-        if request.method != "POST" or not form.is_valid():
-            return self._confirm(request, dry_run, form)
         repricing = request_repricing(
             organization=dry_run.organization,
             selection=Selection(dry_run.start, dry_run.end, dry_run.service, dry_run.model),
             dry_run=False,
-            reason=form.cleaned_data["reason"],
+            reason=reason,
             actor=request_user(request).email,
             now=utc_now(),
         )
-        return HttpResponseRedirect(formatting.change_url("billing_repricing", id=repricing.pk))
+        return HttpResponseRedirect(self.page_url(repricing))
 
-    def _confirm(self, request: HttpRequest, dry_run: Repricing, form: forms.Form) -> TemplateResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": "Apply current prices",
-            "page": repricing_page(dry_run),
-            "form": form,
-            "back": formatting.change_url("billing_repricing", id=dry_run.pk),
+    def confirmation_context(self, request: HttpRequest, row: Repricing, name: str) -> dict[str, Any]:
+        return {
+            "subject": _sentence(row),
+            "amount": formatting.difference(row.difference_usd),
+            "table": _figures(row),
+            "footer": "Applying adds an adjustment for each call whose cost changes; existing rows do not change. "
+            "Prices at the time of processing apply, so the result may differ from this table if usage or prices "
+            "change meanwhile.",
         }
-        return TemplateResponse(request, "admin/billing/repricing/apply.html", context)
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[Repricing]) -> QuerySet[Repricing]:
         return queryset.select_related("organization")
 
-    @admin.display(description="Requested (UTC)")
-    def requested(self, repricing: Repricing) -> SafeString:
-        return formatting.two_lines(formatting.instant(repricing.created_at), repricing.actor)
-
-    @admin.display(description="What")
-    def what(self, repricing: Repricing) -> str:
-        return "Dry run" if repricing.dry_run else "Applied"
-
-    @admin.display(description="From, until (UTC)")
-    def period(self, repricing: Repricing) -> SafeString:
-        return format_html("{}<br>{}", formatting.instant(repricing.start), formatting.instant(repricing.end))
-
-    @admin.display(description="Calls")
-    def calls(self, repricing: Repricing) -> SafeString | str:
-        return formatting.two_lines(repricing.model or "All models", repricing.service)
+    requested = column(Repricing, "Requested (UTC)", lambda row: formatting.two_lines(utc(row.created_at), row.actor))
+    what = column(Repricing, "What", lambda row: "Dry run" if row.dry_run else "Applied")
+    period = column(Repricing, "From, until (UTC)", lambda row: format_html("{}<br>{}", utc(row.start), utc(row.end)))
+    calls = column(Repricing, "Calls", lambda row: formatting.two_lines(row.model or "All models", row.service))
 
     @admin.display(description="State")
     def state_shown(self, repricing: Repricing) -> SafeString:
-        return badge(repricing)
+        state = RepricingState(repricing.state)
+        return formatting.badge(state.label, _BADGES.get(state, "warning"))
 
-    @admin.display(description="Changed")
-    def changed_calls(self, repricing: Repricing) -> str:
-        return formatting.count_or_nothing(repricing.changed)
+    changed_calls = column(Repricing, "Changed", lambda row: formatting.count_or_nothing(row.changed))
 
     @admin.display(description="Difference")
     def difference(self, repricing: Repricing) -> str:
@@ -180,3 +182,62 @@ class RepricingAdmin(SingleOrganizationAdmin):
 
 def _can_be_applied(repricing: Repricing) -> bool:
     return repricing.dry_run and repricing.is_finished and repricing.changed > 0
+
+
+_FIGURES = (
+    Column[ModelFigures]("Model", lambda row: formatting.two_lines(row.model or "No model", row.service)),
+    Column[ModelFigures]("Calls", lambda row: formatting.count(row.events), is_number=True),
+    Column[ModelFigures]("Changed", lambda row: formatting.count_or_nothing(row.changed), is_number=True),
+    Column[ModelFigures]("Skipped", lambda row: formatting.count_or_nothing(row.left_alone), is_number=True),
+    Column[ModelFigures]("Cost before", lambda row: formatting.exact(row.old_usd), is_number=True),
+    Column[ModelFigures]("Cost after", lambda row: formatting.exact(row.new_usd), is_number=True),
+    Column[ModelFigures](
+        "Difference",
+        lambda row: formatting.difference(row.difference_usd) if row.difference_usd else formatting.NOTHING,
+        is_number=True,
+    ),
+)
+
+
+def _figures(repricing: Repricing) -> Table[ModelFigures]:
+    """Return what each model's calls cost before and after, with the totals."""
+    names = ("events", "changed", "left_alone", "old_usd", "new_usd")
+    total = ModelFigures("", "All", **{name: getattr(repricing, name) for name in names})
+    return Table(
+        "Costs by model, before and after",
+        _FIGURES,
+        figures_of(repricing)[:_MAX_ROWS],
+        empty="No call in the period has a cost computed by costtrack." if repricing.is_finished else "",
+        foot=[("All", *(column.cell(total) for column in _FIGURES[1:]))],
+        note="Skipped calls were corrected manually, have no price yet, belong to a session closed by a summary, or "
+        "have no current price."
+        if repricing.left_alone
+        else "",
+    )
+
+
+def _sentence(repricing: Repricing) -> str:
+    if repricing.state == RepricingState.FAILED.value:
+        return "The repricing failed. What it has written is correct; start again to complete the rest."
+    if not repricing.is_finished:
+        return "This page refreshes automatically."
+    if not repricing.changed:
+        return "Every call already has the cost of the current prices."
+    changed, events = formatting.count(repricing.changed), formatting.count(repricing.events)
+    would = "would cost" if repricing.dry_run else "cost"
+    return f"{changed} of {events} calls {would} a different amount at current prices."
+
+
+def _details(repricing: Repricing) -> list[tuple[str, str]]:
+    return [
+        ("Organization", repricing.organization.name),
+        ("What", "Dry run: nothing is changed" if repricing.dry_run else "Applied: calls have the costs below"),
+        ("From (UTC)", utc(repricing.start)),
+        ("Until (UTC)", utc(repricing.end)),
+        ("Service", repricing.service or "Any"),
+        ("Model", repricing.model or "Any"),
+        ("Reason", repricing.reason),
+        ("Requested by", repricing.actor),
+        ("Requested (UTC)", utc(repricing.created_at)),
+        ("Finished (UTC)", utc(repricing.finished_at)),
+    ]

@@ -1,17 +1,17 @@
 """The admin of events without a price, with advice per model."""
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
-from django.utils.http import urlencode
+from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
+from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import ChoiceFilter, ExactTextFilter
 from billing.admin.components.model_admins import (
     OrganizationFilter,
@@ -19,6 +19,8 @@ from billing.admin.components.model_admins import (
     SingleOrganizationList,
     shown_organization,
 )
+from billing.admin.components.tables import Column, Table, column
+from billing.admin.components.urls import admin_url, event_url
 from billing.admin.prices.price_hints import HINTS, price_form_url
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent
@@ -28,55 +30,49 @@ from costtrack.clock import utc_now
 from organizations.models import Organization
 
 
-class ReasonFilter(ChoiceFilter):
-    title = "reason"
-    parameter_name = "reason"
-    options = UnpricedReason
-
-
-class UnpricedModelFilter(ExactTextFilter):
-    title = "model (exact name)"
-    parameter_name = "model"
-    column = "model"
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """A model without a price, and what to do about it."""
-
-    unpriced: UnpricedModel
-    reason: str
-    hint: str
-    price_url: str
-
-
 class UnpricedList(SingleOrganizationList):
-    """Adds advice per model above the list."""
+    """Adds a table of the models without a price above the list, with what to do about each."""
 
     may_manage: bool
-    advice: list[Advice]
+    models: Table[UnpricedModel] | None = None
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+    def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         self.may_manage = cast("UnpricedEventAdmin", self.model_admin).may_manage_shown(request)
-        self.advice = []
-        if self.organization is not None and self.result_count:
-            self.advice = [_advice(self.organization, unpriced) for unpriced in unpriced_models(self.organization)]
+        if self.organization is None or not self.result_count:
+            return
+        columns = (
+            Column[UnpricedModel](
+                "Model", lambda unpriced: formatting.two_lines(unpriced.model or "No model", unpriced.service)
+            ),
+            Column[UnpricedModel]("Events", lambda unpriced: formatting.count(unpriced.events), is_number=True),
+            Column[UnpricedModel]("Since (UTC)", lambda unpriced: f"{unpriced.first_at:%Y-%m-%d}"),
+            Column[UnpricedModel]("Reason", self._advice),
+        )
+        note = (
+            "Unpriced events are priced automatically when a price is set, and every 10 minutes. The cost is added as "
+            "an adjustment; existing rows do not change."
+        )
+        self.models = Table("Models without a price", columns, unpriced_models(self.organization), note=note)
 
-
-def _advice(organization: Organization, unpriced: UnpricedModel) -> Advice:
-    url = ""
-    if unpriced.reason != UnpricedReason.NO_MODEL.value:
-        url = price_form_url(organization.pk, unpriced.service, unpriced.model, unpriced.first_at)
-    return Advice(unpriced, UnpricedReason(unpriced.reason).label, HINTS.get(unpriced.reason, ""), url)
+    def _advice(self, unpriced: UnpricedModel) -> SafeString:
+        reason, hint = UnpricedReason(unpriced.reason), HINTS.get(unpriced.reason, "")
+        url = ""
+        if self.may_manage and self.organization is not None and reason is not UnpricedReason.NO_MODEL:
+            url = price_form_url(self.organization.pk, unpriced.service, unpriced.model, unpriced.first_at)
+        return format_html("{}. {} {}", reason.label, hint, formatting.link(url, "Set a price") if url else "")
 
 
 @admin.register(UnpricedEvent)
 class UnpricedEventAdmin(SingleOrganizationAdmin):
     read_only = True
+    changelist_class = UnpricedList
     list_display = ("occurred", "model_name", "why")
     preserve_filters = False  # its rows link to the ledger
-    list_filter = (OrganizationFilter, ReasonFilter, UnpricedModelFilter)
+    list_filter = (
+        OrganizationFilter,
+        ChoiceFilter.of("reason", "reason", options=UnpricedReason),
+        ExactTextFilter.of("model (exact name)", "model", column="model"),
+    )
     list_before_template = "admin/billing/unpricedevent/list_before.html"
     ordering = ("-event_id",)
     empty_title = "Every event has a price"
@@ -85,9 +81,6 @@ class UnpricedEventAdmin(SingleOrganizationAdmin):
     def narrow(self, request: HttpRequest, queryset: QuerySet[UnpricedEvent]) -> QuerySet[UnpricedEvent]:
         # The index on the id begins with the organization, so one row is found through the organizations.
         return queryset.filter(organization__in=Organization.objects.all())
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return UnpricedList
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.price_now)
@@ -104,23 +97,18 @@ class UnpricedEventAdmin(SingleOrganizationAdmin):
                 messages.success(request, f"{priced:,} {'event was' if priced == 1 else 'events were'} priced.")
             else:
                 messages.warning(request, "No events could be priced. Set a price for their models first.")
-        url = reverse("admin:billing_unpricedevent_changelist")
-        return HttpResponseRedirect(f"{url}?{urlencode({'organization': organization.pk})}")
+        return HttpResponseRedirect(admin_url("billing_unpricedevent_changelist", organization=organization.pk))
 
-    @admin.display(description="Occurred (UTC)")
-    def occurred(self, unpriced: UnpricedEvent) -> str:
-        return formatting.instant(unpriced.occurred_at)
+    occurred = column(UnpricedEvent, "Occurred (UTC)", lambda row: utc(row.occurred_at))
 
     @admin.display(description="Model")
     def model_name(self, unpriced: UnpricedEvent) -> SafeString:
         return formatting.two_lines(unpriced.model or formatting.NOTHING, unpriced.service)
 
-    @admin.display(description="Reason")
-    def why(self, unpriced: UnpricedEvent) -> str:
-        return unpriced.get_reason_display()
+    why = column(UnpricedEvent, "Reason", lambda row: row.get_reason_display())
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Redirect to the event's page, which checks permissions."""
-        return HttpResponseRedirect(formatting.change_url("billing_usageevent", id=object_id))
+        return HttpResponseRedirect(event_url(object_id))

@@ -5,96 +5,65 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
+from billing.admin.components.cards import Card, without_empty
+from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import ExactTextFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
+from billing.admin.components.run_costs import run_cost_card
+from billing.admin.components.tables import column
+from billing.admin.components.urls import admin_url, ledger_url
 from billing.models import Run
-from billing.reports.runs import get_run_costs
-from costtrack.clock import utc_now
-from costtrack.money import usd
-
-
-class WorkflowFilter(ExactTextFilter):
-    title = "workflow"
-    parameter_name = "workflow"
-    column = "workflow_id"
-
-
-class ParentFilter(ExactTextFilter):
-    title = "parent run"
-    parameter_name = "parent"
-    column = "parent_run_id"
 
 
 @admin.register(Run)
 class RunAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("name", "workflow", "parent", "first_seen", "events")
-    list_filter = (OrganizationFilter, WorkflowFilter, ParentFilter)
-    search_fields = ("run_id",)  # shows the field; `get_search_results` does the search
+    list_filter = (
+        OrganizationFilter,
+        ExactTextFilter.of("workflow", "workflow", column="workflow_id"),
+        ExactTextFilter.of("parent run", "parent", column="parent_run_id"),
+    )
+    search_fields = ("run_id",)
     search_help_text = "A run id"
     ordering = ("-id",)
     fields = ()
     empty_title = "No runs yet"
     empty_text = "A run appears with the first event that names it in run_id or parent_run_id."
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Match the complete id. Django would search each word separately, and ids may contain spaces."""
-        run_id = search_term.strip()
-        return (queryset.filter(run_id=run_id) if run_id else queryset), False
+    def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        return queryset.filter(run_id=text)
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        run: Run = context["original"]
-        context["alone"] = _costs(run, include_children=False)
-        context["with_children"] = _costs(run, include_children=True)
-        context["events_url"] = formatting.ledger_url(run.organization_id, run=run.run_id)
-        context["details"] = formatting.without_empty(
-            (
-                ("Run", run.run_id),
-                ("Workflow", run.workflow_id),
-                ("Parent run", self.parent(run)),
-                ("Organization", run.organization.name),
-                ("First seen (UTC)", formatting.instant(run.created_at)),
-            )
+    def cards(self, request: HttpRequest, row: Run) -> list[Card]:
+        details = (
+            ("Run", row.run_id),
+            ("Workflow", row.workflow_id),
+            ("Parent run", self.parent(row)),
+            ("Organization", row.organization.name),
+            ("First seen (UTC)", utc(row.created_at)),
         )
-        return super().render_change_form(request, context, *args, **kwargs)
+        link = ("View events", ledger_url(row.organization_id, run=row.run_id))
+        return [
+            Card("Run", link=link, details=without_empty(details)),
+            run_cost_card("Cost of this run", row, include_children=False),
+            run_cost_card("Cost with child runs", row, include_children=True),
+        ]
 
-    @admin.display(description="Run")
-    def name(self, run: Run) -> SafeString:
-        return formatting.code(run.run_id)
-
-    @admin.display(description="Workflow")
-    def workflow(self, run: Run) -> str:
-        return run.workflow_id or formatting.NOTHING
+    name = column(Run, "Run", lambda row: formatting.code(row.run_id))
+    workflow = column(Run, "Workflow", lambda row: row.workflow_id or formatting.NOTHING)
 
     @admin.display(description="Parent run")
     def parent(self, run: Run) -> SafeString | str:
         if not run.parent_run_id:
             return formatting.NOTHING
-        query = urlencode({"organization": str(run.organization_id), "q": run.parent_run_id})
-        return formatting.link(f"{reverse('admin:billing_run_changelist')}?{query}", formatting.code(run.parent_run_id))
+        url = admin_url("billing_run_changelist", organization=run.organization_id, q=run.parent_run_id)
+        return formatting.link(url, formatting.code(run.parent_run_id))
 
-    @admin.display(description="First seen (UTC)")
-    def first_seen(self, run: Run) -> str:
-        return formatting.instant(run.created_at)
+    first_seen = column(Run, "First seen (UTC)", lambda row: utc(row.created_at))
 
     @admin.display(description="Events")
     def events(self, run: Run) -> SafeString:
-        return formatting.link(formatting.ledger_url(run.organization_id, run=run.run_id), "View in ledger")
-
-
-def _costs(run: Run, *, include_children: bool) -> dict[str, Any]:
-    """Return the page's cost table: a row per service and group."""
-    costs = get_run_costs(
-        organization=run.organization, run_id=run.run_id, include_children=include_children, now=utc_now()
-    )
-    rows = [
-        (service, group, usd(amount)) for service, groups in costs.by_group.items() for group, amount in groups.items()
-    ]
-    return {"total": usd(costs.total), "rows": rows, "unpriced": costs.unpriced_events}
+        return formatting.link(ledger_url(run.organization_id, run=run.run_id), "View in ledger")

@@ -16,17 +16,14 @@ from django.http.response import HttpResponseBase
 
 from billing.admin.components import formatting
 from billing.admin.components.date_range import period_of
-from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.dashboard.exports.export_form import ALL, PricingExportForm, UsageExportForm, credential_choices
 from billing.exports.pricing_zip import MAX_ROWS, ExportFilter, pricing_zip
-from billing.exports.usage_csv import file_name, usage_csv
 from billing.reports.pricing.run_filter import RunFilter, list_models
-from billing.reports.usage.query import build_query
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window
 from costtrack.errors import DomainError, InvalidError
 from organizations.models import APICredential
-from organizations.selectors import refusal_without_api, refusal_without_exports
 
 _MAX_CREDENTIALS = 100
 _CHUNK_BYTES = 64 * 1024
@@ -35,7 +32,7 @@ _BEGUN_SECONDS = 60
 _USAGE_ID, _PRICING_ID = "usage_%s", "pricing_%s"  # both forms have a period
 
 
-class ExportsPage(OrganizationPage):
+class ExportsPage(UsageQueryPage):
     title: ClassVar[str] = "Exports"
     template_name: ClassVar[str] = "admin/dashboard/exports.html"
     refresh_seconds: ClassVar[int] = 0
@@ -51,28 +48,14 @@ class ExportsPage(OrganizationPage):
         credentials = APICredential.objects.of(self.organization).order_by("-id")
         return {
             "usage": usage,
-            "usage_refused": self.refused_usage(),
+            "usage_refused": self.exports_refusal(),
             "pricing": pricing,
-            "pricing_refused": self.refused_pricing(),
+            "pricing_refused": self.api_refusal(),
             "credentials": credential_choices(credentials[:_MAX_CREDENTIALS]),
             "history_days": None if self.user.is_superuser else plan.history_days,
             "max_rows": formatting.count(MAX_ROWS),
             "time_zone": self.organization.time_zone,
         }
-
-    def refused_usage(self) -> DomainError | None:
-        """Return the API's error if the plan does not allow the CSV. Operators may always export."""
-        plan = self.organization.plan
-        if self.user.is_superuser:
-            return None
-        if not plan.api_access:
-            return refusal_without_api(plan)
-        return None if plan.exports else refusal_without_exports(plan)
-
-    def refused_pricing(self) -> DomainError | None:
-        """Return the API's error if the plan does not allow the ZIP, which requires API access."""
-        plan = self.organization.plan
-        return None if plan.api_access or self.user.is_superuser else refusal_without_api(plan)
 
 
 class _Download(ExportsPage):
@@ -91,13 +74,10 @@ class _Download(ExportsPage):
             context = self.forms(self.usage, self.pricing)
             return self._respond(self.template_name, {**context, "refused": refused.message}, status=refused.status)
 
-    def sent(self, chunks: Iterator[bytes], *, name: str, content_type: str, download: str) -> StreamingHttpResponse:
-        response = StreamingHttpResponse(
-            chunks,
-            content_type=content_type,
-            headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
-        )
-        if download:  # tells the page that the download has started
+    def begun(self, response: StreamingHttpResponse, download: str) -> StreamingHttpResponse:
+        """Tell the page that the download `download` has started."""
+        response.headers["Cache-Control"] = "no-store"
+        if download:
             response.set_cookie(
                 f"download_{download}",
                 "begun",
@@ -110,31 +90,20 @@ class _Download(ExportsPage):
 
 class UsageDownload(_Download):
     def file(self) -> HttpResponseBase:
-        refused = self.refused_usage()
+        refused = self.exports_refusal()
         if refused is not None:
             raise refused
         form = self.usage = UsageExportForm.query(self.request.GET, auto_id=_USAGE_ID)
         if not form.is_valid():
             raise InvalidError(_NOT_VALID)
         cleaned = form.cleaned_data
-        query = build_query(
-            organization=self.organization,
-            filters=form.filters,
-            window=period_of(form, self.organization.calendar, self.now).span,
-            now=self.now,
-            has_full_history=self.user.is_superuser,
-        )
-        return self.sent(
-            usage_csv(query, cleaned["rows"], endpoint=cleaned["endpoint"]),
-            name=file_name(organization=self.organization, rows=cleaned["rows"], window=query.window),
-            content_type="text/csv; charset=utf-8",
-            download=cleaned["download"],
-        )
+        query = self.usage_query(form.filters, period_of(form, self.organization.calendar, self.now).span)
+        return self.begun(self.csv_response(query, cleaned["rows"], endpoint=cleaned["endpoint"]), cleaned["download"])
 
 
 class PricingDownload(_Download):
     def file(self) -> HttpResponseBase:
-        refused = self.refused_pricing()
+        refused = self.api_refusal()
         if refused is not None:
             raise refused
         form = self.pricing = PricingExportForm.query(self.request.GET, auto_id=_PRICING_ID)
@@ -146,14 +115,15 @@ class PricingDownload(_Download):
             )
             size = export.file.seek(0, SEEK_END)
             export.file.seek(0)
-            response = self.sent(
+            response = StreamingHttpResponse(
                 _chunks(export.file, stack.pop_all()),
-                name=export.file_name,
                 content_type="application/zip",
-                download=form.cleaned_data["download"],
+                headers={
+                    "Content-Disposition": f'attachment; filename="{export.file_name}"',
+                    "Content-Length": str(size),
+                },
             )
-        response.headers["Content-Length"] = str(size)
-        return response
+        return self.begun(response, form.cleaned_data["download"])
 
     def _export_filter(self, form: PricingExportForm) -> ExportFilter:
         cleaned = form.cleaned_data

@@ -1,20 +1,22 @@
 """The getting started page: a credential, snippets that send usage, and the first event."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin.components import datetimes, formatting
+from billing.admin.components import formatting
+from billing.admin.components.event_table import tokens_in
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.server_url import server_url
+from billing.admin.components.tables import Column, Table
+from billing.admin.components.urls import admin_url, change_url, event_url
 from billing.admin.dashboard.getting_started.snippets import SECRET, environment, integrations
 from billing.ledger.net_cost import load_adjusted_event
-from billing.models import UsageEvent
 from billing.reports.events import first_event
 from costtrack.admin_site import register_page
 from costtrack.money import usd
@@ -26,47 +28,33 @@ from organizations.types import Scope
 _MAX_SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialRow:
-    name: str
-    url: str
-    client_id: str
-    scopes: str
-    state: SafeString
-    last_used: SafeString | str
-
-
-@dataclass(frozen=True, slots=True)
-class FirstEvent:
-    """A summary of the first event. `cost` is empty if the event has no price yet."""
-
-    what: str
-    cost: str
-    tokens: str
-    received: SafeString
-    url: str
-
-
 class _Steps(OrganizationPage):
-    def first_event(self) -> FirstEvent | None:
+    def first_event(self) -> dict[str, Any] | None:
+        """Return what the page shows about the first event; None if there is none."""
         event = first_event(organization=self.organization)
-        return None if event is None else self._describe(event)
-
-    def next_steps(self) -> dict[str, Any]:
-        return {"may_change": self.role.may_change}
-
-    def _describe(self, event: UsageEvent) -> FirstEvent:
+        if event is None:
+            return None
         # An event that was recorded without a price may have been priced since.
         cost = event.cost_usd if event.cost_usd is not None else load_adjusted_event(event).cost_usd
         called = event.model or event.tool or event.get_kind_display()
-        sent = event.input_tokens + event.cache_read_tokens + event.cache_creation_tokens
-        return FirstEvent(
-            what=f"{event.service} / {called}" if event.service else called,
-            cost=usd(cost) if cost is not None else "",
-            tokens=f"{formatting.count(sent)} in, {formatting.count(event.output_tokens)} out",
-            received=datetimes.two_lines(event.received_at, calendar=self.organization.calendar, now=self.now),
-            url=formatting.change_url("billing_usageevent", id=event.pk),
-        )
+        unpriced = formatting.link(admin_url("billing_unpricedevent_changelist"), "View unpriced events")
+        return {
+            "received": self.times.two_lines(event.received_at),
+            "url": event_url(event.pk),
+            "details": [
+                ("What", f"{event.service} / {called}" if event.service else called),
+                ("Tokens", f"{formatting.count(tokens_in(event))} in, {formatting.count(event.output_tokens)} out"),
+                (
+                    "Cost",
+                    formatting.strong(usd(cost))
+                    if cost is not None
+                    else format_html("Not known yet: the model has no price. {}", unpriced),
+                ),
+            ],
+        }
+
+    def next_steps(self) -> dict[str, Any]:
+        return {"may_change": self.role.may_change}
 
 
 class GettingStartedPage(_Steps):
@@ -85,7 +73,7 @@ class GettingStartedPage(_Steps):
         ]
         return {
             **self.next_steps(),
-            "credentials": [self._row(credential) for credential in credentials[:_MAX_SHOWN]],
+            "credentials": self._table(credentials[:_MAX_SHOWN]),
             "has_more": len(credentials) > _MAX_SHOWN,
             "can_send": bool(sending),
             "variables": environment(server=server, client_id=sending[0].client_id if sending else ""),
@@ -100,20 +88,23 @@ class GettingStartedPage(_Steps):
         """Return the credentials that are not revoked, newest first."""
         return APICredential.objects.of(self.organization).filter(revoked_at=None).order_by("-id")
 
-    def _row(self, credential: APICredential) -> CredentialRow:
-        is_usable = credential.is_usable(self.now)
-        used = credential.last_used_at
-        return CredentialRow(
-            name=credential.name,
-            url=formatting.change_url("organizations_apicredential", id=credential.pk),
-            client_id=credential.client_id,
-            scopes=", ".join(credential.scopes),
-            state=formatting.badge("active", "success") if is_usable else formatting.badge("expired", "warning"),
-            last_used="never" if used is None else self._when(used),
+    def _table(self, credentials: Sequence[APICredential]) -> Table[APICredential]:
+        columns = (
+            Column[APICredential](
+                "Name", lambda row: formatting.link(change_url("organizations_apicredential", row.pk), row.name)
+            ),
+            Column[APICredential]("Client ID", lambda row: format_html("<code>{}</code>", row.client_id)),
+            Column[APICredential]("Scopes", lambda row: ", ".join(row.scopes)),
+            Column[APICredential]("State", self._state),
+            Column[APICredential](
+                "Last used", lambda row: self.times.two_lines(row.last_used_at) if row.last_used_at else "never"
+            ),
         )
+        return Table("Credentials", columns, credentials)
 
-    def _when(self, instant: Any) -> SafeString:
-        return datetimes.two_lines(instant, calendar=self.organization.calendar, now=self.now)
+    def _state(self, credential: APICredential) -> SafeString:
+        is_usable = credential.is_usable(self.now)
+        return formatting.badge("active", "success") if is_usable else formatting.badge("expired", "warning")
 
 
 class FirstEventPanel(_Steps):
@@ -127,7 +118,7 @@ class FirstEventPanel(_Steps):
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.headers.get("HX-Request"):
-            return HttpResponseRedirect(reverse("admin:getting_started"))
+            return HttpResponseRedirect(admin_url("getting_started"))
         first = self.first_event()
         if first is None:
             return HttpResponse(status=HTTPStatus.NO_CONTENT)  # nothing on the page changes

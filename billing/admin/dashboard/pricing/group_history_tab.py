@@ -1,15 +1,14 @@
-"""The columns and rows of the group history."""
+"""The group history of the pricing page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.components import datetimes, formatting
-from billing.admin.components.sortable_columns import Column
+from billing.admin.components.tables import Column, Sorting, Table
+from billing.admin.components.urls import session_url
 from billing.reports.pricing.groups import Group, GroupOrder
 from costtrack.clock import iso
 from costtrack.money import usd
@@ -21,76 +20,64 @@ ORDERS = {
     "total_tokens": GroupOrder.TOKENS,
     "run_count": GroupOrder.RUNS,
 }
-COLUMNS = (
-    Column("Group"),
-    Column("Session"),
-    Column("When", "date"),
-    Column("Runs", "run_count", is_number=True),
-    Column("Input", is_number=True),
-    Column("Output", is_number=True),
-    Column("Tokens", "total_tokens", is_number=True),
-    Column("Cost", "total_cost", is_number=True),
-    Column("Models and agents"),
-)
 # The lengths of the day and of the year in `2026-11-02 09:00`.
 _DAY, _YEAR = len("2026-11-02 "), len("2026-")
 
 
-@dataclass(frozen=True, slots=True)
-class Several:
-    """The first name and the number of others; `all` is for the tooltip."""
-
-    first: str
-    more: int
-    all: str
-
-
-@dataclass(frozen=True, slots=True)
-class GroupRow:
-    group_id: str
-    name: str
-    session_id: str
-    url: str
-    when: SafeString
-    runs: str
-    input_tokens: str
-    output_tokens: str
-    tokens: str
-    cost: str
-    agents: Several
-    models: Several
-
-
-def group_row(group: Group, *, now: datetime) -> GroupRow:
-    return GroupRow(
-        group_id=group.group_id,
-        name=group.name,
-        session_id=group.session_id,
-        url=reverse("admin:session", args=[group.session_id]) if group.session_id else "",
-        when=_when(group, now),
-        runs=formatting.count(group.runs),
-        input_tokens=formatting.count(group.input_tokens),
-        output_tokens=formatting.count(group.output_tokens),
-        tokens=formatting.count(group.input_tokens + group.output_tokens),
-        cost=usd(group.cost_usd),
-        agents=_several([name for _, name in group.agents]),
-        models=_several([key.model for key in group.models]),
+def group_table(groups: Sequence[Group], sorting: Sorting, *, empty: object, now: datetime) -> Table[Group]:
+    columns = (
+        Column[Group]("Group", _name),
+        Column[Group]("Session", _session),
+        Column[Group]("When", lambda group: _when(group, now), order="date", css="ct-when"),
+        Column[Group]("Runs", lambda group: formatting.count(group.runs), order="run_count", is_number=True),
+        Column[Group]("Input", lambda group: formatting.count(group.input_tokens), is_number=True),
+        Column[Group]("Output", lambda group: formatting.count(group.output_tokens), is_number=True),
+        Column[Group](
+            "Tokens",
+            lambda group: formatting.count(group.input_tokens + group.output_tokens),
+            order="total_tokens",
+            is_number=True,
+        ),
+        Column[Group]("Cost", lambda group: formatting.strong(usd(group.cost_usd)), order="total_cost", is_number=True),
+        Column[Group]("Models and agents", _models_and_agents),
     )
+    return Table("Group history", columns, groups, css="ct-groups", sorting=sorting, empty=empty)
+
+
+def _name(group: Group) -> SafeString:
+    if not group.name:
+        return formatting.code(group.group_id)
+    group_id = format_html('<span class="ct-id" title="{0}">{0}</span>', group.group_id)
+    return formatting.two_lines(group.name, group_id)
+
+
+def _session(group: Group) -> SafeString | str:
+    if not group.session_id:
+        return formatting.NOTHING
+    return formatting.id_link(session_url(group.session_id), group.session_id)
 
 
 def _when(group: Group, now: datetime) -> SafeString:
     """Render how long ago the last run was, with the time range of the group's runs below."""
     first, last = (f"{at.astimezone(UTC):%Y-%m-%d %H:%M}" for at in (group.first_at, group.last_at))
     same = next((prefix for prefix in (first[:_DAY], first[:_YEAR]) if last.startswith(prefix)), "")
-    return format_html(
-        '<time class="ct-two-lines" datetime="{}" title="{}"><span>{}</span><small>{}</small></time>',
-        iso(group.last_at),
-        f"{iso(group.first_at)} to {iso(group.last_at)}",
+    return datetimes.two_lines(
+        group.last_at,
         datetimes.relative(group.last_at, now),
         f"{last} UTC" if first == last else f"{first} to {last.removeprefix(same)} UTC",
+        title=f"{iso(group.first_at)} to {iso(group.last_at)}",
     )
 
 
-def _several(names: Sequence[str]) -> Several:
+def _models_and_agents(group: Group) -> SafeString:
+    models, agents = [key.model for key in group.models], [name for _, name in group.agents]
+    return formatting.two_lines(_first_of(models) or formatting.NOTHING, _first_of(agents))
+
+
+def _first_of(names: Sequence[str]) -> SafeString | str:
+    """Return the first name and the number of others, with all of them in the tooltip."""
     unique = list(dict.fromkeys(names))
-    return Several(next(iter(unique), ""), max(len(unique) - 1, 0), ", ".join(unique))
+    if not unique:
+        return ""
+    more = f" +{len(unique) - 1}" if len(unique) > 1 else ""
+    return format_html('<span class="ct-first" title="{}"><span>{}</span>{}</span>', ", ".join(unique), unique[0], more)

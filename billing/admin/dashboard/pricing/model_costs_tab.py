@@ -11,7 +11,8 @@ from django.http import HttpRequest
 from billing.admin.components import formatting
 from billing.admin.components.chart_axis import Axis, axis
 from billing.admin.components.charts import Chart, Line
-from billing.admin.components.percent_bar import Share, share_of
+from billing.admin.components.percent_bar import percent_bar
+from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import url_for_dates, url_with
 from billing.reports.pricing.daily import Pricing
 from billing.reports.pricing.run_filter import ModelKey
@@ -25,23 +26,12 @@ NO_MODEL = "No model"
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
+    """`url` filters the page by the model; empty for runs without one."""
+
     name: str
     url: str
-    runs: str
-    cost: str
-    share: Share
-
-
-@dataclass(frozen=True, slots=True)
-class Breakdown:
-    """Rows by descending cost. `left_out` of them are not shown."""
-
-    rows: Sequence[ModelRow]
-    left_out: int
-
-    @property
-    def shown(self) -> Sequence[ModelRow]:
-        return self.rows[:_MAX_ROWS]
+    runs: int
+    cost: Decimal
 
 
 def text_of(model: ModelKey) -> str:
@@ -62,22 +52,28 @@ def name_of(models: Iterable[ModelKey]) -> dict[ModelKey, str]:
     return {key: f"{key.model} ({key.service or '-'})" if names.count(key.model) > 1 else key.model for key in keys}
 
 
-def breakdown(report: Pricing, request: HttpRequest) -> Breakdown:
+def model_rows(report: Pricing, request: HttpRequest) -> list[ModelRow]:
+    """Return the cost per model, most expensive first."""
     costs, runs = _costs(report), dict.fromkeys({bucket.model for bucket in report.daily}, 0)
     for bucket in report.daily:
         runs[bucket.model] += bucket.runs
-    total, names = sum(costs.values(), ZERO), _names(costs)
-    rows = [
-        ModelRow(
-            name=names[model],
-            url=url_with(request, model=text_of(model)) if model is not None else "",
-            runs=formatting.count(runs[model]),
-            cost=usd(cost),
-            share=share_of(cost, total),
-        )
+    names = _names(costs)
+    return [
+        ModelRow(names[model], url_with(request, model=text_of(model)) if model is not None else "", runs[model], cost)
         for model, cost in costs.items()
     ]
-    return Breakdown(rows, max(len(rows) - _MAX_ROWS, 0))
+
+
+def model_table(rows: Sequence[ModelRow]) -> Table[ModelRow]:
+    total, left_out = sum((row.cost for row in rows), ZERO), max(len(rows) - _MAX_ROWS, 0)
+    columns = (
+        Column[ModelRow]("Model", lambda row: formatting.link_or_text(row.url, row.name)),
+        Column[ModelRow]("Runs", lambda row: formatting.count(row.runs), is_number=True),
+        Column[ModelRow]("Cost", lambda row: usd(row.cost), is_number=True),
+        Column[ModelRow]("Share", lambda row: percent_bar(row.cost, total)),
+    )
+    left = "1 cheaper model is" if left_out == 1 else f"{left_out} cheaper models are"
+    return Table("Model breakdown", columns, rows[:_MAX_ROWS], note=f"{left} not shown." if left_out else "")
 
 
 def chart_of(report: Pricing, span: Span, request: HttpRequest) -> Chart | None:
@@ -117,11 +113,6 @@ def _of(report: Pricing, models: set[ModelKey | None]) -> list[tuple[date, Decim
 def _line(
     name: str, amounts: list[tuple[date, Decimal]], x_axis: Axis, request: HttpRequest, model: ModelKey | None
 ) -> Line:
-    sums = x_axis.sums(amounts)
     changes = {"model": text_of(model)} if model is not None else {}
-    return Line(
-        name=name,
-        values=[float(amount) for amount in sums],
-        texts=[usd(amount) for amount in sums],
-        urls=[url_for_dates(request, bar.first, bar.last, **changes) for bar in x_axis.bars],
-    )
+    urls = [url_for_dates(request, bar.first, bar.last, **changes) for bar in x_axis.bars]
+    return Line.of_costs(name, x_axis.sums(amounts), urls)

@@ -7,17 +7,26 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.http import QueryDict
+from django.utils.html import format_html
 
 from billing.admin.components import formatting
+from billing.admin.components.cards import Card, EmptyState, Figure
 from billing.admin.components.chart_axis import utc_calendar
 from billing.admin.components.date_range import Period, PeriodForm, period_of, with_range
 from billing.admin.components.multi_select import MultiSelectField, Option
 from billing.admin.components.organization_page import OrganizationPage
-from billing.admin.components.pagination import paging, requested_page
-from billing.admin.components.sortable_columns import headings
-from billing.admin.components.urls import url_of_page
-from billing.admin.dashboard.pricing.group_history_tab import COLUMNS, ORDERS, group_row
-from billing.admin.dashboard.pricing.model_costs_tab import breakdown, chart_of, model_of, name_of, text_of
+from billing.admin.components.pagination import Paging, paging, requested_page
+from billing.admin.components.tables import Sorting
+from billing.admin.components.urls import admin_url, url_of_page
+from billing.admin.dashboard.pricing.group_history_tab import ORDERS, group_table
+from billing.admin.dashboard.pricing.model_costs_tab import (
+    chart_of,
+    model_of,
+    model_rows,
+    model_table,
+    name_of,
+    text_of,
+)
 from billing.reports.pricing.daily import Pricing, pricing
 from billing.reports.pricing.groups import GroupQuery, groups
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
@@ -27,6 +36,7 @@ from costtrack.money import ZERO, usd
 
 GROUPS_PER_PAGE = 25
 MAX_SEARCH_LENGTH = 255
+_GROUPS = "#groups"
 
 
 class PricingForm(PeriodForm):
@@ -80,12 +90,12 @@ class PricingPage(OrganizationPage):
         )
         report = pricing(organization=self.organization, filters=runs)
         form.offer(report)
+        is_narrowed = runs.models is not None or runs.agents is not None
         return {
             "form": form,
             "period": period,
             "export_url": self._export_url(runs),
-            "is_narrowed": runs.models is not None or runs.agents is not None,
-            **self._costs(report, period),
+            **self._costs(report, period, is_narrowed=is_narrowed),
             **self._groups(runs, cleaned),
         }
 
@@ -94,21 +104,22 @@ class PricingPage(OrganizationPage):
         model = {"model": runs.models[0].model} if runs.models is not None and len(runs.models) == 1 else {}
         return url_of_page("exports", self.request, **model)
 
-    def _costs(self, report: Pricing, period: Period) -> dict[str, Any]:
+    def _costs(self, report: Pricing, period: Period, *, is_narrowed: bool) -> dict[str, Any]:
         cost = sum((bucket.cost_usd for bucket in report.daily), ZERO)
-        models = breakdown(report, self.request)
-        used = [row for row in models.rows if row.url]
+        models = model_rows(report, self.request)
+        used = [row for row in models if row.url]
         return {
             "report": report,
             "figures": (
-                ("Cost", usd(cost), period.name),
-                ("Runs", formatting.count(report.runs), "Model calls"),
-                ("Cost per run", usd(cost / report.runs) if report.runs else formatting.NOTHING, "On average"),
-                ("Models", formatting.count(len(used)), f"Most for {used[0].name}" if used else formatting.NOTHING),
+                Figure("Cost", usd(cost), (period.name,)),
+                Figure("Runs", formatting.count(report.runs), ("Model calls",)),
+                Figure("Cost per run", usd(cost / report.runs) if report.runs else formatting.NOTHING, ("On average",)),
+                Figure("Models", formatting.count(len(used)), (f"Most for {used[0].name}" if used else "",)),
             ),
             "chart": chart_of(report, period.span, self.request),
-            "models": models,
-            "unpriced": formatting.count(report.unpriced_events) if report.unpriced_events else "",
+            "models": Card("Model breakdown", table=model_table(models)),
+            "unpriced": report.unpriced_events,
+            "empty": self._empty_state(report, is_narrowed=is_narrowed),
         }
 
     def _groups(self, runs: RunFilter, cleaned: dict[str, Any]) -> dict[str, Any]:
@@ -126,18 +137,48 @@ class PricingPage(OrganizationPage):
                 limit=GROUPS_PER_PAGE,
             ),
         )
+        pages = paging(self.request, number=number, size=GROUPS_PER_PAGE, total=group_page.total)
+        sorting = Sorting(self.request, sort_by, "date", is_ascending=ascending, anchor=_GROUPS)
+        empty = _no_groups(pages, total=group_page.total, search=cleaned.get("search", ""))
         return {
-            "groups": [group_row(group, now=self.now) for group in group_page.groups],
+            "groups": group_table(group_page.groups, sorting, empty=empty, now=self.now),
             "groups_total": formatting.count(group_page.total),
-            "headings": headings(self.request, COLUMNS, sort_by, default="date", ascending=ascending),
             "other_parameters": [
                 (name, value)
                 for name, values in self.request.GET.lists()
                 for value in values
                 if name not in ("search", "page")
             ],
-            "paging": paging(self.request, number=number, size=GROUPS_PER_PAGE, total=group_page.total),
+            "paging": pages,
         }
+
+    def _empty_state(self, report: Pricing, *, is_narrowed: bool) -> EmptyState | None:
+        if not report.first_day or not report.last_day:
+            text = "Costs per day and model appear here with the first event. Events with a group_id form groups."
+            start = [("Send the first event", admin_url("getting_started"))]
+            return EmptyState("query_stats", "No usage yet", text, start, is_first_use=True)
+        if report.daily:
+            return None
+        first, last = f"{report.first_day:%Y-%m-%d}", f"{report.last_day:%Y-%m-%d}"
+        return EmptyState(
+            "query_stats",
+            "No runs of these models and agents in this period" if is_narrowed else "No usage in this period",
+            f"{self.organization.name} has usage from {first} to {last} (UTC).",
+            [("Show all usage", admin_url("pricing", range="custom", start_date=first, end_date=last))],
+        )
+
+
+def _no_groups(pages: Paging, *, total: int, search: str) -> object:
+    """Return why the table of groups is empty."""
+    if pages.is_beyond and total:
+        link = formatting.link(f"{pages.last_url}{_GROUPS}", "Go to the last page")
+        return format_html("This page does not exist. {}", link)
+    if search:
+        return "No group in this period matches. Choose a longer period or change the search."
+    return (
+        "No groups in this period. Events with the same group_id form a group; group_name and session_id are shown "
+        "with it."
+    )
 
 
 def _option(value: str, label: str, runs: int) -> Option:

@@ -6,9 +6,10 @@ from datetime import timedelta
 from decimal import Decimal
 
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.percent_bar import Share, share_of
+from billing.admin.components.percent_bar import percent_bar
 from billing.admin.components.urls import url_with
 from billing.reports.usage import breakdown
 from billing.reports.usage.breakdown import LabelUsage, labels
@@ -28,7 +29,7 @@ class Item:
     name: str
     url: str
     cost: str
-    share: Share
+    share: SafeString
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def _section(
             name=name or f"Without a {parameter}",
             url=url_with(request, **{parameter: name}) if name else "",
             cost=usd(cost),
-            share=share_of(cost, max(total, ZERO)),
+            share=percent_bar(cost, max(total, ZERO)),
         )
         for name, cost in rows[:_MAX_ITEMS]
         if cost

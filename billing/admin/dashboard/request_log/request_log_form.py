@@ -8,15 +8,15 @@ from django import forms
 from django.http import QueryDict
 
 from billing.admin.components.date_range import RANGES, Period, period_of
-from billing.admin.components.local_times import TimeField, name_of
-from billing.admin.components.usage_form import UsageForm
+from billing.admin.components.datetimes import span_name
+from billing.admin.components.form_fields import TimeField
+from billing.admin.components.usage_form import BY_COST, UsageForm
 from billing.reports.usage.calls import CallFilter
 from billing.reports.usage.figures import UsageFilter
 from costtrack.calendar import Calendar, Preset, Span
 
 TIMES = "times"
 """The choice of `range` that `start` and `end` belong to."""
-BY_COST = "cost"
 ORDERS = (("", "Newest first"), (BY_COST, "Most expensive first"))
 
 _MAX_LENGTH = 255
@@ -70,7 +70,7 @@ class RequestLogForm(UsageForm):
             return period_of(self, calendar, now)
         end = self.cleaned_data["end"] or max(calendar.preset(Preset.TODAY, now).end, start + _HOUR)
         span = Span(start, end)
-        return Period(span, name_of(span, calendar), is_custom=True)
+        return Period(span, span_name(span, calendar), is_custom=True)
 
     def calls(self, filters: UsageFilter, window: Span) -> CallFilter:
         """Return the filter; the form must be valid."""

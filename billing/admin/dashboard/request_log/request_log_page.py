@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Any, ClassVar
 
-from django.urls import reverse
-from django.utils.http import urlencode
-
 from billing.admin.components import formatting
-from billing.admin.components.cursor_trail import CursorTrail
-from billing.admin.components.event_table import row_of_call
-from billing.admin.components.organization_page import OrganizationPage
-from billing.admin.components.urls import url_with
+from billing.admin.components.cards import INVALID_FILTERS, EmptyState
+from billing.admin.components.cursor_trail import PARAMETER, CursorTrail
+from billing.admin.components.event_table import call_table
+from billing.admin.components.tables import Sorting
+from billing.admin.components.urls import admin_url, url_with
+from billing.admin.components.usage_form import BY_COST, UsageQueryPage
 from billing.admin.dashboard.request_log.cost_breakdown import MAX_LENGTH, cost_breakdown
-from billing.admin.dashboard.request_log.request_log_form import BY_COST, ORDERS, RequestLogForm
+from billing.admin.dashboard.request_log.request_log_form import ORDERS, RequestLogForm
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.usage.breakdown import list_filter_options
 from billing.reports.usage.calls import MAX_SORTED, Call, count_calls, list_calls, most_expensive_calls
-from billing.reports.usage.query import UsageQuery, build_query
+from billing.reports.usage.query import UsageQuery
 from costtrack.admin_site import register_page
 from costtrack.calendar import Span
 from organizations.models import APICredential
@@ -42,7 +41,7 @@ class Listed:
     too_many: str = ""
 
 
-class RequestLogPage(OrganizationPage):
+class RequestLogPage(UsageQueryPage):
     title: ClassVar[str] = "Request log"
     template_name: ClassVar[str] = "admin/dashboard/request_log.html"
 
@@ -50,35 +49,33 @@ class RequestLogPage(OrganizationPage):
         calendar, trail = self.organization.calendar, CursorTrail.of(self.request.GET)
         form = RequestLogForm(self.request.GET, calendar)
         period = form.period(calendar, self.now)
-        query = self._query(form, period.span)
+        query = self.usage_query(form.filters, period.span)
         self._offer(form, query)
         listed = self._listed(form, query, trail) if form.is_valid() else Listed()
         shows_breakdown = form.is_valid() and trail.is_first and not form.has_call_filters
+        older = trail.older(listed.position) if listed.position else ""
+        spent = cost_breakdown(query, self.request) if shows_breakdown else None
+        day_url, ledger_url = self._day_url(form, query), _ledger_url(query.window)
+        sorting = Sorting(self.request, BY_COST, BY_COST) if listed.is_by_cost else None
         return {
             "form": form,
             "period": period,
             "visible": query.visible,
             "listed": listed,
-            "rows": [row_of_call(call, calendar=calendar, now=self.now) for call in listed.calls],
+            "table": call_table(listed.calls, self.times, sorting=sorting),
             "trail": trail,
-            "older": trail.older(listed.position) if listed.position else "",
+            "older": older,
             "orders": [(name, url_with(self.request, sort_by=order), order == form.order) for order, name in ORDERS],
             "max_sorted": formatting.count(MAX_SORTED),
-            "spent": cost_breakdown(query, self.request) if shows_breakdown else None,
-            "day_url": self._day_url(form, query),
-            "ledger_url": _ledger_url(query.window),
+            "spent": spent,
+            "day_url": day_url,
+            "ledger_url": ledger_url,
+            "empty": self._empty_state(
+                form, listed, older=older, ledger_url=ledger_url if spent is not None else "", day_url=day_url
+            ),
             # No refresh while sorted by cost, so that rows do not move.
             "refresh_seconds": self.refresh_seconds if trail.is_first and not listed.is_by_cost else 0,
         }
-
-    def _query(self, form: RequestLogForm, window: Span) -> UsageQuery:
-        return build_query(
-            organization=self.organization,
-            filters=form.filters,
-            window=window,
-            now=self.now,
-            has_full_history=self.user.is_superuser,
-        )
 
     def _offer(self, form: RequestLogForm, query: UsageQuery) -> None:
         credentials = APICredential.objects.of(self.organization).order_by("name", "id")[:_MAX_CREDENTIALS]
@@ -129,16 +126,35 @@ class RequestLogPage(OrganizationPage):
         given = {
             name: value for name in ("client_id", "capability", "model", "status") if (value := form.data.get(name))
         }
-        parameters = {"range": "custom", "start_date": day, "end_date": day, **given}
-        return f"{reverse('admin:usage')}?{urlencode(parameters)}"
+        return admin_url("usage", range="custom", start_date=f"{day}", end_date=f"{day}", **given)
+
+    def _empty_state(
+        self, form: RequestLogForm, listed: Listed, *, older: str, ledger_url: str, day_url: str
+    ) -> EmptyState:
+        """`ledger_url` is empty if the period has no spend."""
+        if form.errors:
+            return INVALID_FILTERS
+        if older:
+            further = [("Search further back", f"{self.request.path}{older}")]
+            searched = f"Searched back to {listed.searched_back_to}."
+            return EmptyState("search", "No matches yet", searched, further, is_first_use=True)
+        if ledger_url:
+            ledger = [("View in ledger", ledger_url)]
+            text = "These costs come from tools, compute or corrections."
+            return EmptyState("construction", "No model calls", text, ledger, is_first_use=True)
+        if form.is_narrowed or PARAMETER in self.request.GET:
+            text = "Names and ids must match exactly. Choose a longer period or fewer filters."
+            return EmptyState("search_off", "No matching calls", text, [("Clear filters", self.request.path)])
+        text = "Calls appear within seconds after they were sent. Choose a longer period, or send the first call."
+        start = ("View day by hour", day_url) if day_url else ("Send the first event", admin_url("getting_started"))
+        return EmptyState("receipt_long", "No calls in this period", text, [start], is_first_use=True)
 
 
 def _ledger_url(window: Span) -> str:
     """Return the ledger's URL; for a period of one hour, filtered by that hour."""
-    url = reverse("admin:billing_usageevent_changelist")
-    if window.end - window.start != _HOUR:
-        return url
-    return f"{url}?{urlencode({'hour': f'{window.start.astimezone(UTC):%Y-%m-%dT%H:%M}'})}"
+    is_hour = window.end - window.start == _HOUR
+    hour = f"{window.start.astimezone(UTC):%Y-%m-%dT%H:%M}" if is_hour else ""
+    return admin_url("billing_usageevent_changelist", hour=hour)
 
 
 register_page("requests/", RequestLogPage.as_view(), name="request_log")

@@ -9,9 +9,10 @@ from django.http.response import HttpResponseBase
 
 import billing.admin.components.path_converters  # noqa: F401 - registers the path converter
 from billing.admin.components import formatting
+from billing.admin.components.cards import INVALID_FILTERS, EmptyState
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.organization_page import OrganizationPage
-from billing.admin.components.urls import run_url
+from billing.admin.components.urls import admin_url, run_url
 from billing.admin.dashboard.runs.run_rows import DEEPEST_SHOWN, branch_of, lines_of, number_in
 from billing.reports.cursors import Page
 from billing.reports.run_tree import MAX_WALKED, RunPage, get_run_row, list_runs
@@ -49,12 +50,29 @@ class RunsPage(OrganizationPage):
         return {
             "form": form,
             "parameters": parameters,
-            "lines": lines_of(page.rows, organization=self.organization, now=self.now),
+            "lines": lines_of(page.rows, self.times),
+            "empty": INVALID_FILTERS if form.errors else self._empty_state(parameters),
             "trail": trail,
             "older": trail.older(str(page.last)) if page.last is not None else "",
             "is_truncated": any(row.is_truncated for row in page.rows),
             "max_walked": formatting.count(MAX_WALKED),
         }
+
+    def _empty_state(self, parameters: dict[str, Any]) -> EmptyState:
+        all_runs = [("All runs", self.request.path)]
+        if parameters.get("run"):
+            return EmptyState("account_tree", "No run has this id", "Ids must match exactly, including case.", all_runs)
+        if parameters.get("workflow"):
+            text = f"No event names the workflow {parameters['workflow']}."
+            return EmptyState("account_tree", "No runs", text, all_runs)
+        if self.request.GET:
+            return EmptyState("account_tree", "No runs", "There are no older runs.", all_runs)
+        text = (
+            "Name the run in your events (run_id, and parent_run_id for what it starts), and each run appears here "
+            "with its own cost and the cost with its child runs."
+        )
+        start = [("Send events", admin_url("getting_started"))]
+        return EmptyState("account_tree", "No runs yet", text, start, is_first_use=True)
 
     def _page(self, parameters: dict[str, Any], trail: CursorTrail) -> RunPage:
         if parameters["run"]:
@@ -83,11 +101,11 @@ class RunChildrenPage(OrganizationPage):
         parameters = self.request.GET
         depth = min(number_in(parameters.get("depth")) or 0, DEEPEST_SHOWN)
         branch = branch_of(
-            organization=self.organization,
+            self.organization,
+            self.times,
             run_id=self.kwargs["run_id"],
             after=number_in(parameters.get("after")),
             depth=depth,
-            now=self.now,
         )
         return {"branch": branch}
 

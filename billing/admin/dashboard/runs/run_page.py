@@ -1,51 +1,31 @@
 """The page of a workflow run: its cost with and without its child runs, its parents and children, and its newest
 events."""
 
-from dataclasses import dataclass
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import reverse
-from django.utils.http import urlencode
 
 import billing.admin.components.path_converters  # noqa: F401 - registers the path converter
-from billing.admin.components import datetimes, formatting
-from billing.admin.components.event_table import EventRow, row_of_event
-from billing.admin.components.formatting import Detail
-from billing.admin.components.organization_page import OrganizationPage
-from billing.admin.components.urls import run_url
-from billing.admin.dashboard.runs.run_rows import Branch, branch_of
-from billing.models import Run
+from billing.admin.components import formatting
+from billing.admin.components.cards import Detail, EmptyState, without_empty
+from billing.admin.components.event_table import event_table
+from billing.admin.components.organization_page import EMPTY_PAGE, OrganizationPage
+from billing.admin.components.run_costs import run_cost_card
+from billing.admin.components.tables import Table
+from billing.admin.components.urls import admin_url, ledger_url, run_url
+from billing.admin.dashboard.runs.run_rows import branch_of
+from billing.models import Run, UsageEvent
 from billing.reports.events import EventFilter, list_events
 from billing.reports.run_tree import get_run_ancestors
-from billing.reports.runs import RunCosts, get_run, get_run_costs
+from billing.reports.runs import get_run
 from costtrack.admin_site import register_page
-from costtrack.money import usd
 
 _EVENTS_SHOWN = 20
 _NEAREST = 8
 """The number of parent runs that are shown."""
 _MAX_TITLE_LENGTH = 60
-
-
-@dataclass(frozen=True, slots=True)
-class CostShare:
-    """The cost of a service, or of a cost group of it (such as a model), with its share of the total."""
-
-    name: str
-    cost: str
-    share: str
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    title: str
-    total: str
-    services: list[tuple[CostShare, list[CostShare]]]
-    unpriced: int
 
 
 class RunPage(OrganizationPage):
@@ -58,8 +38,14 @@ class RunPage(OrganizationPage):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         run = get_run(organization=self.organization, run_id=kwargs["run_id"])
         if run is None:
-            unknown = {"title": "Unknown run", "run_id": kwargs["run_id"], "refresh_seconds": 0}
-            return self._respond("admin/dashboard/run_unknown.html", unknown, status=HTTPStatus.NOT_FOUND)
+            unknown = EmptyState(
+                "account_tree",
+                f"No event of {self.organization} names this run",
+                "Ids must match exactly, including case. A run appears with the first event that names it.",
+                [("All runs", admin_url("runs"))],
+            )
+            context = {"title": "Unknown run", "empty": unknown, "refresh_seconds": 0}
+            return self._respond(EMPTY_PAGE, context, status=HTTPStatus.NOT_FOUND)
         self.run = run
         return super().get(request, *args, **kwargs)
 
@@ -74,57 +60,34 @@ class RunPage(OrganizationPage):
             "has_cycle": above.has_cycle,
             "details": self._details(),
             "costs": [
-                self._costs("This run only", include_children=False),
-                self._costs("With child runs", include_children=True),
+                run_cost_card("This run only", run, include_children=False),
+                run_cost_card("With child runs", run, include_children=True),
             ],
-            "branch": self._branch(),
-            "rows": self._rows(),
-            "log_url": f"{reverse('admin:request_log')}?{urlencode({'run': run.run_id, 'range': '90d'})}",
-            "ledger_url": formatting.ledger_url(self.organization.pk, run=run.run_id),
+            "branch": branch_of(self.organization, self.times, run_id=run.run_id),
+            "events": self._events(),
+            "log_url": admin_url("request_log", run=run.run_id, range="90d"),
+            "ledger_url": ledger_url(self.organization.pk, run=run.run_id),
         }
 
     def _details(self) -> list[Detail]:
         run = self.run
-        workflow_url = f"{reverse('admin:runs')}?{urlencode({'workflow': run.workflow_id})}"
-        seen = datetimes.inline(
-            run.created_at.replace(microsecond=0), calendar=self.organization.calendar, now=self.now
-        )
-        return formatting.without_empty(
+        workflow_url = admin_url("runs", workflow=run.workflow_id)
+        return without_empty(
             [
                 ("Workflow", formatting.link(workflow_url, run.workflow_id) if run.workflow_id else ""),
-                ("First seen", seen),
+                ("First seen", self.times.inline(run.created_at)),
             ]
         )
 
-    def _costs(self, title: str, *, include_children: bool) -> Costs:
-        costs: RunCosts = get_run_costs(
-            organization=self.organization, run_id=self.run.run_id, include_children=include_children, now=self.now
-        )
-        services = [
-            (
-                _cost_share(service, amount, costs.total),
-                [_cost_share(name, cost, costs.total) for name, cost in costs.by_group[service].items()],
-            )
-            for service, amount in costs.by_service.items()
-        ]
-        return Costs(title, usd(costs.total), services, costs.unpriced_events)
-
-    def _branch(self) -> Branch:
-        return branch_of(organization=self.organization, run_id=self.run.run_id, after=None, depth=0, now=self.now)
-
-    def _rows(self) -> list[EventRow]:
+    def _events(self) -> Table[UsageEvent]:
         page = list_events(
             organization=self.organization,
             filters=EventFilter(run_id=self.run.run_id),
             after=None,
             limit=_EVENTS_SHOWN,
         )
-        calendar = self.organization.calendar
-        return [row_of_event(event, calendar=calendar, now=self.now) for event in page.rows]
-
-
-def _cost_share(name: str, amount: Decimal, total: Decimal) -> CostShare:
-    return CostShare(name, usd(amount), f"{amount / total:.1%}" if total else "")
+        empty = "This run has no events of its own; other runs name it as their parent."
+        return event_table("The newest events of this run", page.rows, self.times, empty=empty)
 
 
 def _shortened(run_id: str) -> str:

@@ -2,15 +2,13 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from django.urls import reverse
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from billing.admin.components import datetimes, formatting
-from billing.admin.components.urls import run_url
+from billing.admin.components import formatting
+from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.urls import admin_url, run_url
 from billing.reports.run_tree import RunFigures, RunRow, get_run_ancestors, list_child_runs
 from costtrack.money import usd
 from organizations.models import Organization
@@ -38,7 +36,7 @@ class RunLine:
     url: str
     children_url: str
     depth: int
-    first_seen: SafeString
+    first_seen: SafeString | str
     own: Cells
     subtree: Cells
     runs_below: str
@@ -55,7 +53,7 @@ class Branch:
 
 
 def lines_of(
-    rows: Iterable[RunRow], *, organization: Organization, now: datetime, depth: int = 0, above: Collection[str] = ()
+    rows: Iterable[RunRow], times: LocalTimes, *, depth: int = 0, above: Collection[str] = ()
 ) -> list[RunLine]:
     return [
         RunLine(
@@ -64,9 +62,7 @@ def lines_of(
             url=run_url(row.run_id),
             children_url=_children_url(row.run_id, depth + 1) if row.has_children and row.run_id not in above else "",
             depth=min(depth, DEEPEST_SHOWN),
-            first_seen=datetimes.two_lines(
-                row.first_seen_at.replace(microsecond=0), calendar=organization.calendar, now=now
-            ),
+            first_seen=times.two_lines(row.first_seen_at),
             own=_cells(row.own),
             subtree=_cells(row.total, is_truncated=row.is_truncated),
             runs_below=_runs_below(row),
@@ -77,17 +73,12 @@ def lines_of(
 
 
 def branch_of(
-    *,
-    organization: Organization,
-    run_id: str,
-    after: int | None,
-    depth: int,
-    now: datetime,
+    organization: Organization, times: LocalTimes, *, run_id: str, after: int | None = None, depth: int = 0
 ) -> Branch:
     """Return the children of a run that follow the row id `after`."""
     page = list_child_runs(organization=organization, run_id=run_id, after=after, limit=CHILDREN_SHOWN)
     above = {*get_run_ancestors(organization=organization, run_id=run_id).run_ids, run_id}
-    lines = lines_of(page.rows, organization=organization, now=now, depth=depth, above=above)
+    lines = lines_of(page.rows, times, depth=depth, above=above)
     more = _children_url(run_id, depth, after=page.last) if page.last is not None else ""
     return Branch(lines, more, min(depth, DEEPEST_SHOWN))
 
@@ -99,7 +90,7 @@ def number_in(text: str | None) -> int | None:
 
 
 def _children_url(run_id: str, depth: int, **query: Any) -> str:
-    return f"{reverse('admin:run_children', args=[run_id])}?{urlencode({'depth': depth, **query})}"
+    return admin_url("run_children", run_id, depth=depth, **query)
 
 
 def _runs_below(row: RunRow) -> str:

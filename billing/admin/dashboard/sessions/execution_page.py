@@ -8,22 +8,22 @@ from typing import Any, ClassVar
 
 from django.utils.safestring import SafeString
 
-from billing.admin.components import datetimes, formatting
-from billing.admin.components.formatting import Detail
+from billing.admin.components import formatting
+from billing.admin.components.cards import Card, Detail, without_empty
 from billing.admin.components.path_converters import DetailPage
+from billing.admin.components.tables import Table
+from billing.admin.components.urls import session_url
 from billing.admin.dashboard.sessions.session_text import (
-    NamedShare,
+    NamedAmount,
     between,
     figures_of,
     joined,
-    session_url,
-    shares,
+    share_table,
     state_of,
 )
 from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs
 from billing.reports.sessions.lists import SessionCosts, list_execution_sessions
 from costtrack.admin_site import register_page
-from costtrack.calendar import Calendar
 from costtrack.money import usd
 
 # An execution may have any number of sessions; the first ones are shown.
@@ -60,9 +60,9 @@ class ExecutionPage(DetailPage):
         )
         return {
             "subtitle": execution_id,
-            "as_of": datetimes.exact(self.now, self.organization.calendar),
+            "as_of": self.times.exact(self.now),
             "execution": execution,
-            "figures": figures_of(execution.totals),
+            "figures": figures_of(execution.totals, sessions=formatting.count(len(execution.session_ids))),
             "sessions": formatting.count(len(execution.session_ids)),
             "shown": formatting.count(len(sessions)) if len(execution.session_ids) > len(sessions) else "",
             "details": self._details(execution),
@@ -72,28 +72,19 @@ class ExecutionPage(DetailPage):
                 now=self.now,
                 finalized="Complete",
             ),
-            "breakdowns": [
-                ("Cost by phase", "Phase", shares(execution.cost_by_phase, total=execution.totals.cost_usd)),
-                ("Cost by session", "Session", _by_session(execution, sessions)),
-                ("Token cost by model", "Model", shares(execution.cost_by_model)),
-                ("Compute cost by tool", "Tool", shares(execution.cost_by_tool)),
-            ],
+            "breakdowns": [Card(table.title, table=table) for table in _breakdowns(execution, sessions)],
             "timeline": self._timeline(sessions),
         }
 
     def _details(self, execution: ExecutionCosts) -> list[Detail]:
-        instants = (
-            ("Started", execution.started_at),
-            ("Last seen", execution.last_seen_at),
-            ("Complete" if execution.is_complete else "Last finalized", execution.completed_at),
-        )
-        calendar = self.organization.calendar
-        return formatting.without_empty(
+        return without_empty(
             (
                 ("Workflow", execution.workflow_id),
-                *(
-                    (label, datetimes.inline(instant, calendar=calendar, now=self.now) if instant is not None else "")
-                    for label, instant in instants
+                ("Started", self.times.inline(execution.started_at)),
+                ("Last seen", self.times.inline(execution.last_seen_at)),
+                (
+                    "Complete" if execution.is_complete else "Last finalized",
+                    self.times.inline(execution.completed_at),
                 ),
             )
         )
@@ -101,17 +92,16 @@ class ExecutionPage(DetailPage):
     def _timeline(self, sessions: Sequence[SessionCosts]) -> dict[str, Any] | None:
         if not sessions:
             return None
-        calendar = self.organization.calendar
         start = min(session.started_at for session in sessions)
         end = max(session.last_seen_at for session in sessions)
         return {
-            "bars": [self._bar(session, start, end - start, calendar) for session in sessions],
-            "start": datetimes.exact(start, calendar),
-            "end": datetimes.exact(end, calendar),
+            "bars": [self._bar(session, start, end - start) for session in sessions],
+            "start": self.times.exact(start),
+            "end": self.times.exact(end),
             "took": between(start, end),
         }
 
-    def _bar(self, session: SessionCosts, start: datetime, span: timedelta, calendar: Calendar) -> Bar:
+    def _bar(self, session: SessionCosts, start: datetime, span: timedelta) -> Bar:
         before, lasted = session.started_at - start, session.last_seen_at - session.started_at
         # A minimum width keeps very short sessions visible, also at the right end.
         width = max(_percent(lasted, span), _THINNEST) if span else _HUNDRED
@@ -119,7 +109,7 @@ class ExecutionPage(DetailPage):
             id=session.session_id,
             url=session_url(session.session_id),
             about=joined((session.phase_id, session.agent_id)),
-            began=datetimes.exact(session.started_at, calendar),
+            began=self.times.exact(session.started_at),
             took=between(session.started_at, session.last_seen_at),
             cost=usd(session.totals.cost_usd),
             state=state_of(
@@ -137,10 +127,15 @@ def _percent(duration: timedelta, total: timedelta) -> Decimal:
     return Decimal(duration / total) * _HUNDRED if total else Decimal(0)
 
 
-def _by_session(execution: ExecutionCosts, sessions: Sequence[SessionCosts]) -> list[NamedShare]:
-    amounts = {session.session_id: session.totals.cost_usd for session in sessions}
-    urls = {session_id: session_url(session_id) for session_id in amounts}
-    return shares(amounts, total=execution.totals.cost_usd, urls=urls)
+def _breakdowns(execution: ExecutionCosts, sessions: Sequence[SessionCosts]) -> list[Table[NamedAmount]]:
+    total = execution.totals.cost_usd
+    by_session = {session.session_id: session.totals.cost_usd for session in sessions}
+    return [
+        share_table("Cost by phase", "Phase", execution.cost_by_phase, total=total),
+        share_table("Cost by session", "Session", by_session, total=total, url=session_url),
+        share_table("Token cost by model", "Model", execution.cost_by_model),
+        share_table("Compute cost by tool", "Tool", execution.cost_by_tool),
+    ]
 
 
 register_page("executions/<opaque_id:execution_id>/", ExecutionPage.as_view(), name="execution")

@@ -1,31 +1,33 @@
 """The sessions page: the newest sessions and executions with their costs, and a summary of all (document 003)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.utils.http import urlencode
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin.components import datetimes, formatting
+from billing.admin.components import formatting
+from billing.admin.components.cards import Card, EmptyState, Figure
+from billing.admin.components.cursor_trail import CursorTrail
+from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.organization_page import OrganizationPage
+from billing.admin.components.tables import Column, Table
+from billing.admin.components.urls import admin_url, execution_url, session_url
 from billing.admin.dashboard.sessions.session_text import (
-    Figures,
-    execution_url,
-    figures_of,
+    cost_parts,
     joined,
-    session_url,
-    shares,
+    length,
+    share_table,
     state_of,
-    when,
+    unpriced_link,
 )
 from billing.reports.cursors import StartPosition, cursor_of, start_position_of
 from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_sessions
-from billing.reports.sessions.summary import SessionSummary, get_session_summary
+from billing.reports.sessions.rows import Totals
+from billing.reports.sessions.summary import SessionSummary, TopSession, get_session_summary
 from costtrack.admin_site import register_page
 from costtrack.errors import NotFoundError
 from costtrack.money import usd
@@ -36,27 +38,10 @@ PAGE_SIZE = 50
 _MAX_ID_LENGTH = 255
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A session or an execution. `about` is its workflow and `detail` a session's phase and agent. Only sessions have
-    an `execution_id`; only executions have a number of `sessions`."""
-
-    id: str
-    url: str
-    about: str
-    detail: str
-    started: SafeString | str
-    last_seen: SafeString | str
-    figures: Figures
-    state: SafeString
-    execution_id: str = ""
-    execution_url: str = ""
-    sessions: str = ""
-
-
 class SessionsForm(forms.Form):
-    """Finds a session or an execution by its id and redirects to its page."""
+    """Finds a session or an execution by its id and redirects to its page. `show` is the current tab."""
 
+    show = forms.CharField(required=False, widget=forms.HiddenInput)
     find = forms.CharField(
         required=False,
         max_length=_MAX_ID_LENGTH,
@@ -81,114 +66,178 @@ class SessionsPage(OrganizationPage):
         return super().get(request, *args, **kwargs)
 
     def page_context(self) -> dict[str, Any]:
-        position = start_position_of(self.request.GET.get("after", ""), param="after")
-        rows, last = self._executions(position) if self._shown == EXECUTIONS else self._sessions(position)
+        trail = CursorTrail.of(self.request.GET)
+        position = start_position_of(trail.cursor, param="after")
+        table, last = self._executions(position) if self._shown == EXECUTIONS else self._sessions(position)
+        # Only on the first page.
+        summary = get_session_summary(organization=self.organization) if trail.is_first else None
         return {
             "form": self.form,
-            "as_of": datetimes.exact(self.now, self.organization.calendar),
-            "shown": self._shown,
+            "as_of": self.times.exact(self.now),
             "zone": self.organization.time_zone,
-            "tabs": [(name, label, self._link(name), name == self._shown) for name, label in _TABS],
-            "rows": rows,
-            "newest_url": self._link(self._shown) if position is not None else "",
-            "older_url": self._link(self._shown, last) if last is not None else "",
-            # Only on the first page.
-            "summary": _summary(get_session_summary(organization=self.organization)) if position is None else None,
+            "tabs": [(label, admin_url("sessions", show=name), name == self._shown) for name, label in _TABS],
+            "table": table,
+            "trail": trail,
+            "older": trail.older(cursor_of(last)) if last is not None else "",
+            "figures": _figures(summary) if summary is not None else [],
+            "breakdowns": _breakdowns(summary) if summary is not None and table.rows else [],
+            "empty": _empty_state(self._shown, is_first=trail.is_first),
         }
 
     @property
     def _shown(self) -> str:
         return EXECUTIONS if self.request.GET.get("show") == EXECUTIONS else SESSIONS
 
-    def _link(self, tab: str, after: StartPosition | None = None) -> str:
-        query = {"show": tab}
-        if after is not None:
-            query["after"] = cursor_of(after)
-        return f"{self.request.path}?{urlencode(query)}"
-
     def _url_of(self, searched_id: str) -> str:
         """Return the page of the session or execution with this id, the current tab first; empty if there is none."""
-        organization = self.organization
-        lookups: list[tuple[Callable[[], object], Callable[[str], str]]] = [
-            (lambda: get_session_costs(organization=organization, session_id=searched_id), session_url),
-            (lambda: get_execution_costs(organization=organization, execution_id=searched_id), execution_url),
-        ]
-        for look_up, url in reversed(lookups) if self._shown == EXECUTIONS else lookups:
-            try:
-                look_up()
-            except NotFoundError:
-                continue
-            return url(searched_id)
+        lookups = [(self._has_session, session_url), (self._has_execution, execution_url)]
+        for exists, url in reversed(lookups) if self._shown == EXECUTIONS else lookups:
+            if exists(searched_id):
+                return url(searched_id)
         return ""
 
-    def _sessions(self, after: StartPosition | None) -> tuple[list[Row], StartPosition | None]:
+    def _has_session(self, session_id: str) -> bool:
+        try:
+            get_session_costs(organization=self.organization, session_id=session_id)
+        except NotFoundError:
+            return False
+        return True
+
+    def _has_execution(self, execution_id: str) -> bool:
+        try:
+            get_execution_costs(organization=self.organization, execution_id=execution_id)
+        except NotFoundError:
+            return False
+        return True
+
+    def _sessions(self, after: StartPosition | None) -> tuple[Table[SessionCosts], StartPosition | None]:
         page = list_sessions(organization=self.organization, after=after, limit=PAGE_SIZE)
-        return [self._session(session) for session in page.rows], page.last
+        columns = (
+            Column[SessionCosts]("Session", _session_name),
+            Column[SessionCosts](
+                "Part of",
+                lambda row: formatting.two_lines(row.workflow_id or "-", joined((row.phase_id, row.agent_id))),
+                css="ct-about",
+            ),
+            *_columns(self.times, finalized="Finalized", is_finalized="is_finalized"),
+        )
+        return Table(_title(SESSIONS, after), columns, page.rows, css="ct-session-table"), page.last
 
-    def _executions(self, after: StartPosition | None) -> tuple[list[Row], StartPosition | None]:
+    def _executions(self, after: StartPosition | None) -> tuple[Table[ExecutionCosts], StartPosition | None]:
         page = list_executions(organization=self.organization, after=after, limit=PAGE_SIZE)
-        return [self._execution(execution) for execution in page.rows], page.last
-
-    def _session(self, session: SessionCosts) -> Row:
-        calendar = self.organization.calendar
-        return Row(
-            id=session.session_id,
-            url=session_url(session.session_id),
-            about=session.workflow_id,
-            detail=joined((session.phase_id, session.agent_id)),
-            started=when(session.started_at, calendar=calendar, now=self.now),
-            last_seen=when(session.last_seen_at, calendar=calendar, now=self.now),
-            figures=figures_of(session.totals),
-            state=state_of(
-                is_finalized=session.is_finalized,
-                last_seen_at=session.last_seen_at,
-                now=self.now,
-                finalized="Finalized",
+        columns = (
+            Column[ExecutionCosts](
+                "Execution", lambda row: _short_link(execution_url(row.execution_id), row.execution_id)
             ),
-            execution_id=session.execution_id,
-            execution_url=execution_url(session.execution_id),
+            Column[ExecutionCosts]("Workflow", lambda row: row.workflow_id or "-", css="ct-about"),
+            Column[ExecutionCosts]("Sessions", lambda row: formatting.count(len(row.session_ids)), is_number=True),
+            *_columns(self.times, finalized="Complete", is_finalized="is_complete"),
         )
-
-    def _execution(self, execution: ExecutionCosts) -> Row:
-        calendar = self.organization.calendar
-        started, last_seen = (
-            formatting.NOTHING if instant is None else when(instant, calendar=calendar, now=self.now)
-            for instant in (execution.started_at, execution.last_seen_at)
-        )
-        return Row(
-            id=execution.execution_id,
-            url=execution_url(execution.execution_id),
-            about=execution.workflow_id,
-            detail="",
-            started=started,
-            last_seen=last_seen,
-            figures=figures_of(execution.totals),
-            state=state_of(
-                is_finalized=execution.is_complete,
-                last_seen_at=execution.last_seen_at,
-                now=self.now,
-                finalized="Complete",
-            ),
-            sessions=formatting.count(len(execution.session_ids)),
-        )
+        return Table(_title(EXECUTIONS, after), columns, page.rows, css="ct-session-table"), page.last
 
 
-def _summary(summary: SessionSummary) -> dict[str, Any]:
-    return {
-        "figures": figures_of(summary.totals),
-        "sessions": formatting.count(summary.sessions),
-        "executions": formatting.count(summary.executions),
-        "models": shares(dict(summary.top_models), total=summary.totals.token_cost_usd),
-        "top_sessions": [
-            (
-                session.session_id,
-                session_url(session.session_id),
-                formatting.count(session.tokens),
-                usd(session.cost_usd),
-            )
-            for session in summary.top_sessions
-        ],
-    }
+def _title(shown: str, after: StartPosition | None) -> str:
+    return f"The newest {shown}" if after is None else f"Earlier {shown}"
+
+
+def _columns(times: LocalTimes, *, finalized: str, is_finalized: str) -> tuple[Column[Any], ...]:
+    """Return the columns that sessions and executions have in common."""
+
+    def state(row: Any) -> SafeString:
+        return state_of(
+            is_finalized=getattr(row, is_finalized),
+            last_seen_at=row.last_seen_at,
+            now=times.now,
+            finalized=finalized,
+        )
+
+    return (
+        Column[Any]("Started", lambda row: times.two_lines(row.started_at, with_zone=False), css="ct-when"),
+        Column[Any]("Last seen", lambda row: times.two_lines(row.last_seen_at, with_zone=False), css="ct-when"),
+        Column[Any]("Calls", lambda row: _calls(row.totals), is_number=True),
+        Column[Any]("Tokens", lambda row: formatting.count(row.totals.tokens), is_number=True),
+        Column[Any]("Cost", lambda row: _cost(row.totals), is_number=True),
+        Column[Any]("State", state),
+    )
+
+
+def _calls(totals: Totals) -> SafeString:
+    took = length(totals.duration_ms)
+    return formatting.two_lines(
+        f"{formatting.count(totals.turns)} model, {formatting.count(totals.tool_calls)} tool",
+        f"took {took}" if took != formatting.NOTHING else "",
+    )
+
+
+def _cost(totals: Totals) -> SafeString:
+    unpriced = f"{formatting.count(totals.unpriced_events)} unpriced" if totals.unpriced_events else ""
+    return formatting.two_lines(formatting.strong(usd(totals.cost_usd)), unpriced)
+
+
+def _session_name(row: SessionCosts) -> SafeString:
+    name = _short_link(session_url(row.session_id), row.session_id)
+    if not row.execution_id:
+        return name
+    execution = formatting.id_link(execution_url(row.execution_id), row.execution_id)
+    return format_html('{}<small class="ct-faint ct-of-execution">of {}</small>', name, execution)
+
+
+def _short_link(url: str, text: str) -> SafeString:
+    return format_html('<a class="ct-link ct-cut" title="{1}" href="{0}">{1}</a>', url, text)
+
+
+def _figures(summary: SessionSummary) -> list[Figure]:
+    totals = summary.totals
+    tokens = f"{formatting.count(totals.input_tokens)} in, {formatting.count(totals.output_tokens)} out, without caches"
+    return [
+        Figure("Cost of all sessions", usd(totals.cost_usd), (cost_parts(totals), unpriced_link(totals))),
+        Figure("Sessions", formatting.count(summary.sessions)),
+        Figure("Executions", formatting.count(summary.executions)),
+        Figure("Tokens", formatting.count(totals.tokens), (tokens,)),
+        Figure("Tool calls", formatting.count(totals.tool_calls)),
+    ]
+
+
+_TOP_SESSIONS = (
+    Column[TopSession]("Session", lambda row: formatting.id_link(session_url(row.session_id), row.session_id)),
+    Column[TopSession]("Tokens", lambda row: formatting.count(row.tokens), is_number=True),
+    Column[TopSession]("Cost", lambda row: usd(row.cost_usd), is_number=True),
+)
+
+
+def _breakdowns(summary: SessionSummary) -> list[Card]:
+    models = share_table(
+        "Most expensive models", "Model", dict(summary.top_models), total=summary.totals.token_cost_usd
+    )
+    sessions = Table("Most expensive sessions", _TOP_SESSIONS, summary.top_sessions)
+    return [Card(table.title, table=table) for table in (models, sessions)]
+
+
+_SESSION_EXAMPLE = (
+    '{"session_id": "session-1", "execution_id": "execution-1", "phase_id": "research", "model": "gpt-4.1", '
+    '"input_tokens": 1200}'
+)
+_EXECUTION_EXAMPLE = (
+    '{"execution_id": "execution-1", "session_id": "session-1", "workflow_id": "report", "model": "gpt-4.1", '
+    '"input_tokens": 1200}'
+)
+
+
+def _empty_state(shown: str, *, is_first: bool) -> EmptyState:
+    if not is_first:
+        newest = [(f"The newest {shown}", admin_url("sessions", show=shown))]
+        return EmptyState("forum", "The list ends here", links=newest)
+    if shown == SESSIONS:
+        about = "A session is one agent in one phase. It appears with the first event that names it:"
+        example = _SESSION_EXAMPLE
+    else:
+        about = (
+            "An execution is one run of a workflow and has sessions. It appears with the first event that names it "
+            "together with a session:"
+        )
+        example = _EXECUTION_EXAMPLE
+    start = [("Send events", admin_url("getting_started"))]
+    return EmptyState("forum", f"No {shown} yet", about, start, is_first_use=True, example=example)
 
 
 register_page("sessions/", SessionsPage.as_view(), name="sessions")

@@ -1,29 +1,20 @@
 """The page of a session: cost by model and tool, a timeline, and its calls (document 003)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, ClassVar
 
-from django.urls import reverse
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from billing.admin.components import datetimes, formatting
+from billing.admin.components import formatting
+from billing.admin.components.cards import Card, Detail, without_empty
 from billing.admin.components.charts import Chart, Line
-from billing.admin.components.formatting import Detail
+from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.path_converters import DetailPage
-from billing.admin.dashboard.sessions.session_text import (
-    execution_url,
-    figures_of,
-    joined,
-    length,
-    shares,
-    state_of,
-    when,
-)
-from billing.reports.cursors import Position, cursor_of, position_of
+from billing.admin.components.tables import Column, Table
+from billing.admin.components.urls import event_url, execution_url
+from billing.admin.dashboard.sessions.session_text import figures_of, joined, length, share_table, state_of
+from billing.reports.cursors import cursor_of, position_of
 from billing.reports.sessions.calls import Call, SpendBucket, list_session_calls, list_spend_buckets
 from billing.reports.sessions.lists import SessionCosts, get_session_costs
 from billing.types import EventKind, Status
@@ -41,29 +32,6 @@ _STEPS = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CallRow:
-    url: str
-    when: SafeString
-    kind: str
-    called: str
-    phase: str
-    tokens: str
-    cache: str
-    took: str
-    cost: str
-    has_failed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ToolTokens:
-    """`cost` is empty if it is not known."""
-
-    tool: str
-    tokens: str
-    cost: str
-
-
 class SessionPage(DetailPage):
     title = "Session"
     template_name = "admin/dashboard/session.html"
@@ -71,35 +39,30 @@ class SessionPage(DetailPage):
 
     def page_context(self) -> dict[str, Any]:
         session_id: str = self.kwargs["session_id"]
-        after = position_of(self.request.GET.get("after", ""), param="after")
+        trail = CursorTrail.of(self.request.GET)
+        after = position_of(trail.cursor, param="after")
         session = get_session_costs(organization=self.organization, session_id=session_id)
-        calls = list_session_calls(
+        page = list_session_calls(
             organization=self.organization,
             session_id=session_id,
             after=after,
             limit=PAGE_SIZE,
         )
+        last = page.last
         return {
             "subtitle": session_id,
-            "as_of": datetimes.exact(self.now, self.organization.calendar),
+            "as_of": self.times.exact(self.now),
             "session": session,
             "figures": figures_of(session.totals),
             "details": self._details(session),
             "state": self._state(session),
-            "by_model": shares(session.cost_by_model),
-            "by_tool": shares(session.cost_by_tool),
-            "tool_tokens": _tool_tokens(session),
+            "breakdowns": [Card(table.title, table=table) for table in _breakdowns(session)],
             **self._timeline(session),
             "zone": self.organization.time_zone,
-            "calls": [self._row(call) for call in calls.rows],
-            "newest_url": self.request.path if after is not None else "",
-            "older_url": self._older(calls.last),
+            "calls": self._calls(page.rows, is_first=trail.is_first),
+            "trail": trail,
+            "older": trail.older(cursor_of(last)) if last is not None else "",
         }
-
-    def _older(self, last: Position | None) -> str:
-        if last is None:
-            return ""
-        return f"{self.request.path}?{urlencode({'after': cursor_of(last)})}"
 
     def _state(self, session: SessionCosts) -> SafeString:
         return state_of(
@@ -110,22 +73,17 @@ class SessionPage(DetailPage):
         )
 
     def _details(self, session: SessionCosts) -> list[Detail]:
-        calendar, execution = self.organization.calendar, session.execution_id
-        return formatting.without_empty(
+        execution = formatting.link_or_text(execution_url(session.execution_id), session.execution_id)
+        return without_empty(
             (
-                ("Execution", formatting.link(execution_url(execution), execution) if execution else ""),
+                ("Execution", execution),
                 ("Workflow", session.workflow_id),
                 ("Phase", session.phase_id),
                 ("Workspace", session.workspace_id),
                 ("Agent", session.agent_id),
-                ("Started", datetimes.inline(session.started_at, calendar=calendar, now=self.now)),
-                ("Last seen", datetimes.inline(session.last_seen_at, calendar=calendar, now=self.now)),
-                (
-                    "Finalized",
-                    datetimes.inline(session.completed_at, calendar=calendar, now=self.now)
-                    if session.completed_at is not None
-                    else "",
-                ),
+                ("Started", self.times.inline(session.started_at)),
+                ("Last seen", self.times.inline(session.last_seen_at)),
+                ("Finalized", self.times.inline(session.completed_at)),
             )
         )
 
@@ -143,19 +101,32 @@ class SessionPage(DetailPage):
             "not_charted": usd(missing) if missing > 0 else "",
         }
 
-    def _row(self, call: Call) -> CallRow:
-        return CallRow(
-            url=reverse("admin:billing_usageevent_change", args=[call.id]),
-            when=when(call.occurred_at, calendar=self.organization.calendar, now=self.now),
-            kind=EventKind(call.kind).label,
-            called=joined((call.service, call.model, call.tool)),
-            phase=call.phase_id,
-            tokens=_tokens(call),
-            cache=f"{formatting.count(call.cache_tokens)} cached" if call.cache_tokens else "",
-            took=length(call.duration_ms or ZERO),
-            cost=usd(call.cost_usd) if call.cost_usd is not None else "",
-            has_failed=call.status == Status.FAILURE.value,
+    def _calls(self, calls: Sequence[Call], *, is_first: bool) -> Table[Call]:
+        columns = (
+            Column[Call]("When", lambda call: self.times.two_lines(call.occurred_at, with_zone=False), css="ct-when"),
+            Column[Call]("Call", _called),
+            Column[Call]("Phase", lambda call: call.phase_id or "-", css="ct-about"),
+            Column[Call]("Tokens", _tokens_and_cache, is_number=True),
+            Column[Call]("Duration", lambda call: length(call.duration_ms or ZERO), is_number=True),
+            Column[Call](
+                "Cost",
+                lambda call: usd(call.cost_usd) if call.cost_usd is not None else "no price yet",
+                is_number=True,
+            ),
         )
+        gone = "The calls of this session are no longer stored individually; its totals are."
+        return Table("Calls", columns, calls, css="ct-session-table", empty=gone if is_first else "The list ends here.")
+
+
+def _called(call: Call) -> SafeString:
+    failed = " (failed)" if call.status == Status.FAILURE.value else ""
+    kind = formatting.link(event_url(call.id), f"{EventKind(call.kind).label}{failed}")
+    return formatting.two_lines(kind, joined((call.service, call.model, call.tool)))
+
+
+def _tokens_and_cache(call: Call) -> SafeString:
+    cached = f"{formatting.count(call.cache_tokens)} cached" if call.cache_tokens else ""
+    return formatting.two_lines(_tokens(call), cached)
 
 
 def _tokens(call: Call) -> str:
@@ -165,13 +136,28 @@ def _tokens(call: Call) -> str:
     return f"{formatting.count(call.tool_tokens)} of the tool" if call.tool_tokens else formatting.NOTHING
 
 
-def _tool_tokens(session: SessionCosts) -> list[ToolTokens]:
-    """Return the tokens by tool in descending order."""
-    ranked = sorted(session.tokens_by_tool.items(), key=lambda item: (-item[1], item[0]))
-    costs = session.cost_by_tool_tokens
+def _breakdowns(session: SessionCosts) -> list[Table[Any]]:
+    tools = _tool_tokens(session)
     return [
-        ToolTokens(tool, formatting.count(tokens), usd(costs[tool]) if tool in costs else "") for tool, tokens in ranked
+        share_table("Token cost by model", "Model", session.cost_by_model),
+        share_table("Compute cost by tool", "Tool", session.cost_by_tool),
+        *([tools] if tools.rows else []),
     ]
+
+
+def _tool_tokens(session: SessionCosts) -> Table[tuple[str, int]]:
+    """Return the tokens by tool in descending order."""
+    costs = session.cost_by_tool_tokens
+    columns = (
+        Column[tuple[str, int]]("Tool", lambda row: row[0]),
+        Column[tuple[str, int]]("Tokens", lambda row: formatting.count(row[1]), is_number=True),
+        Column[tuple[str, int]](
+            "Estimated cost", lambda row: usd(costs[row[0]]) if row[0] in costs else "not known", is_number=True
+        ),
+    )
+    ranked = sorted(session.tokens_by_tool.items(), key=lambda item: (-item[1], item[0]))
+    note = "Tool inputs and outputs at the model's prices. This is part of the token cost; do not add it."
+    return Table("Tokens by tool", columns, ranked, css="ct-shares", note=note)
 
 
 def _step_of(span: timedelta) -> timedelta:
@@ -197,7 +183,7 @@ def _chart(session: SessionCosts, buckets: list[SpendBucket], step: timedelta, c
     return Chart(
         "Cost over the session",
         _labels([origin + step * index for index in range(number)], calendar),
-        [_line("Models", tokens), _line("Tools and compute", compute)],
+        [Line.of_costs("Models", tokens), Line.of_costs("Tools and compute", compute)],
         "usd",
     )
 
@@ -207,10 +193,6 @@ def _labels(instants: Sequence[datetime], calendar: Calendar) -> list[str]:
     span, step = instants[-1] - instants[0], instants[-1] - instants[-2] if len(instants) > 1 else _DAY
     style = "%Y-%m-%d %H:%M" if span >= _DAY else "%H:%M" if step >= _MINUTE else "%H:%M:%S"
     return [f"{instant.astimezone(calendar.zone):{style}}" for instant in instants]
-
-
-def _line(name: str, amounts: list[Decimal]) -> Line:
-    return Line(name, [float(amount) for amount in amounts], [usd(amount) for amount in amounts])
 
 
 register_page("sessions/s/<opaque_id:session_id>/", SessionPage.as_view(), name="session")

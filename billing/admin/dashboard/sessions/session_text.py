@@ -1,19 +1,18 @@
 """Texts shared by the pages of sessions and executions (document 003)."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin.components import datetimes, formatting
-from billing.admin.components.percent_bar import share_of
+from billing.admin.components import formatting
+from billing.admin.components.cards import Figure
+from billing.admin.components.percent_bar import gauge, share_of
+from billing.admin.components.tables import Column, Table
+from billing.admin.components.urls import admin_url
 from billing.reports.sessions.rows import Totals
-from costtrack.calendar import Calendar
-from costtrack.clock import iso
 from costtrack.money import ZERO, usd
 
 _SECOND_MS = 1000
@@ -22,65 +21,64 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _SILENCE = timedelta(minutes=15)
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Totals as texts. `unpriced` is a sentence about events without a price and `unpriced_events` their number; both
-    are empty if there are none."""
-
-    cost: str
-    token_cost: str
-    compute_cost: str
-    tokens: str
-    input_tokens: str
-    output_tokens: str
-    cache_read_tokens: str
-    cache_creation_tokens: str
-    turns: str
-    tool_calls: str
-    took: str
-    unpriced: str
-    unpriced_events: str
-
-
-@dataclass(frozen=True, slots=True)
-class NamedShare:
-    """A name's share of an amount. `width` is the width of its bar in percent, for an SVG attribute. `url` may be
-    empty."""
-
-    name: str
-    amount: str
-    percent: str
-    width: str
-    url: str = ""
+def figures_of(totals: Totals, *, sessions: str = "") -> list[Figure]:
+    """Return the headline figures of a session, or of an execution with a number of sessions."""
+    read, written = formatting.count(totals.cache_read_tokens), formatting.count(totals.cache_creation_tokens)
+    return [
+        Figure("Cost", usd(totals.cost_usd), (cost_parts(totals), unpriced_link(totals))),
+        Figure(
+            "Tokens",
+            formatting.count(totals.tokens),
+            (
+                f"{formatting.count(totals.input_tokens)} in, {formatting.count(totals.output_tokens)} out",
+                f"Caches: {read} read, {written} written",
+            ),
+        ),
+        Figure("Model calls", formatting.count(totals.turns), (f"and {formatting.count(totals.tool_calls)} of tools",)),
+        *([Figure("Sessions", sessions)] if sessions else []),
+        Figure("Duration", length(totals.duration_ms), ("all calls combined",)),
+    ]
 
 
-def figures_of(totals: Totals) -> Figures:
-    return Figures(
-        cost=usd(totals.cost_usd),
-        token_cost=usd(totals.token_cost_usd),
-        compute_cost=usd(totals.compute_cost_usd),
-        tokens=formatting.count(totals.tokens),
-        input_tokens=formatting.count(totals.input_tokens),
-        output_tokens=formatting.count(totals.output_tokens),
-        cache_read_tokens=formatting.count(totals.cache_read_tokens),
-        cache_creation_tokens=formatting.count(totals.cache_creation_tokens),
-        turns=formatting.count(totals.turns),
-        tool_calls=formatting.count(totals.tool_calls),
-        took=length(totals.duration_ms),
-        unpriced=_unpriced(totals.unpriced_events),
-        unpriced_events=formatting.count(totals.unpriced_events) if totals.unpriced_events else "",
-    )
+def cost_parts(totals: Totals) -> str:
+    return f"{usd(totals.token_cost_usd)} of models, {usd(totals.compute_cost_usd)} of tools and compute"
 
 
-def shares(
-    amounts: Mapping[str, Decimal], *, total: Decimal | None = None, urls: Mapping[str, str] | None = None
-) -> list[NamedShare]:
+def unpriced_link(totals: Totals) -> SafeString | str:
+    """Return a link to the events without a price, or an empty text."""
+    number = totals.unpriced_events
+    text = f"{formatting.count(number)} event{'' if number == 1 else 's'} without a price yet"
+    return formatting.link(admin_url("billing_unpricedevent_changelist"), text) if number else ""
+
+
+NamedAmount = tuple[str, Decimal]
+
+
+def share_table(
+    title: str,
+    column: str,
+    amounts: Mapping[str, Decimal],
+    *,
+    total: Decimal | None = None,
+    url: Callable[[str], str] = lambda _: "",
+) -> Table[NamedAmount]:
     """Return the shares of `total` (default: the sum of the positive amounts) in descending order. An amount can be
     negative after a session summary; it has no bar."""
-    if total is None:
-        total = sum((amount for amount in amounts.values() if amount > 0), ZERO)
+    whole = sum((amount for amount in amounts.values() if amount > 0), ZERO) if total is None else total
+
+    def name(row: NamedAmount) -> SafeString:
+        text = formatting.link_or_text(url(row[0]), row[0])
+        return format_html('<span class="ct-any-id">{}</span>{}', text, gauge(share_of(row[1], whole)))
+
+    columns = (
+        Column[NamedAmount](column, name),
+        Column[NamedAmount]("Cost", lambda row: usd(row[1]), is_number=True),
+        Column[NamedAmount](
+            "Share", lambda row: share_of(row[1], whole).text if row[1] >= 0 else formatting.NOTHING, is_number=True
+        ),
+    )
     ranked = sorted(amounts.items(), key=lambda item: (-item[1], item[0]))
-    return [_share(name, amount, total, (urls or {}).get(name, "")) for name, amount in ranked]
+    return Table(title, columns, ranked, css="ct-shares", empty=f"No {column.lower()}s.")
 
 
 def state_of(*, is_finalized: bool, last_seen_at: datetime | None, now: datetime, finalized: str) -> SafeString:
@@ -109,43 +107,11 @@ def length(milliseconds: Decimal) -> str:
     return f"{total // _DAY:,} d {total % _DAY // _HOUR} h"
 
 
-def when(instant: datetime, *, calendar: Calendar, now: datetime) -> SafeString:
-    """Render the relative time with the local time below it. The time zone is in the tooltip."""
-    exact = datetimes.exact(instant, calendar)
-    return format_html(
-        '<time class="ct-two-lines" datetime="{}" title="{}"><span>{}</span><small>{}</small></time>',
-        iso(instant),
-        exact,
-        datetimes.relative(instant, now),
-        exact.removesuffix(f" {calendar.zone.key}"),
-    )
-
-
 def between(start: datetime, end: datetime) -> str:
     """Format the duration between two timestamps."""
     return length(Decimal((end - start) // timedelta(microseconds=1)) / 1000)
 
 
-def session_url(session_id: str) -> str:
-    return reverse("admin:session", args=[session_id])
-
-
-def execution_url(execution_id: str) -> str:
-    """Return the page's URL; empty without an execution."""
-    return reverse("admin:execution", args=[execution_id]) if execution_id else ""
-
-
 def joined(names: Iterable[str]) -> str:
     """Join the names that are not empty."""
     return " · ".join(name for name in names if name)
-
-
-def _share(name: str, amount: Decimal, total: Decimal, url: str) -> NamedShare:
-    share = share_of(amount, total)
-    return NamedShare(name, usd(amount), share.text if amount >= 0 else formatting.NOTHING, share.width, url)
-
-
-def _unpriced(events: int) -> str:
-    if not events:
-        return ""
-    return f"{formatting.count(events)} event{'' if events == 1 else 's'} without a price yet"

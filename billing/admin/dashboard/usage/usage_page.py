@@ -5,15 +5,16 @@ Its numbers are those of `GET /usage/...` (document 001) for the same filters. D
 
 from typing import Any, ClassVar
 
-from django.urls import reverse
+from django.http import HttpRequest, StreamingHttpResponse
 
-from billing.admin.components import datetimes, formatting
-from billing.admin.components.urls import url_with
-from billing.admin.components.usage_form import FILTERS, MAX_OPTIONS, UsageForm
+from billing.admin.components import formatting
+from billing.admin.components.cards import EmptyState
+from billing.admin.components.date_range import period_of
+from billing.admin.components.urls import admin_url, url_with
+from billing.admin.components.usage_form import FILTERS, MAX_OPTIONS, UsageForm, UsageQueryPage
 from billing.admin.dashboard.operator_overview import queues
 from billing.admin.dashboard.usage.usage_chart import usage_chart
 from billing.admin.dashboard.usage.usage_metrics import figures_of_spend, figures_of_window
-from billing.admin.dashboard.usage.usage_query_page import UsageQueryPage
 from billing.admin.dashboard.usage.usage_tables import breakdowns, by_capability
 from billing.admin.limits.limit_summary_card import limit_overview
 from billing.exports.usage_csv import Rows
@@ -24,8 +25,8 @@ from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.totals import headline
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset
+from costtrack.errors import DomainError, InvalidError
 from organizations.models import APICredential
-from organizations.selectors import refusal_without_api, refusal_without_exports
 
 _FILES = ((Rows.DAYS, "Days"), (Rows.REQUESTS, "Calls"))
 _FILTER_NAMES = {"client_id": "credential", "capability": "capability", "model": "model", "status": "status"}
@@ -36,10 +37,11 @@ class UsagePage(UsageQueryPage):
     template_name: ClassVar[str] = "admin/dashboard/usage.html"
 
     def page_context(self) -> dict[str, Any]:
-        if not self.has_api_plan:
-            return {"without_api": refusal_without_api(self.organization.plan)}
+        if (refused := self.api_refusal()) is not None:
+            return {"empty": self._without_api(refused)}
         form = UsageForm(self.request.GET)
-        period, query = self.query(form)
+        period = period_of(form, self.organization.calendar, self.now)
+        query = self.usage_query(form.filters, period.span)
         if not self.request.headers.get("HX-Request"):
             self._offer(form, query)
         summary = headline(query)
@@ -54,17 +56,26 @@ class UsagePage(UsageQueryPage):
             "usage": usage_chart(query, form.view_shown, form.stacked_by, self.request),
             "capabilities": by_capability(query, total, self.request),
             "tables": breakdowns(query, total, self.request),
-            "is_new": self._is_new(query, total),
+            "empty": _no_usage() if self._is_new(query, total) else None,
             "limits": limit_overview(self.organization, now=self.now),
-            "limits_url": formatting.limits_url(self.organization.pk),
+            "limits_url": admin_url("billing_spendlimit_changelist", organization=self.organization.pk),
             "queues": queues(self.organization, backlog(organization=self.organization)),
             "may_change": self.role.may_change,
             "today_url": self._url_of(Preset.TODAY),
             "yesterday_url": self._url_of(Preset.YESTERDAY),
             "since": self._since(query),
-            "as_of": datetimes.exact(self.now, self.organization.calendar),
+            "as_of": self.times.exact(self.now),
             **self._files(),
         }
+
+    def _without_api(self, refused: DomainError) -> EmptyState:
+        organization = self.organization
+        text = (
+            f"API usage of {organization.name} is not shown on this plan. Usage that is sent is recorded and appears "
+            f"here after an upgrade. Ask an operator of this installation to change the plan of {organization.slug}."
+        )
+        links = [("Compare plans", admin_url("plan"))]
+        return EmptyState("monitoring", refused.message, text, links, is_first_use=True)
 
     def _url_of(self, preset: Preset) -> str:
         """Return the page's URL for another period."""
@@ -89,10 +100,10 @@ class UsagePage(UsageQueryPage):
         return f"{query.calendar.date_of(query.window.start):%Y-%m-%d}" if query.visible.is_clipped else ""
 
     def _files(self) -> dict[str, Any]:
-        if not self.has_exports:
-            return {"without_exports": refusal_without_exports(self.organization.plan).message}
+        if (refused := self.exports_refusal()) is not None:
+            return {"without_exports": refused.message}
         query_string = url_with(self.request).partition("?")[2]
-        path = reverse("admin:usage_export")
+        path = admin_url("usage_export")
         return {
             "files": [
                 (name, f"{path}?rows={rows}" + (f"&{query_string}" if query_string else "")) for rows, name in _FILES
@@ -100,4 +111,35 @@ class UsagePage(UsageQueryPage):
         }
 
 
+def _no_usage() -> EmptyState:
+    return EmptyState(
+        "monitoring",
+        "No usage yet",
+        "Requests, tokens and costs appear here seconds after the first event.",
+        [("Send the first event", admin_url("getting_started"))],
+        is_first_use=True,
+    )
+
+
+class UsageExport(UsageQueryPage):
+    """The CSV download, byte-identical to `GET /usage/export`."""
+
+    title: ClassVar[str] = "Usage"
+    refresh_seconds: ClassVar[int] = 0
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> StreamingHttpResponse:
+        if (refused := self.exports_refusal()) is not None:
+            raise refused
+        form = UsageForm(request.GET)
+        if not form.is_valid():
+            name, errors = next(iter(form.errors.items()))
+            raise InvalidError(f"{name}: {errors[0]}", param=name)
+        rows = request.GET.get("rows", Rows.REQUESTS)
+        if rows not in tuple(Rows):
+            raise InvalidError("rows: requests or days.", param="rows")
+        period = period_of(form, self.organization.calendar, self.now)
+        return self.csv_response(self.usage_query(form.filters, period.span), Rows(rows))
+
+
 register_page("usage/", UsagePage.as_view(), name="usage")
+register_page("usage/export/", UsageExport.as_view(), name="usage_export")

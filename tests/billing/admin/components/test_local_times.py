@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from django import forms
 
-from billing.admin.components.local_times import TimeField, TimeInput, name_of, text_of
+from billing.admin.components.datetimes import span_name, url_time
+from billing.admin.components.form_fields import TimeField, TimeInput
 from costtrack.calendar import Calendar, Span, Unit
 
 BERLIN = Calendar(ZoneInfo("Europe/Berlin"))
@@ -24,7 +25,7 @@ def test_every_hour_of_a_year_is_read_as_it_was_written(zone: str) -> None:
     calendar = Calendar(ZoneInfo(zone))
     year = Span(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
     hours = list(calendar.periods(Unit.HOUR, year))
-    texts = [text_of(hour.start, calendar) for hour in hours]
+    texts = [url_time(hour.start, calendar) for hour in hours]
     assert [field(calendar).clean(text) for text in texts] == [hour.start for hour in hours]
     assert len(set(texts)) == len(hours)
 
@@ -86,11 +87,11 @@ def test_browsers_show_their_own_control_for_what_it_can_hold(value: str, kind: 
 
 def test_a_span_is_named_as_clocks_show_it() -> None:
     afternoon = Span(datetime(2026, 11, 20, 13, tzinfo=UTC), datetime(2026, 11, 20, 14, tzinfo=UTC))
-    assert name_of(afternoon, BERLIN) == "2026-11-20, 14:00 to 15:00"
-    assert name_of(afternoon, BERLIN, with_day=False) == "14:00 to 15:00"
+    assert span_name(afternoon, BERLIN) == "2026-11-20, 14:00 to 15:00"
+    assert span_name(afternoon, BERLIN, with_day=False) == "14:00 to 15:00"
     last = Span(datetime(2026, 11, 20, 22, tzinfo=UTC), datetime(2026, 11, 20, 23, tzinfo=UTC))
-    assert name_of(last, BERLIN) == "2026-11-20, 23:00 to 00:00"
+    assert span_name(last, BERLIN) == "2026-11-20, 23:00 to 00:00"
     two_days = Span(last.start, last.end + timedelta(hours=1))
-    assert name_of(two_days, BERLIN) == "2026-11-20 23:00 to 2026-11-21 01:00"
+    assert span_name(two_days, BERLIN) == "2026-11-20 23:00 to 2026-11-21 01:00"
     twice = Span(datetime(2026, 10, 25, 0, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC))
-    assert name_of(twice, BERLIN) == "2026-10-25, 02:00+02:00 to 02:00+01:00"
+    assert span_name(twice, BERLIN) == "2026-10-25, 02:00+02:00 to 02:00+01:00"

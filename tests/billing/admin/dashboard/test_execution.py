@@ -16,6 +16,7 @@ from costtrack.money import usd
 from costtrack.organization_paths import organization_url
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
+from tests.billing.admin.tables import column
 from tests.usage import NOW, Send
 
 FOLDED = pytest.mark.parametrize("is_folded", [True, False])
@@ -48,12 +49,16 @@ def test_the_numbers_are_those_of_the_api(
     context = sign_in(viewer).get(page_of("e")).context
 
     answer = api.get("/costs/executions/e?include_session_ids=true").json()
-    figures = context["figures"]
-    assert figures.cost == usd(Decimal(answer["total_cost_usd"])) == "$4.00"
-    assert figures.tokens == f"{answer['total_tokens']:,}"
-    assert (figures.turns, figures.tool_calls) == (str(answer["turns"]), str(answer["tool_calls"]))
-    assert context["sessions"] == str(answer["session_count"]) == "3"
-    shown = {heading: {share.name: share.amount for share in result} for heading, _, result in context["breakdowns"]}
+    figures = {name: [value, *notes] for name, value, notes in context["figures"]}
+    assert figures["Cost"][0] == usd(Decimal(answer["total_cost_usd"])) == "$4.00"
+    assert figures["Tokens"][0] == f"{answer['total_tokens']:,}"
+    assert figures["Model calls"] == [str(answer["turns"]), f"and {answer['tool_calls']} of tools"]
+    assert figures["Sessions"] == [str(answer["session_count"])] == ["3"]
+    tables = {card.title: card.table for card in context["breakdowns"]}
+    shown = {
+        title: dict(zip(column(table, table.columns[0].heading), column(table, "Cost"), strict=True))
+        for title, table in tables.items()
+    }
     for heading, name in (
         ("Cost by phase", "cost_by_phase"),
         ("Token cost by model", "cost_by_model"),
@@ -62,8 +67,9 @@ def test_the_numbers_are_those_of_the_api(
         assert shown[heading] == {key: usd(Decimal(amount)) for key, amount in answer[name].items()}
     costs = {item["session_id"]: item["total_cost_usd"] for item in api.get("/costs/sessions?execution_id=e").json()}
     assert shown["Cost by session"] == {key: usd(Decimal(amount)) for key, amount in costs.items()}
-    phases = next(result for heading, _, result in context["breakdowns"] if heading == "Cost by phase")
-    assert [(share.name, share.percent) for share in phases] == [("build", "75.0 %"), ("plan", "18.8 %")]
+    phases = tables["Cost by phase"]
+    assert column(phases, "Phase") == ["build", "plan"]
+    assert column(phases, "Share") == ["75.0 %", "18.8 %"]
     assert [bar.id for bar in context["timeline"]["bars"]] == answer["session_ids"]
     assert dict(context["details"])["Workflow"] == "flow"
 
@@ -114,7 +120,7 @@ def test_of_many_sessions_the_first_ones_are_shown(
     page = sign_in(owner).get(page_of("e"))
     assert [bar.id for bar in page.context["timeline"]["bars"]] == ["s-0", "s-1"]
     assert "The first 2 of 3 sessions are shown" in page.content.decode()
-    assert page.context["figures"].cost == "$3.00"
+    assert page.context["figures"][0].value == "$3.00"
 
 
 @pytest.mark.parametrize("unknown", ["nobody", "theirs", "a%00b", "~FF", "s"])

@@ -1,5 +1,6 @@
 """The pricing page: the numbers of document 000's endpoints, in the browser."""
 
+import re
 from collections import defaultdict
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,7 @@ from billing.rollups.fold import fold_organization
 from costtrack.money import usd
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
+from tests.billing.admin.tables import links, texts
 from tests.usage import NOW, Send
 
 PAGE = "/o/acme/admin/pricing/"
@@ -129,9 +131,10 @@ def test_groups_are_those_of_the_api(
     result = context(browser, **query, **sorting)["groups"]
     answer = api.post("/system/groups", {**JANUARY, **body, **sorting}).json()["data"]
 
+    numbers = ("Runs", "Input", "Output", "Tokens", "Cost")
     assert [
-        (row.group_id, row.name, row.session_id, row.runs, row.input_tokens, row.output_tokens, row.tokens, row.cost)
-        for row in result
+        (group.group_id, group.name, group.session_id, *(row[name] for name in numbers))
+        for group, row in zip(result.rows, texts(result), strict=True)
     ] == [
         (
             item["group_id"],
@@ -145,24 +148,25 @@ def test_groups_are_those_of_the_api(
         )
         for item in answer
     ]
-    assert [row.models.all for row in result] == [", ".join(item["model_names"]) for item in answer]
-    assert [row.agents.all for row in result] == [", ".join(item["agent_names"]) for item in answer]
+    tooltips = [re.findall('title="([^"]*)"', str(row[-1][1])) for row in result.cells]
+    assert tooltips == [
+        [", ".join(item[names]) for names in ("model_names", "agent_names") if item[names]] for item in answer
+    ]
 
 
 @pytest.mark.usefixtures("january")
 def test_a_group_is_found_by_its_whole_id_too(browser: Client) -> None:
-    assert [row.group_id for row in context(browser, search="g-3")["groups"]] == ["g-3"]
-    assert context(browser, search="g-")["groups"] == []
+    assert [row.group_id for row in context(browser, search="g-3")["groups"].rows] == ["g-3"]
+    assert not context(browser, search="g-")["groups"].rows
     assert "No group in this period" in browser.get(PAGE, {**JANUARY, "search": "nobody"}).content.decode()
 
 
 @pytest.mark.usefixtures("january")
 def test_a_group_leads_to_its_session(browser: Client) -> None:
-    (row,) = context(browser, search="g-1")["groups"]
-    assert row.url.startswith("/o/acme/admin/")
-    assert browser.get(row.url).status_code == 200
-    (other,) = context(browser, search="g-2")["groups"]
-    assert other.url == ""
+    (url,) = links(context(browser, search="g-1")["groups"], "Session")
+    assert url.startswith("/o/acme/admin/")
+    assert browser.get(url).status_code == 200
+    assert links(context(browser, search="g-2")["groups"], "Session") == [""]
 
 
 # --- The page --------------------------------------------------------------------------------------------------
@@ -175,8 +179,8 @@ def test_a_bar_and_a_model_lead_to_the_page_about_them_alone(browser: Client) ->
     address = opus.urls[result["chart"].labels.index("2025-01-03")]
     alone = browser.get(address).context
     assert alone["figures"][0][1] == "$1.50"
-    assert [row.group_id for row in alone["groups"]] == ["g-1"]
-    row = next(row for row in result["models"].rows if row.name == "house/13b")
+    assert [row.group_id for row in alone["groups"].rows] == ["g-1"]
+    row = next(row for row in result["models"].table.rows if row.name == "house/13b")
     assert browser.get(row.url).context["figures"][0][1] == "$4.00"
 
 
@@ -193,13 +197,13 @@ def test_the_most_expensive_models_are_drawn_separately_and_the_others_together(
     names = [line.name for line in result["chart"].lines]
     assert names == [*(f"m-{number:02}" for number in range(40, 32, -1)), "32 other models"]
     assert drawn(result["chart"])["2025-01-15", "32 other models"] == usd(Decimal(sum(range(1, 33))))
-    assert len(result["models"].shown) == 30
+    assert len(result["models"].table.rows) == 30
     assert "10 cheaper models are not shown" in browser.get(PAGE, JANUARY).content.decode()
 
 
 def test_models_of_one_name_are_distinguished_by_their_provider(browser: Client, send: Send) -> None:
     send(call("1", model=ModelKey("a", "m")), call("2", model=ModelKey("b", "m")))
-    assert [row.name for row in context(browser)["models"].rows] == ["m (b)", "m (a)"]
+    assert [row.name for row in context(browser)["models"].table.rows] == ["m (b)", "m (a)"]
 
 
 @pytest.mark.usefixtures("january")
@@ -219,7 +223,7 @@ def test_pages_of_groups_keep_the_filters(browser: Client, send: Send) -> None:
     assert result["paging"].text == "1 to 25 of 60"
     assert result["paging"].previous_url == ""
     while True:
-        seen += [row.group_id for row in result["groups"]]
+        seen += [row.group_id for row in result["groups"].rows]
         if not result["paging"].next_url:
             break
         result = browser.get(result["paging"].next_url).context
@@ -336,7 +340,7 @@ def test_another_organizations_usage_is_not_in_it(
     send(call("1000", group_id="g-1", group_name="Theirs", agent_id="ada"), to=other_organization)
     result = context(browser)
     assert result["figures"][0][1] == "$6.38"
-    assert "Theirs" not in str([row.name for row in result["groups"]])
+    assert "Theirs" not in str([row.name for row in result["groups"].rows])
 
 
 # --- Quick at any size ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from organizations.models import Organization, Plan, User
 from organizations.types import Scope
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.dashboard.test_runs import text
+from tests.billing.admin.tables import links, texts
 from tests.conftest import Key, make_key
 from tests.usage import Send, set_price
 
@@ -36,7 +37,7 @@ def call(event_id: str, at: datetime, **others: Any) -> dict[str, Any]:
 def shown(response: Any) -> list[str]:
     """The callers' ids, in the order of the rows."""
     assert response.status_code == 200
-    urls = [row.url for row in response.context["rows"]]
+    urls = links(response.context["table"], "When")
     by_url = {organization_url("acme", "billing_usageevent_change", item.pk): item.event_id for item in _events()}
     return [by_url[url] for url in urls]
 
@@ -96,10 +97,11 @@ def test_filters_leave_what_they_say(query: dict[str, str], expected: list[str],
 @pytest.mark.parametrize("query", [{}, {"status": "failure"}, {"model": "opus"}, {"range": "7d"}])
 def test_rows_are_those_of_the_api(query: dict[str, str], owner: User, sign_in: SignIn, key: Key) -> None:
     event_fields = key.client().get("/usage/requests", query).json()["results"]
-    rows = sign_in(owner).get(PAGE, query).context["rows"]
-    assert [row.url.split("/")[-3] for row in rows] == [item["id"] for item in event_fields]
-    assert [float(str(row.cost)[1:]) for row in rows] == [float(item["cost_usd"]) for item in event_fields]
-    assert [row.tokens_in for row in rows] == [str(item["prompt_tokens"]) for item in event_fields]
+    table = sign_in(owner).get(PAGE, query).context["table"]
+    rows = texts(table)
+    assert [url.split("/")[-3] for url in links(table, "When")] == [item["id"] for item in event_fields]
+    assert [float(row["Cost"][1:]) for row in rows] == [float(item["cost_usd"]) for item in event_fields]
+    assert [row["Tokens in"] for row in rows] == [str(item["prompt_tokens"]) for item in event_fields]
 
 
 def test_a_row_says_who_what_and_how_much(owner: User, organization: Organization, sign_in: SignIn) -> None:
@@ -123,7 +125,7 @@ def test_a_row_says_who_what_and_how_much(owner: User, organization: Organizatio
     for message in ("1,200", "34", "$0.00184", "Night jobs", "/v1/chat", "Success", "UTC"):
         assert message in page
     assert organization_url("acme", "run", "a/b") in page
-    assert len(browser.get(PAGE, {"client_id": sender.credential.client_id}).context["rows"]) == 1
+    assert len(browser.get(PAGE, {"client_id": sender.credential.client_id}).context["table"].rows) == 1
 
 
 def test_unknown_costs_and_voided_calls_are_marked(owner: User, key: Key, sign_in: SignIn, send: Send) -> None:
@@ -174,7 +176,7 @@ def test_a_rare_mixture_is_looked_for_a_few_days_at_a_time(
     browser = sign_in(owner)
     response, looked = browser.get(PAGE, {"user": "ada", "status": "failure"}), 1
     assert "No matches yet" in response.content.decode()
-    while not response.context["rows"]:
+    while not response.context["table"].rows:
         response, looked = browser.get(PAGE + response.context["older"]), looked + 1
     assert shown(response) == ["rare"]
     assert looked > 2

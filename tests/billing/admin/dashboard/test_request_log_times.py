@@ -20,6 +20,7 @@ from costtrack.money import usd
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.dashboard.test_runs import text
+from tests.billing.admin.tables import column, links
 from tests.conftest import Key
 from tests.usage import Send
 
@@ -100,11 +101,11 @@ def test_an_hour_of_a_chart_leads_to_exactly_its_calls(day: Day, owner: User, si
         assert page.context["period"].span == hour
         between = {"start_date": iso(hour.start), "end_date": iso(hour.end - TICK), "limit": "200"}
         answer = key.client().get("/usage/requests", between)
-        rows = {row.url.split("/")[-3] for row in page.context["rows"]}
+        rows = {url.split("/")[-3] for url in links(page.context["table"], "When")}
         assert rows == {item["id"] for item in answer.json()["results"]}
         assert len(rows) == day.calls_in(hour)
         for line in (succeeded, failed):
-            assert len(browser.get(line.urls[index]).context["rows"]) == line.values[index]
+            assert len(browser.get(line.urls[index]).context["table"].rows) == line.values[index]
 
 
 def test_the_sums_above_the_calls_are_those_of_the_api(day: Day, owner: User, sign_in: SignIn, key: Key) -> None:
@@ -133,7 +134,7 @@ def test_the_most_expensive_hour_is_that_of_the_api(day: Day, owner: User, sign_
         log = browser.get(peak.url)
         assert log.context["period"].span == most_expensive
         assert log.context["spent"].cost == peak.cost
-    costs = [Decimal(str(row.cost)[1:]) for row in log.context["rows"]]
+    costs = [Decimal(cost[1:]) for cost in column(log.context["table"], "Cost")]
     assert costs == sorted(costs, reverse=True)
     assert sum(costs) == Decimal(peak.cost[1:])
 

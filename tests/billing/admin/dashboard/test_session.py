@@ -1,7 +1,9 @@
 """`sessions/s/<session_id>/`: one session."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from html import unescape
 from typing import Any
 from urllib.parse import quote
 
@@ -11,8 +13,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from billing.admin.components.tables import Table
 from billing.admin.dashboard.sessions import session_page
-from billing.admin.dashboard.sessions.session_text import NamedShare, length, shares
+from billing.admin.dashboard.sessions.session_text import length, share_table
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UsageEvent
 from billing.rollups.fold import fold
@@ -21,6 +24,7 @@ from costtrack.money import usd
 from costtrack.organization_paths import organization_url
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
+from tests.billing.admin.tables import column, links, plain, texts
 from tests.usage import NOW, Send, set_price
 
 FOLDED = pytest.mark.parametrize("is_folded", [True, False])
@@ -54,8 +58,9 @@ def call(session: str = "s", *, second: int = 0, cost: str = "1", **fields: Any)
     return {"session_id": session, "cost_usd": cost, "model": "gpt-4o", "occurred_at": at, **fields}
 
 
-def named(result: list[NamedShare]) -> dict[str, str]:
-    return {share.name: share.amount for share in result}
+def named(shown: Table[Any]) -> dict[str, str]:
+    """The costs of a table by the names of its rows."""
+    return dict(zip(column(shown, shown.columns[0].heading), column(shown, "Cost"), strict=True))
 
 
 def written(amounts: dict[str, str]) -> dict[str, str]:
@@ -83,19 +88,22 @@ def test_the_numbers_are_those_of_the_api(
     context = sign_in(viewer).get(page_of("s")).context
 
     answer = api.get("/costs/sessions/s").json()
-    figures = context["figures"]
-    assert figures.cost == usd(Decimal(answer["total_cost_usd"])) == "$0.80"
-    assert figures.token_cost == usd(Decimal(answer["token_cost_usd"]))
-    assert figures.compute_cost == usd(Decimal(answer["compute_cost_usd"]))
-    assert figures.tokens == f"{answer['total_tokens']:,}" == "10,105"
-    assert figures.cache_read_tokens == str(answer["cache_read_tokens"])
-    assert figures.turns == str(answer["turns"])
-    assert figures.tool_calls == str(answer["tool_calls"])
-    assert figures.took == length(Decimal(str(answer["duration_ms"]))) == "1 min 1 s"
-    assert figures.unpriced == "1 event without a price yet"
-    assert named(context["by_model"]) == written(answer["cost_by_model"])
-    assert named(context["by_tool"]) == written(answer["cost_by_tool"])
-    assert [(row.tool, row.tokens, row.cost) for row in context["tool_tokens"]] == [("Read", "5,030", "$0.0154")]
+    figures = {name: [value, *map(plain, notes)] for name, value, notes in context["figures"]}
+    parts = [usd(Decimal(answer[name])) for name in ("token_cost_usd", "compute_cost_usd")]
+    assert figures["Cost"] == [
+        usd(Decimal(answer["total_cost_usd"])),
+        f"{parts[0]} of models, {parts[1]} of tools and compute",
+        "1 event without a price yet",
+    ]
+    assert figures["Cost"][0] == "$0.80"
+    assert figures["Tokens"][0] == f"{answer['total_tokens']:,}" == "10,105"
+    assert figures["Tokens"][2].startswith(f"Caches: {answer['cache_read_tokens']} read")
+    assert figures["Model calls"] == [str(answer["turns"]), f"and {answer['tool_calls']} of tools"]
+    assert figures["Duration"][0] == length(Decimal(str(answer["duration_ms"]))) == "1 min 1 s"
+    by_model, by_tool, tool_tokens = (card.table for card in context["breakdowns"])
+    assert named(by_model) == written(answer["cost_by_model"])
+    assert named(by_tool) == written(answer["cost_by_tool"])
+    assert texts(tool_tokens) == [{"Tool": "Read", "Tokens": "5,030", "Estimated cost": "$0.0154"}]
     assert answer["tokens_by_tool"] == {"Read": 5030}
     details = dict(context["details"])
     assert [details[name] for name in ("Workflow", "Phase", "Workspace", "Agent")] == ["flow", "research", "box", "a"]
@@ -119,7 +127,7 @@ def test_the_chart_and_the_calls_add_up_to_the_cost(
     assert sum(tools.values) == 0.125
     assert len(models.values) == len(context["chart"].labels) <= 49
     assert models.values[0] == 0.75
-    assert [call.cost for call in context["calls"]] == ["$0.25", "$0.125", "$0.25", "$0.50"]
+    assert column(context["calls"], "Cost") == ["$0.25", "$0.125", "$0.25", "$0.50"]
     assert context["not_charted"] == ""
 
 
@@ -128,15 +136,15 @@ def test_calls_lead_to_their_events_and_show_what_they_cost_with_corrections(
 ) -> None:
     send(call(model="late", cost_usd=None, input_tokens=1_000_000, service="acme", status="failure"))
     browser = sign_in(owner)
-    (row,) = browser.get(page_of("s")).context["calls"]
-    assert (row.cost, row.called, row.tokens, row.has_failed) == ("", "acme · late", "1,000,000 in, 0 out", True)
-    assert "no price yet" in browser.get(page_of("s")).content.decode()
-    assert browser.get(row.url).status_code == 200
+    calls = browser.get(page_of("s")).context["calls"]
+    (row,) = texts(calls)
+    assert (row["Cost"], row["Tokens"]) == ("no price yet", "1,000,000 in, 0 out")
+    assert row["Call"] == "Model call (failed) acme · late"
+    assert browser.get(links(calls, "Call")[0]).status_code == 200
 
     set_price("late", provider="acme", input="2")
     price_unpriced(organization=organization, now=NOW)
-    (row,) = browser.get(page_of("s")).context["calls"]
-    assert row.cost == "$2.00"
+    assert column(browser.get(page_of("s")).context["calls"], "Cost") == ["$2.00"]
 
 
 def test_older_calls_are_a_page_further(
@@ -147,10 +155,11 @@ def test_older_calls_are_a_page_further(
     browser, url, seen = sign_in(owner), page_of("s"), []
     while url:
         context = browser.get(url).context
-        seen.append(len(context["calls"]))
-        url = context["older_url"]
+        seen.append(len(context["calls"].rows))
+        url = context["older"] and page_of("s") + context["older"]
     assert seen == [2, 2, 1]
-    assert browser.get(context["newest_url"]).context["calls"][0].cost == "$4.00"
+    newest = browser.get(page_of("s") + context["trail"].newest())
+    assert column(newest.context["calls"], "Cost")[0] == "$4.00"
 
 
 def test_events_that_were_dropped_are_in_the_totals_alone(owner: User, send: Send, sign_in: SignIn) -> None:
@@ -163,7 +172,7 @@ def test_events_that_were_dropped_are_in_the_totals_alone(owner: User, send: Sen
     browser = sign_in(owner)
 
     context = browser.get(page_of("s")).context
-    assert (context["figures"].cost, context["not_charted"], len(context["calls"])) == ("$4.00", "$2.00", 1)
+    assert (context["figures"][0].value, context["not_charted"], len(context["calls"].rows)) == ("$4.00", "$2.00", 1)
     assert "are no longer stored individually" in browser.get(page_of("gone")).content.decode()
 
 
@@ -171,12 +180,13 @@ def test_events_that_were_dropped_are_in_the_totals_alone(owner: User, send: Sen
 def test_every_id_has_a_page(owner: User, send: Send, sign_in: SignIn, odd: str) -> None:
     send(call(odd, execution_id=odd))
     browser = sign_in(owner)
-    listed = browser.get("/o/acme/admin/sessions/").context["rows"]
-    assert listed[0].url == page_of(odd)
-    for address in (listed[0].url, listed[0].execution_url):
+    (cell,) = [row[0][1] for row in browser.get("/o/acme/admin/sessions/").context["table"].cells]
+    session_page_url, execution_page_url = (unescape(url) for url in re.findall('href="([^"]*)"', str(cell)))
+    assert session_page_url == page_of(odd)
+    for address in (session_page_url, execution_page_url):
         assert not {".", "..", ""} & set(address.strip("/").split("/"))
         assert browser.get(address).status_code == 200
-    session = browser.get(listed[0].url).context["session"]
+    session = browser.get(session_page_url).context["session"]
     assert (session.session_id, session.execution_id) == (odd, odd)
 
 
@@ -238,11 +248,12 @@ def test_the_page_takes_the_same_queries_however_many_calls_there_are(owner: Use
 
 
 def test_an_amount_below_zero_has_no_bar() -> None:
-    result = shares({"a": Decimal(-1), "b": Decimal(3), "c": Decimal(1)})
-    assert [(share.name, share.percent, share.width) for share in result] == [
-        ("b", "75.0 %", "75.000"),
-        ("c", "25.0 %", "25.000"),
-        ("a", "-", "0.000"),
+    shown = share_table("Costs", "Model", {"a": Decimal(-1), "b": Decimal(3), "c": Decimal(1)})
+    widths = [re.findall('rect class="ct-spent" width="([^"]*)%"', str(row[0][1])) for row in shown.cells]
+    assert list(zip(column(shown, "Model"), column(shown, "Share"), widths, strict=True)) == [
+        ("b", "75.0 %", ["75.000"]),
+        ("c", "25.0 %", ["25.000"]),
+        ("a", "-", ["0.000"]),
     ]
 
 

@@ -1,6 +1,5 @@
 """`sessions/`: the newest sessions and executions, and all of them in a few figures."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,8 +10,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from billing.admin.components.tables import Table
 from billing.admin.dashboard.sessions import session_list_page
-from billing.admin.dashboard.sessions.session_list_page import Row
 from billing.reports.cursors import StartPosition, cursor_of
 from billing.rollups.fold import fold
 from costtrack.clock import EPOCH, utc_now
@@ -20,6 +19,7 @@ from costtrack.money import usd
 from costtrack.organization_paths import organization_url
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
+from tests.billing.admin.tables import column, texts
 from tests.usage import NOW, Send
 
 LIST = "/o/acme/admin/sessions/"
@@ -31,15 +31,19 @@ def call(session: str, *, minute: int = 0, cost: str = "1", **fields: Any) -> di
     return {"session_id": session, "cost_usd": cost, "model": "gpt-4o", "occurred_at": at, **fields}
 
 
-def rows(browser: Client, **query: str) -> Sequence[Row]:
+def table(browser: Client, **query: str) -> Table[Any]:
     response = browser.get(LIST, query)
     assert response.status_code == 200
-    result: Sequence[Row] = response.context["rows"]
+    result: Table[Any] = response.context["table"]
     return result
 
 
 def ids(browser: Client, **query: str) -> list[str]:
-    return [row.id for row in rows(browser, **query)]
+    return _ids(table(browser, **query))
+
+
+def _ids(shown: Table[Any]) -> list[str]:
+    return [getattr(row, "session_id", None) or row.execution_id for row in shown.rows]
 
 
 def through(browser: Client, url: str) -> list[list[str]]:
@@ -47,8 +51,8 @@ def through(browser: Client, url: str) -> list[list[str]]:
     pages = []
     while url:
         context = browser.get(url).context
-        pages.append([row.id for row in context["rows"]])
-        url = context["older_url"]
+        pages.append(_ids(context["table"]))
+        url = context["older"] and LIST + context["older"]
     return pages
 
 
@@ -70,19 +74,18 @@ def test_sessions_are_listed_as_the_api_lists_them(
     if is_folded:
         fold(now=NOW)
 
-    result = rows(sign_in(viewer))
+    shown = table(sign_in(viewer))
+    result = texts(shown)
 
     answer = api.get("/costs/sessions").json()
-    assert [row.id for row in result] == [item["session_id"] for item in answer] == ["new", "old"]
-    assert [row.figures.cost for row in result] == ["$0.75", "$1.25"]
-    assert [row.figures.tokens for row in result] == [f"{item['total_tokens']:,}" for item in answer]
-    assert [row.figures.turns for row in result] == [str(item["turns"]) for item in answer]
-    assert [row.figures.tool_calls for row in result] == [str(item["tool_calls"]) for item in answer]
-    assert (result[1].about, result[1].detail) == ("flow", "plan · planner")
-    assert (result[1].figures.took, result[1].figures.unpriced) == ("1.5 s", "1 event without a price yet")
-    assert "Finalized" in result[0].state
-    assert "Open" in result[1].state
-    assert result[0].execution_id == "e"
+    assert _ids(shown) == [item["session_id"] for item in answer] == ["new", "old"]
+    assert [row["Cost"] for row in result] == ["$0.75", "$1.25 1 unpriced"]
+    assert [row["Tokens"] for row in result] == [f"{item['total_tokens']:,}" for item in answer]
+    calls = [f"{item['turns']} model, {item['tool_calls']} tool" for item in answer]
+    assert [row["Calls"] for row in result] == [calls[0], f"{calls[1]} took 1.5 s"]
+    assert result[1]["Part of"] == "flow plan · planner"
+    assert [row["State"] for row in result] == ["Finalized", "Open"]
+    assert result[0]["Session"] == "new of e"
 
 
 @FOLDED
@@ -98,22 +101,23 @@ def test_executions_are_listed_as_the_api_lists_them(
     if is_folded:
         fold(now=NOW)
 
-    result = rows(sign_in(owner), show="executions")
+    shown = table(sign_in(owner), show="executions")
+    result = texts(shown)
 
     answer = api.get("/costs/executions").json()
-    assert [row.id for row in result] == [item["execution_id"] for item in answer] == ["e-2", "e-1"]
-    assert [row.sessions for row in result] == [str(item["session_count"]) for item in answer] == ["1", "2"]
-    assert [row.figures.cost for row in result] == ["$4.00", "$2.00"]
-    assert "Complete" in result[0].state
-    assert result[1].about == "flow"
+    assert _ids(shown) == [item["execution_id"] for item in answer] == ["e-2", "e-1"]
+    assert [row["Sessions"] for row in result] == [str(item["session_count"]) for item in answer] == ["1", "2"]
+    assert [row["Cost"] for row in result] == ["$4.00", "$2.00"]
+    assert result[0]["State"] == "Complete"
+    assert result[1]["Workflow"] == "flow"
 
 
 def test_what_has_happened_just_now_is_running(owner: User, send: Send, sign_in: SignIn) -> None:
     now = utc_now()
     send({"session_id": "s", "execution_id": "e"}, now=now)
     browser = sign_in(owner)
-    assert "Running" in rows(browser)[0].state
-    assert "Running" in rows(browser, show="executions")[0].state
+    assert column(table(browser), "State") == ["Running"]
+    assert column(table(browser, show="executions"), "State") == ["Running"]
 
 
 @pytest.mark.parametrize("tab", ["sessions", "executions"])
@@ -129,9 +133,9 @@ def test_older_ones_are_a_page_further_and_none_is_lost(
     browser = sign_in(owner)
 
     assert through(browser, f"{LIST}?show={tab}") == [["0", "1"], ["2", "3"], ["4"]]
-    further = browser.get(browser.get(f"{LIST}?show={tab}").context["older_url"])
-    assert browser.get(further.context["newest_url"]).context["rows"][0].id == "0"
-    assert further.context["summary"] is None
+    further = browser.get(LIST + browser.get(f"{LIST}?show={tab}").context["older"])
+    assert _ids(browser.get(LIST + further.context["trail"].newest()).context["table"])[0] == "0"
+    assert further.context["figures"] == []
 
 
 def test_a_session_that_began_earlier_than_was_known_moves(
@@ -156,18 +160,19 @@ def test_the_figures_are_those_of_the_api(
     if is_folded:
         fold(now=NOW)
 
-    summary = sign_in(owner).get(LIST).context["summary"]
+    context = sign_in(owner).get(LIST).context
+    figures = {name: value for name, value, _ in context["figures"]}
+    models, sessions = (card.table for card in context["breakdowns"])
 
     answer = api.get("/costs/summary").json()
-    assert summary["figures"].cost == "$23.25" == usd_of(answer["total_cost_usd"])
-    assert (summary["sessions"], summary["executions"]) == ("7", "3")
+    assert figures["Cost of all sessions"] == "$23.25" == usd_of(answer["total_cost_usd"])
+    assert (figures["Sessions"], figures["Executions"]) == ("7", "3")
     assert (answer["total_sessions"], answer["total_executions"]) == (7, 3)
-    assert summary["figures"].tokens == str(answer["total_tokens"])
-    assert summary["figures"].tool_calls == str(answer["total_tool_calls"])
-    models = [(share.name, share.amount) for share in summary["models"]]
-    assert models == [(item["model"], usd_of(item["cost_usd"])) for item in answer["top_models"]]
-    most_expensive = [(session_id, cost) for session_id, _, _, cost in summary["top_sessions"]]
-    assert most_expensive == [(item["session_id"], usd_of(item["cost_usd"])) for item in answer["top_sessions"]]
+    assert figures["Tokens"] == str(answer["total_tokens"])
+    assert figures["Tool calls"] == str(answer["total_tool_calls"])
+    for shown, name, items in ((models, "model", "top_models"), (sessions, "session_id", "top_sessions")):
+        rows = [(row[shown.columns[0].heading], row["Cost"]) for row in texts(shown)]
+        assert rows == [(item[name], usd_of(item["cost_usd"])) for item in answer[items]]
 
 
 def test_an_id_leads_to_its_page(owner: User, send: Send, sign_in: SignIn) -> None:
@@ -193,6 +198,20 @@ def test_an_id_that_nothing_has_is_reported_next_to_the_field(
     response = sign_in(owner).get(LIST, {"find": searched_id})
     assert response.status_code == 200
     assert response.context["form"].errors["find"]
+
+
+def test_ids_with_any_characters_are_cursors(
+    owner: User, send: Send, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_list_page, "PAGE_SIZE", 1)
+    names = ["a.b", "50%2E", "ü.~", "x" * 250, "." * 200]
+    send(*(call(name, minute=-minute) for minute, name in enumerate(names)))
+    browser = sign_in(owner)
+    assert through(browser, LIST) == [[name] for name in names]
+    last = browser.get(LIST)
+    for _ in names[1:]:
+        last = browser.get(LIST + last.context["older"])
+    assert _ids(browser.get(LIST + last.context["trail"].newer()).context["table"]) == [names[-2]]
 
 
 @pytest.mark.parametrize("after", ["x", "1", "~", "1~a\0", "9" * 30 + "~a", "9" * 5000 + "~a", "-" + "9" * 18 + "~a"])
@@ -231,7 +250,7 @@ def test_everybody_sees_what_is_theirs_alone(
         browser = sign_in(user)
         assert ids(browser) == ["ours"]
         assert ids(browser, show="executions") == ["e-ours"]
-        assert browser.get(LIST).context["summary"]["sessions"] == "1"
+        assert browser.get(LIST).context["figures"][1].value == "1"
     assert sign_in(stranger).get(LIST).status_code == 404
     assert Client().get(LIST).status_code == 302
 

@@ -14,6 +14,7 @@ from billing.rollups.fold import fold_organization
 from costtrack.money import number, usd
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
+from tests.billing.admin.tables import column, links, texts
 from tests.usage import NOW, Send
 
 PAGE = "/o/acme/admin/tags/"
@@ -52,7 +53,7 @@ def context(browser: Client, **query: Any) -> Any:
 
 
 def names(result: Any) -> list[str]:
-    return [row.name for row in result["rows"]]
+    return column(result["tags"], "Tag")
 
 
 def text(browser: Client, **query: Any) -> str:
@@ -80,11 +81,12 @@ def test_tags_cost_what_the_api_says(
         fold_organization(organization_id=organization.pk, now=NOW)
     result = context(browser, **days)
     answer = api.get("/spend/tags", days).json()
-    assert [(row.name, row.calls) for row in result["rows"]] == [
+    rows = texts(result["tags"])
+    assert [(row["Tag"], row["Requests"]) for row in rows] == [
         (item["individual_request_tag"], str(item["log_count"])) for item in answer
     ]
     assert [number(tag.spend) for tag in result["report"].tags] == [item["total_spend"] for item in answer]
-    assert [row.cost for row in result["rows"]] == [usd(tag.spend) for tag in result["report"].tags]
+    assert [row["Cost"] for row in rows] == [usd(tag.spend) for tag in result["report"].tags]
     pricing = api.post("/system/pricing", days).json()["daily"]
     assert result["figures"][0][1] == usd(sum((Decimal(item["total_cost"]) for item in pricing), Decimal()))
 
@@ -92,7 +94,7 @@ def test_tags_cost_what_the_api_says(
 @pytest.mark.usefixtures("january")
 def test_shares_are_of_all_spend(browser: Client) -> None:
     result = context(browser)
-    shares = {row.name: row.share.text for row in result["rows"]}
+    shares = {row["Tag"]: row["Share of all spend"] for row in texts(result["tags"])}
     # Of 8.000123 in all.
     assert shares == {
         "env:prod": "25.0 %",
@@ -132,7 +134,8 @@ def test_at_most_eight_tags_are_drawn(browser: Client, send: Send) -> None:
 
 @pytest.mark.usefixtures("january")
 def test_a_tag_leads_to_a_page_about_it_alone(browser: Client) -> None:
-    urls = {row.name: row.url for row in context(browser)["rows"]}
+    tags = context(browser)["tags"]
+    urls = dict(zip(column(tags, "Tag"), links(tags, "Tag"), strict=True))
     result = browser.get(urls["project:search"]).context
     assert [value for _, value, _ in result["figures"]] == ["$1.75", "21.9 %", "2", "$0.875"]
     assert result["chart"].title == "Cost of project:search per day (UTC)"
@@ -162,7 +165,7 @@ def test_a_tag_leads_to_its_calls(browser: Client) -> None:
 
 @pytest.mark.usefixtures("january")
 def test_a_tags_page_keeps_what_led_to_it(browser: Client) -> None:
-    narrowed = browser.get(context(browser, kind="env", search="prod")["rows"][0].url)
+    narrowed = browser.get(links(context(browser, kind="env", search="prod")["tags"], "Tag")[0])
     assert '<input type="hidden" name="kind" value="env"' in narrowed.content.decode()
     assert names(browser.get(narrowed.context["all_tags_url"]).context) == ["env:prod"]
 
@@ -172,9 +175,10 @@ def test_tags_are_sorted_by_each_number_and_by_name(browser: Client) -> None:
     assert names(context(browser, sort_by="calls"))[0] == "project:search"
     assert names(context(browser, sort_by="name", sort_order="asc"))[0] == "Project: odd & <b>"
     assert names(context(browser, sort_order="asc"))[0] == "Project: odd & <b>"
-    cost = next(heading for heading in context(browser)["headings"] if heading.label == "Cost")
-    assert cost.sorted == "descending"
-    assert names(browser.get(cost.url).context)[0] == "Project: odd & <b>"
+    headings = context(browser)["tags"].headings
+    url, direction = next((url, direction) for heading, url, direction in headings if heading.heading == "Cost")
+    assert direction == "descending"
+    assert names(browser.get(url).context)[0] == "Project: odd & <b>"
 
 
 def test_thousands_of_tags_come_in_pages(browser: Client, send: Send) -> None:

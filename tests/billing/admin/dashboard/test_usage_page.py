@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 
 from billing.rollups.fold import fold
 from billing.types import LimitWindow
+from costtrack.money import usd
 from organizations.models import Organization, User
 from organizations.types import Scope
 from tests.billing.admin.conftest import SignIn
@@ -28,7 +29,7 @@ def test_a_row_narrows_the_page_to_itself(owner: User, sign_in: SignIn) -> None:
     models, credentials = page.context["tables"][:2]
     for row in (page.context["capabilities"].rows[0], models.rows[0], credentials.rows[0]):
         narrowed = browser.get(row.url)
-        assert {figure.name: figure.value for figure in narrowed.context["figures"]}["Cost"] == row.cost
+        assert {figure.name: figure.value for figure in narrowed.context["figures"]}["Cost"] == usd(row.cost_usd)
         assert {"range": ["7d"], "view": ["tokens"]}.items() <= parse_qs(urlsplit(row.url).query).items()
         assert "limits cover all usage" in narrowed.content.decode()
 

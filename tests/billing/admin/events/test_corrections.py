@@ -38,7 +38,7 @@ def test_a_void_shows_what_it_takes_back_and_asks_for_a_reason(
 ) -> None:
     browser = sign_in(owner)
     form_data = text(browser, url(event, "void"))
-    for row in ("<td>Cost</td>", ">$1.50<", "<td>Calls</td>", ">1,200<"):
+    for row in (">Cost</th>", ">$1.50<", ">Calls</th>", ">1,200<"):
         assert row in form_data
 
     missing = browser.post(url(event, "void"), {"reason": " "})

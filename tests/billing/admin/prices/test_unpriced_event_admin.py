@@ -11,6 +11,7 @@ from billing.models import PriceVersion, UnpricedEvent, UsageEvent
 from organizations.models import Membership, Organization, User
 from organizations.types import Role
 from tests.billing.admin.conftest import SignIn
+from tests.billing.admin.tables import column, links, texts
 from tests.usage import Send, set_price
 
 LIST = "/admin/billing/unpricedevent/"
@@ -45,16 +46,18 @@ def test_it_says_which_models_wait_and_offers_a_price_that_covers_them(
     named = {"service": "in-house", "model": "new-one", "input_tokens": 1_000_000}
     send({**named, "occurred_at": "2026-10-05T08:00:00Z"}, {**named, "occurred_at": "2026-10-04T09:30:00Z"})
     browser = sign_in(owner)
-    (advice,) = browser.get(LIST).context["cl"].advice
-    assert (advice.unpriced.model, advice.unpriced.service, advice.unpriced.events) == ("new-one", "in-house", 2)
-    assert parse_qs(urlsplit(advice.price_url).query) == {
+    models = browser.get(LIST).context["cl"].models
+    (row,) = texts(models)
+    assert (row["Model"], row["Events"]) == ("new-one in-house", "2")
+    (price_url,) = links(models, "Reason")
+    assert parse_qs(urlsplit(price_url).query) == {
         "organization": [str(organization.pk)],
         "provider": ["in-house"],
         "model": ["new-one"],
         "effective_from": ["2026-10-04T00:00:00+00:00"],
     }
 
-    form = browser.get(advice.price_url).context["adminform"].form
+    form = browser.get(price_url).context["adminform"].form
     given = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
     posted = {name: given[name] for name in ("organization", "provider", "model")}
     start = {"effective_from_0": given["effective_from"].date(), "effective_from_1": given["effective_from"].time()}
@@ -70,9 +73,9 @@ def test_it_says_which_models_wait_and_offers_a_price_that_covers_them(
 
 def test_a_model_that_is_not_named_cannot_be_given_a_price(owner: User, send: Send, sign_in: SignIn) -> None:
     send({"input_tokens": 5})
-    (advice,) = sign_in(owner).get(LIST).context["cl"].advice
-    assert advice.price_url == ""
-    assert advice.hint == "Send the model with each event."
+    models = sign_in(owner).get(LIST).context["cl"].models
+    assert links(models, "Reason") == [""]
+    assert column(models, "Reason")[0].endswith("Send the model with each event.")
 
 
 def test_pricing_now_says_what_became_of_it(owner: User, send: Send, sign_in: SignIn) -> None:

@@ -1,0 +1,57 @@
+"""URLs of the request log for numbers on the usage page."""
+
+from collections.abc import Callable, Sequence
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from billing.admin.components.datetimes import url_time
+from billing.admin.components.urls import url_of_page
+from billing.admin.components.usage_form import BY_COST, FILTERS
+from billing.reports.usage.figures import NO_CREDENTIAL, GroupBy
+from billing.reports.usage.query import UsageQuery
+from costtrack.calendar import Span
+
+_LOG = "request_log"
+_PARAMETERS = {
+    GroupBy.MODEL: "model",
+    GroupBy.CAPABILITY: "capability",
+    GroupBy.CREDENTIAL: "client_id",
+    GroupBy.STATUS: "status",
+}
+
+
+FilteredURLs = Callable[[dict[str, str]], list[str]]
+"""Returns one URL per span for additional filters."""
+
+
+def urls_of_calls(query: UsageQuery, spans: Sequence[Span]) -> FilteredURLs:
+    """Return a function that builds the URLs of the calls in each span, most expensive first. A chart has hundreds of
+    them, so the common part is encoded once."""
+    path, calendar = reverse(f"admin:{_LOG}"), query.calendar
+    times = ({"start": url_time(start, calendar), "end": url_time(end, calendar)} for start, end in spans)
+    beginnings = [f"{path}?{urlencode(parameters)}" for parameters in times]
+
+    def filtered_urls(filters: dict[str, str]) -> list[str]:
+        ending = urlencode({**_filters(query), **filters, "sort_by": BY_COST})
+        return [f"{beginning}&{ending}" for beginning in beginnings]
+
+    return filtered_urls
+
+
+def calls_url(query: UsageQuery, request: HttpRequest, **filters: str) -> str:
+    """Return the URL of the calls in the page's period."""
+    return url_of_page(_LOG, request, **{**_filters(query), **filters})
+
+
+def filters_for(by: GroupBy, key: str | None) -> dict[str, str]:
+    """Return the request log's filter for a group of usage. Empty for calls without a model or capability and for all
+    others (None), which the log cannot filter by."""
+    if by is GroupBy.CREDENTIAL and key == "":
+        return {_PARAMETERS[by]: NO_CREDENTIAL}
+    return {_PARAMETERS[by]: key} if key else {}
+
+
+def _filters(query: UsageQuery) -> dict[str, str]:
+    return {name: value for name in FILTERS if (value := getattr(query.filters, name))}
