@@ -78,7 +78,7 @@ class CrossingList(SingleOrganizationList):
 
 
 @admin.register(ThresholdEvent)
-class LimitCrossingAdmin(SingleOrganizationAdmin):
+class ThresholdEventAdmin(SingleOrganizationAdmin):
     read_only = True
     list_display = ("crossed", "of_limit", "what", "spent", "state", "resolved")
     list_filter = (OrganizationFilter, CrossingPeriodFilter, ThresholdFilter, OpenFilter, LimitFilter)
