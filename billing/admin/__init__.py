@@ -5,7 +5,7 @@ from billing.admin.events import batch_admin, event_admin, quarantine_admin
 from billing.admin.limits import authorization_admin, increase_request_admin, limit_admin, threshold_event_admin
 from billing.admin.notifications import delivery_admin, email_preview_page, notification_preferences_page, webhook_admin
 from billing.admin.prices import price_admin, repricing_admin, unpriced_event_admin
-from billing.admin.runs import run_admin
+from billing.admin.runs import generation_group_admin, run_admin, session_admin
 
 __all__ = [
     "authorization_admin",
@@ -14,6 +14,7 @@ __all__ = [
     "delivery_admin",
     "email_preview_page",
     "event_admin",
+    "generation_group_admin",
     "increase_request_admin",
     "limit_admin",
     "notification_preferences_page",
@@ -21,6 +22,7 @@ __all__ = [
     "quarantine_admin",
     "repricing_admin",
     "run_admin",
+    "session_admin",
     "threshold_event_admin",
     "unpriced_event_admin",
     "webhook_admin",

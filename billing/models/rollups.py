@@ -5,6 +5,10 @@ adds each unfolded event as a row, and is what reports read, so they include eve
 A view may have several rows for one key: always aggregate them.
 
 `archived` rows are the sums of dropped events. `credential_id` 0 means no credential.
+
+`Session`, `Execution` and `GenerationGroup` are entities as well: a row for each one that events name. The admin takes
+no composite primary key, so Django's is their id, which is unique only within an organization and `archived`. Always
+filter by organization too.
 """
 
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -195,8 +199,7 @@ class RunDay(Costs):
 class Session(DetailedCosts):
     """A session. If `summaries` is above zero, the session was completed at `completed_at`."""
 
-    pk = models.CompositePrimaryKey("organization", "session_id", "archived")
-    session_id = dimension()
+    session_id = models.CharField(max_length=255, primary_key=True)
     execution_id = dimension()
     workflow_id = dimension()
     phase_id = dimension()
@@ -249,8 +252,7 @@ class Execution(Costs):
     """The events that name an execution: which executions exist, and since when. The cost of an execution is that of
     its sessions."""
 
-    pk = models.CompositePrimaryKey("organization", "execution_id", "archived")
-    execution_id = dimension()
+    execution_id = models.CharField(max_length=255, primary_key=True)
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
 
@@ -289,8 +291,7 @@ class GroupDay(Costs):
 class GenerationGroup(Costs):
     """A generation group over all time."""
 
-    pk = models.CompositePrimaryKey("organization", "group_id", "archived")
-    group_id = dimension()
+    group_id = models.CharField(max_length=255, primary_key=True)
     group_name = dimension()
     session_id = dimension()
     first_at = models.DateTimeField()

@@ -38,7 +38,8 @@ PAGES = (
     *("Usage", "API credentials", "Getting started"),
     *("Pricing", "Sessions & executions", "Runs", "Request log", "Tags"),
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Plan", "Exports"),
-    *("All events", "All runs", "Batches", "Unpriced", "Quarantine", "Repricing"),
+    *("All events", "All runs", "All sessions", "All executions", "All groups"),
+    *("Batches", "Unpriced", "Quarantine", "Repricing"),
     *("Organization", "Members", "Prices", "Webhooks", "Deliveries", "E-mails you get", "E-mail previews", "Audit log"),
 )
 VIEWERS = tuple(name for name in PAGES if name != "E-mail previews")
@@ -48,7 +49,8 @@ OWNERS_ELSEWHERE = (
 )
 OPERATORS_ELSEWHERE = (
     *("API credentials", "Getting started", "Runs", "Tags", "Plan", "Members", "Audit log"),
-    *("All events", "All runs", "Batches", "Unpriced", "Quarantine", "Repricing"),
+    *("All events", "All runs", "All sessions", "All executions", "All groups"),
+    *("Batches", "Unpriced", "Quarantine", "Repricing"),
 )
 """They are opened by a click, too, where each of their filters is used (the files of these pages)."""
 INSTALLATION = ("All organizations", "Plans", "Users", "Health")
@@ -88,6 +90,11 @@ def checks(api: APIClient, *keys: Key) -> dict[str, Check]:
         "Plan": lambda page: assert_equal(figures(page)["Spent this month"], dollars(month)),
         "All events": lambda page: assert_events(page, events),
         "All runs": lambda page: assert_equal(len(listed(page)), len({event["run_id"] for event in events} - {""})),
+        "All sessions": lambda page: assert_first_page(page, {event["session_id"] for event in events}),
+        "All executions": lambda page: assert_first_page(
+            page, {event["execution_id"] for event in events if event["session_id"]}
+        ),
+        "All groups": lambda page: assert_first_page(page, {event["group_id"] for event in events}),
         "Batches": lambda page: assert_batches(page, events),
         "Unpriced": lambda page: assert_unpriced_events(page, unpriced),
         "Quarantine": lambda page: assert_equal(len(listed(page)), 2),
@@ -97,6 +104,14 @@ def checks(api: APIClient, *keys: Key) -> dict[str, Check]:
         "Deliveries": lambda page: assert_equal(len(listed(page)), len(every(api, "deliveries"))),
         "Audit log": lambda page: assert_entries(page, every(api, "audit")),
     }
+
+
+def assert_first_page(page: Page, ids: set[str]) -> None:
+    """A list has at most 50 rows on a page."""
+    named = ids - {""}
+    listed_ids = {row["Id"] for row in listed(page)}
+    assert listed_ids <= named
+    assert len(listed_ids) == min(50, len(named))
 
 
 def assert_equal(shown: object, expected: object) -> None:

@@ -37,7 +37,7 @@ def name_values(organization: Organization, rows: Sequence[Any]) -> None:
 
 
 @admin.register(ThresholdEvent)
-class LimitCrossingAdmin(SingleOrganizationAdmin):
+class ThresholdEventAdmin(SingleOrganizationAdmin):
     read_only = True
     changelist_class = ListOfLimitValues
     list_display = ("crossed", "of_limit", "what", "spent", "state", "resolved")

@@ -16,7 +16,15 @@ def test_a_rollups_tables_have_the_columns_that_it_declares(rollup: Rollup) -> N
 
     assert {field.column for field in rollup.model._meta.concrete_fields} - {None} == declared
     assert {field.column for field in rollup.model.live()._meta.concrete_fields} - {None} == declared
-    assert tuple(field.column for field in rollup.model._meta.pk_fields) == key_columns(rollup)
+
+
+@each_rollup
+@pytest.mark.django_db
+def test_the_primary_key_of_the_table_is_the_rollups_key(rollup: Rollup) -> None:
+    with connection.cursor() as cursor:
+        primary_key = connection.introspection.get_primary_key_columns(cursor, rollup.table)
+
+    assert tuple(primary_key or ()) == key_columns(rollup)
 
 
 @each_rollup

@@ -1,0 +1,64 @@
+"""Base of the read-only lists of sessions, executions and generation groups, which lead to the pages about them.
+
+Their rows are those of a rollup (docs/rollups.md), so a new one appears when its first events are folded.
+"""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.safestring import SafeString
+
+from billing.admin.components import formatting
+from billing.admin.components.model_admins import SingleOrganizationAdmin, shown_organization
+from billing.models.rollups import RollupRow
+
+
+class EntityAdmin(SingleOrganizationAdmin):
+    read_only = True
+    list_display_links = None  # the name leads to the entity's page
+    search_help_text = "A complete id"
+    fields = ()
+
+    id_column: ClassVar[str]
+
+    def page_url(self, row: Any) -> str:
+        """Return the URL of the entity's page."""
+        raise NotImplementedError
+
+    def narrow(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """One organization, whose ids are unique, and one row for each id: the archived one only if it is alone."""
+        same: dict[str, Any] = {name: OuterRef(name) for name in ("organization", self.id_column)}
+        current = self.model._default_manager.filter(**same, archived=False)  # noqa: SLF001 - documented for such use
+        rows = queryset.filter(organization=shown_organization(request)).select_related("organization")
+        return rows.filter(Q(archived=False) | ~Exists(current))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Match the complete id. Django would search each word separately, and ids may contain spaces."""
+        entity_id = search_term.strip()
+        return (queryset.filter(**{self.id_column: entity_id}) if entity_id else queryset), False
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Redirect to the entity's page."""
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            return super().change_view(request, object_id, form_url, extra_context)
+        return HttpResponseRedirect(self.page_url(row))
+
+    @admin.display(description="Id")
+    def name(self, row: RollupRow) -> SafeString:
+        return formatting.link(self.page_url(row), formatting.code(row.pk))
+
+    @admin.display(description="First event (UTC)")
+    def first_event(self, row: Any) -> str:
+        return formatting.instant(row.first_at)
+
+    @admin.display(description="Last event (UTC)")
+    def last_event(self, row: Any) -> str:
+        return formatting.instant(row.last_at)
