@@ -89,6 +89,9 @@ EXCEPTIONS = {
     Problem(Rule.SET_WITH_STATEMENT, "statement_timeout"): "The same, for the time limit of a request.",
     Problem(Rule.SET_WITH_STATEMENT, "synchronous_commit"): "A grant is one message: docs/decisions/013.",
     Problem(Rule.SET_WITH_STATEMENT, "lock_timeout"): "The same.",
+    Problem(Rule.CORRELATED, "billing_ingestbatch"): "The operators' health page reads the newest batches of each "
+    "organization, along the primary key: one bounded statement, where a distributed database would ask each server.",
+    Problem(Rule.CORRELATED, "billing_unpricedevent"): "The same.",
 }
 """What statements do nevertheless, and why. `tests/test_distributable.py` fails if one is not needed any longer."""
 

@@ -18,6 +18,7 @@ from billing.limits.reserve import ReservationRequest, try_reserve
 from billing.limits.types import Dimensions
 from billing.models import Run
 from billing.reports import overview
+from billing.reports.intake_health import intake_checks
 from costtrack.ids import new_id
 from costtrack.tenancy import tenant_reads
 from costtrack.timeouts import statement_timeout
@@ -151,6 +152,7 @@ def test_each_exception_of_the_statements_is_needed(organization: Organization) 
     )
     with recording(problems, exceptions=()), statement_timeout(5), tenant_reads(organization.pk):
         try_reserve(organization=organization, rules=[], revision=0, reservation_request=reservation)
+        intake_checks()
     assert set(problems.values()) == EXCEPTIONS.keys()
 
 
