@@ -29,8 +29,8 @@ class TenantModel(models.Model):
         return super()._do_update(row, using, pk_val, changes, *options)
 
     def delete(self, using: Any = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:  # noqa: FBT001, FBT002 - Django's signature
-        rows = type(self)._base_manager.using(using)  # noqa: SLF001 - documented for such use
-        return rows.filter(organization_id=self.organization_id, pk=self.pk).delete()
+        rows: models.QuerySet[Any] = type(self)._base_manager.using(using)  # noqa: SLF001 - documented for such use
+        return rows.filter(organization=self.organization_id, pk=self.pk).delete()
 
 
 class TenantForeignKey(models.ForeignKey[_Set, _Get]):

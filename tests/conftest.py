@@ -24,7 +24,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 from organizations.models import APICredential, Membership, Organization, User
 from organizations.services import issue_credential
 from organizations.types import Role, Scope
-from tests import database, profiles
+from tests import database, profiles, statements
 from tests.redis_server import RedisServer
 from tests.usage import send
 
@@ -105,6 +105,22 @@ def _static_files_are_listed_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", add_known_files)
         yield
+
+
+@pytest.fixture(scope="session")
+def statement_problems() -> Iterator[dict[str, statements.Problem]]:
+    problems: dict[str, statements.Problem] = {}
+    with statements.recording(problems):
+        yield problems
+
+
+@pytest.fixture(autouse=True)
+def _statements_can_be_distributed(statement_problems: dict[str, statements.Problem]) -> Iterator[None]:
+    """Every statement that the product executes in a test follows the rules of `tests.statements`."""
+    yield
+    found = list(statement_problems)
+    statement_problems.clear()
+    assert not found, "\n".join(found)
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -16,6 +17,7 @@ from django.db import connection
 from billing.limits.reserve import try_reserve
 from billing.models import Authorization, Run
 from billing.reports import overview
+from billing.reports.intake_health import intake_checks
 from costtrack.ids import new_id
 from costtrack.tenancy import tenant_reads
 from costtrack.timeouts import statement_timeout
@@ -33,7 +35,7 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT re
 """
 
 
-def rows(statement: str, *parameters: object) -> set[str]:
+def rows(statement: str, *parameters: Any) -> set[str]:
     """The first column."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
@@ -110,8 +112,10 @@ def test_no_trigger_has_a_transition_table_or_reads_other_rows() -> None:
 SCHEMA_EXCEPTIONS = {
     "partitions of partitions": "A month is dropped for one organization alone, without rewriting what it shares with "
     "others: docs/decisions/007. A distributed table would have the month only, and shards instead.",
-    "policies with a subquery": "",
-    "functions with force_generic_plan": "",
+    "policies with a subquery": "The planner evaluates the organizations once. Without the subquery a sum of 20,000 "
+    "events takes a third longer.",
+    "functions with force_generic_plan": "Planning takes longer than executing: balances take three times as long with "
+    "custom plans.",
 }
 
 
@@ -146,12 +150,14 @@ def test_each_exception_of_the_statements_is_needed(organization: Organization) 
     )
     with recording(problems, exceptions=()), statement_timeout(5), tenant_reads(organization.pk):
         try_reserve(organization=organization, rules=[], revision=0, authorization=authorization)
+        intake_checks()
     assert set(problems.values()) == EXCEPTIONS.keys()
 
 
 _A_AND_B = "SELECT 1 FROM billing_run AS a, billing_notice AS b WHERE a.organization_id = %s"
 _A_JOIN_B = "SELECT 1 FROM billing_run AS a JOIN billing_notice AS b"
-_EXISTS_B = "EXISTS (SELECT FROM billing_notice AS b WHERE b.organization_id = {})"
+_A_WITH_B = "SELECT 1 FROM billing_run AS a WHERE EXISTS (SELECT FROM billing_notice AS b WHERE b.organization_id = {})"
+_O_WITH_B = "SELECT 1 FROM organizations_organization AS o WHERE EXISTS (SELECT FROM billing_notice AS b WHERE {})"
 
 
 @pytest.mark.parametrize(
@@ -163,8 +169,9 @@ _EXISTS_B = "EXISTS (SELECT FROM billing_notice AS b WHERE b.organization_id = {
         (f"{_A_AND_B} AND b.organization_id = %s", []),
         (_A_AND_B, [Rule.JOIN]),
         ("SELECT 1 FROM billing_run WHERE id IN (SELECT id FROM billing_notice)", [Rule.JOIN]),
-        ("SELECT 1 FROM billing_run AS a WHERE " + _EXISTS_B.format("a.organization_id"), []),
-        ("SELECT 1 FROM organizations_organization AS o WHERE " + _EXISTS_B.format("o.id"), [Rule.CORRELATED]),
+        (_A_WITH_B.format("a.organization_id"), []),
+        (_A_WITH_B.format("b.id"), [Rule.JOIN]),
+        (_O_WITH_B.format("b.organization_id = o.id"), [Rule.CORRELATED]),
         ("WITH a AS (SELECT * FROM billing_run) SELECT 1 FROM a JOIN billing_notice AS b ON b.id = a.id", [Rule.JOIN]),
         ("SELECT 1 FROM billing_run UNION ALL SELECT 2 FROM billing_run", []),
         ("SELECT 1 FROM unnest(%s) AS a LEFT JOIN billing_run AS b ON b.organization_id = %s", [Rule.OUTER_JOIN]),

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.db.models import QuerySet
 
 from billing import tasks
 from billing.limits.authorize import delete_old_authorizations, expire
@@ -50,18 +52,29 @@ def add_work(organization: Organization) -> None:
     """Something to do for each of `WORK`."""
     send_events(organization, {"id": "1", "service": "openai", "model": "unpriced-model", "input_tokens": 1})
     webhook = WebhookEndpoint.objects.create(organization=organization, url="https://x.example", created_at=NOW)
-    data = {"organization": organization, "kind": NoticeKind.PAUSED, "subject": "x", "data": {}, "now": NOW}
+    data: dict[str, Any] = {
+        "organization": organization,
+        "kind": NoticeKind.PAUSED,
+        "subject": "x",
+        "data": {},
+        "now": NOW,
+    }
     notify(**data, to=["a@acme.example"], webhooks=[webhook])
     for status in (AuthorizationStatus.RESERVED, AuthorizationStatus.RELEASED):
         Authorization.objects.create(
-            id=new_id(NOW), organization=organization, status=status, amount_usd=1, created_at=NOW, expires_at=NOW
+            id=new_id(NOW),
+            organization=organization,
+            status=status,
+            amount_usd=Decimal(1),
+            created_at=NOW,
+            expires_at=NOW,
         )
 
 
 def work_left(name: str, organization: Organization) -> bool:
     deliveries = Delivery.objects.of(organization).filter(claimed_until=None, next_attempt_at__lte=NOW)
     authorizations = Authorization.objects.of(organization)
-    left = {
+    left: dict[str, QuerySet[Any]] = {
         "fold": IngestBatch.objects.of(organization).filter(folded_at=None),
         "price": UnpricedEvent.objects.of(organization),
         "claim e-mails": deliveries.filter(channel=Channel.EMAIL),

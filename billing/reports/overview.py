@@ -6,26 +6,28 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection
+from psycopg import sql
 
 from costtrack.ids import ids_at
 from organizations.models import Organization
 
 MAX_COUNTED = 1_000
 
-_BACKLOG = """
+_BACKLOG = sql.SQL("""
 SELECT
     (SELECT count(*) FROM (SELECT FROM billing_unpricedevent
         WHERE organization_id = %(organization)s LIMIT %(cap)s) AS unpriced),
     (SELECT count(*) FROM (SELECT FROM billing_quarantinedrecord
         WHERE organization_id = %(organization)s AND resolved_at IS NULL LIMIT %(cap)s) AS quarantined)
-"""
+""")
 # Batch ids are ordered by time.
-_RECORDED = """
-SELECT
+_OVERVIEW = sql.SQL("""
+{backlog},
     (SELECT received_at FROM billing_ingestbatch WHERE organization_id = %(organization)s ORDER BY id DESC LIMIT 1),
-    coalesce(sum(accepted), 0), coalesce(sum(cost_usd), 0)
+    coalesce(sum(accepted), 0),
+    coalesce(sum(cost_usd), 0)
 FROM billing_ingestbatch WHERE organization_id = %(organization)s AND id >= %(first)s
-"""
+""").format(backlog=_BACKLOG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,15 @@ class Overview:
 
 
 def list_overviews(*, organizations: Sequence[Organization], since: datetime) -> list[Overview]:
-    """Return one overview per organization, in the given order, with two queries for each."""
+    """Return one overview per organization, in the given order, with a query for each."""
     return [_overview(organization, since) for organization in organizations]
 
 
 def _overview(organization: Organization, since: datetime) -> Overview:
     with connection.cursor() as cursor:
-        cursor.execute(_RECORDED, {"organization": organization.pk, "first": ids_at(since)[0]})
-        last_received_at, events, cost_usd = cursor.fetchone()
-    return Overview(organization, last_received_at, events, cost_usd, backlog(organization=organization))
+        cursor.execute(_OVERVIEW, {"organization": organization.pk, "first": ids_at(since)[0], "cap": MAX_COUNTED})
+        unpriced, quarantined, last_received_at, events, cost_usd = cursor.fetchone()
+    return Overview(organization, last_received_at, events, cost_usd, Backlog(unpriced, quarantined))
 
 
 def backlog(*, organization: Organization) -> Backlog:
