@@ -22,7 +22,7 @@ from organizations.models import Organization
 from tests.conftest import Key
 from tests.contract.known_values import KnownValues
 from tests.example_requests import Examples
-from tests.profiles import count
+from tests.profiles import choose
 from tests.usage import Send
 
 ROWS = 6
@@ -36,7 +36,7 @@ _CONFIG = SchemathesisConfig.from_dict(
     {
         "seed": 4,
         "base-url": "http://testserver",
-        "generation": {"max-examples": count(30), "database": "none", "with-security-parameters": False},
+        "generation": {"max-examples": choose(10, long=600), "database": "none", "with-security-parameters": False},
         "phases": {"stateful": {"enabled": False}},
         "checks": {
             # It would send each request three times; test_without_credentials.py asks every endpoint.
