@@ -1,5 +1,7 @@
-"""Each page of the sidebar opens in a hand and in the dark (`test_quality` opens all pages on a desk). In the long profile
-also the pages to add and to change a row of each list."""
+"""Each page of the sidebar opens in a hand and in the dark (`test_quality` opens all pages on a desk).
+
+In the long profile the forms of each list do, too.
+"""
 
 import pytest
 from django.contrib import admin

@@ -168,7 +168,12 @@ def test_a_wrong_parameter_of_the_endpoint_is_refused_by_name(api: APIClient, qu
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [(b"", "empty"), (b"hello", "not a JSON array or object"), (b"[hello]", "not valid JSON"), (b"[{", "is incomplete")],
+    [
+        (b"", "empty"),
+        (b"hello", "not a JSON array or object"),
+        (b"[hello]", "not valid JSON"),
+        (b"[{", "is incomplete"),
+    ],
 )
 def test_what_is_not_json_at_all_is_refused(api: APIClient, body: bytes, message: str) -> None:
     response = post(api, body)

@@ -53,7 +53,7 @@ def test_all_plans_are_compared_and_the_present_one_is_marked(sign_in: SignIn, o
     assert monthly == ["None no paid access", "No maximum", "$800.00", "No maximum"]
     assert shown == ["90 days", "90 days", "90 days", "Everything"]
     assert exports == ["No", "No", "No", "Yes"]
-    assert requests == ["None", "600 a minute", "3,000 a minute", "No limit"]
+    assert requests == ["None", "600 per minute", "3,000 per minute", "No limit"]
 
 
 def test_what_the_operator_changes_is_what_is_shown(sign_in: SignIn, owner: User) -> None:
