@@ -38,9 +38,15 @@ PARTS = {
     "browser": "browser",
     "concurrency": "concurrency",
     "contract": "contract",
+    "costtrack/client/test_process.py": "stack",
+    "costtrack/database/test_restore.py": "stack",
     "costtrack/supervisor": "stack",
+    "costtrack/test_embedded.py": "stack",
+    "costtrack/test_queues.py": "stack",
+    "costtrack/test_wsgi.py": "stack",
     "examples": "clients",
     "stack": "stack",
+    "test_locks.py": "stack",
 }
 
 
