@@ -35,6 +35,7 @@ ROOT = Path(__file__).parent
 # Parts that need more than PostgreSQL, Redis and one process (a browser, servers and other processes, packages of
 # others), or that take long because they go through everything. All other tests are units.
 PARTS = {
+    "billing/api/test_spend_invariants.py": "contract",
     "browser": "browser",
     "concurrency": "concurrency",
     "contract": "contract",
@@ -45,8 +46,12 @@ PARTS = {
     "costtrack/test_queues.py": "stack",
     "costtrack/test_wsgi.py": "stack",
     "examples": "clients",
+    "organizations/test_schema.py": "contract",
     "stack": "stack",
+    "test_content_policy.py": "contract",
+    "test_isolation.py": "contract",
     "test_locks.py": "stack",
+    "test_query_counts.py": "contract",
 }
 
 

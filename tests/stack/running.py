@@ -118,7 +118,7 @@ class Running:
 
     def end(self) -> None:
         """Leave nothing behind, whatever the tests have done: a start ends what an earlier one has left."""
-        if self._process is None:
+        if self._process is None or not (self.is_up or any((self.data / "pids").iterdir())):
             return
         if not self.is_up:
             self.up()
