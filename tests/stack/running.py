@@ -96,6 +96,10 @@ class Running:
     def pid_of(self, service: str) -> int:
         return int(json.loads((self.data / "pids" / service).read_text())["pid"])
 
+    def services(self) -> list[psutil.Process]:
+        """The processes that it starts itself; they have children of their own, some of which come and go."""
+        return [psutil.Process(self.pid_of(path.name)) for path in (self.data / "pids").iterdir()]
+
     def wait_until_replaced(self, service: str, pid: int) -> None:
         """Until the part has a new process, and everything is ready again."""
         deadline = time.monotonic() + 40
