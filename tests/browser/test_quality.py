@@ -30,7 +30,7 @@ from tests.usage import Send
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("usage", "key"),
-    pytest.mark.timeout(400),  # each test looks at many pages
+    pytest.mark.timeout(900),  # some tests look at every page
 ]
 
 
