@@ -188,7 +188,7 @@ def test_operators_can_use_their_pages_and_none_is_heavy(browse: Browse, owner: 
     paths = addresses(client, known)
     assert len(paths) > 5
     walk = Walk(browse(operator, viewport=DESK, reduced_motion="reduce"), client)
-    for number, path in enumerate(["/o/acme/admin/", *paths]):
+    for number, path in enumerate(["/o/acme/admin/usage/", *paths]):
         walk.visit(number, path)
     assert not walk.problems, "\n".join(walk.problems)
 
