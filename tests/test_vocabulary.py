@@ -153,7 +153,7 @@ STILL_USED: dict[str, str] = {
     "tests/browser/test_most_expensive_hour.py": "dearest place",
     "tests/browser/test_plan_and_exports.py": "asked kept told",
     "tests/browser/test_pricing.py": "told",
-    "tests/browser/test_quality.py": "asked place told",
+    "tests/browser/test_quality.py": "place told",
     "tests/browser/test_request_log.py": "told wanted",
     "tests/browser/test_roles.py": "told waiting",
     "tests/browser/test_runs.py": "told",
