@@ -15,7 +15,7 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.cache import cache
 from django.core.servers.basehttp import WSGIServer
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
@@ -35,12 +35,23 @@ ROOT = Path(__file__).parent
 # Parts that need more than PostgreSQL, Redis and one process (a browser, servers and other processes, packages of
 # others), or that take long because they go through everything. All other tests are units.
 PARTS = {
+    "billing/api/test_spend_invariants.py": "contract",
     "browser": "browser",
     "concurrency": "concurrency",
     "contract": "contract",
+    "costtrack/client/test_process.py": "stack",
+    "costtrack/database/test_restore.py": "stack",
     "costtrack/supervisor": "stack",
+    "costtrack/test_embedded.py": "stack",
+    "costtrack/test_queues.py": "stack",
+    "costtrack/test_wsgi.py": "stack",
     "examples": "clients",
+    "organizations/test_schema.py": "contract",
     "stack": "stack",
+    "test_content_policy.py": "contract",
+    "test_isolation.py": "contract",
+    "test_locks.py": "stack",
+    "test_query_counts.py": "contract",
 }
 
 
@@ -73,6 +84,15 @@ def django_db_setup(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
         post_migrate.disconnect(_restore_plans)
         connection.close()
         database.drop(name)
+
+
+@pytest.fixture(scope="module")
+def shared_transaction(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A transaction around all tests of a module: fixtures of the module write in it what all of its tests read. What a
+    test changes is undone after that test. Not for tests with real transactions (`transaction=True`)."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 def _restore_plans(sender: AppConfig, **_: object) -> None:

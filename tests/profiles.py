@@ -1,7 +1,8 @@
-"""How many examples Hypothesis tries.
+"""How much the tests try.
 
-The short profile is for each change: few examples, the same ones in every run, so that a failure comes from the change.
-With `COSTTRACK_TEST_PROFILE=long` there are twenty times as many, and new ones in each run.
+The short profile is for each change: few examples of Hypothesis, the same ones in every run, so that a failure comes
+from the change. With `COSTTRACK_TEST_PROFILE=long` there are twenty times as many, and new ones in each run. Other
+numbers, such as how often a process is killed, are larger in the long profile, too (`choose`).
 """
 
 import os
@@ -30,6 +31,11 @@ settings.register_profile(
     suppress_health_check=_SUPPRESSED,
 )
 settings.load_profile(NAME)
+
+
+def choose(short: int, *, long: int) -> int:
+    """One of two numbers, by the profile."""
+    return long if IS_LONG else short
 
 
 def count(short: int) -> int:

@@ -29,6 +29,7 @@ from billing.notifications.webhooks import create_webhook
 from billing.types import Channel, LimitScope, NoticeKind
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Scope
+from tests import profiles
 from tests.billing.limits.factories import make_limit, raised
 from tests.conftest import Key, make_key
 from tests.example_requests import routes
@@ -135,7 +136,7 @@ def urls(other: Organization) -> Iterator[str]:
         yield from (f"/{path}" for path in paths)
 
 
-QUERIES = (
+QUERIES: tuple[str, ...] = (
     "",
     "?include_children=true",
     "?workflow_id=same-flow&organization={slug}",
@@ -159,15 +160,16 @@ def assert_clean(response: Any, url: str) -> None:
 def test_no_route_of_the_apis_shows_another_organization(
     api: APIClient, owner: User, viewer: User, other_organization: Organization, stranger: User
 ) -> None:
-    clients: list[Client | APIClient] = [api]
-    for person in (owner, viewer):
+    # In the short profile the credential asks everything, and members ask less of the same views.
+    clients: list[tuple[Client | APIClient, tuple[str, ...]]] = [(api, QUERIES)]
+    for person, number in ((owner, 3), (viewer, 1)):
         client = Client()
         client.force_login(person)
-        clients.append(client)
+        clients.append((client, QUERIES if profiles.IS_LONG else QUERIES[:number]))
     visited = 0
     for url in urls(other_organization):
-        for query in QUERIES:
-            for client in clients:
+        for client, queries in clients:
+            for query in queries:
                 full = url + query.format(slug=other_organization.slug)
                 assert_clean(client.get(full), full)
                 visited += 1

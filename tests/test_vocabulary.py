@@ -27,9 +27,7 @@ _ACCEPTED = re.compile(r"decimal_places|price_?books?|PriceBook", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 # Words that files still use in identifiers. No word and no file is added here.
-STILL_USED: dict[str, str] = {
-    "billing/models/limits.py": "book",
-}
+STILL_USED: dict[str, str] = {}
 
 
 def identifiers(tree: ast.AST) -> Iterator[str]:

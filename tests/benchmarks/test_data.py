@@ -17,18 +17,21 @@ from billing.reports.runs import get_run_costs
 from billing.rollups.verify import verify
 from costtrack.clock import utc_now
 from organizations.models import Organization
-from tests.conftest import Key
+from organizations.types import Scope
+from tests.conftest import make_key
 
 EVENTS = 1_200
 
 
-@pytest.fixture
-def prices(db: None) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def prices(shared_transaction: None) -> None:
     call_command("import_prices", verbosity=0, stdout=StringIO())
 
 
-@pytest.fixture
-def filled(prices: None, key: Key, other_key: Key) -> None:
+@pytest.fixture(scope="module")
+def filled(prices: None) -> None:
+    for slug in ("acme", "globex"):
+        make_key(Organization.objects.create(slug=slug, name=slug.title()), *Scope)
     fill(events=EVENTS, now=utc_now(), batch=100, threads=1)
 
 
@@ -44,14 +47,14 @@ def test_rollups_and_ledger_agree_and_everything_is_folded(
     assert EventKey.objects.count() == EVENTS
 
 
-@pytest.mark.usefixtures("filled")
+@pytest.mark.usefixtures("filled", "db")
 def test_each_filled_event_costs_what_its_price_says() -> None:
     for event in UsageEvent.objects.order_by("id")[:50]:
         assert event.token_cost_usd
         assert explain(event).calculation.total_usd == event.token_cost_usd
 
 
-@pytest.mark.usefixtures("filled")
+@pytest.mark.usefixtures("filled", "db")
 def test_batches_know_their_sums_and_events_are_spread_over_a_year() -> None:
     ledger = UsageEvent.objects.aggregate(cost=Sum("token_cost_usd"), first=Min("received_at"), last=Max("received_at"))
     batches = IngestBatch.objects.aggregate(cost=Sum("cost_usd"), accepted=Sum("accepted"))
@@ -75,7 +78,6 @@ def test_runs_make_trees(organization: Organization) -> None:
     assert 0 < costs[0] < costs[1]
 
 
-@pytest.mark.usefixtures("prices")
 def test_what_is_sent_is_new_and_has_prices(api: APIClient, organization: Organization) -> None:
     first, second = (api.post("/usage/events", {"events": new_events(120)}).json() for _ in range(2))
 

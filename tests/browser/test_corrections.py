@@ -81,7 +81,7 @@ def test_a_period_is_repriced_from_a_price(browse: Browse, owner: User, organiza
     page = browse(owner)
     page.goto("/admin/billing/priceversion/")
     page.get_by_role("link", name="Reprice usage").click()
-    expect(page).to_have_title("Price usage anew | costtrack")
+    expect(page).to_have_title("Reprice usage | costtrack")
     page.get_by_label("Model").fill("gpt-5")
     tomorrow = utc_now() + timedelta(days=1)
     page.locator("[name=end_0]").fill(f"{tomorrow:%Y-%m-%d}")

@@ -114,7 +114,7 @@ def assert_limits(page: Page, api: APIClient, limits: list[Item]) -> None:
         if now is None:
             assert row["State"].casefold() in ("begins later", "ended")
         elif not now["of_each"]:
-            held = f", {dollars(now['reserved_usd'])} held" if Decimal(now["reserved_usd"]) else ""
+            held = f", {dollars(now['reserved_usd'])} reserved" if Decimal(now["reserved_usd"]) else ""
             gauge = f"{dollars(now['spent_usd'])} of {dollars(now['amount_usd'])} {int(now['percent'])} %{held}"
             assert row["Spent"] == gauge
             assert row["State"].casefold() == now["state"]
@@ -226,7 +226,7 @@ def test_a_lowered_limit_warns_pauses_and_is_raised(
         expect(banner).to_contain_text(shown)
     assert not key.client().get("/usage/access").json()["allowed"]
     banner.get_by_role("link", name="View limit").click()
-    expect(page.get_by_text("Full amount")).to_be_visible()
+    expect(page.get_by_role("link", name="Full amount")).to_be_visible()
 
     later = utc_now() + timedelta(days=3)
     choose(page, "Raise until", amount_usd="30", ends_at_0=f"{later:%Y-%m-%d}", ends_at_1="12:00", reason="Launch")

@@ -34,7 +34,7 @@ def test_records_are_tried_again_together(browse: Browse, owner: User) -> None:
     page.locator("[name=action]").select_option("try_again")
     page.locator("#changelist-actions-wrapper").get_by_role("button", name="Run").click()
     expect(page.get_by_text("1 record was added to the ledger.")).to_be_visible()
-    expect(page.get_by_text("1 record stays:")).to_be_visible()
+    expect(page.get_by_text("1 record remains:")).to_be_visible()
     expect(page.locator("#result_list tbody")).to_have_count(1)
     assert UsageEvent.objects.filter(event_id="early-1").count() == 1
 

@@ -83,7 +83,7 @@ def test_prices_webhooks_and_deliveries_are_those_of_the_api(browse: Browse, own
 
 def assert_members(page: Page, expected: list[Item]) -> None:
     assert expected
-    assert [(row["Person"], row["Role"].casefold()) for row in listed(page)] == [
+    assert [(row["User"], row["Role"].casefold()) for row in listed(page)] == [
         (one["email"], one["role"]) for one in expected
     ]
 

@@ -126,7 +126,7 @@ def test_a_passkey_is_the_second_factor_too_and_can_be_removed(
 
     page.goto("/account/security/passkeys")
     page.get_by_role("link", name="Remove").click()
-    page.get_by_role("button", name="Remove it").click()
+    page.get_by_role("button", name="Remove", exact=True).click()
     expect(page.get_by_text("No passkeys yet.")).to_be_visible()
     assert not Authenticator.objects.exists()
 

@@ -110,7 +110,7 @@ def assert_one(page: Page, api: APIClient, days: dict[str, str], name: str) -> N
         "Requests": count(tag["log_count"]),
         "Cost per request": dollars(Decimal(str(tag["total_spend"])) / tag["log_count"]),
     }
-    expect(page.get_by_text(f"of {dollars(whole)} in all")).to_be_visible()
+    expect(page.get_by_text(f"of {dollars(whole)} total")).to_be_visible()
     assert drawn_by_label(page) == by_day(api, days, [name])
 
 

@@ -87,7 +87,7 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(
     ):
         choose(page, **{label: value})
         query[name] = value
-        of_one = page.get_by_text(re.compile("All figures are of the chosen .*model.* alone"))
+        of_one = page.get_by_text(re.compile("All figures are filtered by .*model"))
         expect(of_one).to_have_count(1 if query.get("model") else 0)
         assert_as_answered(page, api, **query)
 

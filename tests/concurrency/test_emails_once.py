@@ -6,11 +6,7 @@ message is sent once more, under the same Message-ID, and mailboxes can tell. Th
 outside this window; the second one kills inside it, and shows the repetition.
 """
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -30,15 +26,17 @@ from costtrack.mail.sending import CLAIM
 from organizations.models import Membership, Organization, User
 from organizations.types import Role
 from tests.billing.notifications.factories import create_notice
-from tests.concurrency.conftest import database_url
+from tests.concurrency.workers import Workers, wait_until, workers_of
 from tests.mail_server import OK, Mailbox, parsed, serving
+from tests.profiles import choose
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OWNERS, NOTICES, WORKERS, KILLS = 10, 20, 2, 8
+OWNERS, NOTICES, WORKERS = 10, 20, 2
+KILLS = choose(4, long=8)
 MESSAGES = OWNERS * NOTICES
 
-StartWorkers = Callable[[int], "Workers"]
+StartWorkers = Callable[[int], Workers]
 
 
 @dataclass
@@ -77,7 +75,7 @@ class WatchedMailbox(Mailbox):
         self.in_window.discard(session)
         return "221 Bye"
 
-    def kill_outside_the_window(self, workers: "Workers") -> None:
+    def kill_outside_the_window(self, workers: Workers) -> None:
         while True:
             with self.gate:
                 if not self.in_window:
@@ -87,49 +85,14 @@ class WatchedMailbox(Mailbox):
             time.sleep(0.0005)
 
 
-@dataclass
-class Workers:
-    """Worker processes (`tests.concurrency.mail_worker`)."""
-
-    parent: "subprocess.Popen[str]"
-    alive: list[int] = field(default_factory=list)
-
-    def start(self, ahead: timedelta) -> None:
-        """One more, whose clock is ahead."""
-        assert self.parent.stdin is not None
-        assert self.parent.stdout is not None
-        self.parent.stdin.write(f"{ahead.total_seconds()}\n")
-        self.parent.stdin.flush()
-        self.alive.append(int(self.parent.stdout.readline()))
-
-    def kill(self) -> None:
-        """SIGKILL to all of them: nothing gets a chance to finish."""
-        for process in self.alive:
-            os.kill(process, signal.SIGKILL)
-        wait_until(lambda: not any(Path(f"/proc/{process}").exists() for process in self.alive))
-        self.alive.clear()
-
-
 @pytest.fixture
 def start_workers(tmp_path: Path) -> Iterator[StartWorkers]:
     """Get workers ready that send to a port; all are gone after the test."""
     with ExitStack() as started:
 
         def sending_to(port: int) -> Workers:
-            environment = {"DATABASE_URL": database_url(), "COSTTRACK_EMAIL_URL": f"smtp://127.0.0.1:{port}"}
-            log = started.enter_context((tmp_path / "workers.log").open("ab"))
-            parent = subprocess.Popen(
-                [sys.executable, "-m", "tests.concurrency.mail_worker"],
-                env={**os.environ, **environment},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-            workers = Workers(started.enter_context(parent))
-            started.callback(parent.kill)
-            started.callback(workers.kill)
-            return workers
+            url = f"smtp://127.0.0.1:{port}"
+            return started.enter_context(workers_of("emails", tmp_path / "workers.log", COSTTRACK_EMAIL_URL=url))
 
         yield sending_to
 
@@ -143,13 +106,6 @@ def notices(organization: Organization) -> None:
     for _ in range(NOTICES):
         create_notice(organization, NoticeKind.THRESHOLD, now=utc_now())
     assert Delivery.objects.count() == MESSAGES
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 @pytest.mark.usefixtures("notices")

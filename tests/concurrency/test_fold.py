@@ -1,16 +1,11 @@
 """Folding by several processes that may die at any instant, while events come in."""
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,61 +19,24 @@ from billing.rollups.locks import lock_rollups
 from billing.rollups.verify import verify
 from costtrack.clock import utc_now
 from organizations.models import Organization
-from tests.concurrency.conftest import Server, database_url, run_concurrently
+from tests.concurrency.conftest import StartServer, run_concurrently
+from tests.concurrency.workers import Workers, wait_until, workers_of
 from tests.conftest import Key
+from tests.profiles import choose
 from tests.usage import Send
 
-# With nothing to do it waits a little, as workers wait for their next task: it must leave the machine to the others.
-FOLDER = """
-import time
-import django
-django.setup()
-from billing.rollups.fold import fold
-from costtrack.clock import utc_now
-print("ready", flush=True)
-while True:
-    if not fold(now=utc_now()).batches:
-        time.sleep(0.01)
-"""
-
-
+KILLS = choose(5, long=25)
 BATCHES = 7
 """Of each connection."""
 EVENTS = 250
 """Of each batch."""
 
 
-def start_folder() -> "subprocess.Popen[str]":
-    """A process that does nothing but fold; answers once it is about to begin."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", FOLDER],
-        env={**os.environ, "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "costtrack.settings"},
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def kill(process: "subprocess.Popen[str]") -> None:
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
-
-
-@contextmanager
-def folders(count: int) -> Iterator[None]:
-    with ThreadPoolExecutor(count) as pool:
-        processes = list(pool.map(lambda _: start_folder(), range(count)))
-    try:
-        yield
-        assert [process.poll() for process in processes] == [None] * count, "a folding process has died"
-    finally:
-        for process in processes:
-            kill(process)
+@pytest.fixture
+def folders(transactional_db: None, tmp_path: Path) -> Iterator[Workers]:
+    """Processes that do nothing but fold."""
+    with workers_of("fold", tmp_path / "workers.log") as workers:
+        yield workers
 
 
 def events(name: str, count: int) -> list[dict[str, object]]:
@@ -128,17 +86,19 @@ def test_threads_that_fold_at_once_fold_each_batch_once(organization: Organizati
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.timeout(180)
-def test_folding_processes_that_are_killed_again_and_again_lose_nothing(organization: Organization, send: Send) -> None:
+def test_folding_processes_that_are_killed_again_and_again_lose_nothing(
+    organization: Organization, send: Send, folders: Workers
+) -> None:
     source = random.Random(7)
     sent = 0
-    for number in range(8):
-        folder = start_folder()
+    for number in range(KILLS):
+        folders.start()
         # Between the first event and the kill the process is somewhere in its folding, each time somewhere else.
         until = time.monotonic() + source.uniform(0.0, 0.15)
         while sent <= number * 100 or time.monotonic() < until:
             send(*events(f"k{number}-{sent}", 100), now=datetime.now(UTC))
             sent += 100
-        kill(folder)
+        folders.kill()
 
     wait_until_nobody_folds(organization)
     fold(now=utc_now())
@@ -146,7 +106,7 @@ def test_folding_processes_that_are_killed_again_and_again_lose_nothing(organiza
 
 
 def test_four_processes_fold_what_four_connections_send_meanwhile(
-    organization: Organization, key: Key, start_server: Callable[[], Server]
+    organization: Organization, key: Key, start_server: StartServer, folders: Workers
 ) -> None:
     """`python -m benchmarks fold` measures how far behind they are."""
     server = start_server()
@@ -161,17 +121,12 @@ def test_four_processes_fold_what_four_connections_send_meanwhile(
                     assert answer.status_code == 200, answer.text
         return BATCHES * EVENTS
 
-    with folders(4):
-        sent = sum(run_concurrently(send_all, range(4)))
-        assert SpendDay.live().objects.filter(organization=organization).aggregate(Sum("requests")) == {
-            "requests__sum": sent
-        }
-        wait_until_folded(organization)
-
+    for _ in range(4):
+        folders.start()
+    sent = sum(run_concurrently(send_all, range(4)))
+    assert SpendDay.live().objects.filter(organization=organization).aggregate(Sum("requests")) == {
+        "requests__sum": sent
+    }
+    wait_until(lambda: not IngestBatch.objects.of(organization).filter(folded_at=None).exists(), seconds=30)
+    folders.assert_alive()
     assert_nothing_lost_or_doubled(organization, sent)
-
-
-def wait_until_folded(organization: Organization) -> None:
-    deadline = time.monotonic() + 30
-    while IngestBatch.objects.of(organization).filter(folded_at=None).exists():
-        assert time.monotonic() < deadline, "folding does not come to its end"

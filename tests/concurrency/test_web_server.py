@@ -4,22 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from http import HTTPStatus
 
 import httpx
 import psutil
 
 from tests.concurrency.conftest import Server, StartServer
+from tests.concurrency.workers import wait_until
 from tests.stack.running import is_alive
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def wait_for_workers(server: Server) -> list[psutil.Process]:

@@ -6,6 +6,7 @@ always the same. Numbers are drawn from a fixed seed, so a failure comes again.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,11 +20,12 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from costtrack.wsgi import application
 from organizations.models import Organization
-from tests.conftest import Key
+from organizations.types import Scope
+from tests.conftest import make_key
 from tests.contract.known_values import KnownValues
 from tests.example_requests import Examples
-from tests.profiles import count
-from tests.usage import Send
+from tests.profiles import choose
+from tests.usage import send_events
 
 ROWS = 6
 _MAX_ARRAY_LENGTH = 100
@@ -36,7 +38,7 @@ _CONFIG = SchemathesisConfig.from_dict(
     {
         "seed": 4,
         "base-url": "http://testserver",
-        "generation": {"max-examples": count(30), "database": "none", "with-security-parameters": False},
+        "generation": {"max-examples": choose(10, long=600), "database": "none", "with-security-parameters": False},
         "phases": {"stateful": {"enabled": False}},
         "checks": {
             # It would send each request three times; test_without_credentials.py asks every endpoint.
@@ -90,8 +92,8 @@ def _as_it_is(_: schemathesis.SerializationContext, value: object) -> bytes:
     return str(value).encode(errors="replace")
 
 
-@pytest.fixture
-def _one_transaction(db: None) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def _one_transaction(shared_transaction: None) -> Iterator[None]:
     """All requests of a test are in its transaction, as with Django's test client: the server would close the
     connection after each of them."""
     for signal in (request_started, request_finished):
@@ -101,15 +103,24 @@ def _one_transaction(db: None) -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
-@pytest.fixture
-def known_values(
-    _one_transaction: None, organization: Organization, key: Key, operator_key: Key, send: Send
-) -> KnownValues:
+@pytest.fixture(scope="module")
+def shared_values(_one_transaction: None) -> KnownValues:
+    organization = Organization.objects.create(slug="acme", name="Acme Research")
     Organization.objects.filter(pk=organization.pk).update(plan="enterprise")  # which refuses nothing
     organization.refresh_from_db()
-    examples = Examples(organization, key, operator_key, send)
+    examples = Examples(
+        organization,
+        make_key(organization, *Scope),
+        make_key(None, *Scope, name="operator"),
+        partial(send_events, organization),
+    )
     examples.grow(ROWS)
     return KnownValues.of(examples)
+
+
+@pytest.fixture
+def known_values(shared_values: KnownValues, db: None) -> KnownValues:
+    return shared_values
 
 
 @pytest.mark.timeout(300)  # one takes half a minute: POST /usage/events has many fields

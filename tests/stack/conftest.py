@@ -11,13 +11,7 @@ from costtrack.embedded import remove_sockets
 from tests.stack.running import Running
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These tests are the slowest; they begin first, so that in a parallel run nobody waits for them at the end."""
-    items.sort(key=lambda item: Path(__file__).parent not in item.path.parents)
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_stack() -> Iterator[Running]:
     folder = Path(tempfile.mkdtemp(prefix="ct-up-"))
     running = Running(folder / "data")

@@ -96,6 +96,10 @@ class Running:
     def pid_of(self, service: str) -> int:
         return int(json.loads((self.data / "pids" / service).read_text())["pid"])
 
+    def services(self) -> list[psutil.Process]:
+        """The processes that it starts itself; they have children of their own, some of which come and go."""
+        return [psutil.Process(self.pid_of(path.name)) for path in (self.data / "pids").iterdir()]
+
     def wait_until_replaced(self, service: str, pid: int) -> None:
         """Until the part has a new process, and everything is ready again."""
         deadline = time.monotonic() + 40
@@ -118,7 +122,7 @@ class Running:
 
     def end(self) -> None:
         """Leave nothing behind, whatever the tests have done: a start ends what an earlier one has left."""
-        if self._process is None:
+        if self._process is None or not (self.is_up or any((self.data / "pids").iterdir())):
             return
         if not self.is_up:
             self.up()

@@ -92,24 +92,17 @@ def test_a_service_that_dies_is_restarted_and_reported(stack: Running, service: 
         assert client.get("/organizations").status_code == 200
 
 
-def test_sigterm_stops_every_process(stack: Running) -> None:
-    children = stack.children()
-    assert len(children) > 5
-    assert stack.stop(signal.SIGTERM) == 0
-    stack.wait_for("costtrack has stopped")
-    assert [child for child in children if is_alive(child)] == []
-    assert list((stack.data / "pids").iterdir()) == []
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{stack.url}/healthz")
-
-
 def test_a_start_after_a_kill_ends_what_was_left_behind_and_goes_on_with_the_data(stack: Running) -> None:
+    """It also repairs policies and grants."""
     key = stack.operator_key
     with stack.client() as client:
         assert client.post("/organizations", json={"name": "Acme Research", "slug": "acme"}).status_code == 201
-    orphans = stack.children()
+    with psycopg.connect(postgres_url(stack.data), autocommit=True) as database:
+        database.execute("DROP POLICY billing_run_tenant ON billing_run")
+    assert tenant_role(stack) == {"ok": False, "state": "incomplete"}
+    orphans, services = stack.children(), stack.services()
     stack.stop(signal.SIGKILL)
-    assert all(is_alive(orphan) for orphan in orphans)
+    assert all(map(is_alive, services))
     stack.up()
     assert stack.lines[0] == (
         "Ended what an earlier costtrack had left running: "
@@ -119,17 +112,22 @@ def test_a_start_after_a_kill_ends_what_was_left_behind_and_goes_on_with_the_dat
     assert stack.operator_key == key
     with stack.client() as client:
         assert client.get("/organizations/acme").json()["name"] == "Acme Research"
+    assert tenant_role(stack) == {"ok": True, "state": "complete"}
 
 
-def test_a_start_repairs_policies_and_grants(stack: Running) -> None:
-    with psycopg.connect(postgres_url(stack.data), autocommit=True) as database:
-        database.execute("DROP POLICY billing_run_tenant ON billing_run")
-    check = httpx.get(f"{stack.url}/readyz").json()["checks"]["tenant_role"]
-    assert check == {"ok": False, "state": "incomplete"}
-    stack.stop(signal.SIGTERM)
-    stack.up()
-    check = httpx.get(f"{stack.url}/readyz").json()["checks"]["tenant_role"]
-    assert check == {"ok": True, "state": "complete"}
+def tenant_role(stack: Running) -> object:
+    return httpx.get(f"{stack.url}/readyz").json()["checks"]["tenant_role"]
+
+
+def test_sigterm_stops_every_process(stack: Running) -> None:
+    children = stack.children()
+    assert len(children) > 5
+    assert stack.stop(signal.SIGTERM) == 0
+    stack.wait_for("costtrack has stopped")
+    assert [child for child in children if is_alive(child)] == []
+    assert list((stack.data / "pids").iterdir()) == []
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{stack.url}/healthz")
 
 
 def test_a_data_folder_that_is_broken_is_one_line(tmp_path: Path) -> None:

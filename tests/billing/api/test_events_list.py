@@ -122,6 +122,15 @@ def test_filters(api: APIClient, send: Send, query: str, result: list[str]) -> N
     assert ids(api, query) == result
 
 
+def test_midnight_belongs_to_the_day_that_begins(api: APIClient, send: Send) -> None:
+    send(
+        {"id": "last", "occurred_at": "2026-11-01T23:59:59.999999Z"},
+        {"id": "first", "occurred_at": "2026-11-02T00:00:00Z"},
+    )
+    assert ids(api, "end_date=2026-11-01") == ["last"]
+    assert ids(api, "start_date=2026-11-02") == ["first"]
+
+
 def test_an_event_of_litellms_endpoint_is_found_by_its_id(api: APIClient, send: Send) -> None:
     send({"id": "chatcmpl-1", "source": "litellm"})
     assert ids(api, "event_id=chatcmpl-1") == ["chatcmpl-1"]

@@ -1,6 +1,6 @@
 """Document 004: whatever was sent and corrected, folded or not, all routes tell the same sums, and the ledger's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from django.db import transaction
 from rest_framework.test import APIClient
 
 from billing.ledger.corrections import adjust, void
@@ -21,7 +22,7 @@ from costtrack.money import number
 from organizations.models import Organization
 from organizations.types import Scope
 from tests.conftest import Key, make_key
-from tests.usage import NOW, Send, set_price
+from tests.usage import NOW, send_events, set_price
 
 START, DAYS = datetime(2026, 10, 1, tzinfo=UTC), 5
 MONTH = "start_date=2026-10-01&end_date=2026-10-05"
@@ -69,7 +70,7 @@ def _event(random: Random) -> dict[str, Any]:
 class World:
     """Two organizations with random usage."""
 
-    def __init__(self, seed: int, organization: Organization, keys: list[Key], send: Send, other: Organization) -> None:
+    def __init__(self, seed: int, organization: Organization, keys: list[Key], other: Organization) -> None:
         self.random = Random(seed)
         self.organization = organization
         for part in range(4):
@@ -77,8 +78,8 @@ class World:
                 events = [_event(self.random) for _ in range(8)]
                 response = key.client().post("/usage/events", events, format="json")
                 assert response.json()["accepted"] == 8
-            send(*(_event(self.random) for _ in range(8)))
-            send(*(_event(self.random) for _ in range(8)), to=other)
+            for sender in (organization, other):
+                send_events(sender, *(_event(self.random) for _ in range(8)))
             self._correct()
             if part == 1:
                 fold(now=NOW)
@@ -93,15 +94,25 @@ class World:
         price_unpriced(organization=self.organization, now=NOW)
 
 
-@pytest.fixture(params=range(4))
-def world(
-    request: pytest.FixtureRequest, organization: Organization, key: Key, other_organization: Organization, send: Send
-) -> World:
-    second = make_key(organization, Scope.USAGE_WRITE, name="second")
+@pytest.fixture(scope="module", params=range(4))
+def shared_world(request: pytest.FixtureRequest, shared_transaction: None) -> Iterator[World]:
+    with transaction.atomic():
+        yield _world(request.param)
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def world(shared_world: World, db: None) -> World:
+    return shared_world
+
+
+def _world(seed: int) -> World:
+    organization, other = (Organization.objects.create(slug=slug, name=slug.title()) for slug in ("acme", "globex"))
+    keys = [make_key(organization, Scope.USAGE_WRITE, name=name) for name in ("first", "second")]
     for model in ("m-1", "m-2"):
         set_price(model, input="3", output="15")
-    world = World(request.param, organization, [key, second], send, other_organization)
-    if request.param % 2:
+    world = World(seed, organization, keys, other)
+    if seed % 2:
         set_price("later", input="7", output="11")
         price_unpriced(organization=organization, now=NOW)
         set_price("m-1", input="4", output="20", organization=organization)
@@ -114,7 +125,7 @@ def world(
             now=NOW,
             progress=lambda _: None,
         )
-    if request.param // 2:
+    if seed // 2:
         fold(now=NOW)
     return world
 

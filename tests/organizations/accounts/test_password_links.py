@@ -60,10 +60,10 @@ def test_a_link_from_an_e_mail_replaces_a_forgotten_password(client: Client, own
 def test_a_link_works_once_and_for_an_hour(client: Client, owner: User, mailoutbox: Mails, time_machine: Any) -> None:
     link = password_link(owner).removeprefix("http://localhost:8000")
     time_machine.move_to(utc_now() + timedelta(minutes=61), tick=False)
-    assert b"The link has ended" in choose(client, link).content
+    assert b"This link has expired" in choose(client, link).content
     link = password_link(owner).removeprefix("http://localhost:8000")
     assert choose(client, link).status_code == 302
-    assert b"The link has ended" in choose(Client(), link, "yet-another-horse").content
+    assert b"This link has expired" in choose(Client(), link, "yet-another-horse").content
     owner.refresh_from_db()
     assert owner.check_password(BETTER)
 
@@ -92,9 +92,9 @@ def test_opening_a_link_never_spends_it_and_setting_the_password_does(
         open_as_a_mail_scanner_does(link)
     assert choose(Client(), first)["Location"] == "/admin/"
     other = {"password1": "yet-another-horse", "password2": "yet-another-horse"}
-    assert b"The link has ended" in elsewhere.post(form, other).content, "a form that was open in another browser"
+    assert b"This link has expired" in elsewhere.post(form, other).content, "a form that was open in another browser"
     for link in (first, second):
-        assert b"The link has ended" in Client().get(link).content
+        assert b"This link has expired" in Client().get(link).content
     user.refresh_from_db()
     assert user.check_password(BETTER)
 
@@ -109,7 +109,7 @@ def test_an_invitation_that_was_sent_twice_ends_in_both_mails(
     assert first != second
     open_as_a_mail_scanner_does(first)
     assert choose(Client(), second).status_code == 302
-    assert b"The link has ended" in Client().get(first).content
+    assert b"This link has expired" in Client().get(first).content
 
 
 def test_the_page_that_asks_for_the_password_has_the_key_nowhere(client: Client, owner: User) -> None:
@@ -148,7 +148,7 @@ def test_of_two_forms_sent_at_the_same_moment_one_sets_the_password() -> None:
     # The loser is sent to this page, or gets it at once if its form arrives after the other one is done.
     target = targets[1 - winner]
     page = answers[1 - winner] if target is None else loser.get(target, follow=True)
-    assert b"The link has ended" in page.content
+    assert b"This link has expired" in page.content
     assert loser.get("/admin/").status_code == 302, "the other is not signed in"
     assert browsers[winner][0].get("/admin/").status_code == 200
 
@@ -204,10 +204,10 @@ def test_an_invitation_works_once_and_for_a_week(
     add(organization)
     link, now = link_in(mailoutbox[0]), utc_now()
     time_machine.move_to(now + timedelta(days=7, minutes=1), tick=False)
-    assert b"The link has ended" in client.get(link, follow=True).content
+    assert b"This link has expired" in client.get(link, follow=True).content
     time_machine.move_to(now + timedelta(days=6), tick=False)
     assert choose(client, link).status_code == 302
-    assert b"The link has ended" in choose(Client(), link).content
+    assert b"This link has expired" in choose(Client(), link).content
 
 
 def test_whoever_has_a_password_is_not_invited(organization: Organization, stranger: User, mailoutbox: Mails) -> None:

@@ -233,6 +233,13 @@ def test_no_filter_breaks_the_page(browser: Client, query: dict[str, str]) -> No
 
 
 @pytest.mark.usefixtures("january")
+def test_a_name_is_text_and_no_markup(browser: Client) -> None:
+    page = text(browser)
+    assert "Project: odd &amp; &lt;b&gt;" in page
+    assert "odd & <b>" not in page
+
+
+@pytest.mark.usefixtures("january")
 def test_a_wrong_filter_is_reported_next_to_it(browser: Client) -> None:
     assert "Null characters are not allowed." in text(browser, search="\0")
     assert "at most 255 characters" in text(browser, search="x" * 300)
