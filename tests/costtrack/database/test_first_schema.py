@@ -53,7 +53,8 @@ def first_schema(new_cluster: Cluster) -> Iterator[None]:
 def rows(query: str, *parameters: Any) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
-        return cursor.fetchall()
+        fetched: list[Any] = cursor.fetchall()
+    return fetched
 
 
 def send_file(organization: Organization, file: Path) -> IngestResult:
