@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
+from billing.admin.components.datetimes import utc
 from billing.admin.components.model_admins import SingleOrganizationAdmin, shown_organization
 from billing.models.rollups import RollupRow
 
@@ -35,12 +36,8 @@ class EntityAdmin(SingleOrganizationAdmin):
         rows = queryset.filter(organization=shown_organization(request)).select_related("organization")
         return rows.filter(Q(archived=False) | ~Exists(current))
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Match the complete id. Django would search each word separately, and ids may contain spaces."""
-        entity_id = search_term.strip()
-        return (queryset.filter(**{self.id_column: entity_id}) if entity_id else queryset), False
+    def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        return queryset.filter(**{self.id_column: text})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -57,8 +54,8 @@ class EntityAdmin(SingleOrganizationAdmin):
 
     @admin.display(description="First event (UTC)")
     def first_event(self, row: Any) -> str:
-        return formatting.instant(row.first_at)
+        return utc(row.first_at)
 
     @admin.display(description="Last event (UTC)")
     def last_event(self, row: Any) -> str:
-        return formatting.instant(row.last_at)
+        return utc(row.last_at)

@@ -1,6 +1,7 @@
 """The read-only list of generation groups."""
 
 from datetime import UTC
+from typing import Any
 
 from django.contrib import admin
 from django.utils.http import urlencode
@@ -14,23 +15,17 @@ from billing.models import GenerationGroup
 from costtrack.organization_paths import organization_url
 
 
-class GroupNameFilter(ExactTextFilter):
-    title = "name"
-    parameter_name = "name"
-    column = "group_name"
-
-
 @admin.register(GenerationGroup)
 class GenerationGroupAdmin(EntityAdmin):
     id_column = "group_id"
     list_display = ("name", "group_name", "session", "first_event", "last_event")
-    list_filter = (OrganizationFilter, GroupNameFilter)
+    list_filter = (OrganizationFilter, ExactTextFilter.of("name", "name", column="group_name"))
     search_fields = ("group_id",)
     ordering = ("-last_at", "group_id")
     empty_title = "No generation groups yet"
     empty_text = "A generation group appears with the first event that names it in group_id."
 
-    def page_url(self, row: GenerationGroup) -> str:
+    def page_url(self, row: Any) -> str:
         """Return the URL of the Pricing page with this group, in the days of its calls."""
         first_day, last_day = (f"{at.astimezone(UTC):%Y-%m-%d}" for at in (row.first_at, row.last_at))
         query = {"search": row.group_id, "start_date": first_day, "end_date": last_day}
