@@ -45,9 +45,9 @@ class TenantForeignKey(models.ForeignKey[_Set, _Get]):
     def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> WhereNode | None:
         if alias is None or related_alias is None:  # of a subquery, which cannot refer to the other table
             return None
-        ours: Any = self.model._meta.get_field("organization")  # noqa: SLF001 - documented for such use
+        own: Any = self.model._meta.get_field("organization")  # noqa: SLF001 - documented for such use
         theirs: Any = self.related_model._meta.get_field("organization")  # noqa: SLF001
-        same: Any = Exact(ours.get_col(related_alias), theirs.get_col(alias))
+        same: Any = Exact(own.get_col(related_alias), theirs.get_col(alias))
         return WhereNode([same])
 
     def get_extra_descriptor_filter(self, instance: Any) -> dict[str, Any]:
