@@ -46,8 +46,8 @@ class TenantForeignKey(models.ForeignKey[_Set, _Get]):
         if alias is None or related_alias is None:  # of a subquery, which cannot refer to the other table
             return None
         own: Any = self.model._meta.get_field("organization")  # noqa: SLF001 - documented for such use
-        other: Any = self.related_model._meta.get_field("organization")  # noqa: SLF001
-        same: Any = Exact(own.get_col(related_alias), other.get_col(alias))
+        theirs: Any = self.related_model._meta.get_field("organization")  # noqa: SLF001
+        same: Any = Exact(own.get_col(related_alias), theirs.get_col(alias))
         return WhereNode([same])
 
     def get_extra_descriptor_filter(self, instance: Any) -> dict[str, Any]:
