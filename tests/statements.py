@@ -280,7 +280,10 @@ class _Statement:
     # --- conditions ---
 
     def _equality(self, condition: Any, scope: _Scope) -> None:
-        if isinstance(condition, ast.A_Expr) and condition.kind == enums.A_Expr_Kind.AEXPR_OP:
+        if _is_false(condition):  # reads nothing
+            for relation in scope.relations.values():
+                self._connect(relation, _CONSTANT)
+        elif isinstance(condition, ast.A_Expr) and condition.kind == enums.A_Expr_Kind.AEXPR_OP:
             if condition.name[-1].sval == "=":
                 for left, right in zip(_row(condition.lexpr), _row(condition.rexpr), strict=False):
                     self._equal(left, right, scope)
@@ -358,6 +361,10 @@ class _Statement:
 
 def _row(expression: Any) -> tuple[Any, ...]:
     return tuple(expression.args) if isinstance(expression, ast.RowExpr) else (expression,)
+
+
+def _is_false(condition: Any) -> bool:
+    return isinstance(condition, ast.A_Const) and isinstance(condition.val, ast.Boolean) and not condition.val.boolval
 
 
 def _conjuncts(condition: Any) -> Iterator[Any]:

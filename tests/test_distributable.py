@@ -155,6 +155,7 @@ def test_each_exception_of_the_statements_is_needed(organization: Organization) 
 
 
 _A_AND_B = "SELECT 1 FROM billing_run AS a, billing_notice AS b WHERE a.organization_id = %s"
+_A_JOIN_NONE = "SELECT 1 FROM billing_run AS a JOIN (SELECT FROM billing_notice WHERE false) AS b ON b.id = a.id"
 _A_JOIN_B = "SELECT 1 FROM billing_run AS a JOIN billing_notice AS b"
 _A_WITH_B = "SELECT 1 FROM billing_run AS a WHERE EXISTS (SELECT FROM billing_notice AS b WHERE b.organization_id = {})"
 _O_WITH_B = "SELECT 1 FROM organizations_organization AS o WHERE EXISTS (SELECT FROM billing_notice AS b WHERE {})"
@@ -169,6 +170,7 @@ _O_WITH_B = "SELECT 1 FROM organizations_organization AS o WHERE EXISTS (SELECT 
         (f"{_A_AND_B} AND b.organization_id = %s", []),
         (_A_AND_B, [Rule.JOIN]),
         ("SELECT 1 FROM billing_run WHERE id IN (SELECT id FROM billing_notice)", [Rule.JOIN]),
+        (f"{_A_JOIN_NONE} WHERE a.organization_id = %s", []),
         (_A_WITH_B.format("a.organization_id"), []),
         (_A_WITH_B.format("b.id"), [Rule.JOIN]),
         (_O_WITH_B.format("b.organization_id = o.id"), [Rule.CORRELATED]),
