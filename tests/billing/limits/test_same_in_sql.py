@@ -26,7 +26,7 @@ from tests.conftest import make_key
 from tests.profiles import examples
 
 NOW = datetime(2026, 11, 2, 12, 34, 56, tzinfo=UTC)
-SCOPES = sql.SQL("SELECT part.scope, part.value FROM billing_authorization AS event {}").format(
+SCOPES = sql.SQL("SELECT event_scope.scope, event_scope.value FROM billing_authorization AS event {}").format(
     sql.SQL(SCOPES_OF_EVENT)
 )
 texts = st.sampled_from(("", "a", "b"))

@@ -145,13 +145,13 @@ def api_answers(*paths: str) -> Read:
     return read
 
 
-def admin_pages(path: str, older: str) -> Read:
+def admin_pages(path: str) -> Read:
     """The newest page, and those to which its link for older ones leads."""
 
     def read(reader: Reader) -> None:
         query = ""
         for _ in range(PAGES):
-            following = reader.page(f"{path.partition('?')[0]}{query}" if query else path).context[older]
+            following = reader.page(f"{path.partition('?')[0]}{query}" if query else path).context["older"]
             assert following
             query = following[following.index("?") :]
 
@@ -188,9 +188,9 @@ READS: dict[str, Read] = {
     "GET /spend/logs/v2 by cost": api_answers(f"/spend/logs/v2?{DAYS}&page_size=100&sort_by=spend"),
     "GET /costs/runs/{run_id}/entries": api_answers("/costs/runs/run-3/entries"),
     "POST /system/export": system_export,
-    "request log": admin_pages("requests/", "older"),
-    "sessions": admin_pages("sessions/", "older_url"),
-    "executions": admin_pages("sessions/?show=executions", "older_url"),
+    "request log": admin_pages("requests/"),
+    "sessions": admin_pages("sessions/"),
+    "executions": admin_pages("sessions/?show=executions"),
     "all events": lambda reader: reader.page("billing/usageevent/?p=15"),
     "repricing": dry_run,
 }
