@@ -28,7 +28,7 @@ def test_an_event_is_voided_with_a_reason(browse: Browse, owner: User, organizat
     expect(page.locator(".ct-amount")).to_have_text("$0.50")
     page.get_by_role("link", name="Void").click()
     row = page.locator(".ct-table tbody tr", has_text="Cost")
-    assert row.locator("td").all_inner_texts() == ["Cost", "$0.50", "$0.00"]
+    expect(row.locator("th, td")).to_have_text(["Cost", "$0.50", "$0.00"])
 
     page.get_by_role("button", name="Void event").click()
     expect(page.get_by_text("This field is required.")).to_be_visible()
@@ -56,7 +56,7 @@ def test_an_unknown_cost_is_set_by_hand(browse: Browse, owner: User) -> None:
     page.get_by_label("Reason").fill("As on the bill")
     page.get_by_role("button", name="Continue").click()
     row = page.locator(".ct-table tbody tr", has_text="Cost")
-    assert row.locator("td").all_inner_texts() == ["Cost", "Not known", "$0.75"]
+    expect(row.locator("th, td")).to_have_text(["Cost", "Not known", "$0.75"])
     page.get_by_role("button", name="Adjust cost").click()
     expect(page.get_by_text("Cost adjusted to $0.75.")).to_be_visible()
     expect(page.locator(".ct-amount")).to_have_text("$0.75")

@@ -32,7 +32,7 @@ WINDOWS = {
     "calendar_month": "month",
     "lifetime": "all time",
 }
-STATES = {"granted": "granted", "declined": "declined", "open": "waiting for an answer"}
+STATES = {"granted": "granted", "declined": "declined", "open": "pending"}
 
 Item = dict[str, Any]
 
@@ -52,7 +52,9 @@ def test_limits_and_what_came_of_them_are_as_the_api_says(browse: Browse, owner:
     assert_limits(page, api, [one for one in limits if one["starts_at"] and is_later(one["starts_at"])])
     narrow(page, time="removed")
     assert [row["State"].casefold() for row in listed(page)] == ["removed"]
-    reached = {crossing["limit"] for crossing in crossings(api) if not crossing["resolved_at"]}
+    reached = {
+        threshold_event["limit"] for threshold_event in threshold_events(api) if not threshold_event["resolved_at"]
+    }
     assert reached
     narrow(page, time="", reached="whole")
     assert_limits(page, api, [one for one in limits if one["id"] in reached])
@@ -67,14 +69,14 @@ def test_limits_and_what_came_of_them_are_as_the_api_says(browse: Browse, owner:
     narrow(page, state="declined")
     assert_requests(page, answer(api, f"{ACME}/limit-requests", state="declined")["results"])
 
-    every = crossings(api)
+    every = threshold_events(api)
     follow(page, "Threshold events", "Threshold events")
-    assert_crossings(page, every)
+    assert_threshold_events(page, every)
     narrow(page, threshold="warning", state="open")
-    assert_crossings(page, [one for one in every if 0 < one["threshold"] < 100 and not one["resolved_at"]])
+    assert_threshold_events(page, [one for one in every if 0 < one["threshold"] < 100 and not one["resolved_at"]])
     narrow(page, threshold="", state="", limit=str(every[0]["limit"]), when_to="2026-11-02")
     of_first = [one for one in every if one["limit"] == every[0]["limit"]]
-    assert_crossings(page, [one for one in of_first if one["crossed_at"] < "2026-11-03"])
+    assert_threshold_events(page, [one for one in of_first if one["reached_at"] < "2026-11-03"])
 
     follow(page, "Authorizations", "Authorizations")
     granted = answer(api, "/usage/authorizations")["results"]
@@ -90,12 +92,12 @@ def is_later(instant: str) -> bool:
     return datetime.fromisoformat(instant) > MOMENT
 
 
-def crossings(api: APIClient) -> list[Item]:
+def threshold_events(api: APIClient) -> list[Item]:
     """Of all limits; each with its limit's number."""
     return [
-        {**crossing, "limit": limit["id"]}
+        {**threshold_event, "limit": limit["id"]}
         for limit in answer(api, f"{ACME}/limits")["results"]
-        for crossing in answer(api, f"{ACME}/limits/{limit['id']}/crossings")["results"]
+        for threshold_event in answer(api, f"{ACME}/limits/{limit['id']}/threshold-events")["results"]
     ]
 
 
@@ -140,7 +142,7 @@ def assert_requests(page: Page, expected: list[Item]) -> None:
     ] == [(one["requested_by"], dollars(one["amount_usd"]), one["reason"], STATES[one["state"]]) for one in expected]
 
 
-def assert_crossings(page: Page, expected: list[Item]) -> None:
+def assert_threshold_events(page: Page, expected: list[Item]) -> None:
     assert expected
 
     def as_listed(one: Item) -> tuple[str, str, bool]:

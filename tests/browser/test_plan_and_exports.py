@@ -54,6 +54,7 @@ def test_the_plan_and_the_first_steps_say_what_the_api_says(
     expect(page.get_by_text(f"{dollars(limit['remaining_usd'])} left")).to_be_visible()
     heads = page.get_by_role("region", name="All plans compared").get_by_role("columnheader")
     assert [text.partition("\n")[0] for text in heads.all_inner_texts()] == [
+        "",
         "Free",
         "Pay as you go",
         "Pro",

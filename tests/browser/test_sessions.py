@@ -53,7 +53,7 @@ def test_lists_and_pages_say_what_the_api_says(browse: Browse, owner: User, api:
         find(page, session_id)
         expect(page.locator("#opaque-id")).to_have_text(session_id)
         assert_session(page, api, session_id)
-        click(page, "All sessions")
+        click(page, "Back to sessions")
     click(page, "Executions")
     assert_listed(page, "Executions", answer(api, "/costs/executions", limit=100))
     click(page, "execution-1")
@@ -87,7 +87,8 @@ def assert_all(page: Page, api: APIClient) -> None:
 
 def assert_listed(page: Page, tab: str, reported: list[Costs]) -> None:
     head, is_over = ("Session", "is_finalized") if tab == "Sessions" else ("Execution", "is_complete")
-    assert columns(page, tab, head, "Calls", "Tokens", "Cost") == [
+    title = f"The newest {tab.lower()}"
+    assert columns(page, title, head, "Calls", "Tokens", "Cost") == [
         [
             one[f"{head.lower()}_id"],
             f"{count(one['turns'])} model, {count(one['tool_calls'])} tool",
@@ -96,7 +97,7 @@ def assert_listed(page: Page, tab: str, reported: list[Costs]) -> None:
         ]
         for one in reported
     ]
-    states = [state.casefold() for (state,) in columns(page, tab, "State")]
+    states = [state.casefold() for (state,) in columns(page, title, "State")]
     assert [state in ("finalized", "complete") for state in states] == [one[is_over] for one in reported]
 
 
@@ -229,5 +230,5 @@ def test_older_calls_are_a_page_further_and_unknown_ids_lead_back(browse: Browse
 
     page.goto("/o/acme/admin/executions/nobody/")
     heading(page, "No match for this id")
-    page.get_by_role("link", name="All executions").click()
+    page.get_by_role("link", name="Back to executions").click()
     heading(page, "The newest executions")

@@ -47,6 +47,6 @@ class DetailPage(OrganizationPage):
         try:
             return super().get(request, *args, **kwargs)
         except NotFoundError as unknown:
-            links = [(f"All {self.tab}", admin_url("sessions", show=self.tab))]
+            links = [(f"Back to {self.tab}", admin_url("sessions", show=self.tab))]
             empty = EmptyState("search_off", "No match for this id", f"{unknown.message}.", links)
             return self._respond(EMPTY_PAGE, {"empty": empty}, status=HTTPStatus.NOT_FOUND)
