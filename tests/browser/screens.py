@@ -21,11 +21,21 @@ def colors_of(number: int) -> tuple[str, ...]:
     return COLORS if profiles.IS_LONG else (COLORS[number % len(COLORS)],)
 
 
+# By how many pixels a page is wider than its window. Charts are drawn again some frames after the window has changed.
+_TOO_WIDE = """() => new Promise((resolve) => {
+    const end = performance.now() + 5000;
+    const measure = () => {
+        const pixels = document.documentElement.scrollWidth - window.innerWidth;
+        if (pixels <= 0 || performance.now() > end) resolve(pixels); else requestAnimationFrame(measure);
+    };
+    measure();
+})"""
+
+
 def assert_well_formed(page: Page) -> None:
     expect(page.locator("h1")).not_to_be_empty()
     assert page.title().endswith("| costtrack")
-    too_wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert too_wide <= 0, page.url
+    assert page.evaluate(_TOO_WIDE) <= 0, page.url
 
 
 def assert_fits_a_hand(page: Page) -> None:
