@@ -144,8 +144,9 @@ class LogRow(NamedTuple):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        metadata: dict[str, Any] = json.loads(self.metadata_json) if self.metadata_json is not None else {}
-        return metadata
+        """Empty without metadata, which the ledger stores as NULL or as JSON null."""
+        metadata: dict[str, Any] | None = json.loads(self.metadata_json) if self.metadata_json is not None else None
+        return metadata or {}
 
     @property
     def gateway(self) -> Mapping[str, str]:

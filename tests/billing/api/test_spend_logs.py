@@ -167,6 +167,14 @@ def test_metadata_that_a_caller_made_up_spoils_nothing(api: APIClient, send: Sen
     assert [(row["call_type"], row["team_id"], row["cache_hit"]) for row in rows] == [("completion", None, "False")] * 2
 
 
+def test_events_with_and_without_metadata_are_rows(organization: Organization) -> None:
+    api = make_key(organization, *Scope).client()
+    events = [{"kind": "compute", "cost_usd": "1"}, {"model": "unheard-of", "metadata": {"b": [1]}}, {"model": "m"}]
+    assert api.post("/usage/events", events, format="json").json()["accepted"] == 3
+    rows = api.get("/spend/logs").json()
+    assert sorted(str(row["metadata"]["spend_logs_metadata"]) for row in rows) == ["None", "None", "{'b': [1]}"]
+
+
 def test_other_kinds_than_model_calls_are_rows_and_adjustments_are_not(
     api: APIClient, organization: Organization, send: Send
 ) -> None:
