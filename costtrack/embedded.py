@@ -251,7 +251,7 @@ def remove_sockets(data_dir: Path) -> None:
 
 
 def _make_socket_folder(folder: Path, user: str | None) -> None:
-    """Create a folder that only this user (and PostgreSQL's account) can enter: whoever can may use the servers."""
+    """Create a folder that only this user and PostgreSQL can enter, because that gives access to the servers."""
     folder.mkdir(mode=0o700, exist_ok=True)
     owners = {os.geteuid()} if user is None else {os.geteuid(), pwd.getpwnam(user).pw_uid}
     if folder.is_symlink() or folder.stat().st_uid not in owners:

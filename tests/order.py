@@ -1,6 +1,6 @@
 """A pytest plugin: the order of the tests, for two workers or more.
 
-The slowest parts begin first, so that in a parallel run nobody waits for them at the end. Files are dealt in turn: at
+The slowest parts begin first, so that they do not delay the end of a parallel run. Files are dealt in turn: at
 the start pytest-xdist gives each of two workers one half of the list. Tests of one file stay together, since they may
 share what they have written.
 """

@@ -1,4 +1,4 @@
-"""Work on many organizations goes on when one of them fails, as it would if its part of the database were away."""
+"""Work on many organizations continues when one of them fails, as it would if its part of the database were away."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

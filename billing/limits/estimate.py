@@ -63,7 +63,7 @@ def reserved_amount(*, organization: Organization, call: Dimensions, estimate: E
 
 
 def _price(organization: Organization, call: Dimensions, now: datetime) -> CompiledPrice | None:
-    """Find the price in the cache, which may be a second old; only if there is none, look at the current prices."""
+    """Find the price in the cache, which may be up to a second old; read the current prices only on a miss."""
     return cached_price_book(organization.pk).find(call.service, call.model, now) or price_book(organization.pk).find(
         call.service, call.model, now
     )

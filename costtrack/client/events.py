@@ -69,7 +69,7 @@ def _send(options: argparse.Namespace) -> int:
         except (ClientError, KeyboardInterrupt):
             if state.totals.events:
                 done = f"{state.totals.events:,} of {file.count:,} events are acknowledged"
-                complain(f"{done}; the same command goes on from there")
+                complain(f"{done}; the same command continues from there")
             raise
     if options.json:
         sys.stdout.write(json.dumps({**asdict(totals), "errors": errors}) + "\n")

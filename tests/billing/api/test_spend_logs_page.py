@@ -145,18 +145,18 @@ def test_litellms_teams_and_deployments(api: APIClient) -> None:
 
 def test_spend_is_filtered_and_ordered_as_it_is_now(api: APIClient, organization: Organization, send: Send) -> None:
     send(
-        call("02T09:00", "1", id="dearer now", input_tokens=1),
+        call("02T09:00", "1", id="more expensive now", input_tokens=1),
         call("02T10:00", "2", id="voided", input_tokens=9),
         call("02T11:00", "4", id="as it was", input_tokens=4),
     )
     by_id = {event.event_id: event.pk for event in UsageEvent.objects.of(organization)}
     fields: dict[str, Any] = {"organization": organization, "reason": "A test.", "actor": "tests", "now": NOW}
     void(event_id=by_id["voided"], **fields)
-    adjust(event_id=by_id["dearer now"], cost_usd=Decimal(8), **fields)
+    adjust(event_id=by_id["more expensive now"], cost_usd=Decimal(8), **fields)
 
-    assert ids(api, "sort_by=spend") == ["dearer now", "as it was", "voided"]
-    assert ids(api, "sort_by=total_tokens") == ["as it was", "dearer now", "voided"]
-    assert ids(api, "min_spend=5") == ["dearer now"]
+    assert ids(api, "sort_by=spend") == ["more expensive now", "as it was", "voided"]
+    assert ids(api, "sort_by=total_tokens") == ["as it was", "more expensive now", "voided"]
+    assert ids(api, "min_spend=5") == ["more expensive now"]
     assert ids(api, "max_spend=0") == ["voided"]
 
 

@@ -34,7 +34,7 @@ def test_nothing_is_pending(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (check.ok, check.state, check.details) == (True, "current", {"Pending": "0"})
 
 
-def test_what_nobody_sends_is_late_after_five_minutes(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_worker_sends_is_late_after_five_minutes(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
     assert email_check(5, monkeypatch).ok
     check = email_check(6, monkeypatch)
     assert (check.ok, check.state, check.details) == (False, "late", {"Pending": "1"})

@@ -227,7 +227,7 @@ def test_an_interrupted_sending_goes_on_after_the_last_acknowledged_batch(
     assert (first.code, first.out) == (1, "")
     assert first.err == (
         "costtrack: line 2, id e1: Bad.\n"
-        "costtrack: 4 of 5 events are acknowledged; the same command goes on from there\n"
+        "costtrack: 4 of 5 events are acknowledged; the same command continues from there\n"
         "costtrack: API error (HTTP 500): Something went wrong on our side.\n"
     )
 

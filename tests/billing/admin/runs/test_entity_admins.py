@@ -114,7 +114,7 @@ def test_a_list_takes_the_same_few_statements(
             assert len(ids(browser, model)) >= 8
 
 
-def test_nobody_changes_them(owner: User, sign_in: SignIn) -> None:
+def test_no_user_changes_them(owner: User, sign_in: SignIn) -> None:
     browser = sign_in(owner)
     for model in LISTS:
         assert browser.get(f"/admin/billing/{model}/add/").status_code == 403

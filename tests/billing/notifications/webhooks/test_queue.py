@@ -41,7 +41,7 @@ def test_each_endpoint_gets_its_oldest_delivery(endpoints: list[WebhookEndpoint]
     assert {(row.notice, row.claimed_until) for row in rows} == {(first, NOW + CLAIM)}
 
 
-def test_an_endpoint_on_which_somebody_works_is_left_out(
+def test_an_endpoint_that_a_worker_has_claimed_is_left_out(
     endpoints: list[WebhookEndpoint], create_notice: CreateNotice
 ) -> None:
     create_notice(now=NOW)

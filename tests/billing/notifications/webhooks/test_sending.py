@@ -70,7 +70,7 @@ def test_exactly_the_endpoints_that_want_a_kind_are_notified(
     ]
 
 
-def test_a_slow_endpoint_delays_nobody_else(
+def test_a_slow_endpoint_delays_no_other(
     receiver: Receiver, add_webhook: AddWebhook, create_notice: CreateNotice
 ) -> None:
     released = threading.Event()
