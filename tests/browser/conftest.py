@@ -13,7 +13,7 @@ from django.contrib.staticfiles.handlers import StaticFilesHandlerMixin
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pytest_django import DjangoDbBlocker
 from pytest_django.live_server_helper import LiveServer
 
@@ -35,7 +35,7 @@ _ARGUMENTS = (
     "--disable-sync",
 )
 _FINDER = Path(__file__).resolve().parents[2] / ".ci" / "browser"
-_PATIENCE_MS = 10_000
+_PATIENCE_MS = 45_000  # a page takes a second; on a busy machine many more
 _TEN_YEARS = 315_360_000  # in seconds; some tests stop the clock of the server, but not the browser's
 
 Browse = Callable[..., Page]
@@ -65,6 +65,7 @@ def chromium() -> Iterator[Browser]:
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        expect.set_options(timeout=_PATIENCE_MS)
         yield browser
         browser.close()
 
