@@ -15,7 +15,7 @@ from tests.redis_server import RedisServer
 def test_an_invitation_outlives_an_outage_of_redis(
     key: Key, start_server: StartServer, redis_server: RedisServer
 ) -> None:
-    server = start_server(REDIS_URL=redis_server.url)
+    server = start_server(workers=1, REDIS_URL=redis_server.url)
     redis_server.stop()
     with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30) as client:
         answer = client.post("/organizations/acme/members", json={"email": "new@acme.example", "role": "viewer"})

@@ -148,7 +148,7 @@ def test_clients_that_die_and_come_back_are_charged_once_and_pass_no_limit(
 def test_clients_that_never_come_back_leave_nothing_behind(
     organization: Organization, clients: list[Client], start_server: StartServer
 ) -> None:
-    server = start_server()
+    server = start_server(workers=1)
     for client in clients:
         client.start(server)
     for number, client in enumerate(clients):

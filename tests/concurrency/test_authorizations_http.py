@@ -22,11 +22,15 @@ CLIENTS = 64
 CALLS = 3
 
 
-@pytest.fixture
-def urls(organization: Organization, start_server: StartServer) -> list[str]:
-    """Two servers of two processes each, which keep their connections as in production; the plan has no rate limit."""
+@pytest.fixture(scope="module")
+def urls(start_shared_server: StartServer) -> list[str]:
+    """Two servers of two processes each, which keep their connections as in production."""
+    return [start_shared_server(COSTTRACK_DATABASE_POOL="true").url for _ in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def _no_rate_limit(organization: Organization) -> None:
     Organization.objects.filter(pk=organization.pk).update(plan="enterprise")
-    return [start_server(COSTTRACK_DATABASE_POOL="true").url for _ in range(2)]
 
 
 def by_all_clients(urls: list[str], key: Key, *, estimated: Decimal = Decimal(1)) -> list[list[tuple[Call, bool]]]:

@@ -49,7 +49,7 @@ def test_killed_in_the_middle_of_intake_every_event_is_there_once(start_server: 
         stored = UsageEvent.objects.filter(run_id=f"run-{batch}").count()
         assert stored == 500 if batch in acknowledged else stored in (0, 500)
 
-    second = start_server()
+    second = start_server(workers=1)
     with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30) as client:
         answers = [client.post(f"{second.url}/usage/events", json=events).json() for events in BATCHES]
 
