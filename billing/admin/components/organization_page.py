@@ -4,6 +4,7 @@ A page's template extends `layout` and fills the block `live` with everything th
 same URL every few seconds and gets only that block (htmx).
 """
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -40,6 +41,9 @@ class OrganizationPage(View):
     template_name: ClassVar[str]
     refresh_seconds: ClassVar[int] = 15
     """The refresh interval; 0 disables the refresh."""
+    stylesheets: ClassVar[Sequence[str]] = ()
+    scripts: ClassVar[Sequence[str]] = ()
+    """The page's own static files, besides those of every page."""
 
     organization: Organization
     user: User
@@ -77,6 +81,8 @@ class OrganizationPage(View):
             "organization": self.organization,
             "now": self.now,
             "refresh_seconds": self.refresh_seconds,
+            "stylesheets": self.stylesheets,
+            "scripts": self.scripts,
         }
         response = TemplateResponse(self.request, template, {**site_context, **common, **context}, status=status)
         patch_vary_headers(response, ["HX-Request"])

@@ -67,6 +67,7 @@ class TagsForm(PeriodForm):
 class TagsPage(OrganizationPage):
     title: ClassVar[str] = "Tags"
     template_name: ClassVar[str] = "admin/dashboard/tags.html"
+    stylesheets = ("costtrack/breakdowns.css",)
     refresh_seconds: ClassVar[int] = 30
 
     def page_context(self) -> dict[str, Any]:

@@ -35,6 +35,8 @@ _USAGE_ID, _PRICING_ID = "usage_%s", "pricing_%s"  # both forms have a period
 class ExportsPage(UsageQueryPage):
     title: ClassVar[str] = "Exports"
     template_name: ClassVar[str] = "admin/dashboard/exports.html"
+    stylesheets = ("costtrack/exports.css",)
+    scripts = ("costtrack/exports.js",)
     refresh_seconds: ClassVar[int] = 0
 
     def page_context(self) -> dict[str, Any]:

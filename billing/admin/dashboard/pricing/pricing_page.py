@@ -77,6 +77,8 @@ class PricingForm(PeriodForm):
 class PricingPage(OrganizationPage):
     title: ClassVar[str] = "Pricing"
     template_name: ClassVar[str] = "admin/dashboard/pricing.html"
+    stylesheets = ("costtrack/breakdowns.css",)
+    scripts = ("costtrack/multi_select.js",)
     refresh_seconds: ClassVar[int] = 30
 
     def page_context(self) -> dict[str, Any]:

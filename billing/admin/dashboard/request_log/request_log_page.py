@@ -44,6 +44,7 @@ class Listed:
 class RequestLogPage(UsageQueryPage):
     title: ClassVar[str] = "Request log"
     template_name: ClassVar[str] = "admin/dashboard/request_log.html"
+    stylesheets = ("costtrack/breakdowns.css", "costtrack/runs.css", "costtrack/request_log.css")
 
     def page_context(self) -> dict[str, Any]:
         calendar, trail = self.organization.calendar, CursorTrail.of(self.request.GET)

@@ -40,6 +40,8 @@ class RunsForm(forms.Form):
 class RunsPage(OrganizationPage):
     title = "Runs"
     template_name = "admin/dashboard/runs.html"
+    stylesheets = ("costtrack/runs.css",)
+    scripts = ("costtrack/runs.js",)
     refresh_seconds = 30
 
     def page_context(self) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Bar:
 class ExecutionPage(DetailPage):
     title = "Execution"
     template_name = "admin/dashboard/execution.html"
+    stylesheets = ("costtrack/sessions.css",)
     tab: ClassVar[str] = "executions"
 
     def page_context(self) -> dict[str, Any]:

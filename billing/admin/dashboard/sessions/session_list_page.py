@@ -53,6 +53,7 @@ class SessionsForm(forms.Form):
 class SessionsPage(OrganizationPage):
     title = "Sessions & executions"
     template_name = "admin/dashboard/sessions.html"
+    stylesheets = ("costtrack/sessions.css",)
     form: SessionsForm
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -35,6 +35,7 @@ _STEPS = tuple(
 class SessionPage(DetailPage):
     title = "Session"
     template_name = "admin/dashboard/session.html"
+    stylesheets = ("costtrack/sessions.css",)
     tab: ClassVar[str] = "sessions"
 
     def page_context(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ _FILTER_NAMES = {"client_id": "credential", "capability": "capability", "model":
 class UsagePage(UsageQueryPage):
     title: ClassVar[str] = "Usage"
     template_name: ClassVar[str] = "admin/dashboard/usage.html"
+    stylesheets = ("costtrack/breakdowns.css", "costtrack/usage.css")
 
     def page_context(self) -> dict[str, Any]:
         if (refused := self.api_refusal()) is not None:
