@@ -12,9 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.costs.views import CostsEndpoint
-from billing.api.headers import CACHE_HEADERS
 from billing.api.queries import validated_query
-from billing.api.response_cache import cache_until_ledger_changes
+from billing.api.response_cache import cached_operation
 from billing.ingest.cost_entries import InvalidEntryError, NewEntry, record_entries
 from billing.reports.cost_entries import CostEntry, get_entries, list_run_entries
 from billing.reports.cursors import cursor_of, position_of
@@ -107,12 +106,7 @@ class CostEntriesView(CostsEndpoint, OrganizationScopedAPIView):
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"post"})
     parser_classes = (ExactParser,)
 
-    @extend_schema(
-        operation_id="costs_run_entries",
-        parameters=[EntriesQuery, *CACHE_HEADERS],
-        responses=EntryPage,
-    )
-    @cache_until_ledger_changes
+    @cached_operation("costs_run_entries", EntriesQuery, EntryPage)
     def get(self, request: Request, run_id: str) -> Response:
         """List the costs of a run, including every event that names it."""
         params = validated_query(EntriesQuery, request.query_params)

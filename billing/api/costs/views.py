@@ -4,13 +4,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar
 
-from billing.api.headers import AS_OF, CACHE_HEADERS, UNPRICED
+from billing.api.headers import AS_OF, UNPRICED
 from billing.reports.sessions.rows import Totals
 from costtrack.clock import iso
 from costtrack.error_formats import DETAIL, Dialect
 from organizations.types import Scope
-
-HEADERS = (*CACHE_HEADERS, UNPRICED)
 
 
 class CostsEndpoint:

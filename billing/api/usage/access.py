@@ -4,12 +4,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar
 
-from drf_spectacular.utils import extend_schema
 from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.operations import operation
 from billing.api.queries import validated_query
 from billing.api.usage.authorizations import SpendLimitExceeded
 from billing.limits.authorize import access_refusal
@@ -83,11 +83,7 @@ class UsageAccessView(OrganizationScopedAPIView):
     requires_api_plan: ClassVar[bool] = True
     openapi_tag: ClassVar[str] = "limits"
 
-    @extend_schema(
-        operation_id="usage_access",
-        parameters=[AccessQuery],
-        responses=OneOf("Access", (Allowed, NotAllowed, NotPriced)),
-    )
+    @operation("usage_access", AccessQuery, OneOf("Access", (Allowed, NotAllowed, NotPriced)))
     def get(self, request: Request) -> Response:
         """Check whether a call may proceed and, if not, which limit blocks it and until when. The status is always
         200. Open to any credential."""

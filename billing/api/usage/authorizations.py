@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.intake import body_errors, read_body
+from billing.api.operations import operation
 from billing.api.queries import validated_query
 from billing.api.structs import struct_schemas
 from billing.limits.authorize import AuthorizationRequest, Grant, authorize, extend, release
@@ -231,11 +232,7 @@ class AuthorizationsView(OrganizationScopedAPIView):
             payload_hash=payload_hash(params, credential_id) if key else 0,
         )
 
-    @extend_schema(
-        operation_id="usage_authorizations_list",
-        parameters=[AuthorizationsQuery],
-        responses=AuthorizationPage,
-    )
+    @operation("usage_authorizations_list", AuthorizationsQuery, AuthorizationPage)
     def get(self, request: Request) -> Response:
         """List the authorizations of the organization, newest first."""
         params, now = validated_query(AuthorizationsQuery, request.query_params), utc_now()

@@ -11,9 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api import intake
-from billing.api.headers import CACHE_HEADERS
 from billing.api.queries import WindowFilterSet
-from billing.api.response_cache import cache_until_ledger_changes
+from billing.api.response_cache import cached_operation
 from billing.api.windows import DateOrDateTimeField
 from billing.ingest import json_events
 from billing.ingest.services import IngestResult, ingest
@@ -204,12 +203,7 @@ class EventViewSet(OrganizationScopedReportViewSet):
             result, status=status.HTTP_422_UNPROCESSABLE_ENTITY if result.is_useless else status.HTTP_207_MULTI_STATUS
         )
 
-    @extend_schema(
-        operation_id="usage_events_list",
-        parameters=[EventFilterSet.parameters(), *CACHE_HEADERS],
-        responses=EventPageSerializer,
-    )
-    @cache_until_ledger_changes
+    @cached_operation("usage_events_list", EventFilterSet, EventPageSerializer)
     def list(self, request: Request) -> Response:
         """List the ledger of the organization, newest first. Adjustments are separate rows."""
         filterset = EventFilterSet(request.query_params, EventFilter())
@@ -224,8 +218,7 @@ class EventViewSet(OrganizationScopedReportViewSet):
         results = UsageEventSerializer(page.rows, many=True).data
         return Response({"results": results, "next_cursor": cursor_of(page.last)})
 
-    @extend_schema(operation_id="usage_event", parameters=[*CACHE_HEADERS], responses=ExplainedEventSerializer)
-    @cache_until_ledger_changes
+    @cached_operation("usage_event", None, ExplainedEventSerializer)
     def retrieve(self, request: Request, event_id: UUID) -> Response:
         """Get one event and the calculation of its cost."""
         with tenant_reads(self.organization.pk):

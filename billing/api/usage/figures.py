@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import date, datetime
 from typing import Annotated, Any, ClassVar
 
-from drf_spectacular.utils import extend_schema
 from msgspec import Meta
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.operations import operation
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.reports.usage import breakdown
 from billing.reports.usage.figures import Spend
@@ -144,7 +144,7 @@ class CredentialsUsage(UsageBody):
 class UsageSummaryView(UsageView):
     """`GET /usage/summary`"""
 
-    @extend_schema(operation_id="usage_summary", parameters=[UsageQuerySerializer], responses=SummaryBody)
+    @operation("usage_summary", UsageQuerySerializer, SummaryBody)
     def get(self, request: Request) -> Response:
         """Get requests, tokens and cost of a range, by day, and the current spend."""
         query = usage_query(request, self.access, UsageQuerySerializer)
@@ -177,7 +177,7 @@ class UsageSummaryView(UsageView):
 class UsageCapabilitiesView(UsageView):
     """`GET /usage/capabilities`"""
 
-    @extend_schema(operation_id="usage_capabilities", parameters=[UsageQuerySerializer], responses=Capabilities)
+    @operation("usage_capabilities", UsageQuerySerializer, Capabilities)
     def get(self, request: Request) -> Response:
         """List usage by capability."""
         query = usage_query(request, self.access, UsageQuerySerializer)
@@ -189,11 +189,7 @@ class UsageCapabilitiesView(UsageView):
 class UsageCredentialsView(UsageView):
     """`GET /usage/credentials`"""
 
-    @extend_schema(
-        operation_id="usage_credentials",
-        parameters=[UsageQuerySerializer],
-        responses=CredentialsUsage,
-    )
+    @operation("usage_credentials", UsageQuerySerializer, CredentialsUsage)
     def get(self, request: Request) -> Response:
         """List usage by API credential."""
         query = usage_query(request, self.access, UsageQuerySerializer)

@@ -13,6 +13,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.operations import operation
 from billing.api.queries import validated_query
 from billing.api.usage.figures import SpendBody, local_formatter, spend_body
 from billing.limits.cache import limit_set
@@ -150,7 +151,7 @@ class UsageLimitsView(OrganizationScopedAPIView):
     requires_api_plan: ClassVar[bool] = True
     openapi_tag: ClassVar[str] = "limits"
 
-    @extend_schema(operation_id="usage_limits", parameters=[LimitsQuery], responses=LimitStatuses)
+    @operation("usage_limits", LimitsQuery, LimitStatuses)
     def get(self, request: Request) -> Response:
         """List limits with spend, reservations, remaining amount, state, reset time and, at the current rate, when
         they will be reached. Members and credentials with `costs:read` see all limits; other credentials see those

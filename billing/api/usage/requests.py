@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.operations import operation
 from billing.api.usage.figures import UsageBody, UsageView, common_fields
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.reports.cursors import cursor_of, position_of
@@ -53,7 +53,7 @@ class RequestPage(UsageBody):
 class UsageRequestsView(UsageView):
     """`GET /usage/requests`"""
 
-    @extend_schema(operation_id="usage_requests", parameters=[RequestsQuery], responses=RequestPage)
+    @operation("usage_requests", RequestsQuery, RequestPage)
     def get(self, request: Request) -> Response:
         """List model calls, newest first, with endpoint, time, credential and response status. Costs include
         adjustments."""

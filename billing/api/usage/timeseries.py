@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from drf_spectacular.utils import extend_schema
 from msgspec import UNSET, UnsetType
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.operations import operation
 from billing.api.usage.figures import UsageBody, UsageView, common_fields, local_formatter
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.reports.usage.breakdown import MAX_SERIES, RANK_BY, View, series
@@ -84,7 +84,7 @@ class Timeseries(UsageBody):
 class UsageTimeseriesView(UsageView):
     """`GET /usage/timeseries`"""
 
-    @extend_schema(operation_id="usage_timeseries", parameters=[TimeseriesQuery], responses=Timeseries)
+    @operation("usage_timeseries", TimeseriesQuery, Timeseries)
     def get(self, request: Request) -> Response:
         """Get requests, tokens or cost over time. Periods follow the time zone and week start of the organization."""
         query = usage_query(request, self.access, TimeseriesQuery)

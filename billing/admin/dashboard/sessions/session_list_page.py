@@ -12,6 +12,7 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import Card, EmptyState, Figure
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, execution_url, session_url
@@ -35,19 +36,13 @@ from costtrack.money import usd
 SESSIONS, EXECUTIONS = "sessions", "executions"
 _TABS = ((SESSIONS, "Sessions"), (EXECUTIONS, "Executions"))
 PAGE_SIZE = 50
-_MAX_ID_LENGTH = 255
 
 
 class SessionsForm(forms.Form):
     """Finds a session or an execution by its id and redirects to its page. `show` is the current tab."""
 
     show = forms.CharField(required=False, widget=forms.HiddenInput)
-    find = forms.CharField(
-        required=False,
-        max_length=_MAX_ID_LENGTH,
-        label="Find by id",
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": "A session or execution"}),
-    )
+    find = text_filter("Find by id", type="search", placeholder="A session or execution")
 
 
 class SessionsPage(OrganizationPage):

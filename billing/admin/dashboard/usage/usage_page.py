@@ -5,8 +5,6 @@ Its numbers are those of `GET /usage/...` (document 001) for the same filters. D
 
 from typing import Any, ClassVar
 
-from django.http import HttpRequest, StreamingHttpResponse
-
 from billing.admin.components import formatting
 from billing.admin.components.cards import EmptyState
 from billing.admin.components.date_range import period_of
@@ -25,7 +23,7 @@ from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.totals import headline
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset
-from costtrack.errors import DomainError, InvalidError
+from costtrack.errors import DomainError
 from organizations.models import APICredential
 
 _FILES = ((Rows.DAYS, "Days"), (Rows.REQUESTS, "Calls"))
@@ -122,25 +120,4 @@ def _no_usage() -> EmptyState:
     )
 
 
-class UsageExport(UsageQueryPage):
-    """The CSV download, byte-identical to `GET /usage/export`."""
-
-    title: ClassVar[str] = "Usage"
-    refresh_seconds: ClassVar[int] = 0
-
-    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> StreamingHttpResponse:
-        if (refused := self.exports_refusal()) is not None:
-            raise refused
-        form = UsageForm(request.GET)
-        if not form.is_valid():
-            name, errors = next(iter(form.errors.items()))
-            raise InvalidError(f"{name}: {errors[0]}", param=name)
-        rows = request.GET.get("rows", Rows.REQUESTS)
-        if rows not in tuple(Rows):
-            raise InvalidError("rows: requests or days.", param="rows")
-        period = period_of(form, self.organization.calendar, self.now)
-        return self.csv_response(self.usage_query(form.filters, period.span), Rows(rows))
-
-
 register_page("usage/", UsagePage.as_view(), name="usage")
-register_page("usage/export/", UsageExport.as_view(), name="usage_export")
