@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 from unfold.widgets import (
@@ -68,15 +68,13 @@ class _IssuingRequest(HttpRequest):
 @admin.register(APICredential)
 class APICredentialAdmin(OrganizationScopedAdmin):
     changeable = False
+    select_related = ("organization",)
     form = NewCredentialForm
     list_display = ("name", "client_id", "organization", "environment", "show_state", "last_used_at", "expires_at")
     list_filter = ("environment", "organization")
     search_fields = ("name", "client_id")
     ordering = ("-id",)
     actions_detail = ("rotate", "revoke")
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[APICredential]) -> QuerySet[APICredential]:
-        return queryset.select_related("organization")
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         if obj is None:

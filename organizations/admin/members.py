@@ -33,14 +33,12 @@ class NewMemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
 @admin.register(Membership)
 class MembershipAdmin(OrganizationScopedAdmin):
     deletable = True
+    select_related = ("user", "organization")
     actions_detail = ("invite_again",)
     list_display = ("show_user", "organization", "role", "show_state", "created_at")
     list_filter = ("role", "organization")
     search_fields = ("user__email", "user__name")
     ordering = ("organization", "id")
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[Membership]) -> QuerySet[Membership]:
-        return queryset.select_related("user", "organization")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
         if obj is None:

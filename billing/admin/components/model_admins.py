@@ -124,6 +124,10 @@ class CardsAdmin(OrganizationScopedAdmin):
     def cards(self, request: HttpRequest, row: Any) -> Sequence[Card]:
         raise NotImplementedError
 
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return what the page's template shows besides the cards."""
+        return {}
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return self.changelist_class
 
@@ -132,6 +136,7 @@ class CardsAdmin(OrganizationScopedAdmin):
         if row is not None:
             context["cards"] = self.cards(request, row)
             context["change_heading"], context["change_hint"] = self.change_heading, self.change_hint
+            context |= self.page_context(request, row)
         return super().render_change_form(request, context, *args, **kwargs)
 
 
@@ -146,9 +151,19 @@ class SingleOrganizationAdmin(CardsAdmin):
     list_max_show_all = 0
     show_facets = ShowFacets.NEVER  # each facet would be a count query
     list_before_template = "admin/billing/list_before.html"  # type: ignore[assignment]  # unfold declares None
+    fields = ()
+    finds_through_organizations: ClassVar[bool] = False
+    """The index on the id begins with the organization, so one row is found through the organizations."""
     empty_title: ClassVar[str] = "Nothing here yet"
     empty_text: ClassVar[str] = ""
     empty_template: ClassVar[str] = ""
+
+    def narrow(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return (
+            queryset.filter(organization__in=Organization.objects.all())
+            if self.finds_through_organizations
+            else queryset
+        )
 
     def changeform_context(self, extra_context: dict[str, Any] | None) -> dict[str, Any]:
         """Show only the save button. Saving leads to the row's page."""

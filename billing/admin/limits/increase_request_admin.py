@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -48,20 +47,17 @@ class DeclineForm(forms.Form):
 @admin.register(IncreaseRequest)
 class IncreaseRequestAdmin(SingleOrganizationAdmin):
     read_only = True
+    select_related = ("limit", "granted", "organization__plan")
     changelist_class = ListOfLimitValues
     list_display = ("requester", "for_limit", "requested_amount", "why", "state_shown", "answered")
     list_filter = (OrganizationFilter, ChoiceFilter.of("state", "state", options=IncreaseState))
     ordering = ("-id",)
-    fields = ()
     actions_detail = ("grant", "decline")  # type: ignore[assignment]  # unfold declares an empty tuple
     empty_title = "No requests"
     empty_text = (
         "Members can request an increase on a limit's page, and programs by the API. Owners are notified and approve "
         "it until a date or decline it."
     )
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[IncreaseRequest]) -> QuerySet[IncreaseRequest]:
-        return queryset.select_related("limit", "granted", "organization__plan")
 
     def has_answer_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         """Allow owners, and operators, who act as owners."""
@@ -163,10 +159,9 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
 
     why = column(IncreaseRequest, "Reason", lambda row: row.reason)
 
-    @admin.display(description="State")
-    def state_shown(self, increase_request: IncreaseRequest) -> SafeString:
-        state = IncreaseState(increase_request.state)
-        return formatting.badge(state.label, _BADGES[state])
+    state_shown = column(
+        IncreaseRequest, "State", lambda row: formatting.choice_badge(IncreaseState(row.state), _BADGES)
+    )
 
     @admin.display(description="Answered by")
     def answered(self, increase_request: IncreaseRequest) -> SafeString | str:

@@ -70,6 +70,7 @@ class LimitList(SingleOrganizationList):
 @admin.register(SpendLimit)
 class SpendLimitAdmin(LimitActionsAdmin):
     form = LimitForm
+    select_related = ("organization__plan",)
     changelist_class = LimitList
     list_display = ("limit", "state", "spent", "resets", "reached_at", "when_reached")
     list_filter = (
@@ -99,9 +100,6 @@ class SpendLimitAdmin(LimitActionsAdmin):
         "A limit caps the spend of the organization, or of each credential, user, tag, model, workflow, "
         "run or session. It sends warnings, and pauses access when the amount is reached."
     )
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[SpendLimit]) -> QuerySet[SpendLimit]:
-        return queryset.select_related("organization__plan")
 
     # --- Forms -------------------------------------------------------------------------------------------------
 
@@ -134,16 +132,13 @@ class SpendLimitAdmin(LimitActionsAdmin):
     def cards(self, request: HttpRequest, row: SpendLimit) -> list[Card]:
         return self._page(request, row).cards
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        limit: SpendLimit | None = context.get("original")
-        if limit is not None:
-            page = self._page(request, limit)
-            context |= {
-                "subtitle": limit_text.name(limit),
-                "status_card": page.status_card,
-                "is_final": not page.is_editable,
-            }
-        return super().render_change_form(request, context, *args, **kwargs)
+    def page_context(self, request: HttpRequest, row: SpendLimit) -> dict[str, Any]:
+        page = self._page(request, row)
+        return {
+            "subtitle": limit_text.name(row),
+            "status_card": page.status_card,
+            "is_final": not page.is_editable,
+        }
 
     def _page(self, request: HttpRequest, limit: SpendLimit) -> LimitPage:
         return LimitPage(limit, self.has_manage_permission(request, limit), LocalTimes.of(limit.organization))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -39,6 +39,7 @@ def name_values(organization: Organization, rows: Sequence[Any]) -> None:
 @admin.register(ThresholdEvent)
 class ThresholdEventAdmin(SingleOrganizationAdmin):
     read_only = True
+    select_related = ("limit",)
     changelist_class = ListOfLimitValues
     list_display = ("crossed", "of_limit", "what", "spent", "state", "resolved")
     list_filter = (
@@ -64,15 +65,11 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         NumberFilter.of("limit id", "limit", column="limit"),  # the limit's page links here
     )
     ordering = ("-crossed_at", "-id")
-    fields = ()
     empty_title = "No thresholds reached yet"
     empty_text = (
         "When spend reaches a threshold of a limit, it is listed here once, and owners and admins are notified by "
         "e-mail and webhook."
     )
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[ThresholdEvent]) -> QuerySet[ThresholdEvent]:
-        return queryset.select_related("limit")
 
     def cards(self, request: HttpRequest, row: ThresholdEvent) -> list[Card]:
         name_values(row.organization, [row])

@@ -4,7 +4,6 @@ import json
 from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -29,8 +28,7 @@ _BADGES = {DeliveryState.PENDING: "info", DeliveryState.SENT: "success", Deliver
 
 
 def delivery_badge(delivery: Delivery) -> SafeString:
-    state = DeliveryState(delivery.state)
-    return formatting.badge(state.label, _BADGES[state])
+    return formatting.choice_badge(DeliveryState(delivery.state), _BADGES)
 
 
 class ListOfHiddenRecipients(SingleOrganizationList):
@@ -45,6 +43,7 @@ class ListOfHiddenRecipients(SingleOrganizationList):
 @admin.register(Delivery)
 class DeliveryAdmin(SingleOrganizationAdmin):
     read_only = True
+    select_related = ("notice",)
     changelist_class = ListOfHiddenRecipients
     list_display = ("message", "to", "state_shown", "tries", "next_try", "last_error_shown")
     list_filter = (
@@ -55,16 +54,12 @@ class DeliveryAdmin(SingleOrganizationAdmin):
         NumberFilter.of("webhook id", "webhook", column="webhook"),  # the webhook's page links here
     )
     ordering = ("-id",)
-    fields = ()
     actions_detail = ("send_again",)  # type: ignore[assignment]  # unfold declares an empty tuple
     empty_title = "No deliveries yet"
     empty_text = (
         "When a limit is near or access is paused, owners and admins get an e-mail and webhooks get a message. Each "
         "delivery is listed here with its result."
     )
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        return queryset.select_related("notice")
 
     def cards(self, request: HttpRequest, row: Delivery) -> list[Card]:
         is_open = self.has_manage_permission(request, row)
@@ -74,11 +69,11 @@ class DeliveryAdmin(SingleOrganizationAdmin):
             Card("Message as sent to programs", code=json.dumps(body, indent=2, ensure_ascii=False)),
         ]
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        delivery: Delivery = context["original"]
-        if delivery.channel == Channel.EMAIL.value:
-            context["text"], context["html"] = render(notice=delivery.notice, organization=delivery.organization)
-        return super().render_change_form(request, context, *args, **kwargs)
+    def page_context(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
+        if row.channel != Channel.EMAIL.value:
+            return {}
+        text, html = render(notice=row.notice, organization=row.organization)
+        return {"text": text, "html": html}
 
     @confirmed("Send again", icon="replay", title="Send again")
     def send_again(self, request: HttpRequest, delivery: Delivery) -> str:

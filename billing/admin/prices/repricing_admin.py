@@ -6,10 +6,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
@@ -34,7 +33,12 @@ from organizations.admin_request import request_user
 
 _MAX_ROWS = 200
 _REFRESH_SECONDS = 2
-_BADGES = {RepricingState.DONE: "success", RepricingState.FAILED: "danger", RepricingState.RUNNING: "info"}
+_BADGES = {
+    RepricingState.QUEUED: "warning",
+    RepricingState.RUNNING: "info",
+    RepricingState.DONE: "success",
+    RepricingState.FAILED: "danger",
+}
 _HELP = {
     "start": "UTC. Includes calls at or after this time.",
     "end": "UTC. Includes calls before this time.",
@@ -68,6 +72,7 @@ class ApplyForm(forms.Form):
 @admin.register(Repricing)
 class RepricingAdmin(SingleOrganizationAdmin):
     changeable = False
+    select_related = ("organization",)
     form = RepricingForm
     list_display = ("requested", "what", "period", "calls", "state_shown", "changed_calls", "difference")
     list_filter = (OrganizationFilter,)
@@ -116,14 +121,14 @@ class RepricingAdmin(SingleOrganizationAdmin):
             Card("Which calls", details=without_empty(_details(row))),
         ]
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        repricing: Repricing | None = context.get("original")
-        if repricing is not None:
-            context["refresh_seconds"] = 0 if repricing.is_finished else _REFRESH_SECONDS
-            context["total"], context["processed"] = repricing.total, repricing.looked_at
-            if _can_be_applied(repricing) and self.has_manage_permission(request, repricing):
-                context["apply_url"] = admin_url("billing_repricing_apply", repricing.pk)
-        return super().render_change_form(request, context, *args, **kwargs)
+    def page_context(self, request: HttpRequest, row: Repricing) -> dict[str, Any]:
+        may_apply = _can_be_applied(row) and self.has_manage_permission(request, row)
+        return {
+            "refresh_seconds": 0 if row.is_finished else _REFRESH_SECONDS,
+            "total": row.total,
+            "processed": row.looked_at,
+            "apply_url": admin_url("billing_repricing_apply", row.pk) if may_apply else "",
+        }
 
     # --- Applying ----------------------------------------------------------------------------------------------
 
@@ -160,19 +165,12 @@ class RepricingAdmin(SingleOrganizationAdmin):
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
-    def narrow(self, request: HttpRequest, queryset: QuerySet[Repricing]) -> QuerySet[Repricing]:
-        return queryset.select_related("organization")
-
     requested = column(Repricing, "Requested (UTC)", lambda row: formatting.two_lines(utc(row.created_at), row.actor))
     what = column(Repricing, "What", lambda row: "Dry run" if row.dry_run else "Applied")
     period = column(Repricing, "From, until (UTC)", lambda row: format_html("{}<br>{}", utc(row.start), utc(row.end)))
     calls = column(Repricing, "Calls", lambda row: formatting.two_lines(row.model or "All models", row.service))
 
-    @admin.display(description="State")
-    def state_shown(self, repricing: Repricing) -> SafeString:
-        state = RepricingState(repricing.state)
-        return formatting.badge(state.label, _BADGES.get(state, "warning"))
-
+    state_shown = column(Repricing, "State", lambda row: formatting.choice_badge(RepricingState(row.state), _BADGES))
     changed_calls = column(Repricing, "Changed", lambda row: formatting.count_or_nothing(row.changed))
 
     @admin.display(description="Difference")

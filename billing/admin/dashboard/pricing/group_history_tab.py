@@ -37,7 +37,7 @@ def group_table(groups: Sequence[Group], sorting: Sorting, *, empty: object, now
     return Table("Group history", columns, groups, css="ct-groups", sorting=sorting, empty=empty)
 
 
-def _name(group: Group) -> SafeString:
+def _name(group: Group) -> SafeString | str:
     if not group.name:
         return formatting.code(group.group_id)
     group_id = format_html('<span class="ct-id" title="{0}">{0}</span>', group.group_id)
