@@ -53,7 +53,7 @@ class TimeFilter(DropdownFilter):
 
 
 # The index of threshold events begins with the organization. Enforcement has updated them within the last minute.
-_OPEN_CROSSINGS = ThresholdEvent.objects.filter(
+_OPEN_THRESHOLD_EVENTS = ThresholdEvent.objects.filter(
     organization=OuterRef("organization"), limit=OuterRef("pk"), resolved_at=None
 )
 
@@ -82,9 +82,9 @@ class SpendLimitAdmin(LimitActionsAdmin):
             "reached",
             "reached",
             conditions=(
-                ("any", "Any threshold", Exists(_OPEN_CROSSINGS)),
-                ("whole", "Full amount", Exists(_OPEN_CROSSINGS.filter(threshold=PAUSING))),
-                ("none", "None", ~Exists(_OPEN_CROSSINGS)),
+                ("any", "Any threshold", Exists(_OPEN_THRESHOLD_EVENTS)),
+                ("whole", "Full amount", Exists(_OPEN_THRESHOLD_EVENTS.filter(threshold=PAUSING))),
+                ("none", "None", ~Exists(_OPEN_THRESHOLD_EVENTS)),
             ),
         ),
     )

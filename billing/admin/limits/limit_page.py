@@ -14,14 +14,14 @@ from billing.admin.components.urls import admin_url, change_url
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.authorization_admin import open_authorizations
 from billing.admin.limits.limit_statuses import status_of, worst_values
-from billing.limits.selectors import active_exceptions, display_values
+from billing.limits.selectors import active_overrides, display_values
 from billing.limits.types import LimitStatus, Rule
 from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, ThresholdEvent
 from billing.types import IncreaseState, LimitWindow, OverrideKind
 from costtrack.money import usd
 
 MAX_VALUES = 10
-MAX_CROSSINGS = 10
+MAX_THRESHOLD_EVENTS = 10
 MAX_REQUESTS = 10
 
 
@@ -74,7 +74,7 @@ class LimitPage:
     @property
     def cards(self) -> list[Card]:
         limit = self.limit
-        crossings = self._crossings()
+        threshold_events = self._threshold_events()
         all_url = admin_url("billing_thresholdevent_changelist", organization=limit.organization_id, limit=limit.pk)
         plan = "This limit is part of the organization's plan. You can lower it and change its warnings; you cannot "
         tables: tuple[Table[Any], ...] = (self._overrides(), self._requests())
@@ -90,8 +90,8 @@ class LimitPage:
             ),
             Card(
                 "History",
-                link=("All threshold events", all_url) if crossings.rows else None,
-                table=crossings,
+                link=("All threshold events", all_url) if threshold_events.rows else None,
+                table=threshold_events,
                 is_half=True,
             ),
         ]
@@ -141,7 +141,7 @@ class LimitPage:
 
     def _overrides(self) -> Table[LimitOverride]:
         """Return the current overrides, newest first."""
-        limit, rows = self.limit, list(active_exceptions(self.limit, self.times.now))[::-1]
+        limit, rows = self.limit, list(active_overrides(self.limit, self.times.now))[::-1]
         names = self._names([row.value for row in rows])
         for_value = Column[LimitOverride]("For", lambda row: names[row.value] or "All values")
         columns = (
@@ -160,7 +160,7 @@ class LimitPage:
         """Return the link for users who can end the override."""
         if not self.may_manage:
             return ""
-        return formatting.link(admin_url("billing_spendlimit_end_exception", self.limit.pk, exception=row.pk), "End")
+        return formatting.link(admin_url("billing_spendlimit_end_override", self.limit.pk, override=row.pk), "End")
 
     def _requests(self) -> Table[IncreaseRequest]:
         """Return the open increase requests, newest first."""
@@ -182,10 +182,10 @@ class LimitPage:
         )
         return Table("Increase requests", columns, rows)
 
-    def _crossings(self) -> Table[ThresholdEvent]:
+    def _threshold_events(self) -> Table[ThresholdEvent]:
         """Return the newest threshold events."""
-        crossings = ThresholdEvent.objects.of(self.limit.organization).filter(limit=self.limit)
-        rows = list(crossings.order_by("-crossed_at", "-id")[:MAX_CROSSINGS])
+        threshold_events = ThresholdEvent.objects.of(self.limit.organization).filter(limit=self.limit)
+        rows = list(threshold_events.order_by("-crossed_at", "-id")[:MAX_THRESHOLD_EVENTS])
         names = self._names([row.value for row in rows])
         columns = (
             Column[ThresholdEvent](
@@ -230,10 +230,10 @@ class LimitPage:
         ]
 
 
-def _what(exception: LimitOverride) -> str:
-    if exception.amount_usd is not None:
-        return f"Raised to {usd(exception.amount_usd)}"
-    return OverrideKind(exception.kind).label
+def _what(override: LimitOverride) -> str:
+    if override.amount_usd is not None:
+        return f"Raised to {usd(override.amount_usd)}"
+    return OverrideKind(override.kind).label
 
 
 def _status_card(status: LimitStatus, limit: SpendLimit, times: LocalTimes) -> StatusCard:

@@ -91,24 +91,24 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
     crossed = column(ThresholdEvent, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.crossed_at))
 
     @admin.display(description="Limit")
-    def of_limit(self, crossing: ThresholdEvent) -> SafeString:
-        name = limit_text.name(crossing.limit, getattr(crossing, "display_value", ""))
-        return formatting.link(change_url("billing_spendlimit", crossing.limit_id), name)
+    def of_limit(self, threshold_event: ThresholdEvent) -> SafeString:
+        name = limit_text.name(threshold_event.limit, getattr(threshold_event, "display_value", ""))
+        return formatting.link(change_url("billing_spendlimit", threshold_event.limit_id), name)
 
     what = column(ThresholdEvent, "Threshold", limit_text.threshold)
 
     @admin.display(description="Spent")
-    def spent(self, crossing: ThresholdEvent) -> SafeString:
-        return formatting.two_lines(usd(crossing.spent_usd), f"of {usd(crossing.amount_usd)}")
+    def spent(self, threshold_event: ThresholdEvent) -> SafeString:
+        return formatting.two_lines(usd(threshold_event.spent_usd), f"of {usd(threshold_event.amount_usd)}")
 
     @admin.display(description="State")
-    def state(self, crossing: ThresholdEvent) -> SafeString:
-        if crossing.resolved_at is not None:
-            return formatting.badge("over" if limit_text.is_manual_pause(crossing) else "below again", "success")
+    def state(self, threshold_event: ThresholdEvent) -> SafeString:
+        if threshold_event.resolved_at is not None:
+            return formatting.badge("over" if limit_text.is_manual_pause(threshold_event) else "below again", "success")
         return formatting.badge(
-            limit_text.open_state(crossing), "danger" if crossing.threshold == PAUSING else "warning"
+            limit_text.open_state(threshold_event), "danger" if threshold_event.threshold == PAUSING else "warning"
         )
 
     @admin.display(description="Below again")
-    def resolved(self, crossing: ThresholdEvent) -> SafeString | str:
-        return LocalTimes.of(crossing.organization).two_lines(crossing.resolved_at)
+    def resolved(self, threshold_event: ThresholdEvent) -> SafeString | str:
+        return LocalTimes.of(threshold_event.organization).two_lines(threshold_event.resolved_at)

@@ -24,7 +24,7 @@ from billing.api.limits.serializers import (
     ThresholdEventSerializer,
 )
 from billing.limits import services
-from billing.limits.selectors import active_exceptions_by_limit, in_force_at
+from billing.limits.selectors import active_overrides_by_limit, in_force_at
 from billing.models import LimitOverride, SpendLimit, ThresholdEvent
 from billing.querysets import SpendLimitQuerySet
 from billing.types import LimitScope, LimitWindow
@@ -154,10 +154,10 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         """End an override early. Ending it again changes nothing."""
         limit = self.get_object()
         rows = LimitOverride.objects.of(self.organization)
-        exception = rows.filter(limit=limit, pk=override_id).first()
-        if exception is None:
+        override = rows.filter(limit=limit, pk=override_id).first()
+        if override is None:
             raise NotFoundError("No such override.")
-        services.end_exception(organization=self.organization, exception=exception, actor=self.principal, now=utc_now())
+        services.end_override(organization=self.organization, override=override, actor=self.principal, now=utc_now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _override(self, override: Callable[..., object], body: type[StrictSerializer]) -> Response:
@@ -172,10 +172,10 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         return self.response_of(limit)
 
     def rows_context(self, rows: Sequence[SpendLimit]) -> dict[str, Any]:
-        active_exceptions = active_exceptions_by_limit(self.organization, rows, utc_now())
+        active_overrides = active_overrides_by_limit(self.organization, rows, utc_now())
         return {
-            **self.display_values(chain.from_iterable(active_exceptions.values())),
-            "active_exceptions": active_exceptions,
+            **self.display_values(chain.from_iterable(active_overrides.values())),
+            "active_overrides": active_overrides,
         }
 
 
