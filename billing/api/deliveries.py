@@ -4,9 +4,9 @@ from typing import Any
 
 import django_filters
 from django import forms
-from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -111,19 +111,17 @@ class DeliveryFilter(django_filters.FilterSet):
 class DeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Delivery]):
     """Deliveries, newest first."""
 
-    queryset = Delivery.objects.order_by("-id")
+    queryset = Delivery.objects.select_related("notice").order_by("-id")
     serializer_class = DeliverySerializer
     filterset_class = DeliveryFilter
     scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
-
-    def narrow(self, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        return queryset.select_related("notice")
 
     @extend_schema(
         request=None,
         responses={200: DeliverySerializer, 409: OpenApiResponse(description="The webhook is deleted or disabled.")},
         examples=[OpenApiExample("A webhook", _DELIVERY, response_only=True, status_codes=["200"])],
     )
+    @action(detail=True, methods=["post"])
     def resend(self, request: Request, **_: Any) -> Response:
         """Resend a delivery now, whatever its state. The message id of a webhook stays the same."""
         delivery = resend(

@@ -6,6 +6,7 @@ from typing import Any
 import django_filters
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, status
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -190,6 +191,7 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
             OpenApiExample("With its secret", _ISSUED, response_only=True),
         ],
     )
+    @action(detail=True, methods=["post"])
     def rotate(self, request: Request, **_: Any) -> Response:
         """A new secret, shown once; messages bear both signatures while the grace period lasts."""
         webhook = self.get_object()
@@ -204,6 +206,7 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         return self._issued_response(issued, status.HTTP_200_OK)
 
     @extend_schema(request=None, responses=WebhookSerializer)
+    @action(detail=True, methods=["post"])
     def enable(self, request: Request, **_: Any) -> Response:
         """Enable a webhook again. Failed deliveries can be resent one by one."""
         webhook = webhooks.enable_webhook(
@@ -218,6 +221,7 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
             409: OpenApiResponse(description="The webhook is disabled."),
         },
     )
+    @action(detail=True, methods=["post"])
     def test(self, request: Request, **_: Any) -> Response:
         """Send a message of kind `test` to this webhook only, in one attempt."""
         delivery = webhooks.send_test(
