@@ -132,12 +132,10 @@ class APICredentialAdmin(OrganizationScopedAdmin):
     )
     def rotate(self, request: HttpRequest, credential: APICredential, *, grace_seconds: int) -> HttpResponse:
         issued = services.rotate_credential(
-            organization=credential.organization,
             credential=credential,
             grace=timedelta(seconds=grace_seconds),
-            now=utc_now(),
-            actor=request_user(request).email,
             caller_scopes=scopes_in(request, credential.organization_id),
+            **self.audited(request, credential),
         )
         return self._show_issued(request, issued)
 
@@ -148,12 +146,7 @@ class APICredentialAdmin(OrganizationScopedAdmin):
         text="This permanently revokes the credential with its secrets and tokens.",
     )
     def revoke(self, request: HttpRequest, credential: APICredential) -> str:
-        services.revoke_credential(
-            organization=credential.organization,
-            credential=credential,
-            now=utc_now(),
-            actor=request_user(request).email,
-        )
+        services.revoke_credential(credential=credential, **self.audited(request, credential))
         return f"{credential} was revoked."
 
     def confirmation_context(self, request: HttpRequest, row: APICredential, name: str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class MembershipAdmin(OrganizationScopedAdmin):
         """Invited: no password chosen yet, and no sign-in by single sign-on."""
         return "joined" if membership.user.has_usable_password() or membership.user.last_login else "invited"
 
-    @confirmed("Resend invitation", icon="forward_to_inbox", title="Resend invitation")
+    @confirmed("Resend invitation", icon="forward_to_inbox")
     def invite_again(self, request: HttpRequest, membership: Membership) -> str:
         services.invite_again(
             organization=membership.organization,

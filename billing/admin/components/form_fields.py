@@ -55,8 +55,9 @@ class TimestampField(forms.SplitDateTimeField):
         return timezone.make_naive(value, self.zone) if is_aware else value
 
 
-def reason_field(*, label: str = "Reason", max_length: int, **options: Any) -> forms.CharField:
-    return forms.CharField(label=label, max_length=max_length, widget=UnfoldAdminTextInputWidget(), **options)
+def reason_field(*, label: str = "Reason", max_length: int, is_first: bool = False, **options: Any) -> forms.CharField:
+    widget = UnfoldAdminTextInputWidget(attrs={"autofocus": True} if is_first else None)
+    return forms.CharField(label=label, max_length=max_length, widget=widget, **options)
 
 
 def text_filter(label: str, **attributes: str) -> forms.CharField:

@@ -70,7 +70,6 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
     @confirmed(
         "Raise until",
         icon="trending_up",
-        title="Raise until",
         verb="Raise",
         text="Raises the amount until a date. This takes effect immediately and resumes access paused by the amount.",
         form=RaiseForm,
@@ -81,7 +80,6 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
     @confirmed(
         "Pause",
         icon="pause_circle",
-        title="Pause",
         verb="Pause access",
         text="Calls are refused immediately, whatever has been spent. Usage is still recorded.",
         form=PauseForm,
@@ -101,7 +99,6 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
     @confirmed(
         "Resume",
         icon="play_circle",
-        title="Resume",
         verb="Resume access",
         text="Ends the pause immediately. The limit's own amount applies again.",
         form=ResumeForm,
@@ -112,7 +109,6 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
     @confirmed(
         "Resume",
         icon="play_circle",
-        title="Resume",
         verb="Resume access",
         text="Allows access until a date although the amount is spent. Spend still counts.",
         form=AllowForm,
@@ -123,7 +119,6 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
     @confirmed(
         "Request increase",
         icon="request_quote",
-        title="Request increase",
         verb="Send request",
         text="Owners are notified and approve or decline the request. You get their answer by e-mail.",
         form=IncreaseRequestForm,

@@ -22,7 +22,6 @@ from billing.notifications.webhook_urls import display_url
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import iso, utc_now
 from organizations.admin_actions import confirmed
-from organizations.admin_request import request_user
 
 _BADGES = {DeliveryState.PENDING: "info", DeliveryState.SENT: "success", DeliveryState.FAILED: "danger"}
 
@@ -75,9 +74,9 @@ class DeliveryAdmin(SingleOrganizationAdmin):
         text, html = render(notice=row.notice, organization=row.organization)
         return {"text": text, "html": html}
 
-    @confirmed("Send again", icon="replay", title="Send again")
+    @confirmed("Send again", icon="replay")
     def send_again(self, request: HttpRequest, delivery: Delivery) -> str:
-        resend(organization=delivery.organization, delivery=delivery, actor=request_user(request).email, now=utc_now())
+        resend(delivery=delivery, **self.audited(request, delivery))
         return "Delivery queued again."
 
     def confirmation_context(self, request: HttpRequest, row: Delivery, name: str) -> dict[str, Any]:

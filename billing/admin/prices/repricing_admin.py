@@ -9,11 +9,11 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
-from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import utc
+from billing.admin.components.form_fields import reason_field
 from billing.admin.components.model_admins import (
     OrganizationFilter,
     SingleOrganizationAdmin,
@@ -29,7 +29,6 @@ from billing.types import RepricingState
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError
 from organizations.admin_actions import confirmed
-from organizations.admin_request import request_user
 
 _MAX_ROWS = 200
 _REFRESH_SECONDS = 2
@@ -62,10 +61,8 @@ class RepricingForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
 
 
 class ApplyForm(forms.Form):
-    reason = forms.CharField(
-        max_length=MAX_REASON_LENGTH,
-        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
-        help_text="Stored with each event and in the audit log.",
+    reason = reason_field(
+        max_length=MAX_REASON_LENGTH, is_first=True, help_text="Stored with each event and in the audit log."
     )
 
 
@@ -97,15 +94,8 @@ class RepricingAdmin(SingleOrganizationAdmin):
         return {**super().changeform_context(extra_context), "title": "Reprice usage"}
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
-        repricing = request_repricing(
-            organization=obj.organization,
-            selection=Selection(obj.start, obj.end, obj.service, obj.model),
-            dry_run=True,
-            reason="",
-            actor=request_user(request).email,
-            now=utc_now(),
-        )
-        obj.pk = repricing.pk
+        selection = Selection(obj.start, obj.end, obj.service, obj.model)
+        obj.pk = request_repricing(selection=selection, dry_run=True, reason="", **self.audited(request, obj)).pk
 
     def response_add(self, request: HttpRequest, obj: Model, post_url_continue: str | None = None) -> HttpResponse:
         return HttpResponseRedirect(self.page_url(obj))
@@ -143,13 +133,9 @@ class RepricingAdmin(SingleOrganizationAdmin):
     @confirmed("Apply", icon="check", title="Apply current prices", verb="Apply", form=ApplyForm)
     def apply(self, request: HttpRequest, dry_run: Repricing, *, reason: str) -> HttpResponse:
         """Apply a dry run as a new repricing; the dry run is unchanged."""
+        selection = Selection(dry_run.start, dry_run.end, dry_run.service, dry_run.model)
         repricing = request_repricing(
-            organization=dry_run.organization,
-            selection=Selection(dry_run.start, dry_run.end, dry_run.service, dry_run.model),
-            dry_run=False,
-            reason=reason,
-            actor=request_user(request).email,
-            now=utc_now(),
+            selection=selection, dry_run=False, reason=reason, **self.audited(request, dry_run)
         )
         return HttpResponseRedirect(self.page_url(repricing))
 

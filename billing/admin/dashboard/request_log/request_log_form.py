@@ -66,14 +66,8 @@ class RequestLogForm(UsageForm):
 
     def calls(self, filters: UsageFilter, window: Span) -> CallFilter:
         """Return the filter; the form must be valid."""
-        cleaned = self.cleaned_data
-        call_filters = {
-            "run_id": cleaned["run"],
-            "session_id": cleaned["session"],
-            "user": cleaned["user"],
-            "tag": cleaned["tag"],
-        }
-        return CallFilter(filters, window, **call_filters)
+        run_id, session_id, user, tag = (self.cleaned_data[name] for name in _CALL_FILTERS)
+        return CallFilter(filters, window, run_id=run_id, session_id=session_id, user=user, tag=tag)
 
     @property
     def order(self) -> str:
