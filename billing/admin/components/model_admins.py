@@ -152,6 +152,12 @@ class SingleOrganizationAdmin(CardsAdmin):
     show_facets = ShowFacets.NEVER  # each facet would be a count query
     list_before_template = "admin/billing/list_before.html"  # type: ignore[assignment]  # unfold declares None
     fields = ()
+    form_context: ClassVar[dict[str, Any]] = {
+        "show_save_and_continue": False,
+        "show_save_and_add_another": False,
+        "show_delete": False,
+    }
+    """Forms have only the save button. Saving leads to the row's page."""
     finds_through_organizations: ClassVar[bool] = False
     """The index on the id begins with the organization, so one row is found through the organizations."""
     empty_title: ClassVar[str] = "Nothing here yet"
@@ -165,24 +171,8 @@ class SingleOrganizationAdmin(CardsAdmin):
             else queryset
         )
 
-    def changeform_context(self, extra_context: dict[str, Any] | None) -> dict[str, Any]:
-        """Show only the save button. Saving leads to the row's page."""
-        return {
-            **(extra_context or {}),
-            "show_save_and_continue": False,
-            "show_save_and_add_another": False,
-            "show_delete": False,
-        }
-
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return super().add_view(request, form_url, self.changeform_context(extra_context))
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return super().change_view(request, object_id, form_url, self.changeform_context(extra_context))
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        return super().render_change_form(request, {**context, **self.form_context}, *args, **kwargs)
 
     def response_add(self, request: HttpRequest, obj: Model, post_url_continue: str | None = None) -> HttpResponse:
         super().response_add(request, obj, post_url_continue)  # says that it was added

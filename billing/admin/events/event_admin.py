@@ -30,11 +30,9 @@ class BatchFilter(ExactTextFilter):
     title = "batch id"
     parameter_name = "batch"
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not self.value():
-            return queryset
+    def matches(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         try:
-            return cast("UsageEventQuerySet", queryset).of_batch(UUID(self.value()))
+            return cast("UsageEventQuerySet", queryset).of_batch(UUID(text))
         except ValueError:
             return queryset.none()
 

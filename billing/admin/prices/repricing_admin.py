@@ -75,6 +75,7 @@ class RepricingAdmin(SingleOrganizationAdmin):
     list_filter = (OrganizationFilter,)
     ordering = ("-id",)
     actions_detail = ("apply",)  # type: ignore[assignment]  # unfold declares an empty tuple
+    form_context = {**SingleOrganizationAdmin.form_context, "title": "Reprice usage"}
     empty_title = "No repricings yet"
     empty_text = (
         "When a past price is changed, calls keep their cost until their period is repriced. "
@@ -89,9 +90,6 @@ class RepricingAdmin(SingleOrganizationAdmin):
         organization = shown_organization(request)
         period = {"start": now.replace(day=1, hour=0, minute=0), "end": now}
         return {**period, "organization": organization, **super().get_changeform_initial_data(request)}
-
-    def changeform_context(self, extra_context: dict[str, Any] | None) -> dict[str, Any]:
-        return {**super().changeform_context(extra_context), "title": "Reprice usage"}
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
         selection = Selection(obj.start, obj.end, obj.service, obj.model)

@@ -84,39 +84,25 @@ class RequestLogPage(UsageQueryPage):
         form.offer(credentials=[(credential.client_id, credential.name) for credential in credentials], used=used)
 
     def _listed(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail) -> Listed:
-        too_many = ""
-        if form.order == BY_COST:
+        is_by_cost, too_many = form.order == BY_COST, ""
+        if is_by_cost:
             number = count_calls(organization=self.organization, window=query.window)
-            if number <= MAX_SORTED:
-                return self._most_expensive(form, query, trail)
-            too_many = formatting.count(number)
-        return self._newest(form, query, trail, too_many)
-
-    def _newest(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail, too_many: str) -> Listed:
-        page = list_calls(
+            if number > MAX_SORTED:
+                is_by_cost, too_many = False, formatting.count(number)
+        page = (most_expensive_calls if is_by_cost else list_calls)(
             organization=self.organization,
             filters=form.calls(query.filters, query.window),
             after=position_of(trail.cursor, param="after"),
             limit=_CALLS_SHOWN,
         )
-        if page.last is None:
-            return Listed(page.rows, too_many=too_many)
-        is_full = len(page.rows) == _CALLS_SHOWN
+        stopped = page.last if not is_by_cost and len(page.rows) < _CALLS_SHOWN else None
         return Listed(
             calls=page.rows,
-            position=cursor_of(page.last),
-            searched_back_to="" if is_full else f"{query.calendar.date_of(page.last.at)}",
+            position=cursor_of(page.last) or "",
+            searched_back_to=f"{query.calendar.date_of(stopped.at)}" if stopped is not None else "",
+            is_by_cost=is_by_cost,
             too_many=too_many,
         )
-
-    def _most_expensive(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail) -> Listed:
-        page = most_expensive_calls(
-            organization=self.organization,
-            filters=form.calls(query.filters, query.window),
-            after=position_of(trail.cursor, param="after"),
-            limit=_CALLS_SHOWN,
-        )
-        return Listed(page.rows, cursor_of(page.last) or "", is_by_cost=True)
 
     def _day_url(self, form: RequestLogForm, query: UsageQuery) -> str:
         """For a part of a day, return the usage page of the full day by hour with the same filters; else empty."""

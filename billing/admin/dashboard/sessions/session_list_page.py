@@ -1,5 +1,8 @@
 """The sessions page: the newest sessions and executions with their costs, and a summary of all (document 003)."""
 
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -86,25 +89,16 @@ class SessionsPage(OrganizationPage):
 
     def _url_of(self, searched_id: str) -> str:
         """Return the page of the session or execution with this id, the current tab first; empty if there is none."""
-        lookups = [(self._has_session, session_url), (self._has_execution, execution_url)]
-        for exists, url in reversed(lookups) if self._shown == EXECUTIONS else lookups:
-            if exists(searched_id):
+        organization = self.organization
+        lookups: list[tuple[Callable[[], object], Callable[[str], str]]] = [
+            (partial(get_session_costs, organization=organization, session_id=searched_id), session_url),
+            (partial(get_execution_costs, organization=organization, execution_id=searched_id), execution_url),
+        ]
+        for get_costs, url in reversed(lookups) if self._shown == EXECUTIONS else lookups:
+            with suppress(NotFoundError):
+                get_costs()
                 return url(searched_id)
         return ""
-
-    def _has_session(self, session_id: str) -> bool:
-        try:
-            get_session_costs(organization=self.organization, session_id=session_id)
-        except NotFoundError:
-            return False
-        return True
-
-    def _has_execution(self, execution_id: str) -> bool:
-        try:
-            get_execution_costs(organization=self.organization, execution_id=execution_id)
-        except NotFoundError:
-            return False
-        return True
 
     def _sessions(self, after: StartPosition | None) -> tuple[Table[SessionCosts], StartPosition | None]:
         page = list_sessions(organization=self.organization, after=after, limit=PAGE_SIZE)
@@ -115,7 +109,7 @@ class SessionsPage(OrganizationPage):
                 lambda row: formatting.two_lines(row.workflow_id or "-", joined((row.phase_id, row.agent_id))),
                 css="ct-about",
             ),
-            *_columns(self.times, finalized="Finalized", is_finalized="is_finalized"),
+            *_columns(self.times),
         )
         return Table(_title(SESSIONS, after), columns, page.rows, css="ct-session-table"), page.last
 
@@ -127,7 +121,7 @@ class SessionsPage(OrganizationPage):
             ),
             Column[ExecutionCosts]("Workflow", lambda row: row.workflow_id or "-", css="ct-about"),
             Column[ExecutionCosts]("Sessions", lambda row: formatting.count(len(row.session_ids)), is_number=True),
-            *_columns(self.times, finalized="Complete", is_finalized="is_complete"),
+            *_columns(self.times),
         )
         return Table(_title(EXECUTIONS, after), columns, page.rows, css="ct-session-table"), page.last
 
@@ -136,24 +130,15 @@ def _title(shown: str, after: StartPosition | None) -> str:
     return f"The newest {shown}" if after is None else f"Earlier {shown}"
 
 
-def _columns(times: LocalTimes, *, finalized: str, is_finalized: str) -> tuple[Column[Any], ...]:
+def _columns(times: LocalTimes) -> tuple[Column[Any], ...]:
     """Return the columns that sessions and executions have in common."""
-
-    def state(row: Any) -> SafeString:
-        return state_of(
-            is_finalized=getattr(row, is_finalized),
-            last_seen_at=row.last_seen_at,
-            now=times.now,
-            finalized=finalized,
-        )
-
     return (
         Column[Any]("Started", lambda row: times.two_lines(row.started_at, with_zone=False), css="ct-when"),
         Column[Any]("Last seen", lambda row: times.two_lines(row.last_seen_at, with_zone=False), css="ct-when"),
         Column[Any]("Calls", lambda row: _calls(row.totals), is_number=True),
         Column[Any]("Tokens", lambda row: formatting.count(row.totals.tokens), is_number=True),
         Column[Any]("Cost", lambda row: _cost(row.totals), is_number=True),
-        Column[Any]("State", state),
+        Column[Any]("State", lambda row: state_of(row, times.now)),
     )
 
 
