@@ -11,8 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.models import Delivery
-from billing.notifications.deliveries import resend
-from billing.notifications.webhook_urls import display_url
+from billing.notifications.deliveries import resend, shown_recipient
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import utc_now
 from organizations.api.base import OrganizationScopedViewSet
@@ -73,11 +72,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
 
     @extend_schema_field(str)
     def get_recipient(self, delivery: Delivery) -> str:
-        if can_see_secrets(self):
-            return delivery.recipient
-        if delivery.channel == Channel.WEBHOOK:
-            return display_url(delivery.recipient)
-        return "\u2026@" + delivery.recipient.rpartition("@")[2]
+        return shown_recipient(delivery, is_open=can_see_secrets(self))
 
     @extend_schema_field(serializers.DateTimeField(allow_null=True))
     def get_next_attempt_at(self, delivery: Delivery) -> Any:

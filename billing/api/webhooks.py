@@ -88,12 +88,13 @@ class IssuedWebhookSerializer(WebhookSerializer):
         fields = (*WebhookSerializer.Meta.fields, "secret")  # type: ignore[assignment]
 
 
+def _url(*, required: bool) -> serializers.CharField:
+    help_text = "An https URL on the public internet, with port 443 or 1024 and above."
+    return serializers.CharField(max_length=MAX_URL_LENGTH, required=required, help_text=help_text)
+
+
 class WebhookChangeSerializer(StrictSerializer):
-    url = serializers.CharField(
-        max_length=MAX_URL_LENGTH,
-        required=False,
-        help_text="An https URL on the public internet, with port 443 or 1024 and above.",
-    )
+    url = _url(required=False)
     description = serializers.CharField(max_length=_MAX_DESCRIPTION_LENGTH, required=False, allow_blank=True)
     format = serializers.ChoiceField(choices=WebhookFormat.choices, required=False)
     kinds = serializers.ListField(
@@ -102,9 +103,7 @@ class WebhookChangeSerializer(StrictSerializer):
 
 
 class NewWebhookSerializer(WebhookChangeSerializer):
-    url = serializers.CharField(
-        max_length=MAX_URL_LENGTH, help_text="An https URL on the public internet, with port 443 or 1024 and above."
-    )
+    url = _url(required=True)
 
 
 class WebhookPatchSerializer(WebhookChangeSerializer):

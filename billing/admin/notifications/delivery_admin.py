@@ -16,9 +16,8 @@ from billing.admin.components.model_admins import OrganizationFilter, SingleOrga
 from billing.admin.components.tables import column
 from billing.admin.components.urls import change_url
 from billing.models import Delivery
-from billing.notifications.deliveries import resend
+from billing.notifications.deliveries import resend, shown_recipient
 from billing.notifications.emails import render
-from billing.notifications.webhook_urls import display_url
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import iso, utc_now
 from organizations.admin_actions import confirmed
@@ -94,7 +93,9 @@ class DeliveryAdmin(SingleOrganizationAdmin):
 
     @admin.display(description="To")
     def to(self, delivery: Delivery) -> SafeString:
-        return formatting.two_lines(_recipient(delivery, is_open=_is_open(delivery)), delivery.get_channel_display())
+        return formatting.two_lines(
+            shown_recipient(delivery, is_open=_is_open(delivery)), delivery.get_channel_display()
+        )
 
     state_shown = column(Delivery, "State", delivery_badge)
     tries = column(Delivery, "Attempts", lambda row: formatting.count_or_nothing(row.attempts))
@@ -116,21 +117,12 @@ def _is_open(delivery: Delivery) -> bool:
     return bool(getattr(delivery, "is_open", False))
 
 
-def _recipient(delivery: Delivery, *, is_open: bool) -> str:
-    """Return the recipient; viewers see only the host of a URL or an e-mail address."""
-    if is_open:
-        return delivery.recipient
-    if delivery.channel == Channel.WEBHOOK.value:
-        return display_url(delivery.recipient)
-    return "…@" + delivery.recipient.rpartition("@")[2]
-
-
 def _details(delivery: Delivery, *, is_open: bool) -> list[tuple[str, SafeString | str]]:
     times = LocalTimes.of(delivery.organization)
     is_pending = delivery.state == DeliveryState.PENDING.value
     webhook = delivery.webhook_id and change_url("billing_webhookendpoint", delivery.webhook_id)
     return [
-        ("To", _recipient(delivery, is_open=is_open)),
+        ("To", shown_recipient(delivery, is_open=is_open)),
         ("Channel", delivery.get_channel_display()),
         ("Webhook", formatting.link(webhook, "View webhook") if webhook else ""),
         ("Notice", delivery.notice.get_kind_display()),

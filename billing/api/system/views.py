@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, BYPASS, CACHE_HIT, UNPRICED, response_header
+from billing.api.operations import ReportEndpoint
 from billing.api.response_cache import bypasses_cache, response_cache
 from billing.api.system.ids import agent_uuid, model_uuid, select_by_uuid, user_uuid
 from billing.api.system.requests import ExportBody, GroupsBody, PricingBody, RefreshBody, RunsBody
@@ -35,7 +36,6 @@ from costtrack.responses import ResponseBody
 from costtrack.serializers import request_example, validated
 from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedReportViewSet
 from organizations.models import Organization
-from organizations.types import Scope
 
 _render = JSONRenderer().render
 
@@ -85,12 +85,10 @@ def _ids(params: dict[str, Any], kind: str) -> tuple[UUID, ...]:
     return tuple(sorted(set(params.get(f"{kind}_ids") or ([single_id] if single_id else []))))
 
 
-class SystemEndpoint:
+class SystemEndpoint(ReportEndpoint):
     """A mixin of views and viewsets."""
 
     dialect: ClassVar[Dialect] = DETAIL
-    required_scope: ClassVar[Scope | None] = Scope.COSTS_READ
-    requires_api_plan: ClassVar[bool] = True
 
 
 def _cached_response(

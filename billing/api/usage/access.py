@@ -2,14 +2,14 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.operations import operation
+from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.usage.authorizations import SpendLimitExceeded
 from billing.limits.authorize import access_refusal
@@ -21,7 +21,6 @@ from costtrack.money import DECIMALS, DIGITS
 from costtrack.responses import OneOf, ResponseBody
 from costtrack.serializers import StrictSerializer
 from organizations.api.base import OrganizationScopedAPIView
-from organizations.types import Scope
 
 MAX_TAGS = 50
 _No = Annotated[bool, Meta(extra_json_schema={"const": False})]
@@ -76,12 +75,8 @@ class NotPriced(ResponseBody):
     as_of: datetime
 
 
-class UsageAccessView(OrganizationScopedAPIView):
+class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET /usage/access`"""
-
-    required_scope: ClassVar[Scope | None] = None
-    requires_api_plan: ClassVar[bool] = True
-    openapi_tag: ClassVar[str] = "limits"
 
     @operation("usage_access", AccessQuery, OneOf("Access", (Allowed, NotAllowed, NotPriced)))
     def get(self, request: Request) -> Response:

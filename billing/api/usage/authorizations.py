@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.intake import body_errors, read_body
-from billing.api.operations import operation
+from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.structs import struct_schemas
 from billing.limits.authorize import AuthorizationRequest, Grant, authorize, extend, release
@@ -183,13 +183,11 @@ class AuthorizationsQuery(StrictSerializer):
     cursor = serializers.UUIDField(required=False, help_text="`next_cursor` of the previous page.")
 
 
-class AuthorizationsView(OrganizationScopedAPIView):
+class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET` and `POST /usage/authorizations`"""
 
-    required_scope: ClassVar[Scope] = Scope.LIMITS_AUTHORIZE
+    required_scope: ClassVar[Scope | None] = Scope.LIMITS_AUTHORIZE
     scopes_by_action = {"get": Scope.COSTS_READ}
-    requires_api_plan: ClassVar[bool] = True
-    openapi_tag: ClassVar[str] = "limits"
     own_transactions: ClassVar[bool] = True
 
     @extend_schema(
@@ -248,12 +246,10 @@ class AuthorizationsView(OrganizationScopedAPIView):
         return Response(AuthorizationPage(results=results, next_cursor=page.last))
 
 
-class AuthorizationView(OrganizationScopedAPIView):
+class AuthorizationView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET`, `PATCH` and `DELETE /usage/authorizations/{id}`"""
 
-    required_scope: ClassVar[Scope] = Scope.LIMITS_AUTHORIZE
-    requires_api_plan: ClassVar[bool] = True
-    openapi_tag: ClassVar[str] = "limits"
+    required_scope: ClassVar[Scope | None] = Scope.LIMITS_AUTHORIZE
     # Releasing is never rate-limited, so that reservations can always be returned.
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"delete"})
     own_transactions: ClassVar[bool] = True

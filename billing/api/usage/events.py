@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api import intake
+from billing.api.operations import ReportEndpoint
 from billing.api.queries import WindowFilterSet
 from billing.api.response_cache import cached_operation
 from billing.api.windows import DateOrDateTimeField
@@ -158,12 +159,10 @@ class ExplainedEventSerializer(UsageEventSerializer):
         fields = (*UsageEventSerializer.Meta.fields, "voided", "cost_now_usd", "lines", "adjustments")  # type: ignore[assignment]
 
 
-class EventViewSet(OrganizationScopedReportViewSet):
+class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     """`GET` and `POST /usage/events`, `GET /usage/events/{id}`"""
 
-    required_scope: ClassVar[Scope | None] = Scope.COSTS_READ
     scopes_by_action = {"create": Scope.USAGE_WRITE}
-    requires_api_plan: ClassVar[bool] = True
     actions_of_every_plan: ClassVar[frozenset[str]] = frozenset({"create"})
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"create"})
     own_transactions: ClassVar[bool] = True

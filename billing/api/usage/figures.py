@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from msgspec import Meta
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.operations import operation
+from billing.api.operations import ReportEndpoint, operation
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.reports.usage import breakdown
 from billing.reports.usage.figures import Spend
@@ -17,7 +17,7 @@ from billing.reports.usage.totals import summary
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.responses import Amount, LocalTime, ResponseBody, about, choice
 from organizations.api.base import OrganizationScopedAPIView
-from organizations.types import Environment, Scope
+from organizations.types import Environment
 
 Requests = Annotated[int, about("Calls, including failed ones.")]
 Errors = Annotated[int, about("Failed calls.")]
@@ -30,11 +30,8 @@ Unpriced = Annotated[int, about("Events whose cost is unknown and excluded.")]
 CostShare = Annotated[float, about("Share of the total cost, from 0 to 1.")]
 
 
-class UsageView(OrganizationScopedAPIView):
+class UsageView(ReportEndpoint, OrganizationScopedAPIView):
     """Base of the endpoints of document 001."""
-
-    required_scope: ClassVar[Scope] = Scope.COSTS_READ
-    requires_api_plan: ClassVar[bool] = True
 
 
 class WindowBody(ResponseBody):

@@ -5,7 +5,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from drf_spectacular.utils import extend_schema
 from msgspec import Meta
@@ -13,7 +13,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.operations import operation
+from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.usage.figures import SpendBody, local_formatter, spend_body
 from billing.limits.cache import limit_set
@@ -144,12 +144,8 @@ class OwnQuery(StrictSerializer):
     """No parameters besides the organization, which is optional for a credential."""
 
 
-class UsageLimitsView(OrganizationScopedAPIView):
+class UsageLimitsView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET /usage/limits`"""
-
-    required_scope: ClassVar[Scope | None] = None
-    requires_api_plan: ClassVar[bool] = True
-    openapi_tag: ClassVar[str] = "limits"
 
     @operation("usage_limits", LimitsQuery, LimitStatuses)
     def get(self, request: Request) -> Response:
@@ -161,12 +157,8 @@ class UsageLimitsView(OrganizationScopedAPIView):
         return Response(LimitStatuses(**_common_fields(self.organization, now), limits=limits))
 
 
-class UsageOwnView(OrganizationScopedAPIView):
+class UsageOwnView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET /usage/own`"""
-
-    required_scope: ClassVar[Scope | None] = None
-    requires_api_plan: ClassVar[bool] = True
-    openapi_tag: ClassVar[str] = "limits"
 
     @extend_schema(operation_id="usage_own", responses=Own)
     def get(self, request: Request) -> Response:

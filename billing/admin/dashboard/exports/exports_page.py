@@ -19,7 +19,7 @@ from billing.admin.components.date_range import period_of
 from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.dashboard.exports.export_form import ALL, PricingExportForm, UsageExportForm, credential_choices
 from billing.exports.pricing_zip import MAX_ROWS, ExportFilter, pricing_zip
-from billing.exports.usage_csv import file_name, usage_csv
+from billing.exports.usage_csv import csv_response
 from billing.reports.pricing.run_filter import RunFilter, list_models
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window
@@ -101,13 +101,7 @@ class UsageDownload(_Download):
             raise InvalidError(_NOT_VALID)
         cleaned = form.cleaned_data
         query = self.usage_query(form.filters, period_of(form, self.organization.calendar, self.now).span)
-        name = file_name(organization=self.organization, rows=cleaned["rows"], window=query.window)
-        response = StreamingHttpResponse(
-            usage_csv(query, cleaned["rows"], endpoint=cleaned["endpoint"]),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
-        )
-        return self.begun(response, cleaned["download"])
+        return self.begun(csv_response(query, cleaned["rows"], endpoint=cleaned["endpoint"]), cleaned["download"])
 
 
 class PricingDownload(_Download):
