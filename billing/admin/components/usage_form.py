@@ -1,6 +1,7 @@
 """The filters of the usage page, and the query that they make. Their names and values are those of the API."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import cast
 
 from django import forms
@@ -8,12 +9,13 @@ from django import forms
 from billing.admin.components.date_range import PeriodForm
 from billing.admin.components.form_fields import select_filter
 from billing.admin.components.organization_page import OrganizationPage
-from billing.reports.usage.breakdown import FilterOptions, View
+from billing.reports.usage.breakdown import FilterOptions, View, list_filter_options
 from billing.reports.usage.figures import NO_CREDENTIAL, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, build_query
 from billing.types import Status
 from costtrack.calendar import Span
 from costtrack.errors import DomainError
+from organizations.models import APICredential
 from organizations.selectors import refusal_without_api, refusal_without_exports
 
 NOT_STACKED = "none"
@@ -79,6 +81,14 @@ class UsageQueryPage(OrganizationPage):
             window=window,
             now=self.now,
             has_full_history=self.user.is_superuser,
+        )
+
+    def offer(self, form: UsageForm, *, since: datetime) -> None:
+        """Offer the organization's credentials and what was used since then."""
+        credentials = APICredential.objects.of(self.organization).order_by("name", "id")
+        form.offer(
+            credentials=credentials.values_list("client_id", "name")[:MAX_OPTIONS],
+            used=list_filter_options(organization=self.organization, since=since),
         )
 
     def api_refusal(self) -> DomainError | None:

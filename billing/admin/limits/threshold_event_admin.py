@@ -97,9 +97,9 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
 
     what = column(ThresholdEvent, "Threshold", limit_text.threshold)
 
-    @admin.display(description="Spent")
-    def spent(self, threshold_event: ThresholdEvent) -> SafeString:
-        return formatting.two_lines(usd(threshold_event.spent_usd), f"of {usd(threshold_event.amount_usd)}")
+    spent = column(
+        ThresholdEvent, "Spent", lambda row: formatting.two_lines(usd(row.spent_usd), f"of {usd(row.amount_usd)}")
+    )
 
     @admin.display(description="State")
     def state(self, threshold_event: ThresholdEvent) -> SafeString:
@@ -109,6 +109,6 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
             limit_text.open_state(threshold_event), "danger" if threshold_event.threshold == PAUSING else "warning"
         )
 
-    @admin.display(description="Below again")
-    def resolved(self, threshold_event: ThresholdEvent) -> SafeString | str:
-        return LocalTimes.of(threshold_event.organization).two_lines(threshold_event.resolved_at)
+    resolved = column(
+        ThresholdEvent, "Below again", lambda row: LocalTimes.of(row.organization).two_lines(row.resolved_at)
+    )

@@ -34,7 +34,7 @@ from billing.types import AuthorizationStatus, LimitAction, LimitScope, LimitWin
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.responses import Amount, ResponseBody, about, choice
-from costtrack.serializers import StrictSerializer, request_example
+from costtrack.serializers import StrictSerializer, page_size, request_example
 from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
@@ -179,7 +179,7 @@ class AuthorizationsQuery(StrictSerializer):
     """Filters; an empty value is ignored."""
 
     status = serializers.ChoiceField(required=False, allow_blank=True, choices=AuthorizationStatus.choices)
-    limit = serializers.IntegerField(default=50, min_value=1, max_value=200)
+    limit = page_size()
     cursor = serializers.UUIDField(required=False, help_text="`next_cursor` of the previous page.")
 
 

@@ -26,7 +26,7 @@ from billing.types import CorrectionKind, Status
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.money import plain
-from costtrack.serializers import AmountField
+from costtrack.serializers import AmountField, page_cursor, page_size
 from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedReportViewSet
 from organizations.types import Scope
@@ -56,12 +56,8 @@ class EventFilterSet(WindowFilterSet):
     end_date = ParameterOption(
         DateOrDateTimeField(required=False, help_text="Events that occurred until this date (inclusive) or time.")
     )
-    limit = ParameterOption(serializers.IntegerField(default=50, min_value=1, max_value=200))
-    cursor = ParameterOption(
-        serializers.CharField(
-            required=False, allow_blank=True, max_length=100, help_text="`next_cursor` of the previous page."
-        )
-    )
+    limit = ParameterOption(page_size())
+    cursor = ParameterOption(page_cursor())
 
 
 class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):

@@ -15,14 +15,13 @@ from billing.reports.cursors import cursor_of, position_of
 from billing.reports.usage.calls import CallFilter, list_calls
 from billing.types import Status
 from costtrack.responses import Amount, NextCursor, ResponseBody, about
+from costtrack.serializers import page_cursor, page_size
 
 
 class RequestsQuery(UsageQuerySerializer):
     endpoint = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    limit = serializers.IntegerField(default=50, min_value=1, max_value=200)
-    cursor = serializers.CharField(
-        required=False, allow_blank=True, max_length=100, help_text="`next_cursor` of the previous page."
-    )
+    limit = page_size()
+    cursor = page_cursor()
 
 
 class RequestBody(ResponseBody):

@@ -16,15 +16,12 @@ from billing.admin.components.usage_form import BY_COST, UsageQueryPage
 from billing.admin.dashboard.request_log.cost_breakdown import MAX_LENGTH, cost_breakdown
 from billing.admin.dashboard.request_log.request_log_form import ORDERS, RequestLogForm
 from billing.reports.cursors import cursor_of, position_of
-from billing.reports.usage.breakdown import list_filter_options
 from billing.reports.usage.calls import MAX_SORTED, Call, count_calls, list_calls, most_expensive_calls
 from billing.reports.usage.query import UsageQuery
 from costtrack.admin_site import register_page
 from costtrack.calendar import Span
-from organizations.models import APICredential
 
 _CALLS_SHOWN = 50
-_MAX_CREDENTIALS = 500
 _HOUR = timedelta(hours=1)
 
 
@@ -51,7 +48,7 @@ class RequestLogPage(UsageQueryPage):
         form = RequestLogForm(self.request.GET, calendar)
         period = form.period(calendar, self.now)
         query = self.usage_query(form.filters, period.span)
-        self._offer(form, query)
+        self.offer(form, since=query.window.start)
         listed = self._listed(form, query, trail) if form.is_valid() else Listed()
         shows_breakdown = form.is_valid() and trail.is_first and not form.has_call_filters
         older = trail.older(listed.position) if listed.position else ""
@@ -77,11 +74,6 @@ class RequestLogPage(UsageQueryPage):
             # No refresh while sorted by cost, so that rows do not move.
             "refresh_seconds": self.refresh_seconds if trail.is_first and not listed.is_by_cost else 0,
         }
-
-    def _offer(self, form: RequestLogForm, query: UsageQuery) -> None:
-        credentials = APICredential.objects.of(self.organization).order_by("name", "id")[:_MAX_CREDENTIALS]
-        used = list_filter_options(organization=self.organization, since=query.window.start)
-        form.offer(credentials=[(credential.client_id, credential.name) for credential in credentials], used=used)
 
     def _listed(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail) -> Listed:
         is_by_cost, too_many = form.order == BY_COST, ""

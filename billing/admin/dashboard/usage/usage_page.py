@@ -9,7 +9,7 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import EmptyState
 from billing.admin.components.date_range import period_of
 from billing.admin.components.urls import admin_url, url_with
-from billing.admin.components.usage_form import FILTERS, MAX_OPTIONS, UsageForm, UsageQueryPage
+from billing.admin.components.usage_form import FILTERS, UsageForm, UsageQueryPage
 from billing.admin.dashboard.operator_overview import queues
 from billing.admin.dashboard.usage.usage_chart import usage_chart
 from billing.admin.dashboard.usage.usage_metrics import figures_of_spend, figures_of_window
@@ -17,14 +17,12 @@ from billing.admin.dashboard.usage.usage_tables import breakdowns, by_capability
 from billing.admin.limits.limit_summary_card import limit_overview
 from billing.exports.usage_csv import Rows
 from billing.reports.overview import backlog
-from billing.reports.usage.breakdown import list_filter_options
 from billing.reports.usage.figures import Figures, UsageFilter
 from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.totals import headline
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset
 from costtrack.errors import DomainError
-from organizations.models import APICredential
 
 _FILES = ((Rows.DAYS, "Days"), (Rows.REQUESTS, "Calls"))
 _FILTER_NAMES = {"client_id": "credential", "capability": "capability", "model": "model", "status": "status"}
@@ -42,7 +40,8 @@ class UsagePage(UsageQueryPage):
         period = period_of(form, self.organization.calendar, self.now)
         query = self.usage_query(form.filters, period.span)
         if not self.request.headers.get("HX-Request"):
-            self._offer(form, query)
+            recent = query.calendar.preset(Preset.DAYS_90, self.now).start
+            self.offer(form, since=min(query.window.start, recent))
         summary = headline(query)
         total = summary.window.figures
         return {
@@ -79,15 +78,6 @@ class UsagePage(UsageQueryPage):
     def _url_of(self, preset: Preset) -> str:
         """Return the page's URL for another period."""
         return url_with(self.request, range=preset.value, start_date="", end_date="")
-
-    def _offer(self, form: UsageForm, query: UsageQuery) -> None:
-        """Offer what was used in the period or in the last 90 days."""
-        recent = query.calendar.preset(Preset.DAYS_90, self.now).start
-        credentials = APICredential.objects.of(self.organization).order_by("name", "id")
-        form.offer(
-            credentials=credentials.values_list("client_id", "name")[:MAX_OPTIONS],
-            used=list_filter_options(organization=self.organization, since=min(query.window.start, recent)),
-        )
 
     def _is_new(self, query: UsageQuery, total: Figures) -> bool:
         """Whether no event was ever received."""
