@@ -133,12 +133,7 @@ class SpendLimitAdmin(LimitActionsAdmin):
         return self._page(request, row).cards
 
     def page_context(self, request: HttpRequest, row: SpendLimit) -> dict[str, Any]:
-        page = self._page(request, row)
-        return {
-            "subtitle": limit_text.name(row),
-            "status_card": page.status_card,
-            "is_final": not page.is_editable,
-        }
+        return {"subtitle": limit_text.name(row), "is_final": not self._page(request, row).is_editable}
 
     def _page(self, request: HttpRequest, limit: SpendLimit) -> LimitPage:
         return LimitPage(limit, self.has_manage_permission(request, limit), LocalTimes.of(limit.organization))
