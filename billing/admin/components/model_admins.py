@@ -4,6 +4,7 @@ Every index of the ledger begins with the organization, so a list filtered by on
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any, ClassVar, cast
 
 from django.contrib.admin import ListFilter, ShowFacets
@@ -13,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.contrib.filters.forms import AutocompleteDropdownForm
 
 from billing.admin.components.cards import Card
+from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import HourFilter, PeriodFilter
 from costtrack.changelist import PlainChangeList
 from organizations.admin_base import OrganizationScopedAdmin
@@ -104,6 +106,10 @@ class SingleOrganizationList(PlainChangeList):
 
     def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         """A hook that reads what the columns show besides the rows, for all of them together."""
+
+    def notice_of_search(self, searched: int, rows: str, since: datetime) -> str:
+        """Return the notice that a filter without an index has searched only the newest rows."""
+        return f"Searched the newest {searched:,} {rows}, back to {utc(since)} UTC. Choose a period to see older ones."
 
     def in_period(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Apply only the filters by time."""

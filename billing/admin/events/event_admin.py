@@ -63,10 +63,7 @@ class LedgerList(SingleOrganizationList):
         if self._filters_by(_WITHOUT_INDEX) and not self._filters_by(_WITH_INDEX):
             since = searched_since(cast("UsageEventQuerySet", self.in_period(request, events)))
             if since is not None:
-                self.notice = (
-                    f"Searched the newest {MAX_SEARCHED:,} events, back to {utc(since)} UTC. "
-                    "Choose a period to see older ones."
-                )
+                self.notice = self.notice_of_search(MAX_SEARCHED, "events", since)
                 queryset = queryset.filter(occurred_at__gte=since)
         return queryset
 

@@ -46,10 +46,7 @@ class AuthorizationList(SingleOrganizationList):
         queryset = super().get_queryset(request, exclude_parameters)
         if self.params.get("status", "") not in ("", AuthorizationStatus.RESERVED.value):
             for oldest in self.in_period(request, self.root_queryset).order_by("-id")[MAX_SEARCHED - 1 : MAX_SEARCHED]:
-                self.notice = (
-                    f"Searched the newest {MAX_SEARCHED:,} authorizations, back to "
-                    f"{utc(oldest.created_at)} UTC. Choose a period to see older ones."
-                )
+                self.notice = self.notice_of_search(MAX_SEARCHED, "authorizations", oldest.created_at)
                 queryset = queryset.filter(id__gte=oldest.pk)
         return queryset
 

@@ -15,10 +15,9 @@ from billing.admin.components.form_fields import MoneyField, TimestampField, rea
 from billing.admin.components.list_filters import ChoiceFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
 from billing.admin.components.tables import column
-from billing.admin.components.urls import change_url
-from billing.admin.limits import limit_text, progress_bar
+from billing.admin.limits import progress_bar
 from billing.admin.limits.limit_statuses import status_of
-from billing.admin.limits.threshold_event_admin import ListOfLimitValues, name_values
+from billing.admin.limits.threshold_event_admin import ListOfLimitValues, limit_link, name_values
 from billing.limits.increases import MAX_TEXT_LENGTH, decline, grant
 from billing.models import IncreaseRequest
 from billing.types import IncreaseState
@@ -148,10 +147,7 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
         when = LocalTimes.of(increase_request.organization).relative(increase_request.requested_at)
         return formatting.two_lines(increase_request.requested_by, when)
 
-    @admin.display(description="Limit")
-    def for_limit(self, increase_request: IncreaseRequest) -> SafeString:
-        name = limit_text.name(increase_request.limit, getattr(increase_request, "display_value", ""))
-        return formatting.link(change_url("billing_spendlimit", increase_request.limit_id), name)
+    for_limit = column(IncreaseRequest, "Limit", limit_link)
 
     @admin.display(description="Requested")
     def requested_amount(self, increase_request: IncreaseRequest) -> SafeString:

@@ -17,7 +17,7 @@ from billing.admin.components.tables import column
 from billing.admin.components.urls import change_url
 from billing.admin.limits import limit_text
 from billing.limits.selectors import display_values
-from billing.models import PAUSING, ThresholdEvent
+from billing.models import PAUSING, IncreaseRequest, ThresholdEvent
 from costtrack.money import usd
 from organizations.models import Organization
 
@@ -34,6 +34,12 @@ def name_values(organization: Organization, rows: Sequence[Any]) -> None:
     shown = display_values(organization, [(row.limit.scope, row.value) for row in rows])
     for row in rows:
         row.display_value = shown[row.limit.scope, row.value]
+
+
+def limit_link(row: ThresholdEvent | IncreaseRequest) -> SafeString:
+    """Link to the limit of a row that `name_values` has named."""
+    name = limit_text.name(row.limit, getattr(row, "display_value", ""))
+    return formatting.link(change_url("billing_spendlimit", row.limit_id), name)
 
 
 @admin.register(ThresholdEvent)
@@ -90,11 +96,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
 
     crossed = column(ThresholdEvent, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.crossed_at))
 
-    @admin.display(description="Limit")
-    def of_limit(self, threshold_event: ThresholdEvent) -> SafeString:
-        name = limit_text.name(threshold_event.limit, getattr(threshold_event, "display_value", ""))
-        return formatting.link(change_url("billing_spendlimit", threshold_event.limit_id), name)
-
+    of_limit = column(ThresholdEvent, "Limit", limit_link)
     what = column(ThresholdEvent, "Threshold", limit_text.threshold)
 
     spent = column(

@@ -22,7 +22,7 @@ from costtrack.errors import InvalidError
 from costtrack.money import MAX_AMOUNT_USD, number
 from costtrack.parsers import JSONParser
 from costtrack.responses import NextCursor, OneOf, ResponseBody, about
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, page_size
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
@@ -79,7 +79,7 @@ class ServiceCost(ResponseBody):
 
 
 class EntriesQuery(StrictSerializer):
-    limit = serializers.IntegerField(default=50, min_value=1, max_value=200, help_text="Page size.")
+    limit = page_size(help_text="Page size.")
     cursor = serializers.CharField(required=False, max_length=100, help_text="`next_cursor` of the previous page.")
 
 

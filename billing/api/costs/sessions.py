@@ -21,7 +21,7 @@ from billing.reports.sessions.lists import SessionCosts, get_session_costs, list
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption, ReportFilterSet
 from costtrack.responses import Amount, ResponseBody, about
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, page_size
 from organizations.api.base import OrganizationScopedReportViewSet
 
 _Total = Annotated[Amount, about("Tokens and compute.", "1.5")]
@@ -104,9 +104,7 @@ class ExecutionCostResponse(ResponseBody):
 
 
 def _limit() -> ParameterOption:
-    return ParameterOption(
-        serializers.IntegerField(default=50, min_value=1, max_value=200, help_text="Maximum number of results.")
-    )
+    return ParameterOption(page_size(help_text="Maximum number of results."))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from billing.limits.types import Dimensions
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS
 from costtrack.responses import OneOf, ResponseBody
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 
 MAX_TAGS = 50
@@ -31,12 +31,12 @@ _NO_STORE = {"Cache-Control": "no-store"}
 class AccessQuery(StrictSerializer):
     """The dimensions of the call. The credential is that of the request."""
 
-    service = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    model = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    user_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    workflow_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    run_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    session_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    service = optional_text()
+    model = optional_text()
+    user_id = optional_text()
+    workflow_id = optional_text()
+    run_id = optional_text()
+    session_id = optional_text()
     tags = serializers.ListField(
         required=False,
         child=serializers.CharField(allow_blank=True, max_length=255),

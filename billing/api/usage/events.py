@@ -26,7 +26,7 @@ from billing.types import CorrectionKind, Status
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.money import plain
-from costtrack.serializers import AmountField, page_cursor, page_size
+from costtrack.serializers import AmountField, optional_text, page_cursor, page_size
 from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedReportViewSet
 from organizations.types import Scope
@@ -35,9 +35,7 @@ PRICE_KINDS = [kind.value for kind in PriceKind]
 
 
 def _text(help_text: str | None = None, max_length: int = 255) -> ParameterFilter:
-    return ParameterFilter(
-        serializers.CharField(required=False, allow_blank=True, max_length=max_length, help_text=help_text)
-    )
+    return ParameterFilter(optional_text(help_text, max_length=max_length))
 
 
 class EventFilterSet(WindowFilterSet):

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from billing.api.usage.figures import UsageView
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.exports.usage_csv import Rows, csv_response
+from costtrack.serializers import optional_text
 from organizations.selectors import refusal_without_exports
 
 
@@ -38,9 +39,7 @@ class ExportQuery(UsageQuerySerializer):
     rows = serializers.ChoiceField(
         default=Rows.REQUESTS, choices=[rows.value for rows in Rows], help_text="One row per call or per day."
     )
-    endpoint = serializers.CharField(
-        required=False, allow_blank=True, max_length=255, help_text="Only with `rows=requests`."
-    )
+    endpoint = optional_text("Only with `rows=requests`.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs.get("endpoint") and attrs["rows"] == Rows.DAYS:

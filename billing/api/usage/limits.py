@@ -25,7 +25,7 @@ from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, Over
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.responses import Amount, OneOf, ResponseBody, about
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import APICredential, Organization
 from organizations.types import Access, Environment, Scope
@@ -126,11 +126,8 @@ class LimitsQuery(StrictSerializer):
     """Filters; an empty value is ignored."""
 
     scope = serializers.ChoiceField(required=False, allow_blank=True, choices=LimitScope.choices)
-    scope_value = serializers.CharField(
-        required=False,
-        allow_blank=True,
-        max_length=255,
-        help_text="Only this value of `scope` (a credential by its Client ID), including per-value limits.",
+    scope_value = optional_text(
+        "Only this value of `scope` (a credential by its Client ID), including per-value limits."
     )
     state = serializers.ChoiceField(required=False, allow_blank=True, choices=LimitState.choices)
 

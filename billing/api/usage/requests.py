@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,11 +14,11 @@ from billing.reports.cursors import cursor_of, position_of
 from billing.reports.usage.calls import CallFilter, list_calls
 from billing.types import Status
 from costtrack.responses import Amount, NextCursor, ResponseBody, about
-from costtrack.serializers import page_cursor, page_size
+from costtrack.serializers import optional_text, page_cursor, page_size
 
 
 class RequestsQuery(UsageQuerySerializer):
-    endpoint = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    endpoint = optional_text()
     limit = page_size()
     cursor = page_cursor()
 
