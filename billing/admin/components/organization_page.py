@@ -80,6 +80,7 @@ class OrganizationPage(View):
             "title": self.title,
             "organization": self.organization,
             "now": self.now,
+            "as_of": self.times.exact(self.now),
             "refresh_seconds": self.refresh_seconds,
             "stylesheets": self.stylesheets,
             "scripts": self.scripts,

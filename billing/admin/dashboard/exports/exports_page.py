@@ -57,7 +57,6 @@ class ExportsPage(UsageQueryPage):
             "credentials": credential_choices(credentials[:_MAX_CREDENTIALS]),
             "history_days": None if self.user.is_superuser else plan.history_days,
             "max_rows": formatting.count(MAX_ROWS),
-            "time_zone": self.organization.time_zone,
         }
 
 

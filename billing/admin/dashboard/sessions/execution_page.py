@@ -61,7 +61,6 @@ class ExecutionPage(DetailPage):
         )
         return {
             "subtitle": execution_id,
-            "as_of": self.times.exact(self.now),
             "execution": execution,
             "figures": figures_of(execution.totals, sessions=formatting.count(len(execution.session_ids))),
             "sessions": formatting.count(len(execution.session_ids)),

@@ -72,8 +72,6 @@ class SessionsPage(OrganizationPage):
         summary = get_session_summary(organization=self.organization) if trail.is_first else None
         return {
             "form": self.form,
-            "as_of": self.times.exact(self.now),
-            "zone": self.organization.time_zone,
             "tabs": [(label, admin_url("sessions", show=name), name == self._shown) for name, label in _TABS],
             "table": table,
             "trail": trail,

@@ -46,14 +46,12 @@ class SessionPage(DetailPage):
         page = list_session_calls(organization=self.organization, session_id=session_id, after=after, limit=PAGE_SIZE)
         return {
             "subtitle": session_id,
-            "as_of": self.times.exact(self.now),
             "session": session,
             "figures": figures_of(session.totals),
             "details": self._details(session),
             "state": state_of(session, self.now),
             "breakdowns": [Card(table.title, table=table) for table in _breakdowns(session)],
             **self._timeline(session),
-            "zone": self.organization.time_zone,
             "calls": self._calls(page.rows, is_first=trail.is_first),
             "trail": trail,
             "older": trail.older(cursor_of(page.last)) if page.last is not None else "",

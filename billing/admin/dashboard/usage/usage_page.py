@@ -62,7 +62,6 @@ class UsagePage(UsageQueryPage):
             "today_url": self._url_of(Preset.TODAY),
             "yesterday_url": self._url_of(Preset.YESTERDAY),
             "since": self._since(query),
-            "as_of": self.times.exact(self.now),
             **self._files(),
         }
 
