@@ -82,8 +82,8 @@ class OrganizationPage(View):
             "now": self.now,
             "as_of": self.times.exact(self.now),
             "refresh_seconds": self.refresh_seconds,
-            "stylesheets": self.stylesheets,
-            "scripts": self.scripts,
+            "page_stylesheets": self.stylesheets,  # the theme has `styles` and `scripts` of its own
+            "page_scripts": self.scripts,
         }
         response = TemplateResponse(self.request, template, {**site_context, **common, **context}, status=status)
         patch_vary_headers(response, ["HX-Request"])
