@@ -8,6 +8,7 @@ import django_filters
 from django.db.models import F, Q, QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, status
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -163,6 +164,7 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
         request=PriceEndSerializer,
         responses={200: PriceSerializer, 409: OpenApiResponse(description="The price has already ended.")},
     )
+    @action(detail=True, methods=["post"])
     def end(self, request: Request, **_: Any) -> Response:
         """End a price of the organization."""
         price = self.get_object()

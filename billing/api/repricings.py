@@ -16,7 +16,7 @@ from billing.models import Repricing
 from billing.types import RepricingState
 from costtrack.calendar import utc_midnight
 from costtrack.clock import utc_now
-from costtrack.serializers import AmountField, StrictSerializer, validated
+from costtrack.serializers import AmountField, StrictSerializer, optional_text, validated
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
@@ -24,8 +24,8 @@ from organizations.types import Scope
 class NewRepricingSerializer(StrictSerializer):
     start = DateOrDateTimeField(help_text="Calls that occurred from this date or time on.")
     end = DateOrDateTimeField(help_text="Calls that occurred before this time, or until this date (inclusive).")
-    service = serializers.CharField(required=False, allow_blank=True, max_length=255, help_text="The value in events.")
-    model = serializers.CharField(required=False, allow_blank=True, max_length=255, help_text="The value in events.")
+    service = optional_text("The value in events.")
+    model = optional_text("The value in events.")
     dry_run = serializers.BooleanField(default=True, help_text="Only report what would change.")
     reason = serializers.CharField(
         default="", allow_blank=True, max_length=MAX_REASON_LENGTH, help_text="The reason. Optional for a dry run."

@@ -1,4 +1,4 @@
-"""An organization's limits with their exceptions, cached in this process.
+"""An organization's limits with their overrides, cached in this process.
 
 `limit_set` reads the current revision on every call, and the limits only if it has changed. So a changed limit applies
 to the next call in every process.
@@ -24,12 +24,12 @@ _REVISION = "SELECT revision FROM billing_limitsetrevision WHERE organization_id
 
 @dataclass(frozen=True, slots=True)
 class LimitSet:
-    """The limits of an organization that are not removed, ordered by id, with all their exceptions."""
+    """The limits of an organization that are not removed, ordered by id, with all their overrides."""
 
     organization_id: int
     revision: int
     limits: tuple[SpendLimit, ...]
-    exceptions: dict[int, tuple[LimitOverride, ...]]
+    overrides: dict[int, tuple[LimitOverride, ...]]
     numbers: dict[str, str]
     """Primary keys of the credentials that limits name, by Client ID."""
 
@@ -73,10 +73,10 @@ class LimitSet:
         return self.numbers.get(limit.scope_value, "")
 
     def _rule(self, limit: SpendLimit, value: str, now: datetime) -> Rule:
-        active = [exception for exception in self.exceptions.get(limit.pk, ()) if _is_active(exception, value, now)]
-        raises = [exception for exception in active if exception.kind == OverrideKind.RAISE.value]
+        active = [override for override in self.overrides.get(limit.pk, ()) if _is_active(override, value, now)]
+        raises = [override for override in active if override.kind == OverrideKind.RAISE.value]
         raised = max(raises, key=_amount, default=None)
-        manual = [exception for exception in active if exception.kind != OverrideKind.RAISE.value]
+        manual = [override for override in active if override.kind != OverrideKind.RAISE.value]
         manual_override = manual[-1] if manual else None
         return Rule(
             limit_id=limit.pk,
@@ -141,13 +141,13 @@ def _client_id(organization_id: int, number: str) -> str:
     return client_ids(organization_id, [number]).get(number, number)
 
 
-def _amount(exception: LimitOverride) -> Decimal:
-    return exception.amount_usd if exception.amount_usd is not None else Decimal(0)
+def _amount(override: LimitOverride) -> Decimal:
+    return override.amount_usd if override.amount_usd is not None else Decimal(0)
 
 
-def _is_active(exception: LimitOverride, value: str, now: datetime) -> bool:
-    is_applicable = exception.value in ("", value)
-    return is_applicable and exception.starts_at <= now and (exception.ends_at is None or now < exception.ends_at)
+def _is_active(override: LimitOverride, value: str, now: datetime) -> bool:
+    is_applicable = override.value in ("", value)
+    return is_applicable and override.starts_at <= now and (override.ends_at is None or now < override.ends_at)
 
 
 def _read(organization_id: int, revision: int) -> LimitSet:
@@ -160,13 +160,13 @@ def _read(organization_id: int, revision: int) -> LimitSet:
         organization_id=organization_id,
         revision=revision,
         limits=limits,
-        exceptions=_exceptions(organization_id),
+        overrides=_overrides(organization_id),
         numbers={client_id: str(pk) for client_id, pk in credentials.values_list("client_id", "pk")},
     )
 
 
-def _exceptions(organization_id: int) -> dict[int, tuple[LimitOverride, ...]]:
-    # Ended exceptions are included, because rules are also built for instants in the past.
+def _overrides(organization_id: int) -> dict[int, tuple[LimitOverride, ...]]:
+    # Ended overrides are included, because rules are also built for instants in the past.
     rows = LimitOverride.objects.filter(organization_id=organization_id, limit__removed_at=None).order_by("pk")
     by_limit: dict[int, tuple[LimitOverride, ...]] = {}
     for row in rows:

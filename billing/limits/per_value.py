@@ -181,9 +181,9 @@ def values_to_check(
         include_open_events = is_rolling and now.replace(second=0, microsecond=0) > last.at
     values = _candidates(organization, all_limits, limit, since, now)
     values |= {
-        exception.value
-        for exception in all_limits.exceptions.get(limit.pk, ())
-        if exception.value and _pauses(exception, now)
+        override.value
+        for override in all_limits.overrides.get(limit.pk, ())
+        if override.value and _pauses(override, now)
     }
     if include_open_events:
         is_open = ThresholdEvent.objects.of(organization).filter(limit=limit, resolved_at=None)
@@ -215,18 +215,18 @@ def _candidates(
 def _has_window_or_limit_changed(
     organization: Organization, all_limits: LimitSet, limit: SpendLimit, last: datetime, now: datetime
 ) -> bool:
-    """Whether a window, the limit or one of its exceptions has begun or ended since the last check."""
+    """Whether a window, the limit or one of its overrides has begun or ended since the last check."""
     boundaries = [limit.starts_at]
     if limit.window != LimitWindow.ROLLING_7D:
         boundaries.append(window_span(LimitWindow(limit.window), organization.calendar, now).start)
-    for exception in all_limits.exceptions.get(limit.pk, ()):
-        boundaries += [exception.starts_at, exception.ends_at]
+    for override in all_limits.overrides.get(limit.pk, ()):
+        boundaries += [override.starts_at, override.ends_at]
     return any(boundary is not None and last < boundary <= now for boundary in boundaries)
 
 
-def _pauses(exception: LimitOverride, now: datetime) -> bool:
+def _pauses(override: LimitOverride, now: datetime) -> bool:
     return (
-        exception.kind == OverrideKind.PAUSE
-        and exception.starts_at <= now
-        and (exception.ends_at is None or now < exception.ends_at)
+        override.kind == OverrideKind.PAUSE
+        and override.starts_at <= now
+        and (override.ends_at is None or now < override.ends_at)
     )

@@ -217,10 +217,8 @@ def _should_notify(
     if _is_pause(reached.threshold, reached.cause):
         return is_new or current is not None
     # A changed amount is no new event if spend was above the threshold before and still is.
-    is_unchanged_crossing = (
-        current is not None and _cause_of(current) is not Cause.MANUAL and snapshot.is_window_of(current)
-    )
-    return is_new and not is_unchanged_crossing
+    is_unchanged = current is not None and _cause_of(current) is not Cause.MANUAL and snapshot.is_window_of(current)
+    return is_new and not is_unchanged
 
 
 def _is_lifted(row: ThresholdEvent, snapshot: LimitSnapshot) -> bool:

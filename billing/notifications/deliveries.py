@@ -26,6 +26,7 @@ from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 
 from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.outbox import enqueue_delivery, new_message_id
+from billing.notifications.webhook_urls import display_url
 from billing.types import Channel, DeliveryState
 from costtrack.errors import ConflictError, NotFoundError
 from costtrack.mail.sending import BACKOFF, CLAIM, MAX_ERROR_LENGTH, retry_delay_after
@@ -233,3 +234,12 @@ def _in_progress(now: datetime) -> QuerySet[Delivery]:
     return Delivery.objects.filter(
         channel=Channel.WEBHOOK, state=DeliveryState.PENDING, webhook__isnull=False, claimed_until__gt=now
     )
+
+
+def shown_recipient(delivery: Delivery, *, is_open: bool) -> str:
+    """Return the recipient; those who may not see it (`is_open`) see only the host of a URL or an e-mail address."""
+    if is_open:
+        return delivery.recipient
+    if delivery.channel == Channel.WEBHOOK.value:
+        return display_url(delivery.recipient)
+    return "…@" + delivery.recipient.rpartition("@")[2]

@@ -55,10 +55,10 @@ def limit_checks() -> list[Check]:
 
 def _count_limits_reached() -> int:
     """Count the limits whose pausing threshold event is unresolved (`billing.limits.enforce`)."""
-    crossings = ThresholdEvent.objects.filter(
+    threshold_events = ThresholdEvent.objects.filter(
         threshold=PAUSING, resolved_at=None, limit__action=LimitAction.PAUSE.value
     )
-    return crossings.count()
+    return threshold_events.count()
 
 
 def _count_manual_pauses(now: datetime) -> int:

@@ -159,6 +159,7 @@ class OrganizationScopedViewSet(_OrganizationScope, GenericViewSet[M]):
 
     shows_shared_rows: ClassVar[bool] = False
     """Also show rows without an organization, which apply to everyone (prices)."""
+    lookup_value_converter = "int"
 
     def narrow(self, queryset: QuerySet[M]) -> QuerySet[M]:
         """A hook for subclasses to exclude rows or select related ones."""

@@ -52,11 +52,9 @@ class OverrideSerializer(serializers.ModelSerializer[LimitOverride]):
 
 
 class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
-    """A limit as configured, with its active overrides. Its current state is at `/usage/limits`.
+    """A limit as configured, with its active overrides. Its current state is at `/usage/limits`."""
 
-    The context must have `display_values` and `active_exceptions` (`active_exceptions_by_limit`).
-    """
-
+    # The context must have `display_values` and `active_overrides` (`active_overrides_by_limit`).
     scope = serializers.ChoiceField(choices=LimitScope.choices)
     scope_value = serializers.CharField(help_text="Empty: the limit applies to every value of the scope separately.")
     window = serializers.ChoiceField(choices=LimitWindow.choices)
@@ -79,7 +77,7 @@ class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
 
     @extend_schema_field(OverrideSerializer(many=True))
     def get_overrides(self, limit: SpendLimit) -> Any:
-        return OverrideSerializer(self.context["active_exceptions"][limit.pk], many=True, context=self.context).data
+        return OverrideSerializer(self.context["active_overrides"][limit.pk], many=True, context=self.context).data
 
 
 class _LimitSettingsSerializer(StrictSerializer):

@@ -43,6 +43,15 @@ class GroupOrder(Enum):
         return sql.SQL("{}{}").format(sql.SQL(self.value[1]), self.row_expression)
 
 
+ORDERS = {
+    "date": GroupOrder.DATE,
+    "total_cost": GroupOrder.COST,
+    "total_tokens": GroupOrder.TOKENS,
+    "run_count": GroupOrder.RUNS,
+}
+"""The values of `sort_by`."""
+
+
 @dataclass(frozen=True, slots=True)
 class GroupQuery:
     """A page request. `search` is a case-insensitive substring of the group name or, with `matches_id`, the group id.
