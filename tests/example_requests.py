@@ -21,7 +21,8 @@ from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
 from billing.types import IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
 from organizations.models import APICredential, Membership, Organization, User
-from organizations.types import Principal, Role
+from organizations.principals import Principal
+from organizations.types import Role
 from tests.billing.ingest.litellm_payloads import payload
 from tests.conftest import Key, make_key
 from tests.limits import take

@@ -14,8 +14,9 @@ from billing.ingest import json_events
 from billing.ingest.services import ingest
 from billing.limits.services import create_limit
 from organizations.models import Membership, Organization, User
+from organizations.principals import Principal
 from organizations.services import create_organization, issue_credential
-from organizations.types import Principal, Role, Scope
+from organizations.types import Role, Scope
 
 PASSWORD = "costtrack-demo"  # noqa: S105 - only for the demo; printed at every start
 _ACTOR = "demo"

@@ -15,7 +15,7 @@ from billing.ledger.corrections import validate_reason
 from billing.ledger.locks import lock_all_corrections
 from billing.ledger.reprice import ModelFigures, Position, Selection, StepResult, reprice_step, selected
 from billing.models import Repricing, UsageEvent
-from billing.querysets import RepricingQuerySet
+from billing.models.repricing import RepricingQuerySet
 from billing.types import CorrectionKind, RepricingState
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, field_error

@@ -24,7 +24,8 @@ from costtrack.errors import ConflictError, ForbiddenError, NotFoundError, field
 from costtrack.money import plain, usd
 from organizations import audit
 from organizations.models import Organization
-from organizations.types import Principal, Role
+from organizations.principals import Principal
+from organizations.types import Role
 
 MAX_TEXT_LENGTH = 500
 """Maximum length of a reason and of an answer."""

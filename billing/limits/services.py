@@ -36,8 +36,8 @@ from costtrack.errors import ConflictError, ForbiddenError, NotFoundError, field
 from costtrack.money import plain
 from organizations import audit
 from organizations.models import APICredential, Organization, Plan, User
+from organizations.principals import Principal
 from organizations.selectors import refusal_without_api
-from organizations.types import Principal
 
 MAX_LIMITS = 200
 """Maximum number of limits of one organization, because each call is compared with all of them."""

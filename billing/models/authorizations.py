@@ -5,7 +5,6 @@ from django.db import models
 
 from billing.types import AuthorizationStatus
 from costtrack.fields import money_field, optional_money_field
-from organizations.querysets import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantModel
 
 
@@ -58,8 +57,6 @@ class Authorization(TenantModel):
     tags = ArrayField(
         models.CharField(max_length=255), default=list, db_default=models.Value([], ArrayField(models.CharField()))
     )
-
-    objects = OrganizationScopedQuerySet["Authorization"].as_manager()
 
     class Meta:
         constraints = (

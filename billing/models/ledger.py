@@ -4,17 +4,29 @@ In the database the primary keys of these tables begin with the organization (bi
 unique, so in Django the primary key is `id` alone. Always filter by organization too.
 """
 
+from datetime import datetime
 from decimal import Decimal
+from typing import Self
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 
-from billing.querysets import UsageEventQuerySet, known_cost
 from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.fields import money_field, optional_money_field, total_field
+from costtrack.ids import last_event_id
 from costtrack.money import ZERO
-from organizations.querysets import OrganizationScopedQuerySet
+from organizations.models import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantModel
+
+# The known cost of a row of the ledger, in SQL (over a row `event`) and Python. `billing.ledger.net_cost` adds
+# the adjustments.
+COST_SQL = "coalesce(event.token_cost_usd, 0) + event.compute_cost_usd"
+
+
+def known_cost(token_cost_usd: Decimal | None, compute_cost_usd: Decimal) -> Decimal:
+    return (ZERO if token_cost_usd is None else token_cost_usd) + compute_cost_usd
 
 
 def _dimension() -> "models.CharField[str, str]":
@@ -53,8 +65,6 @@ class IngestBatch(TenantModel):
     cost_usd = total_field()
     folded_at = models.DateTimeField(null=True)
 
-    objects = OrganizationScopedQuerySet["IngestBatch"].as_manager()
-
     class Meta:
         verbose_name = "batch"
         verbose_name_plural = "batches"
@@ -84,10 +94,37 @@ class EventKey(TenantModel):
     event_id = models.UUIDField()
     payload_hash = models.BigIntegerField()
 
-    objects = OrganizationScopedQuerySet["EventKey"].as_manager()
-
     def __str__(self) -> str:
         return str(self.key)
+
+
+def _unknown_to_the_planner(*values: datetime | UUID) -> tuple[models.Func, ...]:
+    """Hide the values from the planner, which estimates a row comparison by its first column alone.
+
+    If all remaining events had the same time it would expect none, and sort all of them instead of scanning the index.
+    """
+    return tuple(models.Func(models.Value(value), template="(SELECT %(expressions)s)") for value in values)
+
+
+_POSITION = Tuple(models.F("occurred_at"), models.F("id"))
+
+
+class UsageEventQuerySet(OrganizationScopedQuerySet["UsageEvent"]):
+    def of_batch(self, batch_id: UUID) -> Self:
+        """The events of a batch, which are a range of the primary key (`costtrack.ids`)."""
+        return self.filter(id__gt=batch_id, id__lte=last_event_id(batch_id))
+
+    def before(self, occurred_at: datetime, event_id: UUID) -> Self:
+        """The events before a position in the order of (occurred_at, id).
+
+        A row comparison is a bound of the index on time. "Earlier, or at the same time with a smaller id" is not: the
+        scan would begin at the first event of that time, and there may be any number of them.
+        """
+        return self.filter(TupleLessThan(_POSITION, _unknown_to_the_planner(occurred_at, event_id)))
+
+    def after(self, occurred_at: datetime, event_id: UUID) -> Self:
+        """The events after a position in the order of (occurred_at, id)."""
+        return self.filter(TupleGreaterThan(_POSITION, _unknown_to_the_planner(occurred_at, event_id)))
 
 
 class UsageEvent(TenantModel):
@@ -205,7 +242,7 @@ class UsageEvent(TenantModel):
     adjusts = models.UUIDField(null=True, editable=False)
     adjustment_reason = _dimension()
 
-    objects = UsageEventQuerySet.as_manager()
+    objects = UsageEventQuerySet.as_manager()  # type: ignore[misc] # mypy takes it for a variable of instances
 
     class Meta:
         indexes = (
@@ -245,8 +282,6 @@ class UnpricedEvent(TenantModel):
     model = models.CharField(max_length=255, blank=True)
     occurred_at = models.DateTimeField()
     reason = models.CharField(max_length=16, choices=UnpricedReason)
-
-    objects = OrganizationScopedQuerySet["UnpricedEvent"].as_manager()
 
     class Meta:
         indexes = (models.Index(fields=("organization", "service", "model"), name="unpriced_by_model"),)

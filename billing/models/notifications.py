@@ -4,7 +4,6 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from billing.types import Channel, DeliveryState, NoticeKind, WebhookFormat
-from organizations.querysets import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantForeignKey, TenantModel
 
 
@@ -18,8 +17,6 @@ class Notice(TenantModel):
     subject = models.CharField(max_length=254, help_text="One line of text.")
     data = models.JSONField(default=dict)
     created_at = models.DateTimeField()
-
-    objects = OrganizationScopedQuerySet["Notice"].as_manager()
 
     def __str__(self) -> str:
         return self.subject
@@ -44,8 +41,6 @@ class WebhookEndpoint(TenantModel):
     failing_since = models.DateTimeField(null=True, editable=False)
     disabled_reason = models.CharField(max_length=254, blank=True, default="", editable=False)
     created_at = models.DateTimeField(editable=False)
-
-    objects = OrganizationScopedQuerySet["WebhookEndpoint"].as_manager()
 
     def __str__(self) -> str:
         return self.description or f"Webhook {self.pk}"  # the URL may be a secret
@@ -75,8 +70,6 @@ class Delivery(TenantModel):
     last_status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP or SMTP status of the last attempt.")
     last_error = models.CharField(max_length=500, blank=True, default="")
 
-    objects = OrganizationScopedQuerySet["Delivery"].as_manager()
-
     class Meta:
         verbose_name_plural = "deliveries"
         constraints = (models.UniqueConstraint(fields=("organization", "message_id"), name="delivery_once"),)
@@ -99,9 +92,6 @@ class NotificationPreference(TenantModel):
     """Which notices a member gets by e-mail. Without a row: owners and admins get all, viewers those about their own
     requests."""
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
-    )
     # The database deletes a preference with its membership.
     membership = models.ForeignKey(
         "organizations.Membership",
@@ -114,8 +104,6 @@ class NotificationPreference(TenantModel):
     pauses = models.BooleanField(default=True, help_text="Access is paused or resumed.")
     requests = models.BooleanField(default=True, help_text="An increase is requested, approved or declined.")
     webhooks = models.BooleanField(default=True, help_text="A webhook was disabled because it kept failing.")
-
-    objects = OrganizationScopedQuerySet["NotificationPreference"].as_manager()
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("organization", "membership"), name="preference_once"),)

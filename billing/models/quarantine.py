@@ -2,7 +2,6 @@
 
 from django.db import models
 
-from organizations.querysets import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantModel
 
 
@@ -27,8 +26,6 @@ class QuarantinedRecord(TenantModel):
     raw = models.TextField()
     is_cut = models.BooleanField(default=False)
     resolved_at = models.DateTimeField(null=True, blank=True)
-
-    objects = OrganizationScopedQuerySet["QuarantinedRecord"].as_manager()
 
     class Meta:
         indexes = (

@@ -1,13 +1,19 @@
 """Repricings of a period at current prices."""
 
 from decimal import Decimal
+from typing import Self
 
 from django.db import models
 
-from billing.querysets import RepricingQuerySet
 from billing.types import RepricingState
 from costtrack.fields import total_field
+from organizations.models import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantModel
+
+
+class RepricingQuerySet(OrganizationScopedQuerySet["Repricing"]):
+    def unfinished(self) -> Self:
+        return self.filter(state__in=[state.value for state in RepricingState if not state.is_final])
 
 
 class Repricing(TenantModel):
@@ -48,7 +54,7 @@ class Repricing(TenantModel):
     new_usd = total_field()
     by_model = models.JSONField(default=list, editable=False)
 
-    objects = RepricingQuerySet.as_manager()
+    objects = RepricingQuerySet.as_manager()  # type: ignore[misc] # mypy takes it for a variable of instances
 
     class Meta:
         constraints = (

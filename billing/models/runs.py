@@ -2,7 +2,6 @@
 
 from django.db import models
 
-from organizations.querysets import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantModel
 
 
@@ -20,8 +19,6 @@ class Run(TenantModel):
     parent_run_id = models.CharField(max_length=255, blank=True)
     workflow_id = models.CharField(max_length=255, blank=True)
     created_at = models.DateTimeField()
-
-    objects = OrganizationScopedQuerySet["Run"].as_manager()
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("organization", "run_id"), name="run_once"),)

@@ -25,7 +25,7 @@ from uuid import UUID
 from psycopg import sql
 
 from billing.ledger.net_cost import IS_PRICED, IS_VOIDED, KNOWN_COST, NET_COST, net, sum_adjustments
-from billing.querysets import COST_SQL
+from billing.models.ledger import COST_SQL
 from billing.reports.cursors import Page, Position, page_of
 from billing.reports.sql import Condition, Parameters, bind, fetch_rows, no_condition, within
 from billing.rollups.sql import column_list

@@ -8,10 +8,10 @@ from billing.ingest import litellm
 from billing.ingest.ledger_entries import DEFAULT_SOURCE, event_key
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import EventKey, PriceVersion, UsageEvent
+from billing.models.ledger import UsageEventQuerySet
 from billing.pricing.calculate import CompiledPrice
 from billing.pricing.price_fields import unit_prices_of
 from billing.pricing.types import Calculation, PriceKind, TokenUsage
-from billing.querysets import UsageEventQuerySet
 from billing.reports.cursors import Page, Position, page_of
 from costtrack.calendar import Window
 from costtrack.errors import NotFoundError

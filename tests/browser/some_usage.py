@@ -11,7 +11,7 @@ from billing.notifications.webhooks import create_webhook, send_test
 from billing.types import LimitWindow
 from costtrack.clock import utc_now
 from organizations.models import Organization
-from organizations.types import Principal
+from organizations.principals import Principal
 from tests.billing.ingest.litellm_payloads import payload
 from tests.limits import set_limit, take
 from tests.usage import send_events, set_price

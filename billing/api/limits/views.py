@@ -26,7 +26,7 @@ from billing.api.limits.serializers import (
 from billing.limits import services
 from billing.limits.selectors import active_exceptions_by_limit, in_force_at
 from billing.models import LimitOverride, SpendLimit, ThresholdEvent
-from billing.querysets import SpendLimitQuerySet
+from billing.models.limits import SpendLimitQuerySet
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import NotFoundError
