@@ -92,7 +92,7 @@ def _add_limit(organization: Organization) -> None:
     limit = make_limit(organization, scope=LimitScope.TAG, scope_value=MARK)
     raised(limit, int(AMOUNT))
     shared: dict[str, Any] = {"organization": organization, "limit": limit, "value": MARK, "amount_usd": AMOUNT}
-    ThresholdEvent.objects.create(**shared, threshold=80, window_key=MARK, spent_usd=Decimal(AMOUNT), crossed_at=NOW)
+    ThresholdEvent.objects.create(**shared, threshold=80, window_key=MARK, spent_usd=Decimal(AMOUNT), reached_at=NOW)
     IncreaseRequest.objects.create(**shared, reason=MARK, requested_by=MARK, requested_at=NOW)
 
 

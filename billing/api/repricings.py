@@ -62,7 +62,7 @@ class RepricingSerializer(serializers.ModelSerializer[Repricing]):
     old_usd = AmountField(help_text="The previous cost of the repriced calls.")
     new_usd = AmountField()
     difference_usd = AmountField()
-    processed = serializers.IntegerField(source="looked_at", help_text="Progress, out of `total`.")
+    processed = serializers.IntegerField(help_text="Progress, out of `total`.")
     total = serializers.IntegerField(allow_null=True, help_text="Null until it has started.")
     skipped = serializers.IntegerField(source="left_alone")
     models = serializers.SerializerMethodField(help_text="By model, the largest change first.")

@@ -273,7 +273,7 @@ def take_snapshot(
 def _not_before_existing(organization: Organization, limit_value: LimitValue, now: datetime) -> datetime:
     """Return `now`, or a later time that another worker has written while this one waited for the lock."""
     rows = ThresholdEvent.objects.of(organization).filter(limit=limit_value.limit_id, value=limit_value.value)
-    latest: dict[str, datetime | None] = rows.aggregate(crossed=Max("crossed_at"), resolved=Max("resolved_at"))
+    latest: dict[str, datetime | None] = rows.aggregate(crossed=Max("reached_at"), resolved=Max("resolved_at"))
     return max([now, *(instant for instant in latest.values() if instant is not None)])
 
 
@@ -285,7 +285,7 @@ def _open_rows(organization: Organization, limit_value: LimitValue) -> QuerySet[
 def _rows(organization: Organization, snapshot: LimitSnapshot) -> Iterable[ThresholdEvent]:
     """Return the rows that `plan_changes` needs."""
     rule = snapshot.rule
-    is_recent = Q(crossed_at__gt=snapshot.now - RENOTIFY_AFTER) if snapshot.is_rolling else Q()
+    is_recent = Q(reached_at__gt=snapshot.now - RENOTIFY_AFTER) if snapshot.is_rolling else Q()
     return ThresholdEvent.objects.filter(
         Q(resolved_at=None) | Q(window_key__in=window_keys(snapshot)) | is_recent,
         organization=organization,
@@ -303,7 +303,7 @@ def _write(
     spent_usd = ZERO if evaluation is None else evaluation.spent_usd
     at = resets_at(rule, evaluation)
     for reopened in changes.reopened:
-        restarted = {"crossed_at": now, "spent_usd": spent_usd} if reopened.is_notified else {}
+        restarted = {"reached_at": now, "spent_usd": spent_usd} if reopened.is_notified else {}
         _update(reopened.row, resolved_at=None, resets_at=at, times=reopened.times, **restarted)
     ThresholdEvent.objects.bulk_create(
         ThresholdEvent(
@@ -314,7 +314,7 @@ def _write(
             window_key=opened.key,
             amount_usd=opened.reached.amount_usd,
             spent_usd=spent_usd,
-            crossed_at=now,
+            reached_at=now,
             resets_at=at,
         )
         for opened in changes.opened

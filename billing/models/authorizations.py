@@ -25,11 +25,7 @@ class Authorization(TenantModel):
 
     id = models.UUIDField(primary_key=True, editable=False)
     organization = models.ForeignKey(
-        "organizations.Organization",
-        on_delete=models.PROTECT,
-        related_name="authorizations",
-        db_index=False,
-        db_constraint=False,
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
     credential = models.ForeignKey(
         "organizations.APICredential",

@@ -48,9 +48,6 @@ class IngestBatch(TenantModel):
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="batches", db_index=False
-    )
     credential = models.ForeignKey(
         "organizations.APICredential", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
@@ -84,11 +81,7 @@ class EventKey(TenantModel):
 
     pk = models.CompositePrimaryKey("organization", "key")
     organization = models.ForeignKey(
-        "organizations.Organization",
-        on_delete=models.PROTECT,
-        related_name="+",
-        db_index=False,
-        db_constraint=False,
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
     key = models.UUIDField()
     event_id = models.UUIDField()
@@ -148,11 +141,7 @@ class UsageEvent(TenantModel):
 
     id = models.UUIDField(primary_key=True, editable=False)
     organization = models.ForeignKey(
-        "organizations.Organization",
-        on_delete=models.PROTECT,
-        related_name="events",
-        db_index=False,
-        db_constraint=False,
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
     credential = models.ForeignKey(
         "organizations.APICredential",
@@ -275,9 +264,6 @@ class UnpricedEvent(TenantModel):
     """The queue of unpriced events. When an event is priced, it leaves the queue and an adjustment is appended."""
 
     event_id = models.UUIDField(primary_key=True)
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="unpriced_events", db_index=False
-    )
     service = models.CharField(max_length=255, blank=True)
     model = models.CharField(max_length=255, blank=True)
     occurred_at = models.DateTimeField()

@@ -40,9 +40,6 @@ class SpendLimit(TenantModel):
     limit stays, because threshold events reference it.
     """
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="limits", db_index=False
-    )
     scope = models.CharField(max_length=16, choices=LimitScope)
     scope_value = models.CharField(max_length=255, blank=True, default="")
     window = models.CharField(max_length=16, choices=LimitWindow)
@@ -136,7 +133,7 @@ class ThresholdEvent(TenantModel):
     window_key = models.CharField(max_length=40)
     amount_usd = _amount_field()
     spent_usd = _amount_field()
-    crossed_at = models.DateTimeField()
+    reached_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True)
     resets_at = models.DateTimeField(null=True)
     times = models.PositiveIntegerField(default=1)
@@ -153,7 +150,7 @@ class ThresholdEvent(TenantModel):
                 condition=models.Q(resolved_at=None),
             ),
         )
-        indexes = (models.Index(fields=("organization", "-crossed_at", "-id"), name="threshold_event_by_time"),)
+        indexes = (models.Index(fields=("organization", "-reached_at", "-id"), name="threshold_event_by_time"),)
 
     def __str__(self) -> str:
         return f"{self.threshold} %"

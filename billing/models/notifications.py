@@ -10,9 +10,6 @@ from organizations.tenant_models import TenantForeignKey, TenantModel
 class Notice(TenantModel):
     """A notice, written in the transaction of its cause. `data` is the body of the webhook."""
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="notices", db_index=False
-    )
     kind = models.CharField(max_length=32, choices=NoticeKind)
     subject = models.CharField(max_length=254, help_text="One line of text.")
     data = models.JSONField(default=dict)
@@ -25,9 +22,6 @@ class Notice(TenantModel):
 class WebhookEndpoint(TenantModel):
     """A URL that notices are sent to. The secrets are encrypted (`billing.notifications.webhook_signatures`)."""
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="webhooks", db_index=False
-    )
     url = models.CharField(max_length=500)
     description = models.CharField(max_length=120, blank=True, default="")
     format = models.CharField(max_length=8, choices=WebhookFormat, default=WebhookFormat.STANDARD)
@@ -53,9 +47,6 @@ class Delivery(TenantModel):
     `message_id` is the same for every attempt, so that the recipient can detect duplicates (`Message-ID`,
     `webhook-id`)."""
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="deliveries", db_index=False
-    )
     notice = TenantForeignKey(Notice, on_delete=models.PROTECT, related_name="deliveries")
     channel = models.CharField(max_length=8, choices=Channel)
     recipient = models.CharField(max_length=500, help_text="An e-mail address or a URL.")

@@ -24,9 +24,6 @@ class Repricing(TenantModel):
     as decimal strings: the figures of the columns, for each model.
     """
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="repricings", db_index=False
-    )
     created_at = models.DateTimeField(editable=False)
     actor = models.CharField(max_length=254, editable=False, help_text="E-mail address, Client ID, or 'system'.")
     reason = models.CharField(max_length=255, blank=True)
@@ -74,7 +71,7 @@ class Repricing(TenantModel):
         return RepricingState(self.state).is_final
 
     @property
-    def looked_at(self) -> int:
+    def processed(self) -> int:
         return self.events + self.left_alone
 
     @property

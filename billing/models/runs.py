@@ -12,9 +12,6 @@ class Run(TenantModel):
     may contain cycles, which readers must handle.
     """
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="runs", db_index=False
-    )
     run_id = models.CharField(max_length=255)
     parent_run_id = models.CharField(max_length=255, blank=True)
     workflow_id = models.CharField(max_length=255, blank=True)

@@ -20,12 +20,12 @@ MAX_READ = 500_000
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Parts of a window to read, with about `calls` calls. `is_cut` is True if there may be more matching events beyond
-    them."""
+    """Parts of a window to read, with about `calls` calls. `is_truncated` is True if there may be more matching
+    events beyond them."""
 
     windows: list[Window]
     calls: int = 0
-    is_cut: bool = False
+    is_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class EventDays:
             if enough is not None and matching >= enough:
                 break
             if len(days) == max_days or (days and calls + self.all_calls.get(day, 0) > MAX_READ):
-                return Reading(list(self._merge(days)), calls, is_cut=True)
+                return Reading(list(self._merge(days)), calls, is_truncated=True)
             days.append(day)
             calls += self.all_calls.get(day, 0)
             matching += self.matching[day] if day != listed_day and self._has_all_of(day) else 0

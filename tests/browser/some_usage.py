@@ -63,7 +63,7 @@ def _add_limit(organization: Organization, now: datetime) -> None:
         window_key="before",
         amount_usd=Decimal(100),
         spent_usd=Decimal(81),
-        crossed_at=now - timedelta(days=8),
+        reached_at=now - timedelta(days=8),
         resolved_at=now - timedelta(days=3),
     )
     request_increase(

@@ -185,7 +185,7 @@ class LimitPage:
     def _crossings(self) -> Table[ThresholdEvent]:
         """Return the newest threshold events."""
         crossings = ThresholdEvent.objects.of(self.limit.organization).filter(limit=self.limit)
-        rows = list(crossings.order_by("-crossed_at", "-id")[:MAX_CROSSINGS])
+        rows = list(crossings.order_by("-reached_at", "-id")[:MAX_CROSSINGS])
         names = self._names([row.value for row in rows])
         columns = (
             Column[ThresholdEvent](
@@ -198,7 +198,7 @@ class LimitPage:
                     f"{usd(row.spent_usd)} of {usd(row.amount_usd)}",
                 ),
             ),
-            Column[ThresholdEvent]("When", lambda row: self.times.two_lines(row.crossed_at)),
+            Column[ThresholdEvent]("When", lambda row: self.times.two_lines(row.reached_at)),
             Column[ThresholdEvent](
                 "Below again",
                 lambda row: (

@@ -43,7 +43,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
     list_display = ("crossed", "of_limit", "what", "spent", "state", "resolved")
     list_filter = (
         OrganizationFilter,
-        PeriodFilter.of("crossed_at"),
+        PeriodFilter.of("reached_at"),
         ConditionFilter.of(
             "threshold",
             "threshold",
@@ -63,7 +63,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         ),
         NumberFilter.of("limit id", "limit", column="limit"),  # the limit's page links here
     )
-    ordering = ("-crossed_at", "-id")
+    ordering = ("-reached_at", "-id")
     fields = ()
     empty_title = "No thresholds reached yet"
     empty_text = (
@@ -80,7 +80,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         details = (
             ("Limit", self.of_limit(row)),
             ("Reached", limit_text.threshold(row)),
-            ("When", times.inline(row.crossed_at)),
+            ("When", times.inline(row.reached_at)),
             ("Spent at that time", formatting.exact(row.spent_usd)),
             ("Amount at that time", formatting.exact(row.amount_usd)),
             ("State", self.state(row)),
@@ -91,7 +91,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         )
         return [Card("Threshold event", details=without_empty(details))]
 
-    crossed = column(ThresholdEvent, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.crossed_at))
+    crossed = column(ThresholdEvent, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.reached_at))
 
     @admin.display(description="Limit")
     def of_limit(self, crossing: ThresholdEvent) -> SafeString:

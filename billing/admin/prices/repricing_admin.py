@@ -120,7 +120,7 @@ class RepricingAdmin(SingleOrganizationAdmin):
         repricing: Repricing | None = context.get("original")
         if repricing is not None:
             context["refresh_seconds"] = 0 if repricing.is_finished else _REFRESH_SECONDS
-            context["total"], context["processed"] = repricing.total, repricing.looked_at
+            context["total"], context["processed"] = repricing.total, repricing.processed
             if _can_be_applied(repricing) and self.has_manage_permission(request, repricing):
                 context["apply_url"] = admin_url("billing_repricing_apply", repricing.pk)
         return super().render_change_form(request, context, *args, **kwargs)

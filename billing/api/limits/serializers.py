@@ -163,7 +163,7 @@ class ThresholdEventSerializer(serializers.ModelSerializer[ThresholdEvent]):
     threshold = serializers.IntegerField(help_text="In percent of the amount; 0 is the soft amount.")
     amount_usd = AmountField(help_text="The limit's amount at that time.")
     spent_usd = AmountField(help_text="The spend when the threshold was reached.")
-    reached_at = serializers.DateTimeField(source="crossed_at")
+    reached_at = serializers.DateTimeField()
     resolved_at = serializers.DateTimeField(allow_null=True, help_text="When spend was below the threshold again.")
     resets_at = serializers.DateTimeField(
         allow_null=True, help_text="When spend is expected to be below the amount again."

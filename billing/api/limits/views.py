@@ -187,7 +187,7 @@ def _resume(*, ends_at: datetime | None, **options: Any) -> None:
 
 
 class ThresholdEventViewSet(ValuesDisplayed[ThresholdEvent]):
-    queryset = ThresholdEvent.objects.select_related("limit").order_by("-crossed_at", "-id")
+    queryset = ThresholdEvent.objects.select_related("limit").order_by("-reached_at", "-id")
     serializer_class = ThresholdEventSerializer
     filterset_class = None
     required_scope = Scope.COSTS_READ

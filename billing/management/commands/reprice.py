@@ -61,7 +61,7 @@ class Command(SchemaCommand):
                 reason=options["reason"],
                 actor="system",
                 now=utc_now(),
-                progress=lambda repricing: bar.update(task, total=repricing.total, completed=repricing.looked_at),
+                progress=lambda repricing: bar.update(task, total=repricing.total, completed=repricing.processed),
             )
 
 

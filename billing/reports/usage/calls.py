@@ -114,7 +114,7 @@ def list_calls(
         return Page((), None)
     query = EventQuery(organization, reading.windows, filters.condition)
     page = query.page(Call, after=after, limit=limit)
-    if page.last is None and reading.is_cut:
+    if page.last is None and reading.is_truncated:
         return Page(page.rows, Position(min(part.start for part in reading.windows if part.start), UUID(int=0)))
     return page
 

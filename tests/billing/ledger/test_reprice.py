@@ -239,7 +239,7 @@ def test_steps_walk_over_calls_of_one_instant_without_loss(organization: Organiz
         reason="r",
         actor=WHO,
         now=NOW,
-        progress=lambda repricing: seen.append((repricing.looked_at, repricing.total)),
+        progress=lambda repricing: seen.append((repricing.processed, repricing.total)),
     )
 
     assert seen == [(3, 12), (6, 12), (9, 12), (12, 12), (12, 12)]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from billing.ingest import json_events
 from billing.ingest.services import ingest
+from billing.models import Run
 from billing.reports.runs import get_run_costs, get_total_run_costs
 from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, newest_executions
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, newest_sessions
@@ -195,7 +196,7 @@ def check_runs(organization: Organization) -> None:
     for service, groups in everyone.by_group.items():
         assert sum(groups.values(), ZERO) == everyone.by_service[service]
     assert sum(everyone.by_service.values(), ZERO) == everyone.total
-    parents = dict(organization.runs.values_list("run_id", "parent_run_id"))
+    parents = dict(Run.objects.of(organization).values_list("run_id", "parent_run_id"))
     alone = {run: cost_of(organization, run, include_children=False) for run in parents}
     assert sum(alone.values(), ZERO) == everyone.total
     for run in parents:

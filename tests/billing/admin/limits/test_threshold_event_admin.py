@@ -35,7 +35,7 @@ def crossed(
         window_key=str(threshold),
         amount_usd=limit.amount_usd,
         spent_usd=limit.amount_usd * Decimal(threshold) / 100,
-        crossed_at=at,
+        reached_at=at,
         resolved_at=NOW if over else None,
     )
 
