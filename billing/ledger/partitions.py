@@ -15,6 +15,7 @@ from typing import Any
 from django.db import connection
 from psycopg import sql
 
+from costtrack.database.queries import fetch_rows
 from costtrack.ids import ids_at
 from costtrack.roles import TENANT_ROLE
 from costtrack.tenancy import owner_scope
@@ -79,9 +80,7 @@ def next_month(month: datetime) -> datetime:
 
 def partitions() -> list[Partition]:
     """Return all partitions, oldest first."""
-    with connection.cursor() as cursor:
-        cursor.execute(_EXISTING, [LEDGER])
-        rows = cursor.fetchall()
+    rows = fetch_rows(_EXISTING, [LEDGER])
     return [Partition(leaf, _month_named(month), _organization_in(leaf), size) for month, leaf, size in rows]
 
 

@@ -10,11 +10,10 @@ from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 
-from django.db import connection
-
 from billing.limits.types import Dimensions, ManualOverride, Rule
 from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
+from costtrack.database.queries import fetch_rows
 from costtrack.revision_cache import RevisionCache
 from organizations.models import APICredential, Organization
 
@@ -111,10 +110,8 @@ _limit_sets: RevisionCache[int, int, LimitSet] = RevisionCache(_MAX_ORGANIZATION
 
 def limit_set(organization: Organization) -> LimitSet:
     """Return the organization's current limits. Use them for one request only."""
-    with connection.cursor() as cursor:
-        cursor.execute(_REVISION, [organization.pk])
-        row = cursor.fetchone()
-    return limit_set_of_revision(organization.pk, 0 if row is None else row[0])
+    rows = fetch_rows(_REVISION, [organization.pk])
+    return limit_set_of_revision(organization.pk, rows[0][0] if rows else 0)
 
 
 def limit_set_of_revision(organization_id: int, revision: int) -> LimitSet:

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db import connection
 from psycopg import sql
 
 from billing.limits.cache import LimitSet
@@ -26,6 +25,7 @@ from billing.rollups.definitions import SCOPES_OF_EVENT
 from billing.rollups.sql import OF_UNFOLDED
 from billing.types import LimitWindow, OverrideKind
 from costtrack.clock import EPOCH
+from costtrack.database.queries import fetch_rows
 from costtrack.money import ZERO
 from organizations.models import Organization
 
@@ -135,9 +135,8 @@ def list_values_near_threshold(
         "max_values": max_values,
     }
     tail = _TAIL + _UNPRICED if any(fallbacks) else _TAIL
-    with connection.cursor() as cursor:
-        cursor.execute(_QUERY.format(tail=tail), parameters)
-        return [ValuesNearThreshold(tuple(values), near, used) for used, near, values in cursor.fetchall()]
+    rows = fetch_rows(_QUERY.format(tail=tail), parameters)
+    return [ValuesNearThreshold(tuple(values), near, used) for used, near, values in rows]
 
 
 def _start(organization: Organization, limit: SpendLimit, now: datetime) -> str:
@@ -198,18 +197,14 @@ def _candidates(
     for_all = all_limits.rule(limit.pk, "", now=now)
     if for_all is None:
         return set()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _CANDIDATES,
-            {
-                "organization": organization.pk,
-                "scope": limit.scope,
-                "since": since,
-                "lowest": lowest_threshold_usd(for_all),
-                "has_fallback": limit.fallback_price is not None,
-            },
-        )
-        return {value for (value,) in cursor.fetchall()}
+    parameters = {
+        "organization": organization.pk,
+        "scope": limit.scope,
+        "since": since,
+        "lowest": lowest_threshold_usd(for_all),
+        "has_fallback": limit.fallback_price is not None,
+    }
+    return {value for (value,) in fetch_rows(_CANDIDATES, parameters)}
 
 
 def _has_window_or_limit_changed(

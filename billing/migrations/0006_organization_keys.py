@@ -1,6 +1,8 @@
 """Organizations have no accessors of their tenants' rows, which are read as `Model.objects.of(organization)`. The
 tables do not change."""
 
+from typing import Any
+
 import django.db.models.deletion
 from django.db import migrations, models
 
@@ -18,13 +20,13 @@ MODELS = (
 WITHOUT_CONSTRAINT = ("authorization", "usageevent")
 
 
-def _key(**options: bool) -> models.Field:
+def _key(*, has_constraint: bool = True) -> "models.ForeignKey[Any, Any]":
     return models.ForeignKey(
         "organizations.organization",
+        db_constraint=has_constraint,
         db_index=False,
         on_delete=django.db.models.deletion.PROTECT,
         related_name="+",
-        **options,
     )
 
 
@@ -33,5 +35,5 @@ class Migration(migrations.Migration):
 
     operations = [
         *(migrations.AlterField(model, "organization", _key()) for model in MODELS),
-        *(migrations.AlterField(model, "organization", _key(db_constraint=False)) for model in WITHOUT_CONSTRAINT),
+        *(migrations.AlterField(model, "organization", _key(has_constraint=False)) for model in WITHOUT_CONSTRAINT),
     ]

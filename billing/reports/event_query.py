@@ -27,10 +27,11 @@ from psycopg import sql
 from billing.ledger.net_cost import IS_PRICED, IS_VOIDED, KNOWN_COST, NET_COST, net, sum_adjustments
 from billing.models.ledger import COST_SQL
 from billing.reports.cursors import Page, Position, page_of
-from billing.reports.sql import Condition, Parameters, bind, fetch_rows, no_condition, within
+from billing.reports.sql import Condition, Parameters, bind, no_condition, within
 from billing.rollups.sql import column_list
 from costtrack.calendar import ALWAYS, Window
 from costtrack.clock import EPOCH
+from costtrack.database.queries import fetch_rows
 from costtrack.ids import earliest_after, first_id_of
 from organizations.models import Organization
 

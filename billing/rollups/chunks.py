@@ -9,12 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from django.db import connection
 from psycopg import sql
 
 from billing.rollups.definitions import Rollup
 from billing.rollups.sql import IN_WINDOW, all_true
 from costtrack.calendar import utc_midnight
+from costtrack.database.queries import fetch_rows
 
 MAX_EVENTS = 2_000_000
 
@@ -134,16 +134,14 @@ def _ranges(organization_id: int, rollup: Rollup) -> list[Range]:
         joined=sql.SQL(rollup.joined),
         condition=sql.SQL(rollup.condition),
     )
-    with connection.cursor() as cursor:
-        cursor.execute(query, {"organization": organization_id, "max_events": MAX_EVENTS})
-        greatest = [value for (value,) in cursor.fetchall()]
+    rows = fetch_rows(query, {"organization": organization_id, "max_events": MAX_EVENTS})
+    greatest = [value for (value,) in rows]
     return list(pairwise([None, *greatest[:-1], None]))
 
 
 def _events_by_day(organization_id: int, start: datetime, end: datetime) -> list[tuple[date, int]]:
-    with connection.cursor() as cursor:
-        cursor.execute(_EVENTS_BY_DAY, {"organization": organization_id, "start": start, "end": end})
-        return [(day, events) for day, events in cursor.fetchall()]
+    rows = fetch_rows(_EVENTS_BY_DAY, {"organization": organization_id, "start": start, "end": end})
+    return [(day, events) for day, events in rows]
 
 
 def _cut(days: Iterable[tuple[date, int]], start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:

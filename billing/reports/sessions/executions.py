@@ -57,13 +57,8 @@ def get_execution_costs(*, organization: Organization, execution_id: str) -> Exe
     raise NotFoundError(f"Execution cost not found for execution {execution_id}")
 
 
-def newest_executions(*, organization: Organization, limit: int) -> list[ExecutionCosts]:
-    """Return the latest executions, newest first."""
-    return list(list_executions(organization=organization, after=None, limit=limit).rows)
-
-
 def list_executions(
-    *, organization: Organization, after: StartPosition | None, limit: int
+    *, organization: Organization, after: StartPosition | None = None, limit: int
 ) -> Page[ExecutionCosts, StartPosition]:
     """Return a page of executions after a position, newest first."""
     page, reader = list_newest(organization, EXECUTION_TOTALS, limit=limit, after=after)

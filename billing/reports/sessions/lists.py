@@ -45,8 +45,8 @@ class _SessionRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SessionCosts:
-    """Cost of one session. Ids are empty if they were not sent. `started_at` and `last_seen_at` are the times of its
-    first and last event, `completed_at` is the time of its latest summary."""
+    """Cost of one session. Ids are empty if they were not sent. `summaries` is how many it has, `started_at` and
+    `last_seen_at` are the times of its first and last event, `completed_at` is the time of its latest summary."""
 
     session_id: str
     execution_id: str
@@ -54,15 +54,19 @@ class SessionCosts:
     phase_id: str
     workspace_id: str
     agent_id: str
+    summaries: int
+    started_at: datetime
+    last_seen_at: datetime
+    completed_at: datetime | None
     totals: Totals
     cost_by_model: Mapping[str, Decimal]
     cost_by_tool: Mapping[str, Decimal]
     tokens_by_tool: Mapping[str, int]
     cost_by_tool_tokens: Mapping[str, Decimal]
-    is_finalized: bool
-    started_at: datetime
-    last_seen_at: datetime
-    completed_at: datetime | None
+
+    @property
+    def is_finalized(self) -> bool:
+        return self.summaries > 0
 
 
 # One statement and so one snapshot: the sessions and their costs.
@@ -91,13 +95,8 @@ def get_session_costs(*, organization: Organization, session_id: str) -> Session
     raise NotFoundError(f"Session cost not found for session {session_id}")
 
 
-def newest_sessions(*, organization: Organization, limit: int) -> list[SessionCosts]:
-    """Return the latest sessions, newest first."""
-    return list(list_sessions(organization=organization, after=None, limit=limit).rows)
-
-
 def list_sessions(
-    *, organization: Organization, after: StartPosition | None, limit: int
+    *, organization: Organization, after: StartPosition | None = None, limit: int
 ) -> Page[SessionCosts, StartPosition]:
     """Return a page of sessions after a position, newest first."""
     page, reader = list_newest(organization, SESSION_TOTALS, limit=limit, after=after)
@@ -139,19 +138,10 @@ def _sessions(organization: Organization, rows: Iterable[tuple[Any, ...]]) -> It
     prices = price_book(organization.pk) if has_tool_tokens else None
     for session, cost_rows in by_session.items():
         yield SessionCosts(
-            session_id=session.session_id,
-            execution_id=session.execution_id,
-            workflow_id=session.workflow_id,
-            phase_id=session.phase_id,
-            workspace_id=session.workspace_id,
-            agent_id=session.agent_id,
+            **session._asdict(),
             totals=Totals.of(cost_rows),
             cost_by_model=cost_by_model(cost_rows),
             cost_by_tool=cost_by_tool(cost_rows),
             tokens_by_tool=tokens_by_tool(cost_rows),
             cost_by_tool_tokens=cost_by_tool_tokens(cost_rows, prices=prices, at=session.started_at) if prices else {},
-            is_finalized=session.summaries > 0,
-            started_at=session.started_at,
-            last_seen_at=session.last_seen_at,
-            completed_at=session.completed_at,
         )

@@ -9,7 +9,6 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from itertools import pairwise
 
 from psycopg import sql
@@ -43,11 +42,12 @@ _COLUMN_OF = {
     GroupBy.STATUS: "status",
 }
 
+# The sums are in the order of the fields of `Figures`.
 _SUMS = sql.SQL("""
 SELECT width_bucket(at, {boundaries}::timestamptz[]) AS period, {key}::text AS key,
-    sum(requests), coalesce(sum(requests) FILTER (WHERE status = 'failure'), 0),
-    sum(input_tokens + cache_read_tokens + cache_creation_tokens), sum(output_tokens), sum(cache_read_tokens),
-    sum(token_cost_usd + compute_cost_usd), sum(unpriced)
+    sum(requests)::bigint, coalesce(sum(requests) FILTER (WHERE status = 'failure'), 0)::bigint,
+    sum(input_tokens + cache_read_tokens + cache_creation_tokens)::bigint, sum(output_tokens)::bigint,
+    sum(cache_read_tokens)::bigint, sum(token_cost_usd + compute_cost_usd), sum(unpriced)::bigint
 FROM ({rows}) AS cost GROUP BY 1, 2
 """)
 FiguresByKey = dict[str, Figures]
@@ -151,31 +151,8 @@ def _sums_between(
     rows, _ = read_rollups(organization, compose)
     by_period: dict[int, FiguresByKey] = {}
     for period, key_value, *sums in rows:
-        by_period.setdefault(period, {})[key_value] = _figures(*sums)
+        by_period.setdefault(period, {})[key_value] = Figures(*sums)
     return by_period
-
-
-def _figures(
-    requests: Decimal,
-    errors: Decimal,
-    prompt_tokens: Decimal,
-    completion_tokens: Decimal,
-    cached_tokens: Decimal,
-    cost_usd: Decimal,
-    unpriced: Decimal,
-) -> Figures:
-    return Figures(
-        requests=int(requests),
-        errors=int(errors),
-        prompt_tokens=int(prompt_tokens),
-        completion_tokens=int(completion_tokens),
-        cached_tokens=int(cached_tokens),
-        cost_usd=cost_usd,
-        unpriced_events=int(unpriced),
-    )
-
-
-_WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from billing.ingest import json_events
 from billing.ingest.services import ingest
 from billing.models import Run
 from billing.reports.runs import get_run_costs, get_total_run_costs
-from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, newest_executions
-from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, newest_sessions
+from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
+from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, list_sessions
 from billing.reports.sessions.summary import get_session_summary
 from billing.rollups.fold import fold_organization
 from costtrack.calendar import Window
@@ -110,8 +110,8 @@ def take_in(organization: Organization, batch: list[dict[str, Any]], *, is_folde
 
 def everything(organization: Organization) -> tuple[Any, ...]:
     """What the reports say of an organization."""
-    sessions = newest_sessions(organization=organization, limit=50)
-    executions = newest_executions(organization=organization, limit=50)
+    sessions = list_sessions(organization=organization, limit=50).rows
+    executions = list_executions(organization=organization, limit=50).rows
     return (
         sessions,
         executions,

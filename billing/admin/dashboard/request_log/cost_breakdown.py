@@ -11,9 +11,9 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.percent_bar import percent_bar
 from billing.admin.components.urls import url_with
-from billing.reports.usage import breakdown
-from billing.reports.usage.breakdown import LabelUsage, labels
-from billing.reports.usage.figures import ZERO_FIGURES
+from billing.reports.spend.totals import NamedSpend
+from billing.reports.usage.breakdown import labels, shares
+from billing.reports.usage.figures import ZERO_FIGURES, GroupBy
 from billing.reports.usage.query import UsageQuery
 from costtrack.money import ZERO, usd
 
@@ -53,7 +53,7 @@ def cost_breakdown(query: UsageQuery, request: HttpRequest) -> CostBreakdown | N
     window = query.window
     if window.end - window.start > MAX_LENGTH:
         return None
-    models = breakdown.models(organization=query.organization, filters=query.filters, window=window)
+    models = shares(organization=query.organization, filters=query.filters, window=window, by=GroupBy.MODEL)
     total = sum((row.figures for row in models), ZERO_FIGURES)
     if total == ZERO_FIGURES:
         return None
@@ -70,11 +70,11 @@ def cost_breakdown(query: UsageQuery, request: HttpRequest) -> CostBreakdown | N
 
 
 def _label_section(
-    title: str, parameter: str, rows: Sequence[LabelUsage] | None, total: Decimal, request: HttpRequest
+    title: str, parameter: str, rows: Sequence[NamedSpend] | None, total: Decimal, request: HttpRequest
 ) -> Section:
     if rows is None:
         return Section(title, (), f"{title} are not available with these filters.")
-    return _section(title, parameter, [(row.name, row.cost_usd) for row in rows], total, request)
+    return _section(title, parameter, [(row.name, row.spend) for row in rows], total, request)
 
 
 def _section(
