@@ -4,7 +4,7 @@ Business rules are in `organizations.services`; these classes define the rows an
 """
 
 from datetime import datetime
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from costtrack.calendar import Calendar
+from costtrack.errors import NotFoundError
 from organizations.types import AccountEmailKind, Environment, OrganizationName, Role, Scope, WeekDay
 
 _Row = TypeVar("_Row", bound=models.Model)
@@ -26,6 +27,13 @@ class OrganizationScopedQuerySet(models.QuerySet[_Row]):
     def of(self, organization: "Organization") -> Self:
         """The organization's own rows."""
         return self.filter(organization=organization)
+
+    def get_or_not_found(self, name: str, **lookups: Any) -> _Row:
+        """Return the only row. Raises NotFoundError, which says that there is no such `name`."""
+        row = self.filter(**lookups).first()
+        if row is None:
+            raise NotFoundError(f"No such {name}.")
+        return row
 
     def row(self, instance: _Row) -> Self:
         """The row of a model instance, for an update of it alone."""

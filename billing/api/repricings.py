@@ -9,7 +9,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.windows import DateOrDateTimeField
-from billing.ledger.corrections import MAX_REASON_LENGTH
 from billing.ledger.reprice import Selection
 from billing.ledger.repricings import figures_of, request_repricing
 from billing.models import Repricing
@@ -17,6 +16,7 @@ from billing.types import RepricingState
 from costtrack.calendar import utc_midnight
 from costtrack.clock import utc_now
 from costtrack.serializers import AmountField, StrictSerializer, validated
+from costtrack.text import MAX_REASON_LENGTH
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 

@@ -5,7 +5,7 @@ to the next call in every process.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -72,22 +72,14 @@ class LimitSet:
         return self.numbers.get(limit.scope_value, "")
 
     def _rule(self, limit: SpendLimit, value: str, now: datetime) -> Rule:
-        active = [exception for exception in self.exceptions.get(limit.pk, ()) if _is_active(exception, value, now)]
+        active = [exception for exception in self.exceptions.get(limit.pk, ()) if is_active(exception, value, now)]
         raises = [exception for exception in active if exception.kind == OverrideKind.RAISE.value]
         raised = max(raises, key=_amount, default=None)
         manual = [exception for exception in active if exception.kind != OverrideKind.RAISE.value]
         manual_override = manual[-1] if manual else None
-        return Rule(
-            limit_id=limit.pk,
-            scope=LimitScope(limit.scope),
-            value=value,
-            display_value=self._display_value(limit, value),
-            is_per_value=limit.is_per_value,
-            window=LimitWindow(limit.window),
+        return replace(
+            rule_of(limit, value, self._display_value(limit, value)),
             amount_usd=max(_amount(raised), limit.amount_usd) if raised is not None else limit.amount_usd,
-            base_amount_usd=limit.amount_usd,
-            action=LimitAction(limit.action),
-            thresholds=tuple(limit.thresholds),
             soft_amount_usd=limit.soft_amount_usd,
             fallback_price=limit.fallback_price,
             raised_until=raised.ends_at if raised is not None else None,
@@ -103,6 +95,22 @@ class LimitSet:
         if limit.scope != LimitScope.CREDENTIAL.value or not limit.is_per_value or not value:
             return limit.scope_value or value
         return _client_id(self.organization_id, value)
+
+
+def rule_of(limit: SpendLimit, value: str, display_value: str) -> Rule:
+    """Return the rule of a limit for one of its values, without exceptions, soft amount and fallback price."""
+    return Rule(
+        limit_id=limit.pk,
+        scope=LimitScope(limit.scope),
+        value=value,
+        display_value=display_value,
+        is_per_value=limit.is_per_value,
+        window=LimitWindow(limit.window),
+        amount_usd=limit.amount_usd,
+        base_amount_usd=limit.amount_usd,
+        action=LimitAction(limit.action),
+        thresholds=tuple(limit.thresholds),
+    )
 
 
 _limit_sets: RevisionCache[int, int, LimitSet] = RevisionCache(_MAX_ORGANIZATIONS)
@@ -142,7 +150,7 @@ def _amount(exception: LimitOverride) -> Decimal:
     return exception.amount_usd if exception.amount_usd is not None else Decimal(0)
 
 
-def _is_active(exception: LimitOverride, value: str, now: datetime) -> bool:
+def is_active(exception: LimitOverride, value: str, now: datetime) -> bool:
     is_applicable = exception.value in ("", value)
     return is_applicable and exception.starts_at <= now and (exception.ends_at is None or now < exception.ends_at)
 

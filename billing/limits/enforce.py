@@ -24,7 +24,7 @@ from django.db import connection
 from django.db.models import Max, Q, QuerySet
 
 from billing.limits.balances import spend_of_rules
-from billing.limits.cache import LimitSet, client_ids, limit_set
+from billing.limits.cache import LimitSet, client_ids, limit_set, rule_of
 from billing.limits.evaluate import window_span
 from billing.limits.notifications import notify_summary, notify_threshold_event, resets_at
 from billing.limits.per_value import LastCheck, values_to_check
@@ -40,7 +40,7 @@ from billing.limits.threshold_events import (
 )
 from billing.limits.types import Evaluation, Rule
 from billing.models import SpendLimit, ThresholdEvent
-from billing.types import LimitAction, LimitScope, LimitWindow
+from billing.types import LimitScope
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_scope
 from organizations.failures import log_failure
@@ -331,15 +331,4 @@ def _former_rule(organization: Organization, limit_value: LimitValue) -> Rule:
     value = display_value = limit_value.value
     if limit.scope == LimitScope.CREDENTIAL:
         display_value = client_ids(organization.pk, [value]).get(value, value)
-    return Rule(
-        limit_id=limit.pk,
-        scope=LimitScope(limit.scope),
-        value=value,
-        display_value=display_value,
-        is_per_value=limit.is_per_value,
-        window=LimitWindow(limit.window),
-        amount_usd=limit.amount_usd,
-        base_amount_usd=limit.amount_usd,
-        action=LimitAction(limit.action),
-        thresholds=tuple(limit.thresholds),
-    )
+    return rule_of(limit, value, display_value)

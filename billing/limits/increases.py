@@ -14,14 +14,15 @@ from django.db import transaction
 from billing.limits.changes import get_current_limit, lock_limits
 from billing.limits.selectors import current_amount, display_value, stored_value
 from billing.limits.services import check_plan_has_api, raise_limit
-from billing.limits.validation import check_amount, check_end, clean_text
+from billing.limits.validation import check_amount, check_end
 from billing.models import IncreaseRequest, SpendLimit
 from billing.notifications.outbox import notify
 from billing.notifications.preferences import subscribed_addresses
 from billing.types import IncreaseState, NoticeKind
 from costtrack.clock import iso
-from costtrack.errors import ConflictError, ForbiddenError, NotFoundError, field_error
+from costtrack.errors import ConflictError, ForbiddenError, field_error
 from costtrack.money import plain, usd
+from costtrack.text import clean_text
 from organizations import audit
 from organizations.models import Organization
 from organizations.principals import Principal
@@ -139,9 +140,8 @@ def _open_request(organization: Organization, request: IncreaseRequest, acting_a
     if acting_as is not Role.OWNER:
         raise ForbiddenError("Only owners and operators can answer increase requests.", code="owners_only")
     lock_limits(organization)
-    locked = IncreaseRequest.objects.of(organization).select_related("limit").filter(pk=request.pk).first()
-    if locked is None:
-        raise NotFoundError("No such increase request.")
+    requests = IncreaseRequest.objects.of(organization).select_related("limit")
+    locked = requests.get_or_not_found("increase request", pk=request.pk)
     if locked.state != IncreaseState.OPEN:
         message = f"The request was already {locked.get_state_display().lower()}."
         raise ConflictError(message, code="request_answered", extra={"state": locked.state})

@@ -17,10 +17,10 @@ from typing import Any
 
 from psycopg import sql
 
-from billing.limits.cache import LimitSet
+from billing.limits.cache import LimitSet, is_active
 from billing.limits.evaluate import window_span
 from billing.limits.threshold_events import lowest_threshold_usd
-from billing.models import LimitOverride, SpendLimit, ThresholdEvent
+from billing.models import SpendLimit, ThresholdEvent
 from billing.rollups.definitions import SCOPES_OF_EVENT
 from billing.rollups.sql import OF_UNFOLDED
 from billing.types import LimitWindow, OverrideKind
@@ -182,7 +182,7 @@ def values_to_check(
     values |= {
         exception.value
         for exception in all_limits.exceptions.get(limit.pk, ())
-        if exception.value and _pauses(exception, now)
+        if exception.value and exception.kind == OverrideKind.PAUSE and is_active(exception, exception.value, now)
     }
     if include_open_events:
         is_open = ThresholdEvent.objects.of(organization).filter(limit=limit, resolved_at=None)
@@ -217,11 +217,3 @@ def _has_window_or_limit_changed(
     for exception in all_limits.exceptions.get(limit.pk, ()):
         boundaries += [exception.starts_at, exception.ends_at]
     return any(boundary is not None and last < boundary <= now for boundary in boundaries)
-
-
-def _pauses(exception: LimitOverride, now: datetime) -> bool:
-    return (
-        exception.kind == OverrideKind.PAUSE
-        and exception.starts_at <= now
-        and (exception.ends_at is None or now < exception.ends_at)
-    )

@@ -96,6 +96,19 @@ def differences_table(checks: Sequence[tuple[str, Checked]], max_rows: int) -> s
     return _as_text(table)
 
 
+def report_differences(
+    output: OutputWrapper, checks: Sequence[tuple[str, Checked]], max_rows: int, *, match: str, differ: str
+) -> None:
+    """Write that the checked organizations match the ledger; with differences, raise CommandError after their table.
+    `differ` follows their number."""
+    wrong = [(organization, checked) for organization, checked in checks if checked.count]
+    if not wrong:
+        output.write(match)
+        return
+    output.write(differences_table(wrong, max_rows))
+    raise CommandError(f"{sum(checked.count for _, checked in wrong):,} {differ}")
+
+
 def repricing_table(repricing: Repricing) -> str:
     """Return a table of the cost of each model before and after, unrounded, so that the lines add up."""
     table = Table("service", "model", show_footer=True)

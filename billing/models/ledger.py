@@ -9,12 +9,11 @@ from decimal import Decimal
 from typing import Self
 from uuid import UUID
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 
 from billing.types import CostSource, EventKind, Status, UnpricedReason
-from costtrack.fields import money_field, optional_money_field, total_field
+from costtrack.fields import dimension_field, money_field, optional_money_field, tags_field, total_field
 from costtrack.ids import last_event_id
 from costtrack.money import ZERO
 from organizations.models import OrganizationScopedQuerySet
@@ -27,10 +26,6 @@ COST_SQL = "coalesce(event.token_cost_usd, 0) + event.compute_cost_usd"
 
 def known_cost(token_cost_usd: Decimal | None, compute_cost_usd: Decimal) -> Decimal:
     return (ZERO if token_cost_usd is None else token_cost_usd) + compute_cost_usd
-
-
-def _dimension() -> "models.CharField[str, str]":
-    return models.CharField(max_length=255, blank=True, default="", db_default="")
 
 
 def _count() -> "models.BigIntegerField[int, int]":
@@ -154,8 +149,8 @@ class UsageEvent(TenantModel):
 
     # Identity, stored in `EventKey`. An event without an id is never a duplicate.
     source = models.CharField(max_length=64)
-    event_id = _dimension()
-    request_id = _dimension()
+    event_id = dimension_field()
+    request_id = dimension_field()
 
     kind = models.CharField(max_length=16, choices=EventKind)
     occurred_at = models.DateTimeField()
@@ -165,29 +160,27 @@ class UsageEvent(TenantModel):
     status_code = models.PositiveSmallIntegerField(null=True)
 
     # What was called.
-    endpoint = _dimension()
-    capability = _dimension()
-    service = _dimension()
-    model = _dimension()
-    cost_group = _dimension()
-    tool = _dimension()
+    endpoint = dimension_field()
+    capability = dimension_field()
+    service = dimension_field()
+    model = dimension_field()
+    cost_group = dimension_field()
+    tool = dimension_field()
 
     # Context and attribution.
-    run_id = _dimension()
-    workflow_id = _dimension()
-    execution_id = _dimension()
-    phase_id = _dimension()
-    workspace_id = _dimension()
-    session_id = _dimension()
-    group_id = _dimension()
-    group_name = _dimension()
-    agent_id = _dimension()
-    agent_name = _dimension()
-    user_ref = _dimension()
-    end_user = _dimension()
-    tags = ArrayField(
-        models.CharField(max_length=255), default=list, db_default=models.Value([], ArrayField(models.CharField()))
-    )
+    run_id = dimension_field()
+    workflow_id = dimension_field()
+    execution_id = dimension_field()
+    phase_id = dimension_field()
+    workspace_id = dimension_field()
+    session_id = dimension_field()
+    group_id = dimension_field()
+    group_name = dimension_field()
+    agent_id = dimension_field()
+    agent_name = dimension_field()
+    user_ref = dimension_field()
+    end_user = dimension_field()
+    tags = tags_field()
     metadata = models.JSONField(null=True)
 
     # The reservation that this event settled (`billing.models.Authorization`).
@@ -229,7 +222,7 @@ class UsageEvent(TenantModel):
 
     # Corrections: the event this row corrects, and why.
     adjusts = models.UUIDField(null=True, editable=False)
-    adjustment_reason = _dimension()
+    adjustment_reason = dimension_field()
 
     objects = UsageEventQuerySet.as_manager()  # type: ignore[misc] # mypy takes it for a variable of instances
 

@@ -11,11 +11,12 @@ from billing.admin.components import formatting
 from billing.admin.components.datetimes import utc
 from billing.admin.components.model_admins import SingleOrganizationAdmin
 from billing.admin.components.tables import Column, Table
-from billing.ledger.corrections import MAX_REASON_LENGTH, adjust, void, why_not_correctable
+from billing.ledger.corrections import adjust, void, why_not_correctable
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import UsageEvent
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS, ZERO, usd
+from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import confirmed
 from organizations.admin_request import request_user
 

@@ -22,13 +22,13 @@ from billing.admin.components.model_admins import (
 )
 from billing.admin.components.tables import Column, Table, column
 from billing.admin.components.urls import admin_url
-from billing.ledger.corrections import MAX_REASON_LENGTH
 from billing.ledger.reprice import ModelFigures, Selection
 from billing.ledger.repricings import figures_of, request_repricing
 from billing.models import Repricing
 from billing.types import RepricingState
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError
+from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import confirmed
 from organizations.admin_request import request_user
 
