@@ -37,10 +37,7 @@ WHERE months.inhparent = %s::regclass
 ORDER BY leaf.relname
 """
 _LIKE_LEDGER = sql.SQL("CREATE TABLE {} (LIKE billing_usageevent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
-_LIKE_LEDGER_BY_ORGANIZATION = sql.SQL(
-    "CREATE TABLE {} (LIKE billing_usageevent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
-    " PARTITION BY LIST (organization_id)"
-)
+_BY_ORGANIZATION = sql.SQL(" PARTITION BY LIST (organization_id)")
 
 _EMPTY_MONTHS = """
 SELECT month.relname FROM pg_inherits AS months JOIN pg_class AS month ON month.oid = months.inhrelid
@@ -95,7 +92,7 @@ def ensure_month(instant: datetime) -> None:
                 _make_leaf(cursor, name, _shared_name(name), sql.SQL("DEFAULT"))
             return
         bounds = (ids_at(month)[0], ids_at(next_month(month))[0])
-        cursor.execute(_LIKE_LEDGER_BY_ORGANIZATION.format(sql.Identifier(name)))
+        cursor.execute(_LIKE_LEDGER.format(sql.Identifier(name)) + _BY_ORGANIZATION)
         _make_leaf(cursor, name, _shared_name(name), sql.SQL("DEFAULT"))
         cursor.execute(
             sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(

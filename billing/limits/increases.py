@@ -11,7 +11,9 @@ from typing import Any
 
 from django.db import transaction
 
+from billing.limits.cache import rule_of
 from billing.limits.changes import get_current_limit, lock_limits
+from billing.limits.refusal import limit_details
 from billing.limits.selectors import current_amount, display_value, stored_value
 from billing.limits.services import check_plan_has_api, raise_limit
 from billing.limits.validation import check_amount, check_end
@@ -161,8 +163,7 @@ def _answer(request: IncreaseRequest, state: IncreaseState, answer: str, actor: 
 
 def _notify(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Principal, now: datetime) -> None:
     """Write the audit entry and the notice. An answer also goes to the requester."""
-    amount = request.granted.amount_usd if request.granted is not None else None
-    amount = amount if amount is not None else request.amount_usd
+    amount = _amount(request)
     audit.record(
         organization=request.organization,
         actor=actor.label,
@@ -184,6 +185,12 @@ def _notify(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Princi
     )
 
 
+def _amount(request: IncreaseRequest) -> Decimal:
+    """Return the granted amount, or the requested one."""
+    granted = request.granted.amount_usd if request.granted is not None else None
+    return granted if granted is not None else request.amount_usd
+
+
 def _recipients(request: IncreaseRequest, kind: NoticeKind) -> Sequence[str] | None:
     """Return the recipients; None: everyone who subscribed to such notices. A Client ID gets no e-mail."""
     if kind is NoticeKind.INCREASE_REQUESTED:
@@ -194,21 +201,14 @@ def _recipients(request: IncreaseRequest, kind: NoticeKind) -> Sequence[str] | N
 def _data(request: IncreaseRequest) -> dict[str, Any]:
     """Return the data of `increase.*` notices (docs/notifications.md)."""
     limit, granted = request.limit, request.granted
-    amount = granted.amount_usd if granted is not None else None
     until = granted.ends_at if granted is not None else request.until
+    value = display_value(limit, request.value) or limit.scope_value
     return {
         "organization": request.organization.slug,
-        "limit": {
-            "id": limit.pk,
-            "scope": limit.scope,
-            "scope_value": display_value(request.limit, request.value) or limit.scope_value,
-            "window": limit.window,
-            "amount_usd": plain(limit.amount_usd),
-            "action": limit.action,
-        },
+        "limit": limit_details(rule_of(limit, request.value, value)),
         "request": {
             "id": request.pk,
-            "amount_usd": plain(amount if amount is not None else request.amount_usd),
+            "amount_usd": plain(_amount(request)),
             "until": iso(until),
             "reason": request.reason,
             "requested_by": request.requested_by,

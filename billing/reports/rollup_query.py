@@ -269,7 +269,7 @@ SELECT {number} AS number, ARRAY[{key}]::text[] AS key, sum(requests)::bigint AS
 FROM ({rows}) AS costs {grouped}
 """)
 _TOP_SUMS = sql.SQL("(SELECT * FROM ({sums}) AS sums ORDER BY cost DESC, key LIMIT {limit})")
-_MEASURES = tuple(measure.column for measure in COSTS)
+COST_COLUMNS = tuple(measure.column for measure in COSTS)
 
 
 def read_sums(organization: Organization, *queries: RollupQuery) -> list[list[Sums]]:
@@ -292,7 +292,7 @@ def _sums(reader: RollupReader, number: int, query: RollupQuery) -> sql.Composab
     sums = _SUMS.format(
         number=sql.Literal(number),
         key=key,
-        rows=query.rows(reader, (*query.by, *_MEASURES)),
+        rows=query.rows(reader, (*query.by, *COST_COLUMNS)),
         grouped=sql.SQL("GROUP BY {}").format(key) if query.by else sql.SQL(""),
     )
     return sums if query.limit is None else _TOP_SUMS.format(sums=sums, limit=reader.bind(query.limit))

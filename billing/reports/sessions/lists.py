@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import sql
 
 from billing.pricing.price_book import price_book
 from billing.reports.cursors import Page, StartPosition
 from billing.reports.rollup_query import RollupReader, read_rollups
-from billing.reports.sessions.newest import list_members, list_newest
+from billing.reports.sessions.newest import SESSION_COLUMNS, SessionRow, list_members, list_newest
 from billing.reports.sessions.rows import (
     SUMS,
     CostRow,
@@ -26,21 +26,6 @@ from billing.reports.sessions.rows import (
 from billing.rollups.definitions import SESSION_COSTS, SESSION_TOTALS
 from costtrack.errors import NotFoundError
 from organizations.models import Organization
-
-
-class _SessionRow(NamedTuple):
-    """Ids of a session (empty if not sent) and its times."""
-
-    session_id: str
-    execution_id: str
-    workflow_id: str
-    phase_id: str
-    workspace_id: str
-    agent_id: str
-    summaries: int
-    started_at: datetime
-    last_seen_at: datetime
-    completed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +57,8 @@ class SessionCosts:
 # One statement and so one snapshot: the sessions and their costs.
 _SESSIONS = sql.SQL("""
 SELECT session.*, cost.* FROM (
-    SELECT session_id, max(execution_id), max(workflow_id), max(phase_id), max(workspace_id), max(agent_id),
-        sum(summaries)::bigint, min(first_at) AS first_at, max(last_at), max(completed_at)
-    FROM {totals} WHERE organization_id = %(organization)s AND session_id = ANY({session_ids}) GROUP BY session_id
+    SELECT {columns} FROM {totals}
+    WHERE organization_id = %(organization)s AND session_id = ANY({session_ids}) GROUP BY session_id
 ) AS session JOIN (
     SELECT session_id AS owner, phase_id, service, model, tool, {sums}
     FROM {costs} WHERE organization_id = %(organization)s AND session_id = ANY({session_ids})
@@ -82,7 +66,7 @@ SELECT session.*, cost.* FROM (
 ) AS cost ON cost.owner = session.session_id
 ORDER BY session_id, phase_id, service, model, tool
 """)
-_SESSION_COLUMNS = len(_SessionRow._fields)
+_WIDTH = len(SessionRow._fields)
 
 
 def get_session_costs(*, organization: Organization, session_id: str) -> SessionCosts:
@@ -122,6 +106,7 @@ def _in_order(organization: Organization, session_ids: Sequence[str], reader: Ro
 def _statement(reader: RollupReader, session_ids: Sequence[str]) -> sql.Composed:
     return _SESSIONS.format(
         session_ids=reader.bind(list(session_ids)),
+        columns=SESSION_COLUMNS,
         totals=reader.table(SESSION_TOTALS),
         costs=reader.table(SESSION_COSTS),
         sums=SUMS,
@@ -130,10 +115,10 @@ def _statement(reader: RollupReader, session_ids: Sequence[str]) -> sql.Composed
 
 def _sessions(organization: Organization, rows: Iterable[tuple[Any, ...]]) -> Iterator[SessionCosts]:
     """Yield the existing sessions."""
-    by_session: dict[_SessionRow, list[CostRow]] = {}
+    by_session: dict[SessionRow, list[CostRow]] = {}
     for row in rows:
-        session = _SessionRow(*row[:_SESSION_COLUMNS])
-        by_session.setdefault(session, []).append(CostRow(*row[_SESSION_COLUMNS:]))
+        session = SessionRow(*row[:_WIDTH])
+        by_session.setdefault(session, []).append(CostRow(*row[_WIDTH:]))
     has_tool_tokens = any(row.tool_tokens for cost_rows in by_session.values() for row in cost_rows)
     prices = price_book(organization.pk) if has_tool_tokens else None
     for session, cost_rows in by_session.items():
