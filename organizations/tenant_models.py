@@ -28,6 +28,9 @@ class TenantModel(models.Model):
     class Meta:
         abstract = True
 
+    def __str__(self) -> str:
+        return str(self.pk)
+
     def _do_update(self, base_qs: Any, using: Any, pk_val: Any, values: Any, *options: Any) -> Any:
         """Update the row that `save` is about, without writing its organization again."""
         changes = [value for value in values if value[0].name != "organization"]

@@ -62,6 +62,3 @@ class Authorization(TenantModel):
                 condition=models.Q(status="reserved"),
             ),
         )
-
-    def __str__(self) -> str:
-        return str(self.id)

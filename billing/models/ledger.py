@@ -62,9 +62,6 @@ class IngestBatch(TenantModel):
         verbose_name_plural = "batches"
         indexes = (models.Index(fields=("organization",), name="batch_unfolded", condition=models.Q(folded_at=None)),)
 
-    def __str__(self) -> str:
-        return str(self.id)
-
 
 class EventKey(TenantModel):
     """The identity of a stored event: the digests of (source, event id) and of its content
@@ -264,6 +261,3 @@ class UnpricedEvent(TenantModel):
 
     class Meta:
         indexes = (models.Index(fields=("organization", "service", "model"), name="unpriced_by_model"),)
-
-    def __str__(self) -> str:
-        return str(self.event_id)

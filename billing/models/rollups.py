@@ -41,9 +41,6 @@ class RollupRow(TenantModel):
     class Meta:
         abstract = True
 
-    def __str__(self) -> str:
-        return str(self.pk)
-
     @classmethod
     def live(cls) -> type[Self]:
         """Return the model of the live view."""

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from billing.reports.buckets import last_boundary, next_boundary
 from billing.reports.rollup_query import RollupQuery, Sums, read_sums
 from billing.reports.sql import Condition
 from billing.rollups.definitions import MODEL_DAYS, Rollup
-from costtrack.calendar import Window, utc_midnight
+from costtrack.calendar import Window, last_boundary, next_boundary, utc_midnight
 from costtrack.clock import DAY
 from organizations.models import Organization
 

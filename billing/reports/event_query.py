@@ -49,6 +49,8 @@ _EXPRESSIONS = {
     "is_priced": IS_PRICED,
     "is_voided": IS_VOIDED,
     "prompt_tokens": sql.SQL(" + ").join(sql.Identifier("event", column) for column in _PROMPT_TOKENS),
+    "completion_tokens": sql.SQL("event.output_tokens"),
+    "cached_tokens": sql.SQL("event.cache_read_tokens"),
     "net_prompt_tokens": sql.SQL(" + ").join(map(net, _PROMPT_TOKENS)),
     "metadata_json": sql.SQL("event.metadata"),
     "group_label": sql.SQL("coalesce(nullif(event.group_name, ''), event.group_id)"),

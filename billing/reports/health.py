@@ -84,7 +84,10 @@ def verification_of(checks: QuerySet[RollupCheck], now: datetime) -> Verificatio
     return Verification(
         **totals,
         overdue=newest.filter(newest__lt=now - OVERDUE_AFTER).count(),
-        differing=tuple(f"{slug}: {rollup}" for slug, rollup in named.values_list(F("organization__slug"), "rollup")),
+        differing=tuple(
+            slug if rollup == LIMITS else f"{slug}: {rollup}"
+            for slug, rollup in named.values_list(F("organization__slug"), "rollup")
+        ),
     )
 
 

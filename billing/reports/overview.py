@@ -51,13 +51,13 @@ class Overview:
 
 def list_overviews(*, organizations: Sequence[Organization], since: datetime) -> list[Overview]:
     """Return one overview per organization, in the given order, with a query for each."""
-    return [_overview(organization, since) for organization in organizations]
-
-
-def _overview(organization: Organization, since: datetime) -> Overview:
-    parameters = {"organization": organization.pk, "first": ids_at(since)[0], "cap": MAX_COUNTED}
-    [(unpriced, quarantined, last_received_at, events, cost_usd)] = fetch_rows(_OVERVIEW, parameters)
-    return Overview(organization, last_received_at, events, cost_usd, Backlog(unpriced, quarantined))
+    overviews = []
+    for organization in organizations:
+        parameters = {"organization": organization.pk, "first": ids_at(since)[0], "cap": MAX_COUNTED}
+        [(unpriced, quarantined, last_received_at, events, cost_usd)] = fetch_rows(_OVERVIEW, parameters)
+        backlog = Backlog(unpriced, quarantined)
+        overviews.append(Overview(organization, last_received_at, events, cost_usd, backlog))
+    return overviews
 
 
 def backlog(*, organization: Organization) -> Backlog:

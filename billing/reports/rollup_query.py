@@ -24,11 +24,11 @@ from psycopg import sql
 from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 
-from billing.reports.buckets import SIZES, Source, next_boundary, plan_sources
+from billing.reports.buckets import SIZES, Source, plan_sources
 from billing.reports.sql import Condition, Parameters, bind, equal_to, no_condition, within
 from billing.rollups.definitions import COSTS, Rollup
 from billing.rollups.sql import OF_UNFOLDED, aggregate_query, all_true, column_list, key_columns, measure_columns
-from costtrack.calendar import ALWAYS, Window, utc_day
+from costtrack.calendar import ALWAYS, Window, next_boundary, utc_day
 from costtrack.database.queries import fetch_rows
 from costtrack.ids import first_id_of
 from organizations.models import Organization

@@ -22,6 +22,7 @@ from billing.reports.usage.figures import (
 )
 from billing.reports.usage.totals import FiguresByKey, grouped
 from billing.rollups.definitions import SPEND_DAYS, TAG_DAYS, USAGE_DAYS, USER_DAYS, Rollup
+from billing.types import Status
 from costtrack.calendar import Span, Window
 from costtrack.database.queries import fetch_rows
 from costtrack.money import ZERO
@@ -30,8 +31,6 @@ from organizations.models import APICredential, Organization
 MAX_SERIES = 20
 _NO_NAME = ("", "")
 _OTHERS = "Others"
-
-_STATUS_NAMES = {"success": "Success", "failure": "Failure"}
 
 
 class View(StrEnum):
@@ -117,7 +116,7 @@ def _names(organization: Organization, by: GroupBy, keys: Sequence[str]) -> dict
         filters = APICredential.objects.of(organization).filter(pk__in=[int(key) for key in keys])
         return {str(item.pk): (item.client_id, item.name) for item in filters}
     if by is GroupBy.STATUS:
-        return {key: (key, _STATUS_NAMES.get(key, key)) for key in keys}
+        return {key: (key, Status(key).label) for key in keys}
     return {key: (key, key) for key in keys}
 
 
@@ -133,16 +132,11 @@ class Labels:
 def labels(*, organization: Organization, filters: UsageFilter, window: Span, limit: int) -> Labels:
     within = Window(*window)
     user_query = _user_query(organization, filters, within, limit)
-    tag_query = RollupQuery.of(TAG_DAYS, ("tag",), within, limit=limit) if filters == UsageFilter() else None
-    results = iter(
-        read_sums(organization, *(query for query in (user_query, tag_query) if query is not None))
-        if user_query
-        else []
-    )
-    return Labels(
-        users=sort_by_spend(next(results)) if user_query is not None else None,
-        tags=sort_by_spend(next(results)) if tag_query is not None else None,
-    )
+    if user_query is None:
+        return Labels(None, None)
+    tag_queries = [RollupQuery.of(TAG_DAYS, ("tag",), within, limit=limit)] if filters == UsageFilter() else []
+    users, *tags = map(sort_by_spend, read_sums(organization, user_query, *tag_queries))
+    return Labels(users, tags[0] if tags else None)
 
 
 def _user_query(organization: Organization, filters: UsageFilter, window: Window, limit: int) -> RollupQuery | None:
