@@ -13,10 +13,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.models import PriceVersion
+from billing.models.prices import PriceVersionQuerySet
 from billing.pricing import services
 from billing.pricing.price_fields import UNIT_PRICE_COLUMNS, parse_tiers
 from billing.pricing.types import PriceKind, Tier, UnitPrices
-from billing.querysets import PriceVersionQuerySet
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
 from costtrack.filters import TimestampFilter

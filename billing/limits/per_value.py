@@ -15,17 +15,17 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db import connection
 from psycopg import sql
 
-from billing.limits.cache import LimitSet
+from billing.limits.cache import LimitSet, is_active
 from billing.limits.evaluate import window_span
 from billing.limits.threshold_events import lowest_threshold_usd
-from billing.models import LimitOverride, SpendLimit, ThresholdEvent
+from billing.models import SpendLimit, ThresholdEvent
 from billing.rollups.definitions import SCOPES_OF_EVENT
 from billing.rollups.sql import OF_UNFOLDED
 from billing.types import LimitWindow, OverrideKind
 from costtrack.clock import EPOCH
+from costtrack.database.queries import fetch_rows
 from costtrack.money import ZERO
 from organizations.models import Organization
 
@@ -135,9 +135,8 @@ def list_values_near_threshold(
         "max_values": max_values,
     }
     tail = _TAIL + _UNPRICED if any(fallbacks) else _TAIL
-    with connection.cursor() as cursor:
-        cursor.execute(_QUERY.format(tail=tail), parameters)
-        return [ValuesNearThreshold(tuple(values), near, used) for used, near, values in cursor.fetchall()]
+    rows = fetch_rows(_QUERY.format(tail=tail), parameters)
+    return [ValuesNearThreshold(tuple(values), near, used) for used, near, values in rows]
 
 
 def _start(organization: Organization, limit: SpendLimit, now: datetime) -> str:
@@ -183,7 +182,7 @@ def values_to_check(
     values |= {
         override.value
         for override in all_limits.overrides.get(limit.pk, ())
-        if override.value and _pauses(override, now)
+        if override.value and override.kind == OverrideKind.PAUSE and is_active(override, override.value, now)
     }
     if include_open_events:
         is_open = ThresholdEvent.objects.of(organization).filter(limit=limit, resolved_at=None)
@@ -198,18 +197,14 @@ def _candidates(
     for_all = all_limits.rule(limit.pk, "", now=now)
     if for_all is None:
         return set()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _CANDIDATES,
-            {
-                "organization": organization.pk,
-                "scope": limit.scope,
-                "since": since,
-                "lowest": lowest_threshold_usd(for_all),
-                "has_fallback": limit.fallback_price is not None,
-            },
-        )
-        return {value for (value,) in cursor.fetchall()}
+    parameters = {
+        "organization": organization.pk,
+        "scope": limit.scope,
+        "since": since,
+        "lowest": lowest_threshold_usd(for_all),
+        "has_fallback": limit.fallback_price is not None,
+    }
+    return {value for (value,) in fetch_rows(_CANDIDATES, parameters)}
 
 
 def _has_window_or_limit_changed(
@@ -222,11 +217,3 @@ def _has_window_or_limit_changed(
     for override in all_limits.overrides.get(limit.pk, ()):
         boundaries += [override.starts_at, override.ends_at]
     return any(boundary is not None and last < boundary <= now for boundary in boundaries)
-
-
-def _pauses(override: LimitOverride, now: datetime) -> bool:
-    return (
-        override.kind == OverrideKind.PAUSE
-        and override.starts_at <= now
-        and (override.ends_at is None or now < override.ends_at)
-    )

@@ -25,19 +25,19 @@ from billing.limits.validation import (
     check_end,
     check_plan_allows,
     check_unchangeable,
-    clean_text,
     to_limit_input,
     validate_limit_input,
 )
 from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitScope, OverrideKind
 from costtrack.clock import iso
-from costtrack.errors import ConflictError, ForbiddenError, NotFoundError, field_error
+from costtrack.errors import ConflictError, ForbiddenError, field_error
 from costtrack.money import plain
+from costtrack.text import clean_text
 from organizations import audit
 from organizations.models import APICredential, Organization, Plan, User
+from organizations.principals import Principal
 from organizations.selectors import refusal_without_api
-from organizations.types import Principal
 
 MAX_LIMITS = 200
 """Maximum number of limits of one organization, because each call is compared with all of them."""
@@ -239,9 +239,7 @@ def end_override(
     """
     lock_limits(organization)
     rows = LimitOverride.objects.of(organization).select_related("limit")
-    found = rows.filter(pk=override.pk, limit__removed_at=None).first()
-    if found is None:
-        raise NotFoundError("No such override.")
+    found = rows.get_or_not_found("override", pk=override.pk, limit__removed_at=None)
     found.limit.organization = organization
     if found.ends_at is None or found.ends_at > now:
         _end(found, actor=actor, now=now)

@@ -164,7 +164,7 @@ def plan_changes(snapshot: LimitSnapshot, rows: Iterable[ThresholdEvent]) -> Cha
     """
     rows = list(rows)
     open_rows = {row.threshold: row for row in rows if row.resolved_at is None}
-    resolved = sorted((row for row in rows if row.resolved_at is not None), key=lambda row: row.crossed_at)
+    resolved = sorted((row for row in rows if row.resolved_at is not None), key=lambda row: row.reached_at)
     changes = Changes()
     to_notify: list[ReachedThreshold] = []
     for reached in reached_thresholds(snapshot):
@@ -204,7 +204,7 @@ def _can_reopen(reached: ReachedThreshold, row: ThresholdEvent, snapshot: LimitS
     if reached != (row.threshold, _cause_of(row), row.amount_usd):
         return False
     if snapshot.is_rolling and reached.cause is not Cause.MANUAL and row.times != _LIFTED:
-        return snapshot.now - row.crossed_at < RENOTIFY_AFTER
+        return snapshot.now - row.reached_at < RENOTIFY_AFTER
     return row.window_key == _key(reached.cause, snapshot)
 
 

@@ -1,16 +1,36 @@
 """Prices of models."""
 
+from datetime import datetime
 from decimal import Decimal
+from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from billing.querysets import PriceVersionQuerySet
 from billing.types import PriceSource
+from organizations.models import OrganizationScopedQuerySet
 
 
 def _unit_price(**options: str) -> "models.DecimalField[Decimal | None, Decimal | None]":
     return models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True, **options)  # type: ignore[arg-type]
+
+
+class PriceVersionQuerySet(OrganizationScopedQuerySet["PriceVersion"]):
+    def catalogue(self) -> Self:
+        """Everyone's prices."""
+        return self.filter(organization=None)
+
+    def visible_to(self, organization_ids: list[int]) -> Self:
+        """The organizations' own prices and everyone's."""
+        return self.filter(models.Q(organization=None) | models.Q(organization__in=organization_ids))
+
+    def in_force(self) -> Self:
+        """Without withdrawn versions, which end where they begin."""
+        return self.exclude(effective_to=models.F("effective_from"))
+
+    def active_at(self, instant: datetime) -> Self:
+        ends_later = models.Q(effective_to=None) | models.Q(effective_to__gt=instant)
+        return self.filter(ends_later, effective_from__lte=instant)
 
 
 class PriceVersion(models.Model):

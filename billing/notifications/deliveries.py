@@ -28,7 +28,7 @@ from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.outbox import enqueue_delivery, new_message_id
 from billing.notifications.webhook_urls import display_url
 from billing.types import Channel, DeliveryState
-from costtrack.errors import ConflictError, NotFoundError
+from costtrack.errors import ConflictError
 from costtrack.mail.sending import BACKOFF, CLAIM, MAX_ERROR_LENGTH, retry_delay_after
 from organizations import audit
 from organizations.failures import log_failure
@@ -132,9 +132,7 @@ def resend(*, organization: Organization, delivery: Delivery, now: datetime, act
 
     Raises NotFoundError if it is another organization's, ConflictError if its webhook was removed or is disabled.
     """
-    locked = Delivery.objects.of(organization).select_for_update().filter(pk=delivery.pk).first()
-    if locked is None:
-        raise NotFoundError("No such delivery.")
+    locked = Delivery.objects.of(organization).select_for_update().get_or_not_found("delivery", pk=delivery.pk)
     if locked.channel == Channel.WEBHOOK:
         locked.recipient = _enabled_webhook(locked).url
     if locked.channel == Channel.EMAIL and locked.state == DeliveryState.SENT:

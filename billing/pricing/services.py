@@ -12,9 +12,9 @@ from django.db import transaction
 from django.db.models import Q
 
 from billing.models import PriceBookRevision, PriceVersion
+from billing.models.prices import PriceVersionQuerySet
 from billing.pricing.price_fields import check_names, check_period, check_prices, price_columns
 from billing.pricing.types import UnitPrices
-from billing.querysets import PriceVersionQuerySet
 from billing.types import PriceSource
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, NotFoundError, field_error

@@ -8,13 +8,12 @@ from billing.ingest import litellm
 from billing.ingest.ledger_entries import DEFAULT_SOURCE, event_key
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import EventKey, PriceVersion, UsageEvent
+from billing.models.ledger import UsageEventQuerySet
 from billing.pricing.calculate import CompiledPrice
 from billing.pricing.price_fields import unit_prices_of
 from billing.pricing.types import Calculation, PriceKind, TokenUsage
-from billing.querysets import UsageEventQuerySet
 from billing.reports.cursors import Page, Position, page_of
 from costtrack.calendar import Window
-from costtrack.errors import NotFoundError
 from organizations.models import Organization
 
 # Default sources of the ingestion endpoints, for events that do not name one.
@@ -52,9 +51,7 @@ def list_events(
 
 def get_event(*, organization: Organization, event_id: UUID) -> UsageEvent:
     """Return one row by its ledger id. Raises NotFoundError."""
-    event = UsageEvent.objects.of(organization).filter(id=event_id).first()
-    if event is None:
-        raise NotFoundError("No such event.")
+    event = UsageEvent.objects.of(organization).get_or_not_found("event", id=event_id)
     # Avoids a query when the event is explained.
     event.organization = organization
     return event

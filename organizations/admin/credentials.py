@@ -20,7 +20,8 @@ from organizations.admin_actions import confirmed
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import request_user, scopes_in
 from organizations.models import APICredential
-from organizations.types import IssuedCredential, Scope
+from organizations.services import IssuedCredential
+from organizations.types import Scope
 from organizations.validators import validate_in_the_future
 
 _GRACE_CHOICES = (

@@ -30,9 +30,10 @@ from costtrack.errors import ForbiddenError
 from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.api.schema import OrganizationSchema
 from organizations.models import Organization
+from organizations.principals import Access, Principal
 from organizations.rate_limits import Allowance, refusal, take_slot
 from organizations.selectors import access_to, access_without_url, refusal_without_api
-from organizations.types import Access, Principal, Scope
+from organizations.types import Scope
 
 M = TypeVar("M", bound=Model)
 

@@ -11,10 +11,11 @@ from billing.admin.components.datetimes import utc
 from billing.admin.components.form_fields import MoneyField, reason_field
 from billing.admin.components.model_admins import SingleOrganizationAdmin
 from billing.admin.components.tables import Column, Table
-from billing.ledger.corrections import MAX_REASON_LENGTH, adjust, void, why_not_correctable
+from billing.ledger.corrections import adjust, void, why_not_correctable
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import UsageEvent
 from costtrack.money import ZERO, usd
+from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import confirmed
 
 _UNKNOWN = "Not known"

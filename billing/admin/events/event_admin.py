@@ -21,7 +21,7 @@ from billing.admin.events.correction_actions import CorrectingAdmin
 from billing.admin.events.event_page import event_cards, event_cost
 from billing.admin.events.event_search import MAX_SEARCHED, events_named, searched_since
 from billing.models import UnpricedEvent, UsageEvent
-from billing.querysets import UsageEventQuerySet
+from billing.models.ledger import UsageEventQuerySet
 from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.money import usd
 

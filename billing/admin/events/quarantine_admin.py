@@ -66,7 +66,9 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
                 "As received, without prompts and answers",
                 text="" if row.raw else "The content was not stored: it is not JSON and could contain prompts.",
                 code=row.raw,
-                footer="Truncated because it was too large or could not be stored unchanged." if row.is_cut else "",
+                footer="Truncated because it was too large or could not be stored unchanged."
+                if row.is_truncated
+                else "",
             ),
         ]
 
@@ -126,7 +128,7 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
     def state(self, record: QuarantinedRecord) -> SafeString:
         if record.resolved_at is not None:
             return formatting.badge("resolved", "success")
-        if record.is_cut:
+        if record.is_truncated:
             return formatting.badge(
                 "cut off", "danger", "The record was too large to store completely and cannot be retried."
             )

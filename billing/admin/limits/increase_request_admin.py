@@ -26,7 +26,8 @@ from costtrack.money import usd
 from organizations.admin_actions import confirmed
 from organizations.admin_base import Row
 from organizations.admin_request import request_user
-from organizations.types import Principal, Role
+from organizations.principals import Principal
+from organizations.types import Role
 
 _BADGES = {IncreaseState.OPEN: "warning", IncreaseState.GRANTED: "success", IncreaseState.DECLINED: "danger"}
 

@@ -32,7 +32,7 @@ from costtrack.errors import ConflictError, DomainError
 from organizations.admin_actions import button, confirmed
 from organizations.admin_base import Row
 from organizations.admin_request import request_user
-from organizations.types import Principal
+from organizations.principals import Principal
 
 _A_DAY = timedelta(days=1)
 

@@ -33,7 +33,7 @@ from costtrack.clock import utc_now
 from costtrack.money import usd
 from organizations.admin_request import request_user
 from organizations.models import Organization
-from organizations.types import Principal
+from organizations.principals import Principal
 
 
 class TimeFilter(DropdownFilter):

@@ -161,7 +161,7 @@ class LimitPage:
     def _threshold_events(self) -> Table[ThresholdEvent]:
         """Return the newest threshold events."""
         threshold_events = ThresholdEvent.objects.of(self.limit.organization).filter(limit=self.limit)
-        rows = list(threshold_events.order_by("-crossed_at", "-id")[:MAX_THRESHOLD_EVENTS])
+        rows = list(threshold_events.order_by("-reached_at", "-id")[:MAX_THRESHOLD_EVENTS])
         names = self._names([row.value for row in rows])
         columns = (
             Column[ThresholdEvent](
@@ -174,7 +174,7 @@ class LimitPage:
                     f"{usd(row.spent_usd)} of {usd(row.amount_usd)}",
                 ),
             ),
-            Column[ThresholdEvent]("When", lambda row: self.times.two_lines(row.crossed_at)),
+            Column[ThresholdEvent]("When", lambda row: self.times.two_lines(row.reached_at)),
             Column[ThresholdEvent](
                 "Below again",
                 lambda row: (

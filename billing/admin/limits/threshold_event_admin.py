@@ -50,7 +50,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
     list_display = ("crossed", "of_limit", "what", "spent", "state", "resolved")
     list_filter = (
         OrganizationFilter,
-        PeriodFilter.of("crossed_at"),
+        PeriodFilter.of("reached_at"),
         ConditionFilter.of(
             "threshold",
             "threshold",
@@ -70,7 +70,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         ),
         NumberFilter.of("limit id", "limit", column="limit"),  # the limit's page links here
     )
-    ordering = ("-crossed_at", "-id")
+    ordering = ("-reached_at", "-id")
     empty_title = "No thresholds reached yet"
     empty_text = (
         "When spend reaches a threshold of a limit, it is listed here once, and owners and admins are notified by "
@@ -83,7 +83,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         details = (
             ("Limit", self.of_limit(row)),
             ("Reached", limit_text.threshold(row)),
-            ("When", times.inline(row.crossed_at)),
+            ("When", times.inline(row.reached_at)),
             ("Spent at that time", formatting.exact(row.spent_usd)),
             ("Amount at that time", formatting.exact(row.amount_usd)),
             ("State", self.state(row)),
@@ -94,7 +94,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         )
         return [Card("Threshold event", details=without_empty(details))]
 
-    crossed = column(ThresholdEvent, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.crossed_at))
+    crossed = column(ThresholdEvent, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.reached_at))
 
     of_limit = column(ThresholdEvent, "Limit", limit_link)
     what = column(ThresholdEvent, "Threshold", limit_text.threshold)

@@ -20,6 +20,7 @@ from billing.admin.components.model_admins import CardsAdmin
 from billing.admin.components.tables import column
 from billing.admin.components.urls import admin_url
 from billing.models import PriceVersion
+from billing.models.prices import PriceVersionQuerySet
 from billing.pricing.price_fields import (
     UNIT_PRICE_COLUMNS,
     check_names,
@@ -31,7 +32,6 @@ from billing.pricing.price_fields import (
 )
 from billing.pricing.services import create_price, end_price
 from billing.pricing.types import PriceKind, UnitPrices
-from billing.querysets import PriceVersionQuerySet
 from billing.types import PriceSource
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError

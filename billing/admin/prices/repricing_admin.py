@@ -21,13 +21,13 @@ from billing.admin.components.model_admins import (
 )
 from billing.admin.components.tables import Column, Table, column
 from billing.admin.components.urls import admin_url
-from billing.ledger.corrections import MAX_REASON_LENGTH
 from billing.ledger.reprice import ModelFigures, Selection
 from billing.ledger.repricings import figures_of, request_repricing
 from billing.models import Repricing
 from billing.types import RepricingState
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError
+from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import confirmed
 
 _MAX_ROWS = 200
@@ -114,7 +114,7 @@ class RepricingAdmin(SingleOrganizationAdmin):
         return {
             "refresh_seconds": 0 if row.is_finished else _REFRESH_SECONDS,
             "total": row.total,
-            "processed": row.looked_at,
+            "processed": row.processed,
             "apply_url": admin_url("billing_repricing_apply", row.pk) if may_apply else "",
         }
 

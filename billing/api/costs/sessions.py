@@ -2,6 +2,7 @@
 workspace; an execution of a workflow has sessions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -16,8 +17,8 @@ from billing.api.costs.views import CostsEndpoint, headers_of
 from billing.api.headers import UNPRICED
 from billing.api.queries import validated_query
 from billing.api.response_cache import cached_operation
-from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, newest_executions
-from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, newest_sessions
+from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
+from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, list_sessions
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption, ReportFilterSet
 from costtrack.responses import Amount, ResponseBody, about
@@ -152,11 +153,10 @@ class SessionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
         now, filterset = utc_now(), SessionFilterSet(request.query_params, _SessionQuery())
         query = filterset.qs
         if query.execution_id:
-            sessions = list_execution_sessions(
-                organization=self.organization, execution_id=query.execution_id, **filterset.options
-            )
+            execution = {"execution_id": query.execution_id, **filterset.options}
+            sessions: Sequence[SessionCosts] = list_execution_sessions(organization=self.organization, **execution)
         else:
-            sessions = newest_sessions(organization=self.organization, **filterset.options)
+            sessions = list_sessions(organization=self.organization, **filterset.options).rows
         headers = headers_of(now, (session.totals for session in sessions))
         return Response([_session(session) for session in sessions], headers=headers)
 
@@ -179,7 +179,7 @@ class ExecutionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     def list(self, request: Request) -> Response:
         """List the cost of the latest executions, always with breakdowns and session ids."""
         now, options = utc_now(), ExecutionFilterSet(request.query_params).options
-        executions = newest_executions(organization=self.organization, **options)
+        executions = list_executions(organization=self.organization, **options).rows
         headers = headers_of(now, (execution.totals for execution in executions))
         return Response([_execution(execution) for execution in executions], headers=headers)
 

@@ -6,11 +6,12 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing.limits.validation import AMOUNT_DECIMALS, MAX_REASON_LENGTH, MAX_THRESHOLDS, MAX_VALUE_LENGTH, LimitInput
+from billing.limits.validation import AMOUNT_DECIMALS, MAX_THRESHOLDS, MAX_VALUE_LENGTH, LimitInput
 from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, ThresholdEvent
 from billing.models.limits import default_thresholds
 from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
 from costtrack.serializers import AmountField, StrictSerializer
+from costtrack.text import MAX_REASON_LENGTH
 
 VALUE_TEXT = "One value of a per-value limit (a credential by its Client ID). Empty: all values."
 
@@ -161,7 +162,7 @@ class ThresholdEventSerializer(serializers.ModelSerializer[ThresholdEvent]):
     threshold = serializers.IntegerField(help_text="In percent of the amount; 0 is the soft amount.")
     amount_usd = AmountField(help_text="The limit's amount at that time.")
     spent_usd = AmountField(help_text="The spend when the threshold was reached.")
-    reached_at = serializers.DateTimeField(source="crossed_at")
+    reached_at = serializers.DateTimeField()
     resolved_at = serializers.DateTimeField(allow_null=True, help_text="When spend was below the threshold again.")
     resets_at = serializers.DateTimeField(
         allow_null=True, help_text="When spend is expected to be below the amount again."

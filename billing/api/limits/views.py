@@ -27,7 +27,7 @@ from billing.api.limits.serializers import (
 from billing.limits import services
 from billing.limits.selectors import active_overrides_by_limit, in_force_at
 from billing.models import LimitOverride, SpendLimit, ThresholdEvent
-from billing.querysets import SpendLimitQuerySet
+from billing.models.limits import SpendLimitQuerySet
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import NotFoundError
@@ -192,7 +192,7 @@ def _resume(*, ends_at: datetime | None, **options: Any) -> None:
 
 
 class ThresholdEventViewSet(ValuesDisplayed[ThresholdEvent]):
-    queryset = ThresholdEvent.objects.select_related("limit").order_by("-crossed_at", "-id")
+    queryset = ThresholdEvent.objects.select_related("limit").order_by("-reached_at", "-id")
     serializer_class = ThresholdEventSerializer
     filterset_class = None
     required_scope = Scope.COSTS_READ

@@ -211,7 +211,7 @@ class SpendLogViewSet(SpendEndpoint, OrganizationScopedReportViewSet):
             return Response(body, headers=response_headers(now, sum(day.unpriced for day in days)))
         rows = newest_rows(organization=self.organization, filters=filters)
         row_headers = response_headers(now, sum(not row.is_priced for row in rows.rows))
-        if rows.is_cut:
+        if rows.is_truncated:
             row_headers |= {TRUNCATED.name: "true", "Link": f'<{PAGED_PATH}>; rel="alternate"'}
         return Response(_logs(self.organization, rows.rows), headers=row_headers)
 

@@ -15,10 +15,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.usage.events import AdjustmentSerializer
-from billing.ledger.corrections import MAX_REASON_LENGTH, Corrected, adjust, void
+from billing.ledger.corrections import Corrected, adjust, void
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS, plain
 from costtrack.serializers import AmountField, StrictSerializer, validated
+from costtrack.text import MAX_REASON_LENGTH
 from organizations.api.base import OrganizationScopedReportViewSet
 
 _NOT_CORRECTABLE = OpenApiResponse(

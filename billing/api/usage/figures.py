@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from billing.api.operations import ReportEndpoint, operation
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.reports.usage import breakdown
-from billing.reports.usage.figures import Spend
+from billing.reports.usage.figures import GroupBy, Spend
 from billing.reports.usage.query import UsageQuery, split_into_periods
 from billing.reports.usage.totals import summary
 from costtrack.calendar import Calendar, Span, Unit
@@ -178,7 +178,8 @@ class UsageCapabilitiesView(UsageView):
     def get(self, request: Request) -> Response:
         """List usage by capability."""
         query = usage_query(request, self.access, UsageQuerySerializer)
-        usage = breakdown.capabilities(organization=self.organization, filters=query.filters, window=query.window)
+        filters, window = query.filters, query.window
+        usage = breakdown.shares(organization=self.organization, filters=filters, window=window, by=GroupBy.CAPABILITY)
         rows = [Capability.of(item.figures, capability=item.key, cost_share=item.share) for item in usage]
         return Response(Capabilities(**common_fields(query), capabilities=rows))
 

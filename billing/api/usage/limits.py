@@ -28,7 +28,8 @@ from costtrack.responses import Amount, OneOf, ResponseBody, about
 from costtrack.serializers import StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import APICredential, Organization
-from organizations.types import Access, Environment, Scope
+from organizations.principals import Access
+from organizations.types import Environment, Scope
 
 _HUNDREDTH = Decimal("0.01")
 

@@ -12,7 +12,7 @@ from billing.types import Status
 from costtrack.calendar import Preset
 from costtrack.clock import utc_now
 from costtrack.serializers import StrictSerializer, optional_text
-from organizations.types import Access
+from organizations.principals import Access
 
 _EARLIEST, _LATEST = 2000, 2199  # years; the ledger has nothing before
 

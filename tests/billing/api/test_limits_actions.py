@@ -133,7 +133,7 @@ def crossing(limit: SpendLimit, minutes: int, **columns: Any) -> ThresholdEvent:
         "window_key": str(minutes),
         "amount_usd": Decimal(10),
         "spent_usd": Decimal("8.25"),
-        "crossed_at": NOW + timedelta(minutes=minutes),
+        "reached_at": NOW + timedelta(minutes=minutes),
         "resolved_at": NOW + timedelta(hours=2),
         **columns,
     }
@@ -155,7 +155,7 @@ def test_threshold_events_come_newest_first_and_in_pages(
         "threshold": 80,
         "amount_usd": "10",
         "spent_usd": "8.25",
-        "reached_at": iso(first.crossed_at),
+        "reached_at": iso(first.reached_at),
         "resolved_at": iso(NOW + timedelta(hours=2)),
         "resets_at": None,
         "times": 1,

@@ -14,7 +14,7 @@ from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitScope, LimitWindow, OverrideKind
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from organizations.models import AuditEntry, Organization, User
-from organizations.types import Principal
+from organizations.principals import Principal
 from tests.billing.limits.factories import SOON, SYSTEM, by, make_limit, raised
 from tests.conftest import Key
 from tests.usage import NOW

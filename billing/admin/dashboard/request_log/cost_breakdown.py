@@ -12,9 +12,9 @@ from billing.admin.components import formatting
 from billing.admin.components.percent_bar import percent_bar
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import url_with
-from billing.reports.usage import breakdown
-from billing.reports.usage.breakdown import LabelUsage, labels
-from billing.reports.usage.figures import ZERO_FIGURES
+from billing.reports.spend.totals import NamedSpend
+from billing.reports.usage.breakdown import labels, shares
+from billing.reports.usage.figures import ZERO_FIGURES, GroupBy
 from billing.reports.usage.query import UsageQuery
 from costtrack.money import ZERO, usd
 
@@ -39,7 +39,7 @@ def cost_breakdown(query: UsageQuery, request: HttpRequest) -> CostBreakdown | N
     window = query.window
     if window.end - window.start > MAX_LENGTH:
         return None
-    models = breakdown.models(organization=query.organization, filters=query.filters, window=window)
+    models = shares(organization=query.organization, filters=query.filters, window=window, by=GroupBy.MODEL)
     total = sum((row.figures for row in models), ZERO_FIGURES)
     if total == ZERO_FIGURES:
         return None
@@ -55,8 +55,8 @@ def cost_breakdown(query: UsageQuery, request: HttpRequest) -> CostBreakdown | N
     )
 
 
-def _costs(labels: Sequence[LabelUsage] | None) -> list[NamedCost] | None:
-    return [(label.name, label.cost_usd) for label in labels] if labels is not None else None
+def _costs(labels: Sequence[NamedSpend] | None) -> list[NamedCost] | None:
+    return [(label.name, label.spend) for label in labels] if labels is not None else None
 
 
 def _table(

@@ -16,6 +16,7 @@ from billing.admin.dashboard.usage.usage_metrics import figures_of_spend, figure
 from billing.admin.dashboard.usage.usage_tables import breakdowns, by_capability
 from billing.admin.limits.limit_summary_card import limit_overview
 from billing.exports.usage_csv import Rows
+from billing.models import IngestBatch
 from billing.reports.overview import backlog
 from billing.reports.usage.figures import Figures, UsageFilter
 from billing.reports.usage.query import UsageQuery
@@ -81,7 +82,7 @@ class UsagePage(UsageQueryPage):
     def _is_new(self, query: UsageQuery, total: Figures) -> bool:
         """Whether no event was ever received."""
         is_nothing = total == Figures() and query.filters == UsageFilter()
-        return is_nothing and not self.organization.batches.exists()
+        return is_nothing and not IngestBatch.objects.of(self.organization).exists()
 
     def _since(self, query: UsageQuery) -> str:
         """Return the first visible day if the plan's history clips the period; else empty."""

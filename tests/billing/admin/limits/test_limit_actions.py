@@ -13,7 +13,8 @@ from billing.models import IncreaseRequest, LimitOverride, SpendLimit
 from billing.types import IncreaseState, LimitScope, LimitWindow, OverrideKind
 from costtrack.clock import utc_now
 from organizations.models import AuditEntry, Membership, Organization, User
-from organizations.types import Principal, Role
+from organizations.principals import Principal
+from organizations.types import Role
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.events.test_event_admin import text
 from tests.limits import set_limit
