@@ -13,7 +13,7 @@ from tests.redis_server import RedisServer
 
 
 def test_an_invitation_outlives_an_outage_of_redis(
-    key: Key, start_server: StartServer, redis_server: RedisServer
+    key: Key, start_server: StartServer, redis_server: RedisServer, all_tasks: None
 ) -> None:
     server = start_server(workers=1, REDIS_URL=redis_server.url)
     redis_server.stop()
@@ -22,6 +22,5 @@ def test_an_invitation_outlives_an_outage_of_redis(
         assert answer.status_code == HTTPStatus.CREATED, answer.text
     redis_server.start()
 
-    app.loader.import_default_modules()
     app.tasks[SCHEDULE["deliver-account-email"]["task"]].apply(throw=True)  # what beat sends
     assert [message.to for message in mail.outbox] == [["new@acme.example"]]
