@@ -257,7 +257,7 @@ def test_access_is_paused_by_hand_and_resumed(day: SpendLimit, browse: Browse, o
     expect(page.get_by_text("Access resumed.")).to_be_visible()
     assert key.client().get("/usage/access").json()["allowed"]
     page.goto("/admin/organizations/auditentry/")
-    for action in ("limit.paused", "limit.exception_ended"):
+    for action in ("limit.paused", "limit.override_ended"):
         expect(page.locator("#result_list")).to_contain_text(action)
 
 
