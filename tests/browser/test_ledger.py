@@ -19,7 +19,6 @@ from tests.browser.screens import DESK
 from tests.browser.walks import (
     all_pages,
     answer,
-    ask,
     click,
     count,
     dollars,
@@ -28,7 +27,6 @@ from tests.browser.walks import (
     narrow,
     search,
     start,
-    still,
 )
 
 PER_PAGE = 50
@@ -65,24 +63,22 @@ def walk_events(page: Page, api: APIClient, every: list[Event]) -> None:
     on_sunday = all_pages(api, "/usage/events", start_date="2026-11-01", end_date="2026-11-01")
     assert_events(page, on_sunday)
     hour = on_sunday[0]["occurred_at"][:13]
-    others = {"status": "failure", "kind": "model_call", "cost_source": "reported", "model": "GEMINI"}
-    narrow(page, when_from="", when_to="2020-01-01", hour=f"{hour}:00", run="night-2/part-1", **others)
+    narrow(page, when_from="", when_to="", hour=f"{hour}:00")
+    assert_events(page, [event for event in every if event["occurred_at"].startswith(hour)])
+    narrow(page, hour="", status="failure", kind="model_call")
+    assert_events(page, all_pages(api, "/usage/events", status="failure"))
+    narrow(page, status="", kind="", cost_source="reported", model="GEMINI")
+    gemini = all_pages(api, "/usage/events", model="gemini-2.5-flash")
+    assert_events(page, [event for event in gemini if event["cost_source"] == "reported"])
+    narrow(page, cost_source="", model="", when_to="2020-01-01")
     expect(page.get_by_role("heading", name="No matches")).to_be_visible()
-    with still(page):
-        click(page, "Show all")
-        assert_events(page, every)
-        ask(page, hour=f"{hour}:00")
-        assert_events(page, [event for event in every if event["occurred_at"].startswith(hour)])
-        ask(page, status="failure", kind="model_call")
-        assert_events(page, all_pages(api, "/usage/events", status="failure"))
-        ask(page, cost_source="reported", model="GEMINI")
-        gemini = all_pages(api, "/usage/events", model="gemini-2.5-flash")
-        assert_events(page, [event for event in gemini if event["cost_source"] == "reported"])
-        ask(page, run="night-2/part-1")
-        assert_events(page, all_pages(api, "/usage/events", run_id="night-2/part-1"))
-        ask(page)
-        search(page, ODD)
-        assert_events(page, all_pages(api, "/usage/events", run_id=ODD))  # it is a session's, too: the run comes first
+    click(page, "Show all")
+    assert_events(page, every)
+    narrow(page, run="night-2/part-1")
+    assert_events(page, all_pages(api, "/usage/events", run_id="night-2/part-1"))
+    narrow(page, run="")
+    search(page, ODD)
+    assert_events(page, all_pages(api, "/usage/events", run_id=ODD))  # it is a session's, too: the run comes first
 
 
 def walk_runs(page: Page, every: list[Event]) -> None:
@@ -90,22 +86,20 @@ def walk_runs(page: Page, every: list[Event]) -> None:
     assert {row["Run"] for row in listed(page)} == {event["run_id"] for event in every} - {""}
     narrow(page, workflow="nightly", parent="night-3")
     assert [row["Run"] for row in listed(page)] == ["night-3/part-1"]
-    with still(page):
-        ask(page)
-        search(page, ODD)
-        assert [row["Run"] for row in listed(page)] == [ODD]
+    narrow(page, workflow="", parent="")
+    search(page, ODD)
+    assert [row["Run"] for row in listed(page)] == [ODD]
 
 
 def walk_batches(page: Page, every: list[Event]) -> None:
     follow(page, "Batches", "Batches")
     assert_batches(page, every)
+    smallest = min((events for events in events_of_batches(every) if len(events) > 1), key=len)
+    click(page, count(len(smallest)))
+    assert_events(page, smallest)
+    follow(page, "Batches", "Batches")
     narrow(page, when_to="2026-11-02")
     assert listed(page) == []
-    with still(page):
-        ask(page)
-        smallest = min((events for events in events_of_batches(every) if len(events) > 1), key=len)
-        click(page, count(len(smallest)))
-        assert_events(page, smallest)
 
 
 def walk_unpriced_events(page: Page, unpriced: list[Event]) -> None:
@@ -113,8 +107,7 @@ def walk_unpriced_events(page: Page, unpriced: list[Event]) -> None:
     assert_unpriced_events(page, unpriced)
     narrow(page, reason="no_price", model="in-house")
     assert listed(page) == []
-    with still(page):
-        ask(page, reason="no_price", model="house-13b")
+    narrow(page, model="house-13b")
     assert_unpriced_events(page, [event for event in unpriced if event["model"] == "house-13b"])
 
     follow(page, "Quarantine", "Quarantined records")

@@ -1,11 +1,10 @@
 """What people do on a page and read from it, in their words: they follow links of the sidebar, choose filters, and see
 figures, tables and charts. Nothing here knows how a page is built, and texts are as they are shown."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 from rest_framework.test import APIClient
@@ -24,14 +23,9 @@ _ROWS = """(table) => [...table.querySelectorAll("tbody tr")]
     .filter((cells) => cells.length > 1 && cells.some(Boolean))"""
 _HEADS = """(table) => [...table.querySelectorAll("thead tr:last-child > *")]
     .map((cell) => cell.innerText.replace(/[↑↓]/, "").trim())"""
-# Without scripts nothing draws; then it is what there is to draw.
 _DRAWN = """(canvas) => {
-    if (window.Chart) {
-        const { labels, datasets } = Chart.getChart(canvas).data;
-        return { labels, lines: Object.fromEntries(datasets.map((one) => [one.label, [...one.data]])) };
-    }
-    const { labels, lines } = JSON.parse(document.getElementById(canvas.dataset.chart).textContent);
-    return { labels, lines: Object.fromEntries(lines.map((one) => [one.name, one.values])) };
+    const { labels, datasets } = Chart.getChart(canvas).data;
+    return { labels, lines: Object.fromEntries(datasets.map((one) => [one.label, [...one.data]])) };
 }"""
 
 
@@ -53,26 +47,6 @@ def follow(page: Page, name: str, title: str = "") -> None:
     with leaving(page):
         sidebar(page).get_by_role("link", name=name, exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(title or name)
-
-
-@contextmanager
-def still(page: Page) -> Iterator[None]:
-    """Without scripts, from the next address on, and in a low window: for what is only read. It takes half the time."""
-    size = page.viewport_size
-    assert size is not None
-    session = page.context.new_cdp_session(page)
-    session.send("Emulation.setScriptExecutionDisabled", {"value": True})
-    page.set_viewport_size({"width": size["width"], "height": 200})
-    yield
-    page.set_viewport_size(size)
-    session.send("Emulation.setScriptExecutionDisabled", {"value": False})
-    session.detach()
-
-
-def ask(page: Page, path: str = "", **query: str) -> None:
-    """The same page, or another one, by its address: where filters that have these values would lead."""
-    named = {name: value for name, value in query.items() if value}
-    page.goto(f"{path or urlsplit(page.url).path}?{urlencode(named)}")
 
 
 @contextmanager
@@ -264,8 +238,6 @@ def narrow(page: Page, **choices: str) -> None:
             chosen.fill(value)
     with leaving(page):
         page.get_by_role("button", name="Apply Filters").click()
-    query = dict(parse_qsl(urlsplit(page.url).query))
-    assert {name: query.get(name, "") for name in choices} == choices, "the address names what was chosen"
 
 
 def narrow_to(page: Page, choice: str) -> None:
