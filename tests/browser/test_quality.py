@@ -63,7 +63,7 @@ def addresses(client: Client, without: Container[str] = ()) -> list[str]:
 _OPTIONS = {"resultTypes": ["violations"], "iframes": False, "preload": False}
 
 
-_WITHOUT_SIDEBAR = {"exclude": [["#nav-sidebar"]]}
+WITHOUT_SIDEBAR = {"exclude": [["#nav-sidebar"]]}
 
 
 def violations(page: Page, *schemes: str, context: Any = None) -> Iterator[str]:
@@ -135,7 +135,7 @@ class Walk:
         self.page.goto(path, wait_until="load")
         is_on_a_desk = self.page.viewport_size == DESK
         # The sidebar is half of a page, and the same on all: it is checked once in each color.
-        context = None if number < len(COLORS) else _WITHOUT_SIDEBAR
+        context = None if number < len(COLORS) else WITHOUT_SIDEBAR
         bounds = self._measure(path)
         if _is_over(bounds):
             self.problems.append(f"{path}: {bounds}")
