@@ -1,6 +1,6 @@
 """The format of LiteLLM's generic API logger (docs/litellm.md). Pure: bytes in, events out.
 
-`payload` declares the fields that are read and stored; `mapping`, `usage` and `users` convert them to events.
+`payload` declares the fields that are read and stored; `mapping` converts them to events.
 """
 
 from billing.ingest.json_records import split_tolerantly as split
