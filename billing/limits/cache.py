@@ -98,7 +98,7 @@ class LimitSet:
 
 
 def rule_of(limit: SpendLimit, value: str, display_value: str) -> Rule:
-    """Return the rule of a limit for one of its values, without exceptions, soft amount and fallback price."""
+    """Return the rule of a limit for one of its values, without overrides, soft amount and fallback price."""
     return Rule(
         limit_id=limit.pk,
         scope=LimitScope(limit.scope),

@@ -326,7 +326,7 @@ def _update(row: ThresholdEvent, **columns: Any) -> None:
 
 
 def _former_rule(organization: Organization, limit_value: LimitValue) -> Rule:
-    """Return the rule of a limit that is not in force, without exceptions."""
+    """Return the rule of a limit that is not in force, without overrides."""
     limit = SpendLimit.objects.of(organization).get(pk=limit_value.limit_id)
     value = display_value = limit_value.value
     if limit.scope == LimitScope.CREDENTIAL:

@@ -36,7 +36,7 @@ class Decrease(NamedTuple):
 
 
 class ProjectedState(NamedTuple):
-    """The state of a limit from `at` on, if nothing else happens. Exceptions end at their set time."""
+    """The state of a limit from `at` on, if nothing else happens. Overrides end at their set time."""
 
     at: datetime
     spent_usd: Decimal

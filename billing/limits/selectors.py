@@ -20,7 +20,7 @@ from organizations.models import APICredential, Organization
 
 
 def in_force_at(now: datetime) -> Q:
-    """Return a filter for limits and exceptions that have begun and not ended."""
+    """Return a filter for limits and overrides that have begun and not ended."""
     has_begun = Q(starts_at=None) | Q(starts_at__lte=now)
     return has_begun & (Q(ends_at=None) | Q(ends_at__gt=now))
 

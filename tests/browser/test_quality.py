@@ -67,7 +67,7 @@ WITHOUT_SIDEBAR = {"exclude": [["#nav-sidebar"]]}
 
 
 def violations(page: Page, *schemes: str, context: Any = None) -> Iterator[str]:
-    """What axe finds that keeps somebody from using the page, or the part of it in axe's context, in these colors."""
+    """Severe violations that axe finds in these colors, on the whole page or in the part that `context` selects."""
     for colors in schemes:
         # The theme follows the system when it loads; this is what it does then.
         page.evaluate("colors => document.documentElement.className = colors", colors)
@@ -148,7 +148,7 @@ class Walk:
             self.problems += violations(self.page, *colors_of(number), context=context)
 
     def _measure(self, path: str) -> Bounds:
-        """The browser has looked at it already: what the server does is measured when it is asked again."""
+        """Measure a second request: the browser's has filled the caches."""
         loaded = {url for url in self._requested if not url.startswith("data:")}
         with CaptureQueriesContext(connection) as captured, cProfile.Profile() as profile:
             self._sizes[self.page.url] = sent(self.client, path)

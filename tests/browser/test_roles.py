@@ -1,5 +1,5 @@
-"""Every page of the sidebar, as owner, as viewer and as operator: each finds the same numbers, those of the API, and
-nobody finds what is not for them or of another organization. (Who comes by address is in `test_addresses`.)
+"""Every page of the sidebar, as owner, as viewer and as operator: each sees the same numbers, those of the API, and
+nothing of another role or organization. (`test_addresses` opens pages by their URLs.)
 
 The owner opens the pages in the browser, by a click. What the others see is compared as the server sends it.
 """

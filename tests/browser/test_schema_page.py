@@ -55,7 +55,7 @@ def test_a_stranger_sees_every_family_and_no_numbers_but_an_api_key_is_enough(
     assert executed(page, box, "/costs/runs").status == 200
 
 
-def test_somebody_who_is_signed_in_reads_with_the_session_and_changes_with_the_csrf_token(
+def test_a_signed_in_user_reads_with_the_session_and_writes_with_the_csrf_token(
     browse: Browse, owner: User, organization: Organization
 ) -> None:
     page = browse(owner)
