@@ -10,7 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from billing.querysets import UsageEventQuerySet, known_cost
-from billing.types import CostSource, EventKind, Status, UnpricedReason
+from billing.types import CostBasis, CostSource, EventKind, Status, UnpricedReason
 from costtrack.fields import money_field, optional_money_field, total_field
 from costtrack.money import ZERO
 from organizations.querysets import OrganizationScopedQuerySet
@@ -178,6 +178,19 @@ class UsageEvent(TenantModel):
     audio_output_tokens = _count()
     tool_use_tokens = _count()
     tool_result_tokens = _count()
+    # Quantities of kinds without a column (`billing.pricing.kinds`), by kind.
+    other_quantities = models.JSONField(null=True)
+    # The quantities of each request, if the event has several: each is priced for its own size.
+    calls = models.JSONField(null=True)
+
+    # The conditions of the call that change its price; `attributes` are those without a column.
+    service_tier = _dimension()
+    region = _dimension()
+    attributes = models.JSONField(null=True)
+
+    # Why the reading of the usage needs a look: `[{"code": ..., "detail": ...}]`. Flagged and unreadable usage is kept.
+    flags = models.JSONField(null=True)
+    usage_raw = models.JSONField(null=True)
 
     # Signed counts: negative for a void, a difference for a summary. `unpriced` is 1 for an event without a known cost
     # and -1 for the adjustment that prices it.
@@ -191,7 +204,17 @@ class UsageEvent(TenantModel):
     compute_cost_usd = money_field(db_default=ZERO)
     computed_cost_usd = optional_money_field()
     cost_source = models.CharField(max_length=8, choices=CostSource)
-    unpriced_reason = models.CharField(max_length=16, choices=UnpricedReason, blank=True, default="", db_default="")
+    # Every known cost of a model call; `cost_basis` says which one counts. `list_cost_usd` is the computed cost without
+    # the organization's agreement.
+    cost_basis = models.CharField(max_length=8, choices=CostBasis, blank=True, default="", db_default="")
+    provider_cost_usd = optional_money_field()
+    stated_cost_usd = optional_money_field()
+    gateway_cost_usd = optional_money_field()
+    list_cost_usd = optional_money_field()
+    unpriced_reason = models.CharField(max_length=32, choices=UnpricedReason, blank=True, default="", db_default="")
+    # The model that the call was priced as.
+    canonical_provider = _dimension()
+    canonical_model = _dimension()
     price_version = models.ForeignKey(
         "billing.PriceVersion",
         on_delete=models.PROTECT,
@@ -244,7 +267,7 @@ class UnpricedEvent(TenantModel):
     service = models.CharField(max_length=255, blank=True)
     model = models.CharField(max_length=255, blank=True)
     occurred_at = models.DateTimeField()
-    reason = models.CharField(max_length=16, choices=UnpricedReason)
+    reason = models.CharField(max_length=32, choices=UnpricedReason)
 
     objects = OrganizationScopedQuerySet["UnpricedEvent"].as_manager()
 
