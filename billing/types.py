@@ -51,6 +51,10 @@ class CostBasis(models.TextChoices):
     UNKNOWN = "unknown", "Unknown"
 
 
+ESTIMATED_FLAG = "estimated"
+"""The flag of an event with a unit price that is estimated. The others are `billing.ingest.usage.types.FlagCode`."""
+
+
 class Exactness(models.TextChoices):
     """How far a cost can be relied on."""
 

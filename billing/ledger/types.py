@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from billing.pricing.types import TOKEN_COUNTS
+from billing.pricing.kinds import TOKEN_COUNTS
 from billing.types import CostSource
 from costtrack.money import ZERO
 
@@ -59,6 +59,8 @@ class LedgerEntry(Struct, gc=False):
     audio_output_tokens: int | None = None
     tool_use_tokens: int | None = None
     tool_result_tokens: int | None = None
+    service_tier: str | None = None
+    region: str | None = None
     compute_cost_usd: Decimal | None = None
 
     credential_id: int | None = None
@@ -75,8 +77,6 @@ class LedgerEntry(Struct, gc=False):
     cost_source: str = CostSource.COMPUTED.value
     other_quantities: dict[str, Any] | None = None
     calls: list[dict[str, Any]] | None = None
-    service_tier: str | None = None
-    region: str | None = None
     attributes: dict[str, str] | None = None
     flags: list[dict[str, str]] | None = None
     usage_raw: dict[str, Any] | None = None

@@ -2,30 +2,10 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 
 from billing.pricing.agreements import Agreement
 from billing.pricing.quote import Quote
-
-
-class CostBasis(StrEnum):
-    """Where the cost of an event comes from, in order of precedence."""
-
-    PROVIDER = "provider"
-    SENDER = "sender"
-    COMPUTED = "computed"
-    GATEWAY = "gateway"
-    UNKNOWN = "unknown"
-
-
-class Exactness(StrEnum):
-    """How far a cost can be relied on."""
-
-    REPORTED = "reported"
-    COMPUTED = "computed"
-    ESTIMATED = "estimated"
-    FLAGGED = "flagged"
-    UNKNOWN = "unknown"
+from billing.types import CostBasis, Exactness
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Prices by kind as JSON, for columns of a price version and for the API. Decimals are strings. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, time
 from decimal import Decimal
 from fractions import Fraction
@@ -14,7 +14,7 @@ from costtrack.money import plain
 def kind_prices_as_json(prices: KindPrices) -> dict[str, Any]:
     return {
         **_rates_as_json(prices.rates),
-        "conditions": [_condition_as_json(condition) for condition in prices.conditions],
+        "conditions": conditions_as_json(prices.conditions),
         "source": prices.source,
     }
 
@@ -23,16 +23,24 @@ def kind_prices_from_json(raw: Mapping[str, Any]) -> KindPrices:
     """Return the prices of `kind_prices_as_json`."""
     return KindPrices(
         _rates_from_json(raw),
-        tuple(_condition_from_json(condition) for condition in raw.get("conditions", ())),
+        conditions_from_json(raw.get("conditions", ())),
         raw.get("source", ""),
     )
 
 
+def conditions_as_json(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
+    return [_condition_as_json(condition) for condition in conditions]
+
+
+def conditions_from_json(raw: Iterable[Mapping[str, Any]]) -> tuple[Condition, ...]:
+    return tuple(map(_condition_from_json, raw))
+
+
 def _rates_as_json(rates: Rates) -> dict[str, Any]:
     return {
-        "unit_prices": _prices_as_json(rates.unit_prices),
+        "unit_prices": prices_as_json(rates.unit_prices),
         "tiers": [
-            {"above_input_tokens": above, "unit_prices": _prices_as_json(unit_prices)}
+            {"above_input_tokens": above, "unit_prices": prices_as_json(unit_prices)}
             for above, unit_prices in rates.tiers
         ],
     }
@@ -40,16 +48,16 @@ def _rates_as_json(rates: Rates) -> dict[str, Any]:
 
 def _rates_from_json(raw: Mapping[str, Any]) -> Rates:
     return Rates(
-        _prices_from_json(raw["unit_prices"]),
-        tuple((tier["above_input_tokens"], _prices_from_json(tier["unit_prices"])) for tier in raw.get("tiers", ())),
+        prices_from_json(raw["unit_prices"]),
+        tuple((tier["above_input_tokens"], prices_from_json(tier["unit_prices"])) for tier in raw.get("tiers", ())),
     )
 
 
-def _prices_as_json(unit_prices: Mapping[str, Decimal]) -> dict[str, str]:
+def prices_as_json(unit_prices: Mapping[str, Decimal]) -> dict[str, str]:
     return {kind: plain(price) for kind, price in unit_prices.items()}
 
 
-def _prices_from_json(raw: Mapping[str, str]) -> dict[str, Decimal]:
+def prices_from_json(raw: Mapping[str, str]) -> dict[str, Decimal]:
     return {kind: Decimal(price) for kind, price in raw.items()}
 
 

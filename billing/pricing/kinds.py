@@ -5,7 +5,7 @@ input, reasoning and audio not again as output. So a cost is the sum over kinds 
 token is in exactly one line.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -161,6 +161,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "audio_input_tokens": ("audio_input",),
     "audio_output_tokens": ("audio_output",),
 }
+TOKEN_COUNTS = tuple(COLUMNS)
+"""The ledger's columns of tokens."""
+
 # The kind of what remains of a total after its parts.
 _REMAINDERS = {
     "input": "input_tokens",
@@ -176,6 +179,13 @@ _OWN_COLUMNS = {
 }
 _COLUMN_KINDS = frozenset((*_REMAINDERS, *_OWN_COLUMNS))
 
+PRICE_COLUMNS: Mapping[str, str] = {
+    **{kind: f"{kind}_usd_per_million" for kind in ("input", "output", "cache_read", "cache_creation")},
+    **{kind: f"{kind}_usd_per_million" for kind in ("cache_creation_1h", "reasoning", "audio_input", "audio_output")},
+    "request": "request_usd",
+}
+"""The kinds whose unit price has a column of its own in `PriceVersion`."""
+
 
 def prompt_tokens(quantities: Quantities) -> int:
     """Return all input tokens, including caches: the size of the context, which determines a tier."""
@@ -189,7 +199,7 @@ def output_tokens(quantities: Quantities) -> int:
 def to_columns(quantities: Quantities) -> tuple[dict[str, int], dict[str, Quantity]]:
     """Return the token counts by the ledger's columns, and the map of the kinds that have no column."""
     columns = {column: _sum(quantities, kinds) for column, kinds in COLUMNS.items()}
-    others = {kind: quantity for kind, quantity in quantities.items() if quantity and kind not in _COLUMN_KINDS}
+    others = {kind: quantities[kind] for kind in KINDS if quantities.get(kind) and kind not in _COLUMN_KINDS}
     return columns, others
 
 
@@ -201,6 +211,40 @@ def from_columns(columns: Mapping[str, int], others: Quantities) -> dict[str, Qu
         parts = (part for part in COLUMNS[column] if part != kind)
         quantities[kind] = columns[column] - _sum(quantities, parts)
     return {kind: quantity for kind, quantity in quantities.items() if quantity}
+
+
+def from_counts(counts: Sequence[int | None]) -> dict[str, Quantity]:
+    """Return the quantities of counts in the order of `TOKEN_COUNTS`: `from_columns` without other kinds, several times
+    faster. The intake calls it for every event."""
+    whole_input, whole_output, cache_read, cache_creation, one_hour, reasoning, audio_in, audio_out = counts
+    quantities: dict[str, Quantity] = {}
+    if plain_input := (whole_input or 0) - (audio_in or 0):
+        quantities["input"] = plain_input
+    if plain_output := (whole_output or 0) - (reasoning or 0) - (audio_out or 0):
+        quantities["output"] = plain_output
+    if cache_read:
+        quantities["cache_read"] = cache_read
+    if short_lived := (cache_creation or 0) - (one_hour or 0):
+        quantities["cache_creation"] = short_lived
+    if one_hour:
+        quantities["cache_creation_1h"] = one_hour
+    if reasoning:
+        quantities["reasoning"] = reasoning
+    if audio_in:
+        quantities["audio_input"] = audio_in
+    if audio_out:
+        quantities["audio_output"] = audio_out
+    return quantities
+
+
+def quantities_as_json(quantities: Quantities) -> dict[str, int | str]:
+    """Return the quantities as JSON; durations are decimal strings."""
+    return {kind: value if isinstance(value, int) else str(value) for kind, value in quantities.items()}
+
+
+def quantities_from_json(raw: Mapping[str, int | str]) -> dict[str, Quantity]:
+    """Return the quantities of `quantities_as_json`. Kinds that are no longer known are left out."""
+    return {kind: value if isinstance(value, int) else Decimal(value) for kind, value in raw.items() if kind in KINDS}
 
 
 def _sum(quantities: Quantities, kinds: Iterable[str]) -> int:

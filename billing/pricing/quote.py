@@ -5,10 +5,9 @@ Every quantity is in exactly one line. Amounts are exact; only where a unit pric
 """
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from enum import StrEnum
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from functools import lru_cache
@@ -28,24 +27,14 @@ from billing.pricing.conditions import (
 )
 from billing.pricing.declared import CONDITIONS, MINIMUM_QUANTITIES, NOT_USED, SUBSTITUTES, SUPPLEMENTS
 from billing.pricing.kind_prices import KindPrices, catalogue_prices
-from billing.pricing.kinds import KINDS, Quantities, Quantity, prompt_tokens
+from billing.pricing.kinds import KINDS, Quantities, Quantity, Unit, prompt_tokens
+from billing.types import UnpricedReason
 from costtrack.money import DECIMALS, ZERO, to_storable
 
 _MAX_LIKES = 4
 _MAX_COMBINATIONS = 1000
 _POSITIONS = {kind: position for position, kind in enumerate(KINDS)}
 _CombinationKey: TypeAlias = tuple[Hashable, ...]
-
-
-class Reason(StrEnum):
-    """Why a cost is unknown."""
-
-    NO_MODEL = "no_model"
-    NO_PRICE = "no_price"
-    NO_UNIT_PRICE = "no_unit_price"
-    NO_CONDITION_PRICE = "no_condition_price"
-    NO_USAGE = "no_usage"
-    UNREADABLE_USAGE = "unreadable_usage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +68,27 @@ class Quote:
     total_usd: Decimal | None = None
     list_total_usd: Decimal | None = None
     conditions: tuple[AppliedCondition, ...] = ()
-    reason: Reason | None = None
+    reason: UnpricedReason | None = None
     unknown: tuple[str, ...] = ()
     tier_above: int | None = None
     is_estimate: bool = False
+    price_version_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the cost of a model call depends on.
+
+    `requests` has the quantities of each request, one or several. `has_usage` is false if the usage is not known, which
+    is not the same as no usage.
+    """
+
+    service: str
+    model: str
+    occurred_at: datetime
+    requests: tuple[Quantities, ...] = ({},)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    has_usage: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +105,11 @@ class _Price:
 class CompiledPrices:
     """The list prices of a model, prepared for many calls. Conditions are resolved once for each combination."""
 
-    def __init__(self, model: CanonicalModel, prices: KindPrices) -> None:
-        self._model = model
+    def __init__(self, model: CanonicalModel, prices: KindPrices, price_version_id: int | None = None) -> None:
+        self.model = model
+        self.price_version_id = price_version_id
+        self.options = _options(model, {})
+        """The conditions of calls that say none: the region in the model's name."""
         self._name = model.model.lower()
         self._prices = prices
         self._hours = tuple(condition.hours for condition in prices.conditions if condition.hours is not None)
@@ -110,6 +119,20 @@ class CompiledPrices:
         self._resolved: dict[_CombinationKey, _Pricing] = {}
         # Without options and hours only the tier makes a difference.
         self._standard: dict[int | None, _Pricing] = {}
+
+    def options_of(self, attributes: Mapping[str, str]) -> Attributes:
+        """Return the conditions of a call in one spelling."""
+        return _options(self.model, attributes)
+
+    @property
+    def unit_prices(self) -> Mapping[str, Decimal]:
+        """The list's unit prices by kind, without tiers and conditions."""
+        return self._prices.rates.unit_prices
+
+    @property
+    def charges_requests(self) -> bool:
+        """Whether a request has a charge besides its usage."""
+        return any(KINDS[kind].unit is Unit.REQUESTS for kind in self.unit_prices)
 
     def plain_cost(self, quantities: Quantities, options: Attributes, at: datetime) -> Decimal | None:
         """Return the cost of one request if every kind has an exact price of its own, in a few microseconds.
@@ -160,14 +183,14 @@ class CompiledPrices:
         conditioned = apply_conditions(
             rates,
             self._prices.conditions,
-            platform=self._model.platform,
+            platform=self.model.platform,
             model=self._name,
             attributes=options,
             at=at,
             prompt_tokens=size,
         )
         return _Pricing(
-            self._model,
+            self.model,
             conditioned,
             standard=rates.unit_prices,
             tier_above=rates.tier_at(size),
@@ -191,7 +214,7 @@ def calculate_quote(
     """
     pricing, counted, unknown = _price(quantities, model, attributes, at, prices, requests)
     if pricing is None or unknown is not None:
-        return unknown or Quote(model, reason=Reason.NO_PRICE)
+        return unknown or Quote(model, reason=UnpricedReason.NO_PRICE)
     agreement = agreement_for(agreements, model.platform, model.model, at.astimezone(UTC).date())
     lines = tuple(pricing.line(kind, quantity, agreement) for kind, quantity in sorted(counted, key=_by_kind))
     return Quote(
@@ -218,7 +241,7 @@ def calculate_cost(
     agreement."""
     pricing, counted, unknown = _price(quantities, model, attributes, at, prices, requests)
     if pricing is None or unknown is not None:
-        return unknown or Quote(model, reason=Reason.NO_PRICE)
+        return unknown or Quote(model, reason=UnpricedReason.NO_PRICE)
     total, is_estimate = pricing.total(counted)
     return Quote(model, (), total, total, pricing.applied, tier_above=pricing.tier_above, is_estimate=is_estimate)
 
@@ -238,13 +261,13 @@ def _price(
     options = _options(model, attributes)
     pricing = prices.resolve(options, at, quantities)
     if pricing.unknown:
-        return pricing, [], Quote(model, reason=Reason.NO_CONDITION_PRICE, unknown=pricing.unknown)
+        return pricing, [], Quote(model, reason=UnpricedReason.NO_CONDITION_PRICE, unknown=pricing.unknown)
     counted = [(kind, quantity) for kind, quantity in quantities.items() if quantity]
     if requests and pricing.request_kind and pricing.request_kind not in quantities:
         counted.append((pricing.request_kind, requests))
     missing = [kind for kind, quantity in counted if not pricing.has_price(kind, quantity)]
     if missing:
-        return pricing, [], Quote(model, reason=Reason.NO_UNIT_PRICE, unknown=tuple(missing))
+        return pricing, [], Quote(model, reason=UnpricedReason.NO_UNIT_PRICE, unknown=tuple(missing))
     return pricing, counted, None
 
 
@@ -275,7 +298,7 @@ def quote_calls(
         return quotes[0]
     unknown = next((quote for quote in quotes if quote.total_usd is None), None)
     if unknown is not None or not quotes:
-        return unknown or Quote(model, reason=Reason.NO_USAGE)
+        return unknown or Quote(model, reason=UnpricedReason.NO_USAGE)
     return replace(
         quotes[0],
         lines=tuple(line for quote in quotes for line in quote.lines),
@@ -294,20 +317,37 @@ def list_prices(model: CanonicalModel, day: date) -> CompiledPrices | None:
 
 def list_kind_prices(model: CanonicalModel, day: date) -> KindPrices | None:
     """Return the list prices of a model: the catalogue's, with the declared supplements and conditions."""
-    catalogue = catalogue_prices(model.provider, model.model, day)
-    rates = catalogue.rates if catalogue is not None else Rates()
+    prices = with_declared(catalogue_prices(model.provider, model.model, day) or KindPrices(Rates()), model, day)
+    return prices if prices.rates.unit_prices else None
+
+
+def with_declared(prices: KindPrices, model: CanonicalModel, day: date) -> KindPrices:
+    """Return the catalogue's prices of a model with what the catalogue lacks on that day."""
     withheld = {
         kind for owner, name, kinds in NOT_USED if (owner, name) == (model.provider, model.model) for kind in kinds
     }
-    unit_prices = {kind: price for kind, price in rates.unit_prices.items() if kind not in withheld}
+    unit_prices = {kind: price for kind, price in prices.rates.unit_prices.items() if kind not in withheld}
     for entry in SUPPLEMENTS:
         if _is_for(entry.platform, entry.models, model) and (entry.starts is None or day >= entry.starts):
             unit_prices.update(entry.unit_prices)
-    if not rates.unit_prices and not unit_prices:
-        return None
     # A platform's options are its own: those of the vendor hold only at the vendor.
-    published = catalogue.conditions if catalogue is not None and model.platform == model.provider else ()
-    return KindPrices(Rates(unit_prices, rates.tiers), (*published, *declared_conditions(model)))
+    published = prices.conditions if model.platform == model.provider else ()
+    return replace(
+        prices,
+        rates=Rates(unit_prices, prices.rates.tiers),
+        conditions=(*published, *declared_conditions(model)),
+    )
+
+
+@lru_cache(maxsize=4096)
+def declared_starts(model: CanonicalModel) -> tuple[date, ...]:
+    """Return the days on which declared prices of the model begin, the earliest first."""
+    starts = {
+        entry.starts
+        for entry in SUPPLEMENTS
+        if entry.starts is not None and _is_for(entry.platform, entry.models, model)
+    }
+    return tuple(sorted(starts))
 
 
 def declared_conditions(model: CanonicalModel) -> tuple[Condition, ...]:

@@ -7,7 +7,6 @@ from math import isfinite
 from operator import itemgetter
 from typing import Any
 
-from billing.ingest.types import LARGEST_COUNT
 from billing.ingest.usage.paths import Value, flatten
 from billing.ingest.usage.spellings import (
     BOOLEAN_ATTRIBUTES,
@@ -22,7 +21,14 @@ from billing.ingest.usage.spellings import (
     looks_like_condition,
     meaning,
 )
-from billing.ingest.usage.types import Flag, FlagCode, StatedCosts, UnreadableError, UnreadableReason
+from billing.ingest.usage.types import (
+    LARGEST_COUNT,
+    Flag,
+    FlagCode,
+    StatedCosts,
+    UnreadableError,
+    UnreadableReason,
+)
 from billing.pricing.kinds import KINDS, Quantity
 from costtrack.money import MAX_AMOUNT_USD
 

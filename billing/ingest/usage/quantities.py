@@ -5,7 +5,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
-from billing.ingest.types import LARGEST_COUNT
+from billing.ingest.usage.types import LARGEST_COUNT
 from billing.pricing.kinds import KINDS, Quantity
 
 

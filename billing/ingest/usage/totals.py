@@ -72,7 +72,7 @@ def resolve_totals(numbers: Numbers, convention: Convention, *, hides_thoughts: 
         return totals, [Flag(FlagCode.TWO_READINGS, convention.name)] if is_doubtful else []
     has_evidence = numbers.total is not None or numbers.uncached_input is not None
     if len(alternatives) == 1 and (has_evidence or not convention.is_strict):
-        is_surprising = convention.is_strict or (convention.is_sure and bool(usual))
+        is_surprising = convention.is_strict or (convention.is_sure and (bool(usual) or not has_evidence))
         return alternatives.pop(), [Flag(FlagCode.UNUSUAL_READING, convention.name)] if is_surprising else []
     if len(alternatives) > 1:
         if usual:

@@ -8,6 +8,9 @@ from typing import Any
 
 from billing.pricing.kinds import Quantity
 
+# More than any call can have, and small enough that the cost at any unit price fits the column.
+LARGEST_COUNT = 1_000_000_000_000
+
 
 class FlagCode(StrEnum):
     """Why a reading needs a look. The amount of a flagged event may be wrong."""

@@ -8,6 +8,7 @@ from rest_framework.test import APIClient
 
 from billing.models import PriceVersion
 from billing.pricing.price_book import price_book
+from billing.pricing.quote import Call
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Scope
 from tests.billing.pricing.prices import APRIL, FEBRUARY, JANUARY, MARCH, MILLION, price
@@ -33,13 +34,14 @@ def fields(response: Any) -> set[str]:
 
 
 def test_a_price_is_created_and_used_by_the_next_call(api: APIClient, organization: Organization) -> None:
-    body = {
+    body: dict[str, Any] = {
         **BODY,
         "provider": "our-cluster",
         "aliases": ["house-*"],
         "output_usd_per_million": 10,
         "cache_read_usd_per_million": 0.25,
         "request_usd": None,
+        "other_unit_prices": {},
         "tiers": [{"above_input_tokens": 200000, "input_usd_per_million": "5.00"}],
         "effective_to": "2026-06-01T00:00:00+02:00",
     }
@@ -63,15 +65,15 @@ def test_a_price_is_created_and_used_by_the_next_call(api: APIClient, organizati
         "audio_input_usd_per_million": None,
         "audio_output_usd_per_million": None,
         "request_usd": None,
+        "other_unit_prices": {},
         "tiers": [{"above_input_tokens": 200000, "input_usd_per_million": "5"}],
         "effective_from": "2026-01-01T00:00:00Z",
         "effective_to": "2026-05-31T22:00:00Z",
+        "conditions": [],
         "source": "manual",
     }
-    quote = price_book(organization.pk).quote(
-        service="our-cluster", model="house-model-2", occurred_at=MARCH, usage=MILLION
-    )
-    assert (quote.price_version_id, quote.calculation.total_usd) == (version.pk, Decimal(5))
+    quote = price_book(organization.pk).quote(Call("our-cluster", "house-model-2", MARCH, (MILLION,)))
+    assert (quote.price_version_id, quote.total_usd) == (version.pk, Decimal(5))
 
 
 def test_a_price_begins_now_if_nothing_else_is_said(api: APIClient) -> None:

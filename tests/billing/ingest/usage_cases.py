@@ -16,9 +16,10 @@ from typing import Any
 from billing.ingest.usage.reader import read_usage
 from billing.ingest.usage.types import StatedCosts, UsageReading
 from billing.pricing.canonical import canonical_model
-from billing.pricing.cost_choice import CostChoice, Exactness, choose_cost
+from billing.pricing.cost_choice import CostChoice, choose_cost
 from billing.pricing.kinds import COLUMNS, from_columns
-from billing.pricing.quote import Quote, Reason, quote_calls
+from billing.pricing.quote import Quote, quote_calls
+from billing.types import Exactness, UnpricedReason
 
 # Off-peak at DeepSeek, and after every dated price of the catalogue that a case is about.
 OCCURRED_AT = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -69,9 +70,9 @@ def quote_of(case: Mapping[str, Any], reading: UsageReading) -> Quote:
     at = datetime.fromisoformat(case["occurred_at"]) if "occurred_at" in case else OCCURRED_AT
     model = canonical_model(case["service"], case["model"], at.date())
     if reading.reason is not None:
-        return Quote(model, reason=Reason.UNREADABLE_USAGE)
+        return Quote(model, reason=UnpricedReason.UNREADABLE_USAGE)
     if model is None:
-        return Quote(reason=Reason.NO_PRICE)
+        return Quote(reason=UnpricedReason.NO_PRICE)
     attributes = dict(reading.attributes)
     if "service_tier" in case:
         attributes["service_tier"] = case["service_tier"]

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from billing.pricing.agreements import Agreement
 from billing.pricing.canonical import CanonicalModel, canonical_model
 from billing.pricing.conditions import Condition, Rates, normalized_attributes
-from billing.pricing.cost_choice import CostBasis, Exactness, choose_cost
+from billing.pricing.cost_choice import choose_cost
 from billing.pricing.declared import CONDITIONS, SUBSTITUTES, SUPPLEMENTS
 from billing.pricing.kind_prices import KindPrices
 from billing.pricing.kinds import KINDS, TOKEN_KINDS, Quantities
 from billing.pricing.quote import (
     CompiledPrices,
     Quote,
-    Reason,
     calculate_cost,
     calculate_quote,
     list_prices,
     quote_calls,
 )
+from billing.types import CostBasis, Exactness, UnpricedReason
 from tests.profiles import examples
 
 AT = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -112,7 +112,7 @@ def test_a_condition_without_a_price_leaves_the_cost_unknown(
 ) -> None:
     found = quote(service, model, {"input": 10}, attributes=attributes)
 
-    assert (found.total_usd, found.reason, found.unknown) == (None, Reason.NO_CONDITION_PRICE, (attribute,))
+    assert (found.total_usd, found.reason, found.unknown) == (None, UnpricedReason.NO_CONDITION_PRICE, (attribute,))
 
 
 def test_the_hour_decides() -> None:
@@ -152,7 +152,7 @@ def test_each_request_of_an_event_has_its_own_tier() -> None:
 def test_a_kind_without_a_price_of_its_own_leaves_the_cost_unknown(kind: str) -> None:
     found = quote("groq", "llama-3.3-70b-versatile", {"input": 10, kind: 5})
 
-    assert (found.total_usd, found.reason, found.unknown) == (None, Reason.NO_UNIT_PRICE, (kind,))
+    assert (found.total_usd, found.reason, found.unknown) == (None, UnpricedReason.NO_UNIT_PRICE, (kind,))
 
 
 def test_reasoning_costs_what_output_does() -> None:
@@ -194,7 +194,7 @@ def test_seconds_cost_a_part_of_an_hour() -> None:
 
 
 def test_a_recording_below_the_minimum_has_no_known_cost() -> None:
-    assert quote("groq", "whisper-large-v3", {"audio_input_seconds": 9}).reason is Reason.NO_UNIT_PRICE
+    assert quote("groq", "whisper-large-v3", {"audio_input_seconds": 9}).reason is UnpricedReason.NO_UNIT_PRICE
 
 
 QUANTITIES = st.dictionaries(
@@ -310,7 +310,7 @@ def test_an_agreement_holds_for_its_provider_models_kinds_and_days() -> None:
 
 
 COMPUTED = Quote(MODEL, total_usd=Decimal(3), list_total_usd=Decimal(4))
-UNKNOWN = Quote(MODEL, reason=Reason.NO_UNIT_PRICE, unknown=("audio_input",))
+UNKNOWN = Quote(MODEL, reason=UnpricedReason.NO_UNIT_PRICE, unknown=("audio_input",))
 
 
 @pytest.mark.parametrize(
