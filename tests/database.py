@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 
 import psycopg
+from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from psycopg import sql
 
 from costtrack.clock import utc_now
@@ -19,6 +21,8 @@ NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 TEMPLATE = "test_costtrack_template"
 # Any number: it only has to be the same in all workers.
 _LOCK = 7_301_115
+# What migrations write, and tests leave alone.
+_CONSTANT_TABLES = ("django_migrations", "django_content_type", "auth_permission")
 
 
 def _admin_connection() -> psycopg.Connection:
@@ -78,6 +82,30 @@ def _connected_with_a_copy(template: str, name: str) -> Iterator[None]:
         yield
     finally:
         connect_with(before)
+
+
+def empty() -> None:
+    """Delete what a test with real transactions has committed, and restore the plans.
+
+    Instead of Django's flush, which truncates every table and makes all permissions again: that took a fifth of a
+    second after each test, though a test writes to a few tables only. Triggers, which keep the ledger from losing rows,
+    and foreign keys do not apply to replicas.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+            " AND NOT relispartition AND relname <> ALL (%s)",
+            [list(_CONSTANT_TABLES)],
+        )
+        tables = [name for (name,) in cursor.fetchall()]
+        has_rows = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {})").format(sql.Literal(name), sql.Identifier(name))
+            for name in tables
+        )
+        cursor.execute(has_rows)
+        deletes = [sql.SQL("DELETE FROM {}").format(sql.Identifier(name)) for (name,) in cursor.fetchall()]
+        cursor.execute(sql.SQL("; ").join([sql.SQL("SET LOCAL session_replication_role = replica"), *deletes]))
+        import_module("organizations.migrations.0003_plans").add_plans(apps, None)
 
 
 def connect_with(name: str) -> None:
