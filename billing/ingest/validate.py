@@ -44,18 +44,17 @@ class InvalidEventError(Exception):
         return RecordError(index=index, id=event_id, field=self.field, code=self.code, message=self.message)
 
 
-def normalize(event: UsageEventInput, now: datetime) -> UsageReading | None:
+def normalize(event: UsageEventInput, now: datetime, *, reading: UsageReading | None = None) -> UsageReading | None:
     """Validate the event and bring it in place into a canonical form, so that equal events compare equal.
 
     Times are converted to UTC and costs to the ledger's precision, duplicate tags are removed, and a usage object or
-    quantities are replaced by counts; what they say is returned. An object that cannot be read is no error, because the
-    usage has happened. Raises InvalidEventError.
+    quantities are replaced by counts; what they say is returned. A `reading` has been taken already. An object that
+    cannot be read is no error, because the usage has happened. Raises InvalidEventError.
     """
-    reading: UsageReading | None = None
     if event.occurred_at is not None:
         event.occurred_at = _time(event.occurred_at, now)
     _normalize_amounts(event)
-    if event.usage is not None or event.quantities is not None:
+    if reading is None and (event.usage is not None or event.quantities is not None):
         reading = _read(event)
     if any(_counts_of_parts(event)):
         _check_parts(event)

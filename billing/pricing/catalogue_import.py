@@ -125,9 +125,9 @@ def compare_list(listed: Iterable[ListedPrice], *, now: datetime) -> Coverage:
 
 
 def _differences(
-    ours: Mapping[str, Decimal], theirs: Mapping[str, Decimal]
+    own: Mapping[str, Decimal], listed: Mapping[str, Decimal]
 ) -> dict[str, tuple[Decimal | None, Decimal | None]]:
-    return {kind: (ours.get(kind), price) for kind, price in theirs.items() if ours.get(kind) != price}
+    return {kind: (own.get(kind), price) for kind, price in listed.items() if own.get(kind) != price}
 
 
 @transaction.atomic

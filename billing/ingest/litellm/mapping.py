@@ -89,7 +89,7 @@ def parse(records: Sequence[msgspec.Raw | bytes], *, now: datetime) -> ParsedBat
             continue
         try:
             parsed = _parsed_event(index, payload)
-            normalize(parsed.event, now)
+            normalize(parsed.event, now, reading=parsed.reading)
         except InvalidEventError as error:
             batch.errors.append(error.at(index, short_text(payload.id)))
         except RecursionError as error:

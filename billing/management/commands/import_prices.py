@@ -109,7 +109,7 @@ def _coverage_lines(coverage: Coverage, *, loud: bool) -> Iterator[str]:
     )
     differences = [
         f"  ! {different.label}: "
-        + ", ".join(f"{kind} {_or_none(ours)} here, {_or_none(theirs)} there" for kind, (ours, theirs) in kinds.items())
+        + ", ".join(f"{kind} {_or_none(own)} here, {_or_none(other)} there" for kind, (own, other) in kinds.items())
         for different in coverage.differences
         if (kinds := different.unit_prices)
     ]

@@ -95,7 +95,7 @@ def test_caches_that_do_not_fit_into_the_prompt_were_counted_beside_it() -> None
         {"prompt_tokens_details": {"cached_tokens": LARGEST_COUNT + 1}},
     ],
 )
-def test_counts_that_contradict_each_other_are_kept_and_not_guessed(usage: dict[str, Any]) -> None:
+def test_counts_that_contradict_each_other_are_stored_and_not_guessed(usage: dict[str, Any]) -> None:
     parsed = parsed_one(with_usage(5010, **usage))
     assert parsed.reading is not None
     assert parsed.reading.reason is not None
