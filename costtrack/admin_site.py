@@ -1,7 +1,7 @@
 """The admin site. Members of organizations may use it, not only Django's staff users."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth import REDIRECT_FIELD_NAME, logout
 from django.contrib.auth.views import redirect_to_login
@@ -18,9 +18,6 @@ from unfold.sites import UnfoldAdminSite
 from costtrack.navigation import sidebar
 from costtrack.organization_paths import sign_in_url
 
-if TYPE_CHECKING:
-    from organizations.models import User
-
 _pages: list[tuple[str, Callable[[HttpRequest], HttpResponseBase], str]] = []
 
 
@@ -30,19 +27,13 @@ def register_page(route: str, view: Callable[[HttpRequest], HttpResponseBase], *
     _pages.append((route, view, name))
 
 
-def may_enter(user: "User") -> bool:
-    """Whether the user may use the admin: operators, and members of at least one organization."""
-    return user.is_active and (user.is_superuser or bool(user.roles))
-
-
 class CosttrackAdminSite(UnfoldAdminSite):
     site_title = "costtrack"
     site_header = "costtrack"
     index_title = "Overview"
 
     def has_permission(self, request: HttpRequest) -> bool:
-        user = request.user
-        return user.is_authenticated and may_enter(user)
+        return request.user.is_authenticated and request.user.may_use_admin
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from costtrack.clock import DAY, HOUR, SECOND
+from costtrack.clock import DAY, EPOCH, HOUR, SECOND
 
 _MONTHS = 12
 
@@ -153,3 +153,14 @@ def _last_day(unit: Unit, first: date) -> date:
         years, month = divmod(first.month, _MONTHS)
         return date(first.year + years, month + 1, 1) - DAY
     return first + (6 if unit is Unit.WEEK else 0) * DAY
+
+
+def last_boundary(instant: datetime, bucket: timedelta) -> datetime:
+    """Return the last boundary at or before the instant."""
+    return instant - (instant - EPOCH) % bucket
+
+
+def next_boundary(instant: datetime, bucket: timedelta) -> datetime:
+    """Return the first boundary at or after the instant."""
+    boundary = last_boundary(instant, bucket)
+    return boundary if boundary == instant else boundary + bucket

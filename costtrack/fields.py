@@ -2,9 +2,21 @@
 
 from decimal import Decimal
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from costtrack.money import DECIMALS, DIGITS, ZERO
+
+
+def dimension_field() -> "models.CharField[str, str]":
+    """A column for a text that a caller may name, empty by default."""
+    return models.CharField(max_length=255, blank=True, default="", db_default="")
+
+
+def tags_field() -> "ArrayField[list[str], list[str]]":
+    return ArrayField(
+        models.CharField(max_length=255), default=list, db_default=models.Value([], ArrayField(models.CharField()))
+    )
 
 
 def money_field(**options: Decimal) -> "models.DecimalField[Decimal, Decimal]":

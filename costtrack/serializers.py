@@ -40,6 +40,21 @@ class StrictSerializer(serializers.Serializer[Any]):
             raise serializers.ValidationError({name: ["Not a valid string."] for name in numbers}, code="invalid")
 
 
+def optional_text(help_text: str | None = None, *, max_length: int = 255) -> serializers.CharField:
+    """Return a query parameter; an empty one counts as missing."""
+    return serializers.CharField(required=False, allow_blank=True, max_length=max_length, help_text=help_text)
+
+
+def page_size(**options: Any) -> serializers.IntegerField:
+    return serializers.IntegerField(default=50, min_value=1, max_value=200, **options)
+
+
+def page_cursor() -> serializers.CharField:
+    return serializers.CharField(
+        required=False, allow_blank=True, max_length=100, help_text="`next_cursor` of the previous page."
+    )
+
+
 def request_example(name: str, **body: Any) -> OpenApiExample:
     return OpenApiExample(name, body, request_only=True)
 

@@ -13,7 +13,9 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 
+from costtrack.clock import utc_now
 from costtrack.errors import DomainError
+from organizations.admin_request import request_user
 
 A = TypeVar("A", bound=ModelAdmin)
 P = ParamSpec("P")
@@ -53,7 +55,7 @@ def confirmed(
     label: str,
     *,
     icon: str,
-    title: str,
+    title: str = "",
     verb: str = "",
     text: str = "",
     form: type[Form] = Form,
@@ -61,7 +63,7 @@ def confirmed(
     leads_to_list: bool = False,
 ) -> Callable[[Callable[..., str | HttpResponse]], Any]:
     """Turn a method into a button whose page explains the action (`title`, `text`) and asks for the form's fields.
-    `verb` is the label of the page's button, if it is not the title.
+    The title is the label unless it is given, and so is `verb`, the label of the page's button, the title.
 
     The method gets the row and the form's data, and returns the success message, which is shown on the row's page or
     on the list, or a response of its own. The page shows a DomainError that it raises, beside the field or above.
@@ -93,8 +95,8 @@ def confirmed(
                 row,
                 bound,
                 {
-                    "title": title,
-                    "verb": verb or title,
+                    "title": title or label,
+                    "verb": verb or title or label,
                     "text": text,
                     **self.confirmation_context(request, row, act.__name__),
                 },
@@ -153,6 +155,10 @@ class ConfirmingAdmin(ModelAdmin):
             "row_url": self.page_url(row),
         }
         return TemplateResponse(request, "admin/secret.html", context, headers={"Cache-Control": "no-store"})
+
+    def audited(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return what services take besides the row: its organization, who acts, and when."""
+        return {"organization": row.organization, "actor": request_user(request).email, "now": utc_now()}
 
     def page_url(self, row: Model) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])

@@ -40,6 +40,8 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
     """The field with the id of a row's organization."""
     shows_shared_rows: ClassVar[bool] = False
     """Also show rows without an organization, which only operators may change."""
+    select_related: ClassVar[tuple[str, ...]] = ()
+    """The relations that are read with each row."""
     read_only: ClassVar[bool] = False
     """No one may add, change or delete rows, not even operators."""
     addable: ClassVar[bool] = True
@@ -80,11 +82,13 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
     # --- Visible rows ------------------------------------------------------------------------------------------
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """A hook for subclasses to exclude rows or select related ones."""
+        """A hook for subclasses to exclude rows or annotate them."""
         return queryset
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         queryset = self.narrow(request, super().get_queryset(request))
+        if self.select_related:
+            queryset = queryset.select_related(*self.select_related)
         user, chosen = request_user(request), chosen_organization(request)
         if chosen is not None:
             return queryset.filter(self._visible([chosen.pk]))

@@ -4,7 +4,7 @@ Business rules are in `organizations.services`; these classes define the rows an
 """
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -15,8 +15,29 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from costtrack.calendar import Calendar
-from organizations.querysets import OrganizationQuerySet, OrganizationScopedQuerySet
+from costtrack.errors import NotFoundError
 from organizations.types import AccountEmailKind, Environment, OrganizationName, Role, Scope, WeekDay
+
+_Row = TypeVar("_Row", bound=models.Model)
+
+
+class OrganizationScopedQuerySet(models.QuerySet[_Row]):
+    """For every model with an `organization` column."""
+
+    def of(self, organization: "Organization") -> Self:
+        """The organization's own rows."""
+        return self.filter(organization=organization)
+
+    def get_or_not_found(self, name: str, **lookups: Any) -> _Row:
+        """Return the only row. Raises NotFoundError, which says that there is no such `name`."""
+        row = self.filter(**lookups).first()
+        if row is None:
+            raise NotFoundError(f"No such {name}.")
+        return row
+
+    def row(self, instance: _Row) -> Self:
+        """The row of a model instance, for an update of it alone."""
+        return self.filter(organization=instance.organization_id, pk=instance.pk)  # type: ignore[attr-defined] # see above
 
 
 class UserManager(BaseUserManager["User"]):
@@ -59,6 +80,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     def roles(self) -> dict[int, Role]:
         """The user's role by organization id; one query per request."""
         return {organization: Role(role) for organization, role, *_ in self._memberships_now}
+
+    @property
+    def may_use_admin(self) -> bool:
+        """Operators, and members of at least one organization."""
+        return self.is_active and (self.is_superuser or bool(self.roles))
 
     @property
     def must_have_second_factor(self) -> bool:
@@ -104,6 +130,14 @@ class Plan(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class OrganizationQuerySet(models.QuerySet["Organization"]):
+    def visible_to(self, user: User) -> Self:
+        """All organizations for an operator, otherwise those the user is a member of."""
+        if user.is_superuser:
+            return self
+        return self.filter(pk__in=list(user.roles))
 
 
 class Organization(models.Model):

@@ -1,14 +1,14 @@
 """Queries: the organization of a request, the caller's access to it, and plans."""
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from costtrack.errors import ForbiddenError, InvalidError, NotFoundError
 from organizations.models import Organization, Plan, User
-from organizations.querysets import OrganizationQuerySet
-from organizations.types import Access, Principal, Role, Scope
+from organizations.principals import Access, Principal
+from organizations.types import Role, Scope
 
 
-def visible_organizations(principal: Principal) -> OrganizationQuerySet:
+def visible_organizations(principal: Principal) -> QuerySet[Organization]:
     """Return all organizations for an operator, otherwise the credential's own or those of the user."""
     if principal.user is not None:
         return Organization.objects.visible_to(principal.user)
@@ -104,7 +104,7 @@ def cheapest_plan_with_history(days: int) -> Plan | None:
     return Plan.objects.filter(is_enough, api_access=True).order_by("position", "code").first()
 
 
-def changeable_organizations(user: User) -> OrganizationQuerySet:
+def changeable_organizations(user: User) -> QuerySet[Organization]:
     """Return the organizations in which the user may change things."""
     if user.is_superuser:
         return Organization.objects.all()

@@ -10,17 +10,26 @@ from django.db import models
 from django.db.models.lookups import Exact
 from django.db.models.sql.where import WhereNode
 
+from organizations.models import OrganizationScopedQuerySet
+
 _Set = TypeVar("_Set")
 _Get = TypeVar("_Get")
 
 
 class TenantModel(models.Model):
-    """A row of one organization. Subclasses have a field `organization`, which never changes."""
+    """A row of one organization, which never changes."""
 
-    organization_id: int
+    organization = models.ForeignKey(
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+
+    objects = OrganizationScopedQuerySet.as_manager()
 
     class Meta:
         abstract = True
+
+    def __str__(self) -> str:
+        return str(self.pk)
 
     def _do_update(self, base_qs: Any, using: Any, pk_val: Any, values: Any, *options: Any) -> Any:
         """Update the row that `save` is about, without writing its organization again."""

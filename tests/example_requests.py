@@ -15,13 +15,23 @@ from rest_framework.test import APIClient
 from billing.limits.increases import request_increase
 from billing.limits.services import create_limit, raise_limit
 from billing.limits.validation import LimitInput
-from billing.models import IncreaseRequest, LimitOverride, Repricing, SpendLimit, ThresholdEvent, UsageEvent
+from billing.models import (
+    Delivery,
+    IncreaseRequest,
+    LimitOverride,
+    Repricing,
+    SpendLimit,
+    ThresholdEvent,
+    UsageEvent,
+    WebhookEndpoint,
+)
 from billing.notifications.outbox import notify
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
 from billing.types import IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
 from organizations.models import APICredential, Membership, Organization, User
-from organizations.types import Principal, Role
+from organizations.principals import Principal
+from organizations.types import Role
 from tests.billing.ingest.litellm_payloads import payload
 from tests.conftest import Key, make_key
 from tests.limits import take
@@ -107,7 +117,7 @@ class Examples:
             window_key=f"window-{number}",
             amount_usd=amount,
             spent_usd=amount,
-            crossed_at=now,
+            reached_at=now,
         )
 
     def _webhook(self, number: int) -> None:
@@ -172,9 +182,9 @@ class Examples:
         rows: dict[str, QuerySet[Any]] = {
             "members": self.organization.memberships.filter(user__email__startswith="person-"),
             "prices": self.organization.prices.filter(model__startswith="model-"),
-            "reprice": self.organization.repricings.all(),
-            "webhooks": self.organization.webhooks.all(),
-            "deliveries": self.organization.deliveries.filter(webhook__isnull=False),
+            "reprice": Repricing.objects.of(self.organization),
+            "webhooks": WebhookEndpoint.objects.of(self.organization),
+            "deliveries": Delivery.objects.of(self.organization).filter(webhook__isnull=False),
             "limits": SpendLimit.objects.of(self.organization).not_removed(),
             "limit-requests": IncreaseRequest.objects.of(self.organization).filter(
                 limit__removed_at=None, state=IncreaseState.OPEN

@@ -55,8 +55,7 @@ _UTILITY = re.compile(
 _PRODUCT = ("billing.", "organizations.", "costtrack.")
 # They only pass statements on.
 _WRAPPERS = (
-    "billing.querysets",
-    "organizations.querysets",
+    "costtrack.database.queries",
     "costtrack.tenancy",
     "costtrack.timeouts",
     "costtrack.database.local_settings",

@@ -25,8 +25,7 @@ def test_a_file_is_named_by_what_is_in_it() -> None:
     assert [str(path.relative_to(ROOT)) for path in SOURCES if path.name in vague] == []
 
 
-def test_every_enqueued_or_scheduled_task_is_registered() -> None:
-    app.loader.import_default_modules()
+def test_every_enqueued_or_scheduled_task_is_registered(all_tasks: None) -> None:
     enqueued = {name for path in SOURCES for name in _ENQUEUE.findall(path.read_text(encoding="utf-8"))}
     scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
 
@@ -35,7 +34,6 @@ def test_every_enqueued_or_scheduled_task_is_registered() -> None:
     assert enqueued | scheduled <= set(app.tasks)
 
 
-def test_every_task_has_its_queue_in_the_table() -> None:
-    app.loader.import_default_modules()
+def test_every_task_has_its_queue_in_the_table(all_tasks: None) -> None:
     registered = {name for name in app.tasks if not name.startswith("celery.")}
     assert registered == set(TASKS), "costtrack/queues.py names the queue of every task, and no task that is not there."

@@ -16,6 +16,8 @@ from django.urls import get_resolver, reverse
 from rest_framework.test import APIClient
 
 from billing.models import (
+    Authorization,
+    Delivery,
     IncreaseRequest,
     LimitOverride,
     QuarantinedRecord,
@@ -23,6 +25,7 @@ from billing.models import (
     SpendLimit,
     ThresholdEvent,
     UsageEvent,
+    WebhookEndpoint,
 )
 from billing.notifications.outbox import notify
 from billing.notifications.webhooks import create_webhook
@@ -92,7 +95,7 @@ def _add_limit(organization: Organization) -> None:
     limit = make_limit(organization, scope=LimitScope.TAG, scope_value=MARK)
     raised(limit, int(AMOUNT))
     shared: dict[str, Any] = {"organization": organization, "limit": limit, "value": MARK, "amount_usd": AMOUNT}
-    ThresholdEvent.objects.create(**shared, threshold=80, window_key=MARK, spent_usd=Decimal(AMOUNT), crossed_at=NOW)
+    ThresholdEvent.objects.create(**shared, threshold=80, window_key=MARK, spent_usd=Decimal(AMOUNT), reached_at=NOW)
     IncreaseRequest.objects.create(**shared, reason=MARK, requested_by=MARK, requested_at=NOW)
 
 
@@ -106,14 +109,15 @@ def candidates(name: str, other: Organization) -> list[str]:
         "run_id": ["same-run", f"{MARK}-child"],
         "client_id": [credential.client_id],
         "event_id": [event.id],
-        "authorization_id": [other.authorizations.get().pk],
+        "authorization_id": [Authorization.objects.of(other).get().pk],
         "id": [event.id],
         "override_id": [LimitOverride.objects.of(other).get().pk],
         "pk": [
             *(event.id, credential.pk, member.pk if member else 0),
-            *(other.prices.get().pk, other.repricings.get().pk),
+            *(other.prices.get().pk, Repricing.objects.of(other).get().pk),
             *(SpendLimit.objects.of(other).get().pk, IncreaseRequest.objects.of(other).get().pk),
-            *(other.webhooks.get().pk, other.deliveries.get(channel=Channel.WEBHOOK).pk),
+            WebhookEndpoint.objects.of(other).get().pk,
+            Delivery.objects.of(other).get(channel=Channel.WEBHOOK).pk,
         ],
     }
     return [str(value) for value in by_name.get(name, ["same"])]

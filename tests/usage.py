@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.db.models import QuerySet
 from rest_framework.test import APIClient
 
 from billing.ingest import json_events
 from billing.ingest.services import IngestResult, ingest
-from billing.models import PriceBookRevision, PriceVersion
+from billing.models import PriceBookRevision, PriceVersion, UsageEvent
+from billing.models.ledger import known_cost
 from organizations.models import Organization
 from tests import database
 
@@ -35,6 +37,11 @@ def send_events(organization: Organization, *events: dict[str, Any], now: dateti
     """Ingest events for an organization, in one batch."""
     parsed = json_events.parse(msgspec.json.encode(events), content_type="", max_events=10_000, now=now)
     return ingest(organization=organization, credential=None, format="json", parsed=parsed, now=now)
+
+
+def total_cost(events: QuerySet[UsageEvent]) -> Decimal:
+    """Sum the known costs of rows of the ledger."""
+    return sum((known_cost(event.token_cost_usd, event.compute_cost_usd) for event in events), Decimal(0))
 
 
 def set_price(

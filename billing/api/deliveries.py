@@ -4,15 +4,14 @@ from typing import Any
 
 import django_filters
 from django import forms
-from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.models import Delivery
-from billing.notifications.deliveries import resend
-from billing.notifications.webhook_urls import display_url
+from billing.notifications.deliveries import resend, shown_recipient
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import utc_now
 from organizations.api.base import OrganizationScopedViewSet
@@ -73,11 +72,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
 
     @extend_schema_field(str)
     def get_recipient(self, delivery: Delivery) -> str:
-        if can_see_secrets(self):
-            return delivery.recipient
-        if delivery.channel == Channel.WEBHOOK:
-            return display_url(delivery.recipient)
-        return "\u2026@" + delivery.recipient.rpartition("@")[2]
+        return shown_recipient(delivery, is_open=can_see_secrets(self))
 
     @extend_schema_field(serializers.DateTimeField(allow_null=True))
     def get_next_attempt_at(self, delivery: Delivery) -> Any:
@@ -111,19 +106,17 @@ class DeliveryFilter(django_filters.FilterSet):
 class DeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Delivery]):
     """Deliveries, newest first."""
 
-    queryset = Delivery.objects.order_by("-id")
+    queryset = Delivery.objects.select_related("notice").order_by("-id")
     serializer_class = DeliverySerializer
     filterset_class = DeliveryFilter
     scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
-
-    def narrow(self, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        return queryset.select_related("notice")
 
     @extend_schema(
         request=None,
         responses={200: DeliverySerializer, 409: OpenApiResponse(description="The webhook is deleted or disabled.")},
         examples=[OpenApiExample("A webhook", _DELIVERY, response_only=True, status_codes=["200"])],
     )
+    @action(detail=True, methods=["post"])
     def resend(self, request: Request, **_: Any) -> Response:
         """Resend a delivery now, whatever its state. The message id of a webhook stays the same."""
         delivery = resend(

@@ -8,10 +8,12 @@ import django_filters
 from django.db.models import F, Q, QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, status
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.models import PriceVersion
+from billing.models.prices import PriceVersionQuerySet
 from billing.pricing import services
 from billing.pricing.conditions import Rates
 from billing.pricing.kinds import KINDS, PRICE_COLUMNS
@@ -21,7 +23,6 @@ from billing.pricing.price_fields import (
     parse_other_unit_prices,
     parse_tiers,
 )
-from billing.querysets import PriceVersionQuerySet
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
 from costtrack.filters import TimestampFilter
@@ -194,6 +195,7 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
         request=PriceEndSerializer,
         responses={200: PriceSerializer, 409: OpenApiResponse(description="The price has already ended.")},
     )
+    @action(detail=True, methods=["post"])
     def end(self, request: Request, **_: Any) -> Response:
         """End a price of the organization."""
         price = self.get_object()

@@ -9,14 +9,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.windows import DateOrDateTimeField
-from billing.ledger.corrections import MAX_REASON_LENGTH
 from billing.ledger.reprice import Selection
 from billing.ledger.repricings import figures_of, request_repricing
 from billing.models import Repricing
 from billing.types import RepricingState
 from costtrack.calendar import utc_midnight
 from costtrack.clock import utc_now
-from costtrack.serializers import AmountField, StrictSerializer, validated
+from costtrack.serializers import AmountField, StrictSerializer, optional_text, validated
+from costtrack.text import MAX_REASON_LENGTH
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
@@ -24,8 +24,8 @@ from organizations.types import Scope
 class NewRepricingSerializer(StrictSerializer):
     start = DateOrDateTimeField(help_text="Calls that occurred from this date or time on.")
     end = DateOrDateTimeField(help_text="Calls that occurred before this time, or until this date (inclusive).")
-    service = serializers.CharField(required=False, allow_blank=True, max_length=255, help_text="The value in events.")
-    model = serializers.CharField(required=False, allow_blank=True, max_length=255, help_text="The value in events.")
+    service = optional_text("The value in events.")
+    model = optional_text("The value in events.")
     dry_run = serializers.BooleanField(default=True, help_text="Only report what would change.")
     reason = serializers.CharField(
         default="", allow_blank=True, max_length=MAX_REASON_LENGTH, help_text="The reason. Optional for a dry run."
@@ -62,7 +62,7 @@ class RepricingSerializer(serializers.ModelSerializer[Repricing]):
     old_usd = AmountField(help_text="The previous cost of the repriced calls.")
     new_usd = AmountField()
     difference_usd = AmountField()
-    processed = serializers.IntegerField(source="looked_at", help_text="Progress, out of `total`.")
+    processed = serializers.IntegerField(help_text="Progress, out of `total`.")
     total = serializers.IntegerField(allow_null=True, help_text="Null until it has started.")
     skipped = serializers.IntegerField(source="left_alone")
     models = serializers.SerializerMethodField(help_text="By model, the largest change first.")

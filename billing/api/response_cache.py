@@ -12,10 +12,12 @@ from functools import wraps
 from typing import Any
 
 from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.headers import AS_OF, BYPASS, CACHE_HIT
+from billing.api.headers import AS_OF, BYPASS, CACHE_HEADERS, CACHE_HIT
+from billing.api.operations import Query, operation
 from billing.reports.response_cache_redis import CachedResponse, ledger_state
 from costtrack.clock import iso, utc_now
 from costtrack.renderers import JSONRenderer
@@ -57,3 +59,11 @@ def cache_until_ledger_changes(get: Callable[..., Response]) -> Callable[..., Ht
         return HttpResponse(response.body, headers={**headers, "Content-Type": "application/json"})
 
     return cached_get
+
+
+def cached_operation(
+    operation_id: str, query: Query, responses: Any, *headers: OpenApiParameter
+) -> Callable[[Callable[..., Response]], Callable[..., HttpResponse]]:
+    """Declare an operation (`billing.api.operations`) with a response cache."""
+    declared = operation(operation_id, query, responses, *CACHE_HEADERS, *headers)
+    return lambda get: declared(cache_until_ledger_changes(get))

@@ -6,6 +6,7 @@ from typing import Any
 import django_filters
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, status
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -87,12 +88,13 @@ class IssuedWebhookSerializer(WebhookSerializer):
         fields = (*WebhookSerializer.Meta.fields, "secret")  # type: ignore[assignment]
 
 
+def _url(*, required: bool) -> serializers.CharField:
+    help_text = "An https URL on the public internet, with port 443 or 1024 and above."
+    return serializers.CharField(max_length=MAX_URL_LENGTH, required=required, help_text=help_text)
+
+
 class WebhookChangeSerializer(StrictSerializer):
-    url = serializers.CharField(
-        max_length=MAX_URL_LENGTH,
-        required=False,
-        help_text="An https URL on the public internet, with port 443 or 1024 and above.",
-    )
+    url = _url(required=False)
     description = serializers.CharField(max_length=_MAX_DESCRIPTION_LENGTH, required=False, allow_blank=True)
     format = serializers.ChoiceField(choices=WebhookFormat.choices, required=False)
     kinds = serializers.ListField(
@@ -101,9 +103,7 @@ class WebhookChangeSerializer(StrictSerializer):
 
 
 class NewWebhookSerializer(WebhookChangeSerializer):
-    url = serializers.CharField(
-        max_length=MAX_URL_LENGTH, help_text="An https URL on the public internet, with port 443 or 1024 and above."
-    )
+    url = _url(required=True)
 
 
 class WebhookPatchSerializer(WebhookChangeSerializer):
@@ -190,6 +190,7 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
             OpenApiExample("With its secret", _ISSUED, response_only=True),
         ],
     )
+    @action(detail=True, methods=["post"])
     def rotate(self, request: Request, **_: Any) -> Response:
         """A new secret, shown once; messages bear both signatures while the grace period lasts."""
         webhook = self.get_object()
@@ -204,6 +205,7 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         return self._issued_response(issued, status.HTTP_200_OK)
 
     @extend_schema(request=None, responses=WebhookSerializer)
+    @action(detail=True, methods=["post"])
     def enable(self, request: Request, **_: Any) -> Response:
         """Enable a webhook again. Failed deliveries can be resent one by one."""
         webhook = webhooks.enable_webhook(
@@ -218,6 +220,7 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
             409: OpenApiResponse(description="The webhook is disabled."),
         },
     )
+    @action(detail=True, methods=["post"])
     def test(self, request: Request, **_: Any) -> Response:
         """Send a message of kind `test` to this webhook only, in one attempt."""
         delivery = webhooks.send_test(

@@ -13,9 +13,11 @@ from billing.demo.usage import Profile, events
 from billing.ingest import json_events
 from billing.ingest.services import ingest
 from billing.limits.services import create_limit
+from billing.models import IngestBatch
 from organizations.models import Membership, Organization, User
+from organizations.principals import Principal
 from organizations.services import create_organization, issue_credential
-from organizations.types import Principal, Role, Scope
+from organizations.types import Role, Scope
 
 PASSWORD = "costtrack-demo"  # noqa: S105 - only for the demo; printed at every start
 _ACTOR = "demo"
@@ -83,7 +85,7 @@ def load_demo(*, now: datetime, progress: Progress) -> int:
     stored = 0
     for tenant in TENANTS:
         organization = Organization.objects.filter(slug=tenant.slug).first() or _create_organization(tenant, now)
-        if not organization.batches.exists():
+        if not IngestBatch.objects.of(organization).exists():
             stored += _send(organization, tenant.profile, now, progress)
     _create_users()
     return stored

@@ -7,6 +7,7 @@ from enum import StrEnum
 from io import StringIO
 
 from django.conf import settings
+from django.http import StreamingHttpResponse
 
 from billing.exports.cells import text_cell
 from billing.reports.usage.calls import Call, CallFilter, list_calls
@@ -41,6 +42,16 @@ class Rows(StrEnum):
 
     REQUESTS = "requests"
     DAYS = "days"
+
+
+def csv_response(query: UsageQuery, rows: Rows, *, endpoint: str = "") -> StreamingHttpResponse:
+    """Return a response that streams the file of a query. Raises InvalidError if there are too many days."""
+    name = file_name(organization=query.organization, rows=rows, window=query.window)
+    return StreamingHttpResponse(
+        usage_csv(query, rows, endpoint=endpoint),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
 
 
 def usage_csv(query: UsageQuery, rows: Rows, *, endpoint: str = "") -> Iterator[bytes]:

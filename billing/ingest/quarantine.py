@@ -101,7 +101,7 @@ def _quarantined(
         received_at=now,
         record_id=_storable(error.id or "", 255),
         raw=text,
-        is_cut=text.encode() != stored,
+        is_truncated=text.encode() != stored,
         **_fault(error),
     )
 
@@ -129,7 +129,7 @@ def retry(*, record: QuarantinedRecord, now: datetime) -> IngestResult:
         locked = QuarantinedRecord.objects.of(record.organization).select_for_update().get(pk=record.pk)
         if locked.resolved_at is not None:
             raise ConflictError("The record is already in the ledger.")
-        if locked.is_cut:
+        if locked.is_truncated:
             raise ConflictError("The stored record is incomplete and cannot be retried.")
         parsed = _FORMATS[locked.format].parse([locked.raw.encode()], now=now)
         disambiguate_ids(record.organization, parsed.events)

@@ -1,5 +1,6 @@
 """Manual corrections of an event: void it, or set its cost. Both append an adjustment and are audited."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -10,16 +11,16 @@ from billing.ledger.adjustments import adjustment_of, note
 from billing.ledger.append import append
 from billing.ledger.locks import lock_event_correction
 from billing.ledger.net_cost import AMOUNTS, COUNTS, AdjustedEvent, load_adjusted_event
+from billing.ledger.types import Appended, LedgerEntry
 from billing.models import UnpricedEvent, UsageEvent
 from billing.types import CorrectionKind, EventKind
-from costtrack.errors import ConflictError, NotFoundError, field_error
+from costtrack.errors import ConflictError, field_error
 from costtrack.ids import event_ids
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, plain, to_storable
 from costtrack.tenancy import tenant_scope
+from costtrack.text import clean_text
 from organizations import audit
 from organizations.models import Organization
-
-MAX_REASON_LENGTH = 255
 
 # The cost of these kinds is compute cost; that of model calls is token cost.
 _WITHOUT_TOKENS = (EventKind.TOOL_CALL.value, EventKind.COMPUTE.value)
@@ -40,7 +41,7 @@ def void(*, organization: Organization, event_id: UUID, reason: str, actor: str,
     Its key stays, so sending it again is a duplicate. Raises NotFoundError; ConflictError if the event is already
     voided or the row cannot be corrected; InvalidError for the reason.
     """
-    reason = validate_reason(reason)
+    reason = clean_text(reason, param="reason")
     with tenant_scope(organization.pk):
         adjusted_event = _correctable(organization, event_id)
         changes: dict[str, Any] = {name: -adjusted_event.count(name) for name in COUNTS}
@@ -55,7 +56,7 @@ def adjust(
 
     Raises the errors of `void`; ConflictError also if the event already has that cost, InvalidError also for the cost.
     """
-    reason, cost_usd = validate_reason(reason), _validate_cost(cost_usd)
+    reason, cost_usd = clean_text(reason, param="reason"), _validate_cost(cost_usd)
     with tenant_scope(organization.pk):
         adjusted_event = _correctable(organization, event_id)
         if adjusted_event.cost_usd == cost_usd:
@@ -68,16 +69,16 @@ def adjust(
         )
 
 
-def validate_reason(reason: str) -> str:
-    """Return the reason on one line. Raises InvalidError."""
-    reason = " ".join(reason.split())
-    if not reason:
-        raise field_error("reason", "A reason is required.")
-    if len(reason) > MAX_REASON_LENGTH:
-        raise field_error("reason", f"At most {MAX_REASON_LENGTH} characters are allowed.")
-    if "\0" in reason:
-        raise field_error("reason", "NUL characters are not allowed.")
-    return reason
+def append_adjustments(organization: Organization, entries: Sequence[LedgerEntry], now: datetime) -> Appended:
+    """Write adjustments as one batch."""
+    return append(
+        organization_id=organization.pk,
+        credential_id=None,
+        format="adjustment",
+        entries=entries,
+        rejected=0,
+        now=now,
+    )
 
 
 def why_not_correctable(adjusted_event: AdjustedEvent) -> ConflictError | None:
@@ -97,9 +98,7 @@ def why_not_correctable(adjusted_event: AdjustedEvent) -> ConflictError | None:
 def _correctable(organization: Organization, event_id: UUID) -> AdjustedEvent:
     """Return the event, locked against other corrections and pricing until the transaction ends."""
     lock_event_correction(organization.pk, event_id)
-    event = UsageEvent.objects.of(organization).filter(pk=event_id).first()
-    if event is None:
-        raise NotFoundError("No such event.")
+    event = UsageEvent.objects.of(organization).get_or_not_found("event", pk=event_id)
     UnpricedEvent.objects.of(organization).select_for_update().filter(event_id=event_id).first()
     adjusted_event = load_adjusted_event(event)
     refusal = why_not_correctable(adjusted_event)
@@ -119,14 +118,8 @@ def _correct(
     now: datetime,
 ) -> Corrected:
     event, metadata = adjusted_event.event, note(kind, actor=actor, reason=reason)
-    appended = append(
-        organization_id=organization.pk,
-        credential_id=None,
-        format="adjustment",
-        entries=[adjustment_of(event, reason=reason, metadata=metadata, **changes)],
-        rejected=0,
-        now=now,
-    )
+    entries = [adjustment_of(event, reason=reason, metadata=metadata, **changes)]
+    appended = append_adjustments(organization, entries, now)
     # The cost is known now.
     UnpricedEvent.objects.of(organization).filter(event_id=event.pk).delete()
     adjustment = UsageEvent.objects.of(organization).get(pk=event_ids(appended.batch_id, 1)[0])

@@ -15,6 +15,7 @@ from typing import Any
 from django.db import connection
 from psycopg import sql
 
+from costtrack.database.queries import fetch_rows
 from costtrack.ids import ids_at
 from costtrack.roles import TENANT_ROLE
 from costtrack.tenancy import owner_scope
@@ -36,10 +37,7 @@ WHERE months.inhparent = %s::regclass
 ORDER BY leaf.relname
 """
 _LIKE_LEDGER = sql.SQL("CREATE TABLE {} (LIKE billing_usageevent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
-_LIKE_LEDGER_BY_ORGANIZATION = sql.SQL(
-    "CREATE TABLE {} (LIKE billing_usageevent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
-    " PARTITION BY LIST (organization_id)"
-)
+_BY_ORGANIZATION = sql.SQL(" PARTITION BY LIST (organization_id)")
 
 _EMPTY_MONTHS = """
 SELECT month.relname FROM pg_inherits AS months JOIN pg_class AS month ON month.oid = months.inhrelid
@@ -79,9 +77,7 @@ def next_month(month: datetime) -> datetime:
 
 def partitions() -> list[Partition]:
     """Return all partitions, oldest first."""
-    with connection.cursor() as cursor:
-        cursor.execute(_EXISTING, [LEDGER])
-        rows = cursor.fetchall()
+    rows = fetch_rows(_EXISTING, [LEDGER])
     return [Partition(leaf, _month_named(month), _organization_in(leaf), size) for month, leaf, size in rows]
 
 
@@ -96,7 +92,7 @@ def ensure_month(instant: datetime) -> None:
                 _make_leaf(cursor, name, _shared_name(name), sql.SQL("DEFAULT"))
             return
         bounds = (ids_at(month)[0], ids_at(next_month(month))[0])
-        cursor.execute(_LIKE_LEDGER_BY_ORGANIZATION.format(sql.Identifier(name)))
+        cursor.execute(_LIKE_LEDGER.format(sql.Identifier(name)) + _BY_ORGANIZATION)
         _make_leaf(cursor, name, _shared_name(name), sql.SQL("DEFAULT"))
         cursor.execute(
             sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(

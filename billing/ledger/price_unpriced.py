@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from billing.ledger.adjustments import PRICED, adjustment_of
-from billing.ledger.append import append
 from billing.ledger.calls import call_of
+from billing.ledger.corrections import append_adjustments
 from billing.ledger.types import LedgerEntry
 from billing.models import UnpricedEvent, UsageEvent
 from billing.pricing.price_book import PriceBook, price_book
@@ -61,14 +61,7 @@ def _price_chunk(
         events = UsageEvent.objects.of(organization).filter(id__in=taken)
         entries = list(_adjustments(events, prices))
         if entries:
-            append(
-                organization_id=organization.pk,
-                credential_id=None,
-                format="adjustment",
-                entries=entries,
-                rejected=0,
-                now=now,
-            )
+            append_adjustments(organization, entries, now)
             UnpricedEvent.objects.of(organization).filter(event_id__in=[entry.adjusts for entry in entries]).delete()
         return len(entries), taken[-1]
 

@@ -21,12 +21,12 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from billing.ledger.adjustments import REPRICED, adjustment_of
-from billing.ledger.append import append
 from billing.ledger.calls import call_of, is_flagged
+from billing.ledger.corrections import append_adjustments
 from billing.ledger.net_cost import AdjustedEvent, adjustments_of
 from billing.ledger.price_unpriced import computed_columns
 from billing.ledger.types import LedgerEntry
-from billing.models import Session, UsageEvent
+from billing.models import Repricing, Session, UsageEvent
 from billing.pricing.agreements import agreement_for
 from billing.pricing.cost_choice import choose_cost
 from billing.pricing.kinds import TOKEN_COUNTS
@@ -79,9 +79,9 @@ class ModelFigures:
     def difference_usd(self) -> Decimal:
         return self.new_usd - self.old_usd
 
-    def add(self, other: "ModelFigures") -> None:
+    def add_to(self, totals: "ModelFigures | Repricing") -> None:
         for name in ("events", "changed", "left_alone", "old_usd", "new_usd"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+            setattr(totals, name, getattr(totals, name) + getattr(self, name))
 
     def as_json(self) -> dict[str, str | int]:
         return {
@@ -143,21 +143,10 @@ def reprice_step(
         repriced = repricer.price(AdjustedEvent(event, adjustments.get(event.pk, ())))
         if note is not None and repriced is not None and repriced.difference_usd:
             entries.append(_adjustment(event, repriced, note))
-    _append(organization, entries, now)
+    if entries:
+        append_adjustments(organization, entries, now)
     last = Position(chunk[-1].occurred_at, chunk[-1].pk) if len(chunk) == limit else None
     return StepResult(repricer.figures, last)
-
-
-def _append(organization: Organization, entries: Sequence[LedgerEntry], now: datetime) -> None:
-    if entries:
-        append(
-            organization_id=organization.pk,
-            credential_id=None,
-            format="adjustment",
-            entries=entries,
-            rejected=0,
-            now=now,
-        )
 
 
 def _closed_sessions(organization: Organization, events: Iterable[UsageEvent]) -> frozenset[str]:

@@ -11,17 +11,17 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, OperationalError, transaction
 
 from billing.ledger.adjustments import note
-from billing.ledger.corrections import validate_reason
 from billing.ledger.locks import lock_all_corrections
 from billing.ledger.reprice import ModelFigures, Position, Selection, StepResult, reprice_step, selected
 from billing.models import Repricing, UsageEvent
-from billing.querysets import RepricingQuerySet
+from billing.models.repricing import RepricingQuerySet
 from billing.types import CorrectionKind, RepricingState
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, field_error
 from costtrack.jobs import enqueue_on_commit
 from costtrack.money import plain
 from costtrack.tenancy import tenant_scope
+from costtrack.text import clean_text
 from organizations import audit
 from organizations.models import Organization
 
@@ -101,7 +101,7 @@ def _begin(
         created_at=now,
         touched_at=now,
         actor=actor,
-        reason=validate_reason(reason) if reason or not dry_run else "",
+        reason=clean_text(reason, param="reason") if reason or not dry_run else "",
         dry_run=dry_run,
         start=selection.start,
         end=selection.end,
@@ -174,12 +174,10 @@ def _position(repricing: Repricing) -> Position | None:
 def _add_step(repricing: Repricing, step: StepResult, now: datetime) -> None:
     by_model = {(figures.service, figures.model): figures for figures in figures_of(repricing)}
     for figures in step.figures:
-        by_model.setdefault((figures.service, figures.model), ModelFigures(figures.service, figures.model)).add(figures)
-        repricing.events += figures.events
-        repricing.changed += figures.changed
-        repricing.left_alone += figures.left_alone
-        repricing.old_usd += figures.old_usd
-        repricing.new_usd += figures.new_usd
+        figures.add_to(
+            by_model.setdefault((figures.service, figures.model), ModelFigures(figures.service, figures.model))
+        )
+        figures.add_to(repricing)
     repricing.by_model = [figures.as_json() for figures in by_model.values()]
     repricing.touched_at = now
     repricing.state = RepricingState.RUNNING.value

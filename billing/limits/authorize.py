@@ -23,7 +23,7 @@ from billing.limits.reserve import lock_rules, set_transaction_options, try_rese
 from billing.limits.types import Balance, Dimensions, Rule
 from billing.models import Authorization
 from billing.types import AuthorizationStatus
-from costtrack.errors import ConflictError, InvalidError, NotFoundError
+from costtrack.errors import ConflictError, InvalidError
 from costtrack.ids import ids_at, new_id
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_reads, tenant_scope
@@ -231,10 +231,7 @@ def _dimensions(authorization: Authorization) -> Dimensions:
 
 
 def _get(organization: Organization, authorization_id: UUID) -> Authorization:
-    authorization = Authorization.objects.of(organization).filter(pk=authorization_id).first()
-    if authorization is None:
-        raise NotFoundError("No such authorization.")
-    return authorization
+    return Authorization.objects.of(organization).get_or_not_found("authorization", pk=authorization_id)
 
 
 def access_refusal(

@@ -15,12 +15,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from django.db import connection
-
 from billing.limits.evaluate import window_span
 from billing.limits.threshold_events import lowest_threshold_usd
 from billing.limits.types import Balance, Bucket, Reservation, Rule
 from costtrack.clock import DAY, EPOCH
+from costtrack.database.queries import fetch_rows
 from costtrack.ids import first_id_of
 from organizations.models import Organization
 
@@ -53,7 +52,7 @@ def read_balances(*, organization: Organization, rules: Sequence[Rule], now: dat
     ]
 
 
-def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[Sequence[Any]]:
+def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[tuple[Any, ...]]:
     starts = [window_span(rule.window, organization.calendar, now).start for rule in rules]
     parameters: list[Any] = [
         organization.pk,
@@ -65,10 +64,7 @@ def _rows(organization: Organization, rules: Sequence[Rule], now: datetime) -> l
         now.replace(minute=0, second=0, microsecond=0) - DAY,
         [first_id_of(start) if start is not None else None for start in starts],
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(_BALANCES, parameters)
-        rows: list[Sequence[Any]] = cursor.fetchall()
-    return rows
+    return fetch_rows(_BALANCES, parameters)
 
 
 def split_by_event(*, organization: Organization, requests: Sequence[tuple[Rule, Balance, Bucket]]) -> list[Balance]:
@@ -87,10 +83,8 @@ def split_by_event(*, organization: Organization, requests: Sequence[tuple[Rule,
         [first_id_of(bucket.start) for _, _, bucket in requests],
     ]
     event_amounts: list[list[Bucket]] = [[] for _ in requests]
-    with connection.cursor() as cursor:
-        cursor.execute(_EVENT_AMOUNTS, parameters)
-        for index, at, usd in cursor.fetchall():
-            event_amounts[index - 1].append(Bucket(at, at, usd))
+    for index, at, usd in fetch_rows(_EVENT_AMOUNTS, parameters):
+        event_amounts[index - 1].append(Bucket(at, at, usd))
     return [
         _replace_bucket(balance, bucket, found)
         for (_, balance, bucket), found in zip(requests, event_amounts, strict=True)
@@ -135,20 +129,15 @@ def spend_of_rules(*, organization: Organization, rules: Sequence[Rule], now: da
 def _spend_bounds(organization: Organization, rules: Sequence[Rule], now: datetime) -> list[tuple[Decimal, Decimal]]:
     """Return for each rule the minimum spend, and the maximum that the first hour of the window may add to it."""
     calendar = organization.calendar
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _BOUNDS,
-            [
-                organization.pk,
-                [rule.scope.value for rule in rules],
-                [rule.value for rule in rules],
-                [window_span(rule.window, calendar, now).start for rule in rules],
-                [rule.fallback_price for rule in rules],
-                now,
-            ],
-        )
-        rows: list[tuple[Decimal, Decimal]] = cursor.fetchall()
-    return rows
+    parameters = [
+        organization.pk,
+        [rule.scope.value for rule in rules],
+        [rule.value for rule in rules],
+        [window_span(rule.window, calendar, now).start for rule in rules],
+        [rule.fallback_price for rule in rules],
+        now,
+    ]
+    return [(spent_usd, edge_usd) for spent_usd, edge_usd in fetch_rows(_BOUNDS, parameters)]
 
 
 def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

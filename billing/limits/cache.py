@@ -1,20 +1,19 @@
-"""An organization's limits with their exceptions, cached in this process.
+"""An organization's limits with their overrides, cached in this process.
 
 `limit_set` reads the current revision on every call, and the limits only if it has changed. So a changed limit applies
 to the next call in every process.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 
-from django.db import connection
-
 from billing.limits.types import Dimensions, ManualOverride, Rule
 from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
+from costtrack.database.queries import fetch_rows
 from costtrack.revision_cache import RevisionCache
 from organizations.models import APICredential, Organization
 
@@ -24,12 +23,12 @@ _REVISION = "SELECT revision FROM billing_limitsetrevision WHERE organization_id
 
 @dataclass(frozen=True, slots=True)
 class LimitSet:
-    """The limits of an organization that are not removed, ordered by id, with all their exceptions."""
+    """The limits of an organization that are not removed, ordered by id, with all their overrides."""
 
     organization_id: int
     revision: int
     limits: tuple[SpendLimit, ...]
-    exceptions: dict[int, tuple[LimitOverride, ...]]
+    overrides: dict[int, tuple[LimitOverride, ...]]
     numbers: dict[str, str]
     """Primary keys of the credentials that limits name, by Client ID."""
 
@@ -73,22 +72,14 @@ class LimitSet:
         return self.numbers.get(limit.scope_value, "")
 
     def _rule(self, limit: SpendLimit, value: str, now: datetime) -> Rule:
-        active = [exception for exception in self.exceptions.get(limit.pk, ()) if _is_active(exception, value, now)]
-        raises = [exception for exception in active if exception.kind == OverrideKind.RAISE.value]
+        active = [override for override in self.overrides.get(limit.pk, ()) if is_active(override, value, now)]
+        raises = [override for override in active if override.kind == OverrideKind.RAISE.value]
         raised = max(raises, key=_amount, default=None)
-        manual = [exception for exception in active if exception.kind != OverrideKind.RAISE.value]
+        manual = [override for override in active if override.kind != OverrideKind.RAISE.value]
         manual_override = manual[-1] if manual else None
-        return Rule(
-            limit_id=limit.pk,
-            scope=LimitScope(limit.scope),
-            value=value,
-            display_value=self._display_value(limit, value),
-            is_per_value=limit.is_per_value,
-            window=LimitWindow(limit.window),
+        return replace(
+            rule_of(limit, value, self._display_value(limit, value)),
             amount_usd=max(_amount(raised), limit.amount_usd) if raised is not None else limit.amount_usd,
-            base_amount_usd=limit.amount_usd,
-            action=LimitAction(limit.action),
-            thresholds=tuple(limit.thresholds),
             soft_amount_usd=limit.soft_amount_usd,
             fallback_price=limit.fallback_price,
             raised_until=raised.ends_at if raised is not None else None,
@@ -106,15 +97,29 @@ class LimitSet:
         return _client_id(self.organization_id, value)
 
 
+def rule_of(limit: SpendLimit, value: str, display_value: str) -> Rule:
+    """Return the rule of a limit for one of its values, without exceptions, soft amount and fallback price."""
+    return Rule(
+        limit_id=limit.pk,
+        scope=LimitScope(limit.scope),
+        value=value,
+        display_value=display_value,
+        is_per_value=limit.is_per_value,
+        window=LimitWindow(limit.window),
+        amount_usd=limit.amount_usd,
+        base_amount_usd=limit.amount_usd,
+        action=LimitAction(limit.action),
+        thresholds=tuple(limit.thresholds),
+    )
+
+
 _limit_sets: RevisionCache[int, int, LimitSet] = RevisionCache(_MAX_ORGANIZATIONS)
 
 
 def limit_set(organization: Organization) -> LimitSet:
     """Return the organization's current limits. Use them for one request only."""
-    with connection.cursor() as cursor:
-        cursor.execute(_REVISION, [organization.pk])
-        row = cursor.fetchone()
-    return limit_set_of_revision(organization.pk, 0 if row is None else row[0])
+    rows = fetch_rows(_REVISION, [organization.pk])
+    return limit_set_of_revision(organization.pk, rows[0][0] if rows else 0)
 
 
 def limit_set_of_revision(organization_id: int, revision: int) -> LimitSet:
@@ -141,13 +146,13 @@ def _client_id(organization_id: int, number: str) -> str:
     return client_ids(organization_id, [number]).get(number, number)
 
 
-def _amount(exception: LimitOverride) -> Decimal:
-    return exception.amount_usd if exception.amount_usd is not None else Decimal(0)
+def _amount(override: LimitOverride) -> Decimal:
+    return override.amount_usd if override.amount_usd is not None else Decimal(0)
 
 
-def _is_active(exception: LimitOverride, value: str, now: datetime) -> bool:
-    is_applicable = exception.value in ("", value)
-    return is_applicable and exception.starts_at <= now and (exception.ends_at is None or now < exception.ends_at)
+def is_active(override: LimitOverride, value: str, now: datetime) -> bool:
+    is_applicable = override.value in ("", value)
+    return is_applicable and override.starts_at <= now and (override.ends_at is None or now < override.ends_at)
 
 
 def _read(organization_id: int, revision: int) -> LimitSet:
@@ -160,13 +165,13 @@ def _read(organization_id: int, revision: int) -> LimitSet:
         organization_id=organization_id,
         revision=revision,
         limits=limits,
-        exceptions=_exceptions(organization_id),
+        overrides=_overrides(organization_id),
         numbers={client_id: str(pk) for client_id, pk in credentials.values_list("client_id", "pk")},
     )
 
 
-def _exceptions(organization_id: int) -> dict[int, tuple[LimitOverride, ...]]:
-    # Ended exceptions are included, because rules are also built for instants in the past.
+def _overrides(organization_id: int) -> dict[int, tuple[LimitOverride, ...]]:
+    # Ended overrides are included, because rules are also built for instants in the past.
     rows = LimitOverride.objects.filter(organization_id=organization_id, limit__removed_at=None).order_by("pk")
     by_limit: dict[int, tuple[LimitOverride, ...]] = {}
     for row in rows:

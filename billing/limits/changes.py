@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from billing.models import LimitSetRevision, SpendLimit
-from costtrack.errors import NotFoundError
 from costtrack.jobs import enqueue_debounced_on_commit
 from organizations.models import Organization, Plan
 
@@ -30,9 +29,7 @@ def lock_limits(organization: Organization) -> Plan:
 
 def get_current_limit(organization: Organization, limit_id: int) -> SpendLimit:
     """Read the limit again under the lock. Raises NotFoundError if it was removed or is another organization's."""
-    limit = SpendLimit.objects.of(organization).not_removed().filter(pk=limit_id).first()
-    if limit is None:
-        raise NotFoundError("No such limit.")
+    limit = SpendLimit.objects.of(organization).not_removed().get_or_not_found("limit", pk=limit_id)
     limit.organization = organization
     return limit
 

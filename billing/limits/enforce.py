@@ -24,7 +24,7 @@ from django.db import connection
 from django.db.models import Max, Q, QuerySet
 
 from billing.limits.balances import spend_of_rules
-from billing.limits.cache import LimitSet, client_ids, limit_set
+from billing.limits.cache import LimitSet, client_ids, limit_set, rule_of
 from billing.limits.evaluate import window_span
 from billing.limits.notifications import notify_summary, notify_threshold_event, resets_at
 from billing.limits.per_value import LastCheck, values_to_check
@@ -40,7 +40,7 @@ from billing.limits.threshold_events import (
 )
 from billing.limits.types import Evaluation, Rule
 from billing.models import SpendLimit, ThresholdEvent
-from billing.types import LimitAction, LimitScope, LimitWindow
+from billing.types import LimitScope
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_scope
 from organizations.failures import log_failure
@@ -273,7 +273,7 @@ def take_snapshot(
 def _not_before_existing(organization: Organization, limit_value: LimitValue, now: datetime) -> datetime:
     """Return `now`, or a later time that another worker has written while this one waited for the lock."""
     rows = ThresholdEvent.objects.of(organization).filter(limit=limit_value.limit_id, value=limit_value.value)
-    latest: dict[str, datetime | None] = rows.aggregate(crossed=Max("crossed_at"), resolved=Max("resolved_at"))
+    latest: dict[str, datetime | None] = rows.aggregate(crossed=Max("reached_at"), resolved=Max("resolved_at"))
     return max([now, *(instant for instant in latest.values() if instant is not None)])
 
 
@@ -285,7 +285,7 @@ def _open_rows(organization: Organization, limit_value: LimitValue) -> QuerySet[
 def _rows(organization: Organization, snapshot: LimitSnapshot) -> Iterable[ThresholdEvent]:
     """Return the rows that `plan_changes` needs."""
     rule = snapshot.rule
-    is_recent = Q(crossed_at__gt=snapshot.now - RENOTIFY_AFTER) if snapshot.is_rolling else Q()
+    is_recent = Q(reached_at__gt=snapshot.now - RENOTIFY_AFTER) if snapshot.is_rolling else Q()
     return ThresholdEvent.objects.filter(
         Q(resolved_at=None) | Q(window_key__in=window_keys(snapshot)) | is_recent,
         organization=organization,
@@ -303,7 +303,7 @@ def _write(
     spent_usd = ZERO if evaluation is None else evaluation.spent_usd
     at = resets_at(rule, evaluation)
     for reopened in changes.reopened:
-        restarted = {"crossed_at": now, "spent_usd": spent_usd} if reopened.is_notified else {}
+        restarted = {"reached_at": now, "spent_usd": spent_usd} if reopened.is_notified else {}
         _update(reopened.row, resolved_at=None, resets_at=at, times=reopened.times, **restarted)
     ThresholdEvent.objects.bulk_create(
         ThresholdEvent(
@@ -314,7 +314,7 @@ def _write(
             window_key=opened.key,
             amount_usd=opened.reached.amount_usd,
             spent_usd=spent_usd,
-            crossed_at=now,
+            reached_at=now,
             resets_at=at,
         )
         for opened in changes.opened
@@ -331,15 +331,4 @@ def _former_rule(organization: Organization, limit_value: LimitValue) -> Rule:
     value = display_value = limit_value.value
     if limit.scope == LimitScope.CREDENTIAL:
         display_value = client_ids(organization.pk, [value]).get(value, value)
-    return Rule(
-        limit_id=limit.pk,
-        scope=LimitScope(limit.scope),
-        value=value,
-        display_value=display_value,
-        is_per_value=limit.is_per_value,
-        window=LimitWindow(limit.window),
-        amount_usd=limit.amount_usd,
-        base_amount_usd=limit.amount_usd,
-        action=LimitAction(limit.action),
-        thresholds=tuple(limit.thresholds),
-    )
+    return rule_of(limit, value, display_value)

@@ -177,7 +177,7 @@ def _reservation_decreases(balance: Balance) -> Iterator[Decrease]:
 
 
 def _override_ends(rule: Rule) -> Iterator[Decrease]:
-    """Yield the times at which exceptions end; nothing stops counting, but the state changes."""
+    """Yield the times at which overrides end; nothing stops counting, but the state changes."""
     for until in (rule.raised_until, rule.manual_override.until if rule.manual_override is not None else None):
         if until is not None:
             yield Decrease(until, ZERO, is_spend=False)

@@ -11,20 +11,24 @@ from typing import Any
 
 from django.db import transaction
 
+from billing.limits.cache import rule_of
 from billing.limits.changes import get_current_limit, lock_limits
+from billing.limits.refusal import limit_details
 from billing.limits.selectors import current_amount, display_value, stored_value
 from billing.limits.services import check_plan_has_api, raise_limit
-from billing.limits.validation import check_amount, check_end, clean_text
+from billing.limits.validation import check_amount, check_end
 from billing.models import IncreaseRequest, SpendLimit
 from billing.notifications.outbox import notify
 from billing.notifications.preferences import subscribed_addresses
 from billing.types import IncreaseState, NoticeKind
 from costtrack.clock import iso
-from costtrack.errors import ConflictError, ForbiddenError, NotFoundError, field_error
+from costtrack.errors import ConflictError, ForbiddenError, field_error
 from costtrack.money import plain, usd
+from costtrack.text import clean_text
 from organizations import audit
 from organizations.models import Organization
-from organizations.types import Principal, Role
+from organizations.principals import Principal
+from organizations.types import Role
 
 MAX_TEXT_LENGTH = 500
 """Maximum length of a reason and of an answer."""
@@ -138,9 +142,8 @@ def _open_request(organization: Organization, request: IncreaseRequest, acting_a
     if acting_as is not Role.OWNER:
         raise ForbiddenError("Only owners and operators can answer increase requests.", code="owners_only")
     lock_limits(organization)
-    locked = IncreaseRequest.objects.of(organization).select_related("limit").filter(pk=request.pk).first()
-    if locked is None:
-        raise NotFoundError("No such increase request.")
+    requests = IncreaseRequest.objects.of(organization).select_related("limit")
+    locked = requests.get_or_not_found("increase request", pk=request.pk)
     if locked.state != IncreaseState.OPEN:
         message = f"The request was already {locked.get_state_display().lower()}."
         raise ConflictError(message, code="request_answered", extra={"state": locked.state})
@@ -160,8 +163,7 @@ def _answer(request: IncreaseRequest, state: IncreaseState, answer: str, actor: 
 
 def _notify(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Principal, now: datetime) -> None:
     """Write the audit entry and the notice. An answer also goes to the requester."""
-    amount = request.granted.amount_usd if request.granted is not None else None
-    amount = amount if amount is not None else request.amount_usd
+    amount = _amount(request)
     audit.record(
         organization=request.organization,
         actor=actor.label,
@@ -183,6 +185,12 @@ def _notify(request: IncreaseRequest, kind: NoticeKind, verb: str, actor: Princi
     )
 
 
+def _amount(request: IncreaseRequest) -> Decimal:
+    """Return the granted amount, or the requested one."""
+    granted = request.granted.amount_usd if request.granted is not None else None
+    return granted if granted is not None else request.amount_usd
+
+
 def _recipients(request: IncreaseRequest, kind: NoticeKind) -> Sequence[str] | None:
     """Return the recipients; None: everyone who subscribed to such notices. A Client ID gets no e-mail."""
     if kind is NoticeKind.INCREASE_REQUESTED:
@@ -193,21 +201,14 @@ def _recipients(request: IncreaseRequest, kind: NoticeKind) -> Sequence[str] | N
 def _data(request: IncreaseRequest) -> dict[str, Any]:
     """Return the data of `increase.*` notices (docs/notifications.md)."""
     limit, granted = request.limit, request.granted
-    amount = granted.amount_usd if granted is not None else None
     until = granted.ends_at if granted is not None else request.until
+    value = display_value(limit, request.value) or limit.scope_value
     return {
         "organization": request.organization.slug,
-        "limit": {
-            "id": limit.pk,
-            "scope": limit.scope,
-            "scope_value": display_value(request.limit, request.value) or limit.scope_value,
-            "window": limit.window,
-            "amount_usd": plain(limit.amount_usd),
-            "action": limit.action,
-        },
+        "limit": limit_details(rule_of(limit, request.value, value)),
         "request": {
             "id": request.pk,
-            "amount_usd": plain(amount if amount is not None else request.amount_usd),
+            "amount_usd": plain(_amount(request)),
             "until": iso(until),
             "reason": request.reason,
             "requested_by": request.requested_by,

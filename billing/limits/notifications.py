@@ -29,22 +29,14 @@ def notify_threshold_event(
         organization=organization,
         kind=notification.kind,
         subject=f"{organization.name}: {_sentence(organization, rule, evaluation, notification)}",
-        data=_data(organization, rule, evaluation, notification, now),
+        data=_data(organization, rule, evaluation, notification.threshold, now),
         now=now,
     )
 
 
 def notify_summary(*, organization: Organization, rule: Rule, count: int, now: datetime) -> Notice:
     """Write one notice for all values of a per-value limit beyond `MAX_NOTICES_PER_LIMIT`."""
-    data = {
-        "organization": organization.slug,
-        "limit": limit_details(rule),
-        "threshold": None,
-        **dict.fromkeys(("spent_usd", "remaining_usd", "window_start", "window_end", "resets_at", "reason")),
-        "as_of": iso(now),
-        "time_zone": organization.time_zone,
-        "more_values": count,
-    }
+    data = {**_data(organization, rule, None, None, now), "more_values": count}
     subject = f"{organization.name}: {count:,} more have passed thresholds of the {_limit_label(rule)}"
     return notify(organization=organization, kind=NoticeKind.THRESHOLD, subject=subject, data=data, now=now)
 
@@ -57,13 +49,13 @@ def resets_at(rule: Rule, evaluation: Evaluation | None) -> datetime | None:
 
 
 def _data(
-    organization: Organization, rule: Rule, evaluation: Evaluation | None, notification: Notification, now: datetime
+    organization: Organization, rule: Rule, evaluation: Evaluation | None, threshold: int | None, now: datetime
 ) -> dict[str, Any]:
     span = evaluation.span if evaluation is not None else None
     return {
         "organization": organization.slug,
         "limit": limit_details(rule),
-        "threshold": notification.threshold,
+        "threshold": threshold,
         "spent_usd": plain(evaluation.spent_usd) if evaluation is not None else None,
         "remaining_usd": plain(evaluation.remaining_usd) if evaluation is not None else None,
         "window_start": iso(span.start) if span is not None else None,

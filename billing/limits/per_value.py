@@ -15,17 +15,17 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db import connection
 from psycopg import sql
 
-from billing.limits.cache import LimitSet
+from billing.limits.cache import LimitSet, is_active
 from billing.limits.evaluate import window_span
 from billing.limits.threshold_events import lowest_threshold_usd
-from billing.models import LimitOverride, SpendLimit, ThresholdEvent
+from billing.models import SpendLimit, ThresholdEvent
 from billing.rollups.definitions import SCOPES_OF_EVENT
 from billing.rollups.sql import OF_UNFOLDED
 from billing.types import LimitWindow, OverrideKind
 from costtrack.clock import EPOCH
+from costtrack.database.queries import fetch_rows
 from costtrack.money import ZERO
 from organizations.models import Organization
 
@@ -135,9 +135,8 @@ def list_values_near_threshold(
         "max_values": max_values,
     }
     tail = _TAIL + _UNPRICED if any(fallbacks) else _TAIL
-    with connection.cursor() as cursor:
-        cursor.execute(_QUERY.format(tail=tail), parameters)
-        return [ValuesNearThreshold(tuple(values), near, used) for used, near, values in cursor.fetchall()]
+    rows = fetch_rows(_QUERY.format(tail=tail), parameters)
+    return [ValuesNearThreshold(tuple(values), near, used) for used, near, values in rows]
 
 
 def _start(organization: Organization, limit: SpendLimit, now: datetime) -> str:
@@ -181,9 +180,9 @@ def values_to_check(
         include_open_events = is_rolling and now.replace(second=0, microsecond=0) > last.at
     values = _candidates(organization, all_limits, limit, since, now)
     values |= {
-        exception.value
-        for exception in all_limits.exceptions.get(limit.pk, ())
-        if exception.value and _pauses(exception, now)
+        override.value
+        for override in all_limits.overrides.get(limit.pk, ())
+        if override.value and override.kind == OverrideKind.PAUSE and is_active(override, override.value, now)
     }
     if include_open_events:
         is_open = ThresholdEvent.objects.of(organization).filter(limit=limit, resolved_at=None)
@@ -198,35 +197,23 @@ def _candidates(
     for_all = all_limits.rule(limit.pk, "", now=now)
     if for_all is None:
         return set()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _CANDIDATES,
-            {
-                "organization": organization.pk,
-                "scope": limit.scope,
-                "since": since,
-                "lowest": lowest_threshold_usd(for_all),
-                "has_fallback": limit.fallback_price is not None,
-            },
-        )
-        return {value for (value,) in cursor.fetchall()}
+    parameters = {
+        "organization": organization.pk,
+        "scope": limit.scope,
+        "since": since,
+        "lowest": lowest_threshold_usd(for_all),
+        "has_fallback": limit.fallback_price is not None,
+    }
+    return {value for (value,) in fetch_rows(_CANDIDATES, parameters)}
 
 
 def _has_window_or_limit_changed(
     organization: Organization, all_limits: LimitSet, limit: SpendLimit, last: datetime, now: datetime
 ) -> bool:
-    """Whether a window, the limit or one of its exceptions has begun or ended since the last check."""
+    """Whether a window, the limit or one of its overrides has begun or ended since the last check."""
     boundaries = [limit.starts_at]
     if limit.window != LimitWindow.ROLLING_7D:
         boundaries.append(window_span(LimitWindow(limit.window), organization.calendar, now).start)
-    for exception in all_limits.exceptions.get(limit.pk, ()):
-        boundaries += [exception.starts_at, exception.ends_at]
+    for override in all_limits.overrides.get(limit.pk, ()):
+        boundaries += [override.starts_at, override.ends_at]
     return any(boundary is not None and last < boundary <= now for boundary in boundaries)
-
-
-def _pauses(exception: LimitOverride, now: datetime) -> bool:
-    return (
-        exception.kind == OverrideKind.PAUSE
-        and exception.starts_at <= now
-        and (exception.ends_at is None or now < exception.ends_at)
-    )

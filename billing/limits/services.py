@@ -1,12 +1,12 @@
-"""Change limits and their temporary exceptions.
+"""Change limits and their temporary overrides.
 
 Each function makes one change in one transaction, writes it to the audit log, and takes effect with the next call in
 every process (`billing.limits.changes`). The caller must have checked that the actor may change limits. Rules that
 depend on the plan are checked here: its maximum, and what only operators may do with the plan's own limit.
 
-An exception is a higher amount, a manual pause, or access regardless of spend. Its `value` names one value of a
-per-value limit (a credential by its Client ID); empty, the exception applies to everything that the limit applies to. A
-value has at most one raise and at most one of pause and open; a new exception ends the previous one of its kind.
+An override is a higher amount, a manual pause, or access regardless of spend. Its `value` names one value of a
+per-value limit (a credential by its Client ID); empty, the override applies to everything that the limit applies to. A
+value has at most one raise and at most one of pause and open; a new override ends the previous one of its kind.
 """
 
 from collections.abc import Mapping
@@ -18,26 +18,26 @@ from typing import Any
 from django.db import transaction
 
 from billing.limits.changes import announce_limit_change, get_current_limit, lock_limits
-from billing.limits.selectors import active_exceptions, credential_pk, display_value, stored_value
+from billing.limits.selectors import active_overrides, credential_pk, display_value, stored_value
 from billing.limits.validation import (
     LimitInput,
     check_amount,
     check_end,
     check_plan_allows,
     check_unchangeable,
-    clean_text,
     to_limit_input,
     validate_limit_input,
 )
 from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitScope, OverrideKind
 from costtrack.clock import iso
-from costtrack.errors import ConflictError, ForbiddenError, NotFoundError, field_error
+from costtrack.errors import ConflictError, ForbiddenError, field_error
 from costtrack.money import plain
+from costtrack.text import clean_text
 from organizations import audit
 from organizations.models import APICredential, Organization, Plan, User
+from organizations.principals import Principal
 from organizations.selectors import refusal_without_api
-from organizations.types import Principal
 
 MAX_LIMITS = 200
 """Maximum number of limits of one organization, because each call is compared with all of them."""
@@ -177,8 +177,8 @@ def raise_limit(
         raise field_error("amount_usd", f"Must be more than the limit's amount, {plain(limit.amount_usd)} USD.")
     if not actor.is_operator:
         check_plan_allows(plan, limit.window, amount_usd)
-    exception = LimitOverride(kind=OverrideKind.RAISE, value=value, amount_usd=amount_usd, ends_at=ends_at)
-    return _begin(limit, exception, reason=reason, actor=actor, now=now)
+    override = LimitOverride(kind=OverrideKind.RAISE, value=value, amount_usd=amount_usd, ends_at=ends_at)
+    return _begin(limit, override, reason=reason, actor=actor, now=now)
 
 
 @transaction.atomic
@@ -200,8 +200,8 @@ def pause_limit(
         check_end(ends_at, now=now)
     lock_limits(organization)
     limit = get_current_limit(organization, limit.pk)
-    exception = LimitOverride(kind=OverrideKind.PAUSE, value=value, ends_at=ends_at)
-    return _begin(limit, exception, reason=reason, actor=actor, now=now)
+    override = LimitOverride(kind=OverrideKind.PAUSE, value=value, ends_at=ends_at)
+    return _begin(limit, override, reason=reason, actor=actor, now=now)
 
 
 @transaction.atomic
@@ -225,23 +225,21 @@ def open_limit(
     check_plan_has_api(plan, actor)
     if limit.is_plan and not actor.is_operator:
         raise ForbiddenError("Only operators can open the plan's own limit.", code="operators_only")
-    exception = LimitOverride(kind=OverrideKind.OPEN, value=value, ends_at=ends_at)
-    return _begin(limit, exception, reason=reason, actor=actor, now=now)
+    override = LimitOverride(kind=OverrideKind.OPEN, value=value, ends_at=ends_at)
+    return _begin(limit, override, reason=reason, actor=actor, now=now)
 
 
 @transaction.atomic
-def end_exception(
-    *, organization: Organization, exception: LimitOverride, actor: Principal, now: datetime
+def end_override(
+    *, organization: Organization, override: LimitOverride, actor: Principal, now: datetime
 ) -> LimitOverride:
-    """End an exception now. Ending it again changes nothing.
+    """End an override now. Ending it again changes nothing.
 
     Only operators may end an operator's pause of the plan's own limit (ForbiddenError).
     """
     lock_limits(organization)
     rows = LimitOverride.objects.of(organization).select_related("limit")
-    found = rows.filter(pk=exception.pk, limit__removed_at=None).first()
-    if found is None:
-        raise NotFoundError("No such exception.")
+    found = rows.get_or_not_found("override", pk=override.pk, limit__removed_at=None)
     found.limit.organization = organization
     if found.ends_at is None or found.ends_at > now:
         _end(found, actor=actor, now=now)
@@ -256,7 +254,7 @@ def end_pause(
     """End the manual pause of the limit for this value. Raises ConflictError if there is none."""
     lock_limits(organization)
     limit = get_current_limit(organization, limit.pk)
-    pauses = list(active_exceptions(limit, now).filter(kind=OverrideKind.PAUSE, value=stored_value(limit, value)))
+    pauses = list(active_overrides(limit, now).filter(kind=OverrideKind.PAUSE, value=stored_value(limit, value)))
     if not pauses:
         message = "The limit is not paused manually. To open a limit that is reached, set ends_at."
         raise ConflictError(message, code="not_paused_manually")
@@ -267,52 +265,52 @@ def end_pause(
 
 
 def _begin(
-    limit: SpendLimit, exception: LimitOverride, *, reason: str, actor: Principal, now: datetime
+    limit: SpendLimit, override: LimitOverride, *, reason: str, actor: Principal, now: datetime
 ) -> LimitOverride:
-    """Complete and write an exception, and end the one that it replaces."""
-    exception.organization, exception.limit = limit.organization, limit
-    exception.starts_at, exception.actor = now, actor.label
-    exception.reason = clean_text(reason, param="reason")
-    display, exception.value = exception.value, stored_value(limit, exception.value)
-    kinds = _MANUAL_KINDS if exception.kind in _MANUAL_KINDS else (OverrideKind.RAISE,)
-    for previous in active_exceptions(limit, now).filter(kind__in=kinds, value=exception.value):
+    """Complete and write an override, and end the one that it replaces."""
+    override.organization, override.limit = limit.organization, limit
+    override.starts_at, override.actor = now, actor.label
+    override.reason = clean_text(reason, param="reason")
+    display, override.value = override.value, stored_value(limit, override.value)
+    kinds = _MANUAL_KINDS if override.kind in _MANUAL_KINDS else (OverrideKind.RAISE,)
+    for previous in active_overrides(limit, now).filter(kind__in=kinds, value=override.value):
         previous.limit = limit
         _end(previous, actor=actor, now=now)
-    exception.save(force_insert=True)
+    override.save(force_insert=True)
     _audit(
         limit,
-        {"raise": "limit.raised", "pause": "limit.paused", "open": "limit.opened"}[exception.kind],
+        {"raise": "limit.raised", "pause": "limit.paused", "open": "limit.opened"}[override.kind],
         actor,
-        exception=exception.pk,
+        exception=override.pk,
         value=display,
-        reason=exception.reason,
-        amount_usd=None if exception.amount_usd is None else plain(exception.amount_usd),
-        ends_at=iso(exception.ends_at),
+        reason=override.reason,
+        amount_usd=None if override.amount_usd is None else plain(override.amount_usd),
+        ends_at=iso(override.ends_at),
     )
     announce_limit_change(limit.organization)
-    return exception
+    return override
 
 
-def _end(exception: LimitOverride, *, actor: Principal, now: datetime, reason: str = "") -> None:
-    _check_may_end(exception, actor)
-    exception.ends_at = now
-    exception.save(update_fields=["ends_at"])
+def _end(override: LimitOverride, *, actor: Principal, now: datetime, reason: str = "") -> None:
+    _check_may_end(override, actor)
+    override.ends_at = now
+    override.save(update_fields=["ends_at"])
     _audit(
-        exception.limit,
+        override.limit,
         "limit.exception_ended",
         actor,
-        exception=exception.pk,
-        kind=exception.kind,
-        value=display_value(exception.limit, exception.value),
+        exception=override.pk,
+        kind=override.kind,
+        value=display_value(override.limit, override.value),
         reason=reason,
     )
 
 
-def _check_may_end(exception: LimitOverride, actor: Principal) -> None:
+def _check_may_end(override: LimitOverride, actor: Principal) -> None:
     """Refuse to end an operator's pause of the plan's own limit, unless an operator does it."""
-    if actor.is_operator or not exception.limit.is_plan or exception.kind != OverrideKind.PAUSE:
+    if actor.is_operator or not override.limit.is_plan or override.kind != OverrideKind.PAUSE:
         return
-    if _is_operators(exception.actor, exception.limit.organization):
+    if _is_operators(override.actor, override.limit.organization):
         raise ForbiddenError("An operator has paused this limit. Only operators can resume it.", code="operators_only")
 
 

@@ -1,6 +1,6 @@
 """Compute the exact state of limits, for pages, the API and enforcement: of given rules, or of all limits in force.
 
-A per-value limit is listed with those of its values that have reached a threshold or have an exception, because it may
+A per-value limit is listed with those of its values that have reached a threshold or have an override, because it may
 have millions of them.
 """
 
@@ -125,9 +125,9 @@ class LimitFilter:
 
 @dataclass(frozen=True, slots=True)
 class PerValueStatus:
-    """A per-value limit. `rule` applies to values without an exception.
+    """A per-value limit. `rule` applies to values without an override.
 
-    `values` are those that have reached a threshold or have an exception, the highest percentage first; or only the
+    `values` are those that have reached a threshold or have an override, the highest percentage first; or only the
     requested value. `left_out` is how many more may have reached a threshold, and `used` how many values have received
     events since the window began (None if one value was requested).
     """
@@ -201,8 +201,8 @@ def _near(
 
 
 def _excepted(all_limits: LimitSet, limit_id: int, now: datetime) -> list[str]:
-    """Return the values that currently have an exception."""
-    values = {exception.value for exception in all_limits.exceptions.get(limit_id, ()) if exception.value}
+    """Return the values that currently have an override."""
+    values = {override.value for override in all_limits.overrides.get(limit_id, ()) if override.value}
     return [rule.value for rule in _rules(all_limits, limit_id, sorted(values), now) if _is_excepted(rule)]
 
 

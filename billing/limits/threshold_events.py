@@ -164,7 +164,7 @@ def plan_changes(snapshot: LimitSnapshot, rows: Iterable[ThresholdEvent]) -> Cha
     """
     rows = list(rows)
     open_rows = {row.threshold: row for row in rows if row.resolved_at is None}
-    resolved = sorted((row for row in rows if row.resolved_at is not None), key=lambda row: row.crossed_at)
+    resolved = sorted((row for row in rows if row.resolved_at is not None), key=lambda row: row.reached_at)
     changes = Changes()
     to_notify: list[ReachedThreshold] = []
     for reached in reached_thresholds(snapshot):
@@ -204,7 +204,7 @@ def _can_reopen(reached: ReachedThreshold, row: ThresholdEvent, snapshot: LimitS
     if reached != (row.threshold, _cause_of(row), row.amount_usd):
         return False
     if snapshot.is_rolling and reached.cause is not Cause.MANUAL and row.times != _LIFTED:
-        return snapshot.now - row.crossed_at < RENOTIFY_AFTER
+        return snapshot.now - row.reached_at < RENOTIFY_AFTER
     return row.window_key == _key(reached.cause, snapshot)
 
 
@@ -217,10 +217,8 @@ def _should_notify(
     if _is_pause(reached.threshold, reached.cause):
         return is_new or current is not None
     # A changed amount is no new event if spend was above the threshold before and still is.
-    is_unchanged_crossing = (
-        current is not None and _cause_of(current) is not Cause.MANUAL and snapshot.is_window_of(current)
-    )
-    return is_new and not is_unchanged_crossing
+    is_unchanged = current is not None and _cause_of(current) is not Cause.MANUAL and snapshot.is_window_of(current)
+    return is_new and not is_unchanged
 
 
 def _is_lifted(row: ThresholdEvent, snapshot: LimitSnapshot) -> bool:

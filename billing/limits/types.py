@@ -45,7 +45,7 @@ class ManualOverride:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A limit at one time for one value of its scope, with exceptions applied.
+    """A limit at one time for one value of its scope, with overrides applied.
 
     `value` is as rollups store it (a credential by its primary key), `display_value` as the API shows it (its Client
     ID). `amount_usd` is the current amount, `base_amount_usd` the amount without the raise that ends at `raised_until`.

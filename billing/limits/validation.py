@@ -14,7 +14,6 @@ from costtrack.money import MAX_AMOUNT_USD, ZERO, plain, to_storable
 from organizations.models import Plan
 
 MAX_VALUE_LENGTH = 255
-MAX_REASON_LENGTH = 255
 AMOUNT_DECIMALS = 12
 MAX_THRESHOLDS = 10
 
@@ -93,18 +92,6 @@ def check_amount(amount: Decimal, *, param: str) -> None:
 def check_end(ends_at: datetime, *, now: datetime, param: str = "ends_at") -> None:
     if ends_at <= now:
         raise field_error(param, "Must be in the future.")
-
-
-def clean_text(text: str, *, param: str, max_length: int = MAX_REASON_LENGTH) -> str:
-    """Return a user's text on one line. Raises InvalidError if it is empty or too long."""
-    text = " ".join(text.split())
-    if not text:
-        raise field_error(param, "A reason is required.")
-    if len(text) > max_length:
-        raise field_error(param, f"Must be at most {max_length} characters.")
-    if "\0" in text:
-        raise field_error(param, "Must not contain NUL characters.")
-    return text
 
 
 def check_unchangeable(limit: SpendLimit, changes: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from billing.rollups.definitions import SCOPES_OF_EVENT
 from billing.rollups.types import Checked, Difference, Progress, Step, ignore_progress
 from billing.rollups.verify import LIMITS, save_check
 from billing.types import LimitWindow
+from costtrack.database.queries import fetch_rows
 from costtrack.ids import ids_at
 from costtrack.money import plain
 from organizations.models import Organization
@@ -174,10 +175,8 @@ def _rules_of(organization: Organization, all_limits: LimitSet, limit: SpendLimi
     """Return the rules of a per-value limit for the values that have changed recently."""
     start = window_span(LimitWindow(limit.window), organization.calendar, now).start
     since = max(start or now - _LOOKBACK, now - _LOOKBACK) - _FUTURE_TOLERANCE
-    with connection.cursor() as cursor:
-        cursor.execute(_VALUES, {"organization": organization.pk, "scope": limit.scope, "since": since})
-        values = [value for (value,) in cursor.fetchall()]
-    return [rule for value in values if (rule := all_limits.rule(limit.pk, value, now=now)) is not None]
+    values = fetch_rows(_VALUES, {"organization": organization.pk, "scope": limit.scope, "since": since})
+    return [rule for (value,) in values if (rule := all_limits.rule(limit.pk, value, now=now)) is not None]
 
 
 def _check_group(organization: Organization, group: _CheckGroup, now: datetime) -> tuple[int, list[Difference]]:

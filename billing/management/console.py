@@ -42,6 +42,18 @@ def count_organizations(organizations: Sequence[Organization]) -> str:
 _FEW_STEPS = 20
 
 
+def progress_bar(title: str, output: OutputWrapper) -> Progress:
+    """Return a progress bar, which shows nothing if the output is not a terminal."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(
+        TextColumn(f"{title} {{task.description}}"),
+        *columns,
+        console=Console(stderr=True, force_terminal=True),
+        transient=True,
+        disable=not output.isatty(),
+    )
+
+
 class ProgressDisplay:
     """Shows the steps of work on organizations. Use it as a context manager."""
 
@@ -49,33 +61,22 @@ class ProgressDisplay:
         self._output = output
         self._slugs = {organization.pk: organization.slug for organization in organizations}
         self._rollup = ""
-        self._bar: Progress | None = None
-        if output.isatty():
-            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-            self._bar = Progress(
-                TextColumn(f"{title} {{task.description}}"),
-                *columns,
-                console=Console(stderr=True, force_terminal=True),
-                transient=True,
-            )
-            self._task = self._bar.add_task("", total=None)
+        self._bar = progress_bar(title, output)
+        self._task = self._bar.add_task("", total=None)
 
     def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
+        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.stop()
 
     def step(self, step: Step) -> None:
         label = f"{self._slugs[step.organization_id]}: {step.rollup}"
-        if self._bar is not None:
-            self._bar.update(self._task, description=label, total=step.steps, completed=step.number)
-        elif step.steps > _FEW_STEPS and label != self._rollup:
+        self._bar.update(self._task, description=label, total=step.steps, completed=step.number)
+        if self._bar.disable and step.steps > _FEW_STEPS and label != self._rollup:
             self._output.write(f"{label} ({step.number} of {step.steps})")
         self._rollup = label
 
@@ -94,6 +95,19 @@ def differences_table(checks: Sequence[tuple[str, Checked]], max_rows: int) -> s
             table.add_row(organization, checked.name, f"... {checked.count:,} rows in total")
         table.add_section()
     return _as_text(table)
+
+
+def report_differences(
+    output: OutputWrapper, checks: Sequence[tuple[str, Checked]], max_rows: int, *, match: str, differ: str
+) -> None:
+    """Write that the checked organizations match the ledger; with differences, raise CommandError after their table.
+    `differ` follows their number."""
+    wrong = [(organization, checked) for organization, checked in checks if checked.count]
+    if not wrong:
+        output.write(match)
+        return
+    output.write(differences_table(wrong, max_rows))
+    raise CommandError(f"{sum(checked.count for _, checked in wrong):,} {differ}")
 
 
 def repricing_table(repricing: Repricing) -> str:

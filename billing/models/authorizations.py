@@ -1,16 +1,10 @@
 """Authorizations: reservations taken before a call, settled by the call's event."""
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from billing.types import AuthorizationStatus
-from costtrack.fields import money_field, optional_money_field
-from organizations.querysets import OrganizationScopedQuerySet
+from costtrack.fields import dimension_field, money_field, optional_money_field, tags_field
 from organizations.tenant_models import TenantModel
-
-
-def _dimension() -> "models.CharField[str, str]":
-    return models.CharField(max_length=255, blank=True, default="", db_default="")
 
 
 class Authorization(TenantModel):
@@ -26,11 +20,7 @@ class Authorization(TenantModel):
 
     id = models.UUIDField(primary_key=True, editable=False)
     organization = models.ForeignKey(
-        "organizations.Organization",
-        on_delete=models.PROTECT,
-        related_name="authorizations",
-        db_index=False,
-        db_constraint=False,
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
     credential = models.ForeignKey(
         "organizations.APICredential",
@@ -46,20 +36,16 @@ class Authorization(TenantModel):
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     settled_usd = optional_money_field()
-    idempotency_key = models.CharField(max_length=255, blank=True, default="", db_default="")
+    idempotency_key = dimension_field()
     payload_hash = models.BigIntegerField(default=0, db_default=0)
 
-    service = _dimension()
-    model = _dimension()
-    user_ref = _dimension()
-    workflow_id = _dimension()
-    run_id = _dimension()
-    session_id = _dimension()
-    tags = ArrayField(
-        models.CharField(max_length=255), default=list, db_default=models.Value([], ArrayField(models.CharField()))
-    )
-
-    objects = OrganizationScopedQuerySet["Authorization"].as_manager()
+    service = dimension_field()
+    model = dimension_field()
+    user_ref = dimension_field()
+    workflow_id = dimension_field()
+    run_id = dimension_field()
+    session_id = dimension_field()
+    tags = tags_field()
 
     class Meta:
         constraints = (
@@ -76,6 +62,3 @@ class Authorization(TenantModel):
                 condition=models.Q(status="reserved"),
             ),
         )
-
-    def __str__(self) -> str:
-        return str(self.id)

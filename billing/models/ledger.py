@@ -4,21 +4,28 @@ In the database the primary keys of these tables begin with the organization (bi
 unique, so in Django the primary key is `id` alone. Always filter by organization too.
 """
 
+from datetime import datetime
 from decimal import Decimal
+from typing import Self
+from uuid import UUID
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 
-from billing.querysets import UsageEventQuerySet, known_cost
 from billing.types import CostBasis, CostSource, EventKind, Status, UnpricedReason
-from costtrack.fields import money_field, optional_money_field, total_field
+from costtrack.fields import dimension_field, money_field, optional_money_field, tags_field, total_field
+from costtrack.ids import last_event_id
 from costtrack.money import ZERO
-from organizations.querysets import OrganizationScopedQuerySet
+from organizations.models import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantModel
 
+# The known cost of a row of the ledger, in SQL (over a row `event`) and Python. `billing.ledger.net_cost` adds
+# the adjustments.
+COST_SQL = "coalesce(event.token_cost_usd, 0) + event.compute_cost_usd"
 
-def _dimension() -> "models.CharField[str, str]":
-    return models.CharField(max_length=255, blank=True, default="", db_default="")
+
+def known_cost(token_cost_usd: Decimal | None, compute_cost_usd: Decimal) -> Decimal:
+    return (ZERO if token_cost_usd is None else token_cost_usd) + compute_cost_usd
 
 
 def _count() -> "models.BigIntegerField[int, int]":
@@ -36,9 +43,6 @@ class IngestBatch(TenantModel):
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="batches", db_index=False
-    )
     credential = models.ForeignKey(
         "organizations.APICredential", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
@@ -53,15 +57,10 @@ class IngestBatch(TenantModel):
     cost_usd = total_field()
     folded_at = models.DateTimeField(null=True)
 
-    objects = OrganizationScopedQuerySet["IngestBatch"].as_manager()
-
     class Meta:
         verbose_name = "batch"
         verbose_name_plural = "batches"
         indexes = (models.Index(fields=("organization",), name="batch_unfolded", condition=models.Q(folded_at=None)),)
-
-    def __str__(self) -> str:
-        return str(self.id)
 
 
 class EventKey(TenantModel):
@@ -74,20 +73,43 @@ class EventKey(TenantModel):
 
     pk = models.CompositePrimaryKey("organization", "key")
     organization = models.ForeignKey(
-        "organizations.Organization",
-        on_delete=models.PROTECT,
-        related_name="+",
-        db_index=False,
-        db_constraint=False,
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
     key = models.UUIDField()
     event_id = models.UUIDField()
     payload_hash = models.BigIntegerField()
 
-    objects = OrganizationScopedQuerySet["EventKey"].as_manager()
-
     def __str__(self) -> str:
         return str(self.key)
+
+
+def _unknown_to_the_planner(*values: datetime | UUID) -> tuple[models.Func, ...]:
+    """Hide the values from the planner, which estimates a row comparison by its first column alone.
+
+    If all remaining events had the same time it would expect none, and sort all of them instead of scanning the index.
+    """
+    return tuple(models.Func(models.Value(value), template="(SELECT %(expressions)s)") for value in values)
+
+
+_POSITION = Tuple(models.F("occurred_at"), models.F("id"))
+
+
+class UsageEventQuerySet(OrganizationScopedQuerySet["UsageEvent"]):
+    def of_batch(self, batch_id: UUID) -> Self:
+        """The events of a batch, which are a range of the primary key (`costtrack.ids`)."""
+        return self.filter(id__gt=batch_id, id__lte=last_event_id(batch_id))
+
+    def before(self, occurred_at: datetime, event_id: UUID) -> Self:
+        """The events before a position in the order of (occurred_at, id).
+
+        A row comparison is a bound of the index on time. "Earlier, or at the same time with a smaller id" is not: the
+        scan would begin at the first event of that time, and there may be any number of them.
+        """
+        return self.filter(TupleLessThan(_POSITION, _unknown_to_the_planner(occurred_at, event_id)))
+
+    def after(self, occurred_at: datetime, event_id: UUID) -> Self:
+        """The events after a position in the order of (occurred_at, id)."""
+        return self.filter(TupleGreaterThan(_POSITION, _unknown_to_the_planner(occurred_at, event_id)))
 
 
 class UsageEvent(TenantModel):
@@ -111,11 +133,7 @@ class UsageEvent(TenantModel):
 
     id = models.UUIDField(primary_key=True, editable=False)
     organization = models.ForeignKey(
-        "organizations.Organization",
-        on_delete=models.PROTECT,
-        related_name="events",
-        db_index=False,
-        db_constraint=False,
+        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
     credential = models.ForeignKey(
         "organizations.APICredential",
@@ -128,8 +146,8 @@ class UsageEvent(TenantModel):
 
     # Identity, stored in `EventKey`. An event without an id is never a duplicate.
     source = models.CharField(max_length=64)
-    event_id = _dimension()
-    request_id = _dimension()
+    event_id = dimension_field()
+    request_id = dimension_field()
 
     kind = models.CharField(max_length=16, choices=EventKind)
     occurred_at = models.DateTimeField()
@@ -139,29 +157,27 @@ class UsageEvent(TenantModel):
     status_code = models.PositiveSmallIntegerField(null=True)
 
     # What was called.
-    endpoint = _dimension()
-    capability = _dimension()
-    service = _dimension()
-    model = _dimension()
-    cost_group = _dimension()
-    tool = _dimension()
+    endpoint = dimension_field()
+    capability = dimension_field()
+    service = dimension_field()
+    model = dimension_field()
+    cost_group = dimension_field()
+    tool = dimension_field()
 
     # Context and attribution.
-    run_id = _dimension()
-    workflow_id = _dimension()
-    execution_id = _dimension()
-    phase_id = _dimension()
-    workspace_id = _dimension()
-    session_id = _dimension()
-    group_id = _dimension()
-    group_name = _dimension()
-    agent_id = _dimension()
-    agent_name = _dimension()
-    user_ref = _dimension()
-    end_user = _dimension()
-    tags = ArrayField(
-        models.CharField(max_length=255), default=list, db_default=models.Value([], ArrayField(models.CharField()))
-    )
+    run_id = dimension_field()
+    workflow_id = dimension_field()
+    execution_id = dimension_field()
+    phase_id = dimension_field()
+    workspace_id = dimension_field()
+    session_id = dimension_field()
+    group_id = dimension_field()
+    group_name = dimension_field()
+    agent_id = dimension_field()
+    agent_name = dimension_field()
+    user_ref = dimension_field()
+    end_user = dimension_field()
+    tags = tags_field()
     metadata = models.JSONField(null=True)
 
     # The reservation that this event settled (`billing.models.Authorization`).
@@ -184,8 +200,8 @@ class UsageEvent(TenantModel):
     calls = models.JSONField(null=True)
 
     # The conditions of the call that change its price; `attributes` are those without a column.
-    service_tier = _dimension()
-    region = _dimension()
+    service_tier = dimension_field()
+    region = dimension_field()
     attributes = models.JSONField(null=True)
 
     # Why the reading of the usage needs a look: `[{"code": ..., "detail": ...}]`. Flagged and unreadable usage is kept.
@@ -213,8 +229,8 @@ class UsageEvent(TenantModel):
     list_cost_usd = optional_money_field()
     unpriced_reason = models.CharField(max_length=32, choices=UnpricedReason, blank=True, default="", db_default="")
     # The model that the call was priced as.
-    canonical_provider = _dimension()
-    canonical_model = _dimension()
+    canonical_provider = dimension_field()
+    canonical_model = dimension_field()
     price_version = models.ForeignKey(
         "billing.PriceVersion",
         on_delete=models.PROTECT,
@@ -226,9 +242,9 @@ class UsageEvent(TenantModel):
 
     # Corrections: the event this row corrects, and why.
     adjusts = models.UUIDField(null=True, editable=False)
-    adjustment_reason = _dimension()
+    adjustment_reason = dimension_field()
 
-    objects = UsageEventQuerySet.as_manager()
+    objects = UsageEventQuerySet.as_manager()  # type: ignore[misc] # mypy takes it for a variable of instances
 
     class Meta:
         indexes = (
@@ -261,18 +277,10 @@ class UnpricedEvent(TenantModel):
     """The queue of unpriced events. When an event is priced, it leaves the queue and an adjustment is appended."""
 
     event_id = models.UUIDField(primary_key=True)
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="unpriced_events", db_index=False
-    )
     service = models.CharField(max_length=255, blank=True)
     model = models.CharField(max_length=255, blank=True)
     occurred_at = models.DateTimeField()
     reason = models.CharField(max_length=32, choices=UnpricedReason)
 
-    objects = OrganizationScopedQuerySet["UnpricedEvent"].as_manager()
-
     class Meta:
         indexes = (models.Index(fields=("organization", "service", "model"), name="unpriced_by_model"),)
-
-    def __str__(self) -> str:
-        return str(self.event_id)

@@ -1,15 +1,15 @@
 """Spend limits, their temporary overrides, threshold events and increase requests."""
 
 from decimal import Decimal
+from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from billing.querysets import SpendLimitQuerySet
 from billing.types import IncreaseState, LimitAction, LimitScope, LimitWindow, OverrideKind
 from costtrack.fields import optional_money_field
 from costtrack.money import DECIMALS, DIGITS, usd
-from organizations.querysets import OrganizationScopedQuerySet
+from organizations.models import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantForeignKey, TenantModel
 
 PAUSING = 100
@@ -24,6 +24,12 @@ def default_thresholds() -> list[int]:
     return [80, 95, PAUSING]
 
 
+class SpendLimitQuerySet(OrganizationScopedQuerySet["SpendLimit"]):
+    def not_removed(self) -> Self:
+        """Limits that have not been removed, including those that begin later or have ended."""
+        return self.filter(removed_at=None)
+
+
 class SpendLimit(TenantModel):
     """How much may be spent in a scope within a window.
 
@@ -34,9 +40,6 @@ class SpendLimit(TenantModel):
     limit stays, because threshold events reference it.
     """
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="limits", db_index=False
-    )
     scope = models.CharField(max_length=16, choices=LimitScope)
     scope_value = models.CharField(max_length=255, blank=True, default="")
     window = models.CharField(max_length=16, choices=LimitWindow)
@@ -57,7 +60,7 @@ class SpendLimit(TenantModel):
     created_at = models.DateTimeField(editable=False)
     removed_at = models.DateTimeField(null=True, editable=False)
 
-    objects = SpendLimitQuerySet.as_manager()
+    objects = SpendLimitQuerySet.as_manager()  # type: ignore[misc] # mypy takes it for a variable of instances
 
     class Meta:
         constraints = (
@@ -85,9 +88,6 @@ class LimitOverride(TenantModel):
     `value` is the value of a per-value limit that it applies to; empty means all of them.
     """
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
-    )
     limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="overrides")
     value = models.CharField(max_length=255, blank=True, default="")
     kind = models.CharField(max_length=8, choices=OverrideKind)
@@ -96,8 +96,6 @@ class LimitOverride(TenantModel):
     ends_at = models.DateTimeField(null=True)
     reason = models.CharField(max_length=255, blank=True)
     actor = models.CharField(max_length=254)
-
-    objects = OrganizationScopedQuerySet["LimitOverride"].as_manager()
 
     class Meta:
         indexes = (
@@ -117,8 +115,6 @@ class LimitSetRevision(TenantModel):
     )
     revision = models.BigIntegerField()
 
-    objects = OrganizationScopedQuerySet["LimitSetRevision"].as_manager()
-
     def __str__(self) -> str:
         return str(self.revision)
 
@@ -131,21 +127,16 @@ class ThresholdEvent(TenantModel):
     percent of a limit that pauses access, it is the pause itself.
     """
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
-    )
     limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="threshold_events")
     value = models.CharField(max_length=255, blank=True, default="")
     threshold = models.PositiveSmallIntegerField()
     window_key = models.CharField(max_length=40)
     amount_usd = _amount_field()
     spent_usd = _amount_field()
-    crossed_at = models.DateTimeField()
+    reached_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True)
     resets_at = models.DateTimeField(null=True)
     times = models.PositiveIntegerField(default=1)
-
-    objects = OrganizationScopedQuerySet["ThresholdEvent"].as_manager()
 
     class Meta:
         constraints = (
@@ -159,7 +150,7 @@ class ThresholdEvent(TenantModel):
                 condition=models.Q(resolved_at=None),
             ),
         )
-        indexes = (models.Index(fields=("organization", "-crossed_at", "-id"), name="threshold_event_by_time"),)
+        indexes = (models.Index(fields=("organization", "-reached_at", "-id"), name="threshold_event_by_time"),)
 
     def __str__(self) -> str:
         return f"{self.threshold} %"
@@ -168,9 +159,6 @@ class ThresholdEvent(TenantModel):
 class IncreaseRequest(TenantModel):
     """A member's request for a higher limit, which an owner approves until a date, or declines."""
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
-    )
     limit = TenantForeignKey(SpendLimit, on_delete=models.PROTECT, related_name="increase_requests")
     value = models.CharField(max_length=255, blank=True, default="")
     amount_usd = _amount_field()
@@ -183,8 +171,6 @@ class IncreaseRequest(TenantModel):
     answered_at = models.DateTimeField(null=True)
     answer = models.CharField(max_length=500, blank=True)
     granted = TenantForeignKey(LimitOverride, on_delete=models.PROTECT, null=True, related_name="+")
-
-    objects = OrganizationScopedQuerySet["IncreaseRequest"].as_manager()
 
     class Meta:
         constraints = (

@@ -2,7 +2,6 @@
 
 from django.db import models
 
-from organizations.querysets import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantModel
 
 
@@ -10,15 +9,10 @@ class RollupCheck(TenantModel):
     """The last verification of one of an organization's rollups, and its result."""
 
     pk = models.CompositePrimaryKey("organization", "rollup")
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
-    )
     rollup = models.CharField(max_length=32)
     checked_at = models.DateTimeField()
     differences = models.BigIntegerField(help_text="Number of rows that differ from the ledger.")
     first_difference = models.TextField(blank=True)
-
-    objects = OrganizationScopedQuerySet["RollupCheck"].as_manager()
 
     class Meta:
         indexes = (models.Index(fields=("organization",), name="check_failed", condition=~models.Q(differences=0)),)
@@ -44,8 +38,6 @@ class LedgerState(TenantModel):
     executions = models.BigIntegerField(default=0, db_default=0)
     groups = models.BigIntegerField(default=0, db_default=0)
 
-    objects = OrganizationScopedQuerySet["LedgerState"].as_manager()
-
     def __str__(self) -> str:
         return f"version {self.version}"
 
@@ -57,15 +49,10 @@ class DroppedMonth(TenantModel):
     """
 
     pk = models.CompositePrimaryKey("organization", "month")
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
-    )
     month = models.DateField(help_text="First day of the month.")
     events = models.BigIntegerField()
     unpriced = models.BigIntegerField()
     dropped_at = models.DateTimeField()
-
-    objects = OrganizationScopedQuerySet["DroppedMonth"].as_manager()
 
     def __str__(self) -> str:
         return f"{self.month:%Y-%m}"

@@ -4,22 +4,16 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from billing.types import Channel, DeliveryState, NoticeKind, WebhookFormat
-from organizations.querysets import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantForeignKey, TenantModel
 
 
 class Notice(TenantModel):
     """A notice, written in the transaction of its cause. `data` is the body of the webhook."""
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="notices", db_index=False
-    )
     kind = models.CharField(max_length=32, choices=NoticeKind)
     subject = models.CharField(max_length=254, help_text="One line of text.")
     data = models.JSONField(default=dict)
     created_at = models.DateTimeField()
-
-    objects = OrganizationScopedQuerySet["Notice"].as_manager()
 
     def __str__(self) -> str:
         return self.subject
@@ -28,9 +22,6 @@ class Notice(TenantModel):
 class WebhookEndpoint(TenantModel):
     """A URL that notices are sent to. The secrets are encrypted (`billing.notifications.webhook_signatures`)."""
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="webhooks", db_index=False
-    )
     url = models.CharField(max_length=500)
     description = models.CharField(max_length=120, blank=True, default="")
     format = models.CharField(max_length=8, choices=WebhookFormat, default=WebhookFormat.STANDARD)
@@ -45,8 +36,6 @@ class WebhookEndpoint(TenantModel):
     disabled_reason = models.CharField(max_length=254, blank=True, default="", editable=False)
     created_at = models.DateTimeField(editable=False)
 
-    objects = OrganizationScopedQuerySet["WebhookEndpoint"].as_manager()
-
     def __str__(self) -> str:
         return self.description or f"Webhook {self.pk}"  # the URL may be a secret
 
@@ -58,9 +47,6 @@ class Delivery(TenantModel):
     `message_id` is the same for every attempt, so that the recipient can detect duplicates (`Message-ID`,
     `webhook-id`)."""
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="deliveries", db_index=False
-    )
     notice = TenantForeignKey(Notice, on_delete=models.PROTECT, related_name="deliveries")
     channel = models.CharField(max_length=8, choices=Channel)
     recipient = models.CharField(max_length=500, help_text="An e-mail address or a URL.")
@@ -74,8 +60,6 @@ class Delivery(TenantModel):
     finished_at = models.DateTimeField(null=True)
     last_status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP or SMTP status of the last attempt.")
     last_error = models.CharField(max_length=500, blank=True, default="")
-
-    objects = OrganizationScopedQuerySet["Delivery"].as_manager()
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -99,9 +83,6 @@ class NotificationPreference(TenantModel):
     """Which notices a member gets by e-mail. Without a row: owners and admins get all, viewers those about their own
     requests."""
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="+", db_index=False
-    )
     # The database deletes a preference with its membership.
     membership = models.ForeignKey(
         "organizations.Membership",
@@ -114,8 +95,6 @@ class NotificationPreference(TenantModel):
     pauses = models.BooleanField(default=True, help_text="Access is paused or resumed.")
     requests = models.BooleanField(default=True, help_text="An increase is requested, approved or declined.")
     webhooks = models.BooleanField(default=True, help_text="A webhook was disabled because it kept failing.")
-
-    objects = OrganizationScopedQuerySet["NotificationPreference"].as_manager()
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("organization", "membership"), name="preference_once"),)

@@ -1,18 +1,37 @@
 """Prices of models."""
 
+from datetime import datetime
 from decimal import Decimal
+from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from billing.querysets import PriceVersionQuerySet
 from billing.types import PriceSource
-from organizations.querysets import OrganizationScopedQuerySet
+from organizations.models import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantModel
 
 
 def _unit_price(**options: str) -> "models.DecimalField[Decimal | None, Decimal | None]":
     return models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True, **options)  # type: ignore[arg-type]
+
+
+class PriceVersionQuerySet(OrganizationScopedQuerySet["PriceVersion"]):
+    def catalogue(self) -> Self:
+        """Everyone's prices."""
+        return self.filter(organization=None)
+
+    def visible_to(self, organization_ids: list[int]) -> Self:
+        """The organizations' own prices and everyone's."""
+        return self.filter(models.Q(organization=None) | models.Q(organization__in=organization_ids))
+
+    def in_force(self) -> Self:
+        """Without withdrawn versions, which end where they begin."""
+        return self.exclude(effective_to=models.F("effective_from"))
+
+    def active_at(self, instant: datetime) -> Self:
+        ends_later = models.Q(effective_to=None) | models.Q(effective_to__gt=instant)
+        return self.filter(ends_later, effective_from__lte=instant)
 
 
 class PriceVersion(models.Model):
@@ -95,9 +114,6 @@ class Agreement(TenantModel):
     `ends`. Terms never change: an agreement is ended, and another one begins.
     """
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="agreements", db_index=False
-    )
     provider = models.CharField(
         max_length=64, help_text="Who bills the calls, for example openai, azure or aws. A * means any provider."
     )
@@ -118,8 +134,6 @@ class Agreement(TenantModel):
     starts = models.DateField(null=True, blank=True)
     ends = models.DateField(null=True, blank=True, help_text="The first day without the terms.")
     created_at = models.DateTimeField(auto_now_add=True)
-
-    objects = OrganizationScopedQuerySet["Agreement"].as_manager()
 
     def __str__(self) -> str:
         return f"{self.provider}, {self.discount_percent.normalize():f} %" if self.discount_percent else self.provider

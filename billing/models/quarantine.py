@@ -2,19 +2,15 @@
 
 from django.db import models
 
-from organizations.querysets import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantModel
 
 
 class QuarantinedRecord(TenantModel):
     """An invalid record of a sender that cannot handle errors (LiteLLM drops its queue on an error response).
 
-    `raw` is the record without prompts and responses, cut at a maximum size; a cut record cannot be retried.
+    `raw` is the record without prompts and responses, truncated at a maximum size; a truncated one cannot be retried.
     """
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="quarantined_records", db_index=False
-    )
     format = models.CharField(max_length=32)
     credential = models.ForeignKey(
         "organizations.APICredential", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
@@ -25,10 +21,8 @@ class QuarantinedRecord(TenantModel):
     code = models.CharField(max_length=64)
     message = models.CharField(max_length=1000)
     raw = models.TextField()
-    is_cut = models.BooleanField(default=False)
+    is_truncated = models.BooleanField(default=False)
     resolved_at = models.DateTimeField(null=True, blank=True)
-
-    objects = OrganizationScopedQuerySet["QuarantinedRecord"].as_manager()
 
     class Meta:
         indexes = (

@@ -1,13 +1,19 @@
 """Repricings of a period at current prices."""
 
 from decimal import Decimal
+from typing import Self
 
 from django.db import models
 
-from billing.querysets import RepricingQuerySet
 from billing.types import RepricingState
 from costtrack.fields import total_field
+from organizations.models import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantModel
+
+
+class RepricingQuerySet(OrganizationScopedQuerySet["Repricing"]):
+    def unfinished(self) -> Self:
+        return self.filter(state__in=[state.value for state in RepricingState if not state.is_final])
 
 
 class Repricing(TenantModel):
@@ -18,9 +24,6 @@ class Repricing(TenantModel):
     as decimal strings: the figures of the columns, for each model.
     """
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="repricings", db_index=False
-    )
     created_at = models.DateTimeField(editable=False)
     actor = models.CharField(max_length=254, editable=False, help_text="E-mail address, Client ID, or 'system'.")
     reason = models.CharField(max_length=255, blank=True)
@@ -48,7 +51,7 @@ class Repricing(TenantModel):
     new_usd = total_field()
     by_model = models.JSONField(default=list, editable=False)
 
-    objects = RepricingQuerySet.as_manager()
+    objects = RepricingQuerySet.as_manager()  # type: ignore[misc] # mypy takes it for a variable of instances
 
     class Meta:
         constraints = (
@@ -68,7 +71,7 @@ class Repricing(TenantModel):
         return RepricingState(self.state).is_final
 
     @property
-    def looked_at(self) -> int:
+    def processed(self) -> int:
         return self.events + self.left_alone
 
     @property

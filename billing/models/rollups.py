@@ -17,7 +17,6 @@ from django.db import models
 from django.db.models.base import ModelBase
 
 from costtrack.fields import total_field
-from organizations.querysets import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantModel
 
 Row = TypeVar("Row", bound="RollupRow")
@@ -42,9 +41,6 @@ class RollupRow(TenantModel):
     class Meta:
         abstract = True
 
-    def __str__(self) -> str:
-        return str(self.pk)
-
     @classmethod
     def live(cls) -> type[Self]:
         """Return the model of the live view."""
@@ -61,7 +57,6 @@ def with_live_view(model: type[Row]) -> type[Row]:
     attributes: dict[str, Any] = {
         "__module__": model.__module__,
         "Meta": type("Meta", (), {"managed": False}),
-        "objects": OrganizationScopedQuerySet.as_manager(),
         **{field.name: field.clone() for field in _fields(model) if field.name not in inherited},
     }
     model.live_model = cast("type[RollupRow]", ModelBase(f"Live{model.__name__}", (base,), attributes))
@@ -131,8 +126,6 @@ class UsageHour(DetailedCosts):
     status = models.CharField(max_length=8)
     agent_name = dimension()
 
-    objects = OrganizationScopedQuerySet["UsageHour"].as_manager()
-
 
 @with_live_view
 class OrganizationHour(Costs):
@@ -141,8 +134,6 @@ class OrganizationHour(Costs):
     pk = models.CompositePrimaryKey("organization", "hour", "status", "archived")
     hour = models.DateTimeField()
     status = models.CharField(max_length=8)
-
-    objects = OrganizationScopedQuerySet["OrganizationHour"].as_manager()
 
 
 @with_live_view
@@ -157,8 +148,6 @@ class UsageDay(Costs):
     model = dimension()
     status = models.CharField(max_length=8)
 
-    objects = OrganizationScopedQuerySet["UsageDay"].as_manager()
-
 
 @with_live_view
 class ModelDay(Costs):
@@ -168,8 +157,6 @@ class ModelDay(Costs):
     model = dimension()
     agent_id = dimension()
     agent_name = dimension()
-
-    objects = OrganizationScopedQuerySet["ModelDay"].as_manager()
 
 
 @with_live_view
@@ -181,8 +168,6 @@ class RunServiceDay(Costs):
     service = dimension()
     cost_group = dimension()
 
-    objects = OrganizationScopedQuerySet["RunServiceDay"].as_manager()
-
 
 @with_live_view
 class RunDay(Costs):
@@ -191,8 +176,6 @@ class RunDay(Costs):
     day = models.DateField()
     service = dimension()
     cost_group = dimension()
-
-    objects = OrganizationScopedQuerySet["RunDay"].as_manager()
 
 
 @with_live_view
@@ -209,8 +192,6 @@ class Session(DetailedCosts):
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True)
-
-    objects = OrganizationScopedQuerySet["Session"].as_manager()
 
     class Meta:
         indexes = (
@@ -233,8 +214,6 @@ class SessionCost(DetailedCosts):
     model = dimension()
     tool = dimension()
 
-    objects = OrganizationScopedQuerySet["SessionCost"].as_manager()
-
 
 @with_live_view
 class SessionModel(DetailedCosts):
@@ -243,8 +222,6 @@ class SessionModel(DetailedCosts):
     pk = models.CompositePrimaryKey("organization", "service", "model", "archived")
     service = dimension()
     model = dimension()
-
-    objects = OrganizationScopedQuerySet["SessionModel"].as_manager()
 
 
 @with_live_view
@@ -255,8 +232,6 @@ class Execution(Costs):
     execution_id = models.CharField(max_length=255, primary_key=True)
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
-
-    objects = OrganizationScopedQuerySet["Execution"].as_manager()
 
     class Meta:
         indexes = (models.Index(fields=("organization", "-first_at", "execution_id"), name="execution_by_start"),)
@@ -281,8 +256,6 @@ class GroupDay(Costs):
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
 
-    objects = OrganizationScopedQuerySet["GroupDay"].as_manager()
-
     class Meta:
         indexes = (models.Index(fields=("organization", "day", "group_id"), name="group_by_day"),)
 
@@ -296,8 +269,6 @@ class GenerationGroup(Costs):
     session_id = dimension()
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
-
-    objects = OrganizationScopedQuerySet["GenerationGroup"].as_manager()
 
     class Meta:
         indexes = (
@@ -320,8 +291,6 @@ class TagDay(Costs):
     day = models.DateField()
     tag = dimension()
 
-    objects = OrganizationScopedQuerySet["TagDay"].as_manager()
-
 
 @with_live_view
 class SpendDay(Costs):
@@ -331,8 +300,6 @@ class SpendDay(Costs):
     user_ref = dimension()
     model = dimension()
 
-    objects = OrganizationScopedQuerySet["SpendDay"].as_manager()
-
 
 @with_live_view
 class UserDay(Costs):
@@ -340,15 +307,11 @@ class UserDay(Costs):
     day = models.DateField()
     user_ref = dimension()
 
-    objects = OrganizationScopedQuerySet["UserDay"].as_manager()
-
 
 @with_live_view
 class UserTotal(Costs):
     pk = models.CompositePrimaryKey("organization", "user_ref", "archived")
     user_ref = dimension()
-
-    objects = OrganizationScopedQuerySet["UserTotal"].as_manager()
 
 
 @with_live_view
@@ -360,8 +323,6 @@ class CustomerDay(Costs):
     end_user = dimension()
     credential_id = models.BigIntegerField()
     model = dimension()
-
-    objects = OrganizationScopedQuerySet["CustomerDay"].as_manager()
 
 
 class ScopeCosts(RollupRow):
@@ -388,16 +349,12 @@ class ScopeHour(ScopeCosts):
     pk = models.CompositePrimaryKey("organization", "scope", "value", "hour", "archived")
     hour = models.DateTimeField()
 
-    objects = OrganizationScopedQuerySet["ScopeHour"].as_manager()
-
 
 @with_live_view
 class ScopeTotal(ScopeCosts):
     """Over all time."""
 
     pk = models.CompositePrimaryKey("organization", "value", "scope", "archived")
-
-    objects = OrganizationScopedQuerySet["ScopeTotal"].as_manager()
 
     class Meta:
         indexes = (models.Index(fields=("organization", "scope", "last_received_at"), name="scope_by_receipt"),)

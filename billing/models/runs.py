@@ -2,7 +2,6 @@
 
 from django.db import models
 
-from organizations.querysets import OrganizationScopedQuerySet
 from organizations.tenant_models import TenantModel
 
 
@@ -13,15 +12,10 @@ class Run(TenantModel):
     may contain cycles, which readers must handle.
     """
 
-    organization = models.ForeignKey(
-        "organizations.Organization", on_delete=models.PROTECT, related_name="runs", db_index=False
-    )
     run_id = models.CharField(max_length=255)
     parent_run_id = models.CharField(max_length=255, blank=True)
     workflow_id = models.CharField(max_length=255, blank=True)
     created_at = models.DateTimeField()
-
-    objects = OrganizationScopedQuerySet["Run"].as_manager()
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("organization", "run_id"), name="run_once"),)

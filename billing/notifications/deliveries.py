@@ -26,8 +26,9 @@ from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 
 from billing.models import Delivery, WebhookEndpoint
 from billing.notifications.outbox import enqueue_delivery, new_message_id
+from billing.notifications.webhook_urls import display_url
 from billing.types import Channel, DeliveryState
-from costtrack.errors import ConflictError, NotFoundError
+from costtrack.errors import ConflictError
 from costtrack.mail.sending import BACKOFF, CLAIM, MAX_ERROR_LENGTH, retry_delay_after
 from organizations import audit
 from organizations.failures import log_failure
@@ -131,9 +132,7 @@ def resend(*, organization: Organization, delivery: Delivery, now: datetime, act
 
     Raises NotFoundError if it is another organization's, ConflictError if its webhook was removed or is disabled.
     """
-    locked = Delivery.objects.of(organization).select_for_update().filter(pk=delivery.pk).first()
-    if locked is None:
-        raise NotFoundError("No such delivery.")
+    locked = Delivery.objects.of(organization).select_for_update().get_or_not_found("delivery", pk=delivery.pk)
     if locked.channel == Channel.WEBHOOK:
         locked.recipient = _enabled_webhook(locked).url
     if locked.channel == Channel.EMAIL and locked.state == DeliveryState.SENT:
@@ -233,3 +232,12 @@ def _in_progress(now: datetime) -> QuerySet[Delivery]:
     return Delivery.objects.filter(
         channel=Channel.WEBHOOK, state=DeliveryState.PENDING, webhook__isnull=False, claimed_until__gt=now
     )
+
+
+def shown_recipient(delivery: Delivery, *, is_open: bool) -> str:
+    """Return the recipient; those who may not see it (`is_open`) see only the host of a URL or an e-mail address."""
+    if is_open:
+        return delivery.recipient
+    if delivery.channel == Channel.WEBHOOK.value:
+        return display_url(delivery.recipient)
+    return "…@" + delivery.recipient.rpartition("@")[2]

@@ -78,7 +78,7 @@ class Tone(StrEnum):
 
 
 class Page(StrEnum):
-    """The page that the button links to."""
+    """The page that the button links to: of the object with this name in the notice's data, or the home page."""
 
     LIMIT = "limit"
     REQUEST = "request"
@@ -117,9 +117,8 @@ class Content:
     headline: str
     lead: str
     why: str
-    button: str
-    page: Page = Page.HOME
-    page_id: int | None = None
+    button: str = "View limit"
+    page: Page = Page.LIMIT
     progress_bar: ProgressBar | None = None
     returns: LocalTime | None = None
     details: tuple[tuple[str, str], ...] = ()
@@ -221,9 +220,6 @@ def _threshold(context: EmailContext) -> Content:
         lead=f"{_spent_sentence(context)} {then}",
         progress_bar=_progress_bar(context),
         details=_limit_details(context, ("Resets", context.format_time("resets_at"))),
-        button="View limit",
-        page=Page.LIMIT,
-        page_id=context.limit["id"],
         why=_why_category(context, "limits that are nearly reached"),
     )
 
@@ -236,9 +232,6 @@ def _threshold_summary(context: EmailContext) -> Content:
         headline=f"{context.data['more_values']:,} more have passed thresholds of the limit of {context.subject}",
         lead="There are too many to send an e-mail for each. See the list of threshold events for all of them.",
         details=_limit_details(context),
-        button="View limit",
-        page=Page.LIMIT,
-        page_id=context.limit["id"],
         why=_why_category(context, "limits that are nearly reached"),
     )
 
@@ -260,8 +253,6 @@ def _paused(context: EmailContext) -> Content:
         details=_limit_details(context),
         quote=_reason(context),
         button="View or raise the limit",
-        page=Page.LIMIT,
-        page_id=context.limit["id"],
         why=_why_category(context, "access that is paused"),
     )
 
@@ -274,9 +265,6 @@ def _exceeded(context: EmailContext) -> Content:
         lead=f"{_spent_sentence(context)} Nothing is refused: this limit only sends notifications.",
         progress_bar=_progress_bar(context),
         details=_limit_details(context, ("Resets", context.format_time("resets_at"))),
-        button="View limit",
-        page=Page.LIMIT,
-        page_id=context.limit["id"],
         why=_why_category(context, "limits that are passed"),
     )
 
@@ -290,9 +278,6 @@ def _resumed(context: EmailContext) -> Content:
         progress_bar=_progress_bar(context),
         details=_limit_details(context),
         quote=_reason(context),
-        button="View limit",
-        page=Page.LIMIT,
-        page_id=context.limit["id"],
         why=_why_category(context, "access that is paused"),
     )
 
@@ -309,7 +294,6 @@ def _requested(context: EmailContext) -> Content:
         quote=_quote("Reason", request.get("reason")),
         button="Review request",
         page=Page.REQUEST,
-        page_id=request["id"],
         why=_why_category(context, "requests for increases"),
     )
 
@@ -325,9 +309,6 @@ def _granted(context: EmailContext) -> Content:
         lead=f"{request['answered_by']} has raised the limit {end}.",
         details=_request_details(context),
         quote=_quote("Answer", request.get("answer")),
-        button="View limit",
-        page=Page.LIMIT,
-        page_id=context.limit["id"],
         why=_why_requester(context),
     )
 
@@ -341,9 +322,6 @@ def _declined(context: EmailContext) -> Content:
         lead=f"{request['answered_by']} has declined the increase. The limit stays as it is.",
         details=_request_details(context),
         quote=_quote("Answer", request.get("answer")),
-        button="View limit",
-        page=Page.LIMIT,
-        page_id=context.limit["id"],
         why=_why_requester(context),
     )
 
@@ -360,7 +338,6 @@ def _webhook_disabled(context: EmailContext) -> Content:
         quote=_quote("What went wrong", context.data.get("reason")),
         button="View webhook",
         page=Page.WEBHOOK,
-        page_id=webhook["id"],
         why=_why_category(context, "webhooks that are disabled"),
     )
 
@@ -372,6 +349,7 @@ def _test(context: EmailContext) -> Content:
         headline="E-mail works",
         lead=f"This message was sent to test the notifications of {context.organization}. No action is needed.",
         button="Open costtrack",
+        page=Page.HOME,
         why=f"You get this because someone sent a test message for {context.organization}.",
     )
 

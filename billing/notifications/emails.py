@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 
 from billing.models import Delivery, Notice
 from billing.notifications import deliveries
-from billing.notifications.email_content import Content, Page, Tone, build_content
+from billing.notifications.email_content import Page, Tone, build_content
 from billing.types import Channel, NoticeKind
 from costtrack.mail.sending import RUN_SECONDS, SendResult, deliver, message_id_header
 from costtrack.organization_paths import installation_url, organization_url
@@ -75,17 +75,17 @@ def render(*, notice: Notice, organization: Organization) -> tuple[str, str]:
         "colors": _COLORS[content.tone],
         "subject": notice.subject,
         "organization": organization,
-        "url": _page_url(content, organization),
+        "url": _page_url(content.page, notice.data, organization),
         "preferences_url": settings.PUBLIC_URL + installation_url("notification_preferences"),
     }
     text = render_to_string("emails/notice.txt", context)
     return text, render_to_string("emails/notice.html", context)
 
 
-def _page_url(content: Content, organization: Organization) -> str:
-    if content.page not in _ADMIN_PAGES:
+def _page_url(page: Page, data: dict[str, Any], organization: Organization) -> str:
+    if page is Page.HOME:
         return settings.PUBLIC_URL + organization_url(organization.slug, "index")
-    return settings.PUBLIC_URL + organization_url(organization.slug, _ADMIN_PAGES[content.page], content.page_id)
+    return settings.PUBLIC_URL + organization_url(organization.slug, _ADMIN_PAGES[page], data[page.value]["id"])
 
 
 def _zone(data: dict[str, Any], organization: Organization) -> ZoneInfo:

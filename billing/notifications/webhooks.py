@@ -16,7 +16,7 @@ from billing.notifications.outbox import notify
 from billing.notifications.webhook_signatures import encrypt, new_secret
 from billing.notifications.webhook_urls import Resolve, check_url, display_url, system_addresses
 from billing.types import DeliveryState, NoticeKind, WebhookFormat
-from costtrack.errors import ConflictError, NotFoundError, field_error
+from costtrack.errors import ConflictError, field_error
 from organizations import audit
 from organizations.models import Organization
 from organizations.services import MAX_GRACE
@@ -196,9 +196,7 @@ def _pending(webhook: WebhookEndpoint) -> QuerySet[Delivery]:
 
 def _locked(organization: Organization, webhook: WebhookEndpoint) -> WebhookEndpoint:
     """Return the row, locked until the transaction ends."""
-    locked = WebhookEndpoint.objects.of(organization).select_for_update().filter(pk=webhook.pk).first()
-    if locked is None:
-        raise NotFoundError("No such webhook.")
+    locked = WebhookEndpoint.objects.of(organization).select_for_update().get_or_not_found("webhook", pk=webhook.pk)
     locked.organization = organization  # for the audit log
     return locked
 

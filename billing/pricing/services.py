@@ -12,10 +12,10 @@ from django.db import transaction
 from django.db.models import Q
 
 from billing.models import PriceBookRevision, PriceVersion
+from billing.models.prices import PriceVersionQuerySet
 from billing.pricing.conditions import Rates
 from billing.pricing.kind_prices import KindPrices
 from billing.pricing.price_fields import check_names, check_period, check_rates, price_columns
-from billing.querysets import PriceVersionQuerySet
 from billing.types import PriceSource
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, NotFoundError, field_error

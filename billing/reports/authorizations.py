@@ -9,7 +9,6 @@ from django.db.models import Q
 from billing.models import Authorization
 from billing.reports.cursors import Page, page_of
 from billing.types import AuthorizationStatus
-from costtrack.errors import NotFoundError
 from organizations.models import Organization
 
 
@@ -21,12 +20,8 @@ def status_at(authorization: Authorization, now: datetime) -> AuthorizationStatu
 
 def get_authorization(*, organization: Organization, authorization_id: UUID) -> Authorization:
     """Return one authorization. Raises NotFoundError."""
-    authorization = (
-        Authorization.objects.of(organization).select_related("credential").filter(id=authorization_id).first()
-    )
-    if authorization is None:
-        raise NotFoundError("No such authorization.")
-    return authorization
+    authorizations = Authorization.objects.of(organization).select_related("credential")
+    return authorizations.get_or_not_found("authorization", id=authorization_id)
 
 
 def list_authorizations(

@@ -10,11 +10,11 @@ that hour event by event.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from billing.rollups.definitions import Rollup
-from costtrack.calendar import ALWAYS, Window
-from costtrack.clock import DAY, EPOCH, HOUR
+from costtrack.calendar import ALWAYS, Window, last_boundary, next_boundary
+from costtrack.clock import DAY, HOUR
 
 SIZES = {"hour": HOUR, "day": DAY}
 
@@ -57,17 +57,6 @@ def split(window: Window, bucket: timedelta) -> Split:
     if first is not None and last is not None and first >= last and window != Window(first, last):
         return Split(None, _not_empty(window))
     return Split(Window(first, last), (*_not_empty(Window(window.start, first)), *_not_empty(Window(last, window.end))))
-
-
-def last_boundary(instant: datetime, bucket: timedelta) -> datetime:
-    """Return the last boundary at or before the instant."""
-    return instant - (instant - EPOCH) % bucket
-
-
-def next_boundary(instant: datetime, bucket: timedelta) -> datetime:
-    """Return the first boundary at or after the instant."""
-    boundary = last_boundary(instant, bucket)
-    return boundary if boundary == instant else boundary + bucket
 
 
 def _not_empty(window: Window) -> tuple[Window, ...]:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from billing.reports.buckets import last_boundary, next_boundary
 from billing.reports.rollup_query import RollupQuery, Sums, read_sums
 from billing.reports.sql import Condition
 from billing.rollups.definitions import MODEL_DAYS, Rollup
-from costtrack.calendar import Window, utc_midnight
+from costtrack.calendar import Window, last_boundary, next_boundary, utc_midnight
 from costtrack.clock import DAY
 from organizations.models import Organization
 
@@ -20,12 +19,12 @@ MAX_READ = 500_000
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Parts of a window to read, with about `calls` calls. `is_cut` is True if there may be more matching events beyond
-    them."""
+    """Parts of a window to read, with about `calls` calls. `is_truncated` is True if there may be more matching
+    events beyond them."""
 
     windows: list[Window]
     calls: int = 0
-    is_cut: bool = False
+    is_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class EventDays:
             if enough is not None and matching >= enough:
                 break
             if len(days) == max_days or (days and calls + self.all_calls.get(day, 0) > MAX_READ):
-                return Reading(list(self._merge(days)), calls, is_cut=True)
+                return Reading(list(self._merge(days)), calls, is_truncated=True)
             days.append(day)
             calls += self.all_calls.get(day, 0)
             matching += self.matching[day] if day != listed_day and self._has_all_of(day) else 0

@@ -25,12 +25,13 @@ from uuid import UUID
 from psycopg import sql
 
 from billing.ledger.net_cost import IS_PRICED, IS_VOIDED, KNOWN_COST, NET_COST, net, sum_adjustments
-from billing.querysets import COST_SQL
+from billing.models.ledger import COST_SQL
 from billing.reports.cursors import Page, Position, page_of
-from billing.reports.sql import Condition, Parameters, bind, fetch_rows, no_condition, within
+from billing.reports.sql import Condition, Parameters, bind, no_condition, within
 from billing.rollups.sql import column_list
 from costtrack.calendar import ALWAYS, Window
 from costtrack.clock import EPOCH
+from costtrack.database.queries import fetch_rows
 from costtrack.ids import earliest_after, first_id_of
 from organizations.models import Organization
 
@@ -48,6 +49,8 @@ _EXPRESSIONS = {
     "is_priced": IS_PRICED,
     "is_voided": IS_VOIDED,
     "prompt_tokens": sql.SQL(" + ").join(sql.Identifier("event", column) for column in _PROMPT_TOKENS),
+    "completion_tokens": sql.SQL("event.output_tokens"),
+    "cached_tokens": sql.SQL("event.cache_read_tokens"),
     "net_prompt_tokens": sql.SQL(" + ").join(map(net, _PROMPT_TOKENS)),
     "metadata_json": sql.SQL("event.metadata"),
     "group_label": sql.SQL("coalesce(nullif(event.group_name, ''), event.group_id)"),

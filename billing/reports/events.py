@@ -10,12 +10,11 @@ from billing.ingest.ledger_entries import DEFAULT_SOURCE, event_key
 from billing.ledger.calls import call_of
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import EventKey, PriceVersion, UsageEvent
+from billing.models.ledger import UsageEventQuerySet
 from billing.pricing.price_book import agreements_of, called_model, compile_price, quote_at
 from billing.pricing.quote import Quote
-from billing.querysets import UsageEventQuerySet
 from billing.reports.cursors import Page, Position, page_of
 from costtrack.calendar import Window
-from costtrack.errors import NotFoundError
 from organizations.models import Organization
 
 # Default sources of the ingestion endpoints, for events that do not name one.
@@ -53,9 +52,7 @@ def list_events(
 
 def get_event(*, organization: Organization, event_id: UUID) -> UsageEvent:
     """Return one row by its ledger id. Raises NotFoundError."""
-    event = UsageEvent.objects.of(organization).filter(id=event_id).first()
-    if event is None:
-        raise NotFoundError("No such event.")
+    event = UsageEvent.objects.of(organization).get_or_not_found("event", id=event_id)
     # Avoids a query when the event is explained.
     event.organization = organization
     return event

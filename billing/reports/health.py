@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, F, Max, Min, Sum
+from django.db.models import Count, F, Max, Min, QuerySet, Sum
 
 from billing.models import IngestBatch, RollupCheck
 from billing.rollups.verify import LIMITS
@@ -69,7 +69,11 @@ def fold_lag(*, now: datetime) -> FoldLag:
 
 
 def last_verification(*, now: datetime) -> Verification:
-    checks = RollupCheck.objects.exclude(rollup=LIMITS)
+    """Return the last verification of the rollups (`billing.rollups.verify`)."""
+    return verification_of(RollupCheck.objects.exclude(rollup=LIMITS), now)
+
+
+def verification_of(checks: QuerySet[RollupCheck], now: datetime) -> Verification:
     totals = checks.aggregate(
         last_at=Max("checked_at"),
         organizations=Count("organization", distinct=True),
@@ -80,7 +84,10 @@ def last_verification(*, now: datetime) -> Verification:
     return Verification(
         **totals,
         overdue=newest.filter(newest__lt=now - OVERDUE_AFTER).count(),
-        differing=tuple(f"{slug}: {rollup}" for slug, rollup in named.values_list(F("organization__slug"), "rollup")),
+        differing=tuple(
+            slug if rollup == LIMITS else f"{slug}: {rollup}"
+            for slug, rollup in named.values_list(F("organization__slug"), "rollup")
+        ),
     )
 
 

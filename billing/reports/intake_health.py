@@ -7,10 +7,9 @@ least".
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import connection
-
 from billing.types import UnpricedReason
 from costtrack.clock import utc_now
+from costtrack.database.queries import fetch_rows
 from costtrack.health.registry import Check, Link
 from costtrack.ids import ids_at
 from costtrack.organization_paths import organization_url
@@ -84,24 +83,18 @@ class UnpricedGroup:
 
 def last_received() -> datetime | None:
     """Return when the newest batch of any organization was received."""
-    with connection.cursor() as cursor:
-        cursor.execute(_LAST_RECEIVED)
-        [(received_at,)] = cursor.fetchall()
+    [(received_at,)] = fetch_rows(_LAST_RECEIVED)
     return received_at if isinstance(received_at, datetime) else None
 
 
 def count_received(*, since: datetime) -> ReceivedCounts:
-    with connection.cursor() as cursor:
-        cursor.execute(_RECEIVED, {"first": ids_at(since)[0], "max_rows": MAX_EXAMINED})
-        [(events, refused, batches)] = cursor.fetchall()
+    [(events, refused, batches)] = fetch_rows(_RECEIVED, {"first": ids_at(since)[0], "max_rows": MAX_EXAMINED})
     return ReceivedCounts(int(events), int(refused), is_all=batches < MAX_EXAMINED)
 
 
 def list_unpriced_groups() -> list[UnpricedGroup]:
     """Return the models with the most unpriced events."""
-    with connection.cursor() as cursor:
-        cursor.execute(_UNPRICED, {"max_rows": MAX_EXAMINED, "models": MAX_MODELS})
-        rows = cursor.fetchall()
+    rows = fetch_rows(_UNPRICED, {"max_rows": MAX_EXAMINED, "models": MAX_MODELS})
     return [
         UnpricedGroup(slug, service, model, UnpricedReason(reason), events, first_at, is_all=examined < MAX_EXAMINED)
         for slug, service, model, reason, events, first_at, examined in rows

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Count, F, Max, Q, Sum
+from django.db.models import Count, Sum
 
+from billing.limits.selectors import in_force_at
 from billing.models import PAUSING, Authorization, LimitOverride, RollupCheck, ThresholdEvent
-from billing.reports.health import MAX_NAMED, OVERDUE_AFTER, Verification
+from billing.reports.health import Verification, verification_of
 from billing.rollups.verify import LIMITS
 from billing.types import AuthorizationStatus, LimitAction, OverrideKind
 from costtrack.clock import utc_now
@@ -35,15 +36,7 @@ def open_authorizations(*, now: datetime) -> OpenAuthorizations:
 
 def last_verification(*, now: datetime) -> Verification:
     """Return the last verification of limits (`billing.limits.verify`)."""
-    checks = RollupCheck.objects.filter(rollup=LIMITS)
-    totals = checks.aggregate(
-        last_at=Max("checked_at"),
-        organizations=Count("organization"),
-        overdue=Count("organization", filter=Q(checked_at__lt=now - OVERDUE_AFTER)),
-        differences=Sum("differences", default=0),
-    )
-    named = checks.exclude(differences=0).order_by("organization__slug").values_list(F("organization__slug"), flat=True)
-    return Verification(**totals, differing=tuple(named[: MAX_NAMED + 1]))
+    return verification_of(RollupCheck.objects.filter(rollup=LIMITS), now)
 
 
 def limit_checks() -> list[Check]:
@@ -55,15 +48,15 @@ def limit_checks() -> list[Check]:
 
 def _count_limits_reached() -> int:
     """Count the limits whose pausing threshold event is unresolved (`billing.limits.enforce`)."""
-    crossings = ThresholdEvent.objects.filter(
+    threshold_events = ThresholdEvent.objects.filter(
         threshold=PAUSING, resolved_at=None, limit__action=LimitAction.PAUSE.value
     )
-    return crossings.count()
+    return threshold_events.count()
 
 
 def _count_manual_pauses(now: datetime) -> int:
-    in_force = Q(starts_at__lte=now) & (Q(ends_at=None) | Q(ends_at__gt=now))
-    return LimitOverride.objects.filter(in_force, kind=OverrideKind.PAUSE.value, limit__removed_at=None).count()
+    pauses = LimitOverride.objects.filter(kind=OverrideKind.PAUSE.value, limit__removed_at=None)
+    return pauses.filter(in_force_at(now)).count()
 
 
 def _authorization_check(authorizations: OpenAuthorizations) -> Check:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db import connection
 from psycopg import sql
 
+from costtrack.database.queries import fetch_rows
 from costtrack.ids import ids_at
 from organizations.models import Organization
 
@@ -51,17 +51,15 @@ class Overview:
 
 def list_overviews(*, organizations: Sequence[Organization], since: datetime) -> list[Overview]:
     """Return one overview per organization, in the given order, with a query for each."""
-    return [_overview(organization, since) for organization in organizations]
-
-
-def _overview(organization: Organization, since: datetime) -> Overview:
-    with connection.cursor() as cursor:
-        cursor.execute(_OVERVIEW, {"organization": organization.pk, "first": ids_at(since)[0], "cap": MAX_COUNTED})
-        unpriced, quarantined, last_received_at, events, cost_usd = cursor.fetchone()
-    return Overview(organization, last_received_at, events, cost_usd, Backlog(unpriced, quarantined))
+    overviews = []
+    for organization in organizations:
+        parameters = {"organization": organization.pk, "first": ids_at(since)[0], "cap": MAX_COUNTED}
+        [(unpriced, quarantined, last_received_at, events, cost_usd)] = fetch_rows(_OVERVIEW, parameters)
+        backlog = Backlog(unpriced, quarantined)
+        overviews.append(Overview(organization, last_received_at, events, cost_usd, backlog))
+    return overviews
 
 
 def backlog(*, organization: Organization) -> Backlog:
-    with connection.cursor() as cursor:
-        cursor.execute(_BACKLOG, {"organization": organization.pk, "cap": MAX_COUNTED})
-        return Backlog(*cursor.fetchone())
+    [counts] = fetch_rows(_BACKLOG, {"organization": organization.pk, "cap": MAX_COUNTED})
+    return Backlog(*counts)

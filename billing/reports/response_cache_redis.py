@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.core.cache import cache
-from django.db import connection
 from redis.exceptions import RedisError
 
 from costtrack.breaker import Breaker
+from costtrack.database.queries import fetch_rows
 from organizations.models import Organization
 
 TTL_SECONDS = 300
@@ -39,9 +39,7 @@ class CachedResponse:
 def ledger_state(*, organization: Organization) -> str:
     """Return a text that changes whenever responses may change. Read it before building the response: usage that
     arrives in between is then in a response that is cached under an outdated state and never served."""
-    with connection.cursor() as cursor:
-        cursor.execute(_STATE, [organization.pk])
-        (state,) = cursor.fetchone()
+    [(state,)] = fetch_rows(_STATE, [organization.pk])
     return str(state)
 
 

@@ -24,11 +24,12 @@ from psycopg import sql
 from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 
-from billing.reports.buckets import SIZES, Source, next_boundary, plan_sources
-from billing.reports.sql import Condition, Parameters, bind, equal_to, fetch_rows, no_condition, within
+from billing.reports.buckets import SIZES, Source, plan_sources
+from billing.reports.sql import Condition, Parameters, bind, equal_to, no_condition, within
 from billing.rollups.definitions import COSTS, Rollup
 from billing.rollups.sql import OF_UNFOLDED, aggregate_query, all_true, column_list, key_columns, measure_columns
-from costtrack.calendar import ALWAYS, Window, utc_day
+from costtrack.calendar import ALWAYS, Window, next_boundary, utc_day
+from costtrack.database.queries import fetch_rows
 from costtrack.ids import first_id_of
 from organizations.models import Organization
 
@@ -268,7 +269,7 @@ SELECT {number} AS number, ARRAY[{key}]::text[] AS key, sum(requests)::bigint AS
 FROM ({rows}) AS costs {grouped}
 """)
 _TOP_SUMS = sql.SQL("(SELECT * FROM ({sums}) AS sums ORDER BY cost DESC, key LIMIT {limit})")
-_MEASURES = tuple(measure.column for measure in COSTS)
+COST_COLUMNS = tuple(measure.column for measure in COSTS)
 
 
 def read_sums(organization: Organization, *queries: RollupQuery) -> list[list[Sums]]:
@@ -291,7 +292,7 @@ def _sums(reader: RollupReader, number: int, query: RollupQuery) -> sql.Composab
     sums = _SUMS.format(
         number=sql.Literal(number),
         key=key,
-        rows=query.rows(reader, (*query.by, *_MEASURES)),
+        rows=query.rows(reader, (*query.by, *COST_COLUMNS)),
         grouped=sql.SQL("GROUP BY {}").format(key) if query.by else sql.SQL(""),
     )
     return sums if query.limit is None else _TOP_SUMS.format(sums=sums, limit=reader.bind(query.limit))

@@ -8,36 +8,21 @@ full cost. Parents are reported by callers, so trees may contain cycles: each ru
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from operator import attrgetter
 from typing import Any, LiteralString
 
 from psycopg import sql
 
 from billing.reports.cursors import Page, page_of
-from billing.reports.rollup_query import RollupReader, read_rollups
-from billing.reports.sql import Parameters, fetch_rows
+from billing.reports.rollup_query import RollupReader, Sums, read_rollups
+from billing.reports.sql import Parameters
 from billing.rollups.definitions import RUN_DAYS
+from costtrack.database.queries import fetch_rows
 from organizations.models import Organization
 
 MAX_WALKED = 2_000
 """The most runs of a tree that are summed."""
 MAX_ANCESTORS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class RunFigures:
-    """Sums of events. Prompt tokens include cached ones; the cost excludes the `unpriced` events."""
-
-    cost_usd: Decimal
-    requests: int
-    prompt_tokens: int
-    completion_tokens: int
-    unpriced: int
-
-    @property
-    def tokens(self) -> int:
-        return self.prompt_tokens + self.completion_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +36,8 @@ class RunRow:
     first_seen_at: datetime
     runs_below: int
     is_truncated: bool
-    own: RunFigures
-    total: RunFigures
+    own: Sums
+    total: Sums
 
     @property
     def has_children(self) -> bool:
@@ -84,9 +69,9 @@ _BEFORE, _AFTER = sql.SQL("run.id < %(after)s"), sql.SQL("run.id > %(after)s")
 _NEWEST_FIRST, _OLDEST_FIRST = sql.SQL("DESC"), sql.SQL("ASC")
 
 _SUMMED = sql.SQL("""
-    sum(token_cost_usd + compute_cost_usd) AS cost_usd, sum(requests) AS requests,
+    sum(requests) AS requests, sum(unpriced) AS unpriced,
     sum(input_tokens + cache_read_tokens + cache_creation_tokens) AS prompt_tokens,
-    sum(output_tokens) AS completion_tokens, sum(unpriced) AS unpriced
+    sum(output_tokens) AS completion_tokens, sum(token_cost_usd + compute_cost_usd) AS cost
 """)
 # Unfolded events are summed once for all runs. UNION (not UNION ALL) ends cycles, and the LIMIT ends the recursion.
 _FIGURES = sql.SQL("""
@@ -113,7 +98,7 @@ WITH page AS MATERIALIZED ({runs}), unfolded AS MATERIALIZED (
 )
 SELECT page.*, figures.* FROM page JOIN figures ON figures.root = page.run_id
 """)
-_MEASURES = ("cost_usd", "requests", "prompt_tokens", "completion_tokens", "unpriced")
+_MEASURES = ("requests", "unpriced", "prompt_tokens", "completion_tokens", "cost")
 
 _ANCESTORS = sql.SQL("""
 WITH RECURSIVE line (run_id, parent_run_id, distance) AS (
@@ -201,11 +186,11 @@ def _row(row: Sequence[Any]) -> RunRow:
         # The run itself is visited too, and one run more than the limit if there are more.
         runs_below=min(walked, MAX_WALKED) - 1,
         is_truncated=walked > MAX_WALKED,
-        own=_figures(sums[: len(_MEASURES)]),
-        total=_figures(sums[len(_MEASURES) :]),
+        own=_sums(run_id, sums[: len(_MEASURES)]),
+        total=_sums(run_id, sums[len(_MEASURES) :]),
     )
 
 
-def _figures(sums: Sequence[Any]) -> RunFigures:
-    cost, *counts = sums
-    return RunFigures(cost, *(int(count) for count in counts))
+def _sums(run_id: str, values: Sequence[Any]) -> Sums:
+    requests, unpriced, prompt_tokens, completion_tokens, cost = values
+    return Sums((run_id,), int(requests), int(unpriced), int(prompt_tokens), int(completion_tokens), cost)

@@ -1,4 +1,4 @@
-"""Composition and execution of the SQL of reports. Values are always parameters.
+"""Composition of the SQL of reports. Values are always parameters.
 
 Columns of the ledger and of all rollups have the same names, so that one condition works for both.
 """
@@ -6,7 +6,6 @@ Columns of the ledger and of all rollups have the same names, so that one condit
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.db import connection
 from psycopg import sql
 
 Parameters = dict[str, Any]
@@ -48,9 +47,3 @@ def within(column: sql.Composable, bounds: tuple[object, object], parameters: Pa
         if bound is not None:
             conditions.append(sql.SQL("{} {} {}").format(column, sql.SQL(sign), bind(parameters, bound)))
     return sql.SQL("({})").format(sql.SQL(" AND ").join(conditions))
-
-
-def fetch_rows(statement: sql.Composable, parameters: Parameters) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return list(cursor.fetchall())

@@ -6,7 +6,7 @@ remaining events: sums, first and last times, and texts.
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models import F
@@ -21,7 +21,8 @@ from billing.rollups.definitions import ROLLUPS, Rollup
 from billing.rollups.locks import lock_rollups
 from billing.rollups.sql import aggregate_query, archive_statement
 from billing.rollups.state import bump_ledger_version, named_changes
-from costtrack.calendar import utc_midnight
+from costtrack.calendar import last_boundary
+from costtrack.clock import DAY
 from costtrack.ids import ids_at
 from organizations import audit
 from organizations.models import Organization
@@ -86,10 +87,7 @@ def _find(cursor: Any, partition: Partition, organization_id: int) -> _Rows | No
     events, first_at, last_at = cursor.fetchone()
     if not events:
         return None
-    days = (
-        utc_midnight(first_at.astimezone(UTC).date()),
-        utc_midnight(last_at.astimezone(UTC).date() + timedelta(days=1)),
-    )
+    days = (last_boundary(first_at, DAY), last_boundary(last_at, DAY) + DAY)
     return _Rows(partition, organization_id, events, days)
 
 

@@ -5,16 +5,17 @@ Rollups with a time bucket are divided at midnight (UTC), the others by the firs
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import Any
 
-from django.db import connection
 from psycopg import sql
 
 from billing.rollups.definitions import Rollup
 from billing.rollups.sql import IN_WINDOW, all_true
-from costtrack.calendar import utc_midnight
+from costtrack.calendar import last_boundary, next_boundary, utc_midnight
+from costtrack.clock import DAY
+from costtrack.database.queries import fetch_rows
 
 MAX_EVENTS = 2_000_000
 
@@ -71,8 +72,8 @@ def chunks_within(
 ) -> list[tuple[Rollup, Chunk]]:
     """Return chunks for the buckets of the days from `start` to `end`; for rollups without a bucket, for the keys with
     events on these days, with all their events."""
-    first = utc_midnight(start.astimezone(UTC).date()) if start else _BEGINNING
-    last = _next_midnight(end) if end else _END
+    first = last_boundary(start, DAY) if start else _BEGINNING
+    last = next_boundary(end, DAY) if end else _END
     spans = _cut(_events_by_day(organization_id, first, last), first, last)
     return [(rollup, in_span(rollup, *span)) for rollup in rollups for span in spans]
 
@@ -134,16 +135,14 @@ def _ranges(organization_id: int, rollup: Rollup) -> list[Range]:
         joined=sql.SQL(rollup.joined),
         condition=sql.SQL(rollup.condition),
     )
-    with connection.cursor() as cursor:
-        cursor.execute(query, {"organization": organization_id, "max_events": MAX_EVENTS})
-        greatest = [value for (value,) in cursor.fetchall()]
+    rows = fetch_rows(query, {"organization": organization_id, "max_events": MAX_EVENTS})
+    greatest = [value for (value,) in rows]
     return list(pairwise([None, *greatest[:-1], None]))
 
 
 def _events_by_day(organization_id: int, start: datetime, end: datetime) -> list[tuple[date, int]]:
-    with connection.cursor() as cursor:
-        cursor.execute(_EVENTS_BY_DAY, {"organization": organization_id, "start": start, "end": end})
-        return [(day, events) for day, events in cursor.fetchall()]
+    rows = fetch_rows(_EVENTS_BY_DAY, {"organization": organization_id, "start": start, "end": end})
+    return [(day, events) for day, events in rows]
 
 
 def _cut(days: Iterable[tuple[date, int]], start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
@@ -155,9 +154,3 @@ def _cut(days: Iterable[tuple[date, int]], start: datetime, end: datetime) -> li
             filled = 0
         filled += events
     return list(pairwise([*bounds, end]))
-
-
-def _next_midnight(instant: datetime) -> datetime:
-    """Return the first midnight at or after the time."""
-    midnight = utc_midnight(instant.astimezone(UTC).date())
-    return midnight if midnight == instant else midnight + timedelta(days=1)

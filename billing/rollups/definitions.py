@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from billing.models import rollups
-from billing.querysets import COST_SQL
+from billing.models.ledger import COST_SQL
 from billing.types import SCOPE_COLUMNS
 
 

@@ -16,6 +16,7 @@ from billing.rollups.definitions import FINEST
 from billing.rollups.locks import try_lock_rollups
 from billing.rollups.sql import OF_BATCHES, fold_statement
 from billing.rollups.state import bump_ledger_version, named_changes
+from costtrack.database.queries import fetch_rows
 from organizations.failures import log_failure
 
 _MAX_BATCHES = 100
@@ -57,9 +58,7 @@ def fold(*, now: datetime) -> Folded:
 
 def organizations_with_unfolded() -> list[int]:
     """Return the organizations with unfolded batches, oldest batch first."""
-    with connection.cursor() as cursor:
-        cursor.execute(_UNFOLDED_ORGANIZATIONS)
-        return [organization_id for (organization_id,) in cursor.fetchall()]
+    return [organization_id for (organization_id,) in fetch_rows(_UNFOLDED_ORGANIZATIONS)]
 
 
 def fold_organization(*, organization_id: int, now: datetime) -> Folded:

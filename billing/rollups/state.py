@@ -12,6 +12,7 @@ from typing import Any
 from psycopg import sql
 
 from billing.rollups.definitions import ROLLUPS, Rollup
+from billing.rollups.sql import column_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ _RECOUNT = sql.SQL(
     "INSERT INTO billing_ledgerstate (organization_id, {columns}) SELECT %(organization)s, {counted}"
     " ON CONFLICT (organization_id) DO UPDATE SET {replaced}"
 ).format(
-    columns=sql.SQL(", ").join(sql.Identifier(count.column) for count in COUNTS),
+    columns=column_list(count.column for count in COUNTS),
     counted=sql.SQL(", ").join(sql.SQL("({})").format(count.counted) for count in COUNTS),
     replaced=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(count.column)) for count in COUNTS),
 )
@@ -54,7 +55,7 @@ _BUMP = sql.SQL(
     " VALUES (%(organization)s, random() * 9e18, {changes})"
     " ON CONFLICT (organization_id) DO UPDATE SET version = excluded.version, {added}"
 ).format(
-    columns=sql.SQL(", ").join(sql.Identifier(count.column) for count in COUNTS),
+    columns=column_list(count.column for count in COUNTS),
     changes=sql.SQL(", ").join(sql.Placeholder(count.column) for count in COUNTS),
     added=sql.SQL(", ").join(
         sql.SQL("{0} = state.{0} + excluded.{0}").format(sql.Identifier(count.column)) for count in COUNTS

@@ -19,6 +19,7 @@ from billing.rollups.compare import WORK_MEMORY, differences
 from billing.rollups.definitions import BY_NAME, ROLLUPS, USAGE_HOURS, Merge, Rollup
 from billing.rollups.state import wrong_counts
 from billing.rollups.types import Checked, Difference, Progress, Step, ignore_progress
+from costtrack.database.queries import fetch_rows
 
 logger = logging.getLogger(__name__)
 
@@ -77,14 +78,13 @@ def _totals(organization_id: int) -> Checked:
     """Compare the sums of rollups of the same events."""
     differing: list[Difference] = []
     alike = sorted(ROLLUPS, key=_events_of)
-    with connection.cursor() as cursor:
-        for _, group in groupby(alike, key=_events_of):
-            rollups = list(group)
-            columns = _common_sums(rollups)
-            cursor.execute(_sums(rollups, columns), {"organization": organization_id})
-            sums = {name: dict(zip(columns, values, strict=True)) for name, values in cursor.fetchall()}
-            first, *others = rollups
-            differing += filter(None, (_compare_sums(sums, other.name, first.name) for other in others))
+    for _, group in groupby(alike, key=_events_of):
+        rollups = list(group)
+        columns = _common_sums(rollups)
+        rows = fetch_rows(_sums(rollups, columns), {"organization": organization_id})
+        sums = {name: dict(zip(columns, values, strict=True)) for name, values in rows}
+        first, *others = rollups
+        differing += filter(None, (_compare_sums(sums, other.name, first.name) for other in others))
     return Checked(TOTALS, len(differing), tuple(differing))
 
 
@@ -121,9 +121,7 @@ def _compare_sums(sums: dict[str, dict[str, str]], name: str, other: str) -> Dif
 
 def _queue(organization_id: int) -> Checked:
     """Compare the queue with the unpriced counts, without events that were dropped while they were unpriced."""
-    with connection.cursor() as cursor:
-        cursor.execute(_UNPRICED_COUNTS, {"organization": organization_id})
-        queued, counted = cursor.fetchone()
+    [(queued, counted)] = fetch_rows(_UNPRICED_COUNTS, {"organization": organization_id})
     if queued == counted:
         return Checked(QUEUE, 0, ())
     values: dict[str, Any] = {"stored": {"events": str(queued)}, "expected": {"events": str(counted)}}

@@ -14,7 +14,6 @@ from django.contrib import messages
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from costtrack.admin_site import may_enter
 from costtrack.organization_paths import installation_url, sign_in_url
 from organizations.account_emails import queue_security_notice
 from organizations.accounts.mails import NOTICES
@@ -40,7 +39,7 @@ class AccountAdapter(DefaultAccountAdapter):
         """Users without access are treated as unknown, so that the response does not reveal which addresses are
         known."""
         user = super().authenticate(request, **credentials)
-        return user if isinstance(user, User) and may_enter(user) else None
+        return user if isinstance(user, User) and user.may_use_admin else None
 
     def reauthenticate(self, user: AbstractBaseUser, password: str) -> bool:
         authenticated = self.authenticate(self.request, email=user.get_username(), password=password)
@@ -48,7 +47,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def pre_login(self, request: HttpRequest, user: AbstractBaseUser, **arguments: Any) -> HttpResponse | None:
         """Check access. All sign-in methods call this: passwords, passkeys, links from e-mails and single sign-on."""
-        if isinstance(user, User) and may_enter(user):
+        if isinstance(user, User) and user.may_use_admin:
             return super().pre_login(request, user, **arguments)
         return refuse(request, NO_ACCESS)
 

@@ -8,7 +8,6 @@ from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from costtrack.admin_site import may_enter
 from costtrack.mail.sending import BACKOFF, CLAIM, MAX_ERROR_LENGTH, RUN_SECONDS, SendResult, deliver, retry_delay_after
 from organizations.accounts import mails
 from organizations.accounts.password_links import RESET_LIFETIME
@@ -93,7 +92,7 @@ def _invitation(row: AccountEmail) -> EmailMultiAlternatives | None:
 def _password_reset(row: AccountEmail, now: datetime) -> EmailMultiAlternatives | None:
     """Compose a password reset, or None if no user with access has this address, or the link would have expired."""
     user = User.objects.filter(email__iexact=row.address).first()
-    if user is None or not may_enter(user) or now - row.created_at > RESET_LIFETIME:
+    if user is None or not user.may_use_admin or now - row.created_at > RESET_LIFETIME:
         return None
     return mails.compose(mails.password_reset(user), user, row)
 

@@ -10,7 +10,6 @@ from allauth.socialaccount.models import SocialLogin
 from allauth.socialaccount.providers.base.constants import AuthProcess
 from django.http import HttpRequest
 
-from costtrack.admin_site import may_enter
 from organizations.accounts.adapter import refuse
 from organizations.models import User
 
@@ -25,7 +24,7 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         user = _find_user(sociallogin)
         # Accounts cannot be connected, so this is only for signing in.
-        if user is None or not may_enter(user) or sociallogin.state.get("process") != AuthProcess.LOGIN:
+        if user is None or not user.may_use_admin or sociallogin.state.get("process") != AuthProcess.LOGIN:
             raise ImmediateHttpResponse(refuse(request, UNKNOWN))
         sociallogin.user = user
 

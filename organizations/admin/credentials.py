@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 from unfold.widgets import (
@@ -20,7 +20,8 @@ from organizations.admin_actions import confirmed
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import request_user, scopes_in
 from organizations.models import APICredential
-from organizations.types import IssuedCredential, Scope
+from organizations.services import IssuedCredential
+from organizations.types import Scope
 from organizations.validators import validate_in_the_future
 
 _GRACE_CHOICES = (
@@ -68,15 +69,13 @@ class _IssuingRequest(HttpRequest):
 @admin.register(APICredential)
 class APICredentialAdmin(OrganizationScopedAdmin):
     changeable = False
+    select_related = ("organization",)
     form = NewCredentialForm
     list_display = ("name", "client_id", "organization", "environment", "show_state", "last_used_at", "expires_at")
     list_filter = ("environment", "organization")
     search_fields = ("name", "client_id")
     ordering = ("-id",)
     actions_detail = ("rotate", "revoke")
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[APICredential]) -> QuerySet[APICredential]:
-        return queryset.select_related("organization")
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         if obj is None:
@@ -134,12 +133,10 @@ class APICredentialAdmin(OrganizationScopedAdmin):
     )
     def rotate(self, request: HttpRequest, credential: APICredential, *, grace_seconds: int) -> HttpResponse:
         issued = services.rotate_credential(
-            organization=credential.organization,
             credential=credential,
             grace=timedelta(seconds=grace_seconds),
-            now=utc_now(),
-            actor=request_user(request).email,
             caller_scopes=scopes_in(request, credential.organization_id),
+            **self.audited(request, credential),
         )
         return self._show_issued(request, issued)
 
@@ -150,12 +147,7 @@ class APICredentialAdmin(OrganizationScopedAdmin):
         text="This permanently revokes the credential with its secrets and tokens.",
     )
     def revoke(self, request: HttpRequest, credential: APICredential) -> str:
-        services.revoke_credential(
-            organization=credential.organization,
-            credential=credential,
-            now=utc_now(),
-            actor=request_user(request).email,
-        )
+        services.revoke_credential(credential=credential, **self.audited(request, credential))
         return f"{credential} was revoked."
 
     def confirmation_context(self, request: HttpRequest, row: APICredential, name: str) -> dict[str, Any]:

@@ -33,14 +33,12 @@ class NewMemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
 @admin.register(Membership)
 class MembershipAdmin(OrganizationScopedAdmin):
     deletable = True
+    select_related = ("user", "organization")
     actions_detail = ("invite_again",)
     list_display = ("show_user", "organization", "role", "show_state", "created_at")
     list_filter = ("role", "organization")
     search_fields = ("user__email", "user__name")
     ordering = ("organization", "id")
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[Membership]) -> QuerySet[Membership]:
-        return queryset.select_related("user", "organization")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
         if obj is None:
@@ -63,7 +61,7 @@ class MembershipAdmin(OrganizationScopedAdmin):
         """Invited: no password chosen yet, and no sign-in by single sign-on."""
         return "joined" if membership.user.has_usable_password() or membership.user.last_login else "invited"
 
-    @confirmed("Resend invitation", icon="forward_to_inbox", title="Resend invitation")
+    @confirmed("Resend invitation", icon="forward_to_inbox")
     def invite_again(self, request: HttpRequest, membership: Membership) -> str:
         services.invite_again(
             organization=membership.organization,

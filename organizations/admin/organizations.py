@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.validators import RegexValidator
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -66,15 +66,13 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's t
 @admin.register(Organization)
 class OrganizationAdmin(OrganizationScopedAdmin):
     organization_field = "id"
+    select_related = ("plan",)
     added_by_operators_only = True
     form = OrganizationForm
     list_display = ("name", "slug", "plan", "time_zone", "week_start", "created_at")
     list_filter = ("plan",)
     search_fields = ("name", "slug")
     ordering = ("name", "id")
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[Organization]) -> QuerySet[Organization]:
-        return queryset.select_related("plan")
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         is_operator = request_user(request).is_superuser

@@ -20,10 +20,11 @@ from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
 from organizations.credential_cache import get_credential
 from organizations.models import APICredential, User
+from organizations.principals import Principal
 from organizations.second_factor import lacks_second_factor
 from organizations.secrets import verify_secret
 from organizations.tokens import Claims, read_token
-from organizations.types import ALL_SCOPES, Principal
+from organizations.types import ALL_SCOPES
 
 _CHALLENGE = 'Bearer realm="costtrack"'
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")

@@ -30,9 +30,10 @@ from costtrack.errors import ForbiddenError
 from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.api.schema import OrganizationSchema
 from organizations.models import Organization
+from organizations.principals import Access, Principal
 from organizations.rate_limits import Allowance, refusal, take_slot
 from organizations.selectors import access_to, access_without_url, refusal_without_api
-from organizations.types import Access, Principal, Scope
+from organizations.types import Scope
 
 M = TypeVar("M", bound=Model)
 
@@ -159,6 +160,7 @@ class OrganizationScopedViewSet(_OrganizationScope, GenericViewSet[M]):
 
     shows_shared_rows: ClassVar[bool] = False
     """Also show rows without an organization, which apply to everyone (prices)."""
+    lookup_value_converter = "int"
 
     def narrow(self, queryset: QuerySet[M]) -> QuerySet[M]:
         """A hook for subclasses to exclude rows or select related ones."""

@@ -30,8 +30,10 @@ from organizations.api.serializers import (
     RotationSerializer,
 )
 from organizations.models import APICredential, AuditEntry, Membership, Organization
+from organizations.principals import Principal
 from organizations.selectors import visible_organizations
-from organizations.types import IssuedCredential, Principal, Scope
+from organizations.services import IssuedCredential
+from organizations.types import Scope
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 

@@ -4,7 +4,13 @@ The caller checks that the actor may perform the action at all. Rules that depen
 granted or who may add an owner, are checked here. `actor` is the name in the audit log.
 """
 
-from organizations.services.credentials import MAX_GRACE, issue_credential, revoke_credential, rotate_credential
+from organizations.services.credentials import (
+    MAX_GRACE,
+    IssuedCredential,
+    issue_credential,
+    revoke_credential,
+    rotate_credential,
+)
 from organizations.services.members import add_member, change_role, invite_again, remove_member
 from organizations.services.organizations import (
     create_organization,
@@ -15,6 +21,7 @@ from organizations.services.organizations import (
 
 __all__ = [
     "MAX_GRACE",
+    "IssuedCredential",
     "add_member",
     "change_role",
     "create_organization",

@@ -1,6 +1,7 @@
 """Issue, rotate and revoke credentials. Only the return values of these functions contain secrets."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -9,9 +10,23 @@ from costtrack.errors import ConflictError, field_error
 from organizations import audit, secrets
 from organizations.models import APICredential, Organization
 from organizations.services.caller_scopes import check_can_grant
-from organizations.types import ALL_SCOPES, Environment, IssuedCredential, Scope
+from organizations.types import ALL_SCOPES, Environment, Scope
 
 MAX_GRACE = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCredential:
+    """A new or rotated credential with its secret, which is shown only once."""
+
+    credential: APICredential
+    client_secret: str = field(repr=False)
+    previous_valid_until: datetime | None = None
+
+    @property
+    def api_key(self) -> str:
+        """Client ID and secret, joined by a dot, for `Authorization: Bearer`."""
+        return f"{self.credential.client_id}.{self.client_secret}"
 
 
 @transaction.atomic

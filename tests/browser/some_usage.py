@@ -11,7 +11,7 @@ from billing.notifications.webhooks import create_webhook, send_test
 from billing.types import LimitWindow
 from costtrack.clock import utc_now
 from organizations.models import Organization
-from organizations.types import Principal
+from organizations.principals import Principal
 from tests.billing.ingest.litellm_payloads import payload
 from tests.limits import set_limit, take
 from tests.usage import send_events, set_price
@@ -63,7 +63,7 @@ def _add_limit(organization: Organization, now: datetime) -> None:
         window_key="before",
         amount_usd=Decimal(100),
         spent_usd=Decimal(81),
-        crossed_at=now - timedelta(days=8),
+        reached_at=now - timedelta(days=8),
         resolved_at=now - timedelta(days=3),
     )
     request_increase(

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Barrier
@@ -42,7 +43,7 @@ def run_concurrently(work: Callable[[T], R], inputs: Sequence[T]) -> list[R]:
 
 @dataclass
 class Server:
-    """costtrack's web server as it runs in production: with two worker processes."""
+    """costtrack's web server as it runs in production, with two worker processes unless the test needs one only."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -94,12 +95,25 @@ StartServer = Callable[..., Server]
 def start_server(transactional_db: None, tmp_path: Path) -> Iterator[StartServer]:
     """Start servers on the test's database, or with other settings (`start_server(DATABASE_URL=...)`), on a free or a
     given port. They are killed after the test."""
+    with _starting_servers(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared_server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """The same, for all tests of a module: a start takes several seconds."""
+    with _starting_servers(tmp_path_factory.mktemp("servers")) as start:
+        yield start
+
+
+@contextmanager
+def _starting_servers(folder: Path) -> Iterator[StartServer]:
     servers: list[Server] = []
 
-    def start(port: int | None = None, **environment: str) -> Server:
+    def start(port: int | None = None, *, workers: int = 2, **environment: str) -> Server:
         port = port or _free_port()
-        command = [sys.executable, "-m", "costtrack", "serve", "--port", str(port)]
-        log_path = tmp_path / f"server-{len(servers)}.log"
+        command = [sys.executable, "-m", "costtrack", "serve", "--port", str(port), "--workers", str(workers)]
+        log_path = folder / f"server-{len(servers)}.log"
         with log_path.open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -114,15 +128,17 @@ def start_server(transactional_db: None, tmp_path: Path) -> Iterator[StartServer
         server.wait_until_ready()
         return server
 
-    yield start
-    for server in servers:
-        if server.process.poll() is None:
-            server.kill()
-    _wait_until_disconnected()
+    try:
+        yield start
+    finally:
+        for server in servers:
+            if server.process.poll() is None:
+                server.kill()
+        _wait_until_disconnected()
 
 
 def _wait_until_disconnected(seconds: float = 30) -> None:
-    """Wait for the backends of killed servers, which would block the truncation of tables."""
+    """Wait for the backends of killed servers, which may still change rows."""
     deadline = time.monotonic() + seconds
     with psycopg.connect(database_url(), autocommit=True) as admin:
         while time.monotonic() < deadline:

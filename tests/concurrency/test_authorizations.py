@@ -30,7 +30,7 @@ from tests.concurrency.calls import (
 from tests.concurrency.conftest import run_concurrently
 from tests.limits import set_limit
 from tests.profiles import choose
-from tests.usage import Send
+from tests.usage import Send, total_cost
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
@@ -67,7 +67,7 @@ def by_all_clients(organization: Organization, send: Send, *, calls_each: int = 
 
 def assert_all_is_reported(organization: Organization, outcome: Outcome) -> None:
     """The ledger has each call once, nothing is reserved, and the limits match the ledger."""
-    assert UsageEvent.objects.of(organization).total_cost() == spent(outcome.made)
+    assert total_cost(UsageEvent.objects.of(organization)) == spent(outcome.made)
     assert UsageEvent.objects.of(organization).count() == len(outcome.made)
     settled = Authorization.objects.of(organization).filter(status="settled")
     assert settled.count() == Authorization.objects.of(organization).count() == len(outcome.made)

@@ -15,6 +15,7 @@ from tests.concurrency.calls import Bound, Call, Outcome, assert_exact, calls_of
 from tests.concurrency.conftest import StartServer, run_concurrently
 from tests.conftest import Key
 from tests.limits import set_limit
+from tests.usage import total_cost
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -22,11 +23,15 @@ CLIENTS = 64
 CALLS = 3
 
 
-@pytest.fixture
-def urls(organization: Organization, start_server: StartServer) -> list[str]:
-    """Two servers of two processes each, which keep their connections as in production; the plan has no rate limit."""
+@pytest.fixture(scope="module")
+def urls(start_shared_server: StartServer) -> list[str]:
+    """Two servers of two processes each, which keep their connections as in production."""
+    return [start_shared_server(COSTTRACK_DATABASE_POOL="true").url for _ in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def _no_rate_limit(organization: Organization) -> None:
     Organization.objects.filter(pk=organization.pk).update(plan="enterprise")
-    return [start_server(COSTTRACK_DATABASE_POOL="true").url for _ in range(2)]
 
 
 def by_all_clients(urls: list[str], key: Key, *, estimated: Decimal = Decimal(1)) -> list[list[tuple[Call, bool]]]:
@@ -78,7 +83,7 @@ def test_across_four_processes_the_limits_are_reached_and_not_passed(
 
     assert_exact(outcome, bounds)
     assert outcome.refused
-    assert UsageEvent.objects.of(organization).total_cost() == spent(outcome.made) > Decimal("0.9")
+    assert total_cost(UsageEvent.objects.of(organization)) == spent(outcome.made) > Decimal("0.9")
     assert not Authorization.objects.of(organization).exclude(status="settled").exists()
     assert verify_limits(organization=organization, now=utc_now()).count == 0
 
@@ -97,5 +102,5 @@ def test_across_four_processes_too_low_estimates_overshoot_by_no_more_than_calls
     )
     made = outcome_of(answers).made
     assert Decimal("0.9") < spent(made) <= 1 + most_in_flight
-    assert UsageEvent.objects.of(organization).total_cost() == spent(made)
+    assert total_cost(UsageEvent.objects.of(organization)) == spent(made)
     assert verify_limits(organization=organization, now=utc_now()).count == 0

@@ -109,7 +109,7 @@ def test_four_processes_fold_what_four_connections_send_meanwhile(
     organization: Organization, key: Key, start_server: StartServer, folders: Workers
 ) -> None:
     """`python -m benchmarks fold` measures how far behind they are."""
-    server = start_server()
+    server = start_server(workers=1)
 
     def send_all(connection: int) -> int:
         with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=60) as client:

@@ -23,16 +23,16 @@ BATCHES, EVENTS = 12, 50
 _OF_THE_CLIENT = ("application_name", "client_encoding", "DateStyle", "standard_conforming_strings", "TimeZone")
 
 
-@pytest.fixture
-def pooler() -> Iterator[PgBouncer]:
+@pytest.fixture(scope="module")
+def pooler(django_db_setup: None) -> Iterator[PgBouncer]:
     with PgBouncer(connection.get_connection_params(), POOL_SIZE) as running:
         yield running
 
 
-@pytest.fixture
-def server(pooler: PgBouncer, start_server: StartServer) -> Server:
+@pytest.fixture(scope="module")
+def server(pooler: PgBouncer, start_shared_server: StartServer) -> Server:
     """The web server as in production, with its own pool of connections to the pooler."""
-    return start_server(DATABASE_URL=pooler.url, COSTTRACK_DATABASE_POOL="true")
+    return start_shared_server(DATABASE_URL=pooler.url, COSTTRACK_DATABASE_POOL="true")
 
 
 def client_of(server: Server, key: Key) -> httpx.Client:

@@ -47,7 +47,7 @@ def test_worker_processes_end_when_the_main_process_is_killed_and_free_the_port(
     os.kill(server.process.pid, signal.SIGKILL)
     server.process.wait()
     wait_until(lambda: not any(is_alive(worker) for worker in workers))
-    assert answers(start_server(server.port))
+    assert answers(start_server(server.port, workers=1))
 
 
 def test_a_port_that_is_taken_is_refused_in_one_line_that_names_the_processes(start_server: StartServer) -> None:
@@ -66,4 +66,4 @@ def test_a_port_that_is_taken_is_refused_in_one_line_that_names_the_processes(st
     for process in workers:
         process.kill()
     psutil.wait_procs(workers, timeout=30)
-    assert answers(start_server(server.port))
+    assert answers(start_server(server.port, workers=1))

@@ -9,7 +9,7 @@ import schemathesis
 from django.db.models import QuerySet
 from schemathesis.core.parameters import ParameterLocation
 
-from billing.models import IncreaseRequest, UsageEvent
+from billing.models import IncreaseRequest, Repricing, SpendLimit, UsageEvent
 from tests.conftest import Key
 from tests.example_requests import Examples
 
@@ -76,8 +76,8 @@ class KnownValues:
         rows: dict[str, QuerySet[Any]] = {
             "members": organization.memberships.all(),
             "prices": organization.prices.all(),
-            "reprice": organization.repricings.all(),
-            "limits": organization.limits.all(),
+            "reprice": Repricing.objects.of(organization),
+            "limits": SpendLimit.objects.of(organization),
             "limit-requests": IncreaseRequest.objects.of(organization),
         }
         word = path.partition("/{id}")[0].rpartition("/")[2]

@@ -16,6 +16,7 @@ from organizations.types import Scope
 from tests.billing.ingest.litellm_payloads import all_payloads
 from tests.conftest import make_key
 from tests.examples.environments import ROOT, python_of
+from tests.usage import total_cost
 
 EXAMPLE = ROOT / "examples" / "litellm"
 
@@ -60,7 +61,7 @@ def test_fifty_calls_of_litellm_are_in_the_ledger_once_with_litellms_costs(
     assert sorted(run.rpartition("/")[2] for run in runs) == ["job", "read", "research", "search", "write"]
     printed = re.search(r"Sum of LiteLLM's response_cost: +([0-9.]+) USD", done.stdout)
     assert printed is not None
-    assert events.total_cost() == Decimal(printed[1])
+    assert total_cost(events) == Decimal(printed[1])
     batches = IngestBatch.objects.of(organization).order_by("received_at")
     assert [(batch.accepted, batch.duplicates) for batch in batches] == [(50, 0), (0, 50)]
     assert not QuarantinedRecord.objects.exists()

@@ -7,6 +7,7 @@ import pytest
 from billing.models import Authorization, IngestBatch, QuarantinedRecord, UsageEvent
 from organizations.models import Organization
 from tests.examples.conftest import Programs, Setting
+from tests.usage import total_cost
 
 # The first run installs LiteLLM with its proxy, which takes about a minute.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(480)]
@@ -167,7 +168,7 @@ def test_each_attempt_of_the_router_has_an_authorization_of_its_own(
     )
     assert setting.provider.calls[-1] == "fine"
     assert states(organization) == [("released", None)] * (len(setting.provider.calls) - 1) + [("settled", COST)]
-    assert UsageEvent.objects.of(organization).total_cost() == COST
+    assert total_cost(UsageEvent.objects.of(organization)) == COST
 
 
 def test_a_direct_call_that_is_to_be_repeated_is_still_one_call_of_the_ledger(

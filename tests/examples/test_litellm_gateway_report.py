@@ -8,6 +8,7 @@ from billing.models import Authorization, UsageEvent
 from organizations.models import Organization
 from tests.examples.conftest import Programs, Setting
 from tests.limits import set_limit
+from tests.usage import total_cost
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(480)]
 
@@ -78,7 +79,7 @@ def test_reported_usage_survives_an_outage(
         COSTTRACK_IN_OUTAGE="refuse",
     )
     assert len(setting.provider.calls) == 5
-    assert UsageEvent.objects.of(organization).total_cost() == 5 * COST
+    assert total_cost(UsageEvent.objects.of(organization)) == 5 * COST
     assert set(setting.relay.requests) == {REPORT}
 
 

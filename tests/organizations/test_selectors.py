@@ -4,8 +4,9 @@ import pytest
 
 from costtrack.errors import ForbiddenError, InvalidError, NotFoundError
 from organizations.models import Membership, Organization, Plan, User
+from organizations.principals import Principal
 from organizations.selectors import access_to, access_without_url, cheapest_plan_with_api, visible_organizations
-from organizations.types import ALL_SCOPES, Principal, Role, Scope
+from organizations.types import ALL_SCOPES, Role, Scope
 from tests.conftest import Key
 
 

@@ -17,18 +17,21 @@ Link = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A section of a page (`admin/components/card.html`). Half-width cards are shown side by side."""
+    """A section of a page (`admin/components/card.html`). `body` is HTML below the header. Half-width cards are shown
+    side by side."""
 
     title: str = ""
     amount: str = ""
     text: str = ""
     badges: SafeString | str = ""
     link: Link | None = None
+    body: SafeString | str = ""
     details: Sequence[Detail] = ()
     table: Table[Any] | None = None
     code: str = ""
     footer: str | SafeString = ""
     is_half: bool = False
+    css: str = ""
 
 
 @dataclass(frozen=True, slots=True)

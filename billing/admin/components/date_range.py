@@ -10,6 +10,7 @@ from django.http import QueryDict
 from costtrack.calendar import Calendar, Preset, Span
 
 CUSTOM = "custom"
+_DATES = ("start_date", "end_date")
 RANGES = (
     (Preset.TODAY.value, "Today"),
     (Preset.YESTERDAY.value, "Yesterday"),
@@ -27,13 +28,29 @@ _EARLIEST, _LATEST = 2000, 2199  # years
 
 class PeriodForm(forms.Form):
     """The parameters of the API (`range`, `start_date`, `end_date`; the last day is inclusive). An empty parameter
-    counts as missing. Subclasses add the page's own filters."""
+    counts as missing, and so do dates unless the range is custom, because they are hidden then. Subclasses add the
+    page's own filters."""
 
     default_range = Preset.DAYS_30
 
     range = forms.ChoiceField(choices=RANGES, required=False, label="Period")
     start_date = forms.DateField(required=False, label="From", widget=forms.DateInput(attrs={"type": "date"}))
     end_date = forms.DateField(required=False, label="To", widget=forms.DateInput(attrs={"type": "date"}))
+
+    def __init__(self, data: QueryDict | None = None, **options: Any) -> None:
+        super().__init__(None if data is None else self.with_range(data), **options)
+
+    @classmethod
+    def with_range(cls, data: QueryDict) -> QueryDict:
+        """Fill in the effective range if none is given, so that the form shows what the page uses."""
+        filled = data.copy()
+        if not filled.get("range"):
+            has_dates = any(map(filled.get, _DATES))
+            filled["range"] = CUSTOM if has_dates else cls.default_range.value
+        if filled["range"] != CUSTOM:
+            for name in _DATES:
+                filled.pop(name, None)
+        return filled
 
     def clean_range(self) -> str:
         return self.cleaned_data["range"] or ("" if self.data.get("start_date") else self.default_range.value)
@@ -58,14 +75,6 @@ class Period:
     span: Span
     name: str
     is_custom: bool
-
-
-def with_range(data: QueryDict, default: Preset) -> QueryDict:
-    """Fill in the effective range if none is given, so that the form shows what the page uses."""
-    filled = data.copy()
-    if not filled.get("range"):
-        filled["range"] = CUSTOM if filled.get("start_date") or filled.get("end_date") else default.value
-    return filled
 
 
 def period_of(form: PeriodForm, calendar: Calendar, now: datetime) -> Period:

@@ -17,6 +17,7 @@ from organizations.models import Organization
 
 _UTC = ZoneInfo("UTC")
 _EARLIEST, _LATEST = 2000, 2199  # years
+_MAX_LENGTH = 255
 _BROWSER_FORMAT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)?", re.ASCII)
 
 
@@ -54,8 +55,20 @@ class TimestampField(forms.SplitDateTimeField):
         return timezone.make_naive(value, self.zone) if is_aware else value
 
 
-def reason_field(*, label: str = "Reason", max_length: int, **options: Any) -> forms.CharField:
-    return forms.CharField(label=label, max_length=max_length, widget=UnfoldAdminTextInputWidget(), **options)
+def reason_field(*, label: str = "Reason", max_length: int, is_first: bool = False, **options: Any) -> forms.CharField:
+    widget = UnfoldAdminTextInputWidget(attrs={"autofocus": True} if is_first else None)
+    return forms.CharField(label=label, max_length=max_length, widget=widget, **options)
+
+
+def text_filter(label: str, **attributes: str) -> forms.CharField:
+    """Return a filter by any text. Unknown values are valid and match nothing."""
+    widget = forms.TextInput(attrs={"autocomplete": "off", **attributes})
+    return forms.CharField(required=False, max_length=_MAX_LENGTH, label=label, widget=widget)
+
+
+def select_filter(label: str) -> forms.CharField:
+    """Return a filter by any text that is chosen from a list, whose options the form sets."""
+    return forms.CharField(required=False, max_length=_MAX_LENGTH, label=label, widget=forms.Select)
 
 
 def use_time_zone_of(organization: Organization, form: "forms.Form | forms.ModelForm[Any]") -> None:

@@ -1,8 +1,11 @@
 """Formats values for the billing pages; all HTML is escaped."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
+from django.db.models import TextChoices
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -86,6 +89,11 @@ def badge(text: str, kind: str = "", title: str = "") -> SafeString:
     return render_to_string("unfold/helpers/label.html", {"text": text, "type": kind, "label_title": title})
 
 
+def choice_badge(choice: TextChoices, kinds: Mapping[Any, str]) -> SafeString:
+    """Render a badge with the label of a choice and its kind."""
+    return badge(str(choice.label), kinds[choice])
+
+
 def two_lines(first: object, second: object) -> SafeString:
     """Render a text with a smaller one below it, which may be empty."""
     small = format_html("<small>{}</small>", second) if second else ""
@@ -101,6 +109,11 @@ def id_link(url: str, text: str) -> SafeString:
     return format_html('<a class="ct-link ct-id" href="{0}" title="{1}">{1}</a>', url, text)
 
 
+def code_link(url: str, text: str) -> SafeString | str:
+    """Render an id as a link; `-` without one."""
+    return link(url, code(text)) if text else NOTHING
+
+
 def link_or_text(url: str, text: object) -> SafeString | str:
     """Return a link, or only the text if the URL is empty."""
     return link(url, text) if url else str(text)
@@ -110,9 +123,9 @@ def strong(text: object) -> SafeString:
     return format_html("<strong>{}</strong>", text)
 
 
-def code(text: object) -> SafeString:
-    """Render an id; the browser truncates long ids and shows them in full in the tooltip."""
-    return format_html('<code class="ct-id" title="{0}">{0}</code>', text)
+def code(text: object) -> SafeString | str:
+    """Render an id, `-` for none. The browser truncates long ids and shows them in full in the tooltip."""
+    return NOTHING if text == "" else format_html('<code class="ct-id" title="{0}">{0}</code>', text)
 
 
 def sender(credential_id: int | None, credential: APICredential | None) -> str:

@@ -66,27 +66,24 @@ class ExactTextFilter(_DeclaredFilter, TextFilter):
             return queryset
         if "\0" in text:  # PostgreSQL rejects NUL in texts
             return queryset.none()
+        return self.matches(queryset, text)
+
+    def matches(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         return queryset.filter(**{f"{self.column}__{self.lookup}": text})
 
 
 class NumberFilter(ExactTextFilter):
     """Filters by an integer, such as a row's id."""
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        number = (self.value() or "").strip()
-        if not number:
-            return queryset
-        is_number = number.isascii() and number.isdecimal() and len(number) < _DIGITS_OF_BIGINT
-        return queryset.filter(**{self.column: int(number)}) if is_number else queryset.none()
+    def matches(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        is_number = text.isascii() and text.isdecimal() and len(text) < _DIGITS_OF_BIGINT
+        return queryset.filter(**{self.column: int(text)}) if is_number else queryset.none()
 
 
 class HourFilter(ExactTextFilter):
     """Filters by an hour, given by its start. An invalid time matches nothing."""
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        text = (self.value() or "").strip()
-        if not text:
-            return queryset
+    def matches(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         try:
             start = datetime.fromisoformat(text)
             start = (start.replace(tzinfo=UTC) if start.tzinfo is None else start).astimezone(UTC)

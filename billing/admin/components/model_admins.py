@@ -4,6 +4,7 @@ Every index of the ledger begins with the organization, so a list filtered by on
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any, ClassVar, cast
 
 from django.contrib.admin import ListFilter, ShowFacets
@@ -13,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.contrib.filters.forms import AutocompleteDropdownForm
 
 from billing.admin.components.cards import Card
+from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import HourFilter, PeriodFilter
 from costtrack.changelist import PlainChangeList
 from organizations.admin_base import OrganizationScopedAdmin
@@ -105,6 +107,10 @@ class SingleOrganizationList(PlainChangeList):
     def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         """A hook that reads what the columns show besides the rows, for all of them together."""
 
+    def notice_of_search(self, searched: int, rows: str, since: datetime) -> str:
+        """Return the notice that a filter without an index has searched only the newest rows."""
+        return f"Searched the newest {searched:,} {rows}, back to {utc(since)} UTC. Choose a period to see older ones."
+
     def in_period(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Apply only the filters by time."""
         for spec in self.filter_specs:
@@ -124,6 +130,10 @@ class CardsAdmin(OrganizationScopedAdmin):
     def cards(self, request: HttpRequest, row: Any) -> Sequence[Card]:
         raise NotImplementedError
 
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return what the page's template shows besides the cards."""
+        return {}
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return self.changelist_class
 
@@ -132,6 +142,7 @@ class CardsAdmin(OrganizationScopedAdmin):
         if row is not None:
             context["cards"] = self.cards(request, row)
             context["change_heading"], context["change_hint"] = self.change_heading, self.change_hint
+            context |= self.page_context(request, row)
         return super().render_change_form(request, context, *args, **kwargs)
 
 
@@ -146,28 +157,28 @@ class SingleOrganizationAdmin(CardsAdmin):
     list_max_show_all = 0
     show_facets = ShowFacets.NEVER  # each facet would be a count query
     list_before_template = "admin/billing/list_before.html"  # type: ignore[assignment]  # unfold declares None
+    fields = ()
+    form_context: ClassVar[dict[str, Any]] = {
+        "show_save_and_continue": False,
+        "show_save_and_add_another": False,
+        "show_delete": False,
+    }
+    """Forms have only the save button. Saving leads to the row's page."""
+    finds_through_organizations: ClassVar[bool] = False
+    """The index on the id begins with the organization, so one row is found through the organizations."""
     empty_title: ClassVar[str] = "Nothing here yet"
     empty_text: ClassVar[str] = ""
     empty_template: ClassVar[str] = ""
 
-    def changeform_context(self, extra_context: dict[str, Any] | None) -> dict[str, Any]:
-        """Show only the save button. Saving leads to the row's page."""
-        return {
-            **(extra_context or {}),
-            "show_save_and_continue": False,
-            "show_save_and_add_another": False,
-            "show_delete": False,
-        }
+    def narrow(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return (
+            queryset.filter(organization__in=Organization.objects.all())
+            if self.finds_through_organizations
+            else queryset
+        )
 
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return super().add_view(request, form_url, self.changeform_context(extra_context))
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return super().change_view(request, object_id, form_url, self.changeform_context(extra_context))
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        return super().render_change_form(request, {**context, **self.form_context}, *args, **kwargs)
 
     def response_add(self, request: HttpRequest, obj: Model, post_url_continue: str | None = None) -> HttpResponse:
         super().response_add(request, obj, post_url_continue)  # says that it was added

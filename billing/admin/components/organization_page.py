@@ -4,6 +4,7 @@ A page's template extends `layout` and fills the block `live` with everything th
 same URL every few seconds and gets only that block (htmx).
 """
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -40,6 +41,9 @@ class OrganizationPage(View):
     template_name: ClassVar[str]
     refresh_seconds: ClassVar[int] = 15
     """The refresh interval; 0 disables the refresh."""
+    stylesheets: ClassVar[Sequence[str]] = ()
+    scripts: ClassVar[Sequence[str]] = ()
+    """The page's own static files, besides those of every page."""
 
     organization: Organization
     user: User
@@ -76,7 +80,10 @@ class OrganizationPage(View):
             "title": self.title,
             "organization": self.organization,
             "now": self.now,
+            "as_of": self.times.exact(self.now),
             "refresh_seconds": self.refresh_seconds,
+            "page_stylesheets": self.stylesheets,  # the theme has `styles` and `scripts` of its own
+            "page_scripts": self.scripts,
         }
         response = TemplateResponse(self.request, template, {**site_context, **common, **context}, status=status)
         patch_vary_headers(response, ["HX-Request"])

@@ -19,6 +19,7 @@ from django.http import HttpRequest
 from billing.admin.components.urls import url_with
 
 R = TypeVar("R")
+C = TypeVar("C")
 M = TypeVar("M", bound=Model)
 
 
@@ -97,11 +98,12 @@ class Table(Generic[R]):
         return [{"span": width + 1 - len(row), "label": row[0], "values": row[1:]} for row in self.foot]
 
 
-def column(_model: type[M], heading: str, cell: Callable[[M], object]) -> Callable[[Any, M], object]:
-    """Return a column of a model admin's list whose cells fit in a line; others are methods with `admin.display`."""
+def column(_model: type[M], heading: str, cell: Callable[[M], C], *, order: str = "") -> Callable[[Any, M], C]:
+    """Return a column of a model admin's list whose cells fit in a line; others are methods with `admin.display`.
+    `order` is the database column that the list can be sorted by."""
 
-    @admin.display(description=heading)
-    def show(_admin: Any, row: M) -> object:
+    @admin.display(description=heading, ordering=order or None)
+    def show(_admin: Any, row: M) -> C:
         return cell(row)
 
     return show

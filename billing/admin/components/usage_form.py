@@ -1,20 +1,21 @@
 """The filters of the usage page, and the query that they make. Their names and values are those of the API."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import cast
 
 from django import forms
-from django.http import QueryDict, StreamingHttpResponse
 
-from billing.admin.components.date_range import PeriodForm, with_range
+from billing.admin.components.date_range import PeriodForm
+from billing.admin.components.form_fields import select_filter
 from billing.admin.components.organization_page import OrganizationPage
-from billing.exports.usage_csv import Rows, file_name, usage_csv
-from billing.reports.usage.breakdown import FilterOptions, View
+from billing.reports.usage.breakdown import FilterOptions, View, list_filter_options
 from billing.reports.usage.figures import NO_CREDENTIAL, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, build_query
 from billing.types import Status
 from costtrack.calendar import Span
 from costtrack.errors import DomainError
+from organizations.models import APICredential
 from organizations.selectors import refusal_without_api, refusal_without_exports
 
 NOT_STACKED = "none"
@@ -29,25 +30,16 @@ STACKS = (
 BY_COST = "cost"
 """The order of the request log by cost, as its value of `sort_by`."""
 FILTERS = ("client_id", "capability", "model", "status")
-_MAX_LENGTH = 255
 MAX_OPTIONS = 500
 
 
-def _any_text(label: str) -> forms.CharField:
-    """Offer the values that were used; unknown values are valid and match nothing."""
-    return forms.CharField(required=False, max_length=_MAX_LENGTH, label=label, widget=forms.Select)
-
-
 class UsageForm(PeriodForm):
-    client_id = _any_text("API credential")
-    capability = _any_text("Capability")
-    model = _any_text("Model")
+    client_id = select_filter("API credential")
+    capability = select_filter("Capability")
+    model = select_filter("Model")
     status = forms.ChoiceField(required=False, choices=(("", "Any status"), *Status.choices))
     view = forms.ChoiceField(required=False, choices=VIEWS, label="View by", widget=forms.HiddenInput)
     group_by = forms.ChoiceField(required=False, choices=STACKS, label="Stacked by", widget=forms.HiddenInput)
-
-    def __init__(self, data: QueryDict) -> None:
-        super().__init__(with_range(data, self.default_range))
 
     @property
     def filters(self) -> UsageFilter:
@@ -91,6 +83,14 @@ class UsageQueryPage(OrganizationPage):
             has_full_history=self.user.is_superuser,
         )
 
+    def offer(self, form: UsageForm, *, since: datetime) -> None:
+        """Offer the organization's credentials and what was used since then."""
+        credentials = APICredential.objects.of(self.organization).order_by("name", "id")
+        form.offer(
+            credentials=credentials.values_list("client_id", "name")[:MAX_OPTIONS],
+            used=list_filter_options(organization=self.organization, since=since),
+        )
+
     def api_refusal(self) -> DomainError | None:
         """Return the API's error if the plan has no API access."""
         plan = self.organization.plan
@@ -100,12 +100,3 @@ class UsageQueryPage(OrganizationPage):
         """Return the API's error if the plan does not allow the CSV."""
         plan = self.organization.plan
         return self.api_refusal() or (None if plan.exports or self.user.is_superuser else refusal_without_exports(plan))
-
-    def csv_response(self, query: UsageQuery, rows: Rows, *, endpoint: str = "") -> StreamingHttpResponse:
-        """Stream the CSV of `GET /usage/export`."""
-        name = file_name(organization=self.organization, rows=rows, window=query.window)
-        return StreamingHttpResponse(
-            usage_csv(query, rows, endpoint=endpoint),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
-        )

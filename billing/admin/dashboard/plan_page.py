@@ -37,6 +37,7 @@ class Criterion(NamedTuple):
 class PlanPage(OrganizationPage):
     title: ClassVar[str] = "Plan"
     template_name: ClassVar[str] = "admin/dashboard/plan.html"
+    stylesheets = ("costtrack/plan.css",)
     refresh_seconds: ClassVar[int] = 30
 
     def page_context(self) -> dict[str, Any]:

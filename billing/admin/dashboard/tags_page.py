@@ -8,7 +8,6 @@ from operator import attrgetter
 from typing import Any, ClassVar
 
 from django import forms
-from django.http import QueryDict
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -16,7 +15,8 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import EmptyState, Figure
 from billing.admin.components.chart_axis import axis, utc_calendar
 from billing.admin.components.charts import Chart, Line
-from billing.admin.components.date_range import Period, PeriodForm, period_of, with_range
+from billing.admin.components.date_range import Period, PeriodForm, period_of
+from billing.admin.components.form_fields import select_filter, text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.pagination import Paging, paging, requested_page
 from billing.admin.components.percent_bar import percent_bar, share_of
@@ -30,7 +30,6 @@ from costtrack.money import usd
 TAGS_PER_PAGE = 50
 _MAX_LINES = 8
 _MAX_KINDS = 50
-_MAX_LENGTH = 255
 _SEPARATOR = ":"
 _TAGS = "#tags"
 _SORTED_BY = {name: attrgetter(name) for name in ("name", "calls", "spend")}
@@ -39,16 +38,11 @@ _SORTED_BY = {name: attrgetter(name) for name in ("name", "calls", "spend")}
 class TagsForm(PeriodForm):
     """`kind` is the text before a tag's colon; `tag` is a complete tag."""
 
-    kind = forms.CharField(required=False, max_length=_MAX_LENGTH, label="Kind of tag", widget=forms.Select)
-    search = forms.CharField(
-        required=False, max_length=_MAX_LENGTH, label="Tag", widget=forms.TextInput(attrs={"type": "search"})
-    )
+    kind = select_filter("Kind of tag")
+    search = text_filter("Tag", type="search")
     tag = forms.Field(required=False, widget=forms.HiddenInput)
     sort_by = forms.Field(required=False, widget=forms.HiddenInput)
     sort_order = forms.Field(required=False, widget=forms.HiddenInput)
-
-    def __init__(self, data: QueryDict) -> None:
-        super().__init__(with_range(data, self.default_range))
 
     def offer(self, tags: Iterable[NamedSpend]) -> None:
         """Offer the kinds of the tags, and always the chosen one."""
@@ -67,6 +61,7 @@ class TagsForm(PeriodForm):
 class TagsPage(OrganizationPage):
     title: ClassVar[str] = "Tags"
     template_name: ClassVar[str] = "admin/dashboard/tags.html"
+    stylesheets = ("costtrack/breakdowns.css",)
     refresh_seconds: ClassVar[int] = 30
 
     def page_context(self) -> dict[str, Any]:

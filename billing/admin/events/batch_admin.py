@@ -1,7 +1,6 @@
 """The read-only admin of batches: the events of each accepted request."""
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -14,22 +13,18 @@ from billing.admin.components.tables import column
 from billing.admin.components.urls import ledger_url
 from billing.models import IngestBatch
 from costtrack.money import usd
-from organizations.models import Organization
 
 
 @admin.register(IngestBatch)
 class IngestBatchAdmin(SingleOrganizationAdmin):
     read_only = True
+    finds_through_organizations = True
+    select_related = ("credential",)
     list_display = ("received", "sent_as", "stored", "repeated", "refused", "unpriced_events", "cost", "sent_with")
     list_filter = (OrganizationFilter, IdPeriodFilter)
     ordering = ("-id",)
-    fields = ()
     empty_title = "No batches yet"
     empty_text = "Each accepted request that brings usage is a batch, and is listed here."
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[IngestBatch]) -> QuerySet[IngestBatch]:
-        # The index on the id begins with the organization, so one row is found through the organizations.
-        return queryset.filter(organization__in=Organization.objects.all()).select_related("credential")
 
     def cards(self, request: HttpRequest, row: IngestBatch) -> list[Card]:
         details = (
@@ -67,7 +62,4 @@ class IngestBatchAdmin(SingleOrganizationAdmin):
         return formatting.badge(formatting.count(batch.unpriced), "warning") if batch.unpriced else formatting.NOTHING
 
     cost = column(IngestBatch, "Known cost", lambda row: usd(row.cost_usd))
-
-    @admin.display(description="Sent with")
-    def sent_with(self, batch: IngestBatch) -> str:
-        return formatting.sender(batch.credential_id, batch.credential)
+    sent_with = column(IngestBatch, "Sent with", lambda row: formatting.sender(row.credential_id, row.credential))

@@ -5,19 +5,18 @@ from typing import Any
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
-from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
 from billing.admin.components.datetimes import utc
+from billing.admin.components.form_fields import MoneyField, reason_field
 from billing.admin.components.model_admins import SingleOrganizationAdmin
 from billing.admin.components.tables import Column, Table
-from billing.ledger.corrections import MAX_REASON_LENGTH, adjust, void, why_not_correctable
+from billing.ledger.corrections import adjust, void, why_not_correctable
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import UsageEvent
-from costtrack.clock import utc_now
-from costtrack.money import DECIMALS, DIGITS, ZERO, usd
+from costtrack.money import ZERO, usd
+from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import confirmed
-from organizations.admin_request import request_user
 
 _UNKNOWN = "Not known"
 
@@ -30,29 +29,21 @@ _CHANGES = (
 )
 
 
+_REASON_HELP = "Stored with the event and in the audit log."
+
+
 class VoidForm(forms.Form):
-    reason = forms.CharField(
-        max_length=MAX_REASON_LENGTH,
-        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
-        help_text="Stored with the event and in the audit log.",
-    )
+    reason = reason_field(max_length=MAX_REASON_LENGTH, is_first=True, help_text=_REASON_HELP)
 
 
 class AdjustForm(forms.Form):
-    cost_usd = forms.DecimalField(
+    cost_usd = MoneyField(
         label="Total cost (US dollars)",
+        is_first=True,
         min_value=ZERO,
-        max_digits=DIGITS,
-        decimal_places=DECIMALS,
-        # No number input, because browsers restrict its decimals.
-        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True, "inputmode": "decimal"}),
         help_text="The event's total cost, for example 1.25. Tokens and other counts do not change.",
     )
-    reason = forms.CharField(
-        max_length=MAX_REASON_LENGTH,
-        widget=UnfoldAdminTextInputWidget(),
-        help_text="Stored with the event and in the audit log.",
-    )
+    reason = reason_field(max_length=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 
 class CorrectingAdmin(SingleOrganizationAdmin):
@@ -67,7 +58,7 @@ class CorrectingAdmin(SingleOrganizationAdmin):
         if (refusal := why_not_correctable(load_adjusted_event(row))) is not None:
             raise refusal
 
-    @confirmed("Adjust cost", icon="edit", title="Adjust cost", verb="Continue", form=AdjustForm)
+    @confirmed("Adjust cost", icon="edit", verb="Continue", form=AdjustForm)
     def adjust_cost(self, request: HttpRequest, event: UsageEvent, **given: Any) -> str | HttpResponse:
         """Show the change first, and set the cost when that is confirmed."""
         if "confirmed" not in request.POST:
@@ -75,12 +66,12 @@ class CorrectingAdmin(SingleOrganizationAdmin):
             context = {"title": "Adjust cost", "verb": "Adjust cost", "table": _table([change]), "is_last_step": True}
             form = _hidden(AdjustForm(request.POST))
             return self.confirmation(request, event, form, {**self._subject(event), **context})
-        done = adjust(**self._event(request, event), **given)
+        done = adjust(event_id=event.pk, **self.audited(request, event), **given)
         return f"Cost adjusted to {usd(done.cost_now_usd)}."
 
     @confirmed("Void", icon="block", title="Void event", form=VoidForm)
     def void(self, request: HttpRequest, event: UsageEvent, *, reason: str) -> str:
-        void(**self._event(request, event), reason=reason)
+        void(event_id=event.pk, **self.audited(request, event), reason=reason)
         return "Event voided."
 
     def confirmation_context(self, request: HttpRequest, row: UsageEvent, name: str) -> dict[str, Any]:
@@ -95,10 +86,6 @@ class CorrectingAdmin(SingleOrganizationAdmin):
             "footer": "The ledger is append-only: this adds an adjustment with the difference, your name and the "
             "reason. All reports include it from now on.",
         }
-
-    def _event(self, request: HttpRequest, event: UsageEvent) -> dict[str, Any]:
-        actor = request_user(request).email
-        return {"organization": event.organization, "event_id": event.pk, "actor": actor, "now": utc_now()}
 
 
 def _table(changes: list[Change]) -> Table[Change]:

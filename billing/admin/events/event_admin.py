@@ -21,21 +21,18 @@ from billing.admin.events.correction_actions import CorrectingAdmin
 from billing.admin.events.event_page import event_cards, event_cost
 from billing.admin.events.event_search import MAX_SEARCHED, events_named, searched_since
 from billing.models import UnpricedEvent, UsageEvent
-from billing.querysets import UsageEventQuerySet
+from billing.models.ledger import UsageEventQuerySet
 from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.money import usd
-from organizations.models import Organization
 
 
 class BatchFilter(ExactTextFilter):
     title = "batch id"
     parameter_name = "batch"
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not self.value():
-            return queryset
+    def matches(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         try:
-            return cast("UsageEventQuerySet", queryset).of_batch(UUID(self.value()))
+            return cast("UsageEventQuerySet", queryset).of_batch(UUID(text))
         except ValueError:
             return queryset.none()
 
@@ -66,10 +63,7 @@ class LedgerList(SingleOrganizationList):
         if self._filters_by(_WITHOUT_INDEX) and not self._filters_by(_WITH_INDEX):
             since = searched_since(cast("UsageEventQuerySet", self.in_period(request, events)))
             if since is not None:
-                self.notice = (
-                    f"Searched the newest {MAX_SEARCHED:,} events, back to {utc(since)} UTC. "
-                    "Choose a period to see older ones."
-                )
+                self.notice = self.notice_of_search(MAX_SEARCHED, "events", since)
                 queryset = queryset.filter(occurred_at__gte=since)
         return queryset
 
@@ -80,6 +74,7 @@ class LedgerList(SingleOrganizationList):
 @admin.register(UsageEvent)
 class UsageEventAdmin(CorrectingAdmin):
     read_only = True
+    finds_through_organizations = True
     changelist_class = LedgerList
     list_display = ("when", "what", "called", "run", "tokens", "cost", "cost_from")
     list_filter = (
@@ -96,25 +91,19 @@ class UsageEventAdmin(CorrectingAdmin):
     search_fields = ("event_id",)  # `LedgerList` does the search
     search_help_text = "An event, run, session or request id"
     ordering = ("-occurred_at", "-id")
-    fields = ()
     empty_title = "No usage yet"
     empty_template = "admin/billing/usageevent/empty.html"
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[UsageEvent]) -> QuerySet[UsageEvent]:
         unpriced_events = UnpricedEvent.objects.filter(organization=OuterRef("organization"), event_id=OuterRef("pk"))
-        # Also the index on the id begins with the organization, so one row is found through the organizations.
-        return queryset.filter(organization__in=Organization.objects.all()).annotate(
-            is_unpriced=Exists(unpriced_events)
-        )
+        events: QuerySet[UsageEvent] = super().narrow(request, queryset)
+        return events.annotate(is_unpriced=Exists(unpriced_events))
 
     def cards(self, request: HttpRequest, row: UsageEvent) -> list[Card]:
         return event_cards(row)
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        event: UsageEvent = context["original"]
-        context["event_cost"] = event_cost(event)
-        context["may_price"] = self.has_manage_permission(request, event)
-        return super().render_change_form(request, context, *args, **kwargs)
+    def page_context(self, request: HttpRequest, row: UsageEvent) -> dict[str, Any]:
+        return {"event_cost": event_cost(row), "may_price": self.has_manage_permission(request, row)}
 
     when = column(UsageEvent, "When (UTC)", lambda row: utc(row.occurred_at))
 
@@ -132,11 +121,9 @@ class UsageEventAdmin(CorrectingAdmin):
         name = event.model or event.tool or event.capability or event.endpoint
         return formatting.two_lines(name or formatting.NOTHING, event.service)
 
-    @admin.display(description="Run")
-    def run(self, event: UsageEvent) -> SafeString | str:
-        if not event.run_id:
-            return formatting.NOTHING
-        return formatting.link(ledger_url(event.organization_id, run=event.run_id), formatting.code(event.run_id))
+    run = column(
+        UsageEvent, "Run", lambda row: formatting.code_link(ledger_url(row.organization_id, run=row.run_id), row.run_id)
+    )
 
     @admin.display(description="Tokens in / out")
     def tokens(self, event: UsageEvent) -> SafeString | str:

@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from billing.ingest.ledger_entries import event_key
 from billing.models import EventKey
-from billing.querysets import UsageEventQuerySet
+from billing.models.ledger import UsageEventQuerySet
 from organizations.models import Organization
 
 MAX_SEARCHED = 50_000

@@ -26,6 +26,7 @@ _MAX_AT_ONCE = 500
 @admin.register(QuarantinedRecord)
 class QuarantinedRecordAdmin(SingleOrganizationAdmin):
     read_only = True
+    select_related = ("organization", "credential")
     list_display = ("received", "sent_as", "record", "what_is_wrong", "sent_with", "state")
     list_filter = (
         OrganizationFilter,
@@ -38,7 +39,6 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
         ),
     )
     ordering = ("-id",)
-    fields = ()
     actions = ("try_again",)
     actions_detail = ("try_this_again",)  # type: ignore[assignment]  # unfold declares an empty tuple
     empty_title = "The quarantine is empty"
@@ -46,9 +46,6 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
         "LiteLLM discards its records when it receives an error, so records that cannot be read are stored here "
         "with the reason, until they can be added to the ledger."
     )
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[QuarantinedRecord]) -> QuerySet[QuarantinedRecord]:
-        return queryset.select_related("organization", "credential")
 
     def cards(self, request: HttpRequest, row: QuarantinedRecord) -> list[Card]:
         details = (
@@ -69,7 +66,9 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
                 "As received, without prompts and answers",
                 text="" if row.raw else "The content was not stored: it is not JSON and could contain prompts.",
                 code=row.raw,
-                footer="Truncated because it was too large or could not be stored unchanged." if row.is_cut else "",
+                footer="Truncated because it was too large or could not be stored unchanged."
+                if row.is_truncated
+                else "",
             ),
         ]
 
@@ -121,21 +120,15 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
     received = column(QuarantinedRecord, "Received (UTC)", lambda row: utc(row.received_at))
     sent_as = column(QuarantinedRecord, "Format", lambda row: row.format)
 
-    @admin.display(description="Record")
-    def record(self, record: QuarantinedRecord) -> SafeString | str:
-        return formatting.code(record.record_id) if record.record_id else formatting.NOTHING
-
+    record = column(QuarantinedRecord, "Record", lambda row: formatting.code(row.record_id))
     what_is_wrong = column(QuarantinedRecord, "Problem", lambda row: row.message)
-
-    @admin.display(description="Sent with")
-    def sent_with(self, record: QuarantinedRecord) -> str:
-        return formatting.sender(record.credential_id, record.credential)
+    sent_with = column(QuarantinedRecord, "Sent with", lambda row: formatting.sender(row.credential_id, row.credential))
 
     @admin.display(description="State")
     def state(self, record: QuarantinedRecord) -> SafeString:
         if record.resolved_at is not None:
             return formatting.badge("resolved", "success")
-        if record.is_cut:
+        if record.is_truncated:
             return formatting.badge(
                 "cut off", "danger", "The record was too large to store completely and cannot be retried."
             )

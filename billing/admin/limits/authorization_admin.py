@@ -46,10 +46,7 @@ class AuthorizationList(SingleOrganizationList):
         queryset = super().get_queryset(request, exclude_parameters)
         if self.params.get("status", "") not in ("", AuthorizationStatus.RESERVED.value):
             for oldest in self.in_period(request, self.root_queryset).order_by("-id")[MAX_SEARCHED - 1 : MAX_SEARCHED]:
-                self.notice = (
-                    f"Searched the newest {MAX_SEARCHED:,} authorizations, back to "
-                    f"{utc(oldest.created_at)} UTC. Choose a period to see older ones."
-                )
+                self.notice = self.notice_of_search(MAX_SEARCHED, "authorizations", oldest.created_at)
                 queryset = queryset.filter(id__gte=oldest.pk)
         return queryset
 
@@ -57,6 +54,7 @@ class AuthorizationList(SingleOrganizationList):
 @admin.register(Authorization)
 class AuthorizationAdmin(SingleOrganizationAdmin):
     read_only = True
+    select_related = ("credential",)
     changelist_class = AuthorizationList
     list_display = ("requested", "status_shown", "reserved", "settled", "what_for", "requested_with", "ended")
     list_filter = (
@@ -67,12 +65,8 @@ class AuthorizationAdmin(SingleOrganizationAdmin):
     search_fields = ("idempotency_key",)
     search_help_text = "An authorization's id, or an idempotency key"
     ordering = ("-id",)
-    fields = ()
     empty_title = "No authorizations yet"
     empty_template = "admin/billing/authorization/empty.html"
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[Authorization]) -> QuerySet[Authorization]:
-        return queryset.select_related("credential")
 
     def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         try:
@@ -95,16 +89,16 @@ class AuthorizationAdmin(SingleOrganizationAdmin):
 
     requested = column(Authorization, "Requested (UTC)", lambda row: utc(row.created_at))
 
-    @admin.display(description="Status")
-    def status_shown(self, authorization: Authorization) -> SafeString:
-        status = status_now(authorization, utc_now())
-        return formatting.badge(status.label, _BADGES[status])
-
+    status_shown = column(
+        Authorization, "Status", lambda row: formatting.choice_badge(status_now(row, utc_now()), _BADGES)
+    )
     reserved = column(Authorization, "Reserved", lambda row: usd(row.amount_usd))
 
-    @admin.display(description="Settled at")
-    def settled(self, authorization: Authorization) -> str:
-        return formatting.NOTHING if authorization.settled_usd is None else usd(authorization.settled_usd)
+    settled = column(
+        Authorization,
+        "Settled at",
+        lambda row: usd(row.settled_usd) if row.settled_usd is not None else formatting.NOTHING,
+    )
 
     @admin.display(description="For")
     def what_for(self, authorization: Authorization) -> SafeString:
@@ -113,10 +107,9 @@ class AuthorizationAdmin(SingleOrganizationAdmin):
         )
         return formatting.two_lines(authorization.model or formatting.NOTHING, second_line)
 
-    @admin.display(description="Requested with")
-    def requested_with(self, authorization: Authorization) -> str:
-        return formatting.sender(authorization.credential_id, authorization.credential)
-
+    requested_with = column(
+        Authorization, "Requested with", lambda row: formatting.sender(row.credential_id, row.credential)
+    )
     ended = column(Authorization, "Ended or expires (UTC)", lambda row: utc(row.ended_at or row.expires_at))
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -16,10 +15,9 @@ from billing.admin.components.form_fields import MoneyField, TimestampField, rea
 from billing.admin.components.list_filters import ChoiceFilter
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin
 from billing.admin.components.tables import column
-from billing.admin.components.urls import change_url
-from billing.admin.limits import limit_text, progress_bar
+from billing.admin.limits import progress_bar
 from billing.admin.limits.limit_statuses import status_of
-from billing.admin.limits.threshold_event_admin import ListOfLimitValues, name_values
+from billing.admin.limits.threshold_event_admin import ListOfLimitValues, limit_link, name_values
 from billing.limits.increases import MAX_TEXT_LENGTH, decline, grant
 from billing.models import IncreaseRequest
 from billing.types import IncreaseState
@@ -28,7 +26,8 @@ from costtrack.money import usd
 from organizations.admin_actions import confirmed
 from organizations.admin_base import Row
 from organizations.admin_request import request_user
-from organizations.types import Principal, Role
+from organizations.principals import Principal
+from organizations.types import Role
 
 _BADGES = {IncreaseState.OPEN: "warning", IncreaseState.GRANTED: "success", IncreaseState.DECLINED: "danger"}
 
@@ -48,20 +47,17 @@ class DeclineForm(forms.Form):
 @admin.register(IncreaseRequest)
 class IncreaseRequestAdmin(SingleOrganizationAdmin):
     read_only = True
+    select_related = ("limit", "granted", "organization__plan")
     changelist_class = ListOfLimitValues
     list_display = ("requester", "for_limit", "requested_amount", "why", "state_shown", "answered")
     list_filter = (OrganizationFilter, ChoiceFilter.of("state", "state", options=IncreaseState))
     ordering = ("-id",)
-    fields = ()
     actions_detail = ("grant", "decline")  # type: ignore[assignment]  # unfold declares an empty tuple
     empty_title = "No requests"
     empty_text = (
         "Members can request an increase on a limit's page, and programs by the API. Owners are notified and approve "
         "it until a date or decline it."
     )
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[IncreaseRequest]) -> QuerySet[IncreaseRequest]:
-        return queryset.select_related("limit", "granted", "organization__plan")
 
     def has_answer_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         """Allow owners, and operators, who act as owners."""
@@ -152,10 +148,7 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
         when = LocalTimes.of(increase_request.organization).relative(increase_request.requested_at)
         return formatting.two_lines(increase_request.requested_by, when)
 
-    @admin.display(description="Limit")
-    def for_limit(self, increase_request: IncreaseRequest) -> SafeString:
-        name = limit_text.name(increase_request.limit, getattr(increase_request, "display_value", ""))
-        return formatting.link(change_url("billing_spendlimit", increase_request.limit_id), name)
+    for_limit = column(IncreaseRequest, "Limit", limit_link)
 
     @admin.display(description="Requested")
     def requested_amount(self, increase_request: IncreaseRequest) -> SafeString:
@@ -163,10 +156,9 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
 
     why = column(IncreaseRequest, "Reason", lambda row: row.reason)
 
-    @admin.display(description="State")
-    def state_shown(self, increase_request: IncreaseRequest) -> SafeString:
-        state = IncreaseState(increase_request.state)
-        return formatting.badge(state.label, _BADGES[state])
+    state_shown = column(
+        IncreaseRequest, "State", lambda row: formatting.choice_badge(IncreaseState(row.state), _BADGES)
+    )
 
     @admin.display(description="Answered by")
     def answered(self, increase_request: IncreaseRequest) -> SafeString | str:

@@ -22,8 +22,8 @@ from billing.admin.limits.limit_forms import (
 from billing.admin.limits.limit_statuses import status_of
 from billing.limits.evaluate import window_span
 from billing.limits.increases import request_increase
-from billing.limits.selectors import active_exceptions, stored_value
-from billing.limits.services import end_exception, end_pause, open_limit, pause_limit, raise_limit, remove_limit
+from billing.limits.selectors import active_overrides, stored_value
+from billing.limits.services import end_override, end_pause, open_limit, pause_limit, raise_limit, remove_limit
 from billing.limits.validation import plan_maximum
 from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitState, LimitWindow, OverrideKind
@@ -32,7 +32,7 @@ from costtrack.errors import ConflictError, DomainError
 from organizations.admin_actions import button, confirmed
 from organizations.admin_base import Row
 from organizations.admin_request import request_user
-from organizations.types import Principal
+from organizations.principals import Principal
 
 _A_DAY = timedelta(days=1)
 
@@ -40,7 +40,7 @@ _A_DAY = timedelta(days=1)
 class LimitActionsAdmin(SingleOrganizationAdmin):
     """Adds the action buttons to the limit page."""
 
-    actions_detail = ("raise_until", "pause", "resume", "ask", "remove", "end_exception")  # type: ignore[assignment]
+    actions_detail = ("raise_until", "pause", "resume", "ask", "remove", "end_override")  # type: ignore[assignment]
 
     def has_ask_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         """Allow everyone who can view the limit."""
@@ -70,7 +70,6 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
     @confirmed(
         "Raise until",
         icon="trending_up",
-        title="Raise until",
         verb="Raise",
         text="Raises the amount until a date. This takes effect immediately and resumes access paused by the amount.",
         form=RaiseForm,
@@ -81,7 +80,6 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
     @confirmed(
         "Pause",
         icon="pause_circle",
-        title="Pause",
         verb="Pause access",
         text="Calls are refused immediately, whatever has been spent. Usage is still recorded.",
         form=PauseForm,
@@ -101,7 +99,6 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
     @confirmed(
         "Resume",
         icon="play_circle",
-        title="Resume",
         verb="Resume access",
         text="Ends the pause immediately. The limit's own amount applies again.",
         form=ResumeForm,
@@ -112,7 +109,6 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
     @confirmed(
         "Resume",
         icon="play_circle",
-        title="Resume",
         verb="Resume access",
         text="Allows access until a date although the amount is spent. Spend still counts.",
         form=AllowForm,
@@ -123,7 +119,6 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
     @confirmed(
         "Request increase",
         icon="request_quote",
-        title="Request increase",
         verb="Send request",
         text="Owners are notified and approve or decline the request. You get their answer by e-mail.",
         form=IncreaseRequestForm,
@@ -149,19 +144,19 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
         title="End override",
         text="The limit's own amount applies again immediately.",
     )
-    def end_exception(self, request: HttpRequest, limit: SpendLimit) -> str:
+    def end_override(self, request: HttpRequest, limit: SpendLimit) -> str:
         """End the override that the URL names."""
-        end_exception(
+        end_override(
             organization=limit.organization,
-            exception=_named_exception(request, limit),
+            override=_named_override(request, limit),
             actor=_actor(request),
             now=utc_now(),
         )
         return "Override ended."
 
     def check_action(self, request: HttpRequest, row: SpendLimit, name: str) -> None:
-        if name == "end_exception":
-            _named_exception(request, row)
+        if name == "end_override":
+            _named_override(request, row)
 
     def confirmation_form(self, request: HttpRequest, row: SpendLimit, form_class: type[Form]) -> Form:
         sent = request.POST if request.method == "POST" else None
@@ -180,9 +175,9 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
                 "badge": limit_text.badge(status),
                 "summary": [sentence],
             }
-        if name == "end_exception":
-            exception = _named_exception(request, row)
-            context["summary"].append(f"{exception.get_kind_display()} by {exception.actor}: {exception.reason}")
+        if name == "end_override":
+            override = _named_override(request, row)
+            context["summary"].append(f"{override.get_kind_display()} by {override.actor}: {override.reason}")
         display_value = status.rule.display_value if status is not None else ""
         return {**context, "subject": limit_text.name(row, display_value)}
 
@@ -200,11 +195,11 @@ def _actor(request: HttpRequest) -> Principal:
     return Principal(user=request_user(request))
 
 
-def _named_exception(request: HttpRequest, limit: SpendLimit) -> LimitOverride:
-    named = request.GET.get("exception", "")
-    for exception in active_exceptions(limit, utc_now()):
-        if str(exception.pk) == named:
-            return exception
+def _named_override(request: HttpRequest, limit: SpendLimit) -> LimitOverride:
+    named = request.GET.get("override", "")
+    for override in active_overrides(limit, utc_now()):
+        if str(override.pk) == named:
+            return override
     raise ConflictError("This override has already ended.")
 
 
@@ -221,7 +216,7 @@ def _initial(request: HttpRequest, limit: SpendLimit, form_class: type[OverrideF
 
 
 def _is_paused_manually(limit: SpendLimit, value: str, now: datetime) -> bool:
-    return active_exceptions(limit, now).filter(kind=OverrideKind.PAUSE, value=_stored_value(limit, value)).exists()
+    return active_overrides(limit, now).filter(kind=OverrideKind.PAUSE, value=_stored_value(limit, value)).exists()
 
 
 def _stored_value(limit: SpendLimit, value: str) -> str | None:

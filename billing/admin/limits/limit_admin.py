@@ -33,7 +33,7 @@ from costtrack.clock import utc_now
 from costtrack.money import usd
 from organizations.admin_request import request_user
 from organizations.models import Organization
-from organizations.types import Principal
+from organizations.principals import Principal
 
 
 class TimeFilter(DropdownFilter):
@@ -53,7 +53,7 @@ class TimeFilter(DropdownFilter):
 
 
 # The index of threshold events begins with the organization. Enforcement has updated them within the last minute.
-_OPEN_CROSSINGS = ThresholdEvent.objects.filter(
+_OPEN_THRESHOLD_EVENTS = ThresholdEvent.objects.filter(
     organization=OuterRef("organization"), limit=OuterRef("pk"), resolved_at=None
 )
 
@@ -70,6 +70,7 @@ class LimitList(SingleOrganizationList):
 @admin.register(SpendLimit)
 class SpendLimitAdmin(LimitActionsAdmin):
     form = LimitForm
+    select_related = ("organization__plan",)
     changelist_class = LimitList
     list_display = ("limit", "state", "spent", "resets", "reached_at", "when_reached")
     list_filter = (
@@ -81,9 +82,9 @@ class SpendLimitAdmin(LimitActionsAdmin):
             "reached",
             "reached",
             conditions=(
-                ("any", "Any threshold", Exists(_OPEN_CROSSINGS)),
-                ("whole", "Full amount", Exists(_OPEN_CROSSINGS.filter(threshold=PAUSING))),
-                ("none", "None", ~Exists(_OPEN_CROSSINGS)),
+                ("any", "Any threshold", Exists(_OPEN_THRESHOLD_EVENTS)),
+                ("whole", "Full amount", Exists(_OPEN_THRESHOLD_EVENTS.filter(threshold=PAUSING))),
+                ("none", "None", ~Exists(_OPEN_THRESHOLD_EVENTS)),
             ),
         ),
     )
@@ -99,9 +100,6 @@ class SpendLimitAdmin(LimitActionsAdmin):
         "A limit caps the spend of the organization, or of each credential, user, tag, model, workflow, "
         "run or session. It sends warnings, and pauses access when the amount is reached."
     )
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[SpendLimit]) -> QuerySet[SpendLimit]:
-        return queryset.select_related("organization__plan")
 
     # --- Forms -------------------------------------------------------------------------------------------------
 
@@ -134,16 +132,8 @@ class SpendLimitAdmin(LimitActionsAdmin):
     def cards(self, request: HttpRequest, row: SpendLimit) -> list[Card]:
         return self._page(request, row).cards
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        limit: SpendLimit | None = context.get("original")
-        if limit is not None:
-            page = self._page(request, limit)
-            context |= {
-                "subtitle": limit_text.name(limit),
-                "status_card": page.status_card,
-                "is_final": not page.is_editable,
-            }
-        return super().render_change_form(request, context, *args, **kwargs)
+    def page_context(self, request: HttpRequest, row: SpendLimit) -> dict[str, Any]:
+        return {"subtitle": limit_text.name(row), "is_final": not self._page(request, row).is_editable}
 
     def _page(self, request: HttpRequest, limit: SpendLimit) -> LimitPage:
         return LimitPage(limit, self.has_manage_permission(request, limit), LocalTimes.of(limit.organization))

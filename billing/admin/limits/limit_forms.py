@@ -16,7 +16,6 @@ from billing.admin.components.form_fields import (
 from billing.limits.increases import MAX_TEXT_LENGTH
 from billing.limits.selectors import credential_pk
 from billing.limits.validation import (
-    MAX_REASON_LENGTH,
     MAX_VALUE_LENGTH,
     LimitInput,
     check_end,
@@ -28,6 +27,7 @@ from billing.models import SpendLimit
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
+from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import add_service_error
 from organizations.models import Organization
 

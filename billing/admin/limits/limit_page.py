@@ -3,52 +3,31 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils.html import format_html_join
+from django.template.loader import render_to_string
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
-from billing.admin.components.cards import Card, Detail, without_empty
+from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, change_url
 from billing.admin.limits import limit_text, progress_bar
 from billing.admin.limits.authorization_admin import open_authorizations
 from billing.admin.limits.limit_statuses import status_of, worst_values
-from billing.limits.selectors import active_exceptions, display_values
+from billing.limits.selectors import active_overrides, display_values
 from billing.limits.types import LimitStatus, Rule
 from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, ThresholdEvent
 from billing.types import IncreaseState, LimitWindow, OverrideKind
 from costtrack.money import usd
 
 MAX_VALUES = 10
-MAX_CROSSINGS = 10
+MAX_THRESHOLD_EVENTS = 10
 MAX_REQUESTS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    label: str
-    amount: str
-    is_reached: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StatusCard:
-    """The main figures of a limit."""
-
-    tone: str
-    name: str
-    badge: SafeString
-    spent: str
-    amount: str
-    sentence: str
-    gauge: SafeString
-    legend: tuple[tuple[str, str, str], ...]
-    """A CSS class, a label and an amount each."""
-    thresholds: tuple[Threshold, ...]
-    details: list[Detail]
-    unpriced: int
-    has_fallback: bool
+Threshold = tuple[str, str, bool]
+"""Its label, its amount, and whether it is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +46,15 @@ class LimitPage:
         return self.not_in_force != limit_text.REMOVED
 
     @property
-    def status_card(self) -> StatusCard | None:
-        status = status_of(self.limit, self.times.now)
-        return None if status is None else _status_card(status, self.limit, self.times)
-
-    @property
     def cards(self) -> list[Card]:
         limit = self.limit
-        crossings = self._crossings()
+        threshold_events = self._threshold_events()
         all_url = admin_url("billing_thresholdevent_changelist", organization=limit.organization_id, limit=limit.pk)
         plan = "This limit is part of the organization's plan. You can lower it and change its warnings; you cannot "
         tables: tuple[Table[Any], ...] = (self._overrides(), self._requests())
+        status = status_of(limit, self.times.now)
         return [
+            *([_status_card(status, limit, self.times)] if status is not None else []),
             *self._not_in_force(),
             *self._values(),
             *(Card(table.title, table=table) for table in tables if table.rows),
@@ -90,8 +66,8 @@ class LimitPage:
             ),
             Card(
                 "History",
-                link=("All threshold events", all_url) if crossings.rows else None,
-                table=crossings,
+                link=("All threshold events", all_url) if threshold_events.rows else None,
+                table=threshold_events,
                 is_half=True,
             ),
         ]
@@ -141,7 +117,7 @@ class LimitPage:
 
     def _overrides(self) -> Table[LimitOverride]:
         """Return the current overrides, newest first."""
-        limit, rows = self.limit, list(active_exceptions(self.limit, self.times.now))[::-1]
+        limit, rows = self.limit, list(active_overrides(self.limit, self.times.now))[::-1]
         names = self._names([row.value for row in rows])
         for_value = Column[LimitOverride]("For", lambda row: names[row.value] or "All values")
         columns = (
@@ -160,7 +136,7 @@ class LimitPage:
         """Return the link for users who can end the override."""
         if not self.may_manage:
             return ""
-        return formatting.link(admin_url("billing_spendlimit_end_exception", self.limit.pk, exception=row.pk), "End")
+        return formatting.link(admin_url("billing_spendlimit_end_override", self.limit.pk, override=row.pk), "End")
 
     def _requests(self) -> Table[IncreaseRequest]:
         """Return the open increase requests, newest first."""
@@ -182,10 +158,10 @@ class LimitPage:
         )
         return Table("Increase requests", columns, rows)
 
-    def _crossings(self) -> Table[ThresholdEvent]:
+    def _threshold_events(self) -> Table[ThresholdEvent]:
         """Return the newest threshold events."""
-        crossings = ThresholdEvent.objects.of(self.limit.organization).filter(limit=self.limit)
-        rows = list(crossings.order_by("-crossed_at", "-id")[:MAX_CROSSINGS])
+        threshold_events = ThresholdEvent.objects.of(self.limit.organization).filter(limit=self.limit)
+        rows = list(threshold_events.order_by("-reached_at", "-id")[:MAX_THRESHOLD_EVENTS])
         names = self._names([row.value for row in rows])
         columns = (
             Column[ThresholdEvent](
@@ -198,7 +174,7 @@ class LimitPage:
                     f"{usd(row.spent_usd)} of {usd(row.amount_usd)}",
                 ),
             ),
-            Column[ThresholdEvent]("When", lambda row: self.times.two_lines(row.crossed_at)),
+            Column[ThresholdEvent]("When", lambda row: self.times.two_lines(row.reached_at)),
             Column[ThresholdEvent](
                 "Below again",
                 lambda row: (
@@ -230,36 +206,47 @@ class LimitPage:
         ]
 
 
-def _what(exception: LimitOverride) -> str:
-    if exception.amount_usd is not None:
-        return f"Raised to {usd(exception.amount_usd)}"
-    return OverrideKind(exception.kind).label
+def _what(override: LimitOverride) -> str:
+    if override.amount_usd is not None:
+        return f"Raised to {usd(override.amount_usd)}"
+    return OverrideKind(override.kind).label
 
 
-def _status_card(status: LimitStatus, limit: SpendLimit, times: LocalTimes) -> StatusCard:
-    rule, evaluation = status.rule, status.evaluation
-    open_link = (
-        formatting.link(open_authorizations(limit.organization_id), "Open authorizations")
-        if evaluation.reserved_usd
-        else ""
-    )
-    return StatusCard(
-        tone=progress_bar.TONES[evaluation.state],
-        name=limit_text.name(limit),
-        badge=limit_text.badge(status),
-        spent=usd(evaluation.spent_usd),
-        amount=usd(rule.amount_usd),
-        sentence=limit_text.status_sentence(status, times),
-        gauge=progress_bar.bar(status, is_large=True),
-        legend=(
+def _status_card(status: LimitStatus, limit: SpendLimit, times: LocalTimes) -> Card:
+    """Return the main figures of a limit."""
+    evaluation = status.evaluation
+    body = {
+        "gauge": progress_bar.bar(status, is_large=True),
+        "legend": (
             ("ct-spent", f"Spent, {progress_bar.percent_spent(status):,} %", formatting.exact(evaluation.spent_usd)),
             ("ct-reserved", "Reserved by authorizations", formatting.exact(evaluation.reserved_usd)),
             ("ct-left", "Left", formatting.exact(evaluation.remaining_usd)),
         ),
-        thresholds=tuple(_thresholds(status)),
-        details=without_empty([*_details(status, times), ("Reserved by", open_link)]),
-        unpriced=status.unpriced,
-        has_fallback=bool(rule.fallback_price),
+        "sentence": limit_text.status_sentence(status, times),
+        "thresholds": _thresholds(status),
+    }
+    open_link = formatting.link(open_authorizations(limit.organization_id), "Open authorizations")
+    reserved_by = open_link if evaluation.reserved_usd else ""
+    return Card(
+        limit_text.name(limit),
+        amount=usd(evaluation.spent_usd),
+        text=format_html('<span class="ct-of">of {}</span>', usd(status.rule.amount_usd)),
+        badges=limit_text.badge(status),
+        body=render_to_string("admin/billing/spendlimit/status.html", body),
+        details=without_empty([*_details(status, times), ("Reserved by", reserved_by)]),
+        footer=_unpriced(status),
+        css=progress_bar.TONES[evaluation.state],
+    )
+
+
+def _unpriced(status: LimitStatus) -> str:
+    if not status.unpriced:
+        return ""
+    is_one, has_fallback = status.unpriced == 1, bool(status.rule.fallback_price)
+    events = "1 event in this window has" if is_one else f"{status.unpriced:,} events in this window have"
+    counts, do_not = ("counts", "does not") if is_one else ("count", "do not")
+    return f"{events} no price yet and " + (
+        f"{counts} at the fallback price." if has_fallback else f"{do_not} count until then."
     )
 
 
@@ -272,7 +259,7 @@ def _thresholds(status: LimitStatus) -> list[Threshold]:
     if rule.soft_amount_usd is not None:
         marks.append(("Soft amount", rule.soft_amount_usd))
     marks.sort(key=lambda mark: mark[1])
-    return [Threshold(label, usd(amount), spent >= amount) for label, amount in marks]
+    return [(label, usd(amount), spent >= amount) for label, amount in marks]
 
 
 def _details(status: LimitStatus, times: LocalTimes) -> list[tuple[str, SafeString | str]]:

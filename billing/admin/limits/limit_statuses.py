@@ -13,7 +13,7 @@ from billing.models import SpendLimit, ThresholdEvent
 from billing.types import LimitScope, LimitState
 from organizations.models import Organization
 
-_MAX_CROSSED = 20
+_MAX_REACHED = 20
 _MAX_OVERRIDDEN = 10
 _LATELY = timedelta(days=7)
 _NOTICEABLE = Decimal("0.01")
@@ -83,7 +83,7 @@ def _rules_of_values(
 
 def _overridden(org_limits: LimitSet, limit: SpendLimit, now: datetime) -> list[str]:
     """Return the values with an override now, the newest override first."""
-    rows = [row for row in org_limits.exceptions.get(limit.pk, ()) if row.value and row.starts_at <= now]
+    rows = [row for row in org_limits.overrides.get(limit.pk, ()) if row.value and row.starts_at <= now]
     values = [row.value for row in reversed(rows) if row.ends_at is None or now < row.ends_at]
     return list(dict.fromkeys(values))[:_MAX_OVERRIDDEN]
 
@@ -98,20 +98,22 @@ def _worst_first(limit_statuses: Iterable[LimitStatus]) -> list[LimitStatus]:
 def notable_statuses(*, organization: Organization, now: datetime) -> list[LimitStatus]:
     """Return what an overview shows: the organization's own limits, and limits of values that crossed a threshold in
     the last days or have a manual override. The worst first."""
-    recent_crossings = ThresholdEvent.objects.of(organization).filter(resolved_at=None, crossed_at__gte=now - _LATELY)
-    recent_crossings = recent_crossings.order_by("-crossed_at", "-id")
-    rules = list(_notable_rules(limit_set(organization), recent_crossings[:_MAX_CROSSED], now))
+    recent = ThresholdEvent.objects.of(organization).filter(resolved_at=None, reached_at__gte=now - _LATELY)
+    recent = recent.order_by("-reached_at", "-id")
+    rules = list(_notable_rules(limit_set(organization), recent[:_MAX_REACHED], now))
     return _worst_first(statuses(organization=organization, rules=rules, now=now))
 
 
-def _notable_rules(org_limits: LimitSet, recent_crossings: Iterable[ThresholdEvent], now: datetime) -> Iterator[Rule]:
+def _notable_rules(org_limits: LimitSet, recent: Iterable[ThresholdEvent], now: datetime) -> Iterator[Rule]:
     known: set[tuple[int, str]] = set()
     own = [
         rule
         for rule in org_limits.single_limit_rules(now=now)
         if rule.scope is LimitScope.ORGANIZATION or rule.manual_override
     ]
-    of_values = (org_limits.rule(crossing.limit_id, crossing.value, now=now) for crossing in recent_crossings)
+    of_values = (
+        org_limits.rule(threshold_event.limit_id, threshold_event.value, now=now) for threshold_event in recent
+    )
     for rule in (*own, *of_values):
         if rule is not None and (rule.limit_id, rule.value) not in known:
             known.add((rule.limit_id, rule.value))

@@ -115,20 +115,20 @@ def reset(status: LimitStatus, times: LocalTimes) -> SafeString | str:
     return "Never"
 
 
-def threshold(crossing: ThresholdEvent) -> str:
+def threshold(threshold_event: ThresholdEvent) -> str:
     """Return the threshold: `80 %`, `Soft amount` or `Full amount`."""
-    if crossing.threshold == SOFT:
+    if threshold_event.threshold == SOFT:
         return "Soft amount"
-    if is_manual_pause(crossing):
+    if is_manual_pause(threshold_event):
         return "Paused manually"
-    return "Full amount" if crossing.threshold == PAUSING else f"{crossing.threshold} %"
+    return "Full amount" if threshold_event.threshold == PAUSING else f"{threshold_event.threshold} %"
 
 
-def is_manual_pause(crossing: ThresholdEvent) -> bool:
+def is_manual_pause(threshold_event: ThresholdEvent) -> bool:
     """Whether the event is a manual pause, which is independent of the spend."""
-    return crossing.window_key.startswith(Cause.MANUAL)
+    return threshold_event.window_key.startswith(Cause.MANUAL)
 
 
-def open_state(crossing: ThresholdEvent) -> str:
+def open_state(threshold_event: ThresholdEvent) -> str:
     """Return the state of an unresolved event."""
-    return "Still paused" if is_manual_pause(crossing) else "Still above"
+    return "Still paused" if is_manual_pause(threshold_event) else "Still above"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -17,7 +17,7 @@ from billing.admin.components.tables import column
 from billing.admin.components.urls import change_url
 from billing.admin.limits import limit_text
 from billing.limits.selectors import display_values
-from billing.models import PAUSING, ThresholdEvent
+from billing.models import PAUSING, IncreaseRequest, ThresholdEvent
 from costtrack.money import usd
 from organizations.models import Organization
 
@@ -36,14 +36,21 @@ def name_values(organization: Organization, rows: Sequence[Any]) -> None:
         row.display_value = shown[row.limit.scope, row.value]
 
 
+def limit_link(row: ThresholdEvent | IncreaseRequest) -> SafeString:
+    """Link to the limit of a row that `name_values` has named."""
+    name = limit_text.name(row.limit, getattr(row, "display_value", ""))
+    return formatting.link(change_url("billing_spendlimit", row.limit_id), name)
+
+
 @admin.register(ThresholdEvent)
 class ThresholdEventAdmin(SingleOrganizationAdmin):
     read_only = True
+    select_related = ("limit",)
     changelist_class = ListOfLimitValues
     list_display = ("crossed", "of_limit", "what", "spent", "state", "resolved")
     list_filter = (
         OrganizationFilter,
-        PeriodFilter.of("crossed_at"),
+        PeriodFilter.of("reached_at"),
         ConditionFilter.of(
             "threshold",
             "threshold",
@@ -63,16 +70,12 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         ),
         NumberFilter.of("limit id", "limit", column="limit"),  # the limit's page links here
     )
-    ordering = ("-crossed_at", "-id")
-    fields = ()
+    ordering = ("-reached_at", "-id")
     empty_title = "No thresholds reached yet"
     empty_text = (
         "When spend reaches a threshold of a limit, it is listed here once, and owners and admins are notified by "
         "e-mail and webhook."
     )
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[ThresholdEvent]) -> QuerySet[ThresholdEvent]:
-        return queryset.select_related("limit")
 
     def cards(self, request: HttpRequest, row: ThresholdEvent) -> list[Card]:
         name_values(row.organization, [row])
@@ -80,7 +83,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         details = (
             ("Limit", self.of_limit(row)),
             ("Reached", limit_text.threshold(row)),
-            ("When", times.inline(row.crossed_at)),
+            ("When", times.inline(row.reached_at)),
             ("Spent at that time", formatting.exact(row.spent_usd)),
             ("Amount at that time", formatting.exact(row.amount_usd)),
             ("State", self.state(row)),
@@ -91,27 +94,23 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         )
         return [Card("Threshold event", details=without_empty(details))]
 
-    crossed = column(ThresholdEvent, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.crossed_at))
+    crossed = column(ThresholdEvent, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.reached_at))
 
-    @admin.display(description="Limit")
-    def of_limit(self, crossing: ThresholdEvent) -> SafeString:
-        name = limit_text.name(crossing.limit, getattr(crossing, "display_value", ""))
-        return formatting.link(change_url("billing_spendlimit", crossing.limit_id), name)
-
+    of_limit = column(ThresholdEvent, "Limit", limit_link)
     what = column(ThresholdEvent, "Threshold", limit_text.threshold)
 
-    @admin.display(description="Spent")
-    def spent(self, crossing: ThresholdEvent) -> SafeString:
-        return formatting.two_lines(usd(crossing.spent_usd), f"of {usd(crossing.amount_usd)}")
+    spent = column(
+        ThresholdEvent, "Spent", lambda row: formatting.two_lines(usd(row.spent_usd), f"of {usd(row.amount_usd)}")
+    )
 
     @admin.display(description="State")
-    def state(self, crossing: ThresholdEvent) -> SafeString:
-        if crossing.resolved_at is not None:
-            return formatting.badge("over" if limit_text.is_manual_pause(crossing) else "below again", "success")
+    def state(self, threshold_event: ThresholdEvent) -> SafeString:
+        if threshold_event.resolved_at is not None:
+            return formatting.badge("over" if limit_text.is_manual_pause(threshold_event) else "below again", "success")
         return formatting.badge(
-            limit_text.open_state(crossing), "danger" if crossing.threshold == PAUSING else "warning"
+            limit_text.open_state(threshold_event), "danger" if threshold_event.threshold == PAUSING else "warning"
         )
 
-    @admin.display(description="Below again")
-    def resolved(self, crossing: ThresholdEvent) -> SafeString | str:
-        return LocalTimes.of(crossing.organization).two_lines(crossing.resolved_at)
+    resolved = column(
+        ThresholdEvent, "Below again", lambda row: LocalTimes.of(row.organization).two_lines(row.resolved_at)
+    )

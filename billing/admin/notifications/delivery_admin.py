@@ -4,7 +4,6 @@ import json
 from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -17,20 +16,17 @@ from billing.admin.components.model_admins import OrganizationFilter, SingleOrga
 from billing.admin.components.tables import column
 from billing.admin.components.urls import change_url
 from billing.models import Delivery
-from billing.notifications.deliveries import resend
+from billing.notifications.deliveries import resend, shown_recipient
 from billing.notifications.emails import render
-from billing.notifications.webhook_urls import display_url
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import iso, utc_now
 from organizations.admin_actions import confirmed
-from organizations.admin_request import request_user
 
 _BADGES = {DeliveryState.PENDING: "info", DeliveryState.SENT: "success", DeliveryState.FAILED: "danger"}
 
 
 def delivery_badge(delivery: Delivery) -> SafeString:
-    state = DeliveryState(delivery.state)
-    return formatting.badge(state.label, _BADGES[state])
+    return formatting.choice_badge(DeliveryState(delivery.state), _BADGES)
 
 
 class ListOfHiddenRecipients(SingleOrganizationList):
@@ -45,6 +41,7 @@ class ListOfHiddenRecipients(SingleOrganizationList):
 @admin.register(Delivery)
 class DeliveryAdmin(SingleOrganizationAdmin):
     read_only = True
+    select_related = ("notice",)
     changelist_class = ListOfHiddenRecipients
     list_display = ("message", "to", "state_shown", "tries", "next_try", "last_error_shown")
     list_filter = (
@@ -55,16 +52,12 @@ class DeliveryAdmin(SingleOrganizationAdmin):
         NumberFilter.of("webhook id", "webhook", column="webhook"),  # the webhook's page links here
     )
     ordering = ("-id",)
-    fields = ()
     actions_detail = ("send_again",)  # type: ignore[assignment]  # unfold declares an empty tuple
     empty_title = "No deliveries yet"
     empty_text = (
         "When a limit is near or access is paused, owners and admins get an e-mail and webhooks get a message. Each "
         "delivery is listed here with its result."
     )
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        return queryset.select_related("notice")
 
     def cards(self, request: HttpRequest, row: Delivery) -> list[Card]:
         is_open = self.has_manage_permission(request, row)
@@ -74,15 +67,15 @@ class DeliveryAdmin(SingleOrganizationAdmin):
             Card("Message as sent to programs", code=json.dumps(body, indent=2, ensure_ascii=False)),
         ]
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        delivery: Delivery = context["original"]
-        if delivery.channel == Channel.EMAIL.value:
-            context["text"], context["html"] = render(notice=delivery.notice, organization=delivery.organization)
-        return super().render_change_form(request, context, *args, **kwargs)
+    def page_context(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
+        if row.channel != Channel.EMAIL.value:
+            return {}
+        text, html = render(notice=row.notice, organization=row.organization)
+        return {"text": text, "html": html}
 
-    @confirmed("Send again", icon="replay", title="Send again")
+    @confirmed("Send again", icon="replay")
     def send_again(self, request: HttpRequest, delivery: Delivery) -> str:
-        resend(organization=delivery.organization, delivery=delivery, actor=request_user(request).email, now=utc_now())
+        resend(delivery=delivery, **self.audited(request, delivery))
         return "Delivery queued again."
 
     def confirmation_context(self, request: HttpRequest, row: Delivery, name: str) -> dict[str, Any]:
@@ -100,7 +93,9 @@ class DeliveryAdmin(SingleOrganizationAdmin):
 
     @admin.display(description="To")
     def to(self, delivery: Delivery) -> SafeString:
-        return formatting.two_lines(_recipient(delivery, is_open=_is_open(delivery)), delivery.get_channel_display())
+        return formatting.two_lines(
+            shown_recipient(delivery, is_open=_is_open(delivery)), delivery.get_channel_display()
+        )
 
     state_shown = column(Delivery, "State", delivery_badge)
     tries = column(Delivery, "Attempts", lambda row: formatting.count_or_nothing(row.attempts))
@@ -122,21 +117,12 @@ def _is_open(delivery: Delivery) -> bool:
     return bool(getattr(delivery, "is_open", False))
 
 
-def _recipient(delivery: Delivery, *, is_open: bool) -> str:
-    """Return the recipient; viewers see only the host of a URL or an e-mail address."""
-    if is_open:
-        return delivery.recipient
-    if delivery.channel == Channel.WEBHOOK.value:
-        return display_url(delivery.recipient)
-    return "…@" + delivery.recipient.rpartition("@")[2]
-
-
 def _details(delivery: Delivery, *, is_open: bool) -> list[tuple[str, SafeString | str]]:
     times = LocalTimes.of(delivery.organization)
     is_pending = delivery.state == DeliveryState.PENDING.value
     webhook = delivery.webhook_id and change_url("billing_webhookendpoint", delivery.webhook_id)
     return [
-        ("To", _recipient(delivery, is_open=is_open)),
+        ("To", shown_recipient(delivery, is_open=is_open)),
         ("Channel", delivery.get_channel_display()),
         ("Webhook", formatting.link(webhook, "View webhook") if webhook else ""),
         ("Notice", delivery.notice.get_kind_display()),

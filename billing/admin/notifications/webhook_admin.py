@@ -35,7 +35,6 @@ from billing.notifications.webhooks import (
     send_test,
 )
 from billing.types import NoticeKind
-from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from organizations.admin.credentials import RotationForm
 from organizations.admin_actions import add_service_error, confirmed
@@ -105,11 +104,11 @@ class WebhookEndpointAdmin(SingleOrganizationAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
         given = {name: form.cleaned_data[name] for name in _FIELDS}
-        actor = request_user(request).email
         if change:
+            actor = request_user(request).email
             change_webhook(organization=obj.organization, webhook=obj, **given, actor=actor)
             return
-        issued = create_webhook(organization=obj.organization, **given, actor=actor, now=utc_now())
+        issued = create_webhook(**given, **self.audited(request, obj))
         obj.pk = issued.webhook.pk
         cast("_IssuingRequest", request).issued = issued
 
@@ -153,33 +152,25 @@ class WebhookEndpointAdmin(SingleOrganizationAdmin):
     @confirmed(
         "Send a test",
         icon="send",
-        title="Send a test",
         text="Sends a message of type test to this webhook only, once, without retries.",
     )
     def test(self, request: HttpRequest, webhook: WebhookEndpoint) -> HttpResponse:
-        delivery = send_test(
-            organization=webhook.organization, webhook=webhook, actor=request_user(request).email, now=utc_now()
-        )
+        delivery = send_test(webhook=webhook, **self.audited(request, webhook))
         messages.success(request, "Test queued. This page shows the result.")
         return HttpResponseRedirect(change_url("billing_delivery", delivery.pk))
 
     @confirmed(
         "Rotate secret",
         icon="autorenew",
-        title="Rotate secret",
         text="The new secret is shown once, on the next page. While the current secret is valid, messages carry the "
         "signatures of both.",
         form=RotationForm,
     )
     def rotate(self, request: HttpRequest, webhook: WebhookEndpoint, *, grace_seconds: int) -> HttpResponse:
-        issued = rotate_webhook(
-            organization=webhook.organization,
-            webhook=webhook,
-            grace=timedelta(seconds=grace_seconds),
-            now=utc_now(),
-            actor=request_user(request).email,
+        grace = timedelta(seconds=grace_seconds)
+        return self._show_issued(
+            request, rotate_webhook(webhook=webhook, grace=grace, **self.audited(request, webhook))
         )
-        return self._show_issued(request, issued)
 
     @confirmed(
         "Enable",
@@ -198,9 +189,7 @@ class WebhookEndpointAdmin(SingleOrganizationAdmin):
         text="The webhook receives no messages until it is enabled again. Pending deliveries are canceled.",
     )
     def disable(self, request: HttpRequest, webhook: WebhookEndpoint) -> str:
-        disable_webhook(
-            organization=webhook.organization, webhook=webhook, actor=request_user(request).email, now=utc_now()
-        )
+        disable_webhook(webhook=webhook, **self.audited(request, webhook))
         return f"{webhook} disabled."
 
     @confirmed(
@@ -211,9 +200,7 @@ class WebhookEndpointAdmin(SingleOrganizationAdmin):
         leads_to_list=True,
     )
     def remove(self, request: HttpRequest, webhook: WebhookEndpoint) -> str:
-        remove_webhook(
-            organization=webhook.organization, webhook=webhook, actor=request_user(request).email, now=utc_now()
-        )
+        remove_webhook(webhook=webhook, **self.audited(request, webhook))
         return "Webhook removed."
 
     def _show_issued(self, request: HttpRequest, issued: IssuedWebhook) -> HttpResponse:

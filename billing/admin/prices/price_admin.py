@@ -17,8 +17,10 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import Card, Detail, without_empty
 from billing.admin.components.list_filters import ConditionFilter
 from billing.admin.components.model_admins import CardsAdmin
+from billing.admin.components.tables import column
 from billing.admin.components.urls import admin_url
 from billing.models import PriceVersion
+from billing.models.prices import PriceVersionQuerySet
 from billing.pricing.conditions import Condition, Rates
 from billing.pricing.kind_prices_json import prices_as_json
 from billing.pricing.kinds import KINDS, PRICE_COLUMNS
@@ -35,7 +37,6 @@ from billing.pricing.price_fields import (
     tiers_as_json,
 )
 from billing.pricing.services import create_price, end_price
-from billing.querysets import PriceVersionQuerySet
 from billing.types import PriceSource
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
@@ -138,6 +139,14 @@ _SET_BY = {
 }
 
 
+def _owner(price: PriceVersion) -> str:
+    return price.organization.name if price.organization is not None else "Everyone"
+
+
+def _amount(amount: Decimal | None) -> str:
+    return formatting.exact(amount) or formatting.NOTHING
+
+
 @admin.register(PriceVersion)
 class PriceVersionAdmin(CardsAdmin):
     shows_shared_rows = True
@@ -195,29 +204,14 @@ class PriceVersionAdmin(CardsAdmin):
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
-    @admin.display(description="Owner")
-    def owner(self, price: PriceVersion) -> str:
-        return price.organization.name if price.organization is not None else "Everyone"
-
-    @admin.display(description="Input / million")
-    def input_price(self, price: PriceVersion) -> str:
-        return formatting.exact(price.input_usd_per_million) or formatting.NOTHING
-
-    @admin.display(description="Output / million")
-    def output_price(self, price: PriceVersion) -> str:
-        return formatting.exact(price.output_usd_per_million) or formatting.NOTHING
-
-    @admin.display(description="Since", ordering="effective_from")
-    def since(self, price: PriceVersion) -> str:
-        return formatting.price_since(price) or "Always"
-
-    @admin.display(description="Until", ordering="effective_to")
-    def until(self, price: PriceVersion) -> str:
-        return formatting.price_until(price) or formatting.NOTHING
-
-    @admin.display(description="Set by")
-    def set_by(self, price: PriceVersion) -> str:
-        return _SET_BY[price.source]
+    owner = column(PriceVersion, "Owner", _owner)
+    input_price = column(PriceVersion, "Input / million", lambda row: _amount(row.input_usd_per_million))
+    output_price = column(PriceVersion, "Output / million", lambda row: _amount(row.output_usd_per_million))
+    since = column(PriceVersion, "Since", lambda row: formatting.price_since(row) or "Always", order="effective_from")
+    until = column(
+        PriceVersion, "Until", lambda row: formatting.price_until(row) or formatting.NOTHING, order="effective_to"
+    )
+    set_by = column(PriceVersion, "Set by", lambda row: _SET_BY[row.source])
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return all fields for a new price, and only the end for an existing one."""
@@ -279,7 +273,7 @@ def _details(price: PriceVersion) -> list[tuple[str, str]]:
         ("Model", price.model),
         ("Provider", price.provider or "Any"),
         ("Other names", ", ".join(price.aliases)),
-        ("Applies to", price.organization.name if price.organization is not None else "Everyone"),
+        ("Applies to", _owner(price)),
         ("Since (UTC)", formatting.price_since(price) or "Always"),
         ("Until (UTC)", formatting.price_until(price) or "No end"),
         ("Set by", price.get_source_display()),

@@ -6,15 +6,14 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
 from billing.admin.components.datetimes import utc
+from billing.admin.components.form_fields import reason_field
 from billing.admin.components.model_admins import (
     OrganizationFilter,
     SingleOrganizationAdmin,
@@ -22,19 +21,23 @@ from billing.admin.components.model_admins import (
 )
 from billing.admin.components.tables import Column, Table, column
 from billing.admin.components.urls import admin_url
-from billing.ledger.corrections import MAX_REASON_LENGTH
 from billing.ledger.reprice import ModelFigures, Selection
 from billing.ledger.repricings import figures_of, request_repricing
 from billing.models import Repricing
 from billing.types import RepricingState
 from costtrack.clock import utc_now
 from costtrack.errors import ConflictError
+from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import confirmed
-from organizations.admin_request import request_user
 
 _MAX_ROWS = 200
 _REFRESH_SECONDS = 2
-_BADGES = {RepricingState.DONE: "success", RepricingState.FAILED: "danger", RepricingState.RUNNING: "info"}
+_BADGES = {
+    RepricingState.QUEUED: "warning",
+    RepricingState.RUNNING: "info",
+    RepricingState.DONE: "success",
+    RepricingState.FAILED: "danger",
+}
 _HELP = {
     "start": "UTC. Includes calls at or after this time.",
     "end": "UTC. Includes calls before this time.",
@@ -58,21 +61,21 @@ class RepricingForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
 
 
 class ApplyForm(forms.Form):
-    reason = forms.CharField(
-        max_length=MAX_REASON_LENGTH,
-        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
-        help_text="Stored with each event and in the audit log.",
+    reason = reason_field(
+        max_length=MAX_REASON_LENGTH, is_first=True, help_text="Stored with each event and in the audit log."
     )
 
 
 @admin.register(Repricing)
 class RepricingAdmin(SingleOrganizationAdmin):
     changeable = False
+    select_related = ("organization",)
     form = RepricingForm
     list_display = ("requested", "what", "period", "calls", "state_shown", "changed_calls", "difference")
     list_filter = (OrganizationFilter,)
     ordering = ("-id",)
     actions_detail = ("apply",)  # type: ignore[assignment]  # unfold declares an empty tuple
+    form_context = {**SingleOrganizationAdmin.form_context, "title": "Reprice usage"}
     empty_title = "No repricings yet"
     empty_text = (
         "When a past price is changed, calls keep their cost until their period is repriced. "
@@ -88,19 +91,9 @@ class RepricingAdmin(SingleOrganizationAdmin):
         period = {"start": now.replace(day=1, hour=0, minute=0), "end": now}
         return {**period, "organization": organization, **super().get_changeform_initial_data(request)}
 
-    def changeform_context(self, extra_context: dict[str, Any] | None) -> dict[str, Any]:
-        return {**super().changeform_context(extra_context), "title": "Reprice usage"}
-
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
-        repricing = request_repricing(
-            organization=obj.organization,
-            selection=Selection(obj.start, obj.end, obj.service, obj.model),
-            dry_run=True,
-            reason="",
-            actor=request_user(request).email,
-            now=utc_now(),
-        )
-        obj.pk = repricing.pk
+        selection = Selection(obj.start, obj.end, obj.service, obj.model)
+        obj.pk = request_repricing(selection=selection, dry_run=True, reason="", **self.audited(request, obj)).pk
 
     def response_add(self, request: HttpRequest, obj: Model, post_url_continue: str | None = None) -> HttpResponse:
         return HttpResponseRedirect(self.page_url(obj))
@@ -116,14 +109,14 @@ class RepricingAdmin(SingleOrganizationAdmin):
             Card("Which calls", details=without_empty(_details(row))),
         ]
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        repricing: Repricing | None = context.get("original")
-        if repricing is not None:
-            context["refresh_seconds"] = 0 if repricing.is_finished else _REFRESH_SECONDS
-            context["total"], context["processed"] = repricing.total, repricing.looked_at
-            if _can_be_applied(repricing) and self.has_manage_permission(request, repricing):
-                context["apply_url"] = admin_url("billing_repricing_apply", repricing.pk)
-        return super().render_change_form(request, context, *args, **kwargs)
+    def page_context(self, request: HttpRequest, row: Repricing) -> dict[str, Any]:
+        may_apply = _can_be_applied(row) and self.has_manage_permission(request, row)
+        return {
+            "refresh_seconds": 0 if row.is_finished else _REFRESH_SECONDS,
+            "total": row.total,
+            "processed": row.processed,
+            "apply_url": admin_url("billing_repricing_apply", row.pk) if may_apply else "",
+        }
 
     # --- Applying ----------------------------------------------------------------------------------------------
 
@@ -138,13 +131,9 @@ class RepricingAdmin(SingleOrganizationAdmin):
     @confirmed("Apply", icon="check", title="Apply current prices", verb="Apply", form=ApplyForm)
     def apply(self, request: HttpRequest, dry_run: Repricing, *, reason: str) -> HttpResponse:
         """Apply a dry run as a new repricing; the dry run is unchanged."""
+        selection = Selection(dry_run.start, dry_run.end, dry_run.service, dry_run.model)
         repricing = request_repricing(
-            organization=dry_run.organization,
-            selection=Selection(dry_run.start, dry_run.end, dry_run.service, dry_run.model),
-            dry_run=False,
-            reason=reason,
-            actor=request_user(request).email,
-            now=utc_now(),
+            selection=selection, dry_run=False, reason=reason, **self.audited(request, dry_run)
         )
         return HttpResponseRedirect(self.page_url(repricing))
 
@@ -160,19 +149,12 @@ class RepricingAdmin(SingleOrganizationAdmin):
 
     # --- Columns -----------------------------------------------------------------------------------------------
 
-    def narrow(self, request: HttpRequest, queryset: QuerySet[Repricing]) -> QuerySet[Repricing]:
-        return queryset.select_related("organization")
-
     requested = column(Repricing, "Requested (UTC)", lambda row: formatting.two_lines(utc(row.created_at), row.actor))
     what = column(Repricing, "What", lambda row: "Dry run" if row.dry_run else "Applied")
     period = column(Repricing, "From, until (UTC)", lambda row: format_html("{}<br>{}", utc(row.start), utc(row.end)))
     calls = column(Repricing, "Calls", lambda row: formatting.two_lines(row.model or "All models", row.service))
 
-    @admin.display(description="State")
-    def state_shown(self, repricing: Repricing) -> SafeString:
-        state = RepricingState(repricing.state)
-        return formatting.badge(state.label, _BADGES.get(state, "warning"))
-
+    state_shown = column(Repricing, "State", lambda row: formatting.choice_badge(RepricingState(row.state), _BADGES))
     changed_calls = column(Repricing, "Changed", lambda row: formatting.count_or_nothing(row.changed))
 
     @admin.display(description="Difference")

@@ -4,7 +4,6 @@ from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.html import format_html
@@ -27,7 +26,6 @@ from billing.models import UnpricedEvent
 from billing.reports.unpriced import UnpricedModel, unpriced_models
 from billing.types import UnpricedReason
 from costtrack.clock import utc_now
-from organizations.models import Organization
 
 
 class UnpricedList(SingleOrganizationList):
@@ -65,6 +63,7 @@ class UnpricedList(SingleOrganizationList):
 @admin.register(UnpricedEvent)
 class UnpricedEventAdmin(SingleOrganizationAdmin):
     read_only = True
+    finds_through_organizations = True
     changelist_class = UnpricedList
     list_display = ("occurred", "model_name", "why")
     preserve_filters = False  # its rows link to the ledger
@@ -77,10 +76,6 @@ class UnpricedEventAdmin(SingleOrganizationAdmin):
     ordering = ("-event_id",)
     empty_title = "Every event has a price"
     empty_text = "Events without a known cost are listed here until a price is set."
-
-    def narrow(self, request: HttpRequest, queryset: QuerySet[UnpricedEvent]) -> QuerySet[UnpricedEvent]:
-        # The index on the id begins with the organization, so one row is found through the organizations.
-        return queryset.filter(organization__in=Organization.objects.all())
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.price_now)

@@ -19,9 +19,9 @@ from billing.models.rollups import RollupRow
 
 class EntityAdmin(SingleOrganizationAdmin):
     read_only = True
+    select_related = ("organization",)
     list_display_links = None  # the name leads to the entity's page
     search_help_text = "A complete id"
-    fields = ()
 
     id_column: ClassVar[str]
 
@@ -33,8 +33,7 @@ class EntityAdmin(SingleOrganizationAdmin):
         """One organization, whose ids are unique, and one row for each id: the archived one only if it is alone."""
         same: dict[str, Any] = {name: OuterRef(name) for name in ("organization", self.id_column)}
         current = self.model._default_manager.filter(**same, archived=False)  # noqa: SLF001 - documented for such use
-        rows = queryset.filter(organization=shown_organization(request)).select_related("organization")
-        return rows.filter(Q(archived=False) | ~Exists(current))
+        return queryset.filter(Q(archived=False) | ~Exists(current), organization=shown_organization(request))
 
     def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         return queryset.filter(**{self.id_column: text})

@@ -36,4 +36,4 @@ class GenerationGroupAdmin(EntityAdmin):
         if not group.session_id:
             return formatting.NOTHING
         url = organization_url(group.organization.slug, "session", group.session_id)
-        return formatting.link(url, formatting.code(group.session_id))
+        return formatting.code_link(url, group.session_id)

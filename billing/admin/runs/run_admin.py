@@ -30,7 +30,6 @@ class RunAdmin(SingleOrganizationAdmin):
     search_fields = ("run_id",)
     search_help_text = "A run id"
     ordering = ("-id",)
-    fields = ()
     empty_title = "No runs yet"
     empty_text = "A run appears with the first event that names it in run_id or parent_run_id."
 
@@ -57,10 +56,8 @@ class RunAdmin(SingleOrganizationAdmin):
 
     @admin.display(description="Parent run")
     def parent(self, run: Run) -> SafeString | str:
-        if not run.parent_run_id:
-            return formatting.NOTHING
         url = admin_url("billing_run_changelist", organization=run.organization_id, q=run.parent_run_id)
-        return formatting.link(url, formatting.code(run.parent_run_id))
+        return formatting.code_link(url, run.parent_run_id)
 
     first_seen = column(Run, "First seen (UTC)", lambda row: utc(row.created_at))
 

@@ -33,7 +33,7 @@ class SessionAdmin(EntityAdmin):
         if not session.execution_id:
             return formatting.NOTHING
         url = organization_url(session.organization.slug, "execution", session.execution_id)
-        return formatting.link(url, formatting.code(session.execution_id))
+        return formatting.code_link(url, session.execution_id)
 
     workflow = column(Session, "Workflow", lambda row: row.workflow_id or formatting.NOTHING)
     completed = column(Session, "Completed (UTC)", lambda row: utc(row.completed_at))

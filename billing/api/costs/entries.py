@@ -12,9 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.costs.views import CostsEndpoint
-from billing.api.headers import CACHE_HEADERS
 from billing.api.queries import validated_query
-from billing.api.response_cache import cache_until_ledger_changes
+from billing.api.response_cache import cached_operation
 from billing.ingest.cost_entries import InvalidEntryError, NewEntry, record_entries
 from billing.reports.cost_entries import CostEntry, get_entries, list_run_entries
 from billing.reports.cursors import cursor_of, position_of
@@ -23,7 +22,7 @@ from costtrack.errors import InvalidError
 from costtrack.money import MAX_AMOUNT_USD, number
 from costtrack.parsers import JSONParser
 from costtrack.responses import NextCursor, OneOf, ResponseBody, about
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, page_size
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
@@ -80,7 +79,7 @@ class ServiceCost(ResponseBody):
 
 
 class EntriesQuery(StrictSerializer):
-    limit = serializers.IntegerField(default=50, min_value=1, max_value=200, help_text="Page size.")
+    limit = page_size(help_text="Page size.")
     cursor = serializers.CharField(required=False, max_length=100, help_text="`next_cursor` of the previous page.")
 
 
@@ -107,12 +106,7 @@ class CostEntriesView(CostsEndpoint, OrganizationScopedAPIView):
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"post"})
     parser_classes = (ExactParser,)
 
-    @extend_schema(
-        operation_id="costs_run_entries",
-        parameters=[EntriesQuery, *CACHE_HEADERS],
-        responses=EntryPage,
-    )
-    @cache_until_ledger_changes
+    @cached_operation("costs_run_entries", EntriesQuery, EntryPage)
     def get(self, request: Request, run_id: str) -> Response:
         """List the costs of a run, including every event that names it."""
         params = validated_query(EntriesQuery, request.query_params)

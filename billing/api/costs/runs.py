@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from drf_spectacular.utils import extend_schema, extend_schema_serializer
+from drf_spectacular.utils import extend_schema_serializer
 from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.costs.views import HEADERS, CostsEndpoint
+from billing.api.costs.views import CostsEndpoint
 from billing.api.headers import AS_OF, UNPRICED
 from billing.api.queries import WindowFilterSet, validated_query
-from billing.api.response_cache import cache_until_ledger_changes
+from billing.api.response_cache import cached_operation
 from billing.api.windows import DateOrDateTimeField
 from billing.reports.runs import RunCosts, get_run_costs, get_total_run_costs
 from costtrack.calendar import Window
@@ -67,12 +67,7 @@ class RunParameters(StrictSerializer):
 class RunViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     lookup_url_kwarg = "run_id"
 
-    @extend_schema(
-        operation_id="costs_runs",
-        parameters=[RunFilterSet.parameters(), *HEADERS],
-        responses=CostResponse,
-    )
-    @cache_until_ledger_changes
+    @cached_operation("costs_runs", RunFilterSet, CostResponse, UNPRICED)
     def list(self, request: Request) -> Response:
         """Get the total cost of all workflow runs or of one workflow."""
         query: _RunQuery = RunFilterSet(request.query_params, _RunQuery()).qs
@@ -86,8 +81,7 @@ class RunViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
             )
         )
 
-    @extend_schema(operation_id="costs_run", parameters=[RunParameters, *HEADERS], responses=CostResponse)
-    @cache_until_ledger_changes
+    @cached_operation("costs_run", RunParameters, CostResponse, UNPRICED)
     def retrieve(self, request: Request, run_id: str) -> Response:
         """Get the cost of one workflow run, alone or with all its descendants."""
         params = validated_query(RunParameters, request.query_params)

@@ -2,26 +2,27 @@
 workspace; an execution of a workflow has sessions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from drf_spectacular.utils import extend_schema
 from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.costs.views import HEADERS, CostsEndpoint, headers_of
+from billing.api.costs.views import CostsEndpoint, headers_of
+from billing.api.headers import UNPRICED
 from billing.api.queries import validated_query
-from billing.api.response_cache import cache_until_ledger_changes
-from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, newest_executions
-from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, newest_sessions
+from billing.api.response_cache import cached_operation
+from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
+from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, list_sessions
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption, ReportFilterSet
 from costtrack.responses import Amount, ResponseBody, about
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, page_size
 from organizations.api.base import OrganizationScopedReportViewSet
 
 _Total = Annotated[Amount, about("Tokens and compute.", "1.5")]
@@ -104,9 +105,7 @@ class ExecutionCostResponse(ResponseBody):
 
 
 def _limit() -> ParameterOption:
-    return ParameterOption(
-        serializers.IntegerField(default=50, min_value=1, max_value=200, help_text="Maximum number of results.")
-    )
+    return ParameterOption(page_size(help_text="Maximum number of results."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,31 +147,20 @@ class ExecutionParameters(StrictSerializer):
 class SessionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     lookup_url_kwarg = "session_id"
 
-    @extend_schema(
-        operation_id="costs_sessions",
-        parameters=[SessionFilterSet.parameters(), *HEADERS],
-        responses=SessionCostResponse,
-    )
-    @cache_until_ledger_changes
+    @cached_operation("costs_sessions", SessionFilterSet, SessionCostResponse, UNPRICED)
     def list(self, request: Request) -> Response:
         """List the cost of the latest sessions or of those of one execution, always with breakdowns."""
         now, filterset = utc_now(), SessionFilterSet(request.query_params, _SessionQuery())
         query = filterset.qs
         if query.execution_id:
-            sessions = list_execution_sessions(
-                organization=self.organization, execution_id=query.execution_id, **filterset.options
-            )
+            execution = {"execution_id": query.execution_id, **filterset.options}
+            sessions: Sequence[SessionCosts] = list_execution_sessions(organization=self.organization, **execution)
         else:
-            sessions = newest_sessions(organization=self.organization, **filterset.options)
+            sessions = list_sessions(organization=self.organization, **filterset.options).rows
         headers = headers_of(now, (session.totals for session in sessions))
         return Response([_session(session) for session in sessions], headers=headers)
 
-    @extend_schema(
-        operation_id="costs_session",
-        parameters=[SessionParameters, *HEADERS],
-        responses=SessionCostResponse,
-    )
-    @cache_until_ledger_changes
+    @cached_operation("costs_session", SessionParameters, SessionCostResponse, UNPRICED)
     def retrieve(self, request: Request, session_id: str) -> Response:
         """Get the cost of one session. The totals of its summary replace the sums of its events; later events add to
         them."""
@@ -187,25 +175,15 @@ class SessionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
 class ExecutionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     lookup_url_kwarg = "execution_id"
 
-    @extend_schema(
-        operation_id="costs_executions",
-        parameters=[ExecutionFilterSet.parameters(), *HEADERS],
-        responses=ExecutionCostResponse,
-    )
-    @cache_until_ledger_changes
+    @cached_operation("costs_executions", ExecutionFilterSet, ExecutionCostResponse, UNPRICED)
     def list(self, request: Request) -> Response:
         """List the cost of the latest executions, always with breakdowns and session ids."""
         now, options = utc_now(), ExecutionFilterSet(request.query_params).options
-        executions = newest_executions(organization=self.organization, **options)
+        executions = list_executions(organization=self.organization, **options).rows
         headers = headers_of(now, (execution.totals for execution in executions))
         return Response([_execution(execution) for execution in executions], headers=headers)
 
-    @extend_schema(
-        operation_id="costs_execution",
-        parameters=[ExecutionParameters, *HEADERS],
-        responses=ExecutionCostResponse,
-    )
-    @cache_until_ledger_changes
+    @cached_operation("costs_execution", ExecutionParameters, ExecutionCostResponse, UNPRICED)
     def retrieve(self, request: Request, execution_id: str) -> Response:
         """Get the cost of one execution: the sum of its sessions."""
         now, params = utc_now(), validated_query(ExecutionParameters, request.query_params)

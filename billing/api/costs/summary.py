@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from drf_spectacular.utils import extend_schema
 from msgspec import Meta
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.costs.views import HEADERS, CostsEndpoint, headers_of
+from billing.api.costs.views import CostsEndpoint, headers_of
+from billing.api.headers import UNPRICED
 from billing.api.queries import validated_query
-from billing.api.response_cache import cache_until_ledger_changes
+from billing.api.response_cache import cached_operation
 from billing.reports.sessions.summary import get_session_summary
 from costtrack.clock import utc_now
 from costtrack.responses import Amount, ResponseBody, about
@@ -47,8 +47,7 @@ class CostSummaryResponse(ResponseBody):
 class CostSummaryView(CostsEndpoint, OrganizationScopedAPIView):
     """`GET /costs/summary`"""
 
-    @extend_schema(operation_id="costs_summary", parameters=[*HEADERS], responses=CostSummaryResponse)
-    @cache_until_ledger_changes
+    @cached_operation("costs_summary", None, CostSummaryResponse, UNPRICED)
     def get(self, request: Request) -> Response:
         """Get the total cost and number of sessions, and the most expensive models and sessions."""
         now = utc_now()

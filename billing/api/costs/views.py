@@ -4,21 +4,17 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar
 
-from billing.api.headers import AS_OF, CACHE_HEADERS, UNPRICED
+from billing.api.headers import AS_OF, UNPRICED
+from billing.api.operations import ReportEndpoint
 from billing.reports.sessions.rows import Totals
 from costtrack.clock import iso
 from costtrack.error_formats import DETAIL, Dialect
-from organizations.types import Scope
-
-HEADERS = (*CACHE_HEADERS, UNPRICED)
 
 
-class CostsEndpoint:
+class CostsEndpoint(ReportEndpoint):
     """A mixin of views and viewsets."""
 
     dialect: ClassVar[Dialect] = DETAIL
-    required_scope: ClassVar[Scope | None] = Scope.COSTS_READ
-    requires_api_plan: ClassVar[bool] = True
 
 
 def headers_of(as_of: datetime, totals: Iterable[Totals]) -> dict[str, str]:

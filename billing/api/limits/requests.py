@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import django_filters
-from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -79,13 +79,10 @@ class IncreaseRequestFilter(django_filters.FilterSet):
 class IncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
     """Anyone who can read costs can request an increase. Owners and operators answer. The newest come first."""
 
-    queryset = IncreaseRequest.objects.order_by("-id")
+    queryset = IncreaseRequest.objects.select_related("limit", "granted").order_by("-id")
     serializer_class = IncreaseRequestSerializer
     filterset_class = IncreaseRequestFilter
     scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ, "create": Scope.COSTS_READ}
-
-    def narrow(self, queryset: QuerySet[IncreaseRequest]) -> QuerySet[IncreaseRequest]:
-        return queryset.select_related("limit", "granted")
 
     @extend_schema(
         request=NewRequestSerializer,
@@ -114,6 +111,7 @@ class IncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
         },
         examples=[examples.GRANT],
     )
+    @action(detail=True, methods=["post"])
     def grant(self, request: Request, **_: Any) -> Response:
         """Grant a request: raise the limit until a date. Owners only. The requester is notified by e-mail."""
         return self._answer(grant, GrantSerializer)
@@ -126,6 +124,7 @@ class IncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
         },
         examples=[examples.DECLINE],
     )
+    @action(detail=True, methods=["post"])
     def decline(self, request: Request, **_: Any) -> Response:
         """Decline a request. Owners only. The requester is notified by e-mail."""
         return self._answer(decline, DeclineSerializer)

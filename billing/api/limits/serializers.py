@@ -6,11 +6,12 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing.limits.validation import AMOUNT_DECIMALS, MAX_REASON_LENGTH, MAX_THRESHOLDS, MAX_VALUE_LENGTH, LimitInput
+from billing.limits.validation import AMOUNT_DECIMALS, MAX_THRESHOLDS, MAX_VALUE_LENGTH, LimitInput
 from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, ThresholdEvent
 from billing.models.limits import default_thresholds
 from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
 from costtrack.serializers import AmountField, StrictSerializer
+from costtrack.text import MAX_REASON_LENGTH
 
 VALUE_TEXT = "One value of a per-value limit (a credential by its Client ID). Empty: all values."
 
@@ -52,11 +53,9 @@ class OverrideSerializer(serializers.ModelSerializer[LimitOverride]):
 
 
 class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
-    """A limit as configured, with its active overrides. Its current state is at `/usage/limits`.
+    """A limit as configured, with its active overrides. Its current state is at `/usage/limits`."""
 
-    The context must have `display_values` and `active_exceptions` (`active_exceptions_by_limit`).
-    """
-
+    # The context must have `display_values` and `active_overrides` (`active_overrides_by_limit`).
     scope = serializers.ChoiceField(choices=LimitScope.choices)
     scope_value = serializers.CharField(help_text="Empty: the limit applies to every value of the scope separately.")
     window = serializers.ChoiceField(choices=LimitWindow.choices)
@@ -79,7 +78,7 @@ class LimitSerializer(serializers.ModelSerializer[SpendLimit]):
 
     @extend_schema_field(OverrideSerializer(many=True))
     def get_overrides(self, limit: SpendLimit) -> Any:
-        return OverrideSerializer(self.context["active_exceptions"][limit.pk], many=True, context=self.context).data
+        return OverrideSerializer(self.context["active_overrides"][limit.pk], many=True, context=self.context).data
 
 
 class _LimitSettingsSerializer(StrictSerializer):
@@ -163,7 +162,7 @@ class ThresholdEventSerializer(serializers.ModelSerializer[ThresholdEvent]):
     threshold = serializers.IntegerField(help_text="In percent of the amount; 0 is the soft amount.")
     amount_usd = AmountField(help_text="The limit's amount at that time.")
     spent_usd = AmountField(help_text="The spend when the threshold was reached.")
-    reached_at = serializers.DateTimeField(source="crossed_at")
+    reached_at = serializers.DateTimeField()
     resolved_at = serializers.DateTimeField(allow_null=True, help_text="When spend was below the threshold again.")
     resets_at = serializers.DateTimeField(
         allow_null=True, help_text="When spend is expected to be below the amount again."

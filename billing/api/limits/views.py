@@ -9,6 +9,7 @@ import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -24,9 +25,9 @@ from billing.api.limits.serializers import (
     ThresholdEventSerializer,
 )
 from billing.limits import services
-from billing.limits.selectors import active_exceptions_by_limit, in_force_at
+from billing.limits.selectors import active_overrides_by_limit, in_force_at
 from billing.models import LimitOverride, SpendLimit, ThresholdEvent
-from billing.querysets import SpendLimitQuerySet
+from billing.models.limits import SpendLimitQuerySet
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import NotFoundError
@@ -125,11 +126,13 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
     @extend_schema(
         operation_id="limits_raise", request=RaiseSerializer, responses=_LIMIT_RESPONSE, examples=[examples.RAISE]
     )
+    @action(detail=True, methods=["post"], url_path="raise")
     def raise_temporarily(self, request: Request, **_: Any) -> Response:
         """Raise the limit until `ends_at`. A new raise replaces the previous one."""
         return self._override(services.raise_limit, RaiseSerializer)
 
     @extend_schema(request=PauseSerializer, responses=_LIMIT_RESPONSE, examples=[examples.PAUSE])
+    @action(detail=True, methods=["post"])
     def pause(self, request: Request, **_: Any) -> Response:
         """Refuse every authorization that the limit covers, regardless of spend."""
         return self._override(services.pause_limit, PauseSerializer)
@@ -142,6 +145,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         },
         examples=[examples.RESUME, examples.OPEN],
     )
+    @action(detail=True, methods=["post"])
     def resume(self, request: Request, **_: Any) -> Response:
         """End a manual pause. With `ends_at`, authorize everything until then, even if the limit is reached."""
         return self._override(_resume, ResumeSerializer)
@@ -150,14 +154,15 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         operation_id="limits_overrides_end",
         responses={204: OpenApiResponse(description="The override was ended.")},
     )
+    @action(detail=True, methods=["delete"], url_path="overrides/<int:override_id>")
     def end_override(self, request: Request, override_id: int, **_: Any) -> Response:
         """End an override early. Ending it again changes nothing."""
         limit = self.get_object()
         rows = LimitOverride.objects.of(self.organization)
-        exception = rows.filter(limit=limit, pk=override_id).first()
-        if exception is None:
+        override = rows.filter(limit=limit, pk=override_id).first()
+        if override is None:
             raise NotFoundError("No such override.")
-        services.end_exception(organization=self.organization, exception=exception, actor=self.principal, now=utc_now())
+        services.end_override(organization=self.organization, override=override, actor=self.principal, now=utc_now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _override(self, override: Callable[..., object], body: type[StrictSerializer]) -> Response:
@@ -172,10 +177,10 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         return self.response_of(limit)
 
     def rows_context(self, rows: Sequence[SpendLimit]) -> dict[str, Any]:
-        active_exceptions = active_exceptions_by_limit(self.organization, rows, utc_now())
+        active_overrides = active_overrides_by_limit(self.organization, rows, utc_now())
         return {
-            **self.display_values(chain.from_iterable(active_exceptions.values())),
-            "active_exceptions": active_exceptions,
+            **self.display_values(chain.from_iterable(active_overrides.values())),
+            "active_overrides": active_overrides,
         }
 
 
@@ -187,7 +192,7 @@ def _resume(*, ends_at: datetime | None, **options: Any) -> None:
 
 
 class ThresholdEventViewSet(ValuesDisplayed[ThresholdEvent]):
-    queryset = ThresholdEvent.objects.select_related("limit").order_by("-crossed_at", "-id")
+    queryset = ThresholdEvent.objects.select_related("limit").order_by("-reached_at", "-id")
     serializer_class = ThresholdEventSerializer
     filterset_class = None
     required_scope = Scope.COSTS_READ

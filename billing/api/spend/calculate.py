@@ -24,7 +24,7 @@ from costtrack.errors import DomainError
 from costtrack.money import number, plain
 from costtrack.parsers import JSONParser
 from costtrack.responses import ResponseBody, about
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, validated
 
 COST = response_header("X-Costtrack-Cost", "The exact cost in USD, as a decimal string.")
 TOKENS = response_header(
@@ -174,9 +174,7 @@ class SpendCalculateView(SpendView):
     def post(self, request: Request) -> Response:
         """Calculate the cost of a prompt or of a completion response at the current prices of the organization.
         Nothing is recorded."""
-        body = CalculationSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        options = body.validated_data
+        options = validated(CalculationSerializer, request.data)
         has_details = options.pop("details")
         estimate = self._estimate(**options)
         headers = {

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF
+from billing.api.operations import operation
 from billing.api.spend.params import (
     API_KEY,
     UNPRICED,
@@ -196,10 +197,8 @@ class SpendLogPageFilterSet(SpendLogFilterSet, RequiredWindowFilterSet):
 class SpendLogViewSet(SpendEndpoint, OrganizationScopedReportViewSet):
     """`GET /spend/logs`"""
 
-    @extend_schema(
-        operation_id="spend_logs",
-        parameters=[SpendLogListFilterSet.parameters(), AS_OF, UNPRICED, TRUNCATED],
-        responses=OneOf("SpendLogOrDay", (SpendLog, SpendDay)),
+    @operation(
+        "spend_logs", SpendLogListFilterSet, OneOf("SpendLogOrDay", (SpendLog, SpendDay)), AS_OF, UNPRICED, TRUNCATED
     )
     def list(self, request: Request) -> Response:
         """Get spend by day if both dates are given, else single calls, newest first. All given filters apply. Up to
@@ -212,7 +211,7 @@ class SpendLogViewSet(SpendEndpoint, OrganizationScopedReportViewSet):
             return Response(body, headers=response_headers(now, sum(day.unpriced for day in days)))
         rows = newest_rows(organization=self.organization, filters=filters)
         row_headers = response_headers(now, sum(not row.is_priced for row in rows.rows))
-        if rows.is_cut:
+        if rows.is_truncated:
             row_headers |= {TRUNCATED.name: "true", "Link": f'<{PAGED_PATH}>; rel="alternate"'}
         return Response(_logs(self.organization, rows.rows), headers=row_headers)
 
@@ -220,11 +219,7 @@ class SpendLogViewSet(SpendEndpoint, OrganizationScopedReportViewSet):
 class SpendLogPageViewSet(SpendEndpoint, OrganizationScopedReportViewSet):
     """`GET /spend/logs/v2`"""
 
-    @extend_schema(
-        operation_id="spend_logs_v2",
-        parameters=[SpendLogPageFilterSet.parameters(), AS_OF, UNPRICED, TOTAL],
-        responses=SpendLogsPage,
-    )
+    @operation("spend_logs_v2", SpendLogPageFilterSet, SpendLogsPage, AS_OF, UNPRICED, TOTAL)
     def list(self, request: Request) -> Response:
         """List single calls of a window, page by page. The first 10,000 rows are available. Sorting by anything but
         startTime, and filters by team, deployment, error code and spend, need a window of up to 200,000 calls."""

@@ -14,6 +14,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
 from billing.api.headers import AS_OF
+from billing.api.operations import ReportEndpoint
 from billing.api.windows import DateOrDateTimeField, window_of
 from billing.reports.spend.keys import credentials_by_id, key_hash, resolve_credentials
 from costtrack.calendar import Window
@@ -23,7 +24,6 @@ from costtrack.errors import DomainError
 from costtrack.filters import ParameterOption, ReportFilterSet
 from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedReportViewSet
 from organizations.models import Organization
-from organizations.types import Scope
 
 UNPRICED = OpenApiParameter(
     "X-Costtrack-Unpriced-Events",
@@ -119,12 +119,10 @@ class RequiredWindowFilterSet(WindowFilterSet):
     requires_dates = True
 
 
-class SpendEndpoint:
+class SpendEndpoint(ReportEndpoint):
     """A mixin of views and viewsets."""
 
     dialect: ClassVar[Dialect] = LITELLM
-    required_scope: ClassVar[Scope | None] = Scope.COSTS_READ
-    requires_api_plan: ClassVar[bool] = True
     openapi_tag: ClassVar[str] = "spend"
 
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
-from drf_spectacular.utils import extend_schema
 from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.headers import AS_OF, CACHE_HEADERS
-from billing.api.response_cache import cache_until_ledger_changes
+from billing.api.headers import AS_OF
+from billing.api.operations import operation
+from billing.api.response_cache import cached_operation
 from billing.api.spend.params import (
     API_KEY,
     BadParameterError,
@@ -50,12 +50,7 @@ class SpendTag(ResponseBody):
 class SpendTagsView(SpendView):
     """`GET /spend/tags`"""
 
-    @extend_schema(
-        operation_id="spend_tags",
-        parameters=[WindowFilterSet.parameters(), *CACHE_HEADERS],
-        responses=list[SpendTag],
-    )
-    @cache_until_ledger_changes
+    @cached_operation("spend_tags", WindowFilterSet, list[SpendTag])
     def get(self, request: Request) -> Response:
         """List spend by tag, the most expensive first. A call with two tags counts in full under both."""
         now = utc_now()
@@ -84,12 +79,7 @@ class SpendPerTags(ResponseBody):
 class GlobalSpendTagsView(SpendView):
     """`GET /global/spend/tags`"""
 
-    @extend_schema(
-        operation_id="global_spend_tags",
-        parameters=[SpendPerTagFilterSet.parameters(), *CACHE_HEADERS],
-        responses=SpendPerTags,
-    )
-    @cache_until_ledger_changes
+    @cached_operation("global_spend_tags", SpendPerTagFilterSet, SpendPerTags)
     def get(self, request: Request) -> Response:
         """List spend by tag, the most expensive first, rounded to four decimals as in the LiteLLM dashboard."""
         now, filterset = utc_now(), SpendPerTagFilterSet(self)
@@ -153,14 +143,13 @@ class KeyReport(ResponseBody):
     model_details: list[ModelDetail]
 
 
+REPORTS: Any = list[OneOf("SpendReport", (TeamsOfDay, CustomersOfDay, KeyReport))]  # type: ignore[misc] # no type
+
+
 class SpendReportView(SpendView):
     """`GET /global/spend/report`"""
 
-    @extend_schema(
-        operation_id="global_spend_report",
-        parameters=[SpendReportFilterSet.parameters(), AS_OF],
-        responses=list[OneOf("SpendReport", (TeamsOfDay, CustomersOfDay, KeyReport))],  # type: ignore[misc] # no type
-    )
+    @operation("global_spend_report", SpendReportFilterSet, REPORTS, AS_OF)
     def get(self, request: Request) -> Response:
         """Report spend by day and team or customer, or by key. `api_key` and `internal_user_id` report by key. Teams
         are the tags that begin with `team:`; without any, the organization is the only team."""

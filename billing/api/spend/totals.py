@@ -3,13 +3,13 @@
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.headers import AS_OF, CACHE_HEADERS
-from billing.api.response_cache import cache_until_ledger_changes
+from billing.api.headers import AS_OF
+from billing.api.operations import operation
+from billing.api.response_cache import cached_operation
 from billing.api.spend.params import (
     API_KEY,
     RequiredWindowFilterSet,
@@ -68,7 +68,7 @@ class SpendUser(ResponseBody):
 class SpendKeysView(SpendView):
     """`GET /spend/keys`"""
 
-    @extend_schema(operation_id="spend_keys", parameters=[AS_OF], responses=list[SpendKey])
+    @operation("spend_keys", None, list[SpendKey], AS_OF)
     def get(self, request: Request) -> Response:
         """List every credential with its spend over all time, the most expensive first."""
         now = utc_now()
@@ -96,12 +96,7 @@ class SpendUsersFilterSet(SpendFilterSet):
 class SpendUsersView(SpendView):
     """`GET /spend/users`"""
 
-    @extend_schema(
-        operation_id="spend_users",
-        parameters=[SpendUsersFilterSet.parameters(), *CACHE_HEADERS],
-        responses=list[SpendUser],
-    )
-    @cache_until_ledger_changes
+    @cached_operation("spend_users", SpendUsersFilterSet, list[SpendUser])
     def get(self, request: Request) -> Response:
         """List users with their spend over all time, the most expensive first, up to 10,000."""
         now, options = utc_now(), SpendUsersFilterSet(self).options
@@ -160,7 +155,7 @@ def _last_30_days(now: datetime) -> Window:
 class GlobalSpendView(SpendView):
     """`GET /global/spend`"""
 
-    @extend_schema(operation_id="global_spend", parameters=[AS_OF], responses=GlobalSpend)
+    @operation("global_spend", None, GlobalSpend, AS_OF)
     def get(self, request: Request) -> Response:
         """Get the total spend of today and the 30 days before."""
         now = utc_now()
@@ -173,11 +168,7 @@ class GlobalSpendView(SpendView):
 class GlobalSpendLogsView(SpendView):
     """`GET /global/spend/logs`"""
 
-    @extend_schema(
-        operation_id="global_spend_logs",
-        parameters=[KeyFilterSet.parameters(), AS_OF],
-        responses=list[GlobalSpendDay],
-    )
+    @operation("global_spend_logs", KeyFilterSet, list[GlobalSpendDay], AS_OF)
     def get(self, request: Request) -> Response:
         """List the spend of each day with calls, of today and the 30 days before."""
         now, filterset = utc_now(), KeyFilterSet(self)
@@ -189,11 +180,7 @@ class GlobalSpendLogsView(SpendView):
 class GlobalSpendKeysView(SpendView):
     """`GET /global/spend/keys`"""
 
-    @extend_schema(
-        operation_id="global_spend_keys",
-        parameters=[TopFilterSet.parameters(), AS_OF],
-        responses=list[GlobalSpendKey],
-    )
+    @operation("global_spend_keys", TopFilterSet, list[GlobalSpendKey], AS_OF)
     def get(self, request: Request) -> Response:
         """List the most expensive credentials of the last 30 days."""
         now, options = utc_now(), TopFilterSet(self).options
@@ -213,11 +200,7 @@ class GlobalSpendKeysView(SpendView):
 class GlobalSpendModelsView(SpendView):
     """`GET /global/spend/models`"""
 
-    @extend_schema(
-        operation_id="global_spend_models",
-        parameters=[TopFilterSet.parameters(), AS_OF],
-        responses=list[GlobalSpendModel],
-    )
+    @operation("global_spend_models", TopFilterSet, list[GlobalSpendModel], AS_OF)
     def get(self, request: Request) -> Response:
         """List the most expensive models of the last 30 days."""
         now, options = utc_now(), TopFilterSet(self).options
@@ -231,11 +214,7 @@ class GlobalSpendModelsView(SpendView):
 class GlobalActivityView(SpendView):
     """`GET /global/activity`"""
 
-    @extend_schema(
-        operation_id="global_activity",
-        parameters=[RequiredWindowFilterSet.parameters(), AS_OF],
-        responses=GlobalActivity,
-    )
+    @operation("global_activity", RequiredWindowFilterSet, GlobalActivity, AS_OF)
     def get(self, request: Request) -> Response:
         """Get the model calls and tokens of each day with calls."""
         now, filterset = utc_now(), RequiredWindowFilterSet(self)

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from billing.api.windows import DateOrDateTimeField, window_of
-from billing.reports.pricing.groups import GroupOrder
+from billing.reports.pricing.groups import ORDERS
 from costtrack.calendar import Window
 from costtrack.serializers import StrictSerializer
 
@@ -16,13 +16,6 @@ _MAX_IDS = 1_000
 _MAX_PER_PAGE = 500
 _LAST_PAGE = 1_000_000_000
 _MAX_LENGTH = 255
-
-ORDERS = {
-    "date": GroupOrder.DATE,
-    "total_cost": GroupOrder.COST,
-    "total_tokens": GroupOrder.TOKENS,
-    "run_count": GroupOrder.RUNS,
-}
 
 
 def _date(text: str) -> DateOrDateTimeField:
@@ -49,6 +42,20 @@ def _text(text: str) -> serializers.CharField:
 _NO_EFFECT = "Accepted for compatibility with Glow clients; has no effect."
 
 
+def _id(text: str) -> serializers.UUIDField:
+    return serializers.UUIDField(required=False, allow_null=True, help_text=text)
+
+
+def _number(min_value: int, max_value: int) -> serializers.IntegerField:
+    return serializers.IntegerField(
+        required=False, allow_null=True, min_value=min_value, max_value=max_value, help_text=_NO_EFFECT
+    )
+
+
+def _choice(choices: list[str], text: str = _NO_EFFECT) -> serializers.ChoiceField:
+    return serializers.ChoiceField(choices, required=False, allow_null=True, help_text=text)
+
+
 class RunsBody(StrictSerializer):
     """Filters of runs. Every field may be omitted or null."""
 
@@ -57,21 +64,13 @@ class RunsBody(StrictSerializer):
     date_from = _date("Alias of start_date, which takes precedence.")
     date_to = _date("Alias of end_date, which takes precedence.")
     model_ids = _uuids("Only runs of these models. Null or empty: all.")
-    model_id = serializers.UUIDField(
-        required=False, allow_null=True, help_text="One model; model_ids takes precedence."
-    )
+    model_id = _id("One model; model_ids takes precedence.")
     agent_ids = _uuids("Only runs of these agents. Null or empty: all.")
-    agent_id = serializers.UUIDField(
-        required=False, allow_null=True, help_text="One agent; agent_ids takes precedence."
-    )
+    agent_id = _id("One agent; agent_ids takes precedence.")
     department_ids = _uuids(f"{_NO_EFFECT} There are no departments here.")
     snapshot_key = _text(_NO_EFFECT)
-    page_limit = serializers.IntegerField(
-        required=False, allow_null=True, min_value=1, max_value=_MAX_PER_PAGE, help_text=_NO_EFFECT
-    )
-    page_offset = serializers.IntegerField(
-        required=False, allow_null=True, min_value=0, max_value=_LAST_PAGE, help_text=_NO_EFFECT
-    )
+    page_limit = _number(1, _MAX_PER_PAGE)
+    page_offset = _number(0, _LAST_PAGE)
 
     def window(self) -> Window:
         """Return the window. Raises a ValidationError if it ends before it begins."""
@@ -82,14 +81,10 @@ class RunsBody(StrictSerializer):
 
 
 class PricingBody(RunsBody):
-    page = serializers.IntegerField(
-        required=False, allow_null=True, min_value=0, max_value=_LAST_PAGE, help_text=_NO_EFFECT
-    )
-    page_size = serializers.IntegerField(
-        required=False, allow_null=True, min_value=1, max_value=_MAX_PER_PAGE, help_text=_NO_EFFECT
-    )
-    sort_by = serializers.ChoiceField(choices=list(ORDERS), required=False, allow_null=True, help_text=_NO_EFFECT)
-    sort_order = serializers.ChoiceField(choices=["asc", "desc"], required=False, allow_null=True, help_text=_NO_EFFECT)
+    page = _number(0, _LAST_PAGE)
+    page_size = _number(1, _MAX_PER_PAGE)
+    sort_by = _choice(list(ORDERS))
+    sort_order = _choice(["asc", "desc"])
 
 
 @extend_schema_serializer(many=False)
@@ -110,9 +105,7 @@ class ExportBody(RunsBody):
     profile_ids = _uuids("Only runs of these users. Null or empty: all.")
     group_id = _text("Only runs of this group.")
     session_id = _text("Only runs of this session.")
-    view = serializers.ChoiceField(
-        choices=["pricing"], required=False, allow_null=True, help_text="The only supported view."
-    )
+    view = _choice(["pricing"], "The only supported view.")
     mode = _text(_NO_EFFECT)
     idempotency_key = _text(_NO_EFFECT)
 

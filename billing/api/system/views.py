@@ -16,13 +16,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, BYPASS, CACHE_HIT, UNPRICED, response_header
+from billing.api.operations import ReportEndpoint
 from billing.api.response_cache import bypasses_cache, response_cache
 from billing.api.system.ids import agent_uuid, model_uuid, select_by_uuid, user_uuid
-from billing.api.system.requests import ORDERS, ExportBody, GroupsBody, PricingBody, RefreshBody, RunsBody
+from billing.api.system.requests import ExportBody, GroupsBody, PricingBody, RefreshBody, RunsBody
 from billing.api.system.responses import ExportAnswer, GroupsAnswer, PricingAnswer, RefreshAnswer
 from billing.exports.pricing_zip import ExportFilter, pricing_zip
 from billing.reports.pricing.daily import pricing
-from billing.reports.pricing.groups import GroupQuery, groups
+from billing.reports.pricing.groups import ORDERS, GroupQuery, groups
 from billing.reports.pricing.run_filter import RunFilter, list_agents, list_models, list_users
 from billing.reports.response_cache_redis import CachedResponse, cache_response, get_cached_response, ledger_state
 from billing.rollups.definitions import ROLLUPS
@@ -32,10 +33,9 @@ from costtrack.clock import iso, utc_now
 from costtrack.error_formats import DETAIL, Dialect
 from costtrack.renderers import JSONRenderer
 from costtrack.responses import ResponseBody
-from costtrack.serializers import request_example
+from costtrack.serializers import request_example, validated
 from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedReportViewSet
 from organizations.models import Organization
-from organizations.types import Scope
 
 _render = JSONRenderer().render
 
@@ -85,12 +85,10 @@ def _ids(params: dict[str, Any], kind: str) -> tuple[UUID, ...]:
     return tuple(sorted(set(params.get(f"{kind}_ids") or ([single_id] if single_id else []))))
 
 
-class SystemEndpoint:
+class SystemEndpoint(ReportEndpoint):
     """A mixin of views and viewsets."""
 
     dialect: ClassVar[Dialect] = DETAIL
-    required_scope: ClassVar[Scope | None] = Scope.COSTS_READ
-    requires_api_plan: ClassVar[bool] = True
 
 
 def _cached_response(
@@ -238,9 +236,7 @@ class RefreshView(SystemEndpoint, OrganizationScopedAPIView):
     def post(self, request: Request) -> Response:
         """Drop cached responses and bring the views behind them up to date. Never required, because responses are
         always current."""
-        body = RefreshBody(data=request.data)
-        body.is_valid(raise_exception=True)
-        params = body.validated_data
+        params = validated(RefreshBody, request.data)
         is_done = refresh(organization=self.organization, fold_now=not params["soft"], now=utc_now())
         answer = RefreshAnswer(
             success=True,

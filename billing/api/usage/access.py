@@ -2,14 +2,14 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from drf_spectacular.utils import extend_schema
 from msgspec import Meta
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.usage.authorizations import SpendLimitExceeded
 from billing.limits.authorize import access_refusal
@@ -19,9 +19,8 @@ from billing.limits.types import Dimensions
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS
 from costtrack.responses import OneOf, ResponseBody
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
-from organizations.types import Scope
 
 MAX_TAGS = 50
 _No = Annotated[bool, Meta(extra_json_schema={"const": False})]
@@ -32,12 +31,12 @@ _NO_STORE = {"Cache-Control": "no-store"}
 class AccessQuery(StrictSerializer):
     """The dimensions of the call. The credential is that of the request."""
 
-    service = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    model = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    user_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    workflow_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    run_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    session_id = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    service = optional_text()
+    model = optional_text()
+    user_id = optional_text()
+    workflow_id = optional_text()
+    run_id = optional_text()
+    session_id = optional_text()
     tags = serializers.ListField(
         required=False,
         child=serializers.CharField(allow_blank=True, max_length=255),
@@ -76,18 +75,10 @@ class NotPriced(ResponseBody):
     as_of: datetime
 
 
-class UsageAccessView(OrganizationScopedAPIView):
+class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET /usage/access`"""
 
-    required_scope: ClassVar[Scope | None] = None
-    requires_api_plan: ClassVar[bool] = True
-    openapi_tag: ClassVar[str] = "limits"
-
-    @extend_schema(
-        operation_id="usage_access",
-        parameters=[AccessQuery],
-        responses=OneOf("Access", (Allowed, NotAllowed, NotPriced)),
-    )
+    @operation("usage_access", AccessQuery, OneOf("Access", (Allowed, NotAllowed, NotPriced)))
     def get(self, request: Request) -> Response:
         """Check whether a call may proceed and, if not, which limit blocks it and until when. The status is always
         200. Open to any credential."""

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.intake import body_errors, read_body
+from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.structs import struct_schemas
 from billing.limits.authorize import AuthorizationRequest, Grant, authorize, extend, release
@@ -33,7 +34,7 @@ from billing.types import AuthorizationStatus, LimitAction, LimitScope, LimitWin
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.responses import Amount, ResponseBody, about, choice
-from costtrack.serializers import StrictSerializer, request_example
+from costtrack.serializers import StrictSerializer, page_size, request_example
 from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
@@ -178,17 +179,15 @@ class AuthorizationsQuery(StrictSerializer):
     """Filters; an empty value is ignored."""
 
     status = serializers.ChoiceField(required=False, allow_blank=True, choices=AuthorizationStatus.choices)
-    limit = serializers.IntegerField(default=50, min_value=1, max_value=200)
+    limit = page_size()
     cursor = serializers.UUIDField(required=False, help_text="`next_cursor` of the previous page.")
 
 
-class AuthorizationsView(OrganizationScopedAPIView):
+class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET` and `POST /usage/authorizations`"""
 
-    required_scope: ClassVar[Scope] = Scope.LIMITS_AUTHORIZE
+    required_scope: ClassVar[Scope | None] = Scope.LIMITS_AUTHORIZE
     scopes_by_action = {"get": Scope.COSTS_READ}
-    requires_api_plan: ClassVar[bool] = True
-    openapi_tag: ClassVar[str] = "limits"
     own_transactions: ClassVar[bool] = True
 
     @extend_schema(
@@ -231,11 +230,7 @@ class AuthorizationsView(OrganizationScopedAPIView):
             payload_hash=payload_hash(params, credential_id) if key else 0,
         )
 
-    @extend_schema(
-        operation_id="usage_authorizations_list",
-        parameters=[AuthorizationsQuery],
-        responses=AuthorizationPage,
-    )
+    @operation("usage_authorizations_list", AuthorizationsQuery, AuthorizationPage)
     def get(self, request: Request) -> Response:
         """List the authorizations of the organization, newest first."""
         params, now = validated_query(AuthorizationsQuery, request.query_params), utc_now()
@@ -251,12 +246,10 @@ class AuthorizationsView(OrganizationScopedAPIView):
         return Response(AuthorizationPage(results=results, next_cursor=page.last))
 
 
-class AuthorizationView(OrganizationScopedAPIView):
+class AuthorizationView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET`, `PATCH` and `DELETE /usage/authorizations/{id}`"""
 
-    required_scope: ClassVar[Scope] = Scope.LIMITS_AUTHORIZE
-    requires_api_plan: ClassVar[bool] = True
-    openapi_tag: ClassVar[str] = "limits"
+    required_scope: ClassVar[Scope | None] = Scope.LIMITS_AUTHORIZE
     # Releasing is never rate-limited, so that reservations can always be returned.
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"delete"})
     own_transactions: ClassVar[bool] = True

@@ -6,6 +6,7 @@ it.
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -14,10 +15,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.usage.events import AdjustmentSerializer
-from billing.ledger.corrections import MAX_REASON_LENGTH, Corrected, adjust, void
+from billing.ledger.corrections import Corrected, adjust, void
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS, plain
-from costtrack.serializers import AmountField, StrictSerializer
+from costtrack.serializers import AmountField, StrictSerializer, validated
+from costtrack.text import MAX_REASON_LENGTH
 from organizations.api.base import OrganizationScopedReportViewSet
 
 _NOT_CORRECTABLE = OpenApiResponse(
@@ -57,7 +59,7 @@ class EventCorrectionViewSet(OrganizationScopedReportViewSet):
     )
     def void(self, request: Request, event_id: UUID) -> Response:
         """Void an event: take back everything it counts and costs. A repeated request is a duplicate."""
-        return self._correct(void, VoidSerializer(data=request.data), event_id)
+        return self._correct(void, validated(VoidSerializer, request.data), event_id)
 
     @extend_schema(
         operation_id="usage_event_adjust",
@@ -66,16 +68,11 @@ class EventCorrectionViewSet(OrganizationScopedReportViewSet):
     )
     def adjust(self, request: Request, event_id: UUID) -> Response:
         """Set the cost of an event, also of one whose cost is unknown. Its counts stay."""
-        return self._correct(adjust, AdjustSerializer(data=request.data), event_id)
+        return self._correct(adjust, validated(AdjustSerializer, request.data), event_id)
 
-    def _correct(self, correct: Callable[..., Corrected], body: StrictSerializer, event_id: UUID) -> Response:
-        body.is_valid(raise_exception=True)
+    def _correct(self, correct: Callable[..., Corrected], body: dict[str, Any], event_id: UUID) -> Response:
         corrected = correct(
-            organization=self.organization,
-            event_id=event_id,
-            **body.validated_data,
-            actor=self.principal.label,
-            now=utc_now(),
+            organization=self.organization, event_id=event_id, **body, actor=self.principal.label, now=utc_now()
         )
         row = AdjustmentSerializer(corrected.adjustment).data
         return Response({**row, "cost_now_usd": plain(corrected.cost_now_usd)}, status=status.HTTP_201_CREATED)

@@ -11,9 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api import intake
-from billing.api.headers import CACHE_HEADERS
+from billing.api.operations import ReportEndpoint
 from billing.api.queries import WindowFilterSet
-from billing.api.response_cache import cache_until_ledger_changes
+from billing.api.response_cache import cached_operation
 from billing.api.windows import DateOrDateTimeField
 from billing.ingest import json_events
 from billing.ingest.services import IngestResult, ingest
@@ -28,7 +28,7 @@ from billing.types import CorrectionKind, Status
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.money import plain
-from costtrack.serializers import AmountField
+from costtrack.serializers import AmountField, optional_text, page_cursor, page_size
 from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedReportViewSet
 from organizations.types import Scope
@@ -37,9 +37,7 @@ PRICE_KINDS = list(KINDS)
 
 
 def _text(help_text: str | None = None, max_length: int = 255) -> ParameterFilter:
-    return ParameterFilter(
-        serializers.CharField(required=False, allow_blank=True, max_length=max_length, help_text=help_text)
-    )
+    return ParameterFilter(optional_text(help_text, max_length=max_length))
 
 
 class EventFilterSet(WindowFilterSet):
@@ -58,12 +56,8 @@ class EventFilterSet(WindowFilterSet):
     end_date = ParameterOption(
         DateOrDateTimeField(required=False, help_text="Events that occurred until this date (inclusive) or time.")
     )
-    limit = ParameterOption(serializers.IntegerField(default=50, min_value=1, max_value=200))
-    cursor = ParameterOption(
-        serializers.CharField(
-            required=False, allow_blank=True, max_length=100, help_text="`next_cursor` of the previous page."
-        )
-    )
+    limit = ParameterOption(page_size())
+    cursor = ParameterOption(page_cursor())
 
 
 class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
@@ -227,12 +221,10 @@ class ExplainedEventSerializer(UsageEventSerializer):
         )  # type: ignore[assignment]
 
 
-class EventViewSet(OrganizationScopedReportViewSet):
+class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     """`GET` and `POST /usage/events`, `GET /usage/events/{id}`"""
 
-    required_scope: ClassVar[Scope | None] = Scope.COSTS_READ
     scopes_by_action = {"create": Scope.USAGE_WRITE}
-    requires_api_plan: ClassVar[bool] = True
     actions_of_every_plan: ClassVar[frozenset[str]] = frozenset({"create"})
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"create"})
     own_transactions: ClassVar[bool] = True
@@ -272,12 +264,7 @@ class EventViewSet(OrganizationScopedReportViewSet):
             result, status=status.HTTP_422_UNPROCESSABLE_ENTITY if result.is_useless else status.HTTP_207_MULTI_STATUS
         )
 
-    @extend_schema(
-        operation_id="usage_events_list",
-        parameters=[EventFilterSet.parameters(), *CACHE_HEADERS],
-        responses=EventPageSerializer,
-    )
-    @cache_until_ledger_changes
+    @cached_operation("usage_events_list", EventFilterSet, EventPageSerializer)
     def list(self, request: Request) -> Response:
         """List the ledger of the organization, newest first. Adjustments are separate rows."""
         filterset = EventFilterSet(request.query_params, EventFilter())
@@ -292,8 +279,7 @@ class EventViewSet(OrganizationScopedReportViewSet):
         results = UsageEventSerializer(page.rows, many=True).data
         return Response({"results": results, "next_cursor": cursor_of(page.last)})
 
-    @extend_schema(operation_id="usage_event", parameters=[*CACHE_HEADERS], responses=ExplainedEventSerializer)
-    @cache_until_ledger_changes
+    @cached_operation("usage_event", None, ExplainedEventSerializer)
     def retrieve(self, request: Request, event_id: UUID) -> Response:
         """Get one event and the calculation of its cost."""
         with tenant_reads(self.organization.pk):

@@ -13,7 +13,8 @@ from rest_framework.request import Request
 
 from billing.api.usage.figures import UsageView
 from billing.api.usage.query import UsageQuerySerializer, usage_query
-from billing.exports.usage_csv import Rows, file_name, usage_csv
+from billing.exports.usage_csv import Rows, csv_response
+from costtrack.serializers import optional_text
 from organizations.selectors import refusal_without_exports
 
 
@@ -38,9 +39,7 @@ class ExportQuery(UsageQuerySerializer):
     rows = serializers.ChoiceField(
         default=Rows.REQUESTS, choices=[rows.value for rows in Rows], help_text="One row per call or per day."
     )
-    endpoint = serializers.CharField(
-        required=False, allow_blank=True, max_length=255, help_text="Only with `rows=requests`."
-    )
+    endpoint = optional_text("Only with `rows=requests`.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs.get("endpoint") and attrs["rows"] == Rows.DAYS:
@@ -70,10 +69,4 @@ class UsageExportView(UsageView):
         if not (self.organization.plan.exports or self.principal.is_operator):
             raise refusal_without_exports(self.organization.plan)
         query = usage_query(request, self.access, ExportQuery)
-        rows = Rows(query.extra["rows"])
-        name = file_name(organization=self.organization, rows=rows, window=query.window)
-        return StreamingHttpResponse(
-            usage_csv(query, rows, endpoint=query.extra.get("endpoint", "")),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
-        )
+        return csv_response(query, Rows(query.extra["rows"]), endpoint=query.extra.get("endpoint", ""))

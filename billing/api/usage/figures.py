@@ -2,22 +2,22 @@
 
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from drf_spectacular.utils import extend_schema
 from msgspec import Meta
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.operations import ReportEndpoint, operation
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.reports.usage import breakdown
-from billing.reports.usage.figures import Spend
+from billing.reports.usage.figures import GroupBy, Spend
 from billing.reports.usage.query import UsageQuery, split_into_periods
 from billing.reports.usage.totals import summary
 from costtrack.calendar import Calendar, Span, Unit
 from costtrack.responses import Amount, LocalTime, ResponseBody, about, choice
 from organizations.api.base import OrganizationScopedAPIView
-from organizations.types import Environment, Scope
+from organizations.types import Environment
 
 Requests = Annotated[int, about("Calls, including failed ones.")]
 Errors = Annotated[int, about("Failed calls.")]
@@ -30,11 +30,8 @@ Unpriced = Annotated[int, about("Events whose cost is unknown and excluded.")]
 CostShare = Annotated[float, about("Share of the total cost, from 0 to 1.")]
 
 
-class UsageView(OrganizationScopedAPIView):
+class UsageView(ReportEndpoint, OrganizationScopedAPIView):
     """Base of the endpoints of document 001."""
-
-    required_scope: ClassVar[Scope] = Scope.COSTS_READ
-    requires_api_plan: ClassVar[bool] = True
 
 
 class WindowBody(ResponseBody):
@@ -144,7 +141,7 @@ class CredentialsUsage(UsageBody):
 class UsageSummaryView(UsageView):
     """`GET /usage/summary`"""
 
-    @extend_schema(operation_id="usage_summary", parameters=[UsageQuerySerializer], responses=SummaryBody)
+    @operation("usage_summary", UsageQuerySerializer, SummaryBody)
     def get(self, request: Request) -> Response:
         """Get requests, tokens and cost of a range, by day, and the current spend."""
         query = usage_query(request, self.access, UsageQuerySerializer)
@@ -177,11 +174,12 @@ class UsageSummaryView(UsageView):
 class UsageCapabilitiesView(UsageView):
     """`GET /usage/capabilities`"""
 
-    @extend_schema(operation_id="usage_capabilities", parameters=[UsageQuerySerializer], responses=Capabilities)
+    @operation("usage_capabilities", UsageQuerySerializer, Capabilities)
     def get(self, request: Request) -> Response:
         """List usage by capability."""
         query = usage_query(request, self.access, UsageQuerySerializer)
-        usage = breakdown.capabilities(organization=self.organization, filters=query.filters, window=query.window)
+        filters, window = query.filters, query.window
+        usage = breakdown.shares(organization=self.organization, filters=filters, window=window, by=GroupBy.CAPABILITY)
         rows = [Capability.of(item.figures, capability=item.key, cost_share=item.share) for item in usage]
         return Response(Capabilities(**common_fields(query), capabilities=rows))
 
@@ -189,11 +187,7 @@ class UsageCapabilitiesView(UsageView):
 class UsageCredentialsView(UsageView):
     """`GET /usage/credentials`"""
 
-    @extend_schema(
-        operation_id="usage_credentials",
-        parameters=[UsageQuerySerializer],
-        responses=CredentialsUsage,
-    )
+    @operation("usage_credentials", UsageQuerySerializer, CredentialsUsage)
     def get(self, request: Request) -> Response:
         """List usage by API credential."""
         query = usage_query(request, self.access, UsageQuerySerializer)

@@ -5,7 +5,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from drf_spectacular.utils import extend_schema
 from msgspec import Meta
@@ -13,6 +13,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.usage.figures import SpendBody, local_formatter, spend_body
 from billing.limits.cache import limit_set
@@ -24,10 +25,11 @@ from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, Over
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.responses import Amount, OneOf, ResponseBody, about
-from costtrack.serializers import StrictSerializer
+from costtrack.serializers import StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import APICredential, Organization
-from organizations.types import Access, Environment, Scope
+from organizations.principals import Access
+from organizations.types import Environment, Scope
 
 _HUNDREDTH = Decimal("0.01")
 
@@ -125,11 +127,8 @@ class LimitsQuery(StrictSerializer):
     """Filters; an empty value is ignored."""
 
     scope = serializers.ChoiceField(required=False, allow_blank=True, choices=LimitScope.choices)
-    scope_value = serializers.CharField(
-        required=False,
-        allow_blank=True,
-        max_length=255,
-        help_text="Only this value of `scope` (a credential by its Client ID), including per-value limits.",
+    scope_value = optional_text(
+        "Only this value of `scope` (a credential by its Client ID), including per-value limits."
     )
     state = serializers.ChoiceField(required=False, allow_blank=True, choices=LimitState.choices)
 
@@ -143,14 +142,10 @@ class OwnQuery(StrictSerializer):
     """No parameters besides the organization, which is optional for a credential."""
 
 
-class UsageLimitsView(OrganizationScopedAPIView):
+class UsageLimitsView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET /usage/limits`"""
 
-    required_scope: ClassVar[Scope | None] = None
-    requires_api_plan: ClassVar[bool] = True
-    openapi_tag: ClassVar[str] = "limits"
-
-    @extend_schema(operation_id="usage_limits", parameters=[LimitsQuery], responses=LimitStatuses)
+    @operation("usage_limits", LimitsQuery, LimitStatuses)
     def get(self, request: Request) -> Response:
         """List limits with spend, reservations, remaining amount, state, reset time and, at the current rate, when
         they will be reached. Members and credentials with `costs:read` see all limits; other credentials see those
@@ -160,12 +155,8 @@ class UsageLimitsView(OrganizationScopedAPIView):
         return Response(LimitStatuses(**_common_fields(self.organization, now), limits=limits))
 
 
-class UsageOwnView(OrganizationScopedAPIView):
+class UsageOwnView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET /usage/own`"""
-
-    required_scope: ClassVar[Scope | None] = None
-    requires_api_plan: ClassVar[bool] = True
-    openapi_tag: ClassVar[str] = "limits"
 
     @extend_schema(operation_id="usage_own", responses=Own)
     def get(self, request: Request) -> Response:

@@ -11,8 +11,8 @@ from billing.reports.usage.query import CUSTOM, RANGES, STATUSES, UsageQuery, bu
 from billing.types import Status
 from costtrack.calendar import Preset
 from costtrack.clock import utc_now
-from costtrack.serializers import StrictSerializer
-from organizations.types import Access
+from costtrack.serializers import StrictSerializer, optional_text
+from organizations.principals import Access
 
 _EARLIEST, _LATEST = 2000, 2199  # years; the ledger has nothing before
 
@@ -20,14 +20,9 @@ _EARLIEST, _LATEST = 2000, 2199  # years; the ledger has nothing before
 class UsageQuerySerializer(StrictSerializer):
     """Parameters; an empty value is ignored."""
 
-    client_id = serializers.CharField(
-        required=False,
-        allow_blank=True,
-        max_length=255,
-        help_text=f"Only usage of this credential; `{NO_CREDENTIAL}`: usage without a credential.",
-    )
-    capability = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    model = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    client_id = optional_text(f"Only usage of this credential; `{NO_CREDENTIAL}`: usage without a credential.")
+    capability = optional_text()
+    model = optional_text()
     status = serializers.ChoiceField(
         required=False,
         allow_blank=True,

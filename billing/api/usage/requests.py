@@ -4,25 +4,23 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.operations import operation
 from billing.api.usage.figures import UsageBody, UsageView, common_fields
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.usage.calls import CallFilter, list_calls
 from billing.types import Status
 from costtrack.responses import Amount, NextCursor, ResponseBody, about
+from costtrack.serializers import optional_text, page_cursor, page_size
 
 
 class RequestsQuery(UsageQuerySerializer):
-    endpoint = serializers.CharField(required=False, allow_blank=True, max_length=255)
-    limit = serializers.IntegerField(default=50, min_value=1, max_value=200)
-    cursor = serializers.CharField(
-        required=False, allow_blank=True, max_length=100, help_text="`next_cursor` of the previous page."
-    )
+    endpoint = optional_text()
+    limit = page_size()
+    cursor = page_cursor()
 
 
 class RequestBody(ResponseBody):
@@ -53,7 +51,7 @@ class RequestPage(UsageBody):
 class UsageRequestsView(UsageView):
     """`GET /usage/requests`"""
 
-    @extend_schema(operation_id="usage_requests", parameters=[RequestsQuery], responses=RequestPage)
+    @operation("usage_requests", RequestsQuery, RequestPage)
     def get(self, request: Request) -> Response:
         """List model calls, newest first, with endpoint, time, credential and response status. Costs include
         adjustments."""

@@ -1,14 +1,14 @@
 """`GET /usage/timeseries`: data of the usage charts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from drf_spectacular.utils import extend_schema
 from msgspec import UNSET, UnsetType
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.operations import operation
 from billing.api.usage.figures import UsageBody, UsageView, common_fields, local_formatter
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.reports.usage.breakdown import MAX_SERIES, RANK_BY, View, series
@@ -81,10 +81,17 @@ class Timeseries(UsageBody):
     series: Annotated[list[SeriesBody], about("With `group_by`: the largest first. The series add up to the buckets.")]
 
 
+_FIELDS = {
+    View.REQUESTS: ("requests", "errors", "error_rate"),
+    View.TOKENS: ("prompt_tokens", "completion_tokens", "cached_tokens", "total_tokens"),
+    View.COST: ("cost_usd", "unpriced_events"),
+}
+
+
 class UsageTimeseriesView(UsageView):
     """`GET /usage/timeseries`"""
 
-    @extend_schema(operation_id="usage_timeseries", parameters=[TimeseriesQuery], responses=Timeseries)
+    @operation("usage_timeseries", TimeseriesQuery, Timeseries)
     def get(self, request: Request) -> Response:
         """Get requests, tokens or cost over time. Periods follow the time zone and week start of the organization."""
         query = usage_query(request, self.access, TimeseriesQuery)
@@ -104,23 +111,27 @@ class UsageTimeseriesView(UsageView):
                 rank_by=RANK_BY[view],
             )
             figures = _sum_lines(lines, len(buckets))
-        figures_of, local = _FIGURES_BY_VIEW[view], local_formatter(query.calendar)
+        local = local_formatter(query.calendar)
+
+        def shown(figures: Figures) -> dict[str, Any]:
+            return {name: getattr(figures, name) for name in _FIELDS[view]}
+
         body = Timeseries(
             **common_fields(query),
             view=view,
             granularity=unit,
             group_by=by,
-            total=ChartFigures(**figures_of(sum(figures, ZERO_FIGURES))),
+            total=ChartFigures.of(**shown(sum(figures, ZERO_FIGURES))),
             buckets=[
-                BucketBody(start=local(bucket.start), end=local(bucket.end), **figures_of(bucket_figures))
+                BucketBody.of(start=local(bucket.start), end=local(bucket.end), **shown(bucket_figures))
                 for bucket, bucket_figures in zip(buckets, figures, strict=True)
             ],
             series=[
                 SeriesBody(
                     key=line.key,
                     name=line.name,
-                    total=ChartFigures(**figures_of(line.total)),
-                    buckets=[ChartFigures(**figures_of(bucket_figures)) for bucket_figures in line.periods],
+                    total=ChartFigures.of(**shown(line.total)),
+                    buckets=[ChartFigures.of(**shown(bucket_figures)) for bucket_figures in line.periods],
                 )
                 for line in lines
             ],
@@ -130,27 +141,3 @@ class UsageTimeseriesView(UsageView):
 
 def _sum_lines(lines: Sequence[Series], buckets: int) -> list[Figures]:
     return [sum((line.periods[index] for line in lines), ZERO_FIGURES) for index in range(buckets)]
-
-
-def _request_figures(figures: Figures) -> dict[str, Any]:
-    return {"requests": figures.requests, "errors": figures.errors, "error_rate": figures.error_rate}
-
-
-def _token_figures(figures: Figures) -> dict[str, Any]:
-    return {
-        "prompt_tokens": figures.prompt_tokens,
-        "completion_tokens": figures.completion_tokens,
-        "cached_tokens": figures.cached_tokens,
-        "total_tokens": figures.total_tokens,
-    }
-
-
-def _cost_figures(figures: Figures) -> dict[str, Any]:
-    return {"cost_usd": Amount.of(figures.cost_usd), "unpriced_events": figures.unpriced_events}
-
-
-_FIGURES_BY_VIEW: dict[View, Callable[[Figures], dict[str, Any]]] = {
-    View.REQUESTS: _request_figures,
-    View.TOKENS: _token_figures,
-    View.COST: _cost_figures,
-}

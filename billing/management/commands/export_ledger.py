@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, ProgrammingError, connection
+from django.db import OperationalError, ProgrammingError
 
 from billing.exports.ledger_events import export_events
+from costtrack.database.queries import fetch_rows
+
+_ORGANIZATIONS = "SELECT id, slug FROM organizations_organization ORDER BY slug"
 
 
 class Command(BaseCommand):
@@ -25,7 +28,7 @@ class Command(BaseCommand):
         del args, options
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for organization_id, slug in _organizations():
+            for organization_id, slug in fetch_rows(_ORGANIZATIONS):
                 file = folder / f"{slug}.ndjson"
                 self.stdout.write(f"{slug}: {_write(organization_id, file):,} events in {file}")
         except OSError as error:
@@ -34,13 +37,6 @@ class Command(BaseCommand):
             raise CommandError(f"The database does not answer: {' '.join(str(error).split())}") from None
         except ProgrammingError as error:
             raise CommandError(f"This database has no ledger: {str(error).splitlines()[0]}") from None
-
-
-def _organizations() -> list[tuple[int, str]]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT id, slug FROM organizations_organization ORDER BY slug")
-        rows: list[tuple[int, str]] = cursor.fetchall()
-    return rows
 
 
 def _write(organization_id: int, path: Path) -> int:

@@ -3,15 +3,13 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from billing.limits.verify import verify_limits
 from billing.management.console import (
     ProgressDisplay,
     add_organization_argument,
     count_organizations,
-    differences_table,
     organizations_by_slug,
+    report_differences,
 )
 from billing.rollups.types import Checked
 from costtrack.clock import utc_now
@@ -31,15 +29,12 @@ class Command(SchemaCommand):
         add_organization_argument(verify)
 
     def handle(self, *args: Any, organization: str | None, **_: Any) -> None:
-        wrong: list[tuple[str, Checked]] = []
+        checks: list[tuple[str, Checked]] = []
         organizations = organizations_by_slug(organization)
         with ProgressDisplay("Verifying", self.stderr, organizations) as progress:
             for tenant in organizations:
                 checked = verify_limits(organization=tenant, now=utc_now(), progress=progress.step)
-                wrong += [(tenant.slug, checked)] if checked.count else []
-        if not wrong:
-            self.stdout.write(f"The limits of {count_organizations(organizations)} match the ledger.")
-            return
-        self.stdout.write(differences_table(wrong, _MAX_DIFFERENCES))
-        number = sum(checked.count for _, checked in wrong)
-        raise CommandError(f"{number:,} differences. Please report them. The ledger itself is complete.")
+                checks.append((tenant.slug, checked))
+        match = f"The limits of {count_organizations(organizations)} match the ledger."
+        differ = "differences. Please report them. The ledger itself is complete."
+        report_differences(self.stdout, checks, _MAX_DIFFERENCES, match=match, differ=differ)

@@ -5,12 +5,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from billing.ledger.reprice import Selection
 from billing.ledger.repricings import reprice
-from billing.management.console import organizations_by_slug, repricing_table
+from billing.management.console import organizations_by_slug, progress_bar, repricing_table
 from billing.models import Repricing
 from costtrack.calendar import utc_midnight
 from costtrack.clock import utc_now
@@ -46,14 +44,8 @@ class Command(SchemaCommand):
         self.stdout.write(_summary(done))
 
     def _reprice(self, organization: Organization, selection: Selection, options: dict[str, Any]) -> Repricing:
-        with Progress(
-            TextColumn(f"Repricing {organization.slug}"),
-            *(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not self.stderr.isatty(),
-        ) as bar:
-            task = bar.add_task("", total=None)
+        with progress_bar("Repricing", self.stderr) as bar:
+            task = bar.add_task(organization.slug, total=None)
             return reprice(
                 organization=organization,
                 selection=selection,
@@ -61,7 +53,7 @@ class Command(SchemaCommand):
                 reason=options["reason"],
                 actor="system",
                 now=utc_now(),
-                progress=lambda repricing: bar.update(task, total=repricing.total, completed=repricing.looked_at),
+                progress=lambda repricing: bar.update(task, total=repricing.total, completed=repricing.processed),
             )
 
 

@@ -11,8 +11,8 @@ from billing.management.console import (
     ProgressDisplay,
     add_organization_argument,
     count_organizations,
-    differences_table,
     organizations_by_slug,
+    report_differences,
 )
 from billing.rollups.fold import fold, fold_organization
 from billing.rollups.rebuild import rebuild
@@ -63,18 +63,15 @@ class Command(SchemaCommand):
         self.stdout.write(f"{done.events:,} events of {done.batches:,} batches folded.")
 
     def _verify(self, *, organization: str | None, **_: Any) -> None:
-        wrong: list[tuple[str, Checked]] = []
+        checks: list[tuple[str, Checked]] = []
         organizations = organizations_by_slug(organization)
         with ProgressDisplay("Verifying", self.stderr, organizations) as progress:
             for tenant in organizations:
                 checked = verify(organization_id=tenant.pk, now=utc_now(), progress=progress.step)
-                wrong += [(tenant.slug, check) for check in checked if check.count]
-        if not wrong:
-            self.stdout.write(f"All rollups of {count_organizations(organizations)} match the ledger.")
-            return
-        self.stdout.write(differences_table(wrong, _MAX_DIFFERENCES))
-        rows = sum(check.count for _, check in wrong)
-        raise CommandError(f"{rows:,} rows differ from the ledger. `costtrack rollups rebuild` corrects them.")
+                checks += [(tenant.slug, check) for check in checked]
+        match = f"All rollups of {count_organizations(organizations)} match the ledger."
+        differ = "rows differ from the ledger. `costtrack rollups rebuild` corrects them."
+        report_differences(self.stdout, checks, _MAX_DIFFERENCES, match=match, differ=differ)
 
     def _rebuild(self, *, organization: str | None, first: str | None, last: str | None, **_: Any) -> None:
         start, end = _midnight("--from", first), _midnight("--to", last)

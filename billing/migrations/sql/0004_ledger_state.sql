@@ -1,7 +1,7 @@
 -- Functions that tell whether what was computed from an organization's ledger is still current. Functions, because
 -- PostgreSQL keeps their plans for the connection, and planning takes longer than reading.
 
--- Whether the organization has batches that are not folded yet (billing/reports/live_rollups.py).
+-- Whether the organization has batches that are not folded yet (billing/reports/rollup_query.py).
 CREATE FUNCTION billing_has_unfolded_batches(p_organization_id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$
 BEGIN

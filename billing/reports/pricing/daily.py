@@ -12,7 +12,7 @@ from typing import NamedTuple
 from psycopg import sql
 
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
-from billing.reports.rollup_query import RollupQuery, RollupReader, read_rollups
+from billing.reports.rollup_query import COST_COLUMNS, RollupQuery, RollupReader, read_rollups
 from billing.rollups.definitions import MODEL_DAYS, USAGE_HOURS
 from costtrack.money import ZERO
 from organizations.models import Organization
@@ -96,10 +96,7 @@ FROM (VALUES (1)) AS once LEFT JOIN (
     GROUP BY GROUPING SETS ((day, service, model), (service, model), (agent_id))
 ) AS sums ON true
 """)
-_COLUMNS = (
-    *("service", "model", "agent_id", "agent_name", "requests", "unpriced"),
-    *("token_cost_usd", "compute_cost_usd"),
-)
+_COLUMNS = ("service", "model", "agent_id", "agent_name", *COST_COLUMNS)
 
 
 def pricing(*, organization: Organization, filters: RunFilter) -> Pricing:

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from billing.models import DroppedMonth
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
-from billing.reports.rollup_query import RollupQuery, RollupReader
+from billing.reports.rollup_query import COST_COLUMNS, RollupQuery, RollupReader
 from billing.reports.sql import Parameters, bind
 from billing.rollups.definitions import GROUP_DAYS, GROUP_TOTALS
 from billing.rollups.sql import column_list, measure_columns
@@ -41,6 +41,15 @@ class GroupOrder(Enum):
     @property
     def merged(self) -> sql.Composable:
         return sql.SQL("{}{}").format(sql.SQL(self.value[1]), self.row_expression)
+
+
+ORDERS = {
+    "date": GroupOrder.DATE,
+    "total_cost": GroupOrder.COST,
+    "total_tokens": GroupOrder.TOKENS,
+    "run_count": GroupOrder.RUNS,
+}
+"""The values of `sort_by`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +111,7 @@ class _GroupRow(NamedTuple):
 
 _COLUMNS = (
     *("group_id", "service", "model", "agent_id", "user_ref", "group_name", "session_id", "agent_name"),
-    *("first_at", "last_at", "requests", "input_tokens", "output_tokens"),
-    *("cache_read_tokens", "cache_creation_tokens", "token_cost_usd", "compute_cost_usd"),
+    *("first_at", "last_at", *COST_COLUMNS),
 )
 # `unfolded` has the groups with unfolded events, including their folded rows. A group has two rows if some of its
 # events were dropped; the later one counts.

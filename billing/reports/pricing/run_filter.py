@@ -10,7 +10,7 @@ from typing import NamedTuple
 from psycopg import sql
 
 from billing.models.rollups import ModelDay, UserTotal
-from billing.reports.sql import Parameters, bind
+from billing.reports.sql import Parameters, bind, equal_to
 from costtrack.calendar import Window
 from organizations.models import Organization
 
@@ -37,7 +37,8 @@ class RunFilter:
 
     def condition(self, parameters: Parameters) -> sql.Composable:
         """Build the condition on models, agents and users, without the window. Adds its values to the parameters."""
-        conditions: list[sql.Composable] = [sql.SQL("true")]
+        named = {"agent_id": self.agents, "user_ref": self.users}
+        conditions = [equal_to({column: values for column, values in named.items() if values is not None})(parameters)]
         if self.models is not None:
             services, models = [key.service for key in self.models], [key.model for key in self.models]
             conditions.append(
@@ -45,11 +46,6 @@ class RunFilter:
                     bind(parameters, services), bind(parameters, models)
                 )
             )
-        for column, values in (("agent_id", self.agents), ("user_ref", self.users)):
-            if values is not None:
-                conditions.append(
-                    sql.SQL("{} = ANY ({}::text[])").format(sql.Identifier(column), bind(parameters, list(values)))
-                )
         return sql.SQL(" AND ").join(conditions)
 
 

@@ -13,7 +13,8 @@ from psycopg import sql
 
 from billing.reports.cursors import Page, Position
 from billing.reports.event_query import EventQuery
-from billing.reports.sql import Parameters, bind, fetch_rows
+from billing.reports.sql import Parameters, bind
+from costtrack.database.queries import fetch_rows
 from organizations.models import Organization
 
 

@@ -10,7 +10,7 @@ from psycopg import sql
 from billing.models import Execution
 from billing.reports.cursors import Page, StartPosition
 from billing.reports.rollup_query import RollupReader
-from billing.reports.sessions.newest import Member, list_members, list_newest
+from billing.reports.sessions.newest import SessionRow, list_members, list_newest
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model, cost_by_phase, cost_by_tool
 from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_COSTS
 from costtrack.errors import NotFoundError
@@ -57,13 +57,8 @@ def get_execution_costs(*, organization: Organization, execution_id: str) -> Exe
     raise NotFoundError(f"Execution cost not found for execution {execution_id}")
 
 
-def newest_executions(*, organization: Organization, limit: int) -> list[ExecutionCosts]:
-    """Return the latest executions, newest first."""
-    return list(list_executions(organization=organization, after=None, limit=limit).rows)
-
-
 def list_executions(
-    *, organization: Organization, after: StartPosition | None, limit: int
+    *, organization: Organization, after: StartPosition | None = None, limit: int
 ) -> Page[ExecutionCosts, StartPosition]:
     """Return a page of executions after a position, newest first."""
     page, reader = list_newest(organization, EXECUTION_TOTALS, limit=limit, after=after)
@@ -78,7 +73,7 @@ def _is_known(organization: Organization, execution_id: str) -> bool:
 
 def _costs_of(execution_ids: Sequence[str], reader: RollupReader) -> list[ExecutionCosts]:
     """Return the costs in the order of the ids."""
-    members: dict[str, list[Member]] = {execution_id: [] for execution_id in execution_ids}
+    members: dict[str, list[SessionRow]] = {execution_id: [] for execution_id in execution_ids}
     for member in list_members(reader, execution_ids):
         members[member.execution_id].append(member)
     rows: dict[str, list[CostRow]] = {execution_id: [] for execution_id in execution_ids}
@@ -87,7 +82,7 @@ def _costs_of(execution_ids: Sequence[str], reader: RollupReader) -> list[Execut
     return [_execution(execution_id, members[execution_id], rows[execution_id]) for execution_id in execution_ids]
 
 
-def _execution(execution_id: str, members: Sequence[Member], rows: Sequence[CostRow]) -> ExecutionCosts:
+def _execution(execution_id: str, members: Sequence[SessionRow], rows: Sequence[CostRow]) -> ExecutionCosts:
     completed = [member.completed_at for member in members if member.completed_at is not None]
     return ExecutionCosts(
         execution_id=execution_id,
@@ -104,7 +99,7 @@ def _execution(execution_id: str, members: Sequence[Member], rows: Sequence[Cost
     )
 
 
-def _rows(members: Sequence[Member], reader: RollupReader) -> list[CostRow]:
+def _rows(members: Sequence[SessionRow], reader: RollupReader) -> list[CostRow]:
     if not members:
         return []
     reader.parameters.update(

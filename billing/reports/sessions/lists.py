@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import sql
 
 from billing.pricing.price_book import price_book
 from billing.reports.cursors import Page, StartPosition
 from billing.reports.rollup_query import RollupReader, read_rollups
-from billing.reports.sessions.newest import list_members, list_newest
+from billing.reports.sessions.newest import SESSION_COLUMNS, SessionRow, list_members, list_newest
 from billing.reports.sessions.rows import (
     SUMS,
     CostRow,
@@ -28,8 +28,10 @@ from costtrack.errors import NotFoundError
 from organizations.models import Organization
 
 
-class _SessionRow(NamedTuple):
-    """Ids of a session (empty if not sent) and its times."""
+@dataclass(frozen=True, slots=True)
+class SessionCosts:
+    """Cost of one session. Ids are empty if they were not sent. `summaries` is how many it has, `started_at` and
+    `last_seen_at` are the times of its first and last event, `completed_at` is the time of its latest summary."""
 
     session_id: str
     execution_id: str
@@ -41,36 +43,22 @@ class _SessionRow(NamedTuple):
     started_at: datetime
     last_seen_at: datetime
     completed_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class SessionCosts:
-    """Cost of one session. Ids are empty if they were not sent. `started_at` and `last_seen_at` are the times of its
-    first and last event, `completed_at` is the time of its latest summary."""
-
-    session_id: str
-    execution_id: str
-    workflow_id: str
-    phase_id: str
-    workspace_id: str
-    agent_id: str
     totals: Totals
     cost_by_model: Mapping[str, Decimal]
     cost_by_tool: Mapping[str, Decimal]
     tokens_by_tool: Mapping[str, int]
     cost_by_tool_tokens: Mapping[str, Decimal]
-    is_finalized: bool
-    started_at: datetime
-    last_seen_at: datetime
-    completed_at: datetime | None
+
+    @property
+    def is_finalized(self) -> bool:
+        return self.summaries > 0
 
 
 # One statement and so one snapshot: the sessions and their costs.
 _SESSIONS = sql.SQL("""
 SELECT session.*, cost.* FROM (
-    SELECT session_id, max(execution_id), max(workflow_id), max(phase_id), max(workspace_id), max(agent_id),
-        sum(summaries)::bigint, min(first_at) AS first_at, max(last_at), max(completed_at)
-    FROM {totals} WHERE organization_id = %(organization)s AND session_id = ANY({session_ids}) GROUP BY session_id
+    SELECT {columns} FROM {totals}
+    WHERE organization_id = %(organization)s AND session_id = ANY({session_ids}) GROUP BY session_id
 ) AS session JOIN (
     SELECT session_id AS owner, phase_id, service, model, tool, {sums}
     FROM {costs} WHERE organization_id = %(organization)s AND session_id = ANY({session_ids})
@@ -78,7 +66,7 @@ SELECT session.*, cost.* FROM (
 ) AS cost ON cost.owner = session.session_id
 ORDER BY session_id, phase_id, service, model, tool
 """)
-_SESSION_COLUMNS = len(_SessionRow._fields)
+_WIDTH = len(SessionRow._fields)
 
 
 def get_session_costs(*, organization: Organization, session_id: str) -> SessionCosts:
@@ -91,13 +79,8 @@ def get_session_costs(*, organization: Organization, session_id: str) -> Session
     raise NotFoundError(f"Session cost not found for session {session_id}")
 
 
-def newest_sessions(*, organization: Organization, limit: int) -> list[SessionCosts]:
-    """Return the latest sessions, newest first."""
-    return list(list_sessions(organization=organization, after=None, limit=limit).rows)
-
-
 def list_sessions(
-    *, organization: Organization, after: StartPosition | None, limit: int
+    *, organization: Organization, after: StartPosition | None = None, limit: int
 ) -> Page[SessionCosts, StartPosition]:
     """Return a page of sessions after a position, newest first."""
     page, reader = list_newest(organization, SESSION_TOTALS, limit=limit, after=after)
@@ -123,6 +106,7 @@ def _in_order(organization: Organization, session_ids: Sequence[str], reader: Ro
 def _statement(reader: RollupReader, session_ids: Sequence[str]) -> sql.Composed:
     return _SESSIONS.format(
         session_ids=reader.bind(list(session_ids)),
+        columns=SESSION_COLUMNS,
         totals=reader.table(SESSION_TOTALS),
         costs=reader.table(SESSION_COSTS),
         sums=SUMS,
@@ -131,27 +115,18 @@ def _statement(reader: RollupReader, session_ids: Sequence[str]) -> sql.Composed
 
 def _sessions(organization: Organization, rows: Iterable[tuple[Any, ...]]) -> Iterator[SessionCosts]:
     """Yield the existing sessions."""
-    by_session: dict[_SessionRow, list[CostRow]] = {}
+    by_session: dict[SessionRow, list[CostRow]] = {}
     for row in rows:
-        session = _SessionRow(*row[:_SESSION_COLUMNS])
-        by_session.setdefault(session, []).append(CostRow(*row[_SESSION_COLUMNS:]))
+        session = SessionRow(*row[:_WIDTH])
+        by_session.setdefault(session, []).append(CostRow(*row[_WIDTH:]))
     has_tool_tokens = any(row.tool_tokens for cost_rows in by_session.values() for row in cost_rows)
     prices = price_book(organization.pk) if has_tool_tokens else None
     for session, cost_rows in by_session.items():
         yield SessionCosts(
-            session_id=session.session_id,
-            execution_id=session.execution_id,
-            workflow_id=session.workflow_id,
-            phase_id=session.phase_id,
-            workspace_id=session.workspace_id,
-            agent_id=session.agent_id,
+            **session._asdict(),
             totals=Totals.of(cost_rows),
             cost_by_model=cost_by_model(cost_rows),
             cost_by_tool=cost_by_tool(cost_rows),
             tokens_by_tool=tokens_by_tool(cost_rows),
             cost_by_tool_tokens=cost_by_tool_tokens(cost_rows, prices=prices, at=session.started_at) if prices else {},
-            is_finalized=session.summaries > 0,
-            started_at=session.started_at,
-            last_seen_at=session.last_seen_at,
-            completed_at=session.completed_at,
         )

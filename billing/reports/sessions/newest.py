@@ -74,20 +74,30 @@ def list_newest(
     return page_of(positions, limit, lambda position: position), reader
 
 
-class Member(NamedTuple):
-    """A session of an execution. Ids are empty if they were not sent. A session that named several executions belongs
-    to the greatest name, so that no cost counts twice."""
+class SessionRow(NamedTuple):
+    """Ids of a session (empty if not sent) and its times. A session that named several executions belongs to the
+    greatest name, so that no cost counts twice. `SESSION_COLUMNS` selects them in this order."""
 
     session_id: str
     execution_id: str
     workflow_id: str
     phase_id: str
+    workspace_id: str
+    agent_id: str
     summaries: int
     started_at: datetime
     last_seen_at: datetime
     completed_at: datetime | None
 
 
+SESSION_COLUMNS = sql.SQL("""
+    session_id, max(execution_id), max(workflow_id), max(phase_id), max(workspace_id), max(agent_id),
+    sum(summaries)::bigint, min(first_at) AS started_at, max(last_at), max(completed_at)
+""")
+_COLUMNS = sql.SQL(
+    "session_id, execution_id, workflow_id, phase_id, workspace_id, agent_id, summaries,"
+    " first_at, last_at, completed_at"
+)
 # The condition on '' matches the partial index.
 _MEMBERS = sql.SQL("""
 WITH tail AS MATERIALIZED ({tail}), named AS MATERIALIZED (
@@ -95,22 +105,20 @@ WITH tail AS MATERIALIZED ({tail}), named AS MATERIALIZED (
     WHERE organization_id = %(organization)s AND execution_id = ANY(%(executions)s) AND execution_id <> ''
     UNION SELECT session_id FROM tail WHERE execution_id = ANY(%(executions)s) AND execution_id <> ''
 )
-SELECT session_id, max(execution_id), max(workflow_id), max(phase_id), sum(summaries)::bigint,
-    min(first_at), max(last_at), max(completed_at)
-FROM (
-    SELECT session_id, execution_id, workflow_id, phase_id, summaries, first_at, last_at, completed_at
-    FROM billing_session
+SELECT {totals} FROM (
+    SELECT {columns} FROM billing_session
     WHERE organization_id = %(organization)s AND session_id = ANY(ARRAY(SELECT session_id FROM named))
     UNION ALL
-    SELECT session_id, execution_id, workflow_id, phase_id, summaries, first_at, last_at, completed_at
-    FROM tail WHERE session_id IN (SELECT session_id FROM named)
+    SELECT {columns} FROM tail WHERE session_id IN (SELECT session_id FROM named)
 ) AS total
 GROUP BY session_id HAVING max(execution_id) = ANY(%(executions)s)
-ORDER BY min(first_at), session_id LIMIT %(max_members)s
+ORDER BY started_at, session_id LIMIT %(max_members)s
 """)
 
 
-def list_members(reader: RollupReader, execution_ids: Sequence[str], *, limit: int | None = None) -> list[Member]:
+def list_members(reader: RollupReader, execution_ids: Sequence[str], *, limit: int | None = None) -> list[SessionRow]:
     """Return the sessions of the executions, oldest first."""
     reader.parameters.update(executions=list(execution_ids), max_members=limit)
-    return [Member(*row) for row in reader.fetch(_MEMBERS.format(tail=reader.unfolded(SESSION_TOTALS)))]
+    tail = reader.unfolded(SESSION_TOTALS)
+    statement = _MEMBERS.format(tail=tail, totals=SESSION_COLUMNS, columns=_COLUMNS)
+    return [SessionRow(*row) for row in reader.fetch(statement)]

@@ -167,10 +167,10 @@ class LogRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LogRows:
-    """Rows, newest first. `is_cut` is True if there are, or may be, more."""
+    """Rows, newest first. `is_truncated` is True if there are, or may be, more."""
 
     rows: Sequence[LogRow]
-    is_cut: bool
+    is_truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +185,12 @@ class LogPage:
 def newest_rows(*, organization: Organization, filters: LogFilter) -> LogRows:
     """Return up to `MAX_ROWS` rows, newest first. Of the filters that no rollup knows, only `request_id` is applied."""
     if filters.credentials == ():
-        return LogRows((), is_cut=False)
+        return LogRows((), is_truncated=False)
     if filters.request_id is not None:
-        return LogRows(_rows_of_request(organization, filters), is_cut=False)
+        return LogRows(_rows_of_request(organization, filters), is_truncated=False)
     reading = _to_read(_days_of(organization, filters), filters, enough=MAX_ROWS + 1)
     rows = EventQuery(organization, reading.windows, filters.condition).rows(LogRow, limit=MAX_ROWS + 1)
-    return LogRows(rows[:MAX_ROWS], is_cut=reading.is_cut or len(rows) > MAX_ROWS)
+    return LogRows(rows[:MAX_ROWS], is_truncated=reading.is_truncated or len(rows) > MAX_ROWS)
 
 
 def page_of_rows(
@@ -225,7 +225,7 @@ def _page_by_time(
     reading = _to_read(days, filters, enough=MAX_ROWS + 1, oldest_first=oldest_first)
     total, exactness = _count_calls(organization, filters), Exactness.CALLS
     # Rollups count calls, not rows. Counting rows is more expensive, so it is done only where few have to be read.
-    if total <= MAX_ROWS and reading.calls <= MAX_COUNTED and not reading.is_cut:
+    if total <= MAX_ROWS and reading.calls <= MAX_COUNTED and not reading.is_truncated:
         rows = EventQuery(organization, reading.windows, filters.condition).count(MAX_ROWS + 1)
         total, exactness = min(rows, MAX_ROWS), Exactness.EXACT if rows <= MAX_ROWS else Exactness.AT_LEAST
     else:
@@ -237,7 +237,7 @@ def _page_by_time(
         return LogPage((), total, exactness)
     query = EventQuery(organization, reading.windows, filters.condition)
     page = query.rows(LogRow, offset=offset, limit=limit, oldest_first=oldest_first)
-    if reading.is_cut and len(page) < limit:
+    if reading.is_truncated and len(page) < limit:
         message = "end_date: the matching rows are too sparse for this window. Choose a shorter one."
         raise TooMuchToReadError(message, param="end_date")
     return LogPage(page, total, exactness)

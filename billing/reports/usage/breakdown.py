@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from enum import StrEnum
 
-from django.db import connection
 from psycopg import sql
 
-from billing.reports.rollup_query import RollupQuery, Sums, read_sums
+from billing.reports.rollup_query import RollupQuery, read_sums
 from billing.reports.spend.keys import resolve_credentials
+from billing.reports.spend.totals import NamedSpend, sort_by_spend
 from billing.reports.usage.figures import (
     NO_CREDENTIAL,
     ZERO_FIGURES,
@@ -23,15 +22,15 @@ from billing.reports.usage.figures import (
 )
 from billing.reports.usage.totals import FiguresByKey, grouped
 from billing.rollups.definitions import SPEND_DAYS, TAG_DAYS, USAGE_DAYS, USER_DAYS, Rollup
+from billing.types import Status
 from costtrack.calendar import Span, Window
+from costtrack.database.queries import fetch_rows
 from costtrack.money import ZERO
 from organizations.models import APICredential, Organization
 
 MAX_SERIES = 20
 _NO_NAME = ("", "")
 _OTHERS = "Others"
-
-_STATUS_NAMES = {"success": "Success", "failure": "Failure"}
 
 
 class View(StrEnum):
@@ -50,21 +49,12 @@ RANK_BY: dict[View, Callable[[Figures], object]] = {
 """The figure that ranks series, by view."""
 
 
-def capabilities(*, organization: Organization, filters: UsageFilter, window: Span) -> list[Share]:
-    """Return usage by capability, the most expensive first."""
-    return _shares(organization, filters, window, GroupBy.CAPABILITY)
-
-
-def models(*, organization: Organization, filters: UsageFilter, window: Span) -> list[Share]:
-    """Return usage by model, the most expensive first. "" is usage without a model, such as tools."""
-    return _shares(organization, filters, window, GroupBy.MODEL)
-
-
-def _shares(organization: Organization, filters: UsageFilter, window: Span, by: GroupBy) -> list[Share]:
+def shares(*, organization: Organization, filters: UsageFilter, window: Span, by: GroupBy) -> list[Share]:
+    """Return usage by model or capability, the most expensive first. "" is usage without one, such as tools."""
     (sums,) = grouped(organization=organization, filters=filters, windows=[window], by=by)
     share = _share_of(sums)
-    shares = [Share(key, figures, share(figures)) for key, figures in sums.items()]
-    return sorted(shares, key=lambda item: (-item.figures.cost_usd, -item.figures.requests, item.key))
+    rows = [Share(key, figures, share(figures)) for key, figures in sums.items()]
+    return sorted(rows, key=lambda item: (-item.figures.cost_usd, -item.figures.requests, item.key))
 
 
 def credentials(*, organization: Organization, filters: UsageFilter, window: Span) -> list[CredentialUsage]:
@@ -126,41 +116,27 @@ def _names(organization: Organization, by: GroupBy, keys: Sequence[str]) -> dict
         filters = APICredential.objects.of(organization).filter(pk__in=[int(key) for key in keys])
         return {str(item.pk): (item.client_id, item.name) for item in filters}
     if by is GroupBy.STATUS:
-        return {key: (key, _STATUS_NAMES.get(key, key)) for key in keys}
+        return {key: (key, Status(key).label) for key in keys}
     return {key: (key, key) for key in keys}
 
 
 @dataclass(frozen=True, slots=True)
-class LabelUsage:
-    """Usage of one user or tag; `name` is empty for usage without a user. A call with two tags counts in full under
-    both."""
-
-    name: str
-    requests: int
-    cost_usd: Decimal
-
-
-@dataclass(frozen=True, slots=True)
 class Labels:
-    """The most expensive users and tags; None if unknown for the filter."""
+    """The most expensive users ("" is usage without a user) and tags; None if unknown for the filter. A call with two
+    tags counts in full under both."""
 
-    users: Sequence[LabelUsage] | None
-    tags: Sequence[LabelUsage] | None
+    users: Sequence[NamedSpend] | None
+    tags: Sequence[NamedSpend] | None
 
 
 def labels(*, organization: Organization, filters: UsageFilter, window: Span, limit: int) -> Labels:
     within = Window(*window)
     user_query = _user_query(organization, filters, within, limit)
-    tag_query = RollupQuery.of(TAG_DAYS, ("tag",), within, limit=limit) if filters == UsageFilter() else None
-    results = iter(
-        read_sums(organization, *(query for query in (user_query, tag_query) if query is not None))
-        if user_query
-        else []
-    )
-    return Labels(
-        users=_label_usage(next(results)) if user_query is not None else None,
-        tags=_label_usage(next(results)) if tag_query is not None else None,
-    )
+    if user_query is None:
+        return Labels(None, None)
+    tag_queries = [RollupQuery.of(TAG_DAYS, ("tag",), within, limit=limit)] if filters == UsageFilter() else []
+    users, *tags = map(sort_by_spend, read_sums(organization, user_query, *tag_queries))
+    return Labels(users, tags[0] if tags else None)
 
 
 def _user_query(organization: Organization, filters: UsageFilter, window: Window, limit: int) -> RollupQuery | None:
@@ -173,11 +149,6 @@ def _user_query(organization: Organization, filters: UsageFilter, window: Window
         only["model"] = filters.model
     rollup: Rollup = SPEND_DAYS if only else USER_DAYS
     return RollupQuery.of(rollup, ("user_ref",), window, only, limit=limit)
-
-
-def _label_usage(rows: Sequence[Sums]) -> list[LabelUsage]:
-    named = [LabelUsage(sums.key[0], sums.requests, sums.cost) for sums in rows]
-    return sorted(named, key=lambda label: (-label.cost_usd, label.name))
 
 
 # Unfolded usage is missing here for a second.
@@ -197,7 +168,6 @@ class FilterOptions:
 
 
 def list_filter_options(*, organization: Organization, since: datetime) -> FilterOptions:
-    with connection.cursor() as cursor:
-        cursor.execute(_OPTIONS, {"organization": organization.pk, "first": since.astimezone(UTC).date()})
-        capabilities, models = cursor.fetchone()
+    parameters = {"organization": organization.pk, "first": since.astimezone(UTC).date()}
+    [(capabilities, models)] = fetch_rows(_OPTIONS, parameters)
     return FilterOptions(tuple(capabilities), tuple(models))

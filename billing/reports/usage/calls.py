@@ -79,8 +79,8 @@ class Call(NamedTuple):
     status: str
     status_code: int | None
     prompt_tokens: int
-    output_tokens: int
-    cache_read_tokens: int
+    completion_tokens: int
+    cached_tokens: int
     client_id: str
     cost_usd: Decimal | None
     is_voided: bool
@@ -89,16 +89,8 @@ class Call(NamedTuple):
     known_cost_usd: Decimal
 
     @property
-    def completion_tokens(self) -> int:
-        return self.output_tokens
-
-    @property
-    def cached_tokens(self) -> int:
-        return self.cache_read_tokens
-
-    @property
     def total_tokens(self) -> int:
-        return self.prompt_tokens + self.output_tokens
+        return self.prompt_tokens + self.completion_tokens
 
 
 def list_calls(
@@ -114,7 +106,7 @@ def list_calls(
         return Page((), None)
     query = EventQuery(organization, reading.windows, filters.condition)
     page = query.page(Call, after=after, limit=limit)
-    if page.last is None and reading.is_cut:
+    if page.last is None and reading.is_truncated:
         return Page(page.rows, Position(min(part.start for part in reading.windows if part.start), UUID(int=0)))
     return page
 

@@ -9,12 +9,11 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from itertools import pairwise
 
 from psycopg import sql
 
-from billing.reports.rollup_query import RollupQuery, RollupReader, read_rollups
+from billing.reports.rollup_query import COST_COLUMNS, RollupQuery, RollupReader, read_rollups
 from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy, Spend, Summary, UsageFilter
 from billing.reports.usage.query import UsageQuery
 from billing.rollups.definitions import ORGANIZATION_HOURS, USAGE_DAYS, USAGE_HOURS
@@ -25,17 +24,7 @@ from organizations.models import Organization
 _WEEK = timedelta(days=7)
 _ALL = ""
 
-_COLUMNS = (
-    "status",
-    "requests",
-    "unpriced",
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_creation_tokens",
-    "token_cost_usd",
-    "compute_cost_usd",
-)
+_COLUMNS = ("status", *COST_COLUMNS)
 _COLUMN_OF = {
     GroupBy.MODEL: "model",
     GroupBy.CAPABILITY: "capability",
@@ -43,11 +32,12 @@ _COLUMN_OF = {
     GroupBy.STATUS: "status",
 }
 
+# The sums are in the order of the fields of `Figures`.
 _SUMS = sql.SQL("""
 SELECT width_bucket(at, {boundaries}::timestamptz[]) AS period, {key}::text AS key,
-    sum(requests), coalesce(sum(requests) FILTER (WHERE status = 'failure'), 0),
-    sum(input_tokens + cache_read_tokens + cache_creation_tokens), sum(output_tokens), sum(cache_read_tokens),
-    sum(token_cost_usd + compute_cost_usd), sum(unpriced)
+    sum(requests)::bigint, coalesce(sum(requests) FILTER (WHERE status = 'failure'), 0)::bigint,
+    sum(input_tokens + cache_read_tokens + cache_creation_tokens)::bigint, sum(output_tokens)::bigint,
+    sum(cache_read_tokens)::bigint, sum(token_cost_usd + compute_cost_usd), sum(unpriced)::bigint
 FROM ({rows}) AS cost GROUP BY 1, 2
 """)
 FiguresByKey = dict[str, Figures]
@@ -83,20 +73,23 @@ def summary(
     """Return figures of a window, its days, the time before it, and the current spend, from one snapshot."""
     spent = spend_windows(organization, now)
     earlier = [before] if before is not None else []
-    total, today, week, this_month, *others = totals(
+    total, today, week, month, *others = totals(
         organization=organization, filters=filters, windows=[window, *spent, *days, *earlier]
     )
-    month = organization.calendar.period(Unit.MONTH, now)
-    spend = Spend(today.cost_usd, week.cost_usd, this_month.cost_usd, billing_period=month)
+    spend = _spend(organization, [today, week, month], now)
     return Summary(total, others[-1] if earlier else None, tuple(others[: len(days)]), spend)
 
 
 def spend_now(*, organization: Organization, filters: UsageFilter, now: datetime) -> Spend:
     """Return the current spend, from one snapshot."""
     windows = spend_windows(organization, now)
-    today, week, this_month = totals(organization=organization, filters=filters, windows=windows)
-    month = organization.calendar.period(Unit.MONTH, now)
-    return Spend(today.cost_usd, week.cost_usd, this_month.cost_usd, billing_period=month)
+    return _spend(organization, totals(organization=organization, filters=filters, windows=windows), now)
+
+
+def _spend(organization: Organization, figures: Sequence[Figures], now: datetime) -> Spend:
+    """Build the current spend from the figures of `spend_windows`."""
+    today, week, month = (window.cost_usd for window in figures)
+    return Spend(today, week, month, billing_period=organization.calendar.period(Unit.MONTH, now))
 
 
 def spend_windows(organization: Organization, now: datetime) -> tuple[Span, Span, Span]:
@@ -151,31 +144,8 @@ def _sums_between(
     rows, _ = read_rollups(organization, compose)
     by_period: dict[int, FiguresByKey] = {}
     for period, key_value, *sums in rows:
-        by_period.setdefault(period, {})[key_value] = _figures(*sums)
+        by_period.setdefault(period, {})[key_value] = Figures(*sums)
     return by_period
-
-
-def _figures(
-    requests: Decimal,
-    errors: Decimal,
-    prompt_tokens: Decimal,
-    completion_tokens: Decimal,
-    cached_tokens: Decimal,
-    cost_usd: Decimal,
-    unpriced: Decimal,
-) -> Figures:
-    return Figures(
-        requests=int(requests),
-        errors=int(errors),
-        prompt_tokens=int(prompt_tokens),
-        completion_tokens=int(completion_tokens),
-        cached_tokens=int(cached_tokens),
-        cost_usd=cost_usd,
-        unpriced_events=int(unpriced),
-    )
-
-
-_WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,10 @@ def test_a_raise_is_shown_with_its_limit_and_ended_before_its_time(api: APIClien
     response = api.post(f"{PATH}/{limit.pk}/raise", {"amount_usd": "25", "ends_at": until, "reason": "Launch."})
     assert response.status_code == 200, response.content
     shown = response.json()
-    (exception,) = shown["overrides"]
+    (override,) = shown["overrides"]
     assert (shown["amount_usd"], rule(limit).amount_usd) == ("10", 25)
     row = LimitOverride.objects.get()
-    assert exception == {
+    assert override == {
         "id": row.pk,
         "kind": "raise",
         "value": "",
@@ -70,10 +70,10 @@ def test_a_credentials_exception_is_named_by_its_client_id(
 ) -> None:
     limit, client_id = make_limit(organization, scope=LimitScope.CREDENTIAL), key.credential.client_id
     body = {"value": client_id, "reason": "It went wild."}
-    (exception,) = api.post(f"{PATH}/{limit.pk}/pause", body).json()["overrides"]
-    assert (exception["kind"], exception["value"], exception["ends_at"]) == ("pause", client_id, None)
+    (override,) = api.post(f"{PATH}/{limit.pk}/pause", body).json()["overrides"]
+    assert (override["kind"], override["value"], override["ends_at"]) == ("pause", client_id, None)
     assert rule(limit, str(key.credential.pk)).is_paused_manually
-    assert api.get(PATH).json()["results"][0]["overrides"] == [exception]
+    assert api.get(PATH).json()["results"][0]["overrides"] == [override]
 
 
 def test_resuming_ends_a_pause_and_with_an_end_opens_the_limit(api: APIClient, limit: SpendLimit) -> None:
@@ -84,8 +84,8 @@ def test_resuming_ends_a_pause_and_with_an_end_opens_the_limit(api: APIClient, l
     again = api.post(f"{path}/resume", {"reason": "Fixed."})
     assert (again.status_code, again.json()["code"]) == (409, "not_paused_manually")
 
-    (exception,) = api.post(f"{path}/resume", {"reason": "The report.", "ends_at": tomorrow()}).json()["overrides"]
-    assert exception["kind"] == "open"
+    (override,) = api.post(f"{path}/resume", {"reason": "The report.", "ends_at": tomorrow()}).json()["overrides"]
+    assert override["kind"] == "open"
     assert not rule(limit).pauses
 
 
@@ -133,7 +133,7 @@ def crossing(limit: SpendLimit, minutes: int, **columns: Any) -> ThresholdEvent:
         "window_key": str(minutes),
         "amount_usd": Decimal(10),
         "spent_usd": Decimal("8.25"),
-        "crossed_at": NOW + timedelta(minutes=minutes),
+        "reached_at": NOW + timedelta(minutes=minutes),
         "resolved_at": NOW + timedelta(hours=2),
         **columns,
     }
@@ -155,7 +155,7 @@ def test_threshold_events_come_newest_first_and_in_pages(
         "threshold": 80,
         "amount_usd": "10",
         "spent_usd": "8.25",
-        "reached_at": iso(first.crossed_at),
+        "reached_at": iso(first.reached_at),
         "resolved_at": iso(NOW + timedelta(hours=2)),
         "resets_at": None,
         "times": 1,
@@ -180,9 +180,9 @@ def test_viewers_see_threshold_events_and_owners_act(
         for action in ACTIONS:
             extra = {"amount_usd": "25"} if action == "raise" else {}
             assert client.post(f"{path}/{action}", {**body, **extra}).status_code == acts, action
-    exception = LimitOverride.objects.latest("pk")
-    assert signed_in(viewer).delete(f"{path}/overrides/{exception.pk}").status_code == 403
-    assert signed_in(owner).delete(f"{path}/overrides/{exception.pk}").status_code == 204
+    override = LimitOverride.objects.latest("pk")
+    assert signed_in(viewer).delete(f"{path}/overrides/{override.pk}").status_code == 403
+    assert signed_in(owner).delete(f"{path}/overrides/{override.pk}").status_code == 204
 
 
 def test_what_belongs_to_another_limit_or_organization_is_not_found(
@@ -190,10 +190,10 @@ def test_what_belongs_to_another_limit_or_organization_is_not_found(
 ) -> None:
     other_limit = make_limit(organization)
     api.post(f"{PATH}/{limit.pk}/pause", {"reason": "Why."})
-    exception = LimitOverride.objects.get()
-    for number in (exception.pk + 1, 2**70):
+    override = LimitOverride.objects.get()
+    for number in (override.pk + 1, 2**70):
         assert api.delete(f"{PATH}/{limit.pk}/overrides/{number}").status_code == 404
-    assert api.delete(f"{PATH}/{other_limit.pk}/overrides/{exception.pk}").status_code == 404
+    assert api.delete(f"{PATH}/{other_limit.pk}/overrides/{override.pk}").status_code == 404
     for path in (f"{PATH}/{limit.pk + 1000}/threshold-events", f"{PATH}/{2**70}/threshold-events"):
         assert api.get(path).status_code == 404
     assert other_api.get(f"/organizations/globex/limits/{limit.pk}/threshold-events").status_code == 404

@@ -13,7 +13,7 @@ from organizations.models import Organization, User
 from organizations.types import Scope
 from tests.billing.ledger.test_reprice import CALL, now_costs
 from tests.conftest import Key, make_key
-from tests.usage import Send, set_price
+from tests.usage import Send, set_price, total_cost
 
 PATH = "/organizations/acme/prices/reprice"
 PERIOD = {"start": "2026-11-01", "end": "2026-11-02"}
@@ -79,7 +79,7 @@ def test_the_work_is_queued_and_watched(api: APIClient, key: Key, organization: 
     assert fields_of(done, "state", "changed", "difference_usd") == ["done", 2, "-2"]
     assert done.json()["finished_at"]
     assert api.get(PATH).json()["results"] == [done.json()]
-    assert UsageEvent.objects.of(organization).total_cost() == 7
+    assert total_cost(UsageEvent.objects.of(organization)) == 7
 
 
 @pytest.mark.usefixtures("cheaper")

@@ -15,7 +15,8 @@ from rest_framework.test import APIClient
 from billing.limits.services import pause_limit
 from billing.types import LimitAction, LimitScope, LimitWindow
 from organizations.models import Organization, User
-from organizations.types import Principal, Scope
+from organizations.principals import Principal
+from organizations.types import Scope
 from tests.conftest import make_key
 from tests.limits import set_limit, take
 from tests.usage import NOW, Send, set_price

@@ -17,7 +17,7 @@ from billing.models import SpendLimit
 from billing.rollups.fold import fold
 from billing.types import LimitAction, LimitScope, LimitWindow
 from organizations.models import Organization, User
-from organizations.types import Principal
+from organizations.principals import Principal
 from tests.limits import set_limit, take
 from tests.usage import NOW, Send
 

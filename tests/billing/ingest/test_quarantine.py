@@ -47,7 +47,7 @@ def test_a_bad_record_is_quarantined_and_the_good_ones_are_stored(organization: 
     assert "prompt_tokens" in stored.message
     assert json.loads(stored.raw)["prompt_tokens"] == -1
     assert PROMPT not in stored.raw
-    assert not stored.is_cut
+    assert not stored.is_truncated
 
 
 def test_a_conflicting_record_is_quarantined(organization: Organization) -> None:
@@ -105,7 +105,7 @@ def test_the_cost_of_keeping_does_not_grow_with_the_number_of_records(
 def test_a_long_record_is_cut_and_says_so(organization: Organization) -> None:
     send(organization, bad(id="\N{GRINNING FACE}" * 30_000))
     stored = QuarantinedRecord.objects.get()
-    assert stored.is_cut
+    assert stored.is_truncated
     assert len(stored.raw.encode()) <= quarantine.MAX_RAW_BYTES
     with pytest.raises(ConflictError, match="is incomplete"):
         retry(record=stored, now=NOW)

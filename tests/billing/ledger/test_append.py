@@ -15,7 +15,7 @@ from billing.models import IngestBatch, UsageEvent
 from costtrack.money import plain, to_storable
 from organizations.models import Organization
 from tests.profiles import examples
-from tests.usage import NOW, Send
+from tests.usage import NOW, Send, total_cost
 
 
 @pytest.mark.parametrize("statement", ["UPDATE billing_usageevent SET model = 'x'", "DELETE FROM billing_usageevent"])
@@ -53,7 +53,7 @@ def test_compute_cost_counts_while_the_token_cost_is_unknown(organization: Organ
     send({"model": "unpriced", "input_tokens": 1, "compute_cost_usd": "0.5"})
 
     assert UsageEvent.objects.get().cost_usd is None
-    assert UsageEvent.objects.of(organization).total_cost() == Decimal("0.5")
+    assert total_cost(UsageEvent.objects.of(organization)) == Decimal("0.5")
 
 
 def test_tools_and_machines_cost_compute(send: Send) -> None:
@@ -83,5 +83,5 @@ class AnyAmounts(TestCase):
 
         expected = sum((to_storable(token) + to_storable(compute) for token, compute in costs), Decimal(0))
         assert result.accepted == len(costs)
-        assert UsageEvent.objects.of(organization).total_cost() == expected
+        assert total_cost(UsageEvent.objects.of(organization)) == expected
         assert IngestBatch.objects.get(organization=organization).cost_usd == expected

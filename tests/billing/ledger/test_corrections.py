@@ -18,7 +18,7 @@ from billing.rollups.fold import fold
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
 from costtrack.ids import batch_of
 from organizations.models import AuditEntry, Organization
-from tests.usage import NOW, Send, set_price
+from tests.usage import NOW, Send, set_price, total_cost
 
 WHO = "owner@acme.example"
 CALL = {"model": "m", "input_tokens": 1_000_000, "output_tokens": 7, "reasoning_tokens": 3, "duration_ms": 12.5}
@@ -129,7 +129,7 @@ def test_a_voided_event_sent_again_is_a_duplicate(organization: Organization, se
     void(organization=organization, event_id=event().pk, reason="test", actor=WHO, now=NOW)
 
     assert send({"id": "a", "cost_usd": "1"}).duplicates == 1
-    assert UsageEvent.objects.of(organization).total_cost() == 0
+    assert total_cost(UsageEvent.objects.of(organization)) == 0
 
 
 def test_a_correction_does_not_change_the_workflow_of_a_run(organization: Organization, send: Send) -> None:
@@ -171,7 +171,7 @@ def test_an_adjusted_event_costs_exactly_that(
     assert done.cost_now_usd == adjusted_event.cost_usd == Decimal(cost)
     assert adjusted_event.amount("token_cost_usd") == Decimal(token_cost)
     assert adjusted_event.amount("compute_cost_usd") == Decimal(compute_cost)
-    assert UsageEvent.objects.of(organization).total_cost() == Decimal(cost)
+    assert total_cost(UsageEvent.objects.of(organization)) == Decimal(cost)
     assert adjusted_event.count("requests") == (event().kind == "model_call")
 
 
@@ -193,7 +193,7 @@ def test_an_event_can_be_adjusted_again(organization: Organization, send: Send) 
         adjust(
             organization=organization, event_id=event().pk, cost_usd=Decimal(cost), reason="bill", actor=WHO, now=NOW
         )
-    assert UsageEvent.objects.of(organization).total_cost() == 3
+    assert total_cost(UsageEvent.objects.of(organization)) == 3
     assert [correction.reason for correction in load_adjusted_event(event()).corrections] == ["bill"] * 3
 
 

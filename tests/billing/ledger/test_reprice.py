@@ -21,7 +21,7 @@ from billing.tasks import reprice_task
 from billing.types import CorrectionKind, RepricingState
 from costtrack.errors import ConflictError, InvalidError
 from organizations.models import AuditEntry, Organization
-from tests.usage import NOW, Send, set_price
+from tests.usage import NOW, Send, set_price, total_cost
 
 WHO = "owner@acme.example"
 DAY = Selection(NOW - timedelta(days=1), NOW + timedelta(days=1))
@@ -47,7 +47,7 @@ def reprice(organization: Organization, selection: Selection = DAY, *, dry_run: 
 
 
 def total(organization: Organization) -> Decimal:
-    return UsageEvent.objects.of(organization).total_cost()
+    return total_cost(UsageEvent.objects.of(organization))
 
 
 # --- What it does ----------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_steps_walk_over_calls_of_one_instant_without_loss(organization: Organiz
         reason="r",
         actor=WHO,
         now=NOW,
-        progress=lambda repricing: seen.append((repricing.looked_at, repricing.total)),
+        progress=lambda repricing: seen.append((repricing.processed, repricing.total)),
     )
 
     assert seen == [(3, 12), (6, 12), (9, 12), (12, 12), (12, 12)]

@@ -8,13 +8,13 @@ from django.db.models import Sum
 from billing.ledger.price_unpriced import price_unpriced
 from billing.models import UnpricedEvent, UsageEvent
 from organizations.models import Organization
-from tests.usage import NOW, Send, set_price
+from tests.usage import NOW, Send, set_price, total_cost
 
 
 def totals(organization: Organization, session: str = "s") -> tuple[Decimal, int, int]:
     events = UsageEvent.objects.of(organization).filter(session_id=session)
     counts = events.aggregate(Sum("input_tokens"), Sum("output_tokens"))
-    return UsageEvent.objects.filter(pk__in=events).total_cost(), *counts.values()
+    return total_cost(UsageEvent.objects.filter(pk__in=events)), *counts.values()
 
 
 RUNNING = (
@@ -90,7 +90,7 @@ def test_a_summary_has_priced_the_events_of_its_own_request_too(organization: Or
     assert not UnpricedEvent.objects.exists()
     set_price("unheard-of", input="1000000")
     assert price_unpriced(organization=organization, now=NOW) == 0
-    assert UsageEvent.objects.of(organization).total_cost() == Decimal(2)
+    assert total_cost(UsageEvent.objects.of(organization)) == Decimal(2)
     assert UsageEvent.objects.aggregate(Sum("unpriced")) == {"unpriced__sum": 0}
 
 

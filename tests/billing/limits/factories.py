@@ -9,7 +9,7 @@ from billing.limits.validation import LimitInput
 from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitScope, LimitWindow
 from organizations.models import Organization, User
-from organizations.types import Principal
+from organizations.principals import Principal
 from tests.usage import NOW
 
 SYSTEM = Principal()

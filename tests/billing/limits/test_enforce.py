@@ -58,7 +58,7 @@ def test_a_warning_names_limit_amounts_and_when_it_resets(
     assert Delivery.objects.get().recipient == owner.email
     crossing = ThresholdEvent.objects.get()
     assert (crossing.limit, crossing.threshold, crossing.window_key) == (limit, 80, "2026-11-02T00:00:00Z")
-    assert (crossing.amount_usd, crossing.spent_usd, crossing.crossed_at) == (10, Decimal("8.05"), NOW)
+    assert (crossing.amount_usd, crossing.spent_usd, crossing.reached_at) == (10, Decimal("8.05"), NOW)
     assert crossing.resets_at == datetime(2026, 11, 9, tzinfo=UTC)
 
 

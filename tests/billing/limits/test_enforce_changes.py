@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.db.models import Sum
 
-from billing.limits.services import change_limit, end_exception, open_limit, pause_limit, remove_limit
+from billing.limits.services import change_limit, end_override, open_limit, pause_limit, remove_limit
 from billing.models import LimitOverride, Notice, SpendLimit, ThresholdEvent
 from billing.models.rollups import OrganizationHour
 from billing.types import LimitAction, LimitWindow, NoticeKind
@@ -98,7 +98,7 @@ def test_holding_open_resumes_and_its_end_pauses(limit: SpendLimit, enforced: En
 def test_a_pause_by_hand_says_so_and_why(organization: Organization, enforced: Enforce, spend: Spend) -> None:
     limit = make_limit(organization)
     spend("3")
-    exception = pause(limit)
+    override = pause(limit)
     assert enforced() == [
         "Acme Research: access is paused manually until Tue 03 Nov 2026 12:00 (UTC) (daily limit): We look into it."
     ]
@@ -106,7 +106,7 @@ def test_a_pause_by_hand_says_so_and_why(organization: Organization, enforced: E
     assert (data["threshold"], data["spent_usd"], data["resets_at"]) == (100, "3", "2026-11-03T12:00:00Z")
     assert data["reason"] == "We look into it."
     assert enforced(NOW + HOUR) == []
-    end_exception(organization=organization, exception=exception, actor=SYSTEM, now=NOW + 2 * HOUR)
+    end_override(organization=organization, override=override, actor=SYSTEM, now=NOW + 2 * HOUR)
     assert enforced(NOW + 2 * HOUR) == ["Acme Research: access is back, 3.00 of 10.00 USD of the daily limit are used"]
 
 

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from billing.limits.enforce import MAX_NOTICES_PER_LIMIT
-from billing.limits.services import change_limit, end_exception, pause_limit, remove_limit
+from billing.limits.services import change_limit, end_override, pause_limit, remove_limit
 from billing.models import Notice, SpendLimit, ThresholdEvent
 from billing.models.rollups import ScopeTotal
 from billing.notifications.email_content import build_content
@@ -180,12 +180,12 @@ def test_a_manual_pause_of_all_values_is_reported_once(limit: SpendLimit, enforc
         spend("8", session_id=f"s-{number}")
     assert len(enforced()) == 3
     given = {"reason": "Runaway.", "ends_at": None, "actor": SYSTEM, "now": NOW}
-    exception = pause_limit(organization=organization, limit=limit, value="", **given)  # type: ignore[arg-type]
+    override = pause_limit(organization=organization, limit=limit, value="", **given)  # type: ignore[arg-type]
     assert enforced() == [
         "Acme Research: access is paused manually until someone changes it (limit of each session): Runaway."
     ]
     assert Notice.objects.latest("pk").data["spent_usd"] is None
-    end_exception(organization=organization, exception=exception, actor=SYSTEM, now=NOW)
+    end_override(organization=organization, override=override, actor=SYSTEM, now=NOW)
     assert enforced() == ["Acme Research: access is back (limit of each session)"]
 
 

@@ -145,7 +145,7 @@ def test_a_limit_with_something_wrong_does_not_hold_up_others(
     make_limit(organization, scope=LimitScope.SESSION)
     for limit in (wrong, wrong_for_each):
         row = ThresholdEvent(limit=limit, value="ada" if limit == wrong_for_each else "", threshold=PAUSING)
-        row.organization, row.window_key, row.crossed_at = organization, "who knows", NOW - timedelta(days=9)
+        row.organization, row.window_key, row.reached_at = organization, "who knows", NOW - timedelta(days=9)
         row.amount_usd = row.spent_usd = Decimal(10)
         row.save()
     spend("10", user_id="ada", session_id="session")

@@ -14,7 +14,8 @@ from billing.types import Channel, LimitScope
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from organizations.models import AuditEntry, Organization, User
-from organizations.types import Principal, Role
+from organizations.principals import Principal
+from organizations.types import Role
 from tests.billing.limits.factories import SOON, SYSTEM, by, make_limit, raised
 from tests.conftest import Key
 from tests.usage import NOW

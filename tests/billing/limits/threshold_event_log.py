@@ -82,7 +82,7 @@ class ThresholdEventLog:
         for reopened in changes.reopened:
             reopened.row.resolved_at, reopened.row.times = None, reopened.times
             if reopened.is_notified:
-                reopened.row.crossed_at = self.now
+                reopened.row.reached_at = self.now
         for opened in changes.opened:
             assert snapshot is not None
             row = ThresholdEvent(
@@ -90,7 +90,7 @@ class ThresholdEventLog:
                 window_key=opened.key,
                 amount_usd=opened.reached.amount_usd,
                 spent_usd=snapshot.spent_usd or Decimal(0),
-                crossed_at=self.now,
+                reached_at=self.now,
             )
             self.rows.append(row)
         keys = [(row.threshold, row.window_key, row.amount_usd) for row in self.rows]

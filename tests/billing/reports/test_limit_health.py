@@ -33,7 +33,7 @@ def reached(limit: SpendLimit, threshold: int = PAUSING, resolved_at: datetime |
         window_key="w",
         amount_usd=Decimal(1),
         spent_usd=Decimal(1),
-        crossed_at=NOW,
+        reached_at=NOW,
         resolved_at=resolved_at,
     )
 

@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.reports.buckets import last_boundary
 from billing.reports.rollup_query import RollupQuery, Sums, read_sums
 from billing.reports.sql import equal_to
 from billing.rollups.definitions import MODEL_DAYS, ORGANIZATION_HOURS, TAG_DAYS, USAGE_DAYS, USAGE_HOURS, Rollup
 from billing.rollups.fold import fold
 from billing.rollups.retention import drop_events
-from costtrack.calendar import ALWAYS, Window
+from costtrack.calendar import ALWAYS, Window, last_boundary
 from costtrack.clock import DAY, HOUR
 from organizations.models import Organization
 from tests.profiles import examples

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from billing.ingest import json_events
 from billing.ingest.services import ingest
+from billing.models import Run
 from billing.reports.runs import get_run_costs, get_total_run_costs
-from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, newest_executions
-from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, newest_sessions
+from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
+from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_execution_sessions, list_sessions
 from billing.reports.sessions.summary import get_session_summary
 from billing.rollups.fold import fold_organization
 from costtrack.calendar import Window
@@ -109,8 +110,8 @@ def take_in(organization: Organization, batch: list[dict[str, Any]], *, is_folde
 
 def everything(organization: Organization) -> tuple[Any, ...]:
     """What the reports say of an organization."""
-    sessions = newest_sessions(organization=organization, limit=50)
-    executions = newest_executions(organization=organization, limit=50)
+    sessions = list_sessions(organization=organization, limit=50).rows
+    executions = list_executions(organization=organization, limit=50).rows
     return (
         sessions,
         executions,
@@ -195,7 +196,7 @@ def check_runs(organization: Organization) -> None:
     for service, groups in everyone.by_group.items():
         assert sum(groups.values(), ZERO) == everyone.by_service[service]
     assert sum(everyone.by_service.values(), ZERO) == everyone.total
-    parents = dict(organization.runs.values_list("run_id", "parent_run_id"))
+    parents = dict(Run.objects.of(organization).values_list("run_id", "parent_run_id"))
     alone = {run: cost_of(organization, run, include_children=False) for run in parents}
     assert sum(alone.values(), ZERO) == everyone.total
     for run in parents:

@@ -17,9 +17,7 @@ INSIDE = "/o/acme/admin/organizations/membership/"
 
 
 @pytest.fixture(autouse=True)
-def worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    app.loader.import_default_modules()
-
+def worker(all_tasks: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def send_task(name: str, kwargs: dict[str, Any], **_: Any) -> None:
         app.tasks[name].apply(kwargs=kwargs, throw=True)
 

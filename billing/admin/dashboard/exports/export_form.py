@@ -6,7 +6,8 @@ from typing import Any, Self
 from django import forms
 from django.http import QueryDict
 
-from billing.admin.components.date_range import CUSTOM, RANGES, PeriodForm
+from billing.admin.components.date_range import RANGES, PeriodForm
+from billing.admin.components.form_fields import text_filter
 from billing.exports.usage_csv import Rows
 from billing.reports.usage.figures import NO_CREDENTIAL, UsageFilter
 from billing.types import Status
@@ -14,13 +15,6 @@ from organizations.models import APICredential
 
 ALL = "all"
 _ROWS = ((Rows.REQUESTS.value, "Model call"), (Rows.DAYS.value, "Day"))
-_MAX_LENGTH = 255
-_DATES = ("start_date", "end_date")
-
-
-def _text_field(label: str, **attributes: str) -> forms.CharField:
-    widget = forms.TextInput(attrs={"autocomplete": "off", **attributes})
-    return forms.CharField(required=False, max_length=_MAX_LENGTH, label=label, widget=widget)
 
 
 class _ExportForm(PeriodForm):
@@ -31,33 +25,18 @@ class _ExportForm(PeriodForm):
     @classmethod
     def offered(cls, query: QueryDict, **options: Any) -> Self:
         """Return the unsubmitted form. Other pages link here with filters."""
-        return cls(initial=cls._given(query), **options)
-
-    @classmethod
-    def query(cls, query: QueryDict, **options: Any) -> Self:
-        """Return the submitted form. Dates are ignored unless the range is custom, because they are hidden then."""
-        given = cls._given(query)
-        if given["range"] != CUSTOM:
-            given = {name: value for name, value in given.items() if name not in _DATES}
-        return cls(given, **options)
-
-    @classmethod
-    def _given(cls, query: QueryDict) -> dict[str, str]:
-        given = {name: str(query[name]) for name in cls.base_fields if name in query}
-        if not given.get("range"):
-            given["range"] = CUSTOM if any(map(given.get, _DATES)) else cls.default_range.value
-        return given
+        return cls(initial=cls.with_range(query).dict(), **options)
 
 
 class UsageExportForm(_ExportForm):
     """The parameters of `GET /usage/export`."""
 
     rows = forms.ChoiceField(required=False, label="One row per", choices=_ROWS)
-    client_id = _text_field("Client ID", list="ct-credentials", placeholder="All credentials")
-    capability = _text_field("Capability", placeholder="All")
-    model = _text_field("Model", placeholder="All")
+    client_id = text_filter("Client ID", list="ct-credentials", placeholder="All credentials")
+    capability = text_filter("Capability", placeholder="All")
+    model = text_filter("Model", placeholder="All")
     status = forms.ChoiceField(required=False, choices=(("", "All"), *Status.choices), label="Status")
-    endpoint = _text_field("Endpoint", placeholder="All")
+    endpoint = text_filter("Endpoint", placeholder="All")
 
     field_order = ("rows", "range", "start_date", "end_date")
 
@@ -80,9 +59,9 @@ class PricingExportForm(_ExportForm):
     """The parameters of `POST /system/export` that users know values for."""
 
     range = forms.ChoiceField(choices=(*RANGES[:-1], (ALL, "All time"), RANGES[-1]), required=False, label="Period")
-    model = _text_field("Model", placeholder="All")
-    group_id = _text_field("Group id", placeholder="All")
-    session_id = _text_field("Session id", placeholder="All")
+    model = text_filter("Model", placeholder="All")
+    group_id = text_filter("Group id", placeholder="All")
+    session_id = text_filter("Session id", placeholder="All")
 
     field_order = ("range", "start_date", "end_date")
 

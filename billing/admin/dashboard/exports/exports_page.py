@@ -19,6 +19,7 @@ from billing.admin.components.date_range import period_of
 from billing.admin.components.usage_form import UsageQueryPage
 from billing.admin.dashboard.exports.export_form import ALL, PricingExportForm, UsageExportForm, credential_choices
 from billing.exports.pricing_zip import MAX_ROWS, ExportFilter, pricing_zip
+from billing.exports.usage_csv import csv_response
 from billing.reports.pricing.run_filter import RunFilter, list_models
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window
@@ -35,6 +36,8 @@ _USAGE_ID, _PRICING_ID = "usage_%s", "pricing_%s"  # both forms have a period
 class ExportsPage(UsageQueryPage):
     title: ClassVar[str] = "Exports"
     template_name: ClassVar[str] = "admin/dashboard/exports.html"
+    stylesheets = ("costtrack/exports.css",)
+    scripts = ("costtrack/exports.js",)
     refresh_seconds: ClassVar[int] = 0
 
     def page_context(self) -> dict[str, Any]:
@@ -54,7 +57,6 @@ class ExportsPage(UsageQueryPage):
             "credentials": credential_choices(credentials[:_MAX_CREDENTIALS]),
             "history_days": None if self.user.is_superuser else plan.history_days,
             "max_rows": formatting.count(MAX_ROWS),
-            "time_zone": self.organization.time_zone,
         }
 
 
@@ -93,12 +95,12 @@ class UsageDownload(_Download):
         refused = self.exports_refusal()
         if refused is not None:
             raise refused
-        form = self.usage = UsageExportForm.query(self.request.GET, auto_id=_USAGE_ID)
+        form = self.usage = UsageExportForm(self.request.GET, auto_id=_USAGE_ID)
         if not form.is_valid():
             raise InvalidError(_NOT_VALID)
         cleaned = form.cleaned_data
         query = self.usage_query(form.filters, period_of(form, self.organization.calendar, self.now).span)
-        return self.begun(self.csv_response(query, cleaned["rows"], endpoint=cleaned["endpoint"]), cleaned["download"])
+        return self.begun(csv_response(query, cleaned["rows"], endpoint=cleaned["endpoint"]), cleaned["download"])
 
 
 class PricingDownload(_Download):
@@ -106,7 +108,7 @@ class PricingDownload(_Download):
         refused = self.api_refusal()
         if refused is not None:
             raise refused
-        form = self.pricing = PricingExportForm.query(self.request.GET, auto_id=_PRICING_ID)
+        form = self.pricing = PricingExportForm(self.request.GET, auto_id=_PRICING_ID)
         if not form.is_valid():
             raise InvalidError(_NOT_VALID)
         with ExitStack() as stack:
@@ -143,4 +145,5 @@ def _chunks(file: IO[bytes], stack: ExitStack) -> Iterator[bytes]:
 
 register_page("exports/", ExportsPage.as_view(), name="exports")
 register_page("exports/usage.csv", UsageDownload.as_view(), name="export_usage")
+register_page("usage/export/", UsageDownload.as_view(), name="usage_export")  # the buttons of the usage page
 register_page("exports/pricing.zip", PricingDownload.as_view(), name="export_pricing")

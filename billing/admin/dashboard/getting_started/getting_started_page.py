@@ -60,6 +60,7 @@ class _Steps(OrganizationPage):
 class GettingStartedPage(_Steps):
     title: ClassVar[str] = "Getting started"
     template_name: ClassVar[str] = "admin/dashboard/getting_started.html"
+    stylesheets = ("costtrack/getting_started.css",)
     refresh_seconds: ClassVar[int] = 0  # the last step alone refreshes
 
     def page_context(self) -> dict[str, Any]:

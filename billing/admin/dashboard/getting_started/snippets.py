@@ -141,7 +141,7 @@ def integrations(*, server: str, has_api: bool) -> tuple[Integration, ...]:
         "The same hook, which also checks the spend limits before each call. A limit then stops calls "
         "instead of only reporting them.",
         (Scope.USAGE_WRITE.value, Scope.LIMITS_AUTHORIZE.value),
-        tuple(_gateway()),
+        tuple(_hook("gateway", mode="authorize")),
     )
     files = Integration(
         "cli",
@@ -170,15 +170,11 @@ def _litellm(server: str) -> Iterator[Snippet]:
     yield Snippet("snippet-litellm-logger", about, _LOGGER.format(address=address), "Copy settings")
 
 
-def _gateway() -> Iterator[Snippet]:
-    yield from _hook("gateway", mode="authorize")
-
-
-def _hook(way: str, *, mode: str) -> Iterator[Snippet]:
+def _hook(integration: str, *, mode: str) -> Iterator[Snippet]:
     about = "Copy costtrack_gateway.py from examples/litellm_gateway of costtrack, then:"
-    yield Snippet(f"snippet-{way}-install", about, _INSTALL.format(mode=mode), "Copy commands")
-    yield Snippet(f"snippet-{way}-config", "Create config.yaml in the same directory:", _CONFIG, "Copy file")
-    yield Snippet(f"snippet-{way}-start", "Start the proxy:", _START, "Copy commands")
+    yield Snippet(f"snippet-{integration}-install", about, _INSTALL.format(mode=mode), "Copy commands")
+    yield Snippet(f"snippet-{integration}-config", "Create config.yaml in the same directory:", _CONFIG, "Copy file")
+    yield Snippet(f"snippet-{integration}-start", "Start the proxy:", _START, "Copy commands")
 
 
 def _command_line(*, has_api: bool) -> Iterator[Snippet]:

@@ -9,17 +9,10 @@ from django.utils.safestring import SafeString
 from billing.admin.components import datetimes, formatting
 from billing.admin.components.tables import Column, Sorting, Table
 from billing.admin.components.urls import session_url
-from billing.reports.pricing.groups import Group, GroupOrder
+from billing.reports.pricing.groups import Group
 from costtrack.clock import iso
 from costtrack.money import usd
 
-# The values of `sort_by` of `POST /system/groups`.
-ORDERS = {
-    "date": GroupOrder.DATE,
-    "total_cost": GroupOrder.COST,
-    "total_tokens": GroupOrder.TOKENS,
-    "run_count": GroupOrder.RUNS,
-}
 # The lengths of the day and of the year in `2026-11-02 09:00`.
 _DAY, _YEAR = len("2026-11-02 "), len("2026-")
 
@@ -44,7 +37,7 @@ def group_table(groups: Sequence[Group], sorting: Sorting, *, empty: object, now
     return Table("Group history", columns, groups, css="ct-groups", sorting=sorting, empty=empty)
 
 
-def _name(group: Group) -> SafeString:
+def _name(group: Group) -> SafeString | str:
     if not group.name:
         return formatting.code(group.group_id)
     group_id = format_html('<span class="ct-id" title="{0}">{0}</span>', group.group_id)

@@ -6,19 +6,18 @@ Its numbers are those of `POST /system/pricing` and `POST /system/groups` (docum
 from typing import Any, ClassVar
 
 from django import forms
-from django.http import QueryDict
 from django.utils.html import format_html
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, EmptyState, Figure
 from billing.admin.components.chart_axis import utc_calendar
-from billing.admin.components.date_range import Period, PeriodForm, period_of, with_range
+from billing.admin.components.date_range import Period, PeriodForm, period_of
 from billing.admin.components.multi_select import MultiSelectField, Option
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.pagination import Paging, paging, requested_page
 from billing.admin.components.tables import Sorting
 from billing.admin.components.urls import admin_url, url_of_page
-from billing.admin.dashboard.pricing.group_history_tab import ORDERS, group_table
+from billing.admin.dashboard.pricing.group_history_tab import group_table
 from billing.admin.dashboard.pricing.model_costs_tab import (
     chart_of,
     model_of,
@@ -28,7 +27,7 @@ from billing.admin.dashboard.pricing.model_costs_tab import (
     text_of,
 )
 from billing.reports.pricing.daily import Pricing, pricing
-from billing.reports.pricing.groups import GroupQuery, groups
+from billing.reports.pricing.groups import ORDERS, GroupQuery, groups
 from billing.reports.pricing.run_filter import ModelKey, RunFilter
 from costtrack.admin_site import register_page
 from costtrack.calendar import Window
@@ -47,9 +46,6 @@ class PricingForm(PeriodForm):
     search = forms.Field(required=False, widget=forms.HiddenInput)
     sort_by = forms.Field(required=False, widget=forms.HiddenInput)
     sort_order = forms.Field(required=False, widget=forms.HiddenInput)
-
-    def __init__(self, data: QueryDict) -> None:
-        super().__init__(with_range(data, self.default_range))
 
     def clean_model(self) -> tuple[ModelKey, ...]:
         return tuple(model_of(text) for text in self.cleaned_data["model"])
@@ -77,6 +73,8 @@ class PricingForm(PeriodForm):
 class PricingPage(OrganizationPage):
     title: ClassVar[str] = "Pricing"
     template_name: ClassVar[str] = "admin/dashboard/pricing.html"
+    stylesheets = ("costtrack/breakdowns.css",)
+    scripts = ("costtrack/multi_select.js",)
     refresh_seconds: ClassVar[int] = 30
 
     def page_context(self) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from django.utils.safestring import SafeString
 
 from billing.admin.components import formatting
 from billing.admin.components.percent_bar import percent_bar
+from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import url_with
-from billing.reports.usage import breakdown
-from billing.reports.usage.breakdown import LabelUsage, labels
-from billing.reports.usage.figures import ZERO_FIGURES
+from billing.reports.spend.totals import NamedSpend
+from billing.reports.usage.breakdown import labels, shares
+from billing.reports.usage.figures import ZERO_FIGURES, GroupBy
 from billing.reports.usage.query import UsageQuery
 from costtrack.money import ZERO, usd
 
@@ -22,30 +23,15 @@ MAX_LENGTH = timedelta(hours=25)
 _MAX_ITEMS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """`url` filters the list of calls; empty if that is not possible."""
-
-    name: str
-    url: str
-    cost: str
-    share: SafeString
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """`note` is shown when there are no items."""
-
-    title: str
-    items: Sequence[Item]
-    note: str = ""
+NamedCost = tuple[str, Decimal]
+"""The name of a model, user or tag, which is empty for calls without one, and its cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostBreakdown:
     cost: str
     calls: str
-    sections: tuple[Section, ...]
+    tables: tuple[Table[NamedCost], ...]
 
 
 def cost_breakdown(query: UsageQuery, request: HttpRequest) -> CostBreakdown | None:
@@ -53,7 +39,7 @@ def cost_breakdown(query: UsageQuery, request: HttpRequest) -> CostBreakdown | N
     window = query.window
     if window.end - window.start > MAX_LENGTH:
         return None
-    models = breakdown.models(organization=query.organization, filters=query.filters, window=window)
+    models = shares(organization=query.organization, filters=query.filters, window=window, by=GroupBy.MODEL)
     total = sum((row.figures for row in models), ZERO_FIGURES)
     if total == ZERO_FIGURES:
         return None
@@ -61,34 +47,32 @@ def cost_breakdown(query: UsageQuery, request: HttpRequest) -> CostBreakdown | N
     return CostBreakdown(
         cost=usd(total.cost_usd),
         calls=formatting.count(total.requests),
-        sections=(
-            _section("Models", "model", [(row.key, row.figures.cost_usd) for row in models], total.cost_usd, request),
-            _label_section("Users", "user", named.users, total.cost_usd, request),
-            _label_section("Tags", "tag", named.tags, total.cost_usd, request),
+        tables=(
+            _table("Models", "model", [(row.key, row.figures.cost_usd) for row in models], total.cost_usd, request),
+            _table("Users", "user", _costs(named.users), total.cost_usd, request),
+            _table("Tags", "tag", _costs(named.tags), total.cost_usd, request),
         ),
     )
 
 
-def _label_section(
-    title: str, parameter: str, rows: Sequence[LabelUsage] | None, total: Decimal, request: HttpRequest
-) -> Section:
-    if rows is None:
-        return Section(title, (), f"{title} are not available with these filters.")
-    return _section(title, parameter, [(row.name, row.cost_usd) for row in rows], total, request)
+def _costs(labels: Sequence[NamedSpend] | None) -> list[NamedCost] | None:
+    return [(label.name, label.spend) for label in labels] if labels is not None else None
 
 
-def _section(
-    title: str, parameter: str, rows: Sequence[tuple[str, Decimal]], total: Decimal, request: HttpRequest
-) -> Section:
-    """Items without a name have no URL, because the list cannot be filtered by them."""
-    shown = [
-        Item(
-            name=name or f"Without a {parameter}",
-            url=url_with(request, **{parameter: name}) if name else "",
-            cost=usd(cost),
-            share=percent_bar(cost, max(total, ZERO)),
-        )
-        for name, cost in rows[:_MAX_ITEMS]
-        if cost
-    ]
-    return Section(title, shown, "" if shown else f"No {parameter}s.")
+def _table(
+    title: str, parameter: str, rows: Sequence[NamedCost] | None, total: Decimal, request: HttpRequest
+) -> Table[NamedCost]:
+    """Return the most expensive rows, each linked to its calls; `rows` is None if they are unknown. Rows without a name
+    have no link, because the list cannot be filtered by them."""
+
+    def name(row: NamedCost) -> SafeString | str:
+        url = url_with(request, **{parameter: row[0]}) if row[0] else ""
+        return formatting.link_or_text(url, row[0] or f"Without a {parameter}")
+
+    columns = (
+        Column[NamedCost](title, name),
+        Column[NamedCost]("Cost", lambda row: usd(row[1]), is_number=True),
+        Column[NamedCost]("Share", lambda row: percent_bar(row[1], max(total, ZERO))),
+    )
+    empty = f"No {parameter}s." if rows is not None else f"{title} are not available with these filters."
+    return Table(title, columns, [row for row in (rows or ())[:_MAX_ITEMS] if row[1]], empty=empty)

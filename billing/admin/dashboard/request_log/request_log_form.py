@@ -9,7 +9,7 @@ from django.http import QueryDict
 
 from billing.admin.components.date_range import RANGES, Period, period_of
 from billing.admin.components.datetimes import span_name
-from billing.admin.components.form_fields import TimeField
+from billing.admin.components.form_fields import TimeField, text_filter
 from billing.admin.components.usage_form import BY_COST, UsageForm
 from billing.reports.usage.calls import CallFilter
 from billing.reports.usage.figures import UsageFilter
@@ -19,18 +19,10 @@ TIMES = "times"
 """The choice of `range` that `start` and `end` belong to."""
 ORDERS = (("", "Newest first"), (BY_COST, "Most expensive first"))
 
-_MAX_LENGTH = 255
 _HOUR = timedelta(hours=1)
 _DATES, _TIMES = ("start_date", "end_date"), ("start", "end")
 _NOT_NARROWING = ("range", "sort_by", *_DATES, *_TIMES)
 _CALL_FILTERS = ("run", "session", "user", "tag")
-
-
-def _text_field(label: str) -> forms.CharField:
-    attributes = {"type": "search", "placeholder": "All", "autocomplete": "off"}
-    return forms.CharField(
-        required=False, max_length=_MAX_LENGTH, label=label, widget=forms.TextInput(attrs=attributes)
-    )
 
 
 class RequestLogForm(UsageForm):
@@ -43,10 +35,10 @@ class RequestLogForm(UsageForm):
     range = forms.ChoiceField(choices=(*RANGES, (TIMES, "Exact times")), required=False, label="Period")
     start = TimeField(label="From time")
     end = TimeField(label="To time")
-    run = _text_field("Run id")
-    session = _text_field("Session id")
-    user = _text_field("User")
-    tag = _text_field("Tag")
+    run = text_filter("Run id", type="search", placeholder="All")
+    session = text_filter("Session id", type="search", placeholder="All")
+    user = text_filter("User", type="search", placeholder="All")
+    tag = text_filter("Tag", type="search", placeholder="All")
     sort_by = forms.ChoiceField(choices=ORDERS, required=False, label="Order", widget=forms.HiddenInput)
 
     def __init__(self, data: QueryDict, calendar: Calendar) -> None:
@@ -74,14 +66,8 @@ class RequestLogForm(UsageForm):
 
     def calls(self, filters: UsageFilter, window: Span) -> CallFilter:
         """Return the filter; the form must be valid."""
-        cleaned = self.cleaned_data
-        call_filters = {
-            "run_id": cleaned["run"],
-            "session_id": cleaned["session"],
-            "user": cleaned["user"],
-            "tag": cleaned["tag"],
-        }
-        return CallFilter(filters, window, **call_filters)
+        run_id, session_id, user, tag = (self.cleaned_data[name] for name in _CALL_FILTERS)
+        return CallFilter(filters, window, run_id=run_id, session_id=session_id, user=user, tag=tag)
 
     @property
     def order(self) -> str:

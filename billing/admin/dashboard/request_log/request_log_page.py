@@ -16,15 +16,12 @@ from billing.admin.components.usage_form import BY_COST, UsageQueryPage
 from billing.admin.dashboard.request_log.cost_breakdown import MAX_LENGTH, cost_breakdown
 from billing.admin.dashboard.request_log.request_log_form import ORDERS, RequestLogForm
 from billing.reports.cursors import cursor_of, position_of
-from billing.reports.usage.breakdown import list_filter_options
 from billing.reports.usage.calls import MAX_SORTED, Call, count_calls, list_calls, most_expensive_calls
 from billing.reports.usage.query import UsageQuery
 from costtrack.admin_site import register_page
 from costtrack.calendar import Span
-from organizations.models import APICredential
 
 _CALLS_SHOWN = 50
-_MAX_CREDENTIALS = 500
 _HOUR = timedelta(hours=1)
 
 
@@ -44,13 +41,14 @@ class Listed:
 class RequestLogPage(UsageQueryPage):
     title: ClassVar[str] = "Request log"
     template_name: ClassVar[str] = "admin/dashboard/request_log.html"
+    stylesheets = ("costtrack/breakdowns.css", "costtrack/runs.css", "costtrack/request_log.css")
 
     def page_context(self) -> dict[str, Any]:
         calendar, trail = self.organization.calendar, CursorTrail.of(self.request.GET)
         form = RequestLogForm(self.request.GET, calendar)
         period = form.period(calendar, self.now)
         query = self.usage_query(form.filters, period.span)
-        self._offer(form, query)
+        self.offer(form, since=query.window.start)
         listed = self._listed(form, query, trail) if form.is_valid() else Listed()
         shows_breakdown = form.is_valid() and trail.is_first and not form.has_call_filters
         older = trail.older(listed.position) if listed.position else ""
@@ -77,45 +75,26 @@ class RequestLogPage(UsageQueryPage):
             "refresh_seconds": self.refresh_seconds if trail.is_first and not listed.is_by_cost else 0,
         }
 
-    def _offer(self, form: RequestLogForm, query: UsageQuery) -> None:
-        credentials = APICredential.objects.of(self.organization).order_by("name", "id")[:_MAX_CREDENTIALS]
-        used = list_filter_options(organization=self.organization, since=query.window.start)
-        form.offer(credentials=[(credential.client_id, credential.name) for credential in credentials], used=used)
-
     def _listed(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail) -> Listed:
-        too_many = ""
-        if form.order == BY_COST:
+        is_by_cost, too_many = form.order == BY_COST, ""
+        if is_by_cost:
             number = count_calls(organization=self.organization, window=query.window)
-            if number <= MAX_SORTED:
-                return self._most_expensive(form, query, trail)
-            too_many = formatting.count(number)
-        return self._newest(form, query, trail, too_many)
-
-    def _newest(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail, too_many: str) -> Listed:
-        page = list_calls(
+            if number > MAX_SORTED:
+                is_by_cost, too_many = False, formatting.count(number)
+        page = (most_expensive_calls if is_by_cost else list_calls)(
             organization=self.organization,
             filters=form.calls(query.filters, query.window),
             after=position_of(trail.cursor, param="after"),
             limit=_CALLS_SHOWN,
         )
-        if page.last is None:
-            return Listed(page.rows, too_many=too_many)
-        is_full = len(page.rows) == _CALLS_SHOWN
+        stopped = page.last if not is_by_cost and len(page.rows) < _CALLS_SHOWN else None
         return Listed(
             calls=page.rows,
-            position=cursor_of(page.last),
-            searched_back_to="" if is_full else f"{query.calendar.date_of(page.last.at)}",
+            position=cursor_of(page.last) or "",
+            searched_back_to=f"{query.calendar.date_of(stopped.at)}" if stopped is not None else "",
+            is_by_cost=is_by_cost,
             too_many=too_many,
         )
-
-    def _most_expensive(self, form: RequestLogForm, query: UsageQuery, trail: CursorTrail) -> Listed:
-        page = most_expensive_calls(
-            organization=self.organization,
-            filters=form.calls(query.filters, query.window),
-            after=position_of(trail.cursor, param="after"),
-            limit=_CALLS_SHOWN,
-        )
-        return Listed(page.rows, cursor_of(page.last) or "", is_by_cost=True)
 
     def _day_url(self, form: RequestLogForm, query: UsageQuery) -> str:
         """For a part of a day, return the usage page of the full day by hour with the same filters; else empty."""

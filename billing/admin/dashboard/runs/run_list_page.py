@@ -11,6 +11,7 @@ import billing.admin.components.path_converters  # noqa: F401 - registers the pa
 from billing.admin.components import formatting
 from billing.admin.components.cards import INVALID_FILTERS, EmptyState
 from billing.admin.components.cursor_trail import CursorTrail
+from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.urls import admin_url, run_url
 from billing.admin.dashboard.runs.run_rows import DEEPEST_SHOWN, branch_of, lines_of, number_in
@@ -19,27 +20,18 @@ from billing.reports.run_tree import MAX_WALKED, RunPage, get_run_row, list_runs
 from costtrack.admin_site import register_page
 
 _RUNS_SHOWN = 25
-_MAX_ID_LENGTH = 255
 
 
 class RunsForm(forms.Form):
-    run = forms.CharField(
-        required=False,
-        max_length=_MAX_ID_LENGTH,
-        label="Run id",
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Exact id", "autocomplete": "off"}),
-    )
-    workflow = forms.CharField(
-        required=False,
-        max_length=_MAX_ID_LENGTH,
-        label="Workflow id",
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": "All", "autocomplete": "off"}),
-    )
+    run = text_filter("Run id", type="search", placeholder="Exact id")
+    workflow = text_filter("Workflow id", type="search", placeholder="All")
 
 
 class RunsPage(OrganizationPage):
     title = "Runs"
     template_name = "admin/dashboard/runs.html"
+    stylesheets = ("costtrack/runs.css",)
+    scripts = ("costtrack/runs.js",)
     refresh_seconds = 30
 
     def page_context(self) -> dict[str, Any]:

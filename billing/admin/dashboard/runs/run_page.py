@@ -31,6 +31,8 @@ _MAX_TITLE_LENGTH = 60
 class RunPage(OrganizationPage):
     title = "Run"
     template_name = "admin/dashboard/run.html"
+    stylesheets = ("costtrack/runs.css",)
+    scripts = ("costtrack/runs.js",)
     refresh_seconds = 30
 
     run: Run

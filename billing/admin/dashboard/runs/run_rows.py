@@ -9,7 +9,8 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.urls import admin_url, run_url
-from billing.reports.run_tree import RunFigures, RunRow, get_run_ancestors, list_child_runs
+from billing.reports.rollup_query import Sums
+from billing.reports.run_tree import RunRow, get_run_ancestors, list_child_runs
 from costtrack.money import usd
 from organizations.models import Organization
 
@@ -104,11 +105,11 @@ def _runs_below(row: RunRow) -> str:
     )
 
 
-def _cells(figures: RunFigures, *, is_truncated: bool = False) -> Cells:
+def _cells(sums: Sums, *, is_truncated: bool = False) -> Cells:
     more = "+" if is_truncated else ""
     return Cells(
-        cost=f"{usd(figures.cost_usd)}{more}",
-        requests=f"{formatting.count(figures.requests)}{more}",
-        tokens=f"{formatting.count(figures.tokens)}{more}",
-        unpriced=f"{formatting.count(figures.unpriced)} unpriced" if figures.unpriced > 0 else "",
+        cost=f"{usd(sums.cost)}{more}",
+        requests=f"{formatting.count(sums.requests)}{more}",
+        tokens=f"{formatting.count(sums.total_tokens)}{more}",
+        unpriced=f"{formatting.count(sums.unpriced)} unpriced" if sums.unpriced > 0 else "",
     )

@@ -50,6 +50,7 @@ class Bar:
 class ExecutionPage(DetailPage):
     title = "Execution"
     template_name = "admin/dashboard/execution.html"
+    stylesheets = ("costtrack/sessions.css",)
     tab: ClassVar[str] = "executions"
 
     def page_context(self) -> dict[str, Any]:
@@ -60,18 +61,12 @@ class ExecutionPage(DetailPage):
         )
         return {
             "subtitle": execution_id,
-            "as_of": self.times.exact(self.now),
             "execution": execution,
             "figures": figures_of(execution.totals, sessions=formatting.count(len(execution.session_ids))),
             "sessions": formatting.count(len(execution.session_ids)),
             "shown": formatting.count(len(sessions)) if len(execution.session_ids) > len(sessions) else "",
             "details": self._details(execution),
-            "state": state_of(
-                is_finalized=execution.is_complete,
-                last_seen_at=execution.last_seen_at,
-                now=self.now,
-                finalized="Complete",
-            ),
+            "state": state_of(execution, self.now),
             "breakdowns": [Card(table.title, table=table) for table in _breakdowns(execution, sessions)],
             "timeline": self._timeline(sessions),
         }
@@ -112,12 +107,7 @@ class ExecutionPage(DetailPage):
             began=self.times.exact(session.started_at),
             took=between(session.started_at, session.last_seen_at),
             cost=usd(session.totals.cost_usd),
-            state=state_of(
-                is_finalized=session.is_finalized,
-                last_seen_at=session.last_seen_at,
-                now=self.now,
-                finalized="Finalized",
-            ),
+            state=state_of(session, self.now),
             x=f"{min(_percent(before, span), _HUNDRED - width):.3f}",
             width=f"{width:.3f}",
         )

@@ -1,5 +1,8 @@
 """The sessions page: the newest sessions and executions with their costs, and a summary of all (document 003)."""
 
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -12,6 +15,7 @@ from billing.admin.components import formatting
 from billing.admin.components.cards import Card, EmptyState, Figure
 from billing.admin.components.cursor_trail import CursorTrail
 from billing.admin.components.datetimes import LocalTimes
+from billing.admin.components.form_fields import text_filter
 from billing.admin.components.organization_page import OrganizationPage
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, execution_url, session_url
@@ -35,24 +39,19 @@ from costtrack.money import usd
 SESSIONS, EXECUTIONS = "sessions", "executions"
 _TABS = ((SESSIONS, "Sessions"), (EXECUTIONS, "Executions"))
 PAGE_SIZE = 50
-_MAX_ID_LENGTH = 255
 
 
 class SessionsForm(forms.Form):
     """Finds a session or an execution by its id and redirects to its page. `show` is the current tab."""
 
     show = forms.CharField(required=False, widget=forms.HiddenInput)
-    find = forms.CharField(
-        required=False,
-        max_length=_MAX_ID_LENGTH,
-        label="Find by id",
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": "A session or execution"}),
-    )
+    find = text_filter("Find by id", type="search", placeholder="A session or execution")
 
 
 class SessionsPage(OrganizationPage):
     title = "Sessions & executions"
     template_name = "admin/dashboard/sessions.html"
+    stylesheets = ("costtrack/sessions.css",)
     form: SessionsForm
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -73,8 +72,6 @@ class SessionsPage(OrganizationPage):
         summary = get_session_summary(organization=self.organization) if trail.is_first else None
         return {
             "form": self.form,
-            "as_of": self.times.exact(self.now),
-            "zone": self.organization.time_zone,
             "tabs": [(label, admin_url("sessions", show=name), name == self._shown) for name, label in _TABS],
             "table": table,
             "trail": trail,
@@ -90,25 +87,16 @@ class SessionsPage(OrganizationPage):
 
     def _url_of(self, searched_id: str) -> str:
         """Return the page of the session or execution with this id, the current tab first; empty if there is none."""
-        lookups = [(self._has_session, session_url), (self._has_execution, execution_url)]
-        for exists, url in reversed(lookups) if self._shown == EXECUTIONS else lookups:
-            if exists(searched_id):
+        organization = self.organization
+        lookups: list[tuple[Callable[[], object], Callable[[str], str]]] = [
+            (partial(get_session_costs, organization=organization, session_id=searched_id), session_url),
+            (partial(get_execution_costs, organization=organization, execution_id=searched_id), execution_url),
+        ]
+        for get_costs, url in reversed(lookups) if self._shown == EXECUTIONS else lookups:
+            with suppress(NotFoundError):
+                get_costs()
                 return url(searched_id)
         return ""
-
-    def _has_session(self, session_id: str) -> bool:
-        try:
-            get_session_costs(organization=self.organization, session_id=session_id)
-        except NotFoundError:
-            return False
-        return True
-
-    def _has_execution(self, execution_id: str) -> bool:
-        try:
-            get_execution_costs(organization=self.organization, execution_id=execution_id)
-        except NotFoundError:
-            return False
-        return True
 
     def _sessions(self, after: StartPosition | None) -> tuple[Table[SessionCosts], StartPosition | None]:
         page = list_sessions(organization=self.organization, after=after, limit=PAGE_SIZE)
@@ -119,7 +107,7 @@ class SessionsPage(OrganizationPage):
                 lambda row: formatting.two_lines(row.workflow_id or "-", joined((row.phase_id, row.agent_id))),
                 css="ct-about",
             ),
-            *_columns(self.times, finalized="Finalized", is_finalized="is_finalized"),
+            *_columns(self.times),
         )
         return Table(_title(SESSIONS, after), columns, page.rows, css="ct-session-table"), page.last
 
@@ -131,7 +119,7 @@ class SessionsPage(OrganizationPage):
             ),
             Column[ExecutionCosts]("Workflow", lambda row: row.workflow_id or "-", css="ct-about"),
             Column[ExecutionCosts]("Sessions", lambda row: formatting.count(len(row.session_ids)), is_number=True),
-            *_columns(self.times, finalized="Complete", is_finalized="is_complete"),
+            *_columns(self.times),
         )
         return Table(_title(EXECUTIONS, after), columns, page.rows, css="ct-session-table"), page.last
 
@@ -140,24 +128,15 @@ def _title(shown: str, after: StartPosition | None) -> str:
     return f"The newest {shown}" if after is None else f"Earlier {shown}"
 
 
-def _columns(times: LocalTimes, *, finalized: str, is_finalized: str) -> tuple[Column[Any], ...]:
+def _columns(times: LocalTimes) -> tuple[Column[Any], ...]:
     """Return the columns that sessions and executions have in common."""
-
-    def state(row: Any) -> SafeString:
-        return state_of(
-            is_finalized=getattr(row, is_finalized),
-            last_seen_at=row.last_seen_at,
-            now=times.now,
-            finalized=finalized,
-        )
-
     return (
         Column[Any]("Started", lambda row: times.two_lines(row.started_at, with_zone=False), css="ct-when"),
         Column[Any]("Last seen", lambda row: times.two_lines(row.last_seen_at, with_zone=False), css="ct-when"),
         Column[Any]("Calls", lambda row: _calls(row.totals), is_number=True),
         Column[Any]("Tokens", lambda row: formatting.count(row.totals.tokens), is_number=True),
         Column[Any]("Cost", lambda row: _cost(row.totals), is_number=True),
-        Column[Any]("State", state),
+        Column[Any]("State", lambda row: state_of(row, times.now)),
     )
 
 

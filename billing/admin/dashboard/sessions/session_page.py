@@ -35,6 +35,7 @@ _STEPS = tuple(
 class SessionPage(DetailPage):
     title = "Session"
     template_name = "admin/dashboard/session.html"
+    stylesheets = ("costtrack/sessions.css",)
     tab: ClassVar[str] = "sessions"
 
     def page_context(self) -> dict[str, Any]:
@@ -42,35 +43,19 @@ class SessionPage(DetailPage):
         trail = CursorTrail.of(self.request.GET)
         after = position_of(trail.cursor, param="after")
         session = get_session_costs(organization=self.organization, session_id=session_id)
-        page = list_session_calls(
-            organization=self.organization,
-            session_id=session_id,
-            after=after,
-            limit=PAGE_SIZE,
-        )
-        last = page.last
+        page = list_session_calls(organization=self.organization, session_id=session_id, after=after, limit=PAGE_SIZE)
         return {
             "subtitle": session_id,
-            "as_of": self.times.exact(self.now),
             "session": session,
             "figures": figures_of(session.totals),
             "details": self._details(session),
-            "state": self._state(session),
+            "state": state_of(session, self.now),
             "breakdowns": [Card(table.title, table=table) for table in _breakdowns(session)],
             **self._timeline(session),
-            "zone": self.organization.time_zone,
             "calls": self._calls(page.rows, is_first=trail.is_first),
             "trail": trail,
-            "older": trail.older(cursor_of(last)) if last is not None else "",
+            "older": trail.older(cursor_of(page.last)) if page.last is not None else "",
         }
-
-    def _state(self, session: SessionCosts) -> SafeString:
-        return state_of(
-            is_finalized=session.is_finalized,
-            last_seen_at=session.last_seen_at,
-            now=self.now,
-            finalized="Finalized",
-        )
 
     def _details(self, session: SessionCosts) -> list[Detail]:
         execution = formatting.link_or_text(execution_url(session.execution_id), session.execution_id)

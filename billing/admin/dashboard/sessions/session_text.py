@@ -12,6 +12,8 @@ from billing.admin.components.cards import Figure
 from billing.admin.components.percent_bar import gauge, share_of
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
+from billing.reports.sessions.executions import ExecutionCosts
+from billing.reports.sessions.lists import SessionCosts
 from billing.reports.sessions.rows import Totals
 from costtrack.money import ZERO, usd
 
@@ -19,6 +21,7 @@ _SECOND_MS = 1000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 # A session without events for longer than this is not shown as running.
 _SILENCE = timedelta(minutes=15)
+_FINALIZED = "Totals reported by session summaries"
 
 
 def figures_of(totals: Totals, *, sessions: str = "") -> list[Figure]:
@@ -81,11 +84,13 @@ def share_table(
     return Table(title, columns, ranked, css="ct-shares", empty=f"No {column.lower()}s.")
 
 
-def state_of(*, is_finalized: bool, last_seen_at: datetime | None, now: datetime, finalized: str) -> SafeString:
-    """Return the badge of the state. `finalized` is its text for a finalized row."""
-    if is_finalized:
-        return formatting.badge(finalized, "success", "Totals reported by session summaries")
-    if last_seen_at is not None and now - last_seen_at < _SILENCE:
+def state_of(costs: SessionCosts | ExecutionCosts, now: datetime) -> SafeString:
+    """Return the badge of the state."""
+    if isinstance(costs, ExecutionCosts) and costs.is_complete:
+        return formatting.badge("Complete", "success", _FINALIZED)
+    if isinstance(costs, SessionCosts) and costs.is_finalized:
+        return formatting.badge("Finalized", "success", _FINALIZED)
+    if costs.last_seen_at is not None and now - costs.last_seen_at < _SILENCE:
         return formatting.badge("Running", "info", "No summary yet; last event within 15 minutes")
     return formatting.badge("Open", "", "No summary received")
 

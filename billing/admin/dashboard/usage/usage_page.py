@@ -5,28 +5,25 @@ Its numbers are those of `GET /usage/...` (document 001) for the same filters. D
 
 from typing import Any, ClassVar
 
-from django.http import HttpRequest, StreamingHttpResponse
-
 from billing.admin.components import formatting
 from billing.admin.components.cards import EmptyState
 from billing.admin.components.date_range import period_of
 from billing.admin.components.urls import admin_url, url_with
-from billing.admin.components.usage_form import FILTERS, MAX_OPTIONS, UsageForm, UsageQueryPage
+from billing.admin.components.usage_form import FILTERS, UsageForm, UsageQueryPage
 from billing.admin.dashboard.operator_overview import queues
 from billing.admin.dashboard.usage.usage_chart import usage_chart
 from billing.admin.dashboard.usage.usage_metrics import figures_of_spend, figures_of_window
 from billing.admin.dashboard.usage.usage_tables import breakdowns, by_capability
 from billing.admin.limits.limit_summary_card import limit_overview
 from billing.exports.usage_csv import Rows
+from billing.models import IngestBatch
 from billing.reports.overview import backlog
-from billing.reports.usage.breakdown import list_filter_options
 from billing.reports.usage.figures import Figures, UsageFilter
 from billing.reports.usage.query import UsageQuery
 from billing.reports.usage.totals import headline
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset
-from costtrack.errors import DomainError, InvalidError
-from organizations.models import APICredential
+from costtrack.errors import DomainError
 
 _FILES = ((Rows.DAYS, "Days"), (Rows.REQUESTS, "Calls"))
 _FILTER_NAMES = {"client_id": "credential", "capability": "capability", "model": "model", "status": "status"}
@@ -35,6 +32,7 @@ _FILTER_NAMES = {"client_id": "credential", "capability": "capability", "model":
 class UsagePage(UsageQueryPage):
     title: ClassVar[str] = "Usage"
     template_name: ClassVar[str] = "admin/dashboard/usage.html"
+    stylesheets = ("costtrack/breakdowns.css", "costtrack/usage.css")
 
     def page_context(self) -> dict[str, Any]:
         if (refused := self.api_refusal()) is not None:
@@ -43,7 +41,8 @@ class UsagePage(UsageQueryPage):
         period = period_of(form, self.organization.calendar, self.now)
         query = self.usage_query(form.filters, period.span)
         if not self.request.headers.get("HX-Request"):
-            self._offer(form, query)
+            recent = query.calendar.preset(Preset.DAYS_90, self.now).start
+            self.offer(form, since=min(query.window.start, recent))
         summary = headline(query)
         total = summary.window.figures
         return {
@@ -64,7 +63,6 @@ class UsagePage(UsageQueryPage):
             "today_url": self._url_of(Preset.TODAY),
             "yesterday_url": self._url_of(Preset.YESTERDAY),
             "since": self._since(query),
-            "as_of": self.times.exact(self.now),
             **self._files(),
         }
 
@@ -81,19 +79,10 @@ class UsagePage(UsageQueryPage):
         """Return the page's URL for another period."""
         return url_with(self.request, range=preset.value, start_date="", end_date="")
 
-    def _offer(self, form: UsageForm, query: UsageQuery) -> None:
-        """Offer what was used in the period or in the last 90 days."""
-        recent = query.calendar.preset(Preset.DAYS_90, self.now).start
-        credentials = APICredential.objects.of(self.organization).order_by("name", "id")
-        form.offer(
-            credentials=credentials.values_list("client_id", "name")[:MAX_OPTIONS],
-            used=list_filter_options(organization=self.organization, since=min(query.window.start, recent)),
-        )
-
     def _is_new(self, query: UsageQuery, total: Figures) -> bool:
         """Whether no event was ever received."""
         is_nothing = total == Figures() and query.filters == UsageFilter()
-        return is_nothing and not self.organization.batches.exists()
+        return is_nothing and not IngestBatch.objects.of(self.organization).exists()
 
     def _since(self, query: UsageQuery) -> str:
         """Return the first visible day if the plan's history clips the period; else empty."""
@@ -121,25 +110,4 @@ def _no_usage() -> EmptyState:
     )
 
 
-class UsageExport(UsageQueryPage):
-    """The CSV download, byte-identical to `GET /usage/export`."""
-
-    title: ClassVar[str] = "Usage"
-    refresh_seconds: ClassVar[int] = 0
-
-    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> StreamingHttpResponse:
-        if (refused := self.exports_refusal()) is not None:
-            raise refused
-        form = UsageForm(request.GET)
-        if not form.is_valid():
-            name, errors = next(iter(form.errors.items()))
-            raise InvalidError(f"{name}: {errors[0]}", param=name)
-        rows = request.GET.get("rows", Rows.REQUESTS)
-        if rows not in tuple(Rows):
-            raise InvalidError("rows: requests or days.", param="rows")
-        period = period_of(form, self.organization.calendar, self.now)
-        return self.csv_response(self.usage_query(form.filters, period.span), Rows(rows))
-
-
 register_page("usage/", UsagePage.as_view(), name="usage")
-register_page("usage/export/", UsageExport.as_view(), name="usage_export")

@@ -15,10 +15,10 @@ from billing.admin.components.urls import url_of_page, url_with
 from billing.admin.dashboard.usage.call_urls import calls_url, filters_for
 from billing.admin.dashboard.usage.usage_chart import WITHOUT
 from billing.admin.dashboard.usage.usage_metrics import percent
+from billing.reports.spend.totals import NamedSpend
 from billing.reports.usage import breakdown
-from billing.reports.usage.breakdown import LabelUsage, labels
+from billing.reports.usage.breakdown import labels, shares
 from billing.reports.usage.figures import ZERO_FIGURES, CredentialUsage, Figures, GroupBy
-from billing.reports.usage.figures import Share as UsageShare
 from billing.reports.usage.query import UsageQuery
 from costtrack.money import ZERO, usd
 
@@ -79,14 +79,12 @@ def _requests(row: Row) -> SafeString | str:
 
 
 def by_capability(query: UsageQuery, total: Figures, request: HttpRequest) -> Table[Row]:
-    items = breakdown.capabilities(organization=query.organization, filters=query.filters, window=query.window)
-    rows = _rows(items, GroupBy.CAPABILITY, query, request)
+    rows = _rows(GroupBy.CAPABILITY, query, request)
     return _table("API usage by capability", "Capability", rows, total, empty="No usage.", is_wide=True)
 
 
 def breakdowns(query: UsageQuery, total: Figures, request: HttpRequest) -> list[Table[Row]]:
-    items = breakdown.models(organization=query.organization, filters=query.filters, window=query.window)
-    models = _rows(items, GroupBy.MODEL, query, request)
+    models = _rows(GroupBy.MODEL, query, request)
     by_label = labels(organization=query.organization, filters=query.filters, window=query.window, limit=_MAX_ROWS)
     of_users, of_tags = _NOT_BY_FILTER
     users = [_user(item, query, request) for item in by_label.users] if by_label.users is not None else None
@@ -99,7 +97,8 @@ def breakdowns(query: UsageQuery, total: Figures, request: HttpRequest) -> list[
     ]
 
 
-def _rows(items: Sequence[UsageShare], by: GroupBy, query: UsageQuery, request: HttpRequest) -> list[Row]:
+def _rows(by: GroupBy, query: UsageQuery, request: HttpRequest) -> list[Row]:
+    items = shares(organization=query.organization, filters=query.filters, window=query.window, by=by)
     rows = [
         _row(item.key or WITHOUT[by], item.figures, *_urls(filters_for(by, item.key), query, request))
         for item in items[:_MAX_ROWS]
@@ -146,15 +145,15 @@ def _labels(title: str, column: str, rows: Sequence[Row] | None, total: Figures,
     return _table(title, column, rows, total, note=" ".join(notes), empty=f"No event has a {column.lower()}.")
 
 
-def _user(item: LabelUsage, query: UsageQuery, request: HttpRequest) -> Row:
+def _user(item: NamedSpend, query: UsageQuery, request: HttpRequest) -> Row:
     url = calls_url(query, request, user=item.name) if item.name else ""
-    return Row(item.name or "Without a user", item.requests, item.cost_usd, url=url, calls_url=url)
+    return Row(item.name or "Without a user", item.calls, item.spend, url=url, calls_url=url)
 
 
-def _tag(item: LabelUsage, query: UsageQuery, request: HttpRequest) -> Row:
+def _tag(item: NamedSpend, query: UsageQuery, request: HttpRequest) -> Row:
     """Return the row of a tag, linked to its page, which counts days in UTC."""
     url = url_of_page("tags", request, tag=item.name)
-    return Row(item.name, item.requests, item.cost_usd, url=url, calls_url=calls_url(query, request, tag=item.name))
+    return Row(item.name, item.calls, item.spend, url=url, calls_url=calls_url(query, request, tag=item.name))
 
 
 def _row(name: str, figures: Figures, url: str = "", calls_url: str = "", *, subtitle: str = "") -> Row:

@@ -18,6 +18,7 @@ from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.dashboard.test_request_log import PAGE, shown
 from tests.billing.admin.dashboard.test_runs import text
+from tests.billing.admin.tables import column, links, texts
 from tests.conftest import Key
 from tests.usage import NOW, Send
 
@@ -154,21 +155,22 @@ def test_what_the_cost_went_to_is_shown_by_model_user_and_tag(owner: User, sign_
     )
     assert (answer.json()["cost_usd"], answer.json()["requests"]) == ("1.875", 6)
     assert (spent.cost, spent.calls) == ("$1.88", "6")
-    assert [(item.title, [(part.name, part.cost) for part in item.items]) for item in spent.sections] == [
+    assert [(table.title, [(row[table.title], row["Cost"]) for row in texts(table)]) for table in spent.tables] == [
         ("Models", [("gpt-5", "$1.50"), ("o3", "$0.25"), ("Without a model", "$0.125")]),
         ("Users", [("ada", "$1.50"), ("bob", "$0.25"), ("Without a user", "$0.125")]),
         ("Tags", [("a", "$0.75"), ("b", "$0.50")]),
     ]
     for item, name, expected in ((0, "o3", ["same"]), (1, "ada", IN_ORDER[:3]), (2, "b", ["first"])):
-        part = next(part for part in spent.sections[item].items if part.name == name)
-        assert shown(browser.get(part.url)) == expected
+        table = spent.tables[item]
+        url = links(table, table.title)[column(table, table.title).index(name)]
+        assert shown(browser.get(url)) == expected
 
 
 @pytest.mark.usefixtures("hour")
 def test_it_is_shown_where_it_is_known(owner: User, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
     browser = sign_in(owner)
     with_status = browser.get(PAGE, {**HOUR, "status": "success"}).context["spent"]
-    assert [item.note for item in with_status.sections[1:]] == [
+    assert [table.empty for table in with_status.tables[1:]] == [
         "Users are not available with these filters.",
         "Tags are not available with these filters.",
     ]

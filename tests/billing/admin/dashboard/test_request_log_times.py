@@ -20,7 +20,7 @@ from costtrack.money import usd
 from organizations.models import Organization, User
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.dashboard.test_runs import text
-from tests.billing.admin.tables import column, links
+from tests.billing.admin.tables import column, links, texts
 from tests.conftest import Key
 from tests.usage import Send
 
@@ -119,7 +119,7 @@ def test_the_sums_above_the_calls_are_those_of_the_api(day: Day, owner: User, si
         answer = key.client().get("/usage/summary", query).json()
         assert (spent.cost, spent.calls) == (usd(Decimal(answer["cost_usd"])), str(answer["requests"]))
         models = key.client().get("/usage/timeseries", {**query, "group_by": "model", "view": "cost"}).json()["series"]
-        assert [(part.name, part.cost) for part in spent.sections[0].items] == [
+        assert [(row["Models"], row["Cost"]) for row in texts(spent.tables[0])] == [
             (item["name"], usd(Decimal(item["total"]["cost_usd"]))) for item in models
         ]
 

@@ -13,13 +13,14 @@ from billing.models import IncreaseRequest, LimitOverride, SpendLimit
 from billing.types import IncreaseState, LimitScope, LimitWindow, OverrideKind
 from costtrack.clock import utc_now
 from organizations.models import AuditEntry, Membership, Organization, User
-from organizations.types import Principal, Role
+from organizations.principals import Principal
+from organizations.types import Role
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.events.test_event_admin import text
 from tests.limits import set_limit
 from tests.usage import Send
 
-BY_MANAGERS = ("raise_until", "pause", "resume", "remove", "end_exception")
+BY_MANAGERS = ("raise_until", "pause", "resume", "remove", "end_override")
 UNTIL = {"ends_at_0": "2030-01-01", "ends_at_1": "00:00"}
 
 
@@ -119,12 +120,12 @@ def test_what_holds_instead_is_ended(limit: SpendLimit, owner: User, sign_in: Si
     browser = sign_in(owner)
     message(browser, url(limit, "raise_until"), {**UNTIL, "amount_usd": "25", "reason": "Launch"})
     raised = LimitOverride.objects.get()
-    end = url(limit, "end_exception", f"?exception={raised.pk}")
+    end = url(limit, "end_override", f"?override={raised.pk}")
     assert end in text(browser, page_of(limit))
     assert "Launch" in text(browser, end)
     assert "of $10.00" in message(browser, end, {})
-    for named in (f"?exception={raised.pk}", "?exception=x", ""):
-        assert "This override has already ended." in message(browser, url(limit, "end_exception", named), {})
+    for named in (f"?override={raised.pk}", "?override=x", ""):
+        assert "This override has already ended." in message(browser, url(limit, "end_override", named), {})
 
 
 def test_one_value_of_a_limit_of_each_is_raised_and_paused(

@@ -16,7 +16,8 @@ from billing.models import SpendLimit
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from organizations.models import Membership, Organization, User
-from organizations.types import Principal, Role
+from organizations.principals import Principal
+from organizations.types import Role
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.events.test_event_admin import text
 from tests.limits import set_limit, take

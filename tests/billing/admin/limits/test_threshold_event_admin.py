@@ -14,7 +14,7 @@ from billing.models import PAUSING, SpendLimit, ThresholdEvent
 from billing.types import LimitScope, LimitWindow
 from costtrack.clock import utc_now
 from organizations.models import Organization, User
-from organizations.types import Principal
+from organizations.principals import Principal
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.events.test_event_admin import text
 from tests.limits import set_limit
@@ -35,7 +35,7 @@ def crossed(
         window_key=str(threshold),
         amount_usd=limit.amount_usd,
         spent_usd=limit.amount_usd * Decimal(threshold) / 100,
-        crossed_at=at,
+        reached_at=at,
         resolved_at=NOW if over else None,
     )
 

@@ -14,7 +14,7 @@ from organizations.models import Membership, Organization, User
 from organizations.types import Role
 from tests.billing.admin.conftest import SignIn
 from tests.billing.ledger.test_reprice import CALL, now_costs
-from tests.usage import Send, set_price
+from tests.usage import Send, set_price, total_cost
 
 LIST = "/admin/billing/repricing/"
 ADD = f"{LIST}add/"
@@ -74,7 +74,7 @@ def test_the_difference_is_shown_first_and_then_applied(
     assert "2 of 2 calls cost a different amount at current prices." in done
     assert "refresh" not in done
     assert page_of(real, "apply") not in done
-    assert UsageEvent.objects.of(organization).total_cost() == 4
+    assert total_cost(UsageEvent.objects.of(organization)) == 4
     assert "new contract" in text(sign_in(viewer), page_of(real))
     assert [row.pk for row in browser.get(LIST).context["cl"].result_list] == [real.pk, dry_run.pk]
 

@@ -12,7 +12,7 @@ from organizations.models import Membership, Organization, User
 from organizations.types import Role
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.tables import column, links, texts
-from tests.usage import Send, set_price
+from tests.usage import Send, set_price, total_cost
 
 LIST = "/admin/billing/unpricedevent/"
 PRICE_NOW = "/admin/billing/unpricedevent/price-now/"
@@ -68,7 +68,7 @@ def test_it_says_which_models_wait_and_offers_a_price_that_covers_them(
 
     browser.post(PRICE_NOW)
     assert not UnpricedEvent.objects.exists()
-    assert UsageEvent.objects.of(organization).total_cost() == 6
+    assert total_cost(UsageEvent.objects.of(organization)) == 6
 
 
 def test_a_model_that_is_not_named_cannot_be_given_a_price(owner: User, send: Send, sign_in: SignIn) -> None:

@@ -12,7 +12,7 @@ from costtrack.database.sql_files import run_sql_files
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0005_entity_keys"),
+        ("billing", "0008_is_truncated"),
         ("organizations", "0003_plans"),
     ]
 
@@ -56,6 +56,15 @@ class Migration(migrations.Migration):
                 ("starts", models.DateField(blank=True, null=True)),
                 ("ends", models.DateField(blank=True, help_text="The first day without the terms.", null=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="organizations.organization",
+                    ),
+                ),
             ],
             options={
                 "abstract": False,
@@ -271,16 +280,6 @@ class Migration(migrations.Migration):
                 fields=("organization", "provider", "model", "effective_from", "source"),
                 name="price_version_once",
                 nulls_distinct=False,
-            ),
-        ),
-        migrations.AddField(
-            model_name="agreement",
-            name="organization",
-            field=models.ForeignKey(
-                db_index=False,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="agreements",
-                to="organizations.organization",
             ),
         ),
         *run_sql_files(__file__, "agreements"),

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from billing.limits.cache import limit_set
-from billing.limits.selectors import active_exceptions, current_amount
-from billing.limits.services import end_exception, end_pause, open_limit, pause_limit, raise_limit
+from billing.limits.selectors import active_overrides, current_amount
+from billing.limits.services import end_override, end_pause, open_limit, pause_limit, raise_limit
 from billing.limits.types import Rule
 from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitScope, LimitWindow, OverrideKind
 from costtrack.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from organizations.models import AuditEntry, Organization, User
-from organizations.types import Principal
+from organizations.principals import Principal
 from tests.billing.limits.factories import SOON, SYSTEM, by, make_limit, raised
 from tests.conftest import Key
 from tests.usage import NOW
@@ -59,14 +59,14 @@ def plan_limit(organization: Organization) -> SpendLimit:
 
 def test_a_raise_ends_by_itself(organization: Organization, owner: User) -> None:
     limit = make_limit(organization)
-    exception = raise_to(limit, 25, actor=by(owner), reason="  The\nlaunch. ")
+    override = raise_to(limit, 25, actor=by(owner), reason="  The\nlaunch. ")
 
     assert (rule(limit).amount_usd, rule(limit).raised_until) == (25, SOON)
     assert rule(limit, now=SOON).amount_usd == 10
-    assert exception.reason == "The launch."
+    assert override.reason == "The launch."
     entry = AuditEntry.objects.get(action="limit.raised")
     assert (entry.actor, entry.details["amount_usd"]) == ("owner@acme.example", "25")
-    assert entry.details["exception"] == exception.pk
+    assert entry.details["exception"] == override.pk
 
 
 def test_a_raise_replaces_the_one_before(organization: Organization) -> None:
@@ -92,10 +92,10 @@ def test_a_raise_for_all_values_holds_for_each(organization: Organization) -> No
 
 def test_a_credentials_raise_names_its_client_id(organization: Organization, key: Key, other_key: Key) -> None:
     limit = make_limit(organization, scope=LimitScope.CREDENTIAL)
-    exception = raised(limit, 20, value=key.credential.client_id)
+    override = raised(limit, 20, value=key.credential.client_id)
 
     assert rule(limit, str(key.credential.pk)).amount_usd == 20
-    assert exception.value == str(key.credential.pk)
+    assert override.value == str(key.credential.pk)
     assert AuditEntry.objects.get(action="limit.raised").details["value"] == key.credential.client_id
     for unknown in (other_key.credential.client_id, "ct_unknown", str(key.credential.pk)):
         with pytest.raises(InvalidError) as caught:
@@ -169,7 +169,7 @@ def test_pausing_and_opening_replace_each_other(organization: Organization) -> N
     assert rule(limit).is_paused_manually
     opened(limit)
     assert not rule(limit).pauses
-    assert [exception.kind for exception in active_exceptions(limit, NOW)] == [OverrideKind.RAISE, OverrideKind.OPEN]
+    assert [override.kind for override in active_overrides(limit, NOW)] == [OverrideKind.RAISE, OverrideKind.OPEN]
     pause(limit)
     assert rule(limit).is_paused_manually
     assert rule(limit).amount_usd == 20
@@ -208,9 +208,9 @@ def test_what_an_operator_has_paused_stays_paused(
 ) -> None:
     limit = plan_limit(organization)
     actor = by(operator) if way == "person" else Principal(credential=operator_key.credential)
-    exception = pause(limit, actor=actor)
+    override = pause(limit, actor=actor)
     attempts: list[Any] = [
-        lambda: end_exception(organization=organization, exception=exception, actor=by(owner), now=NOW),
+        lambda: end_override(organization=organization, override=override, actor=by(owner), now=NOW),
         lambda: end_pause(organization=organization, limit=limit, value="", reason="x", actor=by(owner), now=NOW),
         lambda: pause(limit, ends_at=SOON, actor=by(owner)),
     ]
@@ -219,7 +219,7 @@ def test_what_an_operator_has_paused_stays_paused(
             attempt()
         assert caught.value.code == "operators_only"
     assert rule(limit).is_paused_manually
-    end_exception(organization=organization, exception=exception, actor=by(operator), now=NOW)
+    end_override(organization=organization, override=override, actor=by(operator), now=NOW)
     assert not rule(limit).is_paused_manually
 
 
@@ -233,9 +233,9 @@ def test_an_owner_pauses_the_plans_limit_and_lets_it_go(organization: Organizati
 
 def test_ending_an_exception_again_changes_nothing(organization: Organization) -> None:
     limit = make_limit(organization)
-    exception = raised(limit, 20)
+    override = raised(limit, 20)
     for later in (HOUR, 2 * HOUR):
-        ended = end_exception(organization=organization, exception=exception, actor=SYSTEM, now=NOW + later)
+        ended = end_override(organization=organization, override=override, actor=SYSTEM, now=NOW + later)
         assert ended.ends_at == NOW + HOUR
     assert rule(limit, now=NOW + HOUR).amount_usd == 10
     assert AuditEntry.objects.filter(action="limit.exception_ended").count() == 1
@@ -245,21 +245,21 @@ def test_without_api_access_nothing_is_raised_or_opened_and_a_raise_can_still_be
     organization: Organization,
 ) -> None:
     limit = make_limit(organization)
-    exception = raised(limit, 20)
+    override = raised(limit, 20)
     Organization.objects.filter(pk=organization.pk).update(plan="free")
     for attempt in (raise_to, opened):
         with pytest.raises(ForbiddenError) as caught:
             attempt(limit, *([30] if attempt is raise_to else []))
         assert caught.value.code == "plan_without_api"
-    end_exception(organization=organization, exception=exception, actor=SYSTEM, now=NOW)
+    end_override(organization=organization, override=override, actor=SYSTEM, now=NOW)
 
 
 def test_another_organizations_limit_is_not_found(organization: Organization, other_organization: Organization) -> None:
     theirs = make_limit(other_organization)
-    exception = raised(theirs, 20)
+    override = raised(theirs, 20)
     given: dict[str, Any] = {"organization": organization, "actor": SYSTEM, "now": NOW}
     attempts: list[Any] = [
-        lambda: end_exception(exception=exception, **given),
+        lambda: end_override(override=override, **given),
         lambda: pause_limit(limit=theirs, value="", reason="x", ends_at=None, **given),
         lambda: end_pause(limit=theirs, value="", reason="x", **given),
     ]
