@@ -24,25 +24,27 @@ _TOO_LARGE = Decimal(10) ** 12
 _MAX_ALIASES = 100
 _MAX_TIERS = 20
 _MAX_TOKENS = 2**53
-_MAX_NAME_LENGTH = {"provider": 64, "model": 255, "aliases": 255}
+_MAX_PROVIDER_LENGTH = 64
+_MAX_NAME_LENGTH = 255
 OTHER_UNIT_PRICES = "other_unit_prices"
 _NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?")
 
 
-def check_names(provider: str, model: str, aliases: Sequence[str]) -> None:
-    """Raise InvalidError for invalid names. An empty provider means any provider."""
+def check_names(provider: str, model: str, aliases: Sequence[str], *, param: str = "model") -> None:
+    """Raise InvalidError for invalid names. An empty provider means any provider. `param` is the field of `model`."""
     if not model:
-        raise field_error("model", "A name is required.")
+        raise field_error(param, "A name is required.")
     if len(aliases) > _MAX_ALIASES:
         raise field_error("aliases", f"At most {_MAX_ALIASES} are allowed.")
     if not all(aliases):
         raise field_error("aliases", "A name must not be empty.")
-    for param, names in (("provider", [provider]), ("model", [model]), ("aliases", aliases)):
+    for field, names in (("provider", [provider]), (param, [model]), ("aliases", aliases)):
         for name in names:
-            if len(name) > _MAX_NAME_LENGTH[param]:
-                raise field_error(param, f"At most {_MAX_NAME_LENGTH[param]} characters are allowed.")
+            longest = _MAX_PROVIDER_LENGTH if field == "provider" else _MAX_NAME_LENGTH
+            if len(name) > longest:
+                raise field_error(field, f"At most {longest} characters are allowed.")
             if not name.isprintable():
-                raise field_error(param, "Control characters are not allowed.")
+                raise field_error(field, "Control characters are not allowed.")
 
 
 def check_rates(rates: Rates) -> None:
@@ -50,7 +52,7 @@ def check_rates(rates: Rates) -> None:
     if not rates.unit_prices:
         raise field_error(PRICE_COLUMNS["input"], "At least one unit price is required.")
     for kind, price in rates.unit_prices.items():
-        _check_amount(price, _field_of(kind))
+        check_amount(price, _field_of(kind))
     if len(rates.tiers) > _MAX_TIERS:
         raise field_error("tiers", f"At most {_MAX_TIERS} are allowed.")
     before = 0
@@ -62,7 +64,7 @@ def check_rates(rates: Rates) -> None:
         if not unit_prices:
             raise field_error(path, "At least one unit price is required.")
         for kind, price in unit_prices.items():
-            _check_amount(price, f"{path}.{_field_of(kind)}")
+            check_amount(price, f"{path}.{_field_of(kind)}")
         before = above
 
 
@@ -93,6 +95,13 @@ def parse_other_unit_prices(raw: object, path: str = OTHER_UNIT_PRICES) -> dict[
     if unknown:
         raise field_error(f"{path}.{unknown[0]}", "Not a kind of usage with its price here.", code="unknown_field")
     return {kind: _parse_amount(value, f"{path}.{kind}") for kind, value in raw.items() if value is not None}
+
+
+def parse_unit_prices(raw: object, path: str) -> dict[str, Decimal]:
+    """Parse `{"input": "2.00"}`: unit prices of any kinds. Raises InvalidError."""
+    if not isinstance(raw, Mapping):
+        raise field_error(path, "Must be an object.")
+    return {str(kind): _parse_amount(value, f"{path}.{kind}") for kind, value in raw.items()}
 
 
 def _parse_tier(raw: object, path: str) -> tuple[int, dict[str, Decimal]]:
@@ -127,7 +136,7 @@ def _parse_amount(raw: object, param: str) -> Decimal:
         raise field_error(param, "Must be a number.") from None
 
 
-def _check_amount(price: Decimal, param: str) -> None:
+def check_amount(price: Decimal, param: str) -> None:
     if not price.is_finite() or not 0 <= price < _TOO_LARGE:
         raise field_error(param, f"Must be from 0 to less than {_TOO_LARGE:f}.")
     exponent = price.normalize().as_tuple().exponent
