@@ -72,6 +72,7 @@ class CorrectionKind(models.TextChoices):
     ADJUST = "adjust", "Cost set manually"
     REPRICE = "reprice", "Repriced"
     PRICE = "price", "Priced"
+    REREAD = "reread", "Usage read again"
     SUMMARY = "summary", "Included in session summary"
 
 

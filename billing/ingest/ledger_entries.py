@@ -12,6 +12,7 @@ from billing.ingest.types import ParsedEvent, UsageEventInput
 from billing.ingest.usage.types import FlagCode, StatedCosts, UsageReading
 from billing.ledger.calls import CONDITION_COLUMNS, conditions_of
 from billing.ledger.types import EVENT_FIELDS, SUMMARY_TOTALS, LedgerEntry
+from billing.models import UsageEvent
 from billing.pricing.agreements import agreement_for
 from billing.pricing.canonical import CanonicalModel, service_name
 from billing.pricing.cost_choice import CostChoice, choose_cost
@@ -82,22 +83,39 @@ def payload_hash(event: UsageEventInput) -> int:
 def _take_reading(entry: LedgerEntry, event: UsageEventInput, reading: UsageReading) -> None:
     """Store what the usage object says besides its counts."""
     entry.other_quantities = event.quantities
-    attributes = dict(reading.attributes)
-    flags = [{"code": flag.code.value, "detail": flag.detail} for flag in reading.flags]
-    for name in CONDITION_COLUMNS:
-        read = attributes.pop(name, None)
-        sent = getattr(event, name)
-        if read is not None and sent is not None and read.lower() != sent.lower():
-            flags.append({"code": FlagCode.CONFLICTING_VALUES.value, "detail": f"{name}: {sent}, {read}"})
-        setattr(entry, name, sent or read)
-    entry.attributes = attributes or None
-    entry.flags = flags or None
+    conditions, entry.service_tier, entry.region = conditions_read(event, reading)
+    entry.attributes = conditions or None
+    entry.flags = [*flags_of(reading), *_conflicts(event, reading)] or None
     entry.usage_raw = dict(reading.raw) if reading.raw is not None else None
     if len(reading.calls) > 1:
         entry.calls = list(map(quantities_as_json, reading.calls))
     entry.provider_cost_usd = _amount(reading.costs.provider_usd)
     entry.stated_cost_usd = _amount(reading.costs.sender_usd)
     entry.gateway_cost_usd = _amount(reading.costs.gateway_usd)
+
+
+def conditions_read(
+    sent: UsageEventInput | UsageEvent, reading: UsageReading
+) -> tuple[dict[str, str], str | None, str | None]:
+    """Return the conditions of a call without a column, its service tier and its region. What was sent beside the usage
+    comes before what was read."""
+    conditions = dict(reading.attributes)
+    tier, region = conditions.pop("service_tier", None), conditions.pop("region", None)
+    return conditions, sent.service_tier or tier, sent.region or region
+
+
+def flags_of(reading: UsageReading) -> list[dict[str, str]]:
+    return [{"code": flag.code.value, "detail": flag.detail} for flag in reading.flags]
+
+
+def _conflicts(event: UsageEventInput, reading: UsageReading) -> list[dict[str, str]]:
+    """Return a flag for each condition that was sent with one value and read with another."""
+    flags = []
+    for name in CONDITION_COLUMNS:
+        read, sent = reading.attributes.get(name), getattr(event, name)
+        if read is not None and sent is not None and read.lower() != sent.lower():
+            flags.append({"code": FlagCode.CONFLICTING_VALUES.value, "detail": f"{name}: {sent}, {read}"})
+    return flags
 
 
 def _amount(amount: Decimal | None) -> Decimal | None:

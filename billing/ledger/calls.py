@@ -1,5 +1,6 @@
 """Rows of the ledger as calls that can be priced again: their quantities and conditions."""
 
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import Protocol
 
@@ -8,6 +9,8 @@ from billing.pricing.kinds import TOKEN_COUNTS, Quantities, from_columns, quanti
 from billing.pricing.quote import Call
 from billing.types import ESTIMATED_FLAG, UnpricedReason
 
+# The reason of adjustments with the counts of usage that was read again.
+REREAD = "usage read again"
 # Attributes with a column of their own.
 CONDITION_COLUMNS = ("service_tier", "region")
 
@@ -44,9 +47,15 @@ def quantities_of(event: UsageEvent) -> Quantities:
     )
 
 
-def call_of(event: UsageEvent) -> Call:
-    """Return the call of an event, as the intake priced it."""
-    requests = tuple(map(quantities_from_json, event.calls)) if event.calls else (quantities_of(event),)
+def call_of(event: UsageEvent, adjustments: Iterable[UsageEvent] = ()) -> Call:
+    """Return the call of an event, as the intake priced it, or as its usage was read again since."""
+    reread = next((row for row in reversed(list(adjustments)) if row.adjustment_reason == REREAD and row.calls), None)
+    if reread is not None:
+        reread_requests = tuple(map(quantities_from_json, reread.calls or ()))
+        return Call(event.service, event.model, event.occurred_at, reread_requests, conditions_of(reread))
+    requests: tuple[Quantities, ...] = (quantities_of(event),)
+    if event.calls:
+        requests = tuple(map(quantities_from_json, event.calls))
     has_usage = event.unpriced_reason != UnpricedReason.NO_USAGE
     return Call(event.service, event.model, event.occurred_at, requests, conditions_of(event), has_usage)
 

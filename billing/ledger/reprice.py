@@ -219,7 +219,7 @@ class _Repricer:
         if is_computed and event.price_version_id is None and event.token_cost_usd is not None:
             # A failed call without token counts is free, whatever the prices are.
             return _Repriced(old, old, Quote())
-        call = call_of(event)
+        call = call_of(event, adjusted_event.adjustments)
         price = self._prices.find(event.service, event.model, event.occurred_at)
         if price is None or (not any(call.requests) and not price.charges_requests):
             # The usage of a call without tokens may be zero or unknown.

@@ -1,5 +1,6 @@
 """Single rows of the ledger: lists of them, and how the cost of one came about. Read-only."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC
 from decimal import Decimal
@@ -109,15 +110,17 @@ def explain(event: UsageEvent) -> Explanation:
     price = PriceVersion.objects.filter(pk=applied[-1]).first() if applied else None
     if price is None or (event.adjusts is not None and corrected is None):
         return Explanation(adjusted_event, price, Quote(), corrected)
-    return Explanation(adjusted_event, price, _quote(corrected or event, price), corrected)
+    adjustments = adjusted_event.adjustments if corrected is None else ()
+    quote = _quote(corrected or event, adjustments, price)
+    return Explanation(adjusted_event, price, quote, corrected)
 
 
-def _quote(event: UsageEvent, price: PriceVersion) -> Quote:
+def _quote(event: UsageEvent, adjustments: Iterable[UsageEvent], price: PriceVersion) -> Quote:
     day = event.occurred_at.astimezone(UTC).date()
     compiled = compile_price(price, called_model(price, event.service, event.model, day), day)
     # Only an agreement makes the list cost another one.
     agreements = agreements_of(event.organization_id) if event.list_cost_usd is not None else ()
-    return quote_at(compiled, call_of(event), agreements)
+    return quote_at(compiled, call_of(event, adjustments), agreements)
 
 
 def _find_corrected(event: UsageEvent) -> UsageEvent | None:

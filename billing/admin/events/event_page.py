@@ -175,6 +175,7 @@ _DONE_LAST = {
     CorrectionKind.VOID: "Voided: excluded from all totals.",
     CorrectionKind.ADJUST: "The cost was adjusted manually.",
     CorrectionKind.REPRICE: "Repriced after a price change.",
+    CorrectionKind.REREAD: "The usage was read again after an upgrade.",
 }
 
 
