@@ -12,6 +12,8 @@ INSTALL_LOCK := $(INSTALL) --require-hashes --requirement
 PYTHONS := $(PYTHON) python3.12 python3.11 python3 python3.13 python3.14 python
 # An idle worker takes tests from the others, so that none ends long after them.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+# Tests, and `costtrack up`, start many processes: each would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 UV_VERSION := 0.13.9
 UV := build/uv-$(UV_VERSION)/bin/uv
 LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

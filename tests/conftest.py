@@ -36,6 +36,17 @@ ROOT = Path(__file__).parent
 # others), or that take long because they go through everything. All other tests are units.
 PARTS = {
     "billing/api/test_spend_invariants.py": "contract",
+    "billing/api/test_usage_figures.py": "contract",
+    "billing/demo": "contract",
+    "billing/exports/test_pricing_zip.py": "contract",
+    "billing/ledger/test_corrections_in_any_order.py": "contract",
+    "billing/limits/test_authorizations_state_machine.py": "contract",
+    "billing/limits/test_simulated_months.py": "contract",
+    "billing/reports/test_document_000.py": "contract",
+    "billing/reports/test_event_query.py": "contract",
+    "billing/reports/test_session_invariants.py": "contract",
+    "billing/rollups/test_rebuild.py": "contract",
+    "billing/rollups/test_state_machine.py": "contract",
     "browser": "browser",
     "concurrency": "concurrency",
     "contract": "contract",
@@ -53,6 +64,15 @@ PARTS = {
     "test_locks.py": "stack",
     "test_query_counts.py": "contract",
 }
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import the tests of other parts if one is chosen, for example by `make test-unit`."""
+    part: str = config.option.markexpr
+    if part not in PARTS.values() and part != "unit":
+        return None
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if is_test and _part_of(collection_path.relative_to(ROOT)) != part else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import resolve
 
 from costtrack.organization_paths import split
+from organizations.models import User
 
 START = "/o/acme/admin/"
 ACCOUNT = "/account/"
@@ -44,6 +45,12 @@ class Markup(HTMLParser):
 
     def links(self) -> list[str]:
         return [attributes["href"] for tag, attributes in self.tags if tag == "a" and attributes.get("href")]
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
 
 
 def sidebar_of(client: Client, start: str = START) -> list[str]:

@@ -13,7 +13,7 @@ PACKAGES = ("costtrack", "organizations", "billing", "benchmarks")
 SOURCES = sorted(
     path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if "migrations" not in path.parts
 )
-_ENQUEUE = re.compile(r"(?:enqueue|nudge)_on_commit\(\s*\"([^\"]+)\"")
+_ENQUEUE = re.compile(r"enqueue_on_commit\(\s*\"([^\"]+)\"")
 
 
 def test_the_sources_are_found() -> None:

@@ -273,7 +273,7 @@ def take_snapshot(
 def _not_before_existing(organization: Organization, limit_value: LimitValue, now: datetime) -> datetime:
     """Return `now`, or a later time that another worker has written while this one waited for the lock."""
     rows = ThresholdEvent.objects.of(organization).filter(limit=limit_value.limit_id, value=limit_value.value)
-    latest: dict[str, datetime | None] = rows.aggregate(crossed=Max("reached_at"), resolved=Max("resolved_at"))
+    latest: dict[str, datetime | None] = rows.aggregate(reached=Max("reached_at"), resolved=Max("resolved_at"))
     return max([now, *(instant for instant in latest.values() if instant is not None)])
 
 

@@ -281,7 +281,7 @@ def _begin(
         limit,
         {"raise": "limit.raised", "pause": "limit.paused", "open": "limit.opened"}[override.kind],
         actor,
-        exception=override.pk,
+        override=override.pk,
         value=display,
         reason=override.reason,
         amount_usd=None if override.amount_usd is None else plain(override.amount_usd),
@@ -297,9 +297,9 @@ def _end(override: LimitOverride, *, actor: Principal, now: datetime, reason: st
     override.save(update_fields=["ends_at"])
     _audit(
         override.limit,
-        "limit.exception_ended",
+        "limit.override_ended",
         actor,
-        exception=override.pk,
+        override=override.pk,
         kind=override.kind,
         value=display_value(override.limit, override.value),
         reason=reason,

@@ -1,13 +1,15 @@
 """Screens that pages are looked at on, and what each page must be there."""
 
+from typing import Literal
+
 from playwright.sync_api import Page, ViewportSize, expect
 
 from tests import profiles
 
 DESK: ViewportSize = {"width": 1400, "height": 900}
 HAND: ViewportSize = {"width": 390, "height": 844}
-COLORS = ("light", "dark")
-SCREENS = (
+COLORS: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+SCREENS: list[tuple[ViewportSize, Literal["light", "dark"]]] = (
     [(size, colors) for size in (DESK, HAND) for colors in COLORS]
     if profiles.IS_LONG
     else [(DESK, "light"), (HAND, "dark")]
@@ -36,6 +38,18 @@ def assert_well_formed(page: Page) -> None:
     expect(page.locator("h1")).not_to_be_empty()
     assert page.title().endswith("| costtrack")
     assert page.evaluate(_TOO_WIDE) <= 0, page.url
+
+
+def show_on(page: Page, size: ViewportSize, colors: Literal["light", "dark"]) -> None:
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=colors)
+
+
+def assert_fits_every_screen(page: Page) -> None:
+    """Opened once; its window and its colors change."""
+    for size, colors in SCREENS:
+        show_on(page, size, colors)
+        assert_well_formed(page)
 
 
 def assert_fits_a_hand(page: Page) -> None:

@@ -1,20 +1,18 @@
-"""From nothing to the first event, the plan, and a file on the disk: as a person does it."""
+"""From nothing to the first event, and to a file on the disk: as a person does it."""
 
 import zipfile
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import Page, ViewportSize, expect
+from playwright.sync_api import expect
 
 from costtrack.clock import utc_now
 from organizations.models import Organization, User
 from tests.browser.conftest import Browse
-from tests.browser.screens import SCREENS
 from tests.browser.test_every_page import visit
 from tests.conftest import Key
 from tests.usage import Send, set_price
 
-START, PLAN, EXPORTS = (f"/o/acme/admin/{name}/" for name in ("start", "plan", "exports"))
+START, EXPORTS = (f"/o/acme/admin/{name}/" for name in ("start", "exports"))
 
 
 def test_the_first_event_appears_by_itself(browse: Browse, owner: User, key: Key, send: Send) -> None:
@@ -98,12 +96,3 @@ def test_dates_are_requested_only_where_they_count(browse: Browse, operator: Use
     form.get_by_role("button").click()
     expect(page.get_by_text("Enter a start.")).to_be_visible()
     expect(page.get_by_role("alert").first).to_contain_text("No file was created.")
-
-
-@pytest.mark.parametrize(("size", "colors"), SCREENS)
-@pytest.mark.usefixtures("usage", "key")
-def test_the_pages_fit_a_desk_and_a_hand(browse: Browse, owner: User, size: ViewportSize, colors: str) -> None:
-    page: Page = browse(owner, viewport=size, color_scheme=colors)
-    for path in (START, PLAN, EXPORTS):
-        visit(page, path)
-        expect(page.get_by_role("heading", level=2).first).to_be_visible()

@@ -24,7 +24,7 @@ from tests import profiles
 from tests.browser.conftest import Browse
 from tests.browser.screens import DESK, HAND, assert_well_formed, colors_of
 from tests.conftest import Key
-from tests.pages import every_page, kind_of
+from tests.pages import every_page, kind_of, signed_in
 from tests.usage import Send
 
 pytestmark = [
@@ -52,12 +52,6 @@ SEVERE = ("serious", "critical")
 GZIP = {"accept-encoding": "gzip"}
 
 
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
 def addresses(client: Client, without: Container[str] = ()) -> list[str]:
     return [path for path, _ in every_page(client, without)]
 
@@ -65,12 +59,16 @@ def addresses(client: Client, without: Container[str] = ()) -> list[str]:
 # --- Accessibility ---------------------------------------------------------------------------------------------
 
 
+# Frames are closed to the page's scripts. What is loaded ahead, all styles for one, is for rules that are not severe.
+_OPTIONS = {"resultTypes": ["violations"], "iframes": False, "preload": False}
+
+
 def violations(page: Page, *schemes: str) -> Iterator[str]:
     """What axe finds that keeps somebody from using the page, in these colors."""
     for colors in schemes:
         # The theme follows the system when it loads; this is what it does then.
         page.evaluate("colors => document.documentElement.className = colors", colors)
-        for found in Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]:
+        for found in Axe().run(page, options=_OPTIONS).response["violations"]:
             if found["impact"] in SEVERE:
                 yield from (_describe(page, colors, found, node) for node in found["nodes"][:3])
 
@@ -117,7 +115,7 @@ def sent(client: Client, address: str) -> int:
 
 @dataclass
 class Walk:
-    """What is wrong with the pages of a user: each is opened once on a desk, and then seen in a hand."""
+    """What is wrong with the pages of a user: each is opened once, and seen on a desk and in a hand."""
 
     page: Page
     client: Client
@@ -129,27 +127,34 @@ class Walk:
         self.page.on("request", lambda request: self._requested.add(request.url))
 
     def visit(self, number: int, path: str) -> None:
+        """It is opened in the window of the page before, and its window is changed once."""
         self._requested.clear()
         self.page.goto(path, wait_until="load")
-        assert_well_formed(self.page)
+        is_on_a_desk = self.page.viewport_size == DESK
         bounds = self._measure(path)
         if _is_over(bounds):
             self.problems.append(f"{path}: {bounds}")
-        self.problems += violations(self.page, *colors_of(number))
-        self.page.set_viewport_size(HAND)
+        if is_on_a_desk:
+            self.problems += violations(self.page, *colors_of(number))
         assert_well_formed(self.page)
-        self.page.set_viewport_size(DESK)
+        self.page.set_viewport_size(HAND if is_on_a_desk else DESK)
+        assert_well_formed(self.page)
+        if not is_on_a_desk:
+            self.problems += violations(self.page, *colors_of(number))
 
     def _measure(self, path: str) -> Bounds:
+        """The browser has looked at it already: what the server does is measured when it is asked again."""
         loaded = {url for url in self._requested if not url.startswith("data:")}
+        with CaptureQueriesContext(connection) as captured, cProfile.Profile() as profile:
+            self._sizes[self.page.url] = sent(self.client, path)
         for url in loaded - self._sizes.keys():
             self._sizes[url] = sent(self.client, url)
         return Bounds(
             requests=len(loaded),
             kilobytes=sum(self._sizes[url] for url in loaded) // 1000,
             nodes=self.page.evaluate("document.getElementsByTagName('*').length"),
-            queries=queries(self.client, path),
-            thousand_calls=thousand_calls(self.client, path),
+            queries=len(captured),
+            thousand_calls=sum(entry.callcount for entry in profile.getstats()) // 1000,
         )
 
 
@@ -163,12 +168,6 @@ def queries(client: Client, path: str) -> int:
     with CaptureQueriesContext(connection) as captured:
         client.get(path)
     return len(captured)
-
-
-def thousand_calls(client: Client, path: str) -> int:
-    with cProfile.Profile() as profile:
-        client.get(path)
-    return sum(entry.callcount for entry in profile.getstats()) // 1000
 
 
 def test_owners_can_use_every_page_whatever_they_see_and_hear_and_none_is_heavy(browse: Browse, owner: User) -> None:

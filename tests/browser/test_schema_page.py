@@ -1,4 +1,5 @@
-"""The page to try the API: `/schema/docs`."""
+"""The page to try the API: `/schema/docs`. It describes all operations at once and takes the longest to appear, so each
+test does several things on it."""
 
 import json
 
@@ -15,7 +16,6 @@ pytestmark = pytest.mark.usefixtures("usage")
 
 def opened(page: Page, operation_id: str) -> Locator:
     """The operation's box on the page, open."""
-    page.goto("/schema/docs")
     box = page.locator(f".opblock[id$='-{operation_id}']")
     box.locator(".opblock-summary-control").click()
     return box
@@ -29,40 +29,24 @@ def executed(page: Page, box: Locator, path: str) -> Response:
     return answer.value
 
 
-def test_the_page_shows_every_family_and_needs_no_other_server(browse: Browse, live_server: LiveServer) -> None:
-    page = browse()
+def test_a_stranger_sees_every_family_and_no_numbers_but_an_api_key_is_enough(
+    browse: Browse, live_server: LiveServer, key: Key
+) -> None:
+    page = browse(refused_with=401)
     requested: list[str] = []
     page.on("request", lambda request: requested.append(request.url))
+    page.goto("/schema/docs")
     box = opened(page, "costs_runs")
     expect(page.locator("h1.title")).to_contain_text("costtrack")
     for tag in ("costs", "usage", "organizations", "oauth2"):
         expect(page.locator(f"#operations-tag-{tag}")).to_be_visible()
     expect(box.locator(".responses-table").get_by_role("cell", name="422", exact=True)).to_be_visible()
-    assert [url for url in requested if not url.startswith((live_server.url, "data:"))] == []
+    assert [url for url in requested if not url.startswith((live_server.url, "data:"))] == [], "no other server"
 
+    refused = executed(page, box, "/costs/runs")
+    assert refused.status == 401
+    assert set(refused.json()) == {"detail"}
 
-def test_somebody_who_is_signed_in_reads_costs_with_the_session(browse: Browse, owner: User) -> None:
-    page = browse(owner)
-    answer = executed(page, opened(page, "costs_runs"), "/costs/runs")
-    assert answer.status == 200
-    assert answer.json()["total_cost"] == pytest.approx(0.50184)
-
-
-def test_and_changes_something_because_the_page_sends_the_csrf_token(
-    browse: Browse, owner: User, organization: Organization
-) -> None:
-    page = browse(owner)
-    box = opened(page, "organizations_partial_update")
-    box.get_by_placeholder("slug").fill(organization.slug)
-    box.locator("textarea.body-param__text").fill(json.dumps({"name": "Acme Labs"}))
-    assert executed(page, box, f"/organizations/{organization.slug}").status == 200
-    organization.refresh_from_db()
-    assert organization.name == "Acme Labs"
-
-
-def test_an_api_key_is_enough(browse: Browse, key: Key) -> None:
-    page = browse()
-    box = opened(page, "costs_runs")
     page.get_by_role("button", name="Authorize").first.click()
     dialog = page.locator(".auth-container", has_text="bearerAuth")
     dialog.get_by_role("textbox").fill(key.api_key)
@@ -71,8 +55,18 @@ def test_an_api_key_is_enough(browse: Browse, key: Key) -> None:
     assert executed(page, box, "/costs/runs").status == 200
 
 
-def test_a_stranger_sees_the_page_but_no_numbers(browse: Browse) -> None:
-    page = browse(refused_with=401)
+def test_somebody_who_is_signed_in_reads_with_the_session_and_changes_with_the_csrf_token(
+    browse: Browse, owner: User, organization: Organization
+) -> None:
+    page = browse(owner)
+    page.goto("/schema/docs")
     answer = executed(page, opened(page, "costs_runs"), "/costs/runs")
-    assert answer.status == 401
-    assert set(answer.json()) == {"detail"}
+    assert answer.status == 200
+    assert answer.json()["total_cost"] == pytest.approx(0.50184)
+
+    box = opened(page, "organizations_partial_update")
+    box.get_by_placeholder("slug").fill(organization.slug)
+    box.locator("textarea.body-param__text").fill(json.dumps({"name": "Acme Labs"}))
+    assert executed(page, box, f"/organizations/{organization.slug}").status == 200
+    organization.refresh_from_db()
+    assert organization.name == "Acme Labs"

@@ -96,7 +96,7 @@ def _worst_first(limit_statuses: Iterable[LimitStatus]) -> list[LimitStatus]:
 
 
 def notable_statuses(*, organization: Organization, now: datetime) -> list[LimitStatus]:
-    """Return what an overview shows: the organization's own limits, and limits of values that crossed a threshold in
+    """Return what an overview shows: the organization's own limits, and limits of values that reached a threshold in
     the last days or have a manual override. The worst first."""
     recent = ThresholdEvent.objects.of(organization).filter(resolved_at=None, reached_at__gte=now - _LATELY)
     recent = recent.order_by("-reached_at", "-id")

@@ -47,7 +47,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
     read_only = True
     select_related = ("limit",)
     changelist_class = ListOfLimitValues
-    list_display = ("crossed", "of_limit", "what", "spent", "state", "resolved")
+    list_display = ("reached", "of_limit", "what", "spent", "state", "resolved")
     list_filter = (
         OrganizationFilter,
         PeriodFilter.of("reached_at"),
@@ -94,7 +94,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         )
         return [Card("Threshold event", details=without_empty(details))]
 
-    crossed = column(ThresholdEvent, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.reached_at))
+    reached = column(ThresholdEvent, "Reached", lambda row: LocalTimes.of(row.organization).two_lines(row.reached_at))
 
     of_limit = column(ThresholdEvent, "Limit", limit_link)
     what = column(ThresholdEvent, "Threshold", limit_text.threshold)

@@ -66,7 +66,7 @@ def test_a_raise_ends_by_itself(organization: Organization, owner: User) -> None
     assert override.reason == "The launch."
     entry = AuditEntry.objects.get(action="limit.raised")
     assert (entry.actor, entry.details["amount_usd"]) == ("owner@acme.example", "25")
-    assert entry.details["exception"] == override.pk
+    assert entry.details["override"] == override.pk
 
 
 def test_a_raise_replaces_the_one_before(organization: Organization) -> None:
@@ -78,7 +78,7 @@ def test_a_raise_replaces_the_one_before(organization: Organization) -> None:
     assert rule(limit, "ada").amount_usd == 20
     assert rule(limit, "brin").amount_usd == 30
     assert rule(limit, "cy").amount_usd == 10
-    assert AuditEntry.objects.filter(action="limit.exception_ended").count() == 1
+    assert AuditEntry.objects.filter(action="limit.override_ended").count() == 1
 
 
 def test_a_raise_for_all_values_holds_for_each(organization: Organization) -> None:
@@ -156,7 +156,7 @@ def test_a_pause_holds_until_somebody_ends_it(organization: Organization) -> Non
     end_pause(organization=organization, limit=limit, value="", reason="Fixed.", actor=SYSTEM, now=NOW + HOUR)
 
     assert not rule(limit, now=NOW + HOUR).is_paused_manually
-    assert AuditEntry.objects.get(action="limit.exception_ended").details["reason"] == "Fixed."
+    assert AuditEntry.objects.get(action="limit.override_ended").details["reason"] == "Fixed."
     with pytest.raises(ConflictError) as caught:
         end_pause(organization=organization, limit=limit, value="", reason="Again.", actor=SYSTEM, now=NOW + HOUR)
     assert caught.value.code == "not_paused_manually"
@@ -238,7 +238,7 @@ def test_ending_an_exception_again_changes_nothing(organization: Organization) -
         ended = end_override(organization=organization, override=override, actor=SYSTEM, now=NOW + later)
         assert ended.ends_at == NOW + HOUR
     assert rule(limit, now=NOW + HOUR).amount_usd == 10
-    assert AuditEntry.objects.filter(action="limit.exception_ended").count() == 1
+    assert AuditEntry.objects.filter(action="limit.override_ended").count() == 1
 
 
 def test_without_api_access_nothing_is_raised_or_opened_and_a_raise_can_still_be_ended(

@@ -72,7 +72,7 @@ def test_access_is_paused_by_hand_with_a_reason_and_resumed(
     assert "Access resumed." in message(browser, url(limit, "resume"), {"reason": "Fixed"})
     assert is_allowed(api)
     actions = [entry.action for entry in AuditEntry.objects.filter(action__startswith="limit.").order_by("id")]
-    assert actions == ["limit.paused", "limit.exception_ended"]
+    assert actions == ["limit.paused", "limit.override_ended"]
 
 
 def test_a_limit_that_is_reached_is_held_open_for_a_while(
