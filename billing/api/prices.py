@@ -23,6 +23,7 @@ from billing.pricing.price_fields import (
     parse_other_unit_prices,
     parse_tiers,
 )
+from billing.reports.unpriced import missed_events
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
 from costtrack.filters import TimestampFilter
@@ -130,6 +131,20 @@ class PriceSerializer(UnitPricesSerializer):
         return price.organization_id is not None
 
 
+class MissedEventsSerializer(serializers.Serializer[Any]):
+    """Events of the model that still wait for a price because they occurred before this one begins. To price them,
+    create a price that begins at `first_at`."""
+
+    events = serializers.IntegerField()
+    first_at = serializers.DateTimeField(allow_null=True)
+
+
+class CreatedPriceSerializer(PriceSerializer):
+    """A new price version, and the waiting events that it does not price."""
+
+    missed = MissedEventsSerializer()
+
+
 class NewPriceSerializer(UnitPricesSerializer, StrictSerializer):
     """A new price version."""
 
@@ -183,13 +198,14 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
     scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
     shows_shared_rows = True
 
-    @extend_schema(request=NewPriceSerializer, responses={201: PriceSerializer})
+    @extend_schema(request=NewPriceSerializer, responses={201: CreatedPriceSerializer})
     def create(self, request: Request, **_: str) -> Response:
         """Create a price of the organization. The price version that is effective at its start ends there."""
         body = validated(NewPriceSerializer, request.data)
         fields = {"effective_from": utc_now(), **body}
         price = services.create_price(organization=self.organization, **fields, actor=self.principal.label)
-        return Response(PriceSerializer(price).data, status=status.HTTP_201_CREATED)
+        missed = MissedEventsSerializer(missed_events(price)).data
+        return Response({**PriceSerializer(price).data, "missed": missed}, status=status.HTTP_201_CREATED)
 
     @extend_schema(
         request=PriceEndSerializer,
