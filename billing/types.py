@@ -36,7 +36,33 @@ class UnpricedReason(models.TextChoices):
     NO_MODEL = "no_model", "The event has no model"
     NO_PRICE = "no_price", "The model had no price at that time"
     NO_UNIT_PRICE = "no_unit_price", "The price has no unit price for some of the tokens"
+    NO_CONDITION_PRICE = "no_condition_price", "There is no price for the call's service tier, speed or region"
     NO_USAGE = "no_usage", "The call succeeded without token counts"
+    UNREADABLE_USAGE = "unreadable_usage", "The usage of the call could not be read"
+
+
+class CostBasis(models.TextChoices):
+    """Where the cost of a model call comes from, in order of precedence (`billing.pricing.cost_choice`)."""
+
+    PROVIDER = "provider", "The provider's own bill"
+    SENDER = "sender", "Stated by the sender"
+    COMPUTED = "computed", "Computed from the price"
+    GATEWAY = "gateway", "A gateway's estimate"
+    UNKNOWN = "unknown", "Unknown"
+
+
+ESTIMATED_FLAG = "estimated"
+"""The flag of an event with a unit price that is estimated. The others are `billing.ingest.usage.types.FlagCode`."""
+
+
+class Exactness(models.TextChoices):
+    """How far a cost can be relied on."""
+
+    REPORTED = "reported", "Reported"
+    COMPUTED = "computed", "Computed"
+    ESTIMATED = "estimated", "Estimated"
+    FLAGGED = "flagged", "Flagged"
+    UNKNOWN = "unknown", "Unknown"
 
 
 class CorrectionKind(models.TextChoices):
@@ -46,6 +72,7 @@ class CorrectionKind(models.TextChoices):
     ADJUST = "adjust", "Cost set manually"
     REPRICE = "reprice", "Repriced"
     PRICE = "price", "Priced"
+    REREAD = "reread", "Usage read again"
     SUMMARY = "summary", "Included in session summary"
 
 
@@ -66,6 +93,8 @@ class PriceSource(models.TextChoices):
     """The origin of a price."""
 
     CATALOGUE = "catalogue", "genai-prices catalogue"
+    LITELLM = "litellm", "LiteLLM's map of prices"
+    OPENROUTER = "openrouter", "OpenRouter's list of models"
     MANUAL = "manual", "Manual"
 
 

@@ -15,8 +15,15 @@ from rest_framework.response import Response
 from billing.models import PriceVersion
 from billing.models.prices import PriceVersionQuerySet
 from billing.pricing import services
-from billing.pricing.price_fields import UNIT_PRICE_COLUMNS, parse_tiers
-from billing.pricing.types import PriceKind, Tier, UnitPrices
+from billing.pricing.conditions import Rates
+from billing.pricing.kinds import KINDS, PRICE_COLUMNS
+from billing.pricing.price_fields import (
+    OTHER_UNIT_PRICES,
+    UNIT_PRICE_COLUMNS,
+    parse_other_unit_prices,
+    parse_tiers,
+)
+from billing.reports.unpriced import missed_events
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
 from costtrack.filters import TimestampFilter
@@ -31,6 +38,11 @@ _TIER_PRICE_SCHEMA: dict[str, Any] = {
     "pattern": r"^\d{1,12}(\.\d{1,12})?$",
     "minimum": 0,
 }
+_OTHER_PRICES_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "propertyNames": {"enum": [kind for kind in KINDS if kind not in PRICE_COLUMNS]},
+    "additionalProperties": _TIER_PRICE_SCHEMA,
+}
 _TIER_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["above_input_tokens"],
@@ -38,6 +50,7 @@ _TIER_SCHEMA: dict[str, Any] = {
     "properties": {
         "above_input_tokens": {"type": "integer", "minimum": 1},
         **dict.fromkeys(UNIT_PRICE_COLUMNS, _TIER_PRICE_SCHEMA),
+        OTHER_UNIT_PRICES: _OTHER_PRICES_SCHEMA,
     },
 }
 
@@ -56,27 +69,43 @@ class UnitPriceField(serializers.DecimalField):
 class TiersField(serializers.Field[Any, Any, Any, Any]):
     """Unit prices that replace the others for calls with more input tokens (including caches) than a tier names."""
 
-    def to_internal_value(self, data: Any) -> tuple[Tier, ...]:
+    def to_internal_value(self, data: Any) -> tuple[tuple[int, dict[str, Decimal]], ...]:
         return parse_tiers(data)
 
-    def to_representation(self, value: list[dict[str, int | str]]) -> list[dict[str, int | str]]:
+    def to_representation(self, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return value
+
+
+@extend_schema_field(_OTHER_PRICES_SCHEMA)
+class OtherUnitPricesField(serializers.Field[Any, Any, Any, Any]):
+    """Unit prices in US dollars of the kinds without a field of their own, each per its unit (docs/prices.md)."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Decimal]:
+        return parse_other_unit_prices(data)
+
+    def to_representation(self, value: dict[str, str]) -> dict[str, str]:
         return value
 
 
 class UnitPricesSerializer(serializers.Serializer[Any]):
-    """One field for each `PriceKind`."""
+    """One field for each frequent kind of usage, and a map of the others."""
 
     input_usd_per_million = UnitPriceField()
     output_usd_per_million = UnitPriceField()
-    cache_read_usd_per_million = UnitPriceField(help_text="Null: cache reads are charged as input.")
-    cache_creation_usd_per_million = UnitPriceField(help_text="5-minute cache writes. Null: charged as input.")
+    cache_read_usd_per_million = UnitPriceField(
+        help_text="Null: as the vendor documents, else charged as input and flagged."
+    )
+    cache_creation_usd_per_million = UnitPriceField(
+        help_text="5-minute cache writes. Null: as the vendor documents, else charged as input and flagged."
+    )
     cache_creation_1h_usd_per_million = UnitPriceField(
-        help_text="1-hour cache writes. Null: charged as 5-minute cache writes."
+        help_text="1-hour cache writes. Null: as the vendor documents, else as 5-minute ones and flagged."
     )
     reasoning_usd_per_million = UnitPriceField(help_text="Null: reasoning is charged as output.")
-    audio_input_usd_per_million = UnitPriceField(help_text="Null: audio is charged as input.")
-    audio_output_usd_per_million = UnitPriceField(help_text="Null: audio is charged as output.")
+    audio_input_usd_per_million = UnitPriceField(help_text="Null: the cost of audio input is unknown.")
+    audio_output_usd_per_million = UnitPriceField(help_text="Null: the cost of audio output is unknown.")
     request_usd = UnitPriceField(help_text="Charged per call.")
+    other_unit_prices = OtherUnitPricesField(default=dict)
     tiers = TiersField(default=())
 
 
@@ -92,11 +121,28 @@ class PriceSerializer(UnitPricesSerializer):
     aliases = serializers.ListField(child=serializers.CharField())
     effective_from = serializers.DateTimeField()
     effective_to = serializers.DateTimeField(allow_null=True)
+    conditions = serializers.JSONField(
+        help_text="Prices of calls with a certain service tier, speed or region, or at certain hours of the day (UTC)."
+    )
     source = serializers.CharField()  # type: ignore[assignment] # DRF takes declared fields out of the class
     created_at = serializers.DateTimeField()
 
     def get_is_own(self, price: PriceVersion) -> bool:
         return price.organization_id is not None
+
+
+class MissedEventsSerializer(serializers.Serializer[Any]):
+    """Events of the model that still wait for a price because they occurred before this one begins. To price them,
+    create a price that begins at `first_at`."""
+
+    events = serializers.IntegerField()
+    first_at = serializers.DateTimeField(allow_null=True)
+
+
+class CreatedPriceSerializer(PriceSerializer):
+    """A new price version, and the waiting events that it does not price."""
+
+    missed = MissedEventsSerializer()
 
 
 class NewPriceSerializer(UnitPricesSerializer, StrictSerializer):
@@ -113,12 +159,12 @@ class NewPriceSerializer(UnitPricesSerializer, StrictSerializer):
     effective_to = serializers.DateTimeField(allow_null=True, default=None, help_text="Null: no end.")
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """Combine the unit prices and tiers into one value, `prices`."""
+        """Combine the unit prices and tiers into one value, `rates`."""
         fields: dict[str, Any] = super().to_internal_value(data)
-        given = {kind: fields.pop(kind.column, None) for kind in PriceKind}
+        given = {kind: fields.pop(column, None) for kind, column in PRICE_COLUMNS.items()}
         unit_prices = {kind: price for kind, price in given.items() if price is not None}
-        prices = UnitPrices(unit_prices, fields.pop("tiers"))
-        return {**fields, "prices": prices}
+        rates = Rates({**unit_prices, **fields.pop(OTHER_UNIT_PRICES)}, fields.pop("tiers"))
+        return {**fields, "rates": rates}
 
 
 class PriceEndSerializer(StrictSerializer):
@@ -152,13 +198,14 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
     scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
     shows_shared_rows = True
 
-    @extend_schema(request=NewPriceSerializer, responses={201: PriceSerializer})
+    @extend_schema(request=NewPriceSerializer, responses={201: CreatedPriceSerializer})
     def create(self, request: Request, **_: str) -> Response:
         """Create a price of the organization. The price version that is effective at its start ends there."""
         body = validated(NewPriceSerializer, request.data)
         fields = {"effective_from": utc_now(), **body}
         price = services.create_price(organization=self.organization, **fields, actor=self.principal.label)
-        return Response(PriceSerializer(price).data, status=status.HTTP_201_CREATED)
+        missed = MissedEventsSerializer(missed_events(price)).data
+        return Response({**PriceSerializer(price).data, "missed": missed}, status=status.HTTP_201_CREATED)
 
     @extend_schema(
         request=PriceEndSerializer,

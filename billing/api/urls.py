@@ -5,6 +5,7 @@ against few patterns.
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
+from billing.api.agreements import AgreementViewSet
 from billing.api.deliveries import DeliveryViewSet
 from billing.api.intake import LiteLLMView
 from billing.api.preferences import NotificationPreferencesView
@@ -16,6 +17,7 @@ from billing.api.webhooks import WebhookViewSet
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("organizations/<str:slug>/prices", PriceViewSet, basename="price")
 router.register("organizations/<str:slug>/prices/reprice", RepricingViewSet, basename="repricing")
+router.register("organizations/<str:slug>/agreements", AgreementViewSet, basename="agreement")
 router.register("organizations/<str:slug>/webhooks", WebhookViewSet, basename="webhook")
 router.register("organizations/<str:slug>/deliveries", DeliveryViewSet, basename="delivery")
 

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from billing.ledger.adjustments import IS_VOID
 from billing.ledger.types import SUMMARY_AMOUNTS, SUMMARY_COUNTS, SUMMARY_TOTALS
-from billing.pricing.types import TOKEN_COUNTS
+from billing.pricing.kinds import TOKEN_COUNTS
 from billing.types import EventKind
 from costtrack.clock import iso
 from costtrack.money import ZERO, plain

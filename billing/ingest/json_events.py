@@ -48,11 +48,11 @@ def _normalized(
         try:
             if has_nul:
                 refuse_nul(event)
-            normalize(event, now)
+            reading = normalize(event, now)
         except InvalidEventError as error:
             batch.errors.append(error.at(index, event.id))
         else:
-            batch.events.append(ParsedEvent(index, event))
+            batch.events.append(ParsedEvent(index, event, reading))
     return batch
 
 

@@ -8,12 +8,19 @@ from uuid import UUID
 
 import msgspec
 
-from billing.ingest.types import UsageEventInput
+from billing.ingest.types import ParsedEvent, UsageEventInput
+from billing.ingest.usage.types import FlagCode, StatedCosts, UsageReading
+from billing.ledger.calls import CONDITION_COLUMNS, conditions_of
 from billing.ledger.types import EVENT_FIELDS, SUMMARY_TOTALS, LedgerEntry
+from billing.models import UsageEvent
+from billing.pricing.agreements import agreement_for
+from billing.pricing.canonical import CanonicalModel, service_name
+from billing.pricing.cost_choice import CostChoice, choose_cost
+from billing.pricing.kinds import TOKEN_COUNTS, Quantities, from_counts, quantities_as_json
 from billing.pricing.price_book import PriceBook
-from billing.pricing.types import TOKEN_COUNTS, TokenUsage
-from billing.types import CostSource, EventKind, Status, UnpricedReason
-from costtrack.money import ZERO
+from billing.pricing.quote import Call, Quote
+from billing.types import ESTIMATED_FLAG, CostBasis, CostSource, EventKind, Status, UnpricedReason
+from costtrack.money import ZERO, to_storable
 
 DEFAULT_SOURCE = "api"
 # The source of cost entries (document 002), so that their ids never collide with those of other events.
@@ -24,9 +31,13 @@ _MODEL_CALL = EventKind.MODEL_CALL.value
 _TOOL_CALL = EventKind.TOOL_CALL.value
 _FAILURE = Status.FAILURE.value
 _REPORTED = CostSource.REPORTED.value
+_COMPUTED_BASIS = CostBasis.COMPUTED.value
+_NO_COSTS = StatedCosts()
+# The costs that are not computed from a price.
+_REPORTED_BASES = frozenset({CostBasis.PROVIDER, CostBasis.SENDER, CostBasis.GATEWAY})
 
 _encode = msgspec.json.Encoder().encode
-# Slower; only needed for metadata, whose keys have no defined order.
+# Slower; only needed for objects, whose keys have no defined order.
 _encode_in_order = msgspec.json.Encoder(order="deterministic").encode
 
 # Summary totals whose field in the API has another name.
@@ -36,10 +47,9 @@ _event_fields = attrgetter(*EVENT_FIELDS)
 _counts = attrgetter(*TOKEN_COUNTS)
 
 
-def to_entry(
-    event: UsageEventInput, *, prices: PriceBook, now: datetime, credential_id: int | None = None
-) -> LedgerEntry:
+def to_entry(parsed: ParsedEvent, *, prices: PriceBook, now: datetime, credential_id: int | None = None) -> LedgerEntry:
     """Return the ledger row for a normalized event, priced at the time it occurred."""
+    event = parsed.event
     entry = LedgerEntry(*_event_fields(event))
     entry.source = event.source or DEFAULT_SOURCE
     entry.kind = event.kind or _MODEL_CALL
@@ -50,7 +60,9 @@ def to_entry(
         entry.event_id = event.id
         entry.key = event_key(entry.source, event.id)
         entry.payload_hash = payload_hash(event)
-    _COST_OF[entry.kind](entry, event, prices)
+    if parsed.reading is not None:
+        _take_reading(entry, event, parsed.reading)
+    _COST_OF[entry.kind](entry, parsed, prices)
     return entry
 
 
@@ -62,50 +74,159 @@ def event_key(source: str, event_id: str) -> UUID:
 
 def payload_hash(event: UsageEventInput) -> int:
     """Return a signed 64-bit digest of all fields of the event."""
-    encode = _encode if event.metadata is None else _encode_in_order
+    has_objects = event.metadata is not None or event.usage is not None or event.quantities is not None
+    encode = _encode_in_order if has_objects else _encode
     digest = hashlib.blake2b(encode(event), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)
 
 
-def _cost_of_model_call(entry: LedgerEntry, event: UsageEventInput, prices: PriceBook) -> None:
-    """Use the reported cost if there is one and store the computed cost next to it; else use the computed cost."""
+def _take_reading(entry: LedgerEntry, event: UsageEventInput, reading: UsageReading) -> None:
+    """Store what the usage object says besides its counts."""
+    entry.other_quantities = event.quantities
+    conditions, entry.service_tier, entry.region = conditions_read(event, reading)
+    entry.attributes = conditions or None
+    entry.flags = [*flags_of(reading), *_conflicts(event, reading)] or None
+    entry.usage_raw = dict(reading.raw) if reading.raw is not None else None
+    if len(reading.calls) > 1:
+        entry.calls = list(map(quantities_as_json, reading.calls))
+    entry.provider_cost_usd = _amount(reading.costs.provider_usd)
+    entry.stated_cost_usd = _amount(reading.costs.sender_usd)
+    entry.gateway_cost_usd = _amount(reading.costs.gateway_usd)
+
+
+def conditions_read(
+    sent: UsageEventInput | UsageEvent, reading: UsageReading
+) -> tuple[dict[str, str], str | None, str | None]:
+    """Return the conditions of a call without a column, its service tier and its region. What was sent beside the usage
+    comes before what was read."""
+    conditions = dict(reading.attributes)
+    tier, region = conditions.pop("service_tier", None), conditions.pop("region", None)
+    return conditions, sent.service_tier or tier, sent.region or region
+
+
+def flags_of(reading: UsageReading) -> list[dict[str, str]]:
+    return [{"code": flag.code.value, "detail": flag.detail} for flag in reading.flags]
+
+
+def _conflicts(event: UsageEventInput, reading: UsageReading) -> list[dict[str, str]]:
+    """Return a flag for each condition that was sent with one value and read with another."""
+    flags = []
+    for name in CONDITION_COLUMNS:
+        read, sent = reading.attributes.get(name), getattr(event, name)
+        if read is not None and sent is not None and read.lower() != sent.lower():
+            flags.append({"code": FlagCode.CONFLICTING_VALUES.value, "detail": f"{name}: {sent}, {read}"})
+    return flags
+
+
+def _amount(amount: Decimal | None) -> Decimal | None:
+    return None if amount is None else to_storable(amount)
+
+
+def _cost_of_model_call(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -> None:
+    """Choose between the known costs: the provider's bill, what the sender states, ours, a gateway's estimate."""
+    event = parsed.event
     entry.requests = entry.turns = 1
-    computed, reason = _compute(entry, event, prices)
     if event.cost_usd is not None:
-        entry.cost_source = _REPORTED
-        entry.token_cost_usd = event.cost_usd
-        entry.computed_cost_usd = computed
+        if parsed.is_gateway_cost:
+            entry.gateway_cost_usd = event.cost_usd
+        else:
+            entry.stated_cost_usd = event.cost_usd
+    cost = _plain_cost(entry, parsed, prices)
+    if cost is not None:
+        entry.token_cost_usd = cost
+        entry.cost_basis = _COMPUTED_BASIS
+        return
+    quote = computed_quote(entry, parsed, prices)
+    _take_cost(entry, quote, _choose(entry, quote, prices))
+
+
+def _plain_cost(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -> Decimal | None:
+    """Return the cost of the usual call quickly: one request, read with certainty, no other cost, no agreement, and a
+    price with all its unit prices. None if it takes more to know."""
+    event, reading = parsed.event, parsed.reading
+    if not entry.model or event.cost_usd is not None or prices.agreements:
+        return None
+    if reading is None:
+        counts = _counts(event)
+        if counts.count(None) == len(counts):
+            return None
+        quantities: Quantities = from_counts(counts)
+    elif reading.reason is None and not reading.flags and len(reading.calls) == 1 and reading.costs == _NO_COSTS:
+        quantities = reading.calls[0]
     else:
-        entry.token_cost_usd = computed
-        entry.unpriced_reason = reason
-        entry.unpriced = int(computed is None)
-
-
-def _compute(entry: LedgerEntry, event: UsageEventInput, prices: PriceBook) -> tuple[Decimal | None, str]:
-    """Return the computed cost, or None and the reason.
-
-    The usage of a call without any token counts is unknown, not zero, so only a price per request can price it.
-    A failed call without token counts is free.
-    """
-    counts = _counts(event)
-    has_usage = counts.count(None) < len(counts)
-    if not has_usage and entry.status == _FAILURE:
-        return ZERO, ""
-    if not entry.model:
-        return None, UnpricedReason.NO_MODEL.value
+        return None
     price = prices.find(entry.service or "", entry.model, entry.occurred_at)
-    if not has_usage and (price is None or not price.charges_requests):
-        return None, UnpricedReason.NO_USAGE.value
     if price is None:
-        return None, UnpricedReason.NO_PRICE.value
-    entry.price_version_id = price.price_version_id
-    cost = price.cost(TokenUsage(*[count or 0 for count in counts]))
-    return cost, "" if cost is not None else UnpricedReason.NO_UNIT_PRICE.value
+        return None
+    has_conditions = entry.service_tier or entry.region or entry.attributes
+    options = price.options_of(conditions_of(entry)) if has_conditions else price.options
+    cost = price.plain_cost(quantities, options, entry.occurred_at)
+    if cost is not None:
+        entry.price_version_id = price.price_version_id
+        _take_model(entry, price.model)
+    return cost
 
 
-def _cost_of_tool_or_compute(entry: LedgerEntry, event: UsageEventInput, prices: PriceBook) -> None:
+def _take_model(entry: LedgerEntry, model: CanonicalModel) -> None:
+    """Store the model that the call was priced as, if it is not the one that was sent."""
+    if (model.provider, model.model) != (entry.service, entry.model):
+        entry.canonical_provider, entry.canonical_model = model.provider, model.model
+
+
+def computed_quote(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -> Quote:
+    """Return the computed cost, or the reason why it is unknown.
+
+    The usage of a call without any counts is unknown, not zero, so only a price per request can price it. A failed call
+    without usage is free.
+    """
+    reading, counts = parsed.reading, _counts(parsed.event)
+    if reading is not None and reading.reason is not None:
+        return Quote(reason=UnpricedReason.UNREADABLE_USAGE, unknown=(reading.detail,))
+    has_usage = reading is not None or counts.count(None) < len(counts)
+    if not has_usage and entry.status == _FAILURE:
+        return Quote(total_usd=ZERO, list_total_usd=ZERO)
+    requests: tuple[Quantities, ...] = reading.calls if reading is not None else (from_counts(counts),)
+    return prices.quote(
+        Call(entry.service or "", entry.model or "", entry.occurred_at, requests, conditions_of(entry), has_usage)
+    )
+
+
+def _choose(entry: LedgerEntry, quote: Quote, prices: PriceBook) -> CostChoice:
+    platform = service_name(entry.service or "") if quote.model is None else quote.model.platform
+    model = entry.model or "" if quote.model is None else quote.model.model
+    return choose_cost(
+        quote,
+        provider_usd=entry.provider_cost_usd,
+        sender_usd=entry.stated_cost_usd,
+        gateway_usd=entry.gateway_cost_usd,
+        is_flagged=bool(entry.flags),
+        agreement=agreement_for(prices.agreements, platform, model, entry.occurred_at.date()),
+    )
+
+
+def _take_cost(entry: LedgerEntry, quote: Quote, choice: CostChoice) -> None:
+    entry.price_version_id = quote.price_version_id
+    if quote.model is not None:
+        _take_model(entry, quote.model)
+    entry.cost_basis = choice.basis.value
+    entry.token_cost_usd = choice.amount_usd
+    if choice.list_usd != choice.amount_usd:
+        entry.list_cost_usd = choice.list_usd
+    if choice.basis in _REPORTED_BASES:
+        entry.cost_source = _REPORTED
+        entry.computed_cost_usd = quote.total_usd
+    if choice.amount_usd is None:
+        entry.unpriced = 1
+        entry.unpriced_reason = quote.reason.value if quote.reason is not None else ""
+    if quote.is_estimate:
+        estimated = ", ".join(f"{line.kind} as {line.priced_as}" for line in quote.lines if line.is_estimate)
+        entry.flags = [*(entry.flags or ()), {"code": ESTIMATED_FLAG, "detail": estimated}]
+
+
+def _cost_of_tool_or_compute(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -> None:
     """The cost of tools and machines is compute cost; without a reported cost they are free."""
     del prices
+    event = parsed.event
     entry.tool_calls = int(entry.kind == _TOOL_CALL)
     reported = event.cost_usd if event.cost_usd is not None else event.compute_cost_usd
     entry.token_cost_usd = ZERO
@@ -114,9 +235,10 @@ def _cost_of_tool_or_compute(entry: LedgerEntry, event: UsageEventInput, prices:
         entry.cost_source = _REPORTED
 
 
-def _cost_of_summary(entry: LedgerEntry, event: UsageEventInput, prices: PriceBook) -> None:
+def _cost_of_summary(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -> None:
     """Set the reported totals of a session; the ledger replaces them by differences when it stores them."""
     del prices
+    event = parsed.event
     entry.turns, entry.tool_calls = event.turns or 0, event.tool_calls or 0
     entry.token_cost_usd = event.cost_usd if event.cost_usd is not None else ZERO
     entry.cost_source = _REPORTED

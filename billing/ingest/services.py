@@ -3,23 +3,27 @@
 import logging
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import chain, islice, starmap
+from typing import Annotated
 from uuid import UUID
 
 from django.db import OperationalError
-from msgspec import Struct
+from msgspec import Meta, Struct
 from psycopg import errors as postgres
 
 from billing.ingest.ledger_entries import to_entry
-from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError
+from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, RecordWarning
 from billing.ledger.append import append
 from billing.ledger.types import Appended, LedgerEntry, Outcome
 from billing.pricing.price_book import price_book
+from billing.types import UnpricedReason
 from costtrack.money import MAX_AMOUNT_USD
 from organizations.models import APICredential, Organization
 
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 5
+MAX_WARNINGS = 1_000
 
 
 class IngestResult(Struct, frozen=True, kw_only=True):
@@ -31,7 +35,12 @@ class IngestResult(Struct, frozen=True, kw_only=True):
     duplicates: int = 0
     conflicts: int = 0
     rejected: int = 0
+    unpriced: Annotated[int, Meta(description="Accepted records whose cost is unknown.")] = 0
+    flagged: Annotated[int, Meta(description="Accepted records whose usage needs a look.")] = 0
     errors: list[RecordError] = []
+    warnings: Annotated[
+        list[RecordWarning], Meta(description=f"What is not known about accepted records, at most {MAX_WARNINGS:,}.")
+    ] = []
 
     @property
     def is_complete(self) -> bool:
@@ -66,6 +75,11 @@ def ingest(
         now=now,
     )
     conflicts = list(_conflicts(appended, parsed_events))
+    uncertain = [
+        (parsed, entry)
+        for parsed, entry, outcome in zip(parsed_events, entries, appended.outcomes, strict=True)
+        if outcome is Outcome.ACCEPTED and (entry.unpriced or entry.flags)
+    ]
     logger.info(
         "events stored",
         extra={"batch": str(appended.batch_id), "format": format, "accepted": appended.count(Outcome.ACCEPTED)},
@@ -76,8 +90,21 @@ def ingest(
         duplicates=appended.count(Outcome.DUPLICATE),
         conflicts=len(conflicts),
         rejected=len(errors),
+        unpriced=sum(entry.unpriced for _, entry in uncertain),
+        flagged=sum(bool(entry.flags) for _, entry in uncertain),
         errors=sorted([*errors, *conflicts], key=lambda error: error.index),
+        warnings=list(islice(chain.from_iterable(starmap(_warnings, uncertain)), MAX_WARNINGS)),
     )
+
+
+def _warnings(parsed: ParsedEvent, entry: LedgerEntry) -> Iterable[RecordWarning]:
+    index, event_id = parsed.index, parsed.event.id
+    if entry.unpriced:
+        reason = UnpricedReason(entry.unpriced_reason)
+        detail = f": {parsed.reading.detail.rstrip('.')}" if parsed.reading and parsed.reading.detail else ""
+        yield RecordWarning(index=index, id=event_id, code=reason.value, message=f"{reason.label}{detail}.")
+    for flag in entry.flags or ():
+        yield RecordWarning(index=index, id=event_id, code=flag["code"], message=flag["detail"])
 
 
 def _priced(
@@ -90,7 +117,7 @@ def _priced(
     parsed_events: list[ParsedEvent] = []
     errors: list[RecordError] = []
     for parsed in events:
-        entry = to_entry(parsed.event, prices=prices, now=now, credential_id=credential_id)
+        entry = to_entry(parsed, prices=prices, now=now, credential_id=credential_id)
         if entry.known_cost_usd > MAX_AMOUNT_USD or (entry.computed_cost_usd or 0) > MAX_AMOUNT_USD:
             message = f"At the price of {entry.model} this event would cost more than {MAX_AMOUNT_USD} USD."
             errors.append(

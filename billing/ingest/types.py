@@ -7,9 +7,9 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from billing.ingest.usage.types import LARGEST_COUNT, UsageReading
+
 Text = Annotated[str, Meta(max_length=255)]
-# More than any call can have, and small enough that the cost at any unit price fits the column.
-LARGEST_COUNT = 1_000_000_000_000
 Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
 # For turns and tool calls of a session; small enough for the column, also as a difference.
 SmallCount = Annotated[int, Meta(ge=0, le=1_000_000_000)]
@@ -19,8 +19,11 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     """One event as `POST /usage/events` documents it. Absent and null mean the same.
 
     Token counts are as in the ledger (`billing.models.UsageEvent`): `input_tokens` is uncached input, and totals
-    include their parts. `usage` is a provider's usage object instead of counts; it is converted to counts before the
-    event reaches the ledger (`billing.ingest.provider_usage`).
+    include their parts. `usage` is the usage object of a provider, a framework or a gateway instead of counts
+    (`billing.ingest.usage`), `quantities` are numbers by kind (docs/prices.md) that do not overlap. Both are converted
+    to counts before the event reaches the ledger; `quantities` then has the kinds that have no count.
+
+    `service_tier` and `region` change the price of a call. What the usage object says about them need not be repeated.
 
     A `session_summary` has the totals of a session, including `turns` and `tool_calls`. The totals that it names
     replace the sums of the session's events (`billing.ledger.session_summaries`).
@@ -50,6 +53,9 @@ class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     audio_input_tokens: Count | None = None
     audio_output_tokens: Count | None = None
     usage: dict[str, Any] | None = None
+    quantities: dict[str, Any] | None = None
+    service_tier: Annotated[str, Meta(max_length=64)] | None = None
+    region: Annotated[str, Meta(max_length=64)] | None = None
     cost_usd: Decimal | None = None
     compute_cost_usd: Decimal | None = None
     run_id: Text | None = None
@@ -85,11 +91,26 @@ class RecordError(Struct, frozen=True, kw_only=True):
     message: str
 
 
+class RecordWarning(Struct, frozen=True, kw_only=True):
+    """What is not known about a record that was stored."""
+
+    index: Annotated[int, Meta(description="Zero-based index of the record in the request.")]
+    id: Annotated[str | None, Meta(description="Id of the record, if it has one.")] = None
+    code: Annotated[str, Meta(description="Why the cost is unknown, or a flag of the usage.")]
+    message: str
+
+
 class ParsedEvent(Struct, frozen=True, gc=False):
-    """A readable record and its index in the request."""
+    """A readable record and its index in the request.
+
+    `reading` is what its usage object or quantities say, None if it has counts or no usage. `is_gateway_cost`: its
+    `cost_usd` is the estimate of a gateway, not a cost that the sender states.
+    """
 
     index: int
     event: UsageEventInput
+    reading: UsageReading | None = None
+    is_gateway_cost: bool = False
 
 
 class ParsedBatch(Struct):

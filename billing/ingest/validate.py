@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
-from billing.ingest.provider_usage import UnreadableUsageError, token_counts
 from billing.ingest.types import RecordError, UsageEventInput
-from billing.pricing.types import TOKEN_COUNTS
+from billing.ingest.usage.quantities import InvalidQuantityError, parse_quantities
+from billing.ingest.usage.reader import read_usage
+from billing.ingest.usage.types import UsageReading
+from billing.pricing.kinds import TOKEN_COUNTS, quantities_as_json, to_columns
 from costtrack.money import MAX_AMOUNT_USD, to_storable
 
 MAX_METADATA_BYTES = 4096
@@ -42,17 +44,18 @@ class InvalidEventError(Exception):
         return RecordError(index=index, id=event_id, field=self.field, code=self.code, message=self.message)
 
 
-def normalize(event: UsageEventInput, now: datetime) -> None:
+def normalize(event: UsageEventInput, now: datetime, *, reading: UsageReading | None = None) -> UsageReading | None:
     """Validate the event and bring it in place into a canonical form, so that equal events compare equal.
 
-    Times are converted to UTC and costs to the ledger's precision, duplicate tags are removed, and a provider's usage
-    object is replaced by counts. Raises InvalidEventError.
+    Times are converted to UTC and costs to the ledger's precision, duplicate tags are removed, and a usage object or
+    quantities are replaced by counts; what they say is returned. A `reading` has been taken already. An object that
+    cannot be read is no error, because the usage has happened. Raises InvalidEventError.
     """
     if event.occurred_at is not None:
         event.occurred_at = _time(event.occurred_at, now)
     _normalize_amounts(event)
-    if event.usage is not None:
-        _take_provider_usage(event)
+    if reading is None and (event.usage is not None or event.quantities is not None):
+        reading = _read(event)
     if any(_counts_of_parts(event)):
         _check_parts(event)
     if event.tags:
@@ -67,6 +70,21 @@ def normalize(event: UsageEventInput, now: datetime) -> None:
     elif event.turns is not None or event.tool_calls is not None:
         field = "turns" if event.turns is not None else "tool_calls"
         raise InvalidEventError(field, "not_allowed", f"{field} is allowed only in a session_summary.")
+    return reading
+
+
+def take_reading(event: UsageEventInput, reading: UsageReading) -> None:
+    """Replace the usage of an event by the counts that were read, and keep the quantities that have no count.
+
+    An object that cannot be read is kept instead, so that events with different ones are not the same.
+    """
+    event.usage = dict(reading.raw) if reading.reason is not None and reading.raw else None
+    event.quantities = None
+    if reading.reason is None:
+        counts, others = to_columns(reading.quantities)
+        for field, count in counts.items():
+            setattr(event, field, count)
+        event.quantities = quantities_as_json(others) or None
 
 
 def nests_deeper(value: Any, levels: int) -> bool:
@@ -130,14 +148,29 @@ def _normalize_amounts(event: UsageEventInput) -> None:
         raise InvalidEventError("cost_usd", "ambiguous", message)
 
 
-def _take_provider_usage(event: UsageEventInput) -> None:
+def _read(event: UsageEventInput) -> UsageReading | None:
+    given = "usage" if event.usage is not None else "quantities"
+    if event.usage is not None and event.quantities is not None:
+        raise InvalidEventError("usage", "ambiguous", "Give usage or quantities, not both.")
     for field in TOKEN_COUNTS:
         if getattr(event, field) is not None:
-            raise InvalidEventError("usage", "ambiguous", f"Give usage or {field}, not both.")
+            raise InvalidEventError(given, "ambiguous", f"Give {given} or {field}, not both.")
+    if not event.usage and not event.quantities:
+        event.usage = event.quantities = None
+        return None
+    reading = _read_usage(event, event.usage) if event.usage else _of_quantities(event.quantities or {})
+    take_reading(event, reading)
+    return reading
+
+
+def _read_usage(event: UsageEventInput, usage: dict[str, Any]) -> UsageReading:
+    return read_usage(usage, service=event.service or "", model=event.model or "", source=event.source or "")
+
+
+def _of_quantities(raw: dict[str, Any]) -> UsageReading:
     try:
-        counts = token_counts(event.usage or {})
-    except UnreadableUsageError as error:
-        raise InvalidEventError("usage", "unreadable", f"usage cannot be read: {error}.") from error
-    for field, count in counts.items():
-        setattr(event, field, count)
-    event.usage = None
+        quantities = parse_quantities(raw)
+    except InvalidQuantityError as error:
+        field = f"quantities.{error.kind[:100]}"
+        raise InvalidEventError(field, "invalid", f"{field}: {error}") from error
+    return UsageReading(quantities, (quantities,))

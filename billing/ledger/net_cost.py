@@ -13,7 +13,7 @@ from psycopg import sql
 
 from billing.ledger.adjustments import IS_VOID, Correction
 from billing.models import UsageEvent
-from billing.pricing.types import TOKEN_COUNTS
+from billing.pricing.kinds import TOKEN_COUNTS
 from billing.types import CorrectionKind, EventKind
 from costtrack.ids import CLOCKS_DIFFER_MS, earliest_after
 from costtrack.money import ZERO

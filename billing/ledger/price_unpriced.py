@@ -3,17 +3,17 @@
 import logging
 from collections.abc import Iterable
 from datetime import datetime
-from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from billing.ledger.adjustments import PRICED, adjustment_of
+from billing.ledger.calls import call_of
 from billing.ledger.corrections import append_adjustments
 from billing.ledger.types import LedgerEntry
 from billing.models import UnpricedEvent, UsageEvent
-from billing.pricing.calculate import CompiledPrice
 from billing.pricing.price_book import PriceBook, price_book
-from billing.pricing.types import TokenUsage
-from billing.types import UnpricedReason
+from billing.pricing.quote import Quote
+from billing.types import CostBasis, UnpricedReason
 from costtrack.money import MAX_AMOUNT_USD
 from costtrack.tenancy import tenant_scope
 from organizations.models import Organization
@@ -68,17 +68,18 @@ def _price_chunk(
 
 def _adjustments(events: Iterable[UsageEvent], prices: PriceBook) -> Iterable[LedgerEntry]:
     for event in events:
-        price = prices.find(event.service, event.model, event.occurred_at) if event.model else None
-        cost = cost_of(event, price) if price is not None else None
-        if price is not None and cost is not None:
+        if event.unpriced_reason == UnpricedReason.UNREADABLE_USAGE:
+            continue
+        quote = prices.quote(call_of(event))
+        if quote.total_usd is not None and quote.total_usd <= MAX_AMOUNT_USD:
             yield adjustment_of(
-                event, reason=PRICED, token_cost_usd=cost, price_version_id=price.price_version_id, unpriced=-1
+                event, reason=PRICED, token_cost_usd=quote.total_usd, unpriced=-1, **computed_columns(quote)
             )
 
 
-def cost_of(event: UsageEvent, price: CompiledPrice) -> Decimal | None:
-    """Return the cost at the price; None if the usage is unknown and the price has no charge per request."""
-    if event.unpriced_reason == UnpricedReason.NO_USAGE and not price.charges_requests:
-        return None
-    cost = price.cost(TokenUsage.of(event))
-    return cost if cost is None or cost <= MAX_AMOUNT_USD else None
+def computed_columns(quote: Quote) -> dict[str, Any]:
+    """Return the columns of an adjustment that say how its cost was computed."""
+    columns: dict[str, Any] = {"price_version_id": quote.price_version_id, "cost_basis": CostBasis.COMPUTED.value}
+    if quote.model is not None:
+        columns |= {"canonical_provider": quote.model.provider, "canonical_model": quote.model.model}
+    return columns

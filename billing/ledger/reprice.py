@@ -1,6 +1,7 @@
 """Repricing of model calls at current prices, by adjustments.
 
-Calls with a computed cost are repriced, whether they were priced on arrival or later. These are left alone:
+Calls with a computed cost are repriced, whether they were priced on arrival or later, and calls at a gateway's estimate
+that have a price now. These are left alone:
 
 * calls with a reported cost (they are not selected), and unpriced ones;
 * events that a user has corrected: voided, or with a manual cost;
@@ -17,27 +18,30 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from billing.ledger.adjustments import REPRICED, adjustment_of
+from billing.ledger.calls import call_of, is_flagged
 from billing.ledger.corrections import append_adjustments
 from billing.ledger.net_cost import AdjustedEvent, adjustments_of
-from billing.ledger.price_unpriced import cost_of
+from billing.ledger.price_unpriced import computed_columns
 from billing.ledger.types import LedgerEntry
 from billing.models import Repricing, Session, UsageEvent
-from billing.pricing.price_book import PriceBook, price_book
-from billing.pricing.types import TOKEN_COUNTS, TokenUsage
-from billing.types import CostSource, EventKind
-from costtrack.money import ZERO, plain
+from billing.pricing.agreements import agreement_for
+from billing.pricing.cost_choice import choose_cost
+from billing.pricing.kinds import TOKEN_COUNTS
+from billing.pricing.price_book import PriceBook, price_book, quote_at
+from billing.pricing.quote import Quote
+from billing.types import CostBasis, CostSource, EventKind
+from costtrack.money import MAX_AMOUNT_USD, ZERO, plain
 from organizations.models import Organization
 
 # The columns that a dry run reads; adjustments copy all of them.
 _READ = (
     *("id", "organization", "kind", "occurred_at", "service", "model", "session_id", "unpriced", "unpriced_reason"),
     *("token_cost_usd", "compute_cost_usd", "price_version", *TOKEN_COUNTS),
+    *("other_quantities", "calls", "service_tier", "region", "attributes", "flags", "cost_basis", "gateway_cost_usd"),
 )
-
-_NO_TOKENS = TokenUsage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +113,7 @@ def selected(organization: Organization, selection: Selection, after: Position |
     events = events.filter(
         occurred_at__lt=selection.end,
         kind=EventKind.MODEL_CALL.value,
-        cost_source=CostSource.COMPUTED.value,
-    )
+    ).filter(Q(cost_source=CostSource.COMPUTED.value) | Q(cost_basis=CostBasis.GATEWAY.value))
     named = {name: value for name in ("service", "model") if (value := getattr(selection, name))}
     return events.filter(**named).order_by("occurred_at", "id")
 
@@ -160,7 +163,7 @@ class _Repriced:
 
     old_usd: Decimal
     new_usd: Decimal
-    price_version_id: int | None
+    quote: Quote
 
     @property
     def difference_usd(self) -> Decimal:
@@ -173,7 +176,7 @@ def _adjustment(event: UsageEvent, repriced: _Repriced, note: dict[str, Any]) ->
         reason=REPRICED,
         metadata=note,
         token_cost_usd=repriced.difference_usd,
-        price_version_id=repriced.price_version_id,
+        **computed_columns(repriced.quote),
     )
 
 
@@ -212,12 +215,22 @@ class _Repricer:
         ):
             return None
         old = adjusted_event.amount("token_cost_usd")
-        if event.price_version_id is None and event.token_cost_usd is not None:
+        is_computed = event.cost_basis != CostBasis.GATEWAY
+        if is_computed and event.price_version_id is None and event.token_cost_usd is not None:
             # A failed call without token counts is free, whatever the prices are.
-            return _Repriced(old, old, None)
+            return _Repriced(old, old, Quote())
+        call = call_of(event, adjusted_event.adjustments)
         price = self._prices.find(event.service, event.model, event.occurred_at)
-        if price is None or (TokenUsage.of(event) == _NO_TOKENS and not price.charges_requests):
+        if price is None or (not any(call.requests) and not price.charges_requests):
             # The usage of a call without tokens may be zero or unknown.
             return None
-        cost = cost_of(event, price)
-        return None if cost is None else _Repriced(old, cost, price.price_version_id)
+        quote = quote_at(price, call, self._prices.agreements)
+        day = event.occurred_at.date()
+        agreement = agreement_for(self._prices.agreements, price.model.platform, price.model.model, day)
+        choice = choose_cost(
+            quote, gateway_usd=event.gateway_cost_usd, is_flagged=is_flagged(event), agreement=agreement
+        )
+        cost = choice.amount_usd
+        if quote.total_usd is None or cost is None or cost > MAX_AMOUNT_USD:
+            return None
+        return _Repriced(old, cost, quote)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from billing.pricing.types import TOKEN_COUNTS
+from billing.pricing.kinds import TOKEN_COUNTS
 from billing.types import CostSource
 from costtrack.money import ZERO
 
@@ -59,6 +59,8 @@ class LedgerEntry(Struct, gc=False):
     audio_output_tokens: int | None = None
     tool_use_tokens: int | None = None
     tool_result_tokens: int | None = None
+    service_tier: str | None = None
+    region: str | None = None
     compute_cost_usd: Decimal | None = None
 
     credential_id: int | None = None
@@ -73,6 +75,18 @@ class LedgerEntry(Struct, gc=False):
     token_cost_usd: Decimal | None = None
     computed_cost_usd: Decimal | None = None
     cost_source: str = CostSource.COMPUTED.value
+    other_quantities: dict[str, Any] | None = None
+    calls: list[dict[str, Any]] | None = None
+    attributes: dict[str, str] | None = None
+    flags: list[dict[str, str]] | None = None
+    usage_raw: dict[str, Any] | None = None
+    cost_basis: str = ""
+    provider_cost_usd: Decimal | None = None
+    stated_cost_usd: Decimal | None = None
+    gateway_cost_usd: Decimal | None = None
+    list_cost_usd: Decimal | None = None
+    canonical_provider: str = ""
+    canonical_model: str = ""
     unpriced_reason: str = ""
     price_version_id: int | None = None
     adjusts: UUID | None = None

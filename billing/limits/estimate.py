@@ -12,10 +12,10 @@ from typing import Any
 
 from billing.limits.cache import limit_set
 from billing.limits.types import Dimensions, Rule
-from billing.pricing.calculate import CompiledPrice
 from billing.pricing.price_book import cached_price_book, price_book
+from billing.pricing.quote import Call
 from billing.pricing.token_counting import count_prompt
-from billing.pricing.types import TokenUsage
+from billing.types import UnpricedReason
 from costtrack.errors import InvalidError, field_error
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, ZERO
 from organizations.models import Organization
@@ -55,21 +55,31 @@ def reserved_amount(*, organization: Organization, call: Dimensions, estimate: E
     known = estimate.usd if estimate.usd is not None else ZERO
     if not call.model:
         return known
-    price = _price(organization, call, now)
-    cost = price.cost(tokens or TokenUsage()) if price is not None else None
+    cost = _cost(organization, Call(call.service, call.model, now, (tokens.quantities if tokens is not None else {},)))
     if cost is None:
         cost = _at_fallback_price(organization, call, tokens, now)
     return _bounded(max(known, cost if tokens is not None else ZERO))
 
 
-def _price(organization: Organization, call: Dimensions, now: datetime) -> CompiledPrice | None:
-    """Find the price in the cache, which may be up to a second old; read the current prices only on a miss."""
-    return cached_price_book(organization.pk).find(call.service, call.model, now) or price_book(organization.pk).find(
-        call.service, call.model, now
-    )
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    input: int
+    output: int
+
+    @property
+    def quantities(self) -> dict[str, int]:
+        return {"input": self.input, "output": self.output}
 
 
-def _tokens(model: str, estimate: Estimate) -> TokenUsage | None:
+def _cost(organization: Organization, call: Call) -> Decimal | None:
+    """Return the cost at the cached price, which may be up to a second old; read the current prices only on a miss."""
+    quote = cached_price_book(organization.pk).quote(call)
+    if quote.reason is UnpricedReason.NO_PRICE:
+        quote = price_book(organization.pk).quote(call)
+    return quote.total_usd
+
+
+def _tokens(model: str, estimate: Estimate) -> _Tokens | None:
     """Return the maximum tokens of the call, or None if only an amount is given."""
     if not estimate.has_input and estimate.max_tokens is None:
         if estimate.usd is None:
@@ -82,7 +92,7 @@ def _tokens(model: str, estimate: Estimate) -> TokenUsage | None:
         raise field_error("input_tokens", "Required with max_tokens, unless messages are given.", code="required")
     if estimate.max_tokens is None:
         raise field_error("max_tokens", "Required to estimate the cost of the output.", code="required")
-    return TokenUsage(input_tokens=_input_tokens(model, estimate), output_tokens=estimate.max_tokens)
+    return _Tokens(_input_tokens(model, estimate), estimate.max_tokens)
 
 
 def _input_tokens(model: str, estimate: Estimate) -> int:
@@ -93,15 +103,13 @@ def _input_tokens(model: str, estimate: Estimate) -> int:
     return count_prompt(model, estimate.messages).tokens
 
 
-def _at_fallback_price(
-    organization: Organization, call: Dimensions, tokens: TokenUsage | None, now: datetime
-) -> Decimal:
+def _at_fallback_price(organization: Organization, call: Dimensions, tokens: _Tokens | None, now: datetime) -> Decimal:
     rules = limit_set(organization).rules_for(call, now=now)
     _refuse_unpriced(call.model, rules)
     highest = max((rule.fallback_price for rule in rules if rule.fallback_price is not None), default=ZERO)
     if tokens is None:
         return ZERO
-    cost = (tokens.input_tokens + tokens.output_tokens) * highest / _TOKENS_PER_UNIT
+    cost = (tokens.input + tokens.output) * highest / _TOKENS_PER_UNIT
     return cost.quantize(_QUANTUM, rounding=ROUND_CEILING) if cost <= MAX_AMOUNT_USD else cost
 
 

@@ -12,7 +12,7 @@ from billing.models.limits import (
 )
 from billing.models.maintenance import DroppedMonth, LedgerState, RollupCheck
 from billing.models.notifications import Delivery, Notice, NotificationPreference, WebhookEndpoint
-from billing.models.prices import PriceBookRevision, PriceVersion
+from billing.models.prices import Agreement, PriceBookRevision, PriceVersion
 from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
 from billing.models.rollups import Execution, GenerationGroup, Session
@@ -20,6 +20,7 @@ from billing.models.runs import Run
 
 __all__ = [
     "PAUSING",
+    "Agreement",
     "Authorization",
     "Delivery",
     "DroppedMonth",

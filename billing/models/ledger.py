@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import models
 from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 
-from billing.types import CostSource, EventKind, Status, UnpricedReason
+from billing.types import CostBasis, CostSource, EventKind, Status, UnpricedReason
 from costtrack.fields import dimension_field, money_field, optional_money_field, tags_field, total_field
 from costtrack.ids import last_event_id
 from costtrack.money import ZERO
@@ -194,6 +194,19 @@ class UsageEvent(TenantModel):
     audio_output_tokens = _count()
     tool_use_tokens = _count()
     tool_result_tokens = _count()
+    # Quantities of kinds without a column (`billing.pricing.kinds`), by kind.
+    other_quantities = models.JSONField(null=True)
+    # The quantities of each request, if the event has several: each is priced for its own size.
+    calls = models.JSONField(null=True)
+
+    # The conditions of the call that change its price; `attributes` are those without a column.
+    service_tier = dimension_field()
+    region = dimension_field()
+    attributes = models.JSONField(null=True)
+
+    # Why the reading of the usage needs a look: `[{"code": ..., "detail": ...}]`. Flagged and unreadable usage is kept.
+    flags = models.JSONField(null=True)
+    usage_raw = models.JSONField(null=True)
 
     # Signed counts: negative for a void, a difference for a summary. `unpriced` is 1 for an event without a known cost
     # and -1 for the adjustment that prices it.
@@ -207,7 +220,17 @@ class UsageEvent(TenantModel):
     compute_cost_usd = money_field(db_default=ZERO)
     computed_cost_usd = optional_money_field()
     cost_source = models.CharField(max_length=8, choices=CostSource)
-    unpriced_reason = models.CharField(max_length=16, choices=UnpricedReason, blank=True, default="", db_default="")
+    # Every known cost of a model call; `cost_basis` says which one counts. `list_cost_usd` is the computed cost without
+    # the organization's agreement.
+    cost_basis = models.CharField(max_length=8, choices=CostBasis, blank=True, default="", db_default="")
+    provider_cost_usd = optional_money_field()
+    stated_cost_usd = optional_money_field()
+    gateway_cost_usd = optional_money_field()
+    list_cost_usd = optional_money_field()
+    unpriced_reason = models.CharField(max_length=32, choices=UnpricedReason, blank=True, default="", db_default="")
+    # The model that the call was priced as.
+    canonical_provider = dimension_field()
+    canonical_model = dimension_field()
     price_version = models.ForeignKey(
         "billing.PriceVersion",
         on_delete=models.PROTECT,
@@ -257,7 +280,7 @@ class UnpricedEvent(TenantModel):
     service = models.CharField(max_length=255, blank=True)
     model = models.CharField(max_length=255, blank=True)
     occurred_at = models.DateTimeField()
-    reason = models.CharField(max_length=16, choices=UnpricedReason)
+    reason = models.CharField(max_length=32, choices=UnpricedReason)
 
     class Meta:
         indexes = (models.Index(fields=("organization", "service", "model"), name="unpriced_by_model"),)

@@ -9,6 +9,7 @@ from django.db import models
 
 from billing.types import PriceSource
 from organizations.models import OrganizationScopedQuerySet
+from organizations.tenant_models import TenantModel
 
 
 def _unit_price(**options: str) -> "models.DecimalField[Decimal | None, Decimal | None]":
@@ -41,6 +42,10 @@ class PriceVersion(models.Model):
     explained by its version. A version that ends where it begins was withdrawn: it is never in effect, and another one
     may begin at the same time.
 
+    The frequent kinds of usage (`billing.pricing.kinds`) have columns, `other_unit_prices` has the others by kind.
+    `conditions` change the unit prices of calls with a certain service tier, speed or region, or at certain hours
+    (`billing.pricing.kind_prices_json`).
+
     `tiers` is a list of `{"above_input_tokens": 200000, "<unit price field>": "6.00", ...}`: above that many input
     tokens (including caches) the entire call is charged at the tier's unit prices, where it names them.
     """
@@ -60,16 +65,22 @@ class PriceVersion(models.Model):
     )
     input_usd_per_million = _unit_price()
     output_usd_per_million = _unit_price()
-    cache_read_usd_per_million = _unit_price(help_text="Empty: cache reads are charged as input.")
-    cache_creation_usd_per_million = _unit_price(help_text="5-minute cache writes. Empty: charged as input.")
+    cache_read_usd_per_million = _unit_price(
+        help_text="Empty: as the vendor documents, else charged as input and flagged."
+    )
+    cache_creation_usd_per_million = _unit_price(
+        help_text="5-minute cache writes. Empty: as the vendor documents, else charged as input and flagged."
+    )
     cache_creation_1h_usd_per_million = _unit_price(
-        help_text="1-hour cache writes. Empty: charged as 5-minute cache writes."
+        help_text="1-hour cache writes. Empty: as the vendor documents, else as 5-minute ones and flagged."
     )
     reasoning_usd_per_million = _unit_price(help_text="Empty: reasoning is charged as output.")
-    audio_input_usd_per_million = _unit_price(help_text="Empty: audio is charged as input.")
-    audio_output_usd_per_million = _unit_price(help_text="Empty: audio is charged as output.")
+    audio_input_usd_per_million = _unit_price(help_text="Empty: the cost of audio input is unknown.")
+    audio_output_usd_per_million = _unit_price(help_text="Empty: the cost of audio output is unknown.")
     request_usd = _unit_price(help_text="Charged once for each call.")
+    other_unit_prices = models.JSONField(default=dict, blank=True)
     tiers = models.JSONField(default=list, blank=True)
+    conditions = models.JSONField(default=list, blank=True, editable=False)
     effective_from = models.DateTimeField()
     effective_to = models.DateTimeField(null=True, blank=True)
     source = models.CharField(max_length=16, choices=PriceSource, default=PriceSource.MANUAL, editable=False)
@@ -81,7 +92,7 @@ class PriceVersion(models.Model):
         verbose_name = "price"
         constraints = (
             models.UniqueConstraint(
-                fields=("organization", "provider", "model", "effective_from"),
+                fields=("organization", "provider", "model", "effective_from", "source"),
                 name="price_version_once",
                 condition=models.Q(effective_to=None) | ~models.Q(effective_to=models.F("effective_from")),
                 nulls_distinct=False,
@@ -94,6 +105,38 @@ class PriceVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}" if self.provider else self.model
+
+
+class Agreement(TenantModel):
+    """An organization's terms with a provider: a discount, or unit prices of its own by kind.
+
+    It covers calls whose model matches one of `model_patterns` on the days (UTC) from `starts` until before
+    `ends`. Terms never change: an agreement is ended, and another one begins.
+    """
+
+    provider = models.CharField(
+        max_length=64, help_text="Who bills the calls, for example openai, azure or aws. A * means any provider."
+    )
+    model_patterns = ArrayField(
+        models.CharField(max_length=255),
+        default=list,
+        blank=True,
+        help_text="Names of models of the catalogue. A * matches any characters. Empty: every model.",
+    )
+    discount_percent = models.DecimalField(max_digits=9, decimal_places=6, default=Decimal(0))
+    kinds = ArrayField(
+        models.CharField(max_length=32),
+        default=list,
+        blank=True,
+        help_text="The kinds of usage that the discount is for. Empty: all.",
+    )
+    unit_prices = models.JSONField(default=dict, blank=True, help_text="US dollars by kind, instead of the list's.")
+    starts = models.DateField(null=True, blank=True)
+    ends = models.DateField(null=True, blank=True, help_text="The first day without the terms.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.provider}, {self.discount_percent.normalize():f} %" if self.discount_percent else self.provider
 
 
 class PriceBookRevision(models.Model):

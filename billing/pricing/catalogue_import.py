@@ -1,18 +1,23 @@
-"""Import of the catalogue into everyone's prices. Idempotent; keeps history and reports changes."""
+"""Import of the catalogue and of other price lists into everyone's prices. Idempotent; keeps history and reports
+changes."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 from django.db import transaction
 
 from billing.models import PriceVersion
-from billing.pricing.catalogue import Catalogue, CatalogueEntry, read_catalogue
-from billing.pricing.price_fields import price_columns, unit_prices_of
+from billing.pricing.canonical import service_name
+from billing.pricing.catalogue import BEGINNING, Catalogue, CatalogueEntry, Segment, read_catalogue
+from billing.pricing.kind_prices import KindPrices
+from billing.pricing.price_book import shared_price_book
+from billing.pricing.price_fields import kind_prices_of, price_columns
+from billing.pricing.price_lists import ListedPrice
 from billing.pricing.services import announce_price_change, lock_prices
 from billing.pricing.timeline import NewVersion, StoredVersion, plan_changes
-from billing.pricing.types import UnitPrices
 from billing.types import PriceSource
 from organizations import audit
 
@@ -25,8 +30,8 @@ class CreatedPrice:
 
     label: str
     effective_from: datetime
-    old: UnitPrices | None
-    new: UnitPrices
+    old: KindPrices | None
+    new: KindPrices
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class EndedPrice:
     label: str
     effective_from: datetime
     effective_to: datetime | None
-    prices: UnitPrices
+    prices: KindPrices
 
 
 @dataclass(slots=True)
@@ -48,7 +53,6 @@ class ImportReport:
     unchanged: int = 0
     renamed: int = 0
     skipped: tuple[str, ...] = ()
-    time_of_day: tuple[str, ...] = ()
     set_manually: list[str] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
 
@@ -65,29 +69,104 @@ def import_catalogue(*, now: datetime, actor: str = "system") -> ImportReport:
     Models that are no longer in the catalogue keep their price. Models with a manual price are not changed.
     """
     lock_prices(None)
-    update = _Update(read_catalogue(), now)
+    return _import(read_catalogue(), PriceSource.CATALOGUE, "genai-prices", now, actor)
+
+
+def _import(catalogue: Catalogue, source: PriceSource, subject: str, now: datetime, actor: str) -> ImportReport:
+    update = _Update(catalogue, source, now)
     if not update.report.is_empty:
         update.write()
         counts = {"created": len(update.report.created), "ended": len(update.report.ended)}
-        audit.record(organization=None, actor=actor, action="prices.imported", subject="genai-prices", **counts)
+        audit.record(organization=None, actor=actor, action="prices.imported", subject=subject, **counts)
         announce_price_change(None)
     return update.report
+
+
+@dataclass(frozen=True, slots=True)
+class DifferentPrice:
+    """A model that has a price here and another one in a list: unit prices by kind, ours and theirs."""
+
+    label: str
+    unit_prices: dict[str, tuple[Decimal | None, Decimal | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How a price list compares with the prices here. What is priced here already is not imported: the catalogue takes
+    precedence. `unread` are prices of the list that could not be converted."""
+
+    listed: int
+    priced: int
+    differences: tuple[DifferentPrice, ...]
+    missing: tuple[ListedPrice, ...]
+    unread: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def compare_list(listed: Iterable[ListedPrice], *, now: datetime) -> Coverage:
+    """Compare a price list with everyone's other prices."""
+    shared = shared_price_book(without_lists=True)
+    differences: list[DifferentPrice] = []
+    missing: list[ListedPrice] = []
+    unread: list[tuple[str, tuple[str, ...]]] = []
+    count = 0
+    for entry in listed:
+        count += 1
+        if entry.unread:
+            unread.append((entry.model, entry.unread))
+        if not entry.prices.rates.unit_prices:
+            continue
+        price = shared.find(entry.provider, _own_model(entry), now)
+        if price is None:
+            missing.append(entry)
+        elif different := _differences(price.unit_prices, entry.prices.rates.unit_prices):
+            differences.append(DifferentPrice(entry.model, different))
+    priced = count - len(missing)
+    return Coverage(count, priced, tuple(differences), tuple(missing), tuple(unread))
+
+
+def _differences(
+    own: Mapping[str, Decimal], listed: Mapping[str, Decimal]
+) -> dict[str, tuple[Decimal | None, Decimal | None]]:
+    return {kind: (own.get(kind), price) for kind, price in listed.items() if own.get(kind) != price}
+
+
+@transaction.atomic
+def import_list(coverage: Coverage, source: PriceSource, *, now: datetime, actor: str = "system") -> ImportReport:
+    """Add the prices of a list that are missing here to everyone's. Changes since an earlier import begin now."""
+    lock_prices(None)
+    entries: dict[tuple[str, str], CatalogueEntry] = {}
+    for entry in coverage.missing:
+        prices = KindPrices(entry.prices.rates, entry.prices.conditions, source.value)
+        model, full = _own_model(entry), entry.model
+        aliases = () if full == model else (full,)
+        # The same model by two names of its provider is imported once.
+        entries.setdefault(
+            (entry.provider, model), CatalogueEntry(entry.provider, model, aliases, (Segment(BEGINNING, prices),))
+        )
+    return _import(Catalogue(tuple(entries.values()), ()), source, source.label, now, actor)
+
+
+def _own_model(entry: ListedPrice) -> str:
+    """Return the model's name without the provider in front, as it is in calls."""
+    prefix, slash, rest = entry.model.partition("/")
+    return rest if slash and service_name(prefix) == entry.provider else entry.model
 
 
 class _Update:
     """The rows that an import has to write, and its report."""
 
-    def __init__(self, catalogue: Catalogue, now: datetime) -> None:
+    def __init__(self, catalogue: Catalogue, source: PriceSource, now: datetime) -> None:
+        self._source = source
         self._now = now
         self._new: list[PriceVersion] = []
         self._changed: dict[int, PriceVersion] = {}
-        self.report = ImportReport(skipped=catalogue.skipped, time_of_day=catalogue.time_of_day)
+        self.report = ImportReport(skipped=catalogue.skipped)
         imported: dict[tuple[str, str], list[PriceVersion]] = defaultdict(list)
         manual: set[tuple[str, str]] = set()
         for row in PriceVersion.objects.catalogue().in_force().order_by("effective_from", "id"):
-            if row.source == PriceSource.CATALOGUE:
+            if row.source == source:
                 imported[row.provider, row.model].append(row)
-            else:
+            elif row.source == PriceSource.MANUAL:
                 manual.add((row.provider.lower(), row.model.lower()))
         for entry in catalogue.entries:
             rows = imported.pop((entry.provider, entry.model), [])
@@ -102,7 +181,7 @@ class _Update:
         PriceVersion.objects.bulk_create(self._new, batch_size=_CHUNK)
 
     def _compare(self, entry: CatalogueEntry, rows: Sequence[PriceVersion]) -> None:
-        stored = [StoredVersion(row.pk, row.effective_from, row.effective_to, unit_prices_of(row)) for row in rows]
+        stored = [StoredVersion(row.pk, row.effective_from, row.effective_to, kind_prices_of(row)) for row in rows]
         changes = plan_changes(stored, entry.segments, self._now)
         row_of = {row.pk: row for row in rows}
         for begin in changes.begins:
@@ -127,7 +206,7 @@ class _Update:
                 aliases=list(entry.aliases),
                 effective_from=begin.effective_from,
                 effective_to=begin.effective_to,
-                source=PriceSource.CATALOGUE,
+                source=self._source,
                 **price_columns(begin.prices),
             )
         )

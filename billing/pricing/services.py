@@ -13,8 +13,9 @@ from django.db.models import Q
 
 from billing.models import PriceBookRevision, PriceVersion
 from billing.models.prices import PriceVersionQuerySet
-from billing.pricing.price_fields import check_names, check_period, check_prices, price_columns
-from billing.pricing.types import UnitPrices
+from billing.pricing.conditions import Rates
+from billing.pricing.kind_prices import KindPrices
+from billing.pricing.price_fields import check_names, check_period, check_rates, price_columns
 from billing.types import PriceSource
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, NotFoundError, field_error
@@ -30,7 +31,7 @@ def create_price(
     provider: str = "",
     model: str,
     aliases: Sequence[str] = (),
-    prices: UnitPrices,
+    rates: Rates,
     effective_from: datetime,
     effective_to: datetime | None = None,
     actor: str,
@@ -43,7 +44,7 @@ def create_price(
     provider, model = provider.strip(), model.strip()
     aliases = list(dict.fromkeys(alias.strip() for alias in aliases))
     check_names(provider, model, aliases)
-    check_prices(prices)
+    check_rates(rates)
     check_period(effective_from, effective_to)
     lock_prices(organization)
     names = {"provider__iexact": provider, "model__iexact": model}
@@ -56,7 +57,7 @@ def create_price(
         effective_from=effective_from,
         effective_to=effective_to,
         source=PriceSource.MANUAL,
-        **price_columns(prices),
+        **price_columns(KindPrices(rates)),
     )
     _audit(organization, version, "price.created", actor)
     announce_price_change(organization)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billing.pricing.catalogue import BEGINNING, Segment
-from billing.pricing.types import UnitPrices
+from billing.pricing.kind_prices import KindPrices
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class StoredVersion:
     id: int
     effective_from: datetime
     effective_to: datetime | None
-    prices: UnitPrices
+    prices: KindPrices
 
     def holds_at(self, instant: datetime) -> bool:
         return self.effective_from <= instant and (self.effective_to is None or instant < self.effective_to)
@@ -27,7 +27,7 @@ class NewVersion:
 
     effective_from: datetime
     effective_to: datetime | None
-    prices: UnitPrices
+    prices: KindPrices
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class _History:
         has_past = any(version.effective_from < past_until for version in stored)
         self._past_until = past_until if has_past else BEGINNING
 
-    def prices_at(self, instant: datetime) -> UnitPrices | None:
+    def prices_at(self, instant: datetime) -> KindPrices | None:
         if instant < self._past_until:
             return next((version.prices for version in self._stored if version.holds_at(instant)), None)
         return next(segment.prices for segment in reversed(self._segments) if segment.effective_from <= instant)
@@ -97,7 +97,7 @@ class _History:
                 instants.add(version.effective_to)
         stored_prices = {version.effective_from: version.prices for version in self._stored}
         starts: list[datetime] = []
-        before: UnitPrices | None = None
+        before: KindPrices | None = None
         for instant in sorted(instants):
             prices = self.prices_at(instant)
             if prices != before or (prices is not None and stored_prices.get(instant) == prices):

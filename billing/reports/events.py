@@ -1,17 +1,19 @@
 """Single rows of the ledger: lists of them, and how the cost of one came about. Read-only."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC
 from decimal import Decimal
 from uuid import UUID
 
 from billing.ingest import litellm
 from billing.ingest.ledger_entries import DEFAULT_SOURCE, event_key
+from billing.ledger.calls import call_of
 from billing.ledger.net_cost import AdjustedEvent, load_adjusted_event
 from billing.models import EventKey, PriceVersion, UsageEvent
 from billing.models.ledger import UsageEventQuerySet
-from billing.pricing.calculate import CompiledPrice
-from billing.pricing.price_fields import unit_prices_of
-from billing.pricing.types import Calculation, PriceKind, TokenUsage
+from billing.pricing.price_book import agreements_of, called_model, compile_price, quote_at
+from billing.pricing.quote import Quote
 from billing.reports.cursors import Page, Position, page_of
 from costtrack.calendar import Window
 from organizations.models import Organization
@@ -84,16 +86,14 @@ def _filtered(organization: Organization, filters: EventFilter) -> UsageEventQue
 class Explanation:
     """How the cost of an event came about.
 
-    `adjusted_event` is the event with its adjustments. `calculation` applies `price`, the last applied price version,
-    to the counts of the event; `without_price` are the token kinds for which it has no unit price. `corrected` is the
-    event that this row corrects, if it is an adjustment.
+    `adjusted_event` is the event with its adjustments. `quote` applies `price`, the last applied price version, to the
+    usage of the event under its conditions. `corrected` is the event that this row corrects, if it is an adjustment.
     """
 
     adjusted_event: AdjustedEvent
     price: PriceVersion | None
-    calculation: Calculation
+    quote: Quote
     corrected: UsageEvent | None
-    without_price: tuple[PriceKind, ...] = ()
 
     @property
     def cost_now_usd(self) -> Decimal | None:
@@ -109,9 +109,18 @@ def explain(event: UsageEvent) -> Explanation:
     applied = [row.price_version_id for row in (event, *adjusted_event.adjustments) if row.price_version_id is not None]
     price = PriceVersion.objects.filter(pk=applied[-1]).first() if applied else None
     if price is None or (event.adjusts is not None and corrected is None):
-        return Explanation(adjusted_event, price, Calculation(), corrected)
-    compiled, usage = CompiledPrice(unit_prices_of(price)), TokenUsage.of(corrected or event)
-    return Explanation(adjusted_event, price, compiled.calculate(usage), corrected, compiled.without_price(usage))
+        return Explanation(adjusted_event, price, Quote(), corrected)
+    adjustments = adjusted_event.adjustments if corrected is None else ()
+    quote = _quote(corrected or event, adjustments, price)
+    return Explanation(adjusted_event, price, quote, corrected)
+
+
+def _quote(event: UsageEvent, adjustments: Iterable[UsageEvent], price: PriceVersion) -> Quote:
+    day = event.occurred_at.astimezone(UTC).date()
+    compiled = compile_price(price, called_model(price, event.service, event.model, day), day)
+    # Only an agreement makes the list cost another one.
+    agreements = agreements_of(event.organization_id) if event.list_cost_usd is not None else ()
+    return quote_at(compiled, call_of(event, adjustments), agreements)
 
 
 def _find_corrected(event: UsageEvent) -> UsageEvent | None:

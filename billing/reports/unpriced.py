@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Count, Min
+from django.db.models.functions import Lower
 
-from billing.models import UnpricedEvent
+from billing.models import PriceVersion, UnpricedEvent
+from billing.types import UnpricedReason
 from organizations.models import Organization
 
 # Bounds the query, however long the queue is.
@@ -35,3 +37,29 @@ def unpriced_models(organization: Organization) -> list[UnpricedModel]:
         .order_by("-events", "service", "model")
     )
     return [UnpricedModel(**group) for group in groups[:_MAX_MODELS]]
+
+
+@dataclass(frozen=True, slots=True)
+class MissedEvents:
+    """Unpriced events of a price's model that occurred before the price begins; `first_at` is when the first did."""
+
+    events: int
+    first_at: datetime | None
+
+
+def missed_events(price: PriceVersion) -> MissedEvents:
+    """Return the waiting events that a price of an organization would price if it began earlier."""
+    names = [name.lower() for name in (price.model, *price.aliases)]
+    waiting = UnpricedEvent.objects.filter(
+        organization=price.organization_id,
+        occurred_at__lt=price.effective_from,
+        reason=UnpricedReason.NO_PRICE.value,
+    )
+    if price.provider:
+        waiting = waiting.filter(service__iexact=price.provider)
+    found = (
+        waiting.annotate(name=Lower("model"))
+        .filter(name__in=names)
+        .aggregate(events=Count("pk"), first_at=Min("occurred_at"))
+    )
+    return MissedEvents(**found)

@@ -51,7 +51,7 @@ def test_rollups_and_ledger_agree_and_everything_is_folded(
 def test_each_filled_event_costs_what_its_price_says() -> None:
     for event in UsageEvent.objects.order_by("id")[:50]:
         assert event.token_cost_usd
-        assert explain(event).calculation.total_usd == event.token_cost_usd
+        assert explain(event).quote.total_usd == event.token_cost_usd
 
 
 @pytest.mark.usefixtures("filled", "db")

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from billing.models import Repricing, UsageEvent
+from billing.pricing.conditions import Rates
 from billing.pricing.services import create_price
-from billing.pricing.types import PriceKind, UnitPrices
 from billing.tasks import reprice_task
 from costtrack.clock import utc_now
 from organizations.models import Organization, User
@@ -75,7 +75,7 @@ def test_a_period_is_repriced_from_a_price(browse: Browse, owner: User, organiza
     create_price(
         organization=organization,
         model="gpt-5",
-        prices=UnitPrices({PriceKind.INPUT: Decimal(5), PriceKind.OUTPUT: Decimal(20)}),
+        rates=Rates({"input": Decimal(5), "output": Decimal(20)}),
         effective_from=utc_now() - timedelta(days=2),
         actor="tests",
     )

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.models import PriceVersion
-from billing.pricing.types import PriceKind
+from billing.pricing.kinds import KINDS, Quantity, Unit
 from costtrack.money import plain
 from organizations.models import APICredential
 
@@ -19,15 +19,24 @@ NOTHING = "-"
 # The catalogue uses 1970 for prices without a known start; such a start is not shown.
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 KIND_LABELS = {
-    PriceKind.INPUT: "Input",
-    PriceKind.OUTPUT: "Output",
-    PriceKind.CACHE_READ: "Cache read",
-    PriceKind.CACHE_CREATION: "Cache write, 5 minutes",
-    PriceKind.CACHE_CREATION_1H: "Cache write, 1 hour",
-    PriceKind.REASONING: "Reasoning",
-    PriceKind.AUDIO_INPUT: "Audio in",
-    PriceKind.AUDIO_OUTPUT: "Audio out",
-    PriceKind.REQUEST: "Request",
+    **{kind.id: kind.label.capitalize() for kind in KINDS.values()},
+    "input": "Input",
+    "cache_read": "Cache read",
+    "cache_creation": "Cache write, 5 minutes",
+    "cache_creation_1h": "Cache write, 1 hour",
+    "audio_input": "Audio in",
+    "audio_output": "Audio out",
+    "request": "Request",
+}
+_UNITS = {
+    Unit.TOKENS: " per million",
+    Unit.REQUESTS: "",
+    Unit.IMAGES: " per image",
+    Unit.CALLS: " per 1,000",
+    Unit.PAGES: " per 1,000 pages",
+    Unit.CHARACTERS: " per million characters",
+    Unit.SECONDS: " per hour",
+    Unit.STORAGE: " per million token hours",
 }
 
 
@@ -59,8 +68,12 @@ def _to_the_minute(value: datetime) -> str:
     return f"{value:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
 
 
-def unit_price(kind: PriceKind, amount: Decimal) -> str:
-    return exact(amount) if kind is PriceKind.REQUEST else f"{exact(amount)} per million"
+def unit_price(kind: str, amount: Decimal) -> str:
+    return f"{exact(amount)}{_UNITS[KINDS[kind].unit]}"
+
+
+def quantity(value: Quantity) -> str:
+    return count(value) if isinstance(value, int) else f"{value:,f}"
 
 
 def count(number: int) -> str:

@@ -18,9 +18,11 @@ from billing.admin.prices.price_hints import Advice, advice_for
 from billing.ledger.adjustments import Correction
 from billing.ledger.net_cost import AdjustedEvent
 from billing.models import PriceVersion, UsageEvent
-from billing.pricing.types import PriceLine
+from billing.pricing.conditions import AppliedCondition
+from billing.pricing.kinds import quantities_from_json
+from billing.pricing.quote import QuoteLine
 from billing.reports.events import Explanation, explain
-from billing.types import CorrectionKind, CostSource, EventKind, Status
+from billing.types import CorrectionKind, CostBasis, CostSource, EventKind, Status
 from costtrack.clock import utc_now
 from costtrack.ids import batch_of
 from costtrack.money import ZERO, usd
@@ -39,7 +41,7 @@ class EventCost:
     because: str
     badges: SafeString
     advice: Advice | None
-    calculation: Table[PriceLine]
+    calculation: Table[QuoteLine]
     corrections: Table[UsageEvent]
     corrected_url: str
 
@@ -61,24 +63,47 @@ def event_cards(event: UsageEvent) -> list[Card]:
     """Return the sections about the call itself."""
     sections = (("Call", _call), ("Tokens", _tokens), ("Part of", _context), ("Identity", _identity))
     cards = [Card(title, details=without_empty(details(event)), is_half=True) for title, details in sections]
+    if event.flags:
+        details = [(_flag_label(flag["code"]), flag["detail"]) for flag in event.flags]
+        cards.append(Card("Flags", details=details))
+    if event.usage_raw:
+        cards.append(Card("Usage as sent", code=json.dumps(event.usage_raw, indent=2, ensure_ascii=False)))
     if event.metadata:
         cards.append(Card("Metadata", code=json.dumps(event.metadata, indent=2, ensure_ascii=False)))
     return [card for card in cards if card.details or card.code]
 
 
+def _flag_label(code: str) -> str:
+    return code.replace("_", " ").capitalize()
+
+
+def _charged_for(line: QuoteLine) -> str:
+    label = formatting.KIND_LABELS[line.kind]
+    if not line.priced_as:
+        return label
+    return f"{label} ({'estimated: ' if line.is_estimate else ''}as {formatting.KIND_LABELS[line.priced_as].lower()})"
+
+
 _CALCULATION = (
-    Column[PriceLine]("Charged for", lambda line: formatting.KIND_LABELS[line.kind]),
-    Column[PriceLine]("Quantity", lambda line: formatting.count(line.quantity), is_number=True),
-    Column[PriceLine]("Unit price", lambda line: formatting.unit_price(line.kind, line.unit_price_usd), is_number=True),
-    Column[PriceLine]("Amount", lambda line: formatting.exact(line.amount_usd), is_number=True),
+    Column[QuoteLine]("Charged for", _charged_for),
+    Column[QuoteLine]("Quantity", lambda line: formatting.quantity(line.quantity), is_number=True),
+    Column[QuoteLine]("Unit price", lambda line: formatting.unit_price(line.kind, line.unit_price_usd), is_number=True),
+    Column[QuoteLine]("Amount", lambda line: formatting.exact(line.amount_usd), is_number=True),
 )
 
 
-def _calculation(event: UsageEvent, why: Explanation) -> Table[PriceLine]:
+def _condition(condition: AppliedCondition) -> str:
+    """Return what a condition of the call changed, for example `service tier batch: x 0.5 (source)`."""
+    effect = "its own unit prices" if condition.factor is None else f"x {float(condition.factor):g}"
+    source = f" ({condition.source})" if condition.source else ""
+    return f"{condition.attribute.replace('_', ' ')} {condition.value}: {effect}{source}"
+
+
+def _calculation(event: UsageEvent, why: Explanation) -> Table[QuoteLine]:
     """Return the lines quantity x unit price = amount, with the sum and what is added to it."""
-    price, total = why.price, why.calculation.total_usd
+    price, total = why.price, why.quote.total_usd
     if price is None:
-        return Table("How the cost is computed", _CALCULATION, why.calculation.lines)
+        return Table("How the cost is computed", _CALCULATION, why.quote.lines)
     link = formatting.link(change_url("billing_priceversion", price.pk), _price_name(price))
     foot: list[tuple[object, str]] = [(format_html("At the price of {}", link), formatting.exact(total))]
     if _is_reported(event):
@@ -88,8 +113,14 @@ def _calculation(event: UsageEvent, why: Explanation) -> Table[PriceLine]:
         foot.append(("Tools and machines", formatting.exact(event.compute_cost_usd)))
         if why.cost_now_usd is not None and not why.adjusted_event.adjustments:
             foot.append(("Costs", formatting.exact(why.cost_now_usd)))
+    if event.list_cost_usd is not None:
+        foot.append(("Without the agreement", formatting.exact(event.list_cost_usd)))
     note = f"The call was made at {_local(event)}. The price applies {_price_details(price)}."
-    return Table("How the cost is computed", _CALCULATION, why.calculation.lines, foot=foot, note=note)
+    if why.quote.conditions:
+        note += f" Conditions: {'; '.join(map(_condition, why.quote.conditions))}."
+    if why.quote.tier_above is not None:
+        note += f" The tier above {formatting.count(why.quote.tier_above)} input tokens applies."
+    return Table("How the cost is computed", _CALCULATION, why.quote.lines, foot=foot, note=note)
 
 
 _CORRECTIONS = (
@@ -120,7 +151,7 @@ def _corrections(event: UsageEvent, why: Explanation) -> Table[UsageEvent]:
 
 def _advice(event: UsageEvent, why: Explanation) -> Advice | None:
     is_unpriced = why.cost_now_usd is None and event.unpriced_reason
-    return advice_for(event, why.without_price) if is_unpriced else None
+    return advice_for(event, why.quote.unknown) if is_unpriced else None
 
 
 def _price_name(price: PriceVersion) -> str:
@@ -144,6 +175,7 @@ _DONE_LAST = {
     CorrectionKind.VOID: "Voided: excluded from all totals.",
     CorrectionKind.ADJUST: "The cost was adjusted manually.",
     CorrectionKind.REPRICE: "Repriced after a price change.",
+    CorrectionKind.REREAD: "The usage was read again after an upgrade.",
 }
 
 
@@ -167,9 +199,11 @@ def _cost_origin(event: UsageEvent, why: Explanation) -> str:
         reason = event.get_unpriced_reason_display()
         is_priced = why.adjusted_event.adjustments
         return f"Had no cost at first ({reason}). A correction added it." if is_priced else f"{reason}."
+    if event.cost_basis in (CostBasis.PROVIDER, CostBasis.GATEWAY):
+        return f"{event.get_cost_basis_display()}."
     if _is_reported(event):
         return "Reported by the caller."
-    if why.calculation.lines:
+    if why.quote.lines:
         return "Computed from the price at the time of the call."
     return "Nothing in this event is charged for."
 
@@ -203,6 +237,10 @@ def _call(event: UsageEvent) -> list[tuple[str, str]]:
     return [
         ("Service", event.service),
         ("Model", event.model),
+        ("Priced as", "/".join(filter(None, (event.canonical_provider, event.canonical_model)))),
+        ("Service tier", event.service_tier),
+        ("Region", event.region),
+        *((name.replace("_", " ").capitalize(), value) for name, value in (event.attributes or {}).items()),
         ("Tool", event.tool),
         ("Capability", event.capability),
         ("Endpoint", event.endpoint),
@@ -225,7 +263,11 @@ def _tokens(event: UsageEvent) -> list[tuple[str, str]]:
         ("Tool call", event.tool_use_tokens),
         ("Tool result", event.tool_result_tokens),
     )
-    return [(label, formatting.count(number)) for label, number in counts if number]
+    others = quantities_from_json(event.other_quantities or {})
+    return [
+        *((label, formatting.count(number)) for label, number in counts if number),
+        *((formatting.KIND_LABELS[kind], formatting.quantity(value)) for kind, value in others.items()),
+    ]
 
 
 def _identity(event: UsageEvent) -> list[tuple[str, SafeString | str]]:

@@ -21,17 +21,22 @@ from billing.admin.components.tables import column
 from billing.admin.components.urls import admin_url
 from billing.models import PriceVersion
 from billing.models.prices import PriceVersionQuerySet
+from billing.pricing.conditions import Condition, Rates
+from billing.pricing.kind_prices_json import prices_as_json
+from billing.pricing.kinds import KINDS, PRICE_COLUMNS
 from billing.pricing.price_fields import (
+    OTHER_UNIT_PRICES,
     UNIT_PRICE_COLUMNS,
+    TierJSON,
     check_names,
     check_period,
-    check_prices,
+    check_rates,
+    kind_prices_of,
+    parse_other_unit_prices,
     parse_tiers,
     tiers_as_json,
-    unit_prices_of,
 )
 from billing.pricing.services import create_price, end_price
-from billing.pricing.types import PriceKind, UnitPrices
 from billing.types import PriceSource
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
@@ -47,12 +52,19 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         fields = (
             *("organization", "provider", "model", "aliases", "effective_from", "effective_to"),
             *UNIT_PRICE_COLUMNS,
+            OTHER_UNIT_PRICES,
             "tiers",
         )
-        labels = {kind.column: label for kind, label in formatting.KIND_LABELS.items()}
+        labels = {column: formatting.KIND_LABELS[kind] for kind, column in PRICE_COLUMNS.items()}
         widgets = {"aliases": UnfoldAdminTextInputWidget()}
 
-    def clean_tiers(self) -> list[dict[str, int | str]]:
+    def clean_other_unit_prices(self) -> dict[str, str]:
+        try:
+            return prices_as_json(parse_other_unit_prices(self.cleaned_data[OTHER_UNIT_PRICES] or {}))
+        except InvalidError as error:
+            raise ValidationError(error.message) from None
+
+    def clean_tiers(self) -> list[TierJSON]:
         raw = self.cleaned_data["tiers"]
         try:
             return tiers_as_json(parse_tiers([] if raw is None else raw))
@@ -70,16 +82,17 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         if self.instance.pk is None and not self.errors:
             try:
                 check_names(fields["provider"].strip(), fields["model"].strip(), fields["aliases"])
-                check_prices(self.prices())
+                check_rates(self.rates())
                 check_period(fields["effective_from"], fields["effective_to"])
             except InvalidError as error:
                 self.add_error((error.param or "").split(".")[0], error.message)
         return fields
 
-    def prices(self) -> UnitPrices:
-        given = {kind: self.cleaned_data.get(kind.column) for kind in PriceKind}
+    def rates(self) -> Rates:
+        given = {kind: self.cleaned_data.get(column) for kind, column in PRICE_COLUMNS.items()}
         unit_prices = {kind: price for kind, price in given.items() if price is not None}
-        return UnitPrices(unit_prices, parse_tiers(self.cleaned_data["tiers"]))
+        others = parse_other_unit_prices(self.cleaned_data[OTHER_UNIT_PRICES])
+        return Rates({**unit_prices, **others}, parse_tiers(self.cleaned_data["tiers"]))
 
     def _get_validation_exclusions(self) -> set[str]:
         """Skip the overlap constraint, because the service first ends the previous version."""
@@ -116,6 +129,14 @@ class CurrentPriceFilter(DropdownFilter):
             case "ended":
                 return prices.filter(effective_to__lte=now)
         return prices
+
+
+_SET_BY = {
+    PriceSource.CATALOGUE.value: "Catalogue",
+    PriceSource.LITELLM.value: "LiteLLM's map",
+    PriceSource.OPENROUTER.value: "OpenRouter's list",
+    PriceSource.MANUAL.value: "Manual",
+}
 
 
 def _owner(price: PriceVersion) -> str:
@@ -156,6 +177,7 @@ class PriceVersionAdmin(CardsAdmin):
         ("When", {"fields": ("effective_from", "effective_to")}),
         ("US dollars per million tokens", {"fields": [c for c in UNIT_PRICE_COLUMNS if c != "request_usd"]}),
         ("US dollars per request", {"fields": ("request_usd",)}),
+        ("Other kinds of usage", {"fields": (OTHER_UNIT_PRICES,)}),
         ("Tiers", {"fields": ("tiers",)}),
     )
 
@@ -189,26 +211,22 @@ class PriceVersionAdmin(CardsAdmin):
     until = column(
         PriceVersion, "Until", lambda row: formatting.price_until(row) or formatting.NOTHING, order="effective_to"
     )
-    set_by = column(
-        PriceVersion, "Set by", lambda row: "Catalogue" if row.source == PriceSource.CATALOGUE.value else "Manual"
-    )
+    set_by = column(PriceVersion, "Set by", lambda row: _SET_BY[row.source])
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return all fields for a new price, and only the end for an existing one."""
         return self.fieldsets if obj is None else ((None, {"fields": ("effective_to",)}),)
 
     def cards(self, request: HttpRequest, row: PriceVersion) -> list[Card]:
-        prices = unit_prices_of(row)
+        prices = kind_prices_of(row)
         return [
             Card("Price", details=without_empty(_details(row))),
-            Card("Unit prices", details=_formatted(prices.unit_prices)),
+            Card("Unit prices", details=_formatted(prices.rates.unit_prices)),
             *(
-                Card(
-                    f"Prompts of more than {formatting.count(tier.above_input_tokens)} tokens",
-                    details=_formatted(tier.unit_prices),
-                )
-                for tier in prices.tiers
+                Card(f"Prompts of more than {formatting.count(above)} tokens", details=_formatted(unit_prices))
+                for above, unit_prices in prices.rates.tiers
             ),
+            *(Card(_condition_title(condition), details=_effect(condition)) for condition in prices.conditions),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: PriceVersion | None = None) -> tuple[str, ...]:
@@ -228,7 +246,7 @@ class PriceVersionAdmin(CardsAdmin):
                 provider=obj.provider,
                 model=obj.model,
                 aliases=obj.aliases,
-                prices=form.prices(),
+                rates=form.rates(),
                 effective_from=obj.effective_from,
                 effective_to=obj.effective_to,
                 actor=actor,
@@ -262,9 +280,22 @@ def _details(price: PriceVersion) -> list[tuple[str, str]]:
     ]
 
 
-def _formatted(unit_prices: Mapping[PriceKind, Decimal]) -> list[Detail]:
+def _formatted(unit_prices: Mapping[str, Decimal]) -> list[Detail]:
     return [
         (formatting.KIND_LABELS[kind], formatting.unit_price(kind, unit_prices[kind]))
-        for kind in PriceKind
+        for kind in KINDS
         if kind in unit_prices
     ]
+
+
+def _condition_title(condition: Condition) -> str:
+    """Return which calls a condition is for, for example `Service tier: batch`."""
+    values = f"{', '.join(condition.values)} UTC" if condition.hours is not None else ", ".join(condition.values)
+    since = f", since {condition.starts}" if condition.starts is not None else ""
+    return f"{condition.attribute.replace('_', ' ').capitalize()}: {values}{since}"
+
+
+def _effect(condition: Condition) -> list[Detail]:
+    if condition.rates is not None:
+        return _formatted(condition.rates.unit_prices)
+    return [("Factor", f"{float(condition.factor):g}" if condition.factor is not None else "The price is not known")]

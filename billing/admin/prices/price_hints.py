@@ -7,13 +7,15 @@ from datetime import datetime
 from billing.admin.components import formatting
 from billing.admin.components.datetimes import utc
 from billing.admin.components.urls import admin_url
+from billing.ledger.calls import conditions_of
 from billing.models import UsageEvent
-from billing.pricing.types import PriceKind
 from billing.types import UnpricedReason
 
 HINTS = {
     UnpricedReason.NO_MODEL.value: "Send the model with each event.",
     UnpricedReason.NO_USAGE.value: "Send token counts with each event, or set a price per request.",
+    UnpricedReason.NO_CONDITION_PRICE.value: "Set the cost of the event manually, or send its cost_usd.",
+    UnpricedReason.UNREADABLE_USAGE.value: "Run `costtrack manage reread_usage` after an upgrade, or set the cost.",
 }
 
 
@@ -26,16 +28,19 @@ class Advice:
     price_url: str
 
 
-def advice_for(event: UsageEvent, kinds: Sequence[PriceKind]) -> Advice:
-    """Return the advice. `kinds` are the token kinds of the event for which its price has no unit price."""
+def advice_for(event: UsageEvent, unknown: Sequence[str]) -> Advice:
+    """Return the advice. `unknown` are the kinds of usage for which the price has no unit price, or the conditions of
+    the call for which it has none."""
     reason = event.unpriced_reason
     called = " ".join(filter(None, (event.service, event.model)))
     at = utc(event.occurred_at)
     missing = {
         UnpricedReason.NO_MODEL.value: "The event does not name a model, so no price can be found.",
         UnpricedReason.NO_PRICE.value: f"There is no price for {called} at {at} UTC.",
-        UnpricedReason.NO_UNIT_PRICE.value: f"The price of {called} has no unit price for {_named(kinds)}.",
+        UnpricedReason.NO_UNIT_PRICE.value: f"The price of {called} has no unit price for {_named(unknown)}.",
+        UnpricedReason.NO_CONDITION_PRICE.value: f"{called} has no price for its {_conditions(event, unknown)}.",
         UnpricedReason.NO_USAGE.value: "The call succeeded but has no token counts.",
+        UnpricedReason.UNREADABLE_USAGE.value: "The usage could not be read. It is kept for a later reading.",
     }.get(reason, "")
     hint = HINTS.get(reason, "Set a price that starts no later than the event; the event is then priced immediately.")
     return Advice(missing, hint, price_form_url(event.organization_id, event.service, event.model, event.occurred_at))
@@ -50,5 +55,12 @@ def price_form_url(organization_id: int, service: str, model: str, first_at: dat
     return admin_url("billing_priceversion_add", **given)
 
 
-def _named(kinds: Sequence[PriceKind]) -> str:
+def _named(kinds: Sequence[str]) -> str:
     return ", ".join(formatting.KIND_LABELS[kind].lower() for kind in kinds) or "some of its tokens"
+
+
+def _conditions(event: UsageEvent, attributes: Sequence[str]) -> str:
+    """Return the conditions without a price, for example `service tier priority`."""
+    conditions = conditions_of(event)
+    texts = (f"{name.replace('_', ' ')} {conditions.get(name, '')}".strip() for name in attributes)
+    return ", ".join(texts) or "service tier, speed or region"

@@ -4,13 +4,21 @@ from typing import Annotated, Any, ClassVar
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
+from msgspec import UNSET, UnsetType
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.headers import response_header
 from billing.api.spend.params import SpendView
-from billing.reports.spend.estimate import MAX_NAME_LENGTH, Counted, Estimate, cost_of_response, estimate_prompt
+from billing.reports.spend.estimate import (
+    MAX_NAME_LENGTH,
+    Conditions,
+    Counted,
+    Estimate,
+    cost_of_response,
+    estimate_prompt,
+)
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from costtrack.money import number, plain
@@ -99,12 +107,47 @@ class CalculationSerializer(StrictSerializer):
     completion_response = ObjectField(
         required=False,
         allow_null=True,
-        help_text="A response of OpenAI, Anthropic, Gemini or LiteLLM with its model and usage.",
+        help_text="A response with its model and usage, of any provider, framework or gateway.",
     )
+    provider = serializers.CharField(
+        required=False, allow_null=True, max_length=MAX_NAME_LENGTH, help_text="Who bills the call, like `service`."
+    )
+    service_tier = serializers.CharField(required=False, allow_null=True, max_length=64)
+    region = serializers.CharField(required=False, allow_null=True, max_length=64)
+    details = serializers.BooleanField(
+        required=False, default=False, help_text="Also return how the cost is computed, and what was not read."
+    )
+
+
+class CalculatedLine(ResponseBody):
+    """quantity x unit price = amount. The unit price is per unit of the kind."""
+
+    kind: str
+    quantity: float
+    unit_price_usd: str
+    amount_usd: str
+    priced_as: Annotated[str, about("The kind whose unit price was taken; empty: its own.")]
+    is_estimate: bool
+
+
+class CalculatedCondition(ResponseBody):
+    attribute: str
+    value: str
+    factor: Annotated[float | None, about("Null: unit prices were replaced.")]
+
+
+class CalculationDetails(ResponseBody):
+    lines: list[CalculatedLine]
+    conditions: list[CalculatedCondition]
+    flags: list[dict[str, str]]
+    unknown: Annotated[list[str], about("Kinds without a unit price, or conditions without a price.")]
+    canonical_provider: str | None
+    canonical_model: str | None
 
 
 class CalculatedCost(ResponseBody):
     cost: Annotated[float, about("In USD.")]
+    details: Annotated[CalculationDetails | UnsetType, about("Only if the request asks for them.")] = UNSET
 
 
 class SpendCalculateView(SpendView):
@@ -131,7 +174,9 @@ class SpendCalculateView(SpendView):
     def post(self, request: Request) -> Response:
         """Calculate the cost of a prompt or of a completion response at the current prices of the organization.
         Nothing is recorded."""
-        estimate = self._estimate(**validated(CalculationSerializer, request.data))
+        options = validated(CalculationSerializer, request.data)
+        has_details = options.pop("details")
+        estimate = self._estimate(**options)
         headers = {
             COST.name: plain(estimate.cost_usd),
             TOKENS.name: str(estimate.tokens),
@@ -139,19 +184,54 @@ class SpendCalculateView(SpendView):
         }
         if estimate.tokenizer is not None:
             headers[TOKENIZER.name] = estimate.tokenizer
-        return Response(CalculatedCost(cost=number(estimate.cost_usd)), headers=headers)
+        details = _details(estimate) if has_details else UNSET
+        return Response(CalculatedCost(cost=number(estimate.cost_usd), details=details), headers=headers)
 
     def _estimate(
         self,
         model: str | None = None,
         messages: list[Any] | None = None,
         completion_response: dict[str, Any] | None = None,
+        **conditions: str | None,
     ) -> Estimate:
-        now = utc_now()
+        now, said = utc_now(), Conditions(**conditions)
         if model is not None:
             if messages is None:
                 raise NothingToCalculateError("messages must be provided if 'model' is provided", param="messages")
-            return estimate_prompt(organization=self.organization, model=model, messages=messages, now=now)
+            return estimate_prompt(
+                organization=self.organization, model=model, messages=messages, conditions=said, now=now
+            )
         if completion_response is not None:
-            return cost_of_response(organization=self.organization, response=completion_response, now=now)
+            return cost_of_response(
+                organization=self.organization, response=completion_response, conditions=said, now=now
+            )
         raise NothingToCalculateError("Either 'model' or 'completion_response' must be provided", param="model")
+
+
+def _details(estimate: Estimate) -> CalculationDetails:
+    quote = estimate.quote
+    return CalculationDetails(
+        lines=[
+            CalculatedLine(
+                kind=line.kind,
+                quantity=float(line.quantity),
+                unit_price_usd=plain(line.unit_price_usd),
+                amount_usd=plain(line.amount_usd),
+                priced_as=line.priced_as,
+                is_estimate=line.is_estimate,
+            )
+            for line in quote.lines
+        ],
+        conditions=[
+            CalculatedCondition(
+                attribute=condition.attribute,
+                value=condition.value,
+                factor=None if condition.factor is None else float(condition.factor),
+            )
+            for condition in quote.conditions
+        ],
+        flags=[dict(flag) for flag in estimate.flags],
+        unknown=list(quote.unknown),
+        canonical_provider=quote.model.provider if quote.model is not None else None,
+        canonical_model=quote.model.model if quote.model is not None else None,
+    )

@@ -19,7 +19,9 @@ from billing.ingest import json_events
 from billing.ingest.services import IngestResult, ingest
 from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
-from billing.pricing.types import PriceKind
+from billing.pricing.conditions import AppliedCondition
+from billing.pricing.kinds import KINDS
+from billing.pricing.quote import QuoteLine
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.events import EventFilter, explain, get_event, list_events
 from billing.types import CorrectionKind, Status
@@ -31,7 +33,7 @@ from costtrack.tenancy import tenant_reads
 from organizations.api.base import OrganizationScopedReportViewSet
 from organizations.types import Scope
 
-PRICE_KINDS = [kind.value for kind in PriceKind]
+PRICE_KINDS = list(KINDS)
 
 
 def _text(help_text: str | None = None, max_length: int = 255) -> ParameterFilter:
@@ -71,6 +73,24 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
         allow_null=True, help_text="For a reported token cost: the cost by configured prices."
     )
     price_version_id = serializers.IntegerField(allow_null=True, help_text="The price version used.")
+    cost_basis = serializers.CharField(
+        help_text="Which of the known costs counts: provider, sender, computed, gateway, unknown. Empty: not a call."
+    )
+    provider_cost_usd = AmountField(allow_null=True, help_text="The provider's own bill in the usage object.")
+    stated_cost_usd = AmountField(allow_null=True, help_text="The cost that the sender stated.")
+    gateway_cost_usd = AmountField(allow_null=True, help_text="The estimate of a gateway.")
+    list_cost_usd = AmountField(
+        allow_null=True, help_text="The cost without the organization's agreement. Null: no agreement applies."
+    )
+    canonical_provider = serializers.CharField(help_text="Provider of the catalogue that the call was priced as.")
+    canonical_model = serializers.CharField(help_text="Model of the catalogue that the call was priced as.")
+    other_quantities = serializers.DictField(allow_null=True, help_text="Quantities of kinds without a count, by kind.")
+    attributes = serializers.DictField(allow_null=True, help_text="Conditions besides `service_tier` and `region`.")
+    flags = serializers.ListField(
+        child=serializers.DictField(child=serializers.CharField()),
+        allow_null=True,
+        help_text="Why the amount needs a look: a `code`, and as `detail` what was not read or does not add up.",
+    )
     adjusts = serializers.UUIDField(allow_null=True, help_text="The event that this adjustment corrects.")
 
     class Meta:
@@ -84,6 +104,9 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
             *("cache_creation_tokens", "cache_creation_1h_tokens", "reasoning_tokens"),
             *("audio_input_tokens", "audio_output_tokens", "tool_use_tokens", "tool_result_tokens"),
             *("cost_usd", "token_cost_usd", "compute_cost_usd", "computed_cost_usd", "cost_source"),
+            *("cost_basis", "provider_cost_usd", "stated_cost_usd", "gateway_cost_usd", "list_cost_usd"),
+            *("canonical_provider", "canonical_model", "other_quantities"),
+            *("service_tier", "region", "attributes", "flags"),
             *("unpriced_reason", "price_version_id", "adjusts", "adjustment_reason"),
         )
 
@@ -96,10 +119,16 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
                 row[name] = plain(row[name])
         if row["duration_ms"] is not None:
             row["duration_ms"] = float(row["duration_ms"])
+        if not row["canonical_model"] and row["price_version_id"] is not None:
+            # Stored only if it is not the one that was sent.
+            row["canonical_provider"], row["canonical_model"] = row["service"], row["model"]
         return row
 
 
-_AMOUNTS = ("cost_usd", "token_cost_usd", "compute_cost_usd", "computed_cost_usd")
+_AMOUNTS = (
+    *("cost_usd", "token_cost_usd", "compute_cost_usd", "computed_cost_usd"),
+    *("provider_cost_usd", "stated_cost_usd", "gateway_cost_usd", "list_cost_usd"),
+)
 _values_of = attrgetter(*("user_ref" if name == "user_id" else name for name in UsageEventSerializer.Meta.fields))
 
 
@@ -110,12 +139,39 @@ class EventPageSerializer(serializers.Serializer[Any]):
 
 
 class PriceLineSerializer(serializers.Serializer[Any]):
-    """quantity x unit price = amount. The unit price is per million tokens or per request."""
+    """quantity x unit price = amount. The unit price is per unit of the kind (docs/prices.md)."""
 
     kind = serializers.ChoiceField(choices=PRICE_KINDS)
-    quantity = serializers.IntegerField()
+    quantity = serializers.DecimalField(max_digits=36, decimal_places=12, coerce_to_string=False)
     unit_price_usd = AmountField()
     amount_usd = AmountField()
+    list_amount_usd = AmountField(help_text="Without the organization's agreement.")
+    priced_as = serializers.CharField(help_text="The kind whose unit price was taken; empty: its own.")
+    is_estimate = serializers.BooleanField(help_text="True if that is only our assumption.")
+
+    def to_representation(self, instance: QuoteLine) -> dict[str, Any]:
+        quantity = instance.quantity
+        return {
+            "kind": instance.kind,
+            "quantity": quantity if isinstance(quantity, int) else float(quantity),
+            "unit_price_usd": plain(instance.unit_price_usd),
+            "amount_usd": plain(instance.amount_usd),
+            "list_amount_usd": plain(instance.list_amount_usd),
+            "priced_as": instance.priced_as,
+            "is_estimate": instance.is_estimate,
+        }
+
+
+class AppliedConditionSerializer(serializers.Serializer[Any]):
+    """A condition of the call that changed its unit prices. Without a factor they were replaced."""
+
+    attribute = serializers.CharField()
+    value = serializers.CharField()
+    factor = serializers.SerializerMethodField()
+    source = serializers.CharField()  # type: ignore[assignment] # DRF takes declared fields out of the class
+
+    def get_factor(self, condition: AppliedCondition) -> float | None:
+        return None if condition.factor is None else float(condition.factor)
 
 
 class CorrectionSerializer(serializers.Serializer[Any]):
@@ -147,10 +203,22 @@ class ExplainedEventSerializer(UsageEventSerializer):
     voided = serializers.BooleanField(help_text="True if the event was voided.")
     cost_now_usd = AmountField(allow_null=True, help_text="Net cost, including adjustments. Null while unknown.")
     lines = PriceLineSerializer(many=True, help_text="By the last applied price version.")
+    conditions = AppliedConditionSerializer(many=True, help_text="What changed the unit prices.")
+    unknown = serializers.ListField(
+        child=serializers.CharField(), help_text="Kinds without a unit price, or conditions without a price."
+    )
     adjustments = AdjustmentSerializer(many=True)
 
     class Meta(UsageEventSerializer.Meta):
-        fields = (*UsageEventSerializer.Meta.fields, "voided", "cost_now_usd", "lines", "adjustments")  # type: ignore[assignment]
+        fields = (
+            *UsageEventSerializer.Meta.fields,
+            "voided",
+            "cost_now_usd",
+            "lines",
+            "conditions",
+            "unknown",
+            "adjustments",
+        )  # type: ignore[assignment]
 
 
 class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
@@ -223,7 +291,9 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
                 **UsageEventSerializer(event).data,
                 "voided": explanation.adjusted_event.is_voided,
                 "cost_now_usd": plain(cost_now_usd) if cost_now_usd is not None else None,
-                "lines": PriceLineSerializer(explanation.calculation.lines, many=True).data,
+                "lines": PriceLineSerializer(explanation.quote.lines, many=True).data,
+                "conditions": AppliedConditionSerializer(explanation.quote.conditions, many=True).data,
+                "unknown": list(explanation.quote.unknown),
                 "adjustments": AdjustmentSerializer(explanation.adjusted_event.adjustments, many=True).data,
             }
         )

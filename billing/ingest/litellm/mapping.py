@@ -15,19 +15,23 @@ import msgspec
 
 from billing.ingest.json_records import to_record_error
 from billing.ingest.litellm.payload import USER_HEADER, Metadata, Payload, caller_metadata, decode, short_text
-from billing.ingest.types import LARGEST_COUNT, ParsedBatch, ParsedEvent, UsageEventInput
+from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
+from billing.ingest.usage.reader import read_usage
+from billing.ingest.usage.types import StatedCosts, UsageReading
 from billing.ingest.validate import (
     MAX_METADATA_BYTES,
     MAX_METADATA_DEPTH,
     InvalidEventError,
     nests_deeper,
     normalize,
+    take_reading,
 )
 from billing.pricing.normalize import catalogue_provider
 
 SOURCE = "litellm"
 
 _MAX_TAGS = 50
+_MAX_TIER_LENGTH = 64
 _MAX_CALL_DURATION = 10**9  # seconds; longer values are ignored
 _KEY_HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -84,30 +88,30 @@ def parse(records: Sequence[msgspec.Raw | bytes], *, now: datetime) -> ParsedBat
         if payload is None:
             continue
         try:
-            event = _to_event(payload)
-            normalize(event, now)
+            parsed = _parsed_event(index, payload)
+            normalize(parsed.event, now, reading=parsed.reading)
         except InvalidEventError as error:
             batch.errors.append(error.at(index, short_text(payload.id)))
         except RecursionError as error:
             batch.errors.append(to_record_error(index, record, error))
         else:
-            batch.events.append(ParsedEvent(index, event))
+            batch.events.append(parsed)
     return batch
 
 
-def _to_event(payload: Payload) -> UsageEventInput:
+def _parsed_event(index: int, payload: Payload) -> ParsedEvent:
     if not (payload.id or payload.call_type or payload.model):
         raise InvalidEventError(
             "id", "no_payload", "The record is not a LiteLLM call: it has no id, call_type or model."
         )
     metadata = payload.metadata or Metadata()
     caller_fields = caller_metadata(metadata)
-    counts = token_counts(payload, metadata.usage_object)
-    cost = reported_cost(payload, counts)
     service, model = _service_and_model(payload)
+    reading = read_payload(payload, metadata.usage_object)
+    cost = reported_cost(payload, has_usage=reading is not None)
     end_user = end_user_of(payload, metadata, caller_fields)
     event = UsageEventInput(
-        id=_event_id(payload, is_poll=not (payload.model or counts or cost)),
+        id=_event_id(payload, is_poll=not (payload.model or reading or cost)),
         source=SOURCE,
         request_id=short_text(payload.id),
         kind="tool_call" if payload.call_type == "call_mcp_tool" else "model_call",
@@ -126,11 +130,14 @@ def _to_event(payload: Payload) -> UsageEventInput:
         cost_usd=cost,
         tags=_tags(payload.request_tags),
     )
-    for field, count in counts.items():
-        setattr(event, field, count)
+    if reading is not None:
+        take_reading(event, reading)
+    if payload.model_parameters is not None and (reading is None or "service_tier" not in reading.attributes):
+        event.service_tier = (short_text(payload.model_parameters.service_tier) or "")[:_MAX_TIER_LENGTH] or None
     _take_dimensions(event, caller_fields)
     event.metadata = _metadata(payload, metadata, caller_fields)
-    return event
+    # The cost of an answer from LiteLLM's own cache is known, every other one is an estimate.
+    return ParsedEvent(index, event, reading, is_gateway_cost=not payload.cache_hit)
 
 
 def _event_id(payload: Payload, *, is_poll: bool) -> str | None:
@@ -252,7 +259,7 @@ def _tags(candidates: Any) -> list[str] | None:
     return [tag for tag in tags if tag][:_MAX_TAGS] or None
 
 
-def reported_cost(payload: Payload, counts: Mapping[str, int]) -> Decimal | None:
+def reported_cost(payload: Payload, *, has_usage: bool) -> Decimal | None:
     """Return LiteLLM's cost in USD, or None if it is a 0 that only means "no price known" or "no usage known".
 
     A 0 is accepted for a response from LiteLLM's cache, and for calls without usage: failures, and calls without a
@@ -260,57 +267,27 @@ def reported_cost(payload: Payload, counts: Mapping[str, int]) -> Decimal | None
     organization needs a price of 0.
     """
     cost = payload.response_cost
-    nothing_used = not counts and (payload.status == "failure" or not payload.model)
+    nothing_used = not has_usage and (payload.status == "failure" or not payload.model)
     if payload.cache_hit or (cost == 0 and nothing_used):
         return cost
     return None if cost == 0 or payload.response_cost_failure_debug_info else cost
 
 
-def token_counts(payload: Payload, usage: Any) -> dict[str, int]:
-    """Return the ledger's counts; empty if LiteLLM counts no tokens, because the usage may be unknown."""
-    prompt, output = payload.prompt_tokens or 0, payload.completion_tokens or 0
-    if not prompt and not output:
-        return {}
-    details, output_details = _object(usage, "prompt_tokens_details"), _object(usage, "completion_tokens_details")
-    cache_read = max(_count(details, "cached_tokens"), _count(usage, "cache_read_input_tokens"))
-    cache_creation = max(
-        _count(details, "cache_creation_tokens"),
-        _count(details, "cache_write_tokens"),
-        _count(usage, "cache_creation_input_tokens"),
-    )
-    one_hour = _count(_object(details, "cache_creation_token_details"), "ephemeral_1h_input_tokens")
-    uncached = _uncached(prompt, cache_read, cache_creation)
-    return {
-        "input_tokens": uncached,
-        "output_tokens": output,
-        "cache_read_tokens": cache_read,
-        "cache_creation_tokens": cache_creation,
-        "cache_creation_1h_tokens": min(one_hour, cache_creation),
-        "reasoning_tokens": min(_count(output_details, "reasoning_tokens"), output),
-        "audio_input_tokens": min(_count(details, "audio_tokens"), uncached),
-        "audio_output_tokens": min(_count(output_details, "audio_tokens"), output),
+def read_payload(payload: Payload, usage_object: Any) -> UsageReading | None:
+    """Read the usage of a call; None if LiteLLM counts nothing, because the usage may be unknown.
+
+    LiteLLM's own totals of tokens are numbers in any case, those of its usage object may be texts.
+    """
+    totals = {
+        name: count
+        for name, count in (("prompt_tokens", payload.prompt_tokens), ("completion_tokens", payload.completion_tokens))
+        if count is not None
     }
-
-
-def _uncached(prompt: int, cache_read: int, cache_creation: int) -> int:
-    """Return the uncached input. LiteLLM includes the caches in `prompt_tokens`; where they exceed it, a custom
-    provider or an older version did not."""
-    if cache_read + cache_creation <= prompt:
-        return prompt - cache_read - cache_creation
-    return prompt - cache_read if cache_read <= prompt else prompt
-
-
-def _object(holder: Any, name: str) -> Any:
-    return holder.get(name) if isinstance(holder, dict) else None
-
-
-def _count(holder: Any, name: str) -> int:
-    value = _object(holder, name)
-    if type(value) is not int or value < 0:
-        return 0
-    if value > LARGEST_COUNT:
-        raise InvalidEventError(name, "out_of_range", f"{name} is more than {LARGEST_COUNT}.")
-    return value
+    usage = {**(usage_object if isinstance(usage_object, dict) else {}), **totals}
+    service, model = _service_and_model(payload)
+    reading = read_usage(usage, service=service or "", model=model or "", source=SOURCE)
+    says_something = reading.quantities or reading.flags or reading.costs != StatedCosts() or any(totals.values())
+    return reading if says_something else None
 
 
 # Placeholders of LiteLLM for calls with its master key: the user (LITELLM_PROXY_ADMIN_NAME), and the end user if it

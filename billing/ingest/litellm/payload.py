@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from billing.ingest.json_records import repair_json
 from billing.ingest.types import Count
+from billing.ingest.usage.raw import raw_object
 
 
 class ErrorInformation(Struct):
@@ -24,6 +25,7 @@ class ErrorInformation(Struct):
 
 class ModelParameters(Struct):
     user: Any = None
+    service_tier: Any = None
 
 
 class ToolCall(Struct):
@@ -189,10 +191,8 @@ def _allowed_field(name: str, value: Any) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """Return the numbers in a usage object and its details."""
-    if isinstance(value, dict):
-        return {name: _numbers(item) for name, item in value.items()}
-    return value if isinstance(value, int | Decimal) else None
+    """Return the numbers and names in a usage object and its details."""
+    return raw_object(value)[0] if isinstance(value, dict) else None
 
 
 def _scalars(value: Any) -> list[Any] | None:

@@ -14,7 +14,6 @@ from psycopg import sql
 
 from billing.ledger.net_cost import AMOUNTS, COUNTS
 from billing.pricing.price_book import PriceBook
-from billing.pricing.types import PriceKind
 from costtrack.money import ZERO
 
 # Key of rows without a name, so that a breakdown always adds up.
@@ -177,8 +176,8 @@ def _cost(row: CostRow, model: tuple[str, str], prices: PriceBook, at: datetime)
     if price is None:
         return None
     total = ZERO
-    for kind, tokens in ((PriceKind.OUTPUT, row.tool_use_tokens), (PriceKind.INPUT, row.tool_result_tokens)):
-        unit_price = price.prices.unit_prices.get(kind)
+    for kind, tokens in (("output", row.tool_use_tokens), ("input", row.tool_result_tokens)):
+        unit_price = price.unit_prices.get(kind)
         if tokens and unit_price is None:
             return None
         total += tokens * (unit_price or ZERO) / _MILLION

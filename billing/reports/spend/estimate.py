@@ -3,20 +3,23 @@
 Pricing is shared with the ledger (`billing.ingest.ledger_entries`), so the same usage costs the same in both.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from billing.ingest.ledger_entries import to_entry
-from billing.ingest.types import UsageEventInput
-from billing.ingest.validate import InvalidEventError, normalize
+from billing.ingest.ledger_entries import computed_quote, to_entry
+from billing.ingest.types import ParsedEvent, UsageEventInput
+from billing.ingest.usage.reader import read_usage
+from billing.ingest.usage.types import StatedCosts, UnreadableReason, UsageReading
+from billing.ingest.validate import take_reading
 from billing.ledger.types import LedgerEntry
+from billing.pricing.kinds import output_tokens, prompt_tokens
 from billing.pricing.price_book import price_book
+from billing.pricing.quote import Quote
 from billing.pricing.token_counting import count_prompt
-from billing.pricing.types import TokenUsage
 from billing.types import UnpricedReason
 from costtrack.errors import DomainError, InvalidError
 from organizations.models import Organization
@@ -39,12 +42,24 @@ class Counted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Cost in US dollars and the tokens it is for. `tokenizer` is None if the provider counted."""
+    """Cost in US dollars and the tokens it is for. `tokenizer` is None if the provider counted. `quote` is how the cost
+    is computed, `flags` say what was not read with certainty."""
 
     cost_usd: Decimal
     tokens: int
     counted: Counted
     tokenizer: str | None = None
+    quote: Quote = field(default_factory=Quote)
+    flags: Sequence[Mapping[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What the caller says about a call besides its model: who bills it, and what changes the price."""
+
+    provider: str | None = None
+    service_tier: str | None = None
+    region: str | None = None
 
 
 class ModelNotPricedError(DomainError):
@@ -57,23 +72,31 @@ class IncompleteResponseError(DomainError):
     """The completion response lacks a field that the calculation needs."""
 
 
-def estimate_prompt(*, organization: Organization, model: str, messages: list[Any], now: datetime) -> Estimate:
+def estimate_prompt(
+    *, organization: Organization, model: str, messages: list[Any], conditions: Conditions, now: datetime
+) -> Estimate:
     """Return the cost of the prompt alone. Raises InvalidError, ModelNotPricedError."""
     count = count_prompt(model, messages)
-    entry = _priced(organization, model, UsageEventInput(input_tokens=count.tokens), now)
+    parsed = ParsedEvent(0, _event(model, conditions, input_tokens=count.tokens))
     counted = Counted.EXACT if count.is_exact else Counted.ESTIMATED
-    return Estimate(_cost(entry, model), count.tokens, counted, count.tokenizer)
+    return _estimate(organization, parsed, now, count.tokens, counted, count.tokenizer)
 
 
-def cost_of_response(*, organization: Organization, response: Mapping[str, Any], now: datetime) -> Estimate:
-    """Return the cost of a completed call from its response: OpenAI chat completions and responses, Anthropic
-    messages, Gemini generateContent, and LiteLLM versions of them. Raises IncompleteResponseError, InvalidError,
-    ModelNotPricedError."""
+def cost_of_response(
+    *,
+    organization: Organization,
+    response: Mapping[str, Any],
+    conditions: Conditions,
+    now: datetime,
+) -> Estimate:
+    """Return the cost of a completed call from its response, in any shape that the intake reads. Raises
+    IncompleteResponseError, InvalidError, ModelNotPricedError."""
     model = _model_of(response)
-    event = _usage_of(response, now)
-    entry = _priced(organization, model, event, now)
-    tokens = TokenUsage.of(entry)
-    return Estimate(_cost(entry, model), tokens.prompt_tokens + tokens.output_tokens, Counted.REPORTED)
+    reading = _reading_of(response, model, conditions)
+    event = _event(model, conditions)
+    take_reading(event, reading)
+    tokens = prompt_tokens(reading.quantities) + output_tokens(reading.quantities)
+    return _estimate(organization, ParsedEvent(0, event, reading), now, tokens, Counted.REPORTED)
 
 
 # --- Reading the response --------------------------------------------------------------------------------------
@@ -89,18 +112,23 @@ def _model_of(response: Mapping[str, Any]) -> str:
     return model
 
 
-def _usage_of(response: Mapping[str, Any], now: datetime) -> UsageEventInput:
-    """Return an event with the token counts of the response, validated like intake."""
-    key, usage = _first(response, _USAGE_KEYS)
-    param = f"{_RESPONSE}.{key}"
-    if not isinstance(usage, dict):
-        raise InvalidError(f"{param}: must be an object.", param=param)
-    event = UsageEventInput(usage=usage)
-    try:
-        normalize(event, now)
-    except InvalidEventError as error:
-        raise InvalidError(f"{param}: {error.message}", param=param) from error
-    return event
+def _reading_of(response: Mapping[str, Any], model: str, conditions: Conditions) -> UsageReading:
+    """Read the usage in the response as the intake does. Some responses have it at the top."""
+    service = conditions.provider or ""
+    key = next((key for key in _USAGE_KEYS if response.get(key) not in (None, "")), None)
+    if key is None:
+        reading = read_usage(response, service=service, model=model)
+        if reading.reason is UnreadableReason.NO_COUNTS:
+            _first(response, _USAGE_KEYS)
+    elif not isinstance(response[key], dict):
+        raise InvalidError(f"{_RESPONSE}.{key}: must be an object.", param=f"{_RESPONSE}.{key}")
+    else:
+        beside = {name: value for name, value in response.items() if name != key}
+        reading = read_usage(response[key], service=service, model=model, beside=beside)
+    if reading.reason is not None and reading.costs == StatedCosts():
+        param = f"{_RESPONSE}.{key}" if key is not None else _RESPONSE
+        raise InvalidError(f"{param}: usage cannot be read: {reading.detail}", param=param)
+    return reading
 
 
 def _first(response: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, Any]:
@@ -115,17 +143,38 @@ def _first(response: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, Any
 # --- Pricing ---------------------------------------------------------------------------------------------------
 
 
-def _priced(organization: Organization, model: str, event: UsageEventInput, now: datetime) -> LedgerEntry:
-    """Return the ledger row that the event would become."""
-    event.model = model
-    return to_entry(event, prices=price_book(organization.pk), now=now)
+def _event(model: str, conditions: Conditions, input_tokens: int | None = None) -> UsageEventInput:
+    return UsageEventInput(
+        model=model,
+        service=conditions.provider,
+        service_tier=conditions.service_tier,
+        region=conditions.region,
+        input_tokens=input_tokens,
+    )
 
 
-def _cost(entry: LedgerEntry, model: str) -> Decimal:
-    if entry.token_cost_usd is not None:
-        return entry.token_cost_usd
-    if entry.unpriced_reason == UnpricedReason.NO_UNIT_PRICE:
-        message = f"The price of {model} lacks a unit price for some of the tokens."
-    else:
-        message = f"No price is known for the model {model}. Set one, or name the provider too: provider/model."
-    raise ModelNotPricedError(message, param="model")
+def _estimate(
+    organization: Organization,
+    parsed: ParsedEvent,
+    now: datetime,
+    tokens: int,
+    counted: Counted,
+    tokenizer: str | None = None,
+) -> Estimate:
+    """Price the call as the ledger would. Raises ModelNotPricedError."""
+    prices = price_book(organization.pk)
+    entry = to_entry(parsed, prices=prices, now=now)
+    quote = computed_quote(entry, parsed, prices)
+    if entry.token_cost_usd is None:
+        raise ModelNotPricedError(_why_not(entry, quote), param="model")
+    return Estimate(entry.token_cost_usd, tokens, counted, tokenizer, quote, entry.flags or ())
+
+
+def _why_not(entry: LedgerEntry, quote: Quote) -> str:
+    match entry.unpriced_reason:
+        case UnpricedReason.NO_UNIT_PRICE:
+            return f"The price of {entry.model} lacks a unit price for some of the tokens: {', '.join(quote.unknown)}."
+        case UnpricedReason.NO_CONDITION_PRICE:
+            return f"There is no price of {entry.model} for the {', '.join(quote.unknown)} of the call."
+        case _:
+            return f"No price is known for the model {entry.model}. Set one, or name the provider too: provider/model."

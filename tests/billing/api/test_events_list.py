@@ -65,7 +65,13 @@ def test_rows_come_newest_first_with_exact_amounts(api: APIClient, send: Send) -
         "token_cost_usd": "0.002600000000000000000001",
         "compute_cost_usd": "1",
         "computed_cost_usd": "0.0026",
+        "stated_cost_usd": "0.002600000000000000000001",
+        "provider_cost_usd": None,
+        "gateway_cost_usd": None,
+        "list_cost_usd": None,
     }
+    assert (reported["cost_basis"], unknown["cost_basis"]) == ("sender", "unknown")
+    assert (reported["canonical_provider"], reported["canonical_model"]) == ("openai", "gpt-4o")
     assert (reported["source"], reported["kind"], reported["cost_source"]) == ("api", "model_call", "reported")
     assert (reported["occurred_at"], reported["received_at"]) == (at(2), iso(NOW))
     assert (reported["duration_ms"], reported["user_id"], reported["tags"]) == (12.5, "ada", ["a"])
@@ -165,12 +171,14 @@ def test_an_event_is_explained_by_the_lines_of_its_price(api: APIClient, send: S
     event = api.get(f"{PATH}/{row['id']}").json()
     assert {name: event[name] for name in row} == row
     assert event["price_version_id"] == price.pk
-    assert event["lines"] == [
-        {"kind": "input", "quantity": 100, "unit_price_usd": "3", "amount_usd": "0.0003"},
-        {"kind": "output", "quantity": 10, "unit_price_usd": "15", "amount_usd": "0.00015"},
-        {"kind": "cache_read", "quantity": 1000, "unit_price_usd": "0.3", "amount_usd": "0.0003"},
-        {"kind": "request", "quantity": 1, "unit_price_usd": "0.001", "amount_usd": "0.001"},
+    names = ("kind", "quantity", "unit_price_usd", "amount_usd", "list_amount_usd", "priced_as", "is_estimate")
+    assert [tuple(line[name] for name in names) for line in event["lines"]] == [
+        ("input", 100, "3", "0.0003", "0.0003", "", False),
+        ("cache_read", 1000, "0.3", "0.0003", "0.0003", "", False),
+        ("output", 10, "15", "0.00015", "0.00015", "", False),
+        ("request", 1, "0.001", "0.001", "0.001", "", False),
     ]
+    assert (event["conditions"], event["unknown"], event["flags"]) == ([], [], None)
     assert event["cost_usd"] == event["cost_now_usd"] == "0.00175"
     assert event["adjustments"] == []
 

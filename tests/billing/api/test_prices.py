@@ -8,10 +8,12 @@ from rest_framework.test import APIClient
 
 from billing.models import PriceVersion
 from billing.pricing.price_book import price_book
+from billing.pricing.quote import Call
 from organizations.models import AuditEntry, Organization, User
 from organizations.types import Scope
 from tests.billing.pricing.prices import APRIL, FEBRUARY, JANUARY, MARCH, MILLION, price
 from tests.conftest import Key, make_key
+from tests.usage import Send
 
 PATH = "/organizations/acme/prices"
 BODY = {"model": "house-model", "input_usd_per_million": "2.50", "effective_from": "2026-01-01T00:00:00Z"}
@@ -33,13 +35,14 @@ def fields(response: Any) -> set[str]:
 
 
 def test_a_price_is_created_and_used_by_the_next_call(api: APIClient, organization: Organization) -> None:
-    body = {
+    body: dict[str, Any] = {
         **BODY,
         "provider": "our-cluster",
         "aliases": ["house-*"],
         "output_usd_per_million": 10,
         "cache_read_usd_per_million": 0.25,
         "request_usd": None,
+        "other_unit_prices": {},
         "tiers": [{"above_input_tokens": 200000, "input_usd_per_million": "5.00"}],
         "effective_to": "2026-06-01T00:00:00+02:00",
     }
@@ -49,6 +52,7 @@ def test_a_price_is_created_and_used_by_the_next_call(api: APIClient, organizati
     version = PriceVersion.objects.get(organization=organization)
     assert shown.pop("id") == version.pk
     assert shown.pop("created_at")
+    assert shown.pop("missed") == {"events": 0, "first_at": None}
     assert shown == {
         "is_own": True,
         "provider": "our-cluster",
@@ -63,15 +67,31 @@ def test_a_price_is_created_and_used_by_the_next_call(api: APIClient, organizati
         "audio_input_usd_per_million": None,
         "audio_output_usd_per_million": None,
         "request_usd": None,
+        "other_unit_prices": {},
         "tiers": [{"above_input_tokens": 200000, "input_usd_per_million": "5"}],
         "effective_from": "2026-01-01T00:00:00Z",
         "effective_to": "2026-05-31T22:00:00Z",
+        "conditions": [],
         "source": "manual",
     }
-    quote = price_book(organization.pk).quote(
-        service="our-cluster", model="house-model-2", occurred_at=MARCH, usage=MILLION
-    )
-    assert (quote.price_version_id, quote.calculation.total_usd) == (version.pk, Decimal(5))
+    quote = price_book(organization.pk).quote(Call("our-cluster", "house-model-2", MARCH, (MILLION,)))
+    assert (quote.price_version_id, quote.total_usd) == (version.pk, Decimal(5))
+
+
+def test_a_price_that_begins_too_late_for_waiting_events_says_so(api: APIClient, send: Send) -> None:
+    for day in ("2025-12-30T10:00:00Z", "2025-12-31T10:00:00Z", "2026-01-02T10:00:00Z"):
+        send({"service": "ours", "model": "House-Model", "input_tokens": 1, "occurred_at": day})
+    send({"service": "ours", "model": "other-model", "input_tokens": 1, "occurred_at": "2025-12-30T10:00:00Z"})
+
+    missed = api.post(PATH, {**BODY, "provider": "ours"}).json()["missed"]
+    assert missed == {"events": 2, "first_at": "2025-12-30T10:00:00Z"}
+    begins_then = {
+        **BODY,
+        "provider": "ours",
+        "effective_from": missed["first_at"],
+        "effective_to": "2026-01-01T00:00:00Z",
+    }
+    assert api.post(PATH, begins_then).json()["missed"] == {"events": 0, "first_at": None}
 
 
 def test_a_price_begins_now_if_nothing_else_is_said(api: APIClient) -> None:

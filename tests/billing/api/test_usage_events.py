@@ -94,7 +94,13 @@ def test_the_answer_counts_and_names_the_batch(api: APIClient) -> None:
         "duplicates": 0,
         "conflicts": 0,
         "rejected": 0,
+        "unpriced": 2,
+        "flagged": 0,
         "errors": [],
+        "warnings": [
+            {"index": index, "id": event_id, "code": "no_model", "message": "The event has no model."}
+            for index, event_id in enumerate("ab")
+        ],
     }
     assert (batch.accepted, batch.format, batch.folded_at) == (2, "json", None)
     assert {batch_of(event.id) for event in UsageEvent.objects.all()} == {batch.id}

@@ -132,16 +132,41 @@ BAD_FIELDS = [
     ({"tags": "one"}, "tags", "invalid"),
     ({"metadata": ["list"]}, "metadata", "invalid"),
     ({"metadata": {"text": "x" * 4096}}, "metadata", "too_large"),
-    ({"usage": {}}, "usage", "unreadable"),
-    ({"usage": {"prompt_tokens": -5, "completion_tokens": 1}}, "usage", "unreadable"),
-    ({"usage": {"prompt_tokens": "many", "completion_tokens": 1}}, "usage", "unreadable"),
     ({"usage": {"prompt_tokens": 1, "completion_tokens": 1}, "input_tokens": 1}, "usage", "ambiguous"),
-    (
-        {"usage": {"prompt_tokens": 1, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 2}}},
-        "usage",
-        "unreadable",
-    ),
+    ({"usage": {"prompt_tokens": 1, "completion_tokens": 1}, "quantities": {"input": 1}}, "usage", "ambiguous"),
+    ({"quantities": {"input": 1}, "output_tokens": 1}, "quantities", "ambiguous"),
+    ({"quantities": {"wishes": 3}}, "quantities.wishes", "invalid"),
+    ({"quantities": {"input": 1.5}}, "quantities.input", "invalid"),
+    ({"quantities": {"input": -1}}, "quantities.input", "invalid"),
+    ({"service_tier": LONG}, "service_tier", "invalid"),
 ]
+
+UNREADABLE = [
+    {"prompt_tokens": -5, "completion_tokens": 1},
+    {"prompt_tokens": "many", "completion_tokens": 1},
+    {"prompt_tokens": 1, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 2}},
+    {"hello": 1},
+]
+
+
+@pytest.mark.parametrize("usage", UNREADABLE, ids=lambda value: str(value)[:40])
+def test_usage_that_cannot_be_read_is_stored_without_a_cost(api: APIClient, usage: dict[str, Any]) -> None:
+    answer = api.post("/usage/events", [{"id": "odd", "service": "openai", "model": "gpt-4o", "usage": usage}])
+
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["accepted"], body["unpriced"]) == (1, 1)
+    warning = body["warnings"][0]
+    assert (warning["index"], warning["id"], warning["code"]) == (0, "odd", "unreadable_usage")
+    event = UsageEvent.objects.get()
+    assert (event.cost_usd, event.unpriced_reason, event.cost_basis) == (None, "unreadable_usage", "unknown")
+    assert event.usage_raw is not None
+
+
+def test_empty_usage_is_none(api: APIClient) -> None:
+    answer = api.post("/usage/events", [{"service": "openai", "model": "gpt-4o", "usage": {}}])
+
+    assert [warning["code"] for warning in answer.json()["warnings"]] == ["no_usage"]
 
 
 @pytest.mark.parametrize(("event", "field", "code"), BAD_FIELDS, ids=lambda value: str(value)[:40])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from billing.ingest import litellm
-from billing.ingest.types import RecordError, UsageEventInput
+from billing.ingest.types import ParsedEvent, RecordError, UsageEventInput
 
 _FOLDER = Path(__file__).parent / "fixtures" / "litellm"
 
@@ -44,6 +44,11 @@ def parse_one(record: dict[str, Any] | bytes) -> UsageEventInput | RecordError:
     results: list[UsageEventInput | RecordError] = [*(parsed.event for parsed in batch.events), *batch.errors]
     assert len(results) == 1
     return results[0]
+
+
+def parsed_one(record: dict[str, Any]) -> ParsedEvent:
+    (parsed,) = litellm.parse([json.dumps(record).encode()], now=NOW).events
+    return parsed
 
 
 def event_of(record: dict[str, Any] | bytes) -> UsageEventInput:

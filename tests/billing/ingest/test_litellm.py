@@ -2,13 +2,15 @@
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from billing.ingest import litellm
 from billing.ingest.types import UsageEventInput
-from billing.pricing.types import TOKEN_COUNTS
-from tests.billing.ingest.litellm_payloads import NAMES, NOW, all_payloads, event_of, payload, with_usage
+from billing.ingest.usage.types import LARGEST_COUNT
+from billing.pricing.kinds import TOKEN_COUNTS
+from tests.billing.ingest.litellm_payloads import NAMES, NOW, all_payloads, event_of, parsed_one, payload, with_usage
 
 
 def counts_of(event: UsageEventInput) -> dict[str, int]:
@@ -81,11 +83,28 @@ def test_openais_own_name_for_cache_writes_is_read_too() -> None:
 def test_caches_that_do_not_fit_into_the_prompt_were_counted_beside_it() -> None:
     exclusive = event_of(with_usage(10, cache_read_input_tokens=5000, cache_creation_input_tokens=70))
     assert (exclusive.input_tokens, exclusive.cache_read_tokens, exclusive.cache_creation_tokens) == (10, 5000, 70)
-    exclusive_writes = event_of(with_usage(5010, cache_read_input_tokens=5000, cache_creation_input_tokens=70))
+    usage = {"cache_read_input_tokens": 5000, "cache_creation_input_tokens": 70}
+    exclusive_writes = event_of(with_usage(5010, total_tokens=5085, **usage))
     assert (exclusive_writes.input_tokens, exclusive_writes.cache_read_tokens) == (10, 5000)
 
 
-def test_parts_never_exceed_their_wholes() -> None:
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"cache_read_input_tokens": 5000, "cache_creation_input_tokens": 70},
+        {"prompt_tokens_details": {"cached_tokens": LARGEST_COUNT + 1}},
+    ],
+)
+def test_counts_that_contradict_each_other_are_stored_and_not_guessed(usage: dict[str, Any]) -> None:
+    parsed = parsed_one(with_usage(5010, **usage))
+    assert parsed.reading is not None
+    assert parsed.reading.reason is not None
+    assert all(getattr(parsed.event, field) is None for field in TOKEN_COUNTS)
+    assert parsed.event.usage == parsed.reading.raw
+    assert parsed.event.cost_usd == Decimal("0.00000585")
+
+
+def test_parts_that_exceed_their_wholes_are_not_counted() -> None:
     event = event_of(
         with_usage(
             10,
@@ -97,8 +116,7 @@ def test_parts_never_exceed_their_wholes() -> None:
             completion_tokens_details={"reasoning_tokens": 99, "audio_tokens": 99},
         )
     )
-    assert (event.audio_input_tokens, event.cache_creation_1h_tokens) == (6, 4)
-    assert (event.reasoning_tokens, event.audio_output_tokens) == (5, 5)
+    assert all(getattr(event, field) is None for field in TOKEN_COUNTS)
 
 
 def test_a_success_without_counts_has_unknown_usage_rather_than_none() -> None:

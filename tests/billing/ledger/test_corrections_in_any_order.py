@@ -16,8 +16,8 @@ from billing.ledger import corrections, repricings
 from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.reprice import Selection
 from billing.models import UnpricedEvent, UsageEvent
+from billing.pricing.conditions import Rates
 from billing.pricing.services import create_price
-from billing.pricing.types import PriceKind, UnitPrices
 from billing.reports.events import explain
 from billing.rollups.definitions import ROLLUPS, Merge, Rollup
 from billing.rollups.fold import fold
@@ -82,8 +82,8 @@ class Ledger:
         corrections.adjust(event_id=self.event.pk, cost_usd=cost_usd, **self.who)
 
     def price(self, amount: Decimal) -> None:
-        prices = UnitPrices(dict.fromkeys((PriceKind.INPUT, PriceKind.OUTPUT), amount))
-        create_price(organization=None, model="m", prices=prices, effective_from=LONG_AGO, actor="tests")
+        prices = Rates(dict.fromkeys(("input", "output"), amount))
+        create_price(organization=None, model="m", rates=prices, effective_from=LONG_AGO, actor="tests")
 
     def price_unpriced(self) -> None:
         price_unpriced(organization=self.organization, now=NOW)

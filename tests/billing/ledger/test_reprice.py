@@ -14,8 +14,8 @@ from billing.ledger.price_unpriced import price_unpriced
 from billing.ledger.reprice import ModelFigures, Selection
 from billing.ledger.repricings import figures_of, request_repricing, run_next_step
 from billing.models import IngestBatch, PriceVersion, Repricing, Session, UsageEvent
+from billing.pricing.conditions import Rates
 from billing.pricing.services import create_price
-from billing.pricing.types import PriceKind, UnitPrices
 from billing.reports.events import explain
 from billing.tasks import reprice_task
 from billing.types import CorrectionKind, RepricingState
@@ -30,8 +30,8 @@ CALL = {"service": "openai", "model": "m", "input_tokens": 1_000_000}
 
 def now_costs(amount: str, *, model: str = "m", since: datetime = datetime(2020, 1, 1, tzinfo=UTC)) -> PriceVersion:
     """Set the price of a million tokens of the model from that time on, which may be in the past."""
-    prices = UnitPrices({PriceKind.INPUT: Decimal(amount)})
-    return create_price(organization=None, model=model, prices=prices, effective_from=since, actor="tests")
+    prices = Rates({"input": Decimal(amount)})
+    return create_price(organization=None, model=model, rates=prices, effective_from=since, actor="tests")
 
 
 def reprice(organization: Organization, selection: Selection = DAY, *, dry_run: bool = False) -> Repricing:

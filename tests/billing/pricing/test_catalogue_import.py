@@ -26,10 +26,14 @@ from genai_prices.types import Tier as CatalogueTier
 from pytest_django import DjangoAssertNumQueries
 
 from billing.models import PriceBookRevision, PriceVersion
+from billing.pricing import canonical, catalogue, normalize
+from billing.pricing import price_book as price_books
+from billing.pricing.canonical import canonical_model
 from billing.pricing.catalogue import BEGINNING
 from billing.pricing.catalogue_import import CreatedPrice, EndedPrice, ImportReport, import_catalogue
+from billing.pricing.conditions import Rates
+from billing.pricing.kind_prices import KindPrices, catalogue_prices
 from billing.pricing.price_book import price_book
-from billing.pricing.types import PriceKind, TokenUsage, UnitPrices
 from organizations.models import AuditEntry, Organization
 from tests.billing.pricing.prices import price
 
@@ -43,8 +47,8 @@ def usd(amount: str | int) -> ModelPrice:
     return ModelPrice(input_mtok=Decimal(amount))
 
 
-def unit(amount: str | int) -> UnitPrices:
-    return UnitPrices({PriceKind.INPUT: Decimal(amount)})
+def unit(amount: str | int) -> KindPrices:
+    return KindPrices(Rates({"input": Decimal(amount)}))
 
 
 def model(prices: ModelPrice | list[ConditionalPrice], name: str = "gem-1", *aliases: str) -> ModelInfo:
@@ -54,12 +58,25 @@ def model(prices: ModelPrice | list[ConditionalPrice], name: str = "gem-1", *ali
 def catalogue_says(*models: ModelInfo) -> None:
     provider = Provider(id="quarry", name="Quarry", api_pattern="quarry", models=list(models))
     set_custom_snapshot(DataSnapshot(providers=[provider], from_auto_update=False))
+    forget_catalogue()
+
+
+def forget_catalogue() -> None:
+    """The catalogue of a process never changes otherwise."""
+    functions: tuple[Any, ...] = (
+        *(catalogue_prices, canonical_model, canonical._info, canonical.service_name, price_books._meant),
+        *(normalize.catalogue_model, normalize.catalogue_provider),
+    )
+    for function in functions:
+        function.cache_clear()
 
 
 @pytest.fixture(autouse=True)
-def _own_catalogue_again() -> Iterator[None]:
+def _own_catalogue_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(catalogue, "SUPPLEMENTS", ())
     yield
     set_custom_snapshot(None)
+    forget_catalogue()
 
 
 def rows() -> list[tuple[datetime, datetime | None, Decimal | None]]:
@@ -168,17 +185,20 @@ def test_new_aliases_do_not_make_a_new_version() -> None:
 
 
 @pytest.mark.django_db
-def test_what_cannot_be_expressed_is_listed_and_not_free() -> None:
+def test_every_kind_and_the_hours_are_imported_and_what_is_left_is_listed() -> None:
     night = TimeOfDateConstraint(time(0, tzinfo=UTC), time(6, tzinfo=UTC))
     catalogue_says(
-        model(ModelPrice(audio_hours=Decimal(1)), "by-the-hour"),
+        model(ModelPrice(audio_hours=Decimal(1)), "by-the-second"),
         model(ModelPrice(), "free"),
         model([ConditionalPrice(prices=usd(2)), ConditionalPrice(night, prices=usd(1))], "by-night"),
     )
     report = import_catalogue(now=NOW)
-    assert report.skipped == ("quarry/by-the-hour", "quarry/free")
-    assert report.time_of_day == ("quarry/by-night",)
-    assert rows() == [(BEGINNING, None, 2)]
+    assert report.skipped == ("quarry/free",)
+    assert rows() == [(BEGINNING, None, 2), (BEGINNING, None, None)]
+    by_night, by_the_second = PriceVersion.objects.order_by("model")
+    assert by_the_second.other_unit_prices == {"audio_seconds": "1"}
+    (condition,) = by_night.conditions
+    assert (condition["hours"], condition["rates"]["unit_prices"]) == (["00:00:00", "06:00:00"], {"input": "1"})
 
 
 @pytest.mark.django_db
@@ -248,4 +268,4 @@ def test_the_whole_catalogue_is_imported_in_a_few_statements(
     pricing = price_book(organization.pk)
     found = pricing.find("anthropic", "claude-sonnet-4-5-20250929", NOW)
     assert found is not None
-    assert found.cost(TokenUsage(input_tokens=1_000_000)) == 6  # above 200,000 tokens
+    assert found.plain_cost({"input": 1_000_000}, {}, NOW) == 6  # above 200,000 tokens

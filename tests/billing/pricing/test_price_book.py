@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from pytest_django import DjangoAssertNumQueries
 
 from billing.pricing.price_book import PriceBook, price_book
+from billing.pricing.quote import Call
 from billing.pricing.services import end_price
 from billing.types import UnpricedReason
 from costtrack.revision_cache import RevisionCache
@@ -24,11 +25,11 @@ T = TypeVar("T")
 def usd(organization: Organization, service: str, model: str, at: datetime = MARCH) -> Decimal | None:
     """The cost of a million input tokens, the same by the fast path."""
     pricing = price_book(organization.pk)
-    quote = pricing.quote(service=service, model=model, occurred_at=at, usage=MILLION)
+    quote = pricing.quote(Call(service, model, at, (MILLION,)))
     found = pricing.find(service, model, at)
-    assert (found.cost(MILLION) if found is not None else None) == quote.calculation.total_usd
+    assert (found.plain_cost(MILLION, found.options, at) if found is not None else None) == quote.total_usd
     assert (found.price_version_id if found is not None else None) == quote.price_version_id
-    return quote.calculation.total_usd
+    return quote.total_usd
 
 
 # --- Whose price -----------------------------------------------------------------------------------------------
@@ -181,10 +182,7 @@ def test_a_server_of_ones_own_is_not_charged_at_the_vendors_price(organization: 
 
 def test_a_quote_says_why_there_is_no_cost(organization: Organization) -> None:
     pricing = price_book(organization.pk)
-    reasons = [
-        pricing.quote(service="openai", model=model, occurred_at=MARCH, usage=MILLION).calculation.reason
-        for model in ("", "unknown")
-    ]
+    reasons = [pricing.quote(Call("openai", model, MARCH, (MILLION,))).reason for model in ("", "unknown")]
     assert reasons == [UnpricedReason.NO_MODEL, UnpricedReason.NO_PRICE]
 
 
@@ -345,6 +343,6 @@ def test_two_changes_at_the_same_moment_come_one_after_the_other(organization: O
     pricing: PriceBook = price_book(organization.pk)
     found = pricing.find("", "house-model", MARCH)
     assert found is not None
-    assert found.cost(MILLION) in (6, 7)
+    assert found.plain_cost(MILLION, {}, MARCH) in (6, 7)
     versions = organization.prices.in_force().order_by("effective_from")
     assert [version.effective_to for version in versions] == [FEBRUARY, None]

@@ -9,15 +9,14 @@ from django.db import IntegrityError
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from billing.models import PriceVersion
+from billing.pricing.conditions import Rates
 from billing.pricing.price_fields import parse_tiers
 from billing.pricing.services import create_price, end_price
-from billing.pricing.types import PriceKind, Tier, UnitPrices
 from costtrack.celery import app
 from costtrack.errors import ConflictError, InvalidError, NotFoundError
 from organizations.models import AuditEntry, Organization
 from tests.billing.pricing.prices import APRIL, FEBRUARY, JANUARY, MARCH, price
 
-K = PriceKind
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -69,14 +68,14 @@ def test_other_models_providers_and_organizations_are_left_alone(
 
 GOOD: dict[str, Any] = {
     "model": "m",
-    "prices": UnitPrices({K.INPUT: Decimal(1)}),
+    "rates": Rates({"input": Decimal(1)}),
     "effective_from": JANUARY,
     "actor": "tests",
 }
 
 
-def with_prices(unit_prices: dict[PriceKind, Decimal], *tiers: Tier) -> dict[str, Any]:
-    return {"prices": UnitPrices(unit_prices, tiers)}
+def with_prices(unit_prices: dict[str, Decimal], *tiers: tuple[int, dict[str, Decimal]]) -> dict[str, Any]:
+    return {"rates": Rates(unit_prices, tiers)}
 
 
 ONE = Decimal(1)
@@ -95,19 +94,19 @@ ONE = Decimal(1)
         ({"aliases": [str(number) for number in range(101)]}, "aliases"),
         ({"effective_to": JANUARY}, "effective_to"),
         (with_prices({}), "input_usd_per_million"),
-        (with_prices({K.OUTPUT: Decimal("-0.1")}), "output_usd_per_million"),
-        (with_prices({K.CACHE_READ: Decimal("0.0000000000001")}), "cache_read_usd_per_million"),
-        (with_prices({K.REQUEST: Decimal(10) ** 12}), "request_usd"),
-        (with_prices({K.INPUT: Decimal("NaN")}), "input_usd_per_million"),
-        (with_prices({K.INPUT: Decimal("Infinity")}), "input_usd_per_million"),
-        (with_prices({K.INPUT: ONE}, Tier(0, {K.INPUT: ONE})), "tiers.0.above_input_tokens"),
-        (with_prices({K.INPUT: ONE}, Tier(9, {})), "tiers.0"),
-        (with_prices({K.INPUT: ONE}, Tier(9, {K.INPUT: -ONE})), "tiers.0.input_usd_per_million"),
+        (with_prices({"output": Decimal("-0.1")}), "output_usd_per_million"),
+        (with_prices({"cache_read": Decimal("0.0000000000001")}), "cache_read_usd_per_million"),
+        (with_prices({"request": Decimal(10) ** 12}), "request_usd"),
+        (with_prices({"input": Decimal("NaN")}), "input_usd_per_million"),
+        (with_prices({"input": Decimal("Infinity")}), "input_usd_per_million"),
+        (with_prices({"input": ONE}, (0, {"input": ONE})), "tiers.0.above_input_tokens"),
+        (with_prices({"input": ONE}, (9, {})), "tiers.0"),
+        (with_prices({"input": ONE}, (9, {"input": -ONE})), "tiers.0.input_usd_per_million"),
         (
-            with_prices({K.INPUT: ONE}, Tier(9, {K.INPUT: ONE}), Tier(9, {K.INPUT: ONE})),
+            with_prices({"input": ONE}, (9, {"input": ONE}), (9, {"input": ONE})),
             "tiers.1.above_input_tokens",
         ),
-        (with_prices({K.INPUT: ONE}, *(Tier(n, {K.INPUT: ONE}) for n in range(1, 22))), "tiers"),
+        (with_prices({"input": ONE}, *((n, {"input": ONE}) for n in range(1, 22))), "tiers"),
     ],
 )
 def test_a_price_that_says_nothing_or_nonsense_is_refused(
@@ -121,8 +120,8 @@ def test_a_price_that_says_nothing_or_nonsense_is_refused(
 
 def test_the_finest_and_the_largest_price_are_stored_as_they_are(organization: Organization) -> None:
     finest, largest = Decimal("0.000000000001"), Decimal("999999999999.999999999999")
-    prices = UnitPrices({K.INPUT: finest, K.OUTPUT: largest}, (Tier(200_000, {K.INPUT: largest}),))
-    version = create_price(organization=organization, **{**GOOD, "prices": prices})
+    rates = Rates({"input": finest, "output": largest}, ((200_000, {"input": largest}),))
+    version = create_price(organization=organization, **{**GOOD, "rates": rates})
     version.refresh_from_db()
     assert (version.input_usd_per_million, version.output_usd_per_million) == (finest, largest)
     assert version.tiers == [{"above_input_tokens": 200_000, "input_usd_per_million": "999999999999.999999999999"}]
@@ -157,7 +156,7 @@ def test_tiers_are_read_from_strings_and_numbers() -> None:
     raw = [
         {"above_input_tokens": 1, "input_usd_per_million": "2.50", "output_usd_per_million": 0.1, "request_usd": None}
     ]
-    assert parse_tiers(raw) == (Tier(1, {K.INPUT: Decimal("2.5"), K.OUTPUT: Decimal("0.1")}),)
+    assert parse_tiers(raw) == ((1, {"input": Decimal("2.5"), "output": Decimal("0.1")}),)
 
 
 # --- Ending ----------------------------------------------------------------------------------------------------

@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.pricing.catalogue import BEGINNING, Segment
+from billing.pricing.conditions import Rates
+from billing.pricing.kind_prices import KindPrices
 from billing.pricing.timeline import Changes, EndedVersion, NewVersion, StoredVersion, plan_changes
-from billing.pricing.types import PriceKind, UnitPrices
 
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 MAY, JULY = datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
 
 
-def usd(amount: int) -> UnitPrices:
-    return UnitPrices({PriceKind.INPUT: Decimal(amount)})
+def usd(amount: int) -> KindPrices:
+    return KindPrices(Rates({"input": Decimal(amount)}))
 
 
 def base(amount: int) -> Segment:
@@ -119,13 +120,13 @@ def applied(stored: list[StoredVersion], changes: Changes) -> list[StoredVersion
     return sorted((row for row in rows if row.effective_to != row.effective_from), key=lambda row: row.effective_from)
 
 
-def price_at(stored: list[StoredVersion], instant: datetime) -> UnitPrices | None:
+def price_at(stored: list[StoredVersion], instant: datetime) -> KindPrices | None:
     found = [row.prices for row in stored if row.holds_at(instant)]
     assert len(found) <= 1, "versions overlap"
     return found[0] if found else None
 
 
-def catalogue_price_at(segments: list[Segment], instant: datetime) -> UnitPrices | None:
+def catalogue_price_at(segments: list[Segment], instant: datetime) -> KindPrices | None:
     return next(segment.prices for segment in reversed(segments) if segment.effective_from <= instant)
 
 

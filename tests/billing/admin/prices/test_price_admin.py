@@ -10,6 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from billing.models import PriceVersion
 from billing.pricing.price_book import price_book
+from billing.pricing.quote import Call
 from organizations.models import AuditEntry, Organization, User
 from tests.billing.pricing.prices import APRIL, FEBRUARY, JANUARY, MARCH, MILLION, price
 
@@ -135,8 +136,8 @@ def test_an_owner_creates_a_price(owner: User, organization: Organization) -> No
     assert version.tiers == [{"above_input_tokens": 1000, "input_usd_per_million": "3.5"}]
     old.refresh_from_db()
     assert old.effective_to == MARCH
-    quote = price_book(organization.pk).quote(service="ours", model="our-model", occurred_at=MARCH, usage=MILLION)
-    assert quote.calculation.total_usd == Decimal("3.5")
+    quote = price_book(organization.pk).quote(Call("ours", "our-model", MARCH, (MILLION,)))
+    assert quote.total_usd == Decimal("3.5")
     assert AuditEntry.objects.filter(action="price.created", actor=owner.email).count() == 1
 
 

@@ -1,0 +1,110 @@
+"""The admin of agreements. Their terms never change: one is ended, and another one begins."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+
+from billing.admin.components import formatting
+from billing.admin.components.cards import Card, without_empty
+from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationAdmin, shown_organization
+from billing.admin.components.tables import column
+from billing.models import Agreement
+from billing.pricing.agreement_services import AgreementTerms, check_terms, create_agreement, end_agreement
+from billing.pricing.kind_prices_json import prices_from_json
+from billing.pricing.kinds import KINDS
+from billing.pricing.price_fields import parse_unit_prices
+from costtrack.errors import InvalidError
+from costtrack.money import plain
+from organizations.admin_request import request_user
+
+_TERMS = ("provider", "model_patterns", "discount_percent", "kinds", "unit_prices", "starts", "ends")
+
+
+class AgreementForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
+    """Validates a new agreement; the service writes it. Only the end of an existing one can be changed."""
+
+    class Meta:
+        model = Agreement
+        fields = ("organization", *_TERMS)
+        labels = {"model_patterns": "Models", "discount_percent": "Discount in percent"}
+
+    def clean(self) -> dict[str, Any]:
+        fields: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance.pk is None and not self.errors:
+            try:
+                check_terms(AgreementTerms(**{name: fields[name] for name in _TERMS}))
+            except InvalidError as error:
+                self.add_error((error.param or "").split(".")[0], error.message)
+        return fields
+
+    def clean_unit_prices(self) -> dict[str, Any]:
+        try:
+            return dict(parse_unit_prices(self.cleaned_data["unit_prices"] or {}, "unit_prices"))
+        except InvalidError as error:
+            raise ValidationError(error.message) from None
+
+
+def _terms(form: forms.Form) -> AgreementTerms:
+    return AgreementTerms(**{name: form.cleaned_data[name] for name in _TERMS})
+
+
+def _models(agreement: Agreement) -> str:
+    return ", ".join(agreement.model_patterns) or "All"
+
+
+def _discount(agreement: Agreement) -> str:
+    return f"{plain(agreement.discount_percent)} %" if agreement.discount_percent else formatting.NOTHING
+
+
+@admin.register(Agreement)
+class AgreementAdmin(SingleOrganizationAdmin):
+    form = AgreementForm
+    list_display = ("provider", "for_models", "discount", "since", "until")
+    list_filter = (OrganizationFilter,)
+    ordering = ("id",)
+    change_heading = "End the agreement"
+    empty_title = "No agreements yet"
+    empty_text = (
+        "An agreement is a discount, or unit prices of your own, with a provider. Computed costs and estimates "
+        "follow it, never a provider's bill."
+    )
+
+    for_models = column(Agreement, "Models", _models)
+    discount = column(Agreement, "Discount", _discount)
+    since = column(Agreement, "Since", lambda row: str(row.starts or "Always"))
+    until = column(Agreement, "Until", lambda row: str(row.ends or formatting.NOTHING))
+
+    def get_fields(self, request: HttpRequest, obj: Agreement | None = None) -> tuple[str, ...]:
+        return ("organization", *_TERMS) if obj is None else ("ends",)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"organization": shown_organization(request), **super().get_changeform_initial_data(request)}
+
+    def cards(self, request: HttpRequest, row: Agreement) -> list[Card]:
+        terms = [
+            ("Provider", row.provider),
+            ("Models", _models(row)),
+            ("Discount", _discount(row)),
+            ("Discount for", ", ".join(formatting.KIND_LABELS[kind] for kind in row.kinds if kind in KINDS)),
+            ("Since (UTC)", str(row.starts or "Always")),
+            ("Until (UTC)", str(row.ends or "No end")),
+        ]
+        prices = [
+            (formatting.KIND_LABELS[kind], formatting.unit_price(kind, price))
+            for kind, price in prices_from_json(row.unit_prices).items()
+            if kind in KINDS
+        ]
+        return [
+            Card("Agreement", details=without_empty(terms)),
+            *([Card("Unit prices", details=prices)] if prices else []),
+        ]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
+        actor = request_user(request).email
+        if not change:
+            obj.pk = create_agreement(organization=obj.organization, terms=_terms(form), actor=actor).pk
+        elif obj.ends is not None:
+            end_agreement(organization=obj.organization, agreement=obj, ends=obj.ends, actor=actor)

@@ -1,0 +1,252 @@
+"""Collection of what an object says: the values of each field, conditions, costs, and what was not read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from math import isfinite
+from operator import itemgetter
+from typing import Any
+
+from billing.ingest.usage.paths import Value, flatten
+from billing.ingest.usage.spellings import (
+    BOOLEAN_ATTRIBUTES,
+    COST_FIELDS,
+    MODALITY_FIELDS,
+    OWN_KEY,
+    QUANTITY_FIELDS,
+    SECONDARY,
+    TOKEN_FIELDS,
+    UPSTREAM_COST,
+    is_processing_value,
+    looks_like_condition,
+    meaning,
+)
+from billing.ingest.usage.types import (
+    LARGEST_COUNT,
+    Flag,
+    FlagCode,
+    StatedCosts,
+    UnreadableError,
+    UnreadableReason,
+)
+from billing.pricing.kinds import KINDS, Quantity
+from costtrack.money import MAX_AMOUNT_USD
+
+_MAX_FLAGS = 20
+# AI SDK 5 has the cache writes of Claude only here.
+_PROVIDERS_OWN = ("provider_metadata.", "ai.response.provider_metadata.")
+_CACHES = frozenset({"cache_read", "cache_write"})
+_MAX_TEXT = 64
+_ORDER = {
+    name: position
+    for names in (*TOKEN_FIELDS.values(), *MODALITY_FIELDS.values(), *QUANTITY_FIELDS.values())
+    for position, name in enumerate(names)
+}
+
+
+@dataclass
+class Gathered:
+    """What an object says, by field. `keys` are the paths that have a value."""
+
+    values: dict[str, list[tuple[int, Quantity]]] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)
+    attributes: dict[str, str] = field(default_factory=dict)
+    costs: dict[str, Decimal] = field(default_factory=dict)
+    is_own_key: bool = False
+    flags: list[Flag] = field(default_factory=list)
+    error: UnreadableError | None = None
+
+    def distinct(self, name: str) -> list[Quantity]:
+        """Return the values of a field, the preferred name first. Zeros count only if there is nothing else."""
+        reported = self.values.get(name)
+        if reported is None:
+            return []
+        if len(reported) == 1:
+            return [reported[0][1]]
+        distinct = list(dict.fromkeys(value for _, value in sorted(reported, key=itemgetter(0))))
+        return [value for value in distinct if value] or distinct
+
+    def one(self, name: str) -> Quantity | None:
+        """Return the value of a field; flag it if its names disagree."""
+        distinct = self.distinct(name)
+        if len(distinct) > 1:
+            self.flag(FlagCode.CONFLICTING_VALUES, f"{name}: {', '.join(map(str, distinct))}")
+        return distinct[0] if distinct else None
+
+    def count(self, name: str) -> int:
+        return int(self.one(name) or 0)
+
+    def flag(self, code: FlagCode, detail: str) -> None:
+        flag = Flag(code, detail)
+        if len(self.flags) < _MAX_FLAGS and flag not in self.flags:
+            self.flags.append(flag)
+
+    def drop_secondary(self) -> None:
+        """Forget the names that only count alone."""
+        for reported in self.values.values():
+            if len(reported) == 1:
+                continue
+            primary = [item for item in reported if item[0] < _SECONDARY_ORDER]
+            if primary:
+                reported[:] = primary
+
+
+_SECONDARY_ORDER = 1000
+
+
+def gather(usage: Mapping[Any, Any]) -> Gathered:
+    """Collect the values of a usage object."""
+    gathered = Gathered()
+    flat = flatten(usage)
+    if not flat.is_complete:
+        gathered.flag(FlagCode.TOO_LARGE, "The object is larger than what is read.")
+    for value in flat.values:
+        if value.value is not None:
+            _take(gathered, value)
+    gathered.drop_secondary()
+    return gathered
+
+
+def gather_conditions(gathered: Gathered, beside: Mapping[Any, Any], *, is_sent_as_usage: bool) -> None:
+    """Add the conditions and costs that stand beside the usage in a response. Lists there are content.
+
+    If the response was sent as the usage, its unknown numbers are reported too.
+    """
+    for value in flatten({name: item for name, item in beside.items() if not isinstance(item, list)}).values:
+        role, name = meaning(value.path)
+        if role == "attribute" and isinstance(value.value, str):
+            gathered.attributes.setdefault(name, value.value[:_MAX_TEXT])
+        elif role == "boolean" and value.value is True:
+            gathered.attributes.setdefault(*BOOLEAN_ATTRIBUTES[name])
+        elif role == "cost" and value.path in COST_FIELDS:
+            amount = _amount(value.value)
+            if amount is not None:
+                gathered.costs.setdefault(name, amount)
+        elif _may_matter_beside(value) or (role == "unknown" and is_sent_as_usage and _is_number(value.value)):
+            gathered.flag(FlagCode.UNREAD_USAGE, value.key)
+
+
+def _may_matter_beside(value: Value) -> bool:
+    """Whether an unread value beside the usage is a service tier or counts that the usage lacks."""
+    if isinstance(value.value, str):
+        return meaning(value.path).role == "unknown" and is_processing_value(value.value)
+    is_cache = meaning(value.path.rpartition(".")[2]).name in _CACHES
+    return bool(value.value) and is_cache and value.path.startswith(_PROVIDERS_OWN)
+
+
+def stated_costs(gathered: Gathered, platform: str) -> StatedCosts:
+    """Return the costs in the object by who states them. What only the provider can say counts as the sender's
+    statement if it comes from elsewhere."""
+    if not gathered.costs:
+        return StatedCosts()
+    provider = sender = gateway = None
+    for name, rule in COST_FIELDS.items():
+        amount = gathered.costs.get(name)
+        if amount is None:
+            continue
+        amount *= rule.unit
+        if rule.stated_by == "provider" and platform in rule.platforms:
+            if provider is None and (amount or rule.may_be_zero):
+                provider = amount + _upstream(gathered)
+        elif rule.stated_by in ("provider", "sender"):
+            sender = sender if sender is not None else amount
+        else:
+            gateway = gateway if gateway is not None else amount
+    return StatedCosts(provider, sender or None, gateway or None)
+
+
+def _upstream(gathered: Gathered) -> Decimal:
+    """Return what the provider behind OpenRouter bills for a customer's own key, besides OpenRouter's fee."""
+    upstream = gathered.costs.get(UPSTREAM_COST, Decimal(0))
+    if gathered.is_own_key:
+        if not upstream:
+            gathered.flag(FlagCode.COST_MISMATCH, "The provider's own bill is not known.")
+        return upstream
+    if upstream and OWN_KEY not in gathered.keys:
+        gathered.flag(FlagCode.COST_MISMATCH, UPSTREAM_COST)
+    return Decimal(0)
+
+
+def _take(gathered: Gathered, value: Value) -> None:
+    role, name = meaning(value.path)
+    if role == "field":
+        _take_number(gathered, value, name)
+    elif role == "attribute":
+        _take_attribute(gathered, value, name)
+    elif role == "cost":
+        _take_cost(gathered, value, name)
+    elif role == "boolean":
+        if value.value is True:
+            gathered.attributes.setdefault(*BOOLEAN_ATTRIBUTES[name])
+    elif role == "unknown" and _says_something(value):
+        gathered.flag(FlagCode.UNREAD_USAGE, value.key)
+
+
+def _take_number(gathered: Gathered, value: Value, name: str) -> None:
+    number = _number(value.value, is_fractional=name in KINDS and KINDS[name].is_fractional)
+    if number is None:
+        gathered.error = gathered.error or UnreadableError(UnreadableReason.NOT_A_COUNT, value.key)
+        return
+    gathered.keys.add(value.path)
+    order = _SECONDARY_ORDER if value.path in SECONDARY else _ORDER.get(value.path, 0)
+    gathered.values.setdefault(name, []).append((order, number))
+
+
+def _take_attribute(gathered: Gathered, value: Value, name: str) -> None:
+    if not isinstance(value.value, str):
+        if value.value:
+            gathered.flag(FlagCode.UNREAD_USAGE, value.key)
+        return
+    text = value.value[:_MAX_TEXT]
+    if gathered.attributes.setdefault(name, text) != text:
+        gathered.flag(FlagCode.CONFLICTING_VALUES, f"{name}: {gathered.attributes[name]}, {text}")
+
+
+def _take_cost(gathered: Gathered, value: Value, name: str) -> None:
+    gathered.keys.add(value.path)
+    if name == OWN_KEY:
+        gathered.is_own_key = value.value is True
+        return
+    amount = _amount(value.value)
+    if amount is None:
+        gathered.flag(FlagCode.UNREAD_USAGE, value.key)
+    else:
+        gathered.costs[name] = amount
+
+
+def _says_something(value: Value) -> bool:
+    """Whether an unknown value may matter: a number other than 0, true, or the name of a condition."""
+    content = value.value
+    if isinstance(content, str):
+        return looks_like_condition(value.path, content)
+    return bool(content)
+
+
+def _number(value: Any, *, is_fractional: bool) -> Quantity | None:
+    """Return a number of tokens or other things; None if it is not one. Texts are not numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    if isinstance(value, Decimal) and not value.is_finite():
+        return None
+    if not 0 <= value <= LARGEST_COUNT:
+        return None
+    if value == int(value):
+        return int(value)
+    return Decimal(repr(value) if isinstance(value, float) else value) if is_fractional else None
+
+
+def _is_number(value: Any) -> bool:
+    return bool(value) and isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def _amount(value: Any) -> Decimal | None:
+    """Return an amount in USD; None if it is not one. Gateways send amounts as texts too."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+        return None
+    try:
+        amount = Decimal(repr(value) if isinstance(value, float) else value)
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and 0 <= amount <= MAX_AMOUNT_USD else None

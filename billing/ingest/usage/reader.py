@@ -1,0 +1,242 @@
+"""Reading of usage objects. `read_usage` never raises for what a sender may send: an object that cannot be read has no
+counts and a reason."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from billing.ingest.usage.conventions import (
+    Convention,
+    convention_for,
+    has_only_input,
+    hides_thoughts,
+    media_kinds,
+)
+from billing.ingest.usage.gather import Gathered, gather, gather_conditions, stated_costs
+from billing.ingest.usage.modalities import split
+from billing.ingest.usage.raw import raw_object
+from billing.ingest.usage.spellings import LIFETIME_FIELDS, MODALITY_FIELDS, QUANTITY_FIELDS
+from billing.ingest.usage.totals import Numbers, resolve_totals
+from billing.ingest.usage.types import (
+    Flag,
+    FlagCode,
+    StatedCosts,
+    UnreadableError,
+    UnreadableReason,
+    UsageReading,
+)
+from billing.ingest.usage.unwrap import Unwrapped, unwrap
+from billing.pricing.canonical import service_name
+from billing.pricing.kinds import CACHE_KINDS, Quantity, output_tokens, prompt_tokens
+
+# Requests of the provider that Anthropic lists: those in the totals, and those that are billed besides.
+_COUNTED_ITERATIONS = frozenset({"message"})
+_ADDED_ITERATIONS = frozenset({"compaction"})
+_PARTS = frozenset((*MODALITY_FIELDS, *LIFETIME_FIELDS))
+_NAMED_MODALITIES = {
+    kind: frozenset(name for name in MODALITY_FIELDS if name.endswith(suffix))
+    for kind, suffix in (("input", "_in"), ("output", "_out"))
+}
+_CACHED_PARTS = frozenset(name for name in MODALITY_FIELDS if name.endswith("_cached"))
+
+
+def read_usage(
+    usage: Any, *, service: str = "", model: str = "", source: str = "", beside: Mapping[str, Any] | None = None
+) -> UsageReading:
+    """Read a usage object, or a response with one inside.
+
+    `service` and `model` are those of the call, as sent; `source` is the sender's format (`litellm`). `beside` are
+    fields of the response around the usage, which may name the service tier.
+    """
+    if not isinstance(usage, Mapping):
+        return UsageReading(reason=UnreadableReason.NO_COUNTS, detail="usage is not an object")
+    unwrapped = unwrap(usage)
+    reader = _Reader(service_name(service), model.strip().lower(), source)
+    reading = reader.read(unwrapped, beside or {})
+    if not reading.flags and reading.reason is None:
+        return reading
+    raw, is_cut = raw_object(usage)
+    flags = (*reading.flags, Flag(FlagCode.RAW_TRUNCATED)) if is_cut else reading.flags
+    return UsageReading(
+        reading.quantities,
+        reading.calls,
+        reading.attributes,
+        reading.costs,
+        flags,
+        reading.reason,
+        reading.detail,
+        reading.convention,
+        raw,
+    )
+
+
+class _Reader:
+    """Reads the objects of one sender."""
+
+    def __init__(self, platform: str, model: str, source: str) -> None:
+        self._platform = platform
+        self._model = model
+        self._source = source
+
+    def read(self, unwrapped: Unwrapped, beside: Mapping[str, Any]) -> UsageReading:
+        gathered = gather(unwrapped.usage)
+        if unwrapped.around:
+            gather_conditions(gathered, unwrapped.around, is_sent_as_usage=True)
+        if beside:
+            gather_conditions(gathered, beside, is_sent_as_usage=False)
+        costs = stated_costs(gathered, self._platform)
+        try:
+            _check(gathered, unwrapped)
+            quantities, convention = self._quantities(gathered)
+            _check_repetition(gathered, unwrapped.repetition, quantities)
+            calls = self._calls(quantities, unwrapped.iterations, gathered)
+        except UnreadableError as error:
+            return _unreadable(gathered, costs, error)
+        return UsageReading(
+            _sum(calls) if len(calls) > 1 else calls[0],
+            calls,
+            gathered.attributes,
+            costs,
+            tuple(gathered.flags),
+            convention=convention.name if convention is not None else "",
+        )
+
+    def _quantities(self, gathered: Gathered) -> tuple[dict[str, Quantity], Convention | None]:
+        """Return the quantities of one object by kind. Raises UnreadableError."""
+        others = {
+            kind: quantity for kind in gathered.values if kind in QUANTITY_FIELDS and (quantity := gathered.one(kind))
+        }
+        if has_only_input(self._model) and "input" not in gathered.values and "total" in gathered.values:
+            gathered.values["input"] = gathered.values["total"]
+        if not any(name in gathered.values for name in ("input", "uncached_input")):
+            if any(gathered.distinct(name) for name in ("output", "cache_read", "cache_write", "total")):
+                raise UnreadableError(UnreadableReason.NO_COUNTS, "The number of input tokens is missing.")
+            if not others:
+                raise UnreadableError(UnreadableReason.NO_COUNTS, "No known name of a count.")
+            return others, None
+        convention = convention_for(frozenset(gathered.keys), self._platform, self._model, self._source)
+        totals, flags = resolve_totals(
+            _numbers(gathered, convention), convention, hides_thoughts=hides_thoughts(self._model, convention)
+        )
+        for flag in flags:
+            gathered.flag(flag.code, flag.detail)
+        parts = {name: gathered.count(name) for name in (*MODALITY_FIELDS, *LIFETIME_FIELDS) if name in gathered.values}
+        quantities, split_flags = split(totals, parts)
+        for flag in split_flags:
+            gathered.flag(flag.code, flag.detail)
+        self._assume_modalities(quantities, gathered)
+        return {**quantities, **others}, convention
+
+    def _assume_modalities(self, quantities: dict[str, int], gathered: Gathered) -> None:
+        """Count tokens of audio and image models as such, with a flag, if the object does not name their modality."""
+        for kind, media_kind in media_kinds(self._platform, self._model):
+            is_known = any(name in gathered.values for name in _NAMED_MODALITIES[kind])
+            if kind in quantities and not is_known:
+                quantities[media_kind] = quantities.pop(kind)
+                gathered.flag(FlagCode.UNKNOWN_MODALITY, f"{kind} counted as {media_kind}")
+
+    def _calls(
+        self, quantities: Mapping[str, Quantity], iterations: Iterable[Any], gathered: Gathered
+    ) -> tuple[Mapping[str, Quantity], ...]:
+        """Return the quantities by request. Iterations that are billed beside the totals are added."""
+        counted: list[Mapping[str, Quantity]] = []
+        added: list[Mapping[str, Quantity]] = []
+        for iteration in iterations:
+            if not isinstance(iteration, Mapping):
+                continue
+            kind = str(iteration.get("type", ""))
+            part = gather({name: value for name, value in iteration.items() if name not in ("type", "model")})
+            if part.error is not None or kind not in (*_COUNTED_ITERATIONS, *_ADDED_ITERATIONS):
+                if part.error is not None or any(part.distinct(name) for name in part.values):
+                    gathered.flag(FlagCode.UNREAD_USAGE, f"iterations.{kind or 'unnamed'}")
+                continue
+            (added if kind in _ADDED_ITERATIONS else counted).append(self._quantities(part)[0])
+            for flag in part.flags:
+                gathered.flag(flag.code, f"iterations: {flag.detail}")
+        if not counted and not added:
+            return (quantities,)
+        tokens = {kind: value for kind, value in quantities.items() if kind not in QUANTITY_FIELDS}
+        if _sum((*counted, *added)) == tokens:
+            return _with_rest(quantities, tokens, (*counted, *added))
+        if _sum(counted) == tokens:
+            return _with_rest(quantities, tokens, (*counted, *added))
+        if counted and counted[-1] != tokens:
+            gathered.flag(FlagCode.DETAILS_MISMATCH, "iterations")
+        return (quantities, *added)
+
+
+def _check(gathered: Gathered, unwrapped: Unwrapped) -> None:
+    if gathered.error is not None:
+        raise gathered.error
+    if unwrapped.models > 1:
+        raise UnreadableError(UnreadableReason.SEVERAL_MODELS, "Send the usage of each model by itself.")
+
+
+def _check_repetition(gathered: Gathered, repetition: Mapping[str, Any], quantities: Mapping[str, Quantity]) -> None:
+    """Flag counts that differ from those which a framework or a log repeats, with or without caches and reasoning."""
+    if not repetition:
+        return
+    repeated = gather(repetition)
+    whole, output = prompt_tokens(quantities), output_tokens(quantities)
+    inputs = {whole, whole - sum(int(quantities.get(kind, 0)) for kind in CACHE_KINDS)}
+    outputs = {output, output - int(quantities.get("reasoning", 0))}
+    totals = {one + other for one in inputs for other in outputs}
+    for name, expected in (("input", inputs), ("output", outputs), ("total", totals)):
+        values = repeated.distinct(name)
+        if values and values[0] not in expected:
+            gathered.flag(FlagCode.CONFLICTING_VALUES, f"{name}: {values[0]}")
+
+
+def _numbers(gathered: Gathered, convention: Convention) -> Numbers:
+    uncached = gathered.one("uncached_input")
+    total = gathered.one("total")
+    by_lifetime = sum(gathered.count(name) for name in LIFETIME_FIELDS)
+    written = gathered.count("cache_write")
+    cache_read = gathered.count("cache_read")
+    cached_parts = sum(gathered.count(name) for name in gathered.values if name in _CACHED_PARTS)
+    inputs = [int(value) for value in gathered.distinct("input")]
+    if not inputs:
+        # Only the uncached input is given.
+        inputs = [int(uncached or 0) + ((written or by_lifetime) + cache_read if convention.caches_inside else 0)]
+    elif len(inputs) > 1 and abs(inputs[0] - inputs[1]) not in (
+        cache_read,
+        written or by_lifetime,
+        cache_read + (written or by_lifetime),
+    ):
+        gathered.one("input")
+    return Numbers(
+        tuple(inputs),
+        gathered.count("output"),
+        None if uncached is None else int(uncached),
+        None if total is None else int(total),
+        cache_read or cached_parts,
+        written or by_lifetime,
+        gathered.count("reasoning"),
+        0 if "tool_input" in convention.ignored else gathered.count("tool_input"),
+        gathered.count("citation"),
+    )
+
+
+def _unreadable(gathered: Gathered, costs: StatedCosts, error: UnreadableError) -> UsageReading:
+    return UsageReading(
+        attributes=gathered.attributes,
+        costs=costs,
+        flags=tuple(gathered.flags),
+        reason=error.reason,
+        detail=error.detail,
+    )
+
+
+def _sum(calls: Iterable[Mapping[str, Quantity]]) -> dict[str, Quantity]:
+    total: dict[str, Quantity] = {}
+    for call in calls:
+        for kind, quantity in call.items():
+            total[kind] = total.get(kind, 0) + quantity
+    return total
+
+
+def _with_rest(
+    quantities: Mapping[str, Quantity], tokens: Mapping[str, Quantity], calls: tuple[Mapping[str, Quantity], ...]
+) -> tuple[Mapping[str, Quantity], ...]:
+    """Return the calls, the first of them with what is not counted in tokens."""
+    others = {kind: value for kind, value in quantities.items() if kind not in tokens}
+    return ({**calls[0], **others}, *calls[1:])

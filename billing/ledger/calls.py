@@ -1,0 +1,65 @@
+"""Rows of the ledger as calls that can be priced again: their quantities and conditions."""
+
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Protocol
+
+from billing.models import UsageEvent
+from billing.pricing.kinds import TOKEN_COUNTS, Quantities, from_columns, quantities_from_json
+from billing.pricing.quote import Call
+from billing.types import ESTIMATED_FLAG, UnpricedReason
+
+# The reason of adjustments with the counts of usage that was read again.
+REREAD = "usage read again"
+# Attributes with a column of their own.
+CONDITION_COLUMNS = ("service_tier", "region")
+
+_counts_of = attrgetter(*TOKEN_COUNTS)
+
+
+class _Row(Protocol):
+    """A row of the ledger, or an entry that becomes one."""
+
+    @property
+    def attributes(self) -> dict[str, str] | None: ...
+
+    @property
+    def service_tier(self) -> str | None: ...
+
+    @property
+    def region(self) -> str | None: ...
+
+
+def conditions_of(row: _Row) -> dict[str, str]:
+    """Return the conditions of a call that change its price."""
+    conditions = dict(row.attributes or {})
+    for name in CONDITION_COLUMNS:
+        value = getattr(row, name)
+        if value:
+            conditions[name] = value
+    return conditions
+
+
+def quantities_of(event: UsageEvent) -> Quantities:
+    """Return the quantities of an event, all requests together."""
+    return from_columns(
+        dict(zip(TOKEN_COUNTS, _counts_of(event), strict=True)), quantities_from_json(event.other_quantities or {})
+    )
+
+
+def call_of(event: UsageEvent, adjustments: Iterable[UsageEvent] = ()) -> Call:
+    """Return the call of an event, as the intake priced it, or as its usage was read again since."""
+    reread = next((row for row in reversed(list(adjustments)) if row.adjustment_reason == REREAD and row.calls), None)
+    if reread is not None:
+        reread_requests = tuple(map(quantities_from_json, reread.calls or ()))
+        return Call(event.service, event.model, event.occurred_at, reread_requests, conditions_of(reread))
+    requests: tuple[Quantities, ...] = (quantities_of(event),)
+    if event.calls:
+        requests = tuple(map(quantities_from_json, event.calls))
+    has_usage = event.unpriced_reason != UnpricedReason.NO_USAGE
+    return Call(event.service, event.model, event.occurred_at, requests, conditions_of(event), has_usage)
+
+
+def is_flagged(event: UsageEvent) -> bool:
+    """Whether the usage was not read with certainty. An estimated unit price is another matter."""
+    return any(flag["code"] != ESTIMATED_FLAG for flag in event.flags or ())
