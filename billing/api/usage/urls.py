@@ -10,6 +10,7 @@ from billing.api.usage.events import EventViewSet
 from billing.api.usage.export import UsageExportView
 from billing.api.usage.figures import UsageCapabilitiesView, UsageCredentialsView, UsageSummaryView
 from billing.api.usage.limits import UsageLimitsView, UsageOwnView
+from billing.api.usage.price_check import UsagePriceCheckView
 from billing.api.usage.requests import UsageRequestsView
 from billing.api.usage.timeseries import UsageTimeseriesView
 
@@ -24,6 +25,7 @@ urlpatterns = [
     path("capabilities", UsageCapabilitiesView.as_view(), name="usage-capabilities"),
     path("credentials", UsageCredentialsView.as_view(), name="usage-credentials"),
     path("requests", UsageRequestsView.as_view(), name="usage-requests"),
+    path("price-check", UsagePriceCheckView.as_view(), name="usage-price-check"),
     path("export", UsageExportView.as_view(), name="usage-export"),
     *router.urls,
     path("events/<uuid:event_id>/void", EventCorrectionViewSet.as_view({"post": "void"}), name="usage-event-void"),
