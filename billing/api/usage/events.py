@@ -23,7 +23,7 @@ from billing.pricing.conditions import AppliedCondition
 from billing.pricing.kinds import KINDS
 from billing.pricing.quote import QuoteLine
 from billing.reports.cursors import cursor_of, position_of
-from billing.reports.events import EventFilter, explain, get_event, list_events
+from billing.reports.events import SOURCES, EventFilter, explain, get_event, list_events
 from billing.types import CorrectionKind, Status
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
@@ -49,7 +49,7 @@ class EventFilterSet(WindowFilterSet):
     service = _text()
     status = ParameterFilter(serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices))
     source = _text(max_length=64)
-    event_id = _text("The id from the sender. Without `source`, the sources api and litellm are searched.")
+    event_id = _text(f"The id from the sender. Without `source`, the sources {' and '.join(SOURCES)} are searched.")
     start_date = ParameterOption(
         DateOrDateTimeField(required=False, help_text="Events that occurred from this date or time on.")
     )
