@@ -48,18 +48,18 @@ class MissedEvents:
 
 
 def missed_events(price: PriceVersion) -> MissedEvents:
-    """Return the waiting events that a price of an organization would price if it began earlier."""
+    """Return how many unpriced events the price would price if it began earlier, and the time of the first one."""
     names = [name.lower() for name in (price.model, *price.aliases)]
-    waiting = UnpricedEvent.objects.filter(
+    events = UnpricedEvent.objects.filter(
         organization=price.organization_id,
         occurred_at__lt=price.effective_from,
         reason=UnpricedReason.NO_PRICE.value,
     )
     if price.provider:
-        waiting = waiting.filter(service__iexact=price.provider)
-    found = (
-        waiting.annotate(name=Lower("model"))
+        events = events.filter(service__iexact=price.provider)
+    totals = (
+        events.annotate(name=Lower("model"))
         .filter(name__in=names)
         .aggregate(events=Count("pk"), first_at=Min("occurred_at"))
     )
-    return MissedEvents(**found)
+    return MissedEvents(**totals)
