@@ -48,17 +48,17 @@ class MissedEvents:
 
 
 def missed_events(price: PriceVersion) -> MissedEvents:
-    """Return the waiting events that a price of an organization would price if it began earlier."""
+    """Return the unpriced events that a price of an organization would price if it began earlier."""
     names = [name.lower() for name in (price.model, *price.aliases)]
-    waiting = UnpricedEvent.objects.filter(
+    unpriced = UnpricedEvent.objects.filter(
         organization=price.organization_id,
         occurred_at__lt=price.effective_from,
         reason=UnpricedReason.NO_PRICE.value,
     )
     if price.provider:
-        waiting = waiting.filter(service__iexact=price.provider)
+        unpriced = unpriced.filter(service__iexact=price.provider)
     found = (
-        waiting.annotate(name=Lower("model"))
+        unpriced.annotate(name=Lower("model"))
         .filter(name__in=names)
         .aggregate(events=Count("pk"), first_at=Min("occurred_at"))
     )

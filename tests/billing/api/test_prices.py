@@ -78,7 +78,7 @@ def test_a_price_is_created_and_used_by_the_next_call(api: APIClient, organizati
     assert (quote.price_version_id, quote.total_usd) == (version.pk, Decimal(5))
 
 
-def test_a_price_that_begins_too_late_for_waiting_events_says_so(api: APIClient, send: Send) -> None:
+def test_a_price_that_begins_too_late_for_unpriced_events_says_so(api: APIClient, send: Send) -> None:
     for day in ("2025-12-30T10:00:00Z", "2025-12-31T10:00:00Z", "2026-01-02T10:00:00Z"):
         send({"service": "ours", "model": "House-Model", "input_tokens": 1, "occurred_at": day})
     send({"service": "ours", "model": "other-model", "input_tokens": 1, "occurred_at": "2025-12-30T10:00:00Z"})
