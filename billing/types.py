@@ -65,6 +65,29 @@ class Exactness(models.TextChoices):
     UNKNOWN = "unknown", "Unknown"
 
 
+class DifferenceCause(models.TextChoices):
+    """The likely cause of a difference between a reported and a computed cost."""
+
+    ZERO = "zero", "Reported as zero"
+    CACHE = "cache", "Cached tokens are charged differently"
+    REASONING = "reasoning", "Reasoning is charged differently"
+    MODALITY = "modality", "Audio or images are charged differently"
+    FEES = "fees", "Fees of searches, tools or requests"
+    SERVICE_TIER = "service_tier", "Another service tier"
+    SPEED = "speed", "Another speed"
+    REGION = "region", "Another region"
+    CONTEXT_SIZE = "context_size", "The tier of large prompts"
+    PRICE_VERSION = "price_version", "A price of another time"
+    AGREEMENT = "agreement", "The agreement is not applied"
+    OTHER_MODEL = "other_model", "The price of another model"
+    UNREAD_USAGE = "unread_usage", "Usage that was not read"
+    UNIT = "unit", "Another unit, such as cents"
+    MARKUP = "markup", "A surcharge"
+    DISCOUNT = "discount", "A discount"
+    FLAGGED = "flagged", "The usage was not read with certainty"
+    UNKNOWN = "unknown", "No single cause explains it"
+
+
 class CorrectionKind(models.TextChoices):
     """The kind of an adjustment. Users request the first three; void and adjust apply to one event."""
 

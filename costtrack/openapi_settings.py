@@ -66,6 +66,7 @@ OPENAPI: dict[str, Any] = {
         "Channel": "billing.types.Channel.choices",
         "AuthorizationStatus": "billing.types.AuthorizationStatus.choices",
         "CorrectionKind": "billing.types.CorrectionKind.choices",
+        "CostBasis": "billing.types.CostBasis.choices",
         "CostSource": "billing.types.CostSource.choices",
         "DeliveryState": "billing.types.DeliveryState.choices",
         "Environment": "organizations.types.Environment.choices",

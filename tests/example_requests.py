@@ -16,6 +16,7 @@ from billing.limits.increases import request_increase
 from billing.limits.services import create_limit, raise_limit
 from billing.limits.validation import LimitInput
 from billing.models import (
+    Agreement,
     Delivery,
     IncreaseRequest,
     LimitOverride,
@@ -80,6 +81,7 @@ class Examples:
                 now=utc_now(),
             )
             set_price(f"model-{number}", provider="openai", input="1", output="2", organization=self.organization)
+            Agreement.objects.create(organization=self.organization, provider=f"seller-{number}", discount_percent=10)
             make_key(self.organization, name=f"credential-{number}")
             user = User.objects.create(email=f"person-{number}@acme.example")
             Membership.objects.create(organization=self.organization, user=user, role=Role.VIEWER)
@@ -182,6 +184,7 @@ class Examples:
         rows: dict[str, QuerySet[Any]] = {
             "members": self.organization.memberships.filter(user__email__startswith="person-"),
             "prices": self.organization.prices.filter(model__startswith="model-"),
+            "agreements": Agreement.objects.of(self.organization),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
             "deliveries": Delivery.objects.of(self.organization).filter(webhook__isnull=False),
@@ -248,6 +251,8 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/prices": lambda number: {"model": f"new-{number}", "input_usd_per_million": "1"},
     f"POST {_OF}/prices/<int:pk>/end": lambda _: {"effective_to": _in(hours=1)},
     f"POST {_OF}/prices/reprice": lambda _: {"start": _in(hours=-1), "end": _in(hours=0)},
+    f"POST {_OF}/agreements": lambda number: {"provider": f"new-{number}", "discount_percent": "10"},
+    f"POST {_OF}/agreements/<int:pk>/end": lambda _: {"ends": f"{utc_now():%Y-%m-%d}"},
     f"POST {_OF}/limits": lambda number: {"scope": "run", "window": "lifetime", "amount_usd": 1000 + number},
     f"PATCH {_OF}/limits/<int:pk>": lambda number: {"amount_usd": 900 + number},
     f"DELETE {_OF}/limits/<int:pk>": lambda _: {},

@@ -47,7 +47,8 @@ PAGES = (
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Plan", "Exports"),
     *("All events", "All runs", "All sessions", "All executions", "All groups"),
     *("Batches", "Unpriced", "Quarantine", "Repricing"),
-    *("Organization", "Members", "Prices", "Webhooks", "Deliveries", "E-mails you get", "E-mail previews", "Audit log"),
+    *("Organization", "Members", "Prices", "Agreements", "Webhooks", "Deliveries"),
+    *("E-mails you get", "E-mail previews", "Audit log"),
 )
 VIEWERS = tuple(name for name in PAGES if name != "E-mail previews")
 OWNERS_ELSEWHERE = (

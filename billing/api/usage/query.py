@@ -17,18 +17,9 @@ from organizations.principals import Access
 _EARLIEST, _LATEST = 2000, 2199  # years; the ledger has nothing before
 
 
-class UsageQuerySerializer(StrictSerializer):
-    """Parameters; an empty value is ignored."""
+class RangeQuerySerializer(StrictSerializer):
+    """The parameters of a time span; an empty value is ignored."""
 
-    client_id = optional_text(f"Only usage of this credential; `{NO_CREDENTIAL}`: usage without a credential.")
-    capability = optional_text()
-    model = optional_text()
-    status = serializers.ChoiceField(
-        required=False,
-        allow_blank=True,
-        choices=[*Status.values, *STATUSES],
-        help_text="`error` is an alias of `failure`.",
-    )
     range = serializers.ChoiceField(
         required=False,
         allow_blank=True,
@@ -52,7 +43,21 @@ class UsageQuerySerializer(StrictSerializer):
         return attrs
 
 
-def usage_query(request: Request, access: Access, serializer: type[UsageQuerySerializer]) -> UsageQuery:
+class UsageQuerySerializer(RangeQuerySerializer):
+    """Parameters; an empty value is ignored."""
+
+    client_id = optional_text(f"Only usage of this credential; `{NO_CREDENTIAL}`: usage without a credential.")
+    capability = optional_text()
+    model = optional_text()
+    status = serializers.ChoiceField(
+        required=False,
+        allow_blank=True,
+        choices=[*Status.values, *STATUSES],
+        help_text="`error` is an alias of `failure`.",
+    )
+
+
+def usage_query(request: Request, access: Access, serializer: type[RangeQuerySerializer]) -> UsageQuery:
     """Validate the parameters and build the query. Raises ValidationError, and ForbiddenError if nothing of the
     range is visible in the plan. Operators have no plan limit."""
     given = {name: value for name, value in request.query_params.items() if name != "organization"}

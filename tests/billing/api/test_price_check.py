@@ -22,6 +22,14 @@ def check(api: APIClient, query: str = "range=30d") -> Any:
     return response.json()
 
 
+def exactness(api: APIClient) -> dict[tuple[str, str], tuple[int, str | None]]:
+    return {
+        (model["model"], part["exactness"]): (part["events"], part["cost_usd"])
+        for model in check(api)["models"]
+        for part in model["by_exactness"]
+    }
+
+
 def test_spend_by_exactness(api: APIClient, send: Send, other_organization: Organization) -> None:
     usage = {"prompt_tokens": 1_000_000, "completion_tokens": 0, "mystery_tokens": 3}
     send(
@@ -32,9 +40,7 @@ def test_spend_by_exactness(api: APIClient, send: Send, other_organization: Orga
         {**CALL, "model": "unheard-of"},
     )
     send(CALL, to=other_organization)
-    models = check(api)["models"]
-    found = {(row["model"], row["exactness"]): (row["events"], row["cost_usd"]) for row in models}
-    assert found == {
+    assert exactness(api) == {
         ("gpt-4o", "computed"): (1, "2.5"),
         ("gpt-4o", "reported"): (1, "3"),
         ("gpt-4o", "estimated"): (1, "5"),
@@ -45,13 +51,25 @@ def test_spend_by_exactness(api: APIClient, send: Send, other_organization: Orga
 
 def test_reported_and_computed_costs_that_differ(api: APIClient, send: Send) -> None:
     send({**CALL, "cost_usd": "3"}, {**CALL, "cost_usd": "2.5"}, CALL)
-    (difference,) = check(api)["differences"]
-    assert difference == {
-        "service": "openai",
-        "model": "gpt-4o",
-        "events": 2,
-        "reported_usd": "5.5",
-        "computed_usd": "5",
-        "difference_usd": "0.5",
-    }
-    assert check(api, "range=30d&percent=10")["differences"] == []
+    answer = check(api)
+    assert answer["differences"] == [
+        {
+            "service": "openai",
+            "model": "gpt-4o",
+            "compared": 2,
+            "events": 1,
+            "reported_usd": "3",
+            "computed_usd": "2.5",
+            "difference_usd": "0.5",
+        }
+    ]
+    (call,) = answer["calls"]
+    assert (call["percent"], call["cause"], call["cause_detail"]) == (20, "markup", "20 % above the computed cost.")
+    assert call["lines"] == [
+        {
+            "kind": "input",
+            "computed": {"quantity": 1_000_000, "unit_price_usd": "2.5", "amount_usd": "2.5"},
+            "reported": {"quantity": 1_000_000, "unit_price_usd": "3", "amount_usd": "3"},
+        }
+    ]
+    assert check(api, "range=30d&percent=20")["calls"] == []
