@@ -60,7 +60,9 @@ class _Column:
             return None
         if empty and self.default is not None:
             return [self.default if value is None else value for value in values]
-        return [Jsonb(value) for value in values] if self.type == "jsonb" else values
+        if self.type == "jsonb":
+            return [None if value is None else Jsonb(value) for value in values]
+        return values
 
 
 _FIELDS = {field.column: field for field in UsageEvent._meta.concrete_fields}  # noqa: SLF001 - documented for this
