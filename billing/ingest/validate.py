@@ -10,7 +10,7 @@ import msgspec
 from billing.ingest.types import RecordError, UsageEventInput
 from billing.ingest.usage.quantities import InvalidQuantityError, parse_quantities
 from billing.ingest.usage.reader import read_usage
-from billing.ingest.usage.types import UsageReading
+from billing.ingest.usage.types import UnreadableReason, UsageReading
 from billing.pricing.kinds import TOKEN_COUNTS, quantities_as_json, to_columns
 from costtrack.money import MAX_AMOUNT_USD, to_storable
 
@@ -56,8 +56,8 @@ def normalize(event: UsageEventInput, now: datetime, *, reading: UsageReading | 
     _normalize_amounts(event)
     if reading is None and (event.usage is not None or event.quantities is not None):
         reading = _read(event)
-    if any(_counts_of_parts(event)):
-        _check_parts(event)
+    if reading is None and any(_counts_of_parts(event)):
+        reading = _contradiction(event)
     if event.tags:
         event.tags = list(dict.fromkeys(event.tags))
     if event.metadata is not None:
@@ -118,10 +118,22 @@ def refuse_nul(event: UsageEventInput) -> None:
             )
 
 
-def _check_parts(event: UsageEventInput) -> None:
+def _contradiction(event: UsageEventInput) -> UsageReading | None:
+    """Return what is stored instead of counts of which a part exceeds its total; None if they are consistent. Totals of
+    a session are no usage by themselves, so they are refused."""
     for part, total in _TOTAL_OF_PART.items():
-        if (getattr(event, part) or 0) > (getattr(event, total) or 0):
-            raise InvalidEventError(part, "part_exceeds_whole", f"{part} is part of {total} and exceeds it.")
+        if (getattr(event, part) or 0) <= (getattr(event, total) or 0):
+            continue
+        message = f"{part} is part of {total} and exceeds it."
+        if event.kind == "session_summary":
+            raise InvalidEventError(part, "part_exceeds_whole", message)
+        counts = {field: count for field in TOKEN_COUNTS if (count := getattr(event, field)) is not None}
+        reading = UsageReading(reason=UnreadableReason.CONTRADICTION, detail=message, raw={"counts": counts})
+        for field in TOKEN_COUNTS:
+            setattr(event, field, None)
+        take_reading(event, reading)
+        return reading
+    return None
 
 
 def _time(occurred_at: datetime, now: datetime) -> datetime:

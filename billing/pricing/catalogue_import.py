@@ -10,7 +10,6 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing.models import PriceVersion
-from billing.pricing.canonical import service_name
 from billing.pricing.catalogue import BEGINNING, Catalogue, CatalogueEntry, Segment, read_catalogue
 from billing.pricing.kind_prices import KindPrices
 from billing.pricing.price_book import shared_price_book
@@ -115,7 +114,7 @@ def compare_list(listed: Iterable[ListedPrice], *, now: datetime) -> Coverage:
             unread.append((entry.model, entry.unread))
         if not entry.prices.rates.unit_prices:
             continue
-        price = shared.find(entry.provider, _own_model(entry), now)
+        price = shared.find(entry.provider, entry.own_model, now)
         if price is None:
             missing.append(entry)
         elif different := _differences(price.unit_prices, entry.prices.rates.unit_prices):
@@ -137,19 +136,13 @@ def import_list(coverage: Coverage, source: PriceSource, *, now: datetime, actor
     entries: dict[tuple[str, str], CatalogueEntry] = {}
     for entry in coverage.missing:
         prices = KindPrices(entry.prices.rates, entry.prices.conditions, source.value)
-        model, full = _own_model(entry), entry.model
+        model, full = entry.own_model, entry.model
         aliases = () if full == model else (full,)
         # The same model by two names of its provider is imported once.
         entries.setdefault(
             (entry.provider, model), CatalogueEntry(entry.provider, model, aliases, (Segment(BEGINNING, prices),))
         )
     return _import(Catalogue(tuple(entries.values()), ()), source, source.label, now, actor)
-
-
-def _own_model(entry: ListedPrice) -> str:
-    """Return the model's name without the provider in front, as it is in calls."""
-    prefix, slash, rest = entry.model.partition("/")
-    return rest if slash and service_name(prefix) == entry.provider else entry.model
 
 
 class _Update:

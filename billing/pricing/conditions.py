@@ -30,6 +30,7 @@ _ORDINARY = frozenset(
         "on_demand",
         "none",
         "null",
+        "unspecified",
         "not_available",
         "normal",
         "global",
@@ -38,7 +39,7 @@ _ORDINARY = frozenset(
     }
 )
 # Other names of the same service tier.
-_TIERS = {
+TIER_NAMES = {
     "batched": "batch",
     "batch_api": "batch",
     "batches": "batch",
@@ -151,7 +152,7 @@ def normalized_attributes(attributes: Mapping[str, str | None]) -> dict[str, str
     for name, value in attributes.items():
         text = str(value or "").strip().lower().replace("-", "_" if name in _NEEDS_RULE else "-")
         if name == "service_tier":
-            text = _TIERS.get(text, text)
+            text = TIER_NAMES.get(text, text)
         if text not in _ORDINARY:
             normalized[name] = text
     return normalized

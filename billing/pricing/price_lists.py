@@ -102,6 +102,12 @@ class ListedPrice:
     prices: KindPrices
     unread: tuple[str, ...] = ()
 
+    @property
+    def own_model(self) -> str:
+        """The model's name without the provider in front, as it is in calls."""
+        prefix, slash, rest = self.model.partition("/")
+        return rest if slash and service_name(prefix) == self.provider else self.model
+
 
 def read_litellm_map(models: Mapping[str, Any]) -> Iterator[ListedPrice]:
     """Yield the priced models of LiteLLM's `model_prices_and_context_window.json`."""

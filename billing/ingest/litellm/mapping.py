@@ -17,7 +17,7 @@ from billing.ingest.json_records import to_record_error
 from billing.ingest.litellm.payload import USER_HEADER, Metadata, Payload, caller_metadata, decode, short_text
 from billing.ingest.types import ParsedBatch, ParsedEvent, UsageEventInput
 from billing.ingest.usage.reader import read_usage
-from billing.ingest.usage.types import StatedCosts, UsageReading
+from billing.ingest.usage.types import StatedCosts, UnreadableReason, UsageReading
 from billing.ingest.validate import (
     MAX_METADATA_BYTES,
     MAX_METADATA_DEPTH,
@@ -33,6 +33,7 @@ SOURCE = "litellm"
 _MAX_TAGS = 50
 _MAX_TIER_LENGTH = 64
 _MAX_CALL_DURATION = 10**9  # seconds; longer values are ignored
+_NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?")
 _KEY_HASH = re.compile(r"[0-9a-f]{64}")
 
 # The capability of each LiteLLM call type. A leading "a" only means asynchronous.
@@ -276,18 +277,24 @@ def reported_cost(payload: Payload, *, has_usage: bool) -> Decimal | None:
 def read_payload(payload: Payload, usage_object: Any) -> UsageReading | None:
     """Read the usage of a call; None if LiteLLM counts nothing, because the usage may be unknown.
 
-    LiteLLM's own totals of tokens are numbers in any case, those of its usage object may be texts.
+    LiteLLM's own totals of tokens come before those of its usage object.
     """
     totals = {
-        name: count
+        name: _number(count)
         for name, count in (("prompt_tokens", payload.prompt_tokens), ("completion_tokens", payload.completion_tokens))
         if count is not None
     }
     usage = {**(usage_object if isinstance(usage_object, dict) else {}), **totals}
     service, model = _service_and_model(payload)
     reading = read_usage(usage, service=service or "", model=model or "", source=SOURCE)
-    says_something = reading.quantities or reading.flags or reading.costs != StatedCosts() or any(totals.values())
-    return reading if says_something else None
+    is_contradictory = reading.reason not in (None, UnreadableReason.NO_COUNTS)
+    is_known = reading.quantities or reading.flags or reading.costs != StatedCosts() or any(totals.values())
+    return reading if is_known or is_contradictory else None
+
+
+def _number(value: Any) -> Any:
+    """Return a number that LiteLLM passes on as text; anything else as it is, for the reader to report."""
+    return Decimal(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
 # Placeholders of LiteLLM for calls with its master key: the user (LITELLM_PROXY_ADMIN_NAME), and the end user if it

@@ -14,7 +14,6 @@ import msgspec
 from msgspec import Struct
 
 from billing.ingest.json_records import repair_json
-from billing.ingest.types import Count
 from billing.ingest.usage.raw import raw_object
 
 
@@ -62,8 +61,9 @@ class Payload(Struct):
     model: str | None = None
     model_group: Any = None
     model_id: Any = None
-    prompt_tokens: Count | None = None
-    completion_tokens: Count | None = None
+    # Numbers that are no counts are usage that cannot be read, and no reason to refuse the call.
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
     startTime: float | None = None  # noqa: N815 - LiteLLM's spelling
     endTime: float | None = None  # noqa: N815
     response_cost: Decimal | None = None

@@ -32,6 +32,7 @@ class Convention:
     ignored: tuple[str, ...] = ()
     caches_inside: bool = True
     reasoning_inside: bool = True
+    media_inside: bool = True
     tools_inside: bool = True
     citations_inside: bool = True
     total_has_all: bool = True
@@ -67,6 +68,7 @@ CONVENTIONS = (
         keys=("input", "output"),
         caches_inside=False,
         reasoning_inside=False,
+        media_inside=False,
         tools_inside=False,
         citations_inside=False,
         is_sure=False,
@@ -88,7 +90,14 @@ CONVENTIONS = (
     ),
     # Bedrock's metrics of an invocation.
     Convention(
-        "bedrock metrics", keys=("cache_read_input_token_count", "cache_write_input_token_count"), caches_inside=False
+        "bedrock metrics",
+        keys=(
+            "cache_read_input_token_count",
+            "cache_write_input_token_count",
+            "x_amzn_bedrock_cache_read_input_token_count",
+            "x_amzn_bedrock_cache_write_input_token_count",
+        ),
+        caches_inside=False,
     ),
     # Its `tool_token_count` repeats the total.
     Convention("codex events", keys=("input_token_count",), ignored=("tool_input",), is_strict=True),
@@ -136,6 +145,9 @@ CONVENTIONS = (
     ),
     Convention("cursor", keys=("cache_read_tokens",), platforms=("cursor",), caches_inside=False),
     Convention("pydantic-ai", all_keys=("input_tokens", "cache_read_tokens", "cache_write_tokens")),
+    Convention(
+        "pydantic-ai", keys=("details.cached_tokens", "details.cache_read_tokens", "details.cache_write_tokens")
+    ),
     # OpenTelemetry includes caches; older instrumentations of Anthropic pass on its exclusive input.
     Convention(
         "opentelemetry with claude",

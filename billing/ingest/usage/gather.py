@@ -1,6 +1,6 @@
 """Collection of what an object says: the values of each field, conditions, costs, and what was not read."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from math import isfinite
@@ -29,7 +29,7 @@ from billing.ingest.usage.types import (
     UnreadableError,
     UnreadableReason,
 )
-from billing.pricing.kinds import KINDS, Quantity
+from billing.pricing.kinds import KINDS, Quantity, Unit
 from costtrack.money import MAX_AMOUNT_USD
 
 _MAX_FLAGS = 20
@@ -37,6 +37,8 @@ _MAX_FLAGS = 20
 _PROVIDERS_OWN = ("provider_metadata.", "ai.response.provider_metadata.")
 _CACHES = frozenset({"cache_read", "cache_write"})
 _MAX_TEXT = 64
+# Tools that the provider runs are also counted beside the usage.
+_CALLS = frozenset(kind.id for kind in KINDS.values() if kind.unit is Unit.CALLS)
 _ORDER = {
     name: position
     for names in (*TOKEN_FIELDS.values(), *MODALITY_FIELDS.values(), *QUANTITY_FIELDS.values())
@@ -46,11 +48,17 @@ _ORDER = {
 
 @dataclass
 class Gathered:
-    """What an object says, by field. `keys` are the paths that have a value."""
+    """What an object says, by field. `keys` are the paths that have a value.
+
+    `requested` are conditions of the request, which count where the response says none. `tiered` has the tokens whose
+    name says their service tier, by side (`input`, `output`) and tier.
+    """
 
     values: dict[str, list[tuple[int, Quantity]]] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
     attributes: dict[str, str] = field(default_factory=dict)
+    requested: dict[str, str] = field(default_factory=dict)
+    tiered: dict[tuple[str, str], int] = field(default_factory=dict)
     costs: dict[str, Decimal] = field(default_factory=dict)
     is_own_key: bool = False
     flags: list[Flag] = field(default_factory=list)
@@ -75,6 +83,13 @@ class Gathered:
 
     def count(self, name: str) -> int:
         return int(self.one(name) or 0)
+
+    def has_all(self, paths: Collection[str]) -> bool:
+        """Whether all of these paths have a value; False for none."""
+        return bool(paths) and self.keys.issuperset(paths)
+
+    def has_any(self, paths: Collection[str]) -> bool:
+        return not self.keys.isdisjoint(paths)
 
     def flag(self, code: FlagCode, detail: str) -> None:
         flag = Flag(code, detail)
@@ -104,6 +119,9 @@ def gather(usage: Mapping[Any, Any]) -> Gathered:
         if value.value is not None:
             _take(gathered, value)
     gathered.drop_secondary()
+    _check_tiers(gathered)
+    if gathered.count("call_total") > sum(gathered.count(name) for name in _CALLS if name in gathered.values):
+        gathered.flag(FlagCode.UNREAD_USAGE, "calls of tools")
     return gathered
 
 
@@ -113,9 +131,14 @@ def gather_conditions(gathered: Gathered, beside: Mapping[Any, Any], *, is_sent_
     If the response was sent as the usage, its unknown numbers are reported too.
     """
     for value in flatten({name: item for name, item in beside.items() if not isinstance(item, list)}).values:
-        role, name = meaning(value.path)
+        role, name, _ = meaning(value.path)
         if role == "attribute" and isinstance(value.value, str):
             gathered.attributes.setdefault(name, value.value[:_MAX_TEXT])
+        elif role == "requested" and isinstance(value.value, str):
+            gathered.requested.setdefault(name, value.value[:_MAX_TEXT])
+        elif role == "field" and name in _CALLS:
+            if value.value and name not in gathered.values:
+                _take_number(gathered, value, name)
         elif role == "boolean" and value.value is True:
             gathered.attributes.setdefault(*BOOLEAN_ATTRIBUTES[name])
         elif role == "cost" and value.path in COST_FIELDS:
@@ -129,7 +152,7 @@ def gather_conditions(gathered: Gathered, beside: Mapping[Any, Any], *, is_sent_
 def _may_matter_beside(value: Value) -> bool:
     """Whether an unread value beside the usage is a service tier or counts that the usage lacks."""
     if isinstance(value.value, str):
-        return meaning(value.path).role == "unknown" and is_processing_value(value.value)
+        return _is_processing(value)
     is_cache = meaning(value.path.rpartition(".")[2]).name in _CACHES
     return bool(value.value) and is_cache and value.path.startswith(_PROVIDERS_OWN)
 
@@ -148,7 +171,7 @@ def stated_costs(gathered: Gathered, platform: str) -> StatedCosts:
         if rule.stated_by == "provider" and platform in rule.platforms:
             if provider is None and (amount or rule.may_be_zero):
                 provider = amount + _upstream(gathered)
-        elif rule.stated_by in ("provider", "sender"):
+        elif rule.stated_by in ("provider", "sender") and not gathered.has_all(rule.estimated_beside):
             sender = sender if sender is not None else amount
         else:
             gateway = gateway if gateway is not None else amount
@@ -168,17 +191,22 @@ def _upstream(gathered: Gathered) -> Decimal:
 
 
 def _take(gathered: Gathered, value: Value) -> None:
-    role, name = meaning(value.path)
+    role, name, tier = meaning(value.path)
     if role == "field":
         _take_number(gathered, value, name)
     elif role == "attribute":
         _take_attribute(gathered, value, name)
+    elif role == "tiered":
+        _take_tiered(gathered, value, name, tier)
+    elif role == "requested":
+        if isinstance(value.value, str):
+            gathered.requested.setdefault(name, value.value[:_MAX_TEXT])
     elif role == "cost":
         _take_cost(gathered, value, name)
     elif role == "boolean":
         if value.value is True:
             gathered.attributes.setdefault(*BOOLEAN_ATTRIBUTES[name])
-    elif role == "unknown" and _says_something(value):
+    elif (role == "unknown" and _says_something(value)) or _is_processing(value):
         gathered.flag(FlagCode.UNREAD_USAGE, value.key)
 
 
@@ -190,6 +218,28 @@ def _take_number(gathered: Gathered, value: Value, name: str) -> None:
     gathered.keys.add(value.path)
     order = _SECONDARY_ORDER if value.path in SECONDARY else _ORDER.get(value.path, 0)
     gathered.values.setdefault(name, []).append((order, number))
+
+
+def _take_tiered(gathered: Gathered, value: Value, name: str, tier: str) -> None:
+    """Take tokens whose name says their service tier."""
+    number = _number(value.value, is_fractional=False)
+    if number is None:
+        gathered.flag(FlagCode.UNREAD_USAGE, value.key)
+        return
+    if name:
+        _take_number(gathered, value, name)
+    side = value.path.partition("_")[0]
+    gathered.tiered[side, tier] = gathered.tiered.get((side, tier), 0) + int(number)
+
+
+def _check_tiers(gathered: Gathered) -> None:
+    """Take the service tier of tokens that name it; flag them if others of the call do not have it."""
+    for (side, tier), tokens in gathered.tiered.items():
+        if tokens:
+            gathered.attributes.setdefault("service_tier", tier)
+        whole = gathered.distinct(side)
+        if tokens and (not whole or whole[0] != tokens or gathered.attributes["service_tier"] != tier):
+            gathered.flag(FlagCode.CONFLICTING_VALUES, f"service_tier: {tokens} tokens of {side} are {tier}")
 
 
 def _take_attribute(gathered: Gathered, value: Value, name: str) -> None:
@@ -212,6 +262,11 @@ def _take_cost(gathered: Gathered, value: Value, name: str) -> None:
         gathered.flag(FlagCode.UNREAD_USAGE, value.key)
     else:
         gathered.costs[name] = amount
+
+
+def _is_processing(value: Value) -> bool:
+    """Whether a text names a service tier, under a key of which only numbers are known to be without meaning."""
+    return isinstance(value.value, str) and is_processing_value(value.value)
 
 
 def _says_something(value: Value) -> bool:

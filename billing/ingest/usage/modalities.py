@@ -63,9 +63,10 @@ def _media(fields: Mapping[str, int], *suffixes: str) -> dict[str, int]:
 
 
 def _sums_of_input(totals: Totals) -> tuple[int, ...]:
-    """The details may be of the whole prompt, or without the caches."""
+    """The details may be of the whole prompt, without the caches, or without the prompts of tools."""
     whole = totals.uncached + totals.cache_read + totals.cache_write
-    return (whole, totals.uncached, whole - totals.cache_read, whole - totals.cache_write)
+    sums = (whole, totals.uncached, whole - totals.cache_read, whole - totals.cache_write)
+    return (*sums, whole - totals.tool_input) if totals.tool_input else sums
 
 
 def _is_of_uncached(totals: Totals, fields: Mapping[str, int], prompt: Mapping[str, int]) -> bool:

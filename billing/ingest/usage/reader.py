@@ -2,6 +2,7 @@
 counts and a reason."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from billing.ingest.usage.conventions import (
@@ -14,7 +15,7 @@ from billing.ingest.usage.conventions import (
 from billing.ingest.usage.gather import Gathered, gather, gather_conditions, stated_costs
 from billing.ingest.usage.modalities import split
 from billing.ingest.usage.raw import raw_object
-from billing.ingest.usage.spellings import LIFETIME_FIELDS, MODALITY_FIELDS, QUANTITY_FIELDS
+from billing.ingest.usage.spellings import LIFETIME_FIELDS, MODALITY_FIELDS, ONE_HOUR_PARTS, QUANTITY_FIELDS
 from billing.ingest.usage.totals import Numbers, resolve_totals
 from billing.ingest.usage.types import (
     Flag,
@@ -35,6 +36,9 @@ _PARTS = frozenset((*MODALITY_FIELDS, *LIFETIME_FIELDS))
 _NAMED_MODALITIES = {
     kind: frozenset(name for name in MODALITY_FIELDS if name.endswith(suffix))
     for kind, suffix in (("input", "_in"), ("output", "_out"))
+}
+_NAMED_MEDIA = {
+    kind: frozenset(name for name in names if not name.startswith("text")) for kind, names in _NAMED_MODALITIES.items()
 }
 _CACHED_PARTS = frozenset(name for name in MODALITY_FIELDS if name.endswith("_cached"))
 
@@ -83,6 +87,8 @@ class _Reader:
             gather_conditions(gathered, unwrapped.around, is_sent_as_usage=True)
         if beside:
             gather_conditions(gathered, beside, is_sent_as_usage=False)
+        for name, text in gathered.requested.items():
+            gathered.attributes.setdefault(name, text)
         costs = stated_costs(gathered, self._platform)
         try:
             _check(gathered, unwrapped)
@@ -120,6 +126,8 @@ class _Reader:
         for flag in flags:
             gathered.flag(flag.code, flag.detail)
         parts = {name: gathered.count(name) for name in (*MODALITY_FIELDS, *LIFETIME_FIELDS) if name in gathered.values}
+        if "cache_write_5m" not in parts and gathered.has_any(ONE_HOUR_PARTS):
+            parts["cache_write_5m"] = max(totals.cache_write - sum(parts.get(name, 0) for name in LIFETIME_FIELDS), 0)
         quantities, split_flags = split(totals, parts)
         for flag in split_flags:
             gathered.flag(flag.code, flag.detail)
@@ -203,7 +211,7 @@ def _numbers(gathered: Gathered, convention: Convention) -> Numbers:
         cache_read + (written or by_lifetime),
     ):
         gathered.one("input")
-    return Numbers(
+    numbers = Numbers(
         tuple(inputs),
         gathered.count("output"),
         None if uncached is None else int(uncached),
@@ -213,6 +221,24 @@ def _numbers(gathered: Gathered, convention: Convention) -> Numbers:
         gathered.count("reasoning"),
         0 if "tool_input" in convention.ignored else gathered.count("tool_input"),
         gathered.count("citation"),
+    )
+    return numbers if convention.media_inside else _with_media(numbers, gathered)
+
+
+def _with_media(numbers: Numbers, gathered: Gathered) -> Numbers:
+    """Return the numbers of a sender that counts audio and images beside its input and output, unless its total says
+    otherwise."""
+    media = {
+        kind: sum(gathered.count(name) for name in names if name in gathered.values)
+        for kind, names in _NAMED_MEDIA.items()
+    }
+    whole = numbers.inputs[0] + numbers.output + numbers.cache_read + numbers.cache_write + numbers.reasoning
+    if numbers.total not in (None, whole + sum(media.values())):
+        return numbers
+    return replace(
+        numbers,
+        inputs=tuple(value + media["input"] for value in numbers.inputs),
+        output=numbers.output + media["output"],
     )
 
 

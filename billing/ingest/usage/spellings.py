@@ -11,6 +11,8 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import NamedTuple
 
+from billing.pricing.conditions import TIER_NAMES
+
 # Totals and their parts. The first name that has a value counts; others must agree with it.
 TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
     "input": (
@@ -27,6 +29,8 @@ TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
         "native_tokens_prompt",
         "billed_units.input_tokens",
         "tokens.input_tokens",
+        "prompt_llm_token_count",
+        "x_amzn_bedrock_input_token_count",
     ),
     "uncached_input": (
         "uncached_input_tokens",
@@ -51,8 +55,11 @@ TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
         "native_tokens_completion",
         "billed_units.output_tokens",
         "tokens.output_tokens",
+        "completion_llm_token_count",
+        "generated_token_count",
+        "x_amzn_bedrock_output_token_count",
     ),
-    "total": ("total_tokens", "total_token_count", "total"),
+    "total": ("total_tokens", "total_token_count", "total", "total_llm_token_count"),
     "cache_read": (
         "input_details.cached_tokens",
         "input_details.cache_read_tokens",
@@ -66,6 +73,7 @@ TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
         "cached_prompt_tokens",
         "cached_prompt_text_tokens",
         "cached_token_count",
+        "cached_input_token_count",
         "cached_content_token_count",
         "input_cached_tokens",
         "input_cache_read",
@@ -79,6 +87,11 @@ TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
         "cache_read.input_tokens",
         "total_cached_tokens",
         "native_tokens_cached",
+        "details.cached_tokens",
+        "details.cached_content_tokens",
+        "details.cache_read_tokens",
+        "details.cache_read_input_tokens",
+        "x_amzn_bedrock_cache_read_input_token_count",
     ),
     "cache_write": (
         "input_details.cache_write_tokens",
@@ -100,6 +113,10 @@ TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
         "input_cache_creation",
         "input_cache_creation_tokens",
         "input_tokens.cache_write",
+        "details.cache_write_tokens",
+        "details.cache_creation_tokens",
+        "details.cache_creation_input_tokens",
+        "x_amzn_bedrock_cache_write_input_token_count",
     ),
     "reasoning": (
         "output_details.reasoning_tokens",
@@ -116,9 +133,16 @@ TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
         "thoughts_token_count",
         "total_thought_tokens",
         "details.reasoning_tokens",
+        "details.thinking_tokens",
+        "details.thoughts_tokens",
         "native_tokens_reasoning",
     ),
-    "tool_input": ("tool_use_prompt_token_count", "tool_token_count", "total_tool_use_tokens"),
+    "tool_input": (
+        "tool_use_prompt_token_count",
+        "tool_token_count",
+        "total_tool_use_tokens",
+        "details.tool_use_prompt_tokens",
+    ),
     "citation": ("citation_tokens", "output_details.citation_tokens"),
 }
 # Names that only count where no other one has a value. Cohere bills `billed_units`, which differ from its tokens.
@@ -140,6 +164,8 @@ def _modality_fields() -> dict[str, tuple[str, ...]]:
             f"input_{name}",
             f"{name}_input_tokens",
             f"{name}.input_tokens",
+            f"details.input_{name}_tokens",
+            f"details.{name}_prompt_tokens",
         )
         fields[f"{name}_cached"] = (
             f"cached_details.{name}_tokens",
@@ -149,8 +175,10 @@ def _modality_fields() -> dict[str, tuple[str, ...]]:
             f"cache_{name}_read_tokens",
             f"cache_{name}_tokens",
             f"{name}.cache_read.input_tokens",
+            f"details.cache_{name}_read_tokens",
+            f"details.{name}_cache_tokens",
         )
-        fields[f"{name}_tool"] = (f"tool_details.{name}_tokens",)
+        fields[f"{name}_tool"] = (f"tool_details.{name}_tokens", f"details.{name}_tool_use_prompt_tokens")
         fields[f"{name}_out"] = (
             f"output_details.{name}_tokens",
             f"output_details.{name}",
@@ -159,6 +187,11 @@ def _modality_fields() -> dict[str, tuple[str, ...]]:
             f"{name}_output_tokens",
             f"{name}.output_tokens",
             f"output_tokens.{name}",
+            f"details.output_{name}_tokens",
+            f"details.{name}_candidates_tokens",
+            f"details.{name}_response_tokens",
+            # Pydantic AI's details are those of OpenAI's output.
+            f"details.{name}_tokens",
         )
     return fields
 
@@ -176,6 +209,7 @@ QUANTITY_FIELDS: Mapping[str, tuple[str, ...]] = {
         "output_details.web_search_requests",
         "details.web_search_requests",
         "tool_calls_details.search_web.invocation",
+        "tool_usage.web_search.num_requests",
         "web_search_requests",
         "web_search_calls",
         "web_searches",
@@ -212,15 +246,27 @@ QUANTITY_FIELDS: Mapping[str, tuple[str, ...]] = {
     "storage_token_hours": ("storage_token_hours",),
 }
 
+# Sums of calls of tools, which must be named one by one to have a price.
+CALL_TOTALS = ("num_server_side_tools_used",)
+
 # Processing conditions.
 ATTRIBUTE_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "service_tier": ("service_tier", "traffic_type", "processing", "processing_tier", "service_tier.type"),
-    "speed": ("speed",),
+    "service_tier": (
+        "service_tier",
+        "traffic_type",
+        "processing",
+        "processing_tier",
+        "service_tier.type",
+        "extra_properties.google.traffic_type",
+    ),
+    "speed": ("speed", "performance_config.latency"),
     "region": ("inference_geo", "data_region", "data_zone", "region"),
     "search_context": ("search_context_size",),
     "search_type": ("search_type",),
     "route": ("route",),
 }
+# What was requested counts where the response does not say what was done.
+REQUESTED_FIELDS = {"request.service_tier": "service_tier"}
 # Booleans that are conditions when true.
 BOOLEAN_ATTRIBUTES = {"batch": ("service_tier", "batch"), "is_batch": ("service_tier", "batch")}
 
@@ -228,21 +274,25 @@ BOOLEAN_ATTRIBUTES = {"batch": ("service_tier", "batch"), "is_batch": ("service_
 class CostField(NamedTuple):
     """A cost in the object: who states it (`provider`, `sender`, `gateway`) and its unit in USD.
 
-    `platforms` bill by this field themselves; from others it is only the sender's statement. A 0 means that no price is
-    known, except where `may_be_zero`.
+    `platforms` bill by this field themselves; from others it is only the sender's statement, and beside all of the
+    fields `estimated_beside` a framework's estimate. A 0 means that no price is known, except where `may_be_zero`.
     """
 
     stated_by: str
     unit: Decimal = Decimal(1)
     platforms: tuple[str, ...] = ()
     may_be_zero: bool = False
+    estimated_beside: tuple[str, ...] = ()
 
 
+# Pydantic AI prices its usage itself.
+_PYDANTIC_AI = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 _CENT = Decimal("0.01")
 COST_FIELDS: Mapping[str, CostField] = {
-    "cost": CostField("provider", platforms=("openrouter",), may_be_zero=True),
+    "cost": CostField("provider", platforms=("openrouter",), may_be_zero=True, estimated_beside=_PYDANTIC_AI),
     "cost_in_usd_ticks": CostField("provider", Decimal("1e-10"), ("x-ai",)),
     "cost.total_cost": CostField("provider", platforms=("perplexity",)),
+    "usage": CostField("provider", platforms=("openrouter",), may_be_zero=True),
     "total_cost": CostField("provider", platforms=("openrouter", "perplexity"), may_be_zero=True),
     "total_cents": CostField("provider", _CENT, ("cursor",)),
     "cost_usd": CostField("sender"),
@@ -299,11 +349,13 @@ IGNORED = (
     "num_model_requests",
     "num_requests",
     "requests",
+    "successful_requests",
     "tool_calls",
     "num_turns",
     # Repetitions of the provider's own names by PydanticAI.
-    "details.*_tokens",
-    "details.*_input_tokens",
+    "details.input_tokens",
+    "details.output_tokens",
+    "details.*_prediction_tokens",
     # What LiteLLM counts of the input besides its tokens.
     "input_details.character_count",
     "input_details.image_count",
@@ -336,6 +388,7 @@ IGNORED = (
     "max_completion_tokens",
     "*_time",
     "time_to_*",
+    "ms_to_*",
     "*_per_sec*",
     "*_rate",
     "is_last_response",
@@ -349,6 +402,16 @@ IGNORED = (
     "timestamp",
     "doc_size_bytes",
     "index",
+    "sequence_number",
+    "*rate_limits.*",
+    "x_amzn_bedrock_invocation_latency",
+    # What responses say about themselves.
+    "done",
+    "stream",
+    "store",
+    "parallel_tool_calls",
+    "http_status_code",
+    "retry_attempts",
 )
 _IGNORED = re.compile("|".join(f"(?:{translate(pattern)})" for pattern in IGNORED))
 
@@ -358,11 +421,22 @@ _LIFETIME = re.compile(
 )
 
 
+# LangChain names the service tier with the parts: `input_token_details: {flex_cache_read, flex}`.
+_TIERED = re.compile(
+    r"(?P<side>input|output)_details\.(?P<tier>flex|priority)(?:_(?P<part>cache_read|cache_creation|reasoning))?"
+)
+
+# Where these are given, the other cache writes are those of five minutes, as Pydantic AI documents.
+ONE_HOUR_PARTS = ("cache_write_1h_tokens", "details.ephemeral_1h_input_tokens")
+
+
 class Meaning(NamedTuple):
-    """What a path means: `role` is `field`, `attribute`, `boolean`, `cost`, `ignored` or `unknown`."""
+    """What a path means: `role` is `field`, `tiered`, `attribute`, `requested`, `boolean`, `cost`, `ignored` or
+    `unknown`. `tier` is the service tier in the name of a `tiered` part."""
 
     role: str
     name: str = ""
+    tier: str = ""
 
 
 _MEANINGS = {
@@ -372,8 +446,10 @@ _MEANINGS = {
         for field, names in fields.items()
         for name in names
     },
+    **{name: Meaning("field", "call_total") for name in CALL_TOTALS},
     **{name: Meaning("cost", name) for name in (*COST_FIELDS, UPSTREAM_COST, OWN_KEY)},
     **{name: Meaning("attribute", attribute) for attribute, names in ATTRIBUTE_FIELDS.items() for name in names},
+    **{name: Meaning("requested", attribute) for name, attribute in REQUESTED_FIELDS.items()},
     **{name: Meaning("boolean", name) for name in BOOLEAN_ATTRIBUTES},
 }
 
@@ -387,11 +463,15 @@ def meaning(path: str) -> Meaning:
     lifetime = _LIFETIME.fullmatch(path)
     if lifetime is not None:
         return Meaning("field", f"cache_write_{lifetime['lifetime']}")
+    tiered = _TIERED.fullmatch(path)
+    if tiered is not None:
+        part = _MEANINGS[f"{tiered['side']}_details.{tiered['part']}"].name if tiered["part"] else ""
+        return Meaning("tiered", part, tiered["tier"])
     return Meaning("ignored" if _IGNORED.fullmatch(path) else "unknown")
 
 
 # Values that name a condition. Under a key that is not known they are reported.
-_PROCESSING_VALUES = frozenset({"batch", "flex", "priority", "fast", "provisioned", "provisioned_throughput", "scale"})
+_PROCESSING_VALUES = frozenset({*TIER_NAMES, *TIER_NAMES.values(), "optimized", "offpeak", "on_demand_offpeak"})
 CONDITION_VALUES = _PROCESSING_VALUES | {
     *("us", "eu", "apac"),
     *("low", "medium", "high"),
@@ -400,7 +480,7 @@ CONDITION_VALUES = _PROCESSING_VALUES | {
 }
 # An object with counts that is sent as text.
 _USAGE_AS_TEXT = 'tokens"'
-_CONDITION_KEY = re.compile(r".*(?:tier|speed|geo|region|zone|processing|priority|batch|byok).*")
+_CONDITION_KEY = re.compile(r".*(?:tier|traffic|speed|geo|region|zone|processing|priority|batch|byok).*")
 
 
 def is_processing_value(text: str) -> bool:

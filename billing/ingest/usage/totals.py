@@ -30,7 +30,8 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Disjoint sums: input without caches, caches, and output of which reasoning and citations are parts."""
+    """Disjoint sums: input without caches, caches, and output of which reasoning and citations are parts. `tool_input`
+    is a part of the uncached input."""
 
     uncached: int
     cache_read: int
@@ -38,6 +39,7 @@ class Totals:
     output: int
     reasoning: int
     citation: int
+    tool_input: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class _Reading:
     all_tokens: int
     stated_sum: int
     agrees_with_uncached: bool
+    is_mixed: bool
+    """Of reads and writes of the cache one is inside the input and one beside it, which hardly any sender does."""
 
 
 def resolve_totals(numbers: Numbers, convention: Convention, *, hides_thoughts: bool) -> tuple[Totals, list[Flag]]:
@@ -65,14 +69,16 @@ def resolve_totals(numbers: Numbers, convention: Convention, *, hides_thoughts: 
     if fitting and convention.is_sure:
         return fitting[0].totals, []
     others = [reading for value in numbers.inputs for reading in _others(numbers, value, conventional)]
-    alternatives = {reading.totals for reading in others if _adds_up(reading, numbers, None)}
+    adding_up = [reading for reading in others if _adds_up(reading, numbers, None)]
+    alternatives = {reading.totals for reading in adding_up}
     if fitting:
         totals = fitting[0].totals
         is_doubtful = bool(alternatives - {totals})
         return totals, [Flag(FlagCode.TWO_READINGS, convention.name)] if is_doubtful else []
     has_evidence = numbers.total is not None or numbers.uncached_input is not None
     if len(alternatives) == 1 and (has_evidence or not convention.is_strict):
-        is_surprising = convention.is_strict or (convention.is_sure and (bool(usual) or not has_evidence))
+        is_unusual = convention.is_strict or all(reading.is_mixed for reading in adding_up)
+        is_surprising = is_unusual or (convention.is_sure and (bool(usual) or not has_evidence))
         return alternatives.pop(), [Flag(FlagCode.UNUSUAL_READING, convention.name)] if is_surprising else []
     if len(alternatives) > 1:
         if usual:
@@ -107,6 +113,7 @@ def _with_thoughts(totals: Totals, thoughts: int) -> Totals:
         totals.output + thoughts,
         totals.reasoning + thoughts,
         totals.citation,
+        totals.tool_input,
     )
 
 
@@ -147,10 +154,11 @@ def _read(numbers: Numbers, value: int, combination: _Combination) -> _Reading |
     uncached = whole - reads - writes
     given = numbers.uncached_input
     return _Reading(
-        Totals(uncached, reads, writes, output, numbers.reasoning, numbers.citation),
+        Totals(uncached, reads, writes, output, numbers.reasoning, numbers.citation, tools),
         whole + output,
         value + numbers.output,
         given is None or given in (uncached, uncached - tools),
+        bool(reads and writes) and combination.reads_inside != combination.writes_inside,
     )
 
 

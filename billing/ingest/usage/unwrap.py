@@ -28,13 +28,21 @@ _WRAPPERS = (
     "meta",
     "info",
     "metadata",
+    "data",
+    "delta",
+    "payload",
+    "attributes",
+    "kwargs",
+    "llm_output",
+    "x_groq",
 )
 # Cohere's billed units stand beside its tokens: the object that holds them is the usage.
 _STAY = frozenset({"billed_units"})
 _BY_MODEL = "model_usage"
-_ITERATIONS = "iterations"
+# Lists of the requests that the usage is the sum of: Anthropic's with their types, those of OpenAI's Agents SDK.
+_ITERATIONS = {"iterations": {}, "request_usage_entries": {"type": "message"}}
 # The provider's own object inside a framework's, which has all that the framework's has.
-_OWN_USAGE = frozenset({"raw", "raw_usage"})
+_OWN_USAGE = frozenset({"raw", "raw_usage", "native_usage"})
 # LiteLLM's rows have the usage in their metadata, which exports write as text.
 _ROW_METADATA = "metadata"
 _ROW_USAGE = ("usage_object", "additional_usage_values")
@@ -77,7 +85,7 @@ def unwrap(sent: Mapping[Any, Any]) -> Unwrapped:
     usage = {
         str(name): item
         for name, item in _members(current)
-        if normalized_key(str(name)) != _ITERATIONS or not isinstance(item, list)
+        if normalized_key(str(name)) not in _ITERATIONS or not isinstance(item, list)
     }
     return Unwrapped(usage, around, repetition, _iterations(current), models)
 
@@ -136,8 +144,9 @@ def _has_counts(current: Mapping[Any, Any]) -> bool:
 
 def _iterations(current: Mapping[Any, Any]) -> tuple[Any, ...]:
     for key, value in _members(current):
-        if normalized_key(str(key)) == _ITERATIONS and isinstance(value, list):
-            return tuple(value[:_MAX_ITERATIONS])
+        defaults = _ITERATIONS.get(normalized_key(str(key)))
+        if defaults is not None and isinstance(value, list):
+            return tuple({**defaults, **item} if isinstance(item, dict) else item for item in value[:_MAX_ITERATIONS])
     return ()
 
 

@@ -109,9 +109,11 @@ BAD_FIELDS = [
     ({"input_tokens": 1.5}, "input_tokens", "invalid"),
     ({"input_tokens": "10"}, "input_tokens", "invalid"),
     ({"input_tokens": 10**13}, "input_tokens", "invalid"),
-    ({"output_tokens": 10, "reasoning_tokens": 11}, "reasoning_tokens", "part_exceeds_whole"),
-    ({"cache_creation_1h_tokens": 1}, "cache_creation_1h_tokens", "part_exceeds_whole"),
-    ({"input_tokens": 1, "audio_input_tokens": 2}, "audio_input_tokens", "part_exceeds_whole"),
+    (
+        {"kind": "session_summary", "session_id": "s", "output_tokens": 10, "reasoning_tokens": 11},
+        "reasoning_tokens",
+        "part_exceeds_whole",
+    ),
     ({"cost_usd": "-0.01"}, "cost_usd", "out_of_range"),
     ({"cost_usd": "NaN"}, "cost_usd", "out_of_range"),
     ({"cost_usd": "Infinity"}, "cost_usd", "out_of_range"),
@@ -161,6 +163,30 @@ def test_usage_that_cannot_be_read_is_stored_without_a_cost(api: APIClient, usag
     event = UsageEvent.objects.get()
     assert (event.cost_usd, event.unpriced_reason, event.cost_basis) == (None, "unreadable_usage", "unknown")
     assert event.usage_raw is not None
+
+
+@pytest.mark.parametrize(
+    ("counts", "detail"),
+    [
+        ({"input_tokens": 5, "output_tokens": 10, "reasoning_tokens": 11}, "reasoning_tokens is part of output_tokens"),
+        ({"cache_creation_1h_tokens": 1}, "cache_creation_1h_tokens is part of cache_creation_tokens"),
+        ({"input_tokens": 1, "audio_input_tokens": 2}, "audio_input_tokens is part of input_tokens"),
+    ],
+)
+def test_counts_that_contradict_each_other_are_stored_without_a_cost(
+    api: APIClient, counts: dict[str, int], detail: str
+) -> None:
+    event = {"id": "odd", "service": "openai", "model": "gpt-4o", **counts}
+    answer = api.post("/usage/events", [event]).json()
+
+    assert (answer["accepted"], answer["rejected"], answer["unpriced"]) == (1, 0, 1)
+    assert (answer["warnings"][0]["code"], detail in answer["warnings"][0]["message"]) == ("unreadable_usage", True)
+    stored = UsageEvent.objects.get()
+    assert (stored.cost_usd, stored.unpriced_reason, stored.input_tokens) == (None, "unreadable_usage", 0)
+    assert stored.usage_raw == {"counts": counts}
+    assert api.post("/usage/events", [event]).json()["duplicates"] == 1
+    other = {**event, next(iter(counts)): 0}
+    assert api.post("/usage/events", [other]).json()["conflicts"] == 1
 
 
 def test_empty_usage_is_none(api: APIClient) -> None:

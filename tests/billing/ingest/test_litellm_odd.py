@@ -18,6 +18,7 @@ from tests.billing.ingest.litellm_payloads import (
     event_of,
     fault_of,
     parse_one,
+    parsed_one,
     payload,
     with_metadata,
 )
@@ -70,10 +71,6 @@ def test_nulls_in_the_queue_are_neither_events_nor_errors() -> None:
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"prompt_tokens": -1}, "prompt_tokens"),
-        ({"completion_tokens": LARGEST_COUNT + 1}, "completion_tokens"),
-        ({"prompt_tokens": 1.5}, "prompt_tokens"),
-        ({"prompt_tokens": [1]}, "prompt_tokens"),
         ({"response_cost": -0.5}, "cost_usd"),
         ({"response_cost": "NaN"}, "cost_usd"),
         ({"response_cost": 1e300}, "cost_usd"),
@@ -93,6 +90,26 @@ def test_a_record_that_cannot_be_right_is_refused_by_field(changes: dict[str, An
     fault = fault_of(payload(**changes))
     assert (fault.index, fault.id, fault.field) == (0, "chatcmpl-0001", field)
     assert PROMPT not in fault.message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompt_tokens": -1},
+        {"prompt_tokens": "-1"},
+        {"prompt_tokens": 1.5},
+        {"prompt_tokens": "many"},
+        {"prompt_tokens": [1]},
+        {"completion_tokens": LARGEST_COUNT + 1},
+        {"prompt_tokens": None, "metadata": {"usage_object": {"prompt_tokens": -1, "completion_tokens": 5}}},
+    ],
+)
+def test_a_call_whose_counts_are_no_counts_is_recorded_without_them(changes: dict[str, Any]) -> None:
+    parsed = parsed_one(payload(response_cost=0, **changes))
+    assert parsed.reading is not None
+    assert parsed.reading.reason is not None
+    assert (parsed.event.input_tokens, parsed.event.output_tokens) == (None, None)
+    assert parsed.event.usage == parsed.reading.raw
 
 
 @pytest.mark.parametrize(

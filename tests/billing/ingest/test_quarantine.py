@@ -30,7 +30,7 @@ def send(organization: Organization, *records: dict[str, Any] | bytes, key: Key 
 
 
 def bad(**changes: Any) -> dict[str, Any]:
-    return payload(prompt_tokens=-1, **changes)
+    return payload(response_cost=-1, **changes)
 
 
 def test_a_bad_record_is_quarantined_and_the_good_ones_are_stored(organization: Organization, key: Key) -> None:
@@ -40,12 +40,12 @@ def test_a_bad_record_is_quarantined_and_the_good_ones_are_stored(organization: 
     assert (stored.organization, stored.credential, stored.format) == (organization, key.credential, "litellm")
     assert (stored.record_id, stored.field, stored.code, stored.received_at) == (
         "bad-1",
-        "prompt_tokens",
-        "invalid",
+        "cost_usd",
+        "out_of_range",
         NOW,
     )
-    assert "prompt_tokens" in stored.message
-    assert json.loads(stored.raw)["prompt_tokens"] == -1
+    assert "cost_usd" in stored.message
+    assert json.loads(stored.raw)["response_cost"] == -1
     assert PROMPT not in stored.raw
     assert not stored.is_truncated
 
@@ -112,7 +112,7 @@ def test_a_long_record_is_cut_and_says_so(organization: Organization) -> None:
 
 
 def test_a_record_that_postgresql_cannot_hold_is_stored_in_a_form_it_can(organization: Organization) -> None:
-    send(organization, b'{"id": "a\\u0000b", "prompt_tokens": -1, "model": "x\\u0000"}')
+    send(organization, b'{"id": "a\\u0000b", "startTime": "never", "model": "x\\u0000"}')
     stored = QuarantinedRecord.objects.get()
     assert stored.record_id == "a\N{REPLACEMENT CHARACTER}b"
     assert json.loads(stored.raw)["model"] == "x\0"
@@ -140,8 +140,8 @@ def test_a_record_that_is_still_bad_stays_and_says_why_now(organization: Organiz
     result = retry(record=stored, now=NOW)
     assert (result.accepted, result.rejected) == (0, 1)
     stored.refresh_from_db()
-    assert (stored.resolved_at, stored.code) == (None, "invalid")
-    assert "prompt_tokens" in stored.message
+    assert (stored.resolved_at, stored.code) == (None, "out_of_range")
+    assert "cost_usd" in stored.message
 
 
 def test_a_record_is_retried_once(organization: Organization) -> None:

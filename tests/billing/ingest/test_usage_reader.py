@@ -85,6 +85,36 @@ def test_times_and_limits_are_known_to_be_without_meaning(key: str) -> None:
     assert flags(CHAT | {key: 12345}) == set()
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"input": 1000, "output": 200, "total": 1200, "unit": "CHARACTERS"},
+        {"InputTokenCount": 9, "OutputTokenCount": 1, "AdditionalCounts": {"InputTokenDetails.CachedTokenCount": 8}},
+        {
+            "usage": {"promptTokens": 9, "completionTokens": 1},
+            "providerMetadata": {"anthropic": {"cacheReadTokens": 8}},
+        },
+        {
+            "input_tokens": 20,
+            "output_tokens": 5,
+            "input_token_details": {"flex": 10},
+            "output_token_details": {"flex": 5},
+        },
+        {"prompt_tokens": 9, "completion_tokens": 1, "num_server_side_tools_used": 2},
+        {"prompt_tokens": 9, "completion_tokens": 1, "extra": {"google": {"traffic_type": "ON_DEMAND_FLEX"}}},
+    ],
+)
+def test_what_changes_the_cost_and_is_only_half_understood_is_flagged(usage: dict[str, Any]) -> None:
+    assert read_usage(usage, service="openai", model="gpt-5.4").flags != ()
+
+
+def test_the_service_tier_of_the_response_comes_before_that_of_the_request() -> None:
+    tiers = {"openai.request.service_tier": "auto", "openai.response.service_tier": "flex"}
+
+    assert read_usage(CHAT | tiers).attributes == {"service_tier": "flex"}
+    assert read_usage(CHAT | {"openai.request.service_tier": "flex"}).attributes == {"service_tier": "flex"}
+
+
 def test_two_names_of_one_count_are_not_added() -> None:
     usage = CHAT | {"cached_tokens": 600, "prompt_tokens_details": {"cached_tokens": 600}}
 

@@ -40,6 +40,16 @@ def test_a_batch_knows_its_events_and_their_cost(organization: Organization, sen
     assert events.count() == 4
 
 
+def test_what_an_event_does_not_have_is_null_beside_events_that_have_it(send: Send) -> None:
+    odd = {"usage": {"prompt_tokens": 5, "completion_tokens": 1, "novelty": 7}, "metadata": {"a": 1}}
+    send({"id": "plain", "input_tokens": 5}, {"id": "flagged", "model": "m", **odd})
+
+    columns = ("usage_raw", "flags", "calls", "attributes", "other_quantities")
+    plain_row = UsageEvent.objects.filter(event_id="plain", **{f"{column}__isnull": True for column in columns})
+    assert plain_row.count() == 1
+    assert UsageEvent.objects.filter(usage_raw__isnull=False).get().event_id == "flagged"
+
+
 def test_a_batch_of_duplicates_has_nothing_to_fold(send: Send) -> None:
     send({"id": "a"})
     result = send({"id": "a"})

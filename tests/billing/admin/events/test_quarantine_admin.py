@@ -30,7 +30,7 @@ def quarantine(organization: Organization, *records: dict[str, Any] | bytes) -> 
 
 def bad(**changes: Any) -> dict[str, Any]:
     """A record that stays bad."""
-    return payload(prompt_tokens=-1, **changes)
+    return payload(response_cost=-1, **changes)
 
 
 def early(**changes: Any) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def test_a_records_page_shows_the_reason_and_the_raw_record_as_text(
 ) -> None:
     quarantine(organization, bad(model="<script>alert(1)</script>"))
     page = sign_in(owner).get(page_of(QuarantinedRecord.objects.get())).content.decode()
-    assert "prompt_tokens" in page
+    assert "cost_usd" in page
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert(1)" not in page
     assert PROMPT not in page
@@ -95,7 +95,7 @@ def test_what_is_readable_now_is_stored_and_the_rest_says_why_it_stays(
     its_time_has_come()
     messages = try_again(sign_in(owner), *QuarantinedRecord.objects.all())
     assert messages[0] == "1 record was added to the ledger."
-    assert any(message.startswith("2 records remain: ") and "prompt_tokens" in message for message in messages)
+    assert any(message.startswith("2 records remain: ") and "cost_usd" in message for message in messages)
     assert any(message.startswith("1 record remains: ") and "incomplete" in message for message in messages)
     assert UsageEvent.objects.get().event_id == "good"
     assert listed(sign_in(owner), state="resolved") == ["good"]
