@@ -33,6 +33,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
         _section(
             "Costs",
             _link("Pricing", "query_stats", "pricing"),
+            _link("Price check", "price_check", "price_check"),
             _link("Sessions & executions", "forum", "sessions"),
             _link("Runs", "account_tree", "runs"),
             _link("Request log", "receipt_long", "request_log"),

@@ -43,7 +43,7 @@ from tests.pages import Markup, sidebar_of, signed_in
 ACME = "/organizations/acme"
 PAGES = (
     *("Usage", "API credentials", "Getting started"),
-    *("Pricing", "Sessions & executions", "Runs", "Request log", "Tags"),
+    *("Pricing", "Price check", "Sessions & executions", "Runs", "Request log", "Tags"),
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Plan", "Exports"),
     *("All events", "All runs", "All sessions", "All executions", "All groups"),
     *("Batches", "Unpriced", "Quarantine", "Repricing"),

@@ -110,9 +110,12 @@ def likely_cause(compared: ComparedCall) -> Cause:
     if not compared.reported_usd:
         return Cause(DifferenceCause.ZERO, "The call is reported as free.")
     readings, terms = list(_readings(compared.call)), list(_terms(compared))
+    cached = _all_cached(compared.call)
     single = [
         *((reading.code, reading.detail, _quote(compared, reading=reading)) for reading in readings),
         *((other.code, other.detail, _quote(compared, terms=other)) for other in terms),
+        # Last, because a cached prompt costs what a batch does at some providers.
+        (cached.code, cached.detail, _quote(compared, reading=cached)),
     ]
     return (
         _best(compared, single)
@@ -137,7 +140,6 @@ def _readings(call: Call) -> Iterator[_Reading]:
         (cache, "Cache reads are charged as uncached input.", lambda given: _moved(given, reads)),
         (cache, "Cache writes are charged as uncached input.", lambda given: _moved(given, writes)),
         (cache, "Cache reads and writes are charged as uncached input.", lambda given: _moved(given, all_caches)),
-        (cache, "Uncached input is charged as cache reads.", lambda given: _moved(given, {"input": "cache_read"})),
         (
             cache,
             "Cache reads are charged a second time, as uncached input.",
@@ -188,6 +190,11 @@ def _readings(call: Call) -> Iterator[_Reading]:
         if requests != call.requests:
             yield _Reading(code, detail, requests)
     yield from _without_fees(call)
+
+
+def _all_cached(call: Call) -> _Reading:
+    requests = tuple(_moved(given, {"input": "cache_read"}) for given in call.requests)
+    return _Reading(DifferenceCause.CACHE, "Uncached input is charged as cache reads.", requests)
 
 
 def _without_fees(call: Call) -> Iterator[_Reading]:
