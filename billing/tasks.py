@@ -13,6 +13,7 @@ from billing.limits.enforce import enforce, enforce_all
 from billing.limits.verify import verify_limits
 from billing.models import Repricing, UnpricedEvent
 from billing.notifications.emails import deliver_emails
+from billing.notifications.usage_issues import notify_all_usage_issues
 from billing.notifications.webhook_sender import deliver_webhooks
 from billing.rollups.definitions import BY_NAME
 from billing.rollups.fold import fold, fold_organization
@@ -69,6 +70,12 @@ def reprice_task(repricing_id: int | None = None) -> None:
     for repricing in repricings:
         with log_failure(repricing.organization_id, "repricing could not continue", repricing=repricing.pk):
             run_next_step(repricing=repricing, now=now)
+
+
+@app.task(name="billing.notify_usage_issues")
+def notify_usage_issues_task() -> int:
+    """Write the notices about models without a price and flagged usage; return their number."""
+    return notify_all_usage_issues(now=utc_now())
 
 
 @app.task(name="billing.deliver_webhooks")

@@ -207,6 +207,8 @@ class NoticeKind(models.TextChoices):
     INCREASE_REQUESTED = "increase.requested", "Increase requested"
     INCREASE_GRANTED = "increase.granted", "Increase approved"
     INCREASE_DECLINED = "increase.declined", "Increase declined"
+    UNPRICED_USAGE = "usage.unpriced", "Model without a price"
+    FLAGGED_USAGE = "usage.flagged", "Usage needs a look"
     WEBHOOK_DISABLED = "webhook.disabled", "Webhook disabled"
     TEST = "test", "Test message"
 

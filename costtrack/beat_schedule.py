@@ -29,6 +29,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "verify-rollups": _send("billing.verify_rollups", crontab(hour="3", minute="0"), expires=20 * _HOUR),
     "verify-limits": _send("billing.verify_limits", crontab(hour="4", minute="0"), expires=20 * _HOUR),
     "reprice": _send("billing.reprice", crontab(), expires=60),
+    "notify-usage-issues": _send("billing.notify_usage_issues", crontab(), expires=60),
     "deliver-email": _send("billing.deliver_email", 15, expires=30),
     "deliver-account-email": _send("organizations.deliver_email", 15, expires=30),
     "deliver-webhooks": _send("billing.deliver_webhooks", 15, expires=30),

@@ -38,6 +38,7 @@ TASKS: dict[str, Queue] = {
     "billing.verify_rollups": Queue.MAINTENANCE,
     "billing.retain": Queue.MAINTENANCE,
     "billing.verify_limits": Queue.MAINTENANCE,
+    "billing.notify_usage_issues": Queue.NOTIFICATIONS,
     "billing.deliver_email": Queue.NOTIFICATIONS,
     "billing.deliver_webhooks": Queue.NOTIFICATIONS,
     "organizations.deliver_email": Queue.NOTIFICATIONS,
@@ -47,7 +48,12 @@ TASKS: dict[str, Queue] = {
 ROUTINE_TASKS = frozenset(
     {
         *(TICK, "billing.fold", "billing.enforce_limits", "billing.expire_authorizations"),
-        *("billing.deliver_email", "billing.deliver_webhooks", "organizations.deliver_email"),
+        *(
+            "billing.deliver_email",
+            "billing.deliver_webhooks",
+            "billing.notify_usage_issues",
+            "organizations.deliver_email",
+        ),
     }
 )
 """Tasks that run every few seconds; they are logged only if they fail."""

@@ -32,6 +32,9 @@ class PreferencesChangeSerializer(StrictSerializer):
     )
     pauses = serializers.BooleanField(required=False, help_text="Access was paused or resumed.")
     requests = serializers.BooleanField(required=False, help_text="An increase was requested, approved or declined.")
+    usage = serializers.BooleanField(
+        required=False, help_text="A model has no price, or usage was not read with certainty."
+    )
     webhooks = serializers.BooleanField(required=False, help_text="A webhook was disabled because it kept failing.")
 
 

@@ -17,6 +17,7 @@ from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
 from billing.models.rollups import Execution, GenerationGroup, Session
 from billing.models.runs import Run
+from billing.models.usage_issues import UsageIssue
 
 __all__ = [
     "PAUSING",
@@ -45,5 +46,6 @@ __all__ = [
     "ThresholdEvent",
     "UnpricedEvent",
     "UsageEvent",
+    "UsageIssue",
     "WebhookEndpoint",
 ]

@@ -94,6 +94,9 @@ class NotificationPreference(TenantModel):
     warnings = models.BooleanField(default=True, help_text="A limit is near, or a soft limit is exceeded.")
     pauses = models.BooleanField(default=True, help_text="Access is paused or resumed.")
     requests = models.BooleanField(default=True, help_text="An increase is requested, approved or declined.")
+    usage = models.BooleanField(
+        default=True, db_default=True, help_text="A model has no price, or usage was not read with certainty."
+    )
     webhooks = models.BooleanField(default=True, help_text="A webhook was disabled because it kept failing.")
 
     class Meta:

@@ -78,11 +78,13 @@ class Tone(StrEnum):
 
 
 class Page(StrEnum):
-    """The page that the button links to: of the object with this name in the notice's data, or the home page."""
+    """The page that the button links to: of the object with this name in the notice's data, or a list."""
 
     LIMIT = "limit"
     REQUEST = "request"
     WEBHOOK = "webhook"
+    UNPRICED = "unpriced"
+    PRICE_CHECK = "price_check"
     HOME = "home"
 
 
@@ -326,6 +328,54 @@ def _declined(context: EmailContext) -> Content:
     )
 
 
+def _unpriced_usage(context: EmailContext) -> Content:
+    return Content(
+        label="No price",
+        tone=Tone.WARNING,
+        headline=_issue_headline(context, "has no price", "models have no price"),
+        lead="Their cost is unknown: totals and limits do not include it. Set a price that begins before the first"
+        " call; the calls are then priced.",
+        details=_issue_details(context),
+        button="Review and set prices",
+        page=Page.UNPRICED,
+        why=_why_category(context, "prices and usage"),
+    )
+
+
+def _flagged_usage(context: EmailContext) -> Content:
+    return Content(
+        label="Usage needs a look",
+        tone=Tone.WARNING,
+        headline=_issue_headline(context, "sends usage that needs a look", "models send usage that needs a look"),
+        lead="Part of the usage was not read, or does not add up, so the cost may be wrong or is unknown. Each event"
+        " says what was not read. You get this once for each model and reason.",
+        details=_issue_details(context),
+        button="View price check",
+        page=Page.PRICE_CHECK,
+        why=_why_category(context, "prices and usage"),
+    )
+
+
+def _issue_headline(context: EmailContext, one: str, many: str) -> str:
+    models = {issue["model"] for issue in context.data["issues"]}
+    more: int = context.data["more"]
+    if len(models) == 1 and not more:
+        return f"{next(iter(models)) or 'A call without a model'} {one}"
+    return f"{len(models):,}{' or more' if more else ''} {many}"
+
+
+def _issue_details(context: EmailContext) -> tuple[tuple[str, str], ...]:
+    details = [
+        (
+            "/".join(filter(None, (issue["service"], issue["model"]))) or "No model",
+            ": ".join(filter(None, (issue["code"].replace("_", " "), issue["detail"]))),
+        )
+        for issue in context.data["issues"]
+    ]
+    more: int = context.data["more"]
+    return (*details, ("More", f"{more:,}")) if more else tuple(details)
+
+
 def _webhook_disabled(context: EmailContext) -> Content:
     webhook = context.data["webhook"]
     return Content(
@@ -429,6 +479,8 @@ _CONTENTS: dict[NoticeKind, Callable[[EmailContext], Content]] = {
     NoticeKind.INCREASE_REQUESTED: _requested,
     NoticeKind.INCREASE_GRANTED: _granted,
     NoticeKind.INCREASE_DECLINED: _declined,
+    NoticeKind.UNPRICED_USAGE: _unpriced_usage,
+    NoticeKind.FLAGGED_USAGE: _flagged_usage,
     NoticeKind.WEBHOOK_DISABLED: _webhook_disabled,
     NoticeKind.TEST: _test,
 }

@@ -60,12 +60,32 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
         ),
         NoticeKind.INCREASE_GRANTED: ("Approved: $250.00 for user ada", {"limit": _OF_ADA, "request": granted}),
         NoticeKind.INCREASE_DECLINED: ("Declined: $250.00 for user ada", {"limit": _OF_ADA, "request": declined}),
+        NoticeKind.UNPRICED_USAGE: (
+            "Acme Research: 2 models have no price",
+            _issues(now, ("our-cluster", "llama-4-70b", "no_price", ""), ("openai", "gpt-7", "no_price", "")),
+        ),
+        NoticeKind.FLAGGED_USAGE: (
+            "Acme Research: usage of gpt-7 needs a look",
+            _issues(now, ("openai", "gpt-7", "unread_usage", "usage.thought_tokens")),
+        ),
         NoticeKind.WEBHOOK_DISABLED: (
             "Webhook disabled: On-call channel",
             {"webhook": webhook, "reason": "Nothing has arrived for 3 days. The last answer was 503."},
         ),
         NoticeKind.TEST: ("A test message for Acme Research", {}),
     }
+
+
+def _issues(now: datetime, *issues: tuple[str, str, str, str]) -> dict[str, Any]:
+    listed = [
+        {
+            **dict(zip(("service", "model", "code", "detail"), issue, strict=True)),
+            "event_id": "01980f6e-0d3c-7000-8000-000000000001",
+            "occurred_at": iso(now),
+        }
+        for issue in issues
+    ]
+    return {"issues": listed, "more": 0, "as_of": iso(now), "time_zone": "Europe/Berlin"}
 
 
 def _limit(

@@ -23,6 +23,7 @@ _ADMIN_PAGES = {
     Page.REQUEST: "billing_increaserequest_change",
     Page.WEBHOOK: "billing_webhookendpoint_change",
 }
+_LISTS = {Page.HOME: "index", Page.UNPRICED: "billing_unpricedevent_changelist", Page.PRICE_CHECK: "price_check"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,8 @@ def render(*, notice: Notice, organization: Organization) -> tuple[str, str]:
 
 
 def _page_url(page: Page, data: dict[str, Any], organization: Organization) -> str:
-    if page is Page.HOME:
-        return settings.PUBLIC_URL + organization_url(organization.slug, "index")
+    if page in _LISTS:
+        return settings.PUBLIC_URL + organization_url(organization.slug, _LISTS[page])
     return settings.PUBLIC_URL + organization_url(organization.slug, _ADMIN_PAGES[page], data[page.value]["id"])
 
 

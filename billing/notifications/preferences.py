@@ -19,6 +19,8 @@ CATEGORIES: Mapping[NoticeKind, str] = {
     NoticeKind.INCREASE_REQUESTED: "requests",
     NoticeKind.INCREASE_GRANTED: "requests",
     NoticeKind.INCREASE_DECLINED: "requests",
+    NoticeKind.UNPRICED_USAGE: "usage",
+    NoticeKind.FLAGGED_USAGE: "usage",
     NoticeKind.WEBHOOK_DISABLED: "webhooks",
 }
 """The field of `NotificationPreference` that each kind belongs to. Test messages belong to none."""

@@ -208,6 +208,8 @@ def _figures(models: Sequence[ModelExactness]) -> list[Figure]:
     cost = sum((spend.cost_usd for spend in totals.values()), ZERO)
     figures = []
     for exactness, spend in totals.items():
+        if not spend.events and not spend.cost_usd:
+            continue
         calls = f"{formatting.count(spend.events)} call{'' if spend.events == 1 else 's'}"
         if exactness is Exactness.UNKNOWN:
             figures.append(Figure(exactness.label, calls, (_NOTES[exactness],)))

@@ -19,6 +19,7 @@ _LABELS = {
     "warnings": "Warnings",
     "pauses": "Pauses",
     "requests": "Increases",
+    "usage": "Prices and usage",
     "webhooks": "Webhooks",
 }
 

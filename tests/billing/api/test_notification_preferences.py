@@ -9,7 +9,7 @@ from organizations.models import AuditEntry, Organization, User
 from tests.billing.notifications.factories import create_notice
 
 PATH = "/organizations/acme/notification-preferences"
-ALL = {"warnings": True, "pauses": True, "requests": True, "webhooks": True}
+ALL = {"warnings": True, "pauses": True, "requests": True, "usage": True, "webhooks": True}
 
 
 def client(user: User) -> APIClient:

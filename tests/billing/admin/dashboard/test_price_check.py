@@ -52,7 +52,6 @@ def test_spend_by_exactness(browser: Client, api: APIClient, send: Send, other_o
         "Reported": "$3.00",
         "Computed": "$2.50",
         "Estimated": "$3.50",
-        "Flagged": "$0.00",
         "Unknown": "1 call",
     }
     assert "secret-model" not in text(browser)

@@ -47,7 +47,9 @@ def test_a_member_chooses_for_each_organization(
     page = signed_in.get(PREFERENCES).content.decode()
     assert "Acme Research" in page
     assert "Globex Labs" in page
-    filters = {f"{slug}-{name}": "on" for slug in ("acme", "globex") for name in ("pauses", "requests", "webhooks")}
+    filters = {
+        f"{slug}-{name}": "on" for slug in ("acme", "globex") for name in ("pauses", "requests", "usage", "webhooks")
+    }
     response = signed_in.post(PREFERENCES, {**filters, "globex-warnings": "on"})
     assert response.status_code == 302
     preference = NotificationPreference.objects.get()
@@ -56,7 +58,7 @@ def test_a_member_chooses_for_each_organization(
 
 
 def test_saving_without_a_change_writes_nothing(signed_in: Client) -> None:
-    names = ("warnings", "pauses", "requests", "webhooks")
+    names = ("warnings", "pauses", "requests", "usage", "webhooks")
     signed_in.post(PREFERENCES, {f"acme-{name}": "on" for name in names})
     assert not NotificationPreference.objects.exists()
     assert not AuditEntry.objects.exists()
