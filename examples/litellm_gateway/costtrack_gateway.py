@@ -345,7 +345,7 @@ class Outbox:
                 self._sending.append(self._pending.popleft())
 
     def _deliver(self, client: httpx.Client) -> bool:
-        """Send the taken items. Return False if they must be retried. Usage that costtrack cannot read is not retried."""
+        """Send the taken items. Return False if they must be retried. Usage that cannot be read is not retried."""
         first = self._sending[0]
         try:
             if isinstance(first, Release):
