@@ -1,4 +1,4 @@
-"""How reliable the costs of model calls are, and where two known costs of a call differ. Read-only.
+"""How far the costs of model calls can be relied on, and where two known costs of a call differ. Read-only.
 
 The figures are those of the events as they were stored, without later adjustments.
 """
