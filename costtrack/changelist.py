@@ -1,4 +1,4 @@
-"""The changelist that all lists of the admin use."""
+"""The changelist of all lists in the admin."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from unfold.views import ChangeList
 
 
 class PlainChangeList(ChangeList):
-    """Titled with the plural name of its model, and without the count of all rows, which would be a query of its
-    own."""
+    """A changelist whose title is the model's plural name, and which does not count all rows, because that would need
+    another query."""
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)

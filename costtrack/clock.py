@@ -1,4 +1,4 @@
-"""Times: their units, their format, and the clock, which only `utc_now` reads; all else takes `now` as a parameter."""
+"""Times: units, format, and the clock. Only `utc_now` reads the clock; all other code takes `now` as a parameter."""
 
 from datetime import UTC, datetime, timedelta
 from typing import overload

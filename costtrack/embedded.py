@@ -1,7 +1,6 @@
 """Embedded PostgreSQL and Redis: the real servers from pip wheels, run as child processes on a data folder.
 
-Used by `costtrack up`, the tests and the benchmarks. Both listen on Unix sockets in a folder that only this user can
-enter.
+Used by `costtrack up`, the tests and the benchmarks. Both servers listen on Unix sockets in a folder with mode 0700.
 """
 
 import hashlib
@@ -79,7 +78,7 @@ class Postgres:
         return self._programs / name
 
     def start(self, log: Path) -> subprocess.Popen[bytes]:
-        """Start the server process and return at once; `wait_until_ready` waits for it."""
+        """Start the server process and return immediately; `wait_until_ready` waits for it."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         if self._user is not None:
             _prepare_account(self._user, self.data_dir, self._programs)
@@ -191,7 +190,7 @@ class Redis:
         return redis_url(self.data_dir)
 
     def start(self, log: Path) -> subprocess.Popen[bytes]:
-        """Start the server process and return at once."""
+        """Start the server process and return immediately."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_socket_folder(self.sockets, _SERVER_USER if os.geteuid() == 0 else None)
         with log.open("ab") as output:

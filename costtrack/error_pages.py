@@ -69,7 +69,7 @@ def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpRespo
 
 
 def _wants_page(request: HttpRequest) -> bool:
-    """Whether to answer with a page: for the web UI's own paths, and for browsers, which name HTML in `Accept`."""
+    """Whether to respond with a page: for paths of the web UI, and for browsers, which list HTML in `Accept`."""
     pages = (reverse("admin:index"), sign_in_url("account_login").removesuffix("login"))
     return request.path.startswith(pages) or "text/html" in request.headers.get("Accept", "")
 

@@ -78,15 +78,15 @@ class ParameterFilter(django_filters.Filter):
 
 
 class ParameterOption(ParameterFilter):
-    """A parameter that narrows nothing, such as the size of a page; views read it from `FilterSet.options`."""
+    """A parameter that does not filter, such as the page size; views read it from `FilterSet.options`."""
 
     def filter(self, qs: Any, value: Any) -> Any:
         return qs
 
 
 class ReportFilterSet(django_filters.FilterSet):
-    """Narrows the query of a report, a frozen dataclass, instead of a queryset, by filters that are `ParameterFilter`s.
-    Rejects unknown parameters; every endpoint has `organization`."""
+    """Filters the query of a report (a frozen dataclass) instead of a queryset, by `ParameterFilter`s. Rejects unknown
+    parameters; every endpoint accepts `organization`."""
 
     def __init__(self, data: QueryDict, query: Any = None) -> None:
         """Validate the parameters. Raises ValidationError."""
@@ -108,7 +108,7 @@ class ReportFilterSet(django_filters.FilterSet):
 
     @property
     def qs(self) -> Any:
-        """Return the narrowed query."""
+        """Return the query with the filters applied."""
         return self.narrow(self.queryset)
 
     @property

@@ -76,7 +76,7 @@ def _may_be_absent(field: inspect.Field) -> bool:
 
 
 def _schema_of(described: inspect.Type, auto_schema: AutoSchema) -> Schema:  # noqa: PLR0911 - one for each kind
-    """Return the JSON schema of a field; nested structs become components of their own."""
+    """Return the JSON schema of a field; nested structs become separate components."""
     match described:
         case inspect.Metadata():
             return append_meta(_schema_of_annotated(described, auto_schema), described.extra_json_schema or {})

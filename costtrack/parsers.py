@@ -22,7 +22,7 @@ def read_limited(stream: Any, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 class JSONParser(parsers.JSONParser):
-    """Parses JSON in UTF-8, whatever charset the header names (RFC 8259), up to `max_bytes`."""
+    """Parses JSON in UTF-8, regardless of the charset in the header (RFC 8259), up to `max_bytes`."""
 
     max_bytes: ClassVar[int] = MAX_BYTES
     fractions: ClassVar[type[float | Decimal]] = float

@@ -1,5 +1,5 @@
-"""Response bodies as msgspec structs: the JSON renderer encodes them as they are, and `costtrack.openapi_structs` turns
-them into components of the OpenAPI document.
+"""Response bodies as msgspec structs. The JSON renderer encodes them directly, and `costtrack.openapi_structs` adds
+them to the OpenAPI document as components.
 
     class SpendTag(ResponseBody):
         individual_request_tag: str

@@ -255,7 +255,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": REDELIVERED_AFTER_SECONDS,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # by default workers and beat exit when Redis is away for 50 minutes
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # by default workers and beat exit if Redis is unavailable for 50 minutes
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

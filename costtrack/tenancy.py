@@ -33,9 +33,9 @@ def tenant_scope(*organization_ids: int) -> Iterator[None]:
 def tenant_reads(*organization_ids: int) -> Iterator[None]:
     """Like `tenant_scope`, for statements that only read, without a transaction around them.
 
-    The settings are sent together with each statement, as a transaction of its own. That saves three of four messages
-    for a request with one query, as most requests are. Inside a transaction, where the settings would outlive the
-    statement, it is a `tenant_scope`.
+    The settings are sent together with each statement, as a separate transaction. For a request with a single query, as
+    most are, this saves three of four messages. Inside a transaction, where the settings would outlive the statement,
+    it is a `tenant_scope`.
     """
     if connection.in_atomic_block:
         with _transaction(organization_ids):

@@ -1,7 +1,7 @@
-"""Photographs the web UI: `.venv/bin/python docs/screenshots.py` makes the pictures of the README (`PICTURES`, into
-docs/images); with `--all FOLDER`, every page of the sidebar and its first row's, in light, in dark and as on a phone.
+"""Takes screenshots of the web UI: `.venv/bin/python docs/screenshots.py` writes the README's (`PICTURES`) to
+docs/images; with `--all FOLDER`, every page of the sidebar and of its first row, in light, in dark and on a phone.
 
-Starts costtrack with its demo on a free port of this machine and a data folder of its own. Both are gone afterwards.
+Starts costtrack with its demo on a free port and a temporary data folder, and removes both afterwards.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Error, Page, ViewportSize, sync_playwri
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 ADMIN = "/o/harbor-analytics/admin/"
-OWNER = ("owner@harbor.example", "costtrack-demo")  # as billing.demo makes them
+OWNER = ("owner@harbor.example", "costtrack-demo")  # created by billing.demo
 DESKTOP: ViewportSize = {"width": 1400, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 START_SECONDS, STOP_SECONDS = 300, 60
@@ -33,7 +33,7 @@ Colors = Literal["light", "dark"]
 
 @dataclass(frozen=True)
 class Picture:
-    """A page, or where the first link of `follow` on it leads. `height` cuts off what is below."""
+    """A page, or the target of the first link on it that matches `follow`. `height` crops the screenshot."""
 
     name: str
     path: str
@@ -63,7 +63,7 @@ def free_port() -> int:
 
 @contextmanager
 def running_stack() -> Iterator[str]:
-    """The address of a costtrack with the demo, which ends with the block, or by itself when it does not get ready."""
+    """Run costtrack with the demo during the block, and yield its URL. Stop it as well if it does not become ready."""
     with tempfile.TemporaryDirectory(prefix="costtrack-") as folder:
         arguments = ["up", "--demo", "--data-dir", f"{folder}/data", "--port", str(free_port())]
         command = [sys.executable, "-m", "costtrack", *arguments]
@@ -104,7 +104,7 @@ def signed_in(browser: Browser, url: str, colors: Colors, size: ViewportSize) ->
 
 
 def settle(page: Page) -> None:
-    """Until charts and fonts are there."""
+    """Wait for charts and fonts."""
     page.wait_for_load_state("networkidle")
     page.evaluate("document.fonts.ready.then(() => true)")
 
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--all", type=Path, metavar="FOLDER", help="every page, into this folder, instead")
     parser.add_argument("--only", nargs="*", choices=[picture.name for picture in PICTURES], help="of the README's")
     options = parser.parse_args()
-    # Whatever ends this program, costtrack and the browser are stopped.
+    # Stop costtrack and the browser on SIGTERM as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     paths = subprocess.run([ROOT / ".ci" / "browser"], stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
     with running_stack() as url, sync_playwright() as playwright:

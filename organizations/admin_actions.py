@@ -1,4 +1,4 @@
-"""Actions on a row of the admin: a button on its page, a page that asks for confirmation, and what is done then."""
+"""Actions on a row of the admin: a button on its page, a confirmation page, and the action itself."""
 
 from collections.abc import Callable, Collection
 from functools import wraps
@@ -62,11 +62,11 @@ def confirmed(
     permission: str = "manage",
     leads_to_list: bool = False,
 ) -> Callable[[Callable[..., str | HttpResponse]], Any]:
-    """Turn a method into a button whose page explains the action (`title`, `text`) and asks for the form's fields.
-    The title is the label unless it is given, and so is `verb`, the label of the page's button, the title.
+    """Turn a method into a button with a page that explains the action (`title`, `text`) and shows the form's fields.
+    `title` defaults to the label, and `verb`, the label of the page's button, defaults to the title.
 
-    The method gets the row and the form's data, and returns the success message, which is shown on the row's page or
-    on the list, or a response of its own. The page shows a DomainError that it raises, beside the field or above.
+    The method gets the row and the form's data. It returns a response, or a success message, which is shown on the
+    row's page or on the list. If it raises a DomainError, the page shows the error at its field or above the form.
     """
 
     def decorator(act: Callable[..., str | HttpResponse]) -> Any:
@@ -157,7 +157,7 @@ class ConfirmingAdmin(ModelAdmin):
         return TemplateResponse(request, "admin/secret.html", context, headers={"Cache-Control": "no-store"})
 
     def audited(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """Return what services take besides the row: its organization, who acts, and when."""
+        """Return the arguments that services take in addition to the row: its organization, the actor, and the time."""
         return {"organization": row.organization, "actor": request_user(request).email, "now": utc_now()}
 
     def page_url(self, row: Model) -> str:

@@ -29,7 +29,7 @@ def request_roles(request: HttpRequest) -> list[Role]:
 
 
 def scopes_in(request: HttpRequest, organization_id: int | None) -> frozenset[str]:
-    """Return the user's scopes in an organization; None stands for the operators' own rows."""
+    """Return the user's scopes in an organization; None means rows of operators."""
     user = request_user(request)
     if user.is_superuser:
         return ALL_SCOPES

@@ -1,4 +1,4 @@
-"""Work on many organizations in turn, in which one that fails does not stop the others."""
+"""Error handling for tasks that process organizations one by one: a failure does not stop the others."""
 
 import logging
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def log_failure(organization_id: int, message: str, **details: int | str) -> Iterator[None]:
-    """Log an error inside the block with its organization, and go on after it. The next run of the task retries."""
+    """Log an error inside the block with its organization, and continue after the block. The next run of the task
+    retries."""
     try:
         yield
     except Exception:

@@ -22,21 +22,21 @@ _Row = TypeVar("_Row", bound=models.Model)
 
 
 class OrganizationScopedQuerySet(models.QuerySet[_Row]):
-    """For every model with an `organization` column."""
+    """The base class of querysets of models with an `organization` column."""
 
     def of(self, organization: "Organization") -> Self:
         """The organization's own rows."""
         return self.filter(organization=organization)
 
     def get_or_not_found(self, name: str, **lookups: Any) -> _Row:
-        """Return the only row. Raises NotFoundError, which says that there is no such `name`."""
+        """Return the only row. Raises NotFoundError that names it (`No such <name>.`)."""
         row = self.filter(**lookups).first()
         if row is None:
             raise NotFoundError(f"No such {name}.")
         return row
 
     def row(self, instance: _Row) -> Self:
-        """The row of a model instance, for an update of it alone."""
+        """Return a queryset with only the row of a model instance, for an update."""
         return self.filter(organization=instance.organization_id, pk=instance.pk)  # type: ignore[attr-defined] # see above
 
 

@@ -1,6 +1,6 @@
 """Hooks that run when an organization gets another plan, in the same transaction.
 
-Apps that depend on organizations register them to keep their own data in line with the plan (`billing.limits.plans`).
+Apps that depend on organizations register hooks to keep their data consistent with the plan (`billing.limits.plans`).
 """
 
 from datetime import datetime

@@ -3,9 +3,9 @@
 Rate limits protect the servers; spend limits (`billing.limits`) protect the organization's money. They share
 only the status 429.
 
-**The rule.** A request is let through while fewer than N of the credential's requests were let through in the last 60
-seconds. So no 60-second window contains more than N; fixed minutes, or a refilling bucket (GCRA), would allow up to
-twice as many. Refused requests do not count, so retrying does not prolong the refusal.
+**The rule.** A request is accepted if fewer than N of the credential's requests were accepted in the last 60 seconds.
+So no 60-second window contains more than N; fixed minutes, or a refilling bucket (GCRA), would allow up to twice as
+many. Refused requests do not count, so retrying does not prolong the wait.
 
 **How.** Requests are counted per second, in one Redis hash of up to 61 numbers, whatever N is (a log of single requests
 would contain N). A second expires as a whole, when its last instant is 60 seconds old, so a slot becomes free up to one

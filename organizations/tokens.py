@@ -1,8 +1,8 @@
 """Signed access tokens of the OAuth client credentials grant (RFC 6749, section 4.4; RFC 7519).
 
-Each request with a token looks its credential up, so revoking the credential or removing a scope affects its tokens at
-once. A token also names the secret that it was issued for, and is valid no longer than that secret: after a rotation
-the tokens of the old secret end with its grace period.
+Each request with a token looks up the credential, so revoking the credential or removing a scope affects its tokens
+immediately. A token also names the secret that it was issued for, and is valid no longer than that secret: after a
+rotation the tokens of the old secret end with its grace period.
 """
 
 import hashlib

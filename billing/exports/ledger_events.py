@@ -1,10 +1,10 @@
 """An organization's events in the format of `POST /usage/events`, to move them to another installation.
 
-Each line has an event with its id, source, time and net cost, so what was priced or corrected before keeps its cost.
-Voided events are left out; an event without a known cost has none. Session summaries come last, with the totals that
-make the sums of their session the same again.
+Each line has an event with its id, source, time and net cost, so priced and corrected events keep their cost. Voided
+events are excluded; an event without a known cost has none. Session summaries come last, with totals that restore the
+sums of their sessions.
 
-Reads tables by SQL and not by the models, because it is also the way out of a database of before 0.1.0
+The tables are read by SQL and not by the models, because databases from before 0.1.0 are exported as well
 (`costtrack.database.first_schema`).
 """
 
@@ -125,8 +125,8 @@ def _call_amounts(row: Row) -> dict[str, Any]:
 
 
 def _summary_totals(difference: Row, totals: Row) -> dict[str, Any]:
-    """Return the totals that a summary names: those that make the same difference when all other events of the
-    session, and its earlier summaries, are in the ledger. A sum that corrections made negative cannot be sent."""
+    """Return the totals of a summary: those that produce the same difference if all other events of the session, and
+    its earlier summaries, are in the ledger. A sum that is negative after corrections cannot be sent."""
     named: dict[str, Any] = {name: max(totals[name], 0) for name in SUMMARY_COUNTS if totals[name] or difference[name]}
     amounts: dict[str, Decimal] = {name: max(totals[name], ZERO) for name in SUMMARY_AMOUNTS if difference[name]}
     return named | {"cost_usd" if name == "token_cost_usd" else name: plain(amount) for name, amount in amounts.items()}

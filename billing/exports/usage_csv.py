@@ -66,7 +66,7 @@ def usage_csv(query: UsageQuery, rows: Rows, *, endpoint: str = "") -> Iterator[
 
 
 def _mark_if_incomplete(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Append an error row if reading fails: the client cannot otherwise tell a truncated response from a complete
+    """Append an error row if reading fails, because the client cannot distinguish a truncated response from a complete
     one."""
     try:
         yield from chunks
@@ -97,7 +97,7 @@ def days_csv(*, organization: Organization, filters: UsageFilter, days: Sequence
 
 
 def file_name(*, organization: Organization, rows: str, window: Span) -> str:
-    """`usage-requests-acme-2026-10-04-2026-11-02.csv`; `rows` says what a row is."""
+    """Return a file name such as `usage-requests-acme-2026-10-04-2026-11-02.csv`."""
     calendar = organization.calendar
     first, last = calendar.date_of(window.start), calendar.date_of(window.end - timedelta(microseconds=1))
     return f"usage-{rows}-{organization.slug}-{first}-{last}.csv"

@@ -204,7 +204,8 @@ class UsageEvent(TenantModel):
     region = dimension_field()
     attributes = models.JSONField(null=True)
 
-    # Why the reading of the usage needs a look: `[{"code": ..., "detail": ...}]`. Flagged and unreadable usage is kept.
+    # Why the usage needs a review: `[{"code": ..., "detail": ...}]`. `usage_raw` is stored for flagged and unreadable
+    # usage.
     flags = models.JSONField(null=True)
     usage_raw = models.JSONField(null=True)
 

@@ -18,15 +18,15 @@ def _unit_price(**options: str) -> "models.DecimalField[Decimal | None, Decimal 
 
 class PriceVersionQuerySet(OrganizationScopedQuerySet["PriceVersion"]):
     def catalogue(self) -> Self:
-        """Everyone's prices."""
+        """Return the prices that apply to all organizations."""
         return self.filter(organization=None)
 
     def visible_to(self, organization_ids: list[int]) -> Self:
-        """The organizations' own prices and everyone's."""
+        """Return the prices of these organizations, and those that apply to all."""
         return self.filter(models.Q(organization=None) | models.Q(organization__in=organization_ids))
 
     def in_force(self) -> Self:
-        """Without withdrawn versions, which end where they begin."""
+        """Exclude withdrawn versions, which end at the time at which they begin."""
         return self.exclude(effective_to=models.F("effective_from"))
 
     def active_at(self, instant: datetime) -> Self:
@@ -108,7 +108,7 @@ class PriceVersion(models.Model):
 
 
 class Agreement(TenantModel):
-    """An organization's terms with a provider: a discount, or unit prices of its own by kind.
+    """An organization's terms with a provider: a discount, or separate unit prices by kind.
 
     It covers calls whose model matches one of `model_patterns` on the days (UTC) from `starts` until before
     `ends`. Terms never change: an agreement is ended, and another one begins.

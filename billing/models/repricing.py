@@ -43,7 +43,7 @@ class Repricing(TenantModel):
     last_occurred_at = models.DateTimeField(null=True, editable=False)
     last_event_id = models.UUIDField(null=True, editable=False)
 
-    # Results: repriced events, how many of them changed, and events that were left alone.
+    # Results: the number of repriced events, of those that changed, and of those that were skipped.
     events = models.PositiveBigIntegerField(default=0, editable=False)
     changed = models.PositiveBigIntegerField(default=0, editable=False)
     left_alone = models.PositiveBigIntegerField(default=0, editable=False)

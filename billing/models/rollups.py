@@ -48,9 +48,10 @@ class RollupRow(TenantModel):
 
 
 def with_live_view(model: type[Row]) -> type[Row]:
-    """Also make the model of a rollup's live view, which is named after it: `LiveTagDay`, `billing_livetagday`.
+    """Also create the model of a rollup's live view, which is named after the rollup: `LiveTagDay`,
+    `billing_livetagday`.
 
-    It has the same abstract base, and copies of the fields that the rollup adds to it.
+    The model has the same abstract base, and copies of the rollup's additional fields.
     """
     base = cast("type[RollupRow]", model.__base__)
     inherited = {field.name for field in _fields(base)}

@@ -1,6 +1,6 @@
 """Claim deliveries, record the results of attempts, and schedule retries, for e-mails and webhooks.
 
-A worker claims a few deliveries in a transaction of their own, sends each of them, and records the result immediately:
+A worker claims a few deliveries in a separate transaction, sends each of them, and records the result immediately:
 
     for delivery in claim(channel=Channel.EMAIL, now=now, limit=20):
         ...                              # send it, then one of

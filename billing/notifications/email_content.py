@@ -56,7 +56,7 @@ def _format(instant: datetime, zone: ZoneInfo) -> str:
     return f"{local:%a} {local.day} {local:%b %Y}, {local.strftime('%H:%M' + seconds)}"
 
 
-# --- What a message consists of --------------------------------------------------------------------------------
+# --- The parts of a message ------------------------------------------------------------------------------------
 
 _TEXT_BAR_WIDTH = 20
 IN_WINDOW = {

@@ -113,7 +113,7 @@ class _Outbox:
         return compose(row)
 
     def dropped(self, row: Delivery) -> None:
-        """Do nothing: a notice is never dropped."""
+        """Do nothing, because notices are never dropped."""
 
     def succeeded(self, row: Delivery, *, status: int | None, now: datetime) -> None:
         deliveries.succeeded(row, status=status, now=now)

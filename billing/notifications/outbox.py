@@ -1,4 +1,4 @@
-"""The outbox: a notice is written in the transaction of the change that it is about (docs/notifications.md).
+"""The outbox: a notice is written in the transaction of the change that it reports (docs/notifications.md).
 
 `notify` only writes rows, and workers send them afterwards (`billing.notifications.deliveries`). So a notice is sent if
 and only if the change is committed, and no mail server or webhook can delay or fail the change.
@@ -44,10 +44,10 @@ def notify(
 ) -> Notice:
     """Write a notice and a delivery for each recipient, in the caller's transaction.
 
-    E-mails go to the owners and admins who subscribed to this kind of notice, or exactly to the addresses in `to`;
-    names that are no address, such as the Client ID of a requester, are ignored. Webhooks are the enabled endpoints
-    that subscribed to this kind, or exactly `webhooks`. `data` is JSON-ready and becomes the `data` of the webhook's
-    message; docs/notifications.md has its shape for each kind.
+    E-mails are sent to the owners and admins who subscribed to this kind of notice, or only to the addresses in `to`;
+    entries that are not addresses, such as the Client ID of a requester, are ignored. Webhooks are the enabled
+    endpoints that subscribed to this kind, or only `webhooks`. `data` is JSON-ready and becomes the `data` of the
+    webhook's message; docs/notifications.md describes it for each kind.
     """
     notice = Notice.objects.create(
         organization=organization, kind=kind, subject=_one_line(subject), data=data, created_at=now

@@ -19,7 +19,7 @@ from costtrack.clock import iso
 _MAX_HEADLINE_LENGTH = 250
 _MAX_VALUE_LENGTH = 500  # Slack allows 2,000, and 3,000 for a section
 _MAX_FIELDS = 10  # of a section in Slack
-# The fields that are shown to people, in this order.
+# The fields that are shown to users, in this order.
 _SLACK_FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Organization", ("organization",)),
     ("Limit of", ("limit", "scope")),

@@ -59,7 +59,7 @@ class NoResponseError(Exception):
 
 
 def post(url: str, *, headers: Mapping[str, str], body: bytes, network: Network) -> WebhookResponse:
-    """POST once, and return the response, whatever its status.
+    """POST once, and return the response, with any status.
 
     Raises NoResponseError, or InvalidError for a URL that is not allowed.
     """

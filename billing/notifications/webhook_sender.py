@@ -35,7 +35,7 @@ MAX_CONCURRENT = 16
 """Number of endpoints that are sent to at the same time."""
 
 PASS_SECONDS = 20.0
-"""No delivery is claimed after that, so that e-mails in the same queue are sent; the rest is left to the next pass."""
+"""No delivery is claimed after this time, so that e-mails in the same queue are sent. The next pass sends the rest."""
 
 _POLL_SECONDS = 1.0
 """How often new deliveries are claimed while others are in progress."""

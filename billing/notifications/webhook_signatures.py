@@ -1,4 +1,4 @@
-"""The signatures of webhooks, and the secrets that they are made with.
+"""The signatures of webhooks, and their secrets.
 
 Secrets are stored encrypted instead of hashed, because messages are signed with them. The encryption key is derived
 from SECRET_KEY, which is not in the database, so a stolen table is useless. (A credential's secret is only compared, so

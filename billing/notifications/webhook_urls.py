@@ -1,9 +1,9 @@
-"""Where webhooks may be sent: their URLs, checked when they are saved and again when they are used, and the network
-addresses behind them (protection against server-side request forgery).
+"""Validation of webhook URLs and of the network addresses behind them, when a webhook is saved and again at every
+connection (protection against server-side request forgery).
 
-A user who adds a webhook chooses where this server sends requests. They must not reach internal services, such as
-the cloud's metadata or the database. Addresses are checked instead of names, because a name can be spelled in many ways
-and may resolve to another address a second later (DNS rebinding).
+A user who adds a webhook chooses where this server sends requests. They must not reach internal services, such as the
+cloud's metadata or the database. Addresses are checked instead of names, because a name can be written in many ways and
+may resolve to another address a second later (DNS rebinding).
 """
 
 import re

@@ -109,7 +109,7 @@ def change_webhook(
 
 @transaction.atomic
 def remove_webhook(*, organization: Organization, webhook: WebhookEndpoint, actor: str, now: datetime) -> None:
-    """Remove a webhook with its secrets. Its pending deliveries fail; the log of deliveries stays."""
+    """Remove a webhook with its secrets. Its pending deliveries fail; the delivery log stays."""
     webhook = _locked(organization, webhook)
     cancel_pending(webhook, reason="The webhook was removed.", now=now)
     _audit(webhook, actor, "webhook.removed", url=display_url(webhook.url))

@@ -1,5 +1,5 @@
 """Divide windows between rollups and the ledger: each part of a window is read from the coarsest rollup that has whole
-time buckets for it, and what is left at its edges from the ledger. Pure functions.
+time buckets for it, and the edges from the ledger. Pure functions.
 
     plan_sources([Window(Nov 1 22:30, Nov 4 02:15)], (USAGE_DAYS, USAGE_HOURS))
 

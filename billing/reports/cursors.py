@@ -1,4 +1,4 @@
-"""Positions in lists, pages, and cursors: a list is continued after the position of the last row of a page.
+"""Pages of lists, and cursors: the next page starts after the position of the last row of a page.
 
 A cursor is an opaque text: the microseconds since 1970 and the key of the row, in URL-safe base64.
 """

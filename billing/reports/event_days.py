@@ -1,5 +1,5 @@
-"""Which days of the ledger have matching events, from rollups, so that a rare filter does not make a request search the
-whole ledger. (The ledger is indexed by time, and not by what events are filtered by.)
+"""Find the days of the ledger that have matching events, from rollups, so that a rare filter does not make a request
+search the whole ledger. (The ledger is indexed by time, and not by the columns of the filters.)
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ from costtrack.clock import DAY
 from organizations.models import Organization
 
 MAX_READ = 500_000
-"""The most calls that are read to find the rows of a filter."""
+"""Maximum number of calls that are read to find the rows of a filter."""
 
 
 @dataclass(frozen=True, slots=True)

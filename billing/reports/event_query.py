@@ -165,8 +165,8 @@ class EventQuery:
     def page_by_index(
         self, row_type: type[Row], *, after: Position | None, limit: int, received_since: datetime | None = None
     ) -> Page[Row, Position]:
-        """Return a page, newest first, of a condition that has an index of its own and few events, such as one
-        session. All of them are read. None was received before `received_since`."""
+        """Return a page, newest first, of a condition that has an index and few events, such as one session. All of
+        them are read. None was received before `received_since`."""
         parameters = self._parameters(first_id_of(received_since))
         order = _BY_TIME.format(direction=sql.SQL("DESC"))
         events = _BY_INDEX.format(

@@ -1,4 +1,4 @@
-"""Single rows of the ledger: lists of them, and how the cost of one came about. Read-only."""
+"""Single rows of the ledger: lists of rows, and the explanation of a row's cost. Read-only."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -84,7 +84,7 @@ def _filtered(organization: Organization, filters: EventFilter) -> UsageEventQue
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How the cost of an event came about.
+    """The explanation of an event's cost.
 
     `adjusted_event` is the event with its adjustments. `quote` applies `price`, the last applied price version, to the
     usage of the event under its conditions. `corrected` is the event that this row corrects, if it is an adjustment.

@@ -41,7 +41,7 @@ class Verification:
     differing: tuple[str, ...]
 
     def check(self, name: str, section: str, *, unit: str, repair: str) -> Check:
-        """Return the health check. `repair` says what to do about differences, which are counted in `unit`."""
+        """Return the health check. `repair` is the advice for differences, which are counted in `unit`."""
         state, advice = "right", ""
         if self.last_at is None:
             state = "pending"

@@ -1,7 +1,7 @@
 """Health checks of intake and of models without a price, for the whole installation. Read-only.
 
-Each query reads a bounded number of rows, however large the ledger is; a count that reached the bound is shown as "at
-least".
+Each query reads a bounded number of rows, regardless of the size of the ledger; a count that reached the bound is shown
+as "at least".
 """
 
 from dataclasses import dataclass

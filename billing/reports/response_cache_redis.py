@@ -1,7 +1,8 @@
 """A Redis cache of rendered responses, separate for each organization.
 
-A response is stored with the ledger state it was made from, and served only while the ledger is in that state, so the
-cache never hides acknowledged usage. The key does not contain the state: a new response replaces the old one, so a busy
+A response is stored with the ledger state that it was computed from, and served only while the ledger is in that state,
+so the cache never hides acknowledged
+usage. The key does not contain the state: a new response replaces the old one, so a busy
 ledger does not fill Redis with stale responses.
 
 If Redis is down, nothing is cached, and Redis is not contacted for a few seconds.
@@ -29,7 +30,7 @@ breaker = Breaker("response cache")
 
 @dataclass(frozen=True, slots=True)
 class CachedResponse:
-    """A rendered body, its headers, and the ledger state it was made from."""
+    """A rendered body, its headers, and the ledger state that it was computed from."""
 
     state: str
     body: bytes
@@ -59,7 +60,7 @@ def _cache_key(organization: Organization, query: str) -> str:
 
 
 def _try(use_redis: Callable[[], object]) -> object:
-    """Return what Redis answers, or None if it is down."""
+    """Return the result of a Redis command, or None if Redis is unavailable."""
     if not breaker.may_try():
         return None
     try:

@@ -21,7 +21,7 @@ from costtrack.database.queries import fetch_rows
 from organizations.models import Organization
 
 MAX_WALKED = 2_000
-"""The most runs of a tree that are summed."""
+"""Maximum number of runs of a tree that are summed."""
 MAX_ANCESTORS = 100
 
 

@@ -10,7 +10,7 @@ from billing.models import PriceVersion, UnpricedEvent
 from billing.types import UnpricedReason
 from organizations.models import Organization
 
-# Bounds the query, however long the queue is.
+# Bounds the query, regardless of the length of the queue.
 MAX_EXAMINED = 20_000
 _MAX_MODELS = 50
 

@@ -245,7 +245,7 @@ def _text(column: str) -> str:
     return f"coalesce(event.{column}::text, '')" if column == "credential_id" else f"event.{column}"
 
 
-# The scopes of an event with their values. Part of the live views, which contain the same aliases.
+# The scopes of an event with their values. The live views contain this expression with the same aliases.
 _SCOPE_VALUES = ",\n        ".join(f"('{scope}', {_text(column)})" for scope, column in SCOPE_COLUMNS.items())
 SCOPES_OF_EVENT = """CROSS JOIN LATERAL (
     SELECT 'organization' AS scope, '' AS value

@@ -1,7 +1,7 @@
 """Rebuild of rollups from the ledger, chunk by chunk, while intake continues.
 
-Each chunk is one transaction that locks the organization's rollups. Folds skip the organization meanwhile, and reads
-stay exact, because they add unfolded events. Only rows that differ are written.
+Each chunk is one transaction that locks the organization's rollups. Folds skip the organization in the meantime, and
+reads stay exact, because they add unfolded events. Only rows that differ are written.
 """
 
 import logging

@@ -11,7 +11,7 @@ from billing.rollups.state import bump_ledger_version
 from costtrack.jobs import enqueue_throttled_on_commit
 from organizations.models import Organization
 
-# The most events to fold while the caller waits; workers fold more.
+# Maximum number of events to fold while the caller waits; workers fold more.
 _MAX_EVENTS = 50_000
 _ENQUEUE_INTERVAL = timedelta(milliseconds=400)
 

@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 # An arbitrary key of the advisory lock that serializes drops.
 _LOCK = 7_301_117
-# The most organizations that are archived in one transaction. In a partition with more, the events of the smallest are
-# deleted first, organization by organization.
+# Maximum number of organizations that are archived in one transaction. In a partition with more, the events of the
+# smallest ones are deleted first, organization by organization.
 _MAX_ORGANIZATIONS = 200
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.5

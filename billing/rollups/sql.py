@@ -175,7 +175,7 @@ def _coarser_query(rollup: Rollup) -> sql.Composed:
 
 
 def live_view(rollup: Rollup, name: str) -> sql.Composed:
-    """Return CREATE VIEW of the rollup's rows and, as rows of their own, its unfolded events.
+    """Return CREATE VIEW of the rollup's rows and, as additional rows, its unfolded events.
 
     Both halves have exactly the table's types; otherwise PostgreSQL would not push a query's conditions into them.
     """

@@ -47,7 +47,7 @@ def verify(
     """Compare all rollups of an organization with its ledger, and store the results (`RollupCheck`).
 
     Rollups that were compared since `unless_since` are skipped, so an interrupted run continues. Unfolded events are
-    on neither side.
+    excluded on both sides.
     """
     left_out = _checked_since(organization_id, unless_since) if unless_since else set()
     chunks = chunks_of_all(organization_id, [rollup for rollup in ROLLUPS if rollup.name not in left_out])

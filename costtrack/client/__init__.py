@@ -1,5 +1,5 @@
 """The client side of the console script: commands that talk to a costtrack server over HTTP.
 
-Pure Python: no Django, no REST framework. What a command needs beyond its arguments is imported when it runs, so that
-the script starts at once. Handbook: docs/cli.md.
+Pure Python: no Django, no REST framework. A command's imports run only when the command does, so that the script starts
+quickly. See docs/cli.md.
 """

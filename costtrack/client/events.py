@@ -81,7 +81,7 @@ def _send(options: argparse.Namespace) -> int:
 def _deliver(
     options: argparse.Namespace, file: "EventFile", state: "SendState", errors: list[dict[str, Any]]
 ) -> "Totals":
-    """Send the file. Rejected records are reported at once, and collected for `--json`."""
+    """Send the file. Rejected records are reported immediately, and collected for `--json`."""
     from costtrack.client.call import show_headers
     from costtrack.client.progress import progress
     from costtrack.client.retrying import Retrying, pause

@@ -8,7 +8,7 @@ DEFAULT_TIMEOUT = 120.0
 
 
 class Subparsers(Protocol):
-    """What `add_subparsers` gives."""
+    """The return type of `add_subparsers`."""
 
     def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser: ...
 
@@ -18,7 +18,7 @@ class Run(Protocol):
 
 
 def add_group(commands: Subparsers, name: str, about: str) -> Subparsers:
-    """A command of commands: `costtrack costs ...`."""
+    """Add a command with subcommands: `costtrack costs ...`."""
     parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
     return parser.add_subparsers(dest=f"{name}_command", required=True, metavar="command")
 

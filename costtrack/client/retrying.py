@@ -43,8 +43,8 @@ class Retrying:
 
 
 def pause(seconds: float) -> None:
-    """Sleep in short steps. Python does not notice a Ctrl-C that arrives in the moment before a sleep begins until that
-    sleep is over, and a server may request minutes."""
+    """Sleep in short steps. If Ctrl-C arrives just before a sleep begins, Python handles it only after that sleep, and
+    a server may request minutes."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(left, _PAUSE_STEP_SECONDS))

@@ -1,4 +1,4 @@
-"""The base class of management commands that work on the tables."""
+"""The base class of management commands that use the database schema."""
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
@@ -10,8 +10,8 @@ from costtrack.database.repair import applied_migrations, find_problems
 
 
 class SchemaCommand(BaseCommand):
-    """A command that ends with one clear line where the database does not answer, is not migrated, or lacks the role
-    or the policies that migrations have made."""
+    """A command that ends with a one-line error if the database is unreachable or not migrated, or if the role or
+    policies of the migrations are missing."""
 
     requires_migrations_checks = True
 

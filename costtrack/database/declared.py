@@ -1,7 +1,7 @@
-"""What the migrations create by SQL: functions, triggers, views and policies, read from the migrations themselves.
+"""The functions, triggers, views and policies that migrations create by SQL, parsed from the migrations.
 
-Nothing else declares them, so a new migration is all it takes to add or replace one. A test compares the result with
-a freshly migrated database, which also proves that the patterns below recognize every statement.
+They are declared only there, so a new migration is enough to add or replace one. A test compares the result with a
+freshly migrated database, which also proves that the patterns below match every statement.
 """
 
 import re
@@ -31,7 +31,8 @@ _STATEMENT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One object. `table` is empty for functions and views. `sql` is a function's body, as PostgreSQL stores it, or
+    """A database object. `table` is empty for functions and
+    views. `sql` is a function's body, as PostgreSQL stores it, or
     the statement that creates a policy."""
 
     kind: str
@@ -43,19 +44,19 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class _Release:
-    """The migrations of this release, each after those it depends on."""
+    """The migrations of this release, in dependency order."""
 
     statements: dict[Migration, tuple[str, ...]]
     latest: frozenset[Migration]
 
 
 def pending(applied: frozenset[Migration]) -> frozenset[Migration]:
-    """The last migration of each app, where it is not applied; the ones before it must have been applied first."""
+    """Return the last migration of each app if it is not applied. Earlier ones are always applied before it."""
     return _release().latest - applied
 
 
 def is_of_a_later_release(applied: frozenset[Migration]) -> bool:
-    """Whether migrations were applied that this release does not have: then it cannot know what they replaced."""
+    """Whether migrations were applied that this release does not have, so that it cannot know what they replaced."""
     known = _release().statements
     own_apps = {app for (app, _), statements in known.items() if statements}
     return any(migration[0] in own_apps and migration not in known for migration in applied)
@@ -63,7 +64,7 @@ def is_of_a_later_release(applied: frozenset[Migration]) -> bool:
 
 @lru_cache(maxsize=4)
 def declared(applied: frozenset[Migration]) -> tuple[Declared, ...]:
-    """What these migrations have created and not dropped."""
+    """Return the objects that these migrations created and did not drop."""
     objects: dict[tuple[str, str, str], Declared] = {}
     for migration, statements in _release().statements.items():
         if migration not in applied:

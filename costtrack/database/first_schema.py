@@ -1,4 +1,4 @@
-"""Databases of before 0.1.0. Their migrations were replaced by a fresh start, so they cannot be migrated; their events
+"""Databases from before 0.1.0. Release 0.1.0 replaced their migrations, so they cannot be migrated, but their events
 can be exported (docs/restore.md)."""
 
 from django.core.management.base import CommandError
@@ -17,6 +17,6 @@ def is_first_schema(applied: frozenset[Migration]) -> bool:
 
 
 def refuse_first_schema(applied: frozenset[Migration]) -> None:
-    """Raise CommandError with one line if the database is of before 0.1.0."""
+    """Raise a one-line CommandError if the database is from before 0.1.0."""
     if is_first_schema(applied):
         raise CommandError(ADVICE)

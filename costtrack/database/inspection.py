@@ -1,8 +1,8 @@
-"""Compares the database with what its migrations have made: the tenants' role and its grants, row-level security,
-policies, functions, triggers and views.
+"""Compares the database with its migrations: the tenants' role and its grants, row-level security, policies, functions,
+triggers and views.
 
-A dump of one database does not hold the role, which belongs to the whole cluster; what names the role then fails to be
-restored, and PostgreSQL continues without it. `repair` restores such things.
+A dump of one database does not contain the role, which belongs to the whole cluster. Without the role, PostgreSQL
+cannot restore grants and policies, and continues without them. `repair` restores them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from costtrack.database.catalog import Fetch, Policy, Relation, Role
 from costtrack.database.declared import Declared, Migration, declared, is_of_a_later_release, pending
 from costtrack.roles import TENANT_ROLE
 
-# As organizations' migration 0002 grants them.
+# The privileges that the migration 0002 of `organizations` grants.
 _TABLE = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 _SEQUENCE = frozenset({"USAGE", "SELECT"})
 _TENANT = sql.Identifier(TENANT_ROLE)
@@ -25,7 +25,7 @@ _MAX_KINDS = 2
 
 
 class Kind(StrEnum):
-    """What is wrong, in the order in which it is put right: nothing is granted before policies protect it."""
+    """Kinds of problems, in the order of their repair: nothing is granted before policies protect it."""
 
     ROLE = "role missing"
     ROLE_ATTRIBUTE = f"attributes that {TENANT_ROLE} must not have"
@@ -53,7 +53,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is not as its migration made it. Without `statements` it cannot be put right here."""
+    """A difference from the migrations. Without `statements` it cannot be repaired here."""
 
     kind: Kind
     subject: str
@@ -61,8 +61,8 @@ class Problem:
 
 
 def inspect(fetch: Fetch, applied: frozenset[Migration]) -> list[Problem]:
-    """Everything that is not as the applied migrations made it, in the order of `Kind`. Empty when all is well, and
-    when no migration was applied yet."""
+    """Return all differences from the applied migrations, in the order of `Kind`. Empty if no migration was applied
+    yet."""
     if not any(item.kind == "policy" for item in declared(applied)):
         return []
     problems = [*_inspect_role(fetch), *_inspect_objects(fetch, applied)]
@@ -71,7 +71,7 @@ def inspect(fetch: Fetch, applied: frozenset[Migration]) -> list[Problem]:
 
 
 def summarize(problems: Sequence[Problem], max_subjects: int = 3) -> list[str]:
-    """A line for each kind, with how many there are and the first ones."""
+    """Return one line per kind, with the number of problems and the first subjects."""
     lines = []
     for kind in Kind:
         subjects = [problem.subject for problem in problems if problem.kind == kind]
@@ -82,7 +82,7 @@ def summarize(problems: Sequence[Problem], max_subjects: int = 3) -> list[str]:
 
 
 def describe(problems: Sequence[Problem]) -> str:
-    """What is wrong and what to do, in a line for operators."""
+    """Return one line for operators: the problems and how to repair them."""
     lines = summarize(problems)
     if len(lines) > _MAX_KINDS:
         lines = [*lines[:_MAX_KINDS], f"{len(lines) - _MAX_KINDS} more kinds of problems"]
@@ -131,7 +131,7 @@ def _inspect_objects(fetch: Fetch, applied: frozenset[Migration]) -> Iterator[Pr
         views = {item.name for item in declared(applied) if item.kind == "view"}
         yield from (Problem(Kind.MISSING_TABLE, name) for name in missing if name not in views)
     if is_of_a_later_release(applied):
-        return  # it may have replaced what this release knows
+        return  # it may have replaced objects of this release
     items = [item for item in declared(applied) if not item.table or item.table in names]
     yield from _inspect_policies(fetch, relations, {item.table: item for item in items if item.kind == "policy"})
     yield from _inspect_views(relations, [item for item in items if item.kind == "view"])
@@ -242,7 +242,7 @@ def _listed(privileges: frozenset[str]) -> sql.Composable:
 
 
 def _table_names() -> frozenset[str]:
-    """The tables and views of all models."""
+    """Return the names of the tables and views of all models."""
     return frozenset(
         model._meta.db_table  # noqa: SLF001 - documented for this
         for model in apps.get_models(include_auto_created=True)

@@ -1,4 +1,4 @@
-"""Settings that are local to a transaction, sent in one message with a statement: no round trip of their own."""
+"""Transaction-local settings that are sent in the same message as a statement, without another round trip."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,8 +15,8 @@ def execute_with(
     many: bool,
     context: dict[str, Any],
 ) -> Any:
-    """Run a statement after `SET LOCAL` statements, for an execute wrapper of Django. Outside a transaction all of them
-    together are one, so the settings end with the statement."""
+    """Run a statement after `SET LOCAL` statements, for one of Django's execute wrappers. Outside a transaction, all of
+    them form one transaction, so the settings end with the statement."""
     if many:
         raise RuntimeError("Only single statements can be sent along with local settings.")
     before = "".join(f"{setting}; " for setting in settings)

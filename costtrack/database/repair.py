@@ -1,7 +1,7 @@
-"""Puts right what `inspection` has found: the tenants' role, its grants, row-level security and policies.
+"""Repairs the problems that `inspection` finds: the tenants' role, its grants, row-level security and policies.
 
-Functions, tables, views and triggers are not made here: where they are missing, a restore has not finished, and data
-may be missing as well.
+Functions, tables, views and triggers are not created here. If they are missing, a restore was incomplete, and data may
+be missing as well.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from costtrack.database import catalog
 from costtrack.database.declared import Migration
 from costtrack.database.inspection import Kind, Problem, inspect
 
-# Any number: it keeps two repairs from changing the same thing at once.
+# An arbitrary key of the advisory lock that serializes repairs.
 _LOCK = 7_301_117
 _LOCK_TIMEOUT = "5s"
 _GRANTS = (Kind.SCHEMA, Kind.DEFAULT_PRIVILEGE, Kind.TABLE_GRANT, Kind.SEQUENCE_GRANT, Kind.FUNCTION_GRANT)
@@ -24,7 +24,7 @@ _ROLES = (Kind.ROLE, Kind.ROLE_ATTRIBUTE, Kind.ROLE_MEMBERSHIP, Kind.ROLE_NOT_GR
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was put right, what is still wrong, and what PostgreSQL said to the statements it refused."""
+    """The repaired and the remaining problems, and PostgreSQL's message for each statement that it refused."""
 
     repaired: list[Problem]
     left: list[Problem]
@@ -36,12 +36,12 @@ def applied_migrations() -> frozenset[Migration]:
 
 
 def find_problems() -> list[Problem]:
-    """What is wrong with the database of the default connection."""
+    """Inspect the database of the default connection."""
     return inspect(_fetch, applied_migrations())
 
 
 def repair(problems: Sequence[Problem]) -> Outcome:
-    """Put these problems right, each in a transaction of its own, and inspect the database again.
+    """Repair these problems, each in a separate transaction, and inspect the database again.
 
     Nothing is granted to the tenants' role while a policy is missing or a table has no row-level security.
     """
@@ -60,7 +60,7 @@ def repair(problems: Sequence[Problem]) -> Outcome:
 
 
 def superuser_statements(left: Sequence[Problem]) -> list[str]:
-    """What a superuser can run for a database user who may not create or change roles."""
+    """Return the statements that a superuser must run if the database user cannot create or change roles."""
     with connection.cursor() as cursor:
         return [
             f"{statement.as_string(cursor.connection)};"

@@ -12,7 +12,7 @@ _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Django's settings for sending mail. `folder` is that of the backend which writes files."""
+    """Django's settings for sending mail. `folder` is for the backend that writes files."""
 
     backend: str
     host: str = "localhost"
@@ -25,8 +25,8 @@ class MailServer:
 
 
 def parse_email_url(url: str) -> MailServer:
-    """The server that a URL names; docs/settings.md lists the kinds. Raises ValueError without showing the URL, which
-    may hold a password."""
+    """Parse a mail server URL (docs/settings.md lists the schemes). Raises ValueError, whose message does not contain
+    the URL, because that may include a password."""
     if url == "console:":
         return MailServer("django.core.mail.backends.console.EmailBackend")
     parts = urlsplit(url)
@@ -50,8 +50,8 @@ def parse_email_url(url: str) -> MailServer:
 
 
 def parse_sender(text: str) -> str:
-    """The same text, if it is one address, with or without a name: `costtrack <costs@acme.example>`. Raises
-    ValueError."""
+    """Return the text unchanged if it is a single address, with or without a name: `costtrack <costs@acme.example>`.
+    Raises ValueError."""
     _, address = parseaddr(text)
     try:
         validate_email(address)
@@ -64,7 +64,7 @@ def parse_sender(text: str) -> str:
 
 
 def parse_public_url(url: str) -> str:
-    """The URL without a slash at its end. Raises ValueError."""
+    """Return the URL without a trailing slash. Raises ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{url!r} is not the URL of a web site.")

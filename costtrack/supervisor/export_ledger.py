@@ -1,5 +1,5 @@
-"""`costtrack export-ledger`: the management command `export_ledger`, also on a data folder that `costtrack up` refuses
-because it is of before 0.1.0."""
+"""`costtrack export-ledger`: the management command `export_ledger`, also for data folders from before 0.1.0, which
+`costtrack up` refuses."""
 
 from pathlib import Path
 

@@ -17,9 +17,9 @@ from costtrack.supervisor.folder import DataFolder, StackError
 # In start order; they are stopped in reverse.
 SERVICE_NAMES = ("postgresql", "redis", "web", "worker-rollups", "worker-limits", "worker", "beat")
 
-# The queues of each worker. Folding has its own, so that no long task delays fresh totals. So has enforcement: a pass
-# over many organizations would delay folding, and a rebuild or a slow mail server would delay a warning. The third
-# worker has two processes, so that notifications are sent during a rebuild.
+# The queues of each worker. Folding has a separate worker, so that no long task delays it. Enforcement has one too,
+# because a pass over many organizations would delay folding, and a rebuild or a slow mail server would delay a warning.
+# The third worker has two processes, so that notifications are sent during a rebuild.
 _ROLLUP_QUEUES = (Queue.ROLLUPS,)
 _LIMIT_QUEUES = (Queue.LIMITS,)
 _OTHER_QUEUES = tuple(queue for queue in Queue if queue not in (*_ROLLUP_QUEUES, *_LIMIT_QUEUES))
@@ -31,7 +31,7 @@ _CELERY = ("celery", "--app", "costtrack.celery", "--quiet")
 
 @dataclass(frozen=True)
 class Service:
-    """A process to keep alive. `start` takes the log file and returns at once."""
+    """A process to keep alive. `start` takes the log file and returns immediately."""
 
     name: str
     title: str
@@ -93,8 +93,8 @@ def worker_command(name: str, queues: Iterable[Queue], *, processes: int) -> lis
 def run_module(
     arguments: list[str], environment: Mapping[str, str], log: Path, stdout: int | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start `python -m <arguments>` as the leader of a process group of its own. Its output goes to the log, or
-    its stdout to the given descriptor."""
+    """Start `python -m <arguments>` as the leader of a new process group. Its output goes to the log, or its stdout to
+    the given descriptor."""
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own modules, no shell
             [sys.executable, "-m", *arguments],

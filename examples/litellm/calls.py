@@ -1,13 +1,13 @@
-"""Fifty calls of a small research job, as a table: which run, which model, how often, and how.
+"""Fifty calls of a small research job, as a table: the run, the model, and the number and kind of calls.
 
-Nothing leaves this machine: LiteLLM answers each call itself (`mock_response`), with the usage given here.
+Nothing leaves this machine: LiteLLM generates each response (`mock_response`) with the usage given here.
 """
 
 from dataclasses import dataclass, field
 
 from litellm import ModelResponse, Usage
 
-# Parent of each run. The names get the id of the job before them.
+# The parent of each run. Names are prefixed with the id of the job.
 RUNS = {"job": None, "research": "job", "search": "research", "read": "research", "write": "job"}
 
 PROMPT = "What is a neutral question?"
@@ -20,7 +20,8 @@ def _usage(prompt: int, completion: int, **details: object) -> Usage:
 
 @dataclass(frozen=True)
 class Call:
-    """`times` calls alike. A stream's tokens are counted by LiteLLM; `fails_with` is an error LiteLLM can play."""
+    """`times` equal calls. LiteLLM counts the tokens of a stream; `fails_with` is an error that LiteLLM can
+    simulate."""
 
     run: str
     model: str
@@ -30,7 +31,7 @@ class Call:
     fails_with: str | None = None
 
     def answer(self) -> ModelResponse | str:
-        """What LiteLLM is to answer."""
+        """Return the `mock_response` for LiteLLM."""
         if self.fails_with or self.stream:
             return self.fails_with or ANSWER
         return ModelResponse(

@@ -1,4 +1,4 @@
-"""LiteLLM's costs beside those of costtrack's catalogue, and the prices that make the difference."""
+"""Compares LiteLLM's costs with those of costtrack's catalogue, and explains the differences by unit prices."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import litellm
 _ROUNDING = Decimal("1e-15")
 _MILLION = 1_000_000
 
-# The unit prices of LiteLLM's price list that stand for costtrack's kinds of tokens; the first that is there counts.
+# The unit prices in LiteLLM's price list for costtrack's kinds of tokens; the first one that exists is used.
 _LITELLM_PRICES = {
     "input": ("input_cost_per_token",),
     "output": ("output_cost_per_token",),
@@ -29,7 +29,7 @@ _LITELLM_PRICES = {
 
 @dataclass
 class ModelCosts:
-    """All calls of one model. `explained` is what the different unit prices make of the quantities."""
+    """All calls of one model. `explained` is the difference that follows from different unit prices."""
 
     calls: int = 0
     litellm: Decimal = Decimal(0)
@@ -45,7 +45,7 @@ class ModelCosts:
 
 
 def compare(api: httpx.Client, payloads: list[dict[str, Any]], events: list[dict[str, Any]]) -> Iterator[str]:
-    """Print a row for each model; yield what the prices do not explain."""
+    """Print a row for each model; yield the differences that prices do not explain."""
     by_model: dict[str, ModelCosts] = defaultdict(ModelCosts)
     rows = {event["request_id"]: event for event in events}
     for payload in payloads:
@@ -78,7 +78,7 @@ def _add(costs: ModelCosts, api: httpx.Client, payload: dict[str, Any], event: d
 
 
 def _explain(costs: ModelCosts, api: httpx.Client, payload: dict[str, Any], event: dict[str, Any]) -> None:
-    """Line by line: the quantity, our unit price, and LiteLLM's for the same kind."""
+    """Compare the unit prices of each price line, and add up the differences that they cause."""
     listed = litellm.get_model_info(model=payload["model"], custom_llm_provider=payload["custom_llm_provider"])
     for line in api.get(f"/usage/events/{event['id']}").raise_for_status().json()["lines"]:
         kind, costtrack_price = line["kind"], Decimal(line["unit_price_usd"])

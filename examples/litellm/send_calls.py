@@ -1,4 +1,4 @@
-"""Fifty calls through LiteLLM into costtrack, and what each side says they cost. README.md says how to run it."""
+"""Sends fifty calls through LiteLLM to costtrack, and compares their costs. README.md explains how to run it."""
 
 import asyncio
 import os
@@ -23,7 +23,8 @@ _SECONDS_FOR_LOGGING = 60
 
 
 def main() -> int:
-    """0: everything adds up; 1: something does not; 2: costtrack cannot be talked to."""
+    """Run the example. Returns the exit code: 0 if everything adds up, 1 if something does not, 2 if costtrack is
+    unreachable."""
     token = os.environ.get("COSTTRACK_TOKEN")
     if not token:
         print("COSTTRACK_TOKEN is not set: an API key with the scopes usage:write and costs:read.", file=sys.stderr)
@@ -43,7 +44,7 @@ def main() -> int:
 
 
 async def send_calls(job: str, token: str) -> list[dict[str, Any]]:
-    """Make the calls, and send them with LiteLLM's own logger; answers what it sent."""
+    """Make the calls, send them with LiteLLM's own logger, and return the payloads."""
     logger = GenericAPILogger(
         endpoint=f"{URL}{ENDPOINT}",
         headers={"Authorization": f"Bearer {token}"},
@@ -56,7 +57,7 @@ async def send_calls(job: str, token: str) -> list[dict[str, Any]]:
     for call in calls:
         await make_call(call, job)
     async with asyncio.timeout(_SECONDS_FOR_LOGGING):
-        while len(logger.log_queue) < len(calls):  # noqa: ASYNC110 - LiteLLM logs in the background and tells nobody
+        while len(logger.log_queue) < len(calls):  # noqa: ASYNC110 - LiteLLM has no signal for it
             await asyncio.sleep(0.05)
     payloads = list(logger.log_queue)
     await logger.async_send_batch()
@@ -95,7 +96,7 @@ def run_id(job: str, name: str) -> str:
 
 
 def check(api: httpx.Client, job: str, payloads: list[dict[str, Any]]) -> Iterator[str]:
-    """What is wrong, sentence by sentence; nothing if all is well."""
+    """Yield a sentence for each problem."""
     events = ledger_rows(api, job)
     yield from check_once(payloads, events)
     again = api.post(ENDPOINT, content=safe_dumps(payloads)).raise_for_status().json()
@@ -107,7 +108,7 @@ def check(api: httpx.Client, job: str, payloads: list[dict[str, Any]]) -> Iterat
 
 
 def check_once(payloads: list[dict[str, Any]], events: list[dict[str, Any]]) -> Iterator[str]:
-    """Every call is in the ledger, and no call is there twice."""
+    """Check that every call is in the ledger exactly once."""
     sent = sorted(payload["id"] for payload in payloads)
     stored = sorted(event["request_id"] for event in events)
     if sent != stored:
@@ -117,7 +118,7 @@ def check_once(payloads: list[dict[str, Any]], events: list[dict[str, Any]]) -> 
 def check_costs(
     api: httpx.Client, job: str, payloads: list[dict[str, Any]], events: list[dict[str, Any]]
 ) -> Iterator[str]:
-    """The costs are LiteLLM's, call by call and in the total of the run with its children."""
+    """Check that the costs equal LiteLLM's, for each call and for the total of the run with its children."""
     litellm_costs = {
         payload["id"]: Decimal(repr(payload["response_cost"])) for payload in payloads if has_price(payload)
     }
@@ -139,12 +140,12 @@ def check_costs(
 
 
 def has_price(payload: dict[str, Any]) -> bool:
-    """LiteLLM writes 0 for a model that it has no price for, and says so beside it."""
+    """Whether LiteLLM has a price. Otherwise it reports a cost of 0, with an explanation in another field."""
     return not payload["response_cost_failure_debug_info"]
 
 
 def ledger_rows(api: httpx.Client, job: str) -> list[dict[str, Any]]:
-    """All rows of the job's runs, page by page."""
+    """Return all rows of the job's runs, page by page."""
     rows: list[dict[str, Any]] = []
     for name in RUNS:
         cursor = ""

@@ -1,15 +1,17 @@
-"""Usage of LiteLLM's proxy and SDK for costtrack, and its spend limits: each call is authorized before it is made and
-settled after it (`COSTTRACK_MODE=authorize`), or only reported (`COSTTRACK_MODE=report`).
+"""A hook for LiteLLM's proxy and SDK that sends usage to costtrack and enforces its spend limits: each call is
+authorized before it is made and settled afterwards (`COSTTRACK_MODE=authorize`), or only reported
+(`COSTTRACK_MODE=report`).
 
-README.md has the settings and what becomes of each kind of call. LiteLLM loads a hook from one file, so everything is
-in this one; it needs nothing but litellm and httpx.
+README.md describes the settings, docs/gateway.md how each kind of call is settled. LiteLLM loads a hook from a single
+file, so everything is in this file. It needs only litellm and httpx.
 
     proxy   litellm_settings: {callbacks: costtrack_gateway.gateway}
     SDK     litellm.callbacks = [costtrack_gateway.gateway]
 
-One authorization is taken for each *attempt*: retries and fallbacks may go to models of other prices. It is settled by
-the usage that LiteLLM reports, released when the attempt fails, and expires if this process dies. An attempt of which
-LiteLLM reports nothing (it was cancelled, or a program has abandoned its stream) is settled by what is known of it.
+The hook requests one authorization per *attempt*, because retries and fallbacks may use models with other prices. An
+authorization is settled by the usage that LiteLLM reports, released if the attempt fails, and expires if this process
+dies. If LiteLLM does not report an attempt (it was canceled, or a program abandoned its stream), the authorization is
+settled with an estimate.
 """
 
 import asyncio
@@ -43,24 +45,24 @@ _TOO_MANY = "too_many_requests"
 _REFUSALS = {"spend_limit_exceeded", _TOO_MANY, "plan_without_api"}
 _PASSED_ON = ("retry-after", "x-ratelimit-reset", "x-should-retry", "cache-control")
 _MESSAGES = "anthropic_messages"
-# What goes in and comes out is text, which can be counted before the call.
+# Calls whose input and output are text, so that tokens can be counted before the call.
 _TEXT_CALLS = {"acompletion", "atext_completion", _MESSAGES, "aresponses", "agenerate_content"}
 _TEXT_CALLS |= {"agenerate_content_stream", "aembedding"}
 _OTHER_CALLS = {"aimage_generation", "aimage_edit", "atranscription", "aspeech", "arerank", "avideo_generation", "aocr"}
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-# What LiteLLM writes where it knows no user, for calls with its master key.
+# LiteLLM's placeholders for an unknown user, in calls with its master key.
 _PLACEHOLDERS = {"default_user_id", "litellm_proxy_master_key"}
 _USER_HEADER = "x-costtrack-user"
 _MAX_TEXT = 255
 
 
 def _setting(name: str, default: str) -> str:
-    """An empty variable counts as an unset one."""
+    """Return the variable or, if it is unset or empty, the default."""
     return os.environ.get(name, "").strip() or default
 
 
 def _choice(name: str, *choices: str) -> str:
-    """The first choice is the default."""
+    """Return one of the choices; the first one is the default. Raises ValueError."""
     value = _setting(name, choices[0])
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, but must be one of: {', '.join(choices)}.")
@@ -80,34 +82,34 @@ def _number(name: str, default: str) -> Decimal:
 
 @dataclass(frozen=True)
 class Settings:
-    """`COSTTRACK_...` of the environment. Raises ValueError, which names the variable."""
+    """The settings, from environment variables `COSTTRACK_...`. Raises ValueError that names the invalid variable."""
 
     url: str = field(default_factory=lambda: _setting("COSTTRACK_URL", "http://127.0.0.1:8000").rstrip("/"))
     token: str = field(default_factory=lambda: _setting("COSTTRACK_TOKEN", ""), repr=False)
     authorizes: bool = field(default_factory=lambda: _choice("COSTTRACK_MODE", "authorize", "report") == "authorize")
-    """False: calls are reported, never authorized."""
+    """If False, calls are reported but never authorized."""
     timeout: float = field(default_factory=lambda: float(_number("COSTTRACK_TIMEOUT_MS", "500")) / 1000)
     refuses_in_outage: bool = field(
         default_factory=lambda: _choice("COSTTRACK_IN_OUTAGE", "allow", "refuse") == "refuse"
     )
     max_tokens: int = field(default_factory=lambda: int(_number("COSTTRACK_MAX_TOKENS", "4096")))
-    """How long an answer is taken to become when the call does not bound it."""
+    """Output tokens to reserve if the call does not limit its output."""
     other_usd: str = field(default_factory=lambda: f"{_number('COSTTRACK_OTHER_CALLS_USD', '0.05'):f}")
-    """What is reserved for a call whose tokens cannot be counted: an image, speech, a rerank."""
+    """The amount to reserve for a call whose tokens cannot be counted: an image, speech, a rerank."""
     ttl_seconds: int = field(default_factory=lambda: int(_number("COSTTRACK_TTL_SECONDS", "600")))
     end_user_as_user: bool = field(
         default_factory=lambda: _choice("COSTTRACK_END_USER_AS_USER", "false", "true") == "true"
     )
-    """Whether the end user (OpenAI's parameter `user`) is the user where no other is known."""
+    """Whether the end user (OpenAI's parameter `user`) is the user of a call without another user."""
 
 
 class CallRefusedError(BudgetExceededError, GuardrailRaisedException, ImportError):
-    """costtrack has refused the call; nothing was sent to the provider.
+    """costtrack refused the call; nothing was sent to the provider.
 
-    `body` and `headers` are costtrack's: which limit, how much, and until when (`resets_at`). Its bases are what keeps
-    LiteLLM from calling anyway. Callers know the first one. The Router takes the second one, with a status that is not
-    429, for a decision: it neither retries, nor falls back, nor cools a deployment down that others use. The wrapper
-    around every call repeats any exception but the third one past all hooks, when `num_retries` is given.
+    `body` and `headers` are those of costtrack's response: the limit, the amounts, and `resets_at`. The base classes
+    keep LiteLLM from making the call anyway. Callers handle the first one. For the second one, with a status other than
+    429, the Router does not retry, fall back, or cool down a deployment that others use. With `num_retries`, the
+    wrapper around every call retries all exceptions except the third one, without calling any hook.
     """
 
     def __init__(self, message: str, *, status: int, body: Json, headers: dict[str, str], in_router: bool) -> None:
@@ -124,7 +126,7 @@ class CallRefusedError(BudgetExceededError, GuardrailRaisedException, ImportErro
 
 @dataclass
 class Call:
-    """An attempt that is under way, without its prompt."""
+    """An attempt in progress, without its prompt."""
 
     id: str
     kind: str
@@ -146,7 +148,7 @@ class Call:
             model, provider, *_ = litellm.get_llm_provider(
                 model, custom_llm_provider=kwargs.get("custom_llm_provider"), api_base=kwargs.get("api_base")
             )
-        except Exception:  # noqa: BLE001 - a model that LiteLLM does not know; the call itself will say so
+        except Exception:  # noqa: BLE001 - a model that LiteLLM does not know; the call itself will fail
             provider = str(kwargs.get("custom_llm_provider") or "")
         return cls(
             id=kwargs["litellm_call_id"],
@@ -167,12 +169,13 @@ class Call:
         return {**{name: value for name, value in known.items() if value}, **({"tags": tags} if tags else {})}
 
 
-# --- Who makes a call ----------------------------------------------------------------------------------------------
+# --- The user of a call --------------------------------------------------------------------------------------------
 
 
 def _user_id(given: Json, *, end_user: Any, settings: Settings, is_messages: bool) -> str | None:
-    """The user of a call, from its arguments or from LiteLLM's `litellm_params`, by the rule in docs/litellm.md, which
-    costtrack applies to what LiteLLM's own logger sends. What callers say never replaces the user of their key."""
+    """Return the user of a call, from its arguments or from LiteLLM's `litellm_params`, by the rules in
+    docs/litellm.md, which costtrack also applies to the payloads of LiteLLM's own logger. A caller cannot replace the
+    user of its key."""
     metadata = _metadata(given)
     requester = _requester(metadata)
     if not requester and not given.get("proxy_server_request"):
@@ -190,7 +193,7 @@ def _user_id(given: Json, *, end_user: Any, settings: Settings, is_messages: boo
 
 
 def _key_user(metadata: Json) -> str | None:
-    """The user to whom LiteLLM's database says that the key belongs."""
+    """Return the user to whom the key belongs in LiteLLM's database."""
     return _identity(metadata.get("user_api_key_user_id"))
 
 
@@ -199,7 +202,7 @@ def _metadata(given: Json) -> Json:
 
 
 def _requester(metadata: Json) -> Json:
-    """The `metadata` of a request to the proxy; programs may have one inside theirs."""
+    """Return the `metadata` of a request to the proxy. Programs may have one inside their metadata."""
     return _object(metadata.get("requester_metadata")) or _object(metadata.get("metadata"))
 
 
@@ -213,7 +216,7 @@ def _identity(value: Any) -> str | None:
 
 
 def _text(value: Any) -> str | None:
-    """As costtrack's ledger holds it: of a text that is too long the beginning, and a digest of it all."""
+    """Return the text as costtrack stores it: if it is too long, its beginning and a digest of the whole."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     text = str(value).replace("\0", "")
@@ -223,9 +226,9 @@ def _text(value: Any) -> str | None:
     return f"{text[: _MAX_TEXT - len(digest) - 1]}~{digest}"
 
 
-# --- What costtrack has to hear ------------------------------------------------------------------------------------
+# --- Reports to costtrack ------------------------------------------------------------------------------------------
 
-# All that `POST /integrations/litellm` reads of LiteLLM's payload: prompts and answers stay here.
+# The fields of LiteLLM's payload that `POST /integrations/litellm` reads. Prompts and completions are not sent.
 _PAYLOAD_FIELDS = (
     "id",
     "litellm_call_id",
@@ -254,7 +257,7 @@ _METADATA_FIELDS += ("requester_metadata", "usage_object", "mcp_tool_call_metada
 
 @dataclass(frozen=True)
 class Usage:
-    """A call that has taken place."""
+    """A call that took place."""
 
     payload: Json
 
@@ -269,7 +272,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Release:
-    """An authorization whose call has not taken place."""
+    """An authorization whose call did not take place."""
 
     authorization_id: str
 
@@ -279,8 +282,8 @@ def _some(given: Any, names: tuple[str, ...]) -> Json:
 
 
 class Outbox:
-    """Sends in the background, in a thread of its own, and again until costtrack has it: no call waits for that. It
-    holds at most `MAX_ITEMS` items in memory; when there are more, the oldest is lost, and the log says so."""
+    """Sends items in a background thread, and retries until costtrack has stored them; no call waits for that. It holds
+    up to `MAX_ITEMS` items in memory. If there are more, the oldest is lost and logged."""
 
     MAX_ITEMS = 100_000
     BATCH = 100
@@ -294,7 +297,7 @@ class Outbox:
         self._thread: threading.Thread | None = None
         self._is_urgent = False
         self.sent = 0
-        """Items that have arrived."""
+        """The number of items that costtrack has accepted."""
 
     def put(self, item: Usage | Release) -> None:
         with self._changed:
@@ -307,7 +310,7 @@ class Outbox:
             self._changed.notify_all()
 
     def flush(self, seconds: float) -> bool:
-        """Whether everything has arrived within that time."""
+        """Wait until everything is sent, for up to this many seconds. Return whether it was."""
         with self._changed:
             self._is_urgent = True
             arrived = self._changed.wait_for(lambda: not self._pending and not self._sending, seconds)
@@ -335,14 +338,14 @@ class Outbox:
                 time.sleep(min(pause, 0.25) if self._is_urgent else pause)
 
     def _take_next(self) -> None:
-        """A release, or as many calls as stand in line before the next one."""
+        """Take a release, or all pending calls up to the next release."""
         self._sending = [self._pending.popleft()]
         if isinstance(self._sending[0], Usage):
             while self._pending and isinstance(self._pending[0], Usage) and len(self._sending) < self.BATCH:
                 self._sending.append(self._pending.popleft())
 
     def _deliver(self, client: httpx.Client) -> bool:
-        """False: try again later. What costtrack finds unreadable is not sent again."""
+        """Send the taken items. Return False if they must be retried. Usage that cannot be read is not retried."""
         first = self._sending[0]
         try:
             if isinstance(first, Release):
@@ -368,8 +371,7 @@ class Outbox:
 
 
 class Gateway(CustomLogger):
-    """Authorizes each attempt before it is made, and reports it after. Any number of event loops and threads may use
-    one."""
+    """Authorizes each attempt, and reports it afterwards. Can be used by any number of event loops and threads."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__()
@@ -388,7 +390,7 @@ class Gateway(CustomLogger):
         """LiteLLM runs this for each attempt, when the deployment is chosen, in SDK, Router and proxy alike."""
         kind = getattr(call_type, "value", "")
         if kind not in _TEXT_CALLS | _OTHER_CALLS or kwargs["litellm_call_id"] in self._open:
-            return None  # nothing that costs, or the same attempt in another form (Responses API by chat completion)
+            return None  # a call without a cost, or the same attempt in another form (Responses API by chat completion)
         call = Call.of(kwargs, kind, self.settings)
         in_router = "model_group" in call.metadata
         if kind in _TEXT_CALLS:
@@ -397,7 +399,7 @@ class Gateway(CustomLogger):
             call.authorization_id = await self._authorize(self._request(call, kwargs), in_router=in_router)
         self._open[call.id] = call
         call.unreported = weakref.finalize(kwargs["litellm_logging_obj"], self._settle_unreported, call.id)
-        call.unreported.atexit = False  # then LiteLLM may still tell
+        call.unreported.atexit = False  # LiteLLM may still report the call then
         return None if in_router else _with_retries_inside(kwargs)
 
     def _request(self, call: Call, kwargs: Json) -> Json:
@@ -407,14 +409,15 @@ class Gateway(CustomLogger):
         max_tokens = next((kwargs[name] for name in _OUTPUT_LIMITS if kwargs.get(name)), self.settings.max_tokens)
         output = 0 if call.kind == "aembedding" else int(max_tokens) * int(kwargs.get("n") or 1)
         request_body |= {"input_tokens": call.prompt_tokens, "max_tokens": output}
-        try:  # the event will bring LiteLLM's cost, so what is dearer is reserved
+        try:  # the event will have LiteLLM's cost, so the higher one is reserved
             costs = litellm.cost_per_token(call.model, call.prompt_tokens, output, custom_llm_provider=call.provider)
         except Exception:  # noqa: BLE001 - LiteLLM has no price for it
             return request_body
         return {**request_body, "estimated_cost_usd": f"{Decimal(repr(sum(costs))):f}"}
 
     async def _authorize(self, request_body: Json, *, in_router: bool) -> str | None:
-        """The authorization's id; None in an outage, if calls are allowed then."""
+        """Return the id of an authorization, or None in an outage if calls are then allowed. Raises
+        CallRefusedError."""
         if time.monotonic() < self._retry_at:
             return self._in_outage("it did not answer a moment ago", in_router=in_router)
         response_future = asyncio.ensure_future(self._client().post("/usage/authorizations", json=request_body))
@@ -438,7 +441,8 @@ class Gateway(CustomLogger):
         return self._in_outage(f"HTTP {answer.status_code}: {body.get('error')}", in_router=in_router)
 
     def _in_outage(self, reason: str, *, in_router: bool) -> None:
-        """Neither granted nor refused. Nobody asks again for a moment, so an outage costs few calls their timeout."""
+        """Allow or refuse the call without an authorization. No requests are sent for a moment, so that few calls wait
+        for a timeout during an outage."""
         if time.monotonic() >= self._retry_at:
             logger.warning("costtrack cannot be asked: %s", reason)
             self._retry_at = time.monotonic() + _SECONDS_BETWEEN_OUTAGES
@@ -448,7 +452,7 @@ class Gateway(CustomLogger):
             raise CallRefusedError(message, status=503, body=body, headers=headers, in_router=in_router)
 
     def _release_late_grant(self, response_future: "asyncio.Future[httpx.Response]") -> None:
-        """An answer that came too late for its call."""
+        """Release an authorization that arrived too late for its call."""
         if (
             not response_future.cancelled()
             and response_future.exception() is None
@@ -457,7 +461,7 @@ class Gateway(CustomLogger):
             self.outbox.put(Release(str(_json(response_future.result())["id"])))
 
     def _client(self) -> httpx.AsyncClient:
-        """Connections belong to an event loop."""
+        """Return the client of the running event loop, because connections belong to a loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
@@ -470,7 +474,7 @@ class Gateway(CustomLogger):
     async def async_post_call_failure_hook(
         self, request_data: Json, original_exception: Exception, user_api_key_dict: Any, traceback_str: Any = None
     ) -> Any:
-        """The proxy's answer to a refused call: costtrack's status, headers and body."""
+        """Return the proxy's response to a refused call, with costtrack's status, headers and body."""
         if not isinstance(original_exception, CallRefusedError):
             return None
         from fastapi import HTTPException  # the proxy has it, the SDK does not
@@ -482,7 +486,8 @@ class Gateway(CustomLogger):
     # --- After the call --------------------------------------------------------------------------------------------
 
     async def async_logging_hook(self, kwargs: Json, result: Any, call_type: str) -> tuple[Json, Any]:
-        """Runs before all loggers: LiteLLM's own logger, if it sends to costtrack too, sends the very same payload."""
+        """Annotate the payload before all loggers run, so that LiteLLM's own logger sends the same payload if it also
+        sends to costtrack."""
         self._annotate(kwargs)
         return kwargs, result
 
@@ -490,11 +495,11 @@ class Gateway(CustomLogger):
         self._report(kwargs)
 
     async def async_log_failure_event(self, kwargs: Json, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        """Also for a stream that broke: LiteLLM counts what had come of it."""
+        """Also called for a stream that broke: LiteLLM counts the output so far."""
         self._report(kwargs)
 
     def log_success_event(self, kwargs: Json, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        """Of the synchronous functions, which no hook can stop."""
+        """Called for the synchronous functions, which no hook can refuse."""
         self._report(kwargs)
 
     def log_failure_event(self, kwargs: Json, response_obj: Any, start_time: Any, end_time: Any) -> None:
@@ -503,8 +508,8 @@ class Gateway(CustomLogger):
     async def async_post_call_failure_deployment_hook(
         self, request_data: Json, exception: Exception, call_type: Any, fallback_depth: int | None = None
     ) -> None:
-        """An attempt failed before anything came: it used nothing, except that who does not answer in time may have
-        read the prompt."""
+        """Release the authorization of an attempt that failed before any output. After a timeout the prompt is reported
+        instead, because the provider may have processed it."""
         call = self._close(request_data.get("litellm_call_id"))
         if call is not None and isinstance(exception, litellm.Timeout):
             self._report_estimate(call, "Timeout", 408)
@@ -512,7 +517,8 @@ class Gateway(CustomLogger):
             self.outbox.put(Release(call.authorization_id))
 
     async def leave(self, stream: Any) -> None:
-        """For programs that stop reading a stream: what has come of it counts. (The proxy does so for its clients.)"""
+        """Close a stream that the program stops reading, and report the output so far. (The proxy does this for its
+        clients.)"""
         call = self._close(stream.logging_obj.litellm_call_id)
         if call is not None:
             self._report_estimate(call, "Abandoned", 499, delivered=stream.response_uptil_now)
@@ -553,7 +559,7 @@ class Gateway(CustomLogger):
         return call
 
     def _settle_unreported(self, call_id: str) -> None:
-        """LiteLLM has forgotten the call and told nobody of it."""
+        """Report an estimate for a call that LiteLLM has dropped without reporting it."""
         call = self._close(call_id)
         if call is not None:
             self._report_estimate(call, "Unreported", 499)
@@ -582,19 +588,19 @@ class Gateway(CustomLogger):
     # --- At the end ------------------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
-        """For programs, before they end. LiteLLM logs in the background: what it has not told yet is waited for."""
+        """Wait for LiteLLM's background logging, and send the rest. To be called by programs before they end."""
         deadline = time.monotonic() + _MAX_LOGGING_SECONDS
-        while self._open and time.monotonic() < deadline:  # noqa: ASYNC110 - and tells nobody when it is done
+        while self._open and time.monotonic() < deadline:  # noqa: ASYNC110 - LiteLLM has no signal for it
             await asyncio.sleep(0.01)
         await asyncio.to_thread(self.close)
 
     def _at_exit(self) -> None:
-        """What waits in LiteLLM's own background would be told right after this, and nobody would send it."""
+        """Flush LiteLLM's background logging first, which otherwise would report calls after the outbox is closed."""
         getattr(GLOBAL_LOGGING_WORKER, "_flush_on_exit", lambda: None)()
         self.close()
 
     def close(self) -> None:
-        """Settle what is still open by estimates, and send what waits, for at most ten seconds."""
+        """Settle open calls with estimates, and send pending items for up to ten seconds."""
         for call_id in list(self._open):
             self._settle_unreported(call_id)
         self.outbox.flush(seconds=10)
@@ -612,8 +618,8 @@ def _annotated(metadata: Json, call: Call | None, user_id: str | None) -> Json |
 
 
 def _with_retries_inside(kwargs: Json) -> Json | None:
-    """With `num_retries`, LiteLLM repeats a direct call past all hooks and loggers. The provider's client repeats it
-    inside this attempt; of the global setting nothing can be made but none."""
+    """Move `num_retries` into the attempt: LiteLLM would retry a direct call without calling hooks and loggers, so the
+    provider's client retries it instead (`max_retries`). The global setting can only be turned off."""
     if litellm.num_retries:
         return {**kwargs, "num_retries": 0}
     if not kwargs.get("num_retries"):
@@ -623,7 +629,7 @@ def _with_retries_inside(kwargs: Json) -> Json | None:
 
 
 def _count(model: str, kwargs: Json) -> int:
-    """Tokens of the prompt, counted here, because prompts are nobody else's business."""
+    """Count the tokens of the prompt locally, so that the prompt does not leave this process."""
     messages, text = kwargs.get("messages"), kwargs.get("input") or kwargs.get("prompt") or kwargs.get("contents")
     try:
         if messages:

@@ -1,4 +1,4 @@
-"""Requires the second factor of members whose organization asks for it."""
+"""Enforces the second factor for users whose organization requires one."""
 
 from collections.abc import Callable
 

@@ -53,7 +53,7 @@ class MembershipAdmin(OrganizationScopedAdmin):
 
     @display(description="User")
     def show_user(self, membership: Membership) -> str:
-        """Without a link to the user's page, which is only for operators."""
+        """Show the address without a link to the user's page, which is only for operators."""
         return membership.user.email
 
     @display(description="State", label={"joined": "success", "invited": "warning"})

@@ -90,7 +90,7 @@ class OrganizationAdmin(OrganizationScopedAdmin):
 
     @display(description="Plan")
     def show_plan(self, organization: Organization) -> str:
-        """Without a link to the plan's page, which is only for operators."""
+        """Show the name without a link to the plan's page, which is only for operators."""
         return organization.plan.name
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:

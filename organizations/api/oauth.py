@@ -78,7 +78,7 @@ class FormParser(parsers.BaseParser):
 
 
 class TokenFormSerializer(serializers.Serializer[None]):
-    """For the OpenAPI document; the view reads the form itself, because its errors have names of their own."""
+    """The form of the client credentials grant."""
 
     grant_type = serializers.ChoiceField(choices=["client_credentials"])
     client_id = serializers.CharField(required=False, help_text="Not needed with HTTP Basic.")

@@ -80,7 +80,7 @@ class NewCredentialSerializer(StrictSerializer):
 
 
 class IssuedCredentialSerializer(CredentialSerializer):
-    """For the OpenAPI document: a credential with its secret (`organizations.api.views`)."""
+    """A credential with its secret, which is shown only once."""
 
     client_secret = serializers.CharField()
     api_key = serializers.CharField(help_text="Client ID and secret, joined by a dot, for `Authorization: Bearer`.")

@@ -74,8 +74,8 @@ def rotate_credential(
     actor: str,
     caller_scopes: Collection[str] = ALL_SCOPES,
 ) -> IssuedCredential:
-    """Create a new secret. The previous one stays valid for `grace` (0 to 30 days); an older one and its tokens end at
-    once.
+    """Create a new secret. The previous one stays valid for `grace` (0 to 30 days); any earlier secret and its tokens
+    end immediately.
 
     Raises ForbiddenError if the credential has a scope that the actor does not have (`caller_scopes`).
     """

@@ -70,7 +70,7 @@ SELECT session_id, cost, tokens::bigint FROM (
 ) AS session
 ORDER BY cost DESC, session_id LIMIT %(top)s
 """)
-# A session has a second row if some of its events were dropped. The primary key alone answers this.
+# A session has a second row if some of its events were dropped. The primary key is enough to find it.
 _IN_TWO_ROWS = sql.SQL("""
 SELECT session_id FROM billing_session WHERE organization_id = %(organization)s
 GROUP BY session_id HAVING count(*) > 1

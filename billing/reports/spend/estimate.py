@@ -42,8 +42,8 @@ class Counted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Cost in US dollars and the tokens it is for. `tokenizer` is None if the provider counted. `quote` is how the cost
-    is computed, `flags` say what was not read with certainty."""
+    """Cost in US dollars and the tokens it is for. `tokenizer` is None if the provider counted. `quote` explains the
+    cost, `flags` say what was not read with certainty."""
 
     cost_usd: Decimal
     tokens: int
@@ -55,7 +55,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What the caller says about a call besides its model: who bills it, and what changes the price."""
+    """The caller's information about a call in addition to its model: who bills it, and what changes the price."""
 
     provider: str | None = None
     service_tier: str | None = None

@@ -31,13 +31,13 @@ from costtrack.errors import DomainError
 from organizations.models import Organization
 
 MAX_ROWS = 10_000
-"""The most rows in one response, and the most that can be paged through."""
+"""Maximum number of rows in one response, and in all pages of a list."""
 MAX_COUNTED = 20_000
-"""The most calls that are read to count the rows of a filter."""
+"""Maximum number of calls that are read to count the rows of a filter."""
 MAX_SEARCHED = 100_000
 """How many of the newest events of a window are searched for a request id that is not an event id."""
 MAX_SCANNED = 200_000
-"""The most calls that are read one by one where no rollup and no index helps."""
+"""Maximum number of calls that are read one by one if no rollup and no index can be used."""
 
 # Rollup dimensions by the names of filters.
 _COLUMNS = {
@@ -53,7 +53,7 @@ _OF_DEPLOYMENT = sql.SQL("metadata #>> '{{litellm,model_id}}' = {}")
 
 
 class TooMuchToReadError(DomainError):
-    """The query would read more of the ledger than one request may."""
+    """The query would read more of the ledger than one request is allowed to."""
 
 
 class Exactness(StrEnum):

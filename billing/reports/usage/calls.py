@@ -28,9 +28,9 @@ from costtrack.ids import ids_at
 from organizations.models import Organization
 
 MAX_SORTED = 100_000
-"""The most calls of a window, before filters, that are sorted by cost."""
+"""Maximum number of calls in a window, before filters, that are sorted by cost."""
 _MAX_DAYS = 14
-"""The most days that are searched for a page if no rollup knows all of a filter."""
+"""Maximum number of days that are searched for a page if no rollup covers all filters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ class Call(NamedTuple):
 def list_calls(
     *, organization: Organization, filters: CallFilter, after: Position | None, limit: int
 ) -> Page[Call, Position]:
-    """Return calls after a position, newest first. A page with fewer calls than requested and a `last` has not searched
-    further back."""
+    """Return calls after a position, newest first. If a page has fewer calls than requested and a `last`, earlier days
+    were not searched."""
     window = Window(*filters.window)
     if after is not None:
         window = Window(window.start, min(filters.window.end, after.at + MICROSECOND))

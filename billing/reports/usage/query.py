@@ -1,8 +1,8 @@
-"""A usage query: filters and a time span in the time zone of the organization, the part of it that the plan shows, and
-its division into periods.
+"""A usage query: filters, a time span in the time zone of the organization, clipped to the history of its plan, and the
+division into periods.
 
 Dates are whole days, including the last one; times are exact, with an inclusive end. History that the plan does not
-show is cut off; the ledger keeps everything.
+show is cut off; the ledger still has it.
 """
 
 from dataclasses import dataclass, field

@@ -1,5 +1,5 @@
-"""Usage sums of any windows, from one statement, and what is made of them: the summary, current spend, and comparisons
-with the time before (document 001). Read-only.
+"""Usage sums of any windows, from one statement, and reports built from them: the summary, the current spend, and
+comparisons with the previous range (document 001). Read-only.
 
 Unfiltered figures come from `ORGANIZATION_HOURS`, which has a few rows per hour; filtered or grouped ones from days,
 hours and ledger rows (`billing.reports.rollup_query`).

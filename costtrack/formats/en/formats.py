@@ -1,4 +1,4 @@
-"""How the admin writes dates: as ISO 8601 does, and with the time zone's name (settings.FORMAT_MODULE_PATH)."""
+"""Date formats of the admin: ISO 8601, with the time zone's name (settings.FORMAT_MODULE_PATH)."""
 
 DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i"

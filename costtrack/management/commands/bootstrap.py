@@ -31,7 +31,7 @@ class Command(SchemaCommand):
 
     @transaction.atomic
     def _ensure_login(self, email: str, file: Path) -> None:
-        """The file holds the password only as long as it is the right one."""
+        """Create the operator's login if there is none. Remove the password file once the password was changed."""
         if not User.objects.filter(is_superuser=True).exists():
             password = secrets.token_urlsafe(12)
             write_private(file, password)
@@ -46,7 +46,7 @@ class Command(SchemaCommand):
 
     @transaction.atomic
     def _ensure_key(self, file: Path) -> None:
-        """A key that this database does not know (any more) is replaced by a new one."""
+        """Replace the key in the file if it is not a valid key of this database."""
         if _is_valid(read_private(file)):
             return
         issued = issue_credential(organization=None, name="operator", scopes=list(Scope), actor="system")

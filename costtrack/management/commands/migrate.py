@@ -1,4 +1,4 @@
-"""`migrate`: Django's command, which refuses a database of before 0.1.0 with one line."""
+"""`migrate`: Django's command, which also refuses databases from before 0.1.0 with a one-line error."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
-"""`manage.py repair_roles`: the tenants' role, its grants, row-level security and policies, as the migrations made
-them. Needed after a dump was restored into another PostgreSQL cluster, because a dump does not hold roles."""
+"""`manage.py repair_roles`: restores the tenants' role, its grants, row-level security and policies as the migrations
+define them. Needed after a dump was restored into another PostgreSQL cluster, because a dump contains no roles."""
 
 from argparse import ArgumentParser
 from typing import Any
