@@ -1,11 +1,14 @@
 """The admin of agreements. Their terms never change: one is ended, and another one begins."""
 
+from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminSelectMultipleWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card, without_empty
@@ -13,7 +16,7 @@ from billing.admin.components.model_admins import OrganizationFilter, SingleOrga
 from billing.admin.components.tables import column
 from billing.models import Agreement
 from billing.pricing.agreement_services import AgreementTerms, check_terms, create_agreement, end_agreement
-from billing.pricing.kind_prices_json import prices_from_json
+from billing.pricing.kind_prices_json import prices_as_json, prices_from_json
 from billing.pricing.kinds import KINDS
 from billing.pricing.price_fields import parse_unit_prices
 from costtrack.errors import InvalidError
@@ -26,29 +29,64 @@ _TERMS = ("provider", "model_patterns", "discount_percent", "kinds", "unit_price
 class AgreementForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
     """Validates a new agreement; the service writes it. Only the end of an existing one can be changed."""
 
+    kinds = forms.MultipleChoiceField(
+        choices=list(formatting.KIND_LABELS.items()),
+        required=False,
+        label="Discount for",
+        widget=UnfoldAdminSelectMultipleWidget,
+        help_text="The kinds of usage that the discount is for. None selected: all.",
+    )
+
     class Meta:
         model = Agreement
         fields = ("organization", *_TERMS)
         labels = {"model_patterns": "Models", "discount_percent": "Discount in percent"}
+        widgets = {
+            "model_patterns": UnfoldAdminTextInputWidget(attrs={"placeholder": "gpt-5*, gpt-4o"}),
+            "unit_prices": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        }
+        help_texts = {
+            "model_patterns": "Names of models of the catalogue, separated by commas. A * matches any characters. "
+            "Empty: every model.",
+            "unit_prices": 'US dollars by kind of usage instead of the list\'s, for example {"input": "2.00", '
+            '"output": "8.00"} per million tokens. Kinds without one get the discount.',
+            "starts": "The first day (UTC) with the terms. Empty: always.",
+            "ends": "The first day (UTC) without the terms. Empty: no end.",
+        }
 
     def clean(self) -> dict[str, Any]:
         fields: dict[str, Any] = super().clean() or self.cleaned_data
         if self.instance.pk is None and not self.errors:
             try:
-                check_terms(AgreementTerms(**{name: fields[name] for name in _TERMS}))
+                check_terms(_terms(fields))
             except InvalidError as error:
                 self.add_error((error.param or "").split(".")[0], error.message)
         return fields
 
-    def clean_unit_prices(self) -> dict[str, Any]:
+    def clean_ends(self) -> date | None:
+        ends: date | None = self.cleaned_data["ends"]
+        if self.instance.pk is None:
+            return ends
+        starts, ends_already = self.instance.starts, self.initial["ends"]
+        if ends is None:
+            raise ValidationError("Enter the first day without the terms.")
+        if ends_already is not None and ends > ends_already:
+            raise ValidationError(f"The agreement has ended at {ends_already}. An end can only move to an earlier day.")
+        if starts is not None and ends < starts:
+            raise ValidationError(f"The agreement begins at {starts}.")
+        return ends
+
+    def clean_unit_prices(self) -> dict[str, str]:
         try:
-            return dict(parse_unit_prices(self.cleaned_data["unit_prices"] or {}, "unit_prices"))
+            return prices_as_json(parse_unit_prices(self.cleaned_data["unit_prices"] or {}, "unit_prices"))
         except InvalidError as error:
             raise ValidationError(error.message) from None
 
 
-def _terms(form: forms.Form) -> AgreementTerms:
-    return AgreementTerms(**{name: form.cleaned_data[name] for name in _TERMS})
+def _terms(fields: Mapping[str, Any]) -> AgreementTerms:
+    """Return the terms of a form's valid fields."""
+    given = {name: fields[name] for name in _TERMS}
+    return AgreementTerms(**{**given, "unit_prices": prices_from_json(given["unit_prices"])})
 
 
 def _models(agreement: Agreement) -> str:
@@ -105,6 +143,6 @@ class AgreementAdmin(SingleOrganizationAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
         actor = request_user(request).email
         if not change:
-            obj.pk = create_agreement(organization=obj.organization, terms=_terms(form), actor=actor).pk
+            obj.pk = create_agreement(organization=obj.organization, terms=_terms(form.cleaned_data), actor=actor).pk
         elif obj.ends is not None:
             end_agreement(organization=obj.organization, agreement=obj, ends=obj.ends, actor=actor)

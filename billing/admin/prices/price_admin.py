@@ -2,6 +2,7 @@
 operators."""
 
 from collections.abc import Mapping
+from datetime import UTC
 from decimal import Decimal
 from typing import Any, cast
 
@@ -10,6 +11,8 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.middleware.csrf import get_token
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -37,10 +40,11 @@ from billing.pricing.price_fields import (
     tiers_as_json,
 )
 from billing.pricing.services import create_price, end_price
+from billing.reports.unpriced import MissedEvents, missed_events
 from billing.types import PriceSource
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
-from organizations.admin_actions import button
+from organizations.admin_actions import button, confirmed
 from organizations.admin_request import request_user
 
 
@@ -168,7 +172,7 @@ class PriceVersionAdmin(CardsAdmin):
     list_filter_submit = True
     list_per_page = 50
     actions_list = ("reprice_usage",)  # type: ignore[assignment]  # unfold declares an empty tuple
-    actions_detail = ("reprice_usage_of_model",)  # type: ignore[assignment]  # unfold declares an empty tuple
+    actions_detail = ("reprice_usage_of_model", "begin_earlier")  # type: ignore[assignment]  # unfold declares an empty tuple
     search_fields = ("model", "provider")
     search_help_text = "Part of the model's or the provider's name."
     ordering = (F("organization").asc(nulls_last=True), "provider", "model", "-effective_from", "-id")
@@ -202,6 +206,56 @@ class PriceVersionAdmin(CardsAdmin):
         price: PriceVersion = self.get_queryset(request).get(pk=object_id)
         return HttpResponseRedirect(admin_url("billing_repricing_add", **_usage_of(price)))
 
+    # --- Unpriced events that a price misses ---------------------------------------------------------------------
+
+    def available_actions(self, request: HttpRequest, row: PriceVersion) -> tuple[str, ...]:
+        return ("reprice_usage_of_model", *(["begin_earlier"] if missed_events(row).first_at is not None else ()))
+
+    @confirmed(
+        "Begin earlier",
+        icon="history",
+        title="Price earlier events too",
+        text="A price with the same terms is added. It begins with the first unpriced event and ends where this price "
+        "begins. The events are then priced.",
+    )
+    def begin_earlier(self, request: HttpRequest, price: PriceVersion) -> HttpResponse | str:
+        missed = missed_events(price)
+        if missed.first_at is None:
+            return "No unpriced event of this model occurred before this price begins."
+        rates = kind_prices_of(price).rates
+        create_price(
+            organization=price.organization,
+            provider=price.provider,
+            model=price.model,
+            aliases=price.aliases,
+            rates=rates,
+            effective_from=missed.first_at,
+            effective_to=price.effective_from,
+            actor=request_user(request).email,
+        )
+        return f"The same price was added since {_first_at(missed)} UTC. {_events(missed)} will be priced."
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """Show a price that misses unpriced events, with the offer to begin earlier."""
+        response = super().response_add(request, obj, post_url_continue)
+        return HttpResponseRedirect(self.page_url(obj)) if missed_events(obj).first_at is not None else response
+
+    def _missed_card(self, request: HttpRequest, price: PriceVersion) -> list[Card]:
+        missed = missed_events(price)
+        if missed.first_at is None:
+            return []
+        offer = ""
+        if self.has_manage_permission(request, price):
+            offer = format_html(
+                '<form method="post" action="{}"><input type="hidden" name="csrfmiddlewaretoken" value="{}">'
+                '<button class="ct-button ct-primary" type="submit">Begin on {} instead</button></form>',
+                admin_url("billing_priceversion_begin_earlier", price.pk),
+                get_token(request),
+                f"{missed.first_at.astimezone(UTC):%Y-%m-%d}",
+            )
+        text = f"{_events(missed)} occurred before this price begins, the first at {_first_at(missed)} UTC."
+        return [Card("Unpriced events before this price", text=text, body=offer)]
+
     # --- Columns -----------------------------------------------------------------------------------------------
 
     owner = column(PriceVersion, "Owner", _owner)
@@ -220,6 +274,7 @@ class PriceVersionAdmin(CardsAdmin):
     def cards(self, request: HttpRequest, row: PriceVersion) -> list[Card]:
         prices = kind_prices_of(row)
         return [
+            *self._missed_card(request, row),
             Card("Price", details=without_empty(_details(row))),
             Card("Unit prices", details=_formatted(prices.rates.unit_prices)),
             *(
@@ -266,6 +321,14 @@ def _usage_of(price: PriceVersion) -> dict[str, str]:
     if not price.aliases and "*" not in price.model:
         given["model"] = price.model
     return given
+
+
+def _first_at(missed: MissedEvents) -> str:
+    return f"{missed.first_at.astimezone(UTC):%Y-%m-%d %H:%M}" if missed.first_at is not None else ""
+
+
+def _events(missed: MissedEvents) -> str:
+    return f"{formatting.count(missed.events)} unpriced event{'' if missed.events == 1 else 's'} of this model"
 
 
 def _details(price: PriceVersion) -> list[tuple[str, str]]:

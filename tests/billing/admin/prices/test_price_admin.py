@@ -8,14 +8,17 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
+from billing.ledger.price_unpriced import price_unpriced
 from billing.models import PriceVersion
 from billing.pricing.price_book import price_book
 from billing.pricing.quote import Call
 from organizations.models import AuditEntry, Organization, User
 from tests.billing.pricing.prices import APRIL, FEBRUARY, JANUARY, MARCH, MILLION, price
+from tests.usage import NOW, Send
 
 LIST = "/admin/billing/priceversion/"
 ADD = f"{LIST}add/"
+EARLY_DAYS = ("2025-12-30T10:00:00Z", "2025-12-31T10:00:00Z")
 
 
 def signed_in(user: User) -> Client:
@@ -26,6 +29,10 @@ def signed_in(user: User) -> Client:
 
 def change_page(version: PriceVersion) -> str:
     return reverse("admin:billing_priceversion_change", args=[version.pk])
+
+
+def begin_earlier(version: PriceVersion) -> str:
+    return reverse("admin:billing_priceversion_begin_earlier", args=[version.pk])
 
 
 def models(client: Client, query: str = "") -> list[str]:
@@ -257,3 +264,38 @@ def test_prices_are_never_deleted(operator: User) -> None:
     )
     assert response.status_code == 403
     assert PriceVersion.objects.count() == 1
+
+
+# --- Unpriced events that occurred before a price begins --------------------------------------------------------
+
+
+def test_a_price_that_begins_too_late_offers_to_begin_earlier(
+    owner: User, organization: Organization, send: Send
+) -> None:
+    client, page = signed_in(owner), "/o/acme/admin/billing/priceversion/"
+    calls = ({"id": f"{day}", "model": "house-model", "input_tokens": 10, "occurred_at": day} for day in EARLY_DAYS)
+    send(*calls, {"model": "other", "input_tokens": 1, "occurred_at": EARLY_DAYS[0]})
+    response = client.post(f"{page}add/", new_price(organization))
+    created = PriceVersion.objects.get(model="house-model")
+    assert response["Location"] == f"{page}{created.pk}/change/"
+    shown = client.get(response["Location"]).content.decode()
+    sentence = "2 unpriced events of this model occurred before this price begins, the first at 2025-12-30 10:00 UTC."
+    assert sentence in " ".join(shown.split())
+    assert "Begin on 2025-12-30 instead" in shown
+
+    assert client.post(begin_earlier(created)).status_code == 302
+    earlier = PriceVersion.objects.get(model="house-model", effective_to=created.effective_from)
+    assert earlier.input_usd_per_million == Decimal("2.5")
+    assert price_unpriced(organization=organization, now=NOW) == 2
+    assert "Begin on" not in client.get(response["Location"]).content.decode()
+
+
+def test_a_viewer_sees_what_a_price_misses_without_the_offer(
+    viewer: User, organization: Organization, send: Send
+) -> None:
+    send({"model": "house-model", "input_tokens": 10, "occurred_at": EARLY_DAYS[0]})
+    version = price(organization, "house-model", 1)
+    shown = signed_in(viewer).get(change_page(version)).content.decode()
+    assert "1 unpriced event of this model occurred before this price begins" in " ".join(shown.split())
+    assert "instead" not in shown
+    assert signed_in(viewer).post(begin_earlier(version)).status_code == 403
