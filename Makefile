@@ -55,8 +55,9 @@ lock: $(UV)  ## ARGS=--upgrade takes the newest versions
 	$(LOCK) $(ARGS) pyproject.toml --extra embedded --extra dev --constraints requirements.txt \
 		--output-file requirements-dev.txt
 	$(LOCK) $(ARGS) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
-	for example in examples/litellm examples/litellm_gateway; do \
-		$(LOCK) $(ARGS) $$example/requirements.in --output-file $$example/requirements.txt || exit; \
+	for folder in examples/* tests/clients/*/; do \
+		test ! -f $$folder/requirements.in || \
+			$(LOCK) $(ARGS) $$folder/requirements.in --output-file $$folder/requirements.txt || exit; \
 	done
 
 $(VENV)/.runtime: requirements-build.txt requirements.txt pyproject.toml | $(BIN)/pip

@@ -48,6 +48,7 @@ PARTS = {
     "billing/rollups/test_rebuild.py": "contract",
     "billing/rollups/test_state_machine.py": "contract",
     "browser": "browser",
+    "clients": "clients",
     "concurrency": "concurrency",
     "contract": "contract",
     "costtrack/client/test_process.py": "stack",

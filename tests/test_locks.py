@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.locks import (
-    EXAMPLES,
+    ENVIRONMENTS,
     PROJECT_LOCKS,
     ROOT,
     environments,
@@ -37,9 +37,11 @@ EACH_COMMAND = pytest.mark.parametrize("options", sorted({options for _, options
 
 
 def test_every_line_of_every_lock_is_a_pin_with_its_hashes() -> None:
-    locks = [*ROOT.glob("requirements*.txt"), *ROOT.glob("examples/*/requirements*.txt")]
+    locks = [
+        path for folder in (".", "examples/*", "tests/clients/*") for path in ROOT.glob(f"{folder}/requirements*.txt")
+    ]
     assert {lock.name for lock in locks} == set(PROJECT_LOCKS)
-    assert {lock.parent.name for lock in locks} == {ROOT.name, *EXAMPLES}
+    assert {lock.parent.relative_to(ROOT).as_posix() for lock in locks} == {".", *ENVIRONMENTS}
     assert all(len(read_lock(lock)) > 5 for lock in locks)
 
 

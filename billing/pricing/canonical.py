@@ -46,10 +46,10 @@ _BEDROCK_NAME = re.compile(
 # Clients of these vendors' models at Bedrock often name the vendor as the service, or nothing.
 _BEDROCK_CLIENTS = frozenset({"", "anthropic", "cohere", "meta", "mistral"})
 _BEDROCK_REGION = re.compile(
-    r"(?:.*/)?(?:(?P<profile>global|us-gov|us|eu|apac|jp|au|ca|sa|me|af|il)\.|bedrock[a-z_]*/(?P<path>[a-z]{2}(?:-[a-z]+)+-\d)/)"
+    r"(?:.*/)?(?:(?P<profile>global|us-gov|us|eu|apac|jp|au|ca|sa|me|af|il)\.|(?:bedrock[a-z_]*/)?(?P<path>[a-z]{2}(?:-[a-z]+)+-\d)/)"
 )
 _ARN_REGION = re.compile(r"arn:aws[a-z-]*:bedrock:(?P<region>[a-z0-9-]+):")
-_AZURE_ZONE = re.compile(r"(?:azure[a-z_]*/)?(?P<zone>us|eu|apac)/")
+_AZURE_ZONE = re.compile(r"(?:azure[a-z_]*/)?(?P<zone>us-gov|us|eu|apac)/")
 # Claude Code marks its long-context models.
 _CONTEXT_MARK = re.compile(r"\[\d+m\]$")
 

@@ -62,6 +62,18 @@ class Substitute:
 
 
 @dataclass(frozen=True, slots=True)
+class LongContext:
+    """Prices of calls with more input tokens than `above` that the catalogue lacks, as factors of the usual prices."""
+
+    platform: str
+    models: tuple[str, ...]
+    above: int
+    input_factor: Fraction
+    output_factor: Fraction
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class DatedAlias:
     """The model that a name stands for from a date on."""
 
@@ -98,6 +110,11 @@ SUPPLEMENTS = (
     Supplement("openai", ("ft:gpt-4.1-nano*",), _prices(input="0.2", cache_read="0.05", output="0.8"), _OPENAI),
     Supplement("anthropic", ("claude-instant*",), _prices(input="0.8", output="2.4"), _ANTHROPIC),
     Supplement("azure", ("gpt-4o-mini-2024-07-18.ft-*",), _prices(input="0.165", output="0.66"), _AZURE),
+    # No global deployments: Azure's regional price list.
+    Supplement("azure", ("text-embedding-3-large",), _prices(input="0.143"), _AZURE),
+    Supplement("azure", ("text-embedding-3-small",), _prices(input="0.022"), _AZURE),
+    Supplement("azure", ("text-embedding-ada-002", "ada"), _prices(input="0.11"), _AZURE),
+    Supplement("azure", ("gpt-3.5-turbo-instruct*",), _prices(input="1.65", output="2.2"), _AZURE),
     Supplement("azure", ("deepseek-r1",), _prices(input="1.35", output="5.4"), _AZURE),
     Supplement("azure", ("deepseek-v3.2",), _prices(input="0.58", output="1.68"), _AZURE),
     Supplement("azure", ("gpt-oss-120b",), _prices(input="0.15", output="0.6"), _AZURE),
@@ -164,10 +181,22 @@ SUBSTITUTES = (
     Substitute("*", ("*claude*",), ("cache_creation_1h",), "input", Fraction(2), _ANTHROPIC, is_estimate=True),
 )
 
+_DOUBLE = (Fraction(2), Fraction(3, 2))
+LONG_CONTEXTS = (
+    LongContext("aws", ("*claude-sonnet-4-2025*", "*claude-sonnet-4-5-2025*"), 200_000, *_DOUBLE, _BEDROCK),
+    LongContext("aws", ("*openai.gpt-5.[45]*",), 272_000, *_DOUBLE, _BEDROCK),
+    LongContext("openai", ("gpt-5.6-cyber*",), 272_000, *_DOUBLE, _OPENAI),
+)
+
+_XAI_RETIREMENT = "docs.x.ai/developers/migration/may-15-retirement"
 _MISTRAL_ALIASES = "docs.mistral.ai/getting-started/models"
 DATED_ALIASES = (
     DatedAlias("anthropic", "claude-2.1", "claude-2", date(2023, 11, 21), _ANTHROPIC),
     DatedAlias("anthropic", "claude-2.0", "claude-2", date(2023, 7, 11), _ANTHROPIC),
+    *(
+        DatedAlias("x-ai", name, "grok-build-0.1", date(2026, 5, 15), _XAI_RETIREMENT)
+        for name in ("grok-code-fast-1", "grok-code-fast-1-0825", "grok-code-fast")
+    ),
     DatedAlias("mistral", "mistral-large-latest", "mistral-large-2512", date(2025, 12, 2), _MISTRAL_ALIASES),
     DatedAlias("mistral", "magistral-small-latest", "mistral-small-2603", date(2026, 3, 16), _MISTRAL_ALIASES),
     DatedAlias("mistral", "magistral-medium-latest", "mistral-medium-latest", date(2026, 6, 16), _MISTRAL_ALIASES),
@@ -275,7 +304,12 @@ CONDITIONS = (
     ),
     # Geography and data zones.
     _region(("us",), "anthropic", _SINCE_OPUS_4_6, "1.1", _ANTHROPIC, date(2026, 2, 5)),
-    _region(_OPENAI_REGIONS, "openai", ("gpt-5.[4-9]*", "gpt-6*"), "1.1", _OPENAI, date(2026, 3, 5)),
+    _region(_OPENAI_REGIONS, "openai", ("gpt-5.[4-9]*", "gpt-6*", "gpt-realtime-2*"), "1.1", _OPENAI, date(2026, 3, 5)),
+    _region(("fedramp",), "openai", ("*",), "1.1", _OPENAI),
+    # The catalogue does not tell gpt-realtime-2.1-mini, which costs more in a region, from its predecessor.
+    _region(_OPENAI_REGIONS, "openai", ("gpt-realtime-mini",), None, _OPENAI, date(2026, 3, 5)),
+    _region(("us-gov*", "usgov*"), "azure", ("*",), None, _AZURE),
+    _region(("us", "eu"), "azure", ("text-embedding-*", "ada"), "1", _AZURE),
     _region(("eu", "apac"), "azure", ("gpt-6*",), "1.2", _AZURE),
     _region(("us", "eu"), "azure", ("*",), "1.1", _AZURE),
     _region(("apac",), "azure", ("*",), None, _AZURE),

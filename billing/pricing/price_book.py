@@ -285,7 +285,9 @@ def _timelines_by_priority(
     if meant is not None:
         timelines += shared.catalogue.find(meant.provider, meant.model)
     provider = service_name(service if service or not slash else prefix)
-    timelines += _named(shared.lists, [(provider, model), *([(provider, rest)] if slash else [])])
+    listed = [(provider, model), *([(provider, rest)] if slash else [])]
+    # Gateways that pass calls on have lists of their own, which name the vendor with the model.
+    timelines += _named(shared.lists, [*listed, *([("", model)] if not service_name(service) else [])])
     return tuple(dict.fromkeys(timelines))
 
 

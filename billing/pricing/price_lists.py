@@ -26,6 +26,7 @@ _LITELLM_PRICES = {
     "cache_read_input_token_cost": "cache_read",
     "cache_creation_input_token_cost": "cache_creation",
     "cache_creation_input_token_cost_above_1hr": "cache_creation_1h",
+    "cache_creation_input_token_cost_above_12hr": "cache_creation_12h",
     "output_cost_per_reasoning_token": "reasoning",
     "citation_cost_per_token": "citation",
     "input_cost_per_audio_token": "audio_input",
@@ -53,6 +54,10 @@ _LITELLM_PRICES = {
 }
 # Prices that are for a thousand already.
 _PER_THOUSAND = frozenset({"file_search_cost_per_1k_calls"})
+# What LiteLLM calls the price of an image that is made.
+_IMAGE_PRICES = ("input_cost_per_image", "input_cost_per_pixel")
+_IMAGE_SIZE = re.compile(r"(?P<width>\d{2,5})-x-(?P<height>\d{2,5})/")
+_TOKEN_PRICES = ("input_cost_per_token", "output_cost_per_token")
 _SEARCH_COSTS = "search_context_cost_per_query"
 _SPECIFIC = "provider_specific_entry"
 _PRICE_KEY = re.compile("cost|price|pricing|multiplier")
@@ -69,6 +74,7 @@ _FACTORS = {
     "regional_processing_uplift_multiplier_eu": ("region", "eu"),
     # Vertex: any location but the global one.
     "regional_endpoint_uplift_multiplier": ("region", "*"),
+    "fedramp_uplift_multiplier": ("region", "fedramp"),
 }
 # Databricks' own unit, which its prices in USD repeat.
 _REPEATED = frozenset({"input_dbu_cost_per_token", "output_dbu_cost_per_token"})
@@ -143,6 +149,9 @@ def _litellm_entry(name: str, entry: Mapping[str, Any]) -> ListedPrice:
     # By option ("" is standard) and threshold.
     prices: dict[str, dict[int, dict[str, Decimal]]] = {"": {0: {}}}
     unread: list[str] = []
+    images = _image_price(name, entry)
+    if images is not None:
+        prices[""][0]["image"] = images
     for key, value in entry.items():
         if key == _SEARCH_COSTS and isinstance(value, Mapping):
             searches = _search_prices(provider, value)
@@ -157,6 +166,8 @@ def _litellm_entry(name: str, entry: Mapping[str, Any]) -> ListedPrice:
             option, above, kind = placed
             amount = amount / 1000 if key in _PER_THOUSAND else amount
             prices.setdefault(option, {0: {}}).setdefault(above, {})[kind] = _per_unit(kind, amount)
+        elif key in _IMAGE_PRICES and images is not None:
+            continue
         elif amount and key not in (*_FACTORS, *_REPEATED) and _PRICE_KEY.search(key):
             unread.append(key)
     unread += [name for name in ("off_peak_pricing",) if entry.get(name)]
@@ -173,6 +184,17 @@ def _litellm_entry(name: str, entry: Mapping[str, Any]) -> ListedPrice:
         KindPrices(_rates(prices[""]), (*conditions, *_factors(entry), *_factors(entry.get(_SPECIFIC))), LITELLM),
         tuple(unread),
     )
+
+
+def _image_price(name: str, entry: Mapping[str, Any]) -> Decimal | None:
+    """Return the price of an image of a model that makes images: by image, or by pixel with the size in the name."""
+    if entry.get("output_cost_per_image") or any(entry.get(key) for key in _TOKEN_PRICES):
+        return None
+    by_image, by_pixel = (_amount(entry.get(key)) for key in _IMAGE_PRICES)
+    size = _IMAGE_SIZE.search(name)
+    if by_pixel and size is not None:
+        return _per_unit("image", by_pixel * int(size["width"]) * int(size["height"]))
+    return _per_unit("image", by_image) if by_image else None
 
 
 def _placed(key: str) -> tuple[str, int, str] | None:

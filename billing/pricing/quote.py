@@ -4,7 +4,7 @@ Every quantity is in exactly one line. Amounts are exact; only where a unit pric
 (seconds at a price per hour) they are rounded to the 24 decimals of the ledger.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -25,9 +25,9 @@ from billing.pricing.conditions import (
     normalized_attributes,
     times,
 )
-from billing.pricing.declared import CONDITIONS, MINIMUM_QUANTITIES, NOT_USED, SUBSTITUTES, SUPPLEMENTS
+from billing.pricing.declared import CONDITIONS, LONG_CONTEXTS, MINIMUM_QUANTITIES, NOT_USED, SUBSTITUTES, SUPPLEMENTS
 from billing.pricing.kind_prices import KindPrices, catalogue_prices
-from billing.pricing.kinds import KINDS, Quantities, Quantity, Unit, prompt_tokens
+from billing.pricing.kinds import KINDS, Direction, Quantities, Quantity, Unit, prompt_tokens
 from billing.types import UnpricedReason
 from costtrack.money import DECIMALS, ZERO, to_storable
 
@@ -334,9 +334,26 @@ def with_declared(prices: KindPrices, model: CanonicalModel, day: date) -> KindP
     published = prices.conditions if model.platform == model.provider else ()
     return replace(
         prices,
-        rates=Rates(unit_prices, prices.rates.tiers),
+        rates=Rates(unit_prices, prices.rates.tiers or tuple(_long_contexts(unit_prices, model))),
         conditions=(*published, *declared_conditions(model)),
     )
+
+
+def _long_contexts(
+    unit_prices: Mapping[str, Decimal], model: CanonicalModel
+) -> Iterator[tuple[int, dict[str, Decimal]]]:
+    """Yield the declared tiers of a model that has none in the catalogue."""
+    for entry in LONG_CONTEXTS:
+        if _is_for(entry.platform, entry.models, model):
+            factors = {Direction.INPUT: entry.input_factor, Direction.OUTPUT: entry.output_factor}
+            yield (
+                entry.above,
+                {
+                    kind: times(price, factors[KINDS[kind].direction])
+                    for kind, price in unit_prices.items()
+                    if KINDS[kind].is_tokens
+                },
+            )
 
 
 @lru_cache(maxsize=4096)

@@ -1,18 +1,15 @@
 """`import_prices`: import the genai-prices catalogue, or another price list, into everyone's prices."""
 
-import json
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from django.core.management.base import CommandError
 from django.db import transaction
 
+from billing.management.price_list_files import load_price_list
 from billing.pricing.catalogue_import import (
     Coverage,
     CreatedPrice,
@@ -32,8 +29,6 @@ from costtrack.money import plain
 
 _MAX_LINES = 50
 _LOUD = 2
-_TIMEOUT_SECONDS = 60
-_MAX_BYTES = 64 * 2**20
 _GENAI_PRICES = "genai-prices"
 _LISTS: Mapping[str, tuple[PriceSource, Callable[[Any], Iterator[ListedPrice]]]] = {
     "litellm": (PriceSource.LITELLM, read_litellm_map),
@@ -86,20 +81,10 @@ def _import_list(format: str, location: str | None, write: Callable[[str], Any],
         raise CommandError(f"Name the file or the URL of the list: import_prices --format {format} FILE.")
     source, read = _LISTS[format]
     now = utc_now()
-    coverage = compare_list(read(_load(location)), now=now)
+    coverage = compare_list(read(load_price_list(location)), now=now)
     for line in _coverage_lines(coverage, loud=loud):
         write(line)
     return import_list(coverage, source, now=now)
-
-
-def _load(location: str) -> Any:
-    try:
-        if location.startswith(("https://", "http://")):
-            with urlopen(location, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 - the operator names the URL
-                return json.loads(response.read(_MAX_BYTES))
-        return json.loads(Path(location).read_text(encoding="utf-8"))
-    except (OSError, URLError, ValueError) as error:
-        raise CommandError(f"{location} cannot be read: {error}.") from error
 
 
 def _coverage_lines(coverage: Coverage, *, loud: bool) -> Iterator[str]:

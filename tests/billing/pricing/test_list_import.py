@@ -68,6 +68,15 @@ def test_what_is_priced_is_compared_and_what_is_missing_is_added(
     }
 
 
+def test_a_gateways_own_prices_are_found_by_its_names(tmp_path: Path, organization: Organization) -> None:
+    entry = {"litellm_provider": "vercel_ai_gateway", "input_cost_per_token": 1e-07, "output_cost_per_token": 4e-07}
+    run(tmp_path, {"vercel_ai_gateway/acme/llama-9": entry}, format="litellm")
+    send_events(organization, {"service": "vercel_ai_gateway", "model": "acme/llama-9", **EVENT})
+    send_events(organization, {"service": "acme", "model": "acme/llama-9", **EVENT})
+
+    assert [event.token_cost_usd for event in UsageEvent.objects.order_by("id")] == [Decimal("0.5"), None]
+
+
 def test_a_second_import_changes_nothing_and_a_new_price_begins_now(tmp_path: Path) -> None:
     run(tmp_path, LITELLM, format="litellm")
     assert "Nothing changed" in run(tmp_path, LITELLM, format="litellm")

@@ -5,6 +5,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import pytest
+
 from billing.pricing.canonical import CanonicalModel
 from billing.pricing.price_lists import ListedPrice, read_litellm_map, read_openrouter_list
 from billing.pricing.quote import CompiledPrices, calculate_quote
@@ -176,3 +178,26 @@ def test_openrouters_prices_are_texts() -> None:
         "web_search": 10,
         "cache_read": Decimal("0.3"),
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "image"),
+    [
+        (
+            "azure/low/1024-x-1536/gpt-image-1",
+            {"input_cost_per_pixel": 1e-08, "output_cost_per_pixel": 0.0},
+            "0.01572864",
+        ),
+        ("low/1024-x-1024/gpt-image-1.5", {"input_cost_per_image": 0.009}, "0.009"),
+        ("acme/flux", {"output_cost_per_image": 0.04, "input_cost_per_image": 0.01}, "0.04"),
+        ("acme/flux-without-size", {"input_cost_per_pixel": 1e-08}, None),
+        ("acme/chat", {"input_cost_per_token": 1e-06, "input_cost_per_image": 0.01}, None),
+    ],
+)
+def test_the_price_of_an_image_is_by_image_or_by_its_size(
+    name: str, entry: dict[str, float], image: str | None
+) -> None:
+    [listed] = read_litellm_map({name: {"litellm_provider": "azure", **entry}})
+    found = listed.prices.rates.unit_prices.get("image")
+    assert found == (None if image is None else Decimal(image))
+    assert bool(listed.unread) is (image in (None, "0.04"))

@@ -86,6 +86,9 @@ CONDITION_CASES = [
     ("bedrock", "us-gov.anthropic.claude-sonnet-4-5-20250929-v1:0", {}, "21.6"),
     ("bedrock", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0", {"region": "eu-west-1"}, "19.8"),
     ("bedrock", "us.amazon.nova-pro-v1:0", {"service_tier": "flex"}, "2"),
+    ("bedrock", "us-gov-west-1/amazon.nova-pro-v1:0", {}, "4.8"),
+    ("openai", "gpt-realtime-2.1", {"region": "eu"}, "30.8"),
+    ("xai", "grok-code-fast-1", {}, "3"),
 ]
 
 
@@ -105,6 +108,9 @@ def test_conditions_change_the_price(service: str, model: str, attributes: dict[
         ("azure", "azure/apac/gpt-4o", {}, "region"),
         ("bedrock", "bedrock/eu-west-2/meta.llama3-70b-instruct-v1:0", {}, "region"),
         ("bedrock", "bedrock/us-gov-west-1/meta.llama3-8b-instruct-v1:0", {}, "region"),
+        ("bedrock", "eu-west-2/meta.llama3-70b-instruct-v1:0", {}, "region"),
+        ("azure", "us-gov/text-embedding-3-large", {}, "region"),
+        ("openai", "gpt-realtime-2.1-mini", {"region": "eu"}, "region"),
     ],
 )
 def test_a_condition_without_a_price_leaves_the_cost_unknown(
@@ -136,6 +142,21 @@ def test_a_tier_applies_to_all_tokens_of_the_call() -> None:
 
     assert (at_edge.total_usd, at_edge.tier_above) == (Decimal("0.533"), None)
     assert (above.total_usd, above.tier_above) == (Decimal("1.0585005"), 272_000)
+
+
+@pytest.mark.parametrize(
+    ("service", "model", "size", "usd"),
+    [
+        ("bedrock", "anthropic.claude-sonnet-4-20250514-v1:0", 200_000, "0.615"),
+        ("bedrock", "anthropic.claude-sonnet-4-20250514-v1:0", 200_001, "1.222506"),
+        ("bedrock", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0", 300_000, "2.00475"),
+        ("bedrock", "openai.gpt-5.4", 300_000, "1.67475"),
+    ],
+)
+def test_the_price_of_a_long_context_that_the_catalogue_lacks_is_declared(
+    service: str, model: str, size: int, usd: str
+) -> None:
+    assert total(service, model, {"input": size, "output": 1000}) == Decimal(usd)
 
 
 def test_each_request_of_an_event_has_its_own_tier() -> None:
