@@ -3,6 +3,7 @@
 Three roles as everywhere: the owner, the viewer, and the stranger (owner of the other organization).
 """
 
+import functools
 import gc
 import signal
 from collections.abc import Iterator
@@ -73,14 +74,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if part not in PARTS.values() and part != "unit":
         return None
     is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
-    return True if is_test and _part_of(collection_path.relative_to(ROOT)) != part else None
+    return True if is_test and _part_of(collection_path) != part else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with the part of the suite that its folder belongs to."""
     for item in items:
-        item.add_marker(_part_of(item.path.relative_to(ROOT)))
+        item.add_marker(_part_of(item.path))
         if profiles.IS_LONG:
             item.add_marker(pytest.mark.timeout(profiles.TIMEOUT_SECONDS), append=False)
 
@@ -94,7 +95,9 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(_ALLOCATIONS_BEFORE_COLLECTION, 10, 10)
 
 
+@functools.cache
 def _part_of(path: Path) -> str:
+    path = path.relative_to(ROOT)
     return next((part for folder, part in PARTS.items() if path.is_relative_to(folder)), "unit")
 
 

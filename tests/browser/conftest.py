@@ -3,7 +3,8 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,16 @@ from django.contrib.staticfiles.handlers import StaticFilesHandlerMixin
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 from pytest_django import DjangoDbBlocker
 from pytest_django.live_server_helper import LiveServer
 
@@ -87,62 +97,92 @@ def _files_are_cached() -> Iterator[None]:
         yield
 
 
-def _watch(context: BrowserContext, problems: list[str], refused_with: int | None) -> None:
-    """Note everything that a person with the developer tools open would see in red, but for what is to be refused."""
+@dataclass
+class _Window:
+    """A context of the browser, which tests take in turn: it keeps styles, scripts and fonts, and nothing else."""
 
-    def on_page(page: Page) -> None:
-        page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
+    context: BrowserContext
+    url: str
+    problems: list[str] = field(default_factory=list)
+    """Everything that a person with the developer tools open would see in red, but for what is to be refused."""
+    refused_with: int | None = None
+    is_taken: bool = False
 
-    context.on("page", on_page)
-    context.on(
-        "console",
-        lambda message: (
-            problems.append(f"{message.location}: {message.text}")
-            if message.type in ("error", "warning") and f"with a status of {refused_with}" not in message.text
-            else None
-        ),
-    )
-    # What is aborted was still loading when the person went on.
-    context.on(
-        "requestfailed",
-        lambda request: (
-            problems.append(f"{request.url}: {request.failure}") if request.failure != "net::ERR_ABORTED" else None
-        ),
-    )
-    context.on(
-        "response",
-        lambda response: (
-            problems.append(f"{response.url}: {response.status}")
-            if response.status >= 400 and response.status != refused_with
-            else None
-        ),
-    )
+    def __post_init__(self) -> None:
+        self.context.set_default_timeout(_PATIENCE_MS)
+        self.context.on("page", lambda page: page.on("pageerror", lambda error: self._note(f"{page.url}: {error}")))
+        self.context.on("console", self._on_message)
+        self.context.on("requestfailed", self._on_failure)
+        self.context.on("response", self._on_response)
 
-
-@pytest.fixture
-def browse(live_server: LiveServer, chromium: Browser) -> Iterator[Browse]:
-    """A fresh browser, of somebody who is signed in or of nobody: `browse(owner)`, `browse(viewport=...)`.
-
-    `refused_with` is the one status of an error that the test brings about."""
-    contexts: list[BrowserContext] = []
-    problems: list[str] = []
-
-    def _browse(user: User | None = None, refused_with: int | None = None, **options: Any) -> Page:
-        context = chromium.new_context(**{"base_url": live_server.url, **options})
-        context.set_default_timeout(_PATIENCE_MS)
-        contexts.append(context)
-        _watch(context, problems, refused_with)
+    def open(self, user: User | None, refused_with: int | None) -> Page:
+        self.is_taken, self.refused_with, self.problems = True, refused_with, []
         if user is not None:
             client = Client()
             client.force_login(user)
             session = client.cookies[settings.SESSION_COOKIE_NAME].value
-            context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": live_server.url}])
-        return context.new_page()
+            self.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": self.url}])
+        return self.context.new_page()
+
+    def leave(self) -> list[str]:
+        """Forget who was here. Returns the problems."""
+        found = self.problems
+        storage = self.context.new_cdp_session(self.context.pages[0])
+        for page in self.context.pages[1:]:
+            page.close()
+        storage.send("Storage.clearDataForOrigin", {"origin": self.url, "storageTypes": "local_storage"})
+        self.context.pages[0].close()
+        self.context.clear_cookies()
+        self.context.clear_permissions()
+        self.is_taken = False
+        return found
+
+    def _note(self, problem: str) -> None:
+        self.problems.append(problem)
+
+    def _on_message(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and f"with a status of {self.refused_with}" not in message.text:
+            self._note(f"{message.location}: {message.text}")
+
+    def _on_failure(self, request: Request) -> None:
+        """What is aborted was still loading when the person went on."""
+        if request.failure != "net::ERR_ABORTED":
+            self._note(f"{request.url}: {request.failure}")
+
+    def _on_response(self, response: Response) -> None:
+        if response.status >= HTTPStatus.BAD_REQUEST and response.status != self.refused_with:
+            self._note(f"{response.url}: {response.status}")
+
+
+@pytest.fixture(scope="package")
+def windows(chromium: Browser) -> Iterator[list[tuple[dict[str, Any], _Window]]]:
+    """By their options."""
+    windows: list[tuple[dict[str, Any], _Window]] = []
+    yield windows
+    for _, window in windows:
+        window.context.close()
+
+
+@pytest.fixture
+def browse(
+    live_server: LiveServer, chromium: Browser, windows: list[tuple[dict[str, Any], _Window]]
+) -> Iterator[Browse]:
+    """A window of somebody who is signed in or of nobody: `browse(owner)`, `browse(viewport=...)`.
+
+    `refused_with` is the one status of an error that the test brings about."""
+    taken: list[_Window] = []
+
+    def _browse(user: User | None = None, refused_with: int | None = None, **options: Any) -> Page:
+        options = {"base_url": live_server.url, **options}
+        window = next((free for with_, free in windows if with_ == options and not free.is_taken), None)
+        if window is None:
+            window = _Window(chromium.new_context(**options), options["base_url"])
+            windows.append((options, window))
+        taken.append(window)
+        return window.open(user, refused_with)
 
     yield _browse
-    for context in contexts:
-        context.close()
-    assert problems == []
+    assert [problem for window in taken for problem in window.leave()] == []
 
 
 @pytest.fixture

@@ -3,14 +3,16 @@
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 from rest_framework.test import APIClient
 
 from organizations.models import Organization, User
+from tests.browser.clicks import leaving
 from tests.browser.conftest import Browse
+from tests.browser.plain_pages import PlainPage
 from tests.browser.screens import DESK
 from tests.browser.test_sign_in import sign_in
-from tests.browser.walks import answer, dollars, figures, leaving, sidebar, start
+from tests.browser.walks import SIDEBAR, answer, dollars, start
 
 pytestmark = pytest.mark.usefixtures("arrangements")
 
@@ -33,57 +35,59 @@ DEEPER = (
 )
 
 
-def addresses(page: Page) -> list[str]:
+def addresses(page: PlainPage) -> list[str]:
     """Where the sidebar leads."""
     start(page)
-    return [link.get_attribute("href") or "" for link in sidebar(page).get_by_role("link").all()]
+    return [link["href"] for link in page.document.all(f"{SIDEBAR} a[href]")]
 
 
-def status(page: Page, path: str) -> int:
-    """What this browser is answered, without being led elsewhere."""
-    return page.request.get(path, max_redirects=0).status
+def status(page: PlainPage, path: str) -> int:
+    """What somebody is answered, without being led elsewhere."""
+    code: int = page.client.get(path).status_code
+    return code
 
 
-def test_what_is_not_in_a_sidebar_is_not_behind_its_address_either(
-    browse: Browse, owner: User, viewer: User, operator: User
-) -> None:
+def test_what_is_not_in_a_sidebar_is_not_behind_its_address_either(owner: User, viewer: User, operator: User) -> None:
     for person, refused in ((viewer, (*FORMS, *INSTALLATION)), (owner, INSTALLATION)):
-        page = browse(person, viewport=DESK)
+        page = PlainPage(person)
         shown = addresses(page)
         for path in refused:
             assert path not in shown
             assert status(page, path) in (403, 404), (person.email, path)
     assert status(page, FORMS[0]) == 200
-    page = browse(operator, viewport=DESK)
+    page = PlainPage(operator)
     assert [status(page, path) for path in INSTALLATION] == [200] * len(INSTALLATION)
 
 
-def test_strangers_find_nothing_and_who_signs_in_is_led_to_the_page(
-    browse: Browse, stranger: User, owner: User, viewer: User, organization: Organization, api: APIClient
-) -> None:
-    pages = [path for path in addresses(browse(owner, viewport=DESK)) if path.startswith(HERE)]
+def test_strangers_find_nothing(stranger: User, owner: User, organization: Organization) -> None:
+    pages = [path for path in addresses(PlainPage(owner)) if path.startswith(HERE)]
     assert len(pages) > 25
-    member_of_another, nobody = browse(stranger, refused_with=404, viewport=DESK), browse(viewport=DESK)
+    member_of_another, nobody = PlainPage(stranger), PlainPage()
     for path in (*pages, *DEEPER, *FORMS):
         assert status(member_of_another, path) == 404, path
-        answered = nobody.request.get(path, max_redirects=0)
-        assert answered.status == 302, path
-        assert parse_qs(urlsplit(answered.headers["location"]).query)["next"] == [path], path
+        answered = nobody.client.get(path)
+        assert answered.status_code == 302, path
+        assert parse_qs(urlsplit(answered["Location"]).query)["next"] == [path], path
 
     assert shown(member_of_another, f"{HERE}/usage/") == shown(member_of_another, "/o/nobodys/admin/usage/"), (
         "a foreign organization and an unknown one answer alike"
     )
-    assert organization.name not in member_of_another.content()
+    assert organization.name not in member_of_another.text
 
-    nobody.goto(f"{HERE}/usage/?range=month&model=gpt-4.1")
-    with leaving(nobody):
-        sign_in(nobody, viewer.email)
-    expect(nobody.get_by_role("heading", name="This month")).to_be_visible()
-    expect(nobody.get_by_label("Model", exact=True)).to_have_value("gpt-4.1")
+
+def test_who_signs_in_is_led_to_the_page(browse: Browse, viewer: User, api: APIClient) -> None:
+    page = browse(viewport=DESK)
+    page.goto(f"{HERE}/usage/?range=month&model=gpt-4.1")
+    with leaving(page):
+        sign_in(page, viewer.email)
+    expect(page.get_by_role("heading", name="This month")).to_be_visible()
+    expect(page.get_by_label("Model", exact=True)).to_have_value("gpt-4.1")
     reported = answer(api, "/usage/summary", range="month", model="gpt-4.1")
-    assert figures(nobody)["Cost"] == dollars(reported["cost_usd"])
+    expect(page.locator(".ct-figure", has=page.get_by_role("heading", name="Cost", exact=True)).first).to_contain_text(
+        dollars(reported["cost_usd"])
+    )
 
 
-def shown(page: Page, path: str) -> str:
-    page.goto(path)
-    return page.locator("body").inner_text()
+def shown(page: PlainPage, path: str) -> str:
+    page.goto(path, status=404)
+    return page.document.first("body").text

@@ -4,18 +4,15 @@ import csv
 import io
 import zipfile
 from base64 import b64decode
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
 from rest_framework.test import APIClient
 
 from billing.types import LimitWindow
 from organizations.models import Organization, User
-from tests.browser.conftest import Browse
 from tests.browser.history import ODD
-from tests.browser.screens import DESK
+from tests.browser.plain_pages import PlainPage
 from tests.browser.walks import (
     all_pages,
     answer,
@@ -26,6 +23,7 @@ from tests.browser.walks import (
     posted,
     rows,
     start,
+    table,
 )
 from tests.conftest import Key
 from tests.limits import set_limit
@@ -34,12 +32,14 @@ pytestmark = pytest.mark.usefixtures("history")
 
 UsageQuery = dict[str, str]
 
+USAGE, RUNS = "form[aria-label='Usage as CSV']", "form[aria-label='Runs as ZIP']"
+
 
 def test_the_plan_and_the_first_steps_say_what_the_api_says(
-    browse: Browse, operator: User, api: APIClient, organization: Organization
+    operator: User, api: APIClient, organization: Organization
 ) -> None:
     set_limit(organization, "100", window=LimitWindow.ROLLING_7D, is_plan=True)
-    page = browse(operator, viewport=DESK)
+    page = PlainPage(operator)
     start(page)
     follow(page, "Plan")
     now, before = (answer(api, "/usage/summary", range=name) for name in ("month", "last_month"))
@@ -50,16 +50,10 @@ def test_the_plan_and_the_first_steps_say_what_the_api_says(
     assert shown["Spent last month"] == dollars(before["cost_usd"])
     (limit,) = answer(api, "/usage/limits")["limits"]
     gauge = f"{dollars(limit['spent_usd'])} spent of {dollars(limit['amount_usd'])}"
-    assert (page.get_by_role("meter").get_attribute("aria-valuetext") or "").startswith(gauge)
-    expect(page.get_by_text(f"{dollars(limit['remaining_usd'])} left")).to_be_visible()
-    heads = page.get_by_role("region", name="All plans compared").get_by_role("columnheader")
-    assert [text.partition("\n")[0] for text in heads.all_inner_texts()] == [
-        "",
-        "Free",
-        "Pay as you go",
-        "Pro",
-        "Enterprise",
-    ]
+    assert page.document.first("[role=meter]")["aria-valuetext"].startswith(gauge)
+    assert f"{dollars(limit['remaining_usd'])} left" in page.text
+    heads = table(page, "All plans compared").all("thead th")
+    assert [head.lines[0] if head.lines else "" for head in heads] == ["", "Free", "Pay as you go", "Pro", "Enterprise"]
 
     follow(page, "Getting started")
     reported = answer(api, "/organizations/acme/credentials", revoked="false")["results"]
@@ -69,80 +63,71 @@ def test_the_plan_and_the_first_steps_say_what_the_api_says(
     assert_first_event(page, all_pages(api, "/usage/events"))
 
 
-def assert_first_event(page: Page, events: list[dict[str, Any]]) -> None:
+def assert_first_event(page: PlainPage, events: list[dict[str, Any]]) -> None:
     """The page links to the one that it tells of."""
-    step = page.get_by_role("heading", name="Step 3: first event received").locator("xpath=ancestor::section")
-    address = step.get_by_role("link", name="View cost details").get_attribute("href") or ""
+    (heading,) = (one for one in page.document.all("h2") if one.text == "Step 3: first event received")
+    step = heading.closest("section")
+    (address,) = (link["href"] for link in step.all("a[href]") if link.text == "View cost details")
     (event,) = [one for one in events if one["id"] in address]
     sent = event["input_tokens"] + event["cache_read_tokens"] + event["cache_creation_tokens"]
-    expect(step).to_contain_text(event["model"] or event["tool"])
-    expect(step).to_contain_text(f"{count(sent)} in, {count(event['output_tokens'])} out")
-    expect(step).to_contain_text("Not known yet" if event["cost_usd"] is None else dollars(event["cost_usd"]))
+    assert (event["model"] or event["tool"]) in step.text
+    assert f"{count(sent)} in, {count(event['output_tokens'])} out" in step.text
+    assert ("Not known yet" if event["cost_usd"] is None else dollars(event["cost_usd"])) in step.text
 
 
 # --- Exports ---------------------------------------------------------------------------------------------------
 
 
 def test_files_are_those_of_the_api_whatever_is_chosen(
-    browse: Browse, owner: User, api: APIClient, gateway: Key, organization: Organization, tmp_path: Path
+    owner: User, api: APIClient, gateway: Key, organization: Organization
 ) -> None:
-    page = browse(owner, viewport=DESK)
+    page = PlainPage(owner)
     start(page)
     follow(page, "Exports")  # the plan has no CSV
-    expect(page.get_by_role("button", name="Download CSV")).to_have_count(0)
-    expect(page.get_by_role("link", name="Compare plans")).to_have_count(1)
+    assert "Download CSV" not in page.names("button")
+    assert page.names("link", "#main").count("Compare plans") == 1
     assert api.get("/usage/export").status_code == 403
 
     Organization.objects.filter(pk=organization.pk).update(plan="enterprise")
     follow(page, "Exports")
-    usage = page.get_by_role("form", name="Usage as CSV")
-    assert_same_csv(page, api, tmp_path, {"range": "30d"})
-    usage.get_by_label("One row per").select_option("days")
-    assert_same_csv(page, api, tmp_path, {"range": "30d", "rows": "days"})
-    usage.get_by_label("Period").select_option("custom")
-    usage.get_by_label("From", exact=True).fill("2026-10-31")
-    usage.get_by_label("To", exact=True).fill("2026-11-01")
+    assert_same_csv(page, api, {"range": "30d"})
+    page.fill("One row per", "days", USAGE)
+    assert_same_csv(page, api, {"range": "30d", "rows": "days"})
+    page.fill("Period", "custom", USAGE)
+    page.fill("From", "2026-10-31", USAGE)
+    page.fill("To", "2026-11-01", USAGE)
     days = {"start_date": "2026-10-31", "end_date": "2026-11-01"}
-    assert_same_csv(page, api, tmp_path, {**days, "rows": "days"})
-    usage.get_by_label("Period").select_option("90d")
-    usage.get_by_label("One row per").select_option("requests")
+    assert_same_csv(page, api, {**days, "rows": "days"})
+    page.fill("Period", "90d", USAGE)
+    page.fill("One row per", "requests", USAGE)
     requested = {"range": "90d"}
     for label, name, value in (
         ("Client ID", "client_id", gateway.credential.client_id),
         ("Capability", "capability", "chat"),
         ("Endpoint", "endpoint", "/v1/embeddings"),
     ):
-        usage.get_by_label(label, exact=True).fill(value)
+        page.fill(label, value, USAGE)
         requested[name] = value
-    assert_same_csv(page, api, tmp_path, requested)
-    usage.get_by_label("Capability", exact=True).fill("")
-    usage.get_by_label("Model", exact=True).fill("gpt-4.1-mini")
-    usage.get_by_label("Status", exact=True).select_option("success")
-    assert_same_csv(page, api, tmp_path, {**requested, "capability": "", "model": "gpt-4.1-mini", "status": "success"})
+    assert_same_csv(page, api, requested)
+    page.fill("Capability", "", USAGE)
+    page.fill("Model", "gpt-4.1-mini", USAGE)
+    page.fill("Status", "success", USAGE)
+    assert_same_csv(page, api, {**requested, "capability": "", "model": "gpt-4.1-mini", "status": "success"})
 
-    runs = page.get_by_role("form", name="Runs as ZIP")
-    assert_same_zip(page, api, tmp_path, start_date="2026-10-04T04:00:00Z", end_date="2026-11-03T04:59:59.999999Z")
-    runs.get_by_label("Period").select_option("all")
-    assert_same_zip(page, api, tmp_path)
+    assert_same_zip(page, api, start_date="2026-10-04T04:00:00Z", end_date="2026-11-03T04:59:59.999999Z")
+    page.fill("Period", "all", RUNS)
+    assert_same_zip(page, api)
     for label, name, value in (("Session id", "session_id", ODD), ("Group id", "group_id", "group-11")):
-        runs.get_by_label(label).fill(value)
-        assert_same_zip(page, api, tmp_path, **{name: value})
-        runs.get_by_label(label).fill("")
-    runs.get_by_label("Model").fill("gpt-4.1")
+        page.fill(label, value, RUNS)
+        assert_same_zip(page, api, **{name: value})
+        page.fill(label, "", RUNS)
+    page.fill("Model", "gpt-4.1", RUNS)
     (model,) = [one for one in posted(api, "/system/pricing", {})["model_options"] if one["label"] == "gpt-4.1"]
-    assert_same_zip(page, api, tmp_path, model_ids=[model["value"]])
+    assert_same_zip(page, api, model_ids=[model["value"]])
 
 
-def downloaded(page: Page, button: str, folder: Path) -> bytes:
-    with page.expect_download() as found:
-        page.get_by_role("button", name=button).click()
-    saved = folder / found.value.suggested_filename
-    found.value.save_as(saved)
-    return saved.read_bytes()
-
-
-def assert_same_csv(page: Page, api: APIClient, folder: Path, requested: UsageQuery) -> None:
-    shown = downloaded(page, "Download CSV", folder)
+def assert_same_csv(page: PlainPage, api: APIClient, requested: UsageQuery) -> None:
+    shown = page.download("Download CSV")
     response = api.get("/usage/export", requested)
     assert response.status_code == 200, requested
     reported = b"".join(response.streaming_content)  # type: ignore[attr-defined] # the stubs know of plain answers only
@@ -150,8 +135,8 @@ def assert_same_csv(page: Page, api: APIClient, folder: Path, requested: UsageQu
     assert len(list(csv.reader(io.StringIO(shown.decode())))) > 1, requested
 
 
-def assert_same_zip(page: Page, api: APIClient, folder: Path, **requested: Any) -> None:
-    shown = lines_of(downloaded(page, "Download ZIP", folder))
+def assert_same_zip(page: PlainPage, api: APIClient, **requested: Any) -> None:
+    shown = lines_of(page.download("Download ZIP"))
     reported = posted(api, "/system/export", requested)
     assert shown == lines_of(b64decode(reported["content"])), requested
     assert count(len(shown)) == count(reported["row_count"])

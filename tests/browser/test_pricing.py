@@ -11,14 +11,15 @@ from playwright.sync_api import Page, expect
 from rest_framework.test import APIClient
 
 from organizations.models import User
+from tests.browser import clicks
 from tests.browser.conftest import Browse
 from tests.browser.history import UTC_PERIODS
+from tests.browser.plain_pages import PlainPage
 from tests.browser.screens import DESK, assert_fits_a_hand
 from tests.browser.walks import (
-    chart,
+    FILTERS,
     choose,
     clear,
-    click,
     columns,
     count,
     dollars,
@@ -26,7 +27,6 @@ from tests.browser.walks import (
     figures,
     fill_period,
     follow,
-    leaving,
     posted,
     rows,
     share,
@@ -37,60 +37,87 @@ pytestmark = pytest.mark.usefixtures("history")
 
 Body = dict[str, Any]
 
+HISTORY = "[aria-label='Group history']"
 
-def test_the_page_says_what_the_api_says_whatever_is_filtered(browse: Browse, owner: User, api: APIClient) -> None:
-    page = browse(owner, viewport=DESK)
+
+def test_the_page_says_what_the_api_says_whatever_is_filtered(owner: User, api: APIClient) -> None:
+    page = PlainPage(owner)
     start(page)
     follow(page, "Pricing")
     assert_pricing(page, api)
     body: Body = dict(UTC_PERIODS["30d"])
     for head, order in (("Cost", "total_cost"), ("Tokens", "total_tokens"), ("Runs", "run_count"), ("When", "date")):
-        with leaving(page):
-            table_head(page, head).click()
-        expect(page.get_by_role("columnheader", name=head).last).to_have_attribute("aria-sort", "descending")
+        page.click(head, within=HISTORY)
+        assert [head["aria-sort"] for head in page.document.all(f"{HISTORY} th[aria-sort]")] == ["descending"]
         assert_groups(page, api, **body, sort_by=order)
-    with leaving(page):
-        table_head(page, "When").click()
-    click(page, "Next")
+    page.click("When", within=HISTORY)
+    page.click("Next")
     assert_groups(page, api, **body, sort_by="date", sort_order="asc", page=2)
-    page.get_by_role("searchbox", name="Name or id of a group").fill("grading")
-    with leaving(page):
-        page.keyboard.press("Enter")
+    page.fill("Name or id of a group", "grading")
+    page.send(page.field("Name or id of a group").closest("form"))
     assert "page=" not in page.url
     assert_groups(page, api, **body, sort_by="date", sort_order="asc", search="grading")
-    session = page.get_by_role("region", name="Group history").get_by_role("link", name=re.compile("^session-")).first
-    name = session.inner_text().strip()
-    with leaving(page):
-        session.click()
-    expect(page.locator("#live")).to_contain_text(name)
-    page.go_back()
+    name = next(name for name in page.names("link", HISTORY) if name.startswith("session-"))
+    page.click(name, within=HISTORY)
+    assert name in page.document.first("#live").text
+    page.back()
     clear(page)
-    expect(page).to_have_url(re.compile(r"pricing/$"))
+    assert page.url.endswith("pricing/")
     assert_pricing(page, api)
-    assert_fits_a_hand(page)
 
     choose(page, Period="last_week")
     assert_pricing(page, api, **UTC_PERIODS["last_week"])
     body = dict(UTC_PERIODS["last_week"])
     options = posted(api, "/system/pricing", body)
-    pick(page, "All models", "gpt-4.1", "claude-sonnet-4-5")
-    expect(page.locator("summary", has_text="and 1 more")).to_be_visible()
+    check(page, "gpt-4.1", "claude-sonnet-4-5")
+    assert "and 1 more" in " ".join(summary.text for summary in page.document.all("summary"))
     body["model_ids"] = ids(options["model_options"], "gpt-4.1", "claude-sonnet-4-5")
     assert_pricing(page, api, **body)
-    pick(page, "All agents", "Grader")
+    check(page, "Grader")
     body["agent_ids"] = ids(options["agent_options"], "Grader")
     assert_pricing(page, api, **body)
     fill_period(page, "2026-10-31", "2026-11-02")
     body |= {"start_date": "2026-10-31", "end_date": "2026-11-02"}
     assert_pricing(page, api, **body)
+
+
+def check(page: PlainPage, *names: str) -> None:
+    """Several boxes of the lists of models and agents. Beside each name stands how often it was used."""
+    for label in page.document.all(f"{FILTERS} li label"):
+        if label.lines[0].rpartition(" ")[0] in names or label.lines[0] in names:
+            label.first("input").attributes["checked"] = ""
+    page.send(page.document.first(FILTERS))
+
+
+def test_models_are_picked_in_the_browser_and_bars_lead_to_their_day(
+    browse: Browse, owner: User, api: APIClient
+) -> None:
+    page = browse(owner, viewport=DESK)
+    clicks.start(page)
+    clicks.follow(page, "Pricing")
+    clicks.assert_paints_what_was_sent(page)
+    assert_fits_a_hand(page)
+    clicks.choose(page, Period="last_week")
+    pick(page, "All models", "gpt-4.1", "claude-sonnet-4-5")
+    expect(page.locator("summary", has_text="and 1 more")).to_be_visible()
+    clicks.assert_paints_what_was_sent(page)
     model, day = click_highest_bar(page)
-    body |= {"start_date": day, "end_date": day, "model_ids": ids(options["model_options"], model)}
-    assert_pricing(page, api, **body)
+    shown = PlainPage(owner)
+    shown.goto(page.url)
+    options = posted(api, "/system/pricing", UTC_PERIODS["last_week"])["model_options"]
+    of_day: Body = {"start_date": day, "end_date": day, "model_ids": ids(options, model)}
+    assert_pricing(shown, api, **of_day)
+    clicks.click(page, "Tokens")
+    expect(page.get_by_role("columnheader", name="Tokens").last).to_have_attribute("aria-sort", "descending")
+    page.get_by_role("searchbox", name="Name or id of a group").fill("grading")
+    with clicks.leaving(page):
+        page.keyboard.press("Enter")
+    assert "search=grading" in page.url
 
 
 def click_highest_bar(page: Page) -> tuple[str, str]:
     """Of the chart's first model; returns its name and the bar's day."""
-    name, day, x, y = chart(page).evaluate(
+    name, day, x, y = clicks.chart(page).evaluate(
         """(canvas) => {
             const chart = Chart.getChart(canvas), { label, data } = chart.data.datasets[0];
             const at = data.indexOf(Math.max(...data));
@@ -98,8 +125,8 @@ def click_highest_bar(page: Page) -> tuple[str, str]:
             return [label, chart.data.labels[at], x, y];
         }"""
     )
-    with leaving(page):
-        chart(page).click(position={"x": x, "y": y})
+    with clicks.leaving(page):
+        clicks.chart(page).click(position={"x": x, "y": y})
     return name, day
 
 
@@ -110,7 +137,7 @@ def pick(page: Page, button: str, *names: str) -> None:
     for name in names:
         page.get_by_role("checkbox", name=re.compile(rf"^{re.escape(name)}\s+[\d,]+$")).check()
     assert page.url == before
-    with leaving(page):
+    with clicks.leaving(page):
         page.keyboard.press("Escape")
 
 
@@ -118,14 +145,10 @@ def ids(options: list[dict[str, Any]], *names: str) -> list[str]:
     return [option["value"] for option in options if option["label"] in names]
 
 
-def table_head(page: Page, name: str) -> Any:
-    return page.get_by_role("region", name="Group history").get_by_role("link", name=name, exact=True)
-
-
 # --- The page beside the answers -------------------------------------------------------------------------------
 
 
-def assert_pricing(page: Page, api: APIClient, **body: Any) -> None:
+def assert_pricing(page: PlainPage, api: APIClient, **body: Any) -> None:
     body = body or dict(UTC_PERIODS["30d"])
     reported = posted(api, "/system/pricing", body)
     assert reported["daily"], body
@@ -153,7 +176,7 @@ def assert_pricing(page: Page, api: APIClient, **body: Any) -> None:
     assert_groups(page, api, **body)
 
 
-def assert_groups(page: Page, api: APIClient, /, **body: Any) -> None:
+def assert_groups(page: PlainPage, api: APIClient, /, **body: Any) -> None:
     reported = posted(api, "/system/groups", {"page_size": 25, **body})
     assert reported["data"], body
     heads = ("Runs", "Input", "Output", "Tokens", "Cost")
@@ -172,4 +195,4 @@ def assert_groups(page: Page, api: APIClient, /, **body: Any) -> None:
     ], body
     first = (reported["page"] - 1) * 25 + 1
     between = f"{first} to {min(first + 24, reported['total_count'])} of {reported['total_count']}"
-    expect(page.get_by_role("navigation", name="Pages of groups")).to_contain_text(between)
+    assert between in page.document.first("nav[aria-label='Pages of groups']").text

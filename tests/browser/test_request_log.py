@@ -10,13 +10,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Page, expect
 from rest_framework.test import APIClient
 
 from organizations.models import User
-from tests.browser.conftest import Browse
 from tests.browser.history import ODD, ZONE
-from tests.browser.screens import DESK
+from tests.browser.plain_pages import PlainPage
 from tests.browser.walks import (
     Rows,
     all_pages,
@@ -24,16 +22,14 @@ from tests.browser.walks import (
     cells,
     choose,
     clear,
-    click,
     count,
     dollars,
-    field,
     fill,
     fill_period,
     follow,
-    leaving,
     same_case,
     start,
+    table,
 )
 from tests.conftest import Key
 
@@ -73,20 +69,20 @@ class Calls:
         ]
 
 
-def shown(page: Page) -> Rows:
+def shown(page: PlainPage) -> Rows:
     """Without how long ago a call was."""
-    if page.get_by_role("heading", name="No matching calls").count():
+    if "No matching calls" in page.headings():
         return []
     return [[when.partition("\n")[2], *others] for when, *others in cells(page, "Model calls", *HEADS)]
 
 
-def assert_calls(page: Page, expected: Rows) -> None:
+def assert_calls(page: PlainPage, expected: Rows) -> None:
     """Those of the first page."""
     assert expected
     assert same_case(shown(page)) == same_case(expected[:PER_PAGE])
 
 
-def assert_sorted(page: Page, expected: Rows) -> None:
+def assert_sorted(page: PlainPage, expected: Rows) -> None:
     """The same calls, the most expensive first; those without a cost are the last."""
     found = same_case(shown(page))
     assert sorted(found) == sorted(same_case(expected))
@@ -94,18 +90,20 @@ def assert_sorted(page: Page, expected: Rows) -> None:
     assert costs == sorted(costs, reverse=True)
 
 
-def assert_spent(page: Page, api: APIClient, **query: str) -> None:
+def assert_spent(page: PlainPage, api: APIClient, **query: str) -> None:
     """Above the calls of a day or a part of one."""
     reported = answer(api, "/usage/summary", **query)
-    heading = page.get_by_role("heading", name=f"Breakdown of {dollars(reported['cost_usd'])}")
-    expect(heading.locator("..")).to_contain_text(f"{count(reported['requests'])} model calls")
+    assert f"Breakdown of {dollars(reported['cost_usd'])}" in page.headings()
+    (heading,) = (one for one in page.document.all("h2") if one.text.startswith("Breakdown of"))
+    assert heading.parent is not None
+    assert f"{count(reported['requests'])} model calls" in heading.parent.text
 
 
 def test_rows_are_the_calls_of_the_api_whatever_is_filtered(
-    browse: Browse, owner: User, api: APIClient, key: Key, gateway: Key
+    owner: User, api: APIClient, key: Key, gateway: Key
 ) -> None:
     calls = Calls(api, key, gateway)
-    page = browse(owner, viewport=DESK)
+    page = PlainPage(owner)
     start(page)
     follow(page, "Request log")
     every = calls.rows(range="30d")
@@ -116,13 +114,11 @@ def test_rows_are_the_calls_of_the_api_whatever_is_filtered(
     choose(page, Period="yesterday")
     assert_calls(page, calls.rows(range="yesterday"))
     assert_spent(page, api, range="yesterday")
-    field(page, "Period").select_option("times")
-    field(page, "From time").fill("2026-11-02T07:00")
-    fill(page, To_time="2026-11-02T18:30")
+    fill(page, Period="times", From_time="2026-11-02T07:00", To_time="2026-11-02T18:30")
     window: dict[str, Any] = {"start_date": "2026-11-02T07:00:00-05:00", "end_date": "2026-11-02T18:29:59.999999-05:00"}
     assert_calls(page, calls.rows(**window))
     assert_spent(page, api, **window)
-    click(page, "Most expensive first")
+    page.click("Most expensive first")
     assert_sorted(page, calls.rows(**window))
     clear(page)
 
@@ -139,11 +135,10 @@ def test_rows_are_the_calls_of_the_api_whatever_is_filtered(
         assert_calls(page, calls.rows(**query))
     clear(page)
 
-    page.get_by_text("More filters", exact=True).click()
     choose(page, Capability="agents")
     assert_calls(page, calls.rows(range="30d", capability="agents"))
     fill(page, User="ada", Tag="env:prod")
-    expect(field(page, "User")).to_have_value("ada")
+    assert page.field("User")["value"] == "ada"
     assert "user=ada" in page.url
     assert_calls(
         page,
@@ -157,34 +152,35 @@ def test_rows_are_the_calls_of_the_api_whatever_is_filtered(
     fill(page, Session_id="", Run_id="night-1/part-2")
     assert_calls(page, calls.rows(lambda event: event["run_id"] == "night-1/part-2", range="30d"))
     fill(page, Run_id="nobody's")
-    expect(page.get_by_role("heading", name="No matching calls")).to_be_visible()
+    assert shown(page) == []
+    assert "No matching calls" in page.headings()
     clear(page)
     assert_reasons(page, calls)
 
 
-def assert_pages(page: Page, every: Rows) -> None:
+def assert_pages(page: PlainPage, every: Rows) -> None:
     """Forward to the last one, a page back on the way, and to the newest again."""
-    click(page, "Older")
+    page.click("Older")
     assert_calls(page, every[PER_PAGE:])
-    click(page, "Older")
+    page.click("Older")
     assert_calls(page, every[2 * PER_PAGE :])
-    click(page, "Newer")
+    page.click("Newer")
     assert_calls(page, every[PER_PAGE:])
-    while page.get_by_role("link", name="Older").count():
-        click(page, "Older")
+    while "Older" in page.names("link"):
+        page.click("Older")
     assert_calls(page, every[(len(every) - 1) // PER_PAGE * PER_PAGE :])
-    click(page, "Newest")
+    page.click("Newest")
     assert_calls(page, every)
 
 
-def assert_reasons(page: Page, calls: Calls) -> None:
+def assert_reasons(page: PlainPage, calls: Calls) -> None:
     """The first priced call of the page leads to how its cost is computed."""
     call, *_ = all_pages(calls.api, "/usage/requests", range="30d", model="gpt-4.1-mini")
     event = calls.events[call["id"]]
     choose(page, Model="gpt-4.1-mini")
-    with leaving(page):
-        page.locator("#live tbody tr").first.get_by_role("link").first.click()
-    expect(page.get_by_role("heading", name="Cost", exact=True)).to_be_visible()
-    table = page.get_by_role("region", name="How the cost is computed")
-    expect(table).to_contain_text("$0.25 per million")
-    expect(table.get_by_role("row", name="At the price of")).to_contain_text(dollars(event["cost_usd"]))
+    page.open("#live tbody tr")
+    assert "Cost" in page.headings()
+    explained = table(page, "How the cost is computed")
+    assert "$0.25 per million" in explained.text
+    (total,) = (row.text for row in explained.all("tr") if "At the price of" in row.text)
+    assert dollars(event["cost_usd"]) in total

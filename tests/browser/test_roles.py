@@ -1,7 +1,8 @@
 """Every page of the sidebar, as owner, as viewer and as operator: each sees the same numbers, those of the API, and
 nothing of another role or organization. (`test_addresses` opens pages by their URLs.)
 
-The owner opens the pages in the browser, by a click. What the others see is compared as the server sends it.
+The owner follows the links of the sidebar. What the others see is compared as the server sends it. (`test_quality`
+opens all pages in the browser.)
 """
 
 import re
@@ -13,13 +14,13 @@ from urllib.parse import urljoin
 
 import pytest
 from django.test import Client
-from playwright.sync_api import Page
 from rest_framework.test import APIClient
 
 from billing.models import Execution, GenerationGroup, Session
 from organizations.models import Organization, User
 from tests.browser.conftest import Browse
-from tests.browser.screens import DESK, assert_well_formed
+from tests.browser.plain_pages import PlainPage
+from tests.browser.screens import DESK
 from tests.browser.test_every_page import visit
 from tests.browser.test_ledger import assert_batches, assert_events, assert_unpriced_events
 from tests.browser.test_limits import (
@@ -36,7 +37,7 @@ from tests.browser.test_sessions import assert_all
 from tests.browser.test_settings import assert_credentials, assert_entries, assert_members, assert_prices, every
 from tests.browser.test_tags import assert_tags
 from tests.browser.test_usage import assert_as_answered
-from tests.browser.walks import all_pages, answer, dollars, figures, leaving, listed, sidebar, start
+from tests.browser.walks import SIDEBAR, all_pages, answer, dollars, figures, listed, start
 from tests.conftest import Key
 from tests.pages import Markup, sidebar_of, signed_in
 
@@ -68,7 +69,7 @@ CHANGES = (
 _CHANGE = re.compile(rf"\b({'|'.join(CHANGES)})\b")
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
-Check = Callable[[Page], Any]
+Check = Callable[[PlainPage], Any]
 
 
 def checks(api: APIClient, *keys: Key) -> dict[str, Check]:
@@ -108,7 +109,7 @@ def checks(api: APIClient, *keys: Key) -> dict[str, Check]:
     }
 
 
-def assert_first_page(page: Page, ids: set[str], model: type[Session | Execution | GenerationGroup]) -> None:
+def assert_first_page(page: PlainPage, ids: set[str], model: type[Session | Execution | GenerationGroup]) -> None:
     """A list has at most 50 rows on a page, and no row for what has only unfolded events."""
     listed_ids = {row["Id"] for row in listed(page)}
     assert listed_ids <= ids - {""}
@@ -119,22 +120,14 @@ def assert_equal(shown: object, expected: object) -> None:
     assert shown == expected
 
 
-def names(page: Page) -> list[str]:
-    return [link.inner_text().split("\n")[-1].strip() for link in sidebar(page).get_by_role("link").all()]
-
-
 @pytest.mark.usefixtures("arrangements")
-def test_an_owner_finds_the_numbers_of_the_api(
-    browse: Browse, owner: User, api: APIClient, key: Key, gateway: Key
-) -> None:
-    page = browse(owner, viewport=DESK)
+def test_an_owner_finds_the_numbers_of_the_api(owner: User, api: APIClient, key: Key, gateway: Key) -> None:
+    page = PlainPage(owner)
     start(page)
-    assert names(page) == list(PAGES)
+    assert page.names("link", SIDEBAR) == list(PAGES)
     must = checks(api, key, gateway)
     for name in (name for name in PAGES if name not in OWNERS_ELSEWHERE):
-        with leaving(page):
-            sidebar(page).get_by_role("link", name=name, exact=True).click()
-        assert_well_formed(page)
+        page.click(name, "link", SIDEBAR)
         if name in must:
             must[name](page)
 

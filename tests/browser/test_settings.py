@@ -3,13 +3,11 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
 from rest_framework.test import APIClient
 
 from organizations.models import User
-from tests.browser.conftest import Browse
 from tests.browser.history import MOMENT
-from tests.browser.screens import DESK
+from tests.browser.plain_pages import PlainPage
 from tests.browser.walks import answer, dollars, follow, listed, narrow, narrow_to, search, start
 
 pytestmark = pytest.mark.usefixtures("arrangements")
@@ -27,8 +25,8 @@ def every(api: APIClient, name: str, **query: str) -> list[Item]:
     return results
 
 
-def test_people_and_credentials_are_those_of_the_api(browse: Browse, operator: User, api: APIClient) -> None:
-    page = browse(operator, viewport=DESK)
+def test_people_and_credentials_are_those_of_the_api(operator: User, api: APIClient) -> None:
+    page = PlainPage(operator)
     start(page)
     follow(page, "Members", "Members")
     assert_members(page, every(api, "members"))
@@ -50,8 +48,8 @@ def test_people_and_credentials_are_those_of_the_api(browse: Browse, operator: U
     assert_entries(page, every(api, "audit", action="price.created"))
 
 
-def test_prices_webhooks_and_deliveries_are_those_of_the_api(browse: Browse, owner: User, api: APIClient) -> None:
-    page = browse(owner, viewport=DESK)
+def test_prices_webhooks_and_deliveries_are_those_of_the_api(owner: User, api: APIClient) -> None:
+    page = PlainPage(owner)
     start(page)
     prices = every(api, "prices")
     follow(page, "Prices", "Prices")
@@ -81,14 +79,14 @@ def test_prices_webhooks_and_deliveries_are_those_of_the_api(browse: Browse, own
 # --- The lists beside the answers ------------------------------------------------------------------------------
 
 
-def assert_members(page: Page, expected: list[Item]) -> None:
+def assert_members(page: PlainPage, expected: list[Item]) -> None:
     assert expected
     assert [(row["User"], row["Role"].casefold()) for row in listed(page)] == [
         (one["email"], one["role"]) for one in expected
     ]
 
 
-def assert_credentials(page: Page, expected: list[Item]) -> None:
+def assert_credentials(page: PlainPage, expected: list[Item]) -> None:
     assert expected
     assert [
         (
@@ -111,14 +109,14 @@ def assert_credentials(page: Page, expected: list[Item]) -> None:
     ]
 
 
-def assert_entries(page: Page, expected: list[Item]) -> None:
+def assert_entries(page: PlainPage, expected: list[Item]) -> None:
     assert expected
     assert [(row["Actor"], row["Action"], row["Subject"]) for row in listed(page)] == [
         (one["actor"], one["action"], one["subject"]) for one in expected
     ]
 
 
-def assert_prices(page: Page, expected: list[Item]) -> None:
+def assert_prices(page: PlainPage, expected: list[Item]) -> None:
     """Whatever their order."""
     assert expected
 
@@ -140,7 +138,7 @@ def assert_prices(page: Page, expected: list[Item]) -> None:
     )
 
 
-def assert_webhooks(page: Page, expected: list[Item]) -> None:
+def assert_webhooks(page: PlainPage, expected: list[Item]) -> None:
     assert expected
     shown = [(row["Webhook"], row["Notified about"], row["State"].casefold() == "enabled") for row in listed(page)]
     assert shown == [
@@ -153,7 +151,7 @@ def assert_webhooks(page: Page, expected: list[Item]) -> None:
     ]
 
 
-def assert_deliveries(page: Page, expected: list[Item]) -> None:
+def assert_deliveries(page: PlainPage, expected: list[Item]) -> None:
     assert expected
     assert [
         (row["Notice"].partition("\n")[0], row["To"].partition("\n")[0], row["State"].casefold(), row["Attempts"])

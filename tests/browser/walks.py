@@ -1,156 +1,136 @@
 """What people do on a page and read from it, in their words: they follow links of the sidebar, choose filters, and see
-figures, tables and charts. Nothing here knows how a page is built, and texts are as they are shown."""
+figures, tables and charts. Pages are as the server sends them (`tests.browser.plain_pages`); `tests.browser.clicks`
+does the same in the browser. Nothing here knows how a page is built, and texts are as they are shown."""
 
+import json
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
 from rest_framework.test import APIClient
 
 from costtrack.money import usd
+from tests.browser.plain_pages import PlainPage
+from tests.html import Element
 
 Rows = list[list[str]]
 
-_FIGURES = """() => Object.fromEntries([...document.querySelectorAll("h2, h3")]
-    .map((head) => [head.innerText.trim(), head.parentElement])
-    .filter(([, around]) => around.querySelector(":scope > strong"))
-    .map(([name, around]) => [name, around.innerText])
-    .map(([name, text]) => [name, text.slice(text.indexOf(name) + name.length).trim().split(/\\s*\\n\\s*/)]))"""
-_ROWS = """(table) => [...table.querySelectorAll("tbody tr")]
-    .map((row) => [...row.cells].map((cell) => cell.innerText.replace(/\\s*\\n\\s*/g, "\\n").trim()))
-    .filter((cells) => cells.length > 1 && cells.some(Boolean))"""
-_HEADS = """(table) => [...table.querySelectorAll("thead tr:last-child > *")]
-    .map((cell) => cell.innerText.replace(/[↑↓]/, "").trim())"""
-_DRAWN = """(canvas) => {
-    const { labels, datasets } = Chart.getChart(canvas).data;
-    return { labels, lines: Object.fromEntries(datasets.map((one) => [one.label, [...one.data]])) };
-}"""
+FILTERS = "form[aria-label=Filters]"
+SIDEBAR = "#nav-sidebar-apps"
 
 
 # --- Going about -----------------------------------------------------------------------------------------------
 
 
-def start(page: Page) -> None:
+def start(page: PlainPage) -> None:
     """Somewhere; the sidebar leads on from there."""
     page.goto("/o/acme/admin/plan/")
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
-def sidebar(page: Page) -> Locator:
-    return page.locator("#nav-sidebar-apps")
-
-
-def follow(page: Page, name: str, title: str = "") -> None:
+def follow(page: PlainPage, name: str, title: str = "") -> None:
     """A link of the sidebar, to the page with this title."""
-    with leaving(page):
-        sidebar(page).get_by_role("link", name=name, exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(title or name)
+    page.click(name, "link", SIDEBAR)
+    assert (title or name) in page.heading
 
 
-@contextmanager
-def leaving(page: Page) -> Any:
-    """For another page, or the same one with another address."""
-    with page.expect_navigation(wait_until="domcontentloaded"):
-        yield
-
-
-def choose(page: Page, **filters: str) -> None:
+def choose(page: PlainPage, **filters: str) -> None:
     """One value after the other of the page's lists, by what stands beside them (`From_` is `From`)."""
     for label, value in filters.items():
-        with leaving(page):
-            field(page, label.replace("_", " ")).select_option(value)
+        page.fill(label, value, FILTERS)
+        page.send(page.document.first(FILTERS))
 
 
-def fill(page: Page, **texts: str) -> None:
+def fill(page: PlainPage, **texts: str) -> None:
     """Fields beside their words, and Enter."""
     for label, text in texts.items():
-        field(page, label.replace("_", " ")).fill(text)
-    with leaving(page):
-        page.keyboard.press("Enter")
+        page.fill(label, text, FILTERS)
+    page.send(page.document.first(FILTERS))
 
 
-def field(page: Page, label: str) -> Locator:
-    return page.get_by_role("form", name="Filters").get_by_label(label, exact=True)
-
-
-def fill_period(page: Page, first: str, last: str) -> None:
+def fill_period(page: PlainPage, first: str, last: str) -> None:
     """A period of one's own, both days included."""
-    field(page, "Period").select_option("custom")
-    field(page, "From").fill(first)
-    fill(page, To=last)
+    fill(page, Period="custom", From=first, To=last)
 
 
-def clear(page: Page) -> None:
-    with leaving(page):
-        page.get_by_role("link", name="Clear", exact=True).click()
-
-
-def click(page: Page, name: str, role: Any = "link") -> None:
-    with leaving(page):
-        page.get_by_role(role, name=name, exact=True).first.click()
+def clear(page: PlainPage) -> None:
+    page.click("Clear", "link")
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------
 
 
-def figures(page: Page) -> dict[str, str]:
+def figures(page: PlainPage) -> dict[str, str]:
     """The large numbers below their names."""
-    return {name: lines[0] for name, lines in page.evaluate(_FIGURES).items()}
+    return {name: lines[0] for name, lines in _figures(page).items()}
 
 
-def beside(page: Page, figure: str) -> str:
+def beside(page: PlainPage, figure: str) -> str:
     """What stands below a large number."""
-    lines: list[str] = page.evaluate(_FIGURES)[figure]
-    return "\n".join(lines[1:])
+    return "\n".join(_figures(page)[figure][1:])
 
 
-def table(page: Page, name: str) -> Locator:
-    return page.get_by_role("region", name=name, exact=True).get_by_role("table")
-
-
-def rows(page: Page, name: str) -> Rows:
-    """The cells of a table that has this name; lines of a cell are line feeds."""
-    found: Rows = table(page, name).evaluate(_ROWS)
+def _figures(page: PlainPage) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for heading in page.document.all("h2, h3"):
+        around = heading.parent
+        if around is not None and any(child.tag == "strong" for child in around.elements):
+            lines = around.lines
+            found[heading.text] = lines[lines.index(heading.text) + 1 :]
     return found
 
 
-def cells(page: Page, name: str, *headings: str) -> Rows:
+def table(page: PlainPage, name: str) -> Element:
+    (region,) = (one for one in page.document.all("[role=region]") if one["aria-label"] == name)
+    return region.first("table")
+
+
+def rows(page: PlainPage, name: str) -> Rows:
+    """The cells of a table that has this name; lines of a cell are line feeds."""
+    found = [["\n".join(cell.lines) for cell in row.elements] for row in table(page, name).all("tbody tr")]
+    return [cells for cells in found if len(cells) > 1 and any(cells)]
+
+
+def cells(page: PlainPage, name: str, *headings: str) -> Rows:
     """Some columns of a table, by their heads."""
-    heads: list[str] = table(page, name).evaluate(_HEADS)
+    heads = [cell.text for cell in table(page, name).all("thead tr")[-1].elements]
     indexes = [heads.index(one) for one in headings]
     return [[row[index] for index in indexes] for row in rows(page, name)]
 
 
-def columns(page: Page, name: str, *headings: str) -> Rows:
+def columns(page: PlainPage, name: str, *headings: str) -> Rows:
     """The same; of each cell the first line."""
     return [[cell.partition("\n")[0] for cell in row] for row in cells(page, name, *headings)]
 
 
-def drawn(page: Page) -> dict[str, list[float]]:
-    """What the page's chart has drawn: its lines by their names."""
-    found: dict[str, list[float]] = chart(page).evaluate(_DRAWN)["lines"]
-    return found
+def drawn(page: PlainPage) -> dict[str, list[float]]:
+    """What the page's chart is to draw: its lines by their names."""
+    return lines_of(page.document)
 
 
-def drawn_by_label(page: Page) -> dict[str, dict[str, float]]:
+def drawn_by_label(page: PlainPage) -> dict[str, dict[str, float]]:
     """The same, with what stands below each bar; without what is nothing."""
-    found: dict[str, Any] = chart(page).evaluate(_DRAWN)
     return {
-        name: {label: amount for label, amount in zip(found["labels"], line, strict=True) if amount}
-        for name, line in found["lines"].items()
+        name: {label: amount for label, amount in zip(labels(page), line, strict=True) if amount}
+        for name, line in drawn(page).items()
     }
 
 
-def labels(page: Page) -> list[str]:
+def labels(page: PlainPage) -> list[str]:
     """Of the chart's horizontal axis."""
-    found: list[str] = chart(page).evaluate(_DRAWN)["labels"]
+    found: list[str] = _chart(page.document)["labels"]
     return found
 
 
-def chart(page: Page) -> Locator:
-    return page.locator("canvas")
+def lines_of(document: Element) -> dict[str, list[float]]:
+    """What the page's chart is to draw. (`tests.browser.clicks.painted` is what it has drawn.)"""
+    return {line["name"]: line["values"] for line in _chart(document)["lines"]}
+
+
+def _chart(document: Element) -> Any:
+    (canvas,) = document.all("canvas[data-chart]")
+    (text,) = document.first(f"script#{canvas['data-chart']}").children
+    assert isinstance(text, str)
+    return json.loads(text)
 
 
 def same_case(lines: Rows) -> Rows:
@@ -211,43 +191,33 @@ def most_expensive_first(items: Iterable[Any], amount: Callable[[Any], Any]) -> 
 
 # --- Lists of the admin ----------------------------------------------------------------------------------------
 
-_LISTED = """(list) => {
-    const heads = [...list.querySelectorAll("thead th")].map((cell) => cell.innerText.trim().split("\\n")[0]);
-    const text = (cell) => cell.innerText.replace(/\\s*\\n\\s*/g, "\\n").trim();
-    return [...list.querySelectorAll("tbody tr")].map((row) =>
-        Object.fromEntries([...row.cells].map((cell, index) => [heads[index], text(cell)]).filter(([head]) => head)));
-}"""
 
-
-def listed(page: Page) -> list[dict[str, str]]:
+def listed(page: PlainPage) -> list[dict[str, str]]:
     """The rows of a list by the heads of its columns; none where the page says that there is nothing."""
-    found = page.locator("#result_list")
-    rows: list[dict[str, str]] = found.evaluate(_LISTED) if found.count() else []
-    return rows
+    heads = [cell.lines[:1] for cell in page.document.all("#result_list thead th")]
+    return [
+        {head[0]: "\n".join(cell.lines) for head, cell in zip(heads, row.elements, strict=False) if head}
+        for row in page.document.all("#result_list tbody tr")
+    ]
 
 
-def narrow(page: Page, **choices: str) -> None:
-    """By the list's filters, named as in its address: opened, chosen, applied."""
-    page.get_by_role("button", name="Filters").first.click()
-    sheet = page.locator("#changelist-filter")
+def row_of(page: PlainPage, text: str) -> Element:
+    """The first row of a list that has the text."""
+    return next(row for row in page.document.all("#result_list tbody") if text in row.text)
+
+
+def narrow(page: PlainPage, **choices: str) -> None:
+    """By the list's filters, named as in its address."""
     for name, value in choices.items():
-        chosen = sheet.locator(f"[name={name}]")
-        if chosen.evaluate("field => field.tagName") == "SELECT":
-            chosen.select_option(value, force=True)
-        else:
-            chosen.fill(value)
-    with leaving(page):
-        page.get_by_role("button", name="Apply Filters").click()
+        page.fill(name, value, "#changelist-filter")
+    page.click("Apply Filters", "button")
 
 
-def narrow_to(page: Page, choice: str) -> None:
+def narrow_to(page: PlainPage, choice: str) -> None:
     """By a filter that acts at once."""
-    page.get_by_role("button", name="Filters").first.click()
-    with leaving(page):
-        page.locator("#changelist-filter").get_by_role("link", name=choice, exact=True).click()
+    page.click(choice, "link", "#changelist-filter")
 
 
-def search(page: Page, text: str) -> None:
-    page.locator("#searchbar").fill(text)
-    with leaving(page):
-        page.keyboard.press("Enter")
+def search(page: PlainPage, text: str) -> None:
+    page.document.first("#searchbar").attributes["value"] = text
+    page.send(page.document.first("#changelist-search"))
