@@ -22,7 +22,7 @@ _NOON = 12
 _INTRODUCTION = """\
 # Prices that differ from LiteLLM's map
 
-`compare_prices` makes this page ([prices](prices.md#comparing-with-litellms-map)). The same calls are priced by the
+`compare_prices` generates this page ([prices](prices.md#comparing-with-litellms-map)). The same calls are priced by the
 catalogue with the declared prices, and by LiteLLM's map as of {day}: 1,000 tokens in and 500 out, with 2,000 cached
 tokens, above each size of the context at which a price changes, and with each service tier, speed and region that the
 map knows, at noon UTC.
