@@ -1,4 +1,4 @@
-"""The product's routes, and the bare Django REST framework views of the baselines."""
+"""The product's routes, and the bare Django REST framework views it is compared with."""
 
 import os
 from decimal import Decimal
@@ -11,12 +11,12 @@ from rest_framework.views import APIView
 
 from costtrack import urls
 
-# `benchmarks.authorize` creates the table.
+# `benchmarks.authorize` makes the table.
 _SPEND = "UPDATE baseline_spend SET spent = spent + %s WHERE id = 1 AND spent + %s <= amount"
 
 
 class BareView(APIView):
-    """A view without authentication and queries."""
+    """Nobody is asked who they are, and nothing is looked up."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -29,7 +29,7 @@ class BareView(APIView):
 
 
 class SpendView(BareView):
-    """The simplest possible spend limit: one row and one durable conditional UPDATE."""
+    """A spend limit in its least form: one row, one conditional UPDATE, durable."""
 
     def post(self, request: Request) -> Response:
         amount = Decimal("0.01")
@@ -39,7 +39,7 @@ class SpendView(BareView):
 
 
 class WorkerView(BareView):
-    """Return the process id of the worker process."""
+    """Which of the server's processes answers."""
 
     def get(self, request: Request) -> Response:
         return Response({"pid": os.getpid()})

@@ -86,7 +86,7 @@ def _plan(organization_ids: Sequence[int], events: int, now: datetime, batch: in
 
 @dataclass(frozen=True)
 class _Piece:
-    """Group the batches of one organization and month that are written together."""
+    """The batches of one organization and month that are written together."""
 
     organization_id: int
     credential_id: int

@@ -1,12 +1,12 @@
-"""JSON intake through HTTP (durable, priced, deduplicated), compared with COPY to a staging table and INSERT ON
-CONFLICT of the same rows.
+"""JSON intake through HTTP, durable, priced, deduplicated - beside COPY to staging + INSERT ON CONFLICT of the very
+rows that it wrote.
 
-The baseline is strict: its rows are prepared as COPY text, so it formats, prices and validates nothing. They are
-written into one empty table, without partitions, that has the ledger's columns and indexes, and the event keys with
-their unique index (organization, key). Both sides use two connections and commit every 1,000 rows.
+The baseline is strict: its rows lie ready as COPY text, so it formats, prices and checks nothing. They go into one
+empty table, without partitions, that has the ledger's columns and indexes and the events' keys with their unique
+index (organization, key). Both sides use two connections and commit every 1,000 rows.
 
-Single events are compared with a bare Django REST framework view in the same workers, which gets the same requests and
-returns `{"ok": true}`.
+Single events are compared with a bare Django REST framework view that the same workers serve: it is sent the same
+requests and answers `{"ok": true}`.
 """
 
 from collections.abc import Sequence
@@ -78,7 +78,7 @@ def _alone(bench: Bench, site: Site) -> list[Figure]:
 
 
 class _Singles:
-    """Return the requests per second with one event each, and those of the bare view with the same requests."""
+    """Requests per second with one event each, and the bare view's with the same requests."""
 
     def __init__(self, site: Site, requests: int) -> None:
         self._site = site
@@ -106,9 +106,9 @@ class _Singles:
 
 
 def _rows(database_url: str, first: object) -> list[bytes]:
-    """Return the ledger's rows from that id on, in batches of COPY text."""
+    """What the ledger has from that id on, in batches of COPY text."""
     with psycopg.connect(database_url) as connection, connection.cursor() as cursor:
-        # These rows are not analyzed yet, and a nested loop over them would take too long.
+        # Nobody has analyzed these rows yet, and a nested loop over them would never end.
         cursor.execute("SET enable_nestloop = off")
         with cursor.copy(_ROWS.format(sql.Literal(first))) as copy:
             rows = [bytes(row) for row in copy]

@@ -24,8 +24,8 @@ _SENT = "SELECT event_id FROM billing_usageevent WHERE organization_id = %s ORDE
 
 
 def samples(site: Site, organization_id: int) -> list[Sample]:
-    """The number of samples: enough that responses vary, and few enough that the second round finds the caches as warm
-    as users would."""
+    """Return the samples: enough that responses vary, and few enough that the second round finds the caches as warm as
+    users would."""
     with psycopg.connect(site.database_url, row_factory=dict_row) as connection:
         batches = connection.execute(_BATCHES, [organization_id]).fetchall()
         batches = batches[:: max(len(batches) // MAX_ITEMS, 1)][:MAX_ITEMS]

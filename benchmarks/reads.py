@@ -28,7 +28,7 @@ _WITH_TAIL, _AGAIN, _BEFORE = " with the tail", ", asked again", "bare before "
 
 @dataclass
 class _Legs:
-    """Milliseconds of one endpoint's requests: the median of each round, and a high percentile."""
+    """Milliseconds of one endpoint's requests: the median and the 95th percentile of each round."""
 
     medians: list[float] = field(default_factory=list)
     nearly_worst: list[float] = field(default_factory=list)

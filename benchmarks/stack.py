@@ -20,7 +20,7 @@ OTHER_ORGANIZATIONS = 5
 
 
 class Stack:
-    """A context manager. Inside it, Django in this process uses one of the databases (`use`)."""
+    """The servers, as a context manager. Inside it, Django in this process uses one of the databases (`use`)."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ct-bench-"))
@@ -49,7 +49,7 @@ class Stack:
         return self.postgres.url(database)
 
     def redis_url(self, database: str) -> str:
-        """The databases, each with a separate Redis database."""
+        """Return the URL of the Redis database for a PostgreSQL database; each has its own."""
         number = self._redis_numbers.setdefault(database, len(self._redis_numbers) + 1)
         return f"{self.redis.url()}?db={number}"
 
