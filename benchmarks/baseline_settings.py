@@ -1,4 +1,4 @@
-"""The product's settings, with the baselines' views added: the same workers serve both."""
+"""The product's settings with the views of the baselines, so that the same workers serve both."""
 
 from costtrack.settings import *  # noqa: F403 - the very same settings
 

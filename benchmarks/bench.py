@@ -14,7 +14,7 @@ _WARM_UP = 8_000
 
 @dataclass
 class Bench:
-    """`events` are in the large ledger, `load` are sent in each measured round."""
+    """`events` is the size of the large ledger, `load` the number of events that are sent in each measured round."""
 
     stack: Stack
     events: int
@@ -28,22 +28,22 @@ class Bench:
 
     @property
     def large(self) -> str:
-        """The database with `events` events. Benchmarks that write to it leave the rollups folded."""
+        """Return the database with `events` events. Benchmarks that write to it must fold the rollups afterwards."""
         return self._filled_with(self.events)
 
     @property
     def small(self) -> str:
-        """A database with 100,000 events, to be cloned."""
+        """Return a database with 100,000 events, to be cloned."""
         return self._filled_with(self.small_events)
 
     def fresh(self, name: str) -> str:
-        """An empty ledger."""
+        """Return a database with an empty ledger."""
         self.stack.clone(PREPARED, name)
         return name
 
     @contextmanager
     def site(self, database: str) -> Iterator[Site]:
-        """The web server on that database, warm."""
+        """Run the web server on that database, and warm it up."""
         from benchmarks.load import send
 
         with Site(self.stack, database) as site:

@@ -1,5 +1,5 @@
-"""A minimal HTTP client, so that the client itself costs little: requests are prepared in advance, and a response is
-read by its length."""
+"""A minimal HTTP client with little overhead: requests are prepared in advance, and a response is read by its
+length."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 PROCESSES = 2
-"""Of the web server, as `costtrack up` starts it."""
+"""The number of the web server's processes under `costtrack up`."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _PIECE = 1 << 18
@@ -21,7 +21,7 @@ _PATIENCE = 200
 
 
 class Connection:
-    """One keep-alive connection. Answers other than 200 and 201 are an AssertionError."""
+    """One keep-alive connection. Statuses other than 200 and 201 raise an AssertionError."""
 
     def __init__(self, url: str) -> None:
         address = urlsplit(url)
@@ -49,7 +49,7 @@ class Connection:
         return answer[end + 4 :]
 
     def seconds_of_each(self, requests: Sequence[bytes]) -> list[float]:
-        """How long each answer took, one after the other."""
+        """Send the requests one after the other, and return the seconds of each."""
         taken = []
         for request in requests:
             started = time.perf_counter()
@@ -72,7 +72,7 @@ def _lines(headers: Sequence[str]) -> str:
 
 
 class Caller:
-    """Makes requests with an API key."""
+    """Builds requests with an API key."""
 
     def __init__(self, url: str, api_key: str) -> None:
         self.url = url
@@ -92,12 +92,13 @@ class Caller:
         return int(connection.json(self.get("/bare/worker"))["pid"])
 
     def seconds_for(self, requests: Sequence[bytes], connections: int) -> float:
-        """Until all are answered, shared by so many connections."""
+        """Send all requests over this many connections, and return the seconds until all have a response."""
         return self.measure(requests, connections)[0]
 
     def measure(self, requests: Sequence[bytes], connections: int) -> tuple[float, list[float]]:
-        """Seconds until all are answered, and seconds of each. The connections are spread over the server's processes
-        as evenly as possible: with two of them chance would decide whether one process does all the work."""
+        """Return the seconds until all requests have a response, and the seconds of each. Connections are distributed
+        over the server's processes as evenly as possible; otherwise, with two of them, one process might do all the
+        work."""
         with ExitStack() as stack:
             opened = self._spread(stack, connections)
             shares = [requests[number::connections] for number in range(connections)]

@@ -1,4 +1,4 @@
-"""Fills the ledger with events as if they had come in over the last twelve months.
+"""Fills the ledger with events as if they had arrived over the last twelve months.
 
 The rows are made by the database itself, in the shape of `benchmarks.load` (besides, five sessions are an execution, a
 quarter of them are generation groups and another quarter works for customers, and each tenth run is the child of the
@@ -29,13 +29,13 @@ from organizations.models import APICredential
 
 SPAN = timedelta(days=365)
 _PIECE = 50
-"""Batches that are written in one transaction."""
+"""The number of batches that are written in one transaction."""
 _MAX_BATCH_DURATION = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch to be: `first` is the number of its first event in its organization."""
+    """A batch to write. `first` is the number of its first event in its organization."""
 
     organization_id: int
     received_at: datetime
@@ -44,7 +44,7 @@ class Batch:
 
 
 def fill(*, events: int, now: datetime, batch: int = BATCH, threads: int = 2) -> None:
-    """Write so many events, and their keys, batches, runs and rollups. Needs an empty ledger."""
+    """Write this many events, with their keys, batches, runs and rollups, into an empty ledger."""
     credentials = dict(APICredential.objects.order_by("organization_id").values_list("organization_id", "pk"))
     models = _models(now)
     planned = list(_plan(list(credentials), events, now, batch))
@@ -65,14 +65,15 @@ def fill(*, events: int, now: datetime, batch: int = BATCH, threads: int = 2) ->
 
 
 def tidy() -> None:
-    """What autovacuum would do in time, now; and a checkpoint, so that what follows does not pay for the fill."""
+    """Vacuum and analyze now instead of waiting for autovacuum, and force a checkpoint, so that the fill does not slow
+    down the measurements."""
     with connection.cursor() as cursor:
         cursor.execute("VACUUM (ANALYZE)")
         cursor.execute("CHECKPOINT")
 
 
 def _plan(organization_ids: Sequence[int], events: int, now: datetime, batch: int) -> Iterator[Batch]:
-    """Batches at even distances, each organization's in turn."""
+    """Return batches at even intervals, for each organization in turn."""
     batches = -(-events // batch)
     for number in range(batches):
         yield Batch(
@@ -85,7 +86,7 @@ def _plan(organization_ids: Sequence[int], events: int, now: datetime, batch: in
 
 @dataclass(frozen=True)
 class _Piece:
-    """Batches of one organization and month that are written together."""
+    """The batches of one organization and month that are written together."""
 
     organization_id: int
     credential_id: int
@@ -114,7 +115,8 @@ class _Piece:
 
 
 def _write_all(pieces: Sequence[_Piece], threads: int) -> None:
-    """An organization's pieces come one after the other, so that its rows lie in the order of their ids."""
+    """Write the pieces of an organization one after the other, so that its rows are stored in the order of their
+    ids."""
     lanes = [list(lane) for _, lane in groupby(pieces, lambda piece: piece.organization_id)]
     if threads == 1:
         for lane in lanes:
@@ -143,7 +145,7 @@ def _chunks(batches: Sequence[Batch]) -> list[Sequence[Batch]]:
 
 
 def _models(now: datetime) -> dict[str, list[Any]]:
-    """The models with the unit prices that the product finds for them."""
+    """Return the models with the unit prices that the product finds for them."""
     prices = price_book(0)
     rows = []
     for service, model in MODELS:

@@ -1,8 +1,8 @@
-"""The statements of `benchmarks.data`: rows of the ledger, made by the database."""
+"""The statements of `benchmarks.data`, which generate rows of the ledger in the database."""
 
 from benchmarks.load import AGENTS, PER_RUN, PER_SESSION, PROJECTS, USERS, WORKFLOWS
 
-# This session's only: the fill may be lost on a power cut, what is measured may not.
+# For this session only: the fill may be lost in a power failure, but measured writes must be durable.
 SETTINGS = "SET synchronous_commit = off; SET work_mem = '64MB'"
 
 _TABLE = "CREATE TEMP TABLE IF NOT EXISTS filling (LIKE billing_usageevent INCLUDING DEFAULTS)"
@@ -16,7 +16,7 @@ NUMBERS = {
     "users": USERS,
     "workflows": WORKFLOWS,
 }
-"""Parameters that are always the same."""
+"""Constant parameters."""
 
 # `number` counts the organization's events; runs and sessions are consecutive events.
 _ROWS = """

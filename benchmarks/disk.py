@@ -1,9 +1,9 @@
-"""Bytes on disk for each event, everything included, beside the event's own values in binary.
+"""Total bytes on disk per event, compared with the binary size of the event's values.
 
-The values are what an event says, without any row's or index's overhead: the columns of the ledger that are not
-empty, zero or NULL. A uuid counts 16 bytes, a bigint or a time 8, an integer 4, a smallint 2, a text its bytes in
-UTF-8, a list of texts the bytes of its elements, an amount what PostgreSQL stores without the length byte. The key and
-the payload's hash do not count: they follow from the rest.
+The values are the columns of the ledger that are not empty, zero or NULL, without the overhead of rows and indexes. A
+uuid counts 16 bytes, a bigint or a time 8, an integer 4, a smallint 2, a text its bytes in UTF-8, a list of texts the
+bytes of its elements, an amount the bytes that PostgreSQL stores without the length byte. The key and the payload hash
+do not count, because they follow from the other values.
 """
 
 import psycopg
@@ -58,7 +58,7 @@ def run(bench: Bench) -> list[Figure]:
 
 
 def _values(connection: psycopg.Connection, events: int) -> sql.Composed:
-    """SELECT of the average size of a row's values, in a sample of some hundred thousand rows."""
+    """Return a SELECT of the average size of a row's values, in a sample of about a hundred thousand rows."""
     columns = connection.execute(_COLUMNS).fetchall()
     column_sizes = [sql.SQL(_SIZES[kind]).format(sql.Identifier(name)) for name, kind in columns]
     share = sql.Literal(min(100.0, 100 * _SAMPLE / events))

@@ -1,5 +1,5 @@
-"""Folding, beside the intake of the same round: of a backlog by one process, and by the real workers while the intake
-runs at full speed. The lag is the age of the oldest batch that is not folded, looked at ten times a second."""
+"""Folding, compared with the intake of the same round: a backlog by one process, and by the real workers while intake
+runs at full speed. The lag is the age of the oldest unfolded batch, measured ten times a second."""
 
 from time import perf_counter
 

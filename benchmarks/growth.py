@@ -1,7 +1,7 @@
-"""Intake into a large ledger, beside intake into one with 100 thousand events, in turns in the same run.
+"""Intake into a large ledger, compared with intake into one with 100 thousand events, alternating in the same run.
 
-Each round clones the small ledger again; the large one grows by what is sent. Nothing folds meanwhile. No checkpoint is
-forced after the fill, so both pay for those that come.
+Each round clones the small ledger again; the large one grows by the events that are sent. Nothing is folded in the
+meantime. No checkpoint is forced after the fill, so later checkpoints affect both.
 """
 
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ from benchmarks.report import Figure, say
 
 BUDGET = 0.8
 _TURNS = 4
-"""In which the two share a round: what else the machine does meanwhile slows both down."""
+"""The number of steps in which the two alternate within a round, so that other load on the machine affects both."""
 
 
 def run(bench: Bench) -> list[Figure]:

@@ -1,4 +1,4 @@
-"""How far the rollups are behind the ledger: the age of the oldest batch that is not folded."""
+"""The lag of the rollups: the age of the oldest unfolded batch."""
 
 import time
 from threading import Event, Thread
@@ -41,14 +41,14 @@ class LagWatch:
 
 
 def lag(connection: psycopg.Connection) -> float:
-    """Seconds."""
+    """Return the current lag in seconds."""
     row = connection.execute(_OLDEST).fetchone()
     assert row is not None
     return float(row[0])
 
 
 def wait_until_folded(database_url: str) -> float:
-    """Seconds until the workers have folded everything."""
+    """Wait until the workers have folded everything, and return the seconds."""
     started = time.perf_counter()
     with psycopg.connect(database_url, autocommit=True) as connection:
         while lag(connection):

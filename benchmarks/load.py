@@ -1,8 +1,9 @@
-"""What is sent while rates are measured: events such as an agent platform brings them, about as they happen.
+"""The events that are sent while rates are measured: similar to those of an agent platform, and sent soon after they
+occur.
 
 Twenty events make a run and fifty a session; ids are random, as most senders' are. A session has one user and one
 main model, and each third call goes to a small one. Events occurred within the last minute, and one in fifty up to
-three days ago. No event ever comes twice.
+three days ago. No event is sent twice.
 """
 
 import random
@@ -38,18 +39,19 @@ _source = random.Random(2026)
 
 
 def requests(caller: Caller, events: int, batch: int = BATCH) -> list[bytes]:
-    """Prepared requests that bring so many new events."""
+    """Return prepared requests with this many new events."""
     sizes = [min(batch, events - start) for start in range(0, events, batch)]
     return [caller.post("/usage/events", msgspec.json.encode({"events": new_events(size)})) for size in sizes]
 
 
 def single_requests(caller: Caller, events: int, path: str = "/usage/events") -> list[bytes]:
-    """The same, one event each."""
+    """Return prepared requests with one event each."""
     return [caller.post(path, msgspec.json.encode(event)) for event in new_events(events)]
 
 
 def send(site: Site, events: int, batch: int = BATCH, connections: int = CONNECTIONS) -> float:
-    """Seconds that the server took for so many events. They are made in pieces, without the clock."""
+    """Send this many events, and return the seconds that the server took. Events are generated in pieces, outside the
+    measured time."""
     sizes = [min(_PIECE, events - start) for start in range(0, events, _PIECE)]
     return sum(site.caller.seconds_for(requests(site.caller, size, batch), connections) for size in sizes)
 

@@ -1,4 +1,4 @@
-"""Resident memory of the web server's processes, before and after a million events have gone through them."""
+"""Resident memory of the web server's processes, before and after they have processed a million events."""
 
 from benchmarks import load
 from benchmarks.bench import Bench

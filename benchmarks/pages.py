@@ -1,7 +1,7 @@
-"""Latency of every page of the web UI that the sidebar leads to, in a large ledger: over HTTP, one keep-alive
-connection, signed in as an owner, beside a bare Django REST framework view of the same server.
+"""Latency of every page in the web UI's sidebar, in a large ledger: over one HTTP keep-alive connection, signed in as
+an owner, compared with a bare Django REST framework view of the same server.
 
-Which pages there are, the sidebar itself says. A page that refreshes by itself is also asked for the part that changes.
+The pages are read from the sidebar. For a page that refreshes automatically, the refreshed part is also measured.
 """
 
 import re
@@ -49,7 +49,7 @@ def run(bench: Bench) -> list[Figure]:
 
 
 def _sign_in(bench: Bench, database: str) -> str:
-    """The cookie of a new session of the organization's owner."""
+    """Return the cookie of a new session of the organization's owner."""
     from django.conf import settings
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 
@@ -72,7 +72,7 @@ def _sign_in(bench: Bench, database: str) -> str:
 
 
 def _requests(connection: Connection, caller: Caller, cookie: str) -> dict[str, bytes]:
-    """Every page by its address, and the parts that refresh."""
+    """Return every page by its URL, and the refreshed parts."""
     sidebar = _SIDEBAR.search(connection.exchange(caller.get(_START, cookie)).decode())
     assert sidebar is not None
     requests = {}

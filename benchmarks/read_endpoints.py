@@ -1,5 +1,5 @@
-"""Every documented read, as it is asked for. A new one is a line here; its address and body may name the values of
-`benchmarks.read_samples` in angle brackets, which are others in each request."""
+"""Every documented read endpoint. Add a new one as a line here. Its URL and body can contain names of values of
+`benchmarks.read_samples` in angle brackets, which are different in each request."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ _NAME = re.compile(r"<(\w+)>")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Without a body it is a GET. Some responses are cached while nothing changes: `is_new` bypasses the cache."""
+    """An endpoint without a body is a GET. Some responses are cached while nothing changes; `is_new` bypasses the
+    cache."""
 
     name: str
     address: str

@@ -1,4 +1,4 @@
-"""What the reads ask for: runs, events, days and so on, taken evenly from all twelve months of the ledger."""
+"""Parameters for the reads: runs, events, days and so on, sampled evenly from all twelve months of the ledger."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,12 +10,12 @@ from benchmarks.site import Site
 from costtrack.clock import iso, utc_now
 
 Sample = dict[str, str]
-"""Values by their names in an endpoint's address."""
+"""The values by their names in an endpoint's URL."""
 
 MAX_ITEMS = 40
 
 _BATCHES = "SELECT id, accepted FROM billing_ingestbatch WHERE organization_id = %s ORDER BY id"
-# What was sent, and not filled in, has no execution.
+# Events that were sent instead of filled in have no execution.
 _EVENTS = """
 SELECT id, run_id, session_id, execution_id, workflow_id, model, occurred_at FROM billing_usageevent
 WHERE organization_id = %s AND id = ANY (%s) AND execution_id <> '' ORDER BY id
@@ -24,16 +24,17 @@ _SENT = "SELECT event_id FROM billing_usageevent WHERE organization_id = %s ORDE
 
 
 def samples(site: Site, organization_id: int) -> list[Sample]:
-    """So many that no answer is always the same, and so few that a second round finds them as warm as users would."""
+    """Return the samples: enough that responses vary, and few enough that the second round finds the caches as warm as
+    users would."""
     with psycopg.connect(site.database_url, row_factory=dict_row) as connection:
         batches = connection.execute(_BATCHES, [organization_id]).fetchall()
         batches = batches[:: max(len(batches) // MAX_ITEMS, 1)][:MAX_ITEMS]
-        # A batch's first run is the root of a chain; somewhere inside it is any run.
+        # The first run of a batch is the root of a chain; a run inside the batch can be any run.
         roots = [UUID(int=batch["id"].int + 1) for batch in batches]
         events = [UUID(int=batch["id"].int + 1 + index * 17 % batch["accepted"]) for index, batch in enumerate(batches)]
         parents = [row["run_id"] for row in connection.execute(_EVENTS, [organization_id, roots]).fetchall()]
         rows = connection.execute(_EVENTS, [organization_id, events]).fetchall()
-        # The newest were really sent, so their keys are known by the sender's ids.
+        # The newest events were really sent, so their keys are digests of the sender's ids.
         sent = [row["event_id"] for row in connection.execute(_SENT, [organization_id, len(rows)]).fetchall()]
     return [
         {
@@ -64,7 +65,7 @@ def _times(instant: datetime) -> Sample:
 
 
 def _cursor(site: Site, instant: datetime) -> str:
-    """Where the page after that moment begins, as the server tells it."""
+    """Return the server's cursor of the page after that time."""
     with site.caller.connect() as connection:
         page = connection.json(site.caller.get(f"/usage/events?limit=1&end_date={iso(instant)}"))
     return str(page["next_cursor"])

@@ -1,7 +1,7 @@
-"""Latency of every documented read: over HTTP, one keep-alive connection, in a large ledger and in a small one, beside
-a bare Django REST framework view of the same server.
+"""Latency of every documented read: over one HTTP keep-alive connection, in a large and in a small ledger, compared
+with a bare Django REST framework view of the same server.
 
-The endpoints stand in `benchmarks.read_endpoints`. One more round reads with a tail of events that are not folded yet.
+The endpoints are listed in `benchmarks.read_endpoints`. An additional round reads while some events are unfolded.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _WITH_TAIL, _AGAIN, _BEFORE = " with the tail", ", asked again", "bare before "
 
 @dataclass
 class _Legs:
-    """Milliseconds of one endpoint's requests: the median of each round, and nearly the slowest."""
+    """Milliseconds of one endpoint's requests: the median and the 95th percentile of each round."""
 
     medians: list[float] = field(default_factory=list)
     nearly_worst: list[float] = field(default_factory=list)
@@ -39,7 +39,7 @@ class _Legs:
 
 
 class _Reader:
-    """One site, its samples, and what was measured there."""
+    """A site, its samples, and its measurements."""
 
     def __init__(self, bench: Bench, site: Site) -> None:
         self.site = site

@@ -1,6 +1,6 @@
 """Verifying and rebuilding all rollups, compared with one sequential scan with one GROUP BY.
 
-One round of each: they read everything, once for each rollup. What is rebuilt was emptied before.
+One round of each, because they read everything once per rollup. Rollups are emptied before the rebuild.
 """
 
 from time import perf_counter
@@ -56,7 +56,7 @@ def _verify(organizations: list[int]) -> float:
 
 
 def _rebuild(organizations: list[int]) -> float:
-    """Every row that was there must be there again."""
+    """Rebuild, and check that the number of rows is the same as before."""
     from billing.rollups.rebuild import rebuild
 
     rows = _empty()

@@ -11,13 +11,13 @@ _MANY = 100
 
 
 def say(what: str) -> None:
-    """One line of progress, on stderr."""
+    """Print one line of progress on stderr."""
     print(f"[{time.monotonic() - _STARTED:6.0f} s] {what}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What costtrack and the baseline did in the same run, one value for each round; the medians are compared.
+    """The results of costtrack and of the baseline in the same run, one value per round; the medians are compared.
 
     `budget` bounds the ratio of the two, `limit` the measured value itself. Both are "at least", or "at most" where
     lower is better. A figure without a baseline is only reported; one without measurements reports only its baseline.

@@ -1,4 +1,4 @@
-"""costtrack's own programs on one database, started as `costtrack up` starts them."""
+"""costtrack's programs on one database, started in the same way as by `costtrack up`."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ _STOP_SECONDS = 30
 
 
 class Site:
-    """Use as a context manager: the web server runs inside it, and the workers after `start_workers`."""
+    """A context manager that runs the web server and, after `start_workers`, the workers."""
 
     def __init__(self, stack: Stack, database: str) -> None:
         self.database_url = stack.url(database)
@@ -45,7 +45,7 @@ class Site:
         self._redis_url = stack.redis_url(database)
 
     def __enter__(self) -> Self:
-        # Nobody waits any more for what an earlier site on this database left in its queues.
+        # Drop messages that an earlier site on this database left in its queues.
         redis.Redis.from_url(self._redis_url).flushdb()
         try:
             self._start(self._web)
@@ -61,13 +61,13 @@ class Site:
         self._stop()
 
     def start_workers(self) -> None:
-        """Celery's workers and the scheduler; returns when /readyz finds everything there."""
+        """Start Celery's workers and the scheduler, and return when /readyz is 200."""
         for service in self._workers:
             self._start(service)
         self._wait(lambda: self._address.what_is_missing() is None)
 
     def web_processes(self) -> list[psutil.Process]:
-        """The processes that answer requests."""
+        """Return the processes that serve requests."""
         return psutil.Process(self._processes[0].pid).children(recursive=True)
 
     def _start(self, service: Service) -> None:
@@ -82,7 +82,7 @@ class Site:
             time.sleep(0.05)
 
     def _answers(self) -> bool:
-        """Whether all processes of the web server do; each try may meet any of them."""
+        """Whether all processes of the web server respond. Each attempt may reach any of them."""
         try:
             with self.caller.connect() as connection:
                 self._answering.add(self.caller.process_behind(connection))

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis in a folder of their own that is gone afterwards, with one prepared database to clone."""
+"""PostgreSQL and Redis in a temporary folder, with one prepared database to clone."""
 
 import os
 import shutil
@@ -14,13 +14,13 @@ from costtrack import embedded
 from costtrack.supervisor.services import postgres_settings
 
 PREPARED = "costtrack"
-"""The database that is migrated and has prices and organizations, and no event."""
+"""The migrated database with prices and organizations, and without events."""
 OTHER_ORGANIZATIONS = 5
-"""Organizations beside the one that the API key belongs to."""
+"""The number of organizations in addition to the one of the API key."""
 
 
 class Stack:
-    """Use as a context manager. Inside it this process's Django works on one of the databases (`use`)."""
+    """The servers, as a context manager. Inside it, Django in this process uses one of the databases (`use`)."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ct-bench-"))
@@ -49,12 +49,12 @@ class Stack:
         return self.postgres.url(database)
 
     def redis_url(self, database: str) -> str:
-        """Each has a Redis database of its own, too."""
+        """Return the URL of the Redis database for a PostgreSQL database; each has its own."""
         number = self._redis_numbers.setdefault(database, len(self._redis_numbers) + 1)
         return f"{self.redis.url()}?db={number}"
 
     def environment(self, database: str) -> dict[str, str]:
-        """For programs that work on this database."""
+        """Return the environment of programs that use this database."""
         return {
             **os.environ,
             "DATABASE_URL": self.url(database),
@@ -64,7 +64,7 @@ class Stack:
         }
 
     def clone(self, template: str, database: str) -> None:
-        """Make the database anew, as a copy. Nobody may be connected with either."""
+        """Create the database again as a copy. There must be no connections to either."""
         from django.db import connections
 
         connections.close_all()
@@ -74,7 +74,7 @@ class Stack:
             admin.execute(sql.SQL("CREATE DATABASE {database} TEMPLATE {template}").format(**names))
 
     def use(self, database: str) -> None:
-        """From now on this process's Django works on that database."""
+        """Let Django in this process use that database from now on."""
         from django.conf import settings
         from django.db import connection, connections
 

@@ -1,4 +1,4 @@
-"""The billing app: what it cost."""
+"""The billing app: the ledger of AI spend, prices, limits, notifications and reports."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""What the commands share: the organizations that they work on, a progress bar, and tables."""
+"""Shared by the commands: the choice of organizations, a progress bar, and tables."""
 
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence

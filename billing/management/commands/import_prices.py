@@ -76,7 +76,7 @@ class Command(SchemaCommand):
 
 
 def _import_list(format: str, location: str | None, write: Callable[[str], Any], *, loud: bool) -> ImportReport:  # noqa: A002
-    """Compare the list and say what differs, then add what is missing."""
+    """Compare the list with the stored prices and show the differences, then add the missing models."""
     if location is None:
         raise CommandError(f"Name the file or the URL of the list: import_prices --format {format} FILE.")
     source, read = _LISTS[format]
@@ -119,7 +119,7 @@ def _write_some(lines: list[str], write: Callable[[str], Any], verbosity: int) -
 
 
 def _write_nothing(line: str) -> None:
-    """For --verbosity 0."""
+    """The reporter for --verbosity 0, which shows nothing."""
 
 
 def _summary(report: ImportReport, *, dry_run: bool) -> str:

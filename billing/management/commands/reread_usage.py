@@ -1,4 +1,4 @@
-"""`reread_usage`: read kept usage objects again, after an upgrade; without --apply show what would change."""
+"""`reread_usage`: read stored usage objects again after an upgrade; without --apply, show what would change."""
 
 from argparse import ArgumentParser
 from decimal import Decimal
