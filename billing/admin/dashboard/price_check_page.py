@@ -231,12 +231,15 @@ def _signed(amount: Decimal) -> str:
 
 def _side_by_side(difference: CallDifference) -> Table[ComparedLine]:
     """Return the lines of both costs. Without lines, the reported cost is only a total."""
+    is_explained = any(line.reported is not None for line in difference.lines)
     columns = (
         Column[ComparedLine]("Charged for", lambda line: formatting.KIND_LABELS[line.kind]),
         Column[ComparedLine]("Computed", lambda line: _charge(line.computed), is_number=True),
         Column[ComparedLine]("Amount", lambda line: _amount(line.computed), is_number=True),
-        Column[ComparedLine]("Reported, explained", lambda line: _charge(line.reported), is_number=True),
-        Column[ComparedLine]("Amount", lambda line: _amount(line.reported), is_number=True),
+        Column[ComparedLine](
+            "Reported, explained", lambda line: _charge(line.reported) if is_explained else "", is_number=True
+        ),
+        Column[ComparedLine]("Amount", lambda line: _amount(line.reported) if is_explained else "", is_number=True),
     )
     foot = (("Total", formatting.exact(difference.computed_usd), "", formatting.exact(difference.reported_usd)),)
     title = f"Lines of {difference.event.pk}"
