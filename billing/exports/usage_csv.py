@@ -60,18 +60,18 @@ def usage_csv(query: UsageQuery, rows: Rows, *, endpoint: str = "") -> Iterator[
     if rows is Rows.DAYS:
         spans = split_into_periods(query.calendar, query.window, Unit.DAY, param="start_date")
         days = [(query.calendar.date_of(span.start), span) for span in spans]
-        return _mark_if_incomplete(days_csv(organization=query.organization, filters=query.filters, days=days))
+        return mark_if_incomplete(days_csv(organization=query.organization, filters=query.filters, days=days))
     filters = CallFilter(query.filters, query.window, endpoint=endpoint, received_by=query.now)
-    return _mark_if_incomplete(calls_csv(organization=query.organization, filters=filters))
+    return mark_if_incomplete(calls_csv(organization=query.organization, filters=filters))
 
 
-def _mark_if_incomplete(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def mark_if_incomplete(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Append an error row if reading fails, because the client cannot distinguish a truncated response from a complete
     one."""
     try:
         yield from chunks
     except Exception as error:
-        yield _lines([[INCOMPLETE]])
+        yield csv_lines([[INCOMPLETE]])
         if not is_query_timeout(error):
             raise
         log_canceled_query(export="usage.csv")
@@ -79,21 +79,21 @@ def _mark_if_incomplete(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def calls_csv(*, organization: Organization, filters: CallFilter) -> Iterator[bytes]:
     """Yield one row per call, newest first, in chunks. Each chunk is read in a separate transaction."""
-    yield _lines([_CALL_COLUMNS])
+    yield csv_lines([_CALL_COLUMNS])
     after, is_done = None, False
     while not is_done:
         with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(organization.pk):
             page = list_calls(organization=organization, filters=filters, after=after, limit=_PAGE)
-        yield _lines(map(_call_row, page.rows))
+        yield csv_lines(map(_call_row, page.rows))
         after, is_done = page.last, page.last is None
 
 
 def days_csv(*, organization: Organization, filters: UsageFilter, days: Sequence[tuple[date, Span]]) -> Iterator[bytes]:
     """Yield one row per day, oldest first."""
-    yield _lines([_DAY_COLUMNS])
+    yield csv_lines([_DAY_COLUMNS])
     with statement_timeout(settings.EXPORT_STATEMENT_TIMEOUT), tenant_scope(organization.pk):
         figures = totals(organization=organization, filters=filters, windows=[span for _, span in days])
-    yield _lines(_day_row(day, figures_of_day) for (day, _), figures_of_day in zip(days, figures, strict=True))
+    yield csv_lines(_day_row(day, figures_of_day) for (day, _), figures_of_day in zip(days, figures, strict=True))
 
 
 def file_name(*, organization: Organization, rows: str, window: Span) -> str:
@@ -103,7 +103,8 @@ def file_name(*, organization: Organization, rows: str, window: Span) -> str:
     return f"usage-{rows}-{organization.slug}-{first}-{last}.csv"
 
 
-def _lines(rows: Iterable[Row]) -> bytes:
+def csv_lines(rows: Iterable[Row]) -> bytes:
+    """Return rows of cells as lines of a CSV file."""
     text = StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue().encode()

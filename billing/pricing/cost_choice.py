@@ -52,5 +52,5 @@ def choose_cost(
 
 
 def _unknown(quote: Quote) -> str:
-    reason = quote.reason.value if quote.reason is not None else "unknown"
+    reason = quote.reason.value if quote.reason is not None else "there is no computed cost"
     return f"{reason}: {', '.join(quote.unknown)}" if quote.unknown else reason

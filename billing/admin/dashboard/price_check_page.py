@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -22,6 +24,7 @@ from billing.admin.components.percent_bar import share_of
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url, event_url, url_with
 from billing.admin.components.usage_form import UsageQueryPage
+from billing.exports.price_check_csv import differences_response
 from billing.pricing.quote import QuoteLine
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.price_check.differences import (
@@ -36,6 +39,8 @@ from billing.reports.price_check.selection import DEFAULT_PERCENT, CallSelection
 from billing.reports.usage.figures import UsageFilter
 from billing.types import CostBasis, Exactness
 from costtrack.admin_site import register_page
+from costtrack.calendar import Span
+from costtrack.errors import InvalidError
 from costtrack.money import ZERO, plain, usd
 
 _MODELS_PER_PAGE = 25
@@ -70,6 +75,12 @@ class PriceCheckForm(PeriodForm):
         widget=forms.TextInput(attrs={"inputmode": "decimal", "placeholder": plain(DEFAULT_PERCENT)}),
     )
 
+    def selection(self, window: Span) -> CallSelection:
+        """Return the calls that a valid form selects."""
+        cleaned = self.cleaned_data
+        percent = DEFAULT_PERCENT if cleaned["percent"] is None else cleaned["percent"]
+        return CallSelection(window, percent, cleaned["service"], cleaned["model"])
+
 
 @dataclass(frozen=True, slots=True)
 class ShownDifference:
@@ -97,9 +108,7 @@ class PriceCheckPage(UsageQueryPage):
         if not form.is_valid():
             return {"form": form, "period": period, "empty": INVALID_FILTERS}
         query = self.usage_query(UsageFilter(), period.span)
-        cleaned = form.cleaned_data
-        percent = DEFAULT_PERCENT if cleaned["percent"] is None else cleaned["percent"]
-        selection = CallSelection(query.window, percent, cleaned["service"], cleaned["model"])
+        selection = form.selection(query.window)
         models = exactness_by_model(self.organization, selection)
         page = call_differences(
             organization=self.organization,
@@ -111,7 +120,8 @@ class PriceCheckPage(UsageQueryPage):
             "form": form,
             "period": period,
             "visible": query.visible,
-            "percent": f"{plain(percent)}%",
+            "percent": f"{plain(selection.percent)}%",
+            "export_url": self._export_url() if page.rows else "",
             "figures": _figures(models),
             "trail": trail,
             "older": trail.older(cursor_of(page.last)) if page.last is not None else "",
@@ -122,6 +132,13 @@ class PriceCheckPage(UsageQueryPage):
             "calls": [self._shown(difference) for difference in page.rows],
             **self._models(models),
         }
+
+    def _export_url(self) -> str:
+        """Return the URL of the CSV for the same filters; empty if the plan has no exports."""
+        if self.exports_refusal() is not None:
+            return ""
+        query_string = url_with(self.request).partition("?")[2]
+        return f"{admin_url('price_check_differences')}{f'?{query_string}' if query_string else ''}"
 
     def _models(self, models: Sequence[ModelExactness]) -> dict[str, Any]:
         number = requested_page(self.request)
@@ -183,6 +200,22 @@ class PriceCheckPage(UsageQueryPage):
         return EmptyState("price_check", "No calls in this period", text, start, is_first_use=True)
 
 
+class PriceCheckDownload(UsageQueryPage):
+    """The calls that differ, as CSV."""
+
+    title: ClassVar[str] = "Price check"
+    template_name: ClassVar[str] = "admin/dashboard/price_check.html"
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if (refused := self.exports_refusal()) is not None:
+            raise refused
+        form = PriceCheckForm(request.GET)
+        if not form.is_valid():
+            raise InvalidError("These filters are invalid.")
+        window = self.usage_query(UsageFilter(), period_of(form, self.organization.calendar, self.now).span).window
+        return differences_response(organization=self.organization, selection=form.selection(window))
+
+
 def _spend_column(exactness: Exactness) -> Column[ModelExactness]:
     def cell(row: ModelExactness) -> SafeString | str:
         spend = row.spend(exactness)
@@ -231,12 +264,15 @@ def _signed(amount: Decimal) -> str:
 
 def _side_by_side(difference: CallDifference) -> Table[ComparedLine]:
     """Return the lines of both costs. Without lines, the reported cost is only a total."""
+    is_explained = any(line.reported is not None for line in difference.lines)
     columns = (
         Column[ComparedLine]("Charged for", lambda line: formatting.KIND_LABELS[line.kind]),
         Column[ComparedLine]("Computed", lambda line: _charge(line.computed), is_number=True),
         Column[ComparedLine]("Amount", lambda line: _amount(line.computed), is_number=True),
-        Column[ComparedLine]("Reported, explained", lambda line: _charge(line.reported), is_number=True),
-        Column[ComparedLine]("Amount", lambda line: _amount(line.reported), is_number=True),
+        Column[ComparedLine](
+            "Reported, explained", lambda line: _charge(line.reported) if is_explained else "", is_number=True
+        ),
+        Column[ComparedLine]("Amount", lambda line: _amount(line.reported) if is_explained else "", is_number=True),
     )
     foot = (("Total", formatting.exact(difference.computed_usd), "", formatting.exact(difference.reported_usd)),)
     title = f"Lines of {difference.event.pk}"
@@ -254,3 +290,4 @@ def _amount(line: QuoteLine | None) -> str:
 
 
 register_page("price-check/", PriceCheckPage.as_view(), name="price_check")
+register_page("price-check/differences.csv", PriceCheckDownload.as_view(), name="price_check_differences")

@@ -22,6 +22,7 @@ from billing.pricing.conditions import AppliedCondition
 from billing.pricing.kinds import quantities_from_json
 from billing.pricing.quote import QuoteLine
 from billing.reports.events import Explanation, explain
+from billing.reports.known_costs import KnownCost, known_costs, why_cost_counts
 from billing.types import CorrectionKind, CostBasis, CostSource, EventKind, Status
 from costtrack.clock import utc_now
 from costtrack.ids import batch_of
@@ -63,6 +64,9 @@ def event_cards(event: UsageEvent) -> list[Card]:
     """Return the sections about the call itself."""
     sections = (("Call", _call), ("Tokens", _tokens), ("Part of", _context), ("Identity", _identity))
     cards = [Card(title, details=without_empty(details(event)), is_half=True) for title, details in sections]
+    known = known_costs(event)
+    if len(known) > 1:
+        cards.append(Card("Known costs", table=Table("Known costs", _KNOWN_COSTS, known)))
     if event.flags:
         details = [(_flag_label(flag["code"]), flag["detail"]) for flag in event.flags]
         cards.append(Card("Flags", details=details))
@@ -71,6 +75,13 @@ def event_cards(event: UsageEvent) -> list[Card]:
     if event.metadata:
         cards.append(Card("Metadata", code=json.dumps(event.metadata, indent=2, ensure_ascii=False)))
     return [card for card in cards if card.details or card.code]
+
+
+_KNOWN_COSTS = (
+    Column[KnownCost]("Origin", lambda known: known.basis.label),
+    Column[KnownCost]("Amount", lambda known: formatting.exact(known.amount_usd), is_number=True),
+    Column[KnownCost]("", lambda known: formatting.badge("Counts", "success") if known.counts else ""),
+)
 
 
 def _flag_label(code: str) -> str:
@@ -200,7 +211,8 @@ def _cost_origin(event: UsageEvent, why: Explanation) -> str:
         is_priced = why.adjusted_event.adjustments
         return f"Had no cost at first ({reason}). A correction added it." if is_priced else f"{reason}."
     if event.cost_basis in (CostBasis.PROVIDER, CostBasis.GATEWAY):
-        return f"{event.get_cost_basis_display()}."
+        because = why_cost_counts(event, why.quote)
+        return f"{because[:1].upper()}{because[1:]}."
     if _is_reported(event):
         return "Reported by the caller."
     if why.quote.lines:

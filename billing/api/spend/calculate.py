@@ -19,11 +19,12 @@ from billing.reports.spend.estimate import (
     cost_of_response,
     estimate_prompt,
 )
+from billing.types import CostBasis
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from costtrack.money import number, plain
 from costtrack.parsers import JSONParser
-from costtrack.responses import ResponseBody, about
+from costtrack.responses import Amount, ResponseBody, about, choice
 from costtrack.serializers import StrictSerializer, validated
 
 COST = response_header("X-Costtrack-Cost", "The exact cost in USD, as a decimal string.")
@@ -126,6 +127,7 @@ class CalculatedLine(ResponseBody):
     quantity: float
     unit_price_usd: str
     amount_usd: str
+    list_amount_usd: Annotated[str, about("Without the organization's agreement.")]
     priced_as: Annotated[str, about("The kind whose unit price was taken; empty: its own.")]
     is_estimate: bool
 
@@ -134,10 +136,21 @@ class CalculatedCondition(ResponseBody):
     attribute: str
     value: str
     factor: Annotated[float | None, about("Null: unit prices were replaced.")]
+    source: Annotated[str, about("Where the provider publishes it.")]
+
+
+class CalculatedKnownCost(ResponseBody):
+    basis: Annotated[str, choice(CostBasis.choices)]
+    amount_usd: Amount
+    counts: Annotated[bool, about("Whether this is the cost that counts.")]
 
 
 class CalculationDetails(ResponseBody):
     lines: list[CalculatedLine]
+    cost_basis: Annotated[str, choice(CostBasis.choices, "Which of the known costs counts.")]
+    cost_why: Annotated[str, about("Why it counts.")]
+    known_costs: Annotated[list[CalculatedKnownCost], about("All costs that are known, in the order of precedence.")]
+    list_cost_usd: Annotated[Amount | None, about("Without the organization's agreement.")]
     conditions: list[CalculatedCondition]
     flags: list[dict[str, str]]
     unknown: Annotated[list[str], about("Kinds without a unit price, or conditions without a price.")]
@@ -217,6 +230,7 @@ def _details(estimate: Estimate) -> CalculationDetails:
                 quantity=float(line.quantity),
                 unit_price_usd=plain(line.unit_price_usd),
                 amount_usd=plain(line.amount_usd),
+                list_amount_usd=plain(line.list_amount_usd),
                 priced_as=line.priced_as,
                 is_estimate=line.is_estimate,
             )
@@ -227,9 +241,14 @@ def _details(estimate: Estimate) -> CalculationDetails:
                 attribute=condition.attribute,
                 value=condition.value,
                 factor=None if condition.factor is None else float(condition.factor),
+                source=condition.source,
             )
             for condition in quote.conditions
         ],
+        cost_basis=estimate.basis,
+        cost_why=estimate.why,
+        known_costs=[CalculatedKnownCost.of(known, basis=known.basis.value) for known in estimate.known],
+        list_cost_usd=None if estimate.list_cost_usd is None else Amount.of(estimate.list_cost_usd),
         flags=[dict(flag) for flag in estimate.flags],
         unknown=list(quote.unknown),
         canonical_provider=quote.model.provider if quote.model is not None else None,

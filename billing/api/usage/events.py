@@ -24,7 +24,8 @@ from billing.pricing.kinds import KINDS
 from billing.pricing.quote import QuoteLine
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.events import SOURCES, EventFilter, explain, get_event, list_events
-from billing.types import CorrectionKind, Status
+from billing.reports.known_costs import known_costs, why_cost_counts
+from billing.types import CorrectionKind, CostBasis, Status
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.money import plain
@@ -145,6 +146,7 @@ class PriceLineSerializer(serializers.Serializer[Any]):
     quantity = serializers.DecimalField(max_digits=36, decimal_places=12, coerce_to_string=False)
     unit_price_usd = AmountField()
     amount_usd = AmountField()
+    list_unit_price_usd = AmountField(help_text="Without the organization's agreement.")
     list_amount_usd = AmountField(help_text="Without the organization's agreement.")
     priced_as = serializers.CharField(help_text="The kind whose unit price was taken; empty: its own.")
     is_estimate = serializers.BooleanField(help_text="True if that is only our assumption.")
@@ -156,6 +158,7 @@ class PriceLineSerializer(serializers.Serializer[Any]):
             "quantity": quantity if isinstance(quantity, int) else float(quantity),
             "unit_price_usd": plain(instance.unit_price_usd),
             "amount_usd": plain(instance.amount_usd),
+            "list_unit_price_usd": plain(instance.list_unit_price_usd),
             "list_amount_usd": plain(instance.list_amount_usd),
             "priced_as": instance.priced_as,
             "is_estimate": instance.is_estimate,
@@ -172,6 +175,14 @@ class AppliedConditionSerializer(serializers.Serializer[Any]):
 
     def get_factor(self, condition: AppliedCondition) -> float | None:
         return None if condition.factor is None else float(condition.factor)
+
+
+class KnownCostSerializer(serializers.Serializer[Any]):
+    """A cost of the call, and whether it is the one that counts."""
+
+    basis = serializers.ChoiceField(choices=CostBasis.choices)
+    amount_usd = AmountField()
+    counts = serializers.BooleanField()
 
 
 class CorrectionSerializer(serializers.Serializer[Any]):
@@ -207,6 +218,11 @@ class ExplainedEventSerializer(UsageEventSerializer):
     unknown = serializers.ListField(
         child=serializers.CharField(), help_text="Kinds without a unit price, or conditions without a price."
     )
+    known_costs = KnownCostSerializer(many=True, help_text="All known costs, in the order of precedence.")
+    cost_why = serializers.CharField(help_text="Why the cost counts that does. Empty: not a call.")
+    usage_raw = serializers.DictField(
+        allow_null=True, help_text="The usage object as sent (numbers and names) of flagged or unreadable usage."
+    )
     adjustments = AdjustmentSerializer(many=True)
 
     class Meta(UsageEventSerializer.Meta):
@@ -217,6 +233,9 @@ class ExplainedEventSerializer(UsageEventSerializer):
             "lines",
             "conditions",
             "unknown",
+            "known_costs",
+            "cost_why",
+            "usage_raw",
             "adjustments",
         )  # type: ignore[assignment]
 
@@ -294,6 +313,9 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
                 "lines": PriceLineSerializer(explanation.quote.lines, many=True).data,
                 "conditions": AppliedConditionSerializer(explanation.quote.conditions, many=True).data,
                 "unknown": list(explanation.quote.unknown),
+                "known_costs": KnownCostSerializer(known_costs(event), many=True).data,
+                "cost_why": why_cost_counts(event, explanation.quote),
+                "usage_raw": event.usage_raw,
                 "adjustments": AdjustmentSerializer(explanation.adjusted_event.adjustments, many=True).data,
             }
         )

@@ -20,6 +20,7 @@ from billing.pricing.kinds import output_tokens, prompt_tokens
 from billing.pricing.price_book import price_book
 from billing.pricing.quote import Quote
 from billing.pricing.token_counting import count_prompt
+from billing.reports.known_costs import KnownCost, known_costs, why_cost_counts
 from billing.types import UnpricedReason
 from costtrack.errors import DomainError, InvalidError
 from organizations.models import Organization
@@ -43,7 +44,8 @@ class Counted(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """Cost in US dollars and the tokens it is for. `tokenizer` is None if the provider counted. `quote` explains the
-    cost, `flags` say what was not read with certainty."""
+    computed cost, `flags` say what was not read with certainty. `known` are all costs, `basis` names the one that counts
+    and `why`, and `list_cost_usd` is the cost without the organization's agreement."""
 
     cost_usd: Decimal
     tokens: int
@@ -51,6 +53,10 @@ class Estimate:
     tokenizer: str | None = None
     quote: Quote = field(default_factory=Quote)
     flags: Sequence[Mapping[str, str]] = ()
+    basis: str = ""
+    why: str = ""
+    list_cost_usd: Decimal | None = None
+    known: Sequence[KnownCost] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +173,19 @@ def _estimate(
     quote = computed_quote(entry, parsed, prices)
     if entry.token_cost_usd is None:
         raise ModelNotPricedError(_why_not(entry, quote), param="model")
-    return Estimate(entry.token_cost_usd, tokens, counted, tokenizer, quote, entry.flags or ())
+    list_cost_usd = entry.token_cost_usd if entry.list_cost_usd is None else entry.list_cost_usd
+    return Estimate(
+        entry.token_cost_usd,
+        tokens,
+        counted,
+        tokenizer,
+        quote,
+        entry.flags or (),
+        entry.cost_basis,
+        why_cost_counts(entry, quote),
+        list_cost_usd,
+        known_costs(entry),
+    )
 
 
 def _why_not(entry: LedgerEntry, quote: Quote) -> str:

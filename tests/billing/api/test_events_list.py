@@ -202,6 +202,27 @@ def test_an_event_without_a_price_has_no_lines(api: APIClient, send: Send) -> No
     send({"id": "a", "model": "house-model", "cost_usd": "0.5"})
     event = api.get(f"{PATH}/{listed(api)[0]['id']}").json()
     assert (event["lines"], event["cost_usd"], event["computed_cost_usd"]) == ([], "0.5", None)
+    assert event["known_costs"] == [{"basis": "sender", "amount_usd": "0.5", "counts": True}]
+    assert event["cost_why"] == "stated by the sender"
+
+
+def test_all_known_costs_stand_beside_the_one_that_counts(api: APIClient, send: Send) -> None:
+    set_price("gpt-4o", provider="openai", input="2.5", output="10")
+    usage = {"prompt_tokens": 1000, "completion_tokens": 0, "mystery_tokens": 3}
+    send({"id": "a", "service": "openai", "model": "gpt-4o", "usage": usage, "cost_usd": "0.5"})
+    event = api.get(f"{PATH}/{listed(api)[0]['id']}").json()
+    assert event["known_costs"] == [
+        {"basis": "sender", "amount_usd": "0.5", "counts": True},
+        {"basis": "computed", "amount_usd": "0.0025", "counts": False},
+    ]
+    assert event["flags"] == [{"code": "unread_usage", "detail": "mystery_tokens"}]
+    assert event["usage_raw"] == usage
+
+
+def test_an_unknown_cost_says_why(api: APIClient, send: Send) -> None:
+    send({"id": "a", "service": "openai", "model": "new-model", "input_tokens": 1})
+    event = api.get(f"{PATH}/{listed(api)[0]['id']}").json()
+    assert (event["known_costs"], event["cost_basis"], event["cost_why"]) == ([], "unknown", "no_price")
 
 
 def test_another_organizations_event_is_answered_like_an_unknown_one(

@@ -467,3 +467,26 @@ def test_the_number_of_queries_is_fixed(
         calculate(api, model="gpt-4o", messages=HI * 50)
     with django_assert_num_queries(1 + 4 + 1):
         calculate(api, completion_response=CHAT)
+
+
+def test_details_say_which_cost_counts_and_why(api: APIClient) -> None:
+    usage = {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100, "cost": 0.5}
+    body = {
+        "provider": "openrouter",
+        "details": True,
+        "completion_response": {"model": "openai/gpt-4o", "usage": usage},
+    }
+    details = api.post("/spend/calculate", body).json()["details"]
+    assert (details["cost_basis"], details["cost_why"]) == ("provider", "the provider's own bill")
+    assert {"basis": "provider", "amount_usd": "0.5", "counts": True} in details["known_costs"]
+    assert details["list_cost_usd"] == "0.5"
+
+
+def test_details_have_the_lines_of_the_list_under_an_agreement(api: APIClient) -> None:
+    terms = {"provider": "*", "discount_percent": "10"}
+    assert api.post("/organizations/acme/agreements", terms).status_code == 201
+    response = {"model": "gpt-4o", "usage": {"prompt_tokens": 1_000, "completion_tokens": 0}}
+    details = api.post("/spend/calculate", {"details": True, "completion_response": response}).json()["details"]
+    (line,) = details["lines"]
+    assert Decimal(line["amount_usd"]) == Decimal(line["list_amount_usd"]) * Decimal("0.9")
+    assert Decimal(details["list_cost_usd"]) == Decimal(line["list_amount_usd"])

@@ -1,6 +1,8 @@
 """The page of the price check: the numbers of `GET /usage/price-check`, in the browser."""
 
+import csv
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from costtrack.money import usd
-from organizations.models import Organization, User
+from organizations.models import Organization, Plan, User
 from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.tables import column, links, plain, texts
 from tests.usage import Send, set_price
@@ -108,3 +110,22 @@ def test_without_calls_the_page_says_what_to_do_next(browser: Client, send: Send
 def test_invalid_filters_are_explained(browser: Client) -> None:
     assert context(browser, percent="much")["empty"].title == "These filters are invalid"
     assert "Enter a number." in text(browser, percent="much")
+
+
+def test_the_calls_that_differ_are_exported(browser: Client, send: Send, organization: Organization) -> None:
+    send({**CALL, "id": "=1+1", "cost_usd": "3"}, CALL)
+    plans = Plan.objects.filter(pk=organization.plan_id)
+    plans.update(exports=True)
+    url = context(browser, percent="5")["export_url"]
+    response = browser.get(url)
+    assert response["Content-Disposition"].startswith('attachment; filename="usage-price-check-acme-')
+    rows = list(csv.DictReader(StringIO(response.getvalue().decode())))
+    assert [(line["event_id"], line["difference_usd"], line["cause"]) for line in rows] == [("'=1+1", "0.5", "markup")]
+    plans.update(exports=False)
+    assert context(browser)["export_url"] == ""
+    assert browser.get(url).status_code == 403
+
+
+def test_a_viewer_sees_the_same(viewer: User, sign_in: SignIn, send: Send) -> None:
+    send({**CALL, "cost_usd": "3"})
+    assert len(context(sign_in(viewer))["calls"]) == 1
