@@ -44,8 +44,8 @@ class Counted(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """Cost in US dollars and the tokens it is for. `tokenizer` is None if the provider counted. `quote` explains the
-    computed cost, `flags` say what was not read with certainty. `known` are all costs, `basis` names the one that counts
-    and `why`, and `list_cost_usd` is the cost without the organization's agreement."""
+    computed cost, `flags` say what was not read with certainty. `known` are all costs, `basis` is the one that counts,
+    `why` the reason, and `list_cost_usd` is the cost without the organization's agreement."""
 
     cost_usd: Decimal
     tokens: int
