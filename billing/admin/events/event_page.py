@@ -15,7 +15,9 @@ from billing.admin.components.datetimes import LocalTimes, utc
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import change_url, event_url
 from billing.admin.prices.price_hints import Advice, advice_for
+from billing.ingest.usage.types import FlagCode
 from billing.ledger.adjustments import Correction
+from billing.ledger.calls import is_flagged
 from billing.ledger.net_cost import AdjustedEvent
 from billing.models import PriceVersion, UsageEvent
 from billing.pricing.conditions import AppliedCondition
@@ -23,7 +25,7 @@ from billing.pricing.kinds import quantities_from_json
 from billing.pricing.quote import QuoteLine
 from billing.reports.events import Explanation, explain
 from billing.reports.known_costs import KnownCost, known_costs, why_cost_counts
-from billing.types import CorrectionKind, CostBasis, CostSource, EventKind, Status
+from billing.types import ESTIMATED_FLAG, CorrectionKind, CostBasis, CostSource, EventKind, Status
 from costtrack.clock import utc_now
 from costtrack.ids import batch_of
 from costtrack.money import ZERO, usd
@@ -62,19 +64,20 @@ def event_cost(event: UsageEvent) -> EventCost:
 
 def event_cards(event: UsageEvent) -> list[Card]:
     """Return the sections about the call itself."""
-    sections = (("Call", _call), ("Tokens", _tokens), ("Part of", _context), ("Identity", _identity))
-    cards = [Card(title, details=without_empty(details(event)), is_half=True) for title, details in sections]
+    cards = []
     known = known_costs(event)
     if len(known) > 1:
         cards.append(Card("Known costs", table=Table("Known costs", _KNOWN_COSTS, known)))
     if event.flags:
         details = [(_flag_label(flag["code"]), flag["detail"]) for flag in event.flags]
-        cards.append(Card("Flags", details=details))
+        cards.append(Card("Flags", text="Why the amount needs a look.", details=details))
+    sections = (("Call", _call), ("Tokens", _tokens), ("Part of", _context), ("Identity", _identity))
+    cards += [Card(title, details=without_empty(details(event)), is_half=True) for title, details in sections]
     if event.usage_raw:
         cards.append(Card("Usage as sent", code=json.dumps(event.usage_raw, indent=2, ensure_ascii=False)))
     if event.metadata:
         cards.append(Card("Metadata", code=json.dumps(event.metadata, indent=2, ensure_ascii=False)))
-    return [card for card in cards if card.details or card.code]
+    return [card for card in cards if card.details or card.code or card.table]
 
 
 _KNOWN_COSTS = (
@@ -84,8 +87,25 @@ _KNOWN_COSTS = (
 )
 
 
+_FLAG_LABELS = {
+    FlagCode.UNREAD_USAGE.value: "Not read",
+    FlagCode.TOTAL_MISMATCH.value: "A total is not the sum of its parts",
+    FlagCode.DETAILS_MISMATCH.value: "Details do not add up",
+    FlagCode.TWO_READINGS.value: "Two readings are possible",
+    FlagCode.UNUSUAL_READING.value: "An unusual reading",
+    FlagCode.CONFLICTING_VALUES.value: "Sent with two values",
+    FlagCode.COST_MISMATCH.value: "Sent with two costs",
+    FlagCode.UNKNOWN_MODALITY.value: "Tokens of an unknown kind",
+    FlagCode.UNKNOWN_CACHE_LIFETIME.value: "A cache of unknown lifetime",
+    FlagCode.SEVERAL_MODELS.value: "About several models",
+    FlagCode.TOO_LARGE.value: "Larger than any call",
+    FlagCode.RAW_TRUNCATED.value: "The object as sent was cut",
+    ESTIMATED_FLAG: "Estimated unit price",
+}
+
+
 def _flag_label(code: str) -> str:
-    return code.replace("_", " ").capitalize()
+    return _FLAG_LABELS.get(code, code.replace("_", " ").capitalize())
 
 
 def _charged_for(line: QuoteLine) -> str:
@@ -210,7 +230,7 @@ def _cost_origin(event: UsageEvent, why: Explanation) -> str:
         reason = event.get_unpriced_reason_display()
         is_priced = why.adjusted_event.adjustments
         return f"Had no cost at first ({reason}). A correction added it." if is_priced else f"{reason}."
-    if event.cost_basis in (CostBasis.PROVIDER, CostBasis.GATEWAY):
+    if event.cost_basis in (CostBasis.PROVIDER, CostBasis.GATEWAY) or event.flags:
         because = why_cost_counts(event, why.quote)
         return f"{because[:1].upper()}{because[1:]}."
     if _is_reported(event):
@@ -227,6 +247,7 @@ def _badges(adjusted_event: AdjustedEvent) -> SafeString:
         (event.get_kind_display(), "primary"),
         (event.get_status_display(), "danger" if failed else "success"),
         (event.get_cost_source_display(), "info"),
+        *([("Flagged", "warning")] if is_flagged(event) else []),
         *([("Voided", "danger")] if adjusted_event.is_voided else []),
     ]
     return format_html_join(" ", "{}", ((formatting.badge(text, kind),) for text, kind in shown))

@@ -88,3 +88,28 @@ def test_the_form_of_a_price_is_filled_in(owner: User, send: Send, sign_in: Sign
     send({"service": "in-house", "model": "new one", "input_tokens": 5})
     page = text(sign_in(owner), page_of(UsageEvent.objects.get()))
     assert "provider=in-house&amp;model=new+one&amp;effective_from=2026-11-02" in page
+
+
+def test_flags_and_all_known_costs_are_shown_with_the_one_that_counts(owner: User, send: Send, sign_in: SignIn) -> None:
+    set_price("gpt-4o", provider="openai", input="2.5", output="10")
+    usage = {"prompt_tokens": 1000, "completion_tokens": 0, "mystery_tokens": 3}
+    send({"service": "openai", "model": "gpt-4o", "usage": usage, "cost_usd": "0.5"})
+    page = text(sign_in(owner), page_of(UsageEvent.objects.get()))
+    for message in (
+        "Known costs",
+        ">$0.50<",
+        ">$0.0025<",
+        "Counts",
+        "Not read",
+        "mystery_tokens",
+        "Stated by the sender",
+    ):
+        assert message in page
+
+
+def test_a_flagged_cost_says_so(owner: User, send: Send, sign_in: SignIn) -> None:
+    set_price("gpt-4o", provider="openai", input="2.5", output="10")
+    usage = {"prompt_tokens": 1000, "completion_tokens": 0, "mystery_tokens": 3}
+    send({"service": "openai", "model": "gpt-4o", "usage": usage})
+    page = text(sign_in(owner), page_of(UsageEvent.objects.get()))
+    assert "Computed from what was read; see the flags." in page
