@@ -141,7 +141,7 @@ def rate_limit_checks() -> list[Check]:
         heartbeat.client(TIMEOUT_SECONDS).ping()
     except redis.RedisError:
         return [_check("not enforced", {})]
-    details = {"Redis answers in": f"{(time.perf_counter() - started) * 1000:.1f} ms"}
+    details = {"Redis response time": f"{(time.perf_counter() - started) * 1000:.1f} ms"}
     return [_check("not enforced" if breaker.is_open else "enforced", details)]
 
 
@@ -150,8 +150,8 @@ def _check(state: str, details: Mapping[str, str]) -> Check:
     advice = (
         ""
         if ok
-        else f"Redis fails or takes more than {TIMEOUT_SECONDS} s, so requests are not limited. "
-        "Limits apply again within seconds after it recovers."
+        else f"Redis is unavailable or slower than {TIMEOUT_SECONDS} s, so requests are not limited. "
+        "Limits apply again seconds after Redis recovers."
     )
     return Check(
         "rate_limits", "Requests per minute", "Rate limits", ok=ok, state=state, details=details, advice=advice

@@ -85,7 +85,7 @@ def _sentence(organization: Organization, rule: Rule, evaluation: Evaluation | N
         case _ if notification.threshold == SOFT:
             text = f"the soft amount of the {limit} is reached ({used})"
         case _:
-            text = f"{notification.threshold} % of the {limit} is used ({used})"
+            text = f"{notification.threshold}% of the {limit} is used ({used})"
     return text if when is None else f"{text}, it resets {when}"
 
 

@@ -153,7 +153,7 @@ class ThresholdEvent(TenantModel):
         indexes = (models.Index(fields=("organization", "-reached_at", "-id"), name="threshold_event_by_time"),)
 
     def __str__(self) -> str:
-        return f"{self.threshold} %"
+        return f"{self.threshold}%"
 
 
 class IncreaseRequest(TenantModel):

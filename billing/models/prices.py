@@ -136,7 +136,7 @@ class Agreement(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
-        return f"{self.provider}, {self.discount_percent.normalize():f} %" if self.discount_percent else self.provider
+        return f"{self.provider}, {self.discount_percent.normalize():f}%" if self.discount_percent else self.provider
 
 
 class PriceBookRevision(models.Model):

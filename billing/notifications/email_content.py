@@ -240,7 +240,7 @@ def _threshold_summary(context: EmailContext) -> Content:
 
 def _paused(context: EmailContext) -> Content:
     returns = context.time("resets_at")
-    then = "" if returns is not None else " Access returns when the limit is raised or opened manually."
+    then = "" if returns is not None else " Access resumes when the limit is raised or opened manually."
     is_manual = context.spent is None or context.spent < context.amount
     return Content(
         label="Access paused",

@@ -317,7 +317,7 @@ CONDITIONS = (
     _region(("*",), "google", (*_CLAUDE_SINCE_4_5, *_GEMINI_WITH_LOCATIONS), "1.1", _VERTEX),
     # The catalogue has Bedrock's prices of us-east-1, and those of Claude in regions other than GovCloud.
     _region(_GOV, "aws", ("*amazon.nova-*", "*nvidia.*", "*openai.gpt-oss*", "*kimi-k3*"), "1.2", _BEDROCK),
-    # GovCloud is 20 % above the global price; the catalogue's regional prices are 10 % above it since Claude 4.5.
+    # GovCloud is 20% above the global price; the catalogue's regional prices are 10% above it since Claude 4.5.
     _region(_GOV, "aws", ("*claude-3*",), "1.2", _BEDROCK),
     _region(_GOV, "aws", ("regional.*claude*",), "12/11", _BEDROCK),
     _region(_GOV, "aws", ("*",), None, _BEDROCK),

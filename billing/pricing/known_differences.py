@@ -34,7 +34,7 @@ class KnownDifference:
 
 
 _BARE = (
-    "Bedrock bills a model without a geographic prefix in its region: 10 % above the global price, which the list has."
+    "Bedrock bills a model without a geographic prefix in its region: 10% above the global price, which the list has."
 )
 _SHEET = "AWS rounds the prices of service tiers to cents per million tokens; here they are exact fractions."
 _HOURS = "DeepSeek's price depends on the hour. The list has that of the most expensive hours for the whole day."

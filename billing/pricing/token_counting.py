@@ -175,7 +175,7 @@ _ENCODINGS = tuple(
         (r"gpt-(?:4|3\.5|35)(?:-|$)|text-embedding-(?:3|ada-002)|(?:davinci|babbage)-002", _CL100K),
     )
 )
-# Published comparisons of Anthropic's counts with o200k_base find 16 % (English) to 30 % (code) more tokens.
+# Published comparisons of Anthropic's counts with o200k_base find 16% (English) to 30% (code) more tokens.
 _ESTIMATES = ((re.compile("claude"), Fraction(6, 5)),)
 
 

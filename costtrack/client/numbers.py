@@ -39,7 +39,7 @@ def text(name: str, value: Any) -> str:  # noqa: PLR0911 - one for each kind
     if number is not None:
         if is_money(name):
             return dollars(number, max(_CENTS, _decimals(number)))
-        return f"{_plain(number * 100)} %" if name.endswith("_rate") else _plain(number)
+        return f"{_plain(number * 100)}%" if name.endswith("_rate") else _plain(number)
     match value:
         case None:
             return ""

@@ -118,7 +118,7 @@ def assert_limits(page: PlainPage, api: APIClient, limits: list[Item]) -> None:
             assert row["State"].casefold() in ("begins later", "ended")
         elif not now["of_each"]:
             held = f", {dollars(now['reserved_usd'])} reserved" if Decimal(now["reserved_usd"]) else ""
-            gauge = f"{dollars(now['spent_usd'])} of {dollars(now['amount_usd'])} {int(now['percent'])} %{held}"
+            gauge = f"{dollars(now['spent_usd'])} of {dollars(now['amount_usd'])} {int(now['percent'])}%{held}"
             assert row["Spent"].replace("\n", " ") == gauge
             assert row["State"].casefold() == now["state"]
 
@@ -147,10 +147,10 @@ def assert_threshold_events(page: PlainPage, expected: list[Item]) -> None:
     assert expected
 
     def as_listed(one: Item) -> tuple[str, str, bool]:
-        threshold = "Full amount" if one["threshold"] == 100 else f"{one['threshold']} %"
+        threshold = "Full amount" if one["threshold"] == 100 else f"{one['threshold']}%"
         return threshold, f"{dollars(one['spent_usd'])}\nof {dollars(one['amount_usd'])}", bool(one["resolved_at"])
 
-    shown = [(row["Threshold"], row["Spent"], row["Below again"] != "-") for row in listed(page)]
+    shown = [(row["Threshold"], row["Spent"], row["Resolved"] != "-") for row in listed(page)]
     assert sorted(shown) == sorted(map(as_listed, expected))
 
 

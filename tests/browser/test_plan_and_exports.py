@@ -65,7 +65,7 @@ def test_the_plan_and_the_first_steps_say_what_the_api_says(
 
 def assert_first_event(page: PlainPage, events: list[dict[str, Any]]) -> None:
     """The page links to the one that it tells of."""
-    (heading,) = (one for one in page.document.all("h2") if one.text == "Step 3: first event received")
+    (heading,) = (one for one in page.document.all("h2") if one.text == "Step 3: First event received")
     step = heading.closest("section")
     (address,) = (link["href"] for link in step.all("a[href]") if link.text == "View cost details")
     (event,) = [one for one in events if one["id"] in address]

@@ -92,7 +92,7 @@ def test_menus_open_and_close_by_keyboard(browse: Browse, owner: User) -> None:
     page = browse(owner, viewport=DESK)
     page.goto("/o/acme/admin/billing/usageevent/")
     for name, inside in (
-        (owner.email, page.get_by_role("button", name="Log out")),
+        (owner.email, page.get_by_role("button", name="Sign out")),
         ("Filters", page.get_by_role("button", name="Apply Filters")),
     ):
         page.get_by_role("button", name=name).first.press("Enter")

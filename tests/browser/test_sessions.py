@@ -158,14 +158,12 @@ def assert_figures(page: PlainPage, reported: Costs) -> None:
     assert shown["Cost"] == dollars(reported["total_cost_usd"])
     assert shown["Tokens"] == count(reported["total_tokens"])
     assert shown["Model calls"] == count(reported["turns"])
-    parts = (
-        f"{dollars(reported['token_cost_usd'])} of models, {dollars(reported['compute_cost_usd'])} of tools and compute"
-    )
+    parts = f"{dollars(reported['token_cost_usd'])} models, {dollars(reported['compute_cost_usd'])} tools and compute"
     assert parts in beside(page, "Cost")
     assert f"{count(reported['input_tokens'])} in, {count(reported['output_tokens'])} out" in beside(page, "Tokens")
     caches = f"{count(reported['cache_read_tokens'])} read, {count(reported['cache_creation_tokens'])} written"
     assert caches in beside(page, "Tokens")
-    assert f"and {count(reported['tool_calls'])} of tools" in beside(page, "Model calls")
+    assert f"Tool calls: {count(reported['tool_calls'])}" in beside(page, "Model calls")
 
 
 def assert_parts(page: PlainPage, name: str, amounts: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ PHONE = {"width": 390, "height": 844}
 def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
     page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Log in", exact=True).click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
 
 
 def with_passkeys(page: Page) -> Page:
@@ -40,7 +40,7 @@ def with_passkeys(page: Page) -> Page:
 def test_the_right_password_leads_to_the_requested_page(browse: Browse, owner: User) -> None:
     page = browse()
     page.goto("/admin/billing/usageevent/")
-    expect(page).to_have_title("Log in | costtrack")
+    expect(page).to_have_title("Sign in | costtrack")
     sign_in(page, "Owner@acme.example")
     expect(page).to_have_title(re.compile("Usage events"))
 
@@ -52,7 +52,7 @@ def test_signing_out_ends_it(browse: Browse, owner: User, organization: Organiza
     expect(page).to_have_url(re.compile("/admin/"))
     page.get_by_text(owner.email).first.click()
     expect(page.get_by_role("link", name="Sign-in and security")).to_be_visible()
-    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("button", name="Sign out").click()
     page.goto("/admin/")
     expect(page.get_by_label("Password")).to_be_visible()
 
@@ -101,8 +101,8 @@ def test_a_passkey_is_added_and_lets_in_without_a_password(
     expect(page.get_by_role("heading", name="My laptop")).to_be_visible()
 
     page.goto("/account/logout")
-    page.get_by_role("button", name="Log out").click()
-    page.get_by_role("button", name="Log in with a passkey").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign in with a passkey").click()
     expect(page).to_have_url(re.compile("/admin/"))
     assert Authenticator.objects.get(type="webauthn").last_used_at is not None
 
@@ -118,7 +118,7 @@ def test_a_passkey_is_the_second_factor_too_and_can_be_removed(
     expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
 
     page.goto("/account/logout")
-    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("button", name="Sign out").click()
     sign_in(page, owner.email)
     expect(page.get_by_role("heading", name="Second factor")).to_be_visible()
     page.get_by_role("button", name="Use a passkey").click()
@@ -136,7 +136,7 @@ def test_without_a_passkey_the_page_says_so(browse: Browse, owner: User, live_se
     page.goto("/account/login")
     cancelled = "() => Promise.reject(new DOMException('no', 'NotAllowedError'))"
     page.evaluate(f"() => {{ navigator.credentials.get = {cancelled} }}")
-    page.get_by_role("button", name="Log in with a passkey").click()
+    page.get_by_role("button", name="Sign in with a passkey").click()
     expect(page.get_by_role("alert")).to_contain_text("No passkey was used")
 
 

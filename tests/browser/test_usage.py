@@ -102,7 +102,7 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(owner: User, api: 
         view, by = (VIEWS[name], by) if tabs == "View by" else (view, STACKS[name])
         assert page.field("Status").first("option[selected]")["value"] == "success"
         stacked = f", stacked by {by}" if by else ""
-        assert f"{TITLES[view]} by the day{stacked}" in page.headings()
+        assert f"{TITLES[view]} by day{stacked}" in page.headings()
         assert_chart(page, api, view, by, query)
     choose(page, Period="today")
     assert_chart(page, api, view, by, {**query, "range": "today"})
@@ -282,7 +282,7 @@ def test_bars_lead_to_a_day_and_to_the_calls_of_an_hour_and_numbers_refresh(
     expect(page.get_by_label("From", exact=True)).to_have_value(day)
 
     page.get_by_text("Show data", exact=True).click()
-    page.get_by_role("region", name="Cost by the hour, as a table").get_by_role("link").nth(12).click()
+    page.get_by_role("region", name="Cost by hour, as a table").get_by_role("link").nth(12).click()
     expect(page).to_have_url(re.compile(f"/requests/.*start={day}T12%3A00&end={day}T13%3A00"))
     expect(page.get_by_label("From time")).to_have_value(f"{day}T12:00")
 

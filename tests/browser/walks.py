@@ -175,14 +175,14 @@ def count(number: int) -> str:
 
 
 def percent(rate: float) -> str:
-    return f"{rate * 100:.2f}".rstrip("0").rstrip(".") + " %"
+    return f"{rate * 100:.2f}".rstrip("0").rstrip(".") + "%"
 
 
 def share(part: Any, whole: Any) -> str:
     part, whole = Decimal(str(part)), Decimal(str(whole))
     if whole <= 0:
         return "-"
-    return "< 0.1 %" if 0 < part * 1000 < whole else f"{part * 100 / whole:,.1f} %"
+    return "< 0.1%" if 0 < part * 1000 < whole else f"{part * 100 / whole:,.1f}%"
 
 
 def most_expensive_first(items: Iterable[Any], amount: Callable[[Any], Any]) -> list[Any]:

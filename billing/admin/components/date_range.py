@@ -62,7 +62,7 @@ class PeriodForm(forms.Form):
             if day is not None and not _EARLIEST <= day.year <= _LATEST:
                 self.add_error(name, f"Enter a year from {_EARLIEST} to {_LATEST}.")
         if start is None and (end is not None or cleaned.get("range") == CUSTOM) and not self.errors:
-            self.add_error("start_date", "Enter a start.")
+            self.add_error("start_date", "Enter a start date.")
         if start is not None and end is not None and end < start:
             self.add_error("end_date", "The end must be after the start.")
         return cleaned

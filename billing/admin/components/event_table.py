@@ -70,9 +70,7 @@ def _status(status: str, code: int | None, *, is_voided: bool = False) -> SafeSt
 
 
 def _cost(cost_usd: Decimal | None) -> SafeString | str:
-    return (
-        usd(cost_usd) if cost_usd is not None else formatting.badge("Unpriced", "warning", "The cost is not known yet")
-    )
+    return usd(cost_usd) if cost_usd is not None else formatting.badge("Unpriced", "warning", "Cost not known yet")
 
 
 def _run_and_credential(call: Call) -> SafeString:

@@ -21,11 +21,11 @@ class Share:
 
 
 def share_of(amount: Decimal, total: Decimal) -> Share:
-    """Return a share such as `12.3 %`; `-` if the total is not positive."""
+    """Return a share such as `12.3%`; `-` if the total is not positive."""
     if total <= 0:
         return Share(formatting.NOTHING, "0")
     percent = amount * _HUNDRED / total
-    text = f"< {_MIN_PERCENT} %" if 0 < percent < _MIN_PERCENT else f"{percent:,.1f} %"
+    text = f"< {_MIN_PERCENT}%" if 0 < percent < _MIN_PERCENT else f"{percent:,.1f}%"
     return Share(text, f"{min(max(percent, Decimal(0)), _HUNDRED):.3f}")
 
 

@@ -31,7 +31,7 @@ def run_cost_card(title: str, run: Run, *, include_children: bool) -> Card:
         ),
         Column[CostLine]("Share", lambda line: f"{line[2] / costs.total:.1%}" if costs.total else "", is_number=True),
     )
-    table = Table(f"{title}, by service and group", columns, lines, empty="No event of this run has a cost.")
+    table = Table(f"{title}, by service and group", columns, lines, empty="No events with a cost.")
     return Card(title, amount=usd(costs.total), table=table, footer=_unpriced(costs.unpriced_events))
 
 

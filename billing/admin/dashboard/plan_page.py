@@ -129,7 +129,7 @@ def _weekly(plan: Plan) -> str | SafeString:
 def _maximum(plan: Plan, largest: Decimal | None) -> str | SafeString:
     if largest is not None:
         return usd(largest)
-    return "No maximum" if plan.api_access else _noted("None", "no paid access")
+    return "No maximum" if plan.api_access else _noted("None", "no API access")
 
 
 def _history(plan: Plan) -> str:
@@ -150,7 +150,7 @@ _CRITERIA = (
     Criterion(
         "Largest monthly limit", "For a calendar month.", lambda plan: _maximum(plan, plan.max_monthly_limit_usd)
     ),
-    Criterion("Usage shown", "The ledger stores everything on every plan.", _history),
+    Criterion("Usage shown", "Every plan stores the full ledger.", _history),
     Criterion("Usage exports", "CSV by call or by day.", lambda plan: _yes_or_no(plan.api_access and plan.exports)),
     Criterion("API requests", "Recording usage is never limited.", _requests),
 )

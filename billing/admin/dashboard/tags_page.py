@@ -123,8 +123,7 @@ class TagsPage(OrganizationPage):
         example = '["project:search", "env:staging"]'
         if report.calls:
             text = (
-                f"{usd(report.spend)} was spent without tags. Send tags with your events, and this page shows what "
-                "each of them costs."
+                f"{usd(report.spend)} was spent without tags. Send tags with your events to see the cost of each tag."
             )
             return EmptyState("sell", "No tagged usage in this period", text, example=example)
         text = "Choose a longer period, or send tags with your events."

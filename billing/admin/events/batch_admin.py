@@ -24,7 +24,7 @@ class IngestBatchAdmin(SingleOrganizationAdmin):
     list_filter = (OrganizationFilter, IdPeriodFilter)
     ordering = ("-id",)
     empty_title = "No batches yet"
-    empty_text = "Each accepted request that brings usage is a batch, and is listed here."
+    empty_text = "Each accepted request with usage is a batch."
 
     def cards(self, request: HttpRequest, row: IngestBatch) -> list[Card]:
         details = (

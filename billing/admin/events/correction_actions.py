@@ -84,7 +84,7 @@ class CorrectingAdmin(SingleOrganizationAdmin):
             "subject": ", ".join(filter(None, (called, f"{utc(event.occurred_at)} UTC", event.event_id))),
             "amount": _cost(load_adjusted_event(event)),
             "footer": "The ledger is append-only: this adds an adjustment with the difference, your name and the "
-            "reason. All reports include it from now on.",
+            "reason. All reports will include it.",
         }
 
 

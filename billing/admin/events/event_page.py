@@ -141,7 +141,7 @@ def _calculation(event: UsageEvent, why: Explanation) -> Table[QuoteLine]:
         foot.append(("Reported by the caller", formatting.exact(event.token_cost_usd)))
         foot.append(("Difference", _difference(event, total)))
     if event.compute_cost_usd:
-        foot.append(("Tools and machines", formatting.exact(event.compute_cost_usd)))
+        foot.append(("Tools and compute", formatting.exact(event.compute_cost_usd)))
         if why.cost_now_usd is not None and not why.adjusted_event.adjustments:
             foot.append(("Costs", formatting.exact(why.cost_now_usd)))
     if event.list_cost_usd is not None:
@@ -229,7 +229,7 @@ def _cost_origin(event: UsageEvent, why: Explanation) -> str:
     if event.token_cost_usd is None:
         reason = event.get_unpriced_reason_display()
         is_priced = why.adjusted_event.adjustments
-        return f"Had no cost at first ({reason}). A correction added it." if is_priced else f"{reason}."
+        return f"The cost was unknown at first ({reason}) and was added by a correction." if is_priced else f"{reason}."
     if event.cost_basis in (CostBasis.PROVIDER, CostBasis.GATEWAY) or event.flags:
         because = why_cost_counts(event, why.quote)
         return f"{because[:1].upper()}{because[1:]}."
@@ -237,7 +237,7 @@ def _cost_origin(event: UsageEvent, why: Explanation) -> str:
         return "Reported by the caller."
     if why.quote.lines:
         return "Computed from the price at the time of the call."
-    return "Nothing in this event is charged for."
+    return "This event has no billable usage."
 
 
 def _badges(adjusted_event: AdjustedEvent) -> SafeString:

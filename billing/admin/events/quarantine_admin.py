@@ -43,8 +43,8 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
     actions_detail = ("try_this_again",)  # type: ignore[assignment]  # unfold declares an empty tuple
     empty_title = "The quarantine is empty"
     empty_text = (
-        "LiteLLM discards its records when it receives an error, so records that cannot be read are stored here "
-        "with the reason, until they can be added to the ledger."
+        "LiteLLM discards its records if it gets an error. Records that cannot be read are therefore stored here, with "
+        "the reason, so that you can retry them."
     )
 
     def cards(self, request: HttpRequest, row: QuarantinedRecord) -> list[Card]:
@@ -63,7 +63,7 @@ class QuarantinedRecordAdmin(SingleOrganizationAdmin):
         return [
             Card("Record", details=without_empty(details)),
             Card(
-                "As received, without prompts and answers",
+                "As received, without prompts and completions",
                 text="" if row.raw else "The content was not stored: it is not JSON and could contain prompts.",
                 code=row.raw,
                 footer="Truncated because it was too large or could not be stored unchanged."

@@ -33,7 +33,7 @@ _BADGES = {IncreaseState.OPEN: "warning", IncreaseState.GRANTED: "success", Incr
 
 
 class ApproveForm(forms.Form):
-    amount_usd = MoneyField(label="Amount until then (US dollars)", help_text="The requested amount or another one.")
+    amount_usd = MoneyField(label="Temporary amount (US dollars)", help_text="You can grant a different amount.")
     until = TimestampField(label="Until", help_text="After this date the limit's own amount applies again.")
     answer = reason_field(
         label="Answer", max_length=MAX_TEXT_LENGTH, required=False, help_text="Sent to the requester. Optional."
@@ -55,8 +55,8 @@ class IncreaseRequestAdmin(SingleOrganizationAdmin):
     actions_detail = ("grant", "decline")  # type: ignore[assignment]  # unfold declares an empty tuple
     empty_title = "No requests"
     empty_text = (
-        "Members can request an increase on a limit's page, and programs by the API. Owners are notified and approve "
-        "it until a date or decline it."
+        "Members can request an increase on a limit's page or by the API. Owners are notified, and approve it until a "
+        "date or decline it."
     )
 
     def has_answer_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:

@@ -81,7 +81,7 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
         "Pause",
         icon="pause_circle",
         verb="Pause access",
-        text="Calls are refused immediately, whatever has been spent. Usage is still recorded.",
+        text="Calls are refused immediately, regardless of spend. Usage is still recorded.",
         form=PauseForm,
     )
     def pause(self, request: HttpRequest, limit: SpendLimit, **given: Any) -> str:
@@ -89,7 +89,7 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
 
     @button("Resume", icon="play_circle")
     def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """End a manual pause; without one, allow access although the amount is spent."""
+        """End a manual pause; without one, allow access even if the amount is spent."""
         limit: SpendLimit = self.get_queryset(request).get(pk=object_id)
         is_paused_manually = _is_paused_manually(limit, request.GET.get("value", ""), utc_now())
         action = self.end_pause if is_paused_manually else self.allow
@@ -110,7 +110,7 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
         "Resume",
         icon="play_circle",
         verb="Resume access",
-        text="Allows access until a date although the amount is spent. Spend still counts.",
+        text="Allows access until a date even if the amount is spent. Spend still counts.",
         form=AllowForm,
     )
     def allow(self, request: HttpRequest, limit: SpendLimit, **given: Any) -> str:

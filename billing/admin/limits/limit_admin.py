@@ -144,7 +144,7 @@ class SpendLimitAdmin(LimitActionsAdmin):
     def limit(self, limit: SpendLimit) -> SafeString:
         second_line = limit_text.WINDOWS[LimitWindow(limit.window)]
         return formatting.two_lines(
-            limit_text.whose(limit), f"{second_line}, by the plan" if limit.is_plan else second_line
+            limit_text.whose(limit), f"{second_line}, set by the plan" if limit.is_plan else second_line
         )
 
     @admin.display(description="State")

@@ -72,7 +72,7 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         labels = {"scope": "Scope", "scope_value": "Value", "action": "When reached"}
         help_texts = {
             "scope": "Whose spend counts toward the limit.",
-            "scope_value": "A Client ID, a user, a tag, a model, a workflow, a run or a session, as the calls name it. "
+            "scope_value": "A Client ID, a user, a tag, a model, a workflow, a run or a session, as in your events. "
             "Empty: the limit applies to each value separately.",
             "window": "Days, weeks and months follow the organization's time zone and week start. In a rolling window, "
             "spend stops counting after 7 days.",
@@ -140,14 +140,14 @@ class OverrideForm(forms.Form):
     def __init__(self, *args: Any, limit: SpendLimit, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if limit.is_per_value:
-            self.fields["value"].help_text = f"{limit.get_scope_display()}, as the calls name it. {_VALUE_HELP}"
+            self.fields["value"].help_text = f"{limit.get_scope_display()}, as in your events. {_VALUE_HELP}"
         else:
             del self.fields["value"]
         use_time_zone_of(limit.organization, self)
 
 
 class RaiseForm(OverrideForm):
-    amount_usd = MoneyField(label="Amount until then (US dollars)", is_first=True)
+    amount_usd = MoneyField(label="Temporary amount (US dollars)", is_first=True)
     ends_at = TimestampField(label="Until", help_text="After this date the limit's own amount applies again.")
     reason = reason_field(max_length=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
@@ -158,7 +158,7 @@ class PauseForm(OverrideForm):
 
 
 class AllowForm(OverrideForm):
-    ends_at = TimestampField(label="Until", help_text="Until then calls are allowed, however much is spent.")
+    ends_at = TimestampField(label="Until", help_text="Until then, calls are allowed regardless of spend.")
     reason = reason_field(max_length=MAX_REASON_LENGTH, help_text=_REASON_HELP)
 
 

@@ -75,7 +75,7 @@ class LimitPage:
     def _not_in_force(self) -> list[Card]:
         if not self.not_in_force:
             return []
-        text = "This limit is not in force: nothing counts toward it, and it refuses nothing."
+        text = "This limit is not in effect."
         return [Card(limit_text.name(self.limit), text=text, badges=formatting.badge(self.not_in_force))]
 
     def _values(self) -> list[Card]:
@@ -176,7 +176,7 @@ class LimitPage:
             ),
             Column[ThresholdEvent]("When", lambda row: self.times.two_lines(row.reached_at)),
             Column[ThresholdEvent](
-                "Below again",
+                "Resolved",
                 lambda row: (
                     limit_text.open_state(row) if row.resolved_at is None else self.times.two_lines(row.resolved_at)
                 ),
@@ -195,7 +195,7 @@ class LimitPage:
             ("Scope", limit_text.whose(limit)),
             ("Amount", f"{formatting.exact(limit.amount_usd)} for {limit_text.PER[LimitWindow(limit.window)]}"),
             ("When reached", limit.get_action_display()),
-            ("Warns at", ", ".join(f"{threshold} %" for threshold in limit.thresholds)),
+            ("Warns at", ", ".join(f"{threshold}%" for threshold in limit.thresholds)),
             ("Soft amount", formatting.exact(limit.soft_amount_usd)),
             ("Fallback price", f"{formatting.exact(fallback)} per million tokens" if fallback is not None else ""),
             ("Begins", times.exact(limit.starts_at)),
@@ -218,7 +218,7 @@ def _status_card(status: LimitStatus, limit: SpendLimit, times: LocalTimes) -> C
     body = {
         "gauge": progress_bar.bar(status, is_large=True),
         "legend": (
-            ("ct-spent", f"Spent, {progress_bar.percent_spent(status):,} %", formatting.exact(evaluation.spent_usd)),
+            ("ct-spent", f"Spent, {progress_bar.percent_spent(status):,}%", formatting.exact(evaluation.spent_usd)),
             ("ct-reserved", "Reserved by authorizations", formatting.exact(evaluation.reserved_usd)),
             ("ct-left", "Left", formatting.exact(evaluation.remaining_usd)),
         ),
@@ -253,7 +253,7 @@ def _unpriced(status: LimitStatus) -> str:
 def _thresholds(status: LimitStatus) -> list[Threshold]:
     rule, spent = status.rule, status.evaluation.spent_usd
     marks = [
-        ("Full amount" if threshold == PAUSING else f"{threshold} %", progress_bar.threshold_usd(rule, threshold))
+        ("Full amount" if threshold == PAUSING else f"{threshold}%", progress_bar.threshold_usd(rule, threshold))
         for threshold in rule.thresholds
     ]
     if rule.soft_amount_usd is not None:

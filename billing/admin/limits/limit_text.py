@@ -116,12 +116,12 @@ def reset(status: LimitStatus, times: LocalTimes) -> SafeString | str:
 
 
 def threshold(threshold_event: ThresholdEvent) -> str:
-    """Return the threshold: `80 %`, `Soft amount` or `Full amount`."""
+    """Return the threshold: `80%`, `Soft amount` or `Full amount`."""
     if threshold_event.threshold == SOFT:
         return "Soft amount"
     if is_manual_pause(threshold_event):
         return "Paused manually"
-    return "Full amount" if threshold_event.threshold == PAUSING else f"{threshold_event.threshold} %"
+    return "Full amount" if threshold_event.threshold == PAUSING else f"{threshold_event.threshold}%"
 
 
 def is_manual_pause(threshold_event: ThresholdEvent) -> bool:

@@ -73,9 +73,9 @@ def labelled(status: LimitStatus, *, of: str = "") -> SafeString:
 
 
 def summary(status: LimitStatus) -> str:
-    """Return `81 %, $2.00 reserved`, which is shown after the two amounts."""
+    """Return `81%, $2.00 reserved`, which is shown after the two amounts."""
     reserved = status.evaluation.reserved_usd
-    return f"{percent_spent(status):,} %" + (f", {usd(reserved)} reserved" if reserved else "")
+    return f"{percent_spent(status):,}%" + (f", {usd(reserved)} reserved" if reserved else "")
 
 
 def sentence(status: LimitStatus) -> str:

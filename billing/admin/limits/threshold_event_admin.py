@@ -65,7 +65,7 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
             "state",
             conditions=(
                 ("open", "Still above", Q(resolved_at=None)),
-                ("resolved", "Below again", Q(resolved_at__isnull=False)),
+                ("resolved", "Resolved", Q(resolved_at__isnull=False)),
             ),
         ),
         NumberFilter.of("limit id", "limit", column="limit"),  # the limit's page links here
@@ -73,8 +73,8 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
     ordering = ("-reached_at", "-id")
     empty_title = "No thresholds reached yet"
     empty_text = (
-        "When spend reaches a threshold of a limit, it is listed here once, and owners and admins are notified by "
-        "e-mail and webhook."
+        "When spend reaches a threshold, the event is listed here, and owners and admins are notified by e-mail and "
+        "webhook."
     )
 
     def cards(self, request: HttpRequest, row: ThresholdEvent) -> list[Card]:
@@ -87,9 +87,9 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
             ("Spent at that time", formatting.exact(row.spent_usd)),
             ("Amount at that time", formatting.exact(row.amount_usd)),
             ("State", self.state(row)),
-            ("Below again", times.inline(row.resolved_at)),
-            ("Expected below again", times.inline(row.resets_at) if is_open else ""),
-            ("Times in this window", formatting.count(row.times) if row.times > 1 else ""),
+            ("Resolved", times.inline(row.resolved_at)),
+            ("Expected to resolve", times.inline(row.resets_at) if is_open else ""),
+            ("Times reached in this window", formatting.count(row.times) if row.times > 1 else ""),
             ("Organization", row.organization.name),
         )
         return [Card("Threshold event", details=without_empty(details))]
@@ -112,5 +112,5 @@ class ThresholdEventAdmin(SingleOrganizationAdmin):
         )
 
     resolved = column(
-        ThresholdEvent, "Below again", lambda row: LocalTimes.of(row.organization).two_lines(row.resolved_at)
+        ThresholdEvent, "Resolved", lambda row: LocalTimes.of(row.organization).two_lines(row.resolved_at)
     )

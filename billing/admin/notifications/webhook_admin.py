@@ -58,9 +58,9 @@ class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes 
         fields = ("organization", *_FIELDS)
         labels = {"url": "URL"}
         help_texts = {
-            "url": "Messages are sent there by POST. Addresses of private networks are refused unless the installation "
-            "allows them.",
-            "description": "For your reference: what receives the messages.",
+            "url": "Messages are sent there by POST. Private addresses are refused unless the installation allows "
+            "them.",
+            "description": "For your reference, for example the receiving service.",
             "format": "Standard Webhooks sends signed JSON to programs. Slack posts a message in a channel.",
         }
         widgets = {"url": UnfoldAdminTextInputWidget(attrs={"inputmode": "url", "placeholder": "https://"})}

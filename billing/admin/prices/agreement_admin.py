@@ -94,7 +94,7 @@ def _models(agreement: Agreement) -> str:
 
 
 def _discount(agreement: Agreement) -> str:
-    return f"{plain(agreement.discount_percent)} %" if agreement.discount_percent else formatting.NOTHING
+    return f"{plain(agreement.discount_percent)}%" if agreement.discount_percent else formatting.NOTHING
 
 
 @admin.register(Agreement)
@@ -106,8 +106,8 @@ class AgreementAdmin(SingleOrganizationAdmin):
     change_heading = "End the agreement"
     empty_title = "No agreements yet"
     empty_text = (
-        "An agreement is a discount, or unit prices of your own, with a provider. Computed costs and estimates "
-        "follow it, never a provider's bill."
+        "An agreement is a discount or separate unit prices that you negotiated with a provider. It applies to "
+        "computed costs and estimates, not to costs that a provider bills."
     )
 
     for_models = column(Agreement, "Models", _models)

@@ -187,7 +187,7 @@ class PriceVersionAdmin(CardsAdmin):
 
     change_hint = (
         "Unit prices cannot be changed, because the ledger refers to them. To change the price, add a new one: this "
-        "price ends when the new one begins. To end this price without a successor, set its end."
+        "price ends when the new one begins. To end this price without a new one, set its end."
     )
 
     # --- Repricing usage ------------------------------------------------------------------------------------------

@@ -40,7 +40,9 @@ def advice_for(event: UsageEvent, unknown: Sequence[str]) -> Advice:
         UnpricedReason.NO_UNIT_PRICE.value: f"The price of {called} has no unit price for {_named(unknown)}.",
         UnpricedReason.NO_CONDITION_PRICE.value: f"{called} has no price for its {_conditions(event, unknown)}.",
         UnpricedReason.NO_USAGE.value: "The call succeeded but has no token counts.",
-        UnpricedReason.UNREADABLE_USAGE.value: "The usage could not be read. It is kept for a later reading.",
+        UnpricedReason.UNREADABLE_USAGE.value: (
+            "The usage could not be read. It is stored so that it can be read after an upgrade."
+        ),
     }.get(reason, "")
     hint = HINTS.get(reason, "Set a price that starts no later than the event; the event is then priced immediately.")
     return Advice(missing, hint, price_form_url(event.organization_id, event.service, event.model, event.occurred_at))

@@ -143,8 +143,8 @@ class RepricingAdmin(SingleOrganizationAdmin):
             "amount": formatting.difference(row.difference_usd),
             "table": _figures(row),
             "footer": "Applying adds an adjustment for each call whose cost changes; existing rows do not change. "
-            "Prices at the time of processing apply, so the result may differ from this table if usage or prices "
-            "change meanwhile.",
+            "Repricing uses the prices at the time of processing, so the result may differ from this table if usage "
+            "or prices change in the meantime.",
         }
 
     # --- Columns -----------------------------------------------------------------------------------------------
@@ -200,11 +200,11 @@ def _figures(repricing: Repricing) -> Table[ModelFigures]:
 
 def _sentence(repricing: Repricing) -> str:
     if repricing.state == RepricingState.FAILED.value:
-        return "The repricing failed. What it has written is correct; start again to complete the rest."
+        return "The repricing failed. The adjustments that it has written are correct. Start it again for the rest."
     if not repricing.is_finished:
         return "This page refreshes automatically."
     if not repricing.changed:
-        return "Every call already has the cost of the current prices."
+        return "All calls already have the cost at current prices."
     changed, events = formatting.count(repricing.changed), formatting.count(repricing.events)
     would = "would cost" if repricing.dry_run else "cost"
     return f"{changed} of {events} calls {would} a different amount at current prices."

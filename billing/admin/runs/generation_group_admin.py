@@ -23,7 +23,7 @@ class GenerationGroupAdmin(EntityAdmin):
     search_fields = ("group_id",)
     ordering = ("-last_at", "group_id")
     empty_title = "No generation groups yet"
-    empty_text = "A generation group appears with the first event that names it in group_id."
+    empty_text = "A generation group appears when the first event with its group_id arrives."
 
     def page_url(self, row: Any) -> str:
         """Return the URL of the Pricing page with this group, in the days of its calls."""

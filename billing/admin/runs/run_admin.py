@@ -31,7 +31,7 @@ class RunAdmin(SingleOrganizationAdmin):
     search_help_text = "A run id"
     ordering = ("-id",)
     empty_title = "No runs yet"
-    empty_text = "A run appears with the first event that names it in run_id or parent_run_id."
+    empty_text = "A run appears when the first event with its id as run_id or parent_run_id arrives."
 
     def search(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         return queryset.filter(run_id=text)

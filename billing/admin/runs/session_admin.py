@@ -23,7 +23,7 @@ class SessionAdmin(EntityAdmin):
     search_fields = ("session_id",)
     ordering = ("-first_at", "session_id")
     empty_title = "No sessions yet"
-    empty_text = "A session appears with the first event that names it in session_id."
+    empty_text = "A session appears when the first event with its session_id arrives."
 
     def page_url(self, row: Any) -> str:
         return organization_url(row.organization.slug, "session", row.session_id)
@@ -47,7 +47,7 @@ class ExecutionAdmin(EntityAdmin):
     search_fields = ("execution_id",)
     ordering = ("-first_at", "execution_id")
     empty_title = "No executions yet"
-    empty_text = "An execution appears with the first event that names it in execution_id, and a session."
+    empty_text = "An execution appears when the first event with its execution_id and a session_id arrives."
 
     def page_url(self, row: Any) -> str:
         return organization_url(row.organization.slug, "execution", row.execution_id)

@@ -366,7 +366,7 @@ def _percentage(compared: ComparedCall) -> Cause | None:
         )
         code = DifferenceCause.MARKUP if rounded > 0 else DifferenceCause.DISCOUNT
         noun = "above" if rounded > 0 else "below"
-        return Cause(code, f"{abs(rounded.normalize()):f} % {noun} the {name}.", lines)
+        return Cause(code, f"{abs(rounded.normalize()):f}% {noun} the {name}.", lines)
     return None
 
 

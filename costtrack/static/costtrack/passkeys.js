@@ -12,5 +12,5 @@ document.addEventListener("allauth.error", (event) => {
   message.textContent =
     event.detail.exception instanceof DOMException && event.detail.exception.name === "NotAllowedError"
       ? "No passkey was used: the request was canceled or timed out."
-      : "Passkeys are not available. Try again or log in another way.";
+      : "Passkeys are not available. Try again or sign in another way.";
 });

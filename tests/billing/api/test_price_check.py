@@ -67,7 +67,7 @@ def test_reported_and_computed_costs_that_differ(api: APIClient, send: Send) -> 
         }
     ]
     (call,) = answer["calls"]
-    assert (call["percent"], call["cause"], call["cause_detail"]) == (20, "markup", "20 % above the computed cost.")
+    assert (call["percent"], call["cause"], call["cause_detail"]) == (20, "markup", "20% above the computed cost.")
     assert call["lines"] == [
         {
             "kind": "input",
@@ -116,8 +116,8 @@ def cause_of(api: APIClient, send: Send, event: dict[str, Any]) -> tuple[str, st
         ({"service_tier": "batch"}, "2.5", ("service_tier", "Charged for the service tier standard.")),
         ({}, "0.15", ("other_model", "Charged at the price of gpt-4o-mini.")),
         ({}, "250", ("unit", "The reported cost seems to be in cents instead of dollars.")),
-        ({}, "2.6375", ("markup", "5.5 % above the computed cost.")),
-        ({}, "2.25", ("discount", "10 % below the computed cost.")),
+        ({}, "2.6375", ("markup", "5.5% above the computed cost.")),
+        ({}, "2.25", ("discount", "10% below the computed cost.")),
         ({}, "0", ("zero", "The call is reported as free.")),
         ({}, "2.7777", ("unknown", "Compare the lines with the provider's invoice.")),
         (

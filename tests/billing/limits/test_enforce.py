@@ -30,7 +30,7 @@ def test_a_warning_names_limit_amounts_and_when_it_resets(
 
     (subject,) = enforced()
     assert subject == (
-        "Acme Research: 80 % of the limit of the calendar week is used (8.05 of 10.00 USD), "
+        "Acme Research: 80% of the limit of the calendar week is used (8.05 of 10.00 USD), "
         "it resets Mon 09 Nov 2026 00:00 (UTC)"
     )
     notice = Notice.objects.get()
@@ -167,7 +167,7 @@ def test_events_without_a_price_count_at_the_fallback_price(
     make_limit(organization, window=LimitWindow.LIFETIME)
     send({"id": "new", "model": "brand-new", "input_tokens": 1_000_000, "output_tokens": 600_000})
     (subject,) = enforced()
-    assert "80 % of the daily limit is used (8.00 of 10.00 USD)" in subject
+    assert "80% of the daily limit is used (8.00 of 10.00 USD)" in subject
     fold(now=NOW)
     assert enforced() == []
     set_price("brand-new", input="1", output="2")
@@ -213,7 +213,7 @@ def test_limits_of_each_scope_for_one_value(
     sent = api.post("/usage/events", [{**event, "id": "1", "session_id": "session-1", "cost_usd": "9"}], format="json")
     assert sent.status_code == 200
     assert enforced() == [
-        f"Acme Research: 80 % of the limit of {scope.value} {value} is used (9.00 of 10.00 USD)"
+        f"Acme Research: 80% of the limit of {scope.value} {value} is used (9.00 of 10.00 USD)"
         for scope, value in values.items()
     ]
 

@@ -67,7 +67,7 @@ def test_spend_is_warned_of_by_the_raised_amount(limit: SpendLimit, enforced: En
     enforced()
     spend("4")
     (subject,) = enforced()
-    assert "80 % of the monthly limit is used (16.00 of 20.00 USD)" in subject
+    assert "80% of the monthly limit is used (16.00 of 20.00 USD)" in subject
     spend("4")
     enforced()
     assert kinds() == ["paused", "resumed", "threshold_reached", "paused"]

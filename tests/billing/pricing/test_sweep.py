@@ -47,9 +47,7 @@ MAP = {
 }
 
 
-BARE = (
-    "Bedrock bills a model without a geographic prefix in its region: 10 % above the global price, which the list has"
-)
+BARE = "Bedrock bills a model without a geographic prefix in its region: 10% above the global price, which the list has"
 
 
 @pytest.fixture(scope="module")

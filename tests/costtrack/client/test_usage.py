@@ -72,7 +72,7 @@ def test_the_summary_shows_all_it_has(run: Run, server: Server) -> None:
         "timezone UTC",
         "requests 12,345",
         "errors 12",
-        "error rate 1.25 %",
+        "error rate 1.25%",
         "prompt tokens 1,000,000",
         "completion tokens 50,000",
         "total tokens 1,050,000",

@@ -97,7 +97,7 @@ def refusal(client: Client, answer: Any) -> str:
 
 
 def test_whoever_is_known_by_a_verified_address_comes_in(client: Client, provider: Provider, owner: User) -> None:
-    assert "Log in with Acme Login" in client.get("/account/login").content.decode()
+    assert "Sign in with Acme Login" in client.get("/account/login").content.decode()
     provider.claims["email"] = "OWNER@acme.example"
     assert come_back(client, f"{LOGIN}&next={INSIDE}")["Location"] == INSIDE
     assert client.get(INSIDE).status_code == 200

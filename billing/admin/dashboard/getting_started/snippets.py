@@ -36,8 +36,8 @@ model_list:
 
 litellm_settings:
   callbacks: costtrack_gateway.gateway
-  turn_off_message_logging: true # prompts and answers go to no logger
-  num_retries: 1 # each attempt is a call of its own in the ledger
+  turn_off_message_logging: true # no logger gets prompts and completions
+  num_retries: 1 # each attempt is a separate call in the ledger
 
 general_settings:
   master_key: os.environ/LITELLM_MASTER_KEY
@@ -52,7 +52,7 @@ from costtrack_gateway import gateway
 async def main() -> None:
     litellm.callbacks = [gateway]
     await litellm.acompletion("openai/gpt-4.1-mini", messages=[{"role": "user", "content": "Hello"}])
-    await gateway.aclose()  # before the program ends: send what is left
+    await gateway.aclose()  # before the program ends, to send the rest of the queue
 
 
 asyncio.run(main())
@@ -60,8 +60,8 @@ asyncio.run(main())
 _LOGGER = """\
 litellm_settings:
   callbacks: ["costtrack"]
-  turn_off_message_logging: true # prompts and answers stay with you
-  request_correlation_in_logs: true # tells sessions from traces
+  turn_off_message_logging: true # prompts and completions do not leave your network
+  request_correlation_in_logs: true # distinguishes sessions from traces
 
 callback_settings:
   costtrack:
@@ -69,7 +69,7 @@ callback_settings:
     endpoint: {address}
     headers: {{x-api-key: os.environ/COSTTRACK_TOKEN}}
     max_retries: 6
-    retry_delay: 1 # seconds, doubled each time: 63 in all; without it all retries happen at once
+    retry_delay: 1 # seconds, doubled each time (63 in total); without it all retries happen immediately
 """
 _INSTALL = """\
 pip install 'litellm[proxy]' httpx
@@ -138,15 +138,14 @@ def integrations(*, server: str, has_api: bool) -> tuple[Integration, ...]:
     gateway = Integration(
         "gateway",
         "Gateway with limits",
-        "The same hook, which also checks the spend limits before each call. A limit then stops calls "
-        "instead of only reporting them.",
+        "The same hook, which also checks spend limits before each call, so that limits can stop calls.",
         (Scope.USAGE_WRITE.value, Scope.LIMITS_AUTHORIZE.value),
         tuple(_hook("gateway", mode="authorize")),
     )
     files = Integration(
         "cli",
         "Command line",
-        "Files of events of any size: an array, or one event per line. An interrupted upload resumes where it stopped.",
+        "Event files of any size: a JSON array, or one event per line. An interrupted upload resumes where it stopped.",
         (Scope.USAGE_WRITE.value, Scope.COSTS_READ.value) if has_api else (Scope.USAGE_WRITE.value,),
         tuple(_command_line(has_api=has_api)),
     )
@@ -163,8 +162,8 @@ def _litellm(server: str) -> Iterator[Snippet]:
     yield from _hook("litellm", mode="report")
     yield Snippet("snippet-litellm-program", "Or use it in your program:", _PROGRAM, "Copy program")
     about = (
-        "LiteLLM's own generic API logger needs no file, but it loses calls: under load, those "
-        "that finish while it is sending (2.5% to 12% in our measurements), and most of them in an outage."
+        "LiteLLM's own generic API logger needs no file, but it loses calls: those that end while it is sending "
+        "(2.5% to 12% under load in our tests), and about half of all calls during an outage."
     )
     address = f"{server}/integrations/litellm"
     yield Snippet("snippet-litellm-logger", about, _LOGGER.format(address=address), "Copy settings")

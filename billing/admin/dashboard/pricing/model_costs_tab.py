@@ -72,7 +72,7 @@ def model_table(rows: Sequence[ModelRow]) -> Table[ModelRow]:
         Column[ModelRow]("Cost", lambda row: usd(row.cost), is_number=True),
         Column[ModelRow]("Share", lambda row: percent_bar(row.cost, total)),
     )
-    left = "1 cheaper model is" if left_out == 1 else f"{left_out} cheaper models are"
+    left = "1 model with a lower cost is" if left_out == 1 else f"{left_out} models with lower costs are"
     return Table("Model breakdown", columns, rows[:_MAX_ROWS], note=f"{left} not shown." if left_out else "")
 
 

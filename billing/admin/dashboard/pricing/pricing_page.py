@@ -174,8 +174,8 @@ def _no_groups(pages: Paging, *, total: int, search: str) -> object:
     if search:
         return "No group in this period matches. Choose a longer period or change the search."
     return (
-        "No groups in this period. Events with the same group_id form a group; group_name and session_id are shown "
-        "with it."
+        "No groups in this period. Events with the same group_id form a group, which is shown with its group_name and "
+        "session_id."
     )
 
 

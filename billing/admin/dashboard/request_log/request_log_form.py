@@ -50,7 +50,7 @@ class RequestLogForm(UsageForm):
         cleaned = super().clean()
         start, end = cleaned.get("start"), cleaned.get("end")
         if cleaned.get("range") == TIMES and start is None and "start" not in self.errors:
-            self.add_error("start", "Enter a start.")
+            self.add_error("start", "Enter a start time.")
         if start is not None and end is not None and end <= start:
             self.add_error("end", "The end must be after the start.")
         return cleaned

@@ -119,7 +119,7 @@ class RequestLogPage(UsageQueryPage):
             return EmptyState("search", "No matches yet", searched, further, is_first_use=True)
         if ledger_url:
             ledger = [("View in ledger", ledger_url)]
-            text = "These costs come from tools, compute or corrections."
+            text = "The costs in this period are from tools, compute or corrections."
             return EmptyState("construction", "No model calls", text, ledger, is_first_use=True)
         if form.is_narrowed or PARAMETER in self.request.GET:
             text = "Names and ids must match exactly. Choose a longer period or fewer filters."

@@ -55,13 +55,13 @@ class RunsPage(OrganizationPage):
         if parameters.get("run"):
             return EmptyState("account_tree", "No run has this id", "Ids must match exactly, including case.", all_runs)
         if parameters.get("workflow"):
-            text = f"No event names the workflow {parameters['workflow']}."
+            text = f"No events with the workflow {parameters['workflow']}."
             return EmptyState("account_tree", "No runs", text, all_runs)
         if self.request.GET:
             return EmptyState("account_tree", "No runs", "There are no older runs.", all_runs)
         text = (
-            "Name the run in your events (run_id, and parent_run_id for what it starts), and each run appears here "
-            "with its own cost and the cost with its child runs."
+            "Send run_id with your events, and parent_run_id for child runs. Each run then appears here with its own "
+            "cost and the cost including child runs."
         )
         start = [("Send events", admin_url("getting_started"))]
         return EmptyState("account_tree", "No runs yet", text, start, is_first_use=True)

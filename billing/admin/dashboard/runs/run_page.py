@@ -42,8 +42,8 @@ class RunPage(OrganizationPage):
         if run is None:
             unknown = EmptyState(
                 "account_tree",
-                f"No event of {self.organization} names this run",
-                "Ids must match exactly, including case. A run appears with the first event that names it.",
+                "Run not found",
+                "Ids must match exactly, including case. A run appears when its first event arrives.",
                 [("All runs", admin_url("runs"))],
             )
             context = {"title": "Unknown run", "empty": unknown, "refresh_seconds": 0}
@@ -88,7 +88,7 @@ class RunPage(OrganizationPage):
             after=None,
             limit=_EVENTS_SHOWN,
         )
-        empty = "This run has no events of its own; other runs name it as their parent."
+        empty = "This run has no events, only child runs."
         return event_table("The newest events of this run", page.rows, self.times, empty=empty)
 
 

@@ -207,12 +207,12 @@ def _empty_state(shown: str, *, is_first: bool) -> EmptyState:
         newest = [(f"The newest {shown}", admin_url("sessions", show=shown))]
         return EmptyState("forum", "The list ends here", links=newest)
     if shown == SESSIONS:
-        about = "A session is one agent in one phase. It appears with the first event that names it:"
+        about = "A session is one agent in one phase. It appears when the first event with its session_id arrives:"
         example = _SESSION_EXAMPLE
     else:
         about = (
-            "An execution is one run of a workflow and has sessions. It appears with the first event that names it "
-            "together with a session:"
+            "An execution is one run of a workflow and has sessions. It appears when the first event with its "
+            "execution_id and a session_id arrives:"
         )
         example = _EXECUTION_EXAMPLE
     start = [("Send events", admin_url("getting_started"))]

@@ -99,7 +99,7 @@ class SessionPage(DetailPage):
                 is_number=True,
             ),
         )
-        gone = "The calls of this session are no longer stored individually; its totals are."
+        gone = "The calls of this session are no longer stored; its totals are."
         return Table("Calls", columns, calls, css="ct-session-table", empty=gone if is_first else "The list ends here.")
 
 
@@ -118,7 +118,7 @@ def _tokens(call: Call) -> str:
     """Format a call's tokens. Those of a session summary are differences and may be negative."""
     if call.input_tokens or call.output_tokens:
         return f"{formatting.count(call.input_tokens)} in, {formatting.count(call.output_tokens)} out"
-    return f"{formatting.count(call.tool_tokens)} of the tool" if call.tool_tokens else formatting.NOTHING
+    return f"{formatting.count(call.tool_tokens)} tool tokens" if call.tool_tokens else formatting.NOTHING
 
 
 def _breakdowns(session: SessionCosts) -> list[Table[Any]]:
@@ -141,7 +141,7 @@ def _tool_tokens(session: SessionCosts) -> Table[tuple[str, int]]:
         ),
     )
     ranked = sorted(session.tokens_by_tool.items(), key=lambda item: (-item[1], item[0]))
-    note = "Tool inputs and outputs at the model's prices. This is part of the token cost; do not add it."
+    note = "Tool inputs and outputs at the model's prices. Included in the token cost; do not add it to the total."
     return Table("Tokens by tool", columns, ranked, css="ct-shares", note=note)
 
 

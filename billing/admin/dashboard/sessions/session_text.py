@@ -37,14 +37,14 @@ def figures_of(totals: Totals, *, sessions: str = "") -> list[Figure]:
                 f"Caches: {read} read, {written} written",
             ),
         ),
-        Figure("Model calls", formatting.count(totals.turns), (f"and {formatting.count(totals.tool_calls)} of tools",)),
+        Figure("Model calls", formatting.count(totals.turns), (f"Tool calls: {formatting.count(totals.tool_calls)}",)),
         *([Figure("Sessions", sessions)] if sessions else []),
         Figure("Duration", length(totals.duration_ms), ("all calls combined",)),
     ]
 
 
 def cost_parts(totals: Totals) -> str:
-    return f"{usd(totals.token_cost_usd)} of models, {usd(totals.compute_cost_usd)} of tools and compute"
+    return f"{usd(totals.token_cost_usd)} models, {usd(totals.compute_cost_usd)} tools and compute"
 
 
 def unpriced_link(totals: Totals) -> SafeString | str:

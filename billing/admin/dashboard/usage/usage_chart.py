@@ -100,7 +100,7 @@ def usage_chart(query: UsageQuery, view: View, by: GroupBy | None, request: Http
     total = layers.total
     return UsageChart(
         chart=Chart(
-            title=f"{dict(VIEWS)[view.value]} by the {unit}" + (f", stacked by {stacked}" if stacked else ""),
+            title=f"{dict(VIEWS)[view.value]} by {unit}" + (f", stacked by {stacked}" if stacked else ""),
             labels=[_label(calendar, unit, period, is_single_day=is_single_day) for period in periods],
             lines=lines,
             unit="usd" if view is View.COST else "count",
@@ -164,7 +164,7 @@ def _mostly(layers: Sequence[Layer], index: int, total: Decimal) -> str:
     if cost <= 0:
         return ""
     # "Mostly" means more than half.
-    return f"{'mostly' if cost * 2 > total else 'above all'} {largest.name} ({usd(cost)})"
+    return f"{'mostly' if cost * 2 > total else 'led by'} {largest.name} ({usd(cost)})"
 
 
 def _leading(query: UsageQuery, unit: Unit, periods: Sequence[Span], request: HttpRequest) -> FilteredURLs:

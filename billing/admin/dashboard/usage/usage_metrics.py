@@ -19,9 +19,9 @@ _PREVIOUS = "in the previous period"
 def figures_of_spend(compared: Headline) -> tuple[Figure, Figure, Figure]:
     """Return the spend of today, of the last 7 days, and of the month."""
     return (
-        _spend("Spend today", compared.today, "yesterday until this time"),
+        _spend("Spend today", compared.today, "by this time yesterday"),
         _spend("Last 7 days", compared.week, "in the previous 7 days"),
-        _spend("Month to date", compared.month, "in as many days before"),
+        _spend("Month to date", compared.month, "in the same number of days before"),
     )
 
 
@@ -39,13 +39,13 @@ def figures_of_window(compared: Comparison) -> tuple[Figure, ...]:
             formatting.count(now.total_tokens),
             (tokens, _change_of_count(compared, lambda of: of.total_tokens)),
         ),
-        Figure("Error rate", percent(now.error_rate), ("Failed requests of all", _change_of_rate(compared))),
+        Figure("Error rate", percent(now.error_rate), ("Share of failed requests", _change_of_rate(compared))),
     )
 
 
 def percent(rate: float) -> str:
-    """Format a rate from 0 to 1 as `1.25 %`."""
-    return f"{rate * 100:.2f}".rstrip("0").rstrip(".") + " %"
+    """Format a rate from 0 to 1 as `1.25%`."""
+    return f"{rate * 100:.2f}".rstrip("0").rstrip(".") + "%"
 
 
 def _spend(name: str, compared: Comparison, period: str) -> Figure:
@@ -70,11 +70,11 @@ def _change_of_rate(compared: Comparison) -> SafeString:
 
 
 def _change(now: Decimal, before: Decimal, previous: str, period: str) -> SafeString:
-    """Return `+12 % vs. $3.10 in the previous period`. Without a positive amount before, there is no percentage."""
+    """Return `+12% vs. $3.10 in the previous period`. Without a positive amount before, there is no percentage."""
     compared = f"vs. {previous} {period}"
     if before <= 0:
         return _written("Up" if now > before else "", now - before, compared)
-    return _written(f"{(now - before) * _HUNDRED / before:+,.0f} %", now - before, compared)
+    return _written(f"{(now - before) * _HUNDRED / before:+,.0f}%", now - before, compared)
 
 
 def _written(change: str, difference: Decimal, compared: str) -> SafeString:

@@ -69,8 +69,8 @@ class UsagePage(UsageQueryPage):
     def _without_api(self, refused: DomainError) -> EmptyState:
         organization = self.organization
         text = (
-            f"API usage of {organization.name} is not shown on this plan. Usage that is sent is recorded and appears "
-            f"here after an upgrade. Ask an operator of this installation to change the plan of {organization.slug}."
+            f"API usage of {organization.name} is not shown on this plan. Usage is still recorded, and appears here "
+            f"after an upgrade. Ask an operator to change the plan of {organization.slug}."
         )
         links = [("Compare plans", admin_url("plan"))]
         return EmptyState("monitoring", refused.message, text, links, is_first_use=True)

@@ -142,7 +142,7 @@ def _labels(title: str, column: str, rows: Sequence[Row] | None, total: Figures,
     notes = [f"Top {_MAX_ROWS} by cost."] if len(rows) == _MAX_ROWS else []
     if column == _TAG and len(rows) > 1:
         notes.append("A call with several tags counts in full for each tag.")
-    return _table(title, column, rows, total, note=" ".join(notes), empty=f"No event has a {column.lower()}.")
+    return _table(title, column, rows, total, note=" ".join(notes), empty=f"No events with a {column.lower()}.")
 
 
 def _user(item: NamedSpend, query: UsageQuery, request: HttpRequest) -> Row:

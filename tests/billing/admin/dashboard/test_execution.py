@@ -52,7 +52,7 @@ def test_the_numbers_are_those_of_the_api(
     figures = {name: [value, *notes] for name, value, notes in context["figures"]}
     assert figures["Cost"][0] == usd(Decimal(answer["total_cost_usd"])) == "$4.00"
     assert figures["Tokens"][0] == f"{answer['total_tokens']:,}"
-    assert figures["Model calls"] == [str(answer["turns"]), f"and {answer['tool_calls']} of tools"]
+    assert figures["Model calls"] == [str(answer["turns"]), f"Tool calls: {answer['tool_calls']}"]
     assert figures["Sessions"] == [str(answer["session_count"])] == ["3"]
     tables = {card.title: card.table for card in context["breakdowns"]}
     shown = {
@@ -69,7 +69,7 @@ def test_the_numbers_are_those_of_the_api(
     assert shown["Cost by session"] == {key: usd(Decimal(amount)) for key, amount in costs.items()}
     phases = tables["Cost by phase"]
     assert column(phases, "Phase") == ["build", "plan"]
-    assert column(phases, "Share") == ["75.0 %", "18.8 %"]
+    assert column(phases, "Share") == ["75.0%", "18.8%"]
     assert [bar.id for bar in context["timeline"]["bars"]] == answer["session_ids"]
     assert dict(context["details"])["Workflow"] == "flow"
 
@@ -109,7 +109,7 @@ def test_an_execution_whose_sessions_have_gone_to_another_says_so(owner: User, s
     send(call("s", execution_id="b"))
     page = sign_in(owner).get(page_of("a"))
     assert page.context["timeline"] is None
-    assert "has since named another execution" in page.content.decode()
+    assert "All of its sessions now belong to other executions" in page.content.decode()
 
 
 def test_of_many_sessions_the_first_ones_are_shown(

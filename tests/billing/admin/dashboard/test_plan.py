@@ -49,8 +49,8 @@ def test_all_plans_are_compared_and_the_present_one_is_marked(sign_in: SignIn, o
     assert lines.pop("") == ["Free", "Pay as you go Your plan", "Pro", "Enterprise"]
     access, weekly, monthly, shown, exports, requests = lines.values()
     assert access == ["No", "Yes", "Yes", "Yes"]
-    assert weekly == ["None no paid access", "$100.00", "No maximum", "No maximum"]
-    assert monthly == ["None no paid access", "No maximum", "$800.00", "No maximum"]
+    assert weekly == ["None no API access", "$100.00", "No maximum", "No maximum"]
+    assert monthly == ["None no API access", "No maximum", "$800.00", "No maximum"]
     assert shown == ["90 days", "90 days", "90 days", "Everything"]
     assert exports == ["No", "No", "No", "Yes"]
     assert requests == ["None", "600 per minute", "3,000 per minute", "No limit"]
@@ -88,7 +88,7 @@ def test_without_maximum_the_month_is_an_invoice(
     text = page(sign_in(owner))
     assert "Monthly invoice, so far" in text
     assert "<strong>$3.00</strong>" in text
-    assert "The Enterprise plan sets no limits." in text
+    assert "The Enterprise plan has no limits." in text
 
 
 def test_a_month_that_the_plan_does_not_show_is_not_shown(sign_in: SignIn, owner: User, operator: User) -> None:
@@ -112,7 +112,7 @@ def test_the_plans_own_limits_are_there_with_their_gauges_and_no_others(
 
 def test_a_plan_without_paid_access_says_so(sign_in: SignIn, viewer: User, organization: Organization) -> None:
     move(organization, "free")
-    assert "no paid access to limit" in page(sign_in(viewer))
+    assert "no API access, so there is nothing to limit" in page(sign_in(viewer))
 
 
 @pytest.mark.parametrize("who", ["owner", "viewer"])

@@ -198,7 +198,7 @@ def test_the_most_expensive_models_are_drawn_separately_and_the_others_together(
     assert names == [*(f"m-{number:02}" for number in range(40, 32, -1)), "32 other models"]
     assert drawn(result["chart"])["2025-01-15", "32 other models"] == usd(Decimal(sum(range(1, 33))))
     assert len(result["models"].table.rows) == 30
-    assert "10 cheaper models are not shown" in browser.get(PAGE, JANUARY).content.decode()
+    assert "10 models with lower costs are not shown" in browser.get(PAGE, JANUARY).content.decode()
 
 
 def test_models_of_one_name_are_distinguished_by_their_provider(browser: Client, send: Send) -> None:

@@ -191,7 +191,7 @@ def test_a_rare_mixture_is_looked_for_a_few_days_at_a_time(
         ({"run": "\0"}, "Null characters"),
         ({"range": "never"}, "Select a valid choice"),
         ({"start_date": "2026-13-40"}, "Enter a valid date"),
-        ({"range": "custom"}, "Enter a start"),
+        ({"range": "custom"}, "Enter a start date"),
         ({"status": "maybe"}, "Select a valid choice"),
         ({"user": "x" * 256}, "at most 255"),
         ({"model": "\0", "client_id": "\0"}, "Null characters"),

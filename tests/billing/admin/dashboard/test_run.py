@@ -122,7 +122,7 @@ def test_an_unknown_run_and_one_of_others_are_the_same(
     send(call("theirs", "1"), to=other_organization)
     response = sign_in(owner).get(f"/o/acme/admin/runs/r/{run_id}/")
     assert response.status_code == 404
-    assert "names this run" in response.content.decode()
+    assert "Run not found" in response.content.decode()
     assert "theirs" not in response.content.decode().replace("runs/r/theirs", "")
 
 

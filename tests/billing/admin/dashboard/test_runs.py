@@ -183,7 +183,7 @@ def test_a_workflow_shows_its_runs_at_any_depth(owner: User, sign_in: SignIn, se
     send(call("b", "1", "a", workflow_id="w"), call("c", "1", workflow_id="other"))
     browser = sign_in(owner)
     assert names(browser.get(PAGE, {"workflow": "w"})) == ["b", "a"]
-    assert "No event names the workflow none" in text(browser, PAGE, workflow="none")
+    assert "No events with the workflow none" in text(browser, PAGE, workflow="none")
 
 
 def test_pages_go_on_and_back(owner: User, sign_in: SignIn, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,13 +92,13 @@ def test_the_numbers_are_those_of_the_api(
     parts = [usd(Decimal(answer[name])) for name in ("token_cost_usd", "compute_cost_usd")]
     assert figures["Cost"] == [
         usd(Decimal(answer["total_cost_usd"])),
-        f"{parts[0]} of models, {parts[1]} of tools and compute",
+        f"{parts[0]} models, {parts[1]} tools and compute",
         "1 event without a price yet",
     ]
     assert figures["Cost"][0] == "$0.80"
     assert figures["Tokens"][0] == f"{answer['total_tokens']:,}" == "10,105"
     assert figures["Tokens"][2].startswith(f"Caches: {answer['cache_read_tokens']} read")
-    assert figures["Model calls"] == [str(answer["turns"]), f"and {answer['tool_calls']} of tools"]
+    assert figures["Model calls"] == [str(answer["turns"]), f"Tool calls: {answer['tool_calls']}"]
     assert figures["Duration"][0] == length(Decimal(str(answer["duration_ms"]))) == "1 min 1 s"
     by_model, by_tool, tool_tokens = (card.table for card in context["breakdowns"])
     assert named(by_model) == written(answer["cost_by_model"])
@@ -173,7 +173,7 @@ def test_events_that_were_dropped_are_in_the_totals_alone(owner: User, send: Sen
 
     context = browser.get(page_of("s")).context
     assert (context["figures"][0].value, context["not_charted"], len(context["calls"].rows)) == ("$4.00", "$2.00", 1)
-    assert "are no longer stored individually" in browser.get(page_of("gone")).content.decode()
+    assert "The calls of this session are no longer stored" in browser.get(page_of("gone")).content.decode()
 
 
 @pytest.mark.parametrize("odd", ODD_IDS)
@@ -251,8 +251,8 @@ def test_an_amount_below_zero_has_no_bar() -> None:
     shown = share_table("Costs", "Model", {"a": Decimal(-1), "b": Decimal(3), "c": Decimal(1)})
     widths = [re.findall('rect class="ct-spent" width="([^"]*)%"', str(row[0][1])) for row in shown.cells]
     assert list(zip(column(shown, "Model"), column(shown, "Share"), widths, strict=True)) == [
-        ("b", "75.0 %", ["75.000"]),
-        ("c", "25.0 %", ["25.000"]),
+        ("b", "75.0%", ["75.000"]),
+        ("c", "25.0%", ["25.000"]),
         ("a", "-", ["0.000"]),
     ]
 

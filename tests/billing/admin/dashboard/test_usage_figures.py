@@ -144,7 +144,7 @@ def test_users_are_known_by_credential_and_model_and_tags_by_nothing_else(
         page = get(browser, query)
         assert page.context["tables"][2].rows == ()
         assert "Usage by user can only be filtered by credential and model" in page.content.decode()
-    assert get(browser, "client_id=unknown").context["tables"][2].empty == "No event has a user."
+    assert get(browser, "client_id=unknown").context["tables"][2].empty == "No events with a user."
 
 
 @pytest.mark.usefixtures("month")

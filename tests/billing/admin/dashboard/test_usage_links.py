@@ -78,7 +78,7 @@ def test_the_most_expensive_day_is_named_and_leads_to_its_hours(owner: User, sig
     answer = get_json(api, "timeseries", "range=30d&view=cost&group_by=model")["series"]
     totals = [sum((Decimal(item["buckets"][index]["cost_usd"]) for item in answer), Decimal(0)) for index in range(30)]
     assert (peak.title, peak.cost) == ("Most expensive day", usd(max(totals)))
-    assert peak.mostly.startswith(("mostly ", "above all "))
+    assert peak.mostly.startswith(("mostly ", "led by "))
     assert f'<a class="ct-link" href="{escape(peak.url)}">{peak.name}</a>' in page.content.decode()
     day = get(browser, urlsplit(peak.url).query)
     assert day.context["figures"][0].value == peak.cost

@@ -31,7 +31,7 @@ def test_a_row_narrows_the_page_to_itself(owner: User, sign_in: SignIn) -> None:
         narrowed = browser.get(row.url)
         assert {figure.name: figure.value for figure in narrowed.context["figures"]}["Cost"] == usd(row.cost_usd)
         assert {"range": ["7d"], "view": ["tokens"]}.items() <= parse_qs(urlsplit(row.url).query).items()
-        assert "limits cover all usage" in narrowed.content.decode()
+        assert "limits include all usage" in narrowed.content.decode()
 
 
 @pytest.mark.usefixtures("month")
@@ -92,7 +92,7 @@ def test_what_the_plan_does_not_show_is_said(owner: User, operator: User, sign_i
     assert refused.status_code == 403
     assert "plan shows the last 90 days of usage. Upgrade to" in refused.content.decode()
     clipped = get(browser, "start_date=2026-07-01").content.decode()
-    assert "plan shows 90 days: since 2026-08-04." in clipped
+    assert "plan shows 90 days of history, since 2026-08-04." in clipped
     assert "the previous period is outside your plan" in clipped
     everything = get(sign_in(operator), "start_date=2026-07-01")
     assert everything.context["figures"][0].value == "$5.00"

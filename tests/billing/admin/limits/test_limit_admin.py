@@ -97,7 +97,7 @@ def test_the_figures_are_those_of_the_api(
     assert "$8.25 spent and $0.50 reserved of $10.00" in page
     listed = text(sign_in(owner), LIST)
     assert 'aria-valuenow="82"' in listed
-    assert "82 %, $0.50 reserved" in listed
+    assert "82%, $0.50 reserved" in listed
 
 
 @pytest.mark.parametrize(

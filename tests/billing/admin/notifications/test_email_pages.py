@@ -22,7 +22,7 @@ def test_each_kind_has_a_preview_of_both_parts(kind: NoticeKind, signed_in: Clie
     response = signed_in.get(PREVIEWS, {"kind": kind.value})
     assert response.status_code == 200
     page = response.content.decode()
-    assert '<iframe title="The HTML part" sandbox srcdoc="&lt;!doctype html&gt;' in page
+    assert '<iframe title="HTML version" sandbox srcdoc="&lt;!doctype html&gt;' in page
     assert "You get this because" in page
     assert 'aria-current="page"' in page
 

@@ -119,7 +119,7 @@ def test_a_second_one_has_to_wait_and_the_page_says_so(
 def test_what_changes_nothing_cannot_be_applied(owner: User, organization: Organization, sign_in: SignIn) -> None:
     browser = sign_in(owner)
     shown = browser.post(ADD, form_data(organization), follow=True).content.decode()
-    assert "Every call already has the cost of the current prices." in shown
+    assert "All calls already have the cost at current prices." in shown
     refused = browser.post(page_of(Repricing.objects.get(), "apply"), {"reason": "r"}, follow=True)
     assert "There is nothing to apply." in refused.content.decode()
     assert not Repricing.objects.filter(dry_run=False).exists()
