@@ -1,0 +1,95 @@
+-- Write events whose keys are new, and queue those without a price (billing/ledger/write.py).
+--
+-- p_events is an array of objects with columns of billing_usageevent; p_defaults has the columns that an event leaves
+-- out. p_ids, p_keys and p_payload_hashes are those of the events with a key, in the order of the events: of several
+-- with one key the first counts.
+--
+-- Returns the events with a key that were not written, because the key was taken: by the same content, or by another.
+--
+-- Keys are claimed in their order, so transactions with the same events cannot deadlock.
+
+CREATE FUNCTION billing_write_events(
+    p_organization_id bigint,
+    p_defaults json,
+    p_events json,
+    p_ids uuid[],
+    p_keys uuid[],
+    p_payload_hashes bigint[]
+) RETURNS TABLE (
+    refused_id uuid,
+    is_same boolean
+)
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    claimed_ids uuid[];
+    refused_ids uuid[] := '{}';
+BEGIN
+    WITH claimed AS (
+        INSERT INTO billing_eventkey (
+            organization_id,
+            key,
+            event_id,
+            payload_hash
+        )
+        SELECT DISTINCT ON (named.key)
+            p_organization_id,
+            named.key,
+            named.event_id,
+            named.payload_hash
+        FROM unnest(p_ids, p_keys, p_payload_hashes)
+            WITH ORDINALITY AS named (event_id, key, payload_hash, ordinal)
+        ORDER BY named.key, named.ordinal
+        ON CONFLICT DO NOTHING
+        RETURNING event_id
+    )
+    SELECT array_agg(event_id)
+    INTO claimed_ids
+    FROM claimed;
+
+    IF coalesce(cardinality(claimed_ids), 0) < cardinality(p_ids) THEN
+        refused_ids := ARRAY(SELECT unnest(p_ids) EXCEPT SELECT unnest(claimed_ids));
+    END IF;
+
+    WITH stored AS (
+        INSERT INTO billing_usageevent
+        SELECT event.*
+        FROM json_populate_recordset(json_populate_record(NULL::billing_usageevent, p_defaults), p_events) AS event
+        WHERE NOT EXISTS (SELECT FROM unnest(refused_ids) AS refused (id) WHERE refused.id = event.id)
+        RETURNING
+            id,
+            service,
+            model,
+            occurred_at,
+            unpriced,
+            unpriced_reason
+    )
+    INSERT INTO billing_unpricedevent (
+        event_id,
+        organization_id,
+        service,
+        model,
+        occurred_at,
+        reason
+    )
+    SELECT
+        stored.id,
+        p_organization_id,
+        stored.service,
+        stored.model,
+        stored.occurred_at,
+        stored.unpriced_reason
+    FROM stored
+    WHERE stored.unpriced > 0;
+
+    IF refused_ids <> '{}' THEN
+        RETURN QUERY
+        SELECT named.event_id, present.payload_hash = named.payload_hash
+        FROM unnest(p_ids, p_keys, p_payload_hashes) AS named (event_id, key, payload_hash)
+        JOIN billing_eventkey AS present
+            ON present.organization_id = p_organization_id
+            AND present.key = named.key
+            AND present.event_id <> named.event_id;
+    END IF;
+END $$;
