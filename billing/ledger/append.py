@@ -16,6 +16,7 @@ from billing.ledger.write import (
     NewBatch,
     PriceRevisions,
     Refused,
+    Written,
     append_batches,
     check_prices,
     complete_batch,
@@ -116,26 +117,27 @@ def _write_with_summaries(organization_id: int, batch: NewBatch, price_revisions
     firsts, repeated = _by_first_of_each_key(batch.entries)
     events = [entry for entry in firsts if entry.kind != _SUMMARY]
     summaries = [entry for entry in firsts if entry.kind == _SUMMARY]
+    written = Written()
     with tenant_scope(organization_id):
         check_prices(organization_id, price_revisions)
-        refused = write_events(organization_id=organization_id, entries=events)
+        write_events(written, organization_id=organization_id, entries=events)
         # The sums of a session include events of unfolded batches only, so the row of the batch must exist.
         IngestBatch(organization_id=organization_id, **batch.columns).save(force_insert=True)
         for summary in sorted(summaries, key=lambda entry: entry.session_id or ""):
-            refused |= _write_summary(organization_id, batch, summary)
-        refused |= write_events(organization_id=organization_id, entries=repeated)
-        complete_batch(organization_id=organization_id, batch=batch, refused=refused)
-    return refused
+            _write_summary(written, organization_id, batch, summary)
+        write_events(written, organization_id=organization_id, entries=repeated)
+        complete_batch(written, organization_id=organization_id, batch=batch)
+    return written.refused
 
 
-def _write_summary(organization_id: int, batch: NewBatch, summary: LedgerEntry) -> Refused:
+def _write_summary(written: Written, organization_id: int, batch: NewBatch, summary: LedgerEntry) -> None:
     lock_session(organization_id, summary)
     unpriced_events = lock_pending_summaries(organization_id, summary, MAX_EVENTS_PER_BATCH - len(batch.entries))
-    refused = write_events(organization_id=organization_id, entries=[to_difference(organization_id, summary)])
-    if not refused:
+    difference = to_difference(organization_id, summary)
+    write_events(written, organization_id=organization_id, entries=[difference])
+    if summary.id not in written.refused_ids:
         priced = batch.add(mark_priced_by_summary(organization_id, unpriced_events))
-        write_events(organization_id=organization_id, entries=priced)
-    return refused
+        write_events(written, organization_id=organization_id, entries=priced)
 
 
 def _by_first_of_each_key(entries: Sequence[LedgerEntry]) -> tuple[list[LedgerEntry], list[LedgerEntry]]:

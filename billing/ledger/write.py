@@ -6,8 +6,9 @@ the end.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +26,10 @@ _APPEND = "SELECT * FROM billing_append_batches(%s, %s::bigint[], %s, %s, %s, %s
 _APPEND_SOON = f"SET LOCAL lock_timeout = '100ms'; {_APPEND}"
 _REVISIONS = "SELECT billing_price_revisions(%s)"
 _WRITE = "SELECT * FROM billing_write_events(%s, %s, %s, %s, %s, %s)"
-_COMPLETE = "SELECT billing_complete_batches(%s, %s, %s, %s::uuid[], %s::boolean[])"
+_COMPLETE = """
+SELECT billing_complete_batches(%s, %s, %s, %s::uuid[], %s::text[], %s::text[], %s::uuid[], %s::numeric[], %s::int[],
+    %s::uuid[], %s::boolean[])
+"""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -117,15 +121,37 @@ def check_prices(organization_id: int, price_revisions: PriceRevisions) -> None:
         raise PricesChangedError
 
 
-def write_events(*, organization_id: int, entries: Sequence[LedgerEntry]) -> Refused:
-    """Write events of a batch that is to be completed."""
-    return dict(fetch_rows(_WRITE, [organization_id, *_events(organization_id, entries)])) if entries else {}
+@dataclass(slots=True)
+class Written:
+    """What `write_events` has written, with an element for each event, and the events that it has not."""
+
+    ids: list[UUID] = field(default_factory=list)
+    run_ids: list[str] = field(default_factory=list)
+    workflow_ids: list[str] = field(default_factory=list)
+    authorization_ids: list[UUID | None] = field(default_factory=list)
+    costs_usd: list[Decimal] = field(default_factory=list)
+    unpriced: list[int] = field(default_factory=list)
+    refused_ids: list[UUID] = field(default_factory=list)
+    refused_are_same: list[bool] = field(default_factory=list)
+
+    @property
+    def refused(self) -> Refused:
+        return dict(zip(self.refused_ids, self.refused_are_same, strict=True))
 
 
-def complete_batch(*, organization_id: int, batch: NewBatch, refused: Refused) -> None:
+def write_events(written: Written, *, organization_id: int, entries: Sequence[LedgerEntry]) -> None:
+    """Write events of a batch that is to be completed, and add to what was written of it."""
+    if not entries:
+        return
+    (row,) = fetch_rows(_WRITE, [organization_id, *_events(organization_id, entries)])
+    for column, values in zip(fields(written), row, strict=True):
+        getattr(written, column.name).extend(values or ())
+
+
+def complete_batch(written: Written, *, organization_id: int, batch: NewBatch) -> None:
     """Write what follows from the events of a batch, and its row."""
-    columns, parents = _json([batch.columns]), _parents(batch.entries)
-    fetch_rows(_COMPLETE, [organization_id, columns, parents, list(refused), list(refused.values())])
+    values = [getattr(written, column.name) for column in fields(written)]
+    fetch_rows(_COMPLETE, [organization_id, _json([batch.columns]), _parents(batch.entries), *values])
 
 
 def _events(organization_id: int, entries: Sequence[LedgerEntry]) -> list[str]:
@@ -142,7 +168,7 @@ def _events(organization_id: int, entries: Sequence[LedgerEntry]) -> list[str]:
 
 
 def _parents(entries: Iterable[LedgerEntry]) -> str:
-    return _json({entry.id: entry.parent_run_id for entry in entries if entry.parent_run_id})
+    return _json({str(entry.id): entry.parent_run_id for entry in entries if entry.parent_run_id})
 
 
 def _json(value: Any) -> str:

@@ -28,8 +28,8 @@ END $$;
 -- p_price_revisions are those of the prices that the events were priced by, of the organization and of everyone. If
 -- they have changed, nothing is written. NULL: the prices do not matter.
 --
--- Returns a row for each event that was not written because its key was taken, as billing_write_events does; or one row
--- with NULLs if the prices have changed.
+-- Returns a row for each event that was not written because its key was taken, and whether by the same content; or one
+-- row with NULLs if the prices have changed.
 
 CREATE FUNCTION billing_append_batches(
     p_organization_id bigint,
@@ -47,34 +47,32 @@ CREATE FUNCTION billing_append_batches(
 )
 LANGUAGE plpgsql AS $$
 DECLARE
-    refused_ids uuid[];
-    refused_are_same boolean[];
+    written record;
 BEGIN
     IF p_price_revisions <> billing_price_revisions(p_organization_id) THEN
         RETURN QUERY SELECT NULL::uuid, NULL::boolean;
         RETURN;
     END IF;
 
-    SELECT array_agg(refused.refused_id), array_agg(refused.is_same)
-    INTO refused_ids, refused_are_same
-    FROM billing_write_events(
-        p_organization_id,
-        p_defaults,
-        p_events,
-        p_ids,
-        p_keys,
-        p_payload_hashes
-    ) AS refused;
+    SELECT *
+    INTO written
+    FROM billing_write_events(p_organization_id, p_defaults, p_events, p_ids, p_keys, p_payload_hashes);
 
     PERFORM billing_complete_batches(
         p_organization_id,
         p_batches,
         p_parents,
-        refused_ids,
-        refused_are_same
+        written.ids,
+        written.run_ids,
+        written.workflow_ids,
+        written.authorization_ids,
+        written.costs_usd,
+        written.unpriced,
+        written.refused_ids,
+        written.refused_are_same
     );
 
     RETURN QUERY
     SELECT refused.id, refused.is_same
-    FROM unnest(refused_ids, refused_are_same) AS refused (id, is_same);
+    FROM unnest(written.refused_ids, written.refused_are_same) AS refused (id, is_same);
 END $$;

@@ -4,7 +4,9 @@
 -- out. p_ids, p_keys and p_payload_hashes are those of the events with a key, in the order of the events: of several
 -- with one key the first counts.
 --
--- Returns the events with a key that were not written, because the key was taken: by the same content, or by another.
+-- Returns what was written, as arrays with an element for each event (an adjustment repeats the run of its event, so it
+-- has none here), and the events with a key that were not written, because the key was taken: by the same content, or by
+-- another.
 --
 -- Keys are claimed in their order, so transactions with the same events cannot deadlock.
 
@@ -16,16 +18,25 @@ CREATE FUNCTION billing_write_events(
     p_keys uuid[],
     p_payload_hashes bigint[]
 ) RETURNS TABLE (
-    refused_id uuid,
-    is_same boolean
+    ids uuid[],
+    run_ids text[],
+    workflow_ids text[],
+    authorization_ids uuid[],
+    costs_usd numeric[],
+    unpriced integer[],
+    refused_ids uuid[],
+    refused_are_same boolean[]
 )
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
 AS $$
+#variable_conflict use_column
 DECLARE
     claimed_ids uuid[];
-    refused_ids uuid[] := '{}';
 BEGIN
+    refused_ids := '{}';
+    refused_are_same := '{}';
+
     WITH claimed AS (
         INSERT INTO billing_eventkey (
             organization_id,
@@ -59,37 +70,54 @@ BEGIN
         WHERE NOT EXISTS (SELECT FROM unnest(refused_ids) AS refused (id) WHERE refused.id = event.id)
         RETURNING
             id,
+            CASE WHEN adjusts IS NULL THEN run_id ELSE '' END AS run_id,
+            workflow_id,
+            authorization_id,
+            coalesce(token_cost_usd, 0) + compute_cost_usd AS cost_usd,
+            unpriced,
             service,
             model,
             occurred_at,
-            unpriced,
             unpriced_reason
-    )
-    INSERT INTO billing_unpricedevent (
-        event_id,
-        organization_id,
-        service,
-        model,
-        occurred_at,
-        reason
+    ),
+    queued AS (
+        INSERT INTO billing_unpricedevent (
+            event_id,
+            organization_id,
+            service,
+            model,
+            occurred_at,
+            reason
+        )
+        SELECT
+            stored.id,
+            p_organization_id,
+            stored.service,
+            stored.model,
+            stored.occurred_at,
+            stored.unpriced_reason
+        FROM stored
+        WHERE stored.unpriced > 0
     )
     SELECT
-        stored.id,
-        p_organization_id,
-        stored.service,
-        stored.model,
-        stored.occurred_at,
-        stored.unpriced_reason
-    FROM stored
-    WHERE stored.unpriced > 0;
+        array_agg(stored.id),
+        array_agg(stored.run_id),
+        array_agg(stored.workflow_id),
+        array_agg(stored.authorization_id),
+        array_agg(stored.cost_usd),
+        array_agg(stored.unpriced)
+    INTO ids, run_ids, workflow_ids, authorization_ids, costs_usd, unpriced
+    FROM stored;
 
     IF refused_ids <> '{}' THEN
-        RETURN QUERY
-        SELECT named.event_id, present.payload_hash = named.payload_hash
+        SELECT array_agg(named.event_id), array_agg(present.payload_hash = named.payload_hash)
+        INTO refused_ids, refused_are_same
         FROM unnest(p_ids, p_keys, p_payload_hashes) AS named (event_id, key, payload_hash)
         JOIN billing_eventkey AS present
             ON present.organization_id = p_organization_id
             AND present.key = named.key
             AND present.event_id <> named.event_id;
     END IF;
+
+    RETURN NEXT;
 END $$;
