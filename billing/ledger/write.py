@@ -168,7 +168,7 @@ def _events(organization_id: int, entries: Sequence[LedgerEntry]) -> list[str]:
 
 
 def _parents(entries: Iterable[LedgerEntry]) -> str:
-    return _json({str(entry.id): entry.parent_run_id for entry in entries if entry.parent_run_id})
+    return _json({str(entry.id): parent for entry in entries if (parent := entry.parent_run_id)})
 
 
 def _json(value: Any) -> str:
@@ -182,7 +182,8 @@ def _array(values: Iterable[UUID | int | None]) -> str:
 
 def _defaults() -> dict[str, Any]:
     """Return the values of the columns that an encoded entry leaves out: the entry's own defaults, or the table's."""
-    columns = {field.column: field for field in UsageEvent._meta.concrete_fields}  # noqa: SLF001 - documented for this
+    concrete = UsageEvent._meta.concrete_fields  # noqa: SLF001 - documented for this
+    columns = {field.column: field for field in concrete if field.column}
     defaults = {name: field.db_default for name, field in columns.items() if field.db_default is not NOT_PROVIDED}
     defaults |= {
         field.name: field.default
