@@ -48,7 +48,7 @@ class GroupCommit(Generic[K, T, R]):
         self._write_alone = write_alone
         self._max_items = max_items
         self._lock = threading.Lock()
-        self._waiting: dict[K, list[_Turn[T, R]]] = {}
+        self._queued: dict[K, list[_Turn[T, R]]] = {}
         """The turns that wait, of each key for which a thread writes."""
 
     def submit(self, key: K, item: T) -> R:
@@ -64,18 +64,18 @@ class GroupCommit(Generic[K, T, R]):
 
     def _leads_at_once(self, key: K, turn: _Turn[T, R]) -> bool:
         with self._lock:
-            if key in self._waiting:
-                self._waiting[key].append(turn)
+            if key in self._queued:
+                self._queued[key].append(turn)
             else:
-                self._waiting[key] = []
+                self._queued[key] = []
                 turn.is_leader = True
             return turn.is_leader
 
     def _lead(self, key: K, turn: _Turn[T, R]) -> None:
         """Write the items of all turns that wait, and let the next thread lead."""
         with self._lock:
-            others = self._waiting[key][: self._max_items - 1]
-            del self._waiting[key][: self._max_items - 1]
+            others = self._queued[key][: self._max_items - 1]
+            del self._queued[key][: self._max_items - 1]
         turns = [turn, *others]
         try:
             result = self._write_together(key, [each.item for each in turns])
@@ -93,12 +93,12 @@ class GroupCommit(Generic[K, T, R]):
 
     def _pass_on(self, key: K) -> None:
         with self._lock:
-            if waiting := self._waiting[key]:
-                following = waiting.pop(0)
+            if queued := self._queued[key]:
+                following = queued.pop(0)
                 following.is_leader = True
                 following.is_settled.set()
             else:
-                del self._waiting[key]
+                del self._queued[key]
 
 
 def is_outcome_unknown(error: Exception) -> bool:

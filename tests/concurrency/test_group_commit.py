@@ -33,7 +33,7 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def write_together(key: Any, batches: list[NewBatch]) -> Any:
         if not sizes:
-            _wait_until(lambda: sum(map(len, small_batches._waiting.values())) >= 7)
+            _wait_until(lambda: sum(map(len, small_batches._queued.values())) >= 7)
         sizes.append(len(batches))
         return _store(key, batches, is_patient=False)
 
@@ -42,11 +42,11 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def _wait_until(is_so: Callable[[], bool]) -> None:
-    waiting = threading.Event()
+    event = threading.Event()
     for _ in range(3_000):
         if is_so():
             return
-        waiting.wait(0.01)
+        event.wait(0.01)
     raise AssertionError("it did not happen")
 
 
@@ -221,7 +221,7 @@ def test_more_than_fit_are_written_one_group_after_the_other() -> None:
         if number:
             is_first_writing.wait(30)
         if number == 7:
-            _wait_until(lambda: len(group._waiting["key"]) == 6)
+            _wait_until(lambda: len(group._queued["key"]) == 6)
             may_write.set()
         else:
             group.submit("key", number)
@@ -231,4 +231,4 @@ def test_more_than_fit_are_written_one_group_after_the_other() -> None:
     assert groups[0] == [0]
     assert [len(items) for items in groups] == [1, 3, 3]
     assert sorted(item for items in groups for item in items) == list(range(7))
-    assert group._waiting == {}
+    assert group._queued == {}

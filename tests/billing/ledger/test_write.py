@@ -88,9 +88,9 @@ _Rows = list[tuple[Any, ...]]
 
 
 def _ledger(organization: Organization, new: Sequence[NewBatch]) -> dict[str, _Rows]:
-    """Everything that was written, with the place of each event instead of its id."""
-    places = {
-        entry.id: (number, place) for number, batch in enumerate(new) for place, entry in enumerate(batch.entries)
+    """Everything that was written, with the position of each event instead of its id."""
+    positions = {
+        entry.id: (number, index) for number, batch in enumerate(new) for index, entry in enumerate(batch.entries)
     }
     own = UsageEvent.objects.of(organization)
     columns = [
@@ -99,15 +99,15 @@ def _ledger(organization: Organization, new: Sequence[NewBatch]) -> dict[str, _R
     batch_columns = ("received_at", "format", "accepted", "duplicates", "conflicts", "rejected", "unpriced", "cost_usd")
     reservations = Authorization.objects.of(organization).order_by("id")
     return {
-        "events": sorted((places[row[0]], *map(str, row[1:])) for row in own.values_list("id", *columns)),
+        "events": sorted((positions[row[0]], *map(str, row[1:])) for row in own.values_list("id", *columns)),
         "keys": sorted(
-            (places[event_id], key, payload)
+            (positions[event_id], key, payload)
             for key, event_id, payload in EventKey.objects.of(organization).values_list(
                 "key", "event_id", "payload_hash"
             )
         ),
         "unpriced": sorted(
-            (places[row[0]], *row[1:])
+            (positions[row[0]], *row[1:])
             for row in UnpricedEvent.objects.of(organization).values_list("event_id", "model", "occurred_at", "reason")
         ),
         "runs": sorted(Run.objects.of(organization).values_list("run_id", "parent_run_id", "workflow_id")),
