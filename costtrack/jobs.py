@@ -1,6 +1,7 @@
 """Enqueue Celery tasks on commit. The work itself is a row in the database; a task only makes it happen sooner."""
 
 import logging
+import time
 from datetime import timedelta
 from functools import partial
 
@@ -31,17 +32,41 @@ def enqueue_debounced_on_commit(task_name: str, *, within: timedelta, **argument
     transaction.on_commit(partial(_enqueue, task_name, arguments, within, delay=within))
 
 
+_marked_until: dict[str, float] = {}
+"""When marks in Redis end that this process has seen, on the monotonic clock: until then Redis need not be asked."""
+_MAX_REMEMBERED = 1024
+
+
+def forget_marks() -> None:
+    """Ask Redis again, for tests that have emptied it."""
+    _marked_until.clear()
+
+
 def _enqueue(
     task_name: str, arguments: dict[str, int | str], interval: timedelta, delay: timedelta = timedelta()
 ) -> None:
     key = ":".join(["costtrack:enqueued", task_name, *map(str, arguments.values())])
+    if time.monotonic() < _marked_until.get(key, 0):
+        return
     try:
-        is_first = heartbeat.client().set(key, "1", px=interval, nx=True)
+        is_first = _mark(key, interval)
     except redis.RedisError:
         logger.warning("task could not be queued", extra={"task": task_name})
         return
     if is_first:
         _send(task_name, arguments, delay)
+
+
+def _mark(key: str, interval: timedelta) -> bool:
+    """Set a mark for the interval, and return whether there was none."""
+    with heartbeat.client().pipeline(transaction=False) as pipeline:
+        pipeline.set(key, "1", px=interval, nx=True)
+        pipeline.pttl(key)
+        is_first, left_ms = pipeline.execute()
+    if len(_marked_until) >= _MAX_REMEMBERED:
+        _marked_until.clear()
+    _marked_until[key] = time.monotonic() + max(left_ms, 0) / 1000
+    return bool(is_first)
 
 
 def _send(task_name: str, arguments: dict[str, int | str], delay: timedelta = timedelta()) -> None:

@@ -22,6 +22,7 @@ from rest_framework.test import APIClient
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from costtrack.celery import app
+from costtrack.jobs import forget_marks
 from organizations.models import APICredential, Membership, Organization, User
 from organizations.services import issue_credential
 from organizations.types import Role, Scope
@@ -174,6 +175,7 @@ def _statements_can_be_distributed(statement_problems: dict[str, statements.Prob
 @pytest.fixture(autouse=True)
 def _empty_cache() -> None:
     cache.clear()
+    forget_marks()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import chain, islice, starmap
 from typing import Annotated
 from uuid import UUID
@@ -15,7 +17,8 @@ from billing.ingest.ledger_entries import to_entry
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, RecordWarning
 from billing.ledger.append import append
 from billing.ledger.types import Appended, LedgerEntry, Outcome
-from billing.pricing.price_book import price_book
+from billing.ledger.write import PriceRevisions, PricesChangedError
+from billing.pricing.price_book import PriceBook, price_book, unconfirmed_price_book
 from billing.types import UnpricedReason
 from costtrack.money import MAX_AMOUNT_USD
 from organizations.models import APICredential, Organization
@@ -62,22 +65,13 @@ def ingest(
     now: datetime,
 ) -> IngestResult:
     """Price and store the readable events; durable when it returns. Invalid records do not affect valid ones."""
-    entries, parsed_events, errors = _priced(organization, credential, parsed.events, now)
-    errors = sorted([*parsed.errors, *errors], key=lambda error: error.index)
-    if not entries:
-        return IngestResult(rejected=len(errors), errors=errors)
-    appended = _append_with_retries(
-        organization=organization,
-        credential=credential,
-        format=format,
-        entries=entries,
-        rejected=len(errors),
-        now=now,
-    )
-    conflicts = list(_conflicts(appended, parsed_events))
+    priced, appended = _price_and_append(organization, credential, format, parsed, now)
+    if appended is None:
+        return IngestResult(rejected=len(priced.errors), errors=priced.errors)
+    conflicts = list(_conflicts(appended, priced.parsed_events))
     uncertain = [
         (parsed, entry)
-        for parsed, entry, outcome in zip(parsed_events, entries, appended.outcomes, strict=True)
+        for parsed, entry, outcome in zip(priced.parsed_events, priced.entries, appended.outcomes, strict=True)
         if outcome is Outcome.ACCEPTED and (entry.unpriced or entry.flags)
     ]
     logger.info(
@@ -89,10 +83,10 @@ def ingest(
         accepted=appended.count(Outcome.ACCEPTED),
         duplicates=appended.count(Outcome.DUPLICATE),
         conflicts=len(conflicts),
-        rejected=len(errors),
+        rejected=len(priced.errors),
         unpriced=sum(entry.unpriced for _, entry in uncertain),
         flagged=sum(bool(entry.flags) for _, entry in uncertain),
-        errors=sorted([*errors, *conflicts], key=lambda error: error.index),
+        errors=sorted([*priced.errors, *conflicts], key=lambda error: error.index),
         warnings=list(islice(chain.from_iterable(starmap(_warnings, uncertain)), MAX_WARNINGS)),
     )
 
@@ -107,36 +101,70 @@ def _warnings(parsed: ParsedEvent, entry: LedgerEntry) -> Iterable[RecordWarning
         yield RecordWarning(index=index, id=event_id, code=flag["code"], message=flag["detail"])
 
 
-def _priced(
-    organization: Organization, credential: APICredential | None, events: Iterable[ParsedEvent], now: datetime
-) -> tuple[list[LedgerEntry], list[ParsedEvent], list[RecordError]]:
-    """Return the entries with the events they came from, and errors for events whose cost exceeds the column."""
-    prices = price_book(organization.pk)
+@dataclass(frozen=True, slots=True)
+class _Priced:
+    """The entries with the events they came from, and the errors of all other records in order.
+
+    `has_too_costly`: some of these would cost more than the column holds.
+    """
+
+    entries: list[LedgerEntry]
+    parsed_events: list[ParsedEvent]
+    errors: list[RecordError]
+    has_too_costly: bool
+
+
+def _price_and_append(
+    organization: Organization,
+    credential: APICredential | None,
+    format: str,  # noqa: A002
+    parsed: ParsedBatch,
+    now: datetime,
+) -> tuple[_Priced, Appended | None]:
+    """Price and append the events; None if there is nothing to append.
+
+    The prices are those that this process has read last. Whether they are current is known from the statement that
+    writes, so that it takes no query; if they are not, nothing is written, and the events are priced again.
+    """
+    append_priced = partial(_append_with_retries, organization, credential, format, now)
+    prices = unconfirmed_price_book(organization.pk)
+    priced = _price(parsed, credential, prices, now)
+    if priced.entries and not priced.has_too_costly:
+        try:
+            return priced, append_priced(priced, prices.revisions)
+        except PricesChangedError:
+            pass
+    if priced.entries or priced.has_too_costly:
+        priced = _price(parsed, credential, price_book(organization.pk), now)
+    return priced, append_priced(priced, None) if priced.entries else None
+
+
+def _price(parsed_batch: ParsedBatch, credential: APICredential | None, prices: PriceBook, now: datetime) -> _Priced:
     credential_id = credential.pk if credential is not None else None
     entries: list[LedgerEntry] = []
     parsed_events: list[ParsedEvent] = []
-    errors: list[RecordError] = []
-    for parsed in events:
+    too_costly: list[RecordError] = []
+    for parsed in parsed_batch.events:
         entry = to_entry(parsed, prices=prices, now=now, credential_id=credential_id)
         if entry.known_cost_usd > MAX_AMOUNT_USD or (entry.computed_cost_usd or 0) > MAX_AMOUNT_USD:
             message = f"At the price of {entry.model} this event would cost more than {MAX_AMOUNT_USD} USD."
-            errors.append(
+            too_costly.append(
                 RecordError(index=parsed.index, id=parsed.event.id, code="cost_out_of_range", message=message)
             )
         else:
             entries.append(entry)
             parsed_events.append(parsed)
-    return entries, parsed_events, errors
+    errors = sorted([*parsed_batch.errors, *too_costly], key=lambda error: error.index)
+    return _Priced(entries, parsed_events, errors, bool(too_costly))
 
 
 def _append_with_retries(
-    *,
     organization: Organization,
     credential: APICredential | None,
     format: str,  # noqa: A002
-    entries: list[LedgerEntry],
-    rejected: int,
     now: datetime,
+    priced: _Priced,
+    price_revisions: PriceRevisions,
 ) -> Appended:
     """Append the batch; retry it after a deadlock.
 
@@ -148,9 +176,10 @@ def _append_with_retries(
                 organization_id=organization.pk,
                 credential_id=credential.pk if credential is not None else None,
                 format=format,
-                entries=entries,
-                rejected=rejected,
+                entries=priced.entries,
+                rejected=len(priced.errors),
                 now=now,
+                price_revisions=price_revisions,
             )
         except OperationalError as error:
             if not isinstance(error.__cause__, postgres.DeadlockDetected) or attempt == _ATTEMPTS - 1:

@@ -13,9 +13,9 @@ from billing.types import CostSource
 from costtrack.money import ZERO
 
 
-class LedgerEntry(Struct, gc=False):
+class LedgerEntry(Struct, gc=False, omit_defaults=True):
     """A row to insert. Fields are named like the columns of `billing.models.UsageEvent`; `key` and `payload_hash` are
-    those of `billing.models.EventKey`. The batch sets the ids, the organization and `received_at`.
+    those of `billing.models.EventKey`. The batch sets `id` and `received_at`, and the database the organization.
 
     The fields before `credential_id` are those of an event, named as in the API; None means that the column keeps its
     default. Choices are plain strings, the values of the enumerations in `billing.types`.
@@ -91,6 +91,8 @@ class LedgerEntry(Struct, gc=False):
     price_version_id: int | None = None
     adjusts: UUID | None = None
     adjustment_reason: str = ""
+    id: UUID | None = None
+    received_at: datetime | None = None
     named_counts: frozenset[str] = frozenset()
     """The `SUMMARY_TOTALS` that a summary named. Not a column."""
 

@@ -225,6 +225,8 @@ class PriceBook:
         self._days: dict[tuple[str, str, date], CompiledPrices | None] = {}
         self.confirmed_at = 0.0
         """When the prices were last known to be current, on the monotonic clock."""
+        self.revisions = (0, 0)
+        """Of the organization's prices and of everyone's."""
 
     def find(self, service: str, model: str, occurred_at: datetime) -> CompiledPrices | None:
         """Return the price in effect at that time: the organization's own if there is one, else everyone's."""
@@ -316,7 +318,13 @@ def price_book(organization_id: int) -> PriceBook:
 
     prices = _price_books.get_or_load(organization_id, (own, shared), load)
     prices.confirmed_at = time.monotonic()
+    prices.revisions = (own, shared)
     return prices
+
+
+def unconfirmed_price_book(organization_id: int) -> PriceBook:
+    """Return the prices that this process has cached, without a check. The caller must compare the revisions later."""
+    return _price_books.peek(organization_id) or price_book(organization_id)
 
 
 def shared_price_book(*, without_lists: bool = False) -> PriceBook:

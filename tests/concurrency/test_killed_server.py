@@ -1,6 +1,7 @@
 """A web server that dies in the middle of intake loses nothing that it acknowledged, and doubles nothing."""
 
 import threading
+from collections import Counter
 from decimal import Decimal
 
 import httpx
@@ -13,30 +14,34 @@ from tests.usage import total_cost
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-BATCHES = [
-    [{"id": f"b{batch}-e{number}", "cost_usd": "0.01", "run_id": f"run-{batch}"} for number in range(500)]
-    for batch in range(60)
-]
 
-
-def test_killed_in_the_middle_of_intake_every_event_is_there_once(start_server: StartServer, key: Key) -> None:
+@pytest.mark.parametrize(
+    ("batches", "size", "clients"), [(60, 500, 4), (1_500, 1, 16)], ids=["batches", "events one by one"]
+)
+def test_killed_in_the_middle_of_intake_every_event_is_there_once(
+    start_server: StartServer, key: Key, batches: int, size: int, clients: int
+) -> None:
+    bodies = [
+        [{"id": f"b{batch}-e{number}", "cost_usd": "0.01", "run_id": f"run-{batch}"} for number in range(size)]
+        for batch in range(batches)
+    ]
     server = start_server()
     acknowledged: set[int] = set()
     enough = threading.Event()
 
-    def send(batches: range) -> None:
+    def send(own: range) -> None:
         with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30) as client:
-            for batch in batches:
+            for batch in own:
                 try:
-                    response = client.post(f"{server.url}/usage/events", json=BATCHES[batch])
+                    response = client.post(f"{server.url}/usage/events", json=bodies[batch])
                 except httpx.TransportError:
                     continue
                 assert response.status_code == 200
                 acknowledged.add(batch)
-                if len(acknowledged) >= 10:
+                if len(acknowledged) >= batches // 6:
                     enough.set()
 
-    senders = [threading.Thread(target=send, args=(range(first, 60, 4),)) for first in range(4)]
+    senders = [threading.Thread(target=send, args=(range(first, batches, clients),)) for first in range(clients)]
     for sender in senders:
         sender.start()
     assert enough.wait(60)
@@ -45,17 +50,18 @@ def test_killed_in_the_middle_of_intake_every_event_is_there_once(start_server: 
         sender.join(60)
 
     # What was acknowledged is there, whole; what was not is there whole or not at all.
-    assert 10 <= len(acknowledged) < 60, "the server was to die in the middle"
-    for batch in range(60):
-        stored = UsageEvent.objects.filter(run_id=f"run-{batch}").count()
-        assert stored == 500 if batch in acknowledged else stored in (0, 500)
+    assert batches // 6 <= len(acknowledged) < batches, "the server was to die in the middle"
+    stored = Counter(UsageEvent.objects.values_list("run_id", flat=True))
+    for batch in range(batches):
+        count = stored[f"run-{batch}"]
+        assert count == size if batch in acknowledged else count in (0, size)
 
     second = start_server(workers=1)
     with httpx.Client(headers={"Authorization": f"Bearer {key.api_key}"}, timeout=30) as client:
-        answers = [client.post(f"{second.url}/usage/events", json=events).json() for events in BATCHES]
+        answers = [client.post(f"{second.url}/usage/events", json=events).json() for events in bodies]
 
-    assert all(answer["accepted"] + answer["duplicates"] == 500 for answer in answers)
-    assert UsageEvent.objects.count() == 60 * 500
-    assert total_cost(UsageEvent.objects.all()) == Decimal(300)
-    assert sum(IngestBatch.objects.values_list("cost_usd", flat=True)) == Decimal(300)
-    assert Run.objects.count() == 60
+    assert all(answer["accepted"] + answer["duplicates"] == size for answer in answers)
+    assert UsageEvent.objects.count() == batches * size
+    assert total_cost(UsageEvent.objects.all()) == Decimal(batches * size) / 100
+    assert sum(IngestBatch.objects.values_list("cost_usd", flat=True)) == Decimal(batches * size) / 100
+    assert Run.objects.count() == batches

@@ -96,9 +96,9 @@ def test_the_cost_of_keeping_does_not_grow_with_the_number_of_records(
     organization: Organization, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     send(organization, payload())
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(7):
         send(organization, bad(id="one"))
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(7):
         send(organization, *(bad(id=f"bad-{number}") for number in range(50)))
 
 

@@ -1,0 +1,196 @@
+"""The statements that write to the ledger: functions of PostgreSQL, which have its rules (billing/migrations/sql).
+
+`append_batches` writes whole batches by one statement, which outside a transaction is one message to PostgreSQL and
+back, commit included. A batch with session summaries takes several: `write_events` for each step, `complete_batch` at
+the end.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connection
+from django.db.models import NOT_PROVIDED
+
+from billing.ledger.types import LedgerEntry
+from billing.models import UsageEvent
+from costtrack.database.queries import fetch_rows
+from costtrack.ids import event_ids, last_event_id, new_batch_id
+
+# billing/migrations/sql/0011_append_batches.sql, 0011_write_events.sql and 0011_complete_batches.sql.
+_APPEND = "SELECT * FROM billing_append_batches(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s)"
+_APPEND_SOON = f"SET LOCAL lock_timeout = '100ms'; {_APPEND}"
+_REVISIONS = "SELECT billing_price_revisions(%s)"
+_WRITE = "SELECT * FROM billing_write_events(%s, %s, %s, %s, %s, %s)"
+_COMPLETE = """
+SELECT billing_complete_batches(%s, %s, %s, %s::uuid[], %s::text[], %s::text[], %s::uuid[], %s::numeric[], %s::int[],
+    %s::uuid[], %s::boolean[])
+"""
+
+_encode = msgspec.json.Encoder().encode
+
+PriceRevisions = tuple[int, int] | None
+"""The revisions of the prices of the organization and of everyone. None: the prices do not matter."""
+
+Refused = dict[UUID, bool]
+"""The events that were not written because their key was taken, and whether by the same content."""
+
+
+@dataclass(slots=True)
+class NewBatch:
+    """A batch to write. Its entries get their ids and the time of receipt here."""
+
+    entries: list[LedgerEntry]
+    credential_id: int | None
+    format: str
+    rejected: int
+    received_at: datetime
+    id: UUID
+
+    @classmethod
+    def of(
+        cls,
+        entries: Sequence[LedgerEntry],
+        *,
+        credential_id: int | None,
+        format: str,  # noqa: A002 - named like the model field
+        rejected: int,
+        received_at: datetime,
+    ) -> "NewBatch":
+        batch = cls([], credential_id, format, rejected, received_at, new_batch_id(received_at))
+        batch.add(entries)
+        return batch
+
+    def add(self, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+        """Number the entries and return them."""
+        first = len(self.entries)
+        self.entries += entries
+        for entry, event_id in zip(entries, event_ids(self.id, len(self.entries))[first:], strict=True):
+            entry.id, entry.received_at = event_id, self.received_at
+        return self.entries[first:]
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns of the batch's row that do not depend on what the ledger has."""
+        return {
+            "id": self.id,
+            "last_event_id": last_event_id(self.id),
+            "credential_id": self.credential_id,
+            "format": self.format,
+            "received_at": self.received_at,
+            "rejected": self.rejected,
+        }
+
+
+class PricesChangedError(Exception):
+    """The prices have changed since the events were priced; nothing was written."""
+
+
+def append_batches(
+    *, organization_id: int, batches: Sequence[NewBatch], price_revisions: PriceRevisions, is_patient: bool
+) -> Refused:
+    """Write batches without session summaries. Raises PricesChangedError; without patience also OperationalError when
+    another transaction holds a lock."""
+    entries = [entry for batch in batches for entry in batch.entries]
+    parameters = [
+        organization_id,
+        None if price_revisions is None else list(price_revisions),
+        _json([batch.columns for batch in batches]),
+        _parents(entries),
+        *_events(organization_id, entries),
+    ]
+    with connection.cursor() as cursor:
+        if is_patient:
+            cursor.execute(_APPEND, parameters)
+        else:
+            cursor.execute(_APPEND_SOON, parameters)
+            cursor.nextset()
+        refused = dict(cursor.fetchall())
+    if None in refused:
+        raise PricesChangedError
+    return refused
+
+
+def check_prices(organization_id: int, price_revisions: PriceRevisions) -> None:
+    """Raise PricesChangedError if the prices have other revisions by now."""
+    if price_revisions is not None and fetch_rows(_REVISIONS, [organization_id]) != [(list(price_revisions),)]:
+        raise PricesChangedError
+
+
+@dataclass(slots=True)
+class Written:
+    """What `write_events` has written, with an element for each event, and the events that it has not."""
+
+    ids: list[UUID] = field(default_factory=list)
+    run_ids: list[str] = field(default_factory=list)
+    workflow_ids: list[str] = field(default_factory=list)
+    authorization_ids: list[UUID | None] = field(default_factory=list)
+    costs_usd: list[Decimal] = field(default_factory=list)
+    unpriced: list[int] = field(default_factory=list)
+    refused_ids: list[UUID] = field(default_factory=list)
+    refused_are_same: list[bool] = field(default_factory=list)
+
+    @property
+    def refused(self) -> Refused:
+        return dict(zip(self.refused_ids, self.refused_are_same, strict=True))
+
+
+def write_events(written: Written, *, organization_id: int, entries: Sequence[LedgerEntry]) -> None:
+    """Write events of a batch that is to be completed, and add to what was written of it."""
+    if not entries:
+        return
+    (row,) = fetch_rows(_WRITE, [organization_id, *_events(organization_id, entries)])
+    for column, values in zip(fields(written), row, strict=True):
+        getattr(written, column.name).extend(values or ())
+
+
+def complete_batch(written: Written, *, organization_id: int, batch: NewBatch) -> None:
+    """Write what follows from the events of a batch, and its row."""
+    values = [getattr(written, column.name) for column in fields(written)]
+    fetch_rows(_COMPLETE, [organization_id, _json([batch.columns]), _parents(batch.entries), *values])
+
+
+def _events(organization_id: int, entries: Sequence[LedgerEntry]) -> list[str]:
+    """Return the parameters that both functions share: defaults, events, and the ids, keys and hashes of those with a
+    key."""
+    keyed = [entry for entry in entries if entry.key is not None]
+    return [
+        _json({**_DEFAULTS, "organization_id": organization_id}),
+        _json(entries),
+        _array(entry.id for entry in keyed),
+        _array(entry.key for entry in keyed),
+        _array(entry.payload_hash for entry in keyed),
+    ]
+
+
+def _parents(entries: Iterable[LedgerEntry]) -> str:
+    return _json({str(entry.id): parent for entry in entries if (parent := entry.parent_run_id)})
+
+
+def _json(value: Any) -> str:
+    return _encode(value).decode()
+
+
+def _array(values: Iterable[UUID | int | None]) -> str:
+    """Return an array literal of PostgreSQL for values that need no quotes, several times faster than psycopg."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _defaults() -> dict[str, Any]:
+    """Return the values of the columns that an encoded entry leaves out: the entry's own defaults, or the table's."""
+    concrete = UsageEvent._meta.concrete_fields  # noqa: SLF001 - documented for this
+    columns = {field.column: field for field in concrete if field.column}
+    defaults = {name: field.db_default for name, field in columns.items() if field.db_default is not NOT_PROVIDED}
+    defaults |= {
+        field.name: field.default
+        for field in msgspec.structs.fields(LedgerEntry)
+        if field.name in columns and field.default not in (None, msgspec.NODEFAULT)
+    }
+    return {name: getattr(value, "value", value) for name, value in defaults.items()}
+
+
+_DEFAULTS = _defaults()

@@ -1,0 +1,11 @@
+"""Functions that append to the ledger: a batch is written by one statement."""
+
+from django.db import migrations
+
+from costtrack.database.sql_files import run_sql_files
+
+
+class Migration(migrations.Migration):
+    dependencies = [("billing", "0010_usage_issues")]
+
+    operations = run_sql_files(__file__, "write_events", "complete_batches", "append_batches")
