@@ -10,8 +10,9 @@ INSTALL_LOCK := $(INSTALL) --require-hashes --requirement
 # The first one that is there. For 3.11 and 3.12 all dependencies have wheels; with a later Python the Redis server
 # is compiled, which needs a C compiler.
 PYTHONS := $(PYTHON) python3.12 python3.11 python3 python3.13 python3.14 python
-# An idle worker takes tests from the others, so that none ends long after them.
-PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+# One worker more than there are processors, since tests also wait, for servers and for other processes. An idle worker
+# takes tests from the others, so that none ends long after them.
+PYTEST := $(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 8 --dist worksteal
 # Tests, and `costtrack up`, start many processes: each would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 UV_VERSION := 0.13.9
