@@ -10,8 +10,9 @@ INSTALL_LOCK := $(INSTALL) --require-hashes --requirement
 # The first Python that is installed. For 3.11 and 3.12 all dependencies have wheels; with a later Python the Redis server
 # is compiled, which needs a C compiler.
 PYTHONS := $(PYTHON) python3.12 python3.11 python3 python3.13 python3.14 python
-# An idle worker takes tests from the others, so that all workers end at about the same time.
-PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+# One worker more than processors, because tests also wait for servers and other processes. An idle worker takes tests from
+# the others, so that all workers end at about the same time.
+PYTEST := $(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 8 --dist worksteal
 # Tests and `costtrack up` start many processes, and each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 UV_VERSION := 0.13.9

@@ -37,7 +37,15 @@ ROOT = Path(__file__).parent
 # Parts that need more than PostgreSQL, Redis and one process (a browser, servers and other processes, packages of
 # others), or that take long because they go through everything. All other tests are units.
 PARTS = {
+    # Every filter and order of a page or an endpoint, beside other answers.
+    "billing/admin/dashboard/test_exports.py": "contract",
+    "billing/admin/dashboard/test_pricing.py": "contract",
+    "billing/admin/dashboard/test_request_log_by_cost.py": "contract",
+    "billing/admin/dashboard/test_tags.py": "contract",
+    "billing/admin/dashboard/test_usage_figures.py": "contract",
     "billing/api/test_spend_invariants.py": "contract",
+    "billing/api/test_spend_logs_page.py": "contract",
+    "billing/api/test_system_groups.py": "contract",
     "billing/api/test_usage_figures.py": "contract",
     "billing/demo": "contract",
     "billing/exports/test_pricing_zip.py": "contract",
@@ -47,7 +55,9 @@ PARTS = {
     "billing/reports/test_document_000.py": "contract",
     "billing/reports/test_event_query.py": "contract",
     "billing/reports/test_session_invariants.py": "contract",
+    "billing/reports/test_equal_times.py": "contract",
     "billing/rollups/test_rebuild.py": "contract",
+    "billing/rollups/test_retention.py": "contract",
     "billing/rollups/test_state_machine.py": "contract",
     "browser": "browser",
     "clients": "clients",
@@ -60,6 +70,8 @@ PARTS = {
     "costtrack/test_queues.py": "stack",
     "costtrack/test_wsgi.py": "stack",
     "examples": "clients",
+    "organizations/admin/test_tenancy.py": "contract",
+    "organizations/test_caller_scopes.py": "contract",
     "organizations/test_schema.py": "contract",
     "stack": "stack",
     "test_content_policy.py": "contract",

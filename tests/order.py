@@ -1,9 +1,11 @@
 """A pytest plugin: the order of the tests, for two workers or more.
 
-The slowest parts begin first, so that they do not delay the end of a parallel run. Files are dealt in turn: at
-the start pytest-xdist gives each of two workers one half of the list. Tests of one file stay together, since they may
-share what they have written.
+The slowest parts begin first, so that they do not delay the end of a parallel run. Files are dealt in turn: at the
+start pytest-xdist gives each worker a part of the list. Tests of one file stay together, since they may share what they
+have written.
 """
+
+import os
 
 import pytest
 
@@ -16,7 +18,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         files.setdefault(item.path, []).append(item)
     ordered = sorted(files.values(), key=lambda tests: _rank(tests[0]))
-    items[:] = [item for half in (ordered[::2], ordered[1::2]) for tests in half for item in tests]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = [item for first in range(workers) for tests in ordered[first::workers] for item in tests]
 
 
 def _rank(item: pytest.Item) -> int:

@@ -123,7 +123,7 @@ def test_clients_that_die_and_come_back_are_charged_once_and_pass_no_limit(
     organization: Organization, clients: list[Client], start_server: StartServer
 ) -> None:
     """Each is killed at each of its steps in turn, and does everything again when it is back."""
-    server = start_server()
+    server = start_server(workers=1)
     source = random.Random(11)
     for round_ in range(3):
         for client in clients:
@@ -182,7 +182,7 @@ def test_web_servers_that_are_killed_in_the_middle_lose_and_double_nothing(
         for client in clients:
             client.until(STEPS[times % 3], times=times)
         server.kill()
-        server = start_server(port=server.port)
+        server = start_server(port=server.port, workers=1)
     for client in clients:
         client.finish()
 

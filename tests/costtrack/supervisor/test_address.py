@@ -55,7 +55,7 @@ def answering(status: int, body: bytes) -> Iterator[Address]:
             """Say nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         yield Address("127.0.0.1", server.server_port)
         server.shutdown()

@@ -72,7 +72,7 @@ def provider(settings: Settings) -> Iterator[Provider]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
         provider.url = f"http://127.0.0.1:{server.server_port}"
         variables = {"ISSUER": provider.url, "CLIENT_ID": "costtrack", "CLIENT_SECRET": "s3cret", "NAME": "Acme Login"}
         values = {f"COSTTRACK_OIDC_{name}": value for name, value in variables.items()}
