@@ -196,7 +196,8 @@ def test_corrections_count(api: APIClient, send: Send, organization: Organizatio
 def test_calls_are_paged_to_the_end(api: APIClient, send: Send, other_organization: Organization) -> None:
     send(*({**CALL, "id": f"call-{number}", "cost_usd": "3"} for number in range(7)))
     send({**CALL, "id": "elsewhere", "cost_usd": "3"}, to=other_organization)
-    seen, cursor = [], ""
+    seen: list[str] = []
+    cursor: str | None = ""
     while cursor is not None:
         answer = check(api, f"range=30d&limit=3&cursor={cursor}")
         seen += [call["event_id"] for call in answer["calls"]]
