@@ -10,8 +10,10 @@ from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from billing.ingest.usage.types import FlagCode
 from billing.models import PriceVersion
 from billing.pricing.kinds import KINDS, Quantity, Unit
+from billing.types import ESTIMATED_FLAG
 from costtrack.money import plain
 from organizations.models import APICredential
 
@@ -27,6 +29,21 @@ KIND_LABELS = {
     "audio_input": "Audio in",
     "audio_output": "Audio out",
     "request": "Request",
+}
+FLAG_LABELS = {
+    FlagCode.UNREAD_USAGE.value: "Not read",
+    FlagCode.TOTAL_MISMATCH.value: "A total is not the sum of its parts",
+    FlagCode.DETAILS_MISMATCH.value: "Details do not add up",
+    FlagCode.TWO_READINGS.value: "Two readings are possible",
+    FlagCode.UNUSUAL_READING.value: "An unusual reading",
+    FlagCode.CONFLICTING_VALUES.value: "Sent with two values",
+    FlagCode.COST_MISMATCH.value: "Sent with two costs",
+    FlagCode.UNKNOWN_MODALITY.value: "Tokens of an unknown kind",
+    FlagCode.UNKNOWN_CACHE_LIFETIME.value: "A cache of unknown lifetime",
+    FlagCode.SEVERAL_MODELS.value: "About several models",
+    FlagCode.TOO_LARGE.value: "Larger than any call",
+    FlagCode.RAW_TRUNCATED.value: "The object as sent was cut",
+    ESTIMATED_FLAG: "Estimated unit price",
 }
 _UNITS = {
     Unit.TOKENS: " per million",

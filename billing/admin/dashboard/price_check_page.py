@@ -221,7 +221,9 @@ def _spend_column(exactness: Exactness) -> Column[ModelExactness]:
         spend = row.spend(exactness)
         if not spend.events and not spend.cost_usd:
             return formatting.NOTHING
-        calls = f"{formatting.count(spend.events)} call{'' if spend.events == 1 else 's'}"
+        calls: SafeString | str = f"{formatting.count(spend.events)} call{'' if spend.events == 1 else 's'}"
+        if exactness is Exactness.FLAGGED:
+            calls = formatting.link(admin_url("billing_usageevent_changelist", model=row.model, flag="any"), calls)
         return formatting.two_lines(usd(spend.cost_usd), calls)
 
     return Column[ModelExactness](exactness.label, cell, is_number=True)

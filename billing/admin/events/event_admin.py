@@ -4,7 +4,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -12,7 +12,13 @@ from django.utils.safestring import SafeString
 from billing.admin.components import formatting
 from billing.admin.components.cards import Card
 from billing.admin.components.datetimes import utc
-from billing.admin.components.list_filters import ChoiceFilter, ExactTextFilter, HourFilter, PeriodFilter
+from billing.admin.components.list_filters import (
+    ChoiceFilter,
+    ConditionFilter,
+    ExactTextFilter,
+    HourFilter,
+    PeriodFilter,
+)
 from billing.admin.components.model_admins import OrganizationFilter, SingleOrganizationList
 from billing.admin.components.server_url import server_url
 from billing.admin.components.tables import column
@@ -42,9 +48,15 @@ _WHY = {
     UnpricedReason.NO_MODEL.value: "no model",
     UnpricedReason.NO_PRICE.value: "no price",
     UnpricedReason.NO_UNIT_PRICE.value: "no unit price",
+    UnpricedReason.NO_CONDITION_PRICE.value: "no price for a condition",
     UnpricedReason.NO_USAGE.value: "no token counts",
+    UnpricedReason.UNREADABLE_USAGE.value: "unreadable usage",
 }
-_WITHOUT_INDEX = ("kind", "status", "cost_source", "model")
+_FLAGS = (
+    ("any", "Any", Q(flags__isnull=False)),
+    *((code, label, Q(flags__contains=[{"code": code}])) for code, label in formatting.FLAG_LABELS.items()),
+)
+_WITHOUT_INDEX = ("kind", "status", "cost_source", "flag", "model")
 _WITH_INDEX = ("run", "batch")
 
 
@@ -84,6 +96,7 @@ class UsageEventAdmin(CorrectingAdmin):
         ChoiceFilter.of("kind", "kind", options=EventKind),
         ChoiceFilter.of("status", "status", options=Status),
         ChoiceFilter.of("source of the cost", "cost_source", options=CostSource),
+        ConditionFilter.of("flag", "flag", conditions=_FLAGS),
         ExactTextFilter.of("model (part of its name)", "model", column="model", lookup="icontains"),
         ExactTextFilter.of("run id", "run", column="run_id"),
         BatchFilter,

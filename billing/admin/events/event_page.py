@@ -15,7 +15,6 @@ from billing.admin.components.datetimes import LocalTimes, utc
 from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import change_url, event_url
 from billing.admin.prices.price_hints import Advice, advice_for
-from billing.ingest.usage.types import FlagCode
 from billing.ledger.adjustments import Correction
 from billing.ledger.calls import is_flagged
 from billing.ledger.net_cost import AdjustedEvent
@@ -25,7 +24,7 @@ from billing.pricing.kinds import quantities_from_json
 from billing.pricing.quote import QuoteLine
 from billing.reports.events import Explanation, explain
 from billing.reports.known_costs import KnownCost, known_costs, why_cost_counts
-from billing.types import ESTIMATED_FLAG, CorrectionKind, CostBasis, CostSource, EventKind, Status
+from billing.types import CorrectionKind, CostBasis, CostSource, EventKind, Status
 from costtrack.clock import utc_now
 from costtrack.ids import batch_of
 from costtrack.money import ZERO, usd
@@ -87,25 +86,8 @@ _KNOWN_COSTS = (
 )
 
 
-_FLAG_LABELS = {
-    FlagCode.UNREAD_USAGE.value: "Not read",
-    FlagCode.TOTAL_MISMATCH.value: "A total is not the sum of its parts",
-    FlagCode.DETAILS_MISMATCH.value: "Details do not add up",
-    FlagCode.TWO_READINGS.value: "Two readings are possible",
-    FlagCode.UNUSUAL_READING.value: "An unusual reading",
-    FlagCode.CONFLICTING_VALUES.value: "Sent with two values",
-    FlagCode.COST_MISMATCH.value: "Sent with two costs",
-    FlagCode.UNKNOWN_MODALITY.value: "Tokens of an unknown kind",
-    FlagCode.UNKNOWN_CACHE_LIFETIME.value: "A cache of unknown lifetime",
-    FlagCode.SEVERAL_MODELS.value: "About several models",
-    FlagCode.TOO_LARGE.value: "Larger than any call",
-    FlagCode.RAW_TRUNCATED.value: "The object as sent was cut",
-    ESTIMATED_FLAG: "Estimated unit price",
-}
-
-
 def _flag_label(code: str) -> str:
-    return _FLAG_LABELS.get(code, code.replace("_", " ").capitalize())
+    return formatting.FLAG_LABELS.get(code, code.replace("_", " ").capitalize())
 
 
 def _charged_for(line: QuoteLine) -> str:

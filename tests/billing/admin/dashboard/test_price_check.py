@@ -129,3 +129,13 @@ def test_the_calls_that_differ_are_exported(browser: Client, send: Send, organiz
 def test_a_viewer_sees_the_same(viewer: User, sign_in: SignIn, send: Send) -> None:
     send({**CALL, "cost_usd": "3"})
     assert len(context(sign_in(viewer))["calls"]) == 1
+
+
+def test_flagged_calls_lead_to_their_events(browser: Client, send: Send) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 0, "mystery_tokens": 3}
+    send({"id": "flagged", "service": "openai", "model": "gpt-4o", "usage": usage}, {**CALL, "id": "clean"})
+    (url,) = links(context(browser)["models"], "Flagged")
+    listed = browser.get(url).context["cl"].result_list
+    assert [event.event_id for event in listed] == ["flagged"]
+    assert len(browser.get(url.replace("any", "unread_usage")).context["cl"].result_list) == 1
+    assert len(browser.get(url.replace("any", "two_readings")).context["cl"].result_list) == 0
