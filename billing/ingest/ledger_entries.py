@@ -9,14 +9,14 @@ from uuid import UUID
 import msgspec
 
 from billing.ingest.types import ParsedEvent, UsageEventInput
-from billing.ingest.usage.types import FlagCode, StatedCosts, UsageReading
+from billing.ingest.usage.types import NO_COSTS, FlagCode, UsageReading
 from billing.ledger.calls import CONDITION_COLUMNS, conditions_of
 from billing.ledger.types import EVENT_FIELDS, SUMMARY_TOTALS, LedgerEntry
 from billing.models import UsageEvent
 from billing.pricing.agreements import agreement_for
 from billing.pricing.canonical import CanonicalModel, service_name
 from billing.pricing.cost_choice import CostChoice, choose_cost
-from billing.pricing.kinds import TOKEN_COUNTS, Quantities, from_counts, quantities_as_json
+from billing.pricing.kinds import TOKEN_COUNTS, Quantities, from_counts, quantities_as_json, text_counts
 from billing.pricing.price_book import PriceBook
 from billing.pricing.quote import Call, Quote
 from billing.types import ESTIMATED_FLAG, CostBasis, CostSource, EventKind, Status, UnpricedReason
@@ -32,7 +32,6 @@ _TOOL_CALL = EventKind.TOOL_CALL.value
 _FAILURE = Status.FAILURE.value
 _REPORTED = CostSource.REPORTED.value
 _COMPUTED_BASIS = CostBasis.COMPUTED.value
-_NO_COSTS = StatedCosts()
 # The costs that are not computed from a price.
 _REPORTED_BASES = frozenset({CostBasis.PROVIDER, CostBasis.SENDER, CostBasis.GATEWAY})
 
@@ -146,21 +145,23 @@ def _plain_cost(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -> D
     event, reading = parsed.event, parsed.reading
     if not entry.model or event.cost_usd is not None or prices.agreements:
         return None
-    if reading is None:
-        counts = _counts(event)
-        if counts.count(None) == len(counts):
-            return None
-        quantities: Quantities = from_counts(counts)
-    elif reading.reason is None and not reading.flags and len(reading.calls) == 1 and reading.costs == _NO_COSTS:
-        quantities = reading.calls[0]
-    else:
+    if reading is not None and (
+        reading.reason is not None or reading.flags or len(reading.calls) != 1 or reading.costs is not NO_COSTS
+    ):
+        return None
+    counts = _counts(event)
+    if reading is None and counts.count(None) == len(counts):
         return None
     price = prices.find(entry.service or "", entry.model, entry.occurred_at)
     if price is None:
         return None
     has_conditions = entry.service_tier or entry.region or entry.attributes
-    options = price.options_of(conditions_of(entry)) if has_conditions else price.options
-    cost = price.plain_cost(quantities, options, entry.occurred_at)
+    text = None if has_conditions or entry.other_quantities else text_counts(counts)
+    cost = price.text_cost(*text, entry.occurred_at) if text is not None else None
+    if cost is None:
+        quantities: Quantities = from_counts(counts) if reading is None else reading.calls[0]
+        options = price.options_of(conditions_of(entry)) if has_conditions else price.options
+        cost = price.plain_cost(quantities, options, entry.occurred_at)
     if cost is not None:
         entry.price_version_id = price.price_version_id
         _take_model(entry, price.model)

@@ -177,6 +177,9 @@ _OWN_COLUMNS = {
     "audio_input": "audio_input_tokens",
     "audio_output": "audio_output_tokens",
 }
+_COLUMNS_OF = {
+    kind.id: tuple(column for column, kinds in COLUMNS.items() if kind.id in kinds) for kind in _TABLE if kind.is_tokens
+}
 _COLUMN_KINDS = frozenset((*_REMAINDERS, *_OWN_COLUMNS))
 
 PRICE_COLUMNS: Mapping[str, str] = {
@@ -198,8 +201,13 @@ def output_tokens(quantities: Quantities) -> int:
 
 def to_columns(quantities: Quantities) -> tuple[dict[str, int], dict[str, Quantity]]:
     """Return the token counts by the ledger's columns, and the map of the kinds that have no column."""
-    columns = {column: _sum(quantities, kinds) for column, kinds in COLUMNS.items()}
-    others = {kind: quantities[kind] for kind in KINDS if quantities.get(kind) and kind not in _COLUMN_KINDS}
+    columns = dict.fromkeys(TOKEN_COUNTS, 0)
+    others = {}
+    for kind, quantity in quantities.items():
+        for column in _COLUMNS_OF.get(kind, ()):
+            columns[column] += int(quantity)
+        if quantity and kind not in _COLUMN_KINDS:
+            others[kind] = quantity
     return columns, others
 
 
@@ -211,6 +219,13 @@ def from_columns(columns: Mapping[str, int], others: Quantities) -> dict[str, Qu
         parts = (part for part in COLUMNS[column] if part != kind)
         quantities[kind] = columns[column] - _sum(quantities, parts)
     return {kind: quantity for kind, quantity in quantities.items() if quantity}
+
+
+def text_counts(counts: Sequence[int | None]) -> tuple[int, int, int] | None:
+    """Return uncached input, cached input and output of counts in the order of `TOKEN_COUNTS`; None if there are
+    others."""
+    whole_input, whole_output, cache_read, *others = counts
+    return None if any(others) else (whole_input or 0, cache_read or 0, whole_output or 0)
 
 
 def from_counts(counts: Sequence[int | None]) -> dict[str, Quantity]:

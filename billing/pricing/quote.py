@@ -153,6 +153,20 @@ class CompiledPrices:
             total += rate * quantity
         return Decimal(total).scaleb(-DECIMALS)
 
+    def text_cost(self, uncached: int, cached: int, output: int, at: datetime) -> Decimal | None:
+        """Return `plain_cost` of a call of text without options, faster. The intake prices most events so."""
+        if self.options or self._hours:
+            return None
+        tiers = self._prices.rates.tiers
+        tier = self._prices.rates.tier_at(uncached + cached) if tiers else None
+        pricing = self._standard.get(tier)
+        if pricing is None:
+            pricing = self.resolve(self.options, at, {"input": uncached + cached})
+        rates = pricing.text_rates
+        if rates is None:
+            return None
+        return Decimal(rates[0] + rates[1] * uncached + rates[2] * cached + rates[3] * output).scaleb(-DECIMALS)
+
     def resolve(self, options: Attributes, at: datetime, quantities: Quantities) -> "_Pricing":
         """Return the unit prices of a call with these options, time and quantities."""
         rates = self._prices.rates
@@ -428,6 +442,15 @@ class _Pricing:
         # What one unit costs in 10^-24 USD, for kinds that are charged exactly and at a price of their own.
         self.plain_rates: dict[str, int] = {}
         self.request_rate = self.plain_rate(self.request_kind) if self.request_kind or self.unknown else 0
+        self.text_rates = self._text_rates()
+        """The rates of a request, uncached input, cached input and output; None if one of them is not plain."""
+
+    def _text_rates(self) -> tuple[int, int, int, int] | None:
+        rates = [self.request_rate, *map(self.plain_rate, ("input", "cache_read", "output"))]
+        request, uncached, cached, output = rates
+        if request is None or uncached is None or cached is None or output is None:
+            return None
+        return request, uncached, cached, output
 
     def plain_rate(self, kind: str) -> int | None:
         """Return the rate of a kind for `CompiledPrices.plain_cost`; None if its charge is not plain."""

@@ -1,13 +1,14 @@
 """Collection of what an object says: the values of each field, conditions, costs, and what was not read."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from math import isfinite
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
-from billing.ingest.usage.paths import Value, flatten
+from billing.ingest.usage.paths import Flat, Place, Structure, Value, flatten, places, structure_of
 from billing.ingest.usage.spellings import (
     BOOLEAN_ATTRIBUTES,
     COST_FIELDS,
@@ -23,6 +24,7 @@ from billing.ingest.usage.spellings import (
 )
 from billing.ingest.usage.types import (
     LARGEST_COUNT,
+    NO_COSTS,
     Flag,
     FlagCode,
     StatedCosts,
@@ -82,7 +84,11 @@ class Gathered:
         return distinct[0] if distinct else None
 
     def count(self, name: str) -> int:
-        return int(self.one(name) or 0)
+        """Return the value of a field as a whole number, 0 without one."""
+        reported = self.values.get(name)
+        if reported is None:
+            return 0
+        return int(reported[0][1] if len(reported) == 1 else self.one(name) or 0)
 
     def has_all(self, paths: Collection[str]) -> bool:
         """Whether all of these paths have a value; False for none."""
@@ -112,17 +118,67 @@ _SECONDARY_ORDER = 1000
 def gather(usage: Mapping[Any, Any]) -> Gathered:
     """Collect the values of a usage object."""
     gathered = Gathered()
-    flat = flatten(usage)
+    values: list[Any] = []
+    structure = structure_of(usage, values)
+    reads = _reads(structure) if structure is not None else None
+    if reads is None:
+        _gather_flat(gathered, flatten(usage))
+    else:
+        _gather_read(gathered, reads, values)
+    if gathered.tiered:
+        _check_tiers(gathered)
+    if "call_total" in gathered.values and gathered.count("call_total") > sum(
+        gathered.count(name) for name in _CALLS if name in gathered.values
+    ):
+        gathered.flag(FlagCode.UNREAD_USAGE, "calls of tools")
+    return gathered
+
+
+def _gather_flat(gathered: Gathered, flat: Flat) -> None:
     if not flat.is_complete:
         gathered.flag(FlagCode.TOO_LARGE, "The object is larger than what is read.")
     for value in flat.values:
         if value.value is not None:
             _take(gathered, value)
     gathered.drop_secondary()
-    _check_tiers(gathered)
-    if gathered.count("call_total") > sum(gathered.count(name) for name in _CALLS if name in gathered.values):
-        gathered.flag(FlagCode.UNREAD_USAGE, "calls of tools")
-    return gathered
+
+
+class _Read(NamedTuple):
+    """How a value of a known structure is read. `name` is the field of a count, empty for all others."""
+
+    place: Place
+    name: str
+    order: int
+
+
+@lru_cache(maxsize=1024)
+def _reads(structure: Structure) -> tuple[_Read, ...] | None:
+    """Return how the values of a structure are read; None if they are read one by one."""
+    found = places(structure)
+    if found is None or any(place.path in SECONDARY for place in found):
+        return None
+    reads = []
+    for place in found:
+        role, name, _ = meaning(place.path)
+        reads.append(_Read(place, name if role == "field" else "", _ORDER.get(place.path, 0)))
+    return tuple(reads)
+
+
+def _gather_read(gathered: Gathered, reads: tuple[_Read, ...], values: Sequence[Any]) -> None:
+    """Take values whose paths are known. Counts are whole numbers with few exceptions."""
+    for (position, path, key), name, order in reads:
+        value = values[position]
+        if value is None:
+            continue
+        if name and type(value) is int and 0 <= value <= LARGEST_COUNT:
+            gathered.keys.add(path)
+            reported = gathered.values.get(name)
+            if reported is None:
+                gathered.values[name] = [(order, value)]
+            else:
+                reported.append((order, value))
+        else:
+            _take(gathered, Value(path, key, value))
 
 
 def gather_conditions(gathered: Gathered, beside: Mapping[Any, Any], *, is_sent_as_usage: bool) -> None:
@@ -161,7 +217,7 @@ def stated_costs(gathered: Gathered, platform: str) -> StatedCosts:
     """Return the costs in the object by who states them. What only the provider can say counts as the sender's
     statement if it comes from elsewhere."""
     if not gathered.costs:
-        return StatedCosts()
+        return NO_COSTS
     provider = sender = gateway = None
     for name, rule in COST_FIELDS.items():
         amount = gathered.costs.get(name)

@@ -9,6 +9,7 @@ from billing.ingest.usage.types import Flag, FlagCode, UnreadableError, Unreadab
 # The media of the kinds, and the modalities that are billed as each.
 _MODALITIES = {"audio": ("audio",), "image": ("image", "document"), "video": ("video",)}
 _MEDIA = tuple(_MODALITIES)
+_TEXT = frozenset({"text_in", "text_cached", "text_tool", "text_out"})
 _KIND_OF_LIFETIME = {
     "cache_write_5m": "cache_creation",
     "cache_write_30m": "cache_creation_30m",
@@ -23,8 +24,35 @@ def split(totals: Totals, fields: Mapping[str, int]) -> tuple[dict[str, int], li
     Raises UnreadableError if parts exceed what includes them.
     """
     flags: list[Flag] = []
+    if not any(value for name, value in fields.items() if name not in _TEXT):
+        _check_texts(totals, fields, flags)
+        return {kind: quantity for kind, quantity in _plain(totals) if quantity}, flags
     quantities = {**_input(totals, fields, flags), **_writes(totals, fields, flags), **_output(totals, fields, flags)}
     return {kind: quantity for kind, quantity in quantities.items() if quantity}, flags
+
+
+def _check_texts(totals: Totals, fields: Mapping[str, int], flags: list[Flag]) -> None:
+    """Flag parts that are all text and do not add up to the sums."""
+    if not fields:
+        return
+    cached = fields.get("text_cached")
+    if cached and cached != totals.cache_read:
+        flags.append(Flag(FlagCode.DETAILS_MISMATCH, f"cached input is not {totals.cache_read}"))
+    _check_text(fields, "text_in", 0, _sums_of_input(totals), flags)
+    visible = totals.output - totals.reasoning - totals.citation
+    _check_text(fields, "text_out", 0, (totals.output, visible), flags)
+
+
+def _plain(totals: Totals) -> tuple[tuple[str, int], ...]:
+    """Return the quantities of sums without parts."""
+    return (
+        ("input", totals.uncached),
+        ("cache_read", totals.cache_read),
+        ("cache_creation", totals.cache_write),
+        ("output", totals.output - totals.reasoning - totals.citation),
+        ("reasoning", totals.reasoning),
+        ("citation", totals.citation),
+    )
 
 
 def _input(totals: Totals, fields: Mapping[str, int], flags: list[Flag]) -> dict[str, int]:

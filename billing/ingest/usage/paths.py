@@ -9,11 +9,16 @@ most `MAX_VALUES` values and `MAX_DEPTH` levels are looked at.
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from itertools import count
+from typing import Any, NamedTuple, TypeAlias
 
 MAX_VALUES = 1000
 MAX_DEPTH = 8
 MAX_KEY_LENGTH = 100
+_LABELS = ("modality", "ttl")
+# What is cached of a structure.
+_MAX_STRUCTURE = 64
+_MAX_KEYS_LENGTH = 2000
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[-\s:/]+")
@@ -75,6 +80,99 @@ class Flat(NamedTuple):
     is_complete: bool
 
 
+class Place(NamedTuple):
+    """Where a value stands in an object: its position among the values of its structure, and its path and key."""
+
+    position: int
+    path: str
+    key: str
+
+
+# The names of an object's members, each with the structure of its value if that is an object or a labelled list.
+Structure: TypeAlias = tuple[tuple[str, ...], tuple[Any, ...]]
+
+
+class _Labelled(NamedTuple):
+    """The structures of a list's items, with their labels."""
+
+    items: tuple[tuple[str, Structure], ...]
+
+
+def structure_of(usage: Mapping[Any, Any], values: list[Any], depth: int = 0) -> Structure | None:
+    """Return the structure of a small object and append its values to `values` (None for an object inside); None for
+    other objects and for those with lists, except of items by modality or lifetime.
+
+    Most senders send the same few structures, so their paths are worked out once (`places`).
+    """
+    names = tuple(usage)
+    if depth > MAX_DEPTH or len(names) + len(values) > _MAX_STRUCTURE or not has_short_keys(names):
+        return None
+    nested: list[Structure | _Labelled | None] = []
+    for value in usage.values():
+        kind = type(value)
+        if kind is dict or kind is list:
+            values.append(None)
+            inner = structure_of(value, values, depth + 1) if kind is dict else _labelled(value, values, depth + 1)
+            if inner is None:
+                return None
+            nested.append(inner)
+        else:
+            values.append(value)
+            nested.append(None)
+    return names, tuple(nested)
+
+
+def _labelled(items: list[Any], values: list[Any], depth: int) -> _Labelled | None:
+    found = []
+    for item in items:
+        label = _label(item) if type(item) is dict else ""
+        structure = structure_of(item, values, depth) if label and has_short_keys((label,)) else None
+        if structure is None:
+            return None
+        found.append((label, structure))
+    return _Labelled(tuple(found))
+
+
+def _label(item: Mapping[Any, Any]) -> str:
+    """Return what an item of a list is named by: its modality, or the lifetime of a cache."""
+    return next((str(item[name]) for name in _LABELS if isinstance(item.get(name), str)), "")
+
+
+def has_short_keys(names: tuple[Any, ...]) -> bool:
+    """Whether the keys are texts that may be cached."""
+    try:
+        return len("".join(names)) <= _MAX_KEYS_LENGTH
+    except TypeError:
+        return False
+
+
+@lru_cache(maxsize=1024)
+def places(structure: Structure) -> tuple[Place, ...] | None:
+    """Return the places of the values of a structure, in the order of `flatten`; None if it takes that to read it."""
+    flat = flatten(_numbered(structure, count()))
+    if not flat.is_complete:
+        return None
+    return tuple(Place(value.value, value.path, value.key) for value in flat.values if isinstance(value.value, int))
+
+
+def _numbered(structure: Structure, positions: Iterator[int]) -> dict[Any, Any]:
+    """Return an object of that structure with positions as values."""
+    numbered: dict[Any, Any] = {}
+    for name, inner in zip(*structure, strict=True):
+        position = next(positions)
+        if inner is None:
+            numbered[name] = position
+        elif isinstance(inner, _Labelled):
+            numbered[name] = [_with_label(_numbered(item, positions), label) for label, item in inner.items]
+        else:
+            numbered[name] = _numbered(inner, positions)
+    return numbered
+
+
+def _with_label(numbered: dict[Any, Any], label: str) -> dict[Any, Any]:
+    return {**numbered, next(name for name in _LABELS if name in numbered): label}
+
+
 def flatten(usage: Mapping[Any, Any]) -> Flat:
     """Return the values that are not objects or lists, breadth first."""
     values: list[Value] = []
@@ -114,7 +212,7 @@ def _item(path: str, key: str, item: Any) -> Iterator[tuple[str, str, Any]]:
     if not isinstance(item, dict):
         yield f"{path}.#", f"{key}[]", item
         return
-    label = next((str(item[name]) for name in ("modality", "ttl") if isinstance(item.get(name), str)), "")
+    label = _label(item)
     for name, child in item.items():
         text = str(name)[:MAX_KEY_LENGTH]
         part = normalized_key(text)

@@ -2,7 +2,6 @@
 counts and a reason."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from billing.ingest.usage.conventions import (
@@ -125,7 +124,7 @@ class _Reader:
         )
         for flag in flags:
             gathered.flag(flag.code, flag.detail)
-        parts = {name: gathered.count(name) for name in (*MODALITY_FIELDS, *LIFETIME_FIELDS) if name in gathered.values}
+        parts = {name: gathered.count(name) for name in gathered.values if name in _PARTS}
         if "cache_write_5m" not in parts and gathered.has_any(ONE_HOUR_PARTS):
             parts["cache_write_5m"] = max(totals.cache_write - sum(parts.get(name, 0) for name in LIFETIME_FIELDS), 0)
         quantities, split_flags = split(totals, parts)
@@ -197,10 +196,10 @@ def _check_repetition(gathered: Gathered, repetition: Mapping[str, Any], quantit
 def _numbers(gathered: Gathered, convention: Convention) -> Numbers:
     uncached = gathered.one("uncached_input")
     total = gathered.one("total")
-    by_lifetime = sum(gathered.count(name) for name in LIFETIME_FIELDS)
+    by_lifetime = sum([gathered.count(name) for name in LIFETIME_FIELDS])
     written = gathered.count("cache_write")
     cache_read = gathered.count("cache_read")
-    cached_parts = sum(gathered.count(name) for name in gathered.values if name in _CACHED_PARTS)
+    cached_parts = sum([gathered.count(name) for name in gathered.values if name in _CACHED_PARTS])
     inputs = [int(value) for value in gathered.distinct("input")]
     if not inputs:
         # Only the uncached input is given.
@@ -235,8 +234,7 @@ def _with_media(numbers: Numbers, gathered: Gathered) -> Numbers:
     whole = numbers.inputs[0] + numbers.output + numbers.cache_read + numbers.cache_write + numbers.reasoning
     if numbers.total not in (None, whole + sum(media.values())):
         return numbers
-    return replace(
-        numbers,
+    return numbers._replace(
         inputs=tuple(value + media["input"] for value in numbers.inputs),
         output=numbers.output + media["output"],
     )

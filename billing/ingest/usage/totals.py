@@ -6,15 +6,14 @@ exists, the convention with a flag. What is larger than what includes it has no 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 from billing.ingest.usage.conventions import Convention
 from billing.ingest.usage.types import Flag, FlagCode, UnreadableError, UnreadableReason
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(NamedTuple):
     """The totals and parts as they stand in the object. `inputs` has several values if its names disagree."""
 
     inputs: tuple[int, ...]
@@ -28,8 +27,7 @@ class Numbers:
     citation: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """Disjoint sums: input without caches, caches, and output of which reasoning and citations are parts. `tool_input`
     is a part of the uncached input."""
 
@@ -42,8 +40,7 @@ class Totals:
     tool_input: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Combination:
+class _Combination(NamedTuple):
     reads_inside: bool
     writes_inside: bool
     reasoning_inside: bool
@@ -51,8 +48,7 @@ class _Combination:
     citations_inside: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(NamedTuple):
     totals: Totals
     all_tokens: int
     stated_sum: int

@@ -1,10 +1,12 @@
 """What a usage object says, once it is read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from billing.pricing.kinds import Quantity
 
@@ -55,8 +57,10 @@ class StatedCosts:
     gateway_usd: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReading:
+NO_COSTS = StatedCosts()
+
+
+class UsageReading(Struct, frozen=True):
     """The result of reading a usage object.
 
     `quantities` are disjoint, by kind (`billing.pricing.kinds`), and empty with a `reason` if the object cannot be
@@ -65,10 +69,10 @@ class UsageReading:
     caches and reasoning are part of the totals. `raw` is what is stored of the object for a later reading.
     """
 
-    quantities: Mapping[str, Quantity] = field(default_factory=dict)
+    quantities: Mapping[str, Quantity] = {}
     calls: tuple[Mapping[str, Quantity], ...] = ()
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    costs: StatedCosts = StatedCosts()
+    attributes: Mapping[str, str] = {}
+    costs: StatedCosts = NO_COSTS
     flags: tuple[Flag, ...] = ()
     reason: UnreadableReason | None = None
     detail: str = ""

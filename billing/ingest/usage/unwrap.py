@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 import msgspec
 
-from billing.ingest.usage.paths import MAX_VALUES, named_path, normalized_key
+from billing.ingest.usage.paths import MAX_VALUES, has_short_keys, named_path, normalized_key
 from billing.ingest.usage.spellings import meaning
 
 # Keys that hold a usage object, in the order in which they are tried.
@@ -46,6 +47,7 @@ _OWN_USAGE = frozenset({"raw", "raw_usage", "native_usage"})
 # LiteLLM's rows have the usage in their metadata, which exports write as text.
 _ROW_METADATA = "metadata"
 _ROW_USAGE = ("usage_object", "additional_usage_values")
+_HOLDERS = frozenset({_ROW_METADATA, *_OWN_USAGE, *_ITERATIONS})
 _MAX_TEXT = 100_000
 _MAX_WRAPPERS = 5
 _MAX_ITERATIONS = 200
@@ -67,6 +69,8 @@ class Unwrapped:
 
 def unwrap(sent: Mapping[Any, Any]) -> Unwrapped:
     """Find the usage object. An object that has counts of its own is one."""
+    if _is_usage(sent):
+        return Unwrapped(sent)
     around: dict[str, Any] = {}
     current = sent
     models = 1
@@ -88,6 +92,23 @@ def unwrap(sent: Mapping[Any, Any]) -> Unwrapped:
         if normalized_key(str(name)) not in _ITERATIONS or not isinstance(item, list)
     }
     return Unwrapped(usage, around, repetition, _iterations(current), models)
+
+
+def _is_usage(sent: Mapping[Any, Any]) -> bool:
+    """Whether the object is the usage and nothing in it has to be looked for."""
+    keys = tuple(sent)
+    if len(keys) > MAX_VALUES or not has_short_keys(keys):
+        return False
+    return any(type(sent[key]) is int for key in _count_keys(keys))
+
+
+@lru_cache(maxsize=1024)
+def _count_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the keys that are counts; none if one of the keys may hold another usage, or a list of requests."""
+    names = [normalized_key(key) for key in keys]
+    if any(name in _HOLDERS for name in names):
+        return ()
+    return tuple(key for key, name in zip(keys, names, strict=True) if meaning(named_path(name)).role == "field")
 
 
 def _preferred(current: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], dict[str, Any]]:

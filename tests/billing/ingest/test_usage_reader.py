@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.ingest.usage import gather, unwrap
 from billing.ingest.usage.conventions import CONVENTIONS
 from billing.ingest.usage.paths import MAX_VALUES
 from billing.ingest.usage.raw import MAX_RAW_BYTES
@@ -21,6 +22,7 @@ from billing.ingest.usage.spellings import (
 )
 from billing.ingest.usage.types import Flag, FlagCode, UnreadableReason
 from billing.pricing.kinds import KINDS
+from tests.billing.ingest.usage_cases import CASES
 from tests.profiles import examples
 
 CHAT: dict[str, Any] = {"prompt_tokens": 1000, "completion_tokens": 200, "total_tokens": 1200}
@@ -113,6 +115,36 @@ def test_the_service_tier_of_the_response_comes_before_that_of_the_request() -> 
 
     assert read_usage(CHAT | tiers).attributes == {"service_tier": "flex"}
     assert read_usage(CHAT | {"openai.request.service_tier": "flex"}).attributes == {"service_tier": "flex"}
+
+
+def test_a_known_structure_is_read_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a value stands is worked out once for each structure; here also each time."""
+    usages = [(case, case["usage"]) for case in CASES if isinstance(case.get("usage"), dict)]
+    known = [read_usage(usage, service=case["service"], model=case["model"]) for case, usage in usages]
+    again = [read_usage(usage, service=case["service"], model=case["model"]) for case, usage in usages]
+    monkeypatch.setattr(gather, "structure_of", lambda *_: None)
+    monkeypatch.setattr(unwrap, "_is_usage", lambda _: False)
+
+    assert [read_usage(usage, service=case["service"], model=case["model"]) for case, usage in usages] == known
+    assert again == known
+
+
+def test_the_value_of_another_object_with_the_same_structure_is_read() -> None:
+    usage = {
+        "promptTokenCount": 30,
+        "candidatesTokenCount": 5,
+        "totalTokenCount": 35,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 10}, {"modality": "AUDIO", "tokenCount": 20}],
+    }
+    details = [{"modality": "AUDIO", "tokenCount": 10}, {"modality": "TEXT", "tokenCount": 20}]
+
+    assert read_usage(usage).quantities == {"input": 10, "audio_input": 20, "output": 5}
+    assert read_usage(usage | {"promptTokensDetails": details}).quantities == {
+        "input": 20,
+        "audio_input": 10,
+        "output": 5,
+    }
+    assert read_usage(usage | {"candidatesTokenCount": 5.5}).reason is UnreadableReason.NOT_A_COUNT
 
 
 def test_two_names_of_one_count_are_not_added() -> None:

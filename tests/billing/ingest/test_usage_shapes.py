@@ -3,9 +3,9 @@
 import copy
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from billing.ingest.usage.paths import named_path, normalized_key
@@ -131,7 +131,7 @@ def test_quantities_cost_the_same_as_the_usage_that_they_were_read_from() -> Non
             continue
         sent = json.loads(json.dumps(outcome.reading.quantities, default=float))
         stored = from_columns(*to_columns(parse_quantities(sent)))
-        again = quote_of(case, replace(outcome.reading, calls=(stored,)))
+        again = quote_of(case, msgspec.structs.replace(outcome.reading, calls=(stored,)))
         assert (case["name"], again.total_usd) == (case["name"], outcome.quote.total_usd)
         compared += 1
     assert compared > 150

@@ -15,7 +15,7 @@ from billing.pricing.conditions import Condition, Rates, normalized_attributes
 from billing.pricing.cost_choice import choose_cost
 from billing.pricing.declared import CONDITIONS, SUBSTITUTES, SUPPLEMENTS
 from billing.pricing.kind_prices import KindPrices
-from billing.pricing.kinds import KINDS, TOKEN_KINDS, Quantities
+from billing.pricing.kinds import KINDS, TOKEN_KINDS, Quantities, Unit
 from billing.pricing.quote import (
     CompiledPrices,
     Quote,
@@ -229,13 +229,36 @@ ATTRIBUTES = st.sampled_from(
 )
 
 
-@given(QUANTITIES, ATTRIBUTES)
-@examples(100)
-def test_the_lines_add_up_and_have_every_quantity_once(quantities: dict[str, int], attributes: dict[str, str]) -> None:
-    found = quote("anthropic", "claude-opus-5-5", quantities, attributes=attributes)
+MODELS = st.sampled_from(
+    [
+        ("anthropic", "claude-opus-5-5"),
+        ("anthropic", "claude-sonnet-4-5"),
+        ("openai", "gpt-5.4"),
+        ("openai", "gpt-4o"),
+        ("google", "gemini-2.5-flash"),
+        ("deepseek", "deepseek-v4-pro"),
+        ("bedrock", "us.amazon.nova-pro-v1:0"),
+        ("perplexity", "sonar-pro"),
+    ]
+)
+HOURS = st.integers(0, 23)
+
+
+@given(MODELS, QUANTITIES, ATTRIBUTES, HOURS)
+@examples(200)
+def test_the_lines_add_up_and_have_every_quantity_once(
+    model: tuple[str, str], quantities: dict[str, int], attributes: dict[str, str], hour: int
+) -> None:
+    """Whatever the conditions of the call are: they change prices, never a quantity."""
+    found = quote(*model, quantities, AT.replace(hour=hour), attributes=attributes)
+    if found.reason is not None:
+        assert (found.lines, found.total_usd) == ((), None)
+        assert found.unknown
+        return
 
     assert sum(line.amount_usd for line in found.lines) == found.total_usd
-    assert {line.kind: line.quantity for line in found.lines} == {
+    counted = [line for line in found.lines if KINDS[line.kind].unit is not Unit.REQUESTS]
+    assert {line.kind: line.quantity for line in counted} == {
         kind: quantity for kind, quantity in quantities.items() if quantity
     }
     assert len(found.lines) == len({line.kind for line in found.lines})
@@ -271,6 +294,28 @@ def test_the_plain_cost_is_equal_where_there_is_one(quantities: dict[str, int], 
     )
 
 
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**5))
+@examples(50)
+def test_the_cost_of_text_alone_is_equal(uncached: int, cached: int, output: int) -> None:
+    quantities = {"input": uncached, "cache_read": cached, "output": output}
+    for service, model in (("openai", "gpt-5.4"), ("anthropic", "claude-opus-5-5"), ("google", "gemini-2.5-flash")):
+        canonical = canonical_model(service, model, AT.date())
+        prices = list_prices(canonical, AT.date()) if canonical is not None else None
+        assert prices is not None
+        assert prices.text_cost(uncached, cached, output, AT) == quote(service, model, quantities).total_usd
+
+
+@pytest.mark.parametrize(
+    ("service", "model"),
+    [("deepseek", "deepseek-v4-pro"), ("groq", "llama-3.3-70b-versatile"), ("bedrock", "eu.amazon.nova-pro-v1:0")],
+)
+def test_a_price_by_the_hour_the_region_or_with_estimates_is_no_price_of_text_alone(service: str, model: str) -> None:
+    canonical = canonical_model(service, model, AT.date())
+    prices = list_prices(canonical, AT.date()) if canonical is not None else None
+    assert prices is not None
+    assert prices.text_cost(10, 10, 10, AT) is None
+
+
 def test_what_is_not_plain_has_no_plain_cost() -> None:
     cases = [
         ("groq", "llama-3.3-70b-versatile", {"cache_read": 5}, {}),
@@ -285,11 +330,13 @@ def test_what_is_not_plain_has_no_plain_cost() -> None:
         assert prices.plain_cost(quantities, options, AT) is None  # type: ignore[arg-type]
 
 
-@given(QUANTITIES, ATTRIBUTES)
-@examples(50)
-def test_a_discount_of_nothing_changes_nothing(quantities: dict[str, int], attributes: dict[str, str]) -> None:
-    without = quote("anthropic", "claude-opus-5-5", quantities, attributes=attributes)
-    discounted = quote("anthropic", "claude-opus-5-5", quantities, AT, Agreement("anthropic"), attributes=attributes)
+@given(MODELS, QUANTITIES, ATTRIBUTES)
+@examples(100)
+def test_a_discount_of_nothing_changes_nothing(
+    model: tuple[str, str], quantities: dict[str, int], attributes: dict[str, str]
+) -> None:
+    without = quote(*model, quantities, attributes=attributes)
+    discounted = quote(*model, quantities, AT, Agreement("*"), attributes=attributes)
 
     assert discounted == without
 
