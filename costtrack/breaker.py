@@ -55,7 +55,7 @@ class Breaker:
             is_news = self._retry_at is None
             self._retry_at = self._clock() + self._pause_seconds
         if is_news:
-            logger.warning("%s: left alone after a failure", self.name, extra={"reason": type(error).__name__})
+            logger.warning("%s: paused after a failure", self.name, extra={"reason": type(error).__name__})
 
     def worked(self) -> None:
         if self._retry_at is None:
@@ -63,4 +63,4 @@ class Breaker:
         with self._lock:
             was_open, self._retry_at = self._retry_at is not None, None
         if was_open:
-            logger.warning("%s: works again", self.name)
+            logger.warning("%s: available again", self.name)

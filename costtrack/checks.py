@@ -54,7 +54,7 @@ def database_is_as_migrated(*, databases: Sequence[str] | None = None, **_: Any)
     try:
         problems = find_problems()
     except OperationalError as error:
-        message = f"The database does not answer: {str(error).strip()}"
+        message = f"The database is unreachable: {str(error).strip()}"
         return [Error(message, hint="Check DATABASE_URL and the server.", id="costtrack.E003")]
     if not problems:
         return []

@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"costtrack {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
-    up = commands.add_parser("up", help="start everything on this machine, and keep it running")
+    up = commands.add_parser("up", help="start all services on this machine, and restart those that stop")
     _add_address(up)
     up.add_argument("--demo", action=argparse.BooleanOptionalAction, default=False, help="load demo organizations")
     _add_data_dir(up)
@@ -73,9 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_dir(restore)
     restore.add_argument("file", type=Path, help="a dump by `costtrack backup` or by pg_dump --format=custom")
 
-    export = commands.add_parser("export-ledger", help="write the events of a data folder to files, to send them again")
+    export = commands.add_parser(
+        "export-ledger", help="export the events of a data folder, to send them to another installation"
+    )
     _add_data_dir(export)
-    export.add_argument("folder", type=Path, help="the folder for the files, one for each organization")
+    export.add_argument("folder", type=Path, help="the folder for the files (one per organization)")
 
     client.add_to(commands)
     return parser

@@ -122,7 +122,7 @@ class Postgres:
                     return
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
-                    raise EmbeddedServerError(f"PostgreSQL did not come up in {seconds:.0f} s: {error}") from error
+                    raise EmbeddedServerError(f"PostgreSQL did not start within {seconds:.0f} s: {error}") from error
                 time.sleep(0.05)
 
     def _group(self) -> int | None:
@@ -223,7 +223,7 @@ class Redis:
                 client.ping()
             except redis.ConnectionError as error:
                 if time.monotonic() > deadline:
-                    raise EmbeddedServerError(f"Redis did not come up in {seconds:.0f} s: {error}") from error
+                    raise EmbeddedServerError(f"Redis did not start within {seconds:.0f} s: {error}") from error
                 time.sleep(0.05)
             else:
                 client.close()

@@ -20,7 +20,7 @@ _TITLES = {
     403: "Access denied",
     404: "Page not found",
     500: "Something went wrong on our side",
-    503: "This took too long",
+    503: "The request took too long",
 }
 _ADVICE = {
     400: "Go back and try again. If you typed the URL, check it.",

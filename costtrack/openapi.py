@@ -124,8 +124,8 @@ class DialectSchema(AutoSchema):
         if written or model is None:
             return written
         if action == "list":
-            return f"The {model._meta.verbose_name_plural}, page by page."  # noqa: SLF001
-        return f"One {model._meta.verbose_name}."  # noqa: SLF001
+            return f"List {model._meta.verbose_name_plural}."  # noqa: SLF001
+        return f"Get one {model._meta.verbose_name}."  # noqa: SLF001
 
     def get_summary(self) -> str | None:
         """Return the first sentence of the description."""

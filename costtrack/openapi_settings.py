@@ -30,7 +30,7 @@ names it. 429: the plan's requests per minute are used up, or, with the code `sp
 _TAGS = {
     "usage": "The ledger: events, their corrections, and the figures of dashboards.",
     "intake": "Recording usage, in costtrack's format or a gateway's.",
-    "limits": "Spend limits and their status, and authorizations, which reserve the possible cost of a call.",
+    "limits": "Spend limits and their status, and authorizations, which reserve the maximum cost of a call.",
     "system": "Glow: model calls by pricing, group and agent, with an export.",
     "costs": "Lumea and Syntropic137: the costs of workflow runs, sessions and executions.",
     "spend": "AlphaNeural and LiteLLM: spend logs, tags and calculations, compatible with LiteLLM's clients.",

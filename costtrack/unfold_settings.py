@@ -9,7 +9,7 @@ from costtrack.organization_paths import sign_in_url
 ADMIN_THEME: dict[str, Any] = {
     "SITE_TITLE": "costtrack",
     "SITE_HEADER": "costtrack",
-    "SITE_SUBHEADER": "What AI costs, exactly",
+    "SITE_SUBHEADER": "Exact AI costs",
     "SITE_ICON": lambda _request: static("costtrack/logo.svg"),
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("costtrack/logo.svg")},

@@ -132,15 +132,15 @@ class PriceSerializer(UnitPricesSerializer):
 
 
 class MissedEventsSerializer(serializers.Serializer[Any]):
-    """Events of the model that still wait for a price because they occurred before this one begins. To price them,
-    create a price that begins at `first_at`."""
+    """Unpriced events of the model that occurred before this price begins. To price them, create a price that begins at
+    `first_at`."""
 
     events = serializers.IntegerField()
     first_at = serializers.DateTimeField(allow_null=True)
 
 
 class CreatedPriceSerializer(PriceSerializer):
-    """A new price version, and the waiting events that it does not price."""
+    """A new price version, and the unpriced events that it does not cover."""
 
     missed = MissedEventsSerializer()
 

@@ -15,20 +15,21 @@ Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
 SmallCount = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
+# The docstring is the description in docs/openapi.yaml. The counts are those of `billing.models.UsageEvent`, and
+# `billing.ingest.usage` reads the usage object.
 class UsageEventInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """One event as `POST /usage/events` documents it. Absent and null mean the same.
+    """One event of `POST /usage/events`. An absent field and null mean the same.
 
-    Token counts are as in the ledger (`billing.models.UsageEvent`): `input_tokens` is uncached input, and totals
-    include their parts. `usage` is the usage object of a provider, a framework or a gateway instead of counts
-    (`billing.ingest.usage`), `quantities` are numbers by kind (docs/prices.md) that do not overlap. Both are converted
-    to counts before the event reaches the ledger; `quantities` then has the kinds that have no count.
+    `input_tokens` is uncached input; the other totals include their parts. `usage` is the usage object of a provider, a
+    framework or a gateway, and replaces the counts. `quantities` are numbers by kind (docs/prices.md) that do not
+    overlap. Both are converted to counts before the event is stored. `quantities` then has the kinds without a count.
 
     `service_tier` and `region` change the price of a call. What the usage object says about them need not be repeated.
 
     A `session_summary` has the totals of a session, including `turns` and `tool_calls`. The totals that it names
-    replace the sums of the session's events (`billing.ledger.session_summaries`).
+    replace the sums of the session's events.
 
-    `authorization_id` is the reservation that this event settles (`billing.models.Authorization`).
+    `authorization_id` is the authorization (`POST /usage/authorizations`) that this event settles.
     """
 
     id: Text | None = None

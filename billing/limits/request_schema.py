@@ -23,8 +23,8 @@ TtlSeconds = Annotated[int, Meta(ge=1, le=MAX_TTL_SECONDS)]
 
 
 class AuthorizationInput(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """The body of an authorization request: the call's dimensions, named as in `billing.ingest.types.UsageEventInput`,
-    and its estimated cost. Absent and null mean the same.
+    """The body of an authorization request: the call's dimensions, named as in the event (`POST /usage/events`), and
+    its estimated cost. An absent field and null mean the same.
 
     The cost is `estimated_cost_usd`, or follows from `model`, `max_tokens` and either `messages` (OpenAI's chat
     messages) or `input_tokens`. If both are given, the higher cost is reserved.

@@ -100,4 +100,4 @@ def _notes(answer: "Answer") -> list[Section]:
         return []
     count = int(unpriced)
     text = "1 event has no price yet and is" if count == 1 else f"{count:,} events have no price yet and are"
-    return [Section(note=f"{text} not in these amounts.")]
+    return [Section(note=f"{text} not included.")]

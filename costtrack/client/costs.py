@@ -33,22 +33,22 @@ _EXECUTION_COLUMNS = (
 
 
 def add_to(commands: Subparsers) -> None:
-    costs = add_group(commands, "costs", "what workflow runs, sessions and executions cost")
+    costs = add_group(commands, "costs", "costs of workflow runs, sessions and executions")
 
-    runs = add_command(costs, "runs", _runs, "what workflow runs cost together")
+    runs = add_command(costs, "runs", _runs, "total cost of workflow runs")
     runs.add_argument("--workflow-id", metavar="ID", help="only runs of this workflow")
     add_dates(runs)
-    run = add_command(costs, "run", _run, "what one workflow run cost")
+    run = add_command(costs, "run", _run, "cost of one workflow run")
     run.add_argument("id", type=identifier)
     for parser in (runs, run):
         parser.add_argument("--include-children", action="store_true", help="with child runs, to any depth")
 
-    sessions = add_command(costs, "sessions", _sessions, "sessions and what they cost, newest first")
+    sessions = add_command(costs, "sessions", _sessions, "sessions with their costs, newest first")
     sessions.add_argument("-e", "--execution-id", metavar="ID", help="only of this execution, oldest first")
     session = add_command(costs, "session", _session, "one session")
     session.add_argument("id", type=identifier)
 
-    executions = add_command(costs, "executions", _executions, "executions and what they cost, newest first")
+    executions = add_command(costs, "executions", _executions, "executions with their costs, newest first")
     execution = add_command(costs, "execution", _execution, "one execution")
     execution.add_argument("id", type=identifier)
     execution.add_argument("--session-ids", action="store_true", help="with the ids of its sessions")

@@ -120,7 +120,7 @@ class _ArrayReader:
         for closing in f"]{self._closed_by}":
             self._take(closing)
         if self._next():
-            raise self._error("something follows the array")
+            raise self._error("unexpected data after the array")
 
     def _element(self) -> str:
         self._next()
@@ -161,7 +161,7 @@ class _ArrayReader:
         return bool(more)
 
     def _error(self, fault: str) -> ClientError:
-        return ClientError(f"{self._name} is not valid JSON at events[{self._index}], nothing of it is sent: {fault}")
+        return ClientError(f"{self._name} is not valid JSON at events[{self._index}], nothing was sent: {fault}")
 
 
 def _is_json(text: bytes) -> bool:

@@ -62,14 +62,14 @@ def _send(options: argparse.Namespace) -> int:
         if options.restart:
             state.restart()
         if state.totals.events:
-            complain(f"going on after {state.totals.events:,} of {file.count:,} events")
+            complain(f"resuming after {state.totals.events:,} of {file.count:,} events")
         errors: list[dict[str, Any]] = []
         try:
             totals = _deliver(options, file, state, errors)
         except (ClientError, KeyboardInterrupt):
             if state.totals.events:
                 done = f"{state.totals.events:,} of {file.count:,} events are acknowledged"
-                complain(f"{done}; the same command continues from there")
+                complain(f"{done}; run the same command again to continue")
             raise
     if options.json:
         sys.stdout.write(json.dumps({**asdict(totals), "errors": errors}) + "\n")
@@ -129,9 +129,9 @@ def _about(error: dict[str, Any]) -> str:
 def _result(totals: "Totals") -> str:
     parts = [f"{totals.accepted:,} stored"]
     if totals.duplicates:
-        parts.append(f"{totals.duplicates:,} known already")
+        parts.append(f"{totals.duplicates:,} {'duplicate' if totals.duplicates == 1 else 'duplicates'}")
     if totals.conflicts:
-        parts.append(f"{totals.conflicts:,} in conflict with what is stored under their ids")
+        parts.append(f"{totals.conflicts:,} {'conflicts' if totals.conflicts == 1 else 'conflict'} with stored events")
     if totals.rejected:
         parts.append(f"{totals.rejected:,} rejected")
     return f"{totals.events:,} {'event' if totals.events == 1 else 'events'}: {', '.join(parts)}"

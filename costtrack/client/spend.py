@@ -29,7 +29,7 @@ _TAG_COLUMNS = ("individual_request_tag", "log_count", "total_spend")
 
 
 def add_to(commands: Subparsers) -> None:
-    spend = add_group(commands, "spend", "spend logs, spend by tag, and what a request would cost")
+    spend = add_group(commands, "spend", "spend logs, spend by tag, and the cost of a request")
 
     logs = add_command(spend, "logs", _logs, "requests and their spend, or with both dates the spend of each day")
     logs.add_argument("--request-id", metavar="ID")
@@ -45,7 +45,7 @@ def add_to(commands: Subparsers) -> None:
     tags = add_command(spend, "tags", _tags, "spend by request tag")
     add_dates(tags)
 
-    calculate = add_command(spend, "calculate", _calculate, "what a request would cost, or a completion has cost")
+    calculate = add_command(spend, "calculate", _calculate, "cost of a request or of a completion")
     calculate.add_argument("--model", help="estimate the prompt of --message for this model")
     calculate.add_argument("--message", action="append", metavar="TEXT", help="a user's message; may be repeated")
     calculate.add_argument("--body", metavar="JSON", help="the complete request")

@@ -10,7 +10,7 @@ from costtrack.client.sections import Section, describe, table
 
 def add_to(commands: Subparsers) -> None:
     usage = add_group(commands, "usage", "requests, tokens and cost of a time range")
-    summary = add_command(usage, "summary", _summary, "totals of a time range, and what was spent lately")
+    summary = add_command(usage, "summary", _summary, "totals of a time range, and current spend")
     timeseries = add_command(usage, "timeseries", _timeseries, "requests, tokens or cost by hour, day, week or month")
     for parser in (summary, timeseries):
         parser.add_argument("--range", metavar="NAME", help="day, week, month, 7d, 30d, ...; custom: the given dates")

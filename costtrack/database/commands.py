@@ -21,7 +21,7 @@ class SchemaCommand(BaseCommand):
             is_pending = bool(pending(applied))
             problems = [] if is_pending else find_problems()
         except OperationalError as error:
-            raise CommandError(f"The database does not answer: {' '.join(str(error).split())}") from None
+            raise CommandError(f"The database is unreachable: {' '.join(str(error).split())}") from None
         refuse_first_schema(applied)
         if is_pending:
             raise CommandError("The database is not migrated to this release. Run the management command migrate.")

@@ -6,8 +6,8 @@ from django.core.management.base import CommandError
 from costtrack.database.declared import Migration
 
 ADVICE = (
-    "The database is of before 0.1.0 and cannot be migrated. Run `costtrack export-ledger FOLDER`, and send the events"
-    " to a new installation (docs/restore.md)."
+    "The database is from before 0.1.0 and cannot be migrated. Run `costtrack export-ledger FOLDER`, and send the"
+    " events to a new installation (docs/restore.md)."
 )
 _REPLACED: Migration = ("organizations", "0002_row_level_security")
 

@@ -55,11 +55,11 @@ class Address:
                 return None
         except urllib.error.HTTPError as error:
             if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
-                return f"/readyz answers {error.code}"
+                return f"/readyz responds with {error.code}"
             checks = json.load(error)["checks"]
             return ", ".join(f"{name} is {check['state']}" for name, check in checks.items() if not check["ok"])
         except OSError:
-            return "the web server does not answer"
+            return "the web server does not respond"
 
 
 def _bracketed(host: str) -> str:

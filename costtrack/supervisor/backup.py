@@ -40,7 +40,7 @@ def backup(data_dir: Path, file: Path) -> int:
         _refuse_own_server("pg_dump")
         _dump(folder, file)
     except KeyboardInterrupt:
-        terminal.complain("the backup was interrupted; there is no file")
+        terminal.complain("the backup was interrupted; no file was written")
         return 1
     except (StackError, OSError) as error:
         terminal.complain(_in_one_line(error))
@@ -60,14 +60,14 @@ def restore(data_dir: Path, file: Path) -> int:
         with file.open("rb") as dump, folder.locked():
             _Restore(folder, terminal).run(dump)
     except KeyboardInterrupt:
-        terminal.complain("the restore was interrupted; nothing is restored")
+        terminal.complain("the restore was interrupted; nothing was restored")
         return 1
     except (StackError, EmbeddedServerError, OSError) as error:
         terminal.complain(_in_one_line(error))
         return 1
     terminal.say(f"Restored into {data_dir}. Next: costtrack up --data-dir {data_dir}")
     if not folder.secret_key.exists() and not is_set("COSTTRACK_SECRET_KEY"):
-        terminal.say(f"Before that, copy the old secret.key to {folder.secret_key}: without it, no API key is valid.")
+        terminal.say(f"First copy the old secret.key to {folder.secret_key}; otherwise all API keys are invalid.")
     return 0
 
 
@@ -95,12 +95,12 @@ def _server(data_dir: Path) -> embedded.Postgres:
 def _dump(folder: DataFolder, file: Path) -> None:
     """Write the dump, readable only by its owner, or no file."""
     if not answers(embedded.postgres_socket(folder.path)):
-        raise StackError(f"nothing runs on the data folder {folder.shown}: start `costtrack up` first")
+        raise StackError(f"costtrack is not running on the data folder {folder.shown}; start `costtrack up` first")
     program = _server(folder.path).program("pg_dump")
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise StackError(f"the file {file} exists already") from error
+        raise StackError(f"the file {file} already exists") from error
     try:
         with open(descriptor, "wb") as output:  # noqa: PTH123 - a descriptor, not a path
             _run_pg_dump([str(program), "--format=custom", "--dbname", embedded.postgres_url(folder.path)], output)

@@ -15,7 +15,7 @@ def manage(data_dir: Path, arguments: Sequence[str]) -> int:
     """Run one management command in this process."""
     folder = DataFolder(data_dir)
     if not (is_set("DATABASE_URL") or answers(embedded.postgres_socket(folder.path))):
-        sys.stderr.write(f"costtrack: nothing runs on the data folder {data_dir}: start `costtrack up` first\n")
+        sys.stderr.write(f"costtrack: not running on the data folder {data_dir}; start `costtrack up` first\n")
         return 1
     os.environ.update(command_environment(folder))
 

@@ -75,7 +75,7 @@ class Supervisor:
         running.failures = 1 if now - running.started > _HEALTHY_SECONDS else running.failures + 1
         delay = min(2 ** (running.failures - 1), _MAX_DELAY)
         running.restart_at = now + delay
-        self._say(f"{running.service.title} stopped ({reason}); it is started again in {delay} s")
+        self._say(f"{running.service.title} stopped ({reason}); restarting in {delay} s")
 
     def _restart(self, running: _Running, now: float) -> None:
         running.started, running.restart_at = now, None

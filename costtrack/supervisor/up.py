@@ -63,7 +63,7 @@ class _Stack:
     def run(self) -> None:
         ended = end_leftovers(self._folder)
         if ended:
-            self._terminal.say(f"Ended what an earlier costtrack had left running: {', '.join(ended)}")
+            self._terminal.say(f"Stopped leftover processes of an earlier costtrack: {', '.join(ended)}")
         self._address.ensure_free()
         self._folder.ensure_secret_key()
         had_database = self._folder.database.exists()

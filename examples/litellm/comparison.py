@@ -53,7 +53,7 @@ def compare(api: httpx.Client, payloads: list[dict[str, Any]], events: list[dict
         if event is not None:
             _add(by_model[f"{event['service']}/{event['model']}"], api, payload, event)
     print("\nThe same calls at the prices of costtrack's catalogue, in USD (per million tokens, or per request):")
-    print(f"{'model':<54}{'calls':>6}{'LiteLLM USD':>14}{'ours USD':>14}{'difference':>14}  why")
+    print(f"{'model':<54}{'calls':>6}{'LiteLLM USD':>14}{'costtrack USD':>14}{'difference':>14}  why")
     for model, costs in sorted(by_model.items()):
         columns = f"{costs.litellm:>14.8f}{costs.costtrack_usd:>14.8f}{costs.difference:>14.8f}"
         print(f"{model:<54}{costs.calls:>6}{columns}  {_why(costs)}")
@@ -67,7 +67,7 @@ def _add(costs: ModelCosts, api: httpx.Client, payload: dict[str, Any], event: d
     if event["status"] == "failure":
         costs.notes.add("a call that failed is free")
     elif event["cost_usd"] is None:
-        costs.notes.add("neither LiteLLM nor the catalogue has a price: apart, until somebody sets one")
+        costs.notes.add("no price in LiteLLM or the catalogue: unpriced until one is set")
     elif event["computed_cost_usd"] is None:
         costs.litellm += Decimal(event["cost_usd"])
         costs.notes.add("not in the catalogue")
@@ -87,7 +87,7 @@ def _explain(costs: ModelCosts, api: httpx.Client, payload: dict[str, Any], even
         per_token = next((price for price in known if price is not None), 0)
         litellm_price = (Decimal(repr(per_token)) * unit).normalize()
         if costtrack_price != litellm_price:
-            costs.prices[kind] = f"{kind}: ours {costtrack_price:f}, LiteLLM's {litellm_price:f}"
+            costs.prices[kind] = f"{kind}: costtrack {costtrack_price:f}, LiteLLM {litellm_price:f}"
             costs.explained += (costtrack_price - litellm_price) * line["quantity"] / unit
 
 

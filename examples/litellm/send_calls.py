@@ -35,7 +35,7 @@ def main() -> int:
             api.get("/usage/events", params={"limit": 1}).raise_for_status()
             faults = list(check(api, job, asyncio.run(send_calls(job, token))))
         except httpx.HTTPError as error:
-            print(f"costtrack does not answer as it should: {error}", file=sys.stderr)
+            print(f"unexpected response from costtrack: {error}", file=sys.stderr)
             return 2
     for fault in faults:
         print(f"WRONG: {fault}", file=sys.stderr)

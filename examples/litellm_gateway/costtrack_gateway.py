@@ -302,7 +302,7 @@ class Outbox:
     def put(self, item: Usage | Release) -> None:
         with self._changed:
             if len(self._pending) >= self.MAX_ITEMS:
-                logger.error("costtrack has been away for too long: lost %s", self._pending.popleft())
+                logger.error("costtrack has been unavailable for too long; dropped %s", self._pending.popleft())
             self._pending.append(item)
             if self._thread is None or not self._thread.is_alive():  # none yet, or not in this fork
                 self._thread = threading.Thread(target=self._run, name="costtrack-outbox", daemon=True)
@@ -316,7 +316,7 @@ class Outbox:
             arrived = self._changed.wait_for(lambda: not self._pending and not self._sending, seconds)
             self._is_urgent = False
             if not arrived:
-                logger.error("costtrack has not heard of %s calls", len(self._pending) + len(self._sending))
+                logger.error("%s calls could not be reported to costtrack", len(self._pending) + len(self._sending))
         return arrived
 
     def _run(self) -> None:
@@ -357,10 +357,10 @@ class Outbox:
                     "/integrations/litellm", content=body, headers={"Content-Type": "application/json"}
                 )
         except httpx.HTTPError as error:
-            logger.warning("costtrack cannot be told: %s", type(error).__name__)
+            logger.warning("cannot report to costtrack: %s", type(error).__name__)
             return False
         if answer.status_code in (401, 403, 408, 425, 429) or answer.is_server_error:
-            logger.warning("costtrack cannot be told: HTTP %s %s", answer.status_code, answer.text[:200])
+            logger.warning("cannot report to costtrack: HTTP %s %s", answer.status_code, answer.text[:200])
             return False
         if isinstance(first, Usage) and (not answer.is_success or answer.json()["rejected"]):
             logger.error("costtrack could not read usage: HTTP %s %s", answer.status_code, answer.text[:1000])
@@ -419,7 +419,7 @@ class Gateway(CustomLogger):
         """Return the id of an authorization, or None in an outage if calls are then allowed. Raises
         CallRefusedError."""
         if time.monotonic() < self._retry_at:
-            return self._in_outage("it did not answer a moment ago", in_router=in_router)
+            return self._in_outage("it did not respond a moment ago", in_router=in_router)
         response_future = asyncio.ensure_future(self._client().post("/usage/authorizations", json=request_body))
         try:
             answer = await asyncio.wait_for(asyncio.shield(response_future), self.settings.timeout)
@@ -434,7 +434,7 @@ class Gateway(CustomLogger):
             return str(body["id"])
         if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY or body.get("code") in _REFUSALS:
             headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
-            message = str(body.get("error", "costtrack refuses the call."))
+            message = str(body.get("error", "costtrack refused the call."))
             if body.get("code") != _TOO_MANY:
                 headers.setdefault("x-should-retry", "false")
             raise CallRefusedError(message, status=answer.status_code, body=body, headers=headers, in_router=in_router)
@@ -444,10 +444,10 @@ class Gateway(CustomLogger):
         """Allow or refuse the call without an authorization. No requests are sent for a moment, so that few calls wait
         for a timeout during an outage."""
         if time.monotonic() >= self._retry_at:
-            logger.warning("costtrack cannot be asked: %s", reason)
+            logger.warning("cannot request an authorization from costtrack: %s", reason)
             self._retry_at = time.monotonic() + _SECONDS_BETWEEN_OUTAGES
         if self.settings.refuses_in_outage:
-            message = "costtrack cannot be asked whether this call is within its limits, so it is refused."
+            message = "costtrack is unavailable, so the call cannot be checked against its limits and is refused."
             body, headers = {"error": message, "code": "limits_unavailable"}, {"retry-after": "5"}
             raise CallRefusedError(message, status=503, body=body, headers=headers, in_router=in_router)
 

@@ -14,10 +14,10 @@ _PATH_PARAMETERS = {
     "client_id": "The credential's Client ID.",
     "event_id": "The event's id in the ledger (`id`, not the sender's `event_id`).",
     "authorization_id": "The authorization's id.",
-    "run_id": "The run's id, as events name it.",
-    "session_id": "The session's id, as events name it.",
-    "execution_id": "The execution's id, as events name it.",
-    "id": "Its id, as in the list.",
+    "run_id": "The run's id, as in events.",
+    "session_id": "The session's id, as in events.",
+    "execution_id": "The execution's id, as in events.",
+    "id": "The object's id.",
 }
 
 

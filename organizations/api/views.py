@@ -77,7 +77,7 @@ class OrganizationView(OrganizationScopedAPIView):
 
     @extend_schema(responses=OrganizationSerializer)
     def get(self, request: Request, **_: str) -> Response:
-        """One organization."""
+        """Get one organization."""
         return Response(OrganizationSerializer(self.organization).data)
 
     @extend_schema(request=OrganizationChangeSerializer, responses=OrganizationSerializer)

@@ -61,5 +61,5 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(
         clock.seconds += 5
     breaker.worked()
     breaker.worked()
-    assert caplog.messages == ["the server: left alone after a failure", "the server: works again"]
+    assert caplog.messages == ["the server: paused after a failure", "the server: available again"]
     assert [getattr(record, "reason", None) for record in caplog.records] == ["TimeoutError", None]

@@ -53,9 +53,9 @@ def test_a_database_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyP
     connection.close()
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "host", "/nowhere")
     (message,) = run_checks(databases=["default"])
-    assert (message.id, message.msg.startswith("The database does not answer: ")) == ("costtrack.E003", True)
+    assert (message.id, message.msg.startswith("The database is unreachable: ")) == ("costtrack.E003", True)
     for command in ("repair_roles", "load_demo"):
-        with pytest.raises(CommandError, match=r"^The database does not answer: [^\n]*$"):
+        with pytest.raises(CommandError, match=r"^The database is unreachable: [^\n]*$"):
             call_command(command)
 
 

@@ -33,7 +33,7 @@ def test_manage_without_a_running_stack_is_one_clear_line(
     monkeypatch.delenv("DATABASE_URL")
     assert main(["manage", "--data-dir", str(tmp_path), "migrate"]) == 1
     assert capsys.readouterr().err == (
-        f"costtrack: nothing runs on the data folder {tmp_path}: start `costtrack up` first\n"
+        f"costtrack: not running on the data folder {tmp_path}; start `costtrack up` first\n"
     )
 
 

@@ -176,7 +176,7 @@ def test_a_page_says_so_to_people(
     slow("billing.admin.dashboard.request_log.request_log_page.list_calls")
     response = client.get("/o/acme/admin/requests/")
     assert response.status_code == 503
-    assert "<h1>This took too long</h1>" in response.content.decode()
+    assert "<h1>The request took too long</h1>" in response.content.decode()
     assert response.headers["Retry-After"] == "5"
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert (record.levelname, record.route) == ("WARNING", "/admin/requests/")  # type: ignore[attr-defined]
@@ -189,7 +189,7 @@ def test_a_query_timeout_in_a_middleware_is_a_503_too(client: Client, owner: Use
     slow("organizations.middleware._resolve_organization")
     response = client.get("/o/acme/admin/requests/")
     assert response.status_code == 503
-    assert "<h1>This took too long</h1>" in response.content.decode()
+    assert "<h1>The request took too long</h1>" in response.content.decode()
 
 
 def test_a_stream_that_has_begun_says_that_it_is_incomplete(

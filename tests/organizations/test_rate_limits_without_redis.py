@@ -48,7 +48,7 @@ def test_requests_go_through_and_it_is_logged_once(
     answers = [api.get(PATH) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     assert not any("ratelimit" in name.lower() for name in answers[0].headers)
-    assert caplog.messages == ["rate limits: left alone after a failure"]
+    assert caplog.messages == ["rate limits: paused after a failure"]
 
 
 def test_limits_hold_again_soon_after_redis_is_back(
@@ -61,7 +61,7 @@ def test_limits_hold_again_soon_after_redis_is_back(
     assert "RateLimit-Limit" not in api.get(PATH).headers
     clock.seconds += 5
     assert api.get(PATH).headers["RateLimit-Remaining"] == "599"
-    assert caplog.messages[-1] == "rate limits: works again"
+    assert caplog.messages[-1] == "rate limits: available again"
 
 
 def test_a_redis_that_says_nothing_costs_one_request_a_short_wait(

@@ -105,7 +105,7 @@ def test_a_start_after_a_kill_ends_what_was_left_behind_and_goes_on_with_the_dat
     assert all(map(is_alive, services))
     stack.up()
     assert stack.lines[0] == (
-        "Ended what an earlier costtrack had left running: "
+        "Stopped leftover processes of an earlier costtrack: "
         "beat, worker, worker-limits, worker-rollups, web, redis, postgresql"
     )
     assert [orphan for orphan in orphans if is_alive(orphan)] == []

@@ -145,8 +145,8 @@ class UsagePriceCheckView(UsageView):
 
     @operation("usage_price_check", PriceCheckQuery, PriceCheckBody)
     def get(self, request: Request) -> Response:
-        """Show the spend of each model by how far it can be relied on, and where reported and computed costs differ,
-        with the likely cause of each difference."""
+        """Show the spend of each model by exactness, and where reported and computed costs differ, with the likely
+        cause of each difference."""
         query = usage_query(request, self.access, PriceCheckQuery)
         selection = CallSelection(
             query.window, query.extra["percent"], query.extra.get("service", ""), query.filters.model

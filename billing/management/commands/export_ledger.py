@@ -17,7 +17,7 @@ _ORGANIZATIONS = "SELECT id, slug FROM organizations_organization ORDER BY slug"
 class Command(BaseCommand):
     help = (
         "Write each organization's events to FOLDER/<organization>.ndjson, with their ids, times and costs, for"
-        " `costtrack events send` to another installation. Works on a database of before 0.1.0, too."
+        " `costtrack events send` to another installation. Works on a database from before 0.1.0, too."
     )
     requires_system_checks = []
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}") from None
         except OperationalError as error:
-            raise CommandError(f"The database does not answer: {' '.join(str(error).split())}") from None
+            raise CommandError(f"The database is unreachable: {' '.join(str(error).split())}") from None
         except ProgrammingError as error:
             raise CommandError(f"This database has no ledger: {str(error).splitlines()[0]}") from None
 

@@ -17,10 +17,10 @@ from organizations.types import Scope
 
 
 class Command(SchemaCommand):
-    help = "Makes the operator's login and API key where there is none yet. Running it again changes nothing."
+    help = "Create the operator's login and API key if they do not exist. Safe to repeat."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--email", required=True, help="the login to make when there is no operator")
+        parser.add_argument("--email", required=True, help="the login to create if there is no operator")
         parser.add_argument("--key-file", type=Path, required=True, help="file of the operator's API key")
         parser.add_argument("--password-file", type=Path, required=True, help="file of the login's first password")
 

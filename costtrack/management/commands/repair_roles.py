@@ -12,7 +12,7 @@ from costtrack.database.first_schema import refuse_first_schema
 from costtrack.database.inspection import Problem, summarize
 from costtrack.database.repair import Outcome, applied_migrations, find_problems, repair, superuser_statements
 
-_COMPLETE = "The tenants' role, its grants and the policies are as the migrations made them."
+_COMPLETE = "The tenants' role, its grants and the policies match the migrations."
 _INCOMPLETE = (
     "Tables, functions, views, triggers and owners are not repaired, because data may be missing as well: "
     "restore the dump again into an empty database (docs/restore.md)."
@@ -21,15 +21,15 @@ _INCOMPLETE = (
 
 class Command(BaseCommand):
     help = (
-        "Put the tenants' role, its grants, row-level security and policies right, for example after a dump was"
-        " restored into another cluster. A second run changes nothing. Exit code 1: something is still wrong."
+        "Repair the tenants' role, its grants, row-level security and policies, for example after a dump was"
+        " restored into another cluster. Safe to repeat. Exit code 1: problems remain."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--check",
             action="store_true",
-            help="Say what would be repaired, and change nothing. Exit code 1: not all is right.",
+            help="Only show what would be repaired. Exit code 1: there are problems.",
         )
 
     def handle(self, *args: Any, check: bool, **options: Any) -> None:
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             refuse_first_schema(applied)
             problems = find_problems()
         except OperationalError as error:
-            raise CommandError(f"The database does not answer: {' '.join(str(error).split())}") from None
+            raise CommandError(f"The database is unreachable: {' '.join(str(error).split())}") from None
         if not applied:
             self.stdout.write("No migrations are applied yet, so there is nothing to repair. Run migrate.")
             return
@@ -68,13 +68,13 @@ class Command(BaseCommand):
         statements = superuser_statements(outcome.left)
         if statements:
             raise CommandError(
-                "The database user may not create or change roles. Let a superuser run, in this database:\n"
+                "The database user may not create or change roles. As a superuser, run in this database:\n"
                 + "".join(f"    {statement}\n" for statement in statements)
                 + "Then run repair_roles again."
             )
         if any(not problem.statements for problem in outcome.left):
             raise CommandError(_INCOMPLETE)
-        raise CommandError("Run repair_roles again when the cause is removed.")
+        raise CommandError("Fix the cause and run repair_roles again.")
 
     def _write(self, prefix: str, problems: list[Problem]) -> None:
         for line in summarize(problems, max_subjects=len(problems)):

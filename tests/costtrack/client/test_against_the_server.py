@@ -35,7 +35,7 @@ def test_what_is_sent_is_in_the_costs_to_the_last_digit(run: Run, tmp_path: Path
     file.write_text("\n".join(costing(number, "0.000000001") for number in range(25)))
 
     assert run("events", "send", str(file), "--batch-size", "10").out == "25 events: 25 stored\n"
-    assert run("events", "send", str(file)).out == "25 events: 0 stored, 25 known already\n"
+    assert run("events", "send", str(file)).out == "25 events: 0 stored, 25 duplicates\n"
 
     assert run("costs", "run", "run/1 ü").lines == [
         "total cost $0.000000025",
@@ -52,7 +52,7 @@ def test_records_without_an_id_are_not_counted_twice(run: Run, tmp_path: Path) -
     file.write_text(json.dumps({"events": [event, event, {**event, "id": None}, {**event, "id": None}]}, indent=2))
 
     assert run("events", "send", str(file)).out == "4 events: 4 stored\n"
-    assert run("events", "send", str(file)).out == "4 events: 0 stored, 4 known already\n"
+    assert run("events", "send", str(file)).out == "4 events: 0 stored, 4 duplicates\n"
 
     assert total_cost(UsageEvent.objects.all()) == Decimal(2)
 
@@ -65,7 +65,7 @@ def test_what_the_server_rejects_is_named_and_the_rest_is_stored(run: Run, tmp_p
     done = run("events", "send", str(file))
 
     assert done.code == 1
-    assert done.out == "9 events: 2 stored, 1 in conflict with what is stored under their ids, 6 rejected\n"
+    assert done.out == "9 events: 2 stored, 1 conflicts with stored events, 6 rejected\n"
     locations = [line.removeprefix("costtrack: ").partition(":")[0] for line in done.err.splitlines()]
     assert [location.partition(",")[0] for location in locations] == [
         f"line {number}" for number in (2, 4, 5, 6, 7, 8, 9)

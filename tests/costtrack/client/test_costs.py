@@ -110,7 +110,7 @@ def test_runs_are_shown_by_service_and_group(run: Run, server: Server) -> None:
 def test_what_has_no_price_yet_is_said(run: Run, server: Server) -> None:
     server.answers(RUNS, X_Costtrack_Unpriced_Events="1200")
     server.answers(RUNS, X_Costtrack_Unpriced_Events="0")
-    assert run("costs", "runs").lines[-1] == "1,200 events have no price yet and are not in these amounts."
+    assert run("costs", "runs").lines[-1] == "1,200 events have no price yet and are not included."
     assert "price yet" not in run("costs", "runs").out
 
 

@@ -109,13 +109,13 @@ def test_an_array_larger_than_the_readers_buffer_keeps_its_records(run: Run, ser
         ('{"events": []}', "has no events"),
         ("id,model\n1,m\n", "is neither a JSON array of events nor one event per line"),
         (b"\x1f\x8b\x08", "is neither a JSON array of events nor one event per line"),
-        ('[{"id": "a"}, {"id": ]', "is not valid JSON at events[1], nothing of it is sent"),
-        ('[{"id": "a"} {"id": "b"}]', "is not valid JSON at events[1], nothing of it is sent: a ',' is missing"),
-        ('[{"id": "a"}, {"id": "b"}', "is not valid JSON at events[1], nothing of it is sent: the file ends before"),
-        ('[{"id": "a"},', "is not valid JSON at events[1], nothing of it is sent"),
-        ('[{"id": "a"}]]', "is not valid JSON at events[1], nothing of it is sent: something follows the array"),
-        ('{"events": [{"id": "a"}], "more": 1}', "nothing of it is sent: a '}' is missing"),
-        ('{"events": [{"id": "a"}]}\n{"events": []}', "nothing of it is sent: something follows the array"),
+        ('[{"id": "a"}, {"id": ]', "is not valid JSON at events[1], nothing was sent"),
+        ('[{"id": "a"} {"id": "b"}]', "is not valid JSON at events[1], nothing was sent: a ',' is missing"),
+        ('[{"id": "a"}, {"id": "b"}', "is not valid JSON at events[1], nothing was sent: the file ends before"),
+        ('[{"id": "a"},', "is not valid JSON at events[1], nothing was sent"),
+        ('[{"id": "a"}]]', "is not valid JSON at events[1], nothing was sent: unexpected data after the array"),
+        ('{"events": [{"id": "a"}], "more": 1}', "nothing was sent: a '}' is missing"),
+        ('{"events": [{"id": "a"}]}\n{"events": []}', "nothing was sent: unexpected data after the array"),
         (b'[{"id": "\xff"}]', "is not UTF-8 text"),
         ("[" * 100_000, "is not valid JSON at events[0]"),
     ],
@@ -169,7 +169,7 @@ def test_each_rejected_record_is_named_by_its_line(run: Run, server: Server, tmp
     done = run("events", "send", path)
 
     assert done.code == 1
-    assert done.out == "5 events: 1 stored, 1 known already, 3 rejected\n"
+    assert done.out == "5 events: 1 stored, 1 duplicate, 3 rejected\n"
     messages = done.err.splitlines()
     assert messages[0].startswith("costtrack: line 3: Not valid JSON: ")
     assert messages[1:] == [
@@ -188,7 +188,7 @@ def test_in_an_array_it_is_the_index_of_the_whole_file(run: Run, server: Server,
 
     assert done.code == 1
     assert done.err == "costtrack: events[2], id e2: Other content.\ncosttrack: events[4]: Bad.\n"
-    assert done.out == "5 events: 3 stored, 1 in conflict with what is stored under their ids, 1 rejected\n"
+    assert done.out == "5 events: 3 stored, 1 conflicts with stored events, 1 rejected\n"
 
 
 def test_json_output_has_the_same_totals(run: Run, server: Server, file: str) -> None:
@@ -227,7 +227,7 @@ def test_an_interrupted_sending_goes_on_after_the_last_acknowledged_batch(
     assert (first.code, first.out) == (1, "")
     assert first.err == (
         "costtrack: line 2, id e1: Bad.\n"
-        "costtrack: 4 of 5 events are acknowledged; the same command continues from there\n"
+        "costtrack: 4 of 5 events are acknowledged; run the same command again to continue\n"
         "costtrack: API error (HTTP 500): Something went wrong on our side.\n"
     )
 
@@ -236,10 +236,10 @@ def test_an_interrupted_sending_goes_on_after_the_last_acknowledged_batch(
     second = run("events", "send", file, "--batch-size", "1000")
 
     assert sent(server) == [["e0", "e1"], ["e2", "e3"], ["e4"], ["e4"]]
-    assert second.err == "costtrack: going on after 4 of 5 events\n"
+    assert second.err == "costtrack: resuming after 4 of 5 events\n"
     assert (second.code, second.out) == (
         1,
-        "5 events: 3 stored, 1 known already, 1 rejected\n",
+        "5 events: 3 stored, 1 duplicate, 1 rejected\n",
     )  # also of the first part
     assert list((home / "state").rglob("*.json")) == []
 
@@ -257,7 +257,7 @@ def test_a_renamed_file_resumes_and_a_changed_one_starts_over(
     renamed = str(Path(file).rename(tmp_path / "renamed"))
     server.requests.clear()
     assert "going on" not in run("events", "send", changed).err
-    assert "going on after 2 of 5" in run("events", "send", renamed).err
+    assert "resuming after 2 of 5" in run("events", "send", renamed).err
 
     assert sent(server) == [["e0", "e1", "e2", "e3", "e4"], ["e2", "e3", "e4"]]
 

@@ -114,7 +114,7 @@ def test_an_interrupted_sending_says_where_it_goes_on(
         output = process.stderr.read()
         assert process.wait(WAIT) == 130
 
-    assert output == "costtrack: 2 of 3 events are acknowledged; the same command continues from there\n"
+    assert output == "costtrack: 2 of 3 events are acknowledged; run the same command again to continue\n"
 
 
 # --- On a terminal ---------------------------------------------------------------------------------------------

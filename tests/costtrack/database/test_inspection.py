@@ -151,7 +151,7 @@ def test_check_changes_nothing_and_ends_with_an_error() -> None:
         call_command("repair_roles", check=True, stdout=output)
     assert output.getvalue().splitlines() == [
         "Would repair: policies missing (1): billing_run_tenant",
-        "Would repair: table grants not as migrated (1): billing_run",
+        "Would repair: table grants that differ from the migrations (1): billing_run",
         "Cannot repair: views missing (1): billing_liverunday (billing.0003_live_views)",
     ]
     assert find_problems() == before
@@ -164,5 +164,5 @@ def test_a_second_run_changes_nothing() -> None:
         output = io.StringIO()
         call_command("repair_roles", stdout=output)
         lines.append(output.getvalue().splitlines())
-    complete = "The tenants' role, its grants and the policies are as the migrations made them."
+    complete = "The tenants' role, its grants and the policies match the migrations."
     assert lines == [["Repaired: policies missing (1): billing_run_tenant", complete], [complete]]

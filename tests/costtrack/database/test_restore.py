@@ -131,7 +131,7 @@ def test_a_restore_without_the_role_fails_closed_and_is_reported_until_it_is_rep
         assert tenant_role(client) == (503, "missing")
 
         assert repaired()[0] == "Repaired: role missing (1): costtrack_tenant"
-        assert repaired() == ["The tenants' role, its grants and the policies are as the migrations made them."]
+        assert repaired() == ["The tenants' role, its grants and the policies match the migrations."]
 
         assert tenant_role(client) == (200, "complete")
         call_command("migrate", skip_checks=False, stdout=io.StringIO())
@@ -169,7 +169,7 @@ def test_a_user_who_may_not_create_roles_sees_the_statements_for_a_superuser(dum
             repaired()
         lines = str(error.value).splitlines()
         assert lines == [
-            "The database user may not create or change roles. Let a superuser run, in this database:",
+            "The database user may not create or change roles. As a superuser, run in this database:",
             '    CREATE ROLE "costtrack_tenant" NOLOGIN;',
             '    GRANT "costtrack_tenant" TO "costtrack";',
             "Then run repair_roles again.",
@@ -189,7 +189,7 @@ def test_tables_of_another_owner_are_named(dump: Path, new_cluster: Cluster) -> 
     with serving(new_cluster.url):
         with pytest.raises(CommandError, match="owners are not repaired"):
             call_command("repair_roles", stdout=output)
-        assert "Not repaired: tables of another owner (2): billing_run, billing_run_id_seq" in output.getvalue()
+        assert "Not repaired: tables owned by another user (2): billing_run, billing_run_id_seq" in output.getvalue()
 
 
 def test_ready_is_taken_back_when_the_role_goes_away_later(dump: Path, new_cluster: Cluster, client: Client) -> None:
@@ -235,7 +235,7 @@ def test_a_data_folder_is_backed_up_and_restored_into_a_new_one(
     try:
         finished = run("restore", "--data-dir", str(folder / "data"), str(dump))
         assert finished.returncode == 0, finished.stderr
-        assert "copy the old secret.key" in finished.stdout
+        assert "First copy the old secret.key" in finished.stdout
         again = run("restore", "--data-dir", str(folder / "data"), str(dump))
         assert (again.returncode, again.stderr.count("\n")) == (1, 1)
         assert "has a database already" in again.stderr

@@ -69,5 +69,5 @@ def test_ready_is_what_readyz_says() -> None:
     with answering(503, body) as address:
         assert address.what_is_missing() == "worker is not running"
     with answering(400, b"") as address:
-        assert address.what_is_missing() == "/readyz answers 400"
-    assert address.what_is_missing() == "the web server does not answer"
+        assert address.what_is_missing() == "/readyz responds with 400"
+    assert address.what_is_missing() == "the web server does not respond"

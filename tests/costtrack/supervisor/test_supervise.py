@@ -53,7 +53,7 @@ def test_a_service_that_dies_is_restarted_and_reported(stage: Stage) -> None:
     stage.start("web")
     stage.end_last()
     stage.supervisor.watch(10)
-    assert stage.lines == ["Web stopped (killed by SIGKILL); it is started again in 1 s"]
+    assert stage.lines == ["Web stopped (killed by SIGKILL); restarting in 1 s"]
     stage.supervisor.watch(10.9)
     assert len(stage.started) == 1
     stage.supervisor.watch(11)
@@ -67,7 +67,7 @@ def test_a_service_that_keeps_dying_restarts_later_each_time(stage: Stage) -> No
         stage.end_last()
         stage.supervisor.watch(now)
         stage.supervisor.watch(now + 30)
-    delays = [line.removeprefix("Web stopped (killed by SIGKILL); it is started again in ") for line in stage.lines]
+    delays = [line.removeprefix("Web stopped (killed by SIGKILL); restarting in ") for line in stage.lines]
     assert delays == ["1 s", "2 s", "4 s", "8 s", "16 s", "30 s", "30 s"]
 
 
@@ -92,7 +92,7 @@ def test_a_restart_that_fails_is_tried_again(stage: Stage) -> None:
     stage.end_last()
     for now in (0, 5, 10):
         stage.supervisor.watch(now)
-    assert stage.lines[-1] == "Web stopped (the disk is full); it is started again in 2 s"
+    assert stage.lines[-1] == "Web stopped (the disk is full); restarting in 2 s"
     assert len(stage.started) == 2
 
 
