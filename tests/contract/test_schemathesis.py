@@ -6,9 +6,11 @@ always the same. Numbers are drawn from a fixed seed, so a failure comes again. 
 request for each kind of edge of each parameter and field; in the long one each variation of it.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +18,14 @@ import schemathesis
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from hypothesis import HealthCheck, settings
-from schemathesis.checks import CheckFunction
+from schemathesis.checks import CheckFunction, load_all_checks
 from schemathesis.config import SchemathesisConfig
+from schemathesis.core.result import Ok
+from schemathesis.generation.feedback import FeedbackSources
 from schemathesis.generation.meta import CoveragePhaseData
+from schemathesis.pytest._test_builder import build_operation_test
+from schemathesis.python._constants.orchestrator import make_constants_value_source
+from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from costtrack.wsgi import application
@@ -30,6 +37,7 @@ from tests.example_requests import Examples
 from tests.profiles import choose
 from tests.usage import send_events
 
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 ROWS = 6
 _MAX_ARRAY_LENGTH = 100
 # Of each kind of edge; in the long profile all.
@@ -89,7 +97,28 @@ def _forget_long_arrays(node: object) -> None:
             _forget_long_arrays(inner)
 
 
-schema = schemathesis.openapi.from_wsgi("/schema", application, config=_CONFIG, headers=_AS_JSON)
+# In the committed document, which is the server's (tests/organizations/test_schema.py).
+_PATH_OR_METHOD = re.compile(r"^  (?P<path>/[^:]*):$|^    (?P<method>get|post|put|patch|delete):$", re.MULTILINE)
+
+
+def labels() -> Iterator[str]:
+    """The operations as schemathesis calls them, `GET /usage/events`.
+
+    Each test makes up its requests when it runs: for all of them that takes several seconds, in each process that
+    collects tests."""
+    path = ""
+    for found in _PATH_OR_METHOD.finditer(_DOCUMENT.read_text()):
+        path = found["path"] or path
+        if found["method"]:
+            yield f"{found['method'].upper()} {path}"
+
+
+@cache
+def operations() -> dict[str, APIOperation[Any, Any, Any, Any]]:
+    schema = schemathesis.openapi.from_wsgi("/schema", application, config=_CONFIG, headers=_AS_JSON)
+    load_all_checks()
+    found = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
+    return {operation.label: operation for operation in found}
 
 
 @schemathesis.serializer(_LINES)
@@ -128,10 +157,28 @@ def known_values(shared_values: KnownValues, db: None) -> KnownValues:
     return shared_values
 
 
+@pytest.mark.usefixtures("known_values")
+def test_every_operation_of_the_server_is_tested() -> None:
+    assert sorted(labels()) == sorted(operations())
+
+
 @pytest.mark.timeout(300)  # one takes half a minute: POST /usage/events has many fields
-@schema.parametrize()
+@pytest.mark.parametrize("label", list(labels()))
+def test_every_answer_is_as_documented(label: str, known_values: KnownValues) -> None:
+    operation = operations()[label]
+    schema = operation.schema
+    requests = build_operation_test(
+        config=schema.config,
+        operation=operation,
+        test_func=check_answer,
+        given_kwargs={},
+        feedback=FeedbackSources(constants_value_source=make_constants_value_source(schema)),
+    )
+    requests(known_values=known_values)
+
+
 @settings(suppress_health_check=list(HealthCheck))
-def test_every_answer_is_as_documented(case: schemathesis.Case[Any], known_values: KnownValues) -> None:
+def check_answer(case: schemathesis.Case[Any], known_values: KnownValues) -> None:
     if _is_further_variation(case):
         return
     known_values.fill_in(case)
