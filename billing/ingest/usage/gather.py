@@ -18,6 +18,7 @@ from billing.ingest.usage.spellings import (
     SECONDARY,
     TOKEN_FIELDS,
     UPSTREAM_COST,
+    is_number_as_text,
     is_processing_value,
     looks_like_condition,
     meaning,
@@ -208,7 +209,8 @@ def gather_conditions(gathered: Gathered, beside: Mapping[Any, Any], *, is_sent_
 def _may_matter_beside(value: Value) -> bool:
     """Whether an unread value beside the usage is a service tier or counts that the usage lacks."""
     if isinstance(value.value, str):
-        return _is_processing(value)
+        is_unknown = meaning(value.path).role == "unknown"
+        return _is_processing(value) or (is_unknown and is_number_as_text(value.path, value.value))
     is_cache = meaning(value.path.rpartition(".")[2]).name in _CACHES
     return bool(value.value) and is_cache and value.path.startswith(_PROVIDERS_OWN)
 

@@ -30,6 +30,7 @@ TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
         "billed_units.input_tokens",
         "tokens.input_tokens",
         "prompt_llm_token_count",
+        "token_count_prompt",
         "x_amzn_bedrock_input_token_count",
     ),
     "uncached_input": (
@@ -56,10 +57,11 @@ TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
         "billed_units.output_tokens",
         "tokens.output_tokens",
         "completion_llm_token_count",
+        "token_count_completion",
         "generated_token_count",
         "x_amzn_bedrock_output_token_count",
     ),
-    "total": ("total_tokens", "total_token_count", "total", "total_llm_token_count"),
+    "total": ("total_tokens", "total_token_count", "total", "total_llm_token_count", "token_count_total", "tokens"),
     "cache_read": (
         "input_details.cached_tokens",
         "input_details.cache_read_tokens",
@@ -74,6 +76,8 @@ TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
         "cached_prompt_text_tokens",
         "cached_token_count",
         "cached_input_token_count",
+        "prompt_cached_tokens",
+        "prompt_cache_read_tokens",
         "cached_content_token_count",
         "input_cached_tokens",
         "input_cache_read",
@@ -113,6 +117,8 @@ TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
         "input_cache_creation",
         "input_cache_creation_tokens",
         "input_tokens.cache_write",
+        "prompt_cache_creation_tokens",
+        "prompt_cache_write_tokens",
         "details.cache_write_tokens",
         "details.cache_creation_tokens",
         "details.cache_creation_input_tokens",
@@ -136,6 +142,7 @@ TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
         "details.thinking_tokens",
         "details.thoughts_tokens",
         "native_tokens_reasoning",
+        "completion_reasoning_tokens",
     ),
     "tool_input": (
         "tool_use_prompt_token_count",
@@ -372,6 +379,8 @@ IGNORED = (
     "*model_usage.*",
     "response_metadata.*",
     # Settings of the request, which responses repeat.
+    "request.*",
+    "server.port",
     "temperature",
     "top_p",
     "top_k",
@@ -483,6 +492,15 @@ _USAGE_AS_TEXT = 'tokens"'
 _CONDITION_KEY = re.compile(r".*(?:tier|traffic|speed|geo|region|zone|processing|priority|batch|byok).*")
 
 
+_NUMBER = re.compile(r"\s*0*[1-9]\d*(?:\.\d+)?\s*|\s*0*\.0*[1-9]\d*\s*")
+_NUMBER_KEY = re.compile(r".*(?:token|cache|audio|image|video|search|second|cost|price|credit).*")
+
+
+def is_number_as_text(path: str, text: str) -> bool:
+    """Whether a text under an unknown key is a number that may matter for the cost."""
+    return _NUMBER.fullmatch(text) is not None and _NUMBER_KEY.fullmatch(path) is not None
+
+
 def is_processing_value(text: str) -> bool:
     """Whether a text names a service tier."""
     return _normalized_value(text) in _PROCESSING_VALUES
@@ -490,7 +508,7 @@ def is_processing_value(text: str) -> bool:
 
 def looks_like_condition(path: str, text: str) -> bool:
     """Whether a text under an unknown key may be a processing condition, or has counts inside."""
-    if _USAGE_AS_TEXT in text:
+    if _USAGE_AS_TEXT in text or is_number_as_text(path, text):
         return True
     value = _normalized_value(text)
     return value in CONDITION_VALUES or (bool(value) and _CONDITION_KEY.fullmatch(path) is not None)

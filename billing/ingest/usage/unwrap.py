@@ -32,6 +32,7 @@ _WRAPPERS = (
     "data",
     "delta",
     "payload",
+    "body",
     "attributes",
     "kwargs",
     "llm_output",

@@ -103,6 +103,8 @@ def test_times_and_limits_are_known_to_be_without_meaning(key: str) -> None:
             "output_token_details": {"flex": 5},
         },
         {"prompt_tokens": 9, "completion_tokens": 1, "num_server_side_tools_used": 2},
+        {"usage": {"prompt_tokens": 9, "completion_tokens": 1}, "perf_metrics": {"cached-tokens": "5"}},
+        {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 15, "connector_tokens": 5},
         {"prompt_tokens": 9, "completion_tokens": 1, "extra": {"google": {"traffic_type": "ON_DEMAND_FLEX"}}},
     ],
 )
