@@ -208,7 +208,7 @@ class NoticeKind(models.TextChoices):
     INCREASE_GRANTED = "increase.granted", "Increase approved"
     INCREASE_DECLINED = "increase.declined", "Increase declined"
     UNPRICED_USAGE = "usage.unpriced", "Model without a price"
-    FLAGGED_USAGE = "usage.flagged", "Usage needs a look"
+    FLAGGED_USAGE = "usage.flagged", "Usage needs a review"
     WEBHOOK_DISABLED = "webhook.disabled", "Webhook disabled"
     TEST = "test", "Test message"
 

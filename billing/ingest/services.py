@@ -39,7 +39,7 @@ class IngestResult(Struct, frozen=True, kw_only=True):
     conflicts: int = 0
     rejected: int = 0
     unpriced: Annotated[int, Meta(description="Accepted records whose cost is unknown.")] = 0
-    flagged: Annotated[int, Meta(description="Accepted records whose usage needs a look.")] = 0
+    flagged: Annotated[int, Meta(description="Accepted records whose usage needs a review.")] = 0
     errors: list[RecordError] = []
     warnings: Annotated[
         list[RecordWarning], Meta(description=f"What is not known about accepted records, at most {MAX_WARNINGS:,}.")

@@ -1,4 +1,4 @@
-"""What needs a look in an organization's usage, found once for each model."""
+"""What needs a review in an organization's usage, found once for each model."""
 
 from django.db import models
 

@@ -344,9 +344,9 @@ def _unpriced_usage(context: EmailContext) -> Content:
 
 def _flagged_usage(context: EmailContext) -> Content:
     return Content(
-        label="Usage needs a look",
+        label="Usage needs a review",
         tone=Tone.WARNING,
-        headline=_issue_headline(context, "sends usage that needs a look", "models send usage that needs a look"),
+        headline=_issue_headline(context, "sends usage that needs a review", "models send usage that needs a review"),
         lead="Part of the usage was not read, or does not add up, so the cost may be wrong or is unknown. Each event"
         " says what was not read. You get this once for each model and reason.",
         details=_issue_details(context),

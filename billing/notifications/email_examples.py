@@ -65,7 +65,7 @@ def _examples(now: datetime) -> dict[NoticeKind, tuple[str, dict[str, Any]]]:
             _issues(now, ("our-cluster", "llama-4-70b", "no_price", ""), ("openai", "gpt-7", "no_price", "")),
         ),
         NoticeKind.FLAGGED_USAGE: (
-            "Acme Research: usage of gpt-7 needs a look",
+            "Acme Research: usage of gpt-7 needs a review",
             _issues(now, ("openai", "gpt-7", "unread_usage", "usage.thought_tokens")),
         ),
         NoticeKind.WEBHOOK_DISABLED: (

@@ -1,7 +1,7 @@
-"""Notices about usage that needs a look: models without a price, and flagged usage.
+"""Notices about usage that needs a review: models without a price, and flagged usage.
 
-Each model is in one notice for each reason or flag. The first notice of a kind is written at once; what is found in the
-hour after it is collected into the next one.
+Each model is in one notice per reason or flag. The first notice of a kind is written immediately; issues of the
+following hour are collected in the next one.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from organizations.models import Organization
 MAX_LISTED = 20
 INTERVAL = timedelta(hours=1)
 _MAX_CLAIMED = 1_000
-# A price, or a cost that is set, helps these. All others are about how the usage was sent or read.
+# Fixed by a price or by setting the cost. All other issues are about how the usage was sent or read.
 PRICE_REASONS = (
     UnpricedReason.NO_PRICE.value,
     UnpricedReason.NO_UNIT_PRICE.value,
@@ -63,7 +63,7 @@ def _notify(organization: Organization, kind: NoticeKind, now: datetime) -> bool
 
 
 def _claim(organization: Organization, kind: NoticeKind) -> list[UsageIssue]:
-    """Lock what has no notice yet, the oldest first; another worker skips it."""
+    """Lock the issues without a notice, oldest first; those locked by another worker are skipped."""
     issues = UsageIssue.objects.of(organization).filter(notified_at=None)
     about_prices = {"code__in": PRICE_REASONS}
     is_unpriced = kind is NoticeKind.UNPRICED_USAGE
@@ -76,7 +76,7 @@ def _sentence(kind: NoticeKind, issues: Sequence[UsageIssue]) -> str:
     name = models[0] if len(models) == 1 else f"{len(models):,} models"
     if kind is NoticeKind.UNPRICED_USAGE:
         return f"{name} {'has' if len(models) == 1 else 'have'} no price"
-    return f"usage of {name} needs a look"
+    return f"usage of {name} needs a review"
 
 
 def _data(organization: Organization, issues: Sequence[UsageIssue], now: datetime) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from billing.pricing.quote import Quote
 from billing.types import UnpricedReason
 
 UNEXPLAINED = "No cause is known."
-_NO_CONDITION = "Only the list has a price of this {}. Here the cost stays unknown, with that reason."
-_NO_UNIT_PRICE = "The catalogue has no price of {}. Here the cost stays unknown, with that reason."
+_NO_CONDITION = "Only the list has a price of this {}. costtrack leaves the cost unknown, with that reason."
+_NO_UNIT_PRICE = "The catalogue has no price of {}. costtrack leaves the cost unknown, with that reason."
 _ESTIMATED = (
     "The catalogue has no price of cached input. Here it is charged as the vendor's other models or as input, and the "
     "event is flagged as an estimate."

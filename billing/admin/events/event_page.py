@@ -69,7 +69,7 @@ def event_cards(event: UsageEvent) -> list[Card]:
         cards.append(Card("Known costs", table=Table("Known costs", _KNOWN_COSTS, known)))
     if event.flags:
         details = [(_flag_label(flag["code"]), flag["detail"]) for flag in event.flags]
-        cards.append(Card("Flags", text="Why the amount needs a look.", details=details))
+        cards.append(Card("Flags", text="Why the amount needs a review.", details=details))
     sections = (("Call", _call), ("Tokens", _tokens), ("Part of", _context), ("Identity", _identity))
     cards += [Card(title, details=without_empty(details(event)), is_half=True) for title, details in sections]
     if event.usage_raw:

@@ -90,7 +90,7 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
     flags = serializers.ListField(
         child=serializers.DictField(child=serializers.CharField()),
         allow_null=True,
-        help_text="Why the amount needs a look: a `code`, and as `detail` what was not read or does not add up.",
+        help_text="Why the amount needs a review: a `code`, and as `detail` what was not read or does not add up.",
     )
     adjusts = serializers.UUIDField(allow_null=True, help_text="The event that this adjustment corrects.")
 

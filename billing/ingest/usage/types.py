@@ -15,7 +15,7 @@ LARGEST_COUNT = 1_000_000_000_000
 
 
 class FlagCode(StrEnum):
-    """Why a reading needs a look. The amount of a flagged event may be wrong."""
+    """Why a reading needs a review. The amount of a flagged event may be wrong."""
 
     UNREAD_USAGE = "unread_usage"
     TOTAL_MISMATCH = "total_mismatch"

@@ -22,13 +22,13 @@ _NOON = 12
 _INTRODUCTION = """\
 # Prices that differ from LiteLLM's map
 
-`compare_prices` generates this page ([prices](prices.md#comparing-with-litellms-map)). The same calls are priced by the
-catalogue with the declared prices, and by LiteLLM's map as of {day}: 1,000 tokens in and 500 out, with 2,000 cached
-tokens, above each size of the context at which a price changes, and with each service tier, speed and region that the
-map knows, at noon UTC.
+`compare_prices` generates this page ([prices](prices.md#comparing-with-litellms-map)). It prices the same calls by the
+catalogue with its declared corrections, and by LiteLLM's map of {day}: 1,000 input and 500 output tokens with 2,000
+cached tokens, above each context size at which a price changes, and with each service tier, speed and region in the
+map, at noon UTC.
 
-{listed:,} models are in the map, {models:,} of them have a price in both. {same:,} of their {calls:,} calls cost the
-same. The others, by cause:
+The map has {listed:,} models; {models:,} of them have a price in both. {same:,} of their {calls:,} calls cost the same.
+The differences by cause:
 """
 
 
@@ -73,7 +73,7 @@ def _page(found: Sweep, now: datetime) -> Iterator[str]:
         title, _, explanation = cause.partition(". ")
         yield f"## {title.rstrip('.')}\n"
         yield f"{len(differences)} calls. {explanation}".rstrip() + "\n"
-        yield "| provider | model | call | here | in the map |"
+        yield "| provider | model | call | costtrack | LiteLLM's map |"
         yield "| --- | --- | --- | --- | --- |"
         yield from sorted({_row(difference) for difference in differences})
         yield ""

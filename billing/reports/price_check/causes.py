@@ -198,7 +198,7 @@ def _all_cached(call: Call) -> _Reading:
 
 
 def _without_fees(call: Call) -> Iterator[_Reading]:
-    """Each fee that is not charged, and all of them."""
+    """Yield each fee that is not charged, and all of them together."""
     fees = sorted({kind for request in call.requests for kind, number in request.items() if number} - TOKEN_KINDS)
     groups = [(kind,) for kind in fees] + ([tuple(fees)] if len(fees) > 1 else [])
     for kinds in groups:
@@ -223,7 +223,7 @@ def _without(given: Quantities, kinds: Iterable[str]) -> Quantities:
 
 
 def _plus(given: Quantities, kind: str, number: Quantity) -> Quantities:
-    """Return the quantities with more of a kind; unchanged if there would be less than nothing."""
+    """Return the quantities with more of a kind; unchanged if the result would be negative."""
     total = given.get(kind, 0) + number
     return {**given, kind: total} if number and total >= 0 else given
 
@@ -266,11 +266,11 @@ def _quote(compared: ComparedCall, *, reading: _Reading | None = None, terms: _T
     return quote_at(price, call, agreements)
 
 
-# --- Which of them explains the difference ---------------------------------------------------------------------
+# --- Choosing the hypothesis -----------------------------------------------------------------------------------
 
 
 def _best(compared: ComparedCall, tried: Iterable[tuple[DifferenceCause, str, Quote]]) -> Cause | None:
-    """Return the first hypothesis that gives the reported cost to the last digits, else the first that nearly does."""
+    """Return the first hypothesis that gives the reported cost exactly, else the first that is close."""
     nearly = None
     for code, detail, quote in tried:
         if quote.total_usd is None or quote.total_usd == compared.quote.total_usd:

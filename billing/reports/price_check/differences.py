@@ -34,7 +34,7 @@ _COMPUTED = Case(When(cost_basis=CostBasis.COMPUTED.value, then=F("token_cost_us
 
 @dataclass(frozen=True, slots=True)
 class ModelDifference:
-    """Calls of one model whose costs differ, their sums, and how many calls with two known costs there are."""
+    """Calls of one model whose costs differ, their sums, and the number of calls with two known costs."""
 
     service: str
     model: str
@@ -50,7 +50,7 @@ class ModelDifference:
 
 @dataclass(frozen=True, slots=True)
 class ComparedLine:
-    """What is charged for one kind, computed and as the reported cost is explained. None: nothing."""
+    """The charge for one kind, as computed and as the cause explains the reported cost. None: no charge."""
 
     kind: str
     computed: QuoteLine | None

@@ -1,4 +1,4 @@
-"""How far the costs of model calls can be relied on, by model. Read-only.
+"""How exact the costs of model calls are, by model. Read-only.
 
 Costs include later corrections: an event that was priced or read again afterwards counts with what is known now.
 """
@@ -38,7 +38,7 @@ _EXACTNESS = Case(
 
 @dataclass(slots=True)
 class Spend:
-    """Calls, and what they cost."""
+    """Calls and their cost."""
 
     events: int = 0
     cost_usd: Decimal = ZERO
@@ -106,8 +106,8 @@ def _original_costs(rows: UsageEventQuerySet) -> Any:
 
 
 def _corrections(organization: Organization, rows: UsageEventQuerySet) -> Any:
-    """Return the sums of the corrections of calls, by what the cost of the call was at first. Of the `corrected` calls
-    `became_known` had no cost before."""
+    """Return the sums of corrections, by the original exactness of the call's cost. `became_known` of the `corrected`
+    calls had no cost before."""
     calls = UsageEvent.objects.of(organization).filter(id=OuterRef("adjusts"), kind=EventKind.MODEL_CALL.value)
     return (
         rows.filter(kind=EventKind.ADJUSTMENT.value)
@@ -129,7 +129,7 @@ def _corrections(organization: Organization, rows: UsageEventQuerySet) -> Any:
 
 
 def _exactness_now(row: dict[str, Any]) -> tuple[str, int]:
-    """Return what the calls of a group of corrections count as, and how many of them that moves from another one."""
+    """Return the new exactness of a group of corrected calls, and how many calls it moves."""
     original: str = row["original"]
     is_unknown = original == Exactness.UNKNOWN
     moved: int = row["became_known"] if is_unknown else 0

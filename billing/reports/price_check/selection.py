@@ -1,4 +1,4 @@
-"""Which calls are checked."""
+"""The selection of calls to check."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -7,13 +7,13 @@ from typing import Any
 from costtrack.calendar import Span
 
 DEFAULT_PERCENT = Decimal(1)
-"""Bills are rounded, so smaller differences mean little."""
+"""Bills are rounded, so smaller differences are not significant."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallSelection:
-    """Calls of a window, of one service or model if it is named, and the percentage of the computed cost from which on
-    a difference counts."""
+    """Calls in a window, of one service or model if given. Differences below this percentage of the computed cost are
+    ignored."""
 
     window: Span
     percent: Decimal = DEFAULT_PERCENT
@@ -22,6 +22,6 @@ class CallSelection:
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """The conditions on columns of the ledger."""
+        """Return the conditions on columns of the ledger."""
         named = {name: value for name in ("service", "model") if (value := getattr(self, name))}
         return {"occurred_at__gte": self.window.start, "occurred_at__lt": self.window.end, **named}

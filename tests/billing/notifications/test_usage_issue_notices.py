@@ -56,7 +56,7 @@ def test_flagged_usage_is_one_notice_for_each_flag_and_model(send: Send) -> None
     fold(now=LATER)
     notify_all_usage_issues(now=LATER)
     first, second = Notice.objects.order_by("pk")
-    assert first.subject == "Acme Research: usage of gpt-4o needs a look"
+    assert first.subject == "Acme Research: usage of gpt-4o needs a review"
     assert listed(first) == [("gpt-4o", "unread_usage", "mystery_tokens")]
     assert [code for _, code, _ in listed(second)] == ["total_mismatch"]
 

@@ -109,7 +109,7 @@ def test_the_command_writes_a_page_by_cause(tmp_path: Path) -> None:
 
     assert errors.getvalue() == "5 of 13 calls differ, 1 of them without a known cause.\n"
     text = page.read_text()
-    assert "9 models are in the map, 8 of them have a price in both. 8 of their 13 calls cost the\nsame." in text
+    assert "The map has 9 models; 8 of them have a price in both. 8 of their 13 calls cost the same." in text
     assert "| azure | gpt-4o | service_tier priority | unknown | 0.012 |" in text
     assert "| openai | gpt-4o-mini | standard | 0.00045 | 0.0006 |" in text
 
