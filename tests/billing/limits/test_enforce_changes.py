@@ -103,8 +103,10 @@ def test_a_pause_by_hand_says_so_and_why(organization: Organization, enforced: E
     spend("3")
     override = pause(limit)
     assert enforced() == [
-        "Acme Research: access is paused manually until Tue, Nov 3, 2026, 12:00 PM (UTC) (daily limit): "
-        "We look into it."
+        (
+            "Acme Research: access is paused manually until Tue, Nov 3, 2026, 12:00 PM (UTC) (daily limit): "
+            "We look into it."
+        )
     ]
     data = Notice.objects.get().data
     assert (data["threshold"], data["spent_usd"], data["resets_at"]) == (100, "3", "2026-11-03T12:00:00Z")
