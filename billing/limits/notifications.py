@@ -107,4 +107,5 @@ def _local(organization: Organization, at: datetime) -> str:
     """Format a time in the organization's time zone, rounded up to the minute."""
     full = at.replace(second=0, microsecond=0)
     local = (full if full == at else full + MINUTE).astimezone(organization.calendar.zone)
-    return f"{local:%a %d %b %Y %H:%M} ({organization.time_zone})"
+    time = f"{local:%I:%M %p}".removeprefix("0")
+    return f"{local:%a, %b} {local.day}, {local.year}, {time} ({organization.time_zone})"

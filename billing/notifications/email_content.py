@@ -44,16 +44,16 @@ def local_span(start: str, end: str, zone: ZoneInfo) -> str:
 
 
 def _with_zone(instant: datetime, zone: ZoneInfo) -> str:
-    """`Mon 9 Nov 2026, 14:05 (Europe/Berlin)`"""
+    """`Mon, Nov 9, 2026, 2:05 PM (Europe/Berlin)`"""
     name = zone.key if zone.key == _UTC.key else f"({zone.key})"
     return f"{_format(instant, zone)} {name}"
 
 
 def _format(instant: datetime, zone: ZoneInfo) -> str:
-    """`Mon 9 Nov 2026, 14:05`, with seconds if there are any."""
+    """`Mon, Nov 9, 2026, 2:05 PM`, with seconds if there are any."""
     local = instant.astimezone(zone)
-    seconds = ":%S" if local.second else ""
-    return f"{local:%a} {local.day} {local:%b %Y}, {local.strftime('%H:%M' + seconds)}"
+    time = f"{local:%I:%M:%S %p}" if local.second else f"{local:%I:%M %p}"
+    return f"{local:%a, %b} {local.day}, {local.year}, {time.removeprefix('0')}"
 
 
 # --- The parts of a message ------------------------------------------------------------------------------------

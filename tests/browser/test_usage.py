@@ -85,7 +85,7 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(owner: User, api: 
     ):
         choose(page, **{label: value})
         query[name] = value
-        assert bool(re.search("All figures are filtered by [^;]*model", page.text)) == bool(query.get("model"))
+        assert bool(re.search("Figures are filtered by [^;]*model", page.text)) == bool(query.get("model"))
         assert_as_answered(page, api, **query)
 
     # However the chart is looked at: by the day, and by the hour.

@@ -31,7 +31,7 @@ def test_a_warning_names_limit_amounts_and_when_it_resets(
     (subject,) = enforced()
     assert subject == (
         "Acme Research: 80% of the limit of the calendar week is used (8.05 of 10.00 USD), "
-        "it resets Mon 09 Nov 2026 00:00 (UTC)"
+        "it resets Mon, Nov 9, 2026, 12:00 AM (UTC)"
     )
     notice = Notice.objects.get()
     assert notice.kind == NoticeKind.THRESHOLD
@@ -91,7 +91,7 @@ def test_a_calendar_window_ends_by_the_organizations_clock_and_week(
 
     (subject,) = enforced()
     assert subject.startswith("Acme Research: access is paused until ")
-    assert f"{ends_at:%d %b %Y}" in subject
+    assert f"{ends_at:%b} {ends_at.day}, {ends_at.year}, 12:00 AM (America/Los_Angeles)" in subject
     assert "00:00 (America/Los_Angeles)" in subject
     assert enforced(ends_at - timedelta(microseconds=1)) == []
     (subject,) = enforced(ends_at)
@@ -130,7 +130,7 @@ def test_a_rolling_window_resumes_at_the_very_instant(
 
     (subject,) = enforced()
     assert subject == (
-        "Acme Research: access is paused until Sun 08 Nov 2026 12:18 (UTC), "
+        "Acme Research: access is paused until Sun, Nov 8, 2026, 12:18 PM (UTC), "
         "the weekly limit is reached (10.00 of 10.00 USD)"
     )
     assert Notice.objects.get().data["resets_at"] == "2026-11-08T12:17:23Z"

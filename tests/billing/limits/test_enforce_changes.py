@@ -57,7 +57,10 @@ def test_a_raise_resumes_and_when_it_ends_by_itself_the_limit_pauses_again(
     assert Notice.objects.latest("pk").data["limit"]["amount_usd"] == "20"
     assert enforced(SOON - timedelta(microseconds=1)) == []
     (subject,) = enforced(SOON)
-    assert "access is paused until Tue 01 Dec 2026 00:00 (UTC), the monthly limit is reached (12.00 of 10.00" in subject
+    assert (
+        "access is paused until Tue, Dec 1, 2026, 12:00 AM (UTC), the monthly limit is reached (12.00 of 10.00"
+        in subject
+    )
     assert kinds() == ["paused", "resumed", "paused"]
     assert ThresholdEvent.objects.filter(amount_usd=10).count() == 3
 
@@ -100,7 +103,10 @@ def test_a_pause_by_hand_says_so_and_why(organization: Organization, enforced: E
     spend("3")
     override = pause(limit)
     assert enforced() == [
-        "Acme Research: access is paused manually until Tue 03 Nov 2026 12:00 (UTC) (daily limit): We look into it."
+        (
+            "Acme Research: access is paused manually until Tue, Nov 3, 2026, 12:00 PM (UTC) (daily limit): "
+            "We look into it."
+        )
     ]
     data = Notice.objects.get().data
     assert (data["threshold"], data["spent_usd"], data["resets_at"]) == (100, "3", "2026-11-03T12:00:00Z")

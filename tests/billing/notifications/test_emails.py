@@ -89,25 +89,25 @@ def test_html_has_tables_and_inline_styles_and_one_style_sheet_for_dark_themes(k
 def test_a_pause_says_when_access_returns_on_the_organizations_clocks_and_in_utc() -> None:
     text, page = rendered(NoticeKind.PAUSED, resets_at="2026-11-03T17:00:09Z")
     for part in (text, page.text):
-        assert "Tue 3 Nov 2026, 18:00:09 (Europe/Berlin)" in part
-        assert "Tue 3 Nov 2026, 17:00:09 UTC" in part
+        assert "Tue, Nov 3, 2026, 6:00:09 PM (Europe/Berlin)" in part
+        assert "Tue, Nov 3, 2026, 5:00:09 PM UTC" in part
         assert "$100.13 of $100.00" in part
 
 
 def test_where_the_clocks_show_utc_the_time_stands_once() -> None:
     text, _ = rendered(NoticeKind.PAUSED, resets_at="2026-11-03T17:00:00Z", time_zone="UTC")
-    assert text.count("17:00") == 1
+    assert text.count("5:00 PM") == 1
 
 
 def test_parts_of_a_second_are_rounded_up_so_that_nobody_comes_too_early() -> None:
     text, _ = rendered(NoticeKind.PAUSED, resets_at="2026-11-03T16:59:59.000001Z")
-    assert "18:00 (Europe/Berlin)" in text
+    assert "6:00 PM (Europe/Berlin)" in text
 
 
 def test_without_a_time_zone_in_the_notice_it_is_the_organizations(organization: Organization) -> None:
     organization.time_zone = "Asia/Kolkata"
     text, _ = rendered(NoticeKind.PAUSED, organization, resets_at="2026-11-03T17:00:00Z", time_zone=None)
-    assert "Tue 3 Nov 2026, 22:30 (Asia/Kolkata)" in text
+    assert "Tue, Nov 3, 2026, 10:30 PM (Asia/Kolkata)" in text
 
 
 def test_a_pause_that_does_not_end_by_itself_says_what_ends_it() -> None:
