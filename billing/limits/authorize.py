@@ -12,14 +12,14 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db import IntegrityError
-from django.db.models import Exists, F
+from django.db.models import F
 
 from billing.limits.balances import read_balances
 from billing.limits.cache import LimitSet, cached_limit_set, limit_set, limit_set_of_revision
 from billing.limits.estimate import Estimate, reserved_amount
 from billing.limits.evaluate import fits_at
 from billing.limits.refusal import Refusal, SpendLimitExceededError, refusal
-from billing.limits.reserve import lock_rules, set_transaction_options, try_reserve
+from billing.limits.reserve import lock_rules, set_transaction_options, try_extend, try_reserve
 from billing.limits.types import Balance, Dimensions, Rule
 from billing.models import Authorization
 from billing.types import AuthorizationStatus
@@ -122,39 +122,35 @@ def authorize(
     raise ConflictError("The limits are being changed. Try again.", code="limits_changing")
 
 
-def release(*, organization: Organization, authorization_id: UUID, now: datetime) -> Authorization:
+def release(*, organization: Organization, authorization_id: UUID, now: datetime) -> None:
     """End an authorization whose call does not take place. Releasing it again changes nothing.
 
     Raises ConflictError if the authorization is settled.
     """
-    with tenant_scope(organization.pk):
-        Authorization.objects.of(organization).filter(pk=authorization_id, status=_RESERVED).update(
-            status=AuthorizationStatus.RELEASED.value, ended_at=now
-        )
-        authorization = _get(organization, authorization_id)
-    if authorization.status == AuthorizationStatus.SETTLED.value:
+    with tenant_reads(organization.pk):
+        reserved = Authorization.objects.of(organization).filter(pk=authorization_id, status=_RESERVED)
+        if reserved.update(status=AuthorizationStatus.RELEASED.value, ended_at=now):
+            return
+        status = _get(organization, authorization_id).status
+    if status == AuthorizationStatus.SETTLED.value:
         raise ConflictError("The authorization is already settled.", code="authorization_ended")
-    return authorization
 
 
 def extend(*, organization: Organization, authorization_id: UUID, ttl: timedelta, now: datetime) -> Authorization:
-    """Let the authorization expire `ttl` from now.
+    """Let the authorization expire `ttl` from now, and return it.
 
     Raises ConflictError if it has ended, because its amount may be reserved by others. It also counts as ended if a
     server whose clock is ahead has authorized a call after it expired; the locks of its limits decide the order.
     """
-    with tenant_scope(organization.pk):
-        call = _dimensions(_get(organization, authorization_id))
-        lock_rules(limit_set(organization).rules_for(call, now=now))
+    with tenant_reads(organization.pk):
         authorization = _get(organization, authorization_id)
-        is_open = Authorization.objects.of(organization).filter(
-            ~Exists(Authorization.objects.of(organization).filter(id__gte=ids_at(authorization.expires_at)[0])),
-            pk=authorization_id,
-            status=_RESERVED,
-            expires_at__gt=now,
-        )
-        is_extended = is_open.update(expires_at=now + ttl)
-        authorization = _get(organization, authorization_id)
+        rules = limit_set(organization).rules_for(_dimensions(authorization), now=now)
+        is_extended = try_extend(authorization, rules=rules, expires_at=now + ttl, now=now)
+        while not is_extended:
+            before, authorization = authorization, _get(organization, authorization_id)
+            if authorization.expires_at == before.expires_at:
+                break
+            is_extended = try_extend(authorization, rules=rules, expires_at=now + ttl, now=now)
     if not is_extended:
         status = AuthorizationStatus(authorization.status)
         ended = AuthorizationStatus.EXPIRED if status is AuthorizationStatus.RESERVED else status
@@ -231,7 +227,8 @@ def _dimensions(authorization: Authorization) -> Dimensions:
 
 
 def _get(organization: Organization, authorization_id: UUID) -> Authorization:
-    return Authorization.objects.of(organization).get_or_not_found("authorization", pk=authorization_id)
+    authorizations = Authorization.objects.of(organization).select_related("credential")
+    return authorizations.get_or_not_found("authorization", pk=authorization_id)
 
 
 def access_refusal(

@@ -7,15 +7,18 @@ it refuses, and `billing.limits.authorize` retries with exact balances.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
 from operator import attrgetter
+from typing import Any
 
 from django.db import connection
 
 from billing.limits.evaluate import max_committed_usd, window_span
 from billing.limits.types import Rule
 from billing.models import Authorization
+from costtrack.ids import ids_at
 from costtrack.tenancy import tenant_reads
 from organizations.models import Organization
 
@@ -30,6 +33,14 @@ SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'; SELECT * FROM
     %s, %s, %s, %s, %s, %s, %s, %s, %s::text[])
 """
 _SETTINGS = 2
+_EXTEND = f"""
+{_LOCK}; UPDATE billing_authorization AS reservation SET expires_at = %s
+WHERE reservation.organization_id = %s AND reservation.id = %s AND reservation.status = 'reserved'
+    AND reservation.expires_at = %s AND reservation.expires_at > %s
+    AND NOT EXISTS (
+        SELECT FROM billing_authorization AS later WHERE later.organization_id = %s AND later.id >= %s
+    )
+"""  # noqa: S608 - constants
 _columns = attrgetter(
     *("id", "credential_id", "amount_usd", "created_at", "expires_at", "idempotency_key", "payload_hash"),
     *("service", "model", "user_ref", "workflow_id", "run_id", "session_id", "tags"),
@@ -83,6 +94,32 @@ def try_reserve(
         left_usd=tuple(amount - authorization.amount_usd for amount in left) if is_granted else left,
         is_certain=not any(edge for _, edge, _ in balances),
     )
+
+
+def try_extend(authorization: Authorization, *, rules: Sequence[Rule], expires_at: datetime, now: datetime) -> bool:
+    """Let the authorization expire at another time, behind the locks of its limits, in one message.
+
+    Returns False and changes nothing if it has ended, if its expiry is another one by now, or if another authorization
+    has begun after it.
+    """
+    organization_id, first_later_id = authorization.organization_id, ids_at(authorization.expires_at)[0]
+    parameters: list[Any] = [
+        lock_keys(rules),
+        expires_at,
+        organization_id,
+        authorization.pk,
+        authorization.expires_at,
+        now,
+        organization_id,
+        first_later_id,
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_EXTEND, parameters)
+        cursor.nextset()
+        is_extended: bool = cursor.rowcount == 1
+    if is_extended:
+        authorization.expires_at = expires_at
+    return is_extended
 
 
 def lock_keys(rules: Sequence[Rule]) -> list[int]:

@@ -268,8 +268,9 @@ class AuthorizationView(LimitEndpoint, OrganizationScopedAPIView):
         """Set a new time to live from now; it may be shorter than before."""
         with body_errors():
             ttl = parse_extension(read_body(request, max_bytes=_MAX_BYTES))
-        extend(organization=self.organization, authorization_id=authorization_id, ttl=ttl, now=utc_now())
-        return self._detail_response(authorization_id)
+        now = utc_now()
+        extended = extend(organization=self.organization, authorization_id=authorization_id, ttl=ttl, now=now)
+        return Response(_authorization(extended, now))
 
     @extend_schema(
         operation_id="usage_authorization_release",
