@@ -4,8 +4,8 @@ An authorization authenticates the caller, prices the call, and reads the spend 
 three limits (the organization's, one for each user, one for each model) before it reserves. The ledger is the large
 one. Reservations last two seconds, so as many are open as with calls of two seconds.
 
-A complete call, authorized and then settled by its event, has a limit instead of a baseline: 0.4 x the 10 ms that LiteLLM's
-proxy adds to a call of a mocked model on such a machine.
+A complete call, authorized and then settled by its event, has a limit instead of a baseline: 0.4 x the 10 ms that
+LiteLLM's proxy adds to a call of a mocked model on such a machine.
 """
 
 import random

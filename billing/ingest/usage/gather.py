@@ -8,7 +8,7 @@ from math import isfinite
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from billing.ingest.usage.paths import Flat, Place, Structure, Value, flatten, places, structure_of
+from billing.ingest.usage.paths import Flat, Leaf, Structure, Value, flatten, leaves, structure_of
 from billing.ingest.usage.spellings import (
     BOOLEAN_ATTRIBUTES,
     COST_FIELDS,
@@ -147,7 +147,7 @@ def _gather_flat(gathered: Gathered, flat: Flat) -> None:
 class _Read(NamedTuple):
     """How a value of a known structure is read. `name` is the field of a count, empty for all others."""
 
-    place: Place
+    leaf: Leaf
     name: str
     order: int
 
@@ -155,13 +155,13 @@ class _Read(NamedTuple):
 @lru_cache(maxsize=1024)
 def _reads(structure: Structure) -> tuple[_Read, ...] | None:
     """Return how the values of a structure are read; None if they are read one by one."""
-    found = places(structure)
-    if found is None or any(place.path in SECONDARY for place in found):
+    found = leaves(structure)
+    if found is None or any(leaf.path in SECONDARY for leaf in found):
         return None
     reads = []
-    for place in found:
-        role, name, _ = meaning(place.path)
-        reads.append(_Read(place, name if role == "field" else "", _ORDER.get(place.path, 0)))
+    for leaf in found:
+        role, name, _ = meaning(leaf.path)
+        reads.append(_Read(leaf, name if role == "field" else "", _ORDER.get(leaf.path, 0)))
     return tuple(reads)
 
 

@@ -80,7 +80,7 @@ class Flat(NamedTuple):
     is_complete: bool
 
 
-class Place(NamedTuple):
+class Leaf(NamedTuple):
     """Where a value stands in an object: its position among the values of its structure, and its path and key."""
 
     position: int
@@ -102,7 +102,7 @@ def structure_of(usage: Mapping[Any, Any], values: list[Any], depth: int = 0) ->
     """Return the structure of a small object and append its values to `values` (None for an object inside); None for
     other objects and for those with lists, except of items by modality or lifetime.
 
-    Most senders send the same few structures, so their paths are worked out once (`places`).
+    Most senders send the same few structures, so their paths are worked out once (`leaves`).
     """
     names = tuple(usage)
     if depth > MAX_DEPTH or len(names) + len(values) > _MAX_STRUCTURE or not has_short_keys(names):
@@ -147,12 +147,12 @@ def has_short_keys(names: tuple[Any, ...]) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def places(structure: Structure) -> tuple[Place, ...] | None:
-    """Return the places of the values of a structure, in the order of `flatten`; None if it takes that to read it."""
+def leaves(structure: Structure) -> tuple[Leaf, ...] | None:
+    """Return the leaves of a structure, in the order of `flatten`; None if only `flatten` can read it."""
     flat = flatten(_numbered(structure, count()))
     if not flat.is_complete:
         return None
-    return tuple(Place(value.value, value.path, value.key) for value in flat.values if isinstance(value.value, int))
+    return tuple(Leaf(value.value, value.path, value.key) for value in flat.values if isinstance(value.value, int))
 
 
 def _numbered(structure: Structure, positions: Iterator[int]) -> dict[Any, Any]:
@@ -178,7 +178,7 @@ def flatten(usage: Mapping[Any, Any]) -> Flat:
     values: list[Value] = []
     pending: list[tuple[str, str, Any, int]] = [("", "", usage, 0)]
     is_complete = True
-    looked_at = 0
+    visited = 0
     while pending:
         following: list[tuple[str, str, Any, int]] = []
         for path, key, value, depth in pending:
@@ -186,8 +186,8 @@ def flatten(usage: Mapping[Any, Any]) -> Flat:
                 is_complete = False
                 continue
             for child_path, child_key, child in _children(path, key, value):
-                looked_at += 1
-                if looked_at > MAX_VALUES:
+                visited += 1
+                if visited > MAX_VALUES:
                     return Flat(tuple(values), is_complete=False)
                 if isinstance(child, dict | list):
                     following.append((child_path, child_key, child, depth + 1))
