@@ -139,7 +139,9 @@ def test_too_many_calls_stay_in_the_order_of_time_and_the_page_says_why(
     browser = sign_in(owner)
     response = browser.get(PAGE, {"sort_by": "cost", "range": "7d"})
     assert shown(response)[0] == "after"
-    assert "this period has 8 calls, and only up to 6 can be sorted by cost" in " ".join(response.content.decode().split())
+    assert "this period has 8 calls, and only up to 6 can be sorted by cost" in " ".join(
+        response.content.decode().split()
+    )
     assert shown(browser.get(PAGE, BY_COST))[0] == "dearer"
 
 
