@@ -134,10 +134,10 @@ def _starting_servers(folder: Path) -> Iterator[StartServer]:
         for server in servers:
             if server.process.poll() is None:
                 server.kill()
-        _wait_until_disconnected()
+        wait_until_disconnected()
 
 
-def _wait_until_disconnected(seconds: float = 30) -> None:
+def wait_until_disconnected(seconds: float = 30) -> None:
     """Wait for the backends of killed servers, which may still change rows."""
     deadline = time.monotonic() + seconds
     with psycopg.connect(database_url(), autocommit=True) as admin:

@@ -20,7 +20,7 @@ from billing.models import Authorization, UsageEvent
 from costtrack.clock import utc_now
 from organizations.models import Organization
 from tests.concurrency import gateway_client
-from tests.concurrency.conftest import Server, StartServer
+from tests.concurrency.conftest import Server, StartServer, wait_until_disconnected
 from tests.conftest import Key
 from tests.limits import set_limit, take
 from tests.usage import total_cost
@@ -156,6 +156,7 @@ def test_clients_that_never_come_back_leave_nothing_behind(
         client.until(STEPS[number % 3], times=2 + number)
         client.kill()
     server.kill()
+    wait_until_disconnected()  # a statement that has arrived commits, whether its sender lives or not
 
     # Calls with an event are spent. Those without one are reserved until they expire.
     spent = total_cost(UsageEvent.objects.of(organization))
