@@ -75,20 +75,16 @@ class Exchange:
     """One request that Django answers in a thread (`run`). The event loop sends the parts of long responses."""
 
     def __init__(
-        self,
-        environ: dict[str, Any],
-        receive: Receive,
-        send: Send,
-        loop: asyncio.AbstractEventLoop,
-        timeout: float,
+        self, environ: dict[str, Any], receive: Receive, send: Send, *, timeout: float, closes_connection: bool
     ) -> None:
+        self.receive = receive
         self.is_broken = False
         """The response ended too early: the client must not take it for complete."""
         self._environ = environ
-        self._receive = receive
         self._send = send
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._timeout = timeout
+        self._closes_connection = closes_connection
         self._client_is_gone = False
         self._status = 500
         self._headers: list[tuple[bytes, bytes]] = []
@@ -115,6 +111,8 @@ class Exchange:
     def _start(self, status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
         self._status = int(status[:3])
         self._headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        if self._closes_connection:
+            self._headers.append((b"Connection", b"close"))
 
     def _head(self) -> Message:
         return {"type": "http.response.start", "status": self._status, "headers": self._headers}
@@ -159,7 +157,7 @@ class Exchange:
 
     async def _watch(self) -> None:
         """Notice when the client goes away: sending does not fail then."""
-        while (await self._receive())["type"] != "http.disconnect":
+        while (await self.receive())["type"] != "http.disconnect":
             pass
         self._client_is_gone = True
 

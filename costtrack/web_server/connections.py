@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from costtrack.web_server.balance import Balance
 from costtrack.web_server.limits import WebLimits
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ Client = tuple[str, int]
 
 _DESCRIPTORS = "/dev/fd"
 _MAX_SWEEP_SECONDS = 1.0
+_ACTIVE_SECONDS = 5.0
+"""A connection is served by this process for this long after each request."""
 # Above the first part of the maximum, connections without a request are closed, the longest idle ones first, until the
 # second part is left.
 _CROWDED, _RELAXED = 0.9, 0.8
@@ -40,10 +43,18 @@ class Connections:
         """Since the last request ended."""
         self._seen_since: dict[Client, float] = {}
         """Connections without a request so far."""
+        self._balance = Balance.open()
+        self._surplus = 0
 
-    def begin(self, client: Client) -> None:
+    def begin(self, client: Client) -> bool:
+        """Note the beginning of a request. Returns whether its connection should end with it, because another process
+        serves fewer."""
         with self._lock:
             self._running[client] = self._running.get(client, 0) + 1
+            if not self._surplus or client not in self._idle_since:  # a new connection may end anyway
+                return False
+            self._surplus -= 1
+            return True
 
     def end(self, client: Client) -> None:
         with self._lock:
@@ -75,6 +86,8 @@ class Connections:
         """Close connections that have been idle for too long."""
         with _open_connections() as connections:
             idle = self._idle(connections, now)
+            if self._balance is not None:
+                self._surplus = self._balance.publish(self._active(now))
             excess = self._excess(len(connections))
             for number, (since, client, is_new) in enumerate(sorted(idle)):
                 limit = self._limits.header_timeout if is_new else self._limits.keep_alive_timeout
@@ -96,6 +109,11 @@ class Connections:
         for client in connections.keys() - seen.keys():
             self._set_user_timeout(connections[client])
         return found
+
+    def _active(self, now: float) -> int:
+        with self._lock:
+            recent = {client for client, since in self._idle_since.items() if now - since < _ACTIVE_SECONDS}
+            return len(recent | self._running.keys())
 
     def _excess(self, count: int) -> int:
         maximum = self._limits.max_connections

@@ -46,7 +46,7 @@ class _Head:
 
     def __init__(self, scope: Scope) -> None:
         self.length: int | None = None
-        self.expects_continue = False
+        expects_continue = False
         is_chunked = False
         credentials: list[bytes] = []
         for name, value in scope["headers"]:
@@ -57,13 +57,16 @@ class _Head:
             elif name == b"transfer-encoding":
                 is_chunked = True
             elif name == b"expect":
-                self.expects_continue = True
+                expects_continue = True
         self.credentials = b"\0".join(credentials)
-        self.has_body = is_chunked
-        if self.length is not None:
+        if is_chunked:  # which takes precedence over a length
+            self.has_body, self.length = True, None
+        elif self.length is not None:
             self.has_body = self.length > 0
-        elif scope["http_version"] == "2":  # which needs neither header
-            self.has_body = scope["method"] in ("POST", "PUT", "PATCH")
+        else:  # HTTP/2 needs neither header
+            self.has_body = scope["http_version"] == "2" and scope["method"] in ("POST", "PUT", "PATCH")
+        self.is_sent_anyway = self.has_body and not expects_continue
+        """Whether the client sends the body before it has seen any response."""
 
 
 class Front:
@@ -94,13 +97,13 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._settle_finished()
         client = scope["client"][0], scope["client"][1]
-        self._connections.begin(client)
+        closes = self._connections.begin(client) and scope["http_version"] == "1.1"
         try:
-            await self._respond(scope, receive, send)
+            await self._respond(scope, receive, send, closes=closes)
         finally:
             self._connections.end(client)
 
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _respond(self, scope: Scope, receive: Receive, send: Send, *, closes: bool) -> None:
         head = _Head(scope)
         caller = Caller(head.credentials)
         collector = BodyCollector(receive, self._limits, self._budget)
@@ -111,7 +114,12 @@ class Front:
                 body: bytes | RefusedBody = b""
                 if head.has_body:
                     body = await collector.collect(head.length, partial(self._max_bytes, scope, caller))
-                await self._run(scope, head, caller, body, receive, send)
+                environ = build_environ(scope, body)
+                environ[CALLER] = caller
+                exchange = Exchange(
+                    environ, receive, send, timeout=self._limits.response_timeout, closes_connection=closes
+                )
+                await self._run(scope, caller, exchange, drains=isinstance(body, RefusedBody) and head.is_sent_anyway)
                 return
         except OverloadedError:
             failure = _overloaded("The server is busy. Try again.")
@@ -125,7 +133,7 @@ class Front:
         finally:
             self._budget.give_back(collector.size)
         await self._refuse(scope, send, failure)
-        if head.has_body and not head.expects_continue:
+        if head.is_sent_anyway:
             await drain(receive)
 
     async def _max_bytes(self, scope: Scope, caller: Caller) -> int:
@@ -148,20 +156,15 @@ class Front:
         self._submit(self._pool, caller, ask)
         return allowed if await answer else BODY_BYTES
 
-    async def _run(
-        self, scope: Scope, head: _Head, caller: Caller, body: bytes | RefusedBody, receive: Receive, send: Send
-    ) -> None:
+    async def _run(self, scope: Scope, caller: Caller, exchange: Exchange, *, drains: bool) -> None:
         loop = asyncio.get_running_loop()
-        environ = build_environ(scope, body)
-        environ[CALLER] = caller
-        exchange = Exchange(environ, receive, send, loop, self._limits.response_timeout)
         finished: asyncio.Future[None] = loop.create_future()
         pool = self._health_pool if scope["path"] == _HEALTH else self._pool
         self._submit(pool, caller, partial(self._work, scope, exchange, finished))
         self._unfinished += 1
         self._tick_soon(loop)
-        if isinstance(body, RefusedBody) and not head.expects_continue:
-            await drain(receive)
+        if drains:
+            await drain(exchange.receive)
         await finished
         if exchange.is_broken:
             self._connections.abort((scope["client"][0], scope["client"][1]))

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import psutil
 
 from costtrack.env import Environment
+from costtrack.web_server.balance import create_shared_memory
 from costtrack.web_server.limits import MAX_HEADER_BYTES, WebLimits
 
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
@@ -59,6 +60,7 @@ def serve(options: ServeOptions) -> int:
             os.environ["COSTTRACK_WEB_THREADS"] = str(options.threads)
         limits = WebLimits.read(Environment())
         _allow_descriptors(limits.max_connections)
+        create_shared_memory()
         os.execv(sys.executable, [sys.executable, "-m", *granian_command(options, limits)])  # noqa: S606 - no shell
     return 1
 
