@@ -23,7 +23,7 @@ from costtrack.web_server.bodies import (
 )
 from costtrack.web_server.bridge import Application, Exchange, Scope, Send, build_environ
 from costtrack.web_server.callers import CALLER, Caller
-from costtrack.web_server.connections import Connections
+from costtrack.web_server.connections import Client, Connections
 from costtrack.web_server.limits import BODY_BYTES, MAX_URL_BYTES, RETRY_AFTER_SECONDS, WebLimits
 from costtrack.web_server.thread_pool import Job, ThreadPool
 
@@ -96,7 +96,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._settle_finished()
-        client = scope["client"][0], scope["client"][1]
+        client = _client(scope)
         closes = self._connections.begin(client) and scope["http_version"] == "1.1"
         try:
             await self._respond(scope, receive, send, closes=closes)
@@ -167,7 +167,7 @@ class Front:
             await drain(exchange.receive)
         await finished
         if exchange.is_broken:
-            self._connections.abort((scope["client"][0], scope["client"][1]))
+            self._connections.abort(_client(scope))
 
     @staticmethod
     def _submit(pool: ThreadPool, caller: Caller, job: Job) -> None:
@@ -207,6 +207,11 @@ class Front:
         logger.warning("request refused", extra={"status": failure.status, "reason": failure.code})
         for message in _refusal(scope, failure):
             await send(message)
+
+
+def _client(scope: Scope) -> Client:
+    host, port = scope["client"]
+    return host, int(port)  # granian's is a text
 
 
 def _overloaded(message: str) -> Failure:

@@ -1,13 +1,15 @@
 """Clients that send half a request, or more than they may: the server answers all others, and ends them in time."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 import pytest
 
 from tests.concurrency.conftest import Server, StartServer
 from tests.concurrency.raw_http import RawConnection, raw_connections
-from tests.concurrency.workers import wait_until
+from tests.concurrency.workers import locked_ledger, wait_until
 from tests.conftest import Key
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,6 +96,28 @@ def test_500_half_sent_requests_and_20_huge_bodies_do_not_delay_others(server: S
         assert not any(connection.is_closed() for connection in half_sent), (
             "the test was slower than the server's limits"
         )
+
+
+def test_a_request_that_takes_long_and_a_busy_connection_are_not_ended(impatient_server: Server, key: Key) -> None:
+    """They last longer than the limits, which end half-sent requests meanwhile, twice in a row."""
+    headers = {"Authorization": f"Bearer {key.api_key}"}
+    with (
+        httpx.Client(base_url=impatient_server.url, headers=headers, timeout=60) as slow,
+        raw_connections(impatient_server.port, 1) as [busy],
+        ThreadPoolExecutor(1) as executor,
+    ):
+
+        def all_are_closed(connections: list[RawConnection]) -> bool:
+            idle_after_a_request(busy)
+            return all(connection.is_closed() for connection in connections)
+
+        with locked_ledger():
+            answer = executor.submit(slow.post, "/usage/events", json={"id": "slow"})
+            for _ in range(2):
+                with raw_connections(impatient_server.port, 5) as connections:
+                    half_a_head(connections[0])
+                    wait_until(partial(all_are_closed, connections))
+        assert answer.result().status_code == 200
 
 
 @pytest.mark.parametrize("send", KINDS)
