@@ -21,8 +21,8 @@ _PATIENCE = 200
 
 
 class Connection:
-    """One keep-alive connection. When the server ends it after a response, it is opened again. Answers other than 200 and
-    201 are an AssertionError."""
+    """One keep-alive connection, opened again when the server has ended it. Answers other than 200 and 201 are an
+    AssertionError."""
 
     def __init__(self, url: str) -> None:
         address = urlsplit(url)
