@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from http import HTTPStatus
+from typing import Any
 
 import httpx
 import psutil
@@ -56,9 +57,12 @@ def test_connections_that_are_kept_open_spread_over_the_processes(start_server: 
     server = start_server()
     workers = wait_for_workers(server)
 
+    def is_open(connection: Any) -> bool:
+        return bool(connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == server.port)
+
     def counts() -> list[int]:
         sockets = [worker.net_connections() for worker in workers]
-        return [sum(1 for one in opened if one.raddr and one.laddr.port == server.port) for opened in sockets]
+        return [sum(is_open(connection) for connection in opened) for opened in sockets]
 
     with ExitStack() as stack:
         clients: list[httpx.Client] = []
