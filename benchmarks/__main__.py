@@ -7,7 +7,7 @@ import platform
 import signal
 from pathlib import Path
 
-from benchmarks import authorize, disk, fold, growth, intake, memory, pages, reads, rebuild
+from benchmarks import authorize, connections, disk, fold, growth, intake, memory, pages, reads, rebuild
 from benchmarks.bench import Bench, Benchmark
 from benchmarks.report import Figure, say, table
 from benchmarks.stack import Stack
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "intake": intake.run,
     "authorize": authorize.run,
     "memory": memory.run,
+    "connections": connections.run,
     "disk": disk.run,
     "reads": reads.run,
     "pages": pages.run,

@@ -21,11 +21,16 @@ _PATIENCE = 200
 
 
 class Connection:
-    """One keep-alive connection. Statuses other than 200 and 201 raise an AssertionError."""
+    """One keep-alive connection, which is reopened if the server has closed it. Statuses other than 200 and 201 raise an
+    AssertionError."""
 
     def __init__(self, url: str) -> None:
         address = urlsplit(url)
-        self._socket = socket.create_connection((str(address.hostname), address.port or 80), _TIMEOUT_SECONDS)
+        self._address = str(address.hostname), address.port or 80
+        self._open()
+
+    def _open(self) -> None:
+        self._socket = socket.create_connection(self._address, _TIMEOUT_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Self:
@@ -46,6 +51,9 @@ class Connection:
         while len(answer) < total:
             answer += self._receive()
         assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")), answer[:2000]
+        if b"\r\nconnection: close" in answer[:end].lower():
+            self._socket.close()
+            self._open()
         return answer[end + 4 :]
 
     def seconds_of_each(self, requests: Sequence[bytes]) -> list[float]:

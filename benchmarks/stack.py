@@ -29,6 +29,7 @@ class Stack:
         self.postgres = embedded.Postgres(self.folder, postgres_settings(memory))
         self.redis = embedded.Redis(self.folder)
         self.api_key = ""
+        self.other_api_key = ""
         self.organization_id = 0
         self._redis_numbers: dict[str, int] = {}
 
@@ -124,3 +125,5 @@ class Stack:
             issued = issue_credential(organization=organization, name="bench", scopes=list(Scope), actor="benchmarks")
             if number == 0:
                 self.organization_id, self.api_key = organization.pk, issued.api_key
+            else:
+                self.other_api_key = issued.api_key

@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_address(serve)
     _add_count(serve, "--workers", 2, "processes")
-    _add_count(serve, "--threads", 8, "concurrent requests per process")
+    threads = "concurrent requests per process (default: COSTTRACK_WEB_THREADS, or 8)"
+    serve.add_argument("--threads", type=_count, help=threads)
 
     manage = commands.add_parser("manage", help="run a Django management command on the data of `costtrack up`")
     _add_data_dir(manage)
@@ -112,7 +113,7 @@ def _count(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from costtrack.web_server import ServeOptions, serve
+    from costtrack.web_server.serve import ServeOptions, serve
 
     return serve(ServeOptions(options.host, options.port, options.workers, options.threads))
 

@@ -159,7 +159,7 @@ def to_failure(error: Exception, location: str = "query") -> Failure:  # noqa: P
         case PermissionDenied():
             return Failure(403, "forbidden", "You do not have permission to do this.")
         case RequestDataTooBig():
-            return Failure(413, "too_large", "The request body is too large.")
+            return Failure(413, "too_large", str(error))
         case SuspiciousOperation():
             return Failure(400, "bad_request", "The request is malformed.")
         case OperationalError() if is_query_timeout(error):

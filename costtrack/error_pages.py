@@ -57,6 +57,11 @@ def query_timeout(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
+def dialect_of_path(path: str) -> Dialect:
+    """Return the error format of the API family that a path belongs to, for errors without a view."""
+    return _dialects().get(_first_segment(path), NATIVE)
+
+
 def _answer(request: HttpRequest, status: HTTPStatus, message: str) -> HttpResponse:
     dialect = _dialects().get(_first_segment(request.path))
     if dialect is None and _wants_page(request):

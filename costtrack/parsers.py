@@ -9,8 +9,9 @@ from rest_framework import parsers
 from rest_framework.exceptions import ParseError
 
 from costtrack.errors import TooLargeError
+from costtrack.web_server.limits import BODY_BYTES
 
-MAX_BYTES = 1024 * 1024
+MAX_BYTES = BODY_BYTES
 
 
 def read_limited(stream: Any, max_bytes: int = MAX_BYTES) -> bytes:

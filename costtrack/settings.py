@@ -16,6 +16,7 @@ from costtrack.openapi_settings import OPENAPI
 from costtrack.queues import REDELIVERED_AFTER_SECONDS, Queue, task_limits, task_routes
 from costtrack.sign_in_settings import sign_in_settings
 from costtrack.unfold_settings import ADMIN_THEME
+from costtrack.web_server.limits import WebLimits
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -185,12 +186,20 @@ SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = content_policy()
 
+# --- The web server --------------------------------------------------------------------------------------------
+
+WEB_LIMITS = WebLimits.read(env)
+# No page takes files. This handler never writes to the disk.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+FILE_UPLOAD_MAX_MEMORY_SIZE = 0
+
 # --- Intake ----------------------------------------------------------------------------------------------------
 
 INTAKE_MAX_BYTES = 20 * 1024 * 1024
 INTAKE_MAX_EVENTS = 10_000
 # LiteLLM sends all prompts and responses along, and drops its whole batch if it is refused.
 LITELLM_MAX_BYTES = 64 * 1024 * 1024
+# The web server has bounded each body before, by its endpoint (`max_body_bytes` of its view).
 DATA_UPLOAD_MAX_MEMORY_SIZE = LITELLM_MAX_BYTES
 
 # --- Retention of events ---------------------------------------------------------------------------------------

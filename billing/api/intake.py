@@ -85,6 +85,7 @@ class LiteLLMView(OrganizationScopedAPIView):
     """`POST /integrations/litellm`"""
 
     required_scope: ClassVar[Scope] = Scope.USAGE_WRITE
+    max_body_bytes: ClassVar[int] = settings.LITELLM_MAX_BYTES
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"post"})
     own_transactions: ClassVar[bool] = True
 

@@ -7,6 +7,7 @@ it only for responses that depend on nothing but the query, the ledger and the p
 time of day or the caller.
 """
 
+import hashlib
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -23,18 +24,29 @@ from costtrack.clock import iso, utc_now
 from costtrack.renderers import JSONRenderer
 from costtrack.revision_cache import RevisionCache
 from organizations.api.base import OrganizationScopedAPIView
+from organizations.models import Organization
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_BODY_BYTES = 256 * 1024
 
-CacheKey = tuple[int, str]
+# What an entry takes besides its body: key, state, headers and objects. It also bounds the number of entries.
+_ENTRY_BYTES = 2048
+
+CacheKey = tuple[int, bytes]
 _render = JSONRenderer().render
 
 
 response_cache: RevisionCache[CacheKey, str, CachedResponse] = RevisionCache(
-    MAX_BYTES, size_of=lambda response: len(response.body), max_value_size=MAX_BODY_BYTES
+    MAX_BYTES,
+    size_of=lambda response: len(response.body) + _ENTRY_BYTES,
+    max_value_size=MAX_BODY_BYTES + _ENTRY_BYTES,
 )
 """The cache of this process."""
+
+
+def cache_key(organization: Organization, query: str) -> CacheKey:
+    """Return a key of a constant size, however long the query is."""
+    return organization.pk, hashlib.sha256(query.encode()).digest()
 
 
 def bypasses_cache(request: Request) -> bool:
@@ -47,7 +59,7 @@ def cache_until_ledger_changes(get: Callable[..., Response]) -> Callable[..., Ht
 
     @wraps(get)
     def cached_get(view: OrganizationScopedAPIView, request: Request, **named: Any) -> HttpResponse:
-        now, query = utc_now(), (view.organization.pk, request.get_full_path())
+        now, query = utc_now(), cache_key(view.organization, request.get_full_path())
         state = ledger_state(organization=view.organization)
         response = None if bypasses_cache(request) else response_cache.get(query, state)
         is_hit = response is not None

@@ -7,8 +7,8 @@ import urllib.request
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from costtrack import web_server
 from costtrack.supervisor.folder import StackError
+from costtrack.web_server.serve import AddressError, ensure_free, numeric_address
 
 # How to reach a server that listens on all addresses, from this machine.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
@@ -29,7 +29,7 @@ class Address:
     @property
     def numeric(self) -> str:
         """The host as an IP address. Raises OSError when it has none."""
-        return web_server.numeric_address(self.host, self.port)
+        return numeric_address(self.host, self.port)
 
     @property
     def allowed_hosts(self) -> list[str]:
@@ -41,8 +41,8 @@ class Address:
     def ensure_free(self) -> None:
         """Raise StackError if the address cannot be used."""
         try:
-            web_server.ensure_free(self.host, self.port)
-        except web_server.AddressError as error:
+            ensure_free(self.host, self.port)
+        except AddressError as error:
             raise StackError(str(error)) from error
 
     def what_is_missing(self) -> str | None:

@@ -12,12 +12,14 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.db.models import Q
+from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
+from costtrack.web_server.callers import CALLER, Caller
 from organizations.credential_cache import get_credential
 from organizations.models import APICredential, User
 from organizations.principals import Principal
@@ -127,7 +129,18 @@ def _authenticate(request: Request) -> tuple[Principal, Principal] | None:
     if len(presented) > 1:
         raise AuthenticationFailed("The request contains several different credentials.")
     principal = _principal(presented.pop(), now=utc_now())
+    caller: Caller | None = request.META.get(CALLER)
+    if caller is not None and principal.credential is not None:
+        caller.identify(principal.credential.organization_id or "operator")
     return principal, principal
+
+
+def has_usable_credential(request: HttpRequest) -> bool:
+    """Whether a request has a credential that is right at this moment."""
+    try:
+        return _authenticate(Request(request)) is not None
+    except AuthenticationFailed:
+        return False
 
 
 def _principal(presented: PresentedCredential, *, now: datetime) -> Principal:

@@ -27,6 +27,7 @@ from rest_framework.viewsets import GenericViewSet, ViewSetMixin
 
 from costtrack.error_formats import NATIVE, Dialect
 from costtrack.errors import ForbiddenError
+from costtrack.parsers import MAX_BYTES
 from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.api.schema import OrganizationSchema
 from organizations.models import Organization
@@ -57,6 +58,8 @@ class _OrganizationScope(APIView):
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset()
     """Actions, or methods in lower case, that are exempt from the rate limit of the plan and do not count against it:
     usage that has happened is always recorded."""
+    max_body_bytes: ClassVar[int] = MAX_BYTES
+    """How large a body may be. More than the default is read only from callers with a credential."""
     own_transactions: ClassVar[bool] = False
     """For views that open shorter tenant scopes themselves."""
     only_reads: ClassVar[bool] = False

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from http import HTTPStatus
+from typing import Any
 
 import httpx
 import psutil
@@ -48,6 +50,34 @@ def test_worker_processes_end_when_the_main_process_is_killed_and_free_the_port(
     server.process.wait()
     wait_until(lambda: not any(is_alive(worker) for worker in workers))
     assert answers(start_server(server.port, workers=1))
+
+
+def test_connections_that_are_kept_open_spread_over_the_processes(start_server: StartServer) -> None:
+    """Until some meet in one process it is left to chance; then some of them are closed after a response."""
+    server = start_server()
+    workers = wait_for_workers(server)
+
+    def is_open(connection: Any) -> bool:
+        return bool(connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == server.port)
+
+    def counts() -> list[int]:
+        sockets = [worker.net_connections() for worker in workers]
+        return [sum(is_open(connection) for connection in opened) for opened in sockets]
+
+    with ExitStack() as stack:
+        clients: list[httpx.Client] = []
+        while max(counts()) < 4:
+            clients.append(stack.enter_context(httpx.Client(base_url=server.url, timeout=30)))
+            assert clients[-1].get("/healthz").status_code == 200
+            if min(counts()) > 0:  # keep those of one process only
+                clients.pop().close()
+        wait_until(lambda: sorted(counts()) == [0, 4])
+
+        def is_balanced() -> bool:
+            assert all(client.get("/healthz").status_code == 200 for client in clients)
+            return counts() == [2, 2]
+
+        wait_until(is_balanced)
 
 
 def test_a_port_that_is_taken_is_refused_in_one_line_that_names_the_processes(start_server: StartServer) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
+
 from tests.concurrency.conftest import database_url
 
 
@@ -19,6 +21,14 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+@contextmanager
+def locked_ledger() -> Iterator[None]:
+    """Intake waits for this lock, and so holds its threads."""
+    with psycopg.connect(database_url()) as database:
+        database.execute("LOCK TABLE billing_usageevent IN ACCESS EXCLUSIVE MODE")
+        yield
 
 
 def _is_alive(process: int) -> bool:

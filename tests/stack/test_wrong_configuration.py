@@ -36,7 +36,7 @@ def test_every_mistake_is_reported_at_once_and_without_a_traceback(tmp_path: Pat
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("granian", "--interface", "wsgi", "--port", "0", "costtrack.wsgi:application"),
+        ("granian", "--interface", "asginl", "--port", "0", "costtrack.asgi:application"),
         ("celery", "--app", "costtrack.celery", "worker"),
         ("celery", "--app", "costtrack.celery", "beat", "--schedule", "schedule"),
     ],

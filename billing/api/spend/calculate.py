@@ -168,6 +168,7 @@ class SpendCalculateView(SpendView):
 
     only_reads: ClassVar[bool] = True
     parser_classes = (PromptParser,)
+    max_body_bytes: ClassVar[int] = PromptParser.max_bytes
 
     @extend_schema(
         operation_id="spend_calculate",

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from billing.api.headers import AS_OF, BYPASS, CACHE_HIT, UNPRICED, response_header
 from billing.api.operations import ReportEndpoint
-from billing.api.response_cache import bypasses_cache, response_cache
+from billing.api.response_cache import bypasses_cache, cache_key, response_cache
 from billing.api.system.ids import agent_uuid, model_uuid, select_by_uuid, user_uuid
 from billing.api.system.requests import ExportBody, GroupsBody, PricingBody, RefreshBody, RunsBody
 from billing.api.system.responses import ExportAnswer, GroupsAnswer, PricingAnswer, RefreshAnswer
@@ -102,10 +102,10 @@ def _cached_response(
     headers). `query` must contain everything that the response depends on besides the organization and its ledger. The
     cache tags are those of `/system/refresh`."""
     now, query_text = utc_now(), f"{request.path} {query!r}"
-    state, cache_key = ledger_state(organization=organization), (organization.pk, query_text)
+    state, key = ledger_state(organization=organization), cache_key(organization, query_text)
     response = None
     if not bypasses_cache(request):
-        response = response_cache.get(cache_key, state) or get_cached_response(
+        response = response_cache.get(key, state) or get_cached_response(
             organization=organization, query=query_text, state=state
         )
     is_hit = response is not None
@@ -113,7 +113,7 @@ def _cached_response(
         body, headers = build()
         response = CachedResponse(state, _render(body), headers)
         cache_response(organization=organization, query=query_text, response=response)
-    response_cache.put(cache_key, state, response)
+    response_cache.put(key, state, response)
     return HttpResponse(
         response.body,
         content_type="application/json",

@@ -188,6 +188,7 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
 
     required_scope: ClassVar[Scope | None] = Scope.LIMITS_AUTHORIZE
     scopes_by_action = {"get": Scope.COSTS_READ}
+    max_body_bytes: ClassVar[int] = _MAX_BYTES
     own_transactions: ClassVar[bool] = True
 
     @extend_schema(

@@ -166,12 +166,20 @@ CONVENTIONS = (
     Convention("other", is_sure=False),
 )
 
+_MAX_CACHED_KEYS = 50
+
 # Gemini's OpenAI-compatible endpoint and several gateways leave thoughts out of the output; only the total has them.
 HIDDEN_THOUGHTS_MODELS = ("gemini-*", "*/gemini-*")
 
 
-@lru_cache(maxsize=4096)
 def convention_for(keys: frozenset[str], platform: str, model: str, source: str) -> Convention:
+    """Return the convention of a usage object. Objects with more keys than real ones have are not cached."""
+    find = _cached_convention if len(keys) <= _MAX_CACHED_KEYS else _cached_convention.__wrapped__
+    return find(keys, platform, model, source)
+
+
+@lru_cache(maxsize=1024)
+def _cached_convention(keys: frozenset[str], platform: str, model: str, source: str) -> Convention:
     return next(rule for rule in CONVENTIONS if rule.fits(keys, platform, model, source))
 
 

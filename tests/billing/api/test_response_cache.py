@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from billing.api.response_cache import MAX_BODY_BYTES, response_cache
+from billing.api.response_cache import MAX_BODY_BYTES, MAX_BYTES, cache_key, response_cache
 from billing.ledger.corrections import void
 from billing.models import UsageEvent
 from billing.reports.response_cache_redis import CachedResponse
@@ -108,5 +108,14 @@ def test_wrong_queries_are_wrong_each_time(api: APIClient) -> None:
 
 def test_a_large_response_is_not_cached() -> None:
     for size, is_cached in ((MAX_BODY_BYTES, True), (MAX_BODY_BYTES + 1, False)):
-        response_cache.put((1, "large"), str(size), CachedResponse(str(size), b"x" * size, {}))
-        assert (response_cache.get((1, "large"), str(size)) is not None) is is_cached
+        response_cache.put((1, b"large"), str(size), CachedResponse(str(size), b"x" * size, {}))
+        assert (response_cache.get((1, b"large"), str(size)) is not None) is is_cached
+
+
+def test_long_queries_and_many_small_responses_are_bounded_too(organization: Organization) -> None:
+    query = "/usage/events?run_id=" + "+" * 60_000
+    assert cache_key(organization, query) != cache_key(organization, f"{query}+")
+    assert len(cache_key(organization, query)[1]) == 32
+    for number in range(MAX_BYTES // 1024):
+        response_cache.put((1, b"%d" % number), "", CachedResponse("", b"{}", {}))
+    assert response_cache.get((1, b"0"), "") is None

@@ -7,6 +7,7 @@ split the requests between them, perhaps with old code or another database.
 import errno
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
@@ -17,11 +18,20 @@ from dataclasses import dataclass
 
 import psutil
 
+from costtrack.env import Environment
+from costtrack.web_server.balance import create_shared_memory
+from costtrack.web_server.limits import MAX_HEADER_BYTES, WebLimits
+
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 # A server that was just stopped may still be finishing its last requests.
 _PATIENCE_SECONDS = 3.0
 _RETRY_SECONDS = 0.1
 _PARENT_CHECK_SECONDS = 1.0
+# Connections that wait to be accepted.
+_BACKLOG = 2048
+# Requests at the same time on a connection of HTTP/2.
+_MAX_STREAMS = 100
+_OTHER_DESCRIPTORS = 512
 
 
 class AddressError(Exception):
@@ -35,7 +45,8 @@ class ServeOptions:
     host: str
     port: int
     workers: int
-    threads: int
+    threads: int | None
+    """None: as the environment says."""
 
 
 def serve(options: ServeOptions) -> int:
@@ -45,20 +56,37 @@ def serve(options: ServeOptions) -> int:
     except AddressError as error:
         print(f"costtrack: {error}", file=sys.stderr)  # noqa: T201 - this is the command's output
     else:
-        os.execv(sys.executable, [sys.executable, "-m", *granian_command(options)])  # noqa: S606 - no shell
+        if options.threads is not None:
+            os.environ["COSTTRACK_WEB_THREADS"] = str(options.threads)
+        limits = WebLimits.read(Environment())
+        _allow_descriptors(limits.max_connections)
+        create_shared_memory()
+        os.execv(sys.executable, [sys.executable, "-m", *granian_command(options, limits)])  # noqa: S606 - no shell
     return 1
 
 
-def granian_command(options: ServeOptions) -> list[str]:
-    """Return the arguments of `python -m`. Without --respawn-failed-workers one dead worker process stops the
-    server."""
+def granian_command(options: ServeOptions, limits: WebLimits) -> list[str]:
+    """Return the arguments of `python -m`. Without --respawn-failed-workers one dead worker process stops the server;
+    without --backpressure it would accept a few hundred connections, idle ones included."""
     return [
-        *("granian", "--interface", "wsgi", "--host", numeric_address(options.host, options.port)),
-        *("--port", str(options.port), "--no-ws"),
-        *("--workers", str(options.workers), "--blocking-threads", str(options.threads)),
+        *("granian", "--interface", "asginl", "--host", numeric_address(options.host, options.port)),
+        *("--port", str(options.port), "--no-ws", "--workers", str(options.workers)),
+        *("--backlog", str(_BACKLOG), "--backpressure", str(limits.max_connections)),
+        *("--http1-header-read-timeout", str(round(limits.header_timeout * 1000))),
+        *("--http1-buffer-size", str(MAX_HEADER_BYTES), "--http2-max-headers-size", str(MAX_HEADER_BYTES)),
+        *("--http2-max-concurrent-streams", str(_MAX_STREAMS)),
         *("--respawn-failed-workers", "--workers-kill-timeout", "5"),
-        "costtrack.wsgi:application",
+        "costtrack.asgi:application",
     ]
+
+
+def _allow_descriptors(connections: int) -> None:
+    """Raise the limit of open files, which is often too low for that many connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + _OTHER_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def numeric_address(host: str, port: int) -> str:
