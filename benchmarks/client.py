@@ -21,7 +21,7 @@ _PATIENCE = 200
 
 
 class Connection:
-    """One keep-alive connection, which is reopened if the server has closed it. Statuses other than 200 and 201 raise an
+    """One keep-alive connection, reopened if the server has closed it. Statuses other than 200 and 201 raise an
     AssertionError."""
 
     def __init__(self, url: str) -> None:

@@ -52,7 +52,7 @@ def test_worker_processes_end_when_the_main_process_is_killed_and_free_the_port(
     assert answers(start_server(server.port, workers=1))
 
 
-def test_connections_that_are_kept_open_spread_over_the_processes(start_server: StartServer) -> None:
+def test_keep_alive_connections_spread_over_the_processes(start_server: StartServer) -> None:
     """Until some meet in one process it is left to chance; then some of them are closed after a response."""
     server = start_server()
     workers = wait_for_workers(server)

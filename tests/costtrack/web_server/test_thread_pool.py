@@ -55,7 +55,7 @@ def test_while_others_are_active_a_tenant_gets_its_share(long_activity: None) ->
     requests.end.set()
 
 
-def test_what_waits_goes_on_when_the_others_are_not_active_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queued_requests_continue_when_the_others_are_no_longer_active(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thread_pool, "_ACTIVE_SECONDS", 0.05)
     requests = Requests(ThreadPool(8, queue_size=20, share=0.25))
     for tenant in ("globex", *["acme"] * 5):
