@@ -194,9 +194,11 @@ def test_no_writing_route_reaches_another_organization(
     browser = Client()
     browser.force_login(owner)
     before = {model: list(_rows(model, other_organization)) for model in _scoped_models()}
+    # In the short profile the credential tries each method, and a member less of the same views.
+    methods = ("post", "delete", "patch", "put")
     for url in urls(other_organization):
         for client in (api, browser):
-            for method in ("post", "patch", "put", "delete"):
+            for method in methods if client is api or profiles.IS_LONG else methods[:2]:
                 response = (
                     getattr(client, method)(url, {"name": "taken"}, content_type="application/json")
                     if (client is browser)

@@ -30,7 +30,7 @@ from costtrack.tenancy import tenant_reads, tenant_scope
 
 _SUMMARY = EventKind.SESSION_SUMMARY.value
 _FOLD_INTERVAL = timedelta(milliseconds=400)
-# Batches of up to so many events are committed together with others of their organization, so many at once.
+# Batches of up to 50 events are committed together with others of their organization, up to 64 batches at once.
 _MAX_SMALL, _MAX_TOGETHER = 50, 64
 
 
@@ -49,7 +49,7 @@ def append(
     An entry whose key is already in the ledger (or earlier in the batch) is a duplicate, or a conflict if its payload
     differs. Session summaries are converted to differences here, while their session is locked.
 
-    Raises PricesChangedError, and writes nothing, if the prices have other revisions by now.
+    Raises PricesChangedError and writes nothing if the revisions of the prices have changed.
     """
     batch = NewBatch.of(entries, credential_id=credential_id, format=format, rejected=rejected, received_at=now)
     if any(entry.kind == _SUMMARY for entry in entries):
@@ -69,13 +69,13 @@ def _outcome(entry: LedgerEntry, refused: Refused) -> Outcome:
 
 
 _Key = tuple[int, PriceRevisions]
-"""Batches of one organization that were priced by the same prices."""
+"""Batches of one organization that were priced with the same revisions."""
 
 
 def _store(key: _Key, batches: Sequence[NewBatch], *, is_patient: bool = True) -> Refused:
-    """Write batches without summaries in one transaction, whose statement outside of another one is a single message.
+    """Write batches without summaries in one transaction.
 
-    Without patience a transaction that has locked one of their events is not waited for: OperationalError.
+    Unless `is_patient`, raises OperationalError if another transaction has locked one of their events.
     """
     organization_id, price_revisions = key
 
@@ -92,7 +92,7 @@ def _store(key: _Key, batches: Sequence[NewBatch], *, is_patient: bool = True) -
 
 
 def _with_partitions(write: Callable[[], Refused], received_at: Collection[datetime]) -> Refused:
-    """Write, and if partitions of these months are missing make them first."""
+    """Write. If partitions for these months are missing, create them and write again."""
     try:
         refused = write()
     except IntegrityError as error:
@@ -112,7 +112,7 @@ def _lacks_partition(error: IntegrityError) -> bool:
 
 
 def _write_with_summaries(organization_id: int, batch: NewBatch, price_revisions: PriceRevisions) -> Refused:
-    """Write a batch in several steps: its other events first, because the sums of a session include them, then the
+    """Write a batch in several steps: first its other events, because the sums of a session include them, then the
     summaries one by one, ordered by session, which is the lock order."""
     firsts, repeated = _by_first_of_each_key(batch.entries)
     events = [entry for entry in firsts if entry.kind != _SUMMARY]
@@ -141,7 +141,7 @@ def _write_summary(written: Written, organization_id: int, batch: NewBatch, summ
 
 
 def _by_first_of_each_key(entries: Sequence[LedgerEntry]) -> tuple[list[LedgerEntry], list[LedgerEntry]]:
-    """Divide the entries: those without a key and the first of each key, and the others."""
+    """Split the entries into those without a key and the first of each key, and the others."""
     seen: set[UUID] = set()
     firsts: list[LedgerEntry] = []
     repeated: list[LedgerEntry] = []

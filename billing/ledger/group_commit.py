@@ -1,10 +1,10 @@
-"""Group commit: what arrives while another thread of this process writes for the same key is written together.
+"""Group commit: items that arrive while another thread of the process writes for the same key are written together.
 
-The first thread writes at once. Those that come meanwhile wait; when it is done, one of them writes for all of them, in
-one transaction. So nobody waits for company, and under load a commit is shared by many. Every thread returns after the
-commit that has its item.
+The first thread writes immediately. Threads that arrive in the meantime are queued; when the first one is done, one of
+them writes all queued items in one transaction. No thread is delayed to fill a group, and under load many threads share
+a commit. Each thread returns after the commit that contains its item.
 
-An item never harms the others: if several cannot be written together, each thread writes its own item alone.
+An item never affects the others: if items cannot be written together, each thread writes its own item separately.
 """
 
 import threading
@@ -18,13 +18,13 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 R = TypeVar("R")
 
-# SQLSTATE classes of a lost connection: whether PostgreSQL has committed is unknown.
+# SQLSTATE classes of a lost connection. PostgreSQL may or may not have committed.
 _CONNECTION_LOST = ("08", "57P")
 
 
 @dataclass(eq=False, slots=True)
 class _Turn(Generic[T, R]):
-    """A thread's item, and what became of it: the result, or an error, or neither: then the thread acts itself."""
+    """A thread's item and its outcome: a result, an error, or neither, in which case the thread writes it itself."""
 
     item: T
     is_settled: threading.Event = field(default_factory=threading.Event)
@@ -49,10 +49,10 @@ class GroupCommit(Generic[K, T, R]):
         self._max_items = max_items
         self._lock = threading.Lock()
         self._queued: dict[K, list[_Turn[T, R]]] = {}
-        """The turns that wait, of each key for which a thread writes."""
+        """The queued turns by key. A key is present while one of its threads writes."""
 
     def submit(self, key: K, item: T) -> R:
-        """Write the item and return the result. Raises what writing it has raised."""
+        """Write the item and return the result. Raises the errors of writing it."""
         turn: _Turn[T, R] = _Turn(item)
         if not self._leads_at_once(key, turn):
             turn.is_settled.wait()
@@ -72,7 +72,7 @@ class GroupCommit(Generic[K, T, R]):
             return turn.is_leader
 
     def _lead(self, key: K, turn: _Turn[T, R]) -> None:
-        """Write the items of all turns that wait, and let the next thread lead."""
+        """Write the items of all queued turns, and let the next thread lead."""
         with self._lock:
             others = self._queued[key][: self._max_items - 1]
             del self._queued[key][: self._max_items - 1]
@@ -102,7 +102,7 @@ class GroupCommit(Generic[K, T, R]):
 
 
 def is_outcome_unknown(error: Exception) -> bool:
-    """Whether the transaction may have been committed although the statement failed: writing again might double."""
+    """Whether the transaction may have committed although the statement failed, so that a retry could write twice."""
     if not isinstance(error, DatabaseError):
         return False
     sqlstate = getattr(error.__cause__, "sqlstate", None)

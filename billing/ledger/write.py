@@ -1,8 +1,9 @@
-"""The statements that write to the ledger: functions of PostgreSQL, which have its rules (billing/migrations/sql).
+"""The statements that write to the ledger. They call PostgreSQL functions, which contain its rules
+(billing/migrations/sql).
 
-`append_batches` writes whole batches by one statement, which outside a transaction is one message to PostgreSQL and
-back, commit included. A batch with session summaries takes several: `write_events` for each step, `complete_batch` at
-the end.
+`append_batches` writes complete batches with one statement. Outside a transaction this is a single round trip,
+including the commit. A batch with session summaries takes several statements: `write_events` for each step, and
+`complete_batch` at the end.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,15 +35,15 @@ SELECT billing_complete_batches(%s, %s, %s, %s::uuid[], %s::text[], %s::text[], 
 _encode = msgspec.json.Encoder().encode
 
 PriceRevisions = tuple[int, int] | None
-"""The revisions of the prices of the organization and of everyone. None: the prices do not matter."""
+"""The revisions of the organization's and of the shared prices. None: prices are not checked."""
 
 Refused = dict[UUID, bool]
-"""The events that were not written because their key was taken, and whether by the same content."""
+"""The events that were not written because their key exists, and whether it has the same content."""
 
 
 @dataclass(slots=True)
 class NewBatch:
-    """A batch to write. Its entries get their ids and the time of receipt here."""
+    """A batch to write. It assigns ids and the time of receipt to its entries."""
 
     entries: list[LedgerEntry]
     credential_id: int | None
@@ -75,7 +76,7 @@ class NewBatch:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The columns of the batch's row that do not depend on what the ledger has."""
+        """The columns of the batch's row that do not depend on the ledger."""
         return {
             "id": self.id,
             "last_event_id": last_event_id(self.id),
@@ -93,7 +94,7 @@ class PricesChangedError(Exception):
 def append_batches(
     *, organization_id: int, batches: Sequence[NewBatch], price_revisions: PriceRevisions, is_patient: bool
 ) -> Refused:
-    """Write batches without session summaries. Raises PricesChangedError; without patience also OperationalError when
+    """Write batches without session summaries. Raises PricesChangedError and, unless `is_patient`, OperationalError if
     another transaction holds a lock."""
     entries = [entry for batch in batches for entry in batch.entries]
     parameters = [
@@ -116,14 +117,14 @@ def append_batches(
 
 
 def check_prices(organization_id: int, price_revisions: PriceRevisions) -> None:
-    """Raise PricesChangedError if the prices have other revisions by now."""
+    """Raise PricesChangedError if the revisions of the prices have changed."""
     if price_revisions is not None and fetch_rows(_REVISIONS, [organization_id]) != [(list(price_revisions),)]:
         raise PricesChangedError
 
 
 @dataclass(slots=True)
 class Written:
-    """What `write_events` has written, with an element for each event, and the events that it has not."""
+    """The results of `write_events`, with one element per event, and the events that were not written."""
 
     ids: list[UUID] = field(default_factory=list)
     run_ids: list[str] = field(default_factory=list)
@@ -140,7 +141,7 @@ class Written:
 
 
 def write_events(written: Written, *, organization_id: int, entries: Sequence[LedgerEntry]) -> None:
-    """Write events of a batch that is to be completed, and add to what was written of it."""
+    """Write events of a batch that `complete_batch` will complete, and add the results to `written`."""
     if not entries:
         return
     (row,) = fetch_rows(_WRITE, [organization_id, *_events(organization_id, entries)])
@@ -149,14 +150,13 @@ def write_events(written: Written, *, organization_id: int, entries: Sequence[Le
 
 
 def complete_batch(written: Written, *, organization_id: int, batch: NewBatch) -> None:
-    """Write what follows from the events of a batch, and its row."""
+    """Write the runs, authorizations and unpriced events of a batch, and its row."""
     values = [getattr(written, column.name) for column in fields(written)]
     fetch_rows(_COMPLETE, [organization_id, _json([batch.columns]), _parents(batch.entries), *values])
 
 
 def _events(organization_id: int, entries: Sequence[LedgerEntry]) -> list[str]:
-    """Return the parameters that both functions share: defaults, events, and the ids, keys and hashes of those with a
-    key."""
+    """Return the parameters of both functions: defaults, events, and the ids, keys and hashes of events with a key."""
     keyed = [entry for entry in entries if entry.key is not None]
     return [
         _json({**_DEFAULTS, "organization_id": organization_id}),
@@ -176,12 +176,12 @@ def _json(value: Any) -> str:
 
 
 def _array(values: Iterable[UUID | int | None]) -> str:
-    """Return an array literal of PostgreSQL for values that need no quotes, several times faster than psycopg."""
+    """Return a PostgreSQL array literal for values that need no quotes. Several times faster than psycopg."""
     return "{" + ",".join(map(str, values)) + "}"
 
 
 def _defaults() -> dict[str, Any]:
-    """Return the values of the columns that an encoded entry leaves out: the entry's own defaults, or the table's."""
+    """Return the values of the columns that an encoded entry omits: the defaults of the entry or of the table."""
     concrete = UsageEvent._meta.concrete_fields  # noqa: SLF001 - documented for this
     columns = {field.column: field for field in concrete if field.column}
     defaults = {name: field.db_default for name, field in columns.items() if field.db_default is not NOT_PROVIDED}

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize(
-    ("batches", "size", "clients"), [(60, 200, 4), (900, 1, 16)], ids=["batches", "events one by one"]
+    ("batches", "size", "clients"), [(40, 100, 4), (400, 1, 16)], ids=["batches", "events one by one"]
 )
 def test_killed_in_the_middle_of_intake_every_event_is_there_once(
     start_server: StartServer, key: Key, batches: int, size: int, clients: int

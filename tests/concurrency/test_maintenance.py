@@ -26,6 +26,7 @@ from tests.usage import NOW, Send
 
 CALL = {"model": "gpt-4o", "cost_usd": "0.1", "session_id": "s", "run_id": "r", "tags": ["a"]}
 AUGUST, SEPTEMBER = datetime(2026, 8, 1, tzinfo=UTC), datetime(2026, 9, 1, tzinfo=UTC)
+REQUESTS_PER_STEP = 40
 IN_AUGUST = datetime(2026, 8, 20, tzinfo=UTC)
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,17 +109,23 @@ def test_intake_and_folds_go_on_while_rollups_are_verified_and_rebuilt(
     send: Send, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "MAX_EVENTS", 40)
+    # A bounded number of requests for each step: the fewer events there are, the less a rebuild takes.
+    requests_left = threading.Semaphore(0)
     sent = 0
 
     def take_in() -> None:
         nonlocal sent
+        if not requests_left.acquire(timeout=0.02):
+            return
         days = (sent % 9 + 1, (sent * 7) % 9 + 1)
         send(*({**CALL, "occurred_at": f"2026-10-0{day}T12:00:00Z", "session_id": f"s-{sent % 5}"} for day in days))
         sent += 2
 
     with meanwhile(take_in, lambda: fold(now=NOW), lambda: fold(now=NOW)):
         for _ in range(choose(3, long=30)):
+            requests_left.release(REQUESTS_PER_STEP)
             assert is_right(organization)
+            requests_left.release(REQUESTS_PER_STEP)
             assert not any(rebuild(organization_id=organization.pk).values())
 
     assert requests(organization) == sent
