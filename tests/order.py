@@ -1,7 +1,7 @@
 """A pytest plugin: the order of the tests, for two workers or more.
 
 At the start, pytest-xdist gives each worker an equal part of the list. Each part begins with slow tests, so that they
-do not delay the end of a parallel run, and fast tests follow, which an idle worker can take over. Tests of one file stay
+do not delay the end of a parallel run. Fast tests follow, which an idle worker can take over. Tests of one file stay
 together, because they may share data.
 """
 
