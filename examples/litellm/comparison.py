@@ -1,4 +1,4 @@
-"""Compares LiteLLM's costs with those of costtrack's catalogue, and explains the differences by unit prices."""
+"""Compares LiteLLM's estimates with the costs in the ledger, and explains the differences by unit prices."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def compare(api: httpx.Client, payloads: list[dict[str, Any]], events: list[dict
         event = rows.get(payload["id"])
         if event is not None:
             _add(by_model[f"{event['service']}/{event['model']}"], api, payload, event)
-    print("\nThe same calls at the prices of costtrack's catalogue, in USD (per million tokens, or per request):")
+    print("\nLiteLLM's estimates and the costs in the ledger, in USD (unit prices per million tokens, or per request):")
     print(f"{'model':<54}{'calls':>6}{'LiteLLM USD':>14}{'costtrack USD':>14}{'difference':>14}  why")
     for model, costs in sorted(by_model.items()):
         columns = f"{costs.litellm:>14.8f}{costs.costtrack_usd:>14.8f}{costs.difference:>14.8f}"
@@ -68,13 +68,13 @@ def _add(costs: ModelCosts, api: httpx.Client, payload: dict[str, Any], event: d
         costs.notes.add("a call that failed is free")
     elif event["cost_usd"] is None:
         costs.notes.add("no price in LiteLLM or the catalogue: unpriced until one is set")
-    elif event["computed_cost_usd"] is None:
-        costs.litellm += Decimal(event["cost_usd"])
-        costs.notes.add("not in the catalogue")
     else:
         costs.litellm += Decimal(repr(payload["response_cost"]))
-        costs.costtrack_usd += Decimal(event["computed_cost_usd"])
-        _explain(costs, api, payload, event)
+        costs.costtrack_usd += Decimal(event["cost_usd"])
+        if event["cost_basis"] == "gateway":
+            costs.notes.add("not in the catalogue, so LiteLLM's estimate counts")
+        else:
+            _explain(costs, api, payload, event)
 
 
 def _explain(costs: ModelCosts, api: httpx.Client, payload: dict[str, Any], event: dict[str, Any]) -> None:
@@ -82,13 +82,18 @@ def _explain(costs: ModelCosts, api: httpx.Client, payload: dict[str, Any], even
     listed = litellm.get_model_info(model=payload["model"], custom_llm_provider=payload["custom_llm_provider"])
     for line in api.get(f"/usage/events/{event['id']}").raise_for_status().json()["lines"]:
         kind, costtrack_price = line["kind"], Decimal(line["unit_price_usd"])
-        unit = 1 if kind == "request" else _MILLION
-        known = (listed.get(name) for name in _LITELLM_PRICES[kind])
-        per_token = next((price for price in known if price is not None), 0)
-        litellm_price = (Decimal(repr(per_token)) * unit).normalize()
+        unit = 1 if kind.startswith("request") else _MILLION
+        litellm_price = (Decimal(repr(_listed_price(listed, kind))) * unit).normalize()
         if costtrack_price != litellm_price:
             costs.prices[kind] = f"{kind}: costtrack {costtrack_price:f}, LiteLLM {litellm_price:f}"
             costs.explained += (costtrack_price - litellm_price) * line["quantity"] / unit
+
+
+def _listed_price(listed: dict[str, Any], kind: str) -> float:
+    """Return LiteLLM's price per token or request. It is 0 for Perplexity's fee per request, which LiteLLM only adds to
+    calls with web search options, although Perplexity charges it for each request."""
+    known = (listed.get(name) for name in _LITELLM_PRICES.get(kind, ()))
+    return next((price for price in known if price is not None), 0)
 
 
 def _why(costs: ModelCosts) -> str:

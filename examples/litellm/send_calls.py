@@ -118,25 +118,27 @@ def check_once(payloads: list[dict[str, Any]], events: list[dict[str, Any]]) -> 
 def check_costs(
     api: httpx.Client, job: str, payloads: list[dict[str, Any]], events: list[dict[str, Any]]
 ) -> Iterator[str]:
-    """Check that the costs equal LiteLLM's, for each call and for the total of the run with its children."""
-    litellm_costs = {
-        payload["id"]: Decimal(repr(payload["response_cost"])) for payload in payloads if has_price(payload)
+    """Check that each call has LiteLLM's estimate beside its cost, and that the total of the run with its children is
+    the sum of the costs."""
+    estimates = {payload["id"]: Decimal(repr(payload["response_cost"])) for payload in payloads if has_price(payload)}
+    stored = {
+        event["request_id"]: Decimal(event["gateway_cost_usd"])
+        for event in events
+        if event["gateway_cost_usd"] is not None
     }
-    costtrack_costs = {
-        event["request_id"]: Decimal(event["cost_usd"]) for event in events if event["cost_usd"] is not None
-    }
-    if costtrack_costs != litellm_costs:
-        yield f"costs differ from LiteLLM's: {costtrack_costs.items() ^ litellm_costs.items()}"
+    if stored != estimates:
+        yield f"the stored estimates differ from LiteLLM's: {stored.items() ^ estimates.items()}"
+    costs = [Decimal(event["cost_usd"]) for event in events if event["cost_usd"] is not None]
     answer = api.get(f"/costs/runs/{run_id(job, 'job')}", params={"include_children": "true"}).raise_for_status()
     total, unpriced = answer.json()["total_cost"], int(answer.headers["X-Costtrack-Unpriced-Events"])
-    expected = sum(litellm_costs.values(), Decimal(0))
-    print(f"Sum of LiteLLM's response_cost:  {expected:f} USD")
-    print(f"Sum of the same calls' ledger:   {sum(costtrack_costs.values(), Decimal(0)):f} USD")
+    expected = sum(costs, Decimal(0))
+    print(f"Sum of LiteLLM's estimates:      {sum(estimates.values(), Decimal(0)):f} USD")
+    print(f"Sum of the costs in the ledger:  {expected:f} USD")
     print(f"/costs/runs with all children:   {total} USD (rounded to 10 decimals), {unpriced} calls without a price")
     if total != float(round(expected, 10)):
         yield f"the run's total is {total} instead of {expected}"
-    if unpriced != len(payloads) - len(litellm_costs):
-        yield f"{unpriced} calls have no price instead of {len(payloads) - len(litellm_costs)}"
+    if unpriced != len(events) - len(costs):
+        yield f"{unpriced} calls have no price instead of {len(events) - len(costs)}"
 
 
 def has_price(payload: dict[str, Any]) -> bool:

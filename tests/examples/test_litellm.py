@@ -40,7 +40,7 @@ def run_example(python: Path, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def test_fifty_calls_of_litellm_are_in_the_ledger_once_with_litellms_costs(
+def test_fifty_calls_of_litellm_are_in_the_ledger_once_with_their_costs_and_litellms_estimates(
     live_server: LiveServer, organization: Organization, python: Path
 ) -> None:
     call_command("import_prices", verbosity=0)
@@ -59,9 +59,12 @@ def test_fifty_calls_of_litellm_are_in_the_ledger_once_with_litellms_costs(
     assert UnpricedEvent.objects.of(organization).count() == 3
     runs = dict(Run.objects.of(organization).values_list("run_id", "parent_run_id"))
     assert sorted(run.rpartition("/")[2] for run in runs) == ["job", "read", "research", "search", "write"]
-    printed = re.search(r"Sum of LiteLLM's response_cost: +([0-9.]+) USD", done.stdout)
+    printed = re.search(r"Sum of the costs in the ledger: +([0-9.]+) USD", done.stdout)
     assert printed is not None
     assert total_cost(events) == Decimal(printed[1])
+    # By hand: 120 uncached tokens, 5,000 read from and 1,000 written to caches (600 of them for an hour), and 800 out.
+    sonnet = events.filter(model__startswith="claude-sonnet-4-5")
+    assert total_cost(sonnet) == 4 * Decimal("0.01896")
     batches = IngestBatch.objects.of(organization).order_by("received_at")
     assert [(batch.accepted, batch.duplicates) for batch in batches] == [(50, 0), (0, 50)]
     assert not QuarantinedRecord.objects.exists()
