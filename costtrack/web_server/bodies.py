@@ -25,8 +25,8 @@ class ClientGoneError(Exception):
 
 
 class RefusedBody:
-    """The `wsgi.input` of a request whose body was too large to be collected. So a caller without a credential is told
-    about that first, and everyone in the format of the endpoint."""
+    """The `wsgi.input` of a request whose body was too large to be collected. Django checks the credential
+    first, and responds in the format of the endpoint."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -43,8 +43,9 @@ class ByteBudget:
     def __init__(self, size: int) -> None:
         self._free = size
 
-    def take(self, size: int) -> None:
-        if size > self._free:
+    def take(self, size: int, *, reserve: int) -> None:
+        """Take memory, unless less than `reserve` would be left."""
+        if size > self._free - reserve:
             raise NoMemoryError
         self._free -= size
 
@@ -53,12 +54,17 @@ class ByteBudget:
 
 
 class BodyCollector:
-    """Collects one body. `size` is what it has taken of the budget, to be given back after the request."""
+    """Collects one body. `size` is the memory it has taken, which is returned after the request.
 
-    def __init__(self, receive: Receive, limits: WebLimits, budget: ByteBudget) -> None:
+    Callers whose credential was not verified before may only use half of the memory, so that they cannot keep out
+    verified ones.
+    """
+
+    def __init__(self, receive: Receive, limits: WebLimits, budget: ByteBudget, *, is_known: bool) -> None:
         self._receive = receive
         self._limits = limits
         self._budget = budget
+        self._reserve = 0 if is_known else limits.body_memory // 2
         self.size = 0
 
     async def collect(self, length: int | None, get_limit: GetLimit) -> bytes | RefusedBody:
@@ -81,7 +87,7 @@ class BodyCollector:
                         timeout.reschedule(end)
                         if self.size + len(chunk) > (limit := await get_limit()):
                             return RefusedBody(limit)
-                    self._budget.take(len(chunk))
+                    self._budget.take(len(chunk), reserve=self._reserve)
                     self.size += len(chunk)
                     chunks.append(chunk)
                     if not message["more_body"]:

@@ -106,7 +106,7 @@ class Front:
     async def _respond(self, scope: Scope, receive: Receive, send: Send, *, closes: bool) -> None:
         head = _Head(scope)
         caller = Caller(head.credentials)
-        collector = BodyCollector(receive, self._limits, self._budget)
+        collector = BodyCollector(receive, self._limits, self._budget, is_known=caller.is_known)
         try:
             if len(scope["path"]) + len(scope["query_string"]) > MAX_URL_BYTES:
                 failure = Failure(414, "url_too_long", f"The URL is longer than {MAX_URL_BYTES} bytes.")
