@@ -49,7 +49,7 @@ class SpendView(BareView):
 
 
 class EventView(BareView):
-    """The least that stores an event: nothing is asked, checked or priced, and one row is committed."""
+    """A view that commits one row, without authentication, validation and pricing."""
 
     def post(self, request: Request) -> Response:
         event_id = new_id(utc_now())

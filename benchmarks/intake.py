@@ -5,7 +5,7 @@ The baseline is strict: its rows lie ready as COPY text, so it formats, prices a
 empty table, without partitions, that has the ledger's columns and indexes and the events' keys with their unique
 index (organization, key). Both sides use two connections and commit every 1,000 rows.
 
-Single events are compared with a bare view that the same workers serve: it is sent the same requests, asks nobody who
+Single events are compared with a bare view that the same workers serve: it gets the same requests, does not check who
 they are, and commits one row into one empty table with the ledger's columns and indexes.
 """
 

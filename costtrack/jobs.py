@@ -33,7 +33,7 @@ def enqueue_debounced_on_commit(task_name: str, *, within: timedelta, **argument
 
 
 _marked_until: dict[str, float] = {}
-"""When marks in Redis end that this process has seen, on the monotonic clock: until then Redis need not be asked."""
+"""The expiry of known marks in Redis, on the monotonic clock. Until then no request to Redis is needed."""
 _MAX_REMEMBERED = 1024
 
 

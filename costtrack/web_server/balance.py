@@ -1,4 +1,4 @@
-"""Spreads connections that are kept open over the processes of the web server.
+"""Spreads keep-alive connections over the processes of the web server.
 
 The kernel gives each new connection to one of the listening processes by chance, so two connections of a gateway may
 both be in one process and leave the other idle. Each process publishes how many connections it serves in a piece of

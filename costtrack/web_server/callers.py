@@ -1,4 +1,4 @@
-"""Whose request it is, before Django has seen it: for fair shares of the threads, and for the sizes of bodies."""
+"""The caller of a request before Django authenticates it, for fair shares of threads and memory."""
 
 import hashlib
 import threading
@@ -9,15 +9,15 @@ from cachetools import LRUCache
 from costtrack.web_server.thread_pool import UNKNOWN
 
 CALLER = "costtrack.caller"
-"""The `Caller` in the environment of a request, which authentication tells whose request it is."""
+"""The key of the `Caller` in the environment of a request. Authentication calls its `identify`."""
 WEB = "web"
 """The tenant of all requests without a credential, those of the web UI among them."""
 _MAX_KNOWN = 10_000
 
 
 class Caller:
-    """Whose request it is, as far as that is known without asking the database: the same headers were authentic before.
-    Credentials that are not known yet are one tenant together, so that made-up ones cannot take many shares."""
+    """The caller as far as it is known without a query, because the same headers were authenticated before. Unknown
+    credentials share one tenant, so that invalid ones cannot take many shares."""
 
     _known: LRUCache[bytes, Hashable] = LRUCache(_MAX_KNOWN)
     _lock = threading.Lock()

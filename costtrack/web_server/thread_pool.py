@@ -1,4 +1,4 @@
-"""The threads that run Django, and the requests that wait for one of them.
+"""The threads that run Django, and the queue of requests for them.
 
 The queue is bounded, and fair to tenants: the next request is one of the tenant with the fewest running requests.
 A tenant gets all threads but one while it is alone, so that the first request of another one never waits for a thread.
@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 UNKNOWN = "unknown"
-"""The tenant of credentials that nobody has verified yet. It has a share, but takes nothing from others' shares."""
+"""The tenant of unverified credentials. It has a share, but does not reduce the shares of others."""
 _ACTIVE_SECONDS = 2.0
 """A tenant is active for this long after each of its requests."""
 
@@ -76,7 +76,7 @@ class ThreadPool:
     def _take(self) -> tuple[Hashable, Job]:
         with self._lock:
             while (tenant := self._next_tenant()) is None:
-                # What waits may be admitted as soon as the others are not active any more.
+                # Queued jobs may be admitted as soon as the other tenants are no longer active.
                 self._has_work.wait(_ACTIVE_SECONDS if self._queued else None)
             queued = self._queued.pop(tenant)
             job = queued.popleft()
