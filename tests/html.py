@@ -79,7 +79,7 @@ class Element:
 
     @property
     def lines(self) -> list[str]:
-        """As they stand below each other. What is hidden from all readers, or is a mere symbol, is not there."""
+        """The text, block by block, without hidden elements and icons."""
         parts: list[str] = []
         self._collect(parts)
         lines = (" ".join(line.split()) for line in "".join(parts).split("\n"))

@@ -39,7 +39,7 @@ def leaving(page: Page) -> Iterator[None]:
 
 
 def choose(page: Page, **filters: str) -> None:
-    """One value after the other of the page's lists, by what stands beside them."""
+    """Choose the values of the page's lists one after the other, by their labels."""
     for label, value in filters.items():
         with leaving(page):
             field(page, label.replace("_", " ")).select_option(value)

@@ -167,7 +167,7 @@ def windows(chromium: Browser) -> Iterator[list[tuple[dict[str, Any], _Window]]]
 def browse(
     live_server: LiveServer, chromium: Browser, windows: list[tuple[dict[str, Any], _Window]]
 ) -> Iterator[Browse]:
-    """A window of somebody who is signed in or of nobody: `browse(owner)`, `browse(viewport=...)`.
+    """A browser window of a signed-in user or of an anonymous one: `browse(owner)`, `browse(viewport=...)`.
 
     `refused_with` is the one status of an error that the test brings about."""
     taken: list[_Window] = []

@@ -19,7 +19,7 @@ _BUTTONS = ("submit", "button", "reset", "image")
 
 
 class PlainPage:
-    """What somebody who is signed in, or nobody, has open. A form must carry Django's token, as in a browser."""
+    """A page that a signed-in or anonymous user has open. Forms must contain Django's token, as in a browser."""
 
     def __init__(self, user: User | None = None) -> None:
         self.client = Client(enforce_csrf_checks=True)

@@ -42,7 +42,7 @@ def addresses(page: PlainPage) -> list[str]:
 
 
 def status(page: PlainPage, path: str) -> int:
-    """What somebody is answered, without being led elsewhere."""
+    """Return the response without following redirects."""
     code: int = page.client.get(path).status_code
     return code
 
@@ -62,10 +62,10 @@ def test_what_is_not_in_a_sidebar_is_not_behind_its_address_either(owner: User, 
 def test_strangers_find_nothing(stranger: User, owner: User, organization: Organization) -> None:
     pages = [path for path in addresses(PlainPage(owner)) if path.startswith(HERE)]
     assert len(pages) > 25
-    member_of_another, nobody = PlainPage(stranger), PlainPage()
+    member_of_another, anonymous = PlainPage(stranger), PlainPage()
     for path in (*pages, *DEEPER, *FORMS):
         assert status(member_of_another, path) == 404, path
-        answered = nobody.client.get(path)
+        answered = anonymous.client.get(path)
         assert answered.status_code == 302, path
         assert parse_qs(urlsplit(answered["Location"]).query)["next"] == [path], path
 

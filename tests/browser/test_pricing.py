@@ -82,7 +82,7 @@ def test_the_page_says_what_the_api_says_whatever_is_filtered(owner: User, api: 
 
 
 def check(page: PlainPage, *names: str) -> None:
-    """Several boxes of the lists of models and agents. Beside each name stands how often it was used."""
+    """Several boxes of the lists of models and agents. Each name has its number of uses beside it."""
     for label in page.document.all(f"{FILTERS} li label"):
         if label.lines[0].rpartition(" ")[0] in names or label.lines[0] in names:
             label.first("input").attributes["checked"] = ""

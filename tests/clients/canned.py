@@ -1,4 +1,4 @@
-"""A provider that gives the answers it was told to, for programs in the environments of the clients.
+"""A provider with canned answers, for programs in the environments of the clients.
 
 `python usages.py` of a client prints what its own types make of these answers, one JSON object a line: the name of the
 case, the service and model of the call, and the usage as a program would send it.

@@ -1,4 +1,4 @@
-"""Connections of clients that no HTTP library would open: half-sent requests, and responses that nobody reads."""
+"""Connections of clients that no HTTP library would open: half-sent requests, and responses that are not read."""
 
 import select
 import socket

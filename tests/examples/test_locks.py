@@ -1,4 +1,4 @@
-"""The locks of the examples and clients are complete: whatever is published later, nothing outside them is needed."""
+"""The locks of the examples and clients are complete: packages that are published later change nothing."""
 
 from importlib.metadata import distributions
 

@@ -81,7 +81,7 @@ class Flat(NamedTuple):
 
 
 class Leaf(NamedTuple):
-    """Where a value stands in an object: its position among the values of its structure, and its path and key."""
+    """A value of an object: its position among the values of the structure, its path and its key."""
 
     position: int
     path: str

@@ -10,7 +10,7 @@
 --
 -- One snapshot: an event and the authorization that it settled are never both counted, and never both missing.
 --
--- Planning a query of the ledger, with its many partitions, takes longer than executing it. So plans are kept (and must
+-- Planning a query of the ledger, with its many partitions, takes longer than executing it. So plans are cached (and must
 -- not be those of tables that were still small: no sequential scans), and the ledger is not read if nothing is unfolded
 -- and no fallback price was given.
 

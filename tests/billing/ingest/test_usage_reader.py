@@ -120,7 +120,7 @@ def test_the_service_tier_of_the_response_comes_before_that_of_the_request() -> 
 
 
 def test_a_known_structure_is_read_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a value stands is worked out once for each structure; here also each time."""
+    """The paths of a structure are cached; here they are also computed each time."""
     usages = [(case, case["usage"]) for case in CASES if isinstance(case.get("usage"), dict)]
     known = [read_usage(usage, service=case["service"], model=case["model"]) for case, usage in usages]
     again = [read_usage(usage, service=case["service"], model=case["model"]) for case, usage in usages]

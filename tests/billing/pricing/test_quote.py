@@ -249,7 +249,7 @@ HOURS = st.integers(0, 23)
 def test_the_lines_add_up_and_have_every_quantity_once(
     model: tuple[str, str], quantities: dict[str, int], attributes: dict[str, str], hour: int
 ) -> None:
-    """Whatever the conditions of the call are: they change prices, never a quantity."""
+    """Conditions of a call change prices, never a quantity."""
     found = quote(*model, quantities, AT.replace(hour=hour), attributes=attributes)
     if found.reason is not None:
         assert (found.lines, found.total_usd) == ((), None)
