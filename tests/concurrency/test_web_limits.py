@@ -150,8 +150,9 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_try_again(start_server: S
     with client_of(server, key) as client, ThreadPoolExecutor(3) as others:
         assert client.post("/usage/events", json={"id": "first"}).status_code == 200
         with locked_ledger():
-            sent = [others.submit(client.post, "/usage/events", json={"id": f"{number}"}) for number in range(3)]
-            # One runs, and an organization may have one half of the queue.
+            sent = [others.submit(client.post, "/usage/events", json={"id": "running"})]
+            wait_until(lambda: blocked_queries(1))  # it has left the queue, of which an organization may fill one half
+            sent += [others.submit(client.post, "/usage/events", json={"id": f"{number}"}) for number in range(2)]
             assert next(as_completed(sent, timeout=30)).result().status_code == 503
             refused = [client.post(path, json={"id": "x"}) for path in ("/usage/events", "/spend/calculate")]
             assert [answer.status_code for answer in refused] == [503, 503]
