@@ -1,6 +1,7 @@
 """Reports add the unfolded events to rollups, each once, whatever is folded or stored in the meantime."""
 
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ def test_sums_of_unfolded_events_have_one_row_for_each_key(organization: Organiz
     send(FULL, FULL)
     send(FULL)
     for rollup in ROLLUPS:
-        rows = RollupReader(organization).read(lambda reader, rollup=rollup: reader.unfolded(rollup))
+        rows = RollupReader(organization).read(methodcaller("unfolded", rollup))
         assert len(rows) == rows_of_full(rollup), rollup.name
         position = len(key_columns(rollup)) + measure_columns(rollup).index("requests")
         assert {row[position] for row in rows} == {3}
