@@ -10,7 +10,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from billing.api.usage import authorizations, events
+from billing.api import intake
+from billing.api.usage import authorizations
 from billing.models import Authorization, UsageEvent
 from costtrack.clock import utc_now
 from organizations.api.base import OrganizationScopedAPIView
@@ -81,7 +82,7 @@ def test_a_credential_that_has_ended_meanwhile_is_refused_and_nothing_is_written
 def test_it_is_refused_also_if_it_ends_after_the_request_has_begun(
     warm: APIClient, key: Key, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module: Any = events.intake if path == EVENTS else authorizations
+    module: Any = intake if path == EVENTS else authorizations
     read_body = module.read_body
 
     def revoke_and_read(*arguments: Any, **options: Any) -> bytes:
