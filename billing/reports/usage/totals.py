@@ -14,7 +14,8 @@ from itertools import pairwise
 from psycopg import sql
 
 from billing.ingest.validate import FUTURE_TOLERANCE
-from billing.reports.rollup_query import COST_COLUMNS, RollupQuery, RollupReader, read_rollups
+from billing.reports.rollup_query import COST_COLUMNS, RollupQuery
+from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.usage.figures import ZERO_FIGURES, Figures, GroupBy, Spend, Summary, UsageFilter
 from billing.reports.usage.query import UsageQuery
 from billing.rollups.definitions import ORGANIZATION_HOURS, USAGE_DAYS, USAGE_HOURS
@@ -144,9 +145,8 @@ def _sums_between(
     def compose(reader: RollupReader) -> sql.Composable:
         return _SUMS.format(boundaries=reader.bind(list(boundaries)), key=key, rows=query.rows(reader, columns))
 
-    rows, _ = read_rollups(organization, compose)
     by_period: dict[int, FiguresByKey] = {}
-    for period, key_value, *sums in rows:
+    for period, key_value, *sums in read_rollups(organization, compose):
         by_period.setdefault(period, {})[key_value] = Figures(*sums)
     return by_period
 

@@ -380,12 +380,16 @@ def test_the_number_of_queries_is_fixed(
         api.post(PATH, {})
 
     # The credential's version; the tenant scope, in a savepoint here: begin, enter, leave, end; the ledger's state;
-    # whether something waits; the page; its groups.
-    with django_assert_num_queries(1 + 4 + 1 + 3):
+    # the page; its groups.
+    with django_assert_num_queries(1 + 4 + 1 + 2):
         ask(api, page_size=29)
     send(call("new", "1"))
-    with django_assert_num_queries(1 + 4 + 1 + 3):
+    # The page again, with the sums of unfolded events, and those for its groups.
+    with django_assert_num_queries(1 + 4 + 1 + 2 + 3):
         ask(api, page_size=28)
+    # The sums are cached.
+    with django_assert_num_queries(1 + 4 + 1 + 2 + 1):
+        ask(api, page_size=27)
     # The order by cost asks whether anything was dropped.
     with django_assert_num_queries(1 + 4 + 1 + 4):
         ask(api, page_size=27, sort_by="total_cost")
