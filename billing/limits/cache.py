@@ -15,6 +15,7 @@ from billing.models import LimitOverride, SpendLimit
 from billing.pricing.price_book import identify_model
 from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
 from costtrack.database.queries import fetch_rows
+from costtrack.names import clean_name
 from costtrack.revision_cache import RevisionCache
 from organizations.models import APICredential, Organization
 
@@ -138,6 +139,7 @@ def cached_limit_set(organization: Organization) -> LimitSet:
 
 def known_value(organization_id: int, scope: LimitScope, value: str, *, now: datetime) -> str:
     """Return the value of a scope in the spelling that events have: a model in any spelling by its identity."""
+    value = clean_name(value)
     return identify_model(organization_id, value, now=now) if scope is LimitScope.MODEL else value
 
 

@@ -23,6 +23,7 @@ from billing.api.spend.params import (
     RequiredWindowFilterSet,
     SpendEndpoint,
     WindowFilterSet,
+    exact_text,
     key_hashes,
     response_headers,
     text,
@@ -136,7 +137,7 @@ class SpendLogsPage(ResponseBody):
 
 
 class SpendLogFilterSet(WindowFilterSet):
-    request_id = ParameterFilter(text("Only this request, by its own id or the ledger id of its event."))
+    request_id = ParameterFilter(exact_text("Only this request, by its own id or the ledger id of its event."))
     api_key = ParameterFilter(text(API_KEY), method="filter_api_key")
     user_id = ParameterFilter(text("Only this user."), "user")
 

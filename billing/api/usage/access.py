@@ -18,6 +18,7 @@ from billing.limits.refusal import CODE, Refusal
 from billing.limits.types import Dimensions
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS
+from costtrack.name_fields import NameField
 from costtrack.responses import OneOf, ResponseBody
 from costtrack.serializers import AmountInputField, StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
@@ -39,7 +40,7 @@ class AccessQuery(StrictSerializer):
     session_id = optional_text()
     tags = serializers.ListField(
         required=False,
-        child=serializers.CharField(allow_blank=True, max_length=255),
+        child=NameField(allow_blank=True),
         max_length=MAX_TAGS,
         help_text="Repeat for several tags: `tags=a&tags=b`.",
     )

@@ -53,7 +53,15 @@ class EventFilterSet(WindowFilterSet):
     service = _text()
     status = ParameterFilter(serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices))
     source = _text(max_length=64)
-    event_id = _text(f"The id from the sender. Without `source`, the sources {' and '.join(SOURCES)} are searched.")
+    event_id = ParameterFilter(
+        serializers.CharField(
+            required=False,
+            allow_blank=True,
+            max_length=255,
+            trim_whitespace=False,
+            help_text=f"The id from the sender. Without `source`, the sources {' and '.join(SOURCES)} are searched.",
+        )
+    )
     start_date = ParameterOption(
         WindowStartField(required=False, help_text="Events that occurred from this date or time on.")
     )
