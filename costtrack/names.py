@@ -17,3 +17,8 @@ def clean_name(text: str) -> str:
         return text
     normalized = normalize("NFC", text)
     return normalized if len(normalized) <= MAX_LENGTH else text
+
+
+def clean_user(text: str, *, ignores_case: bool) -> str:
+    """Return the name of a user as it is stored, by the setting of the organization."""
+    return clean_name(clean_name(text).casefold()) if ignores_case else clean_name(text)

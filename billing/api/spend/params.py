@@ -123,7 +123,9 @@ class SpendEndpoint(ReportEndpoint):
 
 
 class SpendView(SpendEndpoint, OrganizationScopedAPIView):
-    pass
+    def user_in(self, name: str | None) -> str | None:
+        """Return the user that a parameter names, as the ledger stores it."""
+        return None if name is None else self.organization.user_name(name)
 
 
 def key_hashes(organization: Organization, ids: Iterable[int]) -> dict[int, str]:

@@ -101,7 +101,7 @@ class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
             credential_id=credential.pk if credential is not None else None,
             service=params.get("service", ""),
             model=params.get("model", ""),
-            user_ref=params.get("user_id", ""),
+            user_ref=self.organization.user_name(params.get("user_id", "")),
             workflow_id=params.get("workflow_id", ""),
             run_id=params.get("run_id", ""),
             session_id=params.get("session_id", ""),

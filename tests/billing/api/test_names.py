@@ -137,3 +137,37 @@ def test_a_blank_name_is_no_name(send: Send, blank: str) -> None:
     send({"user_id": blank, "run_id": blank, "model": blank, "tags": [blank, "t"], "cost_usd": "1"})
     event = UsageEvent.objects.get()
     assert (event.user_ref, event.run_id, event.model, event.tags) == ("", "", "", ["t"])
+
+
+def test_an_organization_may_ignore_the_case_of_users(
+    api: APIClient, organization: Organization, send: Send, owner: User, sign_in: SignIn
+) -> None:
+    spellings = ("ada@acme.example", "Ada@Acme.example", " ADA@ACME.EXAMPLE\t", "ada@acme.example ")
+    body = {"scope": "user", "scope_value": spellings[1], "window": "lifetime", "amount_usd": "1"}
+    assert api.post("/organizations/acme/limits", body, format="json").json()["scope_value"] == spellings[1]
+    event = {"id": "a", "kind": "compute", "cost_usd": "0.25", "user_id": spellings[0]}
+    assert api.post("/usage/events", event, format="json").status_code == 200
+    assert api.get("/usage/limits").json()["limits"][0]["spent_usd"] == "0"
+
+    assert api.get("/organizations/acme").json()["ignores_user_case"] is False
+    assert api.patch("/organizations/acme", {"ignores_user_case": True}).json()["ignores_user_case"] is True
+    for number, user in enumerate(spellings):
+        sent = {**event, "id": str(number), "cost_usd": "0.25", "user_id": user}
+        assert api.post("/usage/events", sent, format="json").status_code == 200
+    for user in spellings:
+        assert api.get("/usage/access", {"user_id": user}).json()["allowed"] is False
+        ask = {"user_id": user, "estimated_cost_usd": "0.1"}
+        assert api.post("/usage/authorizations", ask, format="json").status_code == 429
+        assert len(api.get("/spend/logs", {"user_id": user}).json()) == 5
+        (row,) = api.get("/spend/users", {"user_id": user}).json()
+        assert (row["user_id"], row["spend"]) == ("ada@acme.example", 1.25)
+        (status,) = api.get("/usage/limits", {"scope": "user", "scope_value": user}).json()["limits"]
+        assert status["spent_usd"] == "1.25"
+    same = {**body, "scope_value": spellings[2]}
+    assert api.post("/organizations/acme/limits", same, format="json").json()["scope_value"] == "ada@acme.example"
+
+    page = f"/admin/organizations/organization/{organization.pk}/change/"
+    form = {"name": "Acme Research", "time_zone": "UTC", "week_start": "1"}
+    assert sign_in(owner).post(page, form).status_code == 302
+    organization.refresh_from_db()
+    assert organization.ignores_user_case is False
