@@ -1,7 +1,6 @@
-"""examples/litellm_gateway in a real LiteLLM proxy: the hook file beside its configuration, and clients over HTTP."""
+"""costtrack-litellm in a real LiteLLM proxy: the hook file beside its configuration, and clients over HTTP."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -17,7 +16,7 @@ import yaml
 from billing.models import Authorization, UsageEvent
 from billing.types import LimitScope, LimitWindow
 from organizations.models import Organization
-from tests.examples.conftest import GATEWAY, Setting
+from tests.examples.conftest import GATEWAY, LITELLM_ENVIRONMENT, Setting
 from tests.examples.provider import MODELS
 from tests.limits import set_limit
 from tests.stack.running import free_port
@@ -33,7 +32,6 @@ class Proxy:
     def __init__(self, python: Path, folder: Path, setting: Setting, port: int, **environment: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self._log = folder / "log"
-        shutil.copy(GATEWAY / "costtrack_gateway.py", folder)
         where = {"api_base": setting.provider.url, "api_key": "none"}
         models = [{"model_name": name, "litellm_params": {"model": f"openai/{name}", **where}} for name in MODELS]
         instead = {"model": "openai/fine", "mock_response": "These are some neutral words."}  # in any API's form
@@ -42,7 +40,7 @@ class Proxy:
         configuration = {**configuration, "model_list": models, "general_settings": {"master_key": "sk-test"}}
         (folder / "config.yaml").write_text(yaml.safe_dump(configuration))
         command = [str(python.with_name("litellm")), "--config", str(folder / "config.yaml"), "--host", "127.0.0.1"]
-        common = {"PATH": os.environ["PATH"], "HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        common = {"HOME": str(folder), **LITELLM_ENVIRONMENT}
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [*command, "--port", str(port)],
