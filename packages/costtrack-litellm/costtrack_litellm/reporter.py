@@ -20,6 +20,7 @@ logger = logging.getLogger("costtrack")
 _MAX_IN_MEMORY = 100_000
 _BATCH_CALLS = 500
 _BATCH_BYTES = 4 << 20
+_TRANSACTION_BYTES = 64 << 10
 _POLL_SECONDS = 0.5  # how soon usage is sent that another process has stored
 _RETRY_SECONDS = 0.25
 _MAX_RETRY_SECONDS = 30.0
@@ -55,6 +56,9 @@ class Reporter:
 
     def put(self, item: Usage | Release) -> None:
         entry = (USAGE, item.to_json()) if isinstance(item, Usage) else (RELEASE, item.authorization_id)
+        if len(entry[1]) > self._settings.queue_bytes // 2:
+            logger.error("dropped a call whose usage is larger than half of the queue: %s", entry[1][:200])
+            return
         with self._changed:
             if len(self._unwritten) >= _MAX_IN_MEMORY:
                 logger.error("the queue for costtrack is full; dropped %s", self._unwritten.popleft())
@@ -107,7 +111,7 @@ class Reporter:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._unwritten)
-                self._writing = [self._unwritten.popleft() for _ in range(len(self._unwritten))]
+                self._take_unwritten()
             try:
                 queue = queue or self._open_queue()
                 queue.add(self._writing)
@@ -122,6 +126,13 @@ class Reporter:
                 self._writing = []
                 self._generation += 1
                 self._changed.notify_all()
+
+    def _take_unwritten(self) -> None:
+        """Take what fits into one transaction even if the queue is nearly full."""
+        size = 0
+        while self._unwritten and (not self._writing or size + len(self._unwritten[0][1]) <= _TRANSACTION_BYTES):
+            self._writing.append(self._unwritten.popleft())
+            size += len(self._writing[-1][1])
 
     # --- Sending ---------------------------------------------------------------------------------------------------
 
