@@ -40,7 +40,7 @@ def test_the_package_installs_from_the_address_that_getting_started_shows(
     assert packages[1].endswith(f"/{Path(static).name}")
     target = tmp_path / "installed"
     pip = [gateway_python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-cache-dir", "--target", target]
-    subprocess.run([*pip, packages[1]], check=True, timeout=120)
+    subprocess.run([*map(str, pip), packages[1]], check=True, timeout=120)
     expected = {path.relative_to(PACKAGE): path.read_text() for path in PACKAGE.glob("costtrack_litellm/*.py")}
     assert {path.relative_to(target): path.read_text() for path in target.glob("costtrack_litellm/*.py")} == expected
 
