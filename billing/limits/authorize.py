@@ -23,11 +23,12 @@ from billing.limits.reserve import lock_rules, set_transaction_options, try_exte
 from billing.limits.types import Balance, Dimensions, Rule
 from billing.models import Authorization
 from billing.types import AuthorizationStatus
-from costtrack.errors import ConflictError, InvalidError
+from costtrack.errors import ConflictError
 from costtrack.ids import ids_at, new_id
 from costtrack.money import ZERO
 from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.failures import log_failure
+from organizations.idempotency import IdempotencyKeyReusedError
 from organizations.models import APICredential, Organization
 
 _RESERVED = AuthorizationStatus.RESERVED.value
@@ -64,12 +65,6 @@ class Grant:
     authorization: Authorization
     limits: tuple[GrantedLimit, ...] = ()
     is_new: bool = True
-
-
-class IdempotencyKeyReusedError(InvalidError):
-    """The idempotency key was used for a different request."""
-
-    code = "idempotency_key_reused"
 
 
 def authorize(

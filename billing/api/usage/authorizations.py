@@ -21,7 +21,6 @@ from billing.limits.authorize import AuthorizationRequest, Grant, authorize, ext
 from billing.limits.estimate import Estimate, reserved_amount
 from billing.limits.refusal import CODE, CURRENCY, Reason
 from billing.limits.request_schema import (
-    MAX_KEY_LENGTH,
     AuthorizationInput,
     ExtensionInput,
     parse_authorization,
@@ -36,6 +35,7 @@ from costtrack.errors import InvalidError
 from costtrack.responses import Amount, ResponseBody, about, choice
 from costtrack.serializers import StrictSerializer, page_size, request_example
 from costtrack.tenancy import tenant_reads
+from organizations import idempotency
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.types import Scope
 
@@ -327,10 +327,8 @@ def _authorization(authorization: Authorization, now: datetime) -> Authorization
 def _idempotency_key(request: Request, params: AuthorizationInput) -> str:
     """Return the key from the header or the body. Raises InvalidError if they differ."""
     body_key = params.idempotency_key or ""
-    header_key = request.headers.get("Idempotency-Key", "").strip()
+    header_key = idempotency.read_key(request.headers)
     if body_key and header_key and body_key != header_key:
         message = "idempotency_key: does not match the Idempotency-Key header."
         raise InvalidError(message, param="idempotency_key", code="ambiguous")
-    if len(header_key) > MAX_KEY_LENGTH:
-        raise InvalidError(f"Idempotency-Key: at most {MAX_KEY_LENGTH} characters.", param="Idempotency-Key")
     return body_key or header_key
