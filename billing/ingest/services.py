@@ -10,7 +10,7 @@ from typing import Annotated
 from uuid import UUID
 
 from django.db import OperationalError
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 from psycopg import errors as postgres
 
 from billing.ingest.ledger_entries import to_entry
@@ -41,9 +41,9 @@ class IngestResult(Struct, frozen=True, kw_only=True):
     unpriced: Annotated[int, Meta(description="Accepted records whose cost is unknown.")] = 0
     flagged: Annotated[int, Meta(description="Accepted records whose usage needs a review.")] = 0
     id_prefix: Annotated[
-        str | None,
+        str | UnsetType,
         Meta(description="With an Idempotency-Key: records without an id have this id, followed by their index."),
-    ] = None
+    ] = UNSET
     errors: list[RecordError] = []
     warnings: Annotated[
         list[RecordWarning], Meta(description=f"What is not known about accepted records, at most {MAX_WARNINGS:,}.")
@@ -78,7 +78,7 @@ def ingest(
             parsed_event.event.id = parsed_event.event.id or f"{id_prefix}{parsed_event.index}"
     priced, appended = _price_and_append(organization, credential, format, parsed, now)
     if appended is None:
-        return IngestResult(rejected=len(priced.errors), errors=priced.errors, id_prefix=id_prefix)
+        return IngestResult(rejected=len(priced.errors), errors=priced.errors, id_prefix=id_prefix or UNSET)
     conflicts = list(_conflicts(appended, priced.parsed_events))
     uncertain = [
         (parsed, entry)
@@ -97,7 +97,7 @@ def ingest(
         rejected=len(priced.errors),
         unpriced=sum(entry.unpriced for _, entry in uncertain),
         flagged=sum(bool(entry.flags) for _, entry in uncertain),
-        id_prefix=id_prefix,
+        id_prefix=id_prefix or UNSET,
         errors=sorted([*priced.errors, *conflicts], key=lambda error: error.index),
         warnings=list(islice(chain.from_iterable(starmap(_warnings, uncertain)), MAX_WARNINGS)),
     )

@@ -159,7 +159,9 @@ def ids(response: Any) -> list[int]:
 
 def test_limits_are_listed_in_pages_and_by_what_they_are_about(api: APIClient, organization: Organization) -> None:
     hour = timedelta(hours=1)
-    ended, coming = (make_limit(organization, scope="user", scope_value="ada", amount_usd=Decimal(usd)) for usd in (10, 20))
+    ended, coming = (
+        make_limit(organization, scope="user", scope_value="ada", amount_usd=Decimal(usd)) for usd in (10, 20)
+    )
     SpendLimit.objects.filter(pk=ended.pk).update(ends_at=utc_now() - hour)
     SpendLimit.objects.filter(pk=coming.pk).update(starts_at=utc_now() + hour)
     of_tag = make_limit(organization, scope="tag", window="lifetime")
