@@ -18,7 +18,7 @@ from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.structs import struct_schemas
 from billing.limits.authorize import AuthorizationRequest, Grant, authorize, extend, release
-from billing.limits.estimate import Estimate, reserved_amount
+from billing.limits.estimate import Estimate, is_free, reserved_amount
 from billing.limits.refusal import CODE, CURRENCY, Reason
 from billing.limits.request_schema import (
     AuthorizationInput,
@@ -147,11 +147,26 @@ class SpendLimitExceeded(ResponseBody):
     window_end: Annotated[datetime | None, about("Null for rolling and unlimited windows.")]
     time_zone: Annotated[str, Meta(examples=["Europe/Berlin"])]
     resets_at: Annotated[
-        datetime | None, about("When the call would be granted if nothing else were spent; null if unknown.")
+        datetime | None,
+        about(
+            "When the call would be granted if nothing else were spent and no reservation ended early; null if unknown."
+        ),
     ]
-    retry_after: Annotated[int | None, about("`resets_at` in seconds from `as_of`.", 508500)]
+    retry_after: Annotated[
+        int | None,
+        about(
+            "Seconds after which to try again: until `resets_at`, or a moment if only reservations are in the way.",
+            508500,
+        ),
+    ]
     as_of: datetime
-    request_increase: Annotated[str, about("Path for requesting an increase.", "/organizations/acme/limit-requests")]
+    request_increase: Annotated[
+        str | None,
+        about(
+            "Path for requesting an increase; null for a manual pause, which an increase does not end.",
+            "/organizations/acme/limit-requests",
+        ),
+    ]
 
 
 def _optional_header(name: str, description: str) -> OpenApiParameter:
@@ -162,15 +177,15 @@ REFUSED = OpenApiResponse(
     SpendLimitExceeded, "A spend limit blocks the call, or a rate limit (code too_many_requests)."
 )
 REFUSAL_HEADERS = (
-    _optional_header("Retry-After", "Seconds until the call would be granted; absent if unknown."),
-    _optional_header("X-RateLimit-Reset", "The same as an instant, in epoch seconds."),
+    _optional_header("Retry-After", "`retry_after`; absent if unknown."),
+    _optional_header("X-RateLimit-Reset", "`resets_at` in epoch seconds; absent if unknown."),
     OpenApiParameter(
         "x-should-retry",
         str,
         OpenApiParameter.HEADER,
         response=[429],
-        enum=["false"],
-        description="Tells vendor SDKs not to retry the 429.",
+        enum=["true", "false"],
+        description="Whether vendor SDKs retry the 429: only if the amount is reserved and not spent.",
     ),
 )
 
@@ -223,9 +238,12 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
         credential_id = credential.pk if credential is not None else None
         call = params.dimensions(credential_id)
         estimate = Estimate(params.estimated_cost_usd, params.messages, params.input_tokens, params.max_tokens)
+        now = utc_now()
+        amount_usd = reserved_amount(organization=self.organization, call=call, estimate=estimate, now=now)
         return AuthorizationRequest(
             dimensions=call,
-            amount_usd=reserved_amount(organization=self.organization, call=call, estimate=estimate, now=utc_now()),
+            amount_usd=amount_usd,
+            is_free=is_free(organization=self.organization, call=call, amount_usd=amount_usd, now=now),
             ttl=params.ttl,
             idempotency_key=key,
             payload_hash=payload_hash(params, credential_id) if key else 0,
