@@ -33,7 +33,9 @@ from costtrack.parsers import MAX_BYTES
 from costtrack.renderers import JSONRenderer
 from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations import idempotency
+from organizations.api.authentication import MAY_CHECK_LATE
 from organizations.api.schema import OrganizationSchema
+from organizations.credential_check import CredentialChangedError, CredentialCheck
 from organizations.idempotency import IdempotentRequest, StoredResponse
 from organizations.models import Organization
 from organizations.principals import Access, Principal
@@ -75,6 +77,9 @@ class _OrganizationScope(APIView):
     """How large a body may be. More than the default is read only from callers with a credential."""
     own_transactions: ClassVar[bool] = False
     """For views that open shorter tenant scopes themselves."""
+    methods_with_late_check: ClassVar[frozenset[str]] = frozenset()
+    """Methods, in lower case, that pass the pending check of the credential to their first statement that writes
+    (`organizations.credential_check`). They need `own_transactions`, and write nothing before."""
     only_reads: ClassVar[bool] = False
     """For views whose methods other than GET do not write either."""
 
@@ -85,11 +90,14 @@ class _OrganizationScope(APIView):
     access: Access
     _allowance: Allowance | None = None
     _idempotent_request: IdempotentRequest | None = None
+    _pending_check: CredentialCheck | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if cls.__module__ != __name__:
             _refuse_overrides(cls)
+        if cls.methods_with_late_check and not cls.own_transactions:
+            raise TypeError(f"{cls.__name__} has methods_with_late_check without own_transactions.")
 
     @property
     def organization(self) -> Organization:
@@ -100,11 +108,26 @@ class _OrganizationScope(APIView):
         return self.access.principal
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if str(request.method).lower() in self.methods_with_late_check:
+            request.META[MAY_CHECK_LATE] = True
+            try:
+                response = self._dispatch(request, *args, **kwargs)
+                if self._pending_check is not None:  # for example, of a refusal
+                    self._pending_check.make()
+            except CredentialChangedError:
+                request.META[MAY_CHECK_LATE] = False  # begin again, with the current credential
+            else:
+                return response
+        return self._dispatch(request, *args, **kwargs)
+
+    def _dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         with ExitStack() as self._open:
             return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if isinstance(request.auth, Principal) and request.auth.credential is not None:
+            self._pending_check = request.auth.credential.pending_check
         self._check_rate(request)
         self.access = self._resolve(request)
         structlog.contextvars.bind_contextvars(organization=self.organization.slug)
@@ -120,6 +143,8 @@ class _OrganizationScope(APIView):
     def handle_exception(self, exc: Exception) -> HttpResponse:  # type: ignore[override] # a stored response is no DRF one
         self._idempotent_request = None
         self._open.__exit__(type(exc), exc, exc.__traceback__)
+        if isinstance(exc, CredentialChangedError):
+            raise exc
         if isinstance(exc, _AnsweredBeforeError):
             return stored_response(exc.stored)
         return super().handle_exception(exc)
@@ -139,6 +164,8 @@ class _OrganizationScope(APIView):
         key = idempotency.read_key(self.request.headers)
         if not key:
             return None
+        if self._pending_check is not None:
+            self._pending_check.make()  # before the key is claimed
         path = self.request.get_full_path()
         return IdempotentRequest.of(
             organization=self.organization, caller=self.principal.label, key=key, path=path, body=body

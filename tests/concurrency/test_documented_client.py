@@ -79,7 +79,7 @@ def test_calls_wait_for_reservations_and_all_of_them_are_made(
     assert verify_limits(organization=organization, now=utc_now()).differences == ()
 
 
-def test_a_call_that_no_waiting_helps_gives_up(client: dict[str, Any], organization: Organization) -> None:
+def test_a_call_for_which_too_little_is_left_gives_up(client: dict[str, Any], organization: Organization) -> None:
     set_limit(organization, "1")
     take(organization, "0.5")
 

@@ -7,7 +7,7 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("organizations", "0003_plans")]
+    dependencies = [("organizations", "0004_check_credential")]
 
     operations = [
         migrations.CreateModel(
