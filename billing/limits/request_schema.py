@@ -17,7 +17,6 @@ from costtrack.names import clean_name
 
 DEFAULT_TTL_SECONDS = 600
 MAX_TTL_SECONDS = 86_400
-MAX_KEY_LENGTH = 255
 
 T = TypeVar("T", bound=Struct)
 TtlSeconds = Annotated[int, Meta(ge=1, le=MAX_TTL_SECONDS)]

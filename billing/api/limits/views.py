@@ -77,7 +77,9 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         request=NewLimitSerializer,
         responses={
             201: _LIMIT_RESPONSE,
-            409: OpenApiResponse(description=f"The organization already has {services.MAX_LIMITS} limits."),
+            409: OpenApiResponse(
+                description=f"The same limit exists already, or the organization has {services.MAX_LIMITS} limits."
+            ),
         },
         examples=[examples.OF_EACH_RUN, examples.OF_A_USER],
     )
@@ -93,7 +95,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
     @extend_schema(
         operation_id="limits_update",
         request=LimitChangeSerializer,
-        responses=_LIMIT_RESPONSE,
+        responses={200: _LIMIT_RESPONSE, 409: OpenApiResponse(description="Another limit is the same already.")},
         examples=[examples.LOWERED],
     )
     def partial_update(self, request: Request, **_: Any) -> Response:
