@@ -31,7 +31,7 @@ _TOTAL_OF_PART = {
 }
 _counts_of_parts = attrgetter(*_TOTAL_OF_PART)
 _NAMES = (
-    *("endpoint", "capability", "service", "model", "cost_group", "service_tier", "region", "tool"),
+    *("endpoint", "capability", "service", "cost_group", "service_tier", "region", "tool"),
     *("run_id", "parent_run_id", "workflow_id", "execution_id", "phase_id", "workspace_id", "session_id"),
     *("group_id", "group_name", "agent_id", "agent_name", "user_id", "end_user"),
 )
@@ -146,7 +146,8 @@ def _contradiction(event: UsageEventInput) -> UsageReading | None:
 
 
 def _clean_names(event: UsageEventInput) -> None:
-    """Bring names into the form in which they are compared. A blank name is no name."""
+    """Bring names into the form in which they are compared. A blank name is no name. (The model is also stored as sent,
+    so it is identified later.)"""
     for field, text in zip(_NAMES, _names_of(event), strict=True):
         if text and (name := clean_name(text)) != text:
             setattr(event, field, name or None)
