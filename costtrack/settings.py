@@ -242,6 +242,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["costtrack.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["costtrack.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "costtrack.negotiation.ContentNegotiation",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "organizations.api.pagination.PageNumberPagination",
     "DEFAULT_SCHEMA_CLASS": "costtrack.openapi.DialectSchema",
