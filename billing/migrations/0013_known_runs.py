@@ -6,6 +6,6 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0011_single_calls")]
+    dependencies = [("billing", "0012_reads")]
 
     operations = run_sql_files(__file__, "complete_batches")
