@@ -10,7 +10,7 @@ from billing.models import PAUSING, SpendLimit
 from billing.models.limits import default_thresholds
 from billing.types import LimitAction, LimitScope, LimitWindow
 from costtrack.errors import field_error
-from costtrack.money import DECIMALS, MAX_AMOUNT_USD, ZERO, plain, to_storable
+from costtrack.money import DECIMALS, MAX_AMOUNT_USD, ZERO, is_storable, plain
 from organizations.models import Plan
 
 MAX_VALUE_LENGTH = 255
@@ -131,8 +131,7 @@ def check_plan_allows(plan: Plan, window: str, amount: Decimal, *, param: str = 
 def _check_number(amount: Decimal, *, param: str) -> None:
     if not amount.is_finite() or not ZERO <= amount <= MAX_AMOUNT_USD:
         raise field_error(param, f"Must be an amount from 0 to {plain(MAX_AMOUNT_USD)}.")
-    exponent = to_storable(amount).as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -AMOUNT_DECIMALS:
+    if not is_storable(amount):
         raise field_error(param, f"Must have at most {AMOUNT_DECIMALS} decimals.")
 
 
