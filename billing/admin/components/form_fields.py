@@ -29,7 +29,7 @@ class MoneyField(forms.DecimalField):
     def prepare_value(self, value: Any) -> Any:
         return plain(value) if isinstance(value, Decimal) else value
 
-    def to_python(self, value: Any) -> Decimal | None:
+    def to_python(self, value: Any) -> Any:
         if isinstance(value, str) and value.strip() and not is_amount(value.strip()):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return super().to_python(value)
