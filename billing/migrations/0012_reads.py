@@ -177,5 +177,5 @@ class Migration(migrations.Migration):
                 name="run_workflow_changed",
             ),
         ),
-        *run_sql_files(__file__, "unfolded_state", "complete_batches", "workflows"),
+        *run_sql_files(__file__, "unfolded_state", "workflows"),
     ]
