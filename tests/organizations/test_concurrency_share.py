@@ -1,5 +1,7 @@
 """The share of a plan reaches the web server with the first request of a credential, and changes with the plan."""
 
+from typing import Any
+
 import pytest
 from django.core.exceptions import ValidationError
 
@@ -11,7 +13,8 @@ from tests.conftest import Key
 def share(key: Key) -> float | None:
     """The share of the next request with this key, after one request."""
     credentials = key.api_key.encode()
-    assert key.client().get("/organizations/acme", **{CALLER: Caller(credentials)}).status_code == 200
+    environ: dict[str, Any] = {CALLER: Caller(credentials)}
+    assert key.client().get("/organizations/acme", **environ).status_code == 200
     return Caller(credentials).share
 
 
