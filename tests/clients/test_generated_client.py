@@ -67,7 +67,16 @@ def python() -> Path:
 def client(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The generated package."""
     target = tmp_path_factory.mktemp("client") / "generated"
-    command = [python, "-m", "openapi_python_client", "generate", "--meta", "none", "--path", DOCUMENT]
+    command: list[str | Path] = [
+        python,
+        "-m",
+        "openapi_python_client",
+        "generate",
+        "--meta",
+        "none",
+        "--path",
+        DOCUMENT,
+    ]
     subprocess.run([*command, "--output-path", target], check=True, capture_output=True, timeout=120)
     return target
 
