@@ -204,7 +204,7 @@ class ThresholdEventViewSet(ValuesDisplayed[ThresholdEvent]):
 
     @extend_schema(operation_id="limits_threshold_events")
     def list(self, request: Request, pk: int, **_: str) -> Response:
-        """List when spend reached the limit's thresholds, the newest first."""
-        if not SpendLimit.objects.of(self.organization).not_removed().filter(pk=pk).exists():
+        """List when spend reached the limit's thresholds, the newest first. Also for a limit that was removed."""
+        if not SpendLimit.objects.of(self.organization).filter(pk=pk).exists():
             raise NotFoundError("No such limit.")
         return super().list(request)

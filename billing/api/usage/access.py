@@ -19,7 +19,7 @@ from billing.limits.types import Dimensions
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS
 from costtrack.responses import OneOf, ResponseBody, about
-from costtrack.serializers import StrictSerializer, optional_text
+from costtrack.serializers import AmountInputField, StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 
 MAX_TAGS = 50
@@ -43,7 +43,7 @@ class AccessQuery(StrictSerializer):
         max_length=MAX_TAGS,
         help_text="Repeat for several tags: `tags=a&tags=b`.",
     )
-    estimated_cost_usd = serializers.DecimalField(
+    estimated_cost_usd = AmountInputField(
         required=False,
         max_digits=DIGITS,
         decimal_places=DECIMALS,
