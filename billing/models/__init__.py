@@ -1,6 +1,7 @@
 """One module per aggregate."""
 
 from billing.models.authorizations import Authorization
+from billing.models.credits import Credit
 from billing.models.ledger import EventKey, IngestBatch, UnpricedEvent, UsageEvent
 from billing.models.limits import (
     PAUSING,
@@ -23,6 +24,7 @@ __all__ = [
     "PAUSING",
     "Agreement",
     "Authorization",
+    "Credit",
     "Delivery",
     "DroppedMonth",
     "EventKey",
