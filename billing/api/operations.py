@@ -35,6 +35,5 @@ def operation(operation_id: str, query: Query, responses: Any, *headers: OpenApi
     `billing.api.response_cache.cached_operation`."""
     parameters: list[Any] = []
     if query is not None:
-        is_filter = issubclass(query, ReportFilterSet)
-        parameters = [query.parameters(), IGNORED] if is_filter else [query]
+        parameters = [query.parameters(), IGNORED] if issubclass(query, ReportFilterSet) else [query]
     return extend_schema(operation_id=operation_id, parameters=[*parameters, *headers], responses=responses)

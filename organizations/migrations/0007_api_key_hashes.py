@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
             model_name="apicredential",
             name="api_key_hashes",
             field=django.contrib.postgres.fields.ArrayField(
-                base_field=models.CharField(max_length=64), db_default=[], default=list, editable=False
+                base_field=models.CharField(max_length=64), default=list, editable=False
             ),
         ),
     ]
