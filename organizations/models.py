@@ -232,6 +232,8 @@ class APICredential(models.Model):
     previous_hash = models.CharField(max_length=64, blank=True, editable=False)
     previous_pepper = models.PositiveSmallIntegerField(null=True, editable=False)
     previous_valid_until = models.DateTimeField(null=True, editable=False)
+    api_key_hashes = ArrayField(models.CharField(max_length=64), default=list, editable=False)
+    """SHA-256 of each API key that it has had, by which LiteLLM's clients name a key. (A key has 256 random bits.)"""
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
