@@ -55,6 +55,13 @@ ESTIMATED_FLAG = "estimated"
 """The flag of an event with a unit price that is estimated. The others are `billing.ingest.usage.types.FlagCode`."""
 
 
+POSSIBLE_DUPLICATE_FLAG = "possible_duplicate"
+"""The flag of an event that shares its response or request id with another one, but not its model or tokens."""
+
+FLAGS_BESIDE_USAGE = frozenset({ESTIMATED_FLAG, POSSIBLE_DUPLICATE_FLAG})
+"""The flags that do not question how the usage was read."""
+
+
 class Exactness(models.TextChoices):
     """How far a cost can be relied on."""
 
@@ -96,6 +103,7 @@ class CorrectionKind(models.TextChoices):
     REPRICE = "reprice", "Repriced"
     PRICE = "price", "Priced"
     REREAD = "reread", "Usage read again"
+    MERGED = "merged", "Completed by another source"
     SUMMARY = "summary", "Included in session summary"
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from billing.ingest.call_identity import take_call_identity
 from billing.ingest.types import ParsedEvent, UsageEventInput
 from billing.ingest.usage.types import NO_COSTS, FlagCode, UsageReading
 from billing.ledger.calls import CONDITION_COLUMNS, conditions_of
@@ -62,6 +63,8 @@ def to_entry(parsed: ParsedEvent, *, prices: PriceBook, now: datetime, credentia
     if parsed.reading is not None:
         _take_reading(entry, event, parsed.reading)
     _COST_OF[entry.kind](entry, parsed, prices)
+    if event.request_id or event.id or parsed.call_ids:
+        take_call_identity(entry, parsed)
     return entry
 
 

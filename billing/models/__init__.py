@@ -1,7 +1,7 @@
 """One module per aggregate."""
 
 from billing.models.authorizations import Authorization
-from billing.models.ledger import EventKey, IngestBatch, UnpricedEvent, UsageEvent
+from billing.models.ledger import CallKey, EventKey, IngestBatch, UnpricedEvent, UsageEvent
 from billing.models.limits import (
     PAUSING,
     IncreaseRequest,
@@ -23,6 +23,7 @@ __all__ = [
     "PAUSING",
     "Agreement",
     "Authorization",
+    "CallKey",
     "Delivery",
     "DroppedMonth",
     "EventKey",

@@ -14,7 +14,7 @@ from django.db.models.fields import CharField
 from django.db.models.fields.json import KT
 
 from billing.ledger.adjustments import IN_SUMMARY
-from billing.ledger.calls import REREAD
+from billing.ledger.calls import MERGED, REREAD
 from billing.models import UsageEvent
 from billing.models.ledger import UsageEventQuerySet
 from billing.reports.price_check.selection import CallSelection
@@ -133,7 +133,7 @@ def _exactness_now(row: dict[str, Any]) -> tuple[str, int]:
     original: str = row["original"]
     is_unknown = original == Exactness.UNKNOWN
     moved: int = row["became_known"] if is_unknown else 0
-    if row["adjustment_reason"] == REREAD:
+    if row["adjustment_reason"] in (REREAD, MERGED):
         now = str(row["now"])
         return now, moved if is_unknown or now == original else row["corrected"]
     if not is_unknown:
