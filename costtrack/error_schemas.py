@@ -86,3 +86,16 @@ LITELLM_ERROR = ErrorSchema(
         "required": ["error"],
     },
 )
+
+GRPC_STATUS = ErrorSchema(
+    "Status",
+    {
+        "type": "object",
+        "description": "google.rpc.Status, in the encoding of the request.",
+        "properties": {
+            "code": {"type": "integer", "description": "The code of gRPC."},
+            "message": {"type": "string", "description": "Human-readable message."},
+        },
+        "required": ["code", "message"],
+    },
+)

@@ -33,6 +33,7 @@ from costtrack.clock import utc_now
 from organizations.models import APICredential, Membership, Organization, User
 from organizations.principals import Principal
 from organizations.types import Role
+from tests import otlp
 from tests.billing.ingest.litellm_payloads import payload
 from tests.conftest import Key, make_key
 from tests.limits import take
@@ -209,6 +210,27 @@ def _body(endpoint: str, number: int, key: Key) -> dict[str, Any]:
     return {"data": json.dumps(body), "content_type": "application/json"}
 
 
+def _export(signal: str, name: str) -> dict[str, Any]:
+    """An OTLP request in JSON with ten calls."""
+    now = utc_now()
+    calls = [
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": f"model-{index}",
+            "gen_ai.provider.name": "openai",
+            "gen_ai.response.id": f"resp-{name}-{index}-of-the-provider",
+            "gen_ai.usage.input_tokens": 100,
+        }
+        for index in range(10)
+    ]
+    if signal == "traces":
+        return otlp.as_json(otlp.traces([otlp.span(call, at=now, trace=hash(name) & 0xFFFFFFFF) for call in calls]))
+    if signal == "logs":
+        event_name = "gen_ai.client.inference.operation.details"
+        return otlp.as_json(otlp.logs([otlp.log(call, at=now, event_name=event_name) for call in calls]))
+    return {"resourceMetrics": []}
+
+
 def _client_id(number: int) -> str:
     return APICredential.objects.get(name=f"credential-{number}").client_id
 
@@ -299,6 +321,13 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     "POST /costs/runs/<path:run_id>/entries": lambda number: [
         {"id": f"cost-{number}-{index}", "service": "openai", "amount": 0.25} for index in range(10)
     ],
+    **{
+        f"POST {prefix}/{signal}": lambda number, prefix=prefix, signal=signal: _export(
+            signal, f"{prefix}-{signal}-{number}"
+        )
+        for prefix in ("/otlp/v1", "/v1")
+        for signal in ("traces", "logs", "metrics")
+    },
     "POST /integrations/litellm": lambda number: [payload(id=f"litellm-{number}-{index}") for index in range(10)],
 }
 

@@ -28,6 +28,8 @@ urlpatterns = [
     path("system/", include("billing.api.system.urls")),
     path("global/", include(spend.global_spend)),
     path("integrations/litellm", LiteLLMView.as_view(), name="integrations-litellm"),
+    path("otlp/v1/", include("billing.api.otlp_urls")),
+    path("v1/", include(("billing.api.otlp_urls", "otlp-at-root"))),
     path("", include("billing.api.limits.urls")),
     *router.urls,
     path(

@@ -100,7 +100,9 @@ def _may_add(event: UsageEvent, report: Report) -> bool:
     return (
         event.token_cost_usd is None
         or parsed.is_from_provider
-        or any(getattr(entry, name) and not getattr(event, name) for name in (*_DIMENSIONS, *CONDITION_COLUMNS, "user_ref"))
+        or any(
+            getattr(entry, name) and not getattr(event, name) for name in (*_DIMENSIONS, *CONDITION_COLUMNS, "user_ref")
+        )
         or bool(entry.tags and not event.tags)
         or bool(entry.authorization_id and not event.authorization_id)
         or any(getattr(entry, name) is not None and getattr(event, name) is None for name in _COSTS)
@@ -148,7 +150,10 @@ class _Completion:
         if self._dimensions and (changes or adjusted_event.is_priced):
             now: dict[str, Any] = {name: adjusted_event.count(name) for name in COUNTS}
             now |= {name: adjusted_event.amount(name) for name in AMOUNTS}
-            entering: dict[str, Any] = {"cost_basis": self._current.cost_basis or self._event.cost_basis, "flags": self._event.flags}
+            entering: dict[str, Any] = {
+                "cost_basis": self._current.cost_basis or self._event.cost_basis,
+                "flags": self._event.flags,
+            }
             entering |= {**now, **changes}
             entering |= {name: total + changes.get(name, 0) for name, total in now.items()}
             leaving = {name: -total for name, total in now.items()}
@@ -225,9 +230,7 @@ def _requests(parsed: ParsedEvent) -> tuple[Quantities, ...]:
     return (counts,) if counts else ()
 
 
-def _is_better(
-    reported: tuple[Quantities, ...], present: tuple[Quantities, ...], *, is_from_provider: bool
-) -> bool:
+def _is_better(reported: tuple[Quantities, ...], present: tuple[Quantities, ...], *, is_from_provider: bool) -> bool:
     """Whether a report knows the usage better: it has more parts, or the provider itself reports it."""
     if not any(reported):
         return False

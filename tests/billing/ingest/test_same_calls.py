@@ -62,9 +62,7 @@ def _send(organization: Organization, *reports: ParsedEvent) -> IngestResult:
         )
         for index, report in enumerate(reports)
     ]
-    return ingest(
-        organization=organization, credential=None, format="json", parsed=ParsedBatch(numbered, []), now=NOW
-    )
+    return ingest(organization=organization, credential=None, format="json", parsed=ParsedBatch(numbered, []), now=NOW)
 
 
 def _calls() -> list[UsageEvent]:
@@ -134,14 +132,13 @@ def test_spellings_of_the_model_and_the_provider_are_the_same(organization: Orga
 def test_caches_and_reasoning_left_out_are_the_same_tokens(organization: Organization) -> None:
     whole = _report("one", input_tokens=200, cache_read_tokens=800, output_tokens=100, reasoning_tokens=30)
     _send(organization, whole)
-    for number, counts in enumerate(
-        (
-            {"input_tokens": 1000, "output_tokens": 100},
-            {"input_tokens": 200, "output_tokens": 100},
-            {"input_tokens": 1000, "output_tokens": 70},
-            {"input_tokens": None, "output_tokens": None},
-        )
-    ):
+    variants: tuple[dict[str, Any], ...] = (
+        {"input_tokens": 1000, "output_tokens": 100},
+        {"input_tokens": 200, "output_tokens": 100},
+        {"input_tokens": 1000, "output_tokens": 70},
+        {"input_tokens": None, "output_tokens": None},
+    )
+    for number, counts in enumerate(variants):
         assert _send(organization, _report(f"source-{number}", **counts)).duplicates == 1, counts
 
 
@@ -258,11 +255,14 @@ def test_a_conflict_of_json_stays_a_conflict(send: Send) -> None:
 
 def test_reports_in_any_order_are_counted_once(organization: Organization) -> None:
     """Each call through two to six sources, in random order and batches, some of them sent again."""
-    randomness = random.Random(17)  # noqa: S311 - not for secrets
+    randomness = random.Random(17)
     calls = choose(60, long=1000)
     reports: list[ParsedEvent] = []
     for number in range(calls):
-        counts = {"input_tokens": randomness.randint(1, 500), "cache_read_tokens": randomness.randint(0, 500)}
+        counts: dict[str, Any] = {
+            "input_tokens": randomness.randint(1, 500),
+            "cache_read_tokens": randomness.randint(0, 500),
+        }
         counts |= {"output_tokens": randomness.randint(1, 100)}
         for source in randomness.sample(["a", "b", "c", "d", "e", "f"], randomness.randint(2, 6)):
             known = {"session_id": f"s{number % 7}"} if randomness.random() < 0.5 else {}
