@@ -52,14 +52,16 @@ class CostBasis(models.TextChoices):
 
 
 ESTIMATED_FLAG = "estimated"
-"""The flag of an event with a unit price that is estimated. The others are `billing.ingest.usage.types.FlagCode`."""
+"""The flag of an event with a unit price that is estimated."""
 
+AUTHORIZATION_MISMATCH_FLAG = "authorization_mismatch"
+"""The flag of an event with other dimensions than its authorization. It is the last one."""
 
 POSSIBLE_DUPLICATE_FLAG = "possible_duplicate"
 """The flag of an event that shares its response or request id with another one, but not its model or tokens."""
 
-FLAGS_BESIDE_USAGE = frozenset({ESTIMATED_FLAG, POSSIBLE_DUPLICATE_FLAG})
-"""The flags that do not question how the usage was read."""
+FLAGS_BESIDE_USAGE = (ESTIMATED_FLAG, AUTHORIZATION_MISMATCH_FLAG, POSSIBLE_DUPLICATE_FLAG)
+"""Flags of usage that was read with certainty. The others are `billing.ingest.usage.types.FlagCode`."""
 
 
 class Exactness(models.TextChoices):

@@ -23,6 +23,7 @@ from costtrack.error_schemas import (
     GRPC_STATUS,
     LITELLM_ERROR,
     NATIVE_ERROR,
+    PROBLEM_DETAILS,
     ErrorSchema,
 )
 from costtrack.errors import DomainError
@@ -154,10 +155,17 @@ def _grpc(failure: Failure) -> dict[str, Any]:
     return {"code": _GRPC_CODES.get(failure.status, _GRPC_INTERNAL), "message": failure.message}
 
 
+def _problem(failure: Failure) -> dict[str, Any]:
+    """RFC 9457: `{"type", "title", "status", "detail"}`."""
+    title = HTTPStatus(failure.status).phrase
+    return {"type": "about:blank", "title": title, "status": failure.status, "detail": failure.message}
+
+
 NATIVE = Dialect("", _native, NATIVE_ERROR)
 DETAIL = Dialect("Detail", _fastapi, DETAIL_ERROR, DETAIL_INVALID)
 LITELLM = Dialect("Spend", _litellm, LITELLM_ERROR)
 OTLP = Dialect("Otlp", _grpc, GRPC_STATUS)
+PROBLEM = Dialect("Problem", _problem, PROBLEM_DETAILS)
 
 
 # --- From exceptions to failures -------------------------------------------------------------------------------

@@ -99,3 +99,18 @@ GRPC_STATUS = ErrorSchema(
         "required": ["code", "message"],
     },
 )
+
+PROBLEM_DETAILS = ErrorSchema(
+    "Problem",
+    {
+        "type": "object",
+        "description": "RFC 9457.",
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string", "description": "The status."},
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "Human-readable message."},
+        },
+        "required": ["type", "title", "status", "detail"],
+    },
+)

@@ -6,6 +6,8 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, extend_schema_field
 from rest_framework import serializers
 
+from costtrack.calendar import Calendar
+from costtrack.dates import UTC_CALENDAR
 from costtrack.money import plain
 from costtrack.responses import DECIMAL_STRING
 
@@ -59,8 +61,8 @@ def request_example(name: str, **body: Any) -> OpenApiExample:
     return OpenApiExample(name, body, request_only=True)
 
 
-def validated(body: type[StrictSerializer], data: Any) -> dict[str, Any]:
-    """Return the valid fields of a request body. Raises ValidationError."""
-    serializer = body(data=data)
+def validated(body: type[StrictSerializer], data: Any, calendar: Calendar = UTC_CALENDAR) -> dict[str, Any]:
+    """Return the valid fields of a request body, with its dates as days of the calendar. Raises ValidationError."""
+    serializer = body(data=data, context={"calendar": calendar})
     serializer.is_valid(raise_exception=True)
     return dict(serializer.validated_data)

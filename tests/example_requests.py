@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -210,9 +211,17 @@ def _body(endpoint: str, number: int, key: Key) -> dict[str, Any]:
     return {"data": json.dumps(body), "content_type": "application/json"}
 
 
-def _export(signal: str, name: str) -> dict[str, Any]:
+def _client_id(number: int) -> str:
+    return APICredential.objects.get(name=f"credential-{number}").client_id
+
+
+def _in(hours: int) -> str:
+    return (utc_now() + timedelta(hours=hours)).isoformat()
+
+
+def _export(prefix: str, signal: str, number: int) -> dict[str, Any]:
     """An OTLP request in JSON with ten calls."""
-    now = utc_now()
+    now, name = utc_now(), f"{prefix}-{signal}-{number}"
     calls = [
         {
             "gen_ai.operation.name": "chat",
@@ -231,12 +240,18 @@ def _export(signal: str, name: str) -> dict[str, Any]:
     return {"resourceMetrics": []}
 
 
-def _client_id(number: int) -> str:
-    return APICredential.objects.get(name=f"credential-{number}").client_id
-
-
-def _in(hours: int) -> str:
-    return (utc_now() + timedelta(hours=hours)).isoformat()
+def _cloud_events(name: str, number: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "specversion": "1.0",
+            "id": f"{name}-{number}-{index}",
+            "source": "app",
+            "type": "llm.usage",
+            "subject": "ada",
+            "data": {"model": f"model-{index}", "provider": "openai", "input_tokens": 100},
+        }
+        for index in range(10)
+    ]
 
 
 # What some endpoints cannot do without.
@@ -322,11 +337,23 @@ _BODIES: dict[str, Callable[[int], Any]] = {
         {"id": f"cost-{number}-{index}", "service": "openai", "amount": 0.25} for index in range(10)
     ],
     **{
-        f"POST {prefix}/{signal}": lambda number, prefix=prefix, signal=signal: _export(
-            signal, f"{prefix}-{signal}-{number}"
-        )
+        f"POST {prefix}/{signal}": partial(_export, prefix, signal)
         for prefix in ("/otlp/v1", "/v1")
         for signal in ("traces", "logs", "metrics")
+    },
+    "POST /events": lambda number: _cloud_events("events", number),
+    "POST /api/v1/events": lambda number: _cloud_events("v1", number),
+    "POST /api/v3/openmeter/events": lambda number: _cloud_events("v3", number),
+    "POST /api/v1/events/batch": lambda number: {
+        "events": [
+            {
+                "transaction_id": f"lago-{number}-{index}",
+                "external_subscription_id": "acme",
+                "code": "tokens",
+                "properties": {"model": f"model-{index}", "provider": "openai", "prompt_tokens": "100"},
+            }
+            for index in range(10)
+        ]
     },
     "POST /integrations/litellm": lambda number: [payload(id=f"litellm-{number}-{index}") for index in range(10)],
 }

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from billing.models import Agreement
 from billing.pricing.agreement_services import AgreementTerms, create_agreement, end_agreement
 from billing.pricing.kinds import KINDS
+from costtrack.date_fields import DayField
 from costtrack.money import plain
 from costtrack.serializers import StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
@@ -56,12 +57,12 @@ class NewAgreementSerializer(StrictSerializer):
         help_text="US dollars by kind, each per its unit, instead of the list's. Conditions change them by the same "
         "ratio as the list's price.",
     )
-    starts = serializers.DateField(allow_null=True, default=None, help_text="The first day (UTC). Null: always.")
-    ends = serializers.DateField(allow_null=True, default=None, help_text="The first day without the terms.")
+    starts = DayField(allow_null=True, default=None, help_text="The first day (UTC). Null: always.")
+    ends = DayField(allow_null=True, default=None, help_text="The first day without the terms.")
 
 
 class AgreementEndSerializer(StrictSerializer):
-    ends = serializers.DateField(help_text="The first day (UTC) without the terms.")
+    ends = DayField(help_text="The first day (UTC) without the terms.")
 
 
 class AgreementViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Agreement]):

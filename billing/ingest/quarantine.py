@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 from django.db.models import QuerySet
 
-from billing.ingest import litellm, otlp
+from billing.ingest import cloudevents, litellm, otlp
 from billing.ingest.litellm_id_collisions import disambiguate_ids
 from billing.ingest.services import IngestResult, ingest
 from billing.ingest.types import ParsedBatch, RecordError
@@ -31,7 +31,11 @@ class _WireFormat(Protocol):
     def without_prompts(self, record: bytes) -> bytes: ...
 
 
-_FORMATS: Mapping[str, _WireFormat] = {litellm.SOURCE: litellm, otlp.SOURCE: otlp}
+_FORMATS: Mapping[str, _WireFormat] = {
+    cloudevents.FORMAT: cloudevents,
+    litellm.SOURCE: litellm,
+    otlp.SOURCE: otlp,
+}
 
 
 def ingest_or_quarantine(

@@ -43,8 +43,6 @@ Report = tuple[UUID, ParsedEvent, LedgerEntry]
 
 # What a later report may add to the dimensions of an event. (Its service and model are what it was priced as.)
 _DIMENSIONS = (
-    "endpoint",
-    "capability",
     "cost_group",
     "run_id",
     "workflow_id",
@@ -59,6 +57,7 @@ _DIMENSIONS = (
     "end_user",
 )
 _COSTS = ("provider_cost_usd", "stated_cost_usd", "gateway_cost_usd")
+_MODEL = ("service", "model", "sent_model")
 _PARTS = TOKEN_KINDS - {"input", "output"}
 
 
@@ -128,7 +127,7 @@ class _Completion:
         self._reports = reports
         self._dimensions = {
             name: value
-            for name in (*_DIMENSIONS, "user_ref", "tags")
+            for name in (*_DIMENSIONS, "user_ref", "tags", *(() if self._current.model else _MODEL))
             if not getattr(self._current, name)
             and (value := next((getattr(entry, name) for _, _, entry in reports if getattr(entry, name)), None))
         }
@@ -184,7 +183,7 @@ class _Completion:
                 conditions.setdefault(name, value)
             for name in _COSTS:
                 costs[name] = getattr(entry, name) if costs[name] is None else costs[name]
-            model = model or entry.model or ""
+            model = model or entry.sent_model or entry.model or ""
         has_usage = call.has_usage or any(requests)
         quote = prices.quote(Call(call.service, model, call.occurred_at, requests, conditions, has_usage))
         choice = self._choose(quote, costs, prices, is_uncertain=is_uncertain)

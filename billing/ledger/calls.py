@@ -56,12 +56,12 @@ def call_of(event: UsageEvent, adjustments: Iterable[UsageEvent] = ()) -> Call:
     latest = next(known, None)
     if latest is not None:
         latest_requests = tuple(map(quantities_from_json, latest.calls or ()))
-        return Call(event.service, event.model, event.occurred_at, latest_requests, conditions_of(latest))
+        return Call(event.service, event.model_as_sent, event.occurred_at, latest_requests, conditions_of(latest))
     requests: tuple[Quantities, ...] = (quantities_of(event),)
     if event.calls:
         requests = tuple(map(quantities_from_json, event.calls))
     has_usage = event.unpriced_reason != UnpricedReason.NO_USAGE
-    return Call(event.service, event.model, event.occurred_at, requests, conditions_of(event), has_usage)
+    return Call(event.service, event.model_as_sent, event.occurred_at, requests, conditions_of(event), has_usage)
 
 
 class _Flagged(Protocol):

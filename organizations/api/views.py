@@ -107,7 +107,7 @@ class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
     @extend_schema(request=NewCredentialSerializer, responses={201: IssuedCredentialSerializer})
     def create(self, request: Request, **_: str) -> Response:
         """Issue a credential. The response contains the secret, which is shown only once."""
-        body = validated(NewCredentialSerializer, request.data)
+        body = validated(NewCredentialSerializer, request.data, self.organization.calendar)
         issued = services.issue_credential(
             organization=self.organization,
             **body,

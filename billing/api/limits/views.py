@@ -83,7 +83,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
     )
     def create(self, request: Request, **_: str) -> Response:
         """Create a limit. It applies from the next call on and counts what is already spent."""
-        body = NewLimitSerializer(data=request.data)
+        body = NewLimitSerializer(data=request.data, context={"calendar": self.organization.calendar})
         body.is_valid(raise_exception=True)
         limit = services.create_limit(
             organization=self.organization, limit_input=body.to_limit_input(), actor=self.principal, now=utc_now()
@@ -101,7 +101,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         limit = services.change_limit(
             organization=self.organization,
             limit=self.get_object(),
-            changes=validated(LimitChangeSerializer, request.data),
+            changes=validated(LimitChangeSerializer, request.data, self.organization.calendar),
             actor=self.principal,
             now=utc_now(),
         )
@@ -170,7 +170,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         override(
             organization=self.organization,
             limit=limit,
-            **validated(body, self.request.data),
+            **validated(body, self.request.data, self.organization.calendar),
             actor=self.principal,
             now=utc_now(),
         )

@@ -1,5 +1,6 @@
 """`GET /usage/events`: list ledger rows. (`POST` to the same path is in `billing.api.intake`.)"""
 
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, ClassVar
 from uuid import UUID
@@ -14,13 +15,14 @@ from billing.api import intake
 from billing.api.operations import ReportEndpoint
 from billing.api.queries import WindowFilterSet
 from billing.api.response_cache import cached_operation
-from billing.api.windows import DateOrDateTimeField
+from billing.api.windows import WindowEndField, WindowStartField
 from billing.ingest import json_events
 from billing.ingest.services import IngestResult, ingest
 from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
 from billing.pricing.conditions import AppliedCondition
 from billing.pricing.kinds import KINDS
+from billing.pricing.price_book import identify_model
 from billing.pricing.quote import QuoteLine
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.events import SOURCES, EventFilter, explain, get_event, list_events
@@ -46,16 +48,19 @@ class EventFilterSet(WindowFilterSet):
 
     run_id = _text()
     session_id = _text()
-    model = _text()
+    model = _text("The model in any spelling.")
+    sent_model = _text("The model exactly as sent.")
     service = _text()
     status = ParameterFilter(serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices))
     source = _text(max_length=64)
     event_id = _text(f"The id from the sender. Without `source`, the sources {', '.join(SOURCES)} are searched.")
     start_date = ParameterOption(
-        DateOrDateTimeField(required=False, help_text="Events that occurred from this date or time on.")
+        WindowStartField(required=False, help_text="Events that occurred from this date or time on.")
     )
     end_date = ParameterOption(
-        DateOrDateTimeField(required=False, help_text="Events that occurred until this date (inclusive) or time.")
+        WindowEndField(
+            required=False, help_text="Events that occurred until this date (inclusive) or before this time."
+        )
     )
     limit = ParameterOption(page_size())
     cursor = ParameterOption(page_cursor())
@@ -65,6 +70,8 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
     """A ledger row. Fields that were not sent are empty."""
 
     duration_ms = serializers.FloatField(allow_null=True)
+    model = serializers.CharField(help_text="The model as limits and reports know it, whatever spelling was sent.")
+    sent_model = serializers.CharField(source="model_as_sent", help_text="The model as sent.")
     user_id = serializers.CharField(source="user_ref")
     metadata = serializers.DictField(allow_null=True)
     cost_usd = AmountField(allow_null=True, help_text="Tokens and compute. Null while unknown, see `unpriced_reason`.")
@@ -98,7 +105,17 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
         model = UsageEvent
         fields = (
             *("id", "event_id", "source", "request_id", "kind", "occurred_at", "received_at", "duration_ms"),
-            *("status", "status_code", "endpoint", "capability", "service", "model", "cost_group", "tool"),
+            *(
+                "status",
+                "status_code",
+                "endpoint",
+                "capability",
+                "service",
+                "model",
+                "sent_model",
+                "cost_group",
+                "tool",
+            ),
             *("run_id", "workflow_id", "execution_id", "phase_id", "workspace_id", "session_id"),
             *("group_id", "group_name", "agent_id", "agent_name", "user_id", "end_user", "tags", "metadata"),
             *("input_tokens", "output_tokens", "cache_read_tokens"),
@@ -130,7 +147,8 @@ _AMOUNTS = (
     *("cost_usd", "token_cost_usd", "compute_cost_usd", "computed_cost_usd"),
     *("provider_cost_usd", "stated_cost_usd", "gateway_cost_usd", "list_cost_usd"),
 )
-_values_of = attrgetter(*("user_ref" if name == "user_id" else name for name in UsageEventSerializer.Meta.fields))
+_ATTRIBUTES = {"user_id": "user_ref", "sent_model": "model_as_sent"}
+_values_of = attrgetter(*(_ATTRIBUTES.get(name, name) for name in UsageEventSerializer.Meta.fields))
 
 
 @extend_schema_serializer(many=False)
@@ -247,6 +265,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     actions_of_every_plan: ClassVar[frozenset[str]] = frozenset({"create"})
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"create"})
     own_transactions: ClassVar[bool] = True
+    methods_with_late_check: ClassVar[frozenset[str]] = frozenset({"post"})
     max_body_bytes: ClassVar[int] = settings.INTAKE_MAX_BYTES
     lookup_url_kwarg = "event_id"
     lookup_value_converter = "uuid"
@@ -287,12 +306,14 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     @cached_operation("usage_events_list", EventFilterSet, EventPageSerializer)
     def list(self, request: Request) -> Response:
         """List the ledger of the organization, newest first. Adjustments are separate rows."""
-        filterset = EventFilterSet(request.query_params, EventFilter())
+        filterset = EventFilterSet(request.query_params, EventFilter(), self.organization.calendar)
         options = filterset.options
+        filters: EventFilter = filterset.qs
         with tenant_reads(self.organization.pk):
+            model = identify_model(self.organization.pk, filters.model, now=utc_now())
             page = list_events(
                 organization=self.organization,
-                filters=filterset.qs,
+                filters=replace(filters, model=model),
                 after=position_of(options["cursor"] or ""),
                 limit=options["limit"],
             )

@@ -16,7 +16,7 @@ from psycopg import sql
 from billing.reports.cursors import Page, Position, page_of
 from billing.reports.event_days import Reading, read_event_days
 from billing.reports.event_query import EventQuery, Sort
-from billing.reports.rollup_query import RollupReader, read_rollups
+from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.sql import Condition, Parameters, bind, equal_to
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.totals import totals
@@ -144,7 +144,7 @@ def _reading(
 
 
 _SESSION_TIMES = sql.SQL(
-    "SELECT min(first_at), max(last_at) FROM {table}"
+    "SELECT min(first_at), max(last_at) FROM {table} AS session"
     " WHERE organization_id = %(organization)s AND NOT archived AND {condition}"
 )
 
@@ -156,7 +156,7 @@ def _window_of_session(organization: Organization, session_id: str, window: Span
         condition = _named({"session_id": session_id})(reader.parameters)
         return _SESSION_TIMES.format(table=reader.table(SESSION_TOTALS), condition=condition)
 
-    [(first_at, last_at)], _ = read_rollups(organization, compose)
+    [(first_at, last_at)] = read_rollups(organization, compose)
     if first_at is None:
         return []
     part = Window(max(window.start, first_at), min(window.end, last_at + MICROSECOND))

@@ -63,7 +63,7 @@ def test_a_call_of_a_model_becomes_an_event(api: APIClient, path: str, content_t
     assert response.content == (b"" if content_type == PROTOBUF else b"{}")
     event = UsageEvent.objects.get()
     assert (event.source, event.event_id) == ("otlp", f"{7:032x}:{9:016x}")
-    assert (event.service, event.model, event.token_cost_usd) == ("openai", "gpt-4o-2024-08-06", COST)
+    assert (event.service, event.model_as_sent, event.token_cost_usd) == ("openai", "gpt-4o-2024-08-06", COST)
     assert (event.input_tokens, event.output_tokens, event.duration_ms) == (1000, 200, 2000)
     assert (event.request_id, event.run_id, event.capability) == ("chatcmpl-Abc123Def456", f"{7:032x}", "chat")
     assert IngestBatch.objects.get().format == "otlp"

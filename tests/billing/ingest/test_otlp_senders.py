@@ -83,7 +83,10 @@ def store(organization: Organization, described: dict[str, Any], encoding: str =
 
 
 def _event(event: UsageEvent, names: Any) -> dict[str, Any]:
-    values = {"cost_usd": None if event.token_cost_usd is None else format(event.token_cost_usd.normalize(), "f")}
+    values = {
+        "model": event.model_as_sent,
+        "cost_usd": None if event.token_cost_usd is None else format(event.token_cost_usd.normalize(), "f"),
+    }
     return {name: values[name] if name in values else getattr(event, name) for name in names}
 
 
