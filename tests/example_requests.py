@@ -338,7 +338,7 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     ],
     **{
         f"POST {prefix}/{signal}": partial(_export, prefix, signal)
-        for prefix in ("/otlp/v1", "/v1")
+        for prefix in ("/otlp/v1", "/v1", "/api/public/otel/v1")
         for signal in ("traces", "logs", "metrics")
     },
     "POST /events": lambda number: _cloud_events("events", number),
@@ -351,6 +351,17 @@ _BODIES: dict[str, Callable[[int], Any]] = {
                 "external_subscription_id": "acme",
                 "code": "tokens",
                 "properties": {"model": f"model-{index}", "provider": "openai", "prompt_tokens": "100"},
+            }
+            for index in range(10)
+        ]
+    },
+    "POST /api/public/ingestion": lambda number: {
+        "batch": [
+            {
+                "id": f"envelope-{number}-{index}",
+                "type": "generation-create",
+                "timestamp": utc_now().isoformat(),
+                "body": {"id": f"generation-{number}-{index}", "model": f"model-{index}", "usage": {"input": 100}},
             }
             for index in range(10)
         ]

@@ -21,7 +21,7 @@ FORMAT = "cloudevents"
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 MAX_SOURCE_LENGTH = 64
 # The sources of other formats, whose event ids are others.
-_RESERVED_SOURCES = frozenset({"api", "costs", "costtrack", "lago", "litellm", "otlp"})
+_RESERVED_SOURCES = frozenset({"api", "costs", "costtrack", "lago", "langfuse", "litellm", "otlp"})
 _REQUIRED = ("id", "source", "type")
 _HEADER_PREFIX = "ce-"
 # What the quarantine stores of an event besides its data.

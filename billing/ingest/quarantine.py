@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 from django.db.models import QuerySet
 
-from billing.ingest import cloudevents, litellm, otlp
+from billing.ingest import cloudevents, langfuse, litellm, otlp
 from billing.ingest.litellm_id_collisions import disambiguate_ids
 from billing.ingest.services import IngestResult, ingest
 from billing.ingest.types import ParsedBatch, RecordError
@@ -33,6 +33,7 @@ class _WireFormat(Protocol):
 
 _FORMATS: Mapping[str, _WireFormat] = {
     cloudevents.FORMAT: cloudevents,
+    langfuse.SOURCE: langfuse,
     litellm.SOURCE: litellm,
     otlp.SOURCE: otlp,
 }

@@ -68,7 +68,7 @@ _CONFIG = SchemathesisConfig.from_dict(
             },
             {
                 # A record that is not a call of a model is accepted and not stored.
-                "include-operation-id-regex": "v1_(traces|logs|metrics)_create$",
+                "include-operation-id-regex": "v1_(traces|logs|metrics)_create$|langfuse_ingestion",
                 "checks": {"negative_data_rejection": {"enabled": False}},
             },
             {

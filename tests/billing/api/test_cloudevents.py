@@ -72,7 +72,7 @@ def test_a_batch_is_stored(api: APIClient) -> None:
 
 def test_usage_of_a_provider_is_read(api: APIClient) -> None:
     data = {"model": "claude-sonnet-4-5", "provider": "anthropic", "input_tokens": 1200, "run_id": "r1"}
-    counts = {"cache_read_input_tokens": "9000", "output_tokens": 310}
+    counts: dict[str, Any] = {"cache_read_input_tokens": "9000", "output_tokens": 310}
     usage = {"input_tokens": 1200, **{name: int(value) for name, value in counts.items()}}
     bodies = [
         event(1, data={**data, **counts}),
