@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from costtrack.calendar import Calendar
 from costtrack.dates import UTC_CALENDAR
-from costtrack.money import plain
+from costtrack.money import is_amount, plain
 from costtrack.responses import DECIMAL_STRING
 
 
@@ -18,6 +18,15 @@ class AmountField(serializers.Field[Decimal, Any, str, Any]):
 
     def to_representation(self, value: Decimal) -> str:
         return plain(value)
+
+
+class AmountInputField(serializers.DecimalField):
+    """US dollars in a request, as a string or a number; nothing is rounded."""
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if isinstance(data, str) and not is_amount(data):
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
 class StrictSerializer(serializers.Serializer[Any]):

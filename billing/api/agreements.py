@@ -14,7 +14,7 @@ from billing.pricing.agreement_services import AgreementTerms, create_agreement,
 from billing.pricing.kinds import KINDS
 from costtrack.date_fields import DayField
 from costtrack.money import plain
-from costtrack.serializers import StrictSerializer, validated
+from costtrack.serializers import AmountInputField, StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
@@ -45,14 +45,14 @@ class NewAgreementSerializer(StrictSerializer):
         default=list,
         help_text="Names of models of the catalogue. A * matches any characters. Empty: every model.",
     )
-    discount_percent = serializers.DecimalField(
+    discount_percent = AmountInputField(
         max_digits=9, decimal_places=6, default=Decimal(0), min_value=Decimal(0), max_value=Decimal(100)
     )
     kinds = serializers.ListField(
         child=serializers.ChoiceField(choices=list(KINDS)), default=list, help_text="What the discount is for."
     )
     unit_prices = serializers.DictField(
-        child=serializers.DecimalField(max_digits=24, decimal_places=12),
+        child=AmountInputField(max_digits=24, decimal_places=12),
         default=dict,
         help_text="US dollars by kind, each per its unit, instead of the list's. Conditions change them by the same "
         "ratio as the list's price.",

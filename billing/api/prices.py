@@ -29,7 +29,7 @@ from costtrack.date_fields import EndField, StartField
 from costtrack.errors import ForbiddenError
 from costtrack.filters import TimestampFilter
 from costtrack.money import plain
-from costtrack.serializers import StrictSerializer, validated
+from costtrack.serializers import AmountInputField, StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
 from organizations.types import Scope
 
@@ -56,7 +56,7 @@ _TIER_SCHEMA: dict[str, Any] = {
 }
 
 
-class UnitPriceField(serializers.DecimalField):
+class UnitPriceField(AmountInputField):
     """US dollars: accepts a string or a number, returns a plain decimal string."""
 
     def __init__(self, **options: Any) -> None:

@@ -10,7 +10,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from costtrack.calendar import Calendar
 from costtrack.dates import NonexistentTimeError, parse_end, parse_start
-from costtrack.money import DECIMALS, DIGITS, plain
+from costtrack.money import DECIMALS, DIGITS, is_amount, plain
 
 _EARLIEST, _LATEST = 2000, 2199  # years
 _MAX_LENGTH = 255
@@ -28,6 +28,11 @@ class MoneyField(forms.DecimalField):
 
     def prepare_value(self, value: Any) -> Any:
         return plain(value) if isinstance(value, Decimal) else value
+
+    def to_python(self, value: Any) -> Decimal | None:
+        if isinstance(value, str) and value.strip() and not is_amount(value.strip()):
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return super().to_python(value)
 
 
 def reason_field(*, label: str = "Reason", max_length: int, is_first: bool = False, **options: Any) -> forms.CharField:

@@ -11,13 +11,13 @@ from billing.models import PAUSING, IncreaseRequest, LimitOverride, SpendLimit, 
 from billing.models.limits import default_thresholds
 from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
 from costtrack.date_fields import EndField, StartField
-from costtrack.serializers import AmountField, StrictSerializer
+from costtrack.serializers import AmountField, AmountInputField, StrictSerializer
 from costtrack.text import MAX_REASON_LENGTH
 
 VALUE_TEXT = "One value of a per-value limit (a credential by its Client ID). Empty: all values."
 
 
-class DollarsField(serializers.DecimalField):
+class DollarsField(AmountInputField):
     """An amount in US dollars, as a string or a number."""
 
     def __init__(self, **options: Any) -> None:

@@ -77,7 +77,9 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         request=NewLimitSerializer,
         responses={
             201: _LIMIT_RESPONSE,
-            409: OpenApiResponse(description=f"The organization already has {services.MAX_LIMITS} limits."),
+            409: OpenApiResponse(
+                description=f"The same limit exists already, or the organization has {services.MAX_LIMITS} limits."
+            ),
         },
         examples=[examples.OF_EACH_RUN, examples.OF_A_USER],
     )
@@ -93,7 +95,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
     @extend_schema(
         operation_id="limits_update",
         request=LimitChangeSerializer,
-        responses=_LIMIT_RESPONSE,
+        responses={200: _LIMIT_RESPONSE, 409: OpenApiResponse(description="Another limit is the same already.")},
         examples=[examples.LOWERED],
     )
     def partial_update(self, request: Request, **_: Any) -> Response:
@@ -202,7 +204,7 @@ class ThresholdEventViewSet(ValuesDisplayed[ThresholdEvent]):
 
     @extend_schema(operation_id="limits_threshold_events")
     def list(self, request: Request, pk: int, **_: str) -> Response:
-        """List when spend reached the limit's thresholds, the newest first."""
-        if not SpendLimit.objects.of(self.organization).not_removed().filter(pk=pk).exists():
+        """List when spend reached the limit's thresholds, the newest first. Also for a limit that was removed."""
+        if not SpendLimit.objects.of(self.organization).filter(pk=pk).exists():
             raise NotFoundError("No such limit.")
         return super().list(request)

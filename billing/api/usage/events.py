@@ -281,22 +281,29 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
         },
     )
     def create(self, request: Request) -> Response:
-        """Store usage events: one, an array, `{"events": [...]}`, or one per line. gzip and zstd are accepted."""
+        """Store usage events: one, an array, `{"events": [...]}`, or one per line. gzip and zstd are accepted.
+
+        With an `Idempotency-Key`, events without an id get one from the key and their index, so a repeated request
+        stores nothing twice."""
         now = utc_now()
         with intake.body_errors():
+            body = intake.read_body(request, max_bytes=settings.INTAKE_MAX_BYTES)
             parsed = json_events.parse(
-                intake.read_body(request, max_bytes=settings.INTAKE_MAX_BYTES),
+                body,
                 content_type=intake.content_type(request),
                 max_events=settings.INTAKE_MAX_EVENTS,
                 now=now,
             )
+        idempotent_request = self.idempotent_request(body)
         result = ingest(
             organization=self.organization,
             credential=self.principal.credential,
             format="json",
             parsed=parsed,
             now=now,
+            id_prefix=intake.remember_request(idempotent_request, now=now),
         )
+        intake.forget_request_without_effect(idempotent_request, result)
         if result.is_complete:
             return Response(result)
         return Response(
