@@ -9,7 +9,6 @@ LangSmith, Langfuse, LiteLLM, Claude, Codex, Gemini CLI, Copilot, OpenRouter.
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 # Metadata that frameworks put before names which their callers choose.
 _CALLER_PREFIXES = (
@@ -160,11 +159,12 @@ COSTS = (
     "openrouter.cost",
 )
 
-_FIELD_OF = {
-    **{name: field for field, names in TEXT_FIELDS.items() for name in names},
-    **dict.fromkeys(CALL_IDS, "call_id"),
+_POSITIONS = {name: (field, position) for field, names in TEXT_FIELDS.items() for position, name in enumerate(names)}
+_ROLES = {
+    **dict.fromkeys(_POSITIONS, "text"),
+    **dict.fromkeys(CALL_IDS, "id"),
     **dict.fromkeys(TAGS, "tags"),
-    **dict.fromkeys(COSTS, "cost"),
+    **dict.fromkeys(COSTS, "number"),
     **dict.fromkeys((USAGE_DETAILS, COST_DETAILS, PROVIDER_METADATA), "json"),
 }
 _USAGE = re.compile(
@@ -177,27 +177,21 @@ _MAX_KEY_LENGTH = 200
 
 @lru_cache(maxsize=8192)
 def role_of(name: str) -> str:
-    """Return how an attribute is read: `text`, `tags`, `json`, `number` or, if it is not read, nothing."""
+    """Return how an attribute is read: `text`, `id`, `tags`, `json`, `number` or, if it is not read, nothing."""
     if len(name) > _MAX_KEY_LENGTH:
         return ""
-    field = _FIELD_OF.get(name)
-    if field is not None:
-        return {"tags": "tags", "json": "json", "cost": "number"}.get(field, "text")
-    return "number" if _USAGE.fullmatch(name) else ""
+    return _ROLES.get(name) or ("number" if _USAGE.fullmatch(name) else "")
 
 
+def field_of(name: str) -> tuple[str, int]:
+    """Return the field of a text attribute and its position among the names of the field."""
+    return _POSITIONS[name]
+
+
+@lru_cache(maxsize=8192)
 def is_usage(name: str) -> bool:
     """Whether an attribute is a number of a call's usage."""
     return name not in _BESIDE_USAGE and _USAGE.fullmatch(name) is not None
 
 
 _BESIDE_USAGE = frozenset({"duration_ms", "http.status_code", "http.response.status_code", "status_code", *COSTS})
-
-
-def text(attributes: Mapping[str, Any], field: str) -> str | None:
-    """Return the first value of a field as text; None if there is none."""
-    for name in TEXT_FIELDS[field]:
-        value = attributes.get(name)
-        if value not in (None, ""):
-            return str(value)
-    return None

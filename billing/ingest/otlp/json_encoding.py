@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from billing.ingest.json_records import split_array
 from billing.ingest.otlp.attributes import role_of
-from billing.ingest.otlp.records import MAX_ATTRIBUTES, Record, known_name, readable
+from billing.ingest.otlp.records import MAX_ATTRIBUTES, Attributes, Record, known_name, readable
 from billing.ingest.types import Malformed, TooMany
 
 _EMPTY, _NULL = Raw(b"[]"), Raw(b"null")
@@ -38,7 +38,6 @@ class _Holder(Struct):
 
 class _Scope(Struct):
     name: str = ""
-    version: str = ""
 
 
 class _Status(Struct):
@@ -96,7 +95,7 @@ _log_decoder = msgspec.json.Decoder(_Log, strict=False)
 _attribute = msgspec.json.Decoder(_Attribute, strict=False)
 _value_decoder = msgspec.json.Decoder(_Value, strict=False)
 
-Scope = tuple[str, str]
+Scope = str
 
 
 def spans(body: bytes, *, max_records: int) -> list[Record]:
@@ -115,7 +114,7 @@ def check_metrics(body: bytes, *, max_records: int) -> None:
 
 
 def _records(
-    body: bytes, signal: str, decode: Callable[[bytes, Scope, dict[str, Any]], Record], max_records: int
+    body: bytes, signal: str, decode: Callable[[bytes, Scope, Attributes], Record], max_records: int
 ) -> list[Record]:
     try:
         return [decode(item, scope, resource) for resource, scope, item in items(body, signal, max_records=max_records)]
@@ -125,7 +124,7 @@ def _records(
         raise Malformed(f"The body is not OTLP in JSON: {error}.") from error
 
 
-def items(body: bytes, signal: str, *, max_records: int) -> Iterator[tuple[dict[str, Any], Scope, bytes]]:
+def items(body: bytes, signal: str, *, max_records: int) -> Iterator[tuple[Attributes, Scope, bytes]]:
     """Yield each span, log record or metric as it is encoded, with its resource's attributes and its scope. Raises
     msgspec's errors, TooMany beyond `max_records` of anything."""
     resources, scopes, name = {
@@ -137,7 +136,7 @@ def items(body: bytes, signal: str, *, max_records: int) -> Iterator[tuple[dict[
     request = _request.decode(body)
     for resource_item in _elements(getattr(request, resources), max_records):
         resource_items = _resource_items.decode(resource_item)
-        resource = attributes(resource_items.resource.attributes) if resource_items.resource else {}
+        resource = attributes(resource_items.resource.attributes) if resource_items.resource else Attributes()
         for scope_item in _elements(getattr(resource_items, scopes), max_records):
             scope_items = _scope_items.decode(scope_item)
             scope = scope_items.scope or _Scope()
@@ -145,7 +144,7 @@ def items(body: bytes, signal: str, *, max_records: int) -> Iterator[tuple[dict[
                 left -= 1
                 if left < 0:
                     raise TooMany
-                yield resource, (scope.name[:100], scope.version[:50]), bytes(item)
+                yield resource, scope.name[:100], bytes(item)
             left -= 1
         left -= 1
         if left < 0:
@@ -157,7 +156,7 @@ def _elements(array: Raw, max_records: int) -> Any:
     return () if encoded == b"null" else split_array(encoded, max_records)
 
 
-def attributes(encoded: Raw) -> dict[str, Any]:
+def attributes(encoded: Raw) -> Attributes:
     """Return the attributes that are read. Raises Malformed for an object, which some senders write instead."""
     array = bytes(encoded).strip()
     if array.startswith(b"{"):
@@ -195,7 +194,7 @@ def _hex(text: str, size: int) -> str:
     return decoded.hex() if len(decoded) == size else ""
 
 
-def _span(encoded: bytes, scope: Scope, resource: dict[str, Any]) -> Record:
+def _span(encoded: bytes, scope: Scope, resource: Attributes) -> Record:
     span = _span_decoder.decode(encoded)
     code = span.status.code if span.status is not None else 0
     return Record(
@@ -207,8 +206,7 @@ def _span(encoded: bytes, scope: Scope, resource: dict[str, Any]) -> Record:
         start=span.start_time_unix_nano,
         end=span.end_time_unix_nano,
         is_error=code in (_ERROR_STATUS, "STATUS_CODE_ERROR"),
-        scope=scope[0],
-        scope_version=scope[1],
+        scope=scope,
         attributes=attributes(span.attributes),
         resource=resource,
     )
@@ -217,7 +215,7 @@ def _span(encoded: bytes, scope: Scope, resource: dict[str, Any]) -> Record:
 _KINDS = {"SPAN_KIND_INTERNAL": 1, "SPAN_KIND_SERVER": 2, "SPAN_KIND_CLIENT": 3}
 
 
-def _log(encoded: bytes, scope: Scope, resource: dict[str, Any]) -> Record:
+def _log(encoded: bytes, scope: Scope, resource: Attributes) -> Record:
     log = _log_decoder.decode(encoded)
     return Record(
         is_log=True,
@@ -225,8 +223,7 @@ def _log(encoded: bytes, scope: Scope, resource: dict[str, Any]) -> Record:
         span_id=_hex(log.span_id, 8),
         name=known_name(log.event_name) or _name_in(log.body),
         end=log.time_unix_nano or log.observed_time_unix_nano,
-        scope=scope[0],
-        scope_version=scope[1],
+        scope=scope,
         attributes=attributes(log.attributes),
         resource=resource,
     )

@@ -20,12 +20,10 @@ from billing.ingest.otlp.attributes import (
     COST_DETAILS,
     COSTS,
     PROVIDER_METADATA,
-    TAGS,
     USAGE_DETAILS,
     is_usage,
-    text,
 )
-from billing.ingest.otlp.records import Record, json_object
+from billing.ingest.otlp.records import Attributes, Record, json_object
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, UsageEventInput
 from billing.ingest.usage.raw import raw_object
 from billing.ingest.usage.reader import read_usage
@@ -151,37 +149,35 @@ _record = msgspec.json.Decoder(Record)
 
 def _capability(record: Record) -> str | None:
     """Return what a span calls if it is a call of a model; None for all others. The first kind that it names counts."""
-    attributes = record.attributes
     for field, calls in _KINDS.items():
-        kind = text(attributes, field)
+        kind = record.text(field)
         if kind is not None:
             return calls.get(kind.lower())
-    vercel = text(attributes, "vercel_operation") or (record.name if record.name.startswith("ai.") else None)
+    vercel = record.text("vercel_operation") or (record.name if record.name.startswith("ai.") else None)
     if vercel is not None:
         return _VERCEL_CALLS.get(vercel.rpartition(".")[2])
     if record.name.startswith("claude_code."):
         return "chat" if record.name == _CLAUDE_CODE_CALL else None
     for field, calls in _OPERATIONS.items():
-        operation = text(attributes, field)
+        operation = record.text(field)
         if operation is not None:
             return calls.get(operation)
-    is_client = record.kind == _CLIENT or any(name in attributes for name in CALL_IDS)
-    return "chat" if is_client and _has_usage(attributes) and _model(attributes) else None
+    is_client = record.kind == _CLIENT or any(name in record.attributes.values for name in CALL_IDS)
+    return "chat" if is_client and _has_usage(record) and _model(record) else None
 
 
-def _has_usage(attributes: Mapping[str, Any]) -> bool:
-    return any(is_usage(name) for name in attributes)
+def _has_usage(record: Record) -> bool:
+    return any(map(is_usage, record.attributes.values))
 
 
 def _of_span(index: int, record: Record) -> ParsedEvent | None:
-    sender = text(record.resource, "sender") or ""
+    sender = record.sender
     capability = _capability(record)
-    is_pending = text(record.attributes, "logfire_type") == "pending_span"
-    if capability is None or is_pending or (sender in _LOGGED_BY and not any(_ids(record.attributes))):
+    is_pending = record.text("logfire_type") == "pending_span"
+    if capability is None or is_pending or (sender in _LOGGED_BY and not any(_ids(record))):
         return None
-    attributes = record.attributes
-    service = text(attributes, "provider") or _PROVIDERS.get(sender)
-    usage = _claude_code_usage(attributes) if record.name == _CLAUDE_CODE_CALL else _usage(attributes)
+    service = record.text("provider") or _PROVIDERS.get(sender)
+    usage = _claude_code_usage(record) if record.name == _CLAUDE_CODE_CALL else _usage(record)
     if record.name == _CLAUDE_CODE_CALL:
         service = service or "anthropic"
     event = _event(record, f"{record.trace_id}:{record.span_id}", service, capability)
@@ -190,30 +186,30 @@ def _of_span(index: int, record: Record) -> ParsedEvent | None:
 
 
 def _event(record: Record, event_id: str, service: str | None, capability: str) -> UsageEventInput:
-    attributes, resource = record.attributes, record.resource
-    is_failure = record.is_error or (text(attributes, "error") is not None and not _has_usage(attributes))
+    texts, resource = record.attributes.texts, record.resource
+    is_failure = record.is_error or ("error" in texts and not _has_usage(record))
     event = UsageEventInput(
         id=event_id,
         source=SOURCE,
         kind="model_call",
         status="failure" if is_failure else "success",
-        status_code=_status_code(attributes),
+        status_code=_status_code(record),
         occurred_at=_instant(record.end or record.start),
         duration_ms=_duration(record),
-        capability=short_text(text(attributes, "capability")) or capability,
-        endpoint=short_text(text(attributes, "endpoint")),
+        capability=short_text(record.text("capability")) or capability,
+        endpoint=short_text(record.text("endpoint")),
         service=short_text(service),
-        model=short_text(_model(attributes)),
-        service_tier=_tier(attributes),
-        region=(text(attributes, "region") or "")[:64] or None,
-        tags=_tags(attributes) or _tags(resource),
-        authorization_id=_uuid(text(attributes, "authorization_id")),
+        model=short_text(_model(record)),
+        service_tier=_tier(record),
+        region=(record.text("region") or "")[:64] or None,
+        tags=_tags(record.attributes) or _tags(resource),
+        authorization_id=_uuid(record.text("authorization_id")),
         metadata=_metadata(record),
     )
     for name in _DIMENSIONS:
-        value = short_text(text(attributes, name)) or short_text(text(resource, name))
+        value = texts.get(name) or resource.texts.get(name)
         if value is not None:
-            setattr(event, name, value)
+            setattr(event, name, short_text(value))
     if event.run_id is None and record.trace_id:
         event.run_id = record.trace_id
     return event
@@ -228,9 +224,10 @@ def _parsed(
     is_from_provider: bool,
     is_own_bill: bool = False,
 ) -> ParsedEvent:
-    ids = tuple(dict.fromkeys(_ids(record.attributes)))
+    ids = tuple(dict.fromkeys(_ids(record)))
     event.request_id = ids[0] if ids else None
-    cost = next((record.attributes[name] for name in COSTS if name in record.attributes), None)
+    values = record.attributes.values
+    cost = next((values[name] for name in COSTS if name in values), None)
     if is_own_bill and cost is not None:
         usage["cost"] = cost
     reading: UsageReading | None = None
@@ -251,33 +248,34 @@ def _parsed(
     )
 
 
-def _ids(attributes: Mapping[str, Any]) -> Iterable[str]:
+def _ids(record: Record) -> Iterable[str]:
+    values = record.attributes.values
     for name in CALL_IDS:
-        value = short_text(attributes.get(name))
-        if value is not None:
-            yield value
+        if name in values and (call_id := short_text(values[name])) is not None:
+            yield call_id
 
 
-def _model(attributes: Mapping[str, Any]) -> str | None:
-    return text(attributes, "response_model") or text(attributes, "model")
+def _model(record: Record) -> str | None:
+    return record.text("response_model") or record.text("model")
 
 
-def _tier(attributes: Mapping[str, Any]) -> str | None:
+def _tier(record: Record) -> str | None:
     """Return the tier of the response, else of the request; `auto` says nothing."""
-    tier = text(attributes, "service_tier") or text(attributes, "requested_tier")
+    tier = record.text("service_tier") or record.text("requested_tier")
     return tier[:64] if tier and tier != "auto" else None
 
 
-def _usage(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _usage(record: Record) -> dict[str, Any]:
     """Return the usage object of a span."""
-    details = json_object(attributes.get(USAGE_DETAILS))
+    values = record.attributes.values
+    details = json_object(values.get(USAGE_DETAILS))
     if details:
-        return raw_object({**details, **_cost_total(attributes)})[0]
-    own = json_object(attributes.get(PROVIDER_METADATA))
+        return raw_object({**details, **_cost_total(values)})[0]
+    own = json_object(values.get(PROVIDER_METADATA))
     anthropic = own.get("anthropic")
     if isinstance(anthropic, dict) and isinstance(anthropic.get("usage"), dict):
         return raw_object(anthropic["usage"])[0]
-    usage = {name: value for name, value in attributes.items() if is_usage(name) and not name.startswith(_COMPACTION)}
+    usage = {name: value for name, value in values.items() if is_usage(name) and not name.startswith(_COMPACTION)}
     openai = own.get("openai")
     if isinstance(openai, dict):
         usage |= {
@@ -286,12 +284,12 @@ def _usage(attributes: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(openai.get(theirs), int) and f"ai.usage.{name}" not in usage
         }
     compaction = {
-        name.removeprefix(_COMPACTION): value for name, value in attributes.items() if name.startswith(_COMPACTION)
+        name.removeprefix(_COMPACTION): value for name, value in values.items() if name.startswith(_COMPACTION)
     }
     if any(compaction.values()):
         # Billed beside the totals.
         usage["iterations"] = [{"type": "compaction", **compaction}]
-    speed = text(attributes, "speed")
+    speed = record.text("speed")
     if usage and speed is not None:
         usage["speed"] = speed
     return usage
@@ -300,8 +298,8 @@ def _usage(attributes: Mapping[str, Any]) -> dict[str, Any]:
 _COMPACTION = "anthropic.usage.compaction."
 
 
-def _cost_total(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    costs = json_object(attributes.get(COST_DETAILS))
+def _cost_total(values: Mapping[str, Any]) -> dict[str, Any]:
+    costs = json_object(values.get(COST_DETAILS))
     total = costs.get("total")
     if total is None:
         parts = [value for value in costs.values() if isinstance(value, int | float) and not isinstance(value, bool)]
@@ -316,7 +314,7 @@ def _with_surroundings(parsed: ParsedEvent, record: Record, by_id: Mapping[tuple
     parent, seen = by_id.get((record.trace_id, record.parent_id)), 0
     while parent is not None and seen < _MAX_ANCESTORS:
         for name in _INHERITED:
-            value = short_text(text(parent.attributes, name))
+            value = short_text(parent.text(name))
             if value is not None and getattr(event, name) is None:
                 setattr(event, name, value)
         parent, seen = by_id.get((parent.trace_id, parent.parent_id)), seen + 1
@@ -328,15 +326,16 @@ def _with_surroundings(parsed: ParsedEvent, record: Record, by_id: Mapping[tuple
 
 def _of_log(index: int, record: Record) -> ParsedEvent | None:
     """Return the call that a log record is about; None for all others."""
-    attributes = record.attributes
-    name = text(attributes, "event_name") or record.name
-    sender = text(record.resource, "sender") or ""
+    name = record.text("event_name") or record.name
+    sender = record.sender
     match name:
-        case "claude_code.api_request" | "api_request":
+        case "claude_code.api_request" | "api_request" if any(
+            count in record.attributes.values for count in _CLAUDE_CODE
+        ):
             return _claude_code(index, record)
-        case "codex.sse_event" if text(attributes, "event_kind") == "response.completed":
+        case "codex.sse_event" if record.text("event_kind") == "response.completed":
             return _codex(index, record)
-        case "gemini_cli.api_response" | "api_response":
+        case "gemini_cli.api_response":
             return _gemini_cli(index, record)
         case "gen_ai.client.inference.operation.details" if sender not in _LOGGED_BY:
             return _operation_details(index, record)
@@ -345,62 +344,64 @@ def _of_log(index: int, record: Record) -> ParsedEvent | None:
 
 
 def _claude_code(index: int, record: Record) -> ParsedEvent:
-    attributes = record.attributes
-    event = _event(record, _log_id(record, "claude_code"), text(attributes, "provider") or "anthropic", "chat")
-    event.run_id = short_text(text(attributes, "prompt_id")) or event.run_id
-    return _parsed(index, record, event, _claude_code_usage(attributes), is_from_provider=False)
+    event = _event(record, _log_id(record, "claude_code"), record.text("provider") or "anthropic", "chat")
+    event.run_id = short_text(record.text("prompt_id")) or event.run_id
+    return _parsed(index, record, event, _claude_code_usage(record), is_from_provider=False)
 
 
-def _claude_code_usage(attributes: Mapping[str, Any]) -> dict[str, Any]:
+_CLAUDE_CODE = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
+
+
+def _claude_code_usage(record: Record) -> dict[str, Any]:
     """Claude Code's input is without caches, as Anthropic's."""
-    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
-    if not any(name in attributes for name in names):
-        return _usage(attributes)
-    usage = {name: attributes.get(name, 0) for name in names}
-    return usage | ({"speed": "fast"} if text(attributes, "speed") == "fast" else {})
+    values = record.attributes.values
+    if not any(name in values for name in _CLAUDE_CODE):
+        return _usage(record)
+    usage = {name: values.get(name, 0) for name in _CLAUDE_CODE}
+    return usage | ({"speed": "fast"} if record.text("speed") == "fast" else {})
 
 
 def _codex(index: int, record: Record) -> ParsedEvent:
     """Codex's input includes what was cached. Its tool tokens repeat the total."""
-    attributes = record.attributes
+    values = record.attributes.values
     names = ("input_token_count", "output_token_count", "cached_token_count", "reasoning_token_count")
-    event = _event(record, _log_id(record, "codex"), text(attributes, "provider") or "openai", "responses")
-    usage = {name: attributes[name] for name in names if name in attributes}
+    event = _event(record, _log_id(record, "codex"), record.text("provider") or "openai", "responses")
+    usage = {name: values[name] for name in names if name in values}
     return _parsed(index, record, event, usage, is_from_provider=False)
 
 
 def _gemini_cli(index: int, record: Record) -> ParsedEvent:
     """Gemini's output is without thoughts and its input without the prompts of tools."""
-    attributes = record.attributes
+    values = record.attributes.values
     names = ("input_token_count", "output_token_count", "cached_content_token_count", "thoughts_token_count")
-    usage = {name: attributes.get(name, 0) for name in names}
+    usage = {name: values.get(name, 0) for name in names}
     usage |= {
-        theirs: attributes[name]
+        theirs: values[name]
         for name, theirs in (
             ("tool_token_count", "tool_use_prompt_token_count"),
             ("total_token_count", "total_token_count"),
         )
-        if name in attributes
+        if name in values
     }
-    event = _event(record, _log_id(record, "gemini_cli"), text(attributes, "provider") or "google", "chat")
-    event.run_id = short_text(text(attributes, "prompt_id")) or event.run_id
+    event = _event(record, _log_id(record, "gemini_cli"), record.text("provider") or "google", "chat")
+    event.run_id = short_text(record.text("prompt_id")) or event.run_id
     return _parsed(index, record, event, usage, is_from_provider=False)
 
 
 def _operation_details(index: int, record: Record) -> ParsedEvent | None:
-    capability = _CALLS.get(text(record.attributes, "operation") or "chat")
-    usage = _usage(record.attributes)
+    capability = _CALLS.get(record.text("operation") or "chat")
+    usage = _usage(record)
     if capability is None or not usage:
         return None
-    event = _event(record, _log_id(record, "gen_ai"), text(record.attributes, "provider"), capability)
+    event = _event(record, _log_id(record, "gen_ai"), record.text("provider"), capability)
     return _parsed(index, record, event, usage, is_from_provider=False)
 
 
 def _log_id(record: Record, name: str) -> str:
     """Return the id of a log record: the provider's id of the call, else the digest of its time and attributes."""
-    for call_id in _ids(record.attributes):
+    for call_id in _ids(record):
         return short_text(f"{name}:{call_id}") or name
-    content = msgspec.json.encode([record.end, sorted(record.attributes.items())], order="deterministic")
+    content = msgspec.json.encode([record.end, record.attributes], order="deterministic")
     return f"{name}:{hashlib.blake2b(content, digest_size=16).hexdigest()}"
 
 
@@ -419,14 +420,15 @@ def _instant(nanoseconds: int) -> datetime | None:
 def _duration(record: Record) -> Decimal | None:
     if record.start and 0 <= record.end - record.start <= _MAX_DURATION_NS:
         return round(Decimal(record.end - record.start) / 1_000_000, 3)
-    duration = record.attributes.get("duration_ms")
+    duration = record.attributes.values.get("duration_ms")
     is_number = isinstance(duration, int | float) and not isinstance(duration, bool) and 0 <= duration <= 10**12
     return round(Decimal(repr(duration)), 3) if is_number else None
 
 
-def _status_code(attributes: Mapping[str, Any]) -> int | None:
+def _status_code(record: Record) -> int | None:
+    values = record.attributes.values
     names = ("http.response.status_code", "http.status_code", "status_code")
-    code = next((attributes[name] for name in names if name in attributes), None)
+    code = next((values[name] for name in names if name in values), None)
     return code if isinstance(code, int) and not isinstance(code, bool) and 100 <= code <= 599 else None  # noqa: PLR2004
 
 
@@ -437,9 +439,8 @@ def _amount(value: Any) -> Decimal | None:
     return Decimal(repr(value))
 
 
-def _tags(attributes: Mapping[str, Any]) -> list[str] | None:
-    tags = next((attributes[name] for name in TAGS if name in attributes), None)
-    return [tag for tag in map(short_text, tags) if tag] or None if isinstance(tags, list) else None
+def _tags(attributes: Attributes) -> list[str] | None:
+    return [tag for tag in map(short_text, attributes.tags or ()) if tag] or None
 
 
 def _uuid(value: str | None) -> UUID | None:
@@ -451,11 +452,11 @@ def _uuid(value: str | None) -> UUID | None:
 
 def _metadata(record: Record) -> dict[str, Any] | None:
     fields = {
-        "sender": text(record.resource, "sender"),
+        "sender": record.sender or None,
         "scope": record.scope or None,
         "span_id": record.span_id or None,
-        "auth_mode": text(record.attributes, "auth_mode"),
-        "environment": text(record.attributes, "environment") or text(record.resource, "environment"),
+        "auth_mode": record.text("auth_mode"),
+        "environment": record.text("environment") or record.resource.texts.get("environment"),
     }
     known = {name: short_text(value) for name, value in fields.items() if value}
     return {"otel": known} if known else None

@@ -14,7 +14,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from billing.ingest.otlp.attributes import role_of
-from billing.ingest.otlp.records import MAX_ATTRIBUTES, Record, known_name, readable
+from billing.ingest.otlp.records import MAX_ATTRIBUTES, Attributes, Record, known_name, readable
 from billing.ingest.types import Malformed, TooMany
 
 # The field numbers of opentelemetry/proto, the same for spans, log records and metrics.
@@ -54,7 +54,7 @@ def _records(body: bytes, decode: Any, max_records: int) -> list[Record]:
         raise Malformed(f"The body is not OTLP in protobuf: {error}.") from error
 
 
-def items(body: bytes, *, max_records: int) -> Iterator[tuple[dict[str, Any], InstrumentationScope, memoryview]]:
+def items(body: bytes, *, max_records: int) -> Iterator[tuple[Attributes, InstrumentationScope, memoryview]]:
     """Yield each span, log record or metric as it is encoded, with its resource's attributes and its scope. Raises
     IndexError if the body is cut off, TooMany beyond `max_records` messages of all levels."""
     budget = count()
@@ -62,7 +62,7 @@ def items(body: bytes, *, max_records: int) -> Iterator[tuple[dict[str, Any], In
         if number != _RESOURCES:
             continue
         parts = list(_counted(resource_items, budget, max_records))
-        attributes: dict[str, Any] = {}
+        attributes = Attributes()
         for part, value in parts:
             if part == _RESOURCE:
                 attributes = _attributes(Resource.FromString(_shortened(value, 1, frozenset())).attributes)
@@ -157,7 +157,7 @@ def _key(attribute: memoryview) -> str:
     return ""
 
 
-def _attributes(pairs: Any) -> dict[str, Any]:
+def _attributes(pairs: Any) -> Attributes:
     return readable((pair.key, _value(pair.value)) for pair in pairs[:MAX_ATTRIBUTES] if role_of(pair.key))
 
 
@@ -168,7 +168,7 @@ def _value(value: AnyValue) -> Any:
     return None if kind in (None, "kvlist_value", "bytes_value") else getattr(value, kind)
 
 
-def _span(encoded: memoryview, scope: InstrumentationScope, resource: dict[str, Any]) -> Record:
+def _span(encoded: memoryview, scope: InstrumentationScope, resource: Attributes) -> Record:
     span = Span.FromString(_shortened(encoded, _ATTRIBUTES_OF_SPAN, _CONTENT_OF_SPAN))
     return Record(
         trace_id=span.trace_id.hex(),
@@ -180,13 +180,12 @@ def _span(encoded: memoryview, scope: InstrumentationScope, resource: dict[str, 
         end=span.end_time_unix_nano,
         is_error=span.status.code == _ERROR_STATUS,
         scope=scope.name[:100],
-        scope_version=scope.version[:50],
         attributes=_attributes(span.attributes),
         resource=resource,
     )
 
 
-def _log(encoded: memoryview, scope: InstrumentationScope, resource: dict[str, Any]) -> Record:
+def _log(encoded: memoryview, scope: InstrumentationScope, resource: Attributes) -> Record:
     log = LogRecord.FromString(_shortened(encoded, _ATTRIBUTES_OF_LOG, _CONTENT_OF_LOG))
     return Record(
         is_log=True,
@@ -195,7 +194,6 @@ def _log(encoded: memoryview, scope: InstrumentationScope, resource: dict[str, A
         name=known_name(log.event_name) or known_name(log.body.string_value[:100]),
         end=log.time_unix_nano or log.observed_time_unix_nano,
         scope=scope.name[:100],
-        scope_version=scope.version[:50],
         attributes=_attributes(log.attributes),
         resource=resource,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from billing.ingest.otlp.attributes import role_of
+from billing.ingest.otlp.attributes import field_of, role_of
 
 # Names that say what a span or an event is. Others may have anything in them and are not read.
 _KNOWN_NAME = re.compile(
@@ -20,6 +20,14 @@ MAX_TEXT = 1_000
 _MAX_JSON = 50_000
 _MAX_TAGS = 50
 _NUMBER = re.compile(r"\s*-?\d{1,20}(\.\d{1,20})?([eE]-?\d{1,2})?\s*")
+
+
+class Attributes(Struct, omit_defaults=True):
+    """The attributes that are read: texts by their field (`attributes.TEXT_FIELDS`), all others by their name."""
+
+    texts: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    tags: list[str] | None = None
 
 
 class Record(Struct, omit_defaults=True):
@@ -38,25 +46,42 @@ class Record(Struct, omit_defaults=True):
     end: int = 0
     is_error: bool = False
     scope: str = ""
-    scope_version: str = ""
-    attributes: dict[str, Any] = {}
-    resource: dict[str, Any] = {}
+    attributes: Attributes = msgspec.field(default_factory=Attributes)
+    resource: Attributes = msgspec.field(default_factory=Attributes)
+
+    def text(self, field: str) -> str | None:
+        """Return a text of the record itself."""
+        return self.attributes.texts.get(field)
+
+    @property
+    def sender(self) -> str:
+        return self.resource.texts.get("sender", "")
 
 
 def known_name(name: str) -> str:
     return name if _KNOWN_NAME.fullmatch(name) else ""
 
 
-def readable(attributes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def readable(attributes: Iterable[tuple[str, Any]]) -> Attributes:
     """Return the attributes that are read, in their types. The first of several with one name counts."""
-    result: dict[str, Any] = {}
+    result = Attributes({}, {})
+    texts, values = result.texts, result.values
+    positions: dict[str, int] = {}
     for name, value in attributes:
         role = role_of(name)
-        if not role or value is None or name in result:
+        if not role or value is None or name in values:
             continue
         stored = _stored(role, value)
-        if stored is not None:
-            result[name] = stored
+        if stored is None:
+            continue
+        if role == "text":
+            field, position = field_of(name)
+            if position < positions.get(field, MAX_ATTRIBUTES):
+                texts[field], positions[field] = stored, position
+        elif role == "tags":
+            result.tags = result.tags or stored
+        else:
+            values[name] = stored
     return result
 
 
@@ -68,7 +93,7 @@ def _stored(role: str, value: Any) -> Any:
             return value
         case "number", float():
             return value if math.isfinite(value) else str(value)
-        case "text", int() | float():
+        case "text" | "id", int() | float():
             return str(value)
         case "tags", list():
             return [item[:MAX_TEXT] for item in value[:_MAX_TAGS] if isinstance(item, str)] or None
@@ -105,7 +130,13 @@ def _tags_in(value: str) -> list[str] | None:
     return [tag.strip() for tag in value.split(",") if tag.strip()][:_MAX_TAGS] or None
 
 
-_TEXT_READERS: dict[str, Callable[[str], Any]] = {"number": _number, "text": _text, "json": _json, "tags": _tags_in}
+_TEXT_READERS: dict[str, Callable[[str], Any]] = {
+    "number": _number,
+    "text": _text,
+    "id": _text,
+    "json": _json,
+    "tags": _tags_in,
+}
 
 
 def json_object(value: Any) -> dict[str, Any]:
