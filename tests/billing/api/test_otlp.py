@@ -239,9 +239,9 @@ def test_content_is_never_stored(api: APIClient, caplog: pytest.LogCaptureFixtur
     for content_type in (PROTOBUF, JSON):
         for request in (traces([call, refused, unreadable], resource=content, scope="scope"),):
             assert post(api, TRACES, request, content_type).status_code == 200
-    request = {**content, "model": "m", "input_tokens": 5}
-    record = log({**request, "event.name": "claude_code.api_request"}, at=utc_now(), body=SECRET)
-    late = log({**request, "event.name": "api_request"}, at=utc_now() + timedelta(days=2), body=SECRET)
+    logged = {**content, "model": "m", "input_tokens": 5}
+    record = log({**logged, "event.name": "claude_code.api_request"}, at=utc_now(), body=SECRET)
+    late = log({**logged, "event.name": "api_request"}, at=utc_now() + timedelta(days=2), body=SECRET)
     for content_type in (PROTOBUF, JSON):
         assert post(api, LOGS, logs([record, late], resource=content), content_type).status_code == 200
     assert QuarantinedRecord.objects.count() >= 2
