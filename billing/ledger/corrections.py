@@ -120,7 +120,7 @@ def _correct(
     now: datetime,
 ) -> Corrected:
     event, metadata = adjusted_event.event, note(kind, actor=actor, reason=reason)
-    entries = [adjustment_of(event, reason=reason, metadata=metadata, **changes)]
+    entries = [adjustment_of(event, reason=reason, attributed=adjusted_event.attributed, metadata=metadata, **changes)]
     appended = append_adjustments(organization, entries, now)
     # The cost is known now.
     UnpricedEvent.objects.of(organization).filter(event_id=event.pk).delete()

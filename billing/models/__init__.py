@@ -2,7 +2,7 @@
 
 from billing.models.authorizations import Authorization
 from billing.models.credits import Credit
-from billing.models.ledger import EventKey, IngestBatch, UnpricedEvent, UsageEvent
+from billing.models.ledger import CallKey, EventKey, IngestBatch, UnpricedEvent, UsageEvent
 from billing.models.limits import (
     PAUSING,
     IncreaseRequest,
@@ -24,6 +24,7 @@ __all__ = [
     "PAUSING",
     "Agreement",
     "Authorization",
+    "CallKey",
     "Credit",
     "Delivery",
     "DroppedMonth",

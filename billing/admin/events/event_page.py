@@ -189,6 +189,7 @@ _DONE_LAST = {
     CorrectionKind.ADJUST: "The cost was adjusted manually.",
     CorrectionKind.REPRICE: "Repriced after a price change.",
     CorrectionKind.REREAD: "The usage was read again after an upgrade.",
+    CorrectionKind.MERGED: "Another source reported the same call and knew more of it.",
 }
 
 
