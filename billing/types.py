@@ -6,13 +6,14 @@ from django.db import models
 
 
 class EventKind(models.TextChoices):
-    """The kind of a ledger row. Callers send the first four; only costtrack creates adjustments."""
+    """The kind of a ledger row. Callers send the first four; only costtrack creates adjustments and credits."""
 
     MODEL_CALL = "model_call", "Model call"
     TOOL_CALL = "tool_call", "Tool call"
     COMPUTE = "compute", "Compute"
     SESSION_SUMMARY = "session_summary", "Session summary"
     ADJUSTMENT = "adjustment", "Adjustment"
+    CREDIT = "credit", "Credit"
 
 
 class Status(models.TextChoices):

@@ -13,11 +13,13 @@ from django.db.models import Model, QuerySet
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
+from billing.ledger.credits import NewCredit, create_credit
 from billing.limits.increases import request_increase
 from billing.limits.services import create_limit, raise_limit
 from billing.limits.validation import LimitInput
 from billing.models import (
     Agreement,
+    Credit,
     Delivery,
     IncreaseRequest,
     LimitOverride,
@@ -84,6 +86,8 @@ class Examples:
             )
             set_price(f"model-{number}", provider="openai", input="1", output="2", organization=self.organization)
             Agreement.objects.create(organization=self.organization, provider=f"seller-{number}", discount_percent=10)
+            refund = NewCredit(Decimal("0.01"), "Refund")
+            create_credit(organization=self.organization, credit=refund, actor="tests", now=utc_now())
             make_key(self.organization, name=f"credential-{number}")
             user = User.objects.create(email=f"person-{number}@acme.example")
             Membership.objects.create(organization=self.organization, user=user, role=Role.VIEWER)
@@ -188,6 +192,7 @@ class Examples:
             "members": self.organization.memberships.filter(user__email__startswith="person-"),
             "prices": self.organization.prices.filter(model__startswith="model-"),
             "agreements": Agreement.objects.of(self.organization),
+            "credits": Credit.objects.of(self.organization).filter(voided_at=None),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
             "deliveries": Delivery.objects.of(self.organization).filter(webhook__isnull=False),
@@ -289,6 +294,8 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/prices": lambda number: {"model": f"new-{number}", "input_usd_per_million": "1"},
     f"POST {_OF}/prices/<int:pk>/end": lambda _: {"effective_to": _in(hours=1)},
     f"POST {_OF}/prices/reprice": lambda _: {"start": _in(hours=-1), "end": _in(hours=0)},
+    "POST /usage/credits": lambda _: {"amount_usd": "1", "reason": "Refund"},
+    "POST /usage/credits/<int:pk>/void": lambda _: {"reason": "Booked twice."},
     f"POST {_OF}/agreements": lambda number: {"provider": f"new-{number}", "discount_percent": "10"},
     f"POST {_OF}/agreements/<int:pk>/end": lambda _: {"ends": f"{utc_now():%Y-%m-%d}"},
     f"POST {_OF}/limits": lambda number: {"scope": "run", "window": "lifetime", "amount_usd": 1000 + number},

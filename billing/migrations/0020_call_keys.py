@@ -7,7 +7,7 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0014_model_identity"), ("organizations", "0003_plans")]
+    dependencies = [("billing", "0017_credits"), ("organizations", "0003_plans")]
 
     operations = [
         migrations.CreateModel(

@@ -1,6 +1,7 @@
 """One module per aggregate."""
 
 from billing.models.authorizations import Authorization
+from billing.models.credits import Credit
 from billing.models.ledger import CallKey, EventKey, IngestBatch, UnpricedEvent, UsageEvent
 from billing.models.limits import (
     PAUSING,
@@ -24,6 +25,7 @@ __all__ = [
     "Agreement",
     "Authorization",
     "CallKey",
+    "Credit",
     "Delivery",
     "DroppedMonth",
     "EventKey",
