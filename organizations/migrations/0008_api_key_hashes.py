@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("organizations", "0006_user_case")]
+    dependencies = [("organizations", "0007_plan_concurrency")]
 
     operations = [
         migrations.AddField(
