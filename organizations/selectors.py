@@ -73,29 +73,9 @@ def cheapest_plan_with_api() -> Plan | None:
     return Plan.objects.filter(api_access=True).order_by("position", "code").first()
 
 
-def refusal_without_api(plan: Plan) -> ForbiddenError:
-    """Return the error for a plan without API access, which names a plan that has it."""
-    upgrade = cheapest_plan_with_api()
-    message = f"The {plan.name} plan has no API access."
-    if upgrade is not None:
-        message += f" Upgrade to {upgrade.name} to use the API."
-    extra = {"plan": plan.code, "upgrade_to": upgrade.code if upgrade is not None else None}
-    return ForbiddenError(message, code="plan_without_api", extra=extra)
-
-
 def cheapest_plan_with_exports() -> Plan | None:
     """Return the cheapest plan with exports, for the message of a refusal."""
     return Plan.objects.filter(api_access=True, exports=True).order_by("position", "code").first()
-
-
-def refusal_without_exports(plan: Plan) -> ForbiddenError:
-    """Return the error for a plan without exports, which names a plan that has them."""
-    upgrade = cheapest_plan_with_exports()
-    message = f"The {plan.name} plan has no exports."
-    if upgrade is not None:
-        message += f" Upgrade to {upgrade.name} to export usage."
-    extra = {"plan": plan.code, "upgrade_to": upgrade.code if upgrade is not None else None}
-    return ForbiddenError(message, code="plan_without_exports", extra=extra)
 
 
 def cheapest_plan_with_history(days: int) -> Plan | None:

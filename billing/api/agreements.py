@@ -15,7 +15,7 @@ from billing.pricing.kinds import KINDS
 from costtrack.money import plain
 from costtrack.serializers import StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
-from organizations.types import Scope
+from organizations.permissions import PRICES
 
 
 class AgreementSerializer(serializers.Serializer[Any]):
@@ -70,7 +70,7 @@ class AgreementViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiz
     queryset = Agreement.objects.order_by("id")
     serializer_class = AgreementSerializer
     filterset_class = None
-    scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
+    resource = PRICES
 
     @extend_schema(request=NewAgreementSerializer, responses={201: AgreementSerializer})
     def create(self, request: Request, **_: str) -> Response:

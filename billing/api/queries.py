@@ -6,8 +6,10 @@ from typing import Any
 from django.http import QueryDict
 
 from billing.api.windows import window_of
+from costtrack.clock import utc_now
 from costtrack.filters import ReportFilterSet
 from costtrack.serializers import StrictSerializer, validated
+from organizations.api.base import OrganizationScopedReportViewSet
 
 
 def validated_query(serializer: type[StrictSerializer], params: QueryDict) -> dict[str, Any]:
@@ -18,7 +20,13 @@ def validated_query(serializer: type[StrictSerializer], params: QueryDict) -> di
 
 
 class WindowFilterSet(ReportFilterSet):
-    """Sets the `window` of the query from the options `start_date` and `end_date`, which subclasses declare."""
+    """Sets the `window` of the query from the options `start_date` and `end_date`, which subclasses declare, clipped to
+    the history of the plan."""
+
+    def __init__(self, view: OrganizationScopedReportViewSet, query: Any) -> None:
+        self.rights = view.plan_rights
+        super().__init__(view.request.query_params, query)
 
     def narrow(self, query: Any) -> Any:
-        return replace(super().narrow(query), window=window_of(self.options["start_date"], self.options["end_date"]))
+        window = window_of(self.options["start_date"], self.options["end_date"])
+        return replace(super().narrow(query), window=self.rights.visible(window, now=utc_now()))

@@ -15,7 +15,7 @@ from billing.models import Run
 from billing.reports.rollup_query import RollupQuery, Sums, read_sums
 from billing.reports.sql import Condition, Parameters, bind
 from billing.rollups.definitions import RUN_DAYS, RUN_SERVICE_DAYS
-from costtrack.calendar import Window
+from costtrack.calendar import ALWAYS, Window
 from costtrack.errors import NotFoundError
 from costtrack.money import ZERO
 from organizations.models import Organization
@@ -58,10 +58,12 @@ def get_run(*, organization: Organization, run_id: str) -> Run | None:
     return Run.objects.of(organization).filter(run_id=run_id).first() if "\0" not in run_id else None
 
 
-def get_run_costs(*, organization: Organization, run_id: str, include_children: bool, now: datetime) -> RunCosts:
+def get_run_costs(
+    *, organization: Organization, run_id: str, include_children: bool, window: Window = ALWAYS, now: datetime
+) -> RunCosts:
     """Return the cost of one run, alone or with all its descendants. Raises NotFoundError for an unknown run."""
     if "\0" not in run_id:
-        query = RollupQuery((RUN_DAYS,), by=_BY, condition=_one_run(run_id, include_children))
+        query = RollupQuery((RUN_DAYS,), (window,), _BY, _one_run(run_id, include_children))
         (rows,) = read_sums(organization, query)
         if rows or get_run(organization=organization, run_id=run_id) is not None:
             return _costs(rows, now)

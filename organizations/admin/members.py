@@ -15,6 +15,7 @@ from organizations.admin_actions import confirmed
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import request_user, scopes_in
 from organizations.models import Membership, Organization
+from organizations.permissions import MEMBERS
 from organizations.types import Role
 
 
@@ -32,6 +33,7 @@ class NewMemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's take
 
 @admin.register(Membership)
 class MembershipAdmin(OrganizationScopedAdmin):
+    resource = MEMBERS
     deletable = True
     select_related = ("user", "organization")
     actions_detail = ("invite_again",)

@@ -31,9 +31,11 @@ from costtrack.parsers import MAX_BYTES
 from costtrack.tenancy import tenant_reads, tenant_scope
 from organizations.api.schema import OrganizationSchema
 from organizations.models import Organization
+from organizations.permissions import Resource
+from organizations.plan_rights import PlanRights
 from organizations.principals import Access, Principal
 from organizations.rate_limits import Allowance, refusal, take_slot
-from organizations.selectors import access_to, access_without_url, refusal_without_api
+from organizations.selectors import access_to, access_without_url
 from organizations.types import Scope
 
 M = TypeVar("M", bound=Model)
@@ -47,9 +49,11 @@ class _OrganizationScope(APIView):
     """
 
     dialect: ClassVar[Dialect] = NATIVE
+    resource: ClassVar[Resource | None] = None
+    """What the view is about, if pages of the web UI are about it too: its scopes are those of both."""
     required_scope: ClassVar[Scope | None] = Scope.MANAGE
-    """The strictest scope by default. None: every caller with access to the organization, and the view itself limits
-    the response to the caller's scopes."""
+    """The scope of a view without a resource, the strictest by default. None: every caller with access to the
+    organization, and the view itself limits the response to the caller's scopes."""
     scopes_by_action: ClassVar[Mapping[str, Scope | None]] = {}
     """Scopes of single actions of a viewset, or methods (in lower case) of a view."""
     requires_api_plan: ClassVar[bool] = False
@@ -84,6 +88,10 @@ class _OrganizationScope(APIView):
     @property
     def principal(self) -> Principal:
         return self.access.principal
+
+    @property
+    def plan_rights(self) -> PlanRights:
+        return PlanRights.of(self.access)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         with ExitStack() as self._open:
@@ -140,18 +148,23 @@ class _OrganizationScope(APIView):
         return method if hasattr(self, method) else None
 
     def _check_scope(self) -> None:
-        action = self._action() or ""
-        required = self.scopes_by_action.get("get" if action == "head" else action, self.required_scope)
+        required = self._required_scope()
         if required is not None and required not in self.access.scopes:
             message = f"missing scope: this needs {required.value}."
             raise ForbiddenError(message, code="missing_scope", extra={"scope": required.value})
 
+    def _required_scope(self) -> Scope | None:
+        action = self._action() or ""
+        action = "get" if action == "head" else action
+        if action in self.scopes_by_action:
+            return self.scopes_by_action[action]
+        if self.resource is None:
+            return self.required_scope
+        return self.resource.read if self.request.method in SAFE_METHODS else self.resource.change
+
     def _check_plan(self) -> None:
-        plan = self.organization.plan
-        is_open = not self.requires_api_plan or self._action() in self.actions_of_every_plan
-        if is_open or plan.api_access or self.principal.is_operator:
-            return
-        raise refusal_without_api(plan)
+        if self.requires_api_plan and self._action() not in self.actions_of_every_plan:
+            self.plan_rights.check_api()
 
 
 class OrganizationScopedAPIView(_OrganizationScope):
@@ -195,6 +208,7 @@ _SEALED = (
     "get_queryset",
     "organization",
     "principal",
+    "plan_rights",
     *(name for name in vars(_OrganizationScope) if name.startswith("_") and not name.startswith("__")),
 )
 

@@ -30,6 +30,7 @@ from organizations.api.serializers import (
     RotationSerializer,
 )
 from organizations.models import APICredential, AuditEntry, Membership, Organization
+from organizations.permissions import AUDIT_LOG, CREDENTIALS, MEMBERS, ORGANIZATION
 from organizations.principals import Principal
 from organizations.selectors import visible_organizations
 from organizations.services import IssuedCredential
@@ -73,7 +74,7 @@ class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
 
 
 class OrganizationView(OrganizationScopedAPIView):
-    scopes_by_action = {"get": Scope.COSTS_READ}
+    resource = ORGANIZATION
 
     @extend_schema(responses=OrganizationSerializer)
     def get(self, request: Request, **_: str) -> Response:
@@ -99,6 +100,7 @@ class OrganizationView(OrganizationScopedAPIView):
 
 
 class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[APICredential]):
+    resource = CREDENTIALS
     queryset = APICredential.objects.order_by("-id")
     serializer_class = CredentialSerializer
     filterset_class = filters.CredentialFilter
@@ -147,6 +149,7 @@ class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
 
 
 class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Membership]):
+    resource = MEMBERS
     queryset = Membership.objects.order_by("id")
     serializer_class = MemberSerializer
     filterset_class = filters.MemberFilter
@@ -208,6 +211,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
 class AuditViewSet(mixins.ListModelMixin, OrganizationScopedViewSet[AuditEntry]):
     """Changes and who made them, newest first."""
 
+    resource = AUDIT_LOG
     queryset = AuditEntry.objects.order_by("-id")
     serializer_class = AuditEntrySerializer
     filterset_class = filters.AuditFilter

@@ -52,7 +52,8 @@ PAGES = (
     *("Organization", "Members", "Prices", "Agreements", "Webhooks", "Deliveries"),
     *("E-mails you get", "E-mail previews", "Audit log"),
 )
-VIEWERS = tuple(name for name in PAGES if name != "E-mail previews")
+MANAGED = ("API credentials", "Members", "Audit log", "E-mail previews")
+VIEWERS = tuple(name for name in PAGES if name not in MANAGED)
 OWNERS_ELSEWHERE = (
     *("Usage", "Pricing", "Sessions & executions", "Request log", "Exports"),
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Prices", "Webhooks", "Deliveries"),

@@ -12,6 +12,7 @@ from billing.types import Status
 from costtrack.calendar import Preset
 from costtrack.clock import utc_now
 from costtrack.serializers import StrictSerializer, optional_text
+from organizations.plan_rights import PlanRights
 from organizations.principals import Access
 
 _EARLIEST, _LATEST = 2000, 2199  # years; the ledger has nothing before
@@ -59,7 +60,7 @@ class UsageQuerySerializer(RangeQuerySerializer):
 
 def usage_query(request: Request, access: Access, serializer: type[RangeQuerySerializer]) -> UsageQuery:
     """Validate the parameters and build the query. Raises ValidationError, and ForbiddenError if nothing of the
-    range is visible in the plan. Operators have no plan limit."""
+    range is visible in the plan."""
     given = {name: value for name, value in request.query_params.items() if name != "organization"}
     parameters = serializer(data=given)
     parameters.is_valid(raise_exception=True)
@@ -84,6 +85,6 @@ def usage_query(request: Request, access: Access, serializer: type[RangeQuerySer
         filters=filters,
         window=window,
         now=now,
-        has_full_history=access.principal.is_operator,
+        rights=PlanRights.of(access),
         extra=extra,
     )
