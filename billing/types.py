@@ -52,7 +52,13 @@ class CostBasis(models.TextChoices):
 
 
 ESTIMATED_FLAG = "estimated"
-"""The flag of an event with a unit price that is estimated. The others are `billing.ingest.usage.types.FlagCode`."""
+"""The flag of an event with a unit price that is estimated."""
+
+AUTHORIZATION_MISMATCH_FLAG = "authorization_mismatch"
+"""The flag of an event with other dimensions than its authorization. It is the last one."""
+
+FLAGS_BESIDE_USAGE = (ESTIMATED_FLAG, AUTHORIZATION_MISMATCH_FLAG)
+"""Flags of usage that was read with certainty. The others are `billing.ingest.usage.types.FlagCode`."""
 
 
 class Exactness(models.TextChoices):

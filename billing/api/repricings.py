@@ -25,7 +25,7 @@ class NewRepricingSerializer(StrictSerializer):
     start = DateOrDateTimeField(help_text="Calls that occurred from this date or time on.")
     end = DateOrDateTimeField(help_text="Calls that occurred before this time, or until this date (inclusive).")
     service = optional_text("The value in events.")
-    model = optional_text("The value in events.")
+    model = optional_text("The model in any spelling.")
     dry_run = serializers.BooleanField(default=True, help_text="Only report what would change.")
     reason = serializers.CharField(
         default="", allow_blank=True, max_length=MAX_REASON_LENGTH, help_text="The reason. Optional for a dry run."

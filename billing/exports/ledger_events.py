@@ -49,7 +49,9 @@ WITH adjustment AS MATERIALIZED (
 )
 SELECT
     event.id,
-    {", ".join(f"event.{column}" for column in _COLUMNS)},
+    {", ".join(f"event.{column}" for column in _COLUMNS if column != "model")},
+    -- As sent, so that the model is priced and known in the same way again. Old databases do not have the column.
+    coalesce(nullif(to_jsonb(event) ->> 'sent_model', ''), event.model) AS model,
     coalesce(run.parent_run_id, '') AS parent_run_id,
     coalesce(event.duration_ms, 0) AS duration_ms,
     event.unpriced + coalesce(adjustment.unpriced, 0) AS unpriced,

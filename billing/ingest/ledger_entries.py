@@ -1,20 +1,21 @@
 """Conversion of normalized events to ledger entries: identity, price and defaults."""
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from operator import attrgetter
 from uuid import UUID
 
 import msgspec
 
+from billing.ingest.authorized import AuthorizedCall, fill, flag_mismatches
 from billing.ingest.types import ParsedEvent, UsageEventInput
 from billing.ingest.usage.types import NO_COSTS, FlagCode, UsageReading
 from billing.ledger.calls import CONDITION_COLUMNS, conditions_of
 from billing.ledger.types import EVENT_FIELDS, SUMMARY_TOTALS, LedgerEntry
 from billing.models import UsageEvent
 from billing.pricing.agreements import agreement_for
-from billing.pricing.canonical import CanonicalModel, service_name
+from billing.pricing.canonical import CanonicalModel, model_identity, service_name
 from billing.pricing.cost_choice import CostChoice, choose_cost
 from billing.pricing.kinds import TOKEN_COUNTS, Quantities, from_counts, quantities_as_json, text_counts
 from billing.pricing.price_book import PriceBook
@@ -46,8 +47,16 @@ _event_fields = attrgetter(*EVENT_FIELDS)
 _counts = attrgetter(*TOKEN_COUNTS)
 
 
-def to_entry(parsed: ParsedEvent, *, prices: PriceBook, now: datetime, credential_id: int | None = None) -> LedgerEntry:
-    """Return the ledger row for a normalized event, priced at the time it occurred."""
+def to_entry(
+    parsed: ParsedEvent,
+    *,
+    prices: PriceBook,
+    now: datetime,
+    credential_id: int | None = None,
+    authorized: AuthorizedCall | None = None,
+) -> LedgerEntry:
+    """Return the ledger row for a normalized event, priced at the time it occurred. `authorized` is what its
+    authorization was granted for."""
     event = parsed.event
     entry = LedgerEntry(*_event_fields(event))
     entry.source = event.source or DEFAULT_SOURCE
@@ -61,7 +70,13 @@ def to_entry(parsed: ParsedEvent, *, prices: PriceBook, now: datetime, credentia
         entry.payload_hash = payload_hash(event)
     if parsed.reading is not None:
         _take_reading(entry, event, parsed.reading)
+    if authorized is not None:
+        fill(entry, authorized)
     _COST_OF[entry.kind](entry, parsed, prices)
+    if entry.model and entry.price_version_id is None:
+        _rename_model(entry, prices.identify(entry.service or "", entry.model, entry.occurred_at))
+    if authorized is not None:
+        flag_mismatches(entry, authorized)
     return entry
 
 
@@ -169,9 +184,16 @@ def _plain_cost(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -> D
 
 
 def _take_model(entry: LedgerEntry, model: CanonicalModel) -> None:
-    """Store the model that the call was priced as, if it is not the one that was sent."""
+    """Store the name by which limits and reports know the model, and what it was priced as if that is another one."""
+    _rename_model(entry, model_identity(model.model, entry.occurred_at.astimezone(UTC).date()))
     if (model.provider, model.model) != (entry.service, entry.model):
         entry.canonical_provider, entry.canonical_model = model.provider, model.model
+
+
+def _rename_model(entry: LedgerEntry, name: str) -> None:
+    """Store the name of the model, which does not change when prices change later, and beside it the one as sent."""
+    if name != entry.model:
+        entry.sent_model, entry.model = entry.model or "", name
 
 
 def computed_quote(entry: LedgerEntry, parsed: ParsedEvent, prices: PriceBook) -> Quote:

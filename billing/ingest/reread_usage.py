@@ -66,7 +66,7 @@ def _changes(organization: Organization, events: list[UsageEvent], *, dry_run: b
     for event in events:
         if event.session_id in closed or _has_flag(event, FlagCode.RAW_TRUNCATED):
             continue
-        reading = read_usage(event.usage_raw, service=event.service, model=event.model, source=event.source)
+        reading = read_usage(event.usage_raw, service=event.service, model=event.model_as_sent, source=event.source)
         if reading.reason is not None:
             continue
         if not dry_run:
@@ -90,7 +90,7 @@ def _adjustment(adjusted_event: AdjustedEvent, reading: UsageReading, prices: Pr
     event = adjusted_event.event
     conditions, service_tier, region = conditions_read(event, reading)
     attributes = {**conditions, "service_tier": service_tier or "", "region": region or ""}
-    call = Call(event.service, event.model, event.occurred_at, reading.calls, attributes)
+    call = Call(event.service, event.model_as_sent, event.occurred_at, reading.calls, attributes)
     quote = prices.quote(call)
     choice = choose_cost(
         quote,

@@ -1,7 +1,7 @@
 """Intake: price parsed events and append them to the ledger. Every format ends here."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,6 +13,7 @@ from django.db import OperationalError
 from msgspec import Meta, Struct
 from psycopg import errors as postgres
 
+from billing.ingest.authorized import AuthorizedCall, authorized_calls
 from billing.ingest.ledger_entries import to_entry
 from billing.ingest.types import ParsedBatch, ParsedEvent, RecordError, RecordWarning
 from billing.ledger.append import append
@@ -39,7 +40,7 @@ class IngestResult(Struct, frozen=True, kw_only=True):
     conflicts: int = 0
     rejected: int = 0
     unpriced: Annotated[int, Meta(description="Accepted records whose cost is unknown.")] = 0
-    flagged: Annotated[int, Meta(description="Accepted records whose usage needs a review.")] = 0
+    flagged: Annotated[int, Meta(description="Accepted records with a flag; `warnings` say why.")] = 0
     errors: list[RecordError] = []
     warnings: Annotated[
         list[RecordWarning], Meta(description=f"What is not known about accepted records, at most {MAX_WARNINGS:,}.")
@@ -127,25 +128,36 @@ def _price_and_append(
     writes, so that it takes no query; if they are not, nothing is written, and the events are priced again.
     """
     append_priced = partial(_append_with_retries, organization, credential, format, now)
+    authorized = authorized_calls(organization, (parsed_event.event for parsed_event in parsed.events))
+    price = partial(_price, parsed, credential, authorized, now=now)
     prices = unconfirmed_price_book(organization.pk)
-    priced = _price(parsed, credential, prices, now)
+    priced = price(prices)
     if priced.entries and not priced.has_too_costly:
         try:
             return priced, append_priced(priced, prices.revisions)
         except PricesChangedError:
             pass
     if priced.entries or priced.has_too_costly:
-        priced = _price(parsed, credential, price_book(organization.pk), now)
+        priced = price(price_book(organization.pk))
     return priced, append_priced(priced, None) if priced.entries else None
 
 
-def _price(parsed_batch: ParsedBatch, credential: APICredential | None, prices: PriceBook, now: datetime) -> _Priced:
+def _price(
+    parsed_batch: ParsedBatch,
+    credential: APICredential | None,
+    authorized: Mapping[UUID, AuthorizedCall],
+    prices: PriceBook,
+    *,
+    now: datetime,
+) -> _Priced:
     credential_id = credential.pk if credential is not None else None
     entries: list[LedgerEntry] = []
     parsed_events: list[ParsedEvent] = []
     too_costly: list[RecordError] = []
     for parsed in parsed_batch.events:
-        entry = to_entry(parsed, prices=prices, now=now, credential_id=credential_id)
+        authorization_id = parsed.event.authorization_id
+        call = authorized.get(authorization_id) if authorization_id is not None else None
+        entry = to_entry(parsed, prices=prices, now=now, credential_id=credential_id, authorized=call)
         if entry.known_cost_usd > MAX_AMOUNT_USD or (entry.computed_cost_usd or 0) > MAX_AMOUNT_USD:
             message = f"At the price of {entry.model} this event would cost more than {MAX_AMOUNT_USD} USD."
             too_costly.append(
@@ -175,6 +187,7 @@ def _append_with_retries(
             return append(
                 organization_id=organization.pk,
                 credential_id=credential.pk if credential is not None else None,
+                credential_check=credential.pending_check if credential is not None else None,
                 format=format,
                 entries=priced.entries,
                 rejected=len(priced.errors),

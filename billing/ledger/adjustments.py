@@ -32,6 +32,7 @@ _DIMENSIONS = (
     "capability",
     "service",
     "model",
+    "sent_model",
     "cost_group",
     "tool",
     "run_id",

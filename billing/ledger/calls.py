@@ -7,7 +7,7 @@ from typing import Protocol
 from billing.models import UsageEvent
 from billing.pricing.kinds import TOKEN_COUNTS, Quantities, from_columns, quantities_from_json
 from billing.pricing.quote import Call
-from billing.types import ESTIMATED_FLAG, UnpricedReason
+from billing.types import FLAGS_BESIDE_USAGE, UnpricedReason
 
 # The reason of adjustments with the counts of usage that was read again.
 REREAD = "usage read again"
@@ -52,14 +52,14 @@ def call_of(event: UsageEvent, adjustments: Iterable[UsageEvent] = ()) -> Call:
     reread = next((row for row in reversed(list(adjustments)) if row.adjustment_reason == REREAD and row.calls), None)
     if reread is not None:
         reread_requests = tuple(map(quantities_from_json, reread.calls or ()))
-        return Call(event.service, event.model, event.occurred_at, reread_requests, conditions_of(reread))
+        return Call(event.service, event.model_as_sent, event.occurred_at, reread_requests, conditions_of(reread))
     requests: tuple[Quantities, ...] = (quantities_of(event),)
     if event.calls:
         requests = tuple(map(quantities_from_json, event.calls))
     has_usage = event.unpriced_reason != UnpricedReason.NO_USAGE
-    return Call(event.service, event.model, event.occurred_at, requests, conditions_of(event), has_usage)
+    return Call(event.service, event.model_as_sent, event.occurred_at, requests, conditions_of(event), has_usage)
 
 
 def is_flagged(event: UsageEvent) -> bool:
     """Whether the usage was not read with certainty. An estimated unit price is another matter."""
-    return any(flag["code"] != ESTIMATED_FLAG for flag in event.flags or ())
+    return any(flag["code"] not in FLAGS_BESIDE_USAGE for flag in event.flags or ())

@@ -30,7 +30,7 @@ from billing.models import Repricing, Session, UsageEvent
 from billing.pricing.agreements import agreement_for
 from billing.pricing.cost_choice import choose_cost
 from billing.pricing.kinds import TOKEN_COUNTS
-from billing.pricing.price_book import PriceBook, price_book, quote_at
+from billing.pricing.price_book import PriceBook, identify_model, price_book, quote_at
 from billing.pricing.quote import Quote
 from billing.types import CostBasis, CostSource, EventKind
 from costtrack.money import MAX_AMOUNT_USD, ZERO, plain
@@ -38,7 +38,8 @@ from organizations.models import Organization
 
 # The columns that a dry run reads; adjustments copy all of them.
 _READ = (
-    *("id", "organization", "kind", "occurred_at", "service", "model", "session_id", "unpriced", "unpriced_reason"),
+    *("id", "organization", "kind", "occurred_at", "service", "model", "sent_model", "session_id"),
+    *("unpriced", "unpriced_reason"),
     *("token_cost_usd", "compute_cost_usd", "price_version", *TOKEN_COUNTS),
     *("other_quantities", "calls", "service_tier", "region", "attributes", "flags", "cost_basis", "gateway_cost_usd"),
 )
@@ -114,8 +115,13 @@ def selected(organization: Organization, selection: Selection, after: Position |
         occurred_at__lt=selection.end,
         kind=EventKind.MODEL_CALL.value,
     ).filter(Q(cost_source=CostSource.COMPUTED.value) | Q(cost_basis=CostBasis.GATEWAY.value))
-    named = {name: value for name in ("service", "model") if (value := getattr(selection, name))}
-    return events.filter(**named).order_by("occurred_at", "id")
+    if selection.service:
+        events = events.filter(service=selection.service)
+    if selection.model:
+        # Events from before models had an identity have the name as sent.
+        identity = identify_model(organization.pk, selection.model, now=selection.start)
+        events = events.filter(model__in={identity, selection.model})
+    return events.order_by("occurred_at", "id")
 
 
 def reprice_step(
@@ -220,7 +226,7 @@ class _Repricer:
             # A failed call without token counts is free, whatever the prices are.
             return _Repriced(old, old, Quote())
         call = call_of(event, adjusted_event.adjustments)
-        price = self._prices.find(event.service, event.model, event.occurred_at)
+        price = self._prices.find(event.service, event.model_as_sent, event.occurred_at)
         if price is None or (not any(call.requests) and not price.charges_requests):
             # The usage of a call without tokens may be zero or unknown.
             return None

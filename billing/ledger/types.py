@@ -65,6 +65,7 @@ class LedgerEntry(Struct, gc=False, omit_defaults=True):
 
     credential_id: int | None = None
     user_ref: str = ""
+    sent_model: str = ""
     event_id: str = ""
     key: UUID | None = None
     payload_hash: int | None = None

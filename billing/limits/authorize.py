@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import IntegrityError
 from django.db.models import F
 
+from billing.ingest.authorized import remember
 from billing.limits.balances import read_balances
 from billing.limits.cache import LimitSet, cached_limit_set, limit_set, limit_set_of_revision
 from billing.limits.estimate import Estimate, reserved_amount
@@ -97,11 +98,16 @@ def authorize(
     for _ in range(_MAX_ATTEMPTS):
         rules = all_limits.rules_for(request.dimensions, now=now)
         result = try_reserve(
-            organization=organization, rules=rules, revision=all_limits.revision, authorization=authorization
+            organization=organization,
+            rules=rules,
+            revision=all_limits.revision,
+            authorization=authorization,
+            credential_check=credential.pending_check if credential is not None else None,
         )
         if result.is_granted:
             left = zip(rules, result.left_usd, strict=True)
             limits = tuple(GrantedLimit(rule, max(left_usd, ZERO)) for rule, left_usd in left)
+            remember(authorization)
             return Grant(authorization, limits)
         if result.revision != all_limits.revision:
             all_limits = limit_set_of_revision(organization.pk, result.revision)

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from billing.limits.types import Dimensions, ManualOverride, Rule
 from billing.models import LimitOverride, SpendLimit
+from billing.pricing.price_book import identify_model
 from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
 from costtrack.database.queries import fetch_rows
 from costtrack.revision_cache import RevisionCache
@@ -38,12 +39,14 @@ class LimitSet:
             self._rule(limit, value, now)
             for limit in self._in_force(now)
             for value in call.values(LimitScope(limit.scope))
-            if limit.is_per_value or value == self._value(limit)
+            if limit.is_per_value or value == self._value(limit, now)
         ]
 
     def single_limit_rules(self, *, now: datetime) -> list[Rule]:
         """Return the rules of limits in force for the organization or for a single value."""
-        return [self._rule(limit, self._value(limit), now) for limit in self._in_force(now) if not limit.is_per_value]
+        return [
+            self._rule(limit, self._value(limit, now), now) for limit in self._in_force(now) if not limit.is_per_value
+        ]
 
     def per_value_limits(self, *, now: datetime) -> list[SpendLimit]:
         """Return the per-value limits in force."""
@@ -55,7 +58,7 @@ class LimitSet:
         None if the limit is not in force, or does not apply to that value.
         """
         for limit in self._in_force(now):
-            if limit.pk == limit_id and (limit.is_per_value or value == self._value(limit)):
+            if limit.pk == limit_id and (limit.is_per_value or value == self._value(limit, now)):
                 return self._rule(limit, value, now)
         return None
 
@@ -65,11 +68,12 @@ class LimitSet:
             if has_begun and (limit.ends_at is None or now < limit.ends_at):
                 yield limit
 
-    def _value(self, limit: SpendLimit) -> str:
+    def _value(self, limit: SpendLimit, now: datetime) -> str:
         """Return the value as rollups store it."""
-        if limit.scope != LimitScope.CREDENTIAL.value:
-            return limit.scope_value
-        return self.numbers.get(limit.scope_value, "")
+        if limit.scope == LimitScope.CREDENTIAL.value:
+            return self.numbers.get(limit.scope_value, "")
+        # Also at each call, because a price that is set later may give the model another name.
+        return known_value(self.organization_id, LimitScope(limit.scope), limit.scope_value, now=now)
 
     def _rule(self, limit: SpendLimit, value: str, now: datetime) -> Rule:
         active = [override for override in self.overrides.get(limit.pk, ()) if is_active(override, value, now)]
@@ -130,6 +134,11 @@ def limit_set_of_revision(organization_id: int, revision: int) -> LimitSet:
 def cached_limit_set(organization: Organization) -> LimitSet:
     """Return the limits that this process has cached, without a check. The caller must compare the revision later."""
     return _limit_sets.peek(organization.pk) or limit_set(organization)
+
+
+def known_value(organization_id: int, scope: LimitScope, value: str, *, now: datetime) -> str:
+    """Return the value of a scope in the spelling that events have: a model in any spelling by its identity."""
+    return identify_model(organization_id, value, now=now) if scope is LimitScope.MODEL else value
 
 
 def client_ids(organization_id: int, numbers: Iterable[str]) -> dict[str, str]:

@@ -5,14 +5,14 @@ than uncached input; the authorization's event has the actual cost.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from billing.limits.cache import limit_set
 from billing.limits.types import Dimensions, Rule
-from billing.pricing.price_book import cached_price_book, price_book
+from billing.pricing.price_book import cached_price_book, identify_model, price_book
 from billing.pricing.quote import Call
 from billing.pricing.token_counting import count_prompt
 from billing.types import UnpricedReason
@@ -38,6 +38,12 @@ class Estimate:
         return self.messages is not None or self.input_tokens is not None
 
 
+def identify_call(organization_id: int, call: Dimensions, *, now: datetime) -> Dimensions:
+    """Return the dimensions with the name by which limits know the model, and beside it the model as sent."""
+    model = identify_model(organization_id, call.model, service=call.service, now=now)
+    return replace(call, model=model, sent_model=call.model if call.model != model else "")
+
+
 class UnpricedModelError(InvalidError):
     """The cost of the call would be unknown, so a limit that pauses access could not be enforced
     (docs/decisions/017-exact-limits.md)."""
@@ -51,11 +57,13 @@ def reserved_amount(*, organization: Organization, call: Dimensions, estimate: E
     Raises InvalidError naming the missing field, and UnpricedModelError if the model has no price and a limit that
     pauses access and has no fallback price covers the call. If none does, only the known cost is reserved.
     """
-    tokens = _tokens(call.model, estimate)
+    tokens = _tokens(call.model_as_sent, estimate)
     known = estimate.usd if estimate.usd is not None else ZERO
     if not call.model:
         return known
-    cost = _cost(organization, Call(call.service, call.model, now, (tokens.quantities if tokens is not None else {},)))
+    cost = _cost(
+        organization, Call(call.service, call.model_as_sent, now, (tokens.quantities if tokens is not None else {},))
+    )
     if cost is None:
         cost = _at_fallback_price(organization, call, tokens, now)
     return _bounded(max(known, cost if tokens is not None else ZERO))
@@ -105,7 +113,7 @@ def _input_tokens(model: str, estimate: Estimate) -> int:
 
 def _at_fallback_price(organization: Organization, call: Dimensions, tokens: _Tokens | None, now: datetime) -> Decimal:
     rules = limit_set(organization).rules_for(call, now=now)
-    _refuse_unpriced(call.model, rules)
+    _refuse_unpriced(call.model_as_sent, rules)
     highest = max((rule.fallback_price for rule in rules if rule.fallback_price is not None), default=ZERO)
     if tokens is None:
         return ZERO

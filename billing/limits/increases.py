@@ -59,7 +59,7 @@ def request_increase(
     plan = lock_limits(organization)
     limit = get_current_limit(organization, limit.pk)
     check_plan_has_api(plan, actor)
-    stored = stored_value(limit, value)
+    stored = stored_value(limit, value, now=now)
     current = current_amount(limit, stored=stored, now=now)
     if amount_usd <= current:
         raise field_error("amount_usd", f"Must be more than the current amount, {plain(current)} USD.")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
-from operator import attrgetter
 from typing import Any
 
+import msgspec
 from django.db import connection
 
 from billing.limits.evaluate import max_committed_usd, window_span
@@ -20,17 +20,17 @@ from billing.limits.types import Rule
 from billing.models import Authorization
 from costtrack.ids import ids_at
 from costtrack.tenancy import tenant_reads
+from organizations.credential_check import CredentialCheck, make_with_next_statement
 from organizations.models import Organization
 
 # A request that waits longer than this for a lock gets a 503.
 _PREPARE = "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'"
 _LOCK = "SELECT pg_advisory_xact_lock(keys.key) FROM unnest(%s::bigint[]) AS keys (key)"
-# billing/migrations/sql/0004_limit_reserve.sql. A constant, because composing the statement would take as long as
+# billing/migrations/sql/0014_limit_reserve.sql. A constant, because composing the statement would take as long as
 # executing it.
 _RESERVE = """
 SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'; SELECT * FROM billing_reserve(
-    %s, %s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s, %s, %s, %s, %s, %s,
-    %s, %s, %s, %s, %s, %s, %s, %s, %s::text[])
+    %s, %s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s, %s)
 """
 _SETTINGS = 2
 _EXTEND = f"""
@@ -41,10 +41,8 @@ WHERE reservation.organization_id = %s AND reservation.id = %s AND reservation.s
         SELECT FROM billing_authorization AS later WHERE later.organization_id = %s AND later.id >= %s
     )
 """  # noqa: S608 - constants
-_columns = attrgetter(
-    *("id", "credential_id", "amount_usd", "created_at", "expires_at", "idempotency_key", "payload_hash"),
-    *("service", "model", "user_ref", "workflow_id", "run_id", "session_id", "tags"),
-)
+_COLUMNS = tuple(field.attname for field in Authorization._meta.concrete_fields)  # noqa: SLF001 - documented for this
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +58,19 @@ class ReservationResult:
 
 
 def try_reserve(
-    *, organization: Organization, rules: Sequence[Rule], revision: int, authorization: Authorization
+    *,
+    organization: Organization,
+    rules: Sequence[Rule],
+    revision: int,
+    authorization: Authorization,
+    credential_check: CredentialCheck | None = None,
 ) -> ReservationResult:
     """Insert the authorization, unless a limit has no room, the limits have changed, or the idempotency key was used.
 
-    `authorization` is a row that is not stored yet.
+    `authorization` is a row that is not stored yet. Raises CredentialChangedError if the credential has changed.
     """
     now = authorization.created_at
-    parameters = [
+    parameters: list[Any] = [
         organization.pk,
         lock_keys(rules),
         [rule.scope.value for rule in rules],
@@ -76,9 +79,13 @@ def try_reserve(
         [rule.fallback_price for rule in rules],
         [max_committed_usd(rule) for rule in rules],
         revision,
-        *_columns(authorization),
+        _encode({name: getattr(authorization, name) for name in _COLUMNS}).decode(),
     ]
-    with tenant_reads(organization.pk), connection.cursor() as cursor:
+    with (
+        tenant_reads(organization.pk),
+        make_with_next_statement([credential_check]),
+        connection.cursor() as cursor,
+    ):
         cursor.execute(_RESERVE, parameters)
         for _ in range(_SETTINGS):
             cursor.nextset()

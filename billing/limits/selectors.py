@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from django.db.models import Max, Q, QuerySet
 
-from billing.limits.cache import client_ids
+from billing.limits.cache import client_ids, known_value
 from billing.limits.validation import check_value
 from billing.models import LimitOverride, SpendLimit
 from billing.types import LimitScope, OverrideKind
@@ -62,19 +62,21 @@ def credential_pk(organization: Organization, client_id: str, *, param: str) -> 
     return pk
 
 
-def stored_value(limit: SpendLimit, displayed: str) -> str:
+def stored_value(limit: SpendLimit, displayed: str, *, now: datetime) -> str:
     """Return the stored form of a displayed value. Empty: everything that the limit applies to.
 
     Raises InvalidError naming `value` if the limit does not apply to it.
     """
+    check_value(displayed, param="value")
+    scope = LimitScope(limit.scope)
+    value = known_value(limit.organization_id, scope, displayed, now=now)
     if not limit.is_per_value:
-        if displayed not in ("", limit.scope_value):
+        if value and value != known_value(limit.organization_id, scope, limit.scope_value, now=now):
             raise field_error("value", "The limit does not apply to this value. Leave it empty.")
         return ""
-    check_value(displayed, param="value")
-    if displayed and limit.scope == LimitScope.CREDENTIAL:
-        return str(credential_pk(limit.organization, displayed, param="value"))
-    return displayed
+    if value and scope is LimitScope.CREDENTIAL:
+        return str(credential_pk(limit.organization, value, param="value"))
+    return value
 
 
 def display_values(organization: Organization, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:

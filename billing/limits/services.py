@@ -17,6 +17,7 @@ from typing import Any
 
 from django.db import transaction
 
+from billing.limits.cache import known_value
 from billing.limits.changes import announce_limit_change, get_current_limit, lock_limits
 from billing.limits.selectors import active_overrides, credential_pk, display_value, stored_value
 from billing.limits.validation import (
@@ -53,6 +54,8 @@ def create_limit(*, organization: Organization, limit_input: LimitInput, actor: 
     validate_limit_input(limit_input)
     if limit_input.ends_at is not None:
         check_end(limit_input.ends_at, now=now)
+    value = known_value(organization.pk, limit_input.scope, limit_input.scope_value, now=now)
+    limit_input = replace(limit_input, scope_value=value)
     plan = lock_limits(organization)
     check_plan_has_api(plan, actor)
     check_plan_allows(plan, limit_input.window, limit_input.amount_usd)
@@ -77,6 +80,9 @@ def change_limit(
     """
     plan = lock_limits(organization)
     limit = get_current_limit(organization, limit.pk)
+    if "scope_value" in changes:
+        value = known_value(organization.pk, LimitScope(limit.scope), changes["scope_value"], now=now)
+        changes = {**changes, "scope_value": value}
     check_unchangeable(limit, changes)
     before = to_limit_input(limit)
     limit_input = replace(before, **changes)
@@ -254,7 +260,8 @@ def end_pause(
     """End the manual pause of the limit for this value. Raises ConflictError if there is none."""
     lock_limits(organization)
     limit = get_current_limit(organization, limit.pk)
-    pauses = list(active_overrides(limit, now).filter(kind=OverrideKind.PAUSE, value=stored_value(limit, value)))
+    stored = stored_value(limit, value, now=now)
+    pauses = list(active_overrides(limit, now).filter(kind=OverrideKind.PAUSE, value=stored))
     if not pauses:
         message = "The limit is not paused manually. To open a limit that is reached, set ends_at."
         raise ConflictError(message, code="not_paused_manually")
@@ -271,7 +278,7 @@ def _begin(
     override.organization, override.limit = limit.organization, limit
     override.starts_at, override.actor = now, actor.label
     override.reason = clean_text(reason, param="reason")
-    display, override.value = override.value, stored_value(limit, override.value)
+    display, override.value = override.value, stored_value(limit, override.value, now=now)
     kinds = _MANUAL_KINDS if override.kind in _MANUAL_KINDS else (OverrideKind.RAISE,)
     for previous in active_overrides(limit, now).filter(kind__in=kinds, value=override.value):
         previous.limit = limit

@@ -17,11 +17,17 @@ class Dimensions:
     credential_id: int | None = None
     service: str = ""
     model: str = ""
+    sent_model: str = ""
     user_ref: str = ""
     workflow_id: str = ""
     run_id: str = ""
     session_id: str = ""
     tags: tuple[str, ...] = ()
+
+    @property
+    def model_as_sent(self) -> str:
+        """The model as the caller named it; prices are looked up by it."""
+        return self.sent_model or self.model
 
     def values(self, scope: LimitScope) -> tuple[str, ...]:
         """Return the values of a scope that the call belongs to, as rollups store them."""

@@ -133,7 +133,27 @@ FROM billing_usageevent
 WHERE organization_id = %(organization)s AND id >= %(first_id)s AND authorization_id IS NOT NULL AND event_id <> ''
 GROUP BY source, event_id HAVING count(*) > 1 ORDER BY 2 LIMIT %(max_rows)s
 """
-_AUTHORIZATION_CHECKS = (_OVERDUE, _SETTLED_WRONGLY, _NOT_SETTLED, _DUPLICATE_EVENTS)
+# Events that count under other limits than those that reserved their cost.
+_OTHER_DIMENSIONS = """
+SELECT count(*) OVER (), authorized.id, difference.name, difference.of_event, difference.authorized
+FROM billing_usageevent AS event JOIN billing_authorization AS authorized
+    ON authorized.organization_id = %(organization)s AND authorized.id = event.authorization_id
+CROSS JOIN LATERAL (
+    SELECT name, of_event, authorized FROM (VALUES
+        ('credential_id', event.credential_id::text, authorized.credential_id::text),
+        ('model', event.model, authorized.model),
+        ('user_id', event.user_ref, authorized.user_ref),
+        ('workflow_id', event.workflow_id, authorized.workflow_id),
+        ('run_id', event.run_id, authorized.run_id),
+        ('session_id', event.session_id, authorized.session_id)
+    ) AS named (name, of_event, authorized) WHERE authorized <> '' AND of_event IS DISTINCT FROM authorized
+    UNION ALL
+    SELECT 'tags', event.tags::text, authorized.tags::text WHERE NOT event.tags @> authorized.tags
+) AS difference
+WHERE event.organization_id = %(organization)s AND event.id >= %(first_id)s AND event.kind <> 'adjustment'
+ORDER BY authorized.id, difference.name LIMIT %(max_rows)s
+"""
+_AUTHORIZATION_CHECKS = (_OVERDUE, _SETTLED_WRONGLY, _NOT_SETTLED, _DUPLICATE_EVENTS, _OTHER_DIMENSIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class Authorization(TenantModel):
 
     service = dimension_field()
     model = dimension_field()
+    sent_model = dimension_field()
     user_ref = dimension_field()
     workflow_id = dimension_field()
     run_id = dimension_field()
@@ -62,3 +63,8 @@ class Authorization(TenantModel):
                 condition=models.Q(status="reserved"),
             ),
         )
+
+    @property
+    def model_as_sent(self) -> str:
+        """The model as the caller named it."""
+        return self.sent_model or self.model

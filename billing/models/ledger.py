@@ -161,6 +161,8 @@ class UsageEvent(TenantModel):
     capability = dimension_field()
     service = dimension_field()
     model = dimension_field()
+    # The model as sent, if that is not the name by which limits and reports know it.
+    sent_model = dimension_field()
     cost_group = dimension_field()
     tool = dimension_field()
 
@@ -229,7 +231,7 @@ class UsageEvent(TenantModel):
     gateway_cost_usd = optional_money_field()
     list_cost_usd = optional_money_field()
     unpriced_reason = models.CharField(max_length=32, choices=UnpricedReason, blank=True, default="", db_default="")
-    # The model that the call was priced as.
+    # The model of the catalogue that the call was priced as, if it is not `service` and `model`.
     canonical_provider = dimension_field()
     canonical_model = dimension_field()
     price_version = models.ForeignKey(
@@ -267,6 +269,11 @@ class UsageEvent(TenantModel):
 
     def __str__(self) -> str:
         return self.event_id or str(self.id)
+
+    @property
+    def model_as_sent(self) -> str:
+        """The model as the sender named it; prices are looked up by it."""
+        return self.sent_model or self.model
 
     @property
     def cost_usd(self) -> Decimal | None:

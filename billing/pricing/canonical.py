@@ -6,6 +6,7 @@ by a vendor or region in front and by a version or date behind. Otherwise the mo
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -86,6 +87,51 @@ def canonical_model(service: str, model: str, day: date) -> CanonicalModel | Non
         return _at(platform, service, name, day)
     sellers = (_at(seller, seller, name, day) for seller in SELLERS_BY_NAME if "/" not in name)
     return _at("", "", name, day) or next((match for match in sellers if match is not None), None)
+
+
+_MAX_STEPS = 8
+
+
+@lru_cache(maxsize=8192)
+def model_identity(name: str, day: date) -> str:
+    """Return the name by which limits, filters and reports know a model: that of the catalogue, without version or
+    region as far as it means the same; for an unknown model the name in lower case, without known providers in front.
+
+    `name` is what a call was priced as, or what a caller sent. Sellers have names of their own for the same model, so
+    each name that was found is looked up again.
+    """
+    identity = unicodedata.normalize("NFC", name).strip().lower()
+    for _ in range(_MAX_STEPS):
+        match = canonical_model("", identity, day)
+        if match is None:
+            following = _without_provider(identity)
+        elif match.model.lower() == identity or _short_name(match.model, day) == identity:
+            return _short_name(match.model, day)
+        else:
+            following = match.model.lower()
+        if following == identity:
+            break
+        identity = following
+    return identity
+
+
+_QUALIFIER = re.compile(r"^regional\.|-(?:0|latest|v\d+:\d+|\d{8}|\d{4}-\d{2}-\d{2})$")
+
+
+def _short_name(model: str, day: date) -> str:
+    """Return the name of a model of the catalogue without region and version, as far as it still means that model."""
+    name = model.lower()
+    while (shorter := _QUALIFIER.sub("", name, count=1)) != name:
+        match = canonical_model("", shorter, day)
+        if match is None or match.model != model:
+            break
+        name = shorter
+    return name
+
+
+def _without_provider(name: str) -> str:
+    prefix, slash, rest = name.partition("/")
+    return rest if slash and rest and catalogue_provider(prefix) is not None else name
 
 
 def _at(platform: str, service: str, name: str, day: date) -> CanonicalModel | None:

@@ -25,7 +25,7 @@ from django.db.models import Q
 from billing.models import Agreement as AgreementRow
 from billing.models import PriceBookRevision, PriceVersion
 from billing.pricing.agreements import Agreement
-from billing.pricing.canonical import CanonicalModel, canonical_model, service_name
+from billing.pricing.canonical import CanonicalModel, canonical_model, model_identity, service_name
 from billing.pricing.kind_prices_json import prices_from_json
 from billing.pricing.normalize import catalogue_provider
 from billing.pricing.price_fields import kind_prices_of
@@ -64,7 +64,8 @@ def called_model(version: PriceVersion, service: str, model: str, day: date) -> 
     if found is not None:
         return found
     platform = service_name(service) or version.provider.lower()
-    return CanonicalModel(platform, version.provider.lower() or platform, model.strip(), name)
+    own_name = model.strip() if "*" in version.model else version.model
+    return CanonicalModel(platform, version.provider.lower() or platform, own_name, name)
 
 
 _LISTS = frozenset({PriceSource.LITELLM.value, PriceSource.OPENROUTER.value})
@@ -244,6 +245,15 @@ class PriceBook:
             self._days[key] = price
         return price
 
+    def identify(self, service: str, model: str, occurred_at: datetime) -> str:
+        """Return the name by which limits, filters and reports know a model, from its name as sent."""
+        if not model:
+            return ""
+        price = self.find(service, model, occurred_at)
+        day = occurred_at.astimezone(UTC).date()
+        found = price.model if price is not None else canonical_model(service, model, day)
+        return model_identity(found.model if found is not None else model, day)
+
     def quote(self, call: Call) -> Quote:
         """Return the cost of a call with its lines, or the reason why it is unknown."""
         if not call.model:
@@ -339,6 +349,11 @@ def cached_price_book(organization_id: int) -> PriceBook:
     if prices is not None and prices.confirmed_at > time.monotonic() - RECENT_SECONDS:
         return prices
     return price_book(organization_id)
+
+
+def identify_model(organization_id: int, name: str, *, service: str = "", now: datetime) -> str:
+    """Return the name by which limits, filters and reports know a model that a caller names in any spelling."""
+    return cached_price_book(organization_id).identify(service, name, now) if name else ""
 
 
 def agreements_of(organization_id: int) -> tuple[Agreement, ...]:

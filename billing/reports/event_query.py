@@ -55,6 +55,7 @@ _EXPRESSIONS = {
     "metadata_json": sql.SQL("event.metadata"),
     "group_label": sql.SQL("coalesce(nullif(event.group_name, ''), event.group_id)"),
     "agent_label": sql.SQL("coalesce(nullif(event.agent_name, ''), event.agent_id)"),
+    "model_as_sent": sql.SQL("coalesce(nullif(event.sent_model, ''), event.model)"),
     "cost_group_or_model": sql.SQL("coalesce(nullif(event.cost_group, ''), event.model)"),
     "client_id": sql.SQL("coalesce(credential.client_id, '')"),
     "credential_name": sql.SQL("coalesce(credential.name, '')"),

@@ -6,6 +6,8 @@ from datetime import UTC
 from decimal import Decimal
 from uuid import UUID
 
+from django.db.models import Q
+
 from billing.ingest import litellm
 from billing.ingest.ledger_entries import DEFAULT_SOURCE, event_key
 from billing.ledger.calls import call_of
@@ -24,12 +26,14 @@ SOURCES = (DEFAULT_SOURCE, litellm.SOURCE)
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Filters of the event list; empty means any. An `event_id` belongs to a source; without `source` it is looked up
+    """Filters of the event list; empty means any. `model` is the identity of a model (`identify_model`), `sent_model`
+    its name as sent. An `event_id` belongs to a source; without `source` it is looked up
     in `SOURCES`."""
 
     run_id: str = ""
     session_id: str = ""
     model: str = ""
+    sent_model: str = ""
     service: str = ""
     status: str = ""
     source: str = ""
@@ -72,6 +76,8 @@ def _filtered(organization: Organization, filters: EventFilter) -> UsageEventQue
     events = UsageEvent.objects.of(organization)
     names = ("run_id", "session_id", "model", "service", "status", "source")
     events = events.filter(**{name: value for name in names if (value := getattr(filters, name))})
+    if filters.sent_model:
+        events = events.filter(Q(sent_model=filters.sent_model) | Q(sent_model="", model=filters.sent_model))
     if filters.event_id:
         sources = (filters.source,) if filters.source else SOURCES
         keys = [event_key(source, filters.event_id) for source in sources]
@@ -117,7 +123,7 @@ def explain(event: UsageEvent) -> Explanation:
 
 def _quote(event: UsageEvent, adjustments: Iterable[UsageEvent], price: PriceVersion) -> Quote:
     day = event.occurred_at.astimezone(UTC).date()
-    compiled = compile_price(price, called_model(price, event.service, event.model, day), day)
+    compiled = compile_price(price, called_model(price, event.service, event.model_as_sent, day), day)
     # Only an agreement makes the list cost another one.
     agreements = agreements_of(event.organization_id) if event.list_cost_usd is not None else ()
     return quote_at(compiled, call_of(event, adjustments), agreements)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from billing.pricing.cost_choice import choose_cost
 from billing.pricing.quote import Quote
-from billing.types import ESTIMATED_FLAG, CostBasis, UnpricedReason
+from billing.types import FLAGS_BESIDE_USAGE, CostBasis, UnpricedReason
 
 
 class CostRow(Protocol):
@@ -70,6 +70,6 @@ def why_cost_counts(row: CostRow, quote: Quote) -> str:
         provider_usd=row.provider_cost_usd,
         sender_usd=row.stated_cost_usd,
         gateway_usd=row.gateway_cost_usd,
-        is_flagged=any(flag["code"] != ESTIMATED_FLAG for flag in row.flags or ()),
+        is_flagged=any(flag["code"] not in FLAGS_BESIDE_USAGE for flag in row.flags or ()),
     )
     return choice.why

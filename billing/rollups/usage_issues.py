@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import sql
 
 from billing.rollups.sql import OF_BATCHES
-from billing.types import ESTIMATED_FLAG, EventKind
+from billing.types import FLAGS_BESIDE_USAGE, EventKind
 
 # Parameters: those of OF_BATCHES. Most events have neither and are skipped by the first condition.
 _RECORD = sql.SQL("""
@@ -22,10 +22,12 @@ CROSS JOIN LATERAL (
     SELECT flag ->> 'code', flag ->> 'detail'
     FROM jsonb_array_elements(CASE WHEN jsonb_typeof(event.flags) = 'array' THEN event.flags END) AS flag
 ) AS issue (code, detail)
-WHERE (event.unpriced > 0 OR event.flags IS NOT NULL) AND event.kind = {call} AND issue.code <> {estimated}
+WHERE (event.unpriced > 0 OR event.flags IS NOT NULL) AND event.kind = {call} AND issue.code <> ALL ({others})
 ORDER BY issue.code, event.service, event.model, event.id
 ON CONFLICT DO NOTHING
-""").format(events=OF_BATCHES, call=sql.Literal(EventKind.MODEL_CALL.value), estimated=sql.Literal(ESTIMATED_FLAG))
+""").format(
+    events=OF_BATCHES, call=sql.Literal(EventKind.MODEL_CALL.value), others=sql.Literal(list(FLAGS_BESIDE_USAGE))
+)
 
 
 def record_usage_issues(cursor: Any, parameters: dict[str, Any]) -> None:

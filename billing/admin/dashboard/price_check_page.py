@@ -37,9 +37,9 @@ from billing.reports.price_check.differences import (
 from billing.reports.price_check.exactness import ModelExactness, exactness_by_model, total_exactness
 from billing.reports.price_check.selection import DEFAULT_PERCENT, CallSelection
 from billing.reports.usage.figures import UsageFilter
+from billing.reports.usage.query import UsageQuery
 from billing.types import CostBasis, Exactness
 from costtrack.admin_site import register_page
-from costtrack.calendar import Span
 from costtrack.errors import InvalidError
 from costtrack.money import ZERO, plain, usd
 
@@ -75,11 +75,15 @@ class PriceCheckForm(PeriodForm):
         widget=forms.TextInput(attrs={"inputmode": "decimal", "placeholder": plain(DEFAULT_PERCENT)}),
     )
 
-    def selection(self, window: Span) -> CallSelection:
-        """Return the calls that a valid form selects."""
+    @property
+    def filters(self) -> UsageFilter:
+        return UsageFilter(model=self.cleaned_data["model"])
+
+    def selection(self, query: UsageQuery) -> CallSelection:
+        """Return the calls that a valid form selects in the window of a query."""
         cleaned = self.cleaned_data
         percent = DEFAULT_PERCENT if cleaned["percent"] is None else cleaned["percent"]
-        return CallSelection(window, percent, cleaned["service"], cleaned["model"])
+        return CallSelection(query.window, percent, cleaned["service"], query.filters.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +111,8 @@ class PriceCheckPage(UsageQueryPage):
         period = period_of(form, self.organization.calendar, self.now)
         if not form.is_valid():
             return {"form": form, "period": period, "empty": INVALID_FILTERS}
-        query = self.usage_query(UsageFilter(), period.span)
-        selection = form.selection(query.window)
+        query = self.usage_query(form.filters, period.span)
+        selection = form.selection(query)
         models = exactness_by_model(self.organization, selection)
         page = call_differences(
             organization=self.organization,
@@ -211,8 +215,8 @@ class PriceCheckDownload(UsageQueryPage):
         form = PriceCheckForm(request.GET)
         if not form.is_valid():
             raise InvalidError("These filters are invalid.")
-        window = self.usage_query(UsageFilter(), period_of(form, self.organization.calendar, self.now).span).window
-        return differences_response(organization=self.organization, selection=form.selection(window))
+        query = self.usage_query(form.filters, period_of(form, self.organization.calendar, self.now).span)
+        return differences_response(organization=self.organization, selection=form.selection(query))
 
 
 def _spend_column(exactness: Exactness) -> Column[ModelExactness]:

@@ -33,6 +33,13 @@ from costtrack.money import usd
 from organizations.permissions import USAGE
 
 
+class ModelFilter(ExactTextFilter):
+    """Filters by a part of the model's name, also of the name as sent."""
+
+    def matches(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        return queryset.filter(Q(model__icontains=text) | Q(sent_model__icontains=text))
+
+
 class BatchFilter(ExactTextFilter):
     title = "batch id"
     parameter_name = "batch"
@@ -100,7 +107,7 @@ class UsageEventAdmin(CorrectingAdmin):
         ChoiceFilter.of("status", "status", options=Status),
         ChoiceFilter.of("source of the cost", "cost_source", options=CostSource),
         ConditionFilter.of("flag", "flag", conditions=_FLAGS),
-        ExactTextFilter.of("model (part of its name)", "model", column="model", lookup="icontains"),
+        ModelFilter.of("model (part of its name)", "model", column="model"),
         ExactTextFilter.of("run id", "run", column="run_id"),
         BatchFilter,
     )

@@ -252,6 +252,7 @@ def _call(event: UsageEvent) -> list[tuple[str, str]]:
     return [
         ("Service", event.service),
         ("Model", event.model),
+        ("Model as sent", event.sent_model),
         ("Priced as", "/".join(filter(None, (event.canonical_provider, event.canonical_model)))),
         ("Service tier", event.service_tier),
         ("Region", event.region),

@@ -169,7 +169,7 @@ class LimitActionsAdmin(SingleOrganizationAdmin):
 
     def confirmation_context(self, request: HttpRequest, row: SpendLimit, name: str) -> dict[str, Any]:
         now = utc_now()
-        status = status_of(row, now, value=_stored_value(row, request.GET.get("value", "")) or "")
+        status = status_of(row, now, value=_stored_value(row, request.GET.get("value", ""), now) or "")
         context: dict[str, Any] = {"summary": []}
         if status is not None:
             sentence = limit_text.status_sentence(status, LocalTimes(row.organization.calendar, now))
@@ -219,12 +219,13 @@ def _initial(request: HttpRequest, limit: SpendLimit, form_class: type[OverrideF
 
 
 def _is_paused_manually(limit: SpendLimit, value: str, now: datetime) -> bool:
-    return active_overrides(limit, now).filter(kind=OverrideKind.PAUSE, value=_stored_value(limit, value)).exists()
+    stored = _stored_value(limit, value, now)
+    return active_overrides(limit, now).filter(kind=OverrideKind.PAUSE, value=stored).exists()
 
 
-def _stored_value(limit: SpendLimit, value: str) -> str | None:
+def _stored_value(limit: SpendLimit, value: str, now: datetime) -> str | None:
     """Return the stored form of a value from the URL; None if it is invalid."""
     try:
-        return stored_value(limit, value)
+        return stored_value(limit, value, now=now)
     except DomainError:
         return None

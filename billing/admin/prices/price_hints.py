@@ -32,7 +32,7 @@ def advice_for(event: UsageEvent, unknown: Sequence[str]) -> Advice:
     """Return the advice. `unknown` are the kinds of usage for which the price has no unit price, or the conditions of
     the call for which it has none."""
     reason = event.unpriced_reason
-    called = " ".join(filter(None, (event.service, event.model)))
+    called = " ".join(filter(None, (event.service, event.model_as_sent)))
     at = utc(event.occurred_at)
     missing = {
         UnpricedReason.NO_MODEL.value: "The event does not name a model, so no price can be found.",
@@ -45,7 +45,9 @@ def advice_for(event: UsageEvent, unknown: Sequence[str]) -> Advice:
         ),
     }.get(reason, "")
     hint = HINTS.get(reason, "Set a price that starts no later than the event; the event is then priced immediately.")
-    return Advice(missing, hint, price_form_url(event.organization_id, event.service, event.model, event.occurred_at))
+    return Advice(
+        missing, hint, price_form_url(event.organization_id, event.service, event.model_as_sent, event.occurred_at)
+    )
 
 
 def price_form_url(organization_id: int, service: str, model: str, first_at: datetime) -> str:

@@ -27,6 +27,7 @@ from billing.api.spend.params import (
     response_headers,
     text,
 )
+from billing.pricing.price_book import identify_model
 from billing.reports.event_query import Sort
 from billing.reports.spend.keys import credentials_by_id, key_hash, list_credentials_named, resolve_credentials
 from billing.reports.spend.logs import MAX_ROWS, Exactness, LogFilter, LogRow, newest_rows, page_of_rows
@@ -166,7 +167,7 @@ class SpendLogPageFilterSet(SpendLogFilterSet, RequiredWindowFilterSet):
     key_alias = ParameterFilter(text("Only keys with this name."), method="filter_key_alias")
     end_user = ParameterFilter(text("Only this customer."))
     team_id = ParameterFilter(text("Only this team: a LiteLLM team or a tag `team:...`."), "team")
-    model = ParameterFilter(text("Only this model."))
+    model = ParameterFilter(text("Only this model, in any spelling."), method="filter_model")
     model_id = ParameterFilter(text("Only this LiteLLM deployment."), "deployment")
     status_filter = ParameterFilter(serializers.ChoiceField(required=False, choices=Status.choices), "status")
     error_code = ParameterFilter(
@@ -187,6 +188,9 @@ class SpendLogPageFilterSet(SpendLogFilterSet, RequiredWindowFilterSet):
         if query.min_cost is not None and query.max_cost is not None and query.min_cost > query.max_cost:
             raise BadParameterError("max_spend: must not be less than min_spend.", param="max_spend")
         return query
+
+    def filter_model(self, query: LogFilter, name: str, value: str) -> LogFilter:
+        return replace(query, model=identify_model(self.organization.pk, value, now=utc_now()))
 
     def filter_key_alias(self, query: LogFilter, name: str, value: str) -> LogFilter:
         named = list_credentials_named(organization=self.organization, name=value)
@@ -304,7 +308,7 @@ def _log(row: LogRow, organization: Organization, api_key: str, credential: APIC
         request_duration_ms=round(duration) if duration is not None else None,
         model=row.model,
         model_id=gateway.get("model_id") or "",
-        model_group=gateway.get("model_group") or row.model,
+        model_group=gateway.get("model_group") or row.model_as_sent,
         custom_llm_provider=row.service,
         user=row.user_ref,
         metadata=_metadata(row, gateway, api_key, credential, team),

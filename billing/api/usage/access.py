@@ -13,7 +13,7 @@ from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.usage.authorizations import SpendLimitExceeded
 from billing.limits.authorize import access_refusal
-from billing.limits.estimate import UnpricedModelError
+from billing.limits.estimate import UnpricedModelError, identify_call
 from billing.limits.refusal import CODE, Refusal
 from billing.limits.types import Dimensions
 from costtrack.clock import utc_now
@@ -86,7 +86,7 @@ class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
         try:
             refusal = access_refusal(
                 organization=self.organization,
-                call=self._call(params),
+                call=identify_call(self.organization.pk, self._call(params), now=now),
                 estimated_usd=params.get("estimated_cost_usd"),
                 now=now,
             )

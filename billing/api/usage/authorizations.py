@@ -18,7 +18,7 @@ from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.structs import struct_schemas
 from billing.limits.authorize import AuthorizationRequest, Grant, authorize, extend, release
-from billing.limits.estimate import Estimate, reserved_amount
+from billing.limits.estimate import Estimate, identify_call, reserved_amount
 from billing.limits.refusal import CODE, CURRENCY, Reason
 from billing.limits.request_schema import (
     MAX_KEY_LENGTH,
@@ -102,7 +102,8 @@ class AuthorizationBody(ResponseBody):
     ended_at: Annotated[datetime | None, about("When it was settled, released or expired.")]
     client_id: Annotated[str, about("The credential that requested it; empty for a user.")]
     service: str
-    model: str
+    model: Annotated[str, about("The model as limits and reports know it.")]
+    sent_model: Annotated[str, about("The model as sent.")]
     user_id: str
     workflow_id: str
     run_id: str
@@ -190,6 +191,7 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
     scopes_by_action = {"get": Scope.COSTS_READ}
     max_body_bytes: ClassVar[int] = _MAX_BYTES
     own_transactions: ClassVar[bool] = True
+    methods_with_late_check: ClassVar[frozenset[str]] = frozenset({"post"})
 
     @extend_schema(
         operation_id="usage_authorize",
@@ -221,11 +223,12 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
     def _request(self, params: AuthorizationInput, key: str) -> AuthorizationRequest:
         credential = self.principal.credential
         credential_id = credential.pk if credential is not None else None
-        call = params.dimensions(credential_id)
+        now = utc_now()
+        call = identify_call(self.organization.pk, params.dimensions(credential_id), now=now)
         estimate = Estimate(params.estimated_cost_usd, params.messages, params.input_tokens, params.max_tokens)
         return AuthorizationRequest(
             dimensions=call,
-            amount_usd=reserved_amount(organization=self.organization, call=call, estimate=estimate, now=utc_now()),
+            amount_usd=reserved_amount(organization=self.organization, call=call, estimate=estimate, now=now),
             ttl=params.ttl,
             idempotency_key=key,
             payload_hash=payload_hash(params, credential_id) if key else 0,
@@ -321,6 +324,7 @@ def _authorization(authorization: Authorization, now: datetime) -> Authorization
         reserved_usd=authorization.amount_usd,
         client_id=credential.client_id if credential is not None else "",
         user_id=authorization.user_ref,
+        sent_model=authorization.model_as_sent,
     )
 
 

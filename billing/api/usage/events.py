@@ -1,5 +1,6 @@
 """`GET /usage/events`: list ledger rows. (`POST` to the same path is in `billing.api.intake`.)"""
 
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, ClassVar
 from uuid import UUID
@@ -21,6 +22,7 @@ from billing.ledger.adjustments import Correction
 from billing.models import UsageEvent
 from billing.pricing.conditions import AppliedCondition
 from billing.pricing.kinds import KINDS
+from billing.pricing.price_book import identify_model
 from billing.pricing.quote import QuoteLine
 from billing.reports.cursors import cursor_of, position_of
 from billing.reports.events import SOURCES, EventFilter, explain, get_event, list_events
@@ -46,7 +48,8 @@ class EventFilterSet(WindowFilterSet):
 
     run_id = _text()
     session_id = _text()
-    model = _text()
+    model = _text("The model in any spelling.")
+    sent_model = _text("The model exactly as sent.")
     service = _text()
     status = ParameterFilter(serializers.ChoiceField(required=False, allow_blank=True, choices=Status.choices))
     source = _text(max_length=64)
@@ -65,6 +68,8 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
     """A ledger row. Fields that were not sent are empty."""
 
     duration_ms = serializers.FloatField(allow_null=True)
+    model = serializers.CharField(help_text="The model as limits and reports know it, whatever spelling was sent.")
+    sent_model = serializers.CharField(source="model_as_sent", help_text="The model as sent.")
     user_id = serializers.CharField(source="user_ref")
     metadata = serializers.DictField(allow_null=True)
     cost_usd = AmountField(allow_null=True, help_text="Tokens and compute. Null while unknown, see `unpriced_reason`.")
@@ -98,7 +103,17 @@ class UsageEventSerializer(serializers.ModelSerializer[UsageEvent]):
         model = UsageEvent
         fields = (
             *("id", "event_id", "source", "request_id", "kind", "occurred_at", "received_at", "duration_ms"),
-            *("status", "status_code", "endpoint", "capability", "service", "model", "cost_group", "tool"),
+            *(
+                "status",
+                "status_code",
+                "endpoint",
+                "capability",
+                "service",
+                "model",
+                "sent_model",
+                "cost_group",
+                "tool",
+            ),
             *("run_id", "workflow_id", "execution_id", "phase_id", "workspace_id", "session_id"),
             *("group_id", "group_name", "agent_id", "agent_name", "user_id", "end_user", "tags", "metadata"),
             *("input_tokens", "output_tokens", "cache_read_tokens"),
@@ -130,7 +145,8 @@ _AMOUNTS = (
     *("cost_usd", "token_cost_usd", "compute_cost_usd", "computed_cost_usd"),
     *("provider_cost_usd", "stated_cost_usd", "gateway_cost_usd", "list_cost_usd"),
 )
-_values_of = attrgetter(*("user_ref" if name == "user_id" else name for name in UsageEventSerializer.Meta.fields))
+_ATTRIBUTES = {"user_id": "user_ref", "sent_model": "model_as_sent"}
+_values_of = attrgetter(*(_ATTRIBUTES.get(name, name) for name in UsageEventSerializer.Meta.fields))
 
 
 @extend_schema_serializer(many=False)
@@ -247,6 +263,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     actions_of_every_plan: ClassVar[frozenset[str]] = frozenset({"create"})
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"create"})
     own_transactions: ClassVar[bool] = True
+    methods_with_late_check: ClassVar[frozenset[str]] = frozenset({"post"})
     max_body_bytes: ClassVar[int] = settings.INTAKE_MAX_BYTES
     lookup_url_kwarg = "event_id"
     lookup_value_converter = "uuid"
@@ -289,10 +306,12 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
         """List the ledger of the organization, newest first. Adjustments are separate rows."""
         filterset = EventFilterSet(self, EventFilter())
         options = filterset.options
+        filters: EventFilter = filterset.qs
         with tenant_reads(self.organization.pk):
+            model = identify_model(self.organization.pk, filters.model, now=utc_now())
             page = list_events(
                 organization=self.organization,
-                filters=filterset.qs,
+                filters=replace(filters, model=model),
                 after=position_of(options["cursor"] or ""),
                 limit=options["limit"],
             )

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.usage.figures import SpendBody, local_formatter, spend_body
-from billing.limits.cache import limit_set
+from billing.limits.cache import known_value, limit_set
 from billing.limits.status import LimitFilter, PerValueStatus, list_limits, percent_of, statuses
 from billing.limits.types import Dimensions, LimitStatus, ManualOverride, Rule
 from billing.reports.usage.figures import UsageFilter
@@ -254,6 +254,8 @@ def _list_limits(
         value = _credential_value(organization, value)
         if value is None:
             return []
+    elif value is not None and scope is not None:
+        value = known_value(organization.pk, scope, value, now=now)
     filters = LimitFilter(
         scope=scope,
         value=value,

@@ -42,7 +42,7 @@ class PriceCheckQuery(RangeQuerySerializer):
     """Parameters; an empty value is ignored."""
 
     service = optional_text("Only this service, exactly as sent.")
-    model = optional_text("Only this model, exactly as sent.")
+    model = optional_text("Only this model, in any spelling.")
     percent = percent_field()
     limit = page_size()
     cursor = page_cursor()

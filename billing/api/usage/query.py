@@ -49,7 +49,7 @@ class UsageQuerySerializer(RangeQuerySerializer):
 
     client_id = optional_text(f"Only usage of this credential; `{NO_CREDENTIAL}`: usage without a credential.")
     capability = optional_text()
-    model = optional_text()
+    model = optional_text("The model in any spelling.")
     status = serializers.ChoiceField(
         required=False,
         allow_blank=True,

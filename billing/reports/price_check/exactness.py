@@ -18,19 +18,21 @@ from billing.ledger.calls import REREAD
 from billing.models import UsageEvent
 from billing.models.ledger import UsageEventQuerySet
 from billing.reports.price_check.selection import CallSelection
-from billing.types import ESTIMATED_FLAG, CorrectionKind, CostBasis, EventKind, Exactness
+from billing.types import AUTHORIZATION_MISMATCH_FLAG, ESTIMATED_FLAG, CorrectionKind, CostBasis, EventKind, Exactness
 from costtrack.money import ZERO
 from organizations.models import Organization
 
 BILLED = (CostBasis.PROVIDER.value, CostBasis.SENDER.value)
 _MANUAL = (CorrectionKind.VOID.value, CorrectionKind.ADJUST.value)
-# An estimated unit price is always the last flag.
+# An estimated unit price is behind the flags of the usage, and a mismatch behind that.
 _IS_ESTIMATED = Q(cost_basis=CostBasis.GATEWAY.value) | Q(flags__0__code=ESTIMATED_FLAG)
 _EXACTNESS = Case(
     When(cost_basis__in=BILLED, then=Value(Exactness.REPORTED.value)),
     When(token_cost_usd=None, then=Value(Exactness.UNKNOWN.value)),
     When(_IS_ESTIMATED, then=Value(Exactness.ESTIMATED.value)),
-    When(flags__0__isnull=False, then=Value(Exactness.FLAGGED.value)),
+    When(
+        Q(flags__0__isnull=False) & ~Q(flags__0__code=AUTHORIZATION_MISMATCH_FLAG), then=Value(Exactness.FLAGGED.value)
+    ),
     default=Value(Exactness.COMPUTED.value),
     output_field=CharField(),
 )

@@ -118,6 +118,7 @@ class LogRow(NamedTuple):
     capability: str
     service: str
     model: str
+    model_as_sent: str
     tool: str
     session_id: str
     agent_id: str

@@ -5,11 +5,12 @@ Dates are whole days, including the last one; times are exact, with an inclusive
 show is cut off; the ledger still has it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from billing.pricing.price_book import identify_model
 from billing.reports.usage.figures import UsageFilter
 from billing.types import Status
 from costtrack.calendar import Calendar, Preset, Span, Unit
@@ -80,6 +81,7 @@ def build_query(
     extra: dict[str, Any] | None = None,
 ) -> UsageQuery:
     """Build a query, clipped to the history of the plan. Raises ForbiddenError if nothing of the window is visible."""
+    filters = replace(filters, model=identify_model(organization.pk, filters.model, now=now))
     since = rights.history_start(now)
     return UsageQuery(
         organization, filters, clip_to_history(organization=organization, window=window, since=since), now, extra or {}
