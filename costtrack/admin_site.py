@@ -56,7 +56,10 @@ class CosttrackAdminSite(UnfoldAdminSite):
         next_url = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")
         if self.has_permission(request):
             return HttpResponseRedirect(reverse("admin:index"))
-        if request.user.is_authenticated:
+        user: Any = request.user
+        if user.is_authenticated:
+            if user.may_sign_in:
+                return HttpResponseRedirect(sign_in_url("account_organizations"))
             logout(request)  # the account has lost its access
         return redirect_to_login(next_url, sign_in_url("account_login"))
 

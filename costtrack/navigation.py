@@ -38,6 +38,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
         _section(
             "Build",
             _link("Usage", "monitoring", "usage"),
+            _link("My usage", "person", "own_usage"),
             _link("API credentials", "key", "organizations_apicredential_changelist"),
             _link("Getting started", "rocket_launch", "getting_started"),
         ),
@@ -78,6 +79,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
             _link("Prices", "payments", "billing_priceversion_changelist"),
             _link("Agreements", "handshake", "billing_agreement_changelist"),
             _link("Webhooks", "webhook", "billing_webhookendpoint_changelist"),
+            _link("Notice addresses", "alternate_email", "billing_notificationaddress_changelist"),
             _link("Deliveries", "outgoing_mail", "billing_delivery_changelist"),
             _link("E-mails you get", "mail", "notification_preferences"),
             _link("E-mail previews", "drafts", "email_previews"),
@@ -91,6 +93,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
                 _installation("All organizations", "domain", "organizations_organization_changelist"),
                 _installation("Plans", "sell", "organizations_plan_changelist"),
                 _installation("Users", "person", "organizations_user_changelist"),
+                _installation("Security log", "shield_person", "organizations_securityevent_changelist"),
                 _installation("Health", "monitor_heart", "health"),
             )
         )

@@ -23,6 +23,7 @@ class Resource:
 
 
 USAGE = Resource("usage", Scope.COSTS_READ, is_usage=True)
+OWN_USAGE = Resource("the own usage", None, None, is_usage=True)
 LIMITS = Resource("limits", Scope.COSTS_READ)
 INCREASE_REQUESTS = Resource("increase requests", Scope.COSTS_READ, Scope.COSTS_READ)
 PRICES = Resource("prices", Scope.COSTS_READ)

@@ -1,9 +1,11 @@
-"""The audit log (read-only)."""
+"""The audit log and the security log (read-only)."""
 
 from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
 
-from organizations.admin_base import OrganizationScopedAdmin
-from organizations.models import AuditEntry
+from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin
+from organizations.models import AuditEntry, SecurityEvent
 from organizations.permissions import AUDIT_LOG
 
 
@@ -16,3 +18,19 @@ class AuditEntryAdmin(OrganizationScopedAdmin):
     list_filter = ("organization",)
     search_fields = ("actor", "action", "subject")
     ordering = ("-id",)
+
+
+@admin.register(SecurityEvent)
+class SecurityEventAdmin(OperatorAdmin):
+    list_display = ("at", "kind", "email", "address", "detail")
+    list_filter = ("kind",)
+    search_fields = ("email", "address")
+    ordering = ("-at", "-id")
+    fields = ("at", "kind", "email", "address", "detail")
+    readonly_fields = fields
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False

@@ -38,7 +38,7 @@ from organizations.plan_rights import PlanRights
 from organizations.principals import Access, Principal
 from organizations.rate_limits import Allowance, refusal, take_slot
 from organizations.selectors import access_to, access_without_url
-from organizations.types import Scope
+from organizations.types import Role, Scope
 
 M = TypeVar("M", bound=Model)
 
@@ -58,6 +58,8 @@ class _OrganizationScope(APIView):
     organization, and the view itself limits the response to the caller's scopes."""
     scopes_by_action: ClassVar[Mapping[str, Scope | None]] = {}
     """Scopes of single actions of a viewset, or methods (in lower case) of a view."""
+    is_own: ClassVar[bool] = False
+    """For views that show a member only what is the member's own. No other view is open to the role Member."""
     requires_api_plan: ClassVar[bool] = False
     actions_of_every_plan: ClassVar[frozenset[str]] = frozenset()
     """Actions, or methods in lower case, that are allowed with every plan. Recording usage always is."""
@@ -174,6 +176,8 @@ class _OrganizationScope(APIView):
 
     def _check_scope(self) -> None:
         required = self._required_scope()
+        if self.access.role is Role.MEMBER and not self.is_own:
+            raise ForbiddenError("Your role shows only your own usage.", code="own_usage_only")
         if required is not None and required not in self.access.scopes:
             message = f"missing scope: this needs {required.value}."
             raise ForbiddenError(message, code="missing_scope", extra={"scope": required.value})

@@ -18,6 +18,7 @@ from costtrack.money import usd
 from costtrack.organization_paths import organization_url
 from organizations.admin_request import request_user
 from organizations.models import Organization
+from organizations.permissions import USAGE
 from organizations.plan_rights import PlanRights
 
 _MAX_SHOWN = 12
@@ -45,6 +46,8 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The index page's context; `UNFOLD["DASHBOARD_CALLBACK"]` names this function."""
     user = request_user(request)
     visible = Organization.objects.visible_to(user).select_related("plan").order_by("name", "id")
+    if not user.is_superuser:
+        visible = visible.filter(pk__in=[pk for pk, role in user.roles.items() if USAGE.read in role.scopes])
     shown = list(visible[: _MAX_SHOWN + 1])
     now = utc_now()
     figures = list_overviews(organizations=shown[:_MAX_SHOWN], since=now - timedelta(days=1))

@@ -35,8 +35,8 @@ _MAX_DAYS = 14
 
 @dataclass(frozen=True, slots=True)
 class CallFilter:
-    """Filters of calls; empty means any. `received_by` excludes later arrivals, so that all pages of a long list are
-    consistent."""
+    """Filters of calls; an empty text means any, and several users are a tuple. `received_by` excludes later arrivals,
+    so that all pages of a long list are consistent."""
 
     usage: UsageFilter
     window: Span
@@ -44,17 +44,21 @@ class CallFilter:
     received_by: datetime | None = None
     run_id: str = ""
     session_id: str = ""
-    user: str = ""
+    user: str | tuple[str, ...] = ""
     tag: str = ""
 
     @property
     def is_unfiltered(self) -> bool:
         """Whether there is no filter besides the endpoint, which no rollup knows."""
-        return self.usage == UsageFilter() and not (self.run_id or self.session_id or self.user or self.tag)
+        return self.usage == UsageFilter() and not (self.run_id or self.session_id or self.user != "" or self.tag)
 
     def condition(self, parameters: Parameters) -> sql.Composable:
         """Build the condition over columns of the ledger, without the window."""
-        columns = {"run_id": self.run_id, "session_id": self.session_id, "user_ref": self.user}
+        columns: dict[str, str | tuple[str, ...]] = {
+            "run_id": self.run_id,
+            "session_id": self.session_id,
+            "user_ref": self.user,
+        }
         columns |= {"endpoint": self.endpoint, "kind": EventKind.MODEL_CALL.value}
         conditions = [self.usage.condition(parameters), _named(columns)(parameters)]
         if self.tag:
@@ -167,9 +171,9 @@ def _best_rollup(filters: CallFilter) -> tuple[Rollup, Condition, bool]:
     """Return the rollup that knows most of the filters, its condition, and whether that covers all filters."""
     usage, nothing = filters.usage, UsageFilter()
     if filters.run_id:
-        is_all = usage == nothing and not (filters.session_id or filters.user or filters.tag)
+        is_all = usage == nothing and not (filters.session_id or filters.user != "" or filters.tag)
         return RUN_DAYS, _named({"run_id": filters.run_id}), is_all
-    if filters.user:
+    if filters.user != "":
         known = replace(usage, capability="", status="")
 
         def condition(parameters: Parameters) -> sql.Composable:
@@ -182,6 +186,6 @@ def _best_rollup(filters: CallFilter) -> tuple[Rollup, Condition, bool]:
     return USAGE_DAYS, usage.condition, True
 
 
-def _named(columns: Mapping[str, str]) -> Condition:
+def _named(columns: Mapping[str, str | tuple[str, ...]]) -> Condition:
     """Return the condition that columns have these values; empty ones are left out."""
-    return equal_to({column: value for column, value in columns.items() if value})
+    return equal_to({column: value for column, value in columns.items() if value != ""})
