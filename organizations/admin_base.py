@@ -6,7 +6,7 @@ security is the second line of defense (`organizations.middleware`).
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
 
 from django.db.models import DateTimeField, ForeignKey, ManyToManyField, Model, Q, QuerySet
@@ -15,6 +15,7 @@ from django.http import HttpRequest
 
 from costtrack.changelist import PlainChangeList
 from costtrack.clock import utc_now
+from costtrack.dates import parse_start
 from costtrack.paginator import CappedPaginator
 from organizations import audit
 from organizations.admin_actions import ConfirmingAdmin, show_domain_errors
@@ -32,10 +33,9 @@ F = TypeVar("F", bound="ModelChoiceField[Any] | None")
 
 def _instant(text: Any) -> datetime | None:
     try:
-        instant = datetime.fromisoformat(str(text))
+        return parse_start(str(text))
     except ValueError:
         return None
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
 class OrganizationScopedAdmin(ConfirmingAdmin):

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,14 +12,14 @@ from rest_framework.response import Response
 from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.usage.authorizations import SpendLimitExceeded
-from billing.limits.authorize import access_refusal
+from billing.limits.authorize import Access, check_access
 from billing.limits.estimate import UnpricedModelError, identify_call
-from billing.limits.refusal import CODE, Refusal
+from billing.limits.refusal import CODE
 from billing.limits.types import Dimensions
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS
-from costtrack.responses import OneOf, ResponseBody
-from costtrack.serializers import StrictSerializer, optional_text
+from costtrack.responses import OneOf, ResponseBody, about
+from costtrack.serializers import AmountInputField, StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 
 MAX_TAGS = 50
@@ -43,7 +43,7 @@ class AccessQuery(StrictSerializer):
         max_length=MAX_TAGS,
         help_text="Repeat for several tags: `tags=a&tags=b`.",
     )
-    estimated_cost_usd = serializers.DecimalField(
+    estimated_cost_usd = AmountInputField(
         required=False,
         max_digits=DIGITS,
         decimal_places=DECIMALS,
@@ -52,10 +52,14 @@ class AccessQuery(StrictSerializer):
     )
 
 
-class Allowed(ResponseBody):
+class Allowed(ResponseBody, kw_only=True):
     """The call may proceed. Nothing is reserved: use an authorization if a limit must never be exceeded."""
 
     allowed: Annotated[bool, Meta(extra_json_schema={"const": True})]
+    free: Annotated[
+        bool | UnsetType,
+        about("True, if the call costs nothing, so that only a manual pause refuses it. Otherwise absent."),
+    ] = UNSET
     as_of: datetime
 
 
@@ -78,13 +82,13 @@ class NotPriced(ResponseBody):
 class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET /usage/access`"""
 
-    @operation("usage_access", AccessQuery, OneOf("Access", (Allowed, NotAllowed, NotPriced)))
+    @operation("usage_access", AccessQuery, OneOf("Access", (NotAllowed, NotPriced, Allowed)))
     def get(self, request: Request) -> Response:
         """Check whether a call may proceed and, if not, which limit blocks it and until when. The status is always
-        200. Open to any credential."""
+        200. Open to any credential. A call of a model without costs is refused only by a manual pause."""
         params, now = validated_query(AccessQuery, request.query_params), utc_now()
         try:
-            refusal = access_refusal(
+            access = check_access(
                 organization=self.organization,
                 call=identify_call(self.organization.pk, self._call(params), now=now),
                 estimated_usd=params.get("estimated_cost_usd"),
@@ -92,7 +96,7 @@ class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
             )
         except UnpricedModelError as error:
             return Response(_not_priced(error, now), headers=_NO_STORE)
-        return Response(_response(refusal, now), headers=_NO_STORE)
+        return Response(_response(access, now), headers=_NO_STORE)
 
     def _call(self, params: dict[str, Any]) -> Dimensions:
         credential = self.principal.credential
@@ -108,9 +112,10 @@ class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
         )
 
 
-def _response(refusal: Refusal | None, now: datetime) -> Allowed | NotAllowed:
+def _response(access: Access, now: datetime) -> Allowed | NotAllowed:
+    refusal = access.refusal
     if refusal is None:
-        return Allowed(allowed=True, as_of=now)
+        return Allowed(allowed=True, free=access.is_free or UNSET, as_of=now)
     return NotAllowed(allowed=False, error=refusal.message, code=CODE, **refusal.details())
 
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from psycopg import sql
 
 from billing.models import DroppedMonth, Session
-from billing.reports.rollup_query import RollupReader
+from billing.reports.rollup_reader import RollupReader
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model
-from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_COSTS, SESSION_MODELS, SESSION_TOTALS
+from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_COSTS, SESSION_MODELS, SESSION_TOTALS, Rollup
 from organizations.models import Organization
 
 _TOP_COUNT = 5
@@ -81,7 +81,8 @@ _NONE = sql.SQL("SELECT session_id FROM billing_session WHERE false")
 
 # Sessions that started in the visible history. A session has a second row if some of its events were dropped.
 _VISIBLE = sql.SQL("""
-SELECT {key} FROM {table} WHERE organization_id = %(organization)s GROUP BY {key} HAVING min(first_at) >= %(since)s
+SELECT {key} FROM {table} AS started WHERE organization_id = %(organization)s
+GROUP BY {key} HAVING min(first_at) >= {since}
 """)
 _VISIBLE_COUNTS = sql.SQL("SELECT (SELECT count(*) FROM ({}) AS session), (SELECT count(*) FROM ({}) AS execution)")
 _VISIBLE_MODELS = sql.SQL("""
@@ -91,7 +92,7 @@ WHERE organization_id = %(organization)s AND session_id IN ({visible}) GROUP BY 
 _VISIBLE_TOP = sql.SQL("""
 SELECT session_id, sum({cost}) AS cost, sum({tokens})::bigint FROM {table} AS total
 WHERE organization_id = %(organization)s AND session_id IN ({visible})
-GROUP BY session_id ORDER BY cost DESC, session_id LIMIT %(top)s
+GROUP BY session_id ORDER BY cost DESC, session_id LIMIT {top}
 """)
 
 
@@ -99,11 +100,13 @@ def get_session_summary(*, organization: Organization, since: datetime | None = 
     """Return the totals of all sessions, or of those that started since the start of the visible history."""
     if since is not None and Session.objects.of(organization).filter(first_at__lt=since).exists():
         return _summary_since(organization, since)
-    reader = RollupReader.open(organization)
-    [(sessions, executions)] = reader.fetch(
-        _COUNTS.format(sessions=reader.unfolded(SESSION_TOTALS), executions=reader.unfolded(EXECUTION_TOTALS))
+    reader = RollupReader(organization)
+    [(sessions, executions)] = reader.read(
+        lambda reader: _COUNTS.format(
+            sessions=reader.unfolded(SESSION_TOTALS), executions=reader.unfolded(EXECUTION_TOTALS)
+        )
     )
-    by_model = reader.fetch(_MODELS.format(table=reader.table(SESSION_MODELS), sums=SUMS))
+    by_model = reader.read(lambda reader: _MODELS.format(table=reader.table(SESSION_MODELS), sums=SUMS))
     rows = [CostRow(*row) for row in by_model]
     models = sorted(cost_by_model(rows).items(), key=lambda item: (-item[1], item[0]))
     return SessionSummary(
@@ -116,33 +119,46 @@ def get_session_summary(*, organization: Organization, since: datetime | None = 
 
 
 def _summary_since(organization: Organization, since: datetime) -> SessionSummary:
-    reader = RollupReader.open(organization)
-    reader.parameters.update(since=since, top=_TOP_COUNT)
-    sessions, executions = reader.table(SESSION_TOTALS), reader.table(EXECUTION_TOTALS)
-    visible = _VISIBLE.format(key=sql.Identifier("session_id"), table=sessions)
-    visible_executions = _VISIBLE.format(key=sql.Identifier("execution_id"), table=executions)
-    [(session_count, execution_count)] = reader.fetch(_VISIBLE_COUNTS.format(visible, visible_executions))
-    by_model = reader.fetch(_VISIBLE_MODELS.format(table=reader.table(SESSION_COSTS), sums=SUMS, visible=visible))
-    top = reader.fetch(_VISIBLE_TOP.format(table=sessions, cost=_COST, tokens=_TOKENS, visible=visible))
-    rows = [CostRow(*row) for row in by_model]
+    def visible(reader: RollupReader, rollup: Rollup) -> sql.Composable:
+        key = sql.Identifier(rollup.dimensions[0].column)
+        return _VISIBLE.format(key=key, table=reader.table(rollup), since=reader.bind(since))
+
+    def counts(reader: RollupReader) -> sql.Composable:
+        return _VISIBLE_COUNTS.format(visible(reader, SESSION_TOTALS), visible(reader, EXECUTION_TOTALS))
+
+    def by_model(reader: RollupReader) -> sql.Composable:
+        sessions = visible(reader, SESSION_TOTALS)
+        return _VISIBLE_MODELS.format(table=reader.table(SESSION_COSTS), sums=SUMS, visible=sessions)
+
+    def top(reader: RollupReader) -> sql.Composable:
+        sessions = visible(reader, SESSION_TOTALS)
+        table, limit = reader.table(SESSION_TOTALS), reader.bind(_TOP_COUNT)
+        return _VISIBLE_TOP.format(table=table, cost=_COST, tokens=_TOKENS, visible=sessions, top=limit)
+
+    reader = RollupReader(organization)
+    [(session_count, execution_count)] = reader.read(counts)
+    rows = [CostRow(*row) for row in reader.read(by_model)]
     models = sorted(cost_by_model(rows).items(), key=lambda item: (-item[1], item[0]))
     return SessionSummary(
         totals=Totals.of(rows),
         sessions=session_count,
         executions=execution_count,
         top_models=models[:_TOP_COUNT],
-        top_sessions=[TopSession(*row) for row in top],
+        top_sessions=[TopSession(*row) for row in reader.read(top)],
     )
 
 
 def _top_sessions(organization: Organization, reader: RollupReader) -> list[TopSession]:
     """Return the most expensive sessions, read from an index as long as no events were dropped."""
     has_dropped = DroppedMonth.objects.of(organization).exists()
-    reader.parameters["top"] = _TOP_COUNT
-    statement = _TOP.format(
-        tail=reader.unfolded(SESSION_TOTALS),
-        in_two_rows=_IN_TWO_ROWS if has_dropped else _NONE,
-        cost=_COST,
-        tokens=_TOKENS,
-    )
-    return [TopSession(*row) for row in reader.fetch(statement)]
+
+    def compose(reader: RollupReader) -> sql.Composable:
+        reader.parameters["top"] = _TOP_COUNT
+        return _TOP.format(
+            tail=reader.unfolded(SESSION_TOTALS),
+            in_two_rows=_IN_TWO_ROWS if has_dropped else _NONE,
+            cost=_COST,
+            tokens=_TOKENS,
+        )
+
+    return [TopSession(*row) for row in reader.read(compose)]

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("organizations", "0004_check_credential")]
+    dependencies = [("organizations", "0005_idempotency_keys")]
 
     operations = [
         migrations.AddField(
