@@ -71,6 +71,11 @@ def check_second_factor(principal: Principal, *, slug: str | None = None) -> Non
         raise ForbiddenError(message, code="second_factor_required")
 
 
+def own_user_ids(organization: Organization, membership: Membership) -> list[str]:
+    """Return the `user_id`s of the member's own usage as the ledger of the organization stores them."""
+    return list(dict.fromkeys(organization.user_name(user_id) for user_id in membership.own_user_ids))
+
+
 def own_membership(access: Access) -> Membership:
     """Return the membership of the user. Raises ForbiddenError for credentials, and for operators without one."""
     members = Membership.objects.of(access.organization).accepted().select_related("user")

@@ -109,7 +109,7 @@ def authorize(
             remember(authorization)
             return Grant(authorization, limits)
         if result.revision != all_limits.revision:
-            all_limits = limit_set_of_revision(organization.pk, result.revision)
+            all_limits = limit_set_of_revision(organization, result.revision)
             continue
         with tenant_reads(organization.pk):
             granted = _find_by_idempotency_key(organization, authorization)

@@ -15,6 +15,7 @@ from billing.models import LimitOverride, SpendLimit
 from billing.pricing.price_book import identify_model
 from billing.types import LimitAction, LimitScope, LimitWindow, OverrideKind
 from costtrack.database.queries import fetch_rows
+from costtrack.names import clean_name, clean_user
 from costtrack.revision_cache import RevisionCache
 from organizations.models import APICredential, Organization
 
@@ -32,6 +33,7 @@ class LimitSet:
     overrides: dict[int, tuple[LimitOverride, ...]]
     numbers: dict[str, str]
     """Primary keys of the credentials that limits name, by Client ID."""
+    ignores_user_case: bool = False
 
     def rules_for(self, call: Dimensions, *, now: datetime) -> list[Rule]:
         """Return the rules of all limits in force that cover the call."""
@@ -73,7 +75,10 @@ class LimitSet:
         if limit.scope == LimitScope.CREDENTIAL.value:
             return self.numbers.get(limit.scope_value, "")
         # Also at each call, because a price that is set later may give the model another name.
-        return known_value(self.organization_id, LimitScope(limit.scope), limit.scope_value, now=now)
+        scope = LimitScope(limit.scope)
+        if scope is LimitScope.USER:
+            return clean_user(limit.scope_value, ignores_case=self.ignores_user_case)
+        return _known_name(self.organization_id, scope, limit.scope_value, now=now)
 
     def _rule(self, limit: SpendLimit, value: str, now: datetime) -> Rule:
         active = [override for override in self.overrides.get(limit.pk, ()) if is_active(override, value, now)]
@@ -123,21 +128,36 @@ _limit_sets: RevisionCache[int, int, LimitSet] = RevisionCache(_MAX_ORGANIZATION
 def limit_set(organization: Organization) -> LimitSet:
     """Return the organization's current limits. Use them for one request only."""
     rows = fetch_rows(_REVISION, [organization.pk])
-    return limit_set_of_revision(organization.pk, rows[0][0] if rows else 0)
+    return limit_set_of_revision(organization, rows[0][0] if rows else 0)
 
 
-def limit_set_of_revision(organization_id: int, revision: int) -> LimitSet:
+def limit_set_of_revision(organization: Organization, revision: int) -> LimitSet:
     """Return the limits of a revision that was just read, from the cache or the database."""
-    return _limit_sets.get_or_load(organization_id, revision, lambda: _read(organization_id, revision))
+    limits = _limit_sets.get_or_load(organization.pk, revision, lambda: _read(organization.pk, revision))
+    return _with_settings(limits, organization)
+
+
+def _with_settings(limits: LimitSet, organization: Organization) -> LimitSet:
+    """Return the limits with the organization's settings, which have no revision."""
+    ignores_case = organization.ignores_user_case
+    return limits if limits.ignores_user_case == ignores_case else replace(limits, ignores_user_case=ignores_case)
 
 
 def cached_limit_set(organization: Organization) -> LimitSet:
     """Return the limits that this process has cached, without a check. The caller must compare the revision later."""
-    return _limit_sets.peek(organization.pk) or limit_set(organization)
+    cached = _limit_sets.peek(organization.pk)
+    return limit_set(organization) if cached is None else _with_settings(cached, organization)
 
 
-def known_value(organization_id: int, scope: LimitScope, value: str, *, now: datetime) -> str:
+def known_value(organization: Organization, scope: LimitScope, value: str, *, now: datetime) -> str:
     """Return the value of a scope in the spelling that events have: a model in any spelling by its identity."""
+    if scope is LimitScope.USER:
+        return organization.user_name(value)
+    return _known_name(organization.pk, scope, value, now=now)
+
+
+def _known_name(organization_id: int, scope: LimitScope, value: str, *, now: datetime) -> str:
+    value = clean_name(value)
     return identify_model(organization_id, value, now=now) if scope is LimitScope.MODEL else value
 
 

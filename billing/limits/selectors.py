@@ -69,9 +69,9 @@ def stored_value(limit: SpendLimit, displayed: str, *, now: datetime) -> str:
     """
     check_value(displayed, param="value")
     scope = LimitScope(limit.scope)
-    value = known_value(limit.organization_id, scope, displayed, now=now)
+    value = known_value(limit.organization, scope, displayed, now=now)
     if not limit.is_per_value:
-        if value and value != known_value(limit.organization_id, scope, limit.scope_value, now=now):
+        if value and value != known_value(limit.organization, scope, limit.scope_value, now=now):
             raise field_error("value", "The limit does not apply to this value. Leave it empty.")
         return ""
     if value and scope is LimitScope.CREDENTIAL:

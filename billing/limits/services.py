@@ -57,7 +57,7 @@ def create_limit(*, organization: Organization, limit_input: LimitInput, actor: 
     validate_limit_input(limit_input)
     if limit_input.ends_at is not None:
         check_end(limit_input.ends_at, now=now)
-    value = known_value(organization.pk, limit_input.scope, limit_input.scope_value, now=now)
+    value = known_value(organization, limit_input.scope, limit_input.scope_value, now=now)
     limit_input = replace(limit_input, scope_value=value)
     plan = lock_limits(organization)
     check_plan_has_api(plan, actor)
@@ -86,7 +86,7 @@ def change_limit(
     plan = lock_limits(organization)
     limit = get_current_limit(organization, limit.pk)
     if "scope_value" in changes:
-        value = known_value(organization.pk, LimitScope(limit.scope), changes["scope_value"], now=now)
+        value = known_value(organization, LimitScope(limit.scope), changes["scope_value"], now=now)
         changes = {**changes, "scope_value": value}
     check_unchangeable(limit, changes)
     before = to_limit_input(limit)

@@ -10,7 +10,7 @@ from costtrack.database.sql_files import run_sql_files
 class Migration(migrations.Migration):
     dependencies = [
         ("billing", "0014_model_identity"),
-        ("organizations", "0006_memberships"),
+        ("organizations", "0007_memberships"),
     ]
 
     operations = [

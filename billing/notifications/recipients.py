@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 
 from billing.models import Delivery, NotificationAddress, NotificationPreference
 from billing.notifications.preferences import CATEGORIES, CATEGORY_NAMES, subscribed_addresses
@@ -15,6 +15,7 @@ from billing.types import Channel, LimitScope, NoticeKind
 from costtrack.errors import ConflictError, field_error
 from organizations import audit
 from organizations.models import Membership, Organization
+from organizations.selectors import own_user_ids
 from organizations.services import lock_organization
 
 MAX_ADDRESSES = 20
@@ -98,12 +99,12 @@ def _concerned_users(organization: Organization, kind: NoticeKind, limit: Mappin
     user_id = limit.get("scope_value")
     if limit.get("scope") != LimitScope.USER.value or not user_id:
         return []
-    is_theirs = Q(user_ids__contains=[user_id]) | Q(user_ids=None, user__email__iexact=user_id)
-    members = _active_members(organization).filter(is_theirs)
+    members = _active_members(organization).select_related("user").order_by("pk")
     if kind in CATEGORIES:
         declined = NotificationPreference.objects.of(organization).filter(**{CATEGORIES[kind]: False})
         members = members.exclude(pk__in=declined.values("membership_id"))
-    return list(members.order_by("pk").values_list("user__email", flat=True))
+    name = organization.user_name(user_id)
+    return [member.user.email for member in members if name in own_user_ids(organization, member)]
 
 
 def _active_members(organization: Organization) -> QuerySet[Membership]:

@@ -40,6 +40,7 @@ from billing.pricing.quote import (
 )
 from billing.types import PriceSource, UnpricedReason
 from costtrack.calendar import utc_midnight
+from costtrack.names import clean_name
 from costtrack.revision_cache import RevisionCache
 
 _MAX_COMPILED = 64
@@ -247,6 +248,7 @@ class PriceBook:
 
     def identify(self, service: str, model: str, occurred_at: datetime) -> str:
         """Return the name by which limits, filters and reports know a model, from its name as sent."""
+        model = clean_name(model)
         if not model:
             return ""
         price = self.find(service, model, occurred_at)

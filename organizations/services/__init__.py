@@ -21,6 +21,7 @@ from organizations.services.members import (
     remove_member,
 )
 from organizations.services.organizations import (
+    compare_users,
     create_organization,
     follow_changed_plan,
     lock_organization,
@@ -35,6 +36,7 @@ __all__ = [
     "add_member",
     "change_role",
     "change_user_ids",
+    "compare_users",
     "create_organization",
     "follow_changed_plan",
     "invite_again",

@@ -22,6 +22,7 @@ from costtrack.admin_site import register_page
 from costtrack.money import usd
 from organizations.models import Membership
 from organizations.permissions import OWN_USAGE
+from organizations.selectors import own_user_ids
 
 _CALLS_SHOWN = 50
 
@@ -38,7 +39,7 @@ class OwnUsagePage(UsageQueryPage):
         if membership is None:
             text = "Operators who are not members have no usage of their own."
             return {"empty": EmptyState("person", "No usage of your own", text)}
-        user_ids = membership.own_user_ids
+        user_ids = own_user_ids(self.organization, membership)
         form, trail = PeriodForm(self.request.GET), CursorTrail.of(self.request.GET)
         period = period_of(form, self.organization.calendar, self.now)
         query = self.usage_query(UsageFilter(), period.span)

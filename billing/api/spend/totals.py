@@ -103,7 +103,8 @@ class SpendUsersView(SpendView):
         """List users with their spend over all time that the plan shows, the most expensive first, up to 10,000."""
         now, options = utc_now(), SpendUsersFilterSet(self).options
         window = self.plan_rights.visible(ALWAYS, now=now)
-        users = spend_by_user(organization=self.organization, window=window, user=options["user_id"])
+        user = self.user_in(options["user_id"])
+        users = spend_by_user(organization=self.organization, window=window, user=user)
         body = [SpendUser(user_id=user.name, spend=number(user.spend)) for user in users[:_MAX_ROWS]]
         return Response(body, headers=response_headers(now))
 

@@ -18,6 +18,7 @@ from billing.limits.refusal import CODE
 from billing.limits.types import Dimensions
 from costtrack.clock import utc_now
 from costtrack.money import DECIMALS, DIGITS
+from costtrack.name_fields import NameField
 from costtrack.responses import OneOf, ResponseBody, about
 from costtrack.serializers import AmountInputField, StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
@@ -39,7 +40,7 @@ class AccessQuery(StrictSerializer):
     session_id = optional_text()
     tags = serializers.ListField(
         required=False,
-        child=serializers.CharField(allow_blank=True, max_length=255),
+        child=NameField(allow_blank=True),
         max_length=MAX_TAGS,
         help_text="Repeat for several tags: `tags=a&tags=b`.",
     )
@@ -104,7 +105,7 @@ class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
             credential_id=credential.pk if credential is not None else None,
             service=params.get("service", ""),
             model=params.get("model", ""),
-            user_ref=params.get("user_id", ""),
+            user_ref=self.organization.user_name(params.get("user_id", "")),
             workflow_id=params.get("workflow_id", ""),
             run_id=params.get("run_id", ""),
             session_id=params.get("session_id", ""),

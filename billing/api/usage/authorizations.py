@@ -3,6 +3,7 @@
 This is the most frequent request besides intake, so it parses its body itself and responds without serializers.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, ClassVar
 from uuid import UUID
@@ -239,7 +240,9 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
         credential = self.principal.credential
         credential_id = credential.pk if credential is not None else None
         now = utc_now()
-        call = identify_call(self.organization.pk, params.dimensions(credential_id), now=now)
+        dimensions = params.dimensions(credential_id)
+        dimensions = replace(dimensions, user_ref=self.organization.user_name(dimensions.user_ref))
+        call = identify_call(self.organization.pk, dimensions, now=now)
         estimate = Estimate(params.estimated_cost_usd, params.messages, params.input_tokens, params.max_tokens)
         amount_usd = reserved_amount(organization=self.organization, call=call, estimate=estimate, now=now)
         return AuthorizationRequest(

@@ -31,7 +31,7 @@ from costtrack.serializers import StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import APICredential, Organization
 from organizations.principals import Access
-from organizations.selectors import own_membership
+from organizations.selectors import own_membership, own_user_ids
 from organizations.types import Environment, Scope
 
 _HUNDREDTH = Decimal("0.01")
@@ -199,7 +199,7 @@ class UsageOwnView(LimitEndpoint, OrganizationScopedAPIView):
         return Response(body)
 
     def _of_member(self) -> OwnOfMember:
-        user_ids, now = own_membership(self.access).own_user_ids, utc_now()
+        user_ids, now = own_user_ids(self.organization, own_membership(self.access)), utc_now()
         window = self.organization.calendar.preset(Preset.DAYS_30, now)
         usage = own_usage(organization=self.organization, user_ids=user_ids, window=window, now=now)
         return OwnOfMember(
@@ -291,7 +291,7 @@ def _list_limits(
         if value is None:
             return []
     elif value is not None and scope is not None:
-        value = known_value(organization.pk, scope, value, now=now)
+        value = known_value(organization, scope, value, now=now)
     filters = LimitFilter(
         scope=scope,
         value=value,

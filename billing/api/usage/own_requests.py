@@ -14,7 +14,7 @@ from billing.reports.usage.calls import CallFilter, list_calls
 from billing.reports.usage.figures import UsageFilter
 from costtrack.serializers import page_cursor, page_size
 from organizations.api.base import OrganizationScopedAPIView
-from organizations.selectors import own_membership
+from organizations.selectors import own_membership, own_user_ids
 
 
 class OwnRequestsQuery(RangeQuerySerializer):
@@ -31,9 +31,9 @@ class UsageOwnRequestsView(LimitEndpoint, OrganizationScopedAPIView):
     @operation("usage_own_requests", OwnRequestsQuery, RequestPage)
     def get(self, request: Request) -> Response:
         """List the model calls with one of the member's `user_id`s, newest first. For users in the browser."""
-        membership = own_membership(self.access)
+        user_ids = own_user_ids(self.organization, own_membership(self.access))
         query = usage_query(request, self.access, OwnRequestsQuery)
-        filters = CallFilter(UsageFilter(), query.window, user=tuple(membership.own_user_ids))
+        filters = CallFilter(UsageFilter(), query.window, user=tuple(user_ids))
         page = list_calls(
             organization=self.organization,
             filters=filters,

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("organizations", "0005_idempotency_keys")]
+    dependencies = [("organizations", "0006_user_case")]
 
     operations = [
         migrations.AddField(

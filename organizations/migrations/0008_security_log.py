@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("organizations", "0006_memberships")]
+    dependencies = [("organizations", "0007_memberships")]
 
     operations = [
         migrations.CreateModel(
