@@ -46,7 +46,7 @@ class OwnUsagePage(UsageQueryPage):
         usage = own_usage(organization=self.organization, user_ids=user_ids, window=query.window, now=self.now)
         page = list_calls(
             organization=self.organization,
-            filters=CallFilter(query.filters, query.window, user=tuple(user_ids)),
+            filters=CallFilter(query.filters, query.window, users=tuple(user_ids)),
             after=position_of(trail.cursor, param="after"),
             limit=_CALLS_SHOWN,
         )

@@ -33,7 +33,7 @@ class UsageOwnRequestsView(LimitEndpoint, OrganizationScopedAPIView):
         """List the model calls with one of the member's `user_id`s, newest first. For users in the browser."""
         user_ids = own_user_ids(self.organization, own_membership(self.access))
         query = usage_query(request, self.access, OwnRequestsQuery)
-        filters = CallFilter(UsageFilter(), query.window, user=tuple(user_ids))
+        filters = CallFilter(UsageFilter(), query.window, users=tuple(user_ids))
         page = list_calls(
             organization=self.organization,
             filters=filters,
