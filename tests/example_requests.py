@@ -312,7 +312,7 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     "POST /system/groups": lambda number: {"page": 1, "page_size": 20 + number % 2, "sort_order": "desc"},
     "POST /system/export": lambda _: {},
     "POST /system/refresh": lambda number: {"idempotency_key": f"refresh-{number}"},
-    "POST /costs/runs/<path:run_id>/entries": lambda number: [
+    "POST /costs/runs/<name:run_id>/entries": lambda number: [
         {"id": f"cost-{number}-{index}", "service": "openai", "amount": 0.25} for index in range(10)
     ],
     "POST /integrations/litellm": lambda number: [payload(id=f"litellm-{number}-{index}") for index in range(10)],

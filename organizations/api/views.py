@@ -96,6 +96,7 @@ class OwnMembershipViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Gen
     """The memberships and invitations of the current user. Not based on the sealed base class: it has no organization,
     so that no rule of an organization can keep a member in it."""
 
+    openapi_tag = "organizations"
     queryset = Membership.objects.order_by("organization__slug")
     serializer_class = OwnMembershipSerializer
     metadata_class = None

@@ -5,6 +5,8 @@ import django.db.models.functions.text
 from django.conf import settings
 from django.db import migrations, models
 
+from costtrack.database.sql_files import run_sql_files
+
 
 class Migration(migrations.Migration):
     dependencies = [("organizations", "0007_memberships")]
@@ -56,4 +58,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        *run_sql_files(__file__, "security_log"),
     ]

@@ -43,7 +43,7 @@ def sent() -> list[str]:
     return sorted(message.to[0] for message in mail.outbox)
 
 
-def test_the_user_whom_a_limit_is_about_is_told_too(organization: Organization, owner: User, viewer: User) -> None:
+def test_the_user_whom_a_limit_is_about_is_notified_too(organization: Organization, owner: User, viewer: User) -> None:
     add_member(organization, "ada@acme.example", Role.MEMBER)
     paused(organization, LimitScope.USER, "ada@acme.example")
     assert recipients() == ["ada@acme.example", owner.email]
