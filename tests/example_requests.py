@@ -28,6 +28,7 @@ from billing.models import (
     WebhookEndpoint,
 )
 from billing.notifications.outbox import notify
+from billing.notifications.recipients import MAX_ADDRESSES
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
 from billing.types import IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
@@ -92,9 +93,10 @@ class Examples:
                 organization=self.organization, start=now, end=now, created_at=now, touched_at=now, state="done"
             )
             self._limit(number, user)
-            NotificationAddress.objects.create(
-                organization=self.organization, address=f"team-{number}@acme.example", created_at=now
-            )
+            if number < MAX_ADDRESSES // 2:
+                NotificationAddress.objects.create(
+                    organization=self.organization, address=f"team-{number}@acme.example", created_at=now
+                )
             if number < MAX_WEBHOOKS // 2:
                 self._webhook(number)
         self.rows += rows
