@@ -78,6 +78,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
             _link("Members", "group", "organizations_membership_changelist"),
             _link("Prices", "payments", "billing_priceversion_changelist"),
             _link("Agreements", "handshake", "billing_agreement_changelist"),
+            _link("Credits", "redeem", "billing_credit_changelist"),
             _link("Webhooks", "webhook", "billing_webhookendpoint_changelist"),
             _link("Notice addresses", "alternate_email", "billing_notificationaddress_changelist"),
             _link("Deliveries", "outgoing_mail", "billing_delivery_changelist"),

@@ -49,7 +49,7 @@ PAGES = (
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Plan", "Exports"),
     *("All events", "All runs", "All sessions", "All executions", "All groups"),
     *("Batches", "Unpriced", "Quarantine", "Repricing"),
-    *("Organization", "Members", "Prices", "Agreements", "Webhooks", "Notice addresses", "Deliveries"),
+    *("Organization", "Members", "Prices", "Agreements", "Credits", "Webhooks", "Notice addresses", "Deliveries"),
     *("E-mails you get", "E-mail previews", "Audit log"),
 )
 MANAGED = ("API credentials", "Members", "Notice addresses", "Audit log", "E-mail previews")

@@ -107,7 +107,19 @@ class SpendLimitAdmin(LimitActionsAdmin):
         if obj is None:
             return (
                 (None, {"fields": ABOUT}),
-                ("Amount", {"fields": ("amount_usd", "action", "thresholds", "soft_amount_usd", "fallback_price")}),
+                (
+                    "Amount",
+                    {
+                        "fields": (
+                            "amount_usd",
+                            "action",
+                            "thresholds",
+                            "soft_amount_usd",
+                            "fallback_price",
+                            "cheaper_models",
+                        )
+                    },
+                ),
                 ("When", {"fields": ("starts_at", "ends_at")}),
             )
         return ((None, {"fields": PLAN_TERMS if obj.is_plan else TERMS}),)

@@ -32,9 +32,12 @@ from organizations.models import Organization
 
 ABOUT = ("organization", "scope", "scope_value", "window")
 """The fields that cannot be changed later."""
-PLAN_TERMS = ("amount_usd", "thresholds", "soft_amount_usd", "fallback_price")
+PLAN_TERMS = ("amount_usd", "thresholds", "soft_amount_usd", "fallback_price", "cheaper_models")
 """The fields of a plan's limit that an organization may change."""
-TERMS = ("amount_usd", "action", "thresholds", "soft_amount_usd", "fallback_price", "starts_at", "ends_at")
+TERMS = (
+    *("amount_usd", "action", "thresholds", "soft_amount_usd", "fallback_price", "cheaper_models"),
+    *("starts_at", "ends_at"),
+)
 
 _REASON_HELP = "Stored with the limit and in the audit log."
 _VALUE_HELP = "Empty: all values."
@@ -61,6 +64,14 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no
         required=False,
         help_text="Per million tokens of a model without a price. If empty and this limit pauses access, calls of such "
         "models are not authorized.",
+    )
+    cheaper_models = SimpleArrayField(
+        forms.CharField(),
+        label="Cheaper models",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Models to offer, in this order, when a call does not fit and its client accepts another model. "
+        "Separated by commas. Optional.",
     )
     starts_at = StartFormField(label="Begins", required=False, help_text="Empty: immediately.")
     ends_at = EndFormField(label="Ends", required=False, help_text="Empty: no end.")

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from billing.api.costs.views import CostsEndpoint
 from billing.api.headers import AS_OF, UNPRICED
-from billing.api.queries import WindowFilterSet, validated_query
+from billing.api.queries import WindowFilterSet, lenient_query
 from billing.api.response_cache import cached_operation
 from billing.api.windows import WindowEndField, WindowStartField
 from billing.reports.runs import RunCosts, get_run_costs, get_total_run_costs
@@ -83,7 +83,7 @@ class RunViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     @cached_operation("costs_run", RunParameters, CostResponse, UNPRICED)
     def retrieve(self, request: Request, run_id: str) -> Response:
         """Get the cost of one workflow run, alone or with all its descendants."""
-        params = validated_query(RunParameters, request.query_params)
+        params = lenient_query(RunParameters, request.query_params)
         now = utc_now()
         window = self.plan_rights.visible(ALWAYS, now=now)
         costs = get_run_costs(organization=self.organization, run_id=run_id, window=window, now=now, **params)

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("organizations", "0006_user_case")]
+    dependencies = [("organizations", "0008_api_key_hashes")]
 
     operations = [
         migrations.AddField(

@@ -9,7 +9,7 @@ from costtrack.database.sql_files import run_sql_files
 
 
 class Migration(migrations.Migration):
-    dependencies = [("organizations", "0007_memberships")]
+    dependencies = [("organizations", "0009_memberships")]
 
     operations = [
         migrations.CreateModel(
