@@ -1,7 +1,8 @@
 """The admin site. Members of organizations may use it, not only Django's staff users."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from django.contrib.auth import REDIRECT_FIELD_NAME, logout
 from django.contrib.auth.views import redirect_to_login
@@ -11,20 +12,34 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.functional import SimpleLazyObject
+from django.utils.functional import SimpleLazyObject, cached_property
 from django.views.decorators.cache import never_cache
 from unfold.sites import UnfoldAdminSite
 
 from costtrack.navigation import sidebar
 from costtrack.organization_paths import sign_in_url
 
+
+class _Resource(Protocol):
+    """What a page shows; `organizations.permissions` has the table."""
+
+    @property
+    def read(self) -> str | None: ...
+
+
 _pages: list[tuple[str, Callable[[HttpRequest], HttpResponseBase], str]] = []
+_resources: dict[str, _Resource | None] = {}
+"""By the names of the pages."""
 
 
-def register_page(route: str, view: Callable[[HttpRequest], HttpResponseBase], *, name: str) -> None:
+def register_page(
+    route: str, view: Callable[[HttpRequest], HttpResponseBase], *, name: str, resource: _Resource | None = None
+) -> None:
     """Add an admin page that belongs to no model, as `admin:<name>`. Call it where an app's admin module is imported,
-    before URLs are resolved."""
+    before URLs are resolved. `resource` defaults to that of the view's class; the sidebar links to the page if the user
+    may read it."""
     _pages.append((route, view, name))
+    _resources[name] = resource or getattr(getattr(view, "view_class", None), "resource", None)
 
 
 class CosttrackAdminSite(UnfoldAdminSite):
@@ -41,7 +56,10 @@ class CosttrackAdminSite(UnfoldAdminSite):
         next_url = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")
         if self.has_permission(request):
             return HttpResponseRedirect(reverse("admin:index"))
-        if request.user.is_authenticated:
+        user: Any = request.user
+        if user.is_authenticated:
+            if user.may_sign_in:
+                return HttpResponseRedirect(sign_in_url("account_organizations"))
             logout(request)  # the account has lost its access
         return redirect_to_login(next_url, sign_in_url("account_login"))
 
@@ -67,7 +85,27 @@ class CosttrackAdminSite(UnfoldAdminSite):
         return SimpleLazyObject(lambda: super(CosttrackAdminSite, self).get_app_list(request, app_label))
 
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
-        return sidebar(request)
+        return sidebar(request, partial(self._may_open, request))
+
+    def _may_open(self, request: HttpRequest, view: str) -> bool:
+        user: Any = request.user
+        if not user.is_authenticated:
+            return False
+        if view.endswith("_changelist"):
+            return bool(self._admin_by_view[view].has_view_permission(request))
+        resource = _resources.get(view)
+        if user.is_superuser or resource is None or resource.read is None:
+            return True
+        organization = getattr(request, "organization", None)
+        roles = user.roles.values() if organization is None else [user.roles[organization.pk]]
+        return any(resource.read in role.scopes for role in roles)
+
+    @cached_property
+    def _admin_by_view(self) -> dict[str, Any]:
+        return {
+            f"{model._meta.app_label}_{model._meta.model_name}_changelist": admin  # noqa: SLF001 - documented for this
+            for model, admin in self._registry.items()
+        }
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The search of the sidebar. An invalid page number is a 404."""

@@ -8,7 +8,9 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -273,15 +275,25 @@ def _prepare_account(user: str, data_dir: Path, programs: Path) -> None:
                 "run costtrack as another user"
             ) from error
     installed = programs.parent
-    for folder in (data_dir, *data_dir.parents, *installed.parents):
+    for folder in (data_dir, *installed.parents):
         _allow(folder, 0o011)
+    for folder in data_dir.parents:
+        if _allow(folder, 0o011):
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            sys.stderr.write(
+                f"Opened {folder} (now mode {mode:o}), so that the account {user} can reach the data folder. Other"
+                " accounts can pass through it, but not list it.\n"
+            )
     for top in (installed, *installed.parent.parent.glob(f"{installed.parent.name}.libs")):
         for path in (top, *top.rglob("*")):
             # The account gets the permissions of the owner, except writing.
             _allow(path, (path.stat().st_mode & 0o500) >> 3 | (path.stat().st_mode & 0o500) >> 6)
 
 
-def _allow(path: Path, bits: int) -> None:
+def _allow(path: Path, bits: int) -> bool:
+    """Add permissions; return whether any were missing."""
     mode = path.stat().st_mode
-    if mode & bits != bits:
+    is_missing = mode & bits != bits
+    if is_missing:
         path.chmod(mode | bits)
+    return is_missing

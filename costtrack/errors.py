@@ -65,6 +65,13 @@ class ConflictError(DomainError):
     code = "conflict"
 
 
+class TooManyRequestsError(DomainError):
+    """The caller has done this too often lately."""
+
+    status = 429
+    code = "too_many_requests"
+
+
 class TooLargeError(DomainError):
     """The request body is too large."""
 

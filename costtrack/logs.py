@@ -13,6 +13,15 @@ from django.http import HttpRequest
 from costtrack.queues import ROUTINE_TASKS
 from costtrack.secret_links import mask_value, path_for_logs
 
+# A filter applies only to the logger that a record was made with.
+_SUSPICIOUS = (
+    "django.security.DisallowedHost",
+    "django.security.DisallowedRedirect",
+    "django.security.RequestDataTooBig",
+    "django.security.SuspiciousOperation",
+    "django.security.TooManyFieldsSent",
+)
+
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -32,6 +41,36 @@ def _mask_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structl
     if isinstance(task := event.get("data"), dict):
         event["data"] = {name: value for name, value in task.items() if name not in ("args", "kwargs")}
     return {name: mask_value(value) for name, value in event.items()}
+
+
+def _escape_unprintables(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Escape control characters in the console format: a terminal obeys them, and a NUL makes the log a binary file.
+    Only tracebacks have several lines."""
+    return {name: _escaped(value, name in _MULTILINE) for name, value in event.items()}
+
+
+_MULTILINE = ("exception", "stack")
+
+
+def _escaped(value: Any, is_multiline: bool) -> Any:  # noqa: FBT001 - one of two kinds
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(
+        character
+        if character.isprintable() or (is_multiline and character in "\n\t")
+        else character.encode("unicode_escape").decode()
+        for character in value
+    )
+
+
+class OneLine(logging.Filter):
+    """Turns Django's records about suspicious requests, such as a wrong Host header that any stranger can send, into
+    one line without a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.exc_info = record.exc_text = None
+        return True
 
 
 class NotRoutine(logging.Filter):
@@ -54,6 +93,7 @@ def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
         _mask_secrets,
+        *(() if json_lines else (_escape_unprintables,)),
     ]
     return {
         "version": 1,
@@ -65,13 +105,14 @@ def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
                 "processors": [*processors, renderer],
             }
         },
-        "filters": {"not routine": {"()": NotRoutine}},
+        "filters": {"not routine": {"()": NotRoutine}, "one line": {"()": OneLine}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "django": {"handlers": []},  # remove Django's own handlers
             "django.server": {"propagate": True},
             "django.request": {"level": "ERROR"},
+            **{name: {"filters": ["one line"]} for name in _SUSPICIOUS},
             "celery.beat": {"level": "WARNING"},  # the workers log the tasks
             "celery.worker.strategy": {"filters": ["not routine"]},
             "celery.app.trace": {"filters": ["not routine"]},

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from costtrack import error_pages
+from costtrack.client_address import client_address
 from costtrack.secret_links import has_secret, path_for_logs
 from costtrack.timeouts import is_query_timeout, log_query_timeout, statement_timeout
 
@@ -47,6 +48,7 @@ class RequestContextMiddleware:
                     "method": request.method,
                     "path": path_for_logs(request),
                     "status": response.status_code,
+                    "address": client_address(request),
                     "milliseconds": round((time.perf_counter() - started) * 1000, 1),
                 },
             )

@@ -1,5 +1,6 @@
 """The sidebar of the admin."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -8,12 +9,22 @@ from django.urls import get_script_prefix, reverse
 
 from costtrack.organization_paths import installation_url, script_prefix
 
+_ORGANIZATIONS = "organizations_organization_changelist"
 
-def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the sections of links in the theme's format. Links to organization pages stay in the current organization;
-    operators also see the installation's section. `active` marks the link of the current page or its list."""
-    sections = _sections(request)
-    home = _link("", "", "index")["link"]
+MayOpen = Callable[[str], bool]
+"""Whether the user may open an admin view, by its name."""
+
+
+def sidebar(request: HttpRequest, may_open: MayOpen) -> list[dict[str, Any]]:
+    """Return the sections of links that the user may open, in the theme's format. Links to organization pages stay in
+    the current organization; operators also see the installation's section. `active` marks the link of the current page
+    or its list."""
+    sections = [
+        {**section, "items": items}
+        for section in _sections(request)
+        if (items := [item for item in section["items"] if may_open(item.pop("view"))])
+    ]
+    home = get_script_prefix() + _path("index")
     for section in sections:
         for item in section["items"]:
             link = item["link"]
@@ -27,6 +38,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
         _section(
             "Build",
             _link("Usage", "monitoring", "usage"),
+            _link("My usage", "person", "own_usage"),
             _link("API credentials", "key", "organizations_apicredential_changelist"),
             _link("Getting started", "rocket_launch", "getting_started"),
         ),
@@ -68,9 +80,10 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
             _link("Agreements", "handshake", "billing_agreement_changelist"),
             _link("Credits", "redeem", "billing_credit_changelist"),
             _link("Webhooks", "webhook", "billing_webhookendpoint_changelist"),
+            _link("Notice addresses", "alternate_email", "billing_notificationaddress_changelist"),
             _link("Deliveries", "outgoing_mail", "billing_delivery_changelist"),
             _link("E-mails you get", "mail", "notification_preferences"),
-            *_previews(request),
+            _link("E-mail previews", "drafts", "email_previews"),
             _link("Audit log", "history", "organizations_auditentry_changelist"),
         ),
     ]
@@ -81,6 +94,7 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
                 _installation("All organizations", "domain", "organizations_organization_changelist"),
                 _installation("Plans", "sell", "organizations_plan_changelist"),
                 _installation("Users", "person", "organizations_user_changelist"),
+                _installation("Security log", "shield_person", "organizations_securityevent_changelist"),
                 _installation("Health", "monitor_heart", "health"),
             )
         )
@@ -97,9 +111,9 @@ def _overview(request: HttpRequest) -> list[dict[str, Any]]:
 def _organization_link(request: HttpRequest) -> dict[str, Any]:
     organization = getattr(request, "organization", None)
     if organization is None:
-        return _link("Organizations", "apartment", "organizations_organization_changelist")
+        return _link("Organizations", "apartment", _ORGANIZATIONS)
     url = reverse("admin:organizations_organization_change", args=[organization.pk])
-    return {"title": "Organization", "icon": "apartment", "link": url}
+    return {"title": "Organization", "icon": "apartment", "link": url, "view": _ORGANIZATIONS}
 
 
 def _section(title: str, *items: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +121,7 @@ def _section(title: str, *items: dict[str, Any]) -> dict[str, Any]:
 
 
 def _link(title: str, icon: str, view: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": get_script_prefix() + _path(view)}
+    return {"title": title, "icon": icon, "link": get_script_prefix() + _path(view), "view": view}
 
 
 @cache
@@ -118,12 +132,4 @@ def _path(view: str) -> str:
 
 
 def _installation(title: str, icon: str, view: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": installation_url(view)}
-
-
-def _previews(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the link to the e-mail previews for operators, owners and admins."""
-    roles = getattr(request.user, "roles", {}).values()
-    if not (getattr(request.user, "is_superuser", False) or any(role.may_change for role in roles)):
-        return []
-    return [_link("E-mail previews", "drafts", "email_previews")]
+    return {"title": title, "icon": icon, "link": installation_url(view), "view": view}

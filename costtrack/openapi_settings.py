@@ -72,6 +72,8 @@ OPENAPI: dict[str, Any] = {
         "Environment": "organizations.types.Environment.choices",
         "EventKind": "billing.types.EventKind.choices",
         "EventStatus": "billing.types.Status.choices",
+        "MembershipState": "organizations.types.MembershipState.choices",
+        "NoticeCategory": "billing.notifications.preferences.CATEGORY_NAMES",
         "NoticeKind": "billing.types.NoticeKind.choices",
         "PriceKind": "billing.api.usage.events.PRICE_KINDS",
         "RepricingState": "billing.types.RepricingState.choices",

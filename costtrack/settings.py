@@ -152,6 +152,7 @@ CACHES = {
 sign_in = sign_in_settings(env, https=BEHIND_HTTPS)
 globals().update(sign_in)
 OIDC_NAME: str = sign_in["OIDC_NAME"]
+OPERATORS_NEED_SECOND_FACTOR: bool = sign_in["OPERATORS_NEED_SECOND_FACTOR"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},

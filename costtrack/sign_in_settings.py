@@ -13,7 +13,8 @@ _INVITATION_LIFETIME = timedelta(days=7)
 # address, so the limits per address are higher than one user needs.
 RATE_LIMITS = {
     "login": "60/m/ip",
-    "login_failed": "30/m/ip,5/5m/key",
+    "login_failed": "30/m/ip,5/5m/key",  # the key is the user and the client address
+    "login_by_user": "100/h/key",
     "reset_password": "20/m/ip,3/10m/key",
     "reset_password_from_key": "30/m/ip",
     "change_password": "10/m/user",
@@ -29,6 +30,7 @@ def sign_in_settings(env: Environment, *, https: bool) -> dict[str, Any]:
         "PASSWORD_RESET_TIMEOUT": int(_INVITATION_LIFETIME.total_seconds()),
         # How many proxies in front of the server append to X-Forwarded-For. Others are not trusted.
         "ALLAUTH_TRUSTED_PROXY_COUNT": env.integer("COSTTRACK_TRUSTED_PROXIES", 0),
+        "OPERATORS_NEED_SECOND_FACTOR": env.boolean("COSTTRACK_OPERATORS_NEED_SECOND_FACTOR", default=False),
         "ACCOUNT_ADAPTER": f"{_ACCOUNTS}.adapter.AccountAdapter",
         "ACCOUNT_USER_MODEL_USERNAME_FIELD": None,
         "ACCOUNT_LOGIN_METHODS": {"email"},

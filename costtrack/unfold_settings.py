@@ -41,6 +41,7 @@ ADMIN_THEME: dict[str, Any] = {
     },
     "ACCOUNT": {
         "navigation": [
+            {"title": "Your organizations", "link": lambda _request: sign_in_url("account_organizations")},
             {"title": "Sign-in and security", "link": lambda _request: sign_in_url("mfa_index")},
             {"title": "Change password", "link": lambda _request: sign_in_url("account_change_password")},
         ]

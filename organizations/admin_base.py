@@ -14,12 +14,15 @@ from django.forms import Form, ModelChoiceField
 from django.http import HttpRequest
 
 from costtrack.changelist import PlainChangeList
+from costtrack.clock import utc_now
 from costtrack.dates import parse_start
 from costtrack.paginator import CappedPaginator
 from organizations import audit
 from organizations.admin_actions import ConfirmingAdmin, show_domain_errors
 from organizations.admin_request import chosen_organization, request_roles, request_user
 from organizations.models import Organization
+from organizations.permissions import Resource
+from organizations.plan_rights import PlanRights
 from organizations.selectors import changeable_organizations
 from organizations.types import Role
 
@@ -38,6 +41,10 @@ def _instant(text: Any) -> datetime | None:
 class OrganizationScopedAdmin(ConfirmingAdmin):
     organization_field: ClassVar[str] = "organization_id"
     """The field with the id of a row's organization."""
+    resource: ClassVar[Resource] = Resource("rows")
+    """What the rows are, and so who may see and change them; the strictest by default."""
+    history_field: ClassVar[str] = ""
+    """The time of a row of usage: rows before the plan's history are not shown."""
     shows_shared_rows: ClassVar[bool] = False
     """Also show rows without an organization, which only operators may change."""
     select_related: ClassVar[tuple[str, ...]] = ()
@@ -90,11 +97,31 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
         if self.select_related:
             queryset = queryset.select_related(*self.select_related)
         user, chosen = request_user(request), chosen_organization(request)
-        if chosen is not None:
-            return queryset.filter(self._visible([chosen.pk]))
         if user.is_superuser:
-            return queryset
-        return queryset.filter(self._visible(list(user.roles)))
+            return queryset if chosen is None else queryset.filter(self._visible([chosen.pk]))
+        readable = [
+            pk for pk in self._organization_ids(request) if self.resource.read in (None, *user.roles[pk].scopes)
+        ]
+        visible = self._visible(readable)
+        return queryset.filter(visible & self._shown_by_plans(request, readable) if self.resource.is_usage else visible)
+
+    def _organization_ids(self, request: HttpRequest) -> list[int]:
+        """Return the organization of the page, or all of the member's."""
+        chosen = chosen_organization(request)
+        return list(request_user(request).roles) if chosen is None else [chosen.pk]
+
+    def _shown_by_plans(self, request: HttpRequest, organization_ids: list[int]) -> Q:
+        """Return the condition on usage that the plans of the organizations show."""
+        now, shown, chosen = utc_now(), Q(pk__in=()), chosen_organization(request)
+        several = Organization.objects.filter(pk__in=organization_ids).select_related("plan")
+        for organization in several if chosen is None else [chosen]:
+            rights = PlanRights(organization)
+            if rights.api_refusal() is not None:
+                continue
+            since = rights.history_start(now)
+            limits = {} if since is None or not self.history_field else {f"{self.history_field}__gte": since}
+            shown |= Q(**{self.organization_field: organization.pk}, **limits)
+        return shown
 
     def _visible(self, organization_ids: list[int]) -> Q:
         # A list of ids instead of a join with the memberships, so that the index on the organization is used.
@@ -148,10 +175,12 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
         return request.user.is_authenticated and self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
-        user = request_user(request)
+        user, read = request_user(request), self.resource.read
         if obj is None:
-            return user.is_superuser or bool(user.roles)
-        return self._role(request, obj) is not None
+            roles = (user.roles[pk] for pk in self._organization_ids(request))
+            return user.is_superuser or any(read in (None, *role.scopes) for role in roles)
+        role = self._role(request, obj)
+        return role is not None and read in (None, *role.scopes)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         if self.read_only or not self.addable:
@@ -183,7 +212,7 @@ class OrganizationScopedAdmin(ConfirmingAdmin):
             return Role.OWNER
         organization_id: int | None = getattr(row, self.organization_field)
         if organization_id is None:
-            return Role.VIEWER if self.shows_shared_rows else None
+            return Role.VIEWER if self.shows_shared_rows and self.has_view_permission(request) else None
         return user.roles.get(organization_id)
 
     # --- Views, which show errors of services ------------------------------------------------------------------
@@ -231,6 +260,8 @@ _SEALED = (
     "changeform_view",
     "changelist_view",
     "delete_view",
+    "_organization_ids",
+    "_shown_by_plans",
     "_visible",
     "_limit_choices",
     "_role",

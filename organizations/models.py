@@ -19,7 +19,16 @@ from costtrack.calendar import Calendar
 from costtrack.errors import NotFoundError
 from costtrack.names import clean_user
 from organizations.credential_check import CredentialCheck
-from organizations.types import AccountEmailKind, Environment, OrganizationName, Role, Scope, WeekDay
+from organizations.types import (
+    AccountEmailKind,
+    Environment,
+    MembershipState,
+    OrganizationName,
+    Role,
+    Scope,
+    SecurityEventKind,
+    WeekDay,
+)
 
 _Row = TypeVar("_Row", bound=models.Model)
 
@@ -81,8 +90,8 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @cached_property
     def roles(self) -> dict[int, Role]:
-        """The user's role by organization id; one query per request."""
-        return {organization: Role(role) for organization, role, *_ in self._memberships_now}
+        """The user's role by organization id; one query per request. A membership counts when it is accepted."""
+        return {organization: Role(role) for organization, role, *_ in self._accepted}
 
     @property
     def may_use_admin(self) -> bool:
@@ -90,27 +99,39 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.is_active and (self.is_superuser or bool(self.roles))
 
     @property
-    def must_have_second_factor(self) -> bool:
-        """Whether one of the user's organizations requires it; without an additional query."""
-        return any(is_required for _, _, is_required, *_ in self._memberships_now)
+    def may_sign_in(self) -> bool:
+        """Users who may use the admin, and those who are invited and can accept after signing in."""
+        return self.is_active and (self.is_superuser or bool(self._memberships_now))
+
+    def must_have_second_factor(self, slug: str | None = None) -> bool:
+        """Whether this organization of the user (or any, without a slug) requires it; without an additional query."""
+        return any(is_required and slug in (None, own) for _, _, _, is_required, own, _ in self._accepted)
 
     @property
     def organization_names(self) -> list[OrganizationName]:
         """The user's organizations, sorted by name; without an additional query."""
-        names = (OrganizationName(pk, slug, name) for pk, _, _, slug, name in self._memberships_now)
+        names = (OrganizationName(pk, slug, name) for pk, _, _, _, slug, name in self._accepted)
         return sorted(names, key=OrganizationName.sort_key)
 
+    @property
+    def _accepted(self) -> "list[_MembershipNow]":
+        return [membership for membership in self._memberships_now if membership[2] is not None]
+
     @cached_property
-    def _memberships_now(self) -> list[tuple[int, str, bool, str, str]]:
+    def _memberships_now(self) -> "list[_MembershipNow]":
         """Read before a tenant scope begins, which shows only the memberships of one organization."""
         columns = ("requires_second_factor", "slug", "name")
         of_organization = [f"organization__{column}" for column in columns]
-        return list(self.memberships.values_list("organization_id", "role", *of_organization))
+        return list(self.memberships.values_list("organization_id", "role", "accepted_at", *of_organization))
 
     @property
     def is_staff(self) -> bool:
         """Required by Django; the admin site itself decides by membership (`costtrack.admin_site`)."""
         return self.is_superuser
+
+
+_MembershipNow = tuple[int, str, datetime | None, bool, str, str]
+"""Organization id, role, acceptance, whether a second factor is required, slug and name."""
 
 
 class Plan(models.Model):
@@ -195,15 +216,28 @@ class Organization(models.Model):
         return clean_user(text, ignores_case=self.ignores_user_case)
 
 
+class MembershipQuerySet(OrganizationScopedQuerySet["Membership"]):
+    def accepted(self) -> Self:
+        """The memberships that count."""
+        return self.filter(accepted_at__isnull=False)
+
+
 class Membership(models.Model):
-    """A user's role in an organization."""
+    """A user's role in an organization. It counts when the user has accepted it; before that it is an invitation."""
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role, default=Role.VIEWER)
     created_at = models.DateTimeField(auto_now_add=True)
+    accepted_at = models.DateTimeField(null=True, default=timezone.now, editable=False, help_text="Null: invited.")
+    user_ids = ArrayField(
+        models.CharField(max_length=255),
+        null=True,
+        blank=True,
+        help_text="The `user_id`s in events that are this member's own usage. Null: the member's e-mail address.",
+    )
 
-    objects = OrganizationScopedQuerySet["Membership"].as_manager()
+    objects = MembershipQuerySet.as_manager()
 
     class Meta:
         verbose_name = "member"
@@ -211,6 +245,15 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.get_role_display()})"
+
+    @property
+    def own_user_ids(self) -> list[str]:
+        """The `user_id`s of the member's own usage."""
+        return [self.user.email] if self.user_ids is None else list(self.user_ids)
+
+    @property
+    def state(self) -> MembershipState:
+        return MembershipState.INVITED if self.accepted_at is None else MembershipState.JOINED
 
 
 class APICredential(models.Model):
@@ -320,6 +363,27 @@ class AccountEmail(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.message_id}"
+
+
+class SecurityEvent(models.Model):
+    """An entry of the security log (`organizations.security_log`). `email` is as entered; `user` is set if it is
+    known that the address is a user's."""
+
+    kind = models.CharField(max_length=32, choices=SecurityEventKind)
+    at = models.DateTimeField()
+    email = models.CharField(max_length=254, blank=True)
+    user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    address = models.CharField(max_length=64, help_text="Network address of the client.")
+    detail = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        indexes = (
+            models.Index(Lower("email"), models.F("at").desc(), name="security_event_of_email"),
+            models.Index(fields=("at",), name="security_event_expiry"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.email}"
 
 
 class IdempotencyKey(models.Model):

@@ -3,8 +3,9 @@
 from django.db.models import Q, QuerySet
 
 from costtrack.errors import ForbiddenError, InvalidError, NotFoundError
-from organizations.models import Organization, Plan, User
+from organizations.models import Membership, Organization, Plan, User
 from organizations.principals import Access, Principal
+from organizations.second_factor import lacks_second_factor
 from organizations.types import Role, Scope
 
 
@@ -62,7 +63,31 @@ def role_in(organization: Organization, principal: Principal) -> Role:
     return Role.ADMIN if Scope.MANAGE in principal.scopes else Role.VIEWER
 
 
+def check_second_factor(principal: Principal, *, slug: str | None = None) -> None:
+    """Raise ForbiddenError for a user without the second factor that the organization (or any of the user's, without a
+    slug) requires."""
+    if principal.user is not None and lacks_second_factor(principal.user, slug=slug):
+        message = "Your organization requires a second factor. Set one up in the web UI first."
+        raise ForbiddenError(message, code="second_factor_required")
+
+
+def own_user_ids(organization: Organization, membership: Membership) -> list[str]:
+    """Return the `user_id`s of the member's own usage as the ledger of the organization stores them."""
+    return list(dict.fromkeys(organization.user_name(user_id) for user_id in membership.own_user_ids))
+
+
+def own_membership(access: Access) -> Membership:
+    """Return the membership of the user. Raises ForbiddenError for credentials, and for operators without one."""
+    members = Membership.objects.of(access.organization).accepted().select_related("user")
+    user = access.principal.user
+    membership = members.filter(user=user).first() if user is not None else None
+    if membership is None:
+        raise ForbiddenError("Only members have usage of their own. Sign in as a member.", code="members_only")
+    return membership
+
+
 def _access(principal: Principal, organization: Organization) -> Access:
+    check_second_factor(principal, slug=organization.slug)
     role = role_in(organization, principal)
     scopes = role.scopes if principal.user is not None else principal.scopes
     return Access(principal=principal, organization=organization, role=role, scopes=scopes)
@@ -73,29 +98,9 @@ def cheapest_plan_with_api() -> Plan | None:
     return Plan.objects.filter(api_access=True).order_by("position", "code").first()
 
 
-def refusal_without_api(plan: Plan) -> ForbiddenError:
-    """Return the error for a plan without API access, which names a plan that has it."""
-    upgrade = cheapest_plan_with_api()
-    message = f"The {plan.name} plan has no API access."
-    if upgrade is not None:
-        message += f" Upgrade to {upgrade.name} to use the API."
-    extra = {"plan": plan.code, "upgrade_to": upgrade.code if upgrade is not None else None}
-    return ForbiddenError(message, code="plan_without_api", extra=extra)
-
-
 def cheapest_plan_with_exports() -> Plan | None:
     """Return the cheapest plan with exports, for the message of a refusal."""
     return Plan.objects.filter(api_access=True, exports=True).order_by("position", "code").first()
-
-
-def refusal_without_exports(plan: Plan) -> ForbiddenError:
-    """Return the error for a plan without exports, which names a plan that has them."""
-    upgrade = cheapest_plan_with_exports()
-    message = f"The {plan.name} plan has no exports."
-    if upgrade is not None:
-        message += f" Upgrade to {upgrade.name} to export usage."
-    extra = {"plan": plan.code, "upgrade_to": upgrade.code if upgrade is not None else None}
-    return ForbiddenError(message, code="plan_without_exports", extra=extra)
 
 
 def cheapest_plan_with_history(days: int) -> Plan | None:

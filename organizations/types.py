@@ -7,19 +7,22 @@ from django.db import models
 
 
 class Role(models.TextChoices):
-    """A member's role. An owner is an admin who may also manage owners."""
+    """A member's role. An owner is an admin who may also manage owners; a member sees only the own usage."""
 
     OWNER = "owner", "Owner"
     ADMIN = "admin", "Admin"
     VIEWER = "viewer", "Viewer"
+    MEMBER = "member", "Member"
 
     @property
     def may_change(self) -> bool:
-        return self is not Role.VIEWER
+        return self in (Role.OWNER, Role.ADMIN)
 
     @property
     def scopes(self) -> "frozenset[str]":
         """The scopes of a member with this role in the browser."""
+        if self is Role.MEMBER:
+            return frozenset()
         return ALL_SCOPES if self.may_change else frozenset({Scope.COSTS_READ})
 
 
@@ -33,6 +36,27 @@ class Scope(models.TextChoices):
 
 
 ALL_SCOPES: frozenset[str] = frozenset(Scope.values)
+
+
+class MembershipState(models.TextChoices):
+    """Whether a membership counts."""
+
+    INVITED = "invited", "Invited"
+    JOINED = "joined", "Joined"
+
+
+class SecurityEventKind(models.TextChoices):
+    """Kinds of entries of the security log."""
+
+    SIGNED_IN = "signed_in", "Signed in"
+    SIGNED_OUT = "signed_out", "Signed out"
+    SIGN_IN_FAILED = "sign_in_failed", "Sign-in failed"
+    LOCKED_OUT = "locked_out", "Too many attempts"
+    RESET_REQUESTED = "reset_requested", "Password reset requested"
+    PASSWORD_CHANGED = "password_changed", "Password changed"
+    FACTOR_FAILED = "factor_failed", "Second factor failed"
+    FACTOR_ADDED = "factor_added", "Second factor added"
+    FACTOR_REMOVED = "factor_removed", "Second factor removed"
 
 
 class WeekDay(models.IntegerChoices):

@@ -23,7 +23,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 from costtrack.celery import app
 from costtrack.jobs import forget_marks
-from organizations.models import APICredential, Membership, Organization, User
+from organizations.models import APICredential, Membership, Organization, Plan, User
 from organizations.services import issue_credential
 from organizations.types import Role, Scope
 from tests import database, profiles, statements
@@ -210,6 +210,12 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.fixture
 def organization(db: None) -> Organization:
     return Organization.objects.get_or_create(slug="acme", defaults={"name": "Acme Research"})[0]
+
+
+@pytest.fixture
+def whole_history(db: None) -> None:
+    """Organizations see usage of any age and have exports, whatever their plan: for tests of figures of fixed dates."""
+    Plan.objects.update(history_days=None, exports=True)
 
 
 @pytest.fixture

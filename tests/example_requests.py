@@ -23,6 +23,7 @@ from billing.models import (
     Delivery,
     IncreaseRequest,
     LimitOverride,
+    NotificationAddress,
     Repricing,
     SpendLimit,
     ThresholdEvent,
@@ -30,6 +31,7 @@ from billing.models import (
     WebhookEndpoint,
 )
 from billing.notifications.outbox import notify
+from billing.notifications.recipients import MAX_ADDRESSES
 from billing.notifications.webhooks import MAX_WEBHOOKS, create_webhook
 from billing.types import IncreaseState, LimitScope, LimitWindow, NoticeKind
 from costtrack.clock import utc_now
@@ -97,6 +99,10 @@ class Examples:
                 organization=self.organization, start=now, end=now, created_at=now, touched_at=now, state="done"
             )
             self._limit(number, user)
+            if number < MAX_ADDRESSES // 2:
+                NotificationAddress.objects.create(
+                    organization=self.organization, address=f"team-{number}@acme.example", created_at=now
+                )
             if number < MAX_WEBHOOKS // 2:
                 self._webhook(number)
         self.rows += rows
@@ -146,12 +152,14 @@ class Examples:
             arguments |= _body(str(endpoint), number, self.key)
         elif str(endpoint) in _QUERIES:
             arguments["path"] += f"?{_QUERIES[str(endpoint)]}"
-        return self._member() if str(endpoint) in _OF_MEMBERS else key.client(), arguments
+        # Each time someone else leaves.
+        member = number + 1 if endpoint.method == "delete" else 0
+        return self._member(member) if str(endpoint) in _OF_MEMBERS else key.client(), arguments
 
-    def _member(self) -> APIClient:
+    def _member(self, number: int) -> APIClient:
         """In a session, as in the browser."""
         client = APIClient()
-        client.force_login(User.objects.get(email="person-0@acme.example"))
+        client.force_login(User.objects.get(email=f"person-{number}@acme.example"))
         return client
 
     def _path(self, endpoint: Endpoint, number: int) -> str:
@@ -195,6 +203,7 @@ class Examples:
             "credits": Credit.objects.of(self.organization).filter(voided_at=None),
             "reprice": Repricing.objects.of(self.organization),
             "webhooks": WebhookEndpoint.objects.of(self.organization),
+            "notification-addresses": NotificationAddress.objects.of(self.organization),
             "deliveries": Delivery.objects.of(self.organization).filter(webhook__isnull=False),
             "limits": SpendLimit.objects.of(self.organization).not_removed(),
             "limit-requests": IncreaseRequest.objects.of(self.organization).filter(
@@ -279,11 +288,17 @@ _OF_OPERATORS = (
 )
 
 # What members have for themselves, in the browser.
-_OF_MEMBERS = (f"GET {_OF}/notification-preferences", f"PATCH {_OF}/notification-preferences")
+_OWN = "/memberships/<str:slug>"
+_OF_MEMBERS = (
+    *(f"GET {_OF}/notification-preferences", f"PATCH {_OF}/notification-preferences", "GET /usage/own/requests"),
+    *("GET /memberships", f"GET {_OWN}", f"DELETE {_OWN}", f"POST {_OWN}/accept"),
+)
 
 _BODIES: dict[str, Callable[[int], Any]] = {
     "POST /oauth2/token": lambda _: {"grant_type": "client_credentials"},
     "POST /organizations": lambda number: {"name": f"New {number}", "slug": f"new-{number}"},
+    f"DELETE {_OWN}": lambda _: {},
+    f"POST {_OWN}/accept": lambda _: {},
     f"PATCH {_OF}": lambda number: {"name": f"Acme {number}"},
     f"POST {_OF}/credentials": lambda number: {"name": f"new-{number}"},
     f"POST {_OF}/credentials/<slug:client_id>/rotate": lambda _: {"grace_seconds": 60},
@@ -314,6 +329,8 @@ _BODIES: dict[str, Callable[[int], Any]] = {
     f"POST {_OF}/limit-requests/<int:pk>/grant": lambda _: {"answer": "Enjoy."},
     f"POST {_OF}/limit-requests/<int:pk>/decline": lambda _: {"answer": "Use the smaller model."},
     f"PATCH {_OF}/notification-preferences": lambda number: {"warnings": number % 2 == 0},
+    f"POST {_OF}/notification-addresses": lambda number: {"address": f"finance-{number}@acme.example"},
+    f"DELETE {_OF}/notification-addresses/<int:pk>": lambda _: {},
     f"POST {_OF}/webhooks": lambda number: {"url": f"{_PUBLIC}/new/{number}", "kinds": ["limit.paused"]},
     f"PATCH {_OF}/webhooks/<int:pk>": lambda number: {"description": f"On-call {number}"},
     f"DELETE {_OF}/webhooks/<int:pk>": lambda _: {},

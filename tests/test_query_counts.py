@@ -29,6 +29,7 @@ HOW_TO_WRITE = "If that is meant: COSTTRACK_WRITE_QUERY_COUNTS=1 .venv/bin/pytes
 
 @pytest.fixture
 def examples(organization: Organization, key: Key, operator_key: Key, send: Send) -> Examples:
+    Organization.objects.update(plan="enterprise")  # which has exports
     examples = Examples(organization, key, operator_key, send)
     examples.grow(1)
     # Once a minute the use of a credential is noted, with a statement that does not belong to the endpoint.

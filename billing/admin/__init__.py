@@ -3,7 +3,13 @@
 from billing.admin import dashboard
 from billing.admin.events import batch_admin, event_admin, quarantine_admin
 from billing.admin.limits import authorization_admin, increase_request_admin, limit_admin, threshold_event_admin
-from billing.admin.notifications import delivery_admin, email_preview_page, notification_preferences_page, webhook_admin
+from billing.admin.notifications import (
+    delivery_admin,
+    email_preview_page,
+    notification_address_admin,
+    notification_preferences_page,
+    webhook_admin,
+)
 from billing.admin.prices import agreement_admin, credit_admin, price_admin, repricing_admin, unpriced_event_admin
 from billing.admin.runs import generation_group_admin, run_admin, session_admin
 
@@ -19,6 +25,7 @@ __all__ = [
     "generation_group_admin",
     "increase_request_admin",
     "limit_admin",
+    "notification_address_admin",
     "notification_preferences_page",
     "price_admin",
     "quarantine_admin",

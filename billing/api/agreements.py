@@ -16,7 +16,7 @@ from costtrack.date_fields import DayField
 from costtrack.money import plain
 from costtrack.serializers import AmountInputField, StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
-from organizations.types import Scope
+from organizations.permissions import PRICES
 
 
 class AgreementSerializer(serializers.Serializer[Any]):
@@ -71,7 +71,7 @@ class AgreementViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiz
     queryset = Agreement.objects.order_by("id")
     serializer_class = AgreementSerializer
     filterset_class = None
-    scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
+    resource = PRICES
 
     @extend_schema(request=NewAgreementSerializer, responses={201: AgreementSerializer})
     def create(self, request: Request, **_: str) -> Response:

@@ -15,6 +15,7 @@ from billing.notifications.deliveries import resend, shown_recipient
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import utc_now
 from organizations.api.base import OrganizationScopedViewSet
+from organizations.permissions import NOTIFICATIONS
 from organizations.types import Scope
 
 _DELIVERY = {
@@ -109,7 +110,7 @@ class DeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiza
     queryset = Delivery.objects.select_related("notice").order_by("-id")
     serializer_class = DeliverySerializer
     filterset_class = DeliveryFilter
-    scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
+    resource = NOTIFICATIONS
 
     @extend_schema(
         request=None,

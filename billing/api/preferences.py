@@ -11,7 +11,6 @@ from costtrack.errors import ForbiddenError
 from costtrack.serializers import StrictSerializer, validated
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import Membership
-from organizations.types import Scope
 
 _ALL = dict.fromkeys(CATEGORY_NAMES, True)
 _MEMBERS_ONLY = OpenApiResponse(description="The caller is a credential or an operator, not a member.")
@@ -39,7 +38,8 @@ class PreferencesChangeSerializer(StrictSerializer):
 
 
 class NotificationPreferencesView(OrganizationScopedAPIView):
-    required_scope = Scope.COSTS_READ
+    required_scope = None
+    is_own = True
 
     @extend_schema(responses={200: PreferencesSerializer, 403: _MEMBERS_ONLY}, examples=[_EXAMPLE])
     def get(self, request: Request, **_: str) -> Response:
@@ -58,7 +58,7 @@ class NotificationPreferencesView(OrganizationScopedAPIView):
         return Response(PreferencesSerializer(preference).data)
 
     def _membership(self) -> Membership:
-        members = Membership.objects.of(self.organization).select_related("user")
+        members = Membership.objects.of(self.organization).accepted().select_related("user")
         membership = members.filter(user=self.principal.user).first() if self.principal.user is not None else None
         if membership is None:
             message = "Only members have preferences. Sign in as a member of the organization."

@@ -31,7 +31,7 @@ from costtrack.filters import TimestampFilter
 from costtrack.money import plain
 from costtrack.serializers import AmountInputField, StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
-from organizations.types import Scope
+from organizations.permissions import PRICES
 
 _TIER_PRICE_SCHEMA: dict[str, Any] = {
     "type": ["string", "number"],
@@ -196,7 +196,7 @@ class PriceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizatio
     )
     serializer_class = PriceSerializer
     filterset_class = PriceFilter
-    scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
+    resource = PRICES
     shows_shared_rows = True
 
     @extend_schema(request=NewPriceSerializer, responses={201: CreatedPriceSerializer})

@@ -6,9 +6,13 @@ from typing import Any
 from django.http import QueryDict
 
 from billing.api.windows import window_of
+from costtrack.calendar import Calendar
+from costtrack.clock import utc_now
+from costtrack.dates import UTC_CALENDAR
 from costtrack.filters import ReportFilterSet
 from costtrack.ignored_parameters import ignore
 from costtrack.serializers import StrictSerializer, validated
+from organizations.api.base import OrganizationScopedReportViewSet
 
 
 def validated_query(serializer: type[StrictSerializer], params: QueryDict) -> dict[str, Any]:
@@ -34,7 +38,13 @@ def without_unknown(serializer: type[StrictSerializer], params: QueryDict) -> Qu
 
 
 class WindowFilterSet(ReportFilterSet):
-    """Sets the `window` of the query from the options `start_date` and `end_date`, which subclasses declare."""
+    """Sets the `window` of the query from the options `start_date` and `end_date`, which subclasses declare, clipped to
+    the history of the plan."""
+
+    def __init__(self, view: OrganizationScopedReportViewSet, query: Any, calendar: Calendar = UTC_CALENDAR) -> None:
+        self.rights = view.plan_rights
+        super().__init__(view.request.query_params, query, calendar)
 
     def narrow(self, query: Any) -> Any:
-        return replace(super().narrow(query), window=window_of(self.options["start_date"], self.options["end_date"]))
+        window = window_of(self.options["start_date"], self.options["end_date"])
+        return replace(super().narrow(query), window=self.rights.visible(window, now=utc_now()))

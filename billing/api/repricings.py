@@ -16,7 +16,7 @@ from costtrack.clock import utc_now
 from costtrack.serializers import AmountField, StrictSerializer, optional_text, validated
 from costtrack.text import MAX_REASON_LENGTH
 from organizations.api.base import OrganizationScopedViewSet
-from organizations.types import Scope
+from organizations.permissions import PRICES
 
 
 class NewRepricingSerializer(StrictSerializer):
@@ -83,7 +83,7 @@ class RepricingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiz
     queryset = Repricing.objects.order_by("-id")
     serializer_class = RepricingSerializer
     filterset_class = None
-    scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
+    resource = PRICES
 
     @extend_schema(
         request=NewRepricingSerializer,

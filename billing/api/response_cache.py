@@ -3,8 +3,8 @@ repeat queries.
 
 Each process has its own cache of responses with the ledger state they were made from, and reads the current state
 from the database for each request. So the cache never hides acknowledged usage, whichever process accepted it. Use
-it only for responses that depend on nothing but the query, the ledger and the prices of the organization; not on the
-time of day or the caller.
+it only for responses that depend on nothing but the query, the ledger and the prices of the organization, and the
+history that its plan shows; not on the time of day or the caller.
 """
 
 import hashlib
@@ -60,7 +60,8 @@ def cache_until_ledger_changes(get: Callable[..., Response]) -> Callable[..., Ht
 
     @wraps(get)
     def cached_get(view: OrganizationScopedAPIView, request: Request, **named: Any) -> HttpResponse:
-        now, query = utc_now(), cache_key(view.organization, request.get_full_path())
+        now = utc_now()
+        query = cache_key(view.organization, f"{request.get_full_path()} {view.plan_rights.history_start(now)}")
         state = ledger_state(organization=view.organization)
         response = None if bypasses_cache(request) else response_cache.get(query, state)
         is_hit = response is not None

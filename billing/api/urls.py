@@ -10,6 +10,7 @@ from billing.api.cloudevents import EventsView, LagoBatchView, OpenMeterOrLagoVi
 from billing.api.deliveries import DeliveryViewSet
 from billing.api.intake import LiteLLMView
 from billing.api.langfuse import HealthView, IngestionView, ProjectsView
+from billing.api.notification_addresses import NotificationAddressViewSet
 from billing.api.preferences import NotificationPreferencesView
 from billing.api.prices import PriceViewSet
 from billing.api.repricings import RepricingViewSet
@@ -21,6 +22,9 @@ router.register("organizations/<str:slug>/prices", PriceViewSet, basename="price
 router.register("organizations/<str:slug>/prices/reprice", RepricingViewSet, basename="repricing")
 router.register("organizations/<str:slug>/agreements", AgreementViewSet, basename="agreement")
 router.register("organizations/<str:slug>/webhooks", WebhookViewSet, basename="webhook")
+router.register(
+    "organizations/<str:slug>/notification-addresses", NotificationAddressViewSet, basename="notification-address"
+)
 router.register("organizations/<str:slug>/deliveries", DeliveryViewSet, basename="delivery")
 
 urlpatterns = [

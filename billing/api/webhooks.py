@@ -19,8 +19,8 @@ from costtrack.clock import utc_now
 from costtrack.filters import TrueOrFalseFilter
 from costtrack.serializers import StrictSerializer, validated
 from organizations.api.base import OrganizationScopedViewSet
+from organizations.permissions import NOTIFICATIONS
 from organizations.services import MAX_GRACE
-from organizations.types import Scope
 
 SELECTABLE_KINDS = [(kind.value, kind.label) for kind in webhooks.SELECTABLE_KINDS]
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -133,7 +133,7 @@ class WebhookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
     queryset = WebhookEndpoint.objects.order_by("id")
     serializer_class = WebhookSerializer
     filterset_class = WebhookFilter
-    scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
+    resource = NOTIFICATIONS
 
     @extend_schema(
         request=NewWebhookSerializer,

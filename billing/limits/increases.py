@@ -20,6 +20,7 @@ from billing.limits.validation import check_amount, check_end
 from billing.models import IncreaseRequest, SpendLimit
 from billing.notifications.outbox import notify
 from billing.notifications.preferences import subscribed_addresses
+from billing.notifications.recipients import allowed_recipients
 from billing.types import IncreaseState, NoticeKind
 from costtrack.clock import iso
 from costtrack.errors import ConflictError, ForbiddenError, field_error
@@ -192,10 +193,12 @@ def _amount(request: IncreaseRequest) -> Decimal:
 
 
 def _recipients(request: IncreaseRequest, kind: NoticeKind) -> Sequence[str] | None:
-    """Return the recipients; None: everyone who subscribed to such notices. A Client ID gets no e-mail."""
+    """Return the recipients; None: everyone whom such notices concern. A Client ID gets no e-mail, and neither does a
+    requester who has left."""
     if kind is NoticeKind.INCREASE_REQUESTED:
         return None
-    return [request.requested_by, *subscribed_addresses(organization=request.organization, kind=kind)]
+    requester = allowed_recipients(organization=request.organization, addresses=[request.requested_by])
+    return [*requester, *subscribed_addresses(organization=request.organization, kind=kind)]
 
 
 def _data(request: IncreaseRequest) -> dict[str, Any]:

@@ -37,8 +37,8 @@ from costtrack.money import plain
 from costtrack.text import clean_text
 from organizations import audit
 from organizations.models import APICredential, Organization, Plan, User
+from organizations.plan_rights import refusal_without_api
 from organizations.principals import Principal
-from organizations.selectors import refusal_without_api
 
 MAX_LIMITS = 200
 """Maximum number of limits of one organization, because each call is compared with all of them."""

@@ -12,7 +12,7 @@ from billing.models.limits import (
     ThresholdEvent,
 )
 from billing.models.maintenance import DroppedMonth, LedgerState, RollupCheck
-from billing.models.notifications import Delivery, Notice, NotificationPreference, WebhookEndpoint
+from billing.models.notifications import Delivery, Notice, NotificationAddress, NotificationPreference, WebhookEndpoint
 from billing.models.prices import Agreement, PriceBookRevision, PriceVersion
 from billing.models.quarantine import QuarantinedRecord
 from billing.models.repricing import Repricing
@@ -37,6 +37,7 @@ __all__ = [
     "LimitOverride",
     "LimitSetRevision",
     "Notice",
+    "NotificationAddress",
     "NotificationPreference",
     "PriceBookRevision",
     "PriceVersion",

@@ -73,10 +73,27 @@ class Delivery(TenantModel):
             models.Index(fields=("channel", "finished_at"), name="delivery_failed", condition=models.Q(state="failed")),
             models.Index(fields=("organization", "notice"), name="delivery_of_notice"),
             models.Index(fields=("organization", "webhook"), name="delivery_of_webhook"),
+            models.Index(fields=("organization", "recipient", "created_at"), name="delivery_to_recipient"),
         )
 
     def __str__(self) -> str:
         return f"{self.get_channel_display()} {self.message_id}"
+
+
+class NotificationAddress(TenantModel):
+    """An address that gets notices without being a member, for example of the finance department."""
+
+    address = models.EmailField(max_length=254)
+    categories = ArrayField(
+        models.CharField(max_length=16), default=list, blank=True, help_text="Categories of notices. Empty: all."
+    )
+    created_at = models.DateTimeField(editable=False)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("organization", "address"), name="notification_address_once"),)
+
+    def __str__(self) -> str:
+        return self.address
 
 
 class NotificationPreference(TenantModel):

@@ -467,7 +467,10 @@ def _nonempty(*details: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
 
 
 def _why_category(context: EmailContext, topic: str) -> str:
-    return f"You get this because you are an owner or admin of {context.organization} and want e-mails about {topic}."
+    return (
+        f"You get this because {context.organization} sends you e-mails about {topic}: you are an owner or admin, the"
+        " limit is about you, or an admin has added this address."
+    )
 
 
 def _why_requester(context: EmailContext) -> str:

@@ -12,12 +12,16 @@ from django.template.loader import render_to_string
 
 from billing.models import Delivery, Notice
 from billing.notifications import deliveries
-from billing.notifications.email_content import Page, Tone, build_content
+from billing.notifications.email_content import Content, Page, Tone, build_content
+from billing.notifications.recipients import allowed_recipients
 from billing.types import Channel, NoticeKind
+from costtrack.clock import utc_now
 from costtrack.mail.sending import RUN_SECONDS, SendResult, deliver, message_id_header
 from costtrack.organization_paths import installation_url, organization_url
 from organizations.models import Organization
+from organizations.types import Role
 
+RECIPIENT_LEFT = "The recipient is no longer a member of the organization."
 _ADMIN_PAGES = {
     Page.LIMIT: "billing_spendlimit_change",
     Page.REQUEST: "billing_increaserequest_change",
@@ -43,14 +47,20 @@ _COLORS = {
 }
 
 
-def compose(delivery: Delivery) -> EmailMultiAlternatives:
-    """Build a message with a text and an HTML part. `delivery` must have its notice and organization loaded.
+def compose(delivery: Delivery) -> EmailMultiAlternatives | None:
+    """Build a message with a text and an HTML part, or None if the recipient has left or was removed. `delivery` must
+    have its notice and organization loaded.
 
     Every attempt has the same Message-ID, so that a mailbox can recognize duplicates.
     """
-    text, html = render(notice=delivery.notice, organization=delivery.organization)
+    allowed = allowed_recipients(organization=delivery.organization, addresses=[delivery.recipient])
+    if delivery.recipient not in allowed:
+        return None
+    member = allowed[delivery.recipient]
+    is_own = member is not None and member.role == Role.MEMBER
+    text, html = render(notice=delivery.notice, organization=delivery.organization, is_own=is_own)
     message = EmailMultiAlternatives(
-        subject=delivery.notice.subject,
+        subject=email_subject(delivery.notice, delivery.organization),
         body=text,
         to=[delivery.recipient],
         headers={
@@ -63,24 +73,40 @@ def compose(delivery: Delivery) -> EmailMultiAlternatives:
     return message
 
 
-def render(*, notice: Notice, organization: Organization) -> tuple[str, str]:
-    """Return the text and the HTML part."""
-    content = build_content(
-        kind=NoticeKind(notice.kind),
-        organization=organization.name,
-        zone=_zone(notice.data, organization),
-        data=notice.data,
-    )
+def email_subject(notice: Notice, organization: Organization) -> str:
+    """Return a subject without text of members or callers, which could make an e-mail look like one of somebody else:
+    the kind of notice, the organization's slug, and how much of the limit is used."""
+    content = _content(notice, organization)
+    bar = content.progress_bar
+    used = f" ({bar.percent}% of {bar.amount})" if bar is not None else ""
+    return f"{content.label}: {organization.slug}{used}"
+
+
+def render(*, notice: Notice, organization: Organization, is_own: bool = False) -> tuple[str, str]:
+    """Return the text and the HTML part. `is_own` is for members who see only their own usage: the button leads
+    there."""
+    content = _content(notice, organization)
     context = {
         "email": content,
         "colors": _COLORS[content.tone],
         "subject": notice.subject,
         "organization": organization,
-        "url": _page_url(content.page, notice.data, organization),
+        "url": settings.PUBLIC_URL + organization_url(organization.slug, "own_usage")
+        if is_own
+        else _page_url(content.page, notice.data, organization),
         "preferences_url": settings.PUBLIC_URL + installation_url("notification_preferences"),
     }
     text = render_to_string("emails/notice.txt", context)
     return text, render_to_string("emails/notice.html", context)
+
+
+def _content(notice: Notice, organization: Organization) -> Content:
+    return build_content(
+        kind=NoticeKind(notice.kind),
+        organization=organization.name,
+        zone=_zone(notice.data, organization),
+        data=notice.data,
+    )
 
 
 def _page_url(page: Page, data: dict[str, Any], organization: Organization) -> str:
@@ -109,11 +135,11 @@ class _Outbox:
     def is_due(self, *, now: datetime) -> bool:
         return deliveries.is_due(channel=Channel.EMAIL, now=now)
 
-    def compose(self, row: Delivery, *, now: datetime) -> EmailMultiAlternatives:
+    def compose(self, row: Delivery, *, now: datetime) -> EmailMultiAlternatives | None:
         return compose(row)
 
     def dropped(self, row: Delivery) -> None:
-        """Do nothing, because notices are never dropped."""
+        deliveries.failed(row, error=RECIPIENT_LEFT, status=None, now=utc_now(), is_permanent=True)
 
     def succeeded(self, row: Delivery, *, status: int | None, now: datetime) -> None:
         deliveries.succeeded(row, status=status, now=now)

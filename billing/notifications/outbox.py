@@ -13,8 +13,8 @@ from typing import Any
 from django.db import transaction
 
 from billing.models import Delivery, Notice, WebhookEndpoint
-from billing.notifications.preferences import subscribed_addresses
-from billing.types import Channel, NoticeKind
+from billing.notifications.recipients import MAX_PER_HOUR, over_the_limit, recipients_of
+from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.jobs import enqueue_throttled_on_commit
 from organizations.models import Organization
 
@@ -44,21 +44,27 @@ def notify(
 ) -> Notice:
     """Write a notice and a delivery for each recipient, in the caller's transaction.
 
-    E-mails are sent to the owners and admins who subscribed to this kind of notice, or only to the addresses in `to`;
-    entries that are not addresses, such as the Client ID of a requester, are ignored. Webhooks are the enabled
-    endpoints that subscribed to this kind, or only `webhooks`. `data` is JSON-ready and becomes the `data` of the
-    webhook's message; docs/notifications.md describes it for each kind.
+    E-mails are sent to everyone whom the notice concerns (`recipients_of`), or only to the addresses in `to`; entries
+    that are not addresses, such as the Client ID of a requester, are ignored. A recipient with too many e-mails in the
+    last hour gets a failed delivery instead. Webhooks are the enabled endpoints that subscribed to this kind, or only
+    `webhooks`. `data` is JSON-ready and becomes the `data` of the webhook's message; docs/notifications.md describes it
+    for each kind.
     """
     notice = Notice.objects.create(
         organization=organization, kind=kind, subject=_one_line(subject), data=data, created_at=now
     )
     if to is None:
-        to = subscribed_addresses(organization=organization, kind=kind)
+        to = recipients_of(organization=organization, kind=kind, data=data)
     if webhooks is None:
         webhooks = _subscribed_endpoints(organization, kind)
-    recipients = [_Recipient(Channel.EMAIL, address) for address in _addresses(to)]
+    addresses = _addresses(to)
+    recipients = [_Recipient(Channel.EMAIL, address) for address in addresses]
     recipients += [_Recipient(Channel.WEBHOOK, webhook.url, webhook) for webhook in webhooks]
-    Delivery.objects.bulk_create(_delivery(notice, recipient) for recipient in recipients)
+    refused = over_the_limit(organization=organization, addresses=addresses, now=now) if addresses else set()
+    Delivery.objects.bulk_create(
+        _refused(_delivery(notice, recipient)) if recipient.address in refused else _delivery(notice, recipient)
+        for recipient in recipients
+    )
     for channel in {recipient.channel for recipient in recipients}:
         enqueue_delivery(channel)
     return notice
@@ -89,6 +95,14 @@ def _delivery(notice: Notice, recipient: _Recipient) -> Delivery:
         created_at=notice.created_at,
         next_attempt_at=notice.created_at,
     )
+
+
+def _refused(delivery: Delivery) -> Delivery:
+    """Mark a delivery to a recipient with too many e-mails as failed; it can be sent again from the delivery log."""
+    delivery.state = DeliveryState.FAILED
+    delivery.finished_at = delivery.created_at
+    delivery.last_error = f"The recipient had {MAX_PER_HOUR} e-mails in the last hour."
+    return delivery
 
 
 def _subscribed_endpoints(organization: Organization, kind: NoticeKind) -> list[WebhookEndpoint]:

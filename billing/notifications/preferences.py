@@ -31,7 +31,7 @@ _NOTIFIED_ROLES = tuple(role.value for role in Role if role.may_change)
 
 def subscribed_addresses(*, organization: Organization, kind: NoticeKind) -> list[str]:
     """Return the e-mail addresses of the active owners and admins who subscribed to this kind of notice."""
-    members = Membership.objects.of(organization).filter(role__in=_NOTIFIED_ROLES, user__is_active=True)
+    members = Membership.objects.of(organization).accepted().filter(role__in=_NOTIFIED_ROLES, user__is_active=True)
     if kind in CATEGORIES:
         declined = NotificationPreference.objects.of(organization).filter(**{CATEGORIES[kind]: False})
         members = members.exclude(pk__in=declined.values("membership_id"))

@@ -38,16 +38,25 @@ class CostEntry(NamedTuple):
 
 
 def list_run_entries(
-    *, organization: Organization, run_id: str, after: Position | None, limit: int
+    *,
+    organization: Organization,
+    run_id: str,
+    since: datetime | None = None,
+    after: Position | None,
+    limit: int,
 ) -> Page[CostEntry, Position]:
-    """Return the entries of a run after a position, newest first. Raises NotFoundError for an unknown run."""
+    """Return the entries of a run after a position, newest first. Raises NotFoundError for an unknown run. `since` is
+    the start of the visible history."""
     run = get_run(organization=organization, run_id=run_id)
     if run is None:
         raise NotFoundError(f"Run {run_id} not found")
 
     def condition(parameters: Parameters) -> sql.Composable:
         # The condition on '' matches the partial index.
-        return sql.SQL("run_id = {} AND run_id <> ''").format(bind(parameters, run_id))
+        of_run = sql.SQL("run_id = {} AND run_id <> ''").format(bind(parameters, run_id))
+        if since is None:
+            return of_run
+        return sql.SQL("{} AND occurred_at >= {}").format(of_run, bind(parameters, since))
 
     # The run was created by its first event.
     query = EventQuery(organization, condition=condition)

@@ -18,6 +18,7 @@ from billing.reports.rollup_query import Sums
 from billing.reports.rollup_reader import RollupReader, read_rollups
 from billing.reports.sql import Parameters
 from billing.rollups.definitions import RUN_DAYS
+from costtrack.calendar import utc_day
 from costtrack.database.queries import fetch_rows
 from organizations.models import Organization
 
@@ -77,7 +78,7 @@ _SUMMED = sql.SQL("""
 # Unfolded events are summed once for all runs. UNION (not UNION ALL) ends cycles, and the LIMIT ends the recursion.
 _FIGURES = sql.SQL("""
 WITH page AS MATERIALIZED ({runs}), unfolded AS MATERIALIZED (
-    SELECT run_id, {summed} FROM ({tail}) AS tail GROUP BY run_id
+    SELECT run_id, {summed} FROM ({tail}) AS tail WHERE {in_history} GROUP BY run_id
 ), walked AS MATERIALIZED (
     SELECT page.run_id AS root, below.run_id FROM page CROSS JOIN LATERAL (
         WITH RECURSIVE tree (run_id) AS (
@@ -92,13 +93,14 @@ WITH page AS MATERIALIZED ({runs}), unfolded AS MATERIALIZED (
     SELECT walked.root, walked.run_id, {columns}
     FROM walked CROSS JOIN LATERAL (
         SELECT {summed} FROM {table}
-        WHERE organization_id = %(organization)s AND run_id = walked.run_id
+        WHERE organization_id = %(organization)s AND run_id = walked.run_id AND {in_history}
     ) AS folded LEFT JOIN unfolded ON unfolded.run_id = walked.run_id
 ), figures AS (
     SELECT root, count(*) AS runs, {own}, {total} FROM cost GROUP BY root
 )
 SELECT page.*, figures.* FROM page JOIN figures ON figures.root = page.run_id
 """)
+_ALL_DAYS, _SINCE = sql.SQL("true"), sql.SQL("day >= {}")
 _MEASURES = ("requests", "unpriced", "prompt_tokens", "completion_tokens", "cost")
 
 _ANCESTORS = sql.SQL("""
@@ -113,20 +115,24 @@ SELECT run_id, is_again FROM line WHERE distance > 0 ORDER BY distance DESC
 """)
 
 
-def list_runs(*, organization: Organization, workflow_id: str, after: int | None, limit: int) -> RunPage:
-    """Return root runs, or all runs of a workflow, newest first."""
+def list_runs(
+    *, organization: Organization, workflow_id: str, since: datetime | None = None, after: int | None, limit: int
+) -> RunPage:
+    """Return root runs, or all runs of a workflow, newest first. Sums are of the UTC days from `since` on."""
     condition = _OF_WORKFLOW if workflow_id else _ROOTS
-    return _page(organization, condition, _NEWEST_FIRST, after, limit, {"workflow": workflow_id})
+    return _page(organization, condition, _NEWEST_FIRST, since, after, limit, {"workflow": workflow_id})
 
 
-def list_child_runs(*, organization: Organization, run_id: str, after: int | None, limit: int) -> RunPage:
+def list_child_runs(
+    *, organization: Organization, run_id: str, since: datetime | None = None, after: int | None, limit: int
+) -> RunPage:
     """Return the direct children of a run, in the order in which they were first seen."""
-    return _page(organization, _CHILDREN, _OLDEST_FIRST, after, limit, {"parent": run_id})
+    return _page(organization, _CHILDREN, _OLDEST_FIRST, since, after, limit, {"parent": run_id})
 
 
-def get_run_row(*, organization: Organization, run_id: str) -> RunRow | None:
+def get_run_row(*, organization: Organization, run_id: str, since: datetime | None = None) -> RunRow | None:
     """Return one run with its sums, or None if it is unknown."""
-    page = _page(organization, _BY_RUN_ID, _OLDEST_FIRST, None, 1, {"run": run_id})
+    page = _page(organization, _BY_RUN_ID, _OLDEST_FIRST, since, None, 1, {"run": run_id})
     return page.rows[0] if page.rows else None
 
 
@@ -141,6 +147,7 @@ def _page(
     organization: Organization,
     condition: sql.Composable,
     direction: sql.SQL,
+    since: datetime | None,
     after: int | None,
     limit: int,
     values: Parameters,
@@ -154,8 +161,10 @@ def _page(
 
     def compose(reader: RollupReader) -> sql.Composable:
         reader.parameters.update(values, after=after, enough=limit + 1, max_runs=MAX_WALKED)
+        in_history = _ALL_DAYS if since is None else _SINCE.format(reader.bind(utc_day(since)))
         return _FIGURES.format(
             runs=runs,
+            in_history=in_history,
             summed=_SUMMED,
             tail=reader.unfolded(RUN_DAYS),
             table=sql.Identifier(RUN_DAYS.table),

@@ -69,10 +69,12 @@ def get_run(*, organization: Organization, run_id: str) -> Run | None:
     return Run.objects.of(organization).filter(run_id=run_id).first() if "\0" not in run_id else None
 
 
-def get_run_costs(*, organization: Organization, run_id: str, include_children: bool, now: datetime) -> RunCosts:
+def get_run_costs(
+    *, organization: Organization, run_id: str, include_children: bool, window: Window = ALWAYS, now: datetime
+) -> RunCosts:
     """Return the cost of one run, alone or with all its descendants. Raises NotFoundError for an unknown run."""
     if "\0" not in run_id:
-        query = RollupQuery((RUN_DAYS,), by=_BY, condition=_one_run(run_id, include_children))
+        query = RollupQuery((RUN_DAYS,), (window,), _BY, _one_run(run_id, include_children))
         (rows,) = read_sums(organization, query)
         if rows or get_run(organization=organization, run_id=run_id) is not None:
             return _costs(rows, now)

@@ -93,5 +93,6 @@ class DataFolder:
 
     def _make(self) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)  # also if it existed; as root, PostgreSQL's account may then pass through it
         for folder in (self.logs, self.pids, self.beat_schedule.parent):
             folder.mkdir(mode=0o700, exist_ok=True)

@@ -3,24 +3,29 @@
 import time
 from typing import Any
 
-from allauth import app_settings
 from allauth.account import app_settings as account_settings
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import get_authentication_records
-from allauth.core.internal.httpkit import clean_client_ip
+from allauth.core import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.contrib import messages
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
+from costtrack.client_address import client_address
 from costtrack.organization_paths import installation_url, sign_in_url
+from organizations import security_log
 from organizations.account_emails import queue_security_notice
 from organizations.accounts.mails import NOTICES
 from organizations.accounts.secrets import decrypt, encrypt
 from organizations.models import User
+from organizations.types import SecurityEventKind
 
 WRONG_PASSWORD = "Incorrect e-mail address or password."  # noqa: S105 - a message
+_BY_USER = "login_by_user"
+"""The rate limit of attempts of one user from all addresses."""
 NO_ACCESS = "This account has no access: it is not a member of any organization."
 
 
@@ -39,7 +44,7 @@ class AccountAdapter(DefaultAccountAdapter):
         """Users without access are treated as unknown, so that the response does not reveal which addresses are
         known."""
         user = super().authenticate(request, **credentials)
-        return user if isinstance(user, User) and user.may_use_admin else None
+        return user if isinstance(user, User) and user.may_sign_in else None
 
     def reauthenticate(self, user: AbstractBaseUser, password: str) -> bool:
         authenticated = self.authenticate(self.request, email=user.get_username(), password=password)
@@ -47,11 +52,15 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def pre_login(self, request: HttpRequest, user: AbstractBaseUser, **arguments: Any) -> HttpResponse | None:
         """Check access. All sign-in methods call this: passwords, passkeys, links from e-mails and single sign-on."""
-        if isinstance(user, User) and user.may_use_admin:
+        if isinstance(user, User) and user.may_sign_in:
             return super().pre_login(request, user, **arguments)
         return refuse(request, NO_ACCESS)
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
+        """Lead users without an accepted membership to their invitations."""
+        user = request.user
+        if isinstance(user, User) and not user.may_use_admin:
+            return sign_in_url("account_organizations")
         return installation_url("index")
 
     def get_logout_redirect_url(self, request: HttpRequest) -> str:
@@ -64,6 +73,7 @@ class AccountAdapter(DefaultAccountAdapter):
         """Setting a password also ends a lockout after too many attempts."""
         super().set_password(user, password)
         self._delete_login_attempts_cached_email(self.request, email=user.get_username())
+        ratelimit.clear(self.request, action=_BY_USER, key=user.get_username().lower())
 
     def is_reauthentication_required(self, *, app: str, **arguments: Any) -> bool:
         """Users who have just signed in need not sign in again."""
@@ -80,14 +90,30 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_client_ip(self, request: HttpRequest) -> str:
         return client_address(request)
 
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Limit the attempts of a user and a client address together, so that attempts from elsewhere do not lock the
+        user out. Attempts of all addresses together have a much higher limit, which does not apply to addresses that
+        the user has signed in from."""
+        email, address = str(credentials.get("email", "")), client_address(request)
+        try:
+            super().pre_authenticate(request, **credentials)
+            if not (_attempts_are_left(request, email) or security_log.is_known_address(email, address)):
+                raise self.validation_error("too_many_login_attempts")
+        except ValidationError:
+            security_log.record(SecurityEventKind.LOCKED_OUT, email=email, address=address)
+            raise
 
-def client_address(request: HttpRequest) -> str:
-    """Return the client address from the trusted proxies (`COSTTRACK_TRUSTED_PROXIES`), otherwise the address of the
-    connection. A Unix socket has none."""
-    count = app_settings.TRUSTED_PROXY_COUNT
-    hops = request.headers.get("x-forwarded-for", "").split(",")
-    forwarded = hops[-count] if 0 < count <= len(hops) else ""
-    return clean_client_ip(forwarded) or clean_client_ip(request.META.get("REMOTE_ADDR", "")) or "unknown"
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        email = str(credentials.get("email", ""))
+        security_log.record(SecurityEventKind.SIGN_IN_FAILED, email=email, address=client_address(request))
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        key: str = super()._get_login_attempts_cache_key(request, **credentials)
+        return f"{key}:{client_address(request)}"
+
+
+def _attempts_are_left(request: HttpRequest, email: str) -> bool:
+    return bool(ratelimit.consume(request, action=_BY_USER, key=email.lower()))
 
 
 class MFAAdapter(DefaultMFAAdapter):

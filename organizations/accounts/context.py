@@ -13,6 +13,7 @@ from django.utils.functional import SimpleLazyObject
 from costtrack.organization_paths import installation_url
 from organizations.models import User
 from organizations.second_factor import lacks_second_factor
+from organizations.security_log import recent_events
 
 
 def sign_in_context(request: HttpRequest) -> dict[str, Any]:
@@ -27,6 +28,7 @@ def sign_in_context(request: HttpRequest) -> dict[str, Any]:
         **admin.site.each_context(anonymous),
         "overview_url": installation_url("index"),
         "single_sign_on": settings.OIDC_NAME,
+        "security_events": SimpleLazyObject(lambda: recent_events(user) if isinstance(user, User) else []),
         "second_factor_is_missing": SimpleLazyObject(lambda: isinstance(user, User) and lacks_second_factor(user)),
     }
 

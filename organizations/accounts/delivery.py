@@ -79,12 +79,12 @@ class _Outbox:
 
 
 def _invitation(row: AccountEmail) -> EmailMultiAlternatives | None:
-    """Compose an invitation, or None if the member has a password by now."""
+    """Compose an invitation, or None if it was accepted, declined or withdrawn."""
     membership = Membership.objects.select_related("user", "organization").filter(
         organization=row.organization_id, user=row.user_id
     )
     member = membership.first()
-    if member is None or member.user.has_usable_password() or not member.user.is_active:
+    if member is None or member.accepted_at is not None or not member.user.is_active:
         return None
     return mails.compose(mails.invitation(member.user, member.organization), member.user, row)
 
@@ -92,7 +92,7 @@ def _invitation(row: AccountEmail) -> EmailMultiAlternatives | None:
 def _password_reset(row: AccountEmail, now: datetime) -> EmailMultiAlternatives | None:
     """Compose a password reset, or None if no user with access has this address, or the link would have expired."""
     user = User.objects.filter(email__iexact=row.address).first()
-    if user is None or not user.may_use_admin or now - row.created_at > RESET_LIFETIME:
+    if user is None or not user.may_sign_in or now - row.created_at > RESET_LIFETIME:
         return None
     return mails.compose(mails.password_reset(user), user, row)
 

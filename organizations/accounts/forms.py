@@ -14,10 +14,15 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.http import int_to_base36
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES
 
+from costtrack.client_address import client_address
+from costtrack.clock import utc_now
 from costtrack.organization_paths import sign_in_url
+from organizations import security_log
 from organizations.account_emails import queue_password_reset
 from organizations.accounts.password_links import PasswordLinkTokens
 from organizations.models import User
+from organizations.services.members import accept_only_invitation
+from organizations.types import SecurityEventKind
 
 _MAX_NAME_LENGTH = 100
 _LABELS = {
@@ -58,6 +63,7 @@ class ResetPasswordForm(ThemeMixin, account.ResetPasswordForm):
     def save(self, request: HttpRequest, **_: Any) -> str:
         """Queue the e-mail. Called after the rate limit."""
         email = str(self.cleaned_data["email"])
+        security_log.record(SecurityEventKind.RESET_REQUESTED, email=email, address=client_address(request))
         queue_password_reset(email)
         return email
 
@@ -71,7 +77,10 @@ class ResetPasswordKeyForm(ThemeMixin, account.ResetPasswordKeyForm):
         if not PasswordLinkTokens().check_token(self.user, self.temp_key):
             page = sign_in_url("account_reset_password_from_key", uidb36=int_to_base36(self.user.pk), key=self.temp_key)
             raise ImmediateHttpResponse(HttpResponseRedirect(page))
+        is_invited = not self.user.has_usable_password()
         super().save()
+        if is_invited:
+            accept_only_invitation(self.user, now=utc_now())
 
 
 class ChangePasswordForm(ThemeMixin, account.ChangePasswordForm):

@@ -43,16 +43,21 @@ NOTICES = {
 
 
 def invitation(user: User, organization: Organization) -> Content:
+    """The subject and the headline have no words of the sender: an organization's name is chosen by its admins."""
+    name = f"\u201c{organization.name}\u201d"
+    has_account = user.has_usable_password()
     return Content(
-        subject=f"You are invited to {organization.name} on costtrack",
-        headline=f"Welcome to {organization.name}",
-        lead=f"You were added to {organization.name}, which tracks AI costs with costtrack. "
-        "Choose a password to sign in.",
-        button="Choose a password",
-        url=password_link(user),
-        note=f"The link works once, within {_humanize(INVITATION_LIFETIME)}. "
+        subject="Invitation to an organization on costtrack",
+        headline="You are invited to an organization",
+        lead=f"An admin of the organization {name} invited you. It tracks AI costs with costtrack. "
+        + ("Sign in to accept or decline." if has_account else "Choose a password to sign in and accept."),
+        button="View invitation" if has_account else "Choose a password",
+        url=settings.PUBLIC_URL + sign_in_url("account_organizations") if has_account else password_link(user),
+        note="Nothing changes for you until you accept."
+        if has_account
+        else f"The link works once, within {_humanize(INVITATION_LIFETIME)}. "
         "If it has expired, an owner of the organization can send a new one.",
-        why=f"You received this e-mail because someone at {organization.name} added this address. "
+        why=f"You received this e-mail because someone at {name} entered this address. "
         "If you do not know them, you can ignore it.",
     )
 

@@ -11,7 +11,8 @@ from organizations.second_factor import lacks_second_factor
 
 
 class SecondFactorMiddleware:
-    """Redirects users without the required second factor to its setup page, from every admin page except logout."""
+    """Redirects users without the required second factor to its setup page, from every admin page except logout: from
+    the pages of an organization that requires it, and from pages of all organizations if one does."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -22,6 +23,8 @@ class SecondFactorMiddleware:
         if not path.startswith(self._admin) or path == self._logout:
             return self.get_response(request)
         user = request.user
-        if not isinstance(user, User) or not lacks_second_factor(user):
+        if not isinstance(user, User) or not lacks_second_factor(
+            user, slug=getattr(request, "organization_slug", None)
+        ):
             return self.get_response(request)
         return HttpResponseRedirect(sign_in_url("mfa_index"))

@@ -24,7 +24,7 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         user = _find_user(sociallogin)
         # Accounts cannot be connected, so this is only for signing in.
-        if user is None or not user.may_use_admin or sociallogin.state.get("process") != AuthProcess.LOGIN:
+        if user is None or not user.may_sign_in or sociallogin.state.get("process") != AuthProcess.LOGIN:
             raise ImmediateHttpResponse(refuse(request, UNKNOWN))
         sociallogin.user = user
 

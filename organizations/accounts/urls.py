@@ -8,7 +8,7 @@ from allauth.mfa.webauthn import views as webauthn
 from django.urls import path
 
 from costtrack.secret_links import secret_path
-from organizations.accounts import views
+from organizations.accounts import memberships, views
 
 urlpatterns = [
     path("login", account.login, name="account_login"),
@@ -24,6 +24,7 @@ urlpatterns = [
         name="account_reset_password_from_key",
     ),
     path("password/chosen", account.password_reset_from_key_done, name="account_reset_password_from_key_done"),
+    path("organizations", memberships.own_organizations, name="account_organizations"),
     path("security", mfa.index, name="mfa_index"),
     path("login/second-factor", mfa.authenticate, name="mfa_authenticate"),
     path("confirm/code", mfa.reauthenticate, name="mfa_reauthenticate"),

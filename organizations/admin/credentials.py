@@ -20,6 +20,7 @@ from organizations.admin_actions import confirmed
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import request_user, scopes_in
 from organizations.models import APICredential, Organization
+from organizations.permissions import CREDENTIALS
 from organizations.services import IssuedCredential
 from organizations.types import Scope
 from organizations.validators import validate_in_the_future
@@ -75,6 +76,7 @@ class _IssuingRequest(HttpRequest):
 
 @admin.register(APICredential)
 class APICredentialAdmin(OrganizationScopedAdmin):
+    resource = CREDENTIALS
     changeable = False
     select_related = ("organization",)
     form = NewCredentialForm

@@ -8,30 +8,60 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminEmailInputWidget
+from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextareaWidget
 
 from organizations import services
 from organizations.admin_actions import confirmed
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import request_user, scopes_in
 from organizations.models import Membership, Organization
+from organizations.permissions import MEMBERS
 from organizations.types import Role
+
+
+class UserIdsField(forms.CharField):
+    """One `user_id` on each line; empty is None, which means the e-mail address."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            required=False,
+            label="User ids",
+            widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+            help_text="The user_id of events that are this member's own usage, one on each line. Empty: the e-mail "
+            "address. A member with the role Member sees only this usage.",
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> list[str] | None:
+        return [line.strip() for line in str(super().clean(value)).splitlines() if line.strip()] or None
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return (initial or None) != self.clean(data)
 
 
 class NewMemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
     email = forms.EmailField(
         max_length=254,
         widget=UnfoldAdminEmailInputWidget(),
-        help_text="Users without a password get an e-mail with a link to choose one.",
+        help_text="The user gets an e-mail, and is a member after accepting the invitation.",
     )
 
     class Meta:
         model = Membership
-        fields = ("organization", "role")
+        fields = ("organization", "role", "user_ids")
+
+
+class MemberForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
+    class Meta:
+        model = Membership
+        fields = ("role", "user_ids")
 
 
 @admin.register(Membership)
 class MembershipAdmin(OrganizationScopedAdmin):
+    resource = MEMBERS
     deletable = True
     select_related = ("user", "organization")
     actions_detail = ("invite_again",)
@@ -41,12 +71,18 @@ class MembershipAdmin(OrganizationScopedAdmin):
     ordering = ("organization", "id")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
-        if obj is None:
-            kwargs["form"] = NewMemberForm
+        kwargs["form"] = NewMemberForm if obj is None else MemberForm
         return super().get_form(request, obj, change, **kwargs)
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "user_ids":
+            return UserIdsField()
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        return ("organization", "email", "role") if obj is None else ("organization", "show_user", "role", "show_state")
+        if obj is None:
+            return ("organization", "email", "role", "user_ids")
+        return ("organization", "show_user", "role", "user_ids", "show_state")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         return () if obj is None else ("organization", "show_user", "show_state")
@@ -58,8 +94,8 @@ class MembershipAdmin(OrganizationScopedAdmin):
 
     @display(description="State", label={"joined": "success", "invited": "warning"})
     def show_state(self, membership: Membership) -> str:
-        """Invited: no password chosen yet, and no sign-in by single sign-on."""
-        return "joined" if membership.user.has_usable_password() or membership.user.last_login else "invited"
+        """Invited: not accepted yet."""
+        return membership.state.value
 
     @confirmed("Resend invitation", icon="forward_to_inbox")
     def invite_again(self, request: HttpRequest, membership: Membership) -> str:
@@ -72,17 +108,22 @@ class MembershipAdmin(OrganizationScopedAdmin):
         return f"A new invitation was sent to {membership.user.email}."
 
     def confirmation_context(self, request: HttpRequest, row: Membership, name: str) -> dict[str, Any]:
-        sentence = "gets a new e-mail with a link to choose a password. It works once, within 7 days."
+        sentence = "gets a new e-mail with a link to the invitation."
         return {"subject": str(row), "text": f"{row.user.email} {sentence}"}
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: Any) -> None:
         organization, role = obj.organization, form.cleaned_data["role"]
+        user_ids = form.cleaned_data["user_ids"]
         rights = {**self._rights(request, organization), "caller_scopes": scopes_in(request, organization.pk)}
         if change:
             services.change_role(organization=organization, membership=obj, role=role, **rights)
+            if "user_ids" in form.changed_data:
+                services.change_user_ids(
+                    organization=organization, membership=obj, user_ids=user_ids, actor=rights["actor"]
+                )
         else:
             email = form.cleaned_data["email"]
-            saved = services.add_member(organization=organization, email=email, role=role, **rights)
+            saved = services.add_member(organization=organization, email=email, role=role, user_ids=user_ids, **rights)
             obj.pk, obj.user = saved.pk, saved.user
 
     def delete_model(self, request: HttpRequest, obj: Membership) -> None:

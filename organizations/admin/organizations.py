@@ -15,6 +15,7 @@ from organizations import services
 from organizations.admin_base import OperatorAdmin, OrganizationScopedAdmin
 from organizations.admin_request import request_user
 from organizations.models import Organization, Plan
+from organizations.permissions import ORGANIZATION
 from organizations.services.organizations import SLUG, time_zones
 from organizations.types import Role
 
@@ -75,6 +76,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's t
 
 @admin.register(Organization)
 class OrganizationAdmin(OrganizationScopedAdmin):
+    resource = ORGANIZATION
     organization_field = "id"
     select_related = ("plan",)
     added_by_operators_only = True

@@ -19,15 +19,13 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from costtrack.client_address import client_address
 from costtrack.clock import utc_now
-from costtrack.errors import ForbiddenError
 from costtrack.web_server.callers import CALLER, Caller
-from organizations.accounts.adapter import client_address
 from organizations.credential_cache import get_credential, get_unchecked_credential
 from organizations.models import APICredential, User
 from organizations.principals import Principal
 from organizations.refused_attempts import Attempt, TooManyAttemptsError
-from organizations.second_factor import lacks_second_factor
 from organizations.secrets import verify_secret
 from organizations.tokens import Claims, read_token
 from organizations.types import ALL_SCOPES
@@ -91,9 +89,6 @@ class MemberSessionAuthentication(SessionAuthentication):
         user = authenticated[0]
         if not isinstance(user, User):
             raise TypeError(f"{type(user)} is not this project's user model.")
-        if lacks_second_factor(user):
-            message = "Your organization requires a second factor. Set one up in the web UI first."
-            raise ForbiddenError(message, code="second_factor_required")
         scopes = ALL_SCOPES if user.is_superuser else frozenset()
         principal = Principal(user=user, scopes=scopes)
         return principal, principal

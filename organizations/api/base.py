@@ -40,10 +40,12 @@ from organizations.api.schema import OrganizationSchema
 from organizations.credential_check import CredentialChangedError, CredentialCheck
 from organizations.idempotency import IdempotentRequest, StoredResponse
 from organizations.models import Organization
+from organizations.permissions import Resource
+from organizations.plan_rights import PlanRights
 from organizations.principals import Access, Principal
 from organizations.rate_limits import Allowance, refusal, take_slot
-from organizations.selectors import access_to, access_without_url, refusal_without_api
-from organizations.types import Scope
+from organizations.selectors import access_to, access_without_url
+from organizations.types import Role, Scope
 
 M = TypeVar("M", bound=Model)
 
@@ -64,11 +66,15 @@ class _OrganizationScope(APIView):
     """
 
     dialect: ClassVar[Dialect] = NATIVE
+    resource: ClassVar[Resource | None] = None
+    """What the view is about, if pages of the web UI are about it too: its scopes are those of both."""
     required_scope: ClassVar[Scope | None] = Scope.MANAGE
-    """The strictest scope by default. None: every caller with access to the organization, and the view itself limits
-    the response to the caller's scopes."""
+    """The scope of a view without a resource, the strictest by default. None: every caller with access to the
+    organization, and the view itself limits the response to the caller's scopes."""
     scopes_by_action: ClassVar[Mapping[str, Scope | None]] = {}
     """Scopes of single actions of a viewset, or methods (in lower case) of a view."""
+    is_own: ClassVar[bool] = False
+    """For views that show a member only what is the member's own. No other view is open to the role Member."""
     requires_api_plan: ClassVar[bool] = False
     actions_of_every_plan: ClassVar[frozenset[str]] = frozenset()
     """Actions, or methods in lower case, that are allowed with every plan. Recording usage always is."""
@@ -108,6 +114,10 @@ class _OrganizationScope(APIView):
     @property
     def principal(self) -> Principal:
         return self.access.principal
+
+    @property
+    def plan_rights(self) -> PlanRights:
+        return PlanRights.of(self.access)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if str(request.method).lower() in self.methods_with_late_check:
@@ -214,18 +224,25 @@ class _OrganizationScope(APIView):
         return method if hasattr(self, method) else None
 
     def _check_scope(self) -> None:
-        action = self._action() or ""
-        required = self.scopes_by_action.get("get" if action == "head" else action, self.required_scope)
+        required = self._required_scope()
+        if self.access.role is Role.MEMBER and not self.is_own:
+            raise ForbiddenError("Your role shows only your own usage.", code="own_usage_only")
         if required is not None and required not in self.access.scopes:
             message = f"missing scope: this needs {required.value}."
             raise ForbiddenError(message, code="missing_scope", extra={"scope": required.value})
 
+    def _required_scope(self) -> Scope | None:
+        action = self._action() or ""
+        action = "get" if action == "head" else action
+        if action in self.scopes_by_action:
+            return self.scopes_by_action[action]
+        if self.resource is None:
+            return self.required_scope
+        return self.resource.read if self.request.method in SAFE_METHODS else self.resource.change
+
     def _check_plan(self) -> None:
-        plan = self.organization.plan
-        is_open = not self.requires_api_plan or self._action() in self.actions_of_every_plan
-        if is_open or plan.api_access or self.principal.is_operator:
-            return
-        raise refusal_without_api(plan)
+        if self.requires_api_plan and self._action() not in self.actions_of_every_plan:
+            self.plan_rights.check_api()
 
 
 def stored_response(stored: StoredResponse) -> HttpResponse:
@@ -275,6 +292,7 @@ _SEALED = (
     "get_queryset",
     "organization",
     "principal",
+    "plan_rights",
     *(name for name in vars(_OrganizationScope) if name.startswith("_") and not name.startswith("__")),
 )
 

@@ -6,7 +6,8 @@ from costtrack.date_fields import EndField
 from costtrack.serializers import StrictSerializer
 from organizations.models import APICredential, AuditEntry, Membership, Organization
 from organizations.services import MAX_GRACE
-from organizations.types import Environment, Role, Scope, WeekDay
+from organizations.services.members import MAX_USER_IDS
+from organizations.types import Environment, MembershipState, Role, Scope, WeekDay
 from organizations.validators import validate_in_the_future
 
 DEFAULT_SCOPES = (Scope.USAGE_WRITE, Scope.COSTS_READ)
@@ -110,19 +111,52 @@ class RotationSerializer(StrictSerializer):
 
 class MemberSerializer(serializers.ModelSerializer[Membership]):
     email = serializers.EmailField(source="user.email")
+    state = serializers.ChoiceField(
+        choices=MembershipState.choices, help_text="`invited` until the user accepts; only then does it count."
+    )
+    user_ids = serializers.ListField(
+        source="own_user_ids",
+        child=serializers.CharField(),
+        help_text="The `user_id`s in events that are this member's own usage.",
+    )
 
     class Meta:
         model = Membership
-        fields = ("id", "email", "role", "created_at")
+        fields = ("id", "email", "role", "state", "user_ids", "created_at")
+
+
+def _user_ids() -> serializers.ListField:
+    return serializers.ListField(
+        child=serializers.CharField(max_length=255),
+        max_length=MAX_USER_IDS,
+        required=False,
+        allow_null=True,
+        help_text="The `user_id`s in events that are the member's own usage. Null: the member's e-mail address.",
+    )
 
 
 class NewMemberSerializer(StrictSerializer):
     email = serializers.EmailField(max_length=254)
     role = serializers.ChoiceField(choices=Role.choices, default=Role.VIEWER)
+    user_ids = _user_ids()
 
 
 class MemberChangeSerializer(StrictSerializer):
-    role = serializers.ChoiceField(choices=Role.choices)
+    role = serializers.ChoiceField(choices=Role.choices, required=False)
+    user_ids = _user_ids()
+
+
+class OwnMembershipSerializer(serializers.ModelSerializer[Membership]):
+    """A membership of the current user."""
+
+    organization = serializers.CharField(source="organization.slug", help_text="The organization's slug.")
+    name = serializers.CharField(source="organization.name")
+    state = serializers.ChoiceField(choices=MembershipState.choices)
+    user_ids = serializers.ListField(source="own_user_ids", child=serializers.CharField())
+
+    class Meta:
+        model = Membership
+        fields = ("organization", "name", "role", "state", "user_ids", "created_at")
 
 
 class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):

@@ -10,6 +10,17 @@ _organization = "organizations/<str:slug>"
 urlpatterns = [
     path("oauth2/token", TokenView.as_view(), name="oauth2-token"),
     path("organizations", views.OrganizationsViewSet.as_view({"get": "list", "post": "create"}), name="organizations"),
+    path("memberships", views.OwnMembershipViewSet.as_view({"get": "list"}), name="memberships"),
+    path(
+        "memberships/<str:slug>",
+        views.OwnMembershipViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+        name="own-membership",
+    ),
+    path(
+        "memberships/<str:slug>/accept",
+        views.OwnMembershipViewSet.as_view({"post": "accept"}),
+        name="own-membership-accept",
+    ),
     path(_organization, views.OrganizationView.as_view(), name="organization"),
     path(
         f"{_organization}/credentials",

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from costtrack.clock import utc_now
-from costtrack.errors import ForbiddenError
+from costtrack.errors import ForbiddenError, InvalidError
 from costtrack.renderers import JSONRenderer
 from costtrack.serializers import validated
 from organizations import idempotency, services
@@ -31,12 +31,14 @@ from organizations.api.serializers import (
     NewOrganizationSerializer,
     OrganizationChangeSerializer,
     OrganizationSerializer,
+    OwnMembershipSerializer,
     RotationSerializer,
 )
 from organizations.idempotency import IdempotentRequest
 from organizations.models import APICredential, AuditEntry, Membership, Organization
+from organizations.permissions import AUDIT_LOG, CREDENTIALS, MEMBERS, ORGANIZATION
 from organizations.principals import Principal
-from organizations.selectors import visible_organizations
+from organizations.selectors import check_second_factor, visible_organizations
 from organizations.services import IssuedCredential
 from organizations.types import Scope
 
@@ -53,6 +55,7 @@ class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
 
     def get_queryset(self) -> QuerySet[Organization]:
         principal = self._principal()
+        check_second_factor(principal)
         if principal.credential is not None and Scope.COSTS_READ not in principal.scopes:
             raise ForbiddenError("missing scope: this needs costs:read.", code="missing_scope")
         return visible_organizations(principal).order_by("slug")
@@ -65,6 +68,7 @@ class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
     def create(self, request: Request) -> HttpResponse:
         """Create an organization. Operators only."""
         principal = self._principal()
+        check_second_factor(principal)
         if not principal.is_operator or Scope.MANAGE not in principal.scopes:
             raise ForbiddenError("Only operators may create organizations.", code="operators_only")
         key, now = idempotency.read_key(request.headers), utc_now()
@@ -85,14 +89,53 @@ class OrganizationsViewSet(mixins.ListModelMixin, GenericViewSet[Organization]):
         return Response(created, status=status.HTTP_201_CREATED)
 
     def _principal(self) -> Principal:
-        principal = self.request.auth
-        if not isinstance(principal, Principal):
-            raise TypeError("The request has no principal.")
-        return principal
+        return _principal_of(self.request)
+
+
+class OwnMembershipViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[Membership]):
+    """The memberships and invitations of the current user. Not based on the sealed base class: it has no organization,
+    so that no rule of an organization can keep a member in it."""
+
+    openapi_tag = "organizations"
+    queryset = Membership.objects.order_by("organization__slug")
+    serializer_class = OwnMembershipSerializer
+    metadata_class = None
+    lookup_field = "organization__slug"
+    lookup_url_kwarg = "slug"
+
+    def get_queryset(self) -> QuerySet[Membership]:
+        user = _principal_of(self.request).user
+        if user is None:
+            raise ForbiddenError("Only users have memberships. Sign in first.", code="users_only")
+        return super().get_queryset().filter(user=user).select_related("organization", "user")
+
+    @extend_schema(request=None, responses=OwnMembershipSerializer)
+    def accept(self, request: Request, slug: str) -> Response:
+        """Accept the invitation of an organization. Accepting it again changes nothing."""
+        membership = services.accept_membership(membership=self.get_object(), now=utc_now())
+        return Response(OwnMembershipSerializer(membership).data)
+
+    @extend_schema(
+        responses={
+            204: OpenApiResponse(description="You left the organization, or declined its invitation."),
+            409: OpenApiResponse(description="The last owner cannot leave."),
+        }
+    )
+    def destroy(self, request: Request, slug: str) -> Response:
+        """Leave an organization, or decline its invitation. The last owner cannot leave."""
+        services.leave(membership=self.get_object())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _principal_of(request: Request) -> Principal:
+    principal = request.auth
+    if not isinstance(principal, Principal):
+        raise TypeError("The request has no principal.")
+    return principal
 
 
 class OrganizationView(OrganizationScopedAPIView):
-    scopes_by_action = {"get": Scope.COSTS_READ}
+    resource = ORGANIZATION
 
     @extend_schema(responses=OrganizationSerializer)
     def get(self, request: Request, **_: str) -> Response:
@@ -121,6 +164,7 @@ class OrganizationView(OrganizationScopedAPIView):
 
 
 class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[APICredential]):
+    resource = CREDENTIALS
     queryset = APICredential.objects.order_by("-id")
     serializer_class = CredentialSerializer
     filterset_class = filters.CredentialFilter
@@ -169,6 +213,7 @@ class CredentialViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
 
 
 class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationScopedViewSet[Membership]):
+    resource = MEMBERS
     queryset = Membership.objects.order_by("id")
     serializer_class = MemberSerializer
     filterset_class = filters.MemberFilter
@@ -181,7 +226,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
         responses={201: MemberSerializer, 409: OpenApiResponse(description="The user is already a member.")},
     )
     def create(self, request: Request, **_: str) -> Response:
-        """Add a member by e-mail address."""
+        """Invite a member by e-mail address. The membership counts when the user accepts it."""
         body = validated(NewMemberSerializer, request.data)
         membership = services.add_member(
             organization=self.organization,
@@ -197,17 +242,27 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
         responses={200: MemberSerializer, 409: OpenApiResponse(description="The last owner must keep the role.")},
     )
     def partial_update(self, request: Request, **_: Any) -> Response:
-        """Change a member's role."""
+        """Change a member's role, or the `user_id`s of the member's own usage."""
         membership = self.get_object()
         body = validated(MemberChangeSerializer, request.data)
-        membership = services.change_role(
-            organization=self.organization,
-            membership=membership,
-            role=body["role"],
-            acting_as=self.access.role,
-            actor=self.principal.label,
-            caller_scopes=self.access.scopes,
-        )
+        if not body:
+            raise InvalidError("At least one of role and user_ids is required.")
+        if "role" in body:
+            membership = services.change_role(
+                organization=self.organization,
+                membership=membership,
+                role=body["role"],
+                acting_as=self.access.role,
+                actor=self.principal.label,
+                caller_scopes=self.access.scopes,
+            )
+        if "user_ids" in body:
+            membership = services.change_user_ids(
+                organization=self.organization,
+                membership=membership,
+                user_ids=body["user_ids"],
+                actor=self.principal.label,
+            )
         return Response(MemberSerializer(membership).data)
 
     @extend_schema(
@@ -230,6 +285,7 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizati
 class AuditViewSet(mixins.ListModelMixin, OrganizationScopedViewSet[AuditEntry]):
     """Changes and who made them, newest first."""
 
+    resource = AUDIT_LOG
     queryset = AuditEntry.objects.order_by("-id")
     serializer_class = AuditEntrySerializer
     filterset_class = filters.AuditFilter

@@ -11,11 +11,20 @@ from organizations.services.credentials import (
     revoke_credential,
     rotate_credential,
 )
-from organizations.services.members import add_member, change_role, invite_again, remove_member
+from organizations.services.members import (
+    accept_membership,
+    add_member,
+    change_role,
+    change_user_ids,
+    invite_again,
+    leave,
+    remove_member,
+)
 from organizations.services.organizations import (
     compare_users,
     create_organization,
     follow_changed_plan,
+    lock_organization,
     require_second_factor,
     update_organization,
 )
@@ -23,13 +32,17 @@ from organizations.services.organizations import (
 __all__ = [
     "MAX_GRACE",
     "IssuedCredential",
+    "accept_membership",
     "add_member",
     "change_role",
+    "change_user_ids",
     "compare_users",
     "create_organization",
     "follow_changed_plan",
     "invite_again",
     "issue_credential",
+    "leave",
+    "lock_organization",
     "remove_member",
     "require_second_factor",
     "revoke_credential",

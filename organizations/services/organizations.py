@@ -15,7 +15,13 @@ from organizations.plan_hooks import apply_plan_change
 from organizations.types import Role, WeekDay
 
 SLUG = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)*\Z")
+_WEB_ADDRESS = re.compile(r"://|\bwww\.", re.IGNORECASE)
 _MAX_SLUG_LENGTH = 63
+
+
+def lock_organization(organization: Organization) -> None:
+    """Lock the organization until the transaction ends, so that changes of what belongs to it wait for each other."""
+    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
 
 
 @transaction.atomic
@@ -30,6 +36,7 @@ def create_organization(
     now: datetime,
 ) -> Organization:
     """Create an organization. Without a slug one is generated from the name, numbered if it is in use."""
+    _check_name(name)
     slug = slug or _free_slug(name)
     _check_slug(slug)
     _check_time_zone(time_zone)
@@ -73,6 +80,8 @@ def update_organization(
     }
     if not changes:
         return organization
+    if "name" in changes:
+        _check_name(str(changes["name"]))
     if time_zone is not None:
         _check_time_zone(time_zone)
     if plan is not None:
@@ -148,6 +157,14 @@ def _free_slug(name: str) -> str:
         for number in range(1, len(taken) + 2)
         if (slug := stem if number == 1 else f"{stem}-{number}") not in taken
     )
+
+
+def _check_name(name: str) -> None:
+    """Names are in e-mails, so they are plain text on one line without an address of a web page."""
+    if not name.isprintable() or not name.strip():
+        raise field_error("name", "must be printable text on one line.")
+    if _WEB_ADDRESS.search(name):
+        raise field_error("name", "must not contain a web address.")
 
 
 def _check_slug(slug: str) -> None:

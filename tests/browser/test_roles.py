@@ -44,21 +44,22 @@ from tests.profiles import choose
 
 ACME = "/organizations/acme"
 PAGES = (
-    *("Usage", "API credentials", "Getting started"),
+    *("Usage", "My usage", "API credentials", "Getting started"),
     *("Pricing", "Price check", "Sessions & executions", "Runs", "Request log", "Tags"),
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Plan", "Exports"),
     *("All events", "All runs", "All sessions", "All executions", "All groups"),
     *("Batches", "Unpriced", "Quarantine", "Repricing"),
-    *("Organization", "Members", "Prices", "Agreements", "Credits", "Webhooks", "Deliveries"),
+    *("Organization", "Members", "Prices", "Agreements", "Credits", "Webhooks", "Notice addresses", "Deliveries"),
     *("E-mails you get", "E-mail previews", "Audit log"),
 )
-VIEWERS = tuple(name for name in PAGES if name != "E-mail previews")
+MANAGED = ("API credentials", "Members", "Notice addresses", "Audit log", "E-mail previews")
+VIEWERS = tuple(name for name in PAGES if name not in MANAGED)
 OWNERS_ELSEWHERE = (
     *("Usage", "Pricing", "Sessions & executions", "Request log", "Exports"),
     *("Limits", "Increase requests", "Threshold events", "Authorizations", "Prices", "Webhooks", "Deliveries"),
 )
 """They are compared with the API where each of their filters is used (the files of these pages)."""
-INSTALLATION = ("All organizations", "Plans", "Users", "Health")
+INSTALLATION = ("All organizations", "Plans", "Users", "Security log", "Health")
 OWN = "E-mails you get"
 """Where a viewer, too, changes something."""
 

@@ -6,7 +6,7 @@
     elsewhere  the same for another organization, which must not show
     prices     what models cost the organization: `{"model", "input", "output"}` in USD per million tokens
     limits     the organization's spend limits: `{"amount_usd", "window"}`
-    plan       the organization's; pay_as_you_go if it is not said
+    plan       the organization's; if it is not said, pay_as_you_go for document 001, which has plans, else enterprise
     caller     `key`: a credential with every right. `person`: a member of both organizations, in a browser. `nobody`
     fault      every statement for the database that has this text in it fails
     first      a pair that is asked before and must match, too
@@ -67,7 +67,7 @@ class Golden:
     elsewhere: tuple[list[Event], ...] = ()
     prices: tuple[dict[str, str], ...] = ()
     limits: tuple[dict[str, str], ...] = ()
-    plan: str = "pay_as_you_go"
+    plan: str = ""
     caller: str = "key"
     fault: str = ""
 
@@ -79,7 +79,8 @@ def read(file: Path, key: Key | None = None) -> Golden:
     pairs = (*first, Pair.of(content))
     for name in ("usage", "elsewhere"):
         content[name] = _batches(content.get(name, []))
-    return Golden(**{**content, "pairs": pairs})
+    plan = "pay_as_you_go" if file.name.startswith("001") else "enterprise"
+    return Golden(**{"plan": plan, **content, "pairs": pairs})
 
 
 def key_hash(client_id: str) -> str:

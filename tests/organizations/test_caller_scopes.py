@@ -165,7 +165,9 @@ def test_in_the_web_ui_owners_admins_and_operators_give_every_scope(
     browser = Client()
     browser.force_login(request.getfixturevalue(who))
     before = _rights()
-    member = Membership.objects.create(organization=organization, user=User.objects.create_user("x@acme.example"))
+    member = Membership.objects.create(
+        organization=organization, user=User.objects.create_user("x@acme.example"), accepted_at=None
+    )
     forms = _web_forms(organization, key, member)
     for path, form in [*forms["credentials"], *forms["members"]]:
         answer = browser.post(path, form)

@@ -17,9 +17,11 @@ from billing.admin.components.cards import Card
 from billing.admin.components.datetimes import utc
 from billing.admin.components.list_filters import HourFilter, PeriodFilter
 from costtrack.changelist import PlainChangeList
+from costtrack.clock import utc_now
 from organizations.admin_base import OrganizationScopedAdmin
 from organizations.admin_request import chosen_organization, request_user
 from organizations.models import Organization
+from organizations.plan_rights import PlanRights
 
 PARAMETER = "organization"
 
@@ -30,7 +32,7 @@ def shown_organization(request: HttpRequest) -> Organization | None:
     None if the parameter names no visible organization."""
     if (organization := chosen_organization(request)) is not None:
         return organization
-    visible = Organization.objects.visible_to(request_user(request)).order_by("name", "id")
+    visible = Organization.objects.visible_to(request_user(request)).select_related("plan").order_by("name", "id")
     chosen = request.GET.get(PARAMETER, "")
     if not chosen:
         return visible.first()
@@ -102,7 +104,21 @@ class SingleOrganizationList(PlainChangeList):
             for row in rows:
                 row.organization = self.organization
             self.complete(request, rows)
+            self.notice = self.notice or self._notice_of_plan(request)
         self.result_list = rows
+
+    def _notice_of_plan(self, request: HttpRequest) -> str:
+        """Return what the plan does not show of a list of usage."""
+        admin = cast("SingleOrganizationAdmin", self.model_admin)
+        if self.organization is None or not admin.resource.is_usage:
+            return ""
+        rights = PlanRights(self.organization, request_user(request).is_superuser)
+        if (refusal := rights.api_refusal()) is not None:
+            return refusal.message
+        if not admin.history_field or rights.history_start(utc_now()) is None:
+            return ""
+        plan = self.organization.plan
+        return f"The {plan.name} plan shows the last {plan.history_days} days; older usage is stored but not shown."
 
     def complete(self, request: HttpRequest, rows: list[Any]) -> None:
         """A hook that reads what the columns show besides the rows, for all of them together."""

@@ -19,12 +19,16 @@ from django.views.generic import View
 from billing.admin.components.cards import EmptyState
 from billing.admin.components.datetimes import LocalTimes
 from billing.admin.components.urls import admin_url
+from billing.reports.usage.query import VisibleWindow, clip_to_history
+from costtrack.calendar import Span
 from costtrack.clock import utc_now
-from costtrack.errors import DomainError
+from costtrack.errors import DomainError, ForbiddenError
 from costtrack.organization_paths import organization_url
 from organizations.admin_request import chosen_organization, request_roles, request_user
 from organizations.middleware import last_organization
 from organizations.models import Organization, User
+from organizations.permissions import USAGE, Resource
+from organizations.plan_rights import PlanRights
 from organizations.types import Role
 
 _FULL_PAGE, _FRAGMENT = "admin/dashboard/full_page.html", "admin/dashboard/fragment.html"
@@ -42,6 +46,10 @@ class OrganizationPage(View):
     refresh_seconds: ClassVar[int] = 15
     """The refresh interval; 0 disables the refresh."""
     stylesheets: ClassVar[Sequence[str]] = ()
+    resource: ClassVar[Resource] = USAGE
+    """What the page shows, and so who may see it."""
+    explains_plan: ClassVar[bool] = False
+    """The page itself explains what the plan does not show; others respond with the API's refusal."""
     scripts: ClassVar[Sequence[str]] = ()
     """The page's own static files, besides those of every page."""
 
@@ -61,6 +69,7 @@ class OrganizationPage(View):
         self.times = LocalTimes(organization.calendar, self.now)
         request.current_app = admin.site.name
         try:
+            self._check_access()
             return super().dispatch(request, *args, **kwargs)
         except DomainError as refused:
             links = [("Clear filters", request.path)]
@@ -69,8 +78,24 @@ class OrganizationPage(View):
             empty = EmptyState("block", refused.message, links=links)
             return self._respond(EMPTY_PAGE, {"empty": empty}, status=refused.status)
 
+    @property
+    def plan_rights(self) -> PlanRights:
+        return PlanRights(self.organization, self.user.is_superuser)
+
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return self._respond(self.template_name, self.page_context())
+
+    def visible(self, span: Span) -> VisibleWindow:
+        """Clip a span to the plan's history. Raises ForbiddenError if nothing of it is visible."""
+        since = self.plan_rights.history_start(self.now)
+        return clip_to_history(organization=self.organization, window=span, since=since)
+
+    def _check_access(self) -> None:
+        read = self.resource.read
+        if read is not None and read not in self.role.scopes:
+            raise ForbiddenError("Your role does not show this page.", code="missing_scope", extra={"scope": read})
+        if self.resource.is_usage and not self.explains_plan:
+            self.plan_rights.check_api()
 
     def _respond(self, template: str, context: dict[str, Any], *, status: int = HTTPStatus.OK) -> TemplateResponse:
         is_fragment = bool(self.request.headers.get("HX-Request"))

@@ -10,16 +10,20 @@ from billing.admin.components.tables import Column, Table
 from billing.admin.components.urls import admin_url
 from billing.models import Run
 from billing.reports.runs import get_run_costs
+from costtrack.calendar import ALWAYS
 from costtrack.clock import utc_now
 from costtrack.money import usd
+from organizations.plan_rights import PlanRights
 
 CostLine = tuple[str, str, Decimal]
 """A service and one of its cost groups (empty for all of them), with their cost."""
 
 
-def run_cost_card(title: str, run: Run, *, include_children: bool) -> Card:
+def run_cost_card(title: str, run: Run, *, include_children: bool, is_operator: bool) -> Card:
+    now = utc_now()
+    window = PlanRights(run.organization, is_operator).visible(ALWAYS, now=now)
     costs = get_run_costs(
-        organization=run.organization, run_id=run.run_id, include_children=include_children, now=utc_now()
+        organization=run.organization, run_id=run.run_id, include_children=include_children, window=window, now=now
     )
     lines: list[CostLine] = []
     for service, amount in costs.by_service.items():

@@ -14,9 +14,7 @@ from billing.reports.usage.figures import NO_CREDENTIAL, GroupBy, UsageFilter
 from billing.reports.usage.query import UsageQuery, build_query
 from billing.types import Status
 from costtrack.calendar import Span
-from costtrack.errors import DomainError
 from organizations.models import APICredential
-from organizations.selectors import refusal_without_api, refusal_without_exports
 
 NOT_STACKED = "none"
 VIEWS = ((View.COST.value, "Cost"), (View.REQUESTS.value, "Requests"), (View.TOKENS.value, "Tokens"))
@@ -71,7 +69,7 @@ class UsageForm(PeriodForm):
 
 
 class UsageQueryPage(OrganizationPage):
-    """A page with a usage query. Plan restrictions do not apply to operators, as in the API."""
+    """A page with a usage query."""
 
     def usage_query(self, filters: UsageFilter, window: Span) -> UsageQuery:
         """Build the query. Raises ForbiddenError for a period outside the plan's history."""
@@ -80,7 +78,7 @@ class UsageQueryPage(OrganizationPage):
             filters=filters,
             window=window,
             now=self.now,
-            has_full_history=self.user.is_superuser,
+            rights=self.plan_rights,
         )
 
     def offer(self, form: UsageForm, *, since: datetime) -> None:
@@ -90,13 +88,3 @@ class UsageQueryPage(OrganizationPage):
             credentials=credentials.values_list("client_id", "name")[:MAX_OPTIONS],
             used=list_filter_options(organization=self.organization, since=since),
         )
-
-    def api_refusal(self) -> DomainError | None:
-        """Return the API's error if the plan has no API access."""
-        plan = self.organization.plan
-        return None if plan.api_access or self.user.is_superuser else refusal_without_api(plan)
-
-    def exports_refusal(self) -> DomainError | None:
-        """Return the API's error if the plan does not allow the CSV."""
-        plan = self.organization.plan
-        return self.api_refusal() or (None if plan.exports or self.user.is_superuser else refusal_without_exports(plan))

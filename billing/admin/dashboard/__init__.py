@@ -3,7 +3,7 @@
 One package per page. Importing this package registers them.
 """
 
-from billing.admin.dashboard import index_page, plan_page, price_check_page, tags_page
+from billing.admin.dashboard import index_page, own_usage_page, plan_page, price_check_page, tags_page
 from billing.admin.dashboard.exports import exports_page
 from billing.admin.dashboard.getting_started import getting_started_page
 from billing.admin.dashboard.pricing import pricing_page
@@ -17,6 +17,7 @@ __all__ = [
     "exports_page",
     "getting_started_page",
     "index_page",
+    "own_usage_page",
     "plan_page",
     "price_check_page",
     "pricing_page",

@@ -18,6 +18,8 @@ from costtrack.money import usd
 from costtrack.organization_paths import organization_url
 from organizations.admin_request import request_user
 from organizations.models import Organization
+from organizations.permissions import USAGE
+from organizations.plan_rights import PlanRights
 
 _MAX_SHOWN = 12
 
@@ -44,22 +46,25 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The index page's context; `UNFOLD["DASHBOARD_CALLBACK"]` names this function."""
     user = request_user(request)
     visible = Organization.objects.visible_to(user).select_related("plan").order_by("name", "id")
+    if not user.is_superuser:
+        visible = visible.filter(pk__in=[pk for pk, role in user.roles.items() if USAGE.read in role.scopes])
     shown = list(visible[: _MAX_SHOWN + 1])
     now = utc_now()
     figures = list_overviews(organizations=shown[:_MAX_SHOWN], since=now - timedelta(days=1))
-    context["cards"] = [_card(organization_overview, now) for organization_overview in figures]
+    context["cards"] = [_card(each, now, is_operator=user.is_superuser) for each in figures]
     context["has_several"] = len(shown) > 1
     context["has_more"] = len(shown) > _MAX_SHOWN
     context["may_add"] = user.is_superuser
     return context
 
 
-def _card(figures: Overview, now: datetime) -> OrganizationCard:
+def _card(figures: Overview, now: datetime, *, is_operator: bool) -> OrganizationCard:
+    shows_usage = PlanRights(figures.organization, is_operator).api_refusal() is None
     return OrganizationCard(
         organization=figures.organization,
         usage_url=organization_url(figures.organization.slug, "usage"),
         ledger_url=ledger_url(figures.organization.pk),
-        cost=usd(figures.cost_usd),
+        cost=usd(figures.cost_usd) if shows_usage else formatting.NOTHING,
         events=formatting.count(figures.events),
         last_received=utc(figures.last_received_at),
         queues=tuple(queues(figures.organization, figures.backlog)),

@@ -17,13 +17,13 @@ from billing.limits.cache import limit_set
 from billing.limits.status import statuses
 from billing.limits.types import LimitStatus
 from billing.reports.usage.figures import UsageFilter
-from billing.reports.usage.query import history_start
 from billing.reports.usage.totals import spend_now, totals
 from costtrack.admin_site import register_page
 from costtrack.calendar import Preset, Span
 from costtrack.money import usd
 from costtrack.organization_paths import installation_url
 from organizations.models import Plan
+from organizations.permissions import ORGANIZATION
 
 
 class Criterion(NamedTuple):
@@ -36,6 +36,7 @@ class Criterion(NamedTuple):
 
 class PlanPage(OrganizationPage):
     title: ClassVar[str] = "Plan"
+    resource = ORGANIZATION
     template_name: ClassVar[str] = "admin/dashboard/plan.html"
     stylesheets = ("costtrack/plan.css",)
     refresh_seconds: ClassVar[int] = 30
@@ -55,6 +56,9 @@ class PlanPage(OrganizationPage):
 
     def _figures(self) -> list[Figure]:
         organization, plan = self.organization, self.organization.plan
+        your_plan = Figure("Your plan", plan.name, (f"of {organization}",))
+        if self.plan_rights.api_refusal() is not None:
+            return [your_plan]
         spend = spend_now(organization=organization, filters=UsageFilter(), now=self.now)
         before = organization.calendar.preset(Preset.LAST_MONTH, self.now)
         spent_before = self._spent_in(before)
@@ -69,15 +73,15 @@ class PlanPage(OrganizationPage):
             f"The billing period ends {self.times.inline(spend.billing_period.end)}.",
         )
         return [
-            Figure("Your plan", plan.name, (f"of {organization}",)),
+            your_plan,
             Figure(now, usd(spend.month_to_date_usd), notes),
             *([Figure(last, spent_before, (self._days(before),))] if spent_before else []),
         ]
 
     def _spent_in(self, window: Span) -> str:
         """Return the spend in a window; empty if it is outside the plan's history."""
-        since = history_start(organization=self.organization, now=self.now)
-        if since is not None and window.start < since and not self.user.is_superuser:
+        since = self.plan_rights.history_start(self.now)
+        if since is not None and window.start < since:
             return ""
         (figures,) = totals(organization=self.organization, filters=UsageFilter(), windows=[window])
         return usd(figures.cost_usd)

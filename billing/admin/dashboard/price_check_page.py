@@ -148,7 +148,7 @@ class PriceCheckPage(UsageQueryPage):
 
     def _export_url(self) -> str:
         """Return the URL of the CSV for the same filters; empty if the plan has no exports."""
-        if self.exports_refusal() is not None:
+        if self.plan_rights.exports_refusal() is not None:
             return ""
         query_string = url_with(self.request).partition("?")[2]
         return f"{admin_url('price_check_differences')}{f'?{query_string}' if query_string else ''}"
@@ -220,8 +220,7 @@ class PriceCheckDownload(UsageQueryPage):
     template_name: ClassVar[str] = "admin/dashboard/price_check.html"
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if (refused := self.exports_refusal()) is not None:
-            raise refused
+        self.plan_rights.check_exports()
         form = PriceCheckForm(request.GET)
         if not form.is_valid():
             raise InvalidError("These filters are invalid.")

@@ -4,6 +4,7 @@ Its numbers are those of `GET /spend/tags` (document 004), so days are UTC.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, ClassVar
 
@@ -66,7 +67,9 @@ class TagsPage(OrganizationPage):
 
     def page_context(self) -> dict[str, Any]:
         form = TagsForm(self.request.GET)
-        period = period_of(form, utc_calendar(self.organization.week_start), self.now)
+        chosen_period = period_of(form, utc_calendar(self.organization.week_start), self.now)
+        visible = self.visible(chosen_period.span)
+        period = replace(chosen_period, span=visible.window)
         cleaned = form.cleaned_data if form.is_valid() else {}
         report = get_tag_spend(organization=self.organization, window=Window(*period.span))
         tag = cleaned.get("tag") or ""
@@ -78,6 +81,7 @@ class TagsPage(OrganizationPage):
         return {
             "form": form,
             "period": period,
+            "visible": visible,
             "report": report,
             "tag": tag,
             "all_tags_url": url_with(self.request, tag=""),

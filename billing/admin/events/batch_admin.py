@@ -13,10 +13,13 @@ from billing.admin.components.tables import column
 from billing.admin.components.urls import ledger_url
 from billing.models import IngestBatch
 from costtrack.money import usd
+from organizations.permissions import USAGE
 
 
 @admin.register(IngestBatch)
 class IngestBatchAdmin(SingleOrganizationAdmin):
+    resource = USAGE
+    history_field = "received_at"
     read_only = True
     finds_through_organizations = True
     select_related = ("credential",)

@@ -30,6 +30,7 @@ from billing.models import UnpricedEvent, UsageEvent
 from billing.models.ledger import UsageEventQuerySet
 from billing.types import CostSource, EventKind, Status, UnpricedReason
 from costtrack.money import usd
+from organizations.permissions import USAGE
 
 
 class ModelFilter(ExactTextFilter):
@@ -92,6 +93,8 @@ class LedgerList(SingleOrganizationList):
 
 @admin.register(UsageEvent)
 class UsageEventAdmin(CorrectingAdmin):
+    resource = USAGE
+    history_field = "occurred_at"
     read_only = True
     finds_through_organizations = True
     changelist_class = LedgerList

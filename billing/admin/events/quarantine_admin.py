@@ -19,12 +19,15 @@ from billing.models import QuarantinedRecord
 from costtrack.clock import utc_now
 from costtrack.errors import DomainError
 from organizations.admin_actions import confirmed
+from organizations.permissions import USAGE
 
 _MAX_AT_ONCE = 500
 
 
 @admin.register(QuarantinedRecord)
 class QuarantinedRecordAdmin(SingleOrganizationAdmin):
+    resource = USAGE
+    history_field = "received_at"
     read_only = True
     select_related = ("organization", "credential")
     list_display = ("received", "sent_as", "record", "what_is_wrong", "sent_with", "state")

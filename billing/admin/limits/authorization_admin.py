@@ -21,6 +21,7 @@ from billing.models import Authorization, UsageEvent
 from billing.types import AuthorizationStatus
 from costtrack.clock import utc_now
 from costtrack.money import usd
+from organizations.permissions import USAGE
 
 MAX_SEARCHED = 50_000
 """Ended statuses have no index and are searched only in this many of an organization's newest authorizations."""
@@ -53,6 +54,8 @@ class AuthorizationList(SingleOrganizationList):
 
 @admin.register(Authorization)
 class AuthorizationAdmin(SingleOrganizationAdmin):
+    resource = USAGE
+    history_field = "created_at"
     read_only = True
     select_related = ("credential",)
     changelist_class = AuthorizationList

@@ -27,6 +27,7 @@ from costtrack.money import usd
 from organizations.admin_actions import confirmed
 from organizations.admin_base import Row
 from organizations.admin_request import request_user
+from organizations.permissions import INCREASE_REQUESTS
 from organizations.principals import Principal
 from organizations.types import Role
 
@@ -47,6 +48,7 @@ class DeclineForm(forms.Form):
 
 @admin.register(IncreaseRequest)
 class IncreaseRequestAdmin(SingleOrganizationAdmin):
+    resource = INCREASE_REQUESTS
     read_only = True
     select_related = ("limit", "granted", "organization__plan")
     changelist_class = ListOfLimitValues

@@ -32,6 +32,7 @@ from costtrack.errors import ConflictError, DomainError
 from organizations.admin_actions import button, confirmed
 from organizations.admin_base import Row
 from organizations.admin_request import request_user
+from organizations.permissions import LIMITS
 from organizations.principals import Principal
 
 _A_DAY = timedelta(days=1)
@@ -39,6 +40,8 @@ _A_DAY = timedelta(days=1)
 
 class LimitActionsAdmin(SingleOrganizationAdmin):
     """Adds the action buttons to the limit page."""
+
+    resource = LIMITS
 
     actions_detail = ("raise_until", "pause", "resume", "ask", "remove", "end_override")  # type: ignore[assignment]
 

@@ -20,6 +20,7 @@ from billing.limits.selectors import display_values
 from billing.models import PAUSING, IncreaseRequest, ThresholdEvent
 from costtrack.money import usd
 from organizations.models import Organization
+from organizations.permissions import LIMITS
 
 
 class ListOfLimitValues(SingleOrganizationList):
@@ -44,6 +45,7 @@ def limit_link(row: ThresholdEvent | IncreaseRequest) -> SafeString:
 
 @admin.register(ThresholdEvent)
 class ThresholdEventAdmin(SingleOrganizationAdmin):
+    resource = LIMITS
     read_only = True
     select_related = ("limit",)
     changelist_class = ListOfLimitValues

@@ -21,6 +21,7 @@ from billing.notifications.emails import render
 from billing.types import Channel, DeliveryState, NoticeKind
 from costtrack.clock import iso, utc_now
 from organizations.admin_actions import confirmed
+from organizations.permissions import NOTIFICATIONS
 
 _BADGES = {DeliveryState.PENDING: "info", DeliveryState.SENT: "success", DeliveryState.FAILED: "danger"}
 
@@ -40,6 +41,7 @@ class ListOfHiddenRecipients(SingleOrganizationList):
 
 @admin.register(Delivery)
 class DeliveryAdmin(SingleOrganizationAdmin):
+    resource = NOTIFICATIONS
     read_only = True
     select_related = ("notice",)
     changelist_class = ListOfHiddenRecipients

@@ -12,6 +12,7 @@ from costtrack.admin_site import register_page
 from costtrack.clock import utc_now
 from organizations.admin_request import request_user
 from organizations.models import User
+from organizations.permissions import EMAIL_PREVIEWS
 
 
 def email_previews(request: HttpRequest) -> TemplateResponse:
@@ -44,4 +45,4 @@ def _can_preview(user: User) -> bool:
     return user.is_superuser or any(role.may_change for role in user.roles.values())
 
 
-register_page("email-previews/", email_previews, name="email_previews")
+register_page("email-previews/", email_previews, name="email_previews", resource=EMAIL_PREVIEWS)

@@ -15,7 +15,7 @@ from costtrack.admin_site import register_page
 from organizations.admin_request import request_user
 from organizations.models import Membership
 
-_LABELS = {
+CATEGORY_LABELS = {
     "warnings": "Warnings",
     "pauses": "Pauses",
     "requests": "Increases",
@@ -30,13 +30,17 @@ class PreferenceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's tak
     class Meta:
         model = NotificationPreference
         fields = CATEGORY_NAMES
-        labels = _LABELS
+        labels = CATEGORY_LABELS
         widgets = dict.fromkeys(CATEGORY_NAMES, UnfoldBooleanSwitchWidget)
 
 
 def notification_preferences(request: HttpRequest) -> HttpResponse:
     user = request_user(request)
-    memberships = user.memberships.select_related("organization", "user").order_by("organization__name", "pk")
+    memberships = (
+        user.memberships.filter(accepted_at__isnull=False)
+        .select_related("organization", "user")
+        .order_by("organization__name", "pk")
+    )
     forms_of = [(membership, _form(request, membership)) for membership in memberships]
     if request.method == "POST" and all(form.is_valid() for _, form in forms_of):
         _save(forms_of)

@@ -39,6 +39,7 @@ from costtrack.errors import DomainError
 from organizations.admin.credentials import RotationForm
 from organizations.admin_actions import add_service_error, confirmed
 from organizations.admin_request import request_user
+from organizations.permissions import NOTIFICATIONS
 
 _FIELDS = ("url", "description", "format", "kinds")
 _MAX_DELIVERIES = 10
@@ -83,6 +84,7 @@ class _IssuingRequest(HttpRequest):
 
 @admin.register(WebhookEndpoint)
 class WebhookEndpointAdmin(SingleOrganizationAdmin):
+    resource = NOTIFICATIONS
     form = WebhookForm
     changelist_class = ListOfHiddenRecipients
     list_display = ("goes_to", "format", "notice_kinds", "state")

@@ -22,6 +22,7 @@ from billing.pricing.price_fields import parse_unit_prices
 from costtrack.errors import InvalidError
 from costtrack.money import plain
 from organizations.admin_request import request_user
+from organizations.permissions import PRICES
 
 _TERMS = ("provider", "model_patterns", "discount_percent", "kinds", "unit_prices", "starts", "ends")
 
@@ -99,6 +100,7 @@ def _discount(agreement: Agreement) -> str:
 
 @admin.register(Agreement)
 class AgreementAdmin(SingleOrganizationAdmin):
+    resource = PRICES
     form = AgreementForm
     list_display = ("provider", "for_models", "discount", "since", "until")
     list_filter = (OrganizationFilter,)

@@ -23,6 +23,7 @@ from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import add_service_error, confirmed
 from organizations.admin_request import request_user
 from organizations.models import Organization
+from organizations.permissions import USAGE
 
 _LABELS = {
     "service": "Provider",
@@ -115,6 +116,7 @@ def _state(credit: Credit) -> Any:
 
 @admin.register(Credit)
 class CreditAdmin(SingleOrganizationAdmin):
+    resource = USAGE
     form = CreditForm
     list_display = ("created", "amount", "about", "reason", "added_by", "state")
     list_filter = (OrganizationFilter,)

@@ -48,6 +48,7 @@ from costtrack.errors import InvalidError
 from organizations.admin_actions import button, confirmed
 from organizations.admin_request import request_user
 from organizations.models import Organization
+from organizations.permissions import PRICES
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's takes no parameter
@@ -174,6 +175,7 @@ def _amount(amount: Decimal | None) -> str:
 
 @admin.register(PriceVersion)
 class PriceVersionAdmin(CardsAdmin):
+    resource = PRICES
     shows_shared_rows = True
     form = PriceForm
     list_display = ("model", "provider", "owner", "input_price", "output_price", "since", "until", "set_by")

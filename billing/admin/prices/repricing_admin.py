@@ -32,6 +32,7 @@ from costtrack.errors import ConflictError
 from costtrack.text import MAX_REASON_LENGTH
 from organizations.admin_actions import confirmed
 from organizations.models import Organization
+from organizations.permissions import PRICES
 
 _MAX_ROWS = 200
 _REFRESH_SECONDS = 2
@@ -82,6 +83,7 @@ class ApplyForm(forms.Form):
 
 @admin.register(Repricing)
 class RepricingAdmin(SingleOrganizationAdmin):
+    resource = PRICES
     changeable = False
     select_related = ("organization",)
     form = RepricingForm

@@ -26,6 +26,7 @@ from billing.models import UnpricedEvent
 from billing.reports.unpriced import UnpricedModel, unpriced_models
 from billing.types import UnpricedReason
 from costtrack.clock import utc_now
+from organizations.permissions import USAGE
 
 
 class UnpricedList(SingleOrganizationList):
@@ -62,6 +63,8 @@ class UnpricedList(SingleOrganizationList):
 
 @admin.register(UnpricedEvent)
 class UnpricedEventAdmin(SingleOrganizationAdmin):
+    resource = USAGE
+    history_field = "occurred_at"
     read_only = True
     finds_through_organizations = True
     changelist_class = UnpricedList

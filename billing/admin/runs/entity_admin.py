@@ -15,9 +15,12 @@ from billing.admin.components import formatting
 from billing.admin.components.datetimes import utc
 from billing.admin.components.model_admins import SingleOrganizationAdmin, shown_organization
 from billing.models.rollups import RollupRow
+from organizations.permissions import USAGE
 
 
 class EntityAdmin(SingleOrganizationAdmin):
+    resource = USAGE
+    history_field = "first_at"
     read_only = True
     select_related = ("organization",)
     list_display_links = None  # the name leads to the entity's page

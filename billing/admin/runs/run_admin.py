@@ -16,10 +16,14 @@ from billing.admin.components.run_costs import run_cost_card
 from billing.admin.components.tables import column
 from billing.admin.components.urls import admin_url, ledger_url
 from billing.models import Run
+from organizations.admin_request import request_user
+from organizations.permissions import USAGE
 
 
 @admin.register(Run)
 class RunAdmin(SingleOrganizationAdmin):
+    resource = USAGE
+    history_field = "created_at"
     read_only = True
     list_display = ("name", "workflow", "parent", "first_seen", "events")
     list_filter = (
@@ -45,10 +49,11 @@ class RunAdmin(SingleOrganizationAdmin):
             ("First seen (UTC)", utc(row.created_at)),
         )
         link = ("View events", ledger_url(row.organization_id, run=row.run_id))
+        is_operator = request_user(request).is_superuser
         return [
             Card("Run", link=link, details=without_empty(details)),
-            run_cost_card("Cost of this run", row, include_children=False),
-            run_cost_card("Cost with child runs", row, include_children=True),
+            run_cost_card("Cost of this run", row, include_children=False, is_operator=is_operator),
+            run_cost_card("Cost with child runs", row, include_children=True, is_operator=is_operator),
         ]
 
     name = column(Run, "Run", lambda row: formatting.code(row.run_id))

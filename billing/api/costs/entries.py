@@ -117,6 +117,7 @@ class CostEntriesView(CostsEndpoint, OrganizationScopedAPIView):
         page = list_run_entries(
             organization=self.organization,
             run_id=run_id,
+            since=self.plan_rights.history_start(utc_now()),
             after=position_of(params.get("cursor", "")),
             limit=params["limit"],
         )

@@ -15,7 +15,7 @@ from billing.api.queries import WindowFilterSet, lenient_query
 from billing.api.response_cache import cached_operation
 from billing.api.windows import WindowEndField, WindowStartField
 from billing.reports.runs import RunCosts, get_run_costs, get_total_run_costs
-from costtrack.calendar import Window
+from costtrack.calendar import ALWAYS, Window
 from costtrack.clock import iso, utc_now
 from costtrack.filters import ParameterFilter, ParameterOption
 from costtrack.money import number
@@ -69,7 +69,7 @@ class RunViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     @cached_operation("costs_runs", RunFilterSet, CostResponse, UNPRICED)
     def list(self, request: Request) -> Response:
         """Get the total cost of all workflow runs or of one workflow."""
-        query: _RunQuery = RunFilterSet(request.query_params, _RunQuery()).qs
+        query: _RunQuery = RunFilterSet(self, _RunQuery()).qs
         return _response(
             get_total_run_costs(
                 organization=self.organization,
@@ -84,7 +84,10 @@ class RunViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     def retrieve(self, request: Request, run_id: str) -> Response:
         """Get the cost of one workflow run, alone or with all its descendants."""
         params = lenient_query(RunParameters, request.query_params)
-        return _response(get_run_costs(organization=self.organization, run_id=run_id, now=utc_now(), **params))
+        now = utc_now()
+        window = self.plan_rights.visible(ALWAYS, now=now)
+        costs = get_run_costs(organization=self.organization, run_id=run_id, window=window, now=now, **params)
+        return _response(costs)
 
 
 def _response(costs: RunCosts) -> Response:

@@ -152,6 +152,7 @@ class SessionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
             sessions: Sequence[SessionCosts] = list_execution_sessions(organization=self.organization, **execution)
         else:
             sessions = list_sessions(organization=self.organization, **filterset.options).rows
+        sessions = [session for session in sessions if self.plan_rights.is_visible(session.started_at, now=now)]
         headers = headers_of(now, (session.totals for session in sessions))
         return Response([_session(session) for session in sessions], headers=headers)
 
@@ -161,6 +162,7 @@ class SessionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
         them."""
         now, params = utc_now(), lenient_query(SessionParameters, request.query_params)
         session = get_session_costs(organization=self.organization, session_id=session_id)
+        self.plan_rights.check_visible(session.started_at, now=now)
         body = _session(session)
         if not params["include_breakdown"]:
             body = msgspec.structs.replace(
@@ -176,7 +178,11 @@ class ExecutionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
     def list(self, request: Request) -> Response:
         """List the cost of the latest executions, always with breakdowns and session ids."""
         now, options = utc_now(), ExecutionFilterSet(request.query_params).options
-        executions = list_executions(organization=self.organization, **options).rows
+        executions = [
+            execution
+            for execution in list_executions(organization=self.organization, **options).rows
+            if self.plan_rights.is_visible(execution.started_at, now=now)
+        ]
         headers = headers_of(now, (execution.totals for execution in executions))
         return Response([_execution(execution) for execution in executions], headers=headers)
 
@@ -185,6 +191,7 @@ class ExecutionViewSet(CostsEndpoint, OrganizationScopedReportViewSet):
         """Get the cost of one execution: the sum of its sessions."""
         now, params = utc_now(), lenient_query(ExecutionParameters, request.query_params)
         execution = get_execution_costs(organization=self.organization, execution_id=execution_id)
+        self.plan_rights.check_visible(execution.started_at, now=now)
         body = _execution(execution)
         if not params["include_breakdown"]:
             body = msgspec.structs.replace(body, cost_by_phase={}, cost_by_model={}, cost_by_tool={})

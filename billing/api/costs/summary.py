@@ -49,10 +49,11 @@ class CostSummaryView(CostsEndpoint, OrganizationScopedAPIView):
 
     @cached_operation("costs_summary", None, CostSummaryResponse, UNPRICED)
     def get(self, request: Request) -> Response:
-        """Get the total cost and number of sessions, and the most expensive models and sessions."""
+        """Get the total cost and number of sessions, and the most expensive models and sessions, of the history that
+        the plan shows."""
         now = utc_now()
         lenient_query(NoParameters, request.query_params)
-        summary = get_session_summary(organization=self.organization)
+        summary = get_session_summary(organization=self.organization, since=self.plan_rights.history_start(now))
         body = CostSummaryResponse.of(
             total_cost_usd=summary.totals.cost_usd,
             total_sessions=summary.sessions,

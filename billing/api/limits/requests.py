@@ -21,6 +21,7 @@ from costtrack.clock import utc_now
 from costtrack.date_fields import EndField
 from costtrack.errors import InvalidError
 from costtrack.serializers import AmountField, StrictSerializer, validated
+from organizations.permissions import INCREASE_REQUESTS
 from organizations.types import Scope
 
 
@@ -85,7 +86,8 @@ class IncreaseRequestViewSet(ValuesDisplayed[IncreaseRequest]):
     queryset = IncreaseRequest.objects.select_related("limit", "granted").order_by("-id")
     serializer_class = IncreaseRequestSerializer
     filterset_class = IncreaseRequestFilter
-    scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ, "create": Scope.COSTS_READ}
+    resource = INCREASE_REQUESTS
+    scopes_by_action = {"grant": Scope.MANAGE, "decline": Scope.MANAGE}
 
     @extend_schema(
         request=NewRequestSerializer,

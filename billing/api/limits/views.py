@@ -33,7 +33,7 @@ from costtrack.clock import utc_now
 from costtrack.errors import NotFoundError
 from costtrack.filters import TrueOrFalseFilter
 from costtrack.serializers import StrictSerializer, validated
-from organizations.types import Scope
+from organizations.permissions import LIMITS
 
 _LIMIT_RESPONSE = OpenApiResponse(LimitSerializer, examples=[examples.LIMIT])
 
@@ -66,7 +66,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
     queryset = SpendLimit.objects.not_removed().order_by("id")
     serializer_class = LimitSerializer
     filterset_class = LimitFilter
-    scopes_by_action = {"list": Scope.COSTS_READ, "retrieve": Scope.COSTS_READ}
+    resource = LIMITS
 
     @extend_schema(responses=_LIMIT_RESPONSE)
     def retrieve(self, request: Request, **_: Any) -> Response:
@@ -197,7 +197,7 @@ class ThresholdEventViewSet(ValuesDisplayed[ThresholdEvent]):
     queryset = ThresholdEvent.objects.select_related("limit").order_by("-reached_at", "-id")
     serializer_class = ThresholdEventSerializer
     filterset_class = None
-    required_scope = Scope.COSTS_READ
+    resource = LIMITS
 
     def narrow(self, queryset: QuerySet[ThresholdEvent]) -> QuerySet[ThresholdEvent]:
         return queryset.filter(limit=self.kwargs.get("pk"))

@@ -17,7 +17,7 @@ from billing.api.operations import ReportEndpoint
 from billing.api.windows import WindowEndField, WindowStartField, window_of
 from billing.reports.spend.keys import credentials_by_id, key_hash, resolve_credentials
 from costtrack.calendar import Window
-from costtrack.clock import iso
+from costtrack.clock import iso, utc_now
 from costtrack.error_formats import LITELLM, Dialect
 from costtrack.errors import DomainError
 from costtrack.filters import ParameterOption, ReportFilterSet
@@ -77,7 +77,7 @@ class SpendFilterSet(ReportFilterSet):
     requires_dates: ClassVar[bool] = False
 
     def __init__(self, view: OrganizationScopedAPIView | OrganizationScopedReportViewSet, query: Any = None) -> None:
-        self.organization = view.organization
+        self.organization, self.rights = view.organization, view.plan_rights
         super().__init__(view.request.query_params, query)
         missing = [name for name in ("start_date", "end_date") if self.requires_dates and self.options[name] is None]
         if missing:
@@ -85,10 +85,12 @@ class SpendFilterSet(ReportFilterSet):
 
     @property
     def window(self) -> Window:
+        """The window, clipped to the history of the plan."""
         try:
-            return window_of(self.options["start_date"], self.options["end_date"])
+            window = window_of(self.options["start_date"], self.options["end_date"])
         except serializers.ValidationError as error:
             raise BadParameterError("end_date: the window must end after it begins.", param="end_date") from error
+        return self.rights.visible(window, now=utc_now())
 
     @property
     def credentials(self) -> tuple[int, ...] | None:

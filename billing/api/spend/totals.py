@@ -20,7 +20,7 @@ from billing.api.spend.params import (
 )
 from billing.reports.spend.keys import key_hash
 from billing.reports.spend.totals import activity, spend_by_credential, spend_by_model, spend_by_user
-from costtrack.calendar import Window, utc_midnight
+from costtrack.calendar import ALWAYS, Window, utc_midnight
 from costtrack.clock import utc_now
 from costtrack.filters import ParameterOption
 from costtrack.money import ZERO, number
@@ -70,7 +70,7 @@ class SpendKeysView(SpendView):
 
     @operation("spend_keys", None, list[SpendKey], AS_OF)
     def get(self, request: Request) -> Response:
-        """List every credential with its spend over all time, the most expensive first."""
+        """List every credential with its spend over all time that the plan shows, the most expensive first."""
         now = utc_now()
         SpendFilterSet(self)
         body = [
@@ -84,7 +84,9 @@ class SpendKeysView(SpendView):
                 expires=credential.expires_at,
                 created_at=credential.created_at,
             )
-            for credential, spend in spend_by_credential(organization=self.organization, window=Window())
+            for credential, spend in spend_by_credential(
+                organization=self.organization, window=self.plan_rights.visible(ALWAYS, now=now)
+            )
         ]
         return Response(body, headers=response_headers(now))
 
@@ -98,9 +100,11 @@ class SpendUsersView(SpendView):
 
     @cached_operation("spend_users", SpendUsersFilterSet, list[SpendUser])
     def get(self, request: Request) -> Response:
-        """List users with their spend over all time, the most expensive first, up to 10,000."""
+        """List users with their spend over all time that the plan shows, the most expensive first, up to 10,000."""
         now, options = utc_now(), SpendUsersFilterSet(self).options
-        users = spend_by_user(organization=self.organization, user=self.user_in(options["user_id"]))
+        window = self.plan_rights.visible(ALWAYS, now=now)
+        user = self.user_in(options["user_id"])
+        users = spend_by_user(organization=self.organization, window=window, user=user)
         body = [SpendUser(user_id=user.name, spend=number(user.spend)) for user in users[:_MAX_ROWS]]
         return Response(body, headers=response_headers(now))
 
@@ -160,7 +164,11 @@ class GlobalSpendView(SpendView):
         """Get the total spend of today and the 30 days before."""
         now = utc_now()
         SpendFilterSet(self)
-        days = activity(organization=self.organization, window=_last_30_days(now), credentials=None)
+        days = activity(
+            organization=self.organization,
+            window=self.plan_rights.visible(_last_30_days(now), now=now),
+            credentials=None,
+        )
         spend = sum((day.spend for day in days), ZERO)
         return Response(GlobalSpend(spend=number(spend)), headers=response_headers(now))
 
@@ -172,7 +180,11 @@ class GlobalSpendLogsView(SpendView):
     def get(self, request: Request) -> Response:
         """List the spend of each day with calls, of today and the 30 days before."""
         now, filterset = utc_now(), KeyFilterSet(self)
-        days = activity(organization=self.organization, window=_last_30_days(now), credentials=filterset.credentials)
+        days = activity(
+            organization=self.organization,
+            window=self.plan_rights.visible(_last_30_days(now), now=now),
+            credentials=filterset.credentials,
+        )
         body = [GlobalSpendDay(date=day.day, spend=number(day.spend)) for day in days]
         return Response(body, headers=response_headers(now))
 
@@ -184,7 +196,9 @@ class GlobalSpendKeysView(SpendView):
     def get(self, request: Request) -> Response:
         """List the most expensive credentials of the last 30 days."""
         now, options = utc_now(), TopFilterSet(self).options
-        keys = spend_by_credential(organization=self.organization, window=_last_30_days(now))
+        keys = spend_by_credential(
+            organization=self.organization, window=self.plan_rights.visible(_last_30_days(now), now=now)
+        )
         body = [
             GlobalSpendKey(
                 api_key=key_hash(credential.client_id),
@@ -204,7 +218,9 @@ class GlobalSpendModelsView(SpendView):
     def get(self, request: Request) -> Response:
         """List the most expensive models of the last 30 days."""
         now, options = utc_now(), TopFilterSet(self).options
-        models = spend_by_model(organization=self.organization, window=_last_30_days(now))
+        models = spend_by_model(
+            organization=self.organization, window=self.plan_rights.visible(_last_30_days(now), now=now)
+        )
         body = [
             GlobalSpendModel(model=model.name, total_spend=number(model.spend)) for model in models[: options["limit"]]
         ]

@@ -37,6 +37,7 @@ from costtrack.responses import ResponseBody
 from costtrack.serializers import request_example, validated
 from organizations.api.base import OrganizationScopedAPIView, OrganizationScopedReportViewSet
 from organizations.models import Organization
+from organizations.plan_rights import PlanRights
 
 _render = JSONRenderer().render
 
@@ -66,8 +67,9 @@ class RequestedRuns:
     users: tuple[UUID, ...]
 
     @classmethod
-    def of(cls, body: RunsBody) -> "RequestedRuns":
-        return cls(body.window(), *(_ids(body.validated_data, kind) for kind in ("model", "agent", "profile")))
+    def of(cls, body: RunsBody, rights: PlanRights) -> "RequestedRuns":
+        window = rights.visible(body.window(), now=utc_now())
+        return cls(window, *(_ids(body.validated_data, kind) for kind in ("model", "agent", "profile")))
 
     def resolved(self, organization: Organization) -> RunFilter:
         """Translate UUIDs to the identifiers of the ledger."""
@@ -152,7 +154,7 @@ class PricingView(SystemEndpoint, OrganizationScopedAPIView):
         `model_options` and `agent_options` list all models and agents of the window, regardless of the filters.
         """
         _ignore_query(request)
-        params = RequestedRuns.of(_validated(PricingBody(data=request.data)))
+        params = RequestedRuns.of(_validated(PricingBody(data=request.data)), self.plan_rights)
 
         def build() -> tuple[ResponseBody, dict[str, str]]:
             report = pricing(organization=self.organization, filters=params.resolved(self.organization))
@@ -180,7 +182,7 @@ class GroupViewSet(SystemEndpoint, OrganizationScopedReportViewSet):
         """
         _ignore_query(request)
         body = _validated(GroupsBody(data=request.data))
-        params, options = RequestedRuns.of(body), body.validated_data
+        params, options = RequestedRuns.of(body, self.plan_rights), body.validated_data
         page, page_size = max(options["page"], 1), options["page_size"]
         query = GroupQuery(
             search=(options.get("search") or "").strip(),
@@ -199,8 +201,7 @@ class GroupViewSet(SystemEndpoint, OrganizationScopedReportViewSet):
 
 
 class ExportView(SystemEndpoint, OrganizationScopedAPIView):
-    """`POST /system/export`. Open to every role that may read (upstream-compatible), independent of the `exports`
-    setting of the plan."""
+    """`POST /system/export`. Open to every role that may read, if the plan has exports."""
 
     @extend_schema(
         operation_id="system_export",
@@ -214,11 +215,12 @@ class ExportView(SystemEndpoint, OrganizationScopedAPIView):
 
         Costs include corrections. A cost that is not known yet is an empty cell.
         """
+        self.plan_rights.check_exports()
         _ignore_query(request)
         body = _validated(ExportBody(data=request.data))
         options, now = body.validated_data, utc_now()
         filters = ExportFilter(
-            RequestedRuns.of(body).resolved(self.organization),
+            RequestedRuns.of(body, self.plan_rights).resolved(self.organization),
             group_id=options.get("group_id") or "",
             session_id=options.get("session_id") or "",
         )

@@ -322,7 +322,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     @cached_operation("usage_events_list", EventFilterSet, EventPageSerializer)
     def list(self, request: Request) -> Response:
         """List the ledger of the organization, newest first. Adjustments are separate rows."""
-        filterset = EventFilterSet(request.query_params, EventFilter(), self.organization.calendar)
+        filterset = EventFilterSet(self, EventFilter(), self.organization.calendar)
         options = filterset.options
         filters: EventFilter = filterset.qs
         with tenant_reads(self.organization.pk):
@@ -341,6 +341,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
         """Get one event and the calculation of its cost."""
         with tenant_reads(self.organization.pk):
             event = get_event(organization=self.organization, event_id=event_id)
+            self.plan_rights.check_visible(event.occurred_at, now=utc_now())
             explanation = explain(event)
         cost_now_usd = explanation.cost_now_usd
         return Response(

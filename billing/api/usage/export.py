@@ -15,7 +15,6 @@ from billing.api.usage.figures import UsageView
 from billing.api.usage.query import UsageQuerySerializer, usage_query
 from billing.exports.usage_csv import Rows, csv_response
 from costtrack.serializers import optional_text
-from organizations.selectors import refusal_without_exports
 
 
 class CsvRenderer(BaseRenderer):
@@ -70,8 +69,7 @@ class UsageExportView(UsageView):
     def get(self, request: Request) -> StreamingHttpResponse:
         """Export usage as CSV: events (calls, tools, compute charges, session summaries) newest first, or days oldest
         first. Both add up to the summary. Texts are safe to open in a spreadsheet."""
-        if not (self.organization.plan.exports or self.principal.is_operator):
-            raise refusal_without_exports(self.organization.plan)
+        self.plan_rights.check_exports()
         query = usage_query(request, self.access, ExportQuery)
         return csv_response(
             query, Rows(query.extra["rows"]), endpoint=query.extra.get("endpoint", ""), with_bom=query.extra["bom"]

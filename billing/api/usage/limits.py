@@ -5,7 +5,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from drf_spectacular.utils import extend_schema
 from msgspec import UNSET, Meta, UnsetType
@@ -20,8 +20,10 @@ from billing.limits.cache import known_value, limit_set
 from billing.limits.status import LimitFilter, PerValueStatus, list_limits, percent_of, statuses
 from billing.limits.types import Dimensions, LimitStatus, ManualOverride, Rule
 from billing.reports.usage.figures import UsageFilter
+from billing.reports.usage.own import own_limits, own_usage
 from billing.reports.usage.totals import spend_now
 from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
+from costtrack.calendar import Preset
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.responses import Amount, OneOf, ResponseBody, about
@@ -29,6 +31,7 @@ from costtrack.serializers import StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 from organizations.models import APICredential, Organization
 from organizations.principals import Access
+from organizations.selectors import own_membership, own_user_ids
 from organizations.types import Environment, Scope
 
 _HUNDREDTH = Decimal("0.01")
@@ -127,6 +130,22 @@ class Own(_LimitsBody):
     limits: Annotated[list[LimitStatusBody], about("Limits of the organization and of the credential.")]
 
 
+class OwnModel(ResponseBody):
+    model: Annotated[str, Meta(examples=["gpt-4o"])]
+    requests: int
+    cost_usd: Amount
+
+
+class OwnOfMember(_LimitsBody):
+    """The usage of a member: everything with one of the `user_ids`."""
+
+    user_ids: Annotated[list[str], Meta(examples=[["ada@acme.example"]])]
+    spend: Annotated[SpendBody, about("Spend until now, by the calendar of the organization.")]
+    models: Annotated[list[OwnModel], about("Of the last 30 days, the most expensive first.")]
+    unpriced_events: Annotated[int, about("Events of the last 30 days whose cost is unknown.")]
+    limits: Annotated[list[LimitStatusBody], about("Limits of these users.")]
+
+
 class LimitsQuery(StrictSerializer):
     """Filters; an empty value is ignored."""
 
@@ -162,11 +181,15 @@ class UsageLimitsView(LimitEndpoint, OrganizationScopedAPIView):
 class UsageOwnView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET /usage/own`"""
 
-    @extend_schema(operation_id="usage_own", responses=Own)
+    is_own: ClassVar[bool] = True
+
+    @extend_schema(operation_id="usage_own", responses=OneOf("OwnUsage", (Own, OwnOfMember)))
     def get(self, request: Request) -> Response:
-        """Get the spend of this credential today, in the last seven days and this month, and its limits. For
-        credentials, with any scopes; users see `/usage/summary`."""
+        """Get the spend of this credential, with any scopes, today, in the last seven days and this month, and its
+        limits; or those of the signed-in member: everything with one of the member's `user_id`s."""
         validated_query(OwnQuery, request.query_params)
+        if self.principal.user is not None:
+            return Response(self._of_member())
         credential, now = self._credential(), utc_now()
         rules = limit_set(self.organization).rules_for(Dimensions(credential_id=credential.pk), now=now)
         filters = UsageFilter(client_id=credential.client_id)
@@ -179,12 +202,25 @@ class UsageOwnView(LimitEndpoint, OrganizationScopedAPIView):
         )
         return Response(body)
 
+    def _of_member(self) -> OwnOfMember:
+        user_ids, now = own_user_ids(self.organization, own_membership(self.access)), utc_now()
+        window = self.organization.calendar.preset(Preset.DAYS_30, now)
+        usage = own_usage(organization=self.organization, user_ids=user_ids, window=window, now=now)
+        return OwnOfMember(
+            **_common_fields(self.organization, now),
+            user_ids=user_ids,
+            spend=spend_body(local_formatter(self.organization.calendar), usage.spend),
+            models=[OwnModel.of(model=row.name, requests=row.calls, cost_usd=row.spend) for row in usage.models],
+            unpriced_events=usage.unpriced_events,
+            limits=[
+                _limit(status) for status in own_limits(organization=self.organization, user_ids=user_ids, now=now)
+            ],
+        )
+
     def _credential(self) -> APICredential:
         credential = self.principal.credential
         if credential is None or credential.organization_id is None:
-            message = (
-                "Only credentials of an organization can use this endpoint. Users and operators can use /usage/summary."
-            )
+            message = "Only members and credentials of an organization have usage of their own. Use /usage/summary."
             raise InvalidError(message, code="not_a_credential")
         return credential
 

@@ -14,6 +14,7 @@ from billing.types import Status
 from costtrack.calendar import Preset
 from costtrack.clock import MICROSECOND, utc_now
 from costtrack.serializers import StrictSerializer, optional_text
+from organizations.plan_rights import PlanRights
 from organizations.principals import Access
 
 _FIRST_YEAR, _LAST_YEAR = 2000, 2199  # the ledger has nothing before
@@ -64,7 +65,7 @@ class UsageQuerySerializer(RangeQuerySerializer):
 
 def usage_query(request: Request, access: Access, serializer: type[RangeQuerySerializer]) -> UsageQuery:
     """Validate the parameters and build the query. Raises ValidationError, and ForbiddenError if nothing of the
-    range is visible in the plan. Operators have no plan limit."""
+    range is visible in the plan."""
     known = without_unknown(serializer, request.query_params)
     given = {name: value for name, value in known.items() if name != "organization"}
     parameters = serializer(data=given, context={"calendar": access.organization.calendar})
@@ -90,6 +91,6 @@ def usage_query(request: Request, access: Access, serializer: type[RangeQuerySer
         filters=filters,
         window=window,
         now=now,
-        has_full_history=access.principal.is_operator,
+        rights=PlanRights.of(access),
         extra=extra,
     )

@@ -11,6 +11,7 @@ from billing.api.usage.events import EventViewSet
 from billing.api.usage.export import UsageExportView
 from billing.api.usage.figures import UsageCapabilitiesView, UsageCredentialsView, UsageSummaryView
 from billing.api.usage.limits import UsageLimitsView, UsageOwnView
+from billing.api.usage.own_requests import UsageOwnRequestsView
 from billing.api.usage.price_check import UsagePriceCheckView
 from billing.api.usage.requests import UsageRequestsView
 from billing.api.usage.timeseries import UsageTimeseriesView
@@ -39,5 +40,6 @@ urlpatterns = [
     path("limits", UsageLimitsView.as_view(), name="usage-limits"),
     path("access", UsageAccessView.as_view(), name="usage-access"),
     path("own", UsageOwnView.as_view(), name="usage-own"),
+    path("own/requests", UsageOwnRequestsView.as_view(), name="usage-own-requests"),
     path("authorizations/<uuid:authorization_id>", AuthorizationView.as_view(), name="usage-authorization"),
 ]

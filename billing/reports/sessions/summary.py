@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 from psycopg import sql
 
-from billing.models import DroppedMonth
+from billing.models import DroppedMonth, Session
 from billing.reports.rollup_reader import RollupReader
 from billing.reports.sessions.rows import SUMS, CostRow, Totals, cost_by_model
-from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_MODELS, SESSION_TOTALS
+from billing.rollups.definitions import EXECUTION_TOTALS, SESSION_COSTS, SESSION_MODELS, SESSION_TOTALS, Rollup
 from organizations.models import Organization
 
 _TOP_COUNT = 5
@@ -78,7 +79,27 @@ GROUP BY session_id HAVING count(*) > 1
 _NONE = sql.SQL("SELECT session_id FROM billing_session WHERE false")
 
 
-def get_session_summary(*, organization: Organization) -> SessionSummary:
+# Sessions that started in the visible history. A session has a second row if some of its events were dropped.
+_VISIBLE = sql.SQL("""
+SELECT {key} FROM {table} AS started WHERE organization_id = %(organization)s
+GROUP BY {key} HAVING min(first_at) >= {since}
+""")
+_VISIBLE_COUNTS = sql.SQL("SELECT (SELECT count(*) FROM ({}) AS session), (SELECT count(*) FROM ({}) AS execution)")
+_VISIBLE_MODELS = sql.SQL("""
+SELECT '' AS owner, '' AS phase, service, model, '' AS tool, {sums} FROM {table} AS total
+WHERE organization_id = %(organization)s AND session_id IN ({visible}) GROUP BY service, model
+""")
+_VISIBLE_TOP = sql.SQL("""
+SELECT session_id, sum({cost}) AS cost, sum({tokens})::bigint FROM {table} AS total
+WHERE organization_id = %(organization)s AND session_id IN ({visible})
+GROUP BY session_id ORDER BY cost DESC, session_id LIMIT {top}
+""")
+
+
+def get_session_summary(*, organization: Organization, since: datetime | None = None) -> SessionSummary:
+    """Return the totals of all sessions, or of those that started since the start of the visible history."""
+    if since is not None and Session.objects.of(organization).filter(first_at__lt=since).exists():
+        return _summary_since(organization, since)
     reader = RollupReader(organization)
     [(sessions, executions)] = reader.read(
         lambda reader: _COUNTS.format(
@@ -94,6 +115,36 @@ def get_session_summary(*, organization: Organization) -> SessionSummary:
         executions=executions,
         top_models=models[:_TOP_COUNT],
         top_sessions=_top_sessions(organization, reader),
+    )
+
+
+def _summary_since(organization: Organization, since: datetime) -> SessionSummary:
+    def visible(reader: RollupReader, rollup: Rollup) -> sql.Composable:
+        key = sql.Identifier(rollup.dimensions[0].column)
+        return _VISIBLE.format(key=key, table=reader.table(rollup), since=reader.bind(since))
+
+    def counts(reader: RollupReader) -> sql.Composable:
+        return _VISIBLE_COUNTS.format(visible(reader, SESSION_TOTALS), visible(reader, EXECUTION_TOTALS))
+
+    def by_model(reader: RollupReader) -> sql.Composable:
+        sessions = visible(reader, SESSION_TOTALS)
+        return _VISIBLE_MODELS.format(table=reader.table(SESSION_COSTS), sums=SUMS, visible=sessions)
+
+    def top(reader: RollupReader) -> sql.Composable:
+        sessions = visible(reader, SESSION_TOTALS)
+        table, limit = reader.table(SESSION_TOTALS), reader.bind(_TOP_COUNT)
+        return _VISIBLE_TOP.format(table=table, cost=_COST, tokens=_TOKENS, visible=sessions, top=limit)
+
+    reader = RollupReader(organization)
+    [(session_count, execution_count)] = reader.read(counts)
+    rows = [CostRow(*row) for row in reader.read(by_model)]
+    models = sorted(cost_by_model(rows).items(), key=lambda item: (-item[1], item[0]))
+    return SessionSummary(
+        totals=Totals.of(rows),
+        sessions=session_count,
+        executions=execution_count,
+        top_models=models[:_TOP_COUNT],
+        top_sessions=[TopSession(*row) for row in reader.read(top)],
     )
 
 

@@ -16,7 +16,7 @@ from billing.rollups.definitions import (
     USER_DAYS,
     USER_TOTALS,
 )
-from costtrack.calendar import Window, utc_day
+from costtrack.calendar import ALWAYS, Window, utc_day
 from costtrack.clock import DAY, MICROSECOND
 from costtrack.errors import DomainError
 from costtrack.money import ZERO
@@ -85,10 +85,11 @@ def spend_by_tag(*, organization: Organization, window: Window, tags: Sequence[s
     return sort_by_spend(rows)
 
 
-def spend_by_user(*, organization: Organization, user: str | None = None) -> list[NamedSpend]:
-    """Return spend by user over all time, the most expensive first. "" is spend without a user."""
+def spend_by_user(*, organization: Organization, window: Window = ALWAYS, user: str | None = None) -> list[NamedSpend]:
+    """Return spend by user, the most expensive first. "" is spend without a user."""
     only = {"user_ref": user} if user is not None else {}
-    (rows,) = read_sums(organization, RollupQuery.of(USER_TOTALS, ("user_ref",), only=only))
+    rollup = USER_TOTALS if window == ALWAYS else USER_DAYS
+    (rows,) = read_sums(organization, RollupQuery.of(rollup, ("user_ref",), window, only))
     return sort_by_spend(rows)
 
 

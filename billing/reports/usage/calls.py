@@ -35,8 +35,8 @@ _MAX_DAYS = 14
 
 @dataclass(frozen=True, slots=True)
 class CallFilter:
-    """Filters of calls; empty means any. `received_by` excludes later arrivals, so that all pages of a long list are
-    consistent."""
+    """Filters of calls; an empty text means any. `users` are several users, None for any. `received_by` excludes
+    later arrivals, so that all pages of a long list are consistent."""
 
     usage: UsageFilter
     window: Span
@@ -45,6 +45,7 @@ class CallFilter:
     run_id: str = ""
     session_id: str = ""
     user: str = ""
+    users: tuple[str, ...] | None = None
     tag: str = ""
     has_all_kinds: bool = False
     """Also tool calls, compute charges and session summaries."""
@@ -52,13 +53,21 @@ class CallFilter:
     @property
     def is_unfiltered(self) -> bool:
         """Whether there is no filter besides the endpoint, which no rollup knows."""
-        return self.usage == UsageFilter() and not (self.run_id or self.session_id or self.user or self.tag)
+        return self.usage == UsageFilter() and not (self.run_id or self.session_id or self.has_user or self.tag)
+
+    @property
+    def has_user(self) -> bool:
+        return self.user != "" or self.users is not None
+
+    def user_condition(self, parameters: Parameters) -> sql.Composable:
+        users = {} if self.users is None else {"user_ref": self.users}
+        return sql.SQL("{} AND {}").format(_named({"user_ref": self.user})(parameters), equal_to(users)(parameters))
 
     def condition(self, parameters: Parameters) -> sql.Composable:
         """Build the condition over columns of the ledger, without the window."""
-        columns = {"run_id": self.run_id, "session_id": self.session_id, "user_ref": self.user}
-        columns |= {"endpoint": self.endpoint, "kind": "" if self.has_all_kinds else EventKind.MODEL_CALL.value}
-        conditions = [self.usage.condition(parameters), _named(columns)(parameters)]
+        columns = {"run_id": self.run_id, "session_id": self.session_id, "endpoint": self.endpoint}
+        columns |= {"kind": "" if self.has_all_kinds else EventKind.MODEL_CALL.value}
+        conditions = [self.usage.condition(parameters), _named(columns)(parameters), self.user_condition(parameters)]
         if self.tag:
             conditions.append(sql.SQL("tags @> ARRAY[{}]::varchar[]").format(bind(parameters, self.tag)))
         if self.received_by is not None:
@@ -170,13 +179,13 @@ def _best_rollup(filters: CallFilter) -> tuple[Rollup, Condition, bool]:
     """Return the rollup that knows most of the filters, its condition, and whether that covers all filters."""
     usage, nothing = filters.usage, UsageFilter()
     if filters.run_id:
-        is_all = usage == nothing and not (filters.session_id or filters.user or filters.tag)
+        is_all = usage == nothing and not (filters.session_id or filters.has_user or filters.tag)
         return RUN_DAYS, _named({"run_id": filters.run_id}), is_all
-    if filters.user:
+    if filters.has_user:
         known = replace(usage, capability="", status="")
 
         def condition(parameters: Parameters) -> sql.Composable:
-            conditions = [_named({"user_ref": filters.user})(parameters), known.condition(parameters)]
+            conditions = [filters.user_condition(parameters), known.condition(parameters)]
             return sql.SQL(" AND ").join(conditions)
 
         return SPEND_DAYS, condition, usage == known and not filters.tag

@@ -13,10 +13,9 @@ from billing.pricing.price_book import identify_model
 from billing.reports.usage.figures import UsageFilter
 from billing.types import Status
 from costtrack.calendar import Calendar, Preset, Span, Unit
-from costtrack.clock import iso
-from costtrack.errors import ForbiddenError, InvalidError
+from costtrack.errors import InvalidError
 from organizations.models import Organization
-from organizations.selectors import cheapest_plan_with_history
+from organizations.plan_rights import PlanRights, plan_history_error
 
 CUSTOM = "custom"
 DEFAULT_RANGE = Preset.DAYS_30
@@ -76,13 +75,12 @@ def build_query(
     filters: UsageFilter,
     window: Span,
     now: datetime,
-    has_full_history: bool,
+    rights: PlanRights,
     extra: dict[str, Any] | None = None,
 ) -> UsageQuery:
-    """Build a query, clipped to the history of the plan. `has_full_history` is for operators, who have no plan
-    limit. Raises ForbiddenError if nothing of the window is visible."""
+    """Build a query, clipped to the history of the plan. Raises ForbiddenError if nothing of the window is visible."""
     filters = replace(filters, model=identify_model(organization.pk, filters.model, now=now))
-    since = None if has_full_history else history_start(organization=organization, now=now)
+    since = rights.history_start(now)
     return UsageQuery(
         organization, filters, clip_to_history(organization=organization, window=window, since=since), now, extra or {}
     )
@@ -100,41 +98,13 @@ def window_of(calendar: Calendar, *, name: str, start: datetime | None, end: dat
     return Span(start, last)
 
 
-_MAX_DAYS = 36_525  # longer ago there is nothing
-
-
-def history_start(*, organization: Organization, now: datetime) -> datetime | None:
-    """Return the start of the first day that the plan shows, or None if it shows everything. The number of days is
-    counted before today."""
-    days = organization.plan.history_days
-    if days is None or days > _MAX_DAYS:
-        return None
-    calendar = organization.calendar
-    return calendar.start_of(calendar.date_of(now) - timedelta(days=days))
-
-
 def clip_to_history(*, organization: Organization, window: Span, since: datetime | None) -> VisibleWindow:
     """Clip a window to `since`. Raises ForbiddenError if nothing of it is visible."""
     if since is None or window.start >= since:
         return VisibleWindow(window, since, is_clipped=False)
     if window.end <= since:
-        raise _plan_history_error(organization, window.start, since)
+        raise plan_history_error(organization, window.start, since)
     return VisibleWindow(Span(since, window.end), since, is_clipped=True)
-
-
-def _plan_history_error(organization: Organization, start: datetime, since: datetime) -> ForbiddenError:
-    plan = organization.plan
-    days = (since - start).days + (plan.history_days or 0) + 1
-    upgrade = cheapest_plan_with_history(days)
-    message = f"The {plan.name} plan shows the last {plan.history_days} days of usage."
-    if upgrade is not None:
-        message += f" Upgrade to {upgrade.name} to see older usage."
-    extra = {
-        "plan": plan.code,
-        "upgrade_to": upgrade.code if upgrade is not None else None,
-        "history_start": iso(since),
-    }
-    return ForbiddenError(message, code="plan_history", extra=extra)
 
 
 MAX_PERIODS = 1_000

@@ -14,6 +14,8 @@ from organizations.types import Scope
 from tests.conftest import make_key
 from tests.usage import NOW, Send
 
+pytestmark = pytest.mark.usefixtures("whole_history")
+
 FOLDED = pytest.mark.parametrize("is_folded", [True, False])
 
 

@@ -21,6 +21,8 @@ from tests.billing.ingest.litellm_payloads import payload
 from tests.conftest import Key, make_key
 from tests.usage import NOW, Send
 
+pytestmark = pytest.mark.usefixtures("whole_history")
+
 TEXT, ALL_CALLS, AMOUNT = str, int, float
 MAYBE_TEXT = (str, type(None))
 MAYBE_WHOLE = (int, type(None))

@@ -19,6 +19,8 @@ from tests.billing.ingest.litellm_payloads import payload
 from tests.conftest import make_key
 from tests.usage import NOW, Send
 
+pytestmark = pytest.mark.usefixtures("whole_history")
+
 PAGED = f"/spend/logs/v2?{MONTH}"
 
 

@@ -19,6 +19,8 @@ from organizations.types import Scope
 from tests.conftest import make_key
 from tests.usage import Send
 
+pytestmark = pytest.mark.usefixtures("whole_history")
+
 PATH = "/system/export"
 GPT = ModelKey("openai", "gpt-4o")
 OPUS = ModelKey("anthropic", "claude-3-opus")
@@ -119,13 +121,10 @@ def test_organizations_do_not_meet(api: APIClient, other_organization: Organizat
     assert [row["cost"] for row in export(api)] == ["1"]
 
 
-@pytest.mark.parametrize("plan", ["pay_as_you_go", "pro", "enterprise"])
-def test_every_role_may_export_on_every_plan_with_an_api(
-    organization: Organization, owner: User, viewer: User, send: Send, plan: str
+def test_every_role_may_export_on_a_plan_with_exports(
+    organization: Organization, owner: User, viewer: User, send: Send
 ) -> None:
     send(call("1"))
-    organization.plan_id = plan
-    organization.save(update_fields=["plan"])
 
     for user in (owner, viewer):
         client = Client()

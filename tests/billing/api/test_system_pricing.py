@@ -17,6 +17,8 @@ from organizations.types import Scope
 from tests.conftest import make_key
 from tests.usage import NOW, Send
 
+pytestmark = pytest.mark.usefixtures("whole_history")
+
 PATH = "/system/pricing"
 GPT = ModelKey("openai", "gpt-4o")
 OPUS = ModelKey("anthropic", "claude-3-opus")

@@ -110,6 +110,7 @@ def test_an_empty_export_has_its_header(api: APIClient) -> None:
 
 
 @pytest.mark.usefixtures("enterprise")
+@pytest.mark.usefixtures("whole_history")
 def test_no_cell_is_a_formula(api: APIClient, send: Send) -> None:
     formula = '=HYPERLINK("http://x","y")'
     send(call(1, model=formula, endpoint="+1", capability="@a", service="-1", request_id="\tx"))

@@ -82,9 +82,10 @@ def test_its_limits_are_those_that_cover_it(organization: Organization, gateway:
     assert [limit["id"] for limit in result] == [whole.pk, own.pk, each.pk]
 
 
-def test_it_is_for_credentials(owner: User, operator_api: APIClient) -> None:
+def test_it_is_for_credentials_and_members(owner: User, operator_api: APIClient) -> None:
     browser = Client()
     browser.force_login(owner)
-    for response in (browser.get(URL), operator_api.get(f"{URL}?organization=acme")):
-        assert (response.status_code, response.json()["code"]) == (422, "not_a_credential")
-        assert "credentials" in response.json()["error"]
+    assert browser.get(URL).json()["user_ids"] == [owner.email]
+    response = operator_api.get(f"{URL}?organization=acme")
+    assert (response.status_code, response.json()["code"]) == (422, "not_a_credential")
+    assert "credentials" in response.json()["error"]

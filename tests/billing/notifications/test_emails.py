@@ -190,8 +190,9 @@ def test_the_button_leads_to_the_page_in_the_admin(settings: Settings) -> None:
 
 def test_every_attempt_is_the_same_message(organization: Organization) -> None:
     delivery = create_notice(organization, to=["ada@acme.example"]).deliveries.get()
-    first, second = compose(delivery).message(), compose(Delivery.objects.get()).message()
-    assert first["Message-ID"] == second["Message-ID"] == f"<{delivery.message_id}@localhost>"
+    messages = [compose(delivery), compose(Delivery.objects.get())]
+    ids = {message.message()["Message-ID"] for message in messages if message is not None}
+    assert ids == {f"<{delivery.message_id}@localhost>"}
 
 
 def test_an_unknown_time_zone_is_no_reason_to_say_nothing() -> None:

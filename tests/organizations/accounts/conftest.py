@@ -13,7 +13,7 @@ from organizations.models import Organization, User
 PASSWORD = "correct-horse-battery"
 BETTER = "even-better-horse"
 LOGIN = "/account/login"
-INSIDE = "/o/acme/admin/organizations/membership/"
+INSIDE = "/o/acme/admin/billing/run/"
 
 
 @pytest.fixture(autouse=True)

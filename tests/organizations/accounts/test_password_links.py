@@ -191,7 +191,7 @@ def test_the_link_leads_to_the_installation_and_not_to_what_the_request_calls_it
 def test_a_new_member_is_invited_and_comes_in(client: Client, organization: Organization, mailoutbox: Mails) -> None:
     add(organization)
     (mail,) = mailoutbox
-    assert mail.subject == "You are invited to Acme Research on costtrack"
+    assert mail.subject == "Invitation to an organization on costtrack"
     assert "7 days" in str(mail.body)
     assert choose(client, link_in(mail))["Location"] == "/admin/"
     assert client.get(INSIDE).status_code == 200
@@ -210,9 +210,13 @@ def test_an_invitation_works_once_and_for_a_week(
     assert b"This link has expired" in choose(Client(), link).content
 
 
-def test_whoever_has_a_password_is_not_invited(organization: Organization, stranger: User, mailoutbox: Mails) -> None:
+def test_whoever_has_a_password_is_led_to_the_invitation(
+    organization: Organization, stranger: User, mailoutbox: Mails
+) -> None:
     add(organization, stranger.email)
-    assert mailoutbox == []
+    (mail,) = mailoutbox
+    assert "/account/organizations" in str(mail.body)
+    assert "password/choose" not in str(mail.body)
 
 
 def test_members_who_are_added_by_api_are_invited_too(key: Key, mailoutbox: Mails) -> None:
@@ -233,7 +237,7 @@ def test_owners_send_an_invitation_again(owner: User, organization: Organization
     assert len(mailoutbox) == 2
     assert AuditEntry.objects.filter(action="member.invited", subject="new@acme.example").exists()
     assert choose(Client(), link_in(mailoutbox[1])).status_code == 302
-    assert "already has a password" in browser.post(action[1], follow=True).content.decode()
+    assert "has already joined" in browser.post(action[1], follow=True).content.decode()
     assert [mail.subject for mail in mailoutbox[2:]] == ["Your password was changed: costtrack"]
 
 

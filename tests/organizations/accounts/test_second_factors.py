@@ -157,7 +157,9 @@ def test_recovery_codes_alone_are_no_second_factor(owner: User, strict: Organiza
     assert signed_in(owner).get("/admin/").status_code == 302
 
 
-def test_operators_need_the_second_factor_of_any_organization(operator: User, strict: Organization) -> None:
+def test_operators_need_a_second_factor_by_a_setting(operator: User, strict: Organization, settings: Any) -> None:
+    assert signed_in(operator).get("/admin/").status_code == 200
+    settings.OPERATORS_NEED_SECOND_FACTOR = True
     assert signed_in(operator).get("/admin/")["Location"] == SECURITY
 
 

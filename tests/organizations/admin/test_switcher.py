@@ -112,7 +112,7 @@ def test_names_are_in_their_order_whatever_letters_they_have(viewer: User, brows
         "東京",
         "<b>Bold</b>",
     )
-    menu = choices_on(browser(viewer).get("/o/acme/admin/organizations/membership/").content.decode())
+    menu = choices_on(browser(viewer).get("/o/acme/admin/billing/run/").content.decode())
     assert [html.unescape(name) for name in named(menu)] == [
         *("<b>Bold</b>", "Acme Research", "alpha", "Ärzte ohne Modell", "Beta", "beta", "Éclair", "Übermut"),
         *("zebra", "Zulu", "東京"),
@@ -120,7 +120,7 @@ def test_names_are_in_their_order_whatever_letters_they_have(viewer: User, brows
 
 
 def test_somebody_with_one_organization_has_nothing_to_choose(owner: User, browser: Browser) -> None:
-    page = browser(owner).get("/o/acme/admin/organizations/membership/").content.decode()
+    page = browser(owner).get("/o/acme/admin/billing/run/").content.decode()
     assert choices_on(page) == []
     assert "ct-switcher-name" in page
     assert "Acme Research" in page.split("ct-switcher-name")[1][:200]
@@ -129,7 +129,7 @@ def test_somebody_with_one_organization_has_nothing_to_choose(owner: User, brows
 def test_somebody_with_sixty_organizations_sees_all_sixty(viewer: User, browser: Browser) -> None:
     names = [f"Team {number:02}" for number in range(1, 60)]
     join(viewer, *reversed(names))
-    page = browser(viewer).get("/o/acme/admin/organizations/membership/").content.decode()
+    page = browser(viewer).get("/o/acme/admin/billing/run/").content.decode()
     assert named(choices_on(page)) == ["Acme Research", *names]
     assert ALL.findall(page) == ["/admin/"]
 
@@ -137,9 +137,9 @@ def test_somebody_with_sixty_organizations_sees_all_sixty(viewer: User, browser:
 def test_the_menu_costs_no_statement_however_many_there_are(viewer: User, browser: Browser) -> None:
     def statements() -> int:
         client = browser(viewer)
-        client.get("/o/acme/admin/organizations/membership/")
+        client.get("/o/acme/admin/billing/run/")
         with CaptureQueriesContext(connection) as queries:
-            assert client.get("/o/acme/admin/organizations/membership/").status_code == 200
+            assert client.get("/o/acme/admin/billing/run/").status_code == 200
         return len(queries)
 
     alone = statements()
@@ -149,14 +149,14 @@ def test_the_menu_costs_no_statement_however_many_there_are(viewer: User, browse
 
 def test_organizations_of_others_are_not_listed(viewer: User, stranger: User, browser: Browser) -> None:
     join(viewer, "Second")
-    page = browser(viewer).get("/o/acme/admin/organizations/membership/").content.decode()
+    page = browser(viewer).get("/o/acme/admin/billing/run/").content.decode()
     assert named(choices_on(page)) == ["Acme Research", "Second"]
     assert "Globex" not in page
 
 
 def test_somebody_who_has_left_an_organization_does_not_see_it(of_both: User, browser: Browser) -> None:
     of_both.memberships.filter(role=Role.VIEWER).delete()
-    page = browser(of_both).get("/o/acme/admin/organizations/membership/").content.decode()
+    page = browser(of_both).get("/o/acme/admin/billing/run/").content.decode()
     assert choices_on(page) == []
     assert "Globex" not in page
 

@@ -17,6 +17,7 @@ from tests.conftest import Key
 
 SCOPED = [model for model, page in admin.site._registry.items() if isinstance(page, OrganizationScopedAdmin)]
 NATIVE: list[type[Model]] = [Organization, Membership, APICredential, AuditEntry]
+MANAGED = [Membership, APICredential, AuditEntry]
 
 
 def url(model: type[Model], page: str, *arguments: Any) -> str:
@@ -66,8 +67,12 @@ def test_a_row_of_another_organization_is_like_one_that_is_not_there(
 
 
 @pytest.mark.parametrize("model", NATIVE)
-def test_the_own_row_is_shown(model: type[Model], viewers_browser: Client, organization: Organization) -> None:
-    assert viewers_browser.get(url(model, "change", row_of(model, organization).pk)).status_code == 200
+def test_the_own_row_is_shown(
+    model: type[Model], viewers_browser: Client, owners_browser: Client, organization: Organization
+) -> None:
+    page = url(model, "change", row_of(model, organization).pk)
+    assert owners_browser.get(page).status_code == 200
+    assert viewers_browser.get(page).status_code == (403 if model in MANAGED else 200)
 
 
 @pytest.mark.parametrize("model", NATIVE)

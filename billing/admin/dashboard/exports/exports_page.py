@@ -22,7 +22,7 @@ from billing.exports.pricing_zip import MAX_ROWS, ExportFilter, pricing_zip
 from billing.exports.usage_csv import csv_response
 from billing.reports.pricing.run_filter import RunFilter, list_models
 from costtrack.admin_site import register_page
-from costtrack.calendar import Window
+from costtrack.calendar import ALWAYS, Window
 from costtrack.errors import DomainError, InvalidError
 from organizations.models import APICredential
 
@@ -39,6 +39,7 @@ class ExportsPage(UsageQueryPage):
     stylesheets = ("costtrack/exports.css",)
     scripts = ("costtrack/exports.js",)
     refresh_seconds: ClassVar[int] = 0
+    explains_plan = True
 
     def page_context(self) -> dict[str, Any]:
         return self.forms(
@@ -47,15 +48,13 @@ class ExportsPage(UsageQueryPage):
         )
 
     def forms(self, usage: UsageExportForm, pricing: PricingExportForm) -> dict[str, Any]:
-        plan = self.organization.plan
         credentials = APICredential.objects.of(self.organization).order_by("-id")
         return {
             "usage": usage,
-            "usage_refused": self.exports_refusal(),
+            "refused_by_plan": self.plan_rights.exports_refusal(),
             "pricing": pricing,
-            "pricing_refused": self.api_refusal(),
             "credentials": credential_choices(credentials[:_MAX_CREDENTIALS]),
-            "history_days": None if self.user.is_superuser else plan.history_days,
+            "history_days": None if self.user.is_superuser else self.organization.plan.history_days,
             "max_rows": formatting.count(MAX_ROWS),
         }
 
@@ -92,9 +91,7 @@ class _Download(ExportsPage):
 
 class UsageDownload(_Download):
     def file(self) -> HttpResponseBase:
-        refused = self.exports_refusal()
-        if refused is not None:
-            raise refused
+        self.plan_rights.check_exports()
         form = self.usage = UsageExportForm(self.request.GET, auto_id=_USAGE_ID)
         if not form.is_valid():
             raise InvalidError(_NOT_VALID)
@@ -107,9 +104,7 @@ class UsageDownload(_Download):
 
 class PricingDownload(_Download):
     def file(self) -> HttpResponseBase:
-        refused = self.api_refusal()
-        if refused is not None:
-            raise refused
+        self.plan_rights.check_exports()
         form = self.pricing = PricingExportForm(self.request.GET, auto_id=_PRICING_ID)
         if not form.is_valid():
             raise InvalidError(_NOT_VALID)
@@ -132,7 +127,8 @@ class PricingDownload(_Download):
     def _export_filter(self, form: PricingExportForm) -> ExportFilter:
         cleaned = form.cleaned_data
         is_all = cleaned["range"] == ALL
-        window = Window() if is_all else Window(*period_of(form, self.organization.calendar, self.now).span)
+        period = ALWAYS if is_all else Window(*period_of(form, self.organization.calendar, self.now).span)
+        window = self.plan_rights.visible(period, now=self.now)
         models = None
         if cleaned["model"]:
             models = tuple(key for key in list_models(organization=self.organization) if key.model == cleaned["model"])

@@ -22,6 +22,7 @@ from costtrack.admin_site import register_page
 from costtrack.money import usd
 from costtrack.organization_paths import unprefixed_url
 from organizations.models import APICredential
+from organizations.permissions import ORGANIZATION
 from organizations.selectors import cheapest_plan_with_api
 from organizations.types import Scope
 
@@ -29,6 +30,8 @@ _MAX_SHOWN = 5
 
 
 class _Steps(OrganizationPage):
+    resource = ORGANIZATION
+
     def first_event(self) -> dict[str, Any] | None:
         """Return what the page shows about the first event; None if there is none."""
         event = first_event(organization=self.organization)
@@ -46,7 +49,9 @@ class _Steps(OrganizationPage):
                 ("Tokens", f"{formatting.count(tokens_in(event))} in, {formatting.count(event.output_tokens)} out"),
                 (
                     "Cost",
-                    formatting.strong(usd(cost))
+                    f"The {self.organization.plan.name} plan does not show costs."
+                    if self.plan_rights.api_refusal() is not None
+                    else formatting.strong(usd(cost))
                     if cost is not None
                     else format_html("Not known yet: the model has no price. {}", unpriced),
                 ),

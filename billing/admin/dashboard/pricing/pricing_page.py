@@ -3,6 +3,7 @@
 Its numbers are those of `POST /system/pricing` and `POST /system/groups` (document 000), so days are UTC.
 """
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from django import forms
@@ -79,7 +80,9 @@ class PricingPage(OrganizationPage):
 
     def page_context(self) -> dict[str, Any]:
         form = PricingForm(self.request.GET)
-        period = period_of(form, utc_calendar(self.organization.week_start), self.now)
+        chosen_period = period_of(form, utc_calendar(self.organization.week_start), self.now)
+        visible = self.visible(chosen_period.span)
+        period = replace(chosen_period, span=visible.window)
         cleaned = form.cleaned_data if form.is_valid() else {}
         runs = RunFilter(
             window=Window(*period.span),
@@ -92,6 +95,7 @@ class PricingPage(OrganizationPage):
         return {
             "form": form,
             "period": period,
+            "visible": visible,
             "export_url": self._export_url(runs),
             **self._costs(report, period, is_narrowed=is_narrowed),
             **self._groups(runs, cleaned),

@@ -39,14 +39,15 @@ class RunsPage(OrganizationPage):
         parameters = form.cleaned_data if form.is_valid() else {}
         trail = CursorTrail.of(self.request.GET)
         page = self._page(parameters, trail) if form.is_valid() else Page((), None)
+        rows = [row for row in page.rows if self.plan_rights.is_visible(row.first_seen_at, now=self.now)]
         return {
             "form": form,
             "parameters": parameters,
-            "lines": lines_of(page.rows, self.times),
+            "lines": lines_of(rows, self.times),
             "empty": INVALID_FILTERS if form.errors else self._empty_state(parameters),
             "trail": trail,
-            "older": trail.older(str(page.last)) if page.last is not None else "",
-            "is_truncated": any(row.is_truncated for row in page.rows),
+            "older": trail.older(str(page.last)) if rows and page.last is not None else "",
+            "is_truncated": any(row.is_truncated for row in rows),
             "max_walked": formatting.count(MAX_WALKED),
         }
 
@@ -67,12 +68,14 @@ class RunsPage(OrganizationPage):
         return EmptyState("account_tree", "No runs yet", text, start, is_first_use=True)
 
     def _page(self, parameters: dict[str, Any], trail: CursorTrail) -> RunPage:
+        since = self.plan_rights.history_start(self.now)
         if parameters["run"]:
-            row = get_run_row(organization=self.organization, run_id=parameters["run"])
+            row = get_run_row(organization=self.organization, run_id=parameters["run"], since=since)
             return Page([row] if row is not None else [], None)
         return list_runs(
             organization=self.organization,
             workflow_id=parameters["workflow"],
+            since=since,
             after=number_in(trail.cursor),
             limit=_RUNS_SHOWN,
         )
@@ -96,6 +99,7 @@ class RunChildrenPage(OrganizationPage):
             self.organization,
             self.times,
             run_id=self.kwargs["run_id"],
+            since=self.plan_rights.history_start(self.now),
             after=number_in(parameters.get("after")),
             depth=depth,
         )

@@ -21,6 +21,7 @@ from billing.reports.events import EventFilter, list_events
 from billing.reports.run_tree import get_run_ancestors
 from billing.reports.runs import get_run
 from costtrack.admin_site import register_page
+from costtrack.calendar import ALWAYS
 
 _EVENTS_SHOWN = 20
 _NEAREST = 8
@@ -54,6 +55,7 @@ class RunPage(OrganizationPage):
     def page_context(self) -> dict[str, Any]:
         run = self.run
         above = get_run_ancestors(organization=self.organization, run_id=run.run_id)
+        since = self.plan_rights.history_start(self.now)
         return {
             "title": f"Run {_shortened(run.run_id)}",
             "run": run,
@@ -62,10 +64,10 @@ class RunPage(OrganizationPage):
             "has_cycle": above.has_cycle,
             "details": self._details(),
             "costs": [
-                run_cost_card("This run only", run, include_children=False),
-                run_cost_card("With child runs", run, include_children=True),
+                run_cost_card("This run only", run, include_children=False, is_operator=self.user.is_superuser),
+                run_cost_card("With child runs", run, include_children=True, is_operator=self.user.is_superuser),
             ],
-            "branch": branch_of(self.organization, self.times, run_id=run.run_id),
+            "branch": branch_of(self.organization, self.times, run_id=run.run_id, since=since),
             "events": self._events(),
             "log_url": admin_url("request_log", run=run.run_id, range="90d"),
             "ledger_url": ledger_url(self.organization.pk, run=run.run_id),
@@ -84,7 +86,7 @@ class RunPage(OrganizationPage):
     def _events(self) -> Table[UsageEvent]:
         page = list_events(
             organization=self.organization,
-            filters=EventFilter(run_id=self.run.run_id),
+            filters=EventFilter(run_id=self.run.run_id, window=self.plan_rights.visible(ALWAYS, now=self.now)),
             after=None,
             limit=_EVENTS_SHOWN,
         )

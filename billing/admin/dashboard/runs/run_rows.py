@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.utils.safestring import SafeString
@@ -74,10 +75,16 @@ def lines_of(
 
 
 def branch_of(
-    organization: Organization, times: LocalTimes, *, run_id: str, after: int | None = None, depth: int = 0
+    organization: Organization,
+    times: LocalTimes,
+    *,
+    run_id: str,
+    since: datetime | None,
+    after: int | None = None,
+    depth: int = 0,
 ) -> Branch:
-    """Return the children of a run that follow the row id `after`."""
-    page = list_child_runs(organization=organization, run_id=run_id, after=after, limit=CHILDREN_SHOWN)
+    """Return the children of a run that follow the row id `after`. `since` is the start of the visible history."""
+    page = list_child_runs(organization=organization, run_id=run_id, since=since, after=after, limit=CHILDREN_SHOWN)
     above = {*get_run_ancestors(organization=organization, run_id=run_id).run_ids, run_id}
     lines = lines_of(page.rows, times, depth=depth, above=above)
     more = _children_url(run_id, depth, after=page.last) if page.last is not None else ""

@@ -56,6 +56,7 @@ class ExecutionPage(DetailPage):
     def page_context(self) -> dict[str, Any]:
         execution_id: str = self.kwargs["execution_id"]
         execution = get_execution_costs(organization=self.organization, execution_id=execution_id)
+        self.plan_rights.check_visible(execution.started_at, now=self.now)
         sessions = list_execution_sessions(
             organization=self.organization, execution_id=execution_id, limit=MAX_SESSIONS
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from django import forms
 from django.http import HttpRequest, HttpResponseRedirect
@@ -27,7 +27,7 @@ from billing.admin.dashboard.sessions.session_text import (
     state_of,
     unpriced_link,
 )
-from billing.reports.cursors import StartPosition, cursor_of, start_position_of
+from billing.reports.cursors import Page, StartPosition, cursor_of, start_position_of
 from billing.reports.sessions.executions import ExecutionCosts, get_execution_costs, list_executions
 from billing.reports.sessions.lists import SessionCosts, get_session_costs, list_sessions
 from billing.reports.sessions.rows import Totals
@@ -39,6 +39,8 @@ from costtrack.money import usd
 SESSIONS, EXECUTIONS = "sessions", "executions"
 _TABS = ((SESSIONS, "Sessions"), (EXECUTIONS, "Executions"))
 PAGE_SIZE = 50
+
+Started = TypeVar("Started", SessionCosts, ExecutionCosts)
 
 
 class SessionsForm(forms.Form):
@@ -69,7 +71,7 @@ class SessionsPage(OrganizationPage):
         position = start_position_of(trail.cursor, param="after")
         table, last = self._executions(position) if self._shown == EXECUTIONS else self._sessions(position)
         # Only on the first page.
-        summary = get_session_summary(organization=self.organization) if trail.is_first else None
+        summary = self._summary() if trail.is_first else None
         return {
             "form": self.form,
             "tabs": [(label, admin_url("sessions", show=name), name == self._shown) for name, label in _TABS],
@@ -80,6 +82,14 @@ class SessionsPage(OrganizationPage):
             "breakdowns": _breakdowns(summary) if summary is not None and table.rows else [],
             "empty": _empty_state(self._shown, is_first=trail.is_first),
         }
+
+    def _summary(self) -> SessionSummary:
+        return get_session_summary(organization=self.organization, since=self.plan_rights.history_start(self.now))
+
+    def _visible(self, page: Page[Started, StartPosition]) -> Page[Started, StartPosition]:
+        """Return the part of a page, newest first, that the plan's history shows."""
+        rows = [row for row in page.rows if self.plan_rights.is_visible(row.started_at, now=self.now)]
+        return Page(rows, page.last if len(rows) == len(page.rows) else None)
 
     @property
     def _shown(self) -> str:
@@ -99,7 +109,7 @@ class SessionsPage(OrganizationPage):
         return ""
 
     def _sessions(self, after: StartPosition | None) -> tuple[Table[SessionCosts], StartPosition | None]:
-        page = list_sessions(organization=self.organization, after=after, limit=PAGE_SIZE)
+        page = self._visible(list_sessions(organization=self.organization, after=after, limit=PAGE_SIZE))
         columns = (
             Column[SessionCosts]("Session", _session_name),
             Column[SessionCosts](
@@ -112,7 +122,7 @@ class SessionsPage(OrganizationPage):
         return Table(_title(SESSIONS, after), columns, page.rows, css="ct-session-table"), page.last
 
     def _executions(self, after: StartPosition | None) -> tuple[Table[ExecutionCosts], StartPosition | None]:
-        page = list_executions(organization=self.organization, after=after, limit=PAGE_SIZE)
+        page = self._visible(list_executions(organization=self.organization, after=after, limit=PAGE_SIZE))
         columns = (
             Column[ExecutionCosts](
                 "Execution", lambda row: _short_link(execution_url(row.execution_id), row.execution_id)

@@ -43,6 +43,7 @@ class SessionPage(DetailPage):
         trail = CursorTrail.of(self.request.GET)
         after = position_of(trail.cursor, param="after")
         session = get_session_costs(organization=self.organization, session_id=session_id)
+        self.plan_rights.check_visible(session.started_at, now=self.now)
         page = list_session_calls(organization=self.organization, session_id=session_id, after=after, limit=PAGE_SIZE)
         return {
             "subtitle": session_id,

@@ -33,9 +33,10 @@ class UsagePage(UsageQueryPage):
     title: ClassVar[str] = "Usage"
     template_name: ClassVar[str] = "admin/dashboard/usage.html"
     stylesheets = ("costtrack/breakdowns.css", "costtrack/usage.css")
+    explains_plan = True
 
     def page_context(self) -> dict[str, Any]:
-        if (refused := self.api_refusal()) is not None:
+        if (refused := self.plan_rights.api_refusal()) is not None:
             return {"empty": self._without_api(refused)}
         form = UsageForm(self.request.GET)
         period = period_of(form, self.organization.calendar, self.now)
@@ -89,7 +90,7 @@ class UsagePage(UsageQueryPage):
         return f"{query.calendar.date_of(query.window.start):%Y-%m-%d}" if query.visible.is_clipped else ""
 
     def _files(self) -> dict[str, Any]:
-        if (refused := self.exports_refusal()) is not None:
+        if (refused := self.plan_rights.exports_refusal()) is not None:
             return {"without_exports": refused.message}
         query_string = url_with(self.request).partition("?")[2]
         path = admin_url("usage_export")

@@ -22,6 +22,8 @@ from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.tables import links, texts
 from tests.usage import NOW, Send
 
+pytestmark = pytest.mark.usefixtures("whole_history")
+
 PAGE = "/o/acme/admin/pricing/"
 JANUARY = {"start_date": "2025-01-01", "end_date": "2025-01-31"}
 GPT = ModelKey("openai", "gpt-4o")

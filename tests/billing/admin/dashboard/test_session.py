@@ -28,6 +28,8 @@ from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.tables import column, links, plain, texts
 from tests.usage import NOW, Send, set_price
 
+pytestmark = pytest.mark.usefixtures("whole_history")
+
 FOLDED = pytest.mark.parametrize("is_folded", [True, False])
 # What senders may call something, and what a path would break on.
 ODD_IDS = (

@@ -17,6 +17,8 @@ from tests.billing.admin.conftest import SignIn
 from tests.billing.admin.tables import column, links, texts
 from tests.usage import NOW, Send
 
+pytestmark = pytest.mark.usefixtures("whole_history")
+
 PAGE = "/o/acme/admin/tags/"
 JANUARY = {"start_date": "2025-01-01", "end_date": "2025-01-31"}
 

@@ -1,0 +1,111 @@
+"""Who gets a notice by e-mail: owners and admins, the user whose limit it is about, and addresses that the organization
+has added. No one who has left: recipients are checked when a notice is written and again when it is sent.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, QuerySet
+
+from billing.models import Delivery, NotificationAddress, NotificationPreference
+from billing.notifications.preferences import CATEGORIES, CATEGORY_NAMES, subscribed_addresses
+from billing.types import Channel, LimitScope, NoticeKind
+from costtrack.errors import ConflictError, field_error
+from organizations import audit
+from organizations.models import Membership, Organization
+from organizations.selectors import own_user_ids
+from organizations.services import lock_organization
+
+MAX_ADDRESSES = 20
+"""Addresses that an organization can add."""
+MAX_PER_HOUR = 30
+"""E-mails about notices of an organization to one recipient in an hour."""
+_HOUR = timedelta(hours=1)
+
+
+def recipients_of(*, organization: Organization, kind: NoticeKind, data: Mapping[str, Any]) -> list[str]:
+    """Return the addresses of everyone whom a notice concerns."""
+    return [
+        *subscribed_addresses(organization=organization, kind=kind),
+        *_added_addresses(organization, kind),
+        *_concerned_users(organization, kind, data.get("limit") or {}),
+    ]
+
+
+def allowed_recipients(*, organization: Organization, addresses: Collection[str]) -> dict[str, Membership | None]:
+    """Return those of the addresses that may get notices now, with the membership of a member."""
+    added = NotificationAddress.objects.of(organization).filter(address__in=addresses)
+    members = _active_members(organization).filter(user__email__in=addresses).select_related("user")
+    return {
+        **dict.fromkeys(added.values_list("address", flat=True)),
+        **{membership.user.email: membership for membership in members},
+    }
+
+
+def over_the_limit(*, organization: Organization, addresses: Sequence[str], now: datetime) -> set[str]:
+    """Return those of the addresses that had `MAX_PER_HOUR` e-mails in the last hour."""
+    recent = Delivery.objects.of(organization).filter(
+        channel=Channel.EMAIL, recipient__in=addresses, created_at__gt=now - _HOUR
+    )
+    counts = recent.values("recipient").annotate(number=Count("pk")).order_by()
+    return {row["recipient"] for row in counts if row["number"] >= MAX_PER_HOUR}
+
+
+@transaction.atomic
+def add_address(
+    *, organization: Organization, address: str, categories: Sequence[str], actor: str, now: datetime
+) -> NotificationAddress:
+    """Send notices of these categories (empty: all) to an address, for example of the finance department."""
+    lock_organization(organization)
+    unknown = sorted(set(categories) - set(CATEGORY_NAMES))
+    if unknown:
+        raise field_error("categories", f"unknown: {', '.join(unknown)}. Must be of {', '.join(CATEGORY_NAMES)}.")
+    existing = NotificationAddress.objects.of(organization)
+    if existing.filter(address__iexact=address).exists():
+        raise ConflictError("address: already added.", code="already_added", param="address")
+    if existing.count() >= MAX_ADDRESSES:
+        raise ConflictError(f"An organization can add {MAX_ADDRESSES} addresses.", code="too_many_addresses")
+    row = NotificationAddress.objects.create(
+        organization=organization,
+        address=address,
+        categories=[name for name in CATEGORY_NAMES if name in categories],
+        created_at=now,
+    )
+    audit.record(
+        organization=organization,
+        actor=actor,
+        action="notification_address.added",
+        subject=address,
+        categories=row.categories,
+    )
+    return row
+
+
+@transaction.atomic
+def remove_address(*, organization: Organization, row: NotificationAddress, actor: str) -> None:
+    NotificationAddress.objects.row(row).delete()
+    audit.record(organization=organization, actor=actor, action="notification_address.removed", subject=row.address)
+
+
+def _added_addresses(organization: Organization, kind: NoticeKind) -> Iterable[str]:
+    rows = NotificationAddress.objects.of(organization).order_by("pk")
+    return [row.address for row in rows if not row.categories or CATEGORIES.get(kind) in row.categories]
+
+
+def _concerned_users(organization: Organization, kind: NoticeKind, limit: Mapping[str, Any]) -> Iterable[str]:
+    """Return the addresses of members whose own `user_id` the limit is about."""
+    user_id = limit.get("scope_value")
+    if limit.get("scope") != LimitScope.USER.value or not user_id:
+        return []
+    members = _active_members(organization).select_related("user").order_by("pk")
+    if kind in CATEGORIES:
+        declined = NotificationPreference.objects.of(organization).filter(**{CATEGORIES[kind]: False})
+        members = members.exclude(pk__in=declined.values("membership_id"))
+    name = organization.user_name(user_id)
+    return [member.user.email for member in members if name in own_user_ids(organization, member)]
+
+
+def _active_members(organization: Organization) -> QuerySet[Membership]:
+    return Membership.objects.of(organization).accepted().filter(user__is_active=True)

@@ -1,0 +1,102 @@
+"""The role Member sees its own usage, and nothing of others, by the API and in the web UI."""
+
+import pytest
+from django.test import Client
+
+from billing.types import LimitScope
+from costtrack.clock import utc_now
+from organizations.models import Membership, Organization, User
+from organizations.types import Role
+from tests.conftest import add_member
+from tests.limits import set_limit
+from tests.pages import sidebar_of
+from tests.usage import Send
+
+OWN, THEIRS = "ada@acme.example", "somebody-else"
+
+
+@pytest.fixture
+def member(organization: Organization, send: Send) -> User:
+    now = utc_now().isoformat()
+    send(
+        {"id": "1", "user_id": OWN, "model": "own-model", "service": "openai", "cost_usd": "1.25", "occurred_at": now},
+        {"id": "2", "user_id": "ada", "model": "own-model", "service": "openai", "cost_usd": "0.5", "occurred_at": now},
+        {"id": "3", "user_id": THEIRS, "model": "their-model", "service": "x", "cost_usd": "7", "occurred_at": now},
+        {"id": "4", "model": "their-model", "service": "x", "cost_usd": "9", "occurred_at": now},
+        now=utc_now(),
+    )
+    return add_member(organization, OWN, Role.MEMBER)
+
+
+@pytest.fixture
+def client(member: User) -> Client:
+    client = Client()
+    client.force_login(member)
+    return client
+
+
+def test_own_usage_is_what_carries_one_of_the_user_ids(client: Client, member: User) -> None:
+    body = client.get("/usage/own").json()
+    assert body["user_ids"] == [OWN]
+    assert body["spend"]["today_usd"] == "1.25"
+    assert body["models"] == [{"model": "own-model", "requests": 1, "cost_usd": "1.25"}]
+    Membership.objects.filter(user=member).update(user_ids=[OWN, "ada"])
+    body = client.get("/usage/own").json()
+    assert (body["spend"]["month_to_date_usd"], body["models"][0]["requests"]) == ("1.75", 2)
+    calls = client.get("/usage/own/requests").json()["results"]
+    assert sorted(call["event_id"] for call in calls) == ["1", "2"]
+    Membership.objects.filter(user=member).update(user_ids=[])
+    assert client.get("/usage/own").json()["models"] == []
+    assert client.get("/usage/own/requests").json()["results"] == []
+
+
+def test_the_page_has_the_numbers_of_the_api(client: Client) -> None:
+    page = client.get("/o/acme/admin/", follow=True)
+    assert page.redirect_chain[-1][0] == "/o/acme/admin/my-usage/"
+    text = page.content.decode()
+    assert "$1.25" in text
+    assert "own-model" in text
+    assert "their-model" not in text
+
+
+def test_own_limits_are_those_of_the_user(client: Client, organization: Organization) -> None:
+    set_limit(organization, "10", LimitScope.USER, OWN)
+    set_limit(organization, "11", LimitScope.USER, THEIRS)
+    set_limit(organization, "12")
+    limits = client.get("/usage/own").json()["limits"]
+    assert [(limit["scope_value"], limit["spent_usd"]) for limit in limits] == [(OWN, "1.25")]
+
+
+def test_nothing_else_is_open_to_a_member(client: Client, organization: Organization) -> None:
+    paths = [
+        *("/usage/summary", "/usage/timeseries", "/usage/requests", "/usage/events", "/usage/limits", "/usage/access"),
+        *("/usage/authorizations", "/usage/credentials", "/usage/capabilities", "/usage/price-check", "/usage/export"),
+        *("/costs/runs", "/costs/sessions", "/costs/executions", "/costs/summary"),
+        *("/spend/logs", "/spend/tags", "/spend/keys", "/spend/users", "/global/spend"),
+        *("/organizations/acme", "/organizations/acme/limits", "/organizations/acme/members"),
+        *("/organizations/acme/prices", "/organizations/acme/audit", "/organizations/acme/deliveries"),
+    ]
+    bodies = ("/system/pricing", "/system/groups", "/system/export")
+    statuses = {path: client.get(path).status_code for path in paths}
+    statuses |= {path: client.post(path, {}, content_type="application/json").status_code for path in bodies}
+    assert {path: status for path, status in statuses.items() if status != 403} == {}
+
+
+def test_the_sidebar_of_a_member_has_the_own_pages(client: Client) -> None:
+    links = sidebar_of(client, "/o/acme/admin/")
+    assert links == ["/o/acme/admin/my-usage/", "/o/acme/admin/notification-preferences/"]
+
+
+def test_a_viewer_has_usage_of_the_own_too(organization: Organization, send: Send, viewer: User) -> None:
+    send({"user_id": viewer.email, "model": "m", "cost_usd": "2", "occurred_at": utc_now().isoformat()}, now=utc_now())
+    client = Client()
+    client.force_login(viewer)
+    assert client.get("/usage/own").json()["spend"]["today_usd"] == "2"
+    assert "$2" in client.get("/o/acme/admin/my-usage/").content.decode()
+
+
+def test_others_have_none(organization: Organization, operator: User) -> None:
+    client = Client()
+    client.force_login(operator)
+    assert client.get("/usage/own?organization=acme").status_code == 403
+    assert "No usage of your own" in client.get("/o/acme/admin/my-usage/").content.decode()
