@@ -9,7 +9,6 @@ from costtrack.database.sql_files import run_sql_files
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0017_credits"),
         ("billing", "0020_call_keys"),
         ("organizations", "0009_memberships"),
     ]
