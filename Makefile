@@ -68,6 +68,7 @@ $(VENV)/.runtime: requirements-build.txt requirements.txt pyproject.toml hatch_b
 	@$(INSTALL_LOCK) requirements-build.txt
 	@$(INSTALL_LOCK) requirements.txt
 	@$(INSTALL) --editable .
+	@$(BIN)/python -m compileall -q -j 0 costtrack organizations billing
 	@$(PIP) check
 	@touch $@
 

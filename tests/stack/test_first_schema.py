@@ -18,8 +18,9 @@ from tests.stack.running import free_port, run
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def old_folder() -> Iterator[DataFolder]:
+    """Both commands leave it as it is."""
     path = Path(tempfile.mkdtemp(prefix="ct-old-"))
     path.chmod(0o755)
     folder = DataFolder(path / "data")
