@@ -20,10 +20,10 @@ from billing.limits.cache import LimitSet, cached_limit_set, limit_set, limit_se
 from billing.limits.estimate import Estimate, reserved_amount
 from billing.limits.evaluate import fits_at
 from billing.limits.refusal import Refusal, SpendLimitExceededError, refusal
-from billing.limits.reserve import lock_rules, set_transaction_options, try_extend, try_reserve
+from billing.limits.reserve import lock_rules, requested, set_transaction_options, try_extend, try_reserve
 from billing.limits.types import Balance, Dimensions, Rule
 from billing.models import Authorization
-from billing.types import AuthorizationStatus
+from billing.types import AuthorizationStatus, LimitScope
 from costtrack.errors import ConflictError, InvalidError
 from costtrack.ids import ids_at, new_id
 from costtrack.money import ZERO
@@ -45,6 +45,7 @@ class AuthorizationRequest:
     ttl: timedelta
     idempotency_key: str = ""
     payload_hash: int = 0
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ def authorize(
         credential_id=credential.pk if credential is not None else None,
         status=_RESERVED,
         amount_usd=request.amount_usd,
+        tokens=request.tokens,
         created_at=now,
         expires_at=now + request.ttl,
         idempotency_key=request.idempotency_key,
@@ -95,6 +97,7 @@ def authorize(
         tags=list(request.dimensions.tags),
     )
     all_limits = cached_limit_set(organization)
+    _check_required(organization, all_limits, request.dimensions, now)
     for _ in range(_MAX_ATTEMPTS):
         rules = all_limits.rules_for(request.dimensions, now=now)
         result = try_reserve(
@@ -107,6 +110,7 @@ def authorize(
             return Grant(authorization, limits)
         if result.revision != all_limits.revision:
             all_limits = limit_set_of_revision(organization.pk, result.revision)
+            _check_required(organization, all_limits, request.dimensions, now)
             continue
         with tenant_reads(organization.pk):
             granted = _find_by_idempotency_key(organization, authorization)
@@ -118,10 +122,40 @@ def authorize(
         if granted is not None:
             return granted
         with tenant_reads(organization.pk):
-            reason = refusal(organization=organization, rules=rules, requested_usd=request.amount_usd, now=now)
+            reason = refusal(organization=organization, rules=rules, authorization=authorization, now=now)
         if reason is not None:
             raise SpendLimitExceededError(reason)
     raise ConflictError("The limits are being changed. Try again.", code="limits_changing")
+
+
+_FIELDS = {
+    LimitScope.USER: "user_id",
+    LimitScope.TAG: "tags",
+    LimitScope.PROVIDER: "service",
+    LimitScope.AGENT: "agent_id",
+    LimitScope.WORKFLOW: "workflow_id",
+    LimitScope.RUN: "run_id",
+    LimitScope.SESSION: "session_id",
+}
+"""The field of a call that has the value of a scope, where it is not the scope's name."""
+
+
+class DimensionRequiredError(InvalidError):
+    """A limit for every value of a scope refuses calls without one, so that they cannot pass it."""
+
+    code = "dimension_required"
+
+
+def _check_required(organization: Organization, all_limits: LimitSet, call: Dimensions, now: datetime) -> None:
+    if all_limits.missing_scope(call, now=now) is None:
+        return
+    # The cached limits may be old.
+    scope = limit_set(organization).missing_scope(call, now=now)
+    if scope is not None:
+        field = _FIELDS.get(scope, scope.value)
+        raise DimensionRequiredError(
+            f"{field}: Required, because of a limit for each {scope.label.lower()}.", param=field
+        )
 
 
 def release(*, organization: Organization, authorization_id: UUID, now: datetime) -> None:
@@ -201,24 +235,29 @@ def _grant_by_exact_balances(
         lock_rules(rules)
         if limit_set(organization).revision != all_limits.revision:
             return None
-        now, usd = authorization.created_at, authorization.amount_usd
+        now = authorization.created_at
         balances = read_balances(organization=organization, rules=rules, now=now)
-        if not _fit(organization, rules, balances, usd, now):
+        if not _fit(organization, rules, balances, authorization, now):
             return None
         authorization.save(force_insert=True)
     remaining = (
-        GrantedLimit(rule, max(rule.amount_usd - balance.committed_usd - usd, ZERO))
+        GrantedLimit(rule, max(rule.amount_usd - balance.committed_usd - requested(rule, authorization), ZERO))
         for rule, balance in zip(rules, balances, strict=True)
     )
     return Grant(authorization, tuple(remaining))
 
 
 def _fit(
-    organization: Organization, rules: Sequence[Rule], balances: Sequence[Balance], usd: Decimal, now: datetime
+    organization: Organization,
+    rules: Sequence[Rule],
+    balances: Sequence[Balance],
+    authorization: Authorization,
+    now: datetime,
 ) -> bool:
-    """Whether a call of that amount fits under every limit now."""
+    """Whether a call fits under every limit now."""
+    calendar = organization.calendar
     return all(
-        fits_at(rule, balance, usd=usd, calendar=organization.calendar, now=now) == now
+        fits_at(rule, balance, usd=requested(rule, authorization), calendar=calendar, now=now) == now
         for rule, balance in zip(rules, balances, strict=True)
     )
 
@@ -239,14 +278,17 @@ def access_refusal(
     """Return why a call would be refused, or None if it would be authorized.
 
     Without an estimate the call is checked as one that costs next to nothing. Raises UnpricedModelError if the only
-    obstacle is that the model has no price.
+    obstacle is that the model has no price, and DimensionRequiredError.
     """
     usd = estimated_usd if estimated_usd is not None else ZERO
-    rules = limit_set(organization).rules_for(call, now=now)
+    authorization = Authorization(amount_usd=usd)
+    all_limits = limit_set(organization)
+    _check_required(organization, all_limits, call, now)
+    rules = all_limits.rules_for(call, now=now)
     balances = read_balances(organization=organization, rules=rules, now=now)
     refused = None
-    if not _fit(organization, rules, balances, usd, now):  # the reasons take more queries
-        refused = refusal(organization=organization, rules=rules, requested_usd=usd, now=now)
+    if not _fit(organization, rules, balances, authorization, now):  # the reasons take more queries
+        refused = refusal(organization=organization, rules=rules, authorization=authorization, now=now)
     if refused is None and call.model:
         reserved_amount(organization=organization, call=call, estimate=Estimate(usd=usd), now=now)
     return refused

@@ -12,7 +12,7 @@ from typing import Any
 
 from billing.limits.cache import limit_set
 from billing.limits.types import Dimensions, Rule
-from billing.pricing.price_book import cached_price_book, identify_model, price_book
+from billing.pricing.price_book import cached_price_book, price_book
 from billing.pricing.quote import Call
 from billing.pricing.token_counting import count_prompt
 from billing.types import UnpricedReason
@@ -39,9 +39,10 @@ class Estimate:
 
 
 def identify_call(organization_id: int, call: Dimensions, *, now: datetime) -> Dimensions:
-    """Return the dimensions with the name by which limits know the model, and beside it the model as sent."""
-    model = identify_model(organization_id, call.model, service=call.service, now=now)
-    return replace(call, model=model, sent_model=call.model if call.model != model else "")
+    """Return the dimensions with the name by which limits know the model, beside it the model as sent, and who bills the
+    call."""
+    model, provider = cached_price_book(organization_id).identify(call.service, call.model, now)
+    return replace(call, model=model, sent_model=call.model if call.model != model else "", provider=provider)
 
 
 class UnpricedModelError(InvalidError):
@@ -49,6 +50,12 @@ class UnpricedModelError(InvalidError):
     (docs/decisions/017-exact-limits.md)."""
 
     code = "model_not_priced"
+
+
+def reserved_tokens(call: Dimensions, estimate: Estimate) -> int:
+    """Return the maximum tokens of the call; 0 if only an amount is given."""
+    tokens = _tokens(call.model_as_sent, estimate)
+    return tokens.input + tokens.output if tokens is not None else 0
 
 
 def reserved_amount(*, organization: Organization, call: Dimensions, estimate: Estimate, now: datetime) -> Decimal:

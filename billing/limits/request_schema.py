@@ -32,7 +32,11 @@ class AuthorizationInput(Struct, kw_only=True, omit_defaults=True, forbid_unknow
 
     service: Text | None = None
     model: Text | None = None
+    capability: Text | None = None
+    agent_id: Text | None = None
     user_id: Text | None = None
+    end_user: Text | None = None
+    team: Text | None = None
     workflow_id: Text | None = None
     run_id: Text | None = None
     session_id: Text | None = None
@@ -48,12 +52,17 @@ class AuthorizationInput(Struct, kw_only=True, omit_defaults=True, forbid_unknow
     def ttl(self) -> timedelta:
         return timedelta(seconds=self.ttl_seconds or DEFAULT_TTL_SECONDS)
 
-    def dimensions(self, credential_id: int | None) -> Dimensions:
+    def dimensions(self, credential_id: int | None, environment: str) -> Dimensions:
         return Dimensions(
             credential_id=credential_id,
+            environment=environment,
             service=self.service or "",
             model=self.model or "",
+            capability=self.capability or "",
+            agent_id=self.agent_id or "",
             user_ref=self.user_id or "",
+            end_user=self.end_user or "",
+            team=self.team or "",
             workflow_id=self.workflow_id or "",
             run_id=self.run_id or "",
             session_id=self.session_id or "",
@@ -72,7 +81,10 @@ _extension = msgspec.json.Decoder(ExtensionInput)
 # The members of messages come in any order.
 _encode_in_order = msgspec.json.Encoder(order="deterministic").encode
 
-_TEXTS = ("service", "model", "user_id", "workflow_id", "run_id", "session_id", "idempotency_key")
+_TEXTS = (
+    *("service", "model", "capability", "agent_id", "user_id", "end_user", "team"),
+    *("workflow_id", "run_id", "session_id", "idempotency_key"),
+)
 
 
 def parse_authorization(body: bytes) -> AuthorizationInput:

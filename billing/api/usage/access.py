@@ -12,19 +12,21 @@ from rest_framework.response import Response
 from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.usage.authorizations import SpendLimitExceeded
-from billing.limits.authorize import access_refusal
+from billing.limits.authorize import DimensionRequiredError, access_refusal
 from billing.limits.estimate import UnpricedModelError, identify_call
 from billing.limits.refusal import CODE, Refusal
 from billing.limits.types import Dimensions
 from costtrack.clock import utc_now
+from costtrack.errors import InvalidError
 from costtrack.money import DECIMALS, DIGITS
-from costtrack.responses import OneOf, ResponseBody
+from costtrack.responses import OneOf, ResponseBody, choice
 from costtrack.serializers import StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 
 MAX_TAGS = 50
 _No = Annotated[bool, Meta(extra_json_schema={"const": False})]
-_NotPricedCode = Annotated[str, Meta(extra_json_schema={"const": UnpricedModelError.code})]
+_InvalidCode = Annotated[str, choice([UnpricedModelError.code, DimensionRequiredError.code])]
+_NAMES = (*("service", "model", "capability", "agent_id", "end_user", "team", "workflow_id", "run_id", "session_id"),)
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -33,7 +35,11 @@ class AccessQuery(StrictSerializer):
 
     service = optional_text()
     model = optional_text()
+    capability = optional_text()
+    agent_id = optional_text()
     user_id = optional_text()
+    end_user = optional_text()
+    team = optional_text()
     workflow_id = optional_text()
     run_id = optional_text()
     session_id = optional_text()
@@ -66,12 +72,12 @@ class NotAllowed(SpendLimitExceeded):
 
 
 class NotPriced(ResponseBody):
-    """The cost of the call would be unknown, so a pausing limit could not be enforced."""
+    """The cost of the call would be unknown, or a dimension is missing, so a limit could not be enforced."""
 
     allowed: _No
     error: str
-    code: _NotPricedCode
-    reason: _NotPricedCode
+    code: _InvalidCode
+    reason: _InvalidCode
     as_of: datetime
 
 
@@ -90,7 +96,7 @@ class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
                 estimated_usd=params.get("estimated_cost_usd"),
                 now=now,
             )
-        except UnpricedModelError as error:
+        except (UnpricedModelError, DimensionRequiredError) as error:
             return Response(_not_priced(error, now), headers=_NO_STORE)
         return Response(_response(refusal, now), headers=_NO_STORE)
 
@@ -98,12 +104,9 @@ class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
         credential = self.principal.credential
         return Dimensions(
             credential_id=credential.pk if credential is not None else None,
-            service=params.get("service", ""),
-            model=params.get("model", ""),
+            environment=credential.environment if credential is not None else "",
             user_ref=params.get("user_id", ""),
-            workflow_id=params.get("workflow_id", ""),
-            run_id=params.get("run_id", ""),
-            session_id=params.get("session_id", ""),
+            **{name: params.get(name, "") for name in _NAMES},
             tags=tuple(dict.fromkeys(filter(None, params.get("tags", ())))),
         )
 
@@ -114,5 +117,5 @@ def _response(refusal: Refusal | None, now: datetime) -> Allowed | NotAllowed:
     return NotAllowed(allowed=False, error=refusal.message, code=CODE, **refusal.details())
 
 
-def _not_priced(error: UnpricedModelError, now: datetime) -> NotPriced:
+def _not_priced(error: InvalidError, now: datetime) -> NotPriced:
     return NotPriced(allowed=False, error=error.message, code=error.code, reason=error.code, as_of=now)

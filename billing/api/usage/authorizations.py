@@ -18,7 +18,7 @@ from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
 from billing.api.structs import struct_schemas
 from billing.limits.authorize import AuthorizationRequest, Grant, authorize, extend, release
-from billing.limits.estimate import Estimate, identify_call, reserved_amount
+from billing.limits.estimate import Estimate, identify_call, reserved_amount, reserved_tokens
 from billing.limits.refusal import CODE, CURRENCY, Reason
 from billing.limits.request_schema import (
     MAX_KEY_LENGTH,
@@ -104,7 +104,13 @@ class AuthorizationBody(ResponseBody):
     service: str
     model: Annotated[str, about("The model as limits and reports know it.")]
     sent_model: Annotated[str, about("The model as sent.")]
+    provider: Annotated[str, about("Who bills the call; empty if that is unknown.")]
+    capability: str
+    agent_id: str
+    environment: Annotated[str, about("Of the credential.")]
     user_id: str
+    end_user: str
+    team: str
     workflow_id: str
     run_id: str
     session_id: str
@@ -223,11 +229,13 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
         credential = self.principal.credential
         credential_id = credential.pk if credential is not None else None
         now = utc_now()
-        call = identify_call(self.organization.pk, params.dimensions(credential_id), now=now)
+        environment = credential.environment if credential is not None else ""
+        call = identify_call(self.organization.pk, params.dimensions(credential_id, environment), now=now)
         estimate = Estimate(params.estimated_cost_usd, params.messages, params.input_tokens, params.max_tokens)
         return AuthorizationRequest(
             dimensions=call,
             amount_usd=reserved_amount(organization=self.organization, call=call, estimate=estimate, now=now),
+            tokens=reserved_tokens(call, estimate),
             ttl=params.ttl,
             idempotency_key=key,
             payload_hash=payload_hash(params, credential_id) if key else 0,
