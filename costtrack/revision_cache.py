@@ -34,15 +34,18 @@ class RevisionCache(Generic[K, R, V]):
 
     def get(self, key: K, revision: R) -> V | None:
         """Return the cached value of this revision."""
-        with self._lock:
-            entry = self._entries.get(key)
+        entry = self.peek_entry(key)
         return entry[1] if entry is not None and entry[0] == revision else None
 
     def peek(self, key: K) -> V | None:
         """Return the cached value of any revision. The caller must compare the revision later."""
-        with self._lock:
-            entry = self._entries.get(key)
+        entry = self.peek_entry(key)
         return None if entry is None else entry[1]
+
+    def peek_entry(self, key: K) -> tuple[R, V] | None:
+        """Return the revision and the value that are cached."""
+        with self._lock:
+            return self._entries.get(key)
 
     def put(self, key: K, revision: R, value: V) -> None:
         with self._lock:

@@ -16,6 +16,7 @@ from django.utils.functional import cached_property
 
 from costtrack.calendar import Calendar
 from costtrack.errors import NotFoundError
+from organizations.credential_check import CredentialCheck
 from organizations.types import AccountEmailKind, Environment, OrganizationName, Role, Scope, WeekDay
 
 _Row = TypeVar("_Row", bound=models.Model)
@@ -216,6 +217,9 @@ class APICredential(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
+
+    pending_check: CredentialCheck | None = None
+    """Set if this is a cached credential that a statement of the request has to check."""
 
     objects = OrganizationScopedQuerySet["APICredential"].as_manager()
 

@@ -15,7 +15,7 @@ from billing.ingest import json_events
 from billing.ingest.services import IngestResult, ingest
 from billing.models import PriceBookRevision, PriceVersion, UsageEvent
 from billing.models.ledger import known_cost
-from organizations.models import Organization
+from organizations.models import APICredential, Organization
 from tests import database
 
 NOW = database.NOW
@@ -33,10 +33,12 @@ def send(organization: Organization) -> Send:
     return _send
 
 
-def send_events(organization: Organization, *events: dict[str, Any], now: datetime = NOW) -> IngestResult:
+def send_events(
+    organization: Organization, *events: dict[str, Any], now: datetime = NOW, credential: APICredential | None = None
+) -> IngestResult:
     """Ingest events for an organization, in one batch."""
     parsed = json_events.parse(msgspec.json.encode(events), content_type="", max_events=10_000, now=now)
-    return ingest(organization=organization, credential=None, format="json", parsed=parsed, now=now)
+    return ingest(organization=organization, credential=credential, format="json", parsed=parsed, now=now)
 
 
 def total_cost(events: QuerySet[UsageEvent]) -> Decimal:

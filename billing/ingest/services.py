@@ -194,6 +194,7 @@ def _append_with_retries(
             return append(
                 organization_id=organization.pk,
                 credential_id=credential.pk if credential is not None else None,
+                credential_check=credential.pending_check if credential is not None else None,
                 format=format,
                 entries=priced.entries,
                 rejected=len(priced.errors),

@@ -27,6 +27,7 @@ from billing.types import EventKind
 from costtrack.ids import MAX_EVENTS_PER_BATCH
 from costtrack.jobs import enqueue_throttled_on_commit
 from costtrack.tenancy import tenant_reads, tenant_scope
+from organizations.credential_check import CredentialCheck, make_with_next_statement
 
 _SUMMARY = EventKind.SESSION_SUMMARY.value
 _FOLD_INTERVAL = timedelta(milliseconds=400)
@@ -43,15 +44,24 @@ def append(
     rejected: int,
     now: datetime,
     price_revisions: PriceRevisions = None,
+    credential_check: CredentialCheck | None = None,
 ) -> Appended:
     """Write the new entries as one batch; durable when it returns. At most 65,535 entries.
 
     An entry whose key is already in the ledger (or earlier in the batch) is a duplicate, or a conflict if its payload
     differs. Session summaries are converted to differences here, while their session is locked.
 
-    Raises PricesChangedError and writes nothing if the revisions of the prices have changed.
+    Raises PricesChangedError and writes nothing if the revisions of the prices have changed, and likewise
+    CredentialChangedError if the credential has.
     """
-    batch = NewBatch.of(entries, credential_id=credential_id, format=format, rejected=rejected, received_at=now)
+    batch = NewBatch.of(
+        entries,
+        credential_id=credential_id,
+        credential_check=credential_check,
+        format=format,
+        rejected=rejected,
+        received_at=now,
+    )
     if any(entry.kind == _SUMMARY for entry in entries):
         write = partial(_write_with_summaries, organization_id, batch, price_revisions)
         refused = _with_partitions(write, [now])
@@ -80,7 +90,8 @@ def _store(key: _Key, batches: Sequence[NewBatch], *, is_patient: bool = True) -
     organization_id, price_revisions = key
 
     def write() -> Refused:
-        with tenant_reads(organization_id):
+        checks = [batch.credential_check for batch in batches]
+        with tenant_reads(organization_id), make_with_next_statement(checks):
             return append_batches(
                 organization_id=organization_id,
                 batches=batches,
@@ -118,6 +129,8 @@ def _write_with_summaries(organization_id: int, batch: NewBatch, price_revisions
     events = [entry for entry in firsts if entry.kind != _SUMMARY]
     summaries = [entry for entry in firsts if entry.kind == _SUMMARY]
     written = Written()
+    if batch.credential_check is not None:
+        batch.credential_check.make()
     with tenant_scope(organization_id):
         check_prices(organization_id, price_revisions)
         write_events(written, organization_id=organization_id, entries=events)

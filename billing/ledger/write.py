@@ -21,6 +21,7 @@ from billing.ledger.types import LedgerEntry
 from billing.models import UsageEvent
 from costtrack.database.queries import fetch_rows
 from costtrack.ids import event_ids, last_event_id, new_batch_id
+from organizations.credential_check import CredentialCheck
 
 # billing/migrations/sql/0011_append_batches.sql, 0011_write_events.sql and 0011_complete_batches.sql.
 _APPEND = "SELECT * FROM billing_append_batches(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s)"
@@ -51,6 +52,7 @@ class NewBatch:
     rejected: int
     received_at: datetime
     id: UUID
+    credential_check: CredentialCheck | None = None
 
     @classmethod
     def of(
@@ -61,8 +63,9 @@ class NewBatch:
         format: str,  # noqa: A002 - named like the model field
         rejected: int,
         received_at: datetime,
+        credential_check: CredentialCheck | None = None,
     ) -> "NewBatch":
-        batch = cls([], credential_id, format, rejected, received_at, new_batch_id(received_at))
+        batch = cls([], credential_id, format, rejected, received_at, new_batch_id(received_at), credential_check)
         batch.add(entries)
         return batch
 

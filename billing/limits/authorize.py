@@ -101,7 +101,11 @@ def authorize(
     for _ in range(_MAX_ATTEMPTS):
         rules = all_limits.rules_for(request.dimensions, now=now)
         result = try_reserve(
-            organization=organization, rules=rules, revision=all_limits.revision, authorization=authorization
+            organization=organization,
+            rules=rules,
+            revision=all_limits.revision,
+            authorization=authorization,
+            credential_check=credential.pending_check if credential is not None else None,
         )
         if result.is_granted:
             left = zip(rules, result.left_usd, strict=True)

@@ -22,6 +22,7 @@ from billing.models import Authorization
 from billing.types import LimitUnit
 from costtrack.ids import ids_at
 from costtrack.tenancy import tenant_reads
+from organizations.credential_check import CredentialCheck, make_with_next_statement
 from organizations.models import Organization
 
 # A request that waits longer than this for a lock gets a 503.
@@ -60,11 +61,16 @@ class ReservationResult:
 
 
 def try_reserve(
-    *, organization: Organization, rules: Sequence[Rule], revision: int, authorization: Authorization
+    *,
+    organization: Organization,
+    rules: Sequence[Rule],
+    revision: int,
+    authorization: Authorization,
+    credential_check: CredentialCheck | None = None,
 ) -> ReservationResult:
     """Insert the authorization, unless a limit has no room, the limits have changed, or the idempotency key was used.
 
-    `authorization` is a row that is not stored yet.
+    `authorization` is a row that is not stored yet. Raises CredentialChangedError if the credential has changed.
     """
     now = authorization.created_at
     parameters: list[Any] = [
@@ -75,7 +81,11 @@ def try_reserve(
         revision,
         _encode({name: getattr(authorization, name) for name in _COLUMNS}).decode(),
     ]
-    with tenant_reads(organization.pk), connection.cursor() as cursor:
+    with (
+        tenant_reads(organization.pk),
+        make_with_next_statement([credential_check]),
+        connection.cursor() as cursor,
+    ):
         cursor.execute(_RESERVE, parameters)
         for _ in range(_SETTINGS):
             cursor.nextset()

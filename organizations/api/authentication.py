@@ -7,6 +7,7 @@ the same response. Credentials are never read from the query string, which ends 
 import base64
 import binascii
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -20,7 +21,7 @@ from rest_framework.request import Request
 from costtrack.clock import utc_now
 from costtrack.errors import ForbiddenError
 from costtrack.web_server.callers import CALLER, Caller
-from organizations.credential_cache import get_credential
+from organizations.credential_cache import get_credential, get_unchecked_credential
 from organizations.models import APICredential, User
 from organizations.principals import Principal
 from organizations.second_factor import lacks_second_factor
@@ -34,6 +35,12 @@ _KEY = re.compile(r"([A-Za-z0-9_-]{1,40})\.([A-Za-z0-9_-]{1,255})")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,1000}\.[A-Za-z0-9_-]{1,2000}\.[A-Za-z0-9_-]{1,255}")
 _KEY_HEADERS = ("x-api-key", "x-alphaneural-api-key")
 _USE_RECORDING_INTERVAL = timedelta(minutes=1)
+
+MAY_CHECK_LATE = "costtrack.may_check_late"
+"""The key in `META` of a request whose view checks a cached credential later (`organizations.credential_check`)."""
+
+
+_Find = Callable[[str], APICredential | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,10 @@ class Authenticated:
 def authenticate_credential(client_id: str, secret: str, *, now: datetime) -> Authenticated | None:
     """Return the usable credential with this id and secret, or None. It takes the same time if the id does not
     exist."""
-    credential = _find(client_id)
+    return _matching(_find(client_id), secret, now=now)
+
+
+def _matching(credential: APICredential | None, secret: str, *, now: datetime) -> Authenticated | None:
     current_is_right = verify_secret(
         secret,
         credential.secret_hash if credential else "",
@@ -128,7 +138,11 @@ def _authenticate(request: Request) -> tuple[Principal, Principal] | None:
         return None
     if len(presented) > 1:
         raise AuthenticationFailed("The request contains several different credentials.")
-    principal = _principal(presented.pop(), now=utc_now())
+    (credential,) = presented
+    now = utc_now()
+    principal = _unchecked_principal(credential, now=now) if request.META.get(MAY_CHECK_LATE) else None
+    if principal is None:
+        principal = _principal(credential, now=now)
     caller: Caller | None = request.META.get(CALLER)
     if caller is not None and principal.credential is not None:
         caller.identify(principal.credential.organization_id or "operator")
@@ -144,26 +158,44 @@ def has_usable_credential(request: HttpRequest) -> bool:
 
 
 def _principal(presented: PresentedCredential, *, now: datetime) -> Principal:
+    principal = _authenticated(presented, _find, now=now)
+    if principal is None or principal.credential is None:
+        raise AuthenticationFailed("The credentials are not valid.")
+    _record_use(principal.credential, now)
+    _bind_to_log(principal.credential)
+    return principal
+
+
+def _unchecked_principal(presented: PresentedCredential, *, now: datetime) -> Principal | None:
+    """Return the principal by the cached credential, which the caller has to check. None if that is not enough: the
+    credential is not cached, does not match, has no organization, or its use is to be recorded."""
+    principal = _authenticated(presented, get_unchecked_credential, now=now)
+    if principal is None or principal.credential is None or principal.organization is None:
+        return None
+    if _is_use_due(principal.credential, now):
+        return None
+    _bind_to_log(principal.credential)
+    return principal
+
+
+def _authenticated(presented: PresentedCredential, find: _Find, *, now: datetime) -> Principal | None:
     scopes: frozenset[str] = ALL_SCOPES
     credential: APICredential | None = None
     if presented.token:
         claims = read_token(presented.token, now=now)
         if claims is not None:
             scopes = claims.scopes
-            credential = _credential_of(claims, now)
+            credential = _credential_of(claims, find(claims.client_id), now)
     elif presented.client_id:
-        authenticated = authenticate_credential(presented.client_id, presented.secret, now=now)
+        authenticated = _matching(find(presented.client_id), presented.secret, now=now)
         credential = authenticated.credential if authenticated is not None else None
     if credential is None:
-        raise AuthenticationFailed("The credentials are not valid.")
-    _record_use(credential, now)
-    _bind_to_log(credential)
+        return None
     return Principal(credential=credential, scopes=scopes & frozenset(credential.scopes))
 
 
-def _credential_of(claims: Claims, now: datetime) -> APICredential | None:
+def _credential_of(claims: Claims, credential: APICredential | None, now: datetime) -> APICredential | None:
     """Return the credential of a token, if it is usable and the token's secret is still valid."""
-    credential = _find(claims.client_id)
     if credential is None or not credential.is_usable(now):
         return None
     is_valid = any(claims.is_issued_for(secret_hash) for secret_hash in credential.valid_secret_hashes(now))
@@ -176,11 +208,14 @@ def _find(client_id: str) -> APICredential | None:
     return get_credential(client_id)
 
 
+def _is_use_due(credential: APICredential, now: datetime) -> bool:
+    return credential.last_used_at is None or credential.last_used_at < now - _USE_RECORDING_INTERVAL
+
+
 def _record_use(credential: APICredential, now: datetime) -> None:
     """Update `last_used_at` once a minute; the condition in the UPDATE lets only one of many requests write."""
-    before = now - _USE_RECORDING_INTERVAL
-    if credential.last_used_at is None or credential.last_used_at < before:
-        is_due = Q(last_used_at=None) | Q(last_used_at__lt=before)
+    if _is_use_due(credential, now):
+        is_due = Q(last_used_at=None) | Q(last_used_at__lt=now - _USE_RECORDING_INTERVAL)
         APICredential.objects.filter(is_due, pk=credential.pk).update(last_used_at=now)
 
 

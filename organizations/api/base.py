@@ -29,7 +29,9 @@ from costtrack.error_formats import NATIVE, Dialect
 from costtrack.errors import ForbiddenError
 from costtrack.parsers import MAX_BYTES
 from costtrack.tenancy import tenant_reads, tenant_scope
+from organizations.api.authentication import MAY_CHECK_LATE
 from organizations.api.schema import OrganizationSchema
+from organizations.credential_check import CredentialChangedError, CredentialCheck
 from organizations.models import Organization
 from organizations.principals import Access, Principal
 from organizations.rate_limits import Allowance, refusal, take_slot
@@ -62,6 +64,9 @@ class _OrganizationScope(APIView):
     """How large a body may be. More than the default is read only from callers with a credential."""
     own_transactions: ClassVar[bool] = False
     """For views that open shorter tenant scopes themselves."""
+    methods_with_late_check: ClassVar[frozenset[str]] = frozenset()
+    """Methods, in lower case, that pass the pending check of the credential to their first statement that writes
+    (`organizations.credential_check`). They need `own_transactions`, and write nothing before."""
     only_reads: ClassVar[bool] = False
     """For views whose methods other than GET do not write either."""
 
@@ -71,11 +76,14 @@ class _OrganizationScope(APIView):
 
     access: Access
     _allowance: Allowance | None = None
+    _pending_check: CredentialCheck | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if cls.__module__ != __name__:
             _refuse_overrides(cls)
+        if cls.methods_with_late_check and not cls.own_transactions:
+            raise TypeError(f"{cls.__name__} has methods_with_late_check without own_transactions.")
 
     @property
     def organization(self) -> Organization:
@@ -86,11 +94,26 @@ class _OrganizationScope(APIView):
         return self.access.principal
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if str(request.method).lower() in self.methods_with_late_check:
+            request.META[MAY_CHECK_LATE] = True
+            try:
+                response = self._dispatch(request, *args, **kwargs)
+                if self._pending_check is not None:  # for example, of a refusal
+                    self._pending_check.make()
+            except CredentialChangedError:
+                request.META[MAY_CHECK_LATE] = False  # begin again, with the current credential
+            else:
+                return response
+        return self._dispatch(request, *args, **kwargs)
+
+    def _dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         with ExitStack() as self._open:
             return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if isinstance(request.auth, Principal) and request.auth.credential is not None:
+            self._pending_check = request.auth.credential.pending_check
         self._check_rate(request)
         self.access = self._resolve(request)
         structlog.contextvars.bind_contextvars(organization=self.organization.slug)
@@ -104,6 +127,8 @@ class _OrganizationScope(APIView):
 
     def handle_exception(self, exc: Exception) -> Response:
         self._open.__exit__(type(exc), exc, exc.__traceback__)
+        if isinstance(exc, CredentialChangedError):
+            raise exc
         return super().handle_exception(exc)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:

@@ -14,11 +14,15 @@ from billing.ledger import append as append_module
 from billing.ledger.group_commit import GroupCommit
 from billing.ledger.write import NewBatch
 from billing.models import EventKey, IngestBatch, UsageEvent
+from costtrack.clock import utc_now
 from costtrack.database.queries import fetch_rows
-from organizations.models import Organization
+from organizations.credential_cache import get_credential, get_unchecked_credential
+from organizations.credential_check import CredentialChangedError
+from organizations.models import APICredential, Organization
+from organizations.types import Scope
 from tests.concurrency.conftest import run_concurrently
-from tests.conftest import Key
-from tests.usage import Send, set_price, total_cost
+from tests.conftest import Key, make_key
+from tests.usage import Send, send_events, set_price, total_cost
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,6 +108,32 @@ def test_one_that_cannot_be_written_does_not_harm_the_others(
     assert sorted(map(str, answers)) == ["1"] * 7 + ["IntegrityError"]
     assert answers[3] == "IntegrityError"
     assert UsageEvent.objects.of(organization).count() == EventKey.objects.of(organization).count() == 7
+
+
+def test_a_credential_that_has_ended_does_not_harm_the_others_of_a_commit(
+    organization: Organization, groups: list[int], key: Key
+) -> None:
+    other = make_key(organization, Scope.USAGE_WRITE)
+    credentials = []
+    for number in range(8):
+        client_id = (other if number % 4 == 3 else key).credential.client_id
+        get_credential(client_id)
+        credentials.append(get_unchecked_credential(client_id))
+    APICredential.objects.filter(pk=other.credential.pk).update(revoked_at=utc_now())
+
+    def try_to_send(number: int) -> int | None:
+        try:
+            return send_events(organization, {"id": f"e{number}"}, credential=credentials[number]).accepted
+        except CredentialChangedError:
+            return None
+
+    answers = run_concurrently(try_to_send, range(8))
+
+    assert groups[0] == 1
+    assert sum(groups) == 8
+    assert answers == [1, 1, 1, None] * 2
+    stored = set(UsageEvent.objects.of(organization).values_list("event_id", "credential_id"))
+    assert stored == {(f"e{number}", key.credential.pk) for number in range(8) if number % 4 != 3}
 
 
 def test_a_group_does_not_wait_for_a_transaction_that_holds_the_key_of_one(

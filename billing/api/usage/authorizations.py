@@ -197,6 +197,7 @@ class AuthorizationsView(LimitEndpoint, OrganizationScopedAPIView):
     scopes_by_action = {"get": Scope.COSTS_READ}
     max_body_bytes: ClassVar[int] = _MAX_BYTES
     own_transactions: ClassVar[bool] = True
+    methods_with_late_check: ClassVar[frozenset[str]] = frozenset({"post"})
 
     @extend_schema(
         operation_id="usage_authorize",

@@ -264,6 +264,7 @@ class EventViewSet(ReportEndpoint, OrganizationScopedReportViewSet):
     actions_of_every_plan: ClassVar[frozenset[str]] = frozenset({"create"})
     actions_without_rate_limit: ClassVar[frozenset[str]] = frozenset({"create"})
     own_transactions: ClassVar[bool] = True
+    methods_with_late_check: ClassVar[frozenset[str]] = frozenset({"post"})
     max_body_bytes: ClassVar[int] = settings.INTAKE_MAX_BYTES
     lookup_url_kwarg = "event_id"
     lookup_value_converter = "uuid"
