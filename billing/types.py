@@ -1,8 +1,11 @@
 """Choices that several packages of the billing app use."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from django.db import models
+
+from costtrack.money import usd
 
 
 class EventKind(models.TextChoices):
@@ -163,8 +166,8 @@ SCOPE_COLUMNS: Mapping[LimitScope, str] = {
     LimitScope.SESSION: "session_id",
 }
 """The column of events, of authorizations and of a call's dimensions that has the value of a scope, in the order of the
-parameters of PostgreSQL's functions. (An empty `sent_model` is the `model`.) The scope of the organization has the empty
-value, and each of the `tags` is a value of its scope."""
+parameters of PostgreSQL's functions. (An empty `sent_model` is the `model`.) The scope of the organization has the
+empty value, and each of the `tags` is a value of its scope."""
 
 
 class LimitUnit(models.TextChoices):
@@ -173,6 +176,14 @@ class LimitUnit(models.TextChoices):
     USD = "usd", "US dollars"
     TOKENS = "tokens", "Tokens"
     REQUESTS = "requests", "Requests"
+
+
+def amount_text(amount: Decimal, unit: LimitUnit) -> str:
+    """Return an amount of a limit as text: `$5.00`, `1,000 tokens` or `1 request`."""
+    if unit is LimitUnit.USD:
+        return usd(amount)
+    name = unit.value if amount != 1 else unit.value.removesuffix("s")
+    return f"{amount:,.0f} {name}"
 
 
 class MissingValue(models.TextChoices):

@@ -81,9 +81,9 @@ class LimitSet:
         for limit in self._in_force(now):
             scope = LimitScope(limit.scope)
             further = self._conditions(limit, now)[1:]
-            if limit.missing == MissingValue.REFUSE and not call.values(scope):
-                if all(condition.is_per_value or condition.is_met_by(call) for condition in further):
-                    return scope
+            is_missing = limit.missing == MissingValue.REFUSE and not call.values(scope)
+            if is_missing and all(condition.is_per_value or condition.is_met_by(call) for condition in further):
+                return scope
         return None
 
     def _in_force(self, now: datetime) -> Iterator[SpendLimit]:

@@ -32,7 +32,7 @@ SHARED_SCOPES = frozenset(
 """The scopes with rollup rows for every value. The rows of other limits are written while there is such a limit."""
 
 SEPARATOR = "\x1f"
-DISPLAYED_SEPARATOR = " × "
+DISPLAYED_SEPARATOR = " x "
 _PATTERN = "model_pattern"
 _MAX_LENGTH = 255
 _MAX_PREFIX = 222
@@ -95,6 +95,8 @@ def matches(conditions: Sequence[Condition], call: Dimensions) -> Iterator[Match
 def match_of(conditions: Sequence[Condition], value: str) -> Match | None:
     """Return the conditions for one stored value of the limit; None if they cannot be told from the value."""
     keys = sum(condition.is_per_value for condition in conditions)
+    if keys > 1 and len(value) == _MAX_LENGTH and value[_MAX_PREFIX] == "#":
+        return None
     parts = iter(value.split(SEPARATOR) if value else [""] * keys)
     values = [next(parts, "") if condition.is_per_value else condition.value for condition in conditions]
     match = _match(conditions, values)

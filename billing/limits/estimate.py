@@ -15,7 +15,7 @@ from billing.limits.types import Dimensions, Rule
 from billing.pricing.price_book import cached_price_book, price_book
 from billing.pricing.quote import Call
 from billing.pricing.token_counting import count_prompt
-from billing.types import UnpricedReason
+from billing.types import LimitUnit, UnpricedReason
 from costtrack.errors import InvalidError, field_error
 from costtrack.money import DECIMALS, MAX_AMOUNT_USD, ZERO
 from organizations.models import Organization
@@ -39,8 +39,7 @@ class Estimate:
 
 
 def identify_call(organization_id: int, call: Dimensions, *, now: datetime) -> Dimensions:
-    """Return the dimensions with the name by which limits know the model, beside it the model as sent, and who bills the
-    call."""
+    """Return the dimensions with the model as limits know it, beside it the model as sent, and who bills the call."""
     model, provider = cached_price_book(organization_id).identify(call.service, call.model, now)
     return replace(call, model=model, sent_model=call.model if call.model != model else "", provider=provider)
 
@@ -129,7 +128,7 @@ def _at_fallback_price(organization: Organization, call: Dimensions, tokens: _To
 
 
 def _refuse_unpriced(model: str, rules: Sequence[Rule]) -> None:
-    if any(rule.pauses and rule.fallback_price is None for rule in rules):
+    if any(rule.pauses and rule.fallback_price is None and rule.unit is LimitUnit.USD for rule in rules):
         message = (
             f"model: {model} has no price, so a limit that pauses access cannot be enforced. Set a price for the "
             "model, name its provider as service, or give the limit a fallback price."

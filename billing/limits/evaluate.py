@@ -11,7 +11,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
-from billing.limits.types import Balance, Bucket, Evaluation, Period, Rule
+from billing.limits.types import NO_PERIOD, Balance, Bucket, Evaluation, Period, Rule
 from billing.types import LimitAction, LimitState, LimitWindow, OverrideKind
 from costtrack.calendar import Calendar, Unit, Window
 from costtrack.clock import MICROSECOND
@@ -56,8 +56,8 @@ class ProjectedState(NamedTuple):
         return maximum is None or (self.spent_usd < maximum and self.spent_usd + self.reserved_usd + usd <= maximum)
 
 
-def window_span(window: LimitWindow, calendar: Calendar, now: datetime, period: Period = Period()) -> Window:
-    """Return the window that contains `now`. A rolling window of seven days excludes spend of exactly seven days ago."""
+def window_span(window: LimitWindow, calendar: Calendar, now: datetime, period: Period = NO_PERIOD) -> Window:
+    """Return the window that contains `now`. A rolling window excludes spend of exactly seven days ago."""
     if window is LimitWindow.LIFETIME:
         return Window(None, None)
     if window is LimitWindow.FIXED_PERIOD:

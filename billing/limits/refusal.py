@@ -9,12 +9,12 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
+from billing.limits.conditions import DISPLAYED_SEPARATOR
 from billing.limits.reserve import requested
 from billing.limits.status import status_and_fit
 from billing.limits.types import LimitStatus, Rule
-from billing.limits.units import amount_text
 from billing.models import Authorization
-from billing.types import LimitWindow
+from billing.types import LimitWindow, amount_text
 from costtrack.clock import iso
 from costtrack.errors import DomainError
 from costtrack.money import plain
@@ -69,8 +69,8 @@ class Refusal:
         else:
             text = (
                 f"{subject} has {text_of(evaluation.remaining_usd)} left, and the call may cost "
-                f"{text_of(self.requested_usd)}: {text_of(evaluation.spent_usd)} of {text_of(rule.amount_usd)} are spent "
-                f"and {text_of(evaluation.reserved_usd)} reserved."
+                f"{text_of(self.requested_usd)}: {text_of(evaluation.spent_usd)} of {text_of(rule.amount_usd)} are "
+                f"spent and {text_of(evaluation.reserved_usd)} reserved."
             )
         return f"{text} {self._when()}"
 
@@ -168,7 +168,8 @@ _WINDOWS = {
 
 def describe_limit(rule: Rule) -> str:
     """Return the name of a limit, such as "weekly limit of user ada"."""
-    names = " × ".join([rule.scope.label.lower(), *(scope.label.lower() for scope, value in rule.further if not value)])
+    scopes = [rule.scope, *(scope for scope, value in rule.further if not value)]
+    names = DISPLAYED_SEPARATOR.join(scope.label.lower() for scope in scopes)
     whose = f"{names} {rule.display_value}" if rule.display_value else "the organization"
     fixed = "".join(f", {scope.label.lower()} {value}" for scope, value in rule.further if value)
     return f"{_WINDOWS[rule.window]} of {whose}{fixed}"

@@ -86,7 +86,7 @@ def _joined(limit: SpendLimit, displayed: Sequence[str], now: datetime) -> str:
     """Return the stored form of the values of several conditions."""
     scopes = [condition.scope for condition in conditions_of(limit) if condition.is_per_value]
     if len(scopes) != len(displayed):
-        raise field_error("value", f"Must be a value of each of: {', '.join(scopes)}, separated by ' × '.")
+        raise field_error("value", f"Must be a value of each of: {', '.join(scopes)}, separated by ' x '.")
     return joined_value(
         str(credential_pk(limit.organization, value, param="value"))
         if scope is LimitScope.CREDENTIAL

@@ -65,13 +65,18 @@ class Period(NamedTuple):
     end: datetime | None = None
 
 
+NO_PERIOD = Period()
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A limit at one time for one value, with overrides applied.
 
     `value` is as rollups store it (a credential by its primary key), `display_value` as the API shows it (its Client
-    ID). `rows_scope` is the scope of its rollup rows; if they are its own, `conditions` says what they count
-    (`billing.limits.conditions`). `further` are the further conditions as shown. All amounts are in its `unit`. `amount_usd` is the current amount, `base_amount_usd` the amount without the raise that ends at `raised_until`.
+    ID). `rows_scope` is the scope of its rollup rows; if they are its own, `conditions` says what they count, as a
+    literal of a PostgreSQL array (`billing.limits.conditions`). `further` are the further conditions as shown. All
+    amounts are in its `unit`. `amount_usd` is the current amount, `base_amount_usd` the amount without the raise that
+    ends at `raised_until`.
     """
 
     limit_id: int
@@ -92,7 +97,7 @@ class Rule:
     own_rows: str = ""
     conditions: str | None = None
     further: tuple[tuple[LimitScope, str], ...] = ()
-    period: Period = Period()
+    period: Period = NO_PERIOD
 
     @property
     def rows_scope(self) -> str:

@@ -17,7 +17,7 @@ from psycopg import sql
 from billing.limits.balances import rule_parameters
 from billing.limits.cache import LimitSet, limit_set, period_of
 from billing.limits.evaluate import window_span
-from billing.limits.types import Period, Rule
+from billing.limits.types import NO_PERIOD, Period, Rule
 from billing.models import SpendLimit
 from billing.rollups.compare import WORK_MEMORY
 from billing.rollups.definitions import SCOPES_OF_EVENT
@@ -193,7 +193,7 @@ def _rule_groups(organization: Organization, now: datetime) -> Iterator[_CheckGr
         rules += _rules_of(organization, all_limits, limit, now)
     by_window: dict[tuple[str, Period], list[Rule]] = defaultdict(list)
     for rule in rules:
-        by_window[rule.window.value, rule.period if rule.window in _WITH_PERIOD else Period()].append(rule)
+        by_window[rule.window.value, rule.period if rule.window in _WITH_PERIOD else NO_PERIOD].append(rule)
     for (window, _), of_window in sorted(by_window.items(), key=_window_name):
         for first in range(0, len(of_window), MAX_VALUES):
             yield _CheckGroup(window, of_window[first : first + MAX_VALUES])

@@ -262,7 +262,7 @@ _OF_LIMITS = f"""SELECT scope, value, unit
     FROM billing_limit_values(
         event.organization_id,
         {_DIMENSIONS}
-    )"""
+    )"""  # noqa: S608 - constants
 SCOPES_OF_EVENT = f"""CROSS JOIN LATERAL (
     SELECT 'organization' AS scope, '' AS value, 'usd' AS unit
     UNION ALL
@@ -299,7 +299,7 @@ SCOPE_HOURS = Rollup(
 LIMIT_SCOPES = f"""CROSS JOIN LATERAL (
     {_OF_LIMITS}
     WHERE scope = %(scope)s
-) AS event_scope"""  # noqa: S608 - constants
+) AS event_scope"""
 LIMIT_TOTALS = replace(SCOPE_TOTALS, joined=LIMIT_SCOPES)
 LIMIT_HOURS = replace(SCOPE_HOURS, joined=LIMIT_SCOPES, coarser=())
 

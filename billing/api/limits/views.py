@@ -23,6 +23,7 @@ from billing.api.limits.serializers import (
     RaiseSerializer,
     ResumeSerializer,
     ThresholdEventSerializer,
+    with_conditions,
 )
 from billing.limits import services
 from billing.limits.selectors import active_overrides_by_limit, in_force_at
@@ -101,7 +102,7 @@ class LimitViewSet(ValuesDisplayed[SpendLimit]):
         limit = services.change_limit(
             organization=self.organization,
             limit=self.get_object(),
-            changes=validated(LimitChangeSerializer, request.data),
+            changes=with_conditions(validated(LimitChangeSerializer, request.data)),
             actor=self.principal,
             now=utc_now(),
         )

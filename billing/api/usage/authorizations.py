@@ -30,7 +30,7 @@ from billing.limits.request_schema import (
 )
 from billing.models import Authorization
 from billing.reports.authorizations import get_authorization, list_authorizations, status_at
-from billing.types import AuthorizationStatus, LimitAction, LimitScope, LimitWindow
+from billing.types import AuthorizationStatus, LimitAction, LimitScope, LimitUnit, LimitWindow
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.responses import Amount, ResponseBody, about, choice
@@ -77,6 +77,7 @@ class Left(ResponseBody):
     scope: LimitScope
     scope_value: Annotated[str, about("The value that the limit applies to; empty for the organization.")]
     window: LimitWindow
+    unit: Annotated[LimitUnit, about("Of both amounts.")]
     amount_usd: Amount
     remaining_usd: Amount
 
@@ -123,11 +124,18 @@ class AuthorizationPage(ResponseBody):
     next_cursor: Annotated[UUID | None, about("Cursor of the next page; null on the last page.")]
 
 
+class RefusedCondition(ResponseBody):
+    scope: LimitScope
+    scope_value: Annotated[str, about("Empty: every value of the scope counts separately.")]
+
+
 class RefusedLimit(ResponseBody):
     id: int
     scope: LimitScope
     scope_value: Annotated[str, Meta(examples=["ada"])]
+    conditions: Annotated[list[RefusedCondition], about("Further conditions of the limit.")]
     window: LimitWindow
+    unit: Annotated[LimitUnit, about("Of all amounts of the response.")]
     amount_usd: Annotated[Amount, Meta(examples=["50"])]
     action: LimitAction
 
@@ -316,6 +324,7 @@ def _granted(grant: Grant) -> Granted:
                 scope=left.rule.scope,
                 scope_value=left.rule.display_value,
                 window=left.rule.window,
+                unit=left.rule.unit,
                 amount_usd=Amount.of(left.rule.amount_usd),
                 remaining_usd=Amount.of(left.remaining_usd),
             )

@@ -21,7 +21,7 @@ from billing.limits.status import LimitFilter, PerValueStatus, list_limits, perc
 from billing.limits.types import Dimensions, LimitStatus, ManualOverride, Rule
 from billing.reports.usage.figures import UsageFilter
 from billing.reports.usage.totals import spend_now
-from billing.types import LimitAction, LimitScope, LimitState, LimitWindow, OverrideKind
+from billing.types import LimitAction, LimitScope, LimitState, LimitUnit, LimitWindow, OverrideKind
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.responses import Amount, OneOf, ResponseBody, about
@@ -39,14 +39,21 @@ class ManualOverrideBody(ResponseBody):
     until: Annotated[datetime | None, about("Null: until it is ended.")]
 
 
+class ConditionBody(ResponseBody):
+    scope: LimitScope
+    scope_value: Annotated[str, about("Empty: every value of the scope counts separately.")]
+
+
 class _Settings(ResponseBody):
     """The settings of a limit."""
 
     id: int
     scope: LimitScope
     scope_value: Annotated[str, about("The value that the limit applies to (a credential by its Client ID).", "ada")]
+    conditions: Annotated[list[ConditionBody], about("Further conditions that a call must meet.")]
     of_each: Annotated[bool, about("True for a per-value limit.")]
     window: LimitWindow
+    unit: Annotated[LimitUnit, about("Of all amounts, also those whose names end in `_usd`.")]
     action: LimitAction
     amount_usd: Annotated[Amount, about("The current amount.", "50")]
     base_amount_usd: Annotated[Amount, about("The amount without a temporary raise.", "50")]
@@ -232,6 +239,8 @@ def _settings(rule: Rule) -> dict[str, Any]:
         "amount_usd": rule.amount_usd,
         "base_amount_usd": rule.base_amount_usd,
         "raised_until": rule.raised_until,
+        "conditions": [ConditionBody(scope=scope, scope_value=value) for scope, value in rule.further],
+        "unit": rule.unit,
         "soft_amount_usd": rule.soft_amount_usd,
         "thresholds": rule.thresholds,
         "paused_by_hand": _override(rule.manual_override, OverrideKind.PAUSE),

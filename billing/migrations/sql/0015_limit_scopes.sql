@@ -310,9 +310,9 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
             spend_limit.id,
             spend_limit.unit,
             billing_condition_key(
-                compiled.conditions[1],
-                compiled.conditions[2],
-                compiled.conditions[3],
+                spend_limit.compiled_conditions[1],
+                spend_limit.compiled_conditions[2],
+                spend_limit.compiled_conditions[3],
                 p_credential_id,
                 p_environment,
                 p_user_ref,
@@ -330,9 +330,9 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
                 label.tag
             ) AS first,
             billing_condition_key(
-                compiled.conditions[4],
-                compiled.conditions[5],
-                compiled.conditions[6],
+                spend_limit.compiled_conditions[4],
+                spend_limit.compiled_conditions[5],
+                spend_limit.compiled_conditions[6],
                 p_credential_id,
                 p_environment,
                 p_user_ref,
@@ -350,9 +350,9 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
                 label.tag
             ) AS second,
             billing_condition_key(
-                compiled.conditions[7],
-                compiled.conditions[8],
-                compiled.conditions[9],
+                spend_limit.compiled_conditions[7],
+                spend_limit.compiled_conditions[8],
+                spend_limit.compiled_conditions[9],
                 p_credential_id,
                 p_environment,
                 p_user_ref,
@@ -370,13 +370,12 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
                 label.tag
             ) AS third
         FROM billing_spendlimit AS spend_limit
-        CROSS JOIN LATERAL (SELECT spend_limit.compiled_conditions AS conditions OFFSET 0) AS compiled
         CROSS JOIN LATERAL unnest(
             CASE
                 WHEN p_tags <> '{}' AND (
-                    (compiled.conditions[1] = 'tag' AND compiled.conditions[2] = '')
-                    OR (compiled.conditions[4] = 'tag' AND compiled.conditions[5] = '')
-                    OR (compiled.conditions[7] = 'tag' AND compiled.conditions[8] = '')
+                    (spend_limit.compiled_conditions[1] = 'tag' AND spend_limit.compiled_conditions[2] = '')
+                    OR (spend_limit.compiled_conditions[4] = 'tag' AND spend_limit.compiled_conditions[5] = '')
+                    OR (spend_limit.compiled_conditions[7] = 'tag' AND spend_limit.compiled_conditions[8] = '')
                 ) THEN p_tags
                 ELSE ARRAY['']
             END
