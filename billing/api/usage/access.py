@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
 from rest_framework import serializers
@@ -19,13 +19,15 @@ from billing.limits.types import Dimensions
 from costtrack.clock import utc_now
 from costtrack.errors import InvalidError
 from costtrack.money import DECIMALS, DIGITS
-from costtrack.responses import OneOf, ResponseBody, choice
+from costtrack.responses import OneOf, ResponseBody
 from costtrack.serializers import StrictSerializer, optional_text
 from organizations.api.base import OrganizationScopedAPIView
 
+T = TypeVar("T", bound=ResponseBody)
 MAX_TAGS = 50
 _No = Annotated[bool, Meta(extra_json_schema={"const": False})]
-_InvalidCode = Annotated[str, choice([UnpricedModelError.code, DimensionRequiredError.code])]
+_NotPricedCode = Annotated[str, Meta(extra_json_schema={"const": UnpricedModelError.code})]
+_RequiredCode = Annotated[str, Meta(extra_json_schema={"const": DimensionRequiredError.code})]
 _NAMES = (*("service", "model", "capability", "agent_id", "end_user", "team", "workflow_id", "run_id", "session_id"),)
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -72,19 +74,29 @@ class NotAllowed(SpendLimitExceeded):
 
 
 class NotPriced(ResponseBody):
-    """The cost of the call would be unknown, or a dimension is missing, so a limit could not be enforced."""
+    """The cost of the call would be unknown, so a pausing limit could not be enforced."""
 
     allowed: _No
     error: str
-    code: _InvalidCode
-    reason: _InvalidCode
+    code: _NotPricedCode
+    reason: _NotPricedCode
+    as_of: datetime
+
+
+class DimensionMissing(ResponseBody):
+    """A limit for every value of a dimension requires the call to have one."""
+
+    allowed: _No
+    error: str
+    code: _RequiredCode
+    reason: _RequiredCode
     as_of: datetime
 
 
 class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
     """`GET /usage/access`"""
 
-    @operation("usage_access", AccessQuery, OneOf("Access", (Allowed, NotAllowed, NotPriced)))
+    @operation("usage_access", AccessQuery, OneOf("Access", (Allowed, NotAllowed, NotPriced, DimensionMissing)))
     def get(self, request: Request) -> Response:
         """Check whether a call may proceed and, if not, which limit blocks it and until when. The status is always
         200. Open to any credential."""
@@ -96,8 +108,10 @@ class UsageAccessView(LimitEndpoint, OrganizationScopedAPIView):
                 estimated_usd=params.get("estimated_cost_usd"),
                 now=now,
             )
-        except (UnpricedModelError, DimensionRequiredError) as error:
-            return Response(_not_priced(error, now), headers=_NO_STORE)
+        except UnpricedModelError as error:
+            return Response(_invalid(NotPriced, error, now), headers=_NO_STORE)
+        except DimensionRequiredError as error:
+            return Response(_invalid(DimensionMissing, error, now), headers=_NO_STORE)
         return Response(_response(refusal, now), headers=_NO_STORE)
 
     def _call(self, params: dict[str, Any]) -> Dimensions:
@@ -117,5 +131,5 @@ def _response(refusal: Refusal | None, now: datetime) -> Allowed | NotAllowed:
     return NotAllowed(allowed=False, error=refusal.message, code=CODE, **refusal.details())
 
 
-def _not_priced(error: InvalidError, now: datetime) -> NotPriced:
-    return NotPriced(allowed=False, error=error.message, code=error.code, reason=error.code, as_of=now)
+def _invalid(body: type[T], error: InvalidError, now: datetime) -> T:
+    return body(allowed=False, error=error.message, code=error.code, reason=error.code, as_of=now)

@@ -124,7 +124,7 @@ class AuthorizationPage(ResponseBody):
     next_cursor: Annotated[UUID | None, about("Cursor of the next page; null on the last page.")]
 
 
-class RefusedCondition(ResponseBody):
+class LimitConditionBody(ResponseBody):
     scope: LimitScope
     scope_value: Annotated[str, about("Empty: every value of the scope counts separately.")]
 
@@ -133,7 +133,7 @@ class RefusedLimit(ResponseBody):
     id: int
     scope: LimitScope
     scope_value: Annotated[str, Meta(examples=["ada"])]
-    conditions: Annotated[list[RefusedCondition], about("Further conditions of the limit.")]
+    conditions: Annotated[list[LimitConditionBody], about("Further conditions of the limit.")]
     window: LimitWindow
     unit: Annotated[LimitUnit, about("Of all amounts of the response.")]
     amount_usd: Annotated[Amount, Meta(examples=["50"])]

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from billing.api.operations import LimitEndpoint, operation
 from billing.api.queries import validated_query
+from billing.api.usage.authorizations import LimitConditionBody
 from billing.api.usage.figures import SpendBody, local_formatter, spend_body
 from billing.limits.cache import known_value, limit_set
 from billing.limits.status import LimitFilter, PerValueStatus, list_limits, percent_of, statuses
@@ -39,18 +40,13 @@ class ManualOverrideBody(ResponseBody):
     until: Annotated[datetime | None, about("Null: until it is ended.")]
 
 
-class ConditionBody(ResponseBody):
-    scope: LimitScope
-    scope_value: Annotated[str, about("Empty: every value of the scope counts separately.")]
-
-
 class _Settings(ResponseBody):
     """The settings of a limit."""
 
     id: int
     scope: LimitScope
     scope_value: Annotated[str, about("The value that the limit applies to (a credential by its Client ID).", "ada")]
-    conditions: Annotated[list[ConditionBody], about("Further conditions that a call must meet.")]
+    conditions: Annotated[list[LimitConditionBody], about("Further conditions that a call must meet.")]
     of_each: Annotated[bool, about("True for a per-value limit.")]
     window: LimitWindow
     unit: Annotated[LimitUnit, about("Of all amounts, also those whose names end in `_usd`.")]
@@ -239,7 +235,7 @@ def _settings(rule: Rule) -> dict[str, Any]:
         "amount_usd": rule.amount_usd,
         "base_amount_usd": rule.base_amount_usd,
         "raised_until": rule.raised_until,
-        "conditions": [ConditionBody(scope=scope, scope_value=value) for scope, value in rule.further],
+        "conditions": [LimitConditionBody(scope=scope, scope_value=value) for scope, value in rule.further],
         "unit": rule.unit,
         "soft_amount_usd": rule.soft_amount_usd,
         "thresholds": rule.thresholds,
